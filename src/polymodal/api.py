@@ -1,0 +1,367 @@
+"""The Python interface: ``fit``, ``load`` and ``Model``."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+from polymodal.batches import build_examples
+from polymodal.cache import ArrayCache
+from polymodal.checkpoint import load_model, save_model
+from polymodal.config import RunConfig, Size, build_config, load_config
+from polymodal.errors import CellError, ConfigError, SchemaError
+from polymodal.evaluate import evaluate_examples
+from polymodal.predict import Predictions, predict_table
+from polymodal.prepare import Tables
+from polymodal.progress import Progress, SilentProgress
+from polymodal.run import Run, execute
+from polymodal.run_folder import MODEL_FOLDER, STATE_FILE, check_folder, summary_of, write_run
+from polymodal.table import Table, read_table
+from polymodal.trained import TrainedModel, precompute
+
+TableLike = Any
+"""A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
+
+
+class Model:
+    """A trained multimodal model.
+
+    Example:
+        >>> model = polymodal.fit("train.csv", target="label")  # doctest: +SKIP
+        >>> model.predict("new.csv")["label"]  # doctest: +SKIP
+
+    Attributes:
+        trained: The parts: network, fitted modalities and targets, baselines, decisions.
+        folder: The run folder it was written to, or None.
+    """
+
+    def __init__(self, trained: TrainedModel, folder: Path | None = None) -> None:
+        """Wrap the parts of a trained model.
+
+        Args:
+            trained: The parts.
+            folder: The run folder it was written to, if any.
+        """
+        self.trained = trained
+        self.folder = folder
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the report and ``metrics.json`` say, as plain JSON."""
+        return self.trained.record
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the columns it predicts."""
+        return tuple(self.trained.targets)
+
+    @property
+    def classes(self) -> dict[str, list[str] | None]:
+        """Target to class names, or None for numbers."""
+        return {name: target.classes for name, target in self.trained.targets.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return the scores as ``polymodal train --json`` prints them."""
+        return summary_of(self.record)
+
+    def predict(self, table: TableLike, *, weights: bool = False) -> dict[str, list[Cell]]:
+        """Predict every row.
+
+        Args:
+            table: Rows to predict; absent columns count as missing cells.
+            weights: Whether to add ``weight:STREAM`` lists, where the fusion has weights.
+
+        Returns:
+            Target to one plain label, list of labels or number a row, in the table's order.
+
+        Raises:
+            PolymodalError: If the table cannot be read.
+        """
+        found = self.predictions(table, weights=weights)
+        shown = {f"weight:{stream}": [float(w) for w in values] for stream, values in found.weights.items()}
+        return found.labels | shown
+
+    def predict_proba(self, table: TableLike) -> dict[str, tuple[list[str], NDArray[np.float64]]]:
+        """Predict probabilities.
+
+        Args:
+            table: Rows to predict.
+
+        Returns:
+            Target to class names and probabilities ``[rows, classes]``; number targets are left out.
+        """
+        found = self.predictions(table)
+        return {name: (names, found.values[name]) for name, names in found.classes.items() if names is not None}
+
+    def predictions(
+        self, table: TableLike, *, weights: bool = False, strict: bool = False, progress: Progress | None = None
+    ) -> Predictions:
+        """Predict every row, with everything there is to say.
+
+        Args:
+            table: Rows to predict.
+            weights: Whether to return the fusion's stream weights.
+            strict: Whether a broken cell stops.
+            progress: Told how far it is.
+
+        Returns:
+            Labels, probabilities, weights and broken cells.
+
+        Raises:
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
+        source = read_table(table)
+        found = predict_table(self.trained, source, ArrayCache.default(), progress, weights)
+        if strict and found.broken_cells:
+            first = found.broken_cells[0]
+            raise CellError(f"{source.name}, row {first.row}, column {first.column!r}: {first.reason}.")
+        return found
+
+    def evaluate(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+        """Judge the model on rows with truth.
+
+        Args:
+            table: Rows with the target columns.
+            strict: Whether a broken cell stops.
+            progress: Told how far it is.
+
+        Returns:
+            The object that ``polymodal evaluate --json`` prints.
+
+        Raises:
+            SchemaError: If the table lacks every target column or known value.
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
+        return summary_of(self.evaluation_record(table, strict=strict, progress=progress))
+
+    def evaluation_record(
+        self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Judge the model on rows with truth, in full: calibration, confusion, curves.
+
+        Args:
+            table: Rows with the target columns.
+            strict: Whether a broken cell stops.
+            progress: Told how far it is.
+
+        Returns:
+            The parts of a run's record that an evaluation has.
+
+        Raises:
+            SchemaError: If the table lacks every target column or known value.
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
+        started, source, told = time.perf_counter(), read_table(table), progress or SilentProgress()
+        _check_has_targets(source, self.trained)
+        cache = ArrayCache.default()
+        with told.phase(f"decoding {source.name}", None):
+            columns, broken = self.trained.preprocessor.transform(source, cache)
+        if strict and broken:
+            raise CellError(f"{source.name}, row {broken[0].row}, column {broken[0].column!r}: {broken[0].reason}.")
+        columns = precompute(self.trained.network, columns, cache, told)
+        cells = _padded_cells(source, self.trained)
+        rows = np.arange(source.num_rows)
+        examples = build_examples(columns, cells, self.trained.targets, rows, source.name)
+        known = np.any(list(examples.known.values()), axis=0)
+        if not known.any():
+            raise SchemaError(
+                f"{source.name}: no row has a target value known from training, so nothing can be judged."
+            )
+        examples = build_examples(columns, cells, self.trained.targets, rows[known], source.name)
+        with told.phase("judging", None):
+            found = evaluate_examples(self.trained, examples, "test")
+        aside = source.num_rows - len(examples)
+        return {
+            "evaluation": found.report,
+            "tables": [{"name": source.name, "split": "test", "rows": len(examples), "set_aside": aside}],
+            "broken_cells": [{"table": source.name, **dataclasses.asdict(cell)} for cell in broken],
+            "targets_info": self.record["targets_info"],
+            "notices": [],
+            "seconds": {"total": time.perf_counter() - started},
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the model: safetensors, JSON and text.
+
+        Args:
+            path: The model's folder; an older model there is replaced.
+
+        Raises:
+            ConfigError: If the folder holds something else.
+        """
+        folder = Path(path)
+        if folder.exists() and not (folder / "model.json").is_file() and any(folder.iterdir()):
+            raise ConfigError(f"The folder {folder} holds something else than a model. Choose another one.")
+        save_model(self.trained, folder)
+
+
+def _check_has_targets(table: Table, trained: TrainedModel) -> None:
+    if not any(name in table.columns for name in trained.targets):
+        names = ", ".join(repr(name) for name in trained.targets)
+        raise SchemaError(f"{table.name} has no target column: expected {names}, got {', '.join(table.columns)}.")
+
+
+def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, list[Cell]]:
+    needed = [*trained.preprocessor.column_names, *trained.targets]
+    return {name: table.columns.get(name, [None] * table.num_rows) for name in needed}
+
+
+def load(path: str | Path) -> Model:
+    """Load a model.
+
+    Args:
+        path: A run folder, or the model folder in it.
+
+    Returns:
+        The model, ready to predict.
+
+    Raises:
+        CheckpointError: If there is no model, or it is damaged.
+    """
+    folder = Path(path)
+    return Model(load_model(folder), folder if (folder / MODEL_FOLDER).is_dir() else None)
+
+
+def fit(
+    table: TableLike,
+    *,
+    target: str | Sequence[str] | None = None,
+    validation: TableLike | None = None,
+    test: TableLike | Literal[False] | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    drop: Sequence[str] | None = None,
+    modality: Mapping[str, str] | None = None,
+    stream: Mapping[str, Sequence[str]] | None = None,
+    preset: str | None = None,
+    time_limit: float | None = None,
+    fusion: str | None = None,
+    encoder: Mapping[str, str] | None = None,
+    config: str | Path | Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    output: str | Path | None = None,
+    resume: bool = False,
+    strict: bool | None = None,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> Model:
+    """Learn from a table.
+
+    Arguments left at None keep the configuration's value, else the default.
+
+    Args:
+        table: Rows to learn from: a path, a dataframe, an Arrow table, a mapping of lists.
+        target: Column or columns to predict.
+        validation: Rows to choose the best epoch by; held out from ``table`` if not given.
+        test: Rows to judge by; held out from ``table`` if not given; False for none.
+        group: Column whose values never stand on both sides of a split.
+        time: Column that orders the split; the latest rows are held out.
+        drop: Columns to leave out.
+        modality: Column to modality, where the guess is wrong.
+        stream: Stream name to column patterns, to encode columns together.
+        preset: "fast", "balanced" or "best".
+        time_limit: Seconds after which training ends.
+        fusion: Name of the fusion.
+        encoder: Stream to encoder name, or a folder or hub name of a pretrained text checkpoint.
+        config: A ``run.yaml``, or its values.
+        settings: Dotted option names to values, such as ``{"train.epochs": 20}``.
+        seed: Fixes every random choice.
+        output: Run folder to write; None writes nothing.
+        resume: Whether to go on with an unfinished run in ``output``.
+        strict: Whether a broken cell stops the run.
+        progress: Told how far it is.
+        command: The command line, for the record.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        PolymodalError: If tables, columns or options do not fit; the message says what to do.
+    """
+    given = load_config(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
+    values = _merged(
+        given,
+        data=str(table) if isinstance(table, (str, Path)) else None,
+        validation=str(validation) if isinstance(validation, (str, Path)) else None,
+        test=str(test) if isinstance(test, (str, Path)) else None,
+        target=(target,) if isinstance(target, str) else target,
+        group=group,
+        time=time,
+        drop=drop,
+        modality=modality,
+        stream=stream,
+        preset=preset,
+        seed=seed,
+        strict=strict,
+    )
+    overrides = _overrides(time_limit, fusion, encoder) | dict(settings or {})
+    checked = build_config(values, overrides)
+    tables = _read_tables(table, validation, test, checked)
+    return _fit_tables(tables, checked, Path(output) if output is not None else None, resume, progress, command)
+
+
+def _merged(given: Mapping[str, Any], **named: Any) -> dict[str, Any]:
+    return dict(given) | {name: value for name, value in named.items() if value is not None}
+
+
+def _overrides(time_limit: float | None, fusion: str | None, encoder: Mapping[str, str] | None) -> dict[str, Any]:
+    found: dict[str, Size | None] = {}
+    if time_limit is not None:
+        found["train.time_limit_s"] = time_limit
+    if fusion is not None:
+        found["fusion.name"] = fusion
+    return {**found, **{f"encoder.{stream}.name": name for stream, name in (encoder or {}).items()}}
+
+
+def _read_tables(
+    table: TableLike, validation: TableLike | None, test: TableLike | Literal[False] | None, config: RunConfig
+) -> Tables:
+    validation = config.validation if validation is None else validation
+    judged = config.test if test is None else test
+    return Tables(
+        train=_named(read_table(table), "train"),
+        validation=None if validation is None else _named(read_table(validation), "validation"),
+        test=None if judged is None or judged is False else _named(read_table(judged), "test"),
+        has_test=test is not False,
+    )
+
+
+def _named(table: Table, name: str) -> Table:
+    """Tables from memory are named after their part, so that messages can tell them apart."""
+    return dataclasses.replace(table, name=name) if table.name == "table" else table
+
+
+def _fit_tables(
+    tables: Tables, config: RunConfig, folder: Path | None, resume: bool, progress: Progress | None, command: str | None
+) -> Model:
+    told = progress or SilentProgress()
+    if folder is None:
+        return Model(execute(tables, config, ArrayCache.default(), told, command=command).model)
+    if resume and (folder / MODEL_FOLDER / "model.json").is_file() and not (folder / STATE_FILE).exists():
+        told.message(f"The run in {folder} is finished; nothing is left to resume.")
+        return load(folder)
+    check_folder(folder, config, resume)
+    started = datetime.datetime.now(datetime.UTC)
+    run = execute(tables, config, ArrayCache.default(), told, folder / STATE_FILE, resume, command)
+    write_run(run, folder, _log(run, started))
+    return Model(run.model, folder)
+
+
+def _log(run: Run, started: datetime.datetime) -> list[str]:
+    record = run.model.record
+    lines = [f"{started.isoformat(timespec='seconds')} started: {record['command'] or 'polymodal.fit'}"]
+    lines += [f"{table['split']}: {table['rows']} rows of {table['name']}" for table in record["tables"]]
+    lines += [f"notice: {notice}" for notice in record["notices"]]
+    lines += [f"epoch {json.dumps(entry)}" for entry in record["history"]]
+    lines += [f"broken: {json.dumps(cell, ensure_ascii=False)}" for cell in record["broken_cells"]]
+    return [*lines, f"{record['created']} finished in {record['seconds']['total']:.1f} s"]

@@ -1,0 +1,96 @@
+"""Arrays of cells: the form in which every modality reaches the encoders (numpy only)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Cell = Any
+"""One value of a table: number, string, path, bytes, array, picture, or None where it is absent."""
+
+
+@dataclass(frozen=True)
+class BrokenCell:
+    """A cell that is there but cannot be decoded; it counts as absent.
+
+    Attributes:
+        row: Row in its table, counted from 1.
+        column: Name of the column; empty until the caller that knows it fills it in.
+        reason: One clause: what is wrong with the cell.
+    """
+
+    row: int
+    column: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """The cells of one stream as arrays.
+
+    Attributes:
+        values: ``[rows, ...]``; ragged modalities are padded to ``[rows, length, ...]``.
+            What stands in an absent cell has no meaning and is never read.
+        present: bool; True where the cell is there. ``[rows]``, or ``[rows, cells]`` for a stream
+            that holds several cells a row (``values`` is then ``[rows, cells]`` too).
+        lengths: int64 ``[rows]``, the steps in use of each row; None where rows are not ragged.
+    """
+
+    values: NDArray[Any]
+    present: NDArray[np.bool_]
+    lengths: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the arrays agree.
+
+        Raises:
+            ValueError: If dtypes or shapes do not fit each other.
+        """
+        if self.present.dtype != np.bool_:
+            raise ValueError(f"present must be bool, got {self.present.dtype}")
+        if self.values.shape[: self.present.ndim] != self.present.shape:
+            raise ValueError(f"present {self.present.shape} does not lead values {self.values.shape}")
+        if self.lengths is not None:
+            self._check_lengths(self.lengths)
+
+    def _check_lengths(self, lengths: NDArray[np.int64]) -> None:
+        if lengths.shape != (len(self),):
+            raise ValueError(f"lengths {lengths.shape} must be [{len(self)}]")
+        if len(lengths) and (lengths.min() < 0 or lengths.max() > self.values.shape[1]):
+            raise ValueError(f"lengths must lie in 0..{self.values.shape[1]}")
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.values.shape[0])
+
+    @property
+    def row_present(self) -> NDArray[np.bool_]:
+        """True where at least one cell of the row is there: bool ``[rows]``."""
+        return self.present if self.present.ndim == 1 else self.present.any(axis=1)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Column:
+        """Return the given rows, in the order asked for.
+
+        Args:
+            rows: Row indices from 0, or a slice.
+
+        Returns:
+            A column of those rows.
+        """
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return Column(self.values[rows], self.present[rows], lengths)
+
+    def without(self, absent: NDArray[np.bool_]) -> Column:
+        """Return the column with some rows made absent.
+
+        Args:
+            absent: bool ``[rows]``; True where the row's cells are taken away.
+
+        Returns:
+            The same values under a smaller ``present``.
+        """
+        keep = ~absent if self.present.ndim == 1 else ~absent[:, None]
+        return Column(self.values, self.present & keep, self.lengths)

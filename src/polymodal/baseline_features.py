@@ -1,0 +1,404 @@
+"""Cheap features of every stream, for the baselines (numpy, scipy; fitted on training rows only).
+
+Two forms are made of each stream: for linear models, centred numbers of a comparable size in which an absent cell
+is zero; for trees, plain numbers in which an absent cell is NaN. What stands in an absent cell is never read.
+
+Shape legend: N rows, D dense features, S sparse features, K features for trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell, Column
+from polymodal.baseline_text import TextGrams
+from polymodal.schema import Schema, StreamSchema
+
+Floats = NDArray[np.float32]
+
+MAX_SIDE = 28
+MAX_DENSE_CELLS = 30_000_000
+PICTURE_BINS = 20
+NUM_CEPSTRAL = 16
+MAX_ONE_HOT = 100
+ROWS_AT_ONCE = 512
+CLIP = 5.0
+
+
+@dataclass(frozen=True)
+class FeatureBlocks:
+    """Features of some rows.
+
+    Attributes:
+        dense: float32 ``[N, D]`` for linear models, finite.
+        sparse: scipy CSR float32 ``[N, S]`` for linear models.
+        trees: float32 ``[N, K]`` for trees, NaN where absent.
+    """
+
+    dense: Floats
+    sparse: Any
+    trees: Floats
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.dense)
+
+    def take(self, rows: NDArray[Any]) -> FeatureBlocks:
+        """Return some rows.
+
+        Args:
+            rows: Indices, or a bool mask.
+
+        Returns:
+            The features of those rows.
+        """
+        return FeatureBlocks(self.dense[rows], self.sparse[rows], self.trees[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """Centre and scale of one block of dense features.
+
+    Attributes:
+        mean: float32 ``[D]``.
+        scale: float32 ``[D]``, what the centred features are multiplied with.
+        share: Share of training rows in which the stream is present.
+    """
+
+    mean: Floats
+    scale: Floats
+    share: float
+
+    @classmethod
+    def fit(cls, values: Floats, present: NDArray[np.bool_], num_shared: int) -> Scaling:
+        """Measure training rows.
+
+        Args:
+            values: ``[N, D]``.
+            present: bool ``[N]``.
+            num_shared: The first so many features (pixels) keep their sizes relative to each other, and together
+                weigh as much as the square root of their number; each later feature gets variance one.
+
+        Returns:
+            The scaling.
+        """
+        seen = values[present].astype(np.float64) if present.any() else np.zeros((1, values.shape[1]))
+        variance = seen.var(axis=0)
+        variance[:num_shared] = variance[:num_shared].sum() / max(num_shared, 1) ** 0.5
+        spread = np.where(variance > 1e-12, variance, np.inf)
+        scale = (1.0 / np.sqrt(spread)).astype(np.float32)
+        return cls(mean=seen.mean(axis=0).astype(np.float32), scale=scale, share=float(present.mean()))
+
+    def apply(self, values: Floats, present: NDArray[np.bool_]) -> Floats:
+        """Return ``[N, D + 1]``: scaled features, zero where absent, and whether the stream is present."""
+        scaled = np.clip((values - self.mean) * self.scale, -CLIP, CLIP)
+        scaled = np.where(present[:, None], scaled, 0.0)
+        return np.column_stack([scaled, present - np.float32(self.share)]).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamFeatures:
+    """Fitted features of one stream.
+
+    Attributes:
+        stream: Its name.
+        modality: Its modality.
+        column: Its text column; "" for the others.
+        cardinalities: Number of categories of each table field, 0 for a number; empty for the others.
+        side: Side of thumbnails in pixels; 0 for the others.
+        scaling: Of the dense features.
+        grams: Of a text; None for the others.
+    """
+
+    stream: str
+    modality: str
+    column: str
+    cardinalities: list[int]
+    side: int
+    scaling: Scaling
+    grams: TextGrams | None
+
+    @classmethod
+    def fit(cls, stream: StreamSchema, fitted: Any, column: Column, cells: Mapping[str, Sequence[Cell]]) -> StreamFeatures:
+        """Learn the features of one stream from training rows.
+
+        Args:
+            stream: The stream.
+            fitted: Its fitted modality; a table stream's ``fields`` are read.
+            column: Its arrays.
+            cells: Column to raw cells.
+
+        Returns:
+            The fitted features.
+        """
+        fields = fitted.state()["fields"] if stream.modality == "tabular" else []
+        draft = cls(
+            stream=stream.name,
+            modality=stream.modality,
+            column=stream.columns[0] if stream.modality == "text" else "",
+            cardinalities=[_cardinality(field) for field in fields],
+            side=_thumbnail_side(column) if stream.modality == "image" else 0,
+            scaling=Scaling(mean=np.zeros(0, np.float32), scale=np.zeros(0, np.float32), share=1.0),
+            grams=None,
+        )
+        grams = TextGrams.fit(_texts(cells[draft.column], column.row_present)) if draft.column else None
+        values, num_shared = draft.measure(column)
+        scaling = Scaling.fit(values, column.row_present, num_shared)
+        return cls(**{**draft.__dict__, "grams": grams, "scaling": scaling})
+
+    def measure(self, column: Column) -> tuple[Floats, int]:
+        """Return the dense features ``[N, D]`` of rows, and how many of the first are pixels of a picture."""
+        if self.modality == "image":
+            return thumbnails(column, self.side)
+        if self.modality == "audio":
+            return sound_features(column)
+        if self.modality == "tabular":
+            return _table_features(column, self.cardinalities)
+        if self.modality == "vector":
+            return _clean(column.values, column.present), 0
+        return np.zeros((len(column), 0), np.float32), 0
+
+    def transform(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> tuple[Floats, Any, Floats]:
+        """Return the features of rows: dense, sparse (None but for text) and for trees."""
+        present = column.row_present
+        values, num_shared = self.measure(column)
+        dense = self.scaling.apply(values, present)
+        if self.grams is not None:
+            absent: list[Cell] = [None] * len(column)
+            weights = self.grams.transform(_texts(cells.get(self.column, absent), present))
+            return dense, weights, _blank(weights[:, self.grams.frequent].toarray(), present)
+        if self.modality == "tabular":
+            return dense, None, np.where(column.present, column.values, np.nan).astype(np.float32)
+        return dense, None, _blank(_coarse(values, num_shared), present)
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """Fitted features of all streams.
+
+    Attributes:
+        streams: One entry a stream, in the schema's order.
+    """
+
+    streams: list[StreamFeatures]
+
+    @classmethod
+    def fit(
+        cls,
+        schema: Schema,
+        modalities: Mapping[str, Any],
+        columns: Mapping[str, Column],
+        cells: Mapping[str, Sequence[Cell]],
+    ) -> FeatureExtractor:
+        """Learn the features from training rows.
+
+        Args:
+            schema: Names the streams.
+            modalities: Stream to fitted modality.
+            columns: Stream to arrays of the training rows.
+            cells: Column to raw cells of the training rows; only text columns are read.
+
+        Returns:
+            The fitted features.
+        """
+        return cls(
+            [
+                StreamFeatures.fit(stream, modalities[stream.name], columns[stream.name], cells)
+                for stream in schema.streams
+                if stream.name in columns
+            ]
+        )
+
+    def transform(self, columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]]) -> FeatureBlocks:
+        """Make the features of rows.
+
+        Args:
+            columns: Stream to arrays.
+            cells: Column to raw cells.
+
+        Returns:
+            The features.
+        """
+        from scipy.sparse import csr_matrix, hstack
+
+        parts = [stream.transform(columns[stream.stream], cells) for stream in self.streams]
+        sparse = [weights for _, weights, _ in parts if weights is not None]
+        num_rows = len(parts[0][0])
+        return FeatureBlocks(
+            np.concatenate([dense for dense, _, _ in parts], axis=1),
+            hstack(sparse, format="csr") if sparse else csr_matrix((num_rows, 0), dtype=np.float32),
+            np.concatenate([trees for _, _, trees in parts], axis=1),
+        )
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return the fitted state as plain JSON and named arrays."""
+        plain, arrays = [], {}
+        for place, stream in enumerate(self.streams):
+            found = {"mean": stream.scaling.mean, "scale": stream.scaling.scale}
+            kept = {name: getattr(stream, name) for name in ("stream", "modality", "column", "cardinalities", "side")}
+            kept |= {"share": stream.scaling.share, "grams": None}
+            if stream.grams is not None:
+                kept["grams"] = {name: getattr(stream.grams, name) for name in ("units", "longest", "vocabulary")}
+                found |= {name: getattr(stream.grams, name) for name in ("codes", "idf", "frequent")}
+            plain.append(kept)
+            arrays.update({f"{place}.{name}": array for name, array in found.items()})
+        return {"streams": plain}, arrays
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> FeatureExtractor:
+        """Make the extractor again.
+
+        Args:
+            state: The plain part of ``state``.
+            arrays: Its arrays.
+
+        Returns:
+            An extractor whose features are bit-identical.
+        """
+        streams = []
+        for place, kept in enumerate(state["streams"]):
+            own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{place}.")}
+            scaling = Scaling(mean=own.pop("mean"), scale=own.pop("scale"), share=kept["share"])
+            grams = None if kept["grams"] is None else TextGrams(**kept["grams"], **own)
+            rest = {name: value for name, value in kept.items() if name not in ("share", "grams")}
+            streams.append(StreamFeatures(**rest, scaling=scaling, grams=grams))
+        return cls(streams)
+
+
+def thumbnails(column: Column, side: int) -> tuple[Floats, int]:
+    """Shrink pictures by averaging areas.
+
+    Args:
+        column: uint8 ``[N, height, width, channels]``.
+        side: Length of the longer side afterwards, in pixels; smaller pictures stay as they are.
+
+    Returns:
+        float32 ``[N, pixels * channels]`` in 0..1, zero where absent, and the number of features.
+    """
+    num_rows, height, width, channels = column.values.shape
+    shrink = min(1.0, side / max(height, width, 1))
+    rows = _area_weights(height, max(round(height * shrink), 1))
+    columns = np.kron(_area_weights(width, max(round(width * shrink), 1)), np.eye(channels, dtype=np.float32))
+
+    def shrunk(start: int) -> Floats:
+        part = np.asarray(column.values[start : start + ROWS_AT_ONCE], dtype=np.float32)
+        lines = np.matmul(rows, part.reshape(len(part), height, width * channels) / 255.0)
+        return np.asarray((lines @ columns.T).reshape(len(part), -1))
+
+    features = _in_parts(shrunk, num_rows, len(rows) * len(columns))
+    return np.where(column.row_present[:, None], features, np.float32(0.0)), features.shape[1]
+
+
+def sound_features(column: Column) -> tuple[Floats, int]:
+    """Describe sounds by a small picture and by statistics.
+
+    Args:
+        column: float ``[N, frames, features]`` with lengths; a waveform counts as one feature.
+
+    Returns:
+        float32 ``[N, ...]``: the spectrogram stretched to 20 x 20, then the mean, deviation and mean absolute
+        change of its cepstral coefficients and the logarithm of the duration; and the number of pixels (400).
+    """
+    num_features = column.values.shape[2]
+    lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
+    lengths = np.where(column.row_present, np.maximum(lengths, 1), 1)
+    bands = _area_weights(num_features, min(num_features, PICTURE_BINS))
+    cosines = _cosines(num_features)
+
+    def described(start: int) -> Floats:
+        rows = slice(start, start + ROWS_AT_ONCE)
+        part = np.asarray(column.values[rows], dtype=np.float32)
+        inside = (np.arange(part.shape[1]) < lengths[rows, None]) & column.row_present[rows, None]
+        part = np.where(inside[..., None], part, np.float32(0.0))
+        picture = _stretched(part @ bands.T, lengths[rows]).reshape(len(part), -1)
+        return np.concatenate([picture, _statistics(part @ cosines.T, inside, lengths[rows])], axis=1)
+
+    num_pixels = PICTURE_BINS * len(bands)
+    return _in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1), num_pixels
+
+
+def _stretched(frames: Floats, lengths: NDArray[np.int64]) -> Floats:
+    """Average frames over 20 equal parts of each clip: ``[N, 20, bands]``."""
+    sums = np.concatenate([np.zeros_like(frames[:, :1]), np.cumsum(frames, axis=1, dtype=np.float32)], axis=1)
+    edges = lengths[:, None] * np.linspace(0, 1, PICTURE_BINS + 1)[None, :]
+    low = np.minimum(edges.astype(np.int64), lengths[:, None])
+    high, rest = np.minimum(low + 1, lengths[:, None]), (edges - low)[..., None]
+    below, above = (np.take_along_axis(sums, index[..., None], axis=1) for index in (low, high))
+    at_edges = below + (above - below) * rest
+    return np.asarray(np.diff(at_edges, axis=1) / (lengths / PICTURE_BINS)[:, None, None], dtype=np.float32)
+
+
+def _statistics(frames: Floats, inside: NDArray[np.bool_], lengths: NDArray[np.int64]) -> Floats:
+    count = np.maximum(lengths, 1)[:, None].astype(np.float32)
+    mean = frames.sum(axis=1) / count
+    spread = np.sqrt((((frames - mean[:, None]) ** 2) * inside[..., None]).sum(axis=1) / count)
+    change = (np.abs(np.diff(frames, axis=1)) * inside[:, 1:, None]).sum(axis=1) / count
+    return np.concatenate([mean, spread, change, np.log(count)], axis=1)
+
+
+def _cosines(num_features: int) -> Floats:
+    """Return the first rows of the orthonormal DCT-II, ``[coefficients, features]``."""
+    steps = (np.arange(num_features) + 0.5) / num_features
+    table = np.cos(np.pi * np.arange(min(NUM_CEPSTRAL, num_features))[:, None] * steps)
+    return np.asarray(table * np.sqrt(2 / num_features), dtype=np.float32)
+
+
+def _table_features(column: Column, cardinalities: list[int]) -> tuple[Floats, int]:
+    """Return numbers with zero where absent, whether each is present, and one column a category."""
+    values = _clean(column.values, column.present)
+    parts = [column.present.astype(np.float32)]
+    for field, cardinality in enumerate(cardinalities):
+        if not cardinality:
+            parts.append(values[:, [field]])
+            continue
+        codes = np.arange(min(cardinality, MAX_ONE_HOT), dtype=np.float32)
+        parts.append(((values[:, [field]] == codes) & column.present[:, [field]]).astype(np.float32))
+    return np.concatenate(parts, axis=1), 0
+
+
+def _coarse(values: Floats, num_pixels: int) -> Floats:
+    """Return dense features with pictures thinned to every other pixel where there are many."""
+    step = 2 if num_pixels > 100 else 1
+    return np.concatenate([values[:, :num_pixels:step], values[:, num_pixels:]], axis=1)
+
+
+def _thumbnail_side(column: Column) -> int:
+    channels = column.values.shape[-1]
+    return int(min(MAX_SIDE, max(8, (MAX_DENSE_CELLS / max(len(column), 1) / channels) ** 0.5)))
+
+
+def _cardinality(field: Mapping[str, Any]) -> int:
+    return int(field["cardinality"]) if field["kind"] == "category" else 0
+
+
+def _texts(cells: Sequence[Cell], present: NDArray[np.bool_]) -> list[str]:
+    return [str(cell) if there and cell is not None else "" for cell, there in zip(cells, present, strict=True)]
+
+
+def _clean(values: NDArray[Any], present: NDArray[np.bool_]) -> Floats:
+    there = present if present.ndim == values.ndim else present[:, None]
+    return np.where(there, values, 0.0).astype(np.float32)
+
+
+def _blank(values: Floats, present: NDArray[np.bool_]) -> Floats:
+    return np.where(present[:, None], values, np.float32(np.nan))
+
+
+def _area_weights(size: int, bins: int) -> Floats:
+    """Return ``[bins, size]``: each row averages an equal part of the axis, edges counted by their share."""
+    edges = np.linspace(0, size, bins + 1)
+    starts = np.arange(size)
+    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    return (np.clip(overlap, 0.0, None) * bins / max(size, 1)).astype(np.float32)
+
+
+def _in_parts(function: Callable[[int], Floats], num_rows: int, num_features: int) -> Floats:
+    features = np.zeros((num_rows, num_features), np.float32)
+    for start in range(0, num_rows, ROWS_AT_ONCE):
+        features[start : start + ROWS_AT_ONCE] = function(start)
+    return features

@@ -1,0 +1,391 @@
+"""Simple models that every network has to beat: the prior, a linear model and boosted trees (numpy, scipy, LightGBM).
+
+Linear: multinomial or per-label logistic regression, or ridge regression, by L-BFGS; the strength of the penalty is
+the one with the least loss on validation rows. Boosting: LightGBM (Ke et al. 2017) with early stopping on
+validation rows. No pickle: a state is plain JSON, arrays, and LightGBM's own text format.
+
+Shape legend: N rows, D dense features, S sparse features, K outputs, C classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.baseline_features import FeatureBlocks
+
+Floats = NDArray[np.float64]
+State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
+
+PENALTIES = (3e-3, 5e-4, 8e-5, 1.4e-5, 2.5e-6)
+USUAL_PENALTY = 8e-5
+NUM_STEPS = 60
+MAX_WEIGHTS = 4_000_000
+MAX_ROUNDS = 400
+MIN_ROUNDS = 12
+PATIENCE = 20
+BUDGET_S = 4.0
+SECONDS_PER_TREE = 6e-4
+SECONDS_PER_CELL = 1.2e-9
+MIN_ROWS = 20
+
+
+class Baseline(ABC):
+    """A fitted baseline of one target; ``name`` says which."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def predict(self, features: FeatureBlocks) -> Floats:
+        """Predict rows.
+
+        Args:
+            features: Features of N rows, from the extractor the baseline was fitted with.
+
+        Returns:
+            float64 ``[N, C]`` probabilities, or ``[N]`` numbers.
+        """
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return plain JSON, named arrays and named texts; ``from_state`` makes an equal baseline of them."""
+
+    @staticmethod
+    def from_state(state: dict[str, Any], arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> Baseline:
+        """Make a baseline again.
+
+        Args:
+            state: The plain part of ``state``.
+            arrays: Its arrays.
+            texts: Its texts.
+
+        Returns:
+            A baseline whose predictions are bit-identical.
+        """
+        if state["name"] == "prior":
+            return Prior(arrays["prior"])
+        if state["name"] == "linear":
+            return Linear(state["kind"], state["center"], state["scale"], **arrays)
+        return Boosting(state["kind"], [texts[f"trees{index}"] for index in range(len(texts))])
+
+
+@dataclass(frozen=True)
+class Prior(Baseline):
+    """The same for every row: class frequencies, label frequencies, or the mean.
+
+    Attributes:
+        prior: float64 ``[C]``, or ``[]`` for a number.
+    """
+
+    prior: Floats
+    name: ClassVar[str] = "prior"
+
+    def predict(self, features: FeatureBlocks) -> Floats:
+        """Return the prior for every row."""
+        return np.broadcast_to(self.prior, (len(features), *self.prior.shape)).copy()
+
+    def state(self) -> State:
+        """Return the frequencies as an array."""
+        return {"name": self.name}, {"prior": self.prior}, {}
+
+
+@dataclass(frozen=True)
+class Linear(Baseline):
+    """Logistic or ridge regression.
+
+    Attributes:
+        kind: "category", "categories" or "number".
+        center: Mean of a number in training; 0 for the others.
+        scale: Standard deviation of a number in training; 1 for the others.
+        dense: float32 ``[D, K]``.
+        sparse: float32 ``[S', K]``.
+        columns: int64 ``[S']``, the sparse features in use.
+        bias: float32 ``[K]``.
+    """
+
+    kind: str
+    center: float
+    scale: float
+    dense: NDArray[np.float32]
+    sparse: NDArray[np.float32]
+    columns: NDArray[np.int64]
+    bias: NDArray[np.float32]
+    name: ClassVar[str] = "linear"
+
+    def predict(self, features: FeatureBlocks) -> Floats:
+        """Return probabilities or numbers."""
+        outputs = features.dense @ self.dense + self.bias
+        if len(self.columns):
+            outputs = outputs + features.sparse[:, self.columns] @ self.sparse
+        return _to_prediction(self.kind, outputs.astype(np.float64), self.center, self.scale)
+
+    def state(self) -> State:
+        """Return the weights as arrays."""
+        arrays = {name: getattr(self, name) for name in ("dense", "sparse", "columns", "bias")}
+        plain = {"name": self.name, "kind": self.kind, "center": self.center, "scale": self.scale}
+        return plain, arrays, {}
+
+
+@dataclass(frozen=True)
+class Boosting(Baseline):
+    """Gradient-boosted trees.
+
+    Attributes:
+        kind: "category", "categories" or "number".
+        models: LightGBM's text of each model: one, or one a label.
+    """
+
+    kind: str
+    models: list[str]
+    name: ClassVar[str] = "boosting"
+
+    @cached_property
+    def boosters(self) -> list[Any]:
+        """The models, read once."""
+        import lightgbm
+
+        return [lightgbm.Booster(model_str=text) for text in self.models]
+
+    def predict(self, features: FeatureBlocks) -> Floats:
+        """Return probabilities or numbers."""
+        outputs = [np.asarray(booster.predict(features.trees), dtype=np.float64) for booster in self.boosters]
+        if self.kind == "categories":
+            return np.stack(outputs, axis=1)
+        if self.kind == "category" and outputs[0].ndim == 1:
+            return np.stack([1.0 - outputs[0], outputs[0]], axis=1)
+        return outputs[0]
+
+    def state(self) -> State:
+        """Return the models as texts."""
+        texts = {f"trees{index}": text for index, text in enumerate(self.models)}
+        return {"name": self.name, "kind": self.kind}, {}, texts
+
+
+def fit_baselines(
+    kind: str,
+    num_classes: int,
+    features_train: FeatureBlocks,
+    truth_train: NDArray[Any],
+    features_validation: FeatureBlocks,
+    truth_validation: NDArray[Any],
+    seed: int = 0,
+    num_threads: int = 1,
+    budget_s: float = BUDGET_S,
+) -> list[Baseline]:
+    """Fit the prior, the linear model and boosted trees for one target.
+
+    Args:
+        kind: "category", "categories" or "number".
+        num_classes: Classes or labels; 1 for a number.
+        features_train: Features of the training rows.
+        truth_train: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
+        features_validation: Features of the rows that choose the penalty and the number of trees; may be empty.
+        truth_validation: Their truth.
+        seed: Fixes the trees' sampling.
+        num_threads: Threads of LightGBM.
+        budget_s: About how long the trees may take on two threads. It bounds their number by rows, features and
+            classes, not by the clock, so that the result does not depend on the machine.
+
+    Returns:
+        The baselines; below 20 training rows, or without any feature for them, there are no trees.
+    """
+    prior = Prior(_prior(kind, num_classes, truth_train))
+    train, validation = (features_train, truth_train), (features_validation, truth_validation)
+    found: list[Baseline] = [prior, _fit_linear(kind, num_classes, prior.prior, train, validation)]
+    if len(truth_train) >= MIN_ROWS and features_train.trees.shape[1]:
+        found.append(_fit_boosting(kind, num_classes, train, validation, seed, num_threads, budget_s))
+    return found
+
+
+Rows = tuple[FeatureBlocks, NDArray[Any]]
+
+
+def _prior(kind: str, num_classes: int, truth: NDArray[Any]) -> Floats:
+    if kind == "category":
+        return np.bincount(truth, minlength=num_classes) / len(truth)
+    return np.asarray(truth.mean(axis=0), dtype=np.float64)
+
+
+def _to_prediction(kind: str, outputs: Floats, center: float, scale: float) -> Floats:
+    if kind == "number":
+        return outputs[:, 0] * scale + center
+    if kind == "category" and outputs.shape[1] > 1:
+        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    positive = 0.5 * (1.0 + np.tanh(outputs / 2))
+    return np.concatenate([1.0 - positive, positive], axis=1) if kind == "category" else positive
+
+
+def _fit_linear(kind: str, num_classes: int, prior: Floats, train: Rows, validation: Rows) -> Linear:
+    """Weaken the penalty step by step, each from the last weights, while the validation loss falls."""
+    features, truth = train
+    center, scale = (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)
+    goal = _goal(kind, num_classes, (truth - center) / scale if kind == "number" else truth)
+    columns = _heaviest(features.sparse, MAX_WEIGHTS // goal.shape[1])
+    problem = _LinearProblem(kind, goal, features.dense, features.sparse[:, columns])
+    weights = problem.start(kind, prior)
+    best, least = weights, np.inf
+    for penalty in PENALTIES:
+        weights = problem.solve(weights, penalty)
+        found = _linear(kind, center, scale, problem, weights, columns)
+        if not len(validation[1]):
+            best = weights
+            if penalty == USUAL_PENALTY:
+                break
+            continue
+        loss = _loss(kind, found.predict(validation[0]), validation[1])
+        if loss >= least:
+            break
+        best, least = weights, loss
+    return _linear(kind, center, scale, problem, best, columns)
+
+
+def _linear(
+    kind: str, center: float, scale: float, problem: _LinearProblem, weights: Floats, columns: NDArray[np.int64]
+) -> Linear:
+    return Linear(kind, center, scale, *problem.split(weights), columns=columns, bias=weights[-1].astype(np.float32))
+
+
+def _goal(kind: str, num_classes: int, truth: NDArray[Any]) -> NDArray[np.float32]:
+    """Return what the outputs aim at, float32 ``[N, K]``; two classes need one output."""
+    if kind != "category":
+        return truth.reshape(len(truth), -1).astype(np.float32)
+    if num_classes == 2:
+        return truth[:, None].astype(np.float32)
+    hot = np.zeros((len(truth), num_classes), np.float32)
+    hot[np.arange(len(truth)), truth] = 1.0
+    return hot
+
+
+def _heaviest(sparse: Any, most: int) -> NDArray[np.int64]:
+    """Return the sparse features with the largest total squared weight, in order."""
+    squares = np.asarray(sparse.power(2).sum(axis=0)).ravel()
+    return np.sort(np.argsort(-squares, kind="stable")[:most])
+
+
+class _LinearProblem:
+    """Mean loss plus half the penalty times the squared weights; the bias, the last row, is free."""
+
+    def __init__(self, kind: str, goal: NDArray[np.float32], dense: NDArray[np.float32], sparse: Any) -> None:
+        self.kind, self.goal, self.dense, self.sparse = kind, goal, dense, sparse
+        self.turned = sparse.T.tocsr()
+        self.shape = (dense.shape[1] + sparse.shape[1] + 1, goal.shape[1])
+
+    def start(self, kind: str, prior: Floats) -> Floats:
+        """Return zero weights with the bias that gives the prior."""
+        weights = np.zeros(self.shape)
+        if kind != "number":
+            chance = np.clip(prior, 1e-4, 1 - 1e-4)
+            odds = np.log(chance) - (0.0 if kind == "category" else np.log(1 - chance))
+            weights[-1] = odds if len(odds) == self.shape[1] else odds[1] - odds[0]
+        return weights
+
+    def split(self, weights: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the dense and the sparse weights as float32."""
+        narrow = weights.astype(np.float32)
+        return narrow[: self.dense.shape[1]], narrow[self.dense.shape[1] : -1]
+
+    def solve(self, start: Floats, penalty: float) -> Floats:
+        """Minimise from a start by L-BFGS."""
+        from scipy.optimize import minimize
+
+        options = {"maxiter": NUM_STEPS, "gtol": 1e-5, "ftol": 1e-6}
+        found = minimize(self.slope, start.ravel(), (penalty,), jac=True, method="L-BFGS-B", options=options)
+        return np.asarray(found.x).reshape(self.shape)
+
+    def slope(self, flat: Floats, penalty: float) -> tuple[float, Floats]:
+        """Return the objective and its gradient."""
+        weights = flat.reshape(self.shape)
+        dense, sparse = self.split(weights)
+        outputs = self.dense @ dense + self.sparse @ sparse + weights[-1].astype(np.float32)
+        loss, residual = _loss_and_residual(self.kind, outputs, self.goal)
+        parts = [self.dense.T @ residual, self.turned @ residual, residual.sum(axis=0, keepdims=True)]
+        gradient = np.concatenate(parts).astype(np.float64)
+        gradient[:-1] += penalty * weights[:-1]
+        return loss + penalty / 2 * float((weights[:-1] ** 2).sum()), gradient.ravel()
+
+
+def _loss_and_residual(
+    kind: str, outputs: NDArray[np.float32], goal: NDArray[np.float32]
+) -> tuple[float, NDArray[np.float32]]:
+    """Return the mean loss over rows and its gradient by the outputs."""
+    num_rows = len(goal)
+    if kind == "number":
+        error = outputs - goal
+        return float((error**2).sum(dtype=np.float64)) / 2 / num_rows, error / num_rows
+    if kind == "category" and goal.shape[1] > 1:
+        shifted = outputs - outputs.max(axis=1, keepdims=True)
+        powers = np.exp(shifted)
+        sums = powers.sum(axis=1, keepdims=True)
+        loss = np.log(sums).sum(dtype=np.float64) - (goal * shifted).sum(dtype=np.float64)
+        return float(loss) / num_rows, (powers / sums - goal) / num_rows
+    losses = np.logaddexp(np.float32(0), outputs) - goal * outputs
+    positive = 0.5 * (1.0 + np.tanh(outputs / 2))
+    return float(losses.sum(dtype=np.float64)) / num_rows, (positive - goal) / np.float32(num_rows)
+
+
+def _loss(kind: str, prediction: Floats, truth: NDArray[Any]) -> float:
+    if kind == "number":
+        return float(((prediction - truth) ** 2).mean())
+    if kind == "category":
+        right = prediction[np.arange(len(truth)), truth]
+    else:
+        right = np.where(truth > 0.5, prediction, 1.0 - prediction)
+    return float(-np.log(np.clip(right, 1e-12, 1.0)).mean())
+
+
+def _fit_boosting(
+    kind: str, num_classes: int, train: Rows, validation: Rows, seed: int, num_threads: int, budget_s: float
+) -> Boosting:
+    num_models = num_classes if kind == "categories" else 1
+    trees_a_round = num_classes if kind == "category" and num_classes > 2 else 1
+    cells = train[0].trees.size
+    round_s = num_models * trees_a_round * (SECONDS_PER_TREE + SECONDS_PER_CELL * cells)
+    rounds = int(np.clip(budget_s / round_s, MIN_ROUNDS, MAX_ROUNDS))
+    params = _tree_params(kind, num_classes, len(train[1]), rounds, seed, num_threads)
+    models = []
+    for index in range(num_models):
+        truths = [truth[:, index] if kind == "categories" else truth for _, truth in (train, validation)]
+        models.append(_train_trees(params, rounds, (train[0], truths[0]), (validation[0], truths[1])))
+    return Boosting(kind, models)
+
+
+def _tree_params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int, num_threads: int) -> dict[str, Any]:
+    objective: dict[str, Any] = {"objective": "regression" if kind == "number" else "binary"}
+    if kind == "category" and num_classes > 2:
+        objective = {"objective": "multiclass", "num_class": num_classes}
+    return {
+        **objective,
+        "learning_rate": float(np.clip(12 / rounds, 0.05, 0.2)),
+        "num_leaves": 8 if num_rows < 1_000 else 31,
+        "min_data_in_leaf": int(np.clip(num_rows // 100, 3, 20)),
+        "feature_fraction": 0.3,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 1.0,
+        "max_bin": 63,
+        "extra_trees": num_rows < 1_000,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": num_threads,
+        "verbosity": -1,
+    }
+
+
+def _train_trees(params: dict[str, Any], rounds: int, train: Rows, validation: Rows) -> str:
+    import lightgbm
+
+    data = lightgbm.Dataset(train[0].trees, label=train[1], params=params, free_raw_data=False)
+    watched, callbacks = [], []
+    if len(validation[1]):
+        watched = [lightgbm.Dataset(validation[0].trees, label=validation[1], reference=data, params=params)]
+        callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False)]
+    booster = lightgbm.train(params, data, rounds, valid_sets=watched, callbacks=callbacks)
+    return str(booster.model_to_string(num_iteration=booster.best_iteration if watched else None))

@@ -1,0 +1,84 @@
+"""From a configuration and fitted parts to a network, with what the configuration leaves open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from polymodal.config import EncoderConfig, RunConfig, TrainConfig
+from polymodal.encoders import build_encoder
+from polymodal.errors import ConfigError
+from polymodal.fusion import build_fusion
+from polymodal.modalities import Modality
+from polymodal.network import Network
+from polymodal.targets import Target
+
+WIDTHS = {"fast": 64, "balanced": 128, "best": 192}
+EPOCH_FACTORS = {"fast": 0.5, "balanced": 1.0, "best": 2.0}
+ROWS_SEEN = 80_000
+"""Rows a balanced run looks at, all epochs together, between the bounds below."""
+EPOCHS = (6, 60)
+
+
+def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets: Mapping[str, Target]) -> Network:
+    """Build a fresh network.
+
+    Args:
+        config: The configuration of the run.
+        modalities: Stream to fitted modality.
+        targets: Name to fitted target.
+
+    Returns:
+        The network.
+
+    Raises:
+        ConfigError: If an encoder or fusion is unknown or a size does not fit.
+    """
+    unknown = sorted(set(config.encoder) - set(modalities))
+    if unknown:
+        known = ", ".join(modalities)
+        raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. The streams are: {known}.")
+    width = config.width or WIDTHS[config.preset]
+    encoders = {}
+    for stream, fitted in modalities.items():
+        chosen = config.encoder.get(stream, EncoderConfig())
+        encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, chosen.sizes)
+    fusion = build_fusion(config.fusion.name, tuple(modalities), width, config.fusion.sizes)
+    return Network(encoders, fusion, targets, width)
+
+
+def resolve_training(settings: TrainConfig, preset: str, num_rows: int) -> TrainConfig:
+    """Fill in what the options leave to the preset and the number of rows.
+
+    Args:
+        settings: Training options.
+        preset: fast, balanced or best.
+        num_rows: Training rows.
+
+    Returns:
+        Options without None, but for ``time_limit_s``.
+    """
+    batch_size = settings.batch_size or (32 if num_rows < 2_000 else 64 if num_rows < 10_000 else 128)
+    least, most = EPOCHS
+    wanted = min(max(math.ceil(ROWS_SEEN / max(num_rows, 1)), least), most)
+    epochs = settings.epochs or max(math.ceil(wanted * EPOCH_FACTORS[preset]), 1)
+    return settings.model_copy(
+        update={
+            "batch_size": batch_size,
+            "epochs": epochs,
+            "learning_rate": settings.learning_rate or 1e-3,
+            "patience": settings.patience or max(math.ceil(epochs / 3), 3),
+        }
+    )
+
+
+def num_parameters(module: object) -> int:
+    """Count a module's parameters.
+
+    Args:
+        module: A module, or None.
+
+    Returns:
+        Their number; 0 for None.
+    """
+    return sum(p.numel() for p in module.parameters()) if hasattr(module, "parameters") else 0

@@ -1,0 +1,156 @@
+"""Saving and loading a trained model: a folder of JSON, safetensors and text (no pickle).
+
+::
+
+    model/
+      model.json                  schema, fitted modalities and targets, decisions, configuration, record
+      network.safetensors         the network's weights
+      baselines.safetensors       linear baselines' weights
+      baselines/*.txt             boosted trees in LightGBM's text format
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from polymodal.baseline_features import FeatureExtractor
+from polymodal.baselines import Baseline
+from polymodal.build import build_network
+from polymodal.config import RunConfig
+from polymodal.decision import Decisions
+from polymodal.errors import CheckpointError
+from polymodal.preprocessor import Preprocessor
+from polymodal.targets import TARGETS
+from polymodal.trained import TrainedModel
+
+FORMAT = 1
+MODEL_FILE = "model.json"
+
+
+def save_model(model: TrainedModel, folder: Path) -> None:
+    """Write a model; an older one of that name is replaced only when the new one is whole.
+
+    Args:
+        model: What to write.
+        folder: The model's folder.
+    """
+    temporary = folder.with_name(folder.name + ".new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    plain = _plain(model)
+    arrays = _save_baselines(model, temporary, plain)
+    save_arrays(arrays, temporary / "baselines.safetensors")
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.network.state_dict().items()}
+    save_file(weights, temporary / "network.safetensors")
+    (temporary / MODEL_FILE).write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.replace(folder)
+
+
+def _plain(model: TrainedModel) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "config": model.config.model_dump(mode="json"),
+        "preprocessor": model.preprocessor.state(),
+        "targets": {name: {"kind": t.kind, "state": t.state()} for name, t in model.targets.items()},
+        "decisions": {name: decisions.state() for name, decisions in model.decisions.items()},
+        "record": model.record,
+    }
+
+
+def _save_baselines(model: TrainedModel, folder: Path, plain: dict[str, Any]) -> dict[str, Any]:
+    (folder / "baselines").mkdir()
+    arrays: dict[str, Any] = {}
+    plain["features"] = None
+    if model.features is not None:
+        plain["features"], found = model.features.state()
+        arrays |= {f"features/{name}": value for name, value in found.items()}
+    plain["baselines"] = {}
+    for place, (target, baselines) in enumerate(model.baselines.items()):
+        plain["baselines"][target] = [
+            _save_baseline(baseline, f"{place}-{baseline.name}", folder, arrays) for baseline in baselines
+        ]
+    return arrays
+
+
+def _save_baseline(baseline: Baseline, name: str, folder: Path, arrays: dict[str, Any]) -> dict[str, Any]:
+    state, found, texts = baseline.state()
+    arrays |= {f"{name}/{key}": value for key, value in found.items()}
+    for key, text in texts.items():
+        (folder / "baselines" / f"{name}-{key}.txt").write_text(text, encoding="utf-8")
+    return {"name": name, "state": state, "arrays": sorted(found), "texts": sorted(texts)}
+
+
+def load_model(path: Path) -> TrainedModel:
+    """Read a model.
+
+    Args:
+        path: The model's folder, or the run folder around it.
+
+    Returns:
+        The model, ready to predict.
+
+    Raises:
+        CheckpointError: If there is no model, or it is damaged or of another version.
+    """
+    folder = path / "model" if (path / "model" / MODEL_FILE).is_file() else path
+    try:
+        plain = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+        if plain.get("format") != FORMAT:
+            raise CheckpointError(
+                f"The model {folder} has format {plain.get('format')!r}; this version reads format {FORMAT}. "
+                "Train it again, or use the version of polymodal that wrote it."
+            )
+        return _build(plain, folder)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"There is no model in {path}: {error.filename} is missing. Expected a run folder or its model/ folder."
+        ) from None
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"The model {folder} is damaged: {reason}. Train or copy it again.") from None
+
+
+def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:
+    config = RunConfig.model_validate(plain["config"])
+    preprocessor = Preprocessor.from_state(plain["preprocessor"])
+    targets = {name: TARGETS[t["kind"]].target.from_state(t["state"]) for name, t in plain["targets"].items()}
+    network = build_network(config, preprocessor.modalities, targets)
+    network.load_state_dict(load_file(folder / "network.safetensors"))
+    network.eval()
+    arrays = load_arrays(folder / "baselines.safetensors")
+    features = None
+    if plain["features"] is not None:
+        features = FeatureExtractor.from_state(plain["features"], _under(arrays, "features/"))
+    return TrainedModel(
+        config=config,
+        preprocessor=preprocessor,
+        targets=targets,
+        network=network,
+        features=features,
+        baselines={
+            target: [_load_baseline(saved, folder, arrays) for saved in baselines]
+            for target, baselines in plain["baselines"].items()
+        },
+        decisions={name: Decisions.from_state(state) for name, state in plain["decisions"].items()},
+        record=plain["record"],
+    )
+
+
+def _load_baseline(saved: dict[str, Any], folder: Path, arrays: dict[str, Any]) -> Baseline:
+    name = Path(saved["name"]).name
+    texts = {key: (folder / "baselines" / f"{name}-{key}.txt").read_text(encoding="utf-8") for key in saved["texts"]}
+    return Baseline.from_state(saved["state"], _under(arrays, f"{name}/"), texts)
+
+
+def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,334 @@
+"""The command line: ``polymodal inspect | train | evaluate | predict | list``.
+
+Whatever is slow to import is imported inside the command that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from polymodal.errors import PolymodalError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+FEW_CLASSES = 20
+
+app = typer.Typer(
+    name="polymodal",
+    help="Learn from tables whose cells are anything: pictures, sound, text, numbers; any cell may be missing.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file, or a folder of class folders.")
+]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or the model folder in it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first cell that cannot be read.")]
+Targets = Annotated[list[str], typer.Option("--target", metavar="COL", help="Column to predict; repeat for several.")]
+Modalities = Annotated[
+    list[str], typer.Option("--modality", metavar="COL=MODALITY", help="Overrule what a column holds, as in col=image.")
+]
+Streams = Annotated[
+    list[str],
+    typer.Option("--stream", metavar="NAME=GLOB", help="Put columns into one stream; globs by comma."),
+]
+Drop = Annotated[list[str], typer.Option("--drop", metavar="COL", help="Leave a column out.")]
+
+
+@contextmanager
+def exits(interrupted: str) -> Iterator[None]:
+    """Turn what a user can cause into a sentence on standard error and an exit code, never a traceback.
+
+    Args:
+        interrupted: The sentence for a keyboard interrupt.
+
+    Yields:
+        Nothing; the command runs inside.
+
+    Raises:
+        Exit: With 2 for a user's error, 130 for an interrupt, 141 for a closed pipe.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except PolymodalError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(EXIT_USER_ERROR) from None
+    except KeyboardInterrupt:
+        print(f"\n{interrupted}", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(EXIT_BROKEN_PIPE) from None
+
+
+@app.command("inspect")
+def inspect_command(
+    data: Data,
+    target: Targets = [],  # noqa: B006
+    modality: Modalities = [],  # noqa: B006
+    stream: Streams = [],  # noqa: B006
+    drop: Drop = [],  # noqa: B006
+    json: Json = False,
+) -> None:
+    """Show what each column is and why, its missing and broken cells, and the balance of classes."""
+    with exits("Stopped."):
+        from polymodal import console, options
+        from polymodal.inspection import inspect_table
+        from polymodal.table import read_table
+
+        found = inspect_table(
+            read_table(data),
+            targets=target,
+            modality=options.parse_pairs("--modality", modality, last=True),
+            streams=options.parse_streams(stream),
+            drop=drop,
+            progress=console.open_progress(),
+        )
+        if json:
+            console.print_json(found.to_json())
+        else:
+            console.print_inspection(found)
+            console.print_broken([vars(cell) for cell in found.broken_cells], " (--json lists them all)")
+
+
+@app.command("train")
+def train_command(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="CSV, TSV, JSONL or Parquet file, or a folder of class folders; may be left to --config.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Targets = [],  # noqa: B006
+    validation: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Table to choose the best epoch by; else split off.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(metavar="FILE", help="Table to judge by; else split off.")] = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="COL", help="No value of this column stands on both sides of a split.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COL", help="Split by time; the latest rows are held out.")
+    ] = None,
+    preset: Annotated[
+        Literal["fast", "balanced", "best"] | None, typer.Option(help="How large and how long; default: balanced.")
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End training after this time: 90, 90s, 5m, 1h.")
+    ] = None,
+    fusion: Annotated[str | None, typer.Option(metavar="NAME", help="One of: polymodal list fusions.")] = None,
+    modality: Modalities = [],  # noqa: B006
+    stream: Streams = [],  # noqa: B006
+    drop: Drop = [],  # noqa: B006
+    encoder: Annotated[
+        list[str],
+        typer.Option(
+            metavar="COL=NAME", help="One of: polymodal list encoders; for text also a Hugging Face name or folder."
+        ),
+    ] = [],  # noqa: B006
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A run.yaml; repeats that run. Other options win over it.")
+    ] = None,
+    setting: Annotated[
+        list[str],
+        typer.Option("--set", metavar="NAME=VALUE", help="Any option of run.yaml by its dotted name: train.epochs=20."),
+    ] = [],  # noqa: B006
+    seed: Annotated[int | None, typer.Option(help="Fixes every random choice; default: 0.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run folder; default: runs/ and the table's name.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved step of the run folder.")] = False,
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
+    """Learn to predict columns of a table; write a run folder with model, report and metrics."""
+    with exits("Stopped. The same command with --resume goes on from the last saved step."):
+        from polymodal import console, options
+
+        source = options.find_data(data, config)
+        folder = output or options.choose_run_folder(source, resume)
+        modalities = options.parse_pairs("--modality", modality, last=True)
+        streams = options.parse_streams(stream)
+        encoders = options.parse_pairs("--encoder", encoder)
+        settings = options.parse_settings(setting)
+        seconds = None if time_limit is None else options.parse_duration(time_limit)
+        from polymodal.api import fit
+
+        model = fit(
+            source,
+            target=tuple(target) or None,
+            validation=_text(validation),
+            test=_text(test),
+            group=group,
+            time=time,
+            drop=tuple(drop) or None,
+            modality=modalities or None,
+            stream=streams or None,
+            preset=preset,
+            time_limit=seconds,
+            fusion=fusion,
+            encoder=encoders or None,
+            config=config,
+            settings=settings or None,
+            seed=seed,
+            output=folder,
+            resume=resume,
+            strict=strict or None,
+            progress=console.open_progress(),
+            command=shlex.join(["polymodal", *sys.argv[1:]]),
+        )
+        if json:
+            console.print_json(model.summary())
+            return
+        console.print_results(model.record)
+        console.print_broken(model.record["broken_cells"], f" in {folder / 'metrics.json'}")
+        for notice in model.record["notices"]:
+            console.print_line(f"Note: {notice}")
+        console.print_line(f"Run folder: {folder}")
+        console.print_line(f"Report:     {folder / 'report.html'}")
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+@app.command("evaluate")
+def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json: Json = False) -> None:
+    """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
+    with exits("Stopped."):
+        from polymodal import console
+        from polymodal.api import load
+
+        record = load(model).evaluation_record(data, strict=strict, progress=console.open_progress())
+        if json:
+            from polymodal.run_folder import summary_of
+
+            console.print_json(summary_of(record))
+            return
+        console.print_results(record)
+        console.print_missing(record)
+        console.print_broken(record["broken_cells"], " (--json lists them all)")
+
+
+@app.command("predict")
+def predict_command(
+    model: ModelPath,
+    data: Data,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Ends in .csv, .jsonl or .parquet; without it, or -: CSV on screen."
+        ),
+    ] = None,
+    probabilities: Annotated[
+        Literal["all", "top"] | None,
+        typer.Option(help=f"Of every class, or of the prediction only; default: all up to {FEW_CLASSES} classes."),
+    ] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="Add the fusion's weight of each stream.")] = False,
+    strict: Strict = False,
+) -> None:
+    """Predict every row of a table, in its order: labels and probabilities."""
+    with exits("Stopped; nothing was written."):
+        from polymodal import console
+        from polymodal.api import load
+        from polymodal.output import check_output, write_columns, write_csv
+
+        check_output(output)
+        found = load(model).predictions(data, weights=weights, strict=strict, progress=console.open_progress())
+        most = max((len(names or ()) for names in found.classes.values()), default=0)
+        columns = found.to_columns(probabilities == "all" or (probabilities is None and most <= FEW_CLASSES))
+        if output is None or output == "-":
+            write_csv(columns, sys.stdout)
+        else:
+            write_columns(columns, output)
+            console.print_line(f"{len(found):,} rows predicted: {output}")
+        console.print_broken([vars(cell) for cell in found.broken_cells], "")
+
+
+@app.command("list")
+def list_command(
+    what: Annotated[
+        Literal["modalities", "encoders", "fusions", "targets"],
+        typer.Argument(help="What to list."),
+    ],
+    json: Json = False,
+) -> None:
+    """List what there is, one line each, with the paper it comes from."""
+    with exits("Stopped."):
+        from polymodal import console
+
+        entries = LISTS[what]()
+        if json:
+            console.print_json({name: {"summary": summary, "paper": paper} for name, summary, paper in entries})
+        else:
+            console.print_entries(what, entries)
+
+
+Entry = tuple[str, str, str]
+
+
+def _list_modalities() -> list[Entry]:
+    from polymodal.modalities import MODALITIES
+
+    return [(name, modality.summary, modality.paper) for name, modality in MODALITIES.items()]
+
+
+def _list_encoders() -> list[Entry]:
+    from polymodal.encoders import DEFAULT_ENCODER, ENCODERS
+
+    return [
+        (f"{modality}: {name}", entry.summary + _default_mark(DEFAULT_ENCODER[modality] == name), entry.paper)
+        for modality, entries in ENCODERS.items()
+        for name, entry in entries.items()
+    ]
+
+
+def _list_fusions() -> list[Entry]:
+    from polymodal.fusion import DEFAULT_FUSION, FUSIONS
+
+    return [
+        (name, entry.summary + _default_mark(name == DEFAULT_FUSION), entry.paper) for name, entry in FUSIONS.items()
+    ]
+
+
+def _list_targets() -> list[Entry]:
+    from polymodal.targets import TARGETS
+
+    return [(name, entry.summary, entry.paper) for name, entry in TARGETS.items()]
+
+
+def _default_mark(is_default: bool) -> str:
+    return " (default)" if is_default else ""
+
+
+LISTS: dict[str, Callable[[], list[Entry]]] = {
+    "modalities": _list_modalities,
+    "encoders": _list_encoders,
+    "fusions": _list_fusions,
+    "targets": _list_targets,
+}
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

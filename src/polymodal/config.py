@@ -1,0 +1,218 @@
+"""The configuration of a run: every option, typed, with its default.
+
+A resolved configuration is written to ``run.yaml``; ``--config run.yaml`` repeats the run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from polymodal.errors import ConfigError
+
+Preset = Literal["fast", "balanced", "best"]
+Size = int | float | bool | str
+
+
+class Section(BaseModel):
+    """A group of options: keyword-only, no unknown names, never changed after it is made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EncoderConfig(Section):
+    """Which encoder a stream uses.
+
+    Attributes:
+        name: Name from ``polymodal list encoders``, a folder or a hub name of a pretrained
+            checkpoint, or None for the modality's default.
+        sizes: Keyword arguments of that encoder's builder.
+    """
+
+    name: str | None = None
+    sizes: dict[str, Size] = Field(default_factory=dict)
+
+
+class FusionConfig(Section):
+    """How streams become one.
+
+    Attributes:
+        name: Name from ``polymodal list fusions``.
+        sizes: Keyword arguments of that fusion's builder.
+    """
+
+    name: str = "transformer"
+    sizes: dict[str, Size] = Field(default_factory=dict)
+
+
+class TrainConfig(Section):
+    """How a network is trained; None means: chosen from the preset and the data.
+
+    Attributes:
+        epochs: Passes over the training rows.
+        batch_size: Rows per step.
+        learning_rate: Peak of the warm-up + cosine schedule.
+        weight_decay: AdamW's decay of weight matrices.
+        warmup_fraction: Share of all steps spent warming up.
+        clip_norm: Largest norm of the gradient.
+        patience: Epochs without a better validation loss before training stops.
+        average_checkpoints: How many of the best epochs' weights are averaged.
+        modality_dropout: Chance that a present stream is hidden from the fusion, per row.
+        auxiliary_weight: Weight of the streams' own losses against the fused loss.
+        label_smoothing: Share of the label mass spread over all classes.
+        augment: Whether training inputs are varied (shifts, warps, masks), by modality.
+        time_limit_s: Training ends after this many seconds; None means no limit.
+        checkpoint_steps: Steps between two saved states to resume from.
+        layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
+    """
+
+    epochs: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_fraction: float = Field(default=0.1, ge=0, le=1)
+    clip_norm: float = Field(default=1.0, gt=0)
+    patience: int | None = Field(default=None, ge=1)
+    average_checkpoints: int = Field(default=3, ge=1)
+    modality_dropout: float = Field(default=0.2, ge=0, lt=1)
+    auxiliary_weight: float = Field(default=1.0, ge=0)
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    augment: bool = True
+    time_limit_s: float | None = Field(default=None, gt=0)
+    checkpoint_steps: int = Field(default=200, ge=1)
+    layer_decay: float = Field(default=0.8, gt=0, le=1)
+
+
+class RunConfig(Section):
+    """A whole run.
+
+    Attributes:
+        data: The table's path; None where the table came from memory.
+        target: Columns to predict.
+        validation: Path of the validation table, if given.
+        test: Path of the test table, if given.
+        group: Column whose values never stand on both sides of a split.
+        time: Column that orders the split: the latest rows are held out.
+        drop: Columns left out.
+        modality: Column to modality, where the user overrules the schema.
+        stream: Stream name to patterns of column names.
+        preset: How large and how long: fast, balanced or best.
+        width: Width of tokens; None means: chosen by the preset.
+        encoder: Stream to encoder.
+        settings: Stream to settings of its modality (image size, sample rate, ...).
+        fusion: How streams become one.
+        train: How the network is trained.
+        baselines: Whether simple baselines are fitted and may vote.
+        seed: Fixes every random choice.
+        strict: Whether a broken cell stops the run.
+        num_threads: Threads to compute with; None means all cores.
+    """
+
+    data: str | None = None
+    target: tuple[str, ...] = ()
+    validation: str | None = None
+    test: str | None = None
+    group: str | None = None
+    time: str | None = None
+    drop: tuple[str, ...] = ()
+    modality: dict[str, str] = Field(default_factory=dict)
+    stream: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    preset: Preset = "balanced"
+    width: int | None = Field(default=None, ge=8)
+    encoder: dict[str, EncoderConfig] = Field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    fusion: FusionConfig = FusionConfig()
+    train: TrainConfig = TrainConfig()
+    baselines: bool = True
+    seed: int = 0
+    strict: bool = False
+    num_threads: int | None = Field(default=None, ge=1)
+
+
+def build_config(values: dict[str, Any], overrides: dict[str, Any] | None = None) -> RunConfig:
+    """Check option values and make a configuration of them.
+
+    Args:
+        values: Nested option values, as in ``run.yaml``.
+        overrides: Dotted names (``train.epochs``) to values, which win.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        ConfigError: If a name is unknown or a value cannot work.
+    """
+    merged = dict(values)
+    for name, value in (overrides or {}).items():
+        merged = _with_override(merged, name.split("."), value)
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _with_override(values: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    head, rest = path[0], path[1:]
+    if not rest:
+        return {**values, head: value}
+    inner = values.get(head) or {}
+    if not isinstance(inner, dict):
+        raise ConfigError(f"The option {'.'.join(path)!r} goes into {head!r}, which holds a value, not options.")
+    return {**values, head: _with_override(inner, rest, value)}
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"There is no option {name!r}. {_known_names(first['loc'])}"
+    return f"The option {name!r} is wrong: {first['msg'].lower()}. Got {first['input']!r} instead."
+
+
+def _known_names(location: tuple[int | str, ...]) -> str:
+    section: Any = RunConfig
+    for part in location[:-1]:
+        field = section.model_fields.get(part)
+        section = None if field is None else field.annotation
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return "Look it up with `polymodal train --help`."
+    return f"There are: {', '.join(section.model_fields)}."
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Read a ``run.yaml``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its nested values, unchecked.
+
+    Raises:
+        ConfigError: If the file is missing or is not a YAML mapping.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error}. Expected a YAML file.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"The configuration {path} holds no options. Expected lines like `seed: 1`.")
+    return values
+
+
+def save_config(config: RunConfig, path: Path) -> None:
+    """Write the resolved configuration as YAML.
+
+    Args:
+        config: What to write.
+        path: Where; replaced atomically.
+    """
+    import yaml
+
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,322 @@
+"""What the command line shows: progress bars on standard error, tables on standard output (rich)."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from polymodal.progress import Phase, Progress, SilentProgress
+from polymodal.wording import LOWER_IS_BETTER, format_score, metric_title
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from polymodal.inspection import Inspection
+
+SHOWN_METRICS = 3
+SHOWN_CLASSES = 8
+SHOWN_BROKEN = 10
+MIN_WIDTH = 140
+
+
+class TerminalPhase:
+    """A bar on the terminal."""
+
+    def __init__(self, bars: Bars, task: TaskID) -> None:
+        """Store the bar; nothing is drawn yet."""
+        self._bars = bars
+        self._task = task
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Draw steps as done.
+
+        Args:
+            n: How many.
+            note: Words beside the bar; empty keeps the last.
+        """
+        if note:
+            self._bars.update(self._task, note=escape(note))
+        self._bars.update(self._task, advance=n)
+
+
+class TerminalProgress:
+    """Bars with an estimate of what is left, on standard error; each vanishes with its phase."""
+
+    def __init__(self) -> None:
+        """Open standard error; nothing is drawn yet."""
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        note = TextColumn("{task.fields[note]}", style="dim")
+        left = TextColumn("left", style="dim")
+        self._bars = Bars(*columns, TimeRemainingColumn(), left, note, console=Console(stderr=True), transient=True)
+        self._num_open = 0
+
+    @contextmanager
+    def phase(self, name: str, total: int | None) -> Iterator[Phase]:
+        """Show a bar until the context ends.
+
+        Args:
+            name: What is being done.
+            total: Number of steps, or None.
+
+        Yields:
+            The bar.
+        """
+        if self._num_open == 0:
+            self._bars.start()
+        self._num_open += 1
+        task = self._bars.add_task(escape(name), total=total, note="")
+        try:
+            yield TerminalPhase(self._bars, task)
+        finally:
+            self._bars.remove_task(task)
+            self._num_open -= 1
+            if self._num_open == 0:
+                self._bars.stop()
+
+    def message(self, text: str) -> None:
+        """Print one sentence above the bars.
+
+        Args:
+            text: The sentence.
+        """
+        self._bars.console.print(escape(text), highlight=False)
+
+
+def open_progress() -> Progress:
+    """Return bars where standard error is a terminal, silence elsewhere."""
+    return TerminalProgress() if sys.stderr.isatty() else SilentProgress()
+
+
+def print_error(sentence: str) -> None:
+    """Print a sentence on standard error.
+
+    Args:
+        sentence: What went wrong and what to do next.
+    """
+    print(sentence, file=sys.stderr, flush=True)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on standard output; numbers that JSON cannot hold become null.
+
+    Args:
+        value: What to print.
+    """
+    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_line(text: str = "") -> None:
+    """Print a line on standard output, as it is.
+
+    Args:
+        text: The line.
+    """
+    print(text, flush=True)
+
+
+def _console() -> Console:
+    """Standard output; wide enough for the tables where it is no terminal."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=max(console.width, MIN_WIDTH))
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A line of the table of results.
+
+    Attributes:
+        kind: final, fusion, stream or baseline.
+        name: What is scored.
+        scores: Metric to value.
+        bounds: 95 % interval of the primary metric, or None.
+    """
+
+    kind: str
+    name: str
+    scores: Mapping[str, float]
+    bounds: Sequence[float] | None
+
+
+def score_rows(target: str, primary: str, evaluation: Mapping[str, Any]) -> list[ScoreRow]:
+    """List everything that was scored for a target: the model, its parts and its rivals.
+
+    Args:
+        target: Name of the target.
+        primary: Its primary metric.
+        evaluation: The record's ``evaluation``.
+
+    Returns:
+        The rows, the final model first.
+    """
+
+    def section(name: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = evaluation.get(name, {}).get(target) or {}
+        return found
+
+    bounds, intervals = section("member_intervals"), section("intervals")
+    rows = [ScoreRow("final", "polymodal", section("targets"), intervals.get(primary))]
+    if section("fusion"):
+        rows.append(ScoreRow("fusion", "fusion network", section("fusion"), bounds.get("fusion")))
+    for kind, name in (("stream", "streams"), ("baseline", "baselines")):
+        for member, scores in section(name).items():
+            rows.append(ScoreRow(kind, member, scores, bounds.get(f"{kind}:{member}")))
+    return rows
+
+
+def print_results(record: Mapping[str, Any]) -> None:
+    """Print "fused vs each modality vs baseline", one table a target.
+
+    Args:
+        record: A model's record: its ``targets_info`` and its ``evaluation``.
+    """
+    console = _console()
+    evaluation = record["evaluation"]
+    for info in record["targets_info"]:
+        if evaluation["targets"].get(info["name"]):
+            console.print(_results_table(info, evaluation))
+            note = evaluation.get("decision", {}).get(info["name"], {}).get("note")
+            console.print(escape(note or ""))
+
+
+def _results_table(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Table:
+    target, primary = info["name"], info["primary_metric"]
+    rows = score_rows(target, primary, evaluation)
+    others = [metric for metric in rows[0].scores if metric != primary][: SHOWN_METRICS - 1]
+    title = f"{escape(target)}: {evaluation['rows']:,} {evaluation['split']} rows"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("model")
+    table.add_column("what it is", style="dim")
+    for metric in (primary, *others):
+        worse = " (lower is better)" if metric in LOWER_IS_BETTER else ""
+        table.add_column(metric_title(metric) + worse, justify="right")
+        if metric == primary:
+            table.add_column("95 % interval", justify="right", style="dim")
+    for row in rows:
+        table.add_row(*_score_cells(row, primary, others), style="bold" if row.kind == "final" else None)
+    return table
+
+
+def _score_cells(row: ScoreRow, primary: str, others: Sequence[str]) -> list[str]:
+    meaning = {
+        "final": "the whole model",
+        "fusion": "all streams, before the decision level",
+        "stream": "this stream alone",
+        "baseline": "knows no input" if row.name == "prior" else "cheap features",
+    }
+    interval = "–" if row.bounds is None else " to ".join(format_score(primary, bound) for bound in row.bounds)
+    scores = [format_score(metric, row.scores.get(metric)) for metric in others]
+    return [escape(row.name), meaning[row.kind], format_score(primary, row.scores.get(primary)), interval, *scores]
+
+
+def print_missing(record: Mapping[str, Any]) -> None:
+    """Print what is left of the primary metric when a stream is absent in every row.
+
+    Args:
+        record: A model's ``targets_info`` and an ``evaluation``.
+    """
+    evaluation = record["evaluation"]
+    for info in record["targets_info"]:
+        missing = evaluation["missing"].get(info["name"])
+        if not missing:
+            continue
+        metric = info["primary_metric"]
+        table = Table(
+            title=f"{escape(info['name'])}: when a stream is absent", title_justify="left", title_style="bold"
+        )
+        table.add_column("absent in every row")
+        table.add_column(metric_title(metric), justify="right")
+        for stream, scores in missing.items():
+            table.add_row(escape(stream), format_score(metric, scores.get(metric)))
+        _console().print(table)
+
+
+def print_broken(broken: Sequence[Mapping[str, Any]], more: str) -> None:
+    """Say on standard error which cells could not be read, the first few by name.
+
+    Args:
+        broken: Rows, columns and reasons.
+        more: Where to find the others.
+    """
+    if not broken:
+        return
+    print_error(f"{len(broken):,} cell{'s' * (len(broken) > 1)} could not be read and counted as absent:")
+    for cell in broken[:SHOWN_BROKEN]:
+        print_error(f"  row {cell['row']}, column {cell['column']!r}: {cell['reason']}")
+    if len(broken) > SHOWN_BROKEN:
+        print_error(f"  and {len(broken) - SHOWN_BROKEN:,} more{more}")
+
+
+def print_inspection(inspection: Inspection) -> None:
+    """Print what each column is, why, and what is wrong in it.
+
+    Args:
+        inspection: What was found.
+    """
+    console = _console()
+    title = f"{escape(inspection.name)}: {inspection.num_rows:,} rows, {len(inspection.columns)} columns"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for heading in ("column", "modality", "stream"):
+        table.add_column(heading)
+    for heading in ("missing", "broken"):
+        table.add_column(heading, justify="right")
+    table.add_column("why", style="dim", ratio=1)
+    for column in inspection.columns:
+        cells = [column.name, column.modality, column.stream or "–", _count(column.num_missing, inspection.num_rows)]
+        table.add_row(
+            *map(escape, cells), f"{column.num_broken:,}" if column.num_broken else "–", escape(column.reason)
+        )
+    console.print(table)
+    for target in inspection.targets:
+        console.print(f"[bold]{escape(target.name)}[/bold] ({target.kind}: {escape(target.reason)})")
+        console.print(f"  {escape(_balance(target.counts, inspection.num_rows))}")
+
+
+def _count(part: int, whole: int) -> str:
+    return "–" if not part else f"{part:,} ({part / max(whole, 1):.0%})"
+
+
+def _balance(counts: Mapping[str, int], num_rows: int) -> str:
+    if not counts:
+        return "a number: no classes to count"
+    shown = [
+        f"{name} {count:,} ({count / max(num_rows, 1):.0%})" for name, count in list(counts.items())[:SHOWN_CLASSES]
+    ]
+    rest = len(counts) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} more classes" if rest > 0 else "")
+
+
+def print_entries(title: str, entries: Sequence[tuple[str, str, str]]) -> None:
+    """Print a list of what there is.
+
+    Args:
+        title: What the entries are.
+        entries: Name, summary and paper of each.
+    """
+    table = Table(title=escape(title), title_justify="left", title_style="bold")
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it does")
+    table.add_column("paper", style="dim")
+    for entry in entries:
+        table.add_row(*map(escape, entry))
+    _console().print(table)

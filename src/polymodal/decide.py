@@ -1,0 +1,88 @@
+"""Fitting the decision level on validation rows, with streams hidden as they may be later."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.batches import Examples
+from polymodal.decision import Decision, Decisions, fit_decision
+from polymodal.predict import NOTHING_HIDDEN, Members, View, run_members
+from polymodal.targets.base import Prediction
+from polymodal.trained import TrainedModel
+
+INCOMPLETE_ROWS = 4000
+"""At most this many validation rows are looked at with a stream hidden."""
+
+
+def single_views(model: TrainedModel) -> list[View]:
+    """Return the views to look through: nothing hidden, then each stream hidden alone.
+
+    Args:
+        model: The model.
+    """
+    streams = model.network.streams
+    return [NOTHING_HIDDEN, *(frozenset({stream}) for stream in streams if len(streams) > 1)]
+
+
+def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
+    """Fit the decision level of every target.
+
+    Args:
+        model: A model whose network and baselines are trained.
+        validation: Rows that neither was fitted on.
+
+    Returns:
+        The model with its decisions.
+    """
+    views = run_members(model, validation.taken(), validation.taken_cells(), single_views(model))
+    decisions = {name: _fit_target(model, name, validation, views) for name in model.targets}
+    return dataclasses.replace(model, decisions=decisions)
+
+
+def _fit_target(model: TrainedModel, name: str, validation: Examples, views: list[Members]) -> Decisions:
+    known = validation.known[name]
+    whole, natural_gaps = known & views[0].complete, known & ~views[0].complete
+    full = [(views[0], whole)] if whole.any() else [(views[0], known)]
+    partial = [(views[0], natural_gaps), *((view, known) for view in views[1:])]
+    complete = _fit(model, name, validation, full)
+    if len(views) == 1:
+        return Decisions(complete=complete, incomplete=complete)
+    return Decisions(complete=complete, incomplete=_fit(model, name, validation, _thinned(partial, model.config.seed)))
+
+
+def _thinned(parts: list[tuple[Members, NDArray[np.bool_]]], seed: int) -> list[tuple[Members, NDArray[np.bool_]]]:
+    total = sum(int(rows.sum()) for _, rows in parts)
+    share = min(1.0, INCOMPLETE_ROWS / max(total, 1))
+    random = np.random.default_rng(seed)
+    return [(view, rows & (random.random(len(rows)) < share)) for view, rows in parts]
+
+
+def _fit(
+    model: TrainedModel, name: str, validation: Examples, parts: list[tuple[Members, NDArray[np.bool_]]]
+) -> Decision:
+    def stacked(member: str) -> Prediction:
+        return np.concatenate([view.predictions[name][member][rows] for view, rows in parts])
+
+    members = {member: stacked(member) for member in parts[0][0].predictions[name]}
+    present = {m: np.concatenate([view.present[m][rows] for view, rows in parts]) for m in members}
+    truth = np.concatenate([validation.truth[name][rows] for _, rows in parts])
+    return fit_decision(model.targets[name].kind, members, present, truth, model.config.seed)
+
+
+def decision_summary(decisions: Mapping[str, Decisions]) -> dict[str, dict[str, object]]:
+    """Describe what each target's decision leans on.
+
+    Args:
+        decisions: Target to decision weights.
+
+    Returns:
+        Target to ``{"weights", "note"}``, as in the report.
+    """
+    return {
+        name: {"weights": found.complete.shares, "note": found.note, "incomplete": found.incomplete.shares}
+        for name, found in decisions.items()
+    }

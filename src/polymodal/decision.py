@@ -1,0 +1,405 @@
+"""The decision level: members' predictions pooled with weights learned on validation rows (numpy, scipy).
+
+Probabilities are pooled in the logarithm, ``p ∝ exp(Σ_m w_m log p_m)`` with ``w_m ≥ 0``: the logarithmic opinion
+pool (Genest & Zidek 1986, section 3) or product of experts (Hinton 2002, equation 1). The weights need not sum
+to one, so that the pool calibrates as well: with one member, w is the inverse of the temperature of Guo et al.
+2017, equation 9. Numbers are averaged with weights that sum to one (Breiman 1996, stacked regressions).
+
+A member that is absent in a row says nothing there, and the weights of the others are raised so that their total
+stays the same. A row without any member gets the prior.
+
+Shape legend: M members, N rows, C classes; labels of a multi-label target count as rows of two classes each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FUSION = "fusion"
+"""The member that the weights are pulled towards, where there is one of this name."""
+
+NUM_FOLDS = 5
+PULL = 2.0
+"""Strength of the pull towards the anchor, in rows: a Gaussian prior on the weights with variance 1 / PULL."""
+SMALLEST = 1e-12
+SMOOTHING = 1e-3
+"""Added to a row's available weight while fitting, so that a member at weight zero keeps a bounded gradient."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Weights of the members of one target.
+
+    Attributes:
+        kind: "category", "categories" or "number".
+        weights: Member to weight, in sorted order.
+        reserve: Member to the weight it has alone; used in rows in which no member with a weight is present.
+        scale: Member to the usual spread of its log-probabilities over the classes; 1 for numbers.
+    """
+
+    kind: str
+    weights: dict[str, float]
+    reserve: dict[str, float]
+    scale: dict[str, float]
+
+    def combine(self, members: Mapping[str, Floats], present: Mapping[str, Mask], prior: Floats | float) -> Floats:
+        """Pool the members' predictions.
+
+        Args:
+            members: Member to ``[N, C]`` probabilities or ``[N]`` numbers; one that is not given counts as absent.
+            present: Member to bool ``[N]``, True where it has something to say.
+            prior: The prediction for rows without any member: ``[C]`` probabilities, or a number.
+
+        Returns:
+            float64 ``[N, C]`` or ``[N]``.
+        """
+        known = [name for name in self.weights if name in members]
+        if not known:
+            shape = next(iter(members.values())).shape
+            return np.broadcast_to(np.asarray(prior, dtype=np.float64), shape).copy()
+        there = np.stack([present[name] for name in known])
+        values = _views(self.kind, [members[name] for name in known], there)
+        main, spare = ([table[name] for name in known] for table in (self.weights, self.reserve))
+        pooled = _pool(values, there, np.array(main), np.array(spare), sum(self.weights.values()))
+        combined = _finish(self.kind, pooled)
+        combined[~there.any(axis=0)] = prior
+        return combined
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Each member's part of the decision, summing to one.
+
+        A weight counts times the usual spread of what it weighs, so that an overconfident member with a small
+        weight does not look unimportant, nor a member that says the same of every class important.
+        """
+        strength = {name: weight * self.scale[name] for name, weight in self.weights.items()}
+        total = sum(strength.values())
+        if total <= 0:
+            strength, total = self.weights, sum(self.weights.values())
+        return {name: value / total for name, value in sorted(strength.items(), key=lambda item: -item[1])}
+
+    @property
+    def note(self) -> str:
+        """One sentence: what the decision leans on."""
+        parts = [f"{name} for {share:.0%}".replace("%", " %") for name, share in self.shares.items() if share >= 0.005]
+        if len(parts) == 1:
+            return f"The decision uses {next(iter(self.shares))} alone."
+        return f"The decision leans on {', '.join(parts[:-1])} and {parts[-1]}."
+
+    def state(self) -> dict[str, Any]:
+        """Return the decision as plain JSON."""
+        return {"kind": self.kind, "weights": self.weights, "reserve": self.reserve, "scale": self.scale}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Decision:
+        """Make the decision again.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            An equal decision.
+        """
+        return cls(**state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """Two sets of weights: for rows with all streams, and for rows that lack some.
+
+    Attributes:
+        complete: Used where every stream is present.
+        incomplete: Used where any stream is absent.
+    """
+
+    complete: Decision
+    incomplete: Decision
+
+    def combine(
+        self, members: Mapping[str, Floats], present: Mapping[str, Mask], prior: Floats | float, complete: Mask
+    ) -> Floats:
+        """Pool the members' predictions, each row with its own set of weights.
+
+        Args:
+            members: As for ``Decision.combine``.
+            present: As for ``Decision.combine``.
+            prior: As for ``Decision.combine``.
+            complete: bool ``[N]``, True where every stream of the row is present.
+
+        Returns:
+            float64 ``[N, C]`` or ``[N]``.
+        """
+        whole = self.complete.combine(members, present, prior)
+        partial = self.incomplete.combine(members, present, prior)
+        return np.where(complete if whole.ndim == 1 else complete[:, None], whole, partial)
+
+    @property
+    def note(self) -> str:
+        """What the decision leans on, in rows with all streams and in the others."""
+        if self.complete.shares == self.incomplete.shares:
+            return self.complete.note
+        lower = self.incomplete.note.removeprefix("The decision ")
+        return f"{self.complete.note} Where a stream is absent it {lower}"
+
+    def state(self) -> dict[str, Any]:
+        """Return both decisions as plain JSON."""
+        return {"complete": self.complete.state(), "incomplete": self.incomplete.state()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Decisions:
+        """Make both decisions again.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            Equal decisions.
+        """
+        return cls(**{name: Decision.from_state(state[name]) for name in ("complete", "incomplete")})
+
+
+def fit_decision(
+    kind: str,
+    members: Mapping[str, Floats],
+    present: Mapping[str, Mask],
+    truth: NDArray[np.generic],
+    seed: int,
+    anchor: str = FUSION,
+) -> Decision:
+    """Learn the weights of the members on validation rows.
+
+    Three candidates are compared by cross-validation on these rows: the best single member, all members alike,
+    and free weights. Free weights are taken only if they beat both simple ones.
+
+    Args:
+        kind: "category", "categories" or "number".
+        members: Member to ``[N, C]`` probabilities or ``[N]`` numbers.
+        present: Member to bool ``[N]``.
+        truth: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
+        seed: Fixes the folds.
+        anchor: The member that free weights are pulled towards; all alike where there is no such member.
+
+    Returns:
+        The decision; with fewer than ten rows it is the anchor alone, or all members alike.
+    """
+    names = sorted(members)
+    there = np.stack([present[name] for name in names])
+    values = _views(kind, [members[name] for name in names], there)
+    problem = _Problem(kind, values, there, _as_rows(kind, truth), _spread(kind, truth))
+    start = np.array([float(name == anchor) for name in names])
+    start = start if start.any() else np.full(len(names), 1.0 / len(names))
+    rows = np.arange(there.shape[1])
+    reserve = _reserve(problem, rows)
+    weights = start
+    if len(rows) >= 2 * NUM_FOLDS:
+        weights = _choose(problem, _candidates(start), rows, seed)(problem, rows, reserve)
+    tables = (dict(zip(names, column.tolist(), strict=True)) for column in (weights, reserve, problem.scale()))
+    return Decision(kind, *tables)
+
+
+def fit_temperature(kind: str, truth: NDArray[np.generic], prediction: Floats) -> float:
+    """Find the temperature that calibrates one set of predictions (Guo et al. 2017, section 4.2).
+
+    Args:
+        kind: "category" or "categories".
+        truth: int64 ``[N]`` or 0/1 ``[N, C]``.
+        prediction: ``[N, C]`` probabilities.
+
+    Returns:
+        The temperature; above one where the predictions are overconfident.
+    """
+    there = np.ones((1, len(truth)), dtype=np.bool_)
+    problem = _Problem(kind, _views(kind, [prediction], there), there, _as_rows(kind, truth), 1.0)
+    return 1.0 / float(_reserve(problem, np.arange(len(truth)))[0])
+
+
+def apply_temperature(kind: str, prediction: Floats, temperature: float) -> Floats:
+    """Divide the logarithms of probabilities by a temperature.
+
+    Args:
+        kind: "category" or "categories".
+        prediction: ``[N, C]`` probabilities.
+        temperature: Above zero; larger is less confident.
+
+    Returns:
+        float64 ``[N, C]``.
+    """
+    there = np.ones((1, len(prediction)), dtype=np.bool_)
+    return _finish(kind, _views(kind, [prediction], there)[0] / temperature)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """What weights are fitted on: values ``[M, N, ..., K]``, there ``[M, N]``, truth ``[N, ...]``."""
+
+    kind: str
+    values: Floats
+    there: Mask
+    truth: NDArray[Any]
+    spread: float
+
+    def scale(self) -> Floats:
+        """Return the usual spread of each member's log-probabilities, ``[M]``; 1 for numbers."""
+        if self.kind == "number":
+            return np.ones(len(self.there))
+        spread = self.values.std(axis=-1)
+        spread = spread if spread.ndim == 2 else spread.mean(axis=2)
+        return np.asarray((spread * self.there).sum(axis=1) / np.maximum(self.there.sum(axis=1), 1))
+
+    def loss(self, weights: Floats, rows: NDArray[np.int64], spare: Floats) -> float:
+        """Return the mean loss on some rows, as they would be combined."""
+        rows = rows[self.there[:, rows].any(axis=0)]
+        if not len(rows):
+            return 0.0
+        pooled = _pool(self.values[:, rows], self.there[:, rows], weights, spare, float(weights.sum()))
+        return self._losses(pooled, rows)[0]
+
+    def slope(self, weights: Floats, rows: NDArray[np.int64]) -> tuple[float, Floats]:
+        """Return the mean loss and its gradient; every row must have a present member."""
+        values, there = self.values[:, rows], self.there[:, rows].astype(np.float64)
+        ones = (1,) * (values.ndim - 2)
+        available = weights @ there + SMOOTHING
+        summed = np.tensordot(weights, values, axes=1)
+        factor = weights.sum() / available if self.kind != "number" else 1.0 / available
+        loss, residual = self._losses(factor.reshape(-1, *ones) * summed, rows)
+        own = (values * residual).reshape(len(weights), len(rows), -1).sum(axis=2)
+        whole = (summed * residual).reshape(len(rows), -1).sum(axis=1)
+        growth = 1.0 / available if self.kind != "number" else np.zeros(len(rows))
+        change = growth[None, :] - (factor / available)[None, :] * there
+        return loss, own @ factor + change @ whole
+
+    def _losses(self, pooled: Floats, rows: NDArray[np.int64]) -> tuple[float, Floats]:
+        """Return the mean loss, and its gradient by the pooled values."""
+        truth = self.truth[rows]
+        if self.kind == "number":
+            error = pooled[..., 0] - truth
+            return float((error**2).mean() / self.spread), 2 * error[..., None] / truth.size / self.spread
+        logs = _log_softmax(pooled)
+        right = np.take_along_axis(logs, truth[..., None], axis=-1)
+        residual = np.exp(logs)
+        np.put_along_axis(residual, truth[..., None], np.exp(right) - 1.0, axis=-1)
+        return float(-right.mean()), residual / truth.size
+
+
+Candidate = Callable[[_Problem, NDArray[np.int64], Floats], Floats]
+
+
+def _candidates(start: Floats) -> list[Candidate]:
+    """Return ways of fitting weights, simplest first: each member alone, all alike, free."""
+
+    def single(index: int) -> Candidate:
+        return lambda _problem, _rows, reserve: np.where(np.arange(len(start)) == index, reserve, 0.0)
+
+    def alike(problem: _Problem, rows: NDArray[np.int64], reserve: Floats) -> Floats:
+        return _fit(problem, rows, reserve[None, :] / len(start), np.ones(1))
+
+    def free(problem: _Problem, rows: NDArray[np.int64], _reserve: Floats) -> Floats:
+        return _fit(problem, rows, np.eye(len(start)), start)
+
+    singles = [single(index) for index in np.argsort(-start, kind="stable")]
+    return singles if len(start) == 1 else [*singles, alike, free]
+
+
+def _choose(problem: _Problem, candidates: list[Candidate], rows: NDArray[np.int64], seed: int) -> Candidate:
+    """Return the candidate with the least cross-validated loss; the simpler one if they are equal."""
+    if len(candidates) == 1:
+        return candidates[0]
+    losses = np.zeros(len(candidates))
+    for held_out in np.array_split(np.random.default_rng(seed).permutation(rows), NUM_FOLDS):
+        kept = np.setdiff1d(rows, held_out)
+        reserve = _reserve(problem, kept)
+        for index, candidate in enumerate(candidates):
+            weights = candidate(problem, kept, reserve)
+            losses[index] += problem.loss(weights, held_out, reserve) * len(held_out) / len(rows)
+    return candidates[int(np.argmin(losses.round(9)))]
+
+
+def _reserve(problem: _Problem, rows: NDArray[np.int64]) -> Floats:
+    """Return the best weight of each member alone, from the rows in which it is present; 1 for numbers."""
+    num_members = len(problem.there)
+    if problem.kind == "number":
+        return np.ones(num_members)
+    alone = [
+        _fit(problem, rows[problem.there[index, rows]], np.eye(num_members)[[index]], np.ones(1))[index]
+        for index in range(num_members)
+    ]
+    return np.maximum(alone, 1e-3)
+
+
+def _fit(problem: _Problem, rows: NDArray[np.int64], basis: Floats, start: Floats) -> Floats:
+    """Minimise the loss over non-negative combinations of the basis ``[K, M]``, pulled towards the start ``[K]``."""
+    from scipy.optimize import minimize
+
+    rows = rows[problem.there[:, rows].any(axis=0)]
+    if not len(rows):
+        return start @ basis
+    pull = PULL / len(rows)
+
+    def objective(free: Floats) -> tuple[float, Floats]:
+        loss, gradient = problem.slope(free @ basis, rows)
+        away = free - start
+        return loss + pull / 2 * float(away @ away), basis @ gradient + pull * away
+
+    found = minimize(objective, start + 0.05, jac=True, method="L-BFGS-B", bounds=[(0.0, 50.0)] * len(start))
+    weights = np.asarray(found.x @ basis, dtype=np.float64)
+    weights = weights if weights.sum() > 1e-6 else start @ basis
+    return weights / weights.sum() if problem.kind == "number" else weights
+
+
+def _pool(values: Floats, there: Mask, weights: Floats, spare: Floats, total: float) -> Floats:
+    """Return ``Σ_m w_m values_m`` over the present members of each row, their weights summing to the total.
+
+    Rows in which no member with a weight is present use the spare weights: their mean over the members that are.
+    """
+    available = there * weights[:, None]
+    sums = available.sum(axis=0)
+    raised = available * (total / np.where(sums > 0, sums, 1.0))
+    spares = there * spare[:, None] / np.maximum(there.sum(axis=0), 1)
+    used = np.where(sums > 0, raised, spares)
+    return np.asarray((used.reshape(used.shape + (1,) * (values.ndim - 2)) * values).sum(axis=0))
+
+
+def _views(kind: str, members: list[Floats], there: Mask) -> Floats:
+    """Return what is pooled, ``[M, N, C]``, ``[M, N, C, 2]`` or ``[M, N, 1]``; zero where a member is absent."""
+    stacked = np.stack([np.asarray(member, dtype=np.float64) for member in members])
+    if kind == "number":
+        values = stacked[..., None]
+    elif kind == "categories":
+        values = np.stack([_log(1.0 - stacked), _log(stacked)], axis=-1)
+    else:
+        values = _log(stacked)
+    return np.where(there.reshape(there.shape + (1,) * (values.ndim - 2)), values, 0.0)
+
+
+def _finish(kind: str, pooled: Floats) -> Floats:
+    if kind == "number":
+        return pooled[..., 0].copy()
+    probabilities = np.exp(_log_softmax(pooled))
+    return probabilities[..., 1].copy() if kind == "categories" else probabilities
+
+
+def _as_rows(kind: str, truth: NDArray[np.generic]) -> NDArray[Any]:
+    return truth.astype(np.float64 if kind == "number" else np.int64)
+
+
+def _spread(kind: str, truth: NDArray[np.generic]) -> float:
+    """Return the variance of a number, the unit of its loss; 1 for the other kinds and for a constant."""
+    variance = float(truth.astype(np.float64).var()) if kind == "number" and len(truth) else 1.0
+    return variance or 1.0
+
+
+def _log(probabilities: Floats) -> Floats:
+    return np.log(np.clip(probabilities, SMALLEST, 1.0))
+
+
+def _log_softmax(values: Floats) -> Floats:
+    shifted = values - values.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

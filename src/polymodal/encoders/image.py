@@ -1,0 +1,337 @@
+"""Image encoders: from ``[B, height, width, channels]`` uint8 to a small grid of tokens (torch).
+
+Shape legend: B rows, C channels, Y and X height and width of a map, T tokens, W width of tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polymodal.layers import Transformer, num_groups, small_parameter, use_channels_last
+from polymodal.tokens import ColumnBatch, Tokens
+
+if TYPE_CHECKING:
+    from polymodal.modalities.image import Image
+
+GRID = 4
+"""Most tokens along each side of a picture."""
+
+
+class Normalise(nn.Module):
+    """Turn uint8 pictures into standardised floats, channels first (in memory: last)."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, fitted: Image) -> None:
+        """Take over the training pictures' statistics.
+
+        Args:
+            fitted: The fitted modality; its mean and std are in 0..1.
+        """
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(fitted.mean) * 255.0, persistent=False)
+        self.register_buffer("scale", 1.0 / (torch.tensor(fitted.std).clamp(min=1e-3) * 255.0), persistent=False)
+
+    def forward(self, pixels_BYXC: Tensor) -> Tensor:
+        """Standardise.
+
+        Args:
+            pixels_BYXC: uint8 or float ``[B, Y, X, C]``, 0..255.
+
+        Returns:
+            float32 ``[B, C, Y, X]``.
+        """
+        return ((pixels_BYXC.float() - self.mean) * self.scale).permute(0, 3, 1, 2)
+
+
+class GridTokens(nn.Module):
+    """Turn a feature map into at most 4x4 tokens that know their place."""
+
+    def __init__(self, num_channels: int, grid: tuple[int, int], width: int, dropout: float) -> None:
+        """Build the projection.
+
+        Args:
+            num_channels: C of the map.
+            grid: Rows and columns of tokens.
+            width: W.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.grid = grid
+        self.project = nn.Linear(num_channels, width)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.positions = small_parameter(grid[0] * grid[1], width)
+
+    def forward(self, map_BCYX: Tensor, present: Tensor) -> Tokens:
+        """Pool the map and project it.
+
+        Args:
+            map_BCYX: Feature map ``[B, C, Y, X]``.
+            present: bool ``[B]``.
+
+        Returns:
+            Tokens ``[B, grid rows * grid columns, W]``, row by row.
+        """
+        if map_BCYX.shape[2:] != self.grid:
+            map_BCYX = functional.adaptive_avg_pool2d(map_BCYX, self.grid)
+        values_BTW = self.norm(self.project(map_BCYX.flatten(2).transpose(1, 2)))
+        values_BTW = self.dropout(values_BTW) + self.positions
+        return Tokens(values_BTW, present.unsqueeze(1).expand(values_BTW.shape[:2]))
+
+
+def num_halvings(fitted: Image) -> int:
+    """Return how often a picture's longer side is halved until at most 4 remain.
+
+    Args:
+        fitted: The fitted modality.
+
+    Returns:
+        The number of halvings, 0 for tiny pictures.
+    """
+    return max(0, math.ceil(math.log2(max(fitted.height, fitted.width) / GRID)))
+
+
+def grid_after(fitted: Image, stride: int) -> tuple[int, int]:
+    """Return the tokens' grid of a map made with a stride.
+
+    Args:
+        fitted: The fitted modality.
+        stride: Pixels from one place of the map to the next.
+
+    Returns:
+        Rows and columns, each at most 4.
+    """
+    return min(GRID, math.ceil(fitted.height / stride)), min(GRID, math.ceil(fitted.width / stride))
+
+
+def _convolve(num_in: int, num_out: int, stride: int) -> nn.Sequential:
+    kernel = 3 if stride <= 2 else 2 * stride - 1
+    return nn.Sequential(
+        nn.Conv2d(num_in, num_out, kernel, stride, padding=kernel // 2, bias=False),
+        nn.GroupNorm(num_groups(num_out), num_out),
+        nn.ReLU(),
+    )
+
+
+def _stage_strides(fitted: Image, num_stages: int) -> list[int]:
+    """Spread the halvings: one at each late stage, what is left (at most 4 pixels) at the first."""
+    halvings = num_halvings(fitted)
+    late = [2 if stage < halvings else 1 for stage in range(num_stages - 1)]
+    return [min(4, 2 ** max(0, halvings - (num_stages - 1))), *late]
+
+
+class ImageCNN(nn.Module):
+    """Four convolution stages with group norm, and a grid of tokens."""
+
+    def __init__(self, fitted: Image, width: int, channels: int, depth: int, dropout: float) -> None:
+        """Build the stages.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            channels: C of the first stage; the next have 2, 4 and 4 times as many.
+            depth: Convolutions of each stage after the first.
+            dropout: Share of token values set to zero in training.
+        """
+        super().__init__()
+        strides = _stage_strides(fitted, 4)
+        dims = [fitted.channels, channels, 2 * channels, 4 * channels, 4 * channels]
+        blocks = [_convolve(dims[0], dims[1], strides[0])]
+        for num_in, num_out, stride in zip(dims[1:], dims[2:], strides[1:], strict=False):
+            blocks.append(_convolve(num_in, num_out, stride))
+            blocks.extend(_convolve(num_out, num_out, 1) for _ in range(depth - 1))
+        self.normalise = Normalise(fitted)
+        self.stages = nn.Sequential(*blocks)
+        use_channels_last(self.stages)
+        self.tokens = GridTokens(dims[-1], grid_after(fitted, math.prod(strides)), width, dropout)
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode pictures.
+
+        Args:
+            column: Values uint8 ``[B, Y, X, C]``.
+
+        Returns:
+            Tokens ``[B, T, W]``, T at most 16.
+        """
+        tokens: Tokens = self.tokens(self.stages(self.normalise(column.values)), column.row_present)
+        return tokens
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions and a shortcut: He et al. 2016, arXiv 1512.03385, figure 2.
+
+    Differs from the source: group norm in place of batch norm.
+    """
+
+    def __init__(self, num_in: int, num_out: int, stride: int) -> None:
+        """Build the block.
+
+        Args:
+            num_in: Channels that come in.
+            num_out: Channels that go out.
+            stride: Stride of the first convolution and of the shortcut.
+        """
+        super().__init__()
+        self.first = _convolve(num_in, num_out, stride)
+        self.second = nn.Sequential(*list(_convolve(num_out, num_out, 1))[:2])
+        same = stride == 1 and num_in == num_out
+        self.shortcut = nn.Identity() if same else nn.Conv2d(num_in, num_out, 1, stride, bias=False)
+
+    def forward(self, map_BCYX: Tensor) -> Tensor:
+        """Run the block.
+
+        Args:
+            map_BCYX: ``[B, num_in, Y, X]``.
+
+        Returns:
+            ``[B, num_out, Y / stride, X / stride]``.
+        """
+        return torch.relu(self.second(self.first(map_BCYX)) + self.shortcut(map_BCYX))
+
+
+class ImageResNet(nn.Module):
+    """A small residual network."""
+
+    def __init__(self, fitted: Image, width: int, channels: int, depth: int, dropout: float) -> None:
+        """Build the stages.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            channels: C of the first stage; the next have 2, 4 and 8 times as many.
+            depth: Residual blocks of each stage.
+            dropout: Share of token values set to zero in training.
+        """
+        super().__init__()
+        strides = _stage_strides(fitted, 4)
+        blocks: list[nn.Module] = [_convolve(fitted.channels, channels, strides[0])]
+        num_in = channels
+        for factor, stride in zip((1, 2, 4, 8), (1, *strides[1:]), strict=True):
+            for index in range(depth):
+                blocks.append(ResidualBlock(num_in, factor * channels, stride if index == 0 else 1))
+                num_in = factor * channels
+        self.normalise = Normalise(fitted)
+        self.stages = nn.Sequential(*blocks)
+        use_channels_last(self.stages)
+        self.tokens = GridTokens(num_in, grid_after(fitted, math.prod(strides)), width, dropout)
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode pictures.
+
+        Args:
+            column: Values uint8 ``[B, Y, X, C]``.
+
+        Returns:
+            Tokens ``[B, T, W]``, T at most 16.
+        """
+        tokens: Tokens = self.tokens(self.stages(self.normalise(column.values)), column.row_present)
+        return tokens
+
+
+class ImageViT(nn.Module):
+    """A transformer over patches: Dosovitskiy et al. 2021, arXiv 2010.11929, figure 1.
+
+    Differs from the source: no class token; the patches' outputs are pooled to a grid of tokens.
+    """
+
+    def __init__(self, fitted: Image, width: int, depth: int, num_heads: int, patch: int, dropout: float) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            depth: Transformer layers.
+            num_heads: Heads of each layer.
+            patch: Side of a patch in pixels; 0 means at most 8 patches along each side.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.patch = patch or max(2, math.ceil(max(fitted.height, fitted.width) / 8))
+        self.map_shape = (math.ceil(fitted.height / self.patch), math.ceil(fitted.width / self.patch))
+        self.normalise = Normalise(fitted)
+        self.embed = nn.Conv2d(fitted.channels, width, self.patch, self.patch)
+        self.positions = small_parameter(self.map_shape[0] * self.map_shape[1], width)
+        self.layers = Transformer(width, depth, num_heads, dropout)
+        self.tokens = GridTokens(width, grid_after(fitted, self.patch), width, dropout)
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode pictures.
+
+        Args:
+            column: Values uint8 ``[B, Y, X, C]``.
+
+        Returns:
+            Tokens ``[B, T, W]``, T at most 16.
+        """
+        pixels_BCYX = self.normalise(column.values)
+        bottom, right = (-size % self.patch for size in pixels_BCYX.shape[2:])
+        patches = self.embed(functional.pad(pixels_BCYX, (0, right, 0, bottom))).flatten(2).transpose(1, 2)
+        present = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
+        mixed_BTW = self.layers(patches + self.positions, present)
+        tokens: Tokens = self.tokens(
+            mixed_BTW.transpose(1, 2).reshape(len(column), self.positions.shape[1], *self.map_shape), column.row_present
+        )
+        return tokens
+
+
+def build_image_cnn(
+    fitted: Image, width: int, *, channels: int = 32, depth: int = 1, dropout: float = 0.1
+) -> nn.Module:
+    """Build the convolutional encoder.
+
+    Args:
+        fitted: The fitted modality.
+        width: W.
+        channels: Channels of the first stage.
+        depth: Convolutions of each later stage.
+        dropout: Share of token values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    return ImageCNN(fitted, width, channels, depth, dropout)
+
+
+def build_image_resnet(
+    fitted: Image, width: int, *, channels: int = 24, depth: int = 1, dropout: float = 0.1
+) -> nn.Module:
+    """Build the residual encoder.
+
+    Args:
+        fitted: The fitted modality.
+        width: W.
+        channels: Channels of the first stage.
+        depth: Residual blocks of each stage.
+        dropout: Share of token values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    return ImageResNet(fitted, width, channels, depth, dropout)
+
+
+def build_image_vit(
+    fitted: Image, width: int, *, depth: int = 3, num_heads: int = 4, patch: int = 0, dropout: float = 0.1
+) -> nn.Module:
+    """Build the patch transformer.
+
+    Args:
+        fitted: The fitted modality.
+        width: W.
+        depth: Transformer layers.
+        num_heads: Heads of each layer.
+        patch: Side of a patch in pixels; 0 chooses it from the picture's size.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    return ImageViT(fitted, width, depth, num_heads, patch, dropout)

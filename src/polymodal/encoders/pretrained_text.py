@@ -1,0 +1,360 @@
+"""Text encoders that others trained: Hugging Face checkpoints, frozen or fine-tuned (torch).
+
+Shape legend: B rows of the batch, T token ids, K tokens that come out, D width of the checkpoint,
+W width of tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polymodal.arrays import Column
+from polymodal.encoders.text import some_tokens
+from polymodal.errors import ConfigError, parameter_error
+from polymodal.layers import lengths_in_use, pool_steps, small_parameter, steps_present
+from polymodal.progress import Progress
+from polymodal.tokens import ColumnBatch, Tokens
+
+if TYPE_CHECKING:
+    from polymodal.modalities.text import Text
+
+NUM_SUMMARIES = 3
+"""Summaries of a whole text: first token, mean of the last layer, mean of the middle layer."""
+
+BATCH_IDS = 4096
+"""Token ids, padding counted, that are read at once when outputs are computed ahead."""
+
+
+class PretrainedText(nn.Module):
+    """A pretrained encoder below a linear layer.
+
+    Frozen, its outputs are computed once (``precompute``) and only the linear layer is trained; the
+    checkpoint is then neither loaded for training nor part of the module's state. Trainable, it is
+    fine-tuned whole, lower layers more slowly (``parameter_groups``).
+    """
+
+    def __init__(
+        self, checkpoint: str, width: int, trainable: bool, max_tokens: int, backbone_rate: float, dropout: float
+    ) -> None:
+        """Build the layers around the checkpoint.
+
+        Args:
+            checkpoint: Folder or hub name.
+            width: W.
+            trainable: Whether the checkpoint is fine-tuned.
+            max_tokens: Most tokens of a row, beside the summaries of a frozen checkpoint.
+            backbone_rate: Learning rate of the checkpoint's top layer, as a share of the rest's.
+            dropout: Share of values set to zero in training.
+
+        Raises:
+            ConfigError: If the checkpoint cannot be loaded.
+        """
+        super().__init__()
+        self.checkpoint = checkpoint
+        self.trainable = trainable
+        self.max_tokens = max_tokens
+        self.backbone_rate = backbone_rate
+        config = load_backbone_config(checkpoint)
+        self.backbone = load_backbone(checkpoint) if trainable else None
+        self._frozen: list[nn.Module] = []  # a list, so that the state does not hold it
+        dim = int(config.hidden_size)
+        self.project = nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), nn.Linear(dim, width))
+        self.places = small_parameter(max_tokens if trainable else NUM_SUMMARIES + max_tokens, width)
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode texts.
+
+        Args:
+            column: Token ids ``[B, T]`` with lengths, or what ``precompute`` made of them,
+                ``[B, K, D]`` with lengths.
+
+        Returns:
+            Tokens ``[B, K, W]``.
+        """
+        if self.backbone is not None:
+            tokens = self._fine_tuned(self.backbone, column)
+        else:
+            tokens = self._from_outputs(column if column.values.ndim == 3 else self._outputs(column))
+        return Tokens(tokens.values + self.places[: tokens.values.shape[1]], tokens.present)
+
+    def precompute(self, column: Column, progress: Progress) -> Column:
+        """Run the frozen checkpoint over a whole column, longest texts first.
+
+        Args:
+            column: Token ids int32 ``[rows, T]`` with lengths.
+            progress: Is told how many rows are done.
+
+        Returns:
+            float16 ``[rows, K, D]``: the first token, the means of the last and the middle layer,
+            and means of up to ``max_tokens`` equal stretches; lengths say how many there are.
+        """
+        lengths = _lengths_in_use(column)
+        num_outputs = NUM_SUMMARIES + self.max_tokens
+        values = np.zeros((len(column), num_outputs, int(self._loaded().config.hidden_size)), np.float16)
+        num_tokens = np.where(lengths > 0, NUM_SUMMARIES + np.minimum(lengths, self.max_tokens), 0)
+        with progress.phase("pretrained text", int((lengths > 0).sum())) as phase:
+            for rows in batches_by_length(lengths, BATCH_IDS):
+                part = self._outputs(ColumnBatch.from_column(column.take(rows)))
+                values[rows, : part.values.shape[1]] = part.values.cpu().numpy()
+                phase.advance(len(rows))
+        return Column(values, column.present, num_tokens)
+
+    def parameter_groups(self, learning_rate: float, decay: float) -> list[dict[str, Any]]:
+        """Give every layer a learning rate: Howard and Ruder 2018, arXiv 1801.06146, section 3.2.
+
+        Args:
+            learning_rate: Rate of the layers around the checkpoint.
+            decay: Factor from one layer of the checkpoint to the one below.
+
+        Returns:
+            Groups for an optimiser, each with ``params`` and ``lr``; the first is of the layers around.
+        """
+        around = [*self.project.parameters(), self.places]
+        groups: list[dict[str, Any]] = [{"params": around, "lr": learning_rate}]
+        if self.backbone is None:
+            return groups
+        by_level: dict[int, list[nn.Parameter]] = {}
+        top = int(self.backbone.config.num_hidden_layers)
+        for name, parameter in self.backbone.named_parameters():
+            by_level.setdefault(layer_level(name, top), []).append(parameter)
+        rate = learning_rate * self.backbone_rate
+        groups += [{"params": by_level[level], "lr": rate * decay ** (top - level)} for level in sorted(by_level)]
+        return groups
+
+    def save_backbone(self, folder: Path) -> None:
+        """Write the checkpoint, as safetensors and JSON, so that a saved model needs no other place.
+
+        Args:
+            folder: Where; it can later be given as ``checkpoint``.
+        """
+        self._loaded().save_pretrained(folder)
+
+    def _loaded(self) -> Any:
+        if self.backbone is not None:
+            return self.backbone
+        if not self._frozen:
+            self._frozen.append(load_backbone(self.checkpoint).requires_grad_(False).eval())
+        return self._frozen[0].to(self.places.device)
+
+    def _fine_tuned(self, backbone: nn.Module, column: ColumnBatch) -> Tokens:
+        ids_BT, lengths = _ids_in_use(column, backbone)
+        hidden_BTD = _run(backbone, ids_BT, lengths).last_hidden_state
+        return some_tokens(hidden_BTD, lengths, self.max_tokens, self.project)
+
+    def _from_outputs(self, column: ColumnBatch) -> Tokens:
+        if column.lengths is None:
+            raise ValueError("outputs of a pretrained checkpoint come with lengths")
+        present_BK = steps_present(column.lengths, column.values.shape[1]) & column.row_present.unsqueeze(1)
+        values_BKD = torch.where(present_BK.unsqueeze(2), column.values, 0).float()
+        return Tokens(self.project(values_BKD), present_BK)
+
+    @torch.no_grad()
+    def _outputs(self, column: ColumnBatch) -> ColumnBatch:
+        backbone = self._loaded()
+        ids_BT, lengths = _ids_in_use(column, backbone)
+        with torch.autocast(ids_BT.device.type, torch.bfloat16):
+            hidden = _run(backbone, ids_BT, lengths, output_hidden_states=True).hidden_states
+        last_BTD = hidden[-1].float()
+        middle_BTD = hidden[len(hidden) // 2].float()
+        parts = [last_BTD[:, :1], _mean(last_BTD, lengths), _mean(middle_BTD, lengths)]
+        stretches_BKD, present_BK = pool_steps(last_BTD, lengths, self.max_tokens)
+        num_tokens = torch.where(lengths > 0, NUM_SUMMARIES + present_BK.sum(dim=1), 0)
+        return ColumnBatch(torch.cat([*parts, stretches_BKD], dim=1).half(), column.present, num_tokens)
+
+
+def _mean(hidden_BTD: Tensor, lengths: Tensor) -> Tensor:
+    return pool_steps(hidden_BTD, lengths, 1)[0]
+
+
+def _lengths_in_use(column: Column) -> NDArray[np.int64]:
+    lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
+    return np.where(column.row_present, lengths, 0).astype(np.int64)
+
+
+def _ids_in_use(column: ColumnBatch, backbone: Any) -> tuple[Tensor, Tensor]:
+    """Cut ids to what the checkpoint can read, and put its own padding id in place of ours."""
+    limit = max_positions(backbone)
+    ids_BT = column.values[:, :limit].long()
+    lengths = lengths_in_use(column).clamp(max=ids_BT.shape[1])
+    padding = getattr(backbone.config, "pad_token_id", None) or 0
+    return torch.where(steps_present(lengths, ids_BT.shape[1]), ids_BT, padding), lengths
+
+
+def _run(backbone: nn.Module, ids_BT: Tensor, lengths: Tensor, output_hidden_states: bool = False) -> Any:
+    mask_BT = steps_present(lengths.clamp(min=1), ids_BT.shape[1]).long()
+    return backbone(input_ids=ids_BT, attention_mask=mask_BT, output_hidden_states=output_hidden_states)
+
+
+def batches_by_length(lengths: NDArray[np.int64], max_ids: int) -> Iterator[NDArray[np.int64]]:
+    """Group rows of like length, the longest first, so that little is padded.
+
+    Args:
+        lengths: Token ids of each row; rows of length 0 are left out.
+        max_ids: Token ids of a batch, padding counted.
+
+    Yields:
+        Row indices of a batch.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    start = 0
+    while start < len(order):
+        size = max(1, max_ids // int(lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def max_positions(backbone: nn.Module) -> int | None:
+    """Return how many token ids a checkpoint can read.
+
+    Args:
+        backbone: The checkpoint.
+
+    Returns:
+        Rows of its position table, less those before the first position; None without a table.
+    """
+    for name, module in backbone.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - unused
+    return None
+
+
+def layer_level(name: str, top: int) -> int:
+    """Return how high in the checkpoint a parameter stands.
+
+    Args:
+        name: Its name in the checkpoint.
+        top: Number of layers.
+
+    Returns:
+        0 for embeddings, 1 for the lowest layer, ``top`` for the highest and what follows it.
+    """
+    numbered = re.search(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.", name)
+    if numbered:
+        return int(numbered.group(1)) + 1
+    return 0 if re.search(r"(?:^|\.)(?:embed|wte|wpe)", name) else top
+
+
+def load_backbone_config(checkpoint: str) -> Any:
+    """Read what a checkpoint is.
+
+    Args:
+        checkpoint: Folder or hub name.
+
+    Returns:
+        The configuration of ``transformers``.
+
+    Raises:
+        ConfigError: If it cannot be read, or is no encoder of text.
+    """
+    _check_folder(checkpoint)
+    transformers = _import_transformers()
+    try:
+        config = transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _unloadable(checkpoint, error) from error
+    if getattr(config, "is_encoder_decoder", False) or not hasattr(config, "hidden_size"):
+        kind = getattr(config, "model_type", "unknown")
+        raise parameter_error("checkpoint", "the text encoder 'pretrained'", "an encoder such as BERT", kind)
+    return config
+
+
+def load_backbone(checkpoint: str) -> Any:
+    """Load a checkpoint's weights.
+
+    Args:
+        checkpoint: Folder or hub name.
+
+    Returns:
+        The module, without the pooling layer some have.
+
+    Raises:
+        ConfigError: If there are no weights in safetensors form, or they do not fit.
+    """
+    transformers = _import_transformers()
+    try:
+        backbone = transformers.AutoModel.from_pretrained(checkpoint, use_safetensors=True, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unloadable(checkpoint, error) from error
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None
+    return backbone
+
+
+def _import_transformers() -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise ConfigError(
+            "Pretrained text encoders need the package transformers. Install it: pip install 'polymodal[pretrained]'."
+        ) from None
+    return transformers
+
+
+def _check_folder(checkpoint: str) -> None:
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", checkpoint) or checkpoint.startswith("."):
+            raise _unloadable(checkpoint, f"there is no folder {folder}")
+        return
+    if not (folder / "config.json").is_file():
+        raise _unloadable(checkpoint, "the folder has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        raise _unloadable(checkpoint, "the folder has no weights in safetensors form")
+
+
+def _unloadable(checkpoint: str, reason: object) -> ConfigError:
+    first_line = str(reason).strip().split("\n")[0].rstrip(".")
+    return ConfigError(
+        f"The pretrained text checkpoint {checkpoint!r} cannot be loaded: {first_line}. Expected a folder with "
+        "config.json and model.safetensors, or a hub name such as 'distilbert/distilbert-base-uncased' that can be "
+        "reached from here."
+    )
+
+
+def build_pretrained_text(
+    fitted: Text,
+    width: int,
+    *,
+    checkpoint: str,
+    trainable: bool = False,
+    max_tokens: int = 4,
+    backbone_rate: float = 0.05,
+    dropout: float = 0.1,
+) -> PretrainedText:
+    """Build the pretrained encoder.
+
+    Args:
+        fitted: The fitted modality; its tokenizer must be the checkpoint's.
+        width: W.
+        checkpoint: Folder or hub name of the checkpoint.
+        trainable: Whether the checkpoint is fine-tuned; else it is frozen.
+        max_tokens: Most tokens of a row, beside the summaries of a frozen checkpoint.
+        backbone_rate: Learning rate of the checkpoint's top layer, as a share of the rest's.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        ConfigError: If the checkpoint cannot be loaded or its vocabulary is smaller than the tokenizer's.
+    """
+    if not checkpoint:
+        raise parameter_error("checkpoint", "the text encoder 'pretrained'", "a folder or hub name", checkpoint)
+    encoder = PretrainedText(checkpoint, width, trainable, max_tokens, backbone_rate, dropout)
+    vocabulary = int(load_backbone_config(checkpoint).vocab_size)
+    if fitted.num_ids > vocabulary:
+        raise ConfigError(
+            f"The tokenizer of the text column knows {fitted.num_ids} tokens, the checkpoint {checkpoint!r} only "
+            f"{vocabulary}. Use the checkpoint's own tokenizer.json: set the column's setting 'pretrained' to it."
+        )
+    return encoder

@@ -1,0 +1,350 @@
+"""Tabular encoders: from ``[B, fields]`` numbers and category codes to one token (torch).
+
+Every cell becomes a small vector; an absent cell becomes its field's learned vector, and its value
+is never read. Shape legend: B rows of the batch, F fields, Q quantile bins, E width of a cell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.encoders.vector import perceptron
+from polymodal.layers import Transformer, small_parameter
+from polymodal.tokens import ColumnBatch, Tokens
+
+if TYPE_CHECKING:
+    from polymodal.modalities.tabular import Tabular
+
+
+class LinearNumbers(nn.Module):
+    """A number times a learned vector, plus one: Gorishniy et al. 2021, arXiv 2106.11959, section 3.3."""
+
+    def __init__(self, num_fields: int, cell_dim: int) -> None:
+        """Build the vectors.
+
+        Args:
+            num_fields: F, number fields only.
+            cell_dim: E.
+        """
+        super().__init__()
+        bound = 1 / math.sqrt(cell_dim)
+        self.weight_FE = nn.Parameter(torch.empty(num_fields, cell_dim).uniform_(-bound, bound))
+        self.bias_FE = nn.Parameter(torch.empty(num_fields, cell_dim).uniform_(-bound, bound))
+
+    def forward(self, values_BF: Tensor) -> Tensor:
+        """Embed numbers.
+
+        Args:
+            values_BF: Standardised, ``[B, F]``.
+
+        Returns:
+            ``[B, F, E]``.
+        """
+        return values_BF.unsqueeze(2) * self.weight_FE + self.bias_FE
+
+
+class PiecewiseNumbers(nn.Module):
+    """Piecewise-linear embeddings: Gorishniy et al. 2022, arXiv 2203.05556, equation 1.
+
+    Each number becomes Q values: 1 for every quantile bin below it, how far it is into its own bin,
+    0 for every bin above; then a linear layer of its field. Differs from the source: a linear part
+    for numbers beyond the outer quantiles, since those bins are open.
+    """
+
+    lower: Tensor
+    inverse: Tensor
+    in_use: Tensor
+
+    def __init__(self, quantiles: Sequence[Sequence[float]], cell_dim: int) -> None:
+        """Lay out the bins.
+
+        Args:
+            quantiles: Each field's increasing bin edges, in standardised units.
+            cell_dim: E.
+        """
+        super().__init__()
+        edges = [sorted(set(field)) for field in quantiles]
+        num_bins = max([len(field) - 1 for field in edges] + [1])
+        lower, inverse, in_use = (torch.zeros(len(edges), num_bins) for _ in range(3))
+        for index, field in enumerate(edges):
+            bounds = torch.tensor(field, dtype=torch.float32)
+            count = max(len(field) - 1, 0)
+            lower[index, :count] = bounds[:count]
+            inverse[index, :count] = 1 / (bounds[1:] - bounds[:-1]).clamp(min=1e-6)
+            in_use[index, :count] = 1
+        self.register_buffer("lower", lower, persistent=False)
+        self.register_buffer("inverse", inverse, persistent=False)
+        self.register_buffer("in_use", in_use, persistent=False)
+        bound = 1 / math.sqrt(num_bins)
+        self.weight_FQE = nn.Parameter(torch.empty(len(edges), num_bins, cell_dim).uniform_(-bound, bound))
+        self.linear = LinearNumbers(len(edges), cell_dim)
+
+    def forward(self, values_BF: Tensor) -> Tensor:
+        """Embed numbers.
+
+        Args:
+            values_BF: Standardised, ``[B, F]``.
+
+        Returns:
+            ``[B, F, E]``.
+        """
+        inside_BFQ = ((values_BF.unsqueeze(2) - self.lower) * self.inverse).clamp(0, 1) * self.in_use
+        embedded: Tensor = torch.einsum("bfq,fqe->bfe", inside_BFQ, self.weight_FQE) + self.linear(values_BF)
+        return embedded
+
+
+class PeriodicNumbers(nn.Module):
+    """Periodic embeddings (PLR): Gorishniy et al. 2022, arXiv 2203.05556, equation 2.
+
+    Sines and cosines of learned frequencies, a linear layer of the field, ReLU.
+    """
+
+    def __init__(self, num_fields: int, cell_dim: int, num_frequencies: int, sigma: float) -> None:
+        """Draw the frequencies.
+
+        Args:
+            num_fields: F, number fields only.
+            cell_dim: E.
+            num_frequencies: Frequencies of each field.
+            sigma: Deviation of the normal distribution they start from.
+        """
+        super().__init__()
+        self.frequencies = nn.Parameter(torch.randn(num_fields, num_frequencies) * sigma)
+        bound = 1 / math.sqrt(2 * num_frequencies)
+        self.weight = nn.Parameter(torch.empty(num_fields, 2 * num_frequencies, cell_dim).uniform_(-bound, bound))
+        self.bias_FE = nn.Parameter(torch.zeros(num_fields, cell_dim))
+
+    def forward(self, values_BF: Tensor) -> Tensor:
+        """Embed numbers.
+
+        Args:
+            values_BF: Standardised, ``[B, F]``.
+
+        Returns:
+            ``[B, F, E]``.
+        """
+        angles = 2 * math.pi * values_BF.unsqueeze(2) * self.frequencies
+        waves = torch.cat([torch.sin(angles), torch.cos(angles)], dim=2)
+        return torch.relu(torch.einsum("bfk,fke->bfe", waves, self.weight) + self.bias_FE)
+
+
+class CellEmbedding(nn.Module):
+    """Every cell of a row as a vector: numbers, categories, and learned vectors for absent cells."""
+
+    number_fields: Tensor
+    category_fields: Tensor
+    offsets: Tensor
+    order: Tensor
+
+    def __init__(self, fitted: Tabular, numbers: nn.Module, cell_dim: int) -> None:
+        """Build the tables.
+
+        Args:
+            fitted: The fitted modality.
+            numbers: From ``[B, number fields]`` to ``[B, number fields, E]``.
+            cell_dim: E.
+        """
+        super().__init__()
+        fields = fitted.fields
+        kinds = [field.kind for field in fields]
+        numbered = [index for index, kind in enumerate(kinds) if kind == "number"]
+        categorical = [index for index, kind in enumerate(kinds) if kind == "category"]
+        sizes = torch.tensor([fields[index].cardinality for index in categorical], dtype=torch.int64)
+        offsets = torch.cumsum(sizes, dim=0) - sizes
+        self.register_buffer("number_fields", torch.tensor(numbered, dtype=torch.int64), persistent=False)
+        self.register_buffer("category_fields", torch.tensor(categorical, dtype=torch.int64), persistent=False)
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("order", torch.tensor(numbered + categorical).argsort(), persistent=False)
+        self.numbers = numbers
+        self.categories = nn.Embedding(int(sizes.sum()), cell_dim)
+        self.absent_FE = small_parameter(len(kinds), cell_dim)
+        with torch.no_grad():
+            self.categories.weight.mul_(1 / math.sqrt(cell_dim))
+            self.categories.weight[offsets] = 0.0  # unseen values say nothing until they are learned
+
+    def forward(self, column: ColumnBatch) -> Tensor:
+        """Embed all cells.
+
+        Args:
+            column: Values float32 ``[B, F]`` with present ``[B, F]``.
+
+        Returns:
+            ``[B, F, E]``.
+        """
+        values_BF = torch.where(column.present, column.values, 0).float()
+        codes = values_BF[:, self.category_fields].long() + self.offsets
+        cells = torch.cat([self.numbers(values_BF[:, self.number_fields]), self.categories(codes)], dim=1)
+        return torch.where(column.present.unsqueeze(2), cells[:, self.order], self.absent_FE)
+
+
+class TabularMLP(nn.Module):
+    """All cells' vectors side by side, then a perceptron."""
+
+    def __init__(
+        self, fitted: Tabular, numbers: nn.Module, width: int, cell_dim: int, hidden: int, depth: int, dropout: float
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            numbers: How numbers are embedded.
+            width: Width of the token.
+            cell_dim: Width of a cell.
+            hidden: Values of each hidden layer.
+            depth: Number of hidden layers.
+            dropout: Share of hidden values set to zero in training.
+        """
+        super().__init__()
+        self.cells = CellEmbedding(fitted, numbers, cell_dim)
+        self.layers = perceptron(len(fitted.fields) * cell_dim, hidden, depth, width, dropout)
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode rows of cells.
+
+        Args:
+            column: Values float32 ``[B, F]`` with present ``[B, F]``.
+
+        Returns:
+            One token a row, ``[B, 1, W]``.
+        """
+        values_BW = self.layers(self.cells(column).flatten(1))
+        return Tokens(values_BW.unsqueeze(1), column.row_present.unsqueeze(1))
+
+
+class FTTransformer(nn.Module):
+    """A transformer over cells: Gorishniy et al. 2021, arXiv 2106.11959, figure 1."""
+
+    def __init__(self, fitted: Tabular, width: int, depth: int, num_heads: int, dropout: float) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: W, also of the cells.
+            depth: Transformer layers.
+            num_heads: Heads of each layer; divides the width.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.cells = CellEmbedding(fitted, LinearNumbers(count_numbers(fitted), width), width)
+        self.fields_FW = small_parameter(len(fitted.fields), width)
+        self.class_W = small_parameter(width)
+        self.layers = Transformer(width, depth, num_heads, dropout)
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode rows of cells.
+
+        Args:
+            column: Values float32 ``[B, F]`` with present ``[B, F]``.
+
+        Returns:
+            The class token of each row, ``[B, 1, W]``.
+        """
+        cells_BFW = self.cells(column) + self.fields_FW
+        tokens_BTW = torch.cat([self.class_W.expand(len(column), 1, -1), cells_BFW], dim=1)
+        everything = torch.ones(tokens_BTW.shape[:2], dtype=torch.bool, device=tokens_BTW.device)
+        return Tokens(self.layers(tokens_BTW, everything)[:, :1], column.row_present.unsqueeze(1))
+
+
+def count_numbers(fitted: Tabular) -> int:
+    """Return how many of the fields are numbers.
+
+    Args:
+        fitted: The fitted modality.
+
+    Returns:
+        Their count.
+    """
+    return sum(field.kind == "number" for field in fitted.fields)
+
+
+def build_tabular_mlp(
+    fitted: Tabular, width: int, *, cell_dim: int = 8, hidden: int = 256, depth: int = 2, dropout: float = 0.2
+) -> nn.Module:
+    """Build the perceptron over numbers and category embeddings.
+
+    Args:
+        fitted: The fitted modality.
+        width: Width of the token.
+        cell_dim: Width of a cell.
+        hidden: Values of each hidden layer.
+        depth: Number of hidden layers.
+        dropout: Share of hidden values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    numbers = LinearNumbers(count_numbers(fitted), cell_dim)
+    return TabularMLP(fitted, numbers, width, cell_dim, hidden, depth, dropout)
+
+
+def build_tabular_piecewise(
+    fitted: Tabular, width: int, *, cell_dim: int = 12, hidden: int = 256, depth: int = 2, dropout: float = 0.2
+) -> nn.Module:
+    """Build the perceptron over piecewise-linear embeddings.
+
+    Args:
+        fitted: The fitted modality.
+        width: Width of the token.
+        cell_dim: Width of a cell.
+        hidden: Values of each hidden layer.
+        depth: Number of hidden layers.
+        dropout: Share of hidden values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    quantiles = [field.quantiles or [] for field in fitted.fields if field.kind == "number"]
+    return TabularMLP(fitted, PiecewiseNumbers(quantiles, cell_dim), width, cell_dim, hidden, depth, dropout)
+
+
+def build_tabular_periodic(
+    fitted: Tabular,
+    width: int,
+    *,
+    cell_dim: int = 12,
+    num_frequencies: int = 16,
+    sigma: float = 0.1,
+    hidden: int = 256,
+    depth: int = 2,
+    dropout: float = 0.2,
+) -> nn.Module:
+    """Build the perceptron over periodic embeddings.
+
+    Args:
+        fitted: The fitted modality.
+        width: Width of the token.
+        cell_dim: Width of a cell.
+        num_frequencies: Learned frequencies of each number field.
+        sigma: Deviation of the frequencies' first values.
+        hidden: Values of each hidden layer.
+        depth: Number of hidden layers.
+        dropout: Share of hidden values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    numbers = PeriodicNumbers(count_numbers(fitted), cell_dim, num_frequencies, sigma)
+    return TabularMLP(fitted, numbers, width, cell_dim, hidden, depth, dropout)
+
+
+def build_ft_transformer(
+    fitted: Tabular, width: int, *, depth: int = 2, num_heads: int = 4, dropout: float = 0.1
+) -> nn.Module:
+    """Build the transformer over cells.
+
+    Args:
+        fitted: The fitted modality.
+        width: W.
+        depth: Transformer layers.
+        num_heads: Heads of each layer; divides the width.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    return FTTransformer(fitted, width, depth, num_heads, dropout)

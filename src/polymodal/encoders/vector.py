@@ -1,0 +1,81 @@
+"""Vector encoders: from ``[B, dim]`` standardised floats to one token (torch)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from polymodal.tokens import ColumnBatch, Tokens
+
+if TYPE_CHECKING:
+    from polymodal.modalities.vector import Vector
+
+
+def perceptron(num_in: int, hidden: int, depth: int, width: int, dropout: float) -> nn.Sequential:
+    """Build hidden layers (linear, norm, GELU, dropout) and a linear layer to the token's width.
+
+    Args:
+        num_in: Values that come in.
+        hidden: Values of each hidden layer.
+        depth: Number of hidden layers.
+        width: Values that go out.
+        dropout: Share of hidden values set to zero in training.
+
+    Returns:
+        A module from ``[B, num_in]`` to ``[B, width]``.
+    """
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Linear(num_in, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout)]
+        num_in = hidden
+    return nn.Sequential(*layers, nn.Linear(num_in, width))
+
+
+class VectorMLP(nn.Module):
+    """A perceptron over the vector's values."""
+
+    def __init__(self, dim: int, width: int, hidden: int, depth: int, dropout: float) -> None:
+        """Build the layers.
+
+        Args:
+            dim: Values of a vector.
+            width: Width of the token.
+            hidden: Values of each hidden layer.
+            depth: Number of hidden layers.
+            dropout: Share of hidden values set to zero in training.
+        """
+        super().__init__()
+        self.layers = perceptron(dim, hidden, depth, width, dropout)
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode vectors.
+
+        Args:
+            column: Values float32 ``[B, dim]``.
+
+        Returns:
+            One token a row, ``[B, 1, W]``.
+        """
+        present_B1 = column.row_present.unsqueeze(1)
+        values = torch.where(present_B1, column.values, 0).float()
+        return Tokens(self.layers(values).unsqueeze(1), present_B1)
+
+
+def build_vector_mlp(
+    fitted: Vector, width: int, *, hidden: int = 256, depth: int = 1, dropout: float = 0.2
+) -> nn.Module:
+    """Build the perceptron.
+
+    Args:
+        fitted: The fitted modality.
+        width: Width of the token.
+        hidden: Values of each hidden layer.
+        depth: Number of hidden layers.
+        dropout: Share of hidden values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    return VectorMLP(fitted.dim, width, hidden, depth, dropout)

@@ -1,0 +1,165 @@
+"""How good a model is, and why: scores with intervals, beside streams, baselines and gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.batches import Examples
+from polymodal.decide import decision_summary, single_views
+from polymodal.metrics import calibration_bins, confusion, intervals, score
+from polymodal.predict import Members, combine, prior_prediction, run_members
+from polymodal.targets import Target, primary_metric_of
+from polymodal.targets.base import Prediction
+from polymodal.trained import TrainedModel
+
+CURVE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+CURVE_DRAWS = 5
+RESIDUAL_POINTS = 2000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found on a set of rows.
+
+    Attributes:
+        report: Plain JSON, the ``evaluation`` of the report.
+        predictions: Target to the final prediction of every row.
+    """
+
+    report: dict[str, Any]
+    predictions: dict[str, Prediction]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """One target's truth on the rows where it is known, and how to score against it."""
+
+    target: Target
+    truth: NDArray[Any]
+    known: NDArray[np.bool_]
+    seed: int
+
+    def score(self, prediction: Prediction) -> dict[str, float]:
+        return score(self.target.kind, self.truth, prediction[self.known], self.target.classes or ())
+
+    def intervals(self, prediction: Prediction) -> dict[str, list[float]]:
+        chosen = prediction[self.known]
+        return intervals(self.target.kind, self.truth, chosen, self.target.classes or (), self.seed)
+
+
+def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Evaluation:
+    """Judge a model on rows with truth.
+
+    Args:
+        model: The trained model.
+        examples: The rows.
+        split: What they are: "test" or "validation".
+
+    Returns:
+        Scores of the final decision, the fusion, each stream and baseline; what is left when a
+        stream is absent; calibration, confusion or residuals.
+    """
+    views = run_members(model, examples.taken(), examples.taken_cells(), single_views(model))
+    predictions = [combine(model, view) for view in views]
+    report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": decision_summary(model.decisions)}
+    for name, target in model.targets.items():
+        subject = _Subject(target, examples.truth[name][examples.known[name]], examples.known[name], model.config.seed)
+        finals = [prediction[name] for prediction in predictions]
+        for section, value in _target_sections(model, name, subject, views, finals).items():
+            report.setdefault(section, {})[name] = value
+    return Evaluation(report, predictions[0])
+
+
+def _target_sections(
+    model: TrainedModel, name: str, subject: _Subject, views: list[Members], finals: list[Prediction]
+) -> dict[str, Any]:
+    if not subject.known.any():
+        return {"targets": {}, "streams": {}, "baselines": {}, "missing": {}}
+    streams = [stream for stream in model.network.streams if len(finals) > 1]
+    members = {**views[0].predictions[name], "baseline:prior": prior_prediction(subject.target, len(subject.known))}
+    scores = {member: subject.score(_where_present(prediction, member, views[0], subject.target))
+              for member, prediction in members.items()}  # fmt: skip
+    return {
+        "targets": subject.score(finals[0]),
+        "intervals": subject.intervals(finals[0]),
+        "fusion": scores.get("fusion", {}),
+        "streams": _named(scores, "stream:"),
+        "baselines": _named(scores, "baseline:"),
+        "member_intervals": _member_intervals(subject, members, views[0]),
+        "missing": {stream: subject.score(finals[index + 1]) for index, stream in enumerate(streams)},
+        "curves": {stream: _curve(subject, finals[0], finals[index + 1]) for index, stream in enumerate(streams)},
+        **_pictures(subject, finals[0], members.get("fusion")),
+    }
+
+
+def _where_present(prediction: Prediction, member: str, view: Members, target: Target) -> Prediction:
+    """A stream's own head says the prior in rows in which the stream is absent."""
+    present = view.present.get(member)
+    if present is None or present.all():
+        return prediction
+    fallback = prior_prediction(target, len(present))
+    return np.where(present if prediction.ndim == 1 else present[:, None], prediction, fallback)
+
+
+def _named(scores: Mapping[str, dict[str, float]], prefix: str) -> dict[str, dict[str, float]]:
+    return {member.removeprefix(prefix): found for member, found in scores.items() if member.startswith(prefix)}
+
+
+def _member_intervals(subject: _Subject, members: Mapping[str, Prediction], view: Members) -> dict[str, list[float]]:
+    primary = primary_metric_of(subject.target)
+    found = {
+        member: subject.intervals(_where_present(prediction, member, view, subject.target)).get(primary)
+        for member, prediction in members.items()
+    }
+    return {member: bounds for member, bounds in found.items() if bounds is not None}
+
+
+def _curve(subject: _Subject, full: Prediction, without: Prediction) -> list[list[float]]:
+    """Score against the share of a stream's cells removed: each row is taken with or without it at random."""
+    primary = primary_metric_of(subject.target)
+    random = np.random.default_rng(subject.seed)
+    points = []
+    for share in CURVE_SHARES:
+        found = []
+        for _ in range(1 if share in (0.0, 1.0) else CURVE_DRAWS):
+            removed = random.random(len(full)) < share
+            mixed = np.where(removed if full.ndim == 1 else removed[:, None], without, full)
+            found.append(subject.score(mixed).get(primary))
+        values = [value for value in found if value is not None]
+        if values:
+            points.append([share, float(np.mean(values))])
+    return points
+
+
+def _pictures(subject: _Subject, final: Prediction, fusion: Prediction | None) -> dict[str, Any]:
+    """Return what the report draws: confusion and calibration, labels, or residuals."""
+    kind, truth, chosen = subject.target.kind, subject.truth, final[subject.known]
+    if kind == "number":
+        step = max(len(truth) // RESIDUAL_POINTS, 1)
+        return {"residuals": {"truth": truth[::step].tolist(), "prediction": chosen[::step].tolist()}}
+    before = subject.score(final if fusion is None else fusion).get("ece")
+    calibration = {
+        "bins": calibration_bins(kind, truth, chosen),
+        "ece_before": before,
+        "ece_after": subject.score(final).get("ece"),
+    }
+    if kind == "categories":
+        return {"calibration": calibration, "per_label": _label_scores(subject, chosen)}
+    counts = confusion(truth, chosen).tolist()
+    return {"calibration": calibration, "confusion": {"labels": subject.target.classes, "counts": counts}}
+
+
+def _label_scores(subject: _Subject, prediction: Prediction) -> list[dict[str, Any]]:
+    rows = []
+    for index, label in enumerate(subject.target.classes or []):
+        truth, said = subject.truth[:, index] > 0.5, prediction[:, index] >= 0.5
+        hits = int((truth & said).sum())
+        precision, recall = hits / max(int(said.sum()), 1), hits / max(int(truth.sum()), 1)
+        f1 = 2 * precision * recall / max(precision + recall, 1e-12)
+        rows.append({"label": label, "precision": precision, "recall": recall, "f1": f1, "support": int(truth.sum())})
+    return rows

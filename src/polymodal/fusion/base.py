@@ -1,0 +1,104 @@
+"""What every fusion shares: learned tokens in place of absent streams (torch).
+
+Shape legend: B rows of the batch, T tokens, W width, S streams.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.layers import small_parameter
+from polymodal.tokens import Fused, Tokens
+
+
+class Fusion(nn.Module, ABC):
+    """A module from each stream's tokens to one vector a row.
+
+    A stream without a present token in a row is replaced there by that stream's learned missing
+    token, in training and in inference alike; what stood in absent tokens is never read.
+    """
+
+    def __init__(self, streams: Sequence[str], width: int) -> None:
+        """Make the missing tokens.
+
+        Args:
+            streams: Names of the streams, in the order of ``Fused.weights``.
+            width: W.
+        """
+        super().__init__()
+        self.streams = tuple(streams)
+        self.width = width
+        self.missing_SW = small_parameter(len(self.streams), width)
+
+    def forward(self, streams: Mapping[str, Tokens]) -> Fused:
+        """Fuse the streams.
+
+        Args:
+            streams: Stream to tokens ``[B, T, W]``; T may differ between streams.
+
+        Returns:
+            What the fusion makes of them.
+        """
+        row_present_BS = torch.stack([streams[name].row_present for name in self.streams], dim=1)
+        filled = [fill(streams[name], missing) for name, missing in zip(self.streams, self.missing_SW, strict=True)]
+        return self.fuse(filled, row_present_BS)
+
+    @abstractmethod
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:
+        """Fuse streams that have at least one present token in every row.
+
+        Args:
+            streams: Tokens in the order of ``self.streams``; zeros where not present.
+            row_present_BS: bool ``[B, S]``; False where a missing token stands in for the stream.
+
+        Returns:
+            What the fusion makes of them.
+        """
+
+
+def fill(tokens: Tokens, missing_W: Tensor) -> Tokens:
+    """Put the missing token first in rows without any, and zeros in all other absent tokens.
+
+    Args:
+        tokens: One stream's tokens.
+        missing_W: That stream's missing token ``[W]``.
+
+    Returns:
+        Tokens with at least one present in every row.
+    """
+    first = torch.arange(tokens.values.shape[1], device=tokens.values.device) == 0
+    stands_in_BT = ~tokens.row_present.unsqueeze(1) & first
+    values = torch.where(tokens.present.unsqueeze(2), tokens.values, 0)
+    values = torch.where(stands_in_BT.unsqueeze(2), missing_W.to(values.dtype), values)
+    return Tokens(values, tokens.present | stands_in_BT)
+
+
+def join(streams: Sequence[Tokens]) -> Tokens:
+    """Put all streams' tokens into one row of tokens.
+
+    Args:
+        streams: Tokens of each stream.
+
+    Returns:
+        Tokens ``[B, sum of T, W]``.
+    """
+    return Tokens(
+        torch.cat([tokens.values for tokens in streams], dim=1),
+        torch.cat([tokens.present for tokens in streams], dim=1),
+    )
+
+
+def pool(streams: Sequence[Tokens]) -> Tensor:
+    """Return each stream's mean token.
+
+    Args:
+        streams: Tokens of each stream.
+
+    Returns:
+        ``[B, S, W]``.
+    """
+    return torch.stack([tokens.pooled() for tokens in streams], dim=1)

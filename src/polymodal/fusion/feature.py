@@ -1,0 +1,184 @@
+"""Fusions of pooled features: concatenation, gates, attention weights (torch).
+
+Shape legend: B rows of the batch, W width, S streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.fusion.base import Fusion, join, pool
+from polymodal.tokens import Fused, Tokens
+
+
+def _perceptron(num_in: int, width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(num_in), nn.Linear(num_in, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+    )
+
+
+class ConcatFusion(Fusion):
+    """All streams' pooled tokens side by side, then two layers."""
+
+    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+        """Build the layers.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        self.perceptron = _perceptron(len(self.streams) * width, width, dropout)
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
+        """Fuse by concatenation.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: Not used: the missing tokens say it.
+
+        Returns:
+            Pooled ``[B, W]`` and the streams' tokens.
+        """
+        return Fused(self.perceptron(pool(streams).flatten(1)), join(streams))
+
+
+class GatedFusion(Fusion):
+    """The gated multimodal unit: Arevalo et al. 2017, arXiv 1702.01992, equations 1 to 6.
+
+    Each stream's pooled vector goes through tanh; a sigmoid gate of all streams together weighs
+    each of its values. Differs from the source: any number of streams, each with a gate of its own.
+    """
+
+    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+        """Build the gates.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        num_streams = len(self.streams)
+        self.norm = nn.LayerNorm(width)
+        self.candidates = nn.ModuleList(nn.Linear(width, width) for _ in self.streams)
+        self.gates = nn.Linear(num_streams * width, num_streams * width)
+        self.dropout = nn.Dropout(dropout)
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
+        """Fuse by gates.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: Not used: the missing tokens say it.
+
+        Returns:
+            Pooled ``[B, W]`` and the streams' tokens.
+        """
+        pooled_BSW = self.norm(pool(streams))
+        parts = zip(self.candidates, pooled_BSW.unbind(1), strict=True)
+        candidates_BSW = torch.tanh(torch.stack([candidate(x_BW) for candidate, x_BW in parts], dim=1))
+        gates_BSW = torch.sigmoid(self.gates(pooled_BSW.flatten(1))).view_as(pooled_BSW)
+        return Fused(self.dropout((gates_BSW * candidates_BSW).sum(dim=1)), join(streams))
+
+
+class AttentionFusion(Fusion):
+    """A weighted mean of the streams; the weights are a softmax over present streams.
+
+    The score of a stream is a small network of its pooled vector and of all streams' mean, after
+    Bahdanau et al. 2015, arXiv 1409.0473, equations 5 and 6. An absent stream weighs exactly 0.
+    """
+
+    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+        """Build the scores.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        self.norm = nn.LayerNorm(width)
+        self.projections = nn.ModuleList(nn.Linear(width, width) for _ in self.streams)
+        self.score = nn.Sequential(nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
+        self.perceptron = _perceptron(width, width, dropout)
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:
+        """Fuse by attention weights.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: bool ``[B, S]``.
+
+        Returns:
+            Pooled ``[B, W]``, the streams' tokens and the weights ``[B, S]``; all weights are 0
+            where every stream is absent.
+        """
+        parts = zip(self.projections, self.norm(pool(streams)).unbind(1), strict=True)
+        values_BSW = torch.stack([project(x_BW) for project, x_BW in parts], dim=1)
+        context_BSW = values_BSW.mean(dim=1, keepdim=True).expand_as(values_BSW)
+        scores_BS = self.score(torch.cat([values_BSW, context_BSW], dim=2)).squeeze(2)
+        weights_BS = softmax_present(scores_BS, row_present_BS)
+        mixed_BW = (weights_BS.unsqueeze(2) * values_BSW).sum(dim=1)
+        return Fused(mixed_BW + self.perceptron(mixed_BW), join(streams), weights_BS)
+
+
+def softmax_present(scores_BS: Tensor, present_BS: Tensor) -> Tensor:
+    """Return the softmax over present entries; the others get exactly 0.
+
+    Args:
+        scores_BS: ``[B, S]``.
+        present_BS: bool ``[B, S]``.
+
+    Returns:
+        ``[B, S]``; a row without any present entry is all zeros.
+    """
+    lowest = torch.finfo(scores_BS.dtype).min
+    weights_BS = torch.softmax(torch.where(present_BS, scores_BS, lowest), dim=1)
+    return torch.where(present_BS, weights_BS, 0)
+
+
+def build_concat(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
+    """Build the fusion by concatenation.
+
+    Args:
+        streams: Names of the streams.
+        width: W.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return ConcatFusion(streams, width, dropout)
+
+
+def build_gated(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
+    """Build the gated multimodal unit.
+
+    Args:
+        streams: Names of the streams.
+        width: W.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return GatedFusion(streams, width, dropout)
+
+
+def build_attention(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
+    """Build the fusion by attention weights.
+
+    Args:
+        streams: Names of the streams.
+        width: W.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return AttentionFusion(streams, width, dropout)

@@ -1,0 +1,197 @@
+"""Rows worth looking at, and how their cells are shown in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+from polymodal.charts import sparkline, waveform
+from polymodal.modalities.media import is_absent_media
+from polymodal.thumbnails import picture_uri, sound_uri
+from polymodal.wording import format_number
+
+TEXT_LENGTH = 300
+VALUE_LENGTH = 80
+MEDIA = frozenset({"image", "audio", "text", "vector"})
+
+
+@dataclass(frozen=True)
+class GalleryCell:
+    """One cell of a shown row.
+
+    Attributes:
+        column: Name of the column.
+        modality: Its modality; ``tabular`` for a mapping of column names to values.
+        cell: The raw cell.
+    """
+
+    column: str
+    modality: str
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class GalleryRow:
+    """One row as the gallery shows it.
+
+    Attributes:
+        row: Row in its table, counted from 1.
+        truth: The true value, written out.
+        prediction: The predicted value, written out.
+        probability: How sure the model was, 0 to 1; None for numbers.
+        cells: Its input cells.
+    """
+
+    row: int
+    truth: str
+    prediction: str
+    probability: float | None
+    cells: tuple[GalleryCell, ...]
+
+
+Gallery = dict[str, dict[str, list[GalleryRow]]]
+"""Target to ``{"right": rows, "wrong": rows}``."""
+
+
+def pick_rows(
+    truth: Sequence[Any],
+    prediction: Sequence[Any],
+    confidence: NDArray[np.floating[Any]] | None,
+    correct: NDArray[np.bool_] | None,
+    num: int = 8,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose the rows of the gallery.
+
+    With ``correct``: right rows go round the true classes, surest first; wrong rows are the surest errors.
+    Without (number targets): close predictions spread over the range of the truth, and the largest misses.
+
+    Args:
+        truth: True value of each row; lists of labels are allowed.
+        prediction: Predicted value of each row; read for number targets only.
+        confidence: ``[rows]``, how sure each prediction is; None for number targets.
+        correct: bool ``[rows]``, True where the prediction is right; None for number targets.
+        num: How many rows of each kind at most.
+
+    Returns:
+        Row indices from 0 of right and of wrong rows, best example first.
+    """
+    if correct is None:
+        return _pick_numbers(np.asarray(truth, dtype=float), np.asarray(prediction, dtype=float), num)
+    sure = np.zeros(len(correct)) if confidence is None else np.nan_to_num(np.asarray(confidence, dtype=float))
+    order = np.argsort(-sure, kind="stable")
+    by_class: dict[str, list[int]] = {}
+    for row in order[correct[order]]:
+        by_class.setdefault(str(truth[row]), []).append(int(row))
+    rounds = zip_longest(*(by_class[label] for label in sorted(by_class)))
+    right = [row for step in rounds for row in step if row is not None]
+    return np.array(right[:num], dtype=np.int64), order[~correct[order]][:num].astype(np.int64)
+
+
+def _pick_numbers(
+    truth: NDArray[np.float64], prediction: NDArray[np.float64], num: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    known = np.flatnonzero(np.isfinite(truth) & np.isfinite(prediction))
+    miss = np.abs(prediction - truth)
+    wrong = known[np.argsort(-miss[known], kind="stable")][: min(num, len(known) // 2)]
+    rest = np.setdiff1d(known, wrong)
+    stretches = np.array_split(rest[np.argsort(truth[rest], kind="stable")], max(min(num, len(rest)), 1))
+    right = [stretch[np.argmin(miss[stretch])] for stretch in stretches if len(stretch)]
+    return np.array(right, dtype=np.int64), wrong.astype(np.int64)
+
+
+def cell_html(cell: GalleryCell, folder: Path | None) -> Markup:
+    """Show one cell: thumbnail, player, text, line, or values.
+
+    Args:
+        cell: The cell.
+        folder: Folder of relative media paths; None refuses every path.
+
+    Returns:
+        Safe HTML; a chip that says "missing" or "unreadable" where there is nothing to show.
+    """
+    if is_absent_media(cell.cell):
+        return _chip("missing", cell.column)
+    render = {"image": _image, "audio": _audio, "text": _text, "vector": _vector, "tabular": _values}.get(cell.modality)
+    try:
+        return render(cell, folder) if render else _values(GalleryCell("", "", {cell.column: cell.cell}), folder)
+    except Exception:  # decoders raise anything on broken files, and the report is written all the same
+        return _chip("unreadable", cell.column)
+
+
+def row_html(row: GalleryRow, folder: Path | None) -> Markup:
+    """Show a row's cells: media first, then all table values together.
+
+    Args:
+        row: The row.
+        folder: Folder of relative media paths.
+
+    Returns:
+        Safe HTML.
+    """
+    media = [cell_html(cell, folder) for cell in row.cells if cell.modality in MEDIA]
+    values: dict[str, Cell] = {}
+    for cell in row.cells:
+        if cell.modality not in MEDIA:
+            values.update(cell.cell if isinstance(cell.cell, Mapping) else {cell.column: cell.cell})
+    return Markup("").join([*media, _values(GalleryCell("", "tabular", values), folder)] if values else media)
+
+
+def _chip(word: str, column: str) -> Markup:
+    return Markup('<p class="cell"><span class="column">{}</span> <span class="chip {}">{}</span></p>').format(
+        column, word, word
+    )
+
+
+def _figure(column: str, body: Markup) -> Markup:
+    return Markup('<div class="cell"><span class="column">{}</span>{}</div>').format(column, body)
+
+
+def _image(cell: GalleryCell, folder: Path | None) -> Markup:
+    uri, width, height = picture_uri(cell.cell, folder)
+    kind = "tiny" if max(width, height) < 64 else ""
+    image = '<img class="{}" src="{}" width="{}" height="{}" alt="{}" loading="lazy">'
+    return _figure(cell.column, Markup(image).format(kind, uri, width, height, f"Picture in column {cell.column}"))
+
+
+def _audio(cell: GalleryCell, folder: Path | None) -> Markup:
+    uri, peaks, duration_s, is_cut = sound_uri(cell.cell, folder)
+    length = f"{'the first ' if is_cut else ''}{duration_s:.1f} s"
+    label = f"Sound in column {cell.column}, {length}"
+    player = Markup('<audio controls preload="none" src="{}" aria-label="{}"></audio>').format(uri, label)
+    note = Markup('<span class="note">{}</span>').format(length)
+    return _figure(cell.column, waveform(peaks.tolist(), title=f"Loudness of {label}") + player + note)
+
+
+def _text(cell: GalleryCell, _: Path | None) -> Markup:
+    text = " ".join(str(cell.cell).split())
+    shown = text if len(text) <= TEXT_LENGTH else text[:TEXT_LENGTH].rsplit(" ", 1)[0][:TEXT_LENGTH] + " …"
+    return _figure(cell.column, Markup('<blockquote dir="auto">{}</blockquote>').format(shown))
+
+
+def _vector(cell: GalleryCell, folder: Path | None) -> Markup:
+    from polymodal.modalities.vector import read_vector
+
+    numbers = read_vector(cell.cell, folder)
+    step = -(-numbers.size // 240)
+    drawing = sparkline(numbers[::step].tolist(), title=f"{numbers.size} numbers in column {cell.column}")
+    return _figure(cell.column, drawing + Markup('<span class="note">{} numbers</span>').format(numbers.size))
+
+
+def _values(cell: GalleryCell, _: Path | None) -> Markup:
+    rows = [Markup("<dt>{}</dt><dd>{}</dd>").format(name, _value(value)) for name, value in cell.cell.items()]
+    return Markup('<dl class="values">{}</dl>').format(Markup("").join(rows))
+
+
+def _value(value: Cell) -> Markup | str:
+    if is_absent_media(value):
+        return Markup('<span class="chip missing">missing</span>')
+    text = format_number(value) if isinstance(value, float) else str(value)
+    return text if len(text) <= VALUE_LENGTH else text[:VALUE_LENGTH] + "…"

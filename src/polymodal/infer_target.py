@@ -1,0 +1,136 @@
+"""What is to be predicted: one label, several labels or a number."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from polymodal.arrays import Cell
+from polymodal.errors import SchemaError
+from polymodal.infer import Found, evenly, infer_modality, is_number_text, present_cells
+
+TARGET_KINDS = ("category", "categories", "number")
+MAX_WHOLE_CLASSES = 20
+ROWS_PER_TEXT = 5
+LABEL_MARKS = ("|", ";")
+SHARE_JOINED = 0.05
+IDENTIFIER_ROWS = 20
+
+
+def infer_target_kind(name: str, cells: Sequence[Cell], folder: Path | None, overruled: str | None = None) -> Found:
+    """Decide which kind of target a column is.
+
+    Whole numbers of at most 20 different values are classes, other numbers are measured. Lists, JSON lists and
+    labels joined by ``|`` or ``;`` that meet in several rows are several labels a row.
+
+    Args:
+        name: The column's name.
+        cells: All its cells.
+        folder: Where relative paths start.
+        overruled: The kind, where the user names it.
+
+    Returns:
+        ``category``, ``categories`` or ``number``, and one clause why.
+
+    Raises:
+        SchemaError: If the column has no value or one alone, or holds what this version cannot predict.
+    """
+    present = present_cells(cells)
+    if not present:
+        raise SchemaError(f"The target {name!r} has no value in any row. Choose another target, or fill it in.")
+    found = (overruled, "as the user says") if overruled else _kind(name, present, folder)
+    _check_values(name, found[0], present)
+    return found
+
+
+def _kind(name: str, present: Sequence[Cell], folder: Path | None) -> Found:
+    modality, reason = infer_modality(name, present, folder)
+    if modality == "categories":
+        return "categories", reason
+    if modality == "number":
+        return _number_kind(present)
+    if modality not in {"category", "text"}:
+        raise SchemaError(
+            f"The target {name!r} holds {modality} cells ({reason}), which this version does not predict. "
+            f"It predicts {', '.join(TARGET_KINDS)}."
+        )
+    joined = _joined_reason(present)
+    if joined:
+        return "categories", joined
+    _check_repeats(name, modality, present)
+    return "category", reason
+
+
+def _number_kind(present: Sequence[Cell]) -> Found:
+    numbers = {float(cell) for cell in present if is_number_text(str(cell))}
+    whole = all(number.is_integer() for number in numbers)
+    about = f"{len(numbers)} different {'whole numbers' if whole else 'numbers'}"
+    if len(numbers) <= 2 or (whole and len(numbers) <= MAX_WHOLE_CLASSES and len(numbers) <= len(present) / 2):
+        return "category", about
+    return "number", about
+
+
+def _joined_reason(present: Sequence[Cell]) -> str | None:
+    cells = [str(cell) for cell in present]
+    for mark in LABEL_MARKS:
+        joined = sum(mark in cell for cell in cells)
+        parts = Counter(part.strip() for cell in cells for part in cell.split(mark) if part.strip())
+        if joined >= max(2, SHARE_JOINED * len(cells)) and sum(parts.values()) >= 2 * len(parts):
+            return f"{joined} of {len(cells)} cells join labels by {mark!r}, of {len(parts)} different ones"
+    return None
+
+
+def _check_repeats(name: str, modality: str, present: Sequence[Cell]) -> None:
+    distinct = len(set(map(str, present)))
+    advice = f"If each value is a class, say `--modality {name}=category`."
+    if modality == "text" and distinct * ROWS_PER_TEXT > len(present):
+        raise SchemaError(
+            f"The target {name!r} holds {distinct} different texts in {len(present)} rows; this version predicts "
+            f"{', '.join(TARGET_KINDS)}, not text. {advice}"
+        )
+    if distinct == len(present) >= IDENTIFIER_ROWS:
+        raise SchemaError(f"The target {name!r} has another value in every row, so no class can be learnt. {advice}")
+
+
+def _check_values(name: str, kind: str, present: Sequence[Cell]) -> None:
+    if kind == "number":
+        _check_numbers(name, present)
+    elif kind == "categories":
+        _check_lists(name, present)
+    if kind != "categories" and len({_text(cell) for cell in present}) == 1:
+        what = "class" if kind == "category" else "value"
+        raise SchemaError(
+            f"The target {name!r} has one {what} only, {_text(present[0])!r}, in all {len(present)} rows that have it. "
+            "There is nothing to learn: expected at least two."
+        )
+
+
+def _text(cell: Cell) -> str:
+    text = str(cell).strip()
+    return text.removesuffix(".0") if isinstance(cell, float) else text
+
+
+def _check_numbers(name: str, present: Sequence[Cell]) -> None:
+    bad = next((cell for cell in present if not is_number_text(str(cell)) and not isinstance(cell, bool)), None)
+    if bad is not None and sum(is_number_text(str(cell)) for cell in evenly(present, 1000)) == 0:
+        raise SchemaError(f"The target {name!r} is to be a number, but {str(bad)[:40]!r} and all other cells are none.")
+
+
+def _check_lists(name: str, present: Sequence[Cell]) -> None:
+    labels = {label for cell in present for label in _labels(cell)}
+    if not labels:
+        raise SchemaError(f"The target {name!r} names no label in any row. Expected lists of labels.")
+
+
+def _labels(cell: Cell) -> list[str]:
+    if isinstance(cell, str):
+        text = cell.strip()
+        if text.startswith("["):
+            try:
+                return [str(label) for label in json.loads(text)]
+            except (json.JSONDecodeError, TypeError):
+                return [text]
+        return [part for part in text.split("|" if "|" in text else ";") if part.strip()]
+    return [str(label) for label in cell] if isinstance(cell, list | tuple) else [str(cell)]

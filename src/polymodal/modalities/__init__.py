@@ -1,0 +1,89 @@
+"""From cells to arrays, one file per modality (numpy only, never torch).
+
+Adding a modality: one file with a class that fulfils ``Modality``, and one line in ``MODALITIES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from polymodal.errors import ConfigError, parameter_error
+from polymodal.modalities.audio import Audio, AudioSettings
+from polymodal.modalities.base import CellReadError, Modality
+from polymodal.modalities.category import Category, CategorySettings
+from polymodal.modalities.datetime import DateTime, DateTimeSettings
+from polymodal.modalities.image import Image, ImageSettings
+from polymodal.modalities.number import Number, NumberSettings
+from polymodal.modalities.tabular import Tabular, TabularField, TabularSettings
+from polymodal.modalities.text import Text, TextSettings
+from polymodal.modalities.vector import Vector, VectorSettings
+
+__all__ = [
+    "MODALITIES",
+    "Audio",
+    "AudioSettings",
+    "Category",
+    "CategorySettings",
+    "CellReadError",
+    "DateTime",
+    "DateTimeSettings",
+    "Image",
+    "ImageSettings",
+    "Modality",
+    "Number",
+    "NumberSettings",
+    "Tabular",
+    "TabularField",
+    "TabularSettings",
+    "Text",
+    "TextSettings",
+    "Vector",
+    "VectorSettings",
+    "build_settings",
+]
+
+MODALITIES: dict[str, type[Modality]] = {
+    "number": Number,
+    "category": Category,
+    "datetime": DateTime,
+    "tabular": Tabular,
+    "text": Text,
+    "image": Image,
+    "audio": Audio,
+    "vector": Vector,
+}
+
+
+def build_settings(modality: str, options: Mapping[str, Any] | None = None) -> BaseModel:
+    """Check a modality's options.
+
+    Args:
+        modality: Name of the modality.
+        options: Option to value; the others keep their defaults.
+
+    Returns:
+        Settings for the modality's ``fit``.
+
+    Raises:
+        ConfigError: If the modality or an option is unknown, or a value cannot work.
+    """
+    if modality not in MODALITIES:
+        raise parameter_error("modality", "build_settings", f"one of {', '.join(MODALITIES)}", modality)
+    settings = MODALITIES[modality].Settings
+    try:
+        return settings(**(options or {}))
+    except ValidationError as error:
+        raise ConfigError(_explain(modality, settings, error)) from None
+
+
+def _explain(modality: str, settings: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(settings.model_fields) or "none"
+        return f"The modality {modality!r} has no option {name!r}. There are: {known}."
+    reason = first["msg"].lower()
+    return f"The option {name!r} of modality {modality!r} is wrong: {reason}. Got {first['input']!r} instead."

@@ -1,0 +1,197 @@
+"""What every modality is, and what plain cells (numbers, labels, dates) share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from polymodal.arrays import BrokenCell, Cell, Column
+
+T = TypeVar("T")
+
+CLIP = 10.0
+"""Standardised values are limited to -10..10, so that one wild cell cannot swamp a network."""
+
+
+class CellReadError(Exception):
+    """A cell that is there but cannot be decoded; its text is the reason, one clause.
+
+    It never leaves ``modalities``: ``transform`` turns it into a ``BrokenCell``.
+    """
+
+
+class Settings(BaseModel):
+    """Options of a modality: keyword-only, all with defaults, no unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Modality(Protocol):
+    """A fitted modality: it turns cells into arrays. Its fields are its whole state, plain JSON types.
+
+    Attributes:
+        name: The modality's name.
+        summary: One line: what cells it takes and what it makes of them.
+        paper: Where the method comes from.
+        is_media: Whether decoding is worth caching: files, arrays and text.
+        Settings: Its options.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    paper: ClassVar[str]
+    is_media: ClassVar[bool]
+    Settings: ClassVar[type[BaseModel]]
+
+    @classmethod
+    def fit(cls, cells: Any, settings: Any, folder: Path | None, *, num_threads: int = 2) -> Self:
+        """Learn what ``transform`` needs, from these cells alone.
+
+        Args:
+            cells: One column's training cells; for ``tabular`` a mapping of column names to cells.
+            settings: An instance of the modality's ``Settings``.
+            folder: Where relative paths of media cells begin; None refuses strings as paths.
+            num_threads: Threads that decode media; plain modalities use one.
+
+        Returns:
+            The fitted modality. No readable cell at all gives a usable default.
+        """
+
+    def transform(self, cells: Any, folder: Path | None, *, num_threads: int = 2) -> tuple[Column, list[BrokenCell]]:
+        """Turn cells into arrays, one row each, in their order.
+
+        Args:
+            cells: As in ``fit``.
+            folder: As in ``fit``.
+            num_threads: As in ``fit``.
+
+        Returns:
+            The arrays, and the cells that could not be decoded, by row; they count as absent.
+            ``BrokenCell.column`` is left empty, except by ``tabular``.
+        """
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, in plain JSON types."""
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Make the modality again from its ``state``.
+
+        Args:
+            state: What ``state`` returned, possibly through JSON.
+
+        Returns:
+            A modality that transforms every cell to the same bits.
+        """
+
+
+def is_absent(cell: Cell) -> bool:
+    """Tell whether a cell holds nothing: None, NaN, NaT, pandas' NA, or blank text.
+
+    Args:
+        cell: Any cell.
+
+    Returns:
+        True where there is nothing to decode.
+    """
+    if cell is None:
+        return True
+    if isinstance(cell, str):
+        return not cell or cell.isspace()
+    if isinstance(cell, float | np.floating | datetime):
+        return bool(cell != cell)
+    if isinstance(cell, np.datetime64):
+        return bool(np.isnat(cell))
+    return type(cell).__name__ == "NAType"
+
+
+def quote(cell: Cell, limit: int = 40) -> str:
+    """Show a cell's value inside a message.
+
+    Args:
+        cell: Any cell.
+        limit: Characters shown at most.
+
+    Returns:
+        The value in quotes, cut where it is long.
+    """
+    text = repr(cell[: limit + 1] if isinstance(cell, str | bytes) else cell)
+    return text if len(text) <= limit + 2 else f"{text[:limit]}..."
+
+
+def read_cells(cells: Sequence[Cell], read: Callable[[Cell], T | None]) -> tuple[list[T | None], list[BrokenCell]]:
+    """Read plain cells one by one.
+
+    Args:
+        cells: Cells of one column.
+        read: Returns a cell's value, or None where it turns out to be blank; raises CellReadError.
+
+    Returns:
+        A value for each cell, None where it is absent or broken; and the broken cells.
+    """
+    values: list[T | None] = []
+    broken = []
+    for index, cell in enumerate(cells):
+        try:
+            values.append(None if is_absent(cell) else read(cell))
+        except CellReadError as error:
+            values.append(None)
+            broken.append(BrokenCell(index + 1, "", str(error)))
+    return values, broken
+
+
+def fit_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation over the first axis, safe from overflow and from zero.
+
+    Args:
+        values: float64 ``[rows, ...]``, finite; may have no rows.
+
+    Returns:
+        Mean (0 without rows) and standard deviation (1 where there is none), each ``[...]``.
+    """
+    if not len(values):
+        return np.zeros(values.shape[1:]), np.ones(values.shape[1:])
+    unit = np.abs(values).max(axis=0)
+    unit = np.where(unit > 0, unit, 1.0)
+    scaled = values / unit
+    mean, deviation = scaled.mean(axis=0), scaled.std(axis=0)
+    constant = deviation <= 1e-12
+    return mean * unit, np.where(constant, 1.0, np.maximum(deviation * unit, np.finfo(np.float64).tiny))
+
+
+def standardise(values: NDArray[np.float64], mean: Any, std: Any) -> NDArray[np.float32]:
+    """Subtract the mean, divide by the deviation and limit to -10..10.
+
+    Args:
+        values: float64 ``[...]``, finite.
+        mean: Broadcasts to the values.
+        std: Broadcasts to the values, above zero.
+
+    Returns:
+        float32 of the same shape.
+    """
+    with np.errstate(over="ignore"):
+        scaled: NDArray[np.float32] = np.clip((values - mean) / std, -CLIP, CLIP).astype(np.float32)
+    return scaled
+
+
+def quantile_edges(values: NDArray[np.float32], count: int = 33) -> list[float]:
+    """Return rising edges between which equally many training values lie.
+
+    Args:
+        values: float32 ``[rows]``, standardised.
+        count: Edges at most; equal ones are kept once.
+
+    Returns:
+        Edges for piecewise-linear embeddings, none without values.
+    """
+    if not len(values):
+        return []
+    edges = np.quantile(values, np.linspace(0, 1, count)).astype(np.float32)
+    return [float(edge) for edge in np.unique(edges)]

@@ -1,0 +1,202 @@
+"""Dates and times: their place in time, and in the year, month, week and day."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.modalities.base import CellReadError, Settings, fit_scale, quantile_edges, quote, read_cells, standardise
+
+EPOCH = datetime(1970, 1, 1)
+DAY_S = 86_400.0
+PARTS = ("time", "year_sin", "year_cos", "month", "week_sin", "week_cos", "day_sin", "day_cos")
+"""What the eight values stand for."""
+EVEN_EDGES = [-1.0, -0.5, 0.0, 0.5, 1.0]
+YEAR_FIRST = re.compile(r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})(?:[ T](.+))?")
+YEAR_LAST = re.compile(r"(\d{1,2})([/.])(\d{1,2})\2(\d{4})(?:[ T](.+))?")
+
+
+class DateTimeSettings(Settings):
+    """Dates have no options."""
+
+
+def parse_datetime(cell: Cell, *, day_first: bool = False) -> datetime:
+    """Read a cell as a moment.
+
+    Args:
+        cell: A date, datetime, numpy or pandas timestamp, or text: ISO 8601, ``2024/5/31``,
+            ``31.5.2024``, or ``5/31/2024``, each with or without a time of day.
+        day_first: Whether ``1/2/2024`` is the first of February.
+
+    Returns:
+        The moment without a time zone; one with a zone is brought to UTC.
+
+    Raises:
+        CellReadError: If the cell is no date.
+    """
+    if isinstance(cell, np.datetime64):
+        cell = cell.astype("datetime64[us]").item()
+    if isinstance(cell, str):
+        cell = _parse_text(cell.strip(), day_first)
+    if isinstance(cell, datetime):
+        return cell if cell.tzinfo is None else cell.astimezone(UTC).replace(tzinfo=None)
+    if isinstance(cell, date):
+        return datetime(cell.year, cell.month, cell.day)
+    raise CellReadError(f"{quote(cell)} is not a date; expected ISO 8601 such as 2024-05-31 or 2024-05-31T14:30")
+
+
+def _parse_text(text: str, day_first: bool) -> datetime | str:
+    """Return the moment, or the text itself where it is none."""
+    try:
+        return datetime.fromisoformat(_to_iso(text, day_first))
+    except (ValueError, OverflowError):
+        return _NotADate(text)
+
+
+class _NotADate(str):
+    """Text that was tried and is no date."""
+
+
+def _to_iso(text: str, day_first: bool) -> str:
+    if match := YEAR_FIRST.fullmatch(text):
+        year, month, day, clock = match.groups()
+    elif match := YEAR_LAST.fullmatch(text):
+        first, separator, second, year, clock = match.groups()
+        day, month = (first, second) if day_first or separator == "." else (second, first)
+    else:
+        return text
+    return f"{year}-{int(month):02d}-{int(day):02d}" + (f"T{clock}" if clock else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DateTime:
+    """Moments as eight values.
+
+    ``time``: days since 1970, standardised and limited to -10..10. ``year_*``, ``week_*``,
+    ``day_*``: sine and cosine of the place in the year, in the week from Monday on, and in the day.
+    ``month``: the place in the month, -1 at its start and 1 at its end. A date without a time is
+    midnight.
+
+    Attributes:
+        mean: Mean of the training cells, in days since 1970.
+        std: Their standard deviation in days; 1 where they are all equal.
+        quantiles: Edges of ``time`` in standardised units, as in ``Number``.
+        day_first: Whether ``1/2/2024`` is the first of February: True where a training cell has a
+            first number above 12.
+    """
+
+    mean: float
+    std: float
+    quantiles: list[float]
+    day_first: bool
+
+    name: ClassVar[str] = "datetime"
+    summary: ClassVar[str] = "dates and times: place in time, year, month, week and day"
+    paper: ClassVar[str] = "cyclic encoding by sine and cosine; ISO 8601"
+    is_media: ClassVar[bool] = False
+    Settings: ClassVar[type[BaseModel]] = DateTimeSettings
+
+    @classmethod
+    def fit(
+        cls,
+        cells: Sequence[Cell],
+        settings: DateTimeSettings,  # noqa: ARG003  (all modalities are called alike)
+        folder: Path | None,  # noqa: ARG003
+        *,
+        num_threads: int = 2,  # noqa: ARG003
+    ) -> DateTime:
+        """Measure the training cells' span and find the order of day and month.
+
+        Args:
+            cells: Training cells.
+            settings: No options.
+            folder: Not needed.
+            num_threads: Not needed.
+
+        Returns:
+            The fitted modality.
+        """
+        day_first = any(_is_day_first(cell) for cell in cells)
+        moments, _ = read_cells(cells, partial(parse_datetime, day_first=day_first))
+        days = np.array([_days(moment) for moment in moments if moment is not None], np.float64)
+        mean, std = fit_scale(days)
+        quantiles = quantile_edges(standardise(days, mean, std))
+        return cls(mean=float(mean), std=float(std), quantiles=quantiles, day_first=day_first)
+
+    def transform(
+        self,
+        cells: Sequence[Cell],
+        folder: Path | None,  # noqa: ARG002
+        *,
+        num_threads: int = 2,  # noqa: ARG002
+    ) -> tuple[Column, list[BrokenCell]]:
+        """Turn moments into values.
+
+        Args:
+            cells: Dates, datetimes or text.
+            folder: Not needed.
+            num_threads: Not needed.
+
+        Returns:
+            float32 ``[rows, 8]`` in the order of ``PARTS``; and the broken cells.
+        """
+        moments, broken = read_cells(cells, partial(parse_datetime, day_first=self.day_first))
+        values = np.zeros((len(cells), len(PARTS)), np.float32)
+        for row, moment in enumerate(moments):
+            if moment is not None:
+                values[row] = _place(moment)
+        days = np.array([self.mean if moment is None else _days(moment) for moment in moments], np.float64)
+        values[:, 0] = standardise(days, self.mean, self.std)
+        return Column(values, np.array([moment is not None for moment in moments], bool)), broken
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, in plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> DateTime:
+        """Make the modality again from its state.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same modality.
+        """
+        return cls(**state)
+
+
+def _is_day_first(cell: Cell) -> bool:
+    match = YEAR_LAST.fullmatch(cell.strip()) if isinstance(cell, str) else None
+    return match is not None and match.group(2) == "/" and int(match.group(1)) > 12
+
+
+def _days(moment: datetime) -> float:
+    return (moment - EPOCH).total_seconds() / DAY_S
+
+
+def _place(moment: datetime) -> list[float]:
+    """Return the eight values with 0 for the first."""
+    day = (moment - datetime(moment.year, moment.month, moment.day)).total_seconds() / DAY_S
+    year_days = 366 if calendar.isleap(moment.year) else 365
+    month_days = calendar.monthrange(moment.year, moment.month)[1]
+    turns = np.array(
+        [
+            (moment.timetuple().tm_yday - 1 + day) / year_days,
+            (moment.weekday() + day) / 7,
+            day,
+        ]
+    )
+    sines, cosines = np.sin(2 * np.pi * turns), np.cos(2 * np.pi * turns)
+    month = 2 * (moment.day - 1 + day) / month_days - 1
+    return [0.0, sines[0], cosines[0], month, sines[1], cosines[1], sines[2], cosines[2]]

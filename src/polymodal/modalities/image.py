@@ -1,0 +1,367 @@
+"""Pictures: any format, size and colour depth to ``uint8 [rows, height, width, channels]``."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.modalities.base import CellReadError, Settings
+from polymodal.modalities.media import (
+    NUMPY_MAGIC,
+    as_array,
+    attempt,
+    by_row,
+    decode_chunks,
+    distinct,
+    load_npy,
+    read_media,
+    sample,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "TGA", "ICO", "QOI")
+ORIENTATION = 0x0112
+SAMPLE_SIZE = 256
+ALIKE = 0.05
+GREY_TOLERANCE = 4
+
+
+class ImageSettings(Settings):
+    """Options of pictures.
+
+    Attributes:
+        size: Height and width in pixels; None chooses both from the training pictures.
+        max_side: Largest height or width that is chosen from the training pictures.
+        channels: 1 for grey, 3 for colour; None chooses grey where every sampled picture is grey.
+        max_pixels: A picture whose header declares more is refused before it is decoded.
+    """
+
+    size: int | None = Field(default=None, ge=4, le=1024)
+    max_side: int = Field(default=128, ge=8, le=1024)
+    channels: Literal[1, 3] | None = None
+    max_pixels: int = Field(default=50_000_000, ge=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """Pictures of one size.
+
+    A picture keeps its aspect: it is scaled to fit and padded with the colour of its own border.
+    EXIF orientation is honoured, transparency is laid on white, the first frame of an animation
+    counts. 16-bit values are divided by 257. Arrays are ``[height, width]``,
+    ``[height, width, channels]`` or ``[channels, height, width]``; whole numbers are 0..255
+    (uint16: 0..65535), floats are 0..1 where no value is above 1 and 0..255 otherwise.
+
+    The size chosen from training pictures is their median, at most ``max_side``, in multiples of 4.
+    It has their aspect where nine of ten share it, and is square otherwise.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+        channels: 1 or 3.
+        mean: Mean of each channel over training pictures, in 0..1.
+        std: Standard deviation of each channel, in 0..1.
+        max_pixels: Pictures that declare more are refused.
+    """
+
+    height: int
+    width: int
+    channels: int
+    mean: list[float]
+    std: list[float]
+    max_pixels: int = 50_000_000
+
+    name: ClassVar[str] = "image"
+    summary: ClassVar[str] = "pictures as files, bytes, arrays or PIL images, brought to one size"
+    paper: ClassVar[str] = (
+        "EXIF 2.3 orientation; antialiased bilinear resampling (Pillow); padding as in YOLO's letterbox"
+    )
+    is_media: ClassVar[bool] = True
+    Settings: ClassVar[type[BaseModel]] = ImageSettings
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell], settings: ImageSettings, folder: Path | None, *, num_threads: int = 2) -> Image:
+        """Choose size and channels and measure mean and deviation on a sample of the cells.
+
+        Args:
+            cells: Training cells.
+            settings: Options.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that decode.
+
+        Returns:
+            The fitted modality; 32 x 32 where no picture can be read.
+        """
+        look = partial(_look, folder=folder, max_pixels=settings.max_pixels)
+        looks = sample(cells, look, SAMPLE_SIZE, num_threads)
+        height, width = _choose_size([shape for _, (shape, _) in looks], settings)
+        channels = settings.channels or (1 if all(grey for _, (_, grey) in looks) else 3)
+        blank = cls(height=height, width=width, channels=channels, mean=[], std=[], max_pixels=settings.max_pixels)
+        column, _ = blank.transform([cell for cell, _ in looks], folder, num_threads=num_threads)
+        mean, std = _measure(column)
+        return cls(**{**blank.state(), "mean": mean, "std": std})
+
+    def transform(
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+    ) -> tuple[Column, list[BrokenCell]]:
+        """Decode pictures, each distinct file once.
+
+        Args:
+            cells: Paths, bytes, structs, arrays or PIL images.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that decode.
+
+        Returns:
+            uint8 ``[rows, height, width, channels]`` in 0..255, and the broken cells.
+        """
+        values = np.zeros((len(cells), self.height, self.width, self.channels), np.uint8)
+        present = np.zeros(len(cells), bool)
+        groups, failures = distinct(cells), []
+        work = partial(self._decode, folder=folder)
+        decoded = decode_chunks(
+            [cell for cell, _ in groups], lambda chunk: [attempt(work, cell) for cell in chunk], num_threads
+        )
+        for (_, rows), pixels in zip(groups, decoded, strict=True):
+            if isinstance(pixels, CellReadError):
+                failures.append((rows, pixels))
+            else:
+                values[rows], present[rows] = pixels, True
+        return Column(values, present), by_row(failures)
+
+    def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
+        side = 2 * max(self.height, self.width)
+        picture = open_picture(cell, folder, self.max_pixels, draft_side=side)
+        picture = picture.convert("L" if self.channels == 1 else "RGB")
+        return _fit_box(picture, self.height, self.width)
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, in plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Image:
+        """Make the modality again from its state.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same modality.
+        """
+        return cls(**state)
+
+
+def open_picture(cell: Cell, folder: Path | None, max_pixels: int, *, draft_side: int | None = None) -> Picture:
+    """Open a picture cell, upright and without transparency.
+
+    Args:
+        cell: Path, bytes, struct, array or PIL image.
+        folder: Where relative paths begin; None refuses strings as paths.
+        max_pixels: A picture that declares more is refused before it is decoded.
+        draft_side: A JPEG may be decoded at a coarser scale that is at least this large; None: full scale.
+
+    Returns:
+        A PIL image in mode L or RGB.
+
+    Raises:
+        CellReadError: If there is no readable picture.
+    """
+    from PIL import Image as pillow  # noqa: N813
+
+    content = read_media(cell, folder)
+    if isinstance(content, bytes):
+        content = load_npy(content) if content.startswith(NUMPY_MAGIC) else _open_file(content, max_pixels)
+    if isinstance(content, pillow.Image):
+        _check_pixels(content.width, content.height, max_pixels)
+        return _plain(content, draft_side)
+    pixels = _picture_array(as_array(content), max_pixels)
+    return _plain(pillow.fromarray(pixels), None)
+
+
+@cache
+def _quiet_pillow() -> None:
+    """Silence Pillow's own pixel limit below its hard one: ``max_pixels`` is the limit here."""
+    from PIL import Image as pillow  # noqa: N813
+
+    warnings.filterwarnings("ignore", category=pillow.DecompressionBombWarning)
+
+
+def _open_file(content: bytes, max_pixels: int) -> Picture:
+    from PIL import Image as pillow  # noqa: N813
+    from PIL import UnidentifiedImageError
+
+    _quiet_pillow()
+    try:
+        return pillow.open(io.BytesIO(content), formats=FORMATS)
+    except pillow.DecompressionBombError as error:
+        declared = re.search(r"\d+", str(error))
+        count = f"{int(declared.group()):,}" if declared else "too many"
+        raise CellReadError(f"declares {count} pixels, above the limit of {max_pixels:,}") from None
+    except UnidentifiedImageError:
+        raise CellReadError("is not a picture in a known format (PNG, JPEG, WebP, TIFF, GIF, BMP, ...)") from None
+
+
+def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise CellReadError(f"declares {width} x {height} pixels, above the limit of {max_pixels:,}")
+    if not width * height:
+        raise CellReadError("is a picture without pixels")
+
+
+def _plain(picture: Picture, draft_side: int | None) -> Picture:
+    if draft_side is not None:
+        picture.draft(None, (draft_side, draft_side))
+    try:
+        picture.load()
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
+        raise CellReadError(f"is a damaged picture: {error}") from None
+    picture = _upright(picture)
+    if picture.mode.startswith(("I", "F")):
+        return _from_deep(picture)
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+        return _on_white(picture)
+    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+
+
+def _upright(picture: Picture) -> Picture:
+    from PIL.Image import Transpose
+
+    try:
+        orientation = picture.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged metadata does not break a picture
+        return picture
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return picture.transpose(turns[orientation]) if orientation in turns else picture
+
+
+def _from_deep(picture: Picture) -> Picture:
+    from PIL import Image as pillow  # noqa: N813
+
+    values = np.asarray(picture)
+    if picture.mode != "F" and int(values.max(initial=0)) > 255:
+        values = values.astype(np.uint16) if picture.mode.startswith("I;16") else _from_whole_16_bit(values)
+    elif picture.mode.startswith("I;16"):
+        values = values.astype(np.uint16)
+    return pillow.fromarray(_to_bytes(values))
+
+
+def _from_whole_16_bit(values: NDArray[Any]) -> NDArray[np.uint16]:
+    if values.max() > 65535 or values.min() < 0:
+        raise CellReadError("holds 32-bit values outside 0..65535")
+    return values.astype(np.uint16)
+
+
+def _on_white(picture: Picture) -> Picture:
+    from PIL import Image as pillow  # noqa: N813
+
+    is_grey = picture.mode in ("LA", "La", "L", "1")
+    picture = picture.convert("RGBA")
+    ground = pillow.new("RGBA", picture.size, "white")
+    return pillow.alpha_composite(ground, picture).convert("L" if is_grey else "RGB")
+
+
+def _picture_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
+    if values.ndim == 3 and values.shape[0] in (1, 3, 4) and values.shape[2] not in (1, 2, 3, 4):
+        values = values.transpose(1, 2, 0)
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 2, 3, 4)):
+        raise CellReadError(
+            f"is an array of shape {list(values.shape)}; expected [height, width] or [height, width, 1..4]"
+        )
+    _check_pixels(values.shape[1], values.shape[0], max_pixels)
+    pixels = _to_bytes(values)
+    return np.ascontiguousarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
+
+
+def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype == np.uint16:
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if not np.isfinite(values).all():
+        raise CellReadError(f"holds {int((~np.isfinite(values)).sum()):,} values that are NaN or infinite")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 255:
+        raise CellReadError(f"holds values in {low:g}..{high:g}; expected 0..255, or 0..1 for floats")
+    scale = 255.0 if values.dtype.kind == "f" and high <= 1 else 1.0
+    return np.rint(values * scale).astype(np.uint8)
+
+
+def _look(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, int], bool]:
+    """Return a picture's height and width, and whether it is grey."""
+    picture = open_picture(cell, folder, max_pixels)
+    shape = (picture.height, picture.width)
+    if picture.mode == "L":
+        return shape, True
+    picture.thumbnail((64, 64))
+    pixels = np.asarray(picture).astype(np.int16)
+    return shape, bool(np.ptp(pixels, axis=2).max() <= GREY_TOLERANCE)
+
+
+def _choose_size(shapes: list[tuple[int, int]], settings: ImageSettings) -> tuple[int, int]:
+    if settings.size is not None:
+        return settings.size, settings.size
+    if not shapes:
+        return 32, 32
+    sizes = np.array(shapes, np.float64)
+    aspects = np.log(sizes[:, 0] / sizes[:, 1])
+    is_alike = np.abs(aspects - np.median(aspects)) <= ALIKE
+    side = float(np.median(sizes.max(axis=1)))
+    box = np.median(sizes, axis=0) if is_alike.mean() >= 0.9 else np.array([side, side])
+    box = box * min(1.0, settings.max_side / box.max())
+    height, width = np.maximum(8, 4 * np.rint(box / 4)).astype(int)
+    return int(height), int(width)
+
+
+def _fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
+    from PIL.Image import Resampling
+
+    scale = min(height / picture.height, width / picture.width)
+    inner_H = min(height, max(1, round(picture.height * scale)))
+    inner_W = min(width, max(1, round(picture.width * scale)))
+    if (inner_H, inner_W) != (picture.height, picture.width):
+        picture = picture.resize((inner_W, inner_H), Resampling.BILINEAR)
+    pixels = np.asarray(picture).reshape(inner_H, inner_W, -1)
+    if (inner_H, inner_W) == (height, width):
+        return pixels
+    boxed = np.empty((height, width, pixels.shape[2]), np.uint8)
+    boxed[:] = _border_colour(pixels)
+    top, left = (height - inner_H) // 2, (width - inner_W) // 2
+    boxed[top : top + inner_H, left : left + inner_W] = pixels
+    return boxed
+
+
+def _border_colour(pixels_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    edges = (pixels_HWC[0], pixels_HWC[-1], pixels_HWC[:, 0], pixels_HWC[:, -1])
+    return np.asarray(np.median(np.concatenate(edges), axis=0), np.uint8)
+
+
+def _measure(column: Column) -> tuple[list[float], list[float]]:
+    channels = column.values.shape[3]
+    pixels = column.values[column.present].reshape(-1, channels).astype(np.float64) / 255
+    if not len(pixels):
+        return [0.5] * channels, [0.25] * channels
+    std = np.maximum(pixels.std(axis=0), 0.01)
+    return [float(value) for value in pixels.mean(axis=0)], [float(value) for value in std]

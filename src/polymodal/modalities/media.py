@@ -1,0 +1,359 @@
+"""Cells that hold files or arrays: finding, reading and decoding them in threads, each distinct cell once."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import BrokenCell, Cell
+from polymodal.modalities.base import CellReadError, is_absent, quote
+
+C = TypeVar("C")
+R = TypeVar("R")
+T = TypeVar("T")
+
+MAX_FILE_BYTES = 512 * 2**20
+"""A larger file is refused before it is read."""
+NUMPY_MAGIC = b"\x93NUMPY"
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+NUMERIC_KINDS = "biuf"
+
+
+def is_absent_media(cell: Cell) -> bool:
+    """Tell whether a media cell holds nothing; a struct without bytes, path or array does not either.
+
+    Args:
+        cell: A media cell.
+
+    Returns:
+        True where there is nothing to decode.
+    """
+    if isinstance(cell, Mapping):
+        return all(cell.get(key) is None for key in ("bytes", "path", "array"))
+    return is_absent(cell)
+
+
+def unwrap(cell: Cell) -> Cell:
+    """Return the bytes of a ``{"bytes", "path"}`` struct, or else its path; other cells as they are.
+
+    Args:
+        cell: A media cell.
+
+    Returns:
+        What to decode.
+    """
+    if not isinstance(cell, Mapping) or cell.get("array") is not None:
+        return cell
+    return cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
+
+
+def resolve_path(path: str | PurePath, folder: Path | None) -> Path:
+    """Return where a cell's file lies.
+
+    Args:
+        path: Absolute, or relative to the folder.
+        folder: The table's folder; None means that paths are not opened at all.
+
+    Returns:
+        The full path; nothing is opened.
+
+    Raises:
+        CellReadError: If paths are refused or the text cannot be a path.
+    """
+    text = os.fspath(path)
+    if folder is None:
+        raise CellReadError(f"{quote(text)} is text, and paths are not opened here; send the bytes instead")
+    if "\0" in text:
+        raise CellReadError(f"the path {quote(text)} holds a NUL character")
+    if ADDRESS.match(text):
+        raise CellReadError(f"{quote(text)} is an address, not a path; download the file first")
+    return folder / text
+
+
+def locate_media(cell: Cell, folder: Path | None) -> Any:
+    """Return what a media cell holds, without reading files.
+
+    Args:
+        cell: A media cell that is not absent.
+        folder: Where relative paths begin.
+
+    Returns:
+        A ``Path`` to a regular file of bounded size, ``bytes``, or the array, picture or list itself.
+
+    Raises:
+        CellReadError: If there is no such file or the cell holds no bytes.
+    """
+    content = unwrap(cell)
+    if isinstance(content, str | PurePath):
+        path = resolve_path(content, folder)
+        _check_file(path)
+        return path
+    if isinstance(content, bytes | bytearray | memoryview):
+        if not len(content):
+            raise CellReadError("holds no bytes")
+        return bytes(content)
+    return content
+
+
+FILE_ERRORS = {
+    errno.ENOENT: "there is no file",
+    errno.ENOTDIR: "there is no file",
+    errno.EACCES: "there is no permission to read",
+    errno.ENAMETOOLONG: "too long for a path:",
+    errno.ELOOP: "there is a circle of links at",
+}
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise _file_error(error, path) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise CellReadError(f"{path} is a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise CellReadError(f"{path} is not a regular file")
+    if not status.st_size:
+        raise CellReadError(f"{path} is empty (0 bytes)")
+    if status.st_size > MAX_FILE_BYTES:
+        raise CellReadError(f"{path} has {status.st_size:,} bytes, above the limit of {MAX_FILE_BYTES:,}")
+
+
+def _file_error(error: Exception, path: Path) -> CellReadError:
+    known = FILE_ERRORS.get(getattr(error, "errno", None) or 0)
+    return CellReadError(f"{known} {path}" if known else f"{path} cannot be opened: {error}")
+
+
+def read_media(cell: Cell, folder: Path | None) -> Any:
+    """Return what a media cell holds; a file's content is read.
+
+    Args:
+        cell: A media cell that is not absent.
+        folder: Where relative paths begin.
+
+    Returns:
+        ``bytes``, or the array, picture or list itself.
+
+    Raises:
+        CellReadError: If the file cannot be read.
+    """
+    content = locate_media(cell, folder)
+    if not isinstance(content, Path):
+        return content
+    try:
+        with content.open("rb") as file:
+            return file.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise _file_error(error, content) from None
+
+
+def describe(cell: Cell, folder: Path | None) -> str:
+    """Say where a media cell's content comes from.
+
+    Args:
+        cell: A media cell.
+        folder: Where relative paths begin.
+
+    Returns:
+        The full path, or the type of what the cell holds.
+    """
+    content = unwrap(cell)
+    if not isinstance(content, str | PurePath):
+        return f"a cell of type {type(content).__name__}"
+    return quote(str(content)) if folder is None else os.path.abspath(folder / content)
+
+
+def load_npy(content: bytes) -> NDArray[Any]:
+    """Read a ``.npy`` file's numeric array; nothing is unpickled, nothing declared is trusted.
+
+    Args:
+        content: The whole file.
+
+    Returns:
+        A read-only array that shares the bytes.
+
+    Raises:
+        CellReadError: If the header is damaged, declares objects, or more values than there are bytes.
+    """
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, is_fortran, dtype = read_header[version](file)
+    except Exception:  # a hostile header can make its parser raise anything
+        raise CellReadError("is not a readable .npy file: its header is damaged or of an unknown version") from None
+    if dtype.kind not in NUMERIC_KINDS:
+        raise CellReadError(f"is a .npy file of type {dtype}; expected numbers (objects are never unpickled)")
+    count, left = 1, len(content) - file.tell()
+    for extent in shape:
+        count *= int(extent)
+    if count < 0 or count * dtype.itemsize > left:
+        raise CellReadError(f"is a .npy file that declares {count * dtype.itemsize:,} bytes but holds {left:,}")
+    values = np.frombuffer(content, dtype, count, offset=file.tell())
+    return values.reshape(shape, order="F" if is_fortran else "C")
+
+
+def as_array(content: Any) -> NDArray[Any]:
+    """Turn an array or nested lists into a numeric array.
+
+    Args:
+        content: A numpy array, anything with ``__array__``, or (nested) lists of numbers.
+
+    Returns:
+        A bool, integer or float array.
+
+    Raises:
+        CellReadError: If the cell holds something else, or lists of different lengths.
+    """
+    if isinstance(content, np.ndarray) and content.dtype == object:
+        content = content.tolist()  # parquet's nested lists come as arrays of arrays
+    if isinstance(content, list | tuple):
+        content = [inner.tolist() if isinstance(inner, np.ndarray) else inner for inner in content]
+    elif not hasattr(content, "__array__"):
+        raise CellReadError(f"is of type {type(content).__name__}; expected a file, bytes or numbers")
+    try:
+        values = np.asarray(content)
+    except Exception:  # ragged lists, or a foreign __array__ that fails
+        raise CellReadError("holds lists of different lengths or other things than numbers") from None
+    if values.dtype.kind not in NUMERIC_KINDS:
+        raise CellReadError(f"holds values of type {values.dtype}; expected numbers")
+    return values
+
+
+def attempt(work: Callable[[C], R], cell: C) -> R | CellReadError:
+    """Run a decoder on one cell and return its failure instead of raising it.
+
+    Args:
+        work: The decoder.
+        cell: What it gets.
+
+    Returns:
+        The decoder's result, or why there is none.
+    """
+    try:
+        return work(cell)
+    except CellReadError as error:
+        return error
+    except Exception as error:  # decoders meet hostile bytes: whatever they raise, only this cell is broken
+        return CellReadError(f"cannot be decoded: {type(error).__name__}: {quote(str(error), 120)}")
+
+
+def distinct(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
+    """Group rows that hold the same media cell, so that it is decoded once.
+
+    Args:
+        cells: Media cells.
+
+    Returns:
+        Each distinct cell with its row indices, in order of first appearance; absent cells left out.
+    """
+    groups: dict[Any, tuple[Cell, list[int]]] = {}
+    for index, cell in enumerate(cells):
+        if not is_absent_media(cell):
+            groups.setdefault(_key(cell), (cell, []))[1].append(index)
+    return list(groups.values())
+
+
+def _key(cell: Cell) -> Any:
+    content = unwrap(cell)
+    if isinstance(content, str | bytes):
+        return content
+    return ("path", str(content)) if isinstance(content, PurePath) else ("object", id(content))
+
+
+def in_threads(work: Callable[[list[C]], R], chunks: Sequence[list[C]], num_threads: int) -> Iterator[R]:
+    """Run work on chunks in a few threads and yield the results in order, a few ahead.
+
+    Args:
+        work: What to do with a chunk.
+        chunks: The chunks.
+        num_threads: Threads; 1 runs in the caller's.
+
+    Yields:
+        One result per chunk.
+    """
+    if num_threads <= 1 or len(chunks) <= 1:
+        yield from map(work, chunks)
+        return
+    with ThreadPoolExecutor(num_threads) as pool:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(pool.submit(work, chunk))
+                if len(waiting) > 4 * num_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def decode_chunks(
+    cells: Sequence[Cell],
+    work: Callable[[list[Cell]], list[T | CellReadError]],
+    num_threads: int,
+    chunk_size: int = 16,
+) -> Iterator[T | CellReadError]:
+    """Decode cells in threads, in order.
+
+    Args:
+        cells: Cells that are there.
+        work: Decodes a few cells at a time.
+        num_threads: Threads that decode.
+        chunk_size: Cells per call of ``work``.
+
+    Yields:
+        One result or failure per cell.
+    """
+    chunks = [list(cells[start : start + chunk_size]) for start in range(0, len(cells), chunk_size)]
+    for results in in_threads(work, chunks, num_threads):
+        yield from results
+
+
+def sample(cells: Sequence[Cell], work: Callable[[Cell], T], limit: int, num_threads: int) -> list[tuple[Cell, T]]:
+    """Decode some cells, drawn without regard to their order, always the same ones.
+
+    Args:
+        cells: Media cells.
+        work: Decodes one; raises CellReadError.
+        limit: How many readable cells are wanted; broken ones are skipped.
+        num_threads: Threads that decode.
+
+    Returns:
+        At most ``limit`` distinct cells with what was read.
+    """
+    found = [cell for cell, _ in distinct(cells)]
+    order = [found[index] for index in np.random.default_rng(0).permutation(len(found))]
+    results: list[tuple[Cell, T]] = []
+    decoded = decode_chunks(order, lambda chunk: [attempt(work, cell) for cell in chunk], num_threads)
+    for cell, result in zip(order, decoded, strict=True):
+        if not isinstance(result, CellReadError):
+            results.append((cell, result))
+        if len(results) == limit:
+            break
+    return results
+
+
+def by_row(failures: Sequence[tuple[list[int], CellReadError]]) -> list[BrokenCell]:
+    """Name every row of every cell that could not be decoded.
+
+    Args:
+        failures: Row indices of a distinct cell, and why it is broken.
+
+    Returns:
+        Broken cells in order of their rows.
+    """
+    broken = [BrokenCell(row + 1, "", str(error)) for rows, error in failures for row in rows]
+    return sorted(broken, key=lambda cell: cell.row)

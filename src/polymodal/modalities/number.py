@@ -1,0 +1,145 @@
+"""Numbers: standardised values, with quantile edges for embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.modalities.base import (
+    CellReadError,
+    Settings,
+    fit_scale,
+    quantile_edges,
+    quote,
+    read_cells,
+    standardise,
+)
+
+BLANK_WORDS = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "-", "?"})
+"""Text, in any case, that stands for an absent number."""
+TRUTH_WORDS = {"true": 1.0, "false": 0.0}
+
+
+class NumberSettings(Settings):
+    """Numbers have no options."""
+
+
+def parse_number(cell: Cell) -> float | None:
+    """Read a cell as a number.
+
+    Args:
+        cell: A number, bool (1 or 0), or text such as ``-1.5e3``, ``true``, ``NaN``.
+
+    Returns:
+        The number; None where the text stands for an absent one.
+
+    Raises:
+        CellReadError: If the cell is no finite number.
+    """
+    if isinstance(cell, str):
+        word = cell.strip().lower()
+        if word in BLANK_WORDS or not word:
+            return None
+        cell = TRUTH_WORDS.get(word, word)
+    try:
+        if isinstance(cell, bytes | bytearray) or (isinstance(cell, str) and "_" in cell):
+            raise ValueError
+        value = float(cell)
+    except (TypeError, ValueError):
+        raise CellReadError(f"{quote(cell)} is not a number") from None
+    except OverflowError:
+        value = float("inf")
+    if np.isinf(value):
+        raise CellReadError(f"{quote(cell)} is infinite or too large")
+    return None if np.isnan(value) else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """Numbers standardised by the training cells' mean and deviation, limited to -10..10.
+
+    Attributes:
+        mean: Mean of the training cells.
+        std: Their standard deviation; 1 where they are all equal.
+        quantiles: Up to 33 rising edges in standardised units, each stretch holding as many
+            training cells as the others; for piecewise-linear embeddings.
+    """
+
+    mean: float
+    std: float
+    quantiles: list[float]
+
+    name: ClassVar[str] = "number"
+    summary: ClassVar[str] = "numbers, standardised, with quantile edges"
+    paper: ClassVar[str] = "Gorishniy et al. 2022, On Embeddings for Numerical Features, section 3.2"
+    is_media: ClassVar[bool] = False
+    Settings: ClassVar[type[BaseModel]] = NumberSettings
+
+    @classmethod
+    def fit(
+        cls,
+        cells: Sequence[Cell],
+        settings: NumberSettings,  # noqa: ARG003  (all modalities are called alike)
+        folder: Path | None,  # noqa: ARG003
+        *,
+        num_threads: int = 2,  # noqa: ARG003
+    ) -> Number:
+        """Measure mean, deviation and quantiles of the training cells.
+
+        Args:
+            cells: Training cells.
+            settings: No options.
+            folder: Not needed.
+            num_threads: Not needed.
+
+        Returns:
+            The fitted modality.
+        """
+        parsed, _ = read_cells(cells, parse_number)
+        values = np.array([value for value in parsed if value is not None], np.float64)
+        mean, std = fit_scale(values)
+        return cls(mean=float(mean), std=float(std), quantiles=quantile_edges(standardise(values, mean, std)))
+
+    def transform(
+        self,
+        cells: Sequence[Cell],
+        folder: Path | None,  # noqa: ARG002
+        *,
+        num_threads: int = 2,  # noqa: ARG002
+    ) -> tuple[Column, list[BrokenCell]]:
+        """Standardise cells.
+
+        Args:
+            cells: Numbers, bools or text.
+            folder: Not needed.
+            num_threads: Not needed.
+
+        Returns:
+            float32 ``[rows]``, and the broken cells: text that is no number, and infinities.
+        """
+        parsed, broken = read_cells(cells, parse_number)
+        present = np.array([value is not None for value in parsed], bool)
+        values = np.array([self.mean if value is None else value for value in parsed], np.float64)
+        return Column(standardise(values, self.mean, self.std), present), broken
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, in plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Number:
+        """Make the modality again from its state.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same modality.
+        """
+        return cls(**state)

@@ -1,0 +1,176 @@
+"""The composite stream of a row's numbers, categories and dates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.errors import parameter_error
+from polymodal.modalities.base import Settings
+from polymodal.modalities.category import Category, CategorySettings
+from polymodal.modalities.datetime import EVEN_EDGES, PARTS, DateTime, DateTimeSettings
+from polymodal.modalities.number import Number, NumberSettings
+
+Kind = Literal["number", "category", "datetime"]
+Member = Number | Category | DateTime
+
+MEMBERS: dict[str, type[Member]] = {"number": Number, "category": Category, "datetime": DateTime}
+
+
+class TabularSettings(Settings):
+    """Options of tabular streams.
+
+    Attributes:
+        kinds: Column to modality: number, category or datetime. Filled in from the schema.
+        max_values: Values of a category told apart, the most frequent ones.
+    """
+
+    kinds: dict[str, Kind] = Field(default_factory=dict)
+    max_values: int = Field(default=10_000, ge=1)
+
+
+@dataclass(frozen=True)
+class TabularField:
+    """One value of a row.
+
+    Attributes:
+        name: The column's name; for a date ``column.part``.
+        kind: ``number``, standardised, or ``category``, a code.
+        cardinality: Codes lie in 0..cardinality - 1, 0 for unseen ones; 0 for numbers.
+        quantiles: Rising edges in standardised units; None for categories.
+    """
+
+    name: str
+    kind: Literal["number", "category"]
+    cardinality: int
+    quantiles: list[float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tabular:
+    """Numbers, categories and dates of a row, side by side; each cell may be absent.
+
+    Attributes:
+        members: Column name to its fitted modality, in the order of the values.
+    """
+
+    members: dict[str, Member]
+
+    name: ClassVar[str] = "tabular"
+    summary: ClassVar[str] = "a row's numbers, categories and dates together"
+    paper: ClassVar[str] = "Gorishniy et al. 2021, Revisiting Deep Learning Models for Tabular Data"
+    is_media: ClassVar[bool] = False
+    Settings: ClassVar[type[BaseModel]] = TabularSettings
+
+    @cached_property
+    def fields(self) -> list[TabularField]:
+        """One entry for each value of a row; a date makes eight, named ``column.part``."""
+        return [field for name, member in self.members.items() for field in _fields(name, member)]
+
+    @classmethod
+    def fit(
+        cls,
+        cells: Mapping[str, Sequence[Cell]],
+        settings: TabularSettings,
+        folder: Path | None,
+        *,
+        num_threads: int = 2,  # noqa: ARG003  (all modalities are called alike)
+    ) -> Tabular:
+        """Fit each column by itself.
+
+        Args:
+            cells: Column name to training cells.
+            settings: Options; ``kinds`` must name every column.
+            folder: Not needed.
+            num_threads: Not needed.
+
+        Returns:
+            The fitted modality.
+
+        Raises:
+            ConfigError: If a column's kind is not named.
+        """
+        for name in cells:
+            if name not in settings.kinds:
+                raise parameter_error("kinds", "TabularSettings", f"a mapping that names {name!r}", settings.kinds)
+        fitted = {name: _fit(column, settings.kinds[name], settings, folder) for name, column in cells.items()}
+        return cls(members=fitted)
+
+    def transform(
+        self,
+        cells: Mapping[str, Sequence[Cell]],
+        folder: Path | None,
+        *,
+        num_threads: int = 2,  # noqa: ARG002
+    ) -> tuple[Column, list[BrokenCell]]:
+        """Turn columns into values side by side.
+
+        Args:
+            cells: Column name to cells; every fitted column, all of one length.
+            folder: Not needed.
+            num_threads: Not needed.
+
+        Returns:
+            float32 ``[rows, fields]`` with present ``[rows, fields]``, 0 where absent; and the broken
+            cells, with their columns, by row.
+        """
+        num_rows = len(next(iter(cells.values()), ()))
+        values, present = [np.zeros((num_rows, 0), np.float32)], [np.zeros((num_rows, 0), bool)]
+        broken: list[BrokenCell] = []
+        for name, member in self.members.items():
+            column, failures = member.transform(cells[name], folder)
+            block = column.values.reshape(num_rows, -1).astype(np.float32)
+            there = np.repeat(column.present[:, None], block.shape[1], axis=1)
+            values.append(np.where(there, block, np.float32(0)))
+            present.append(there)
+            broken += [replace(failure, column=name) for failure in failures]
+        broken.sort(key=lambda cell: cell.row)
+        return Column(np.concatenate(values, axis=1), np.concatenate(present, axis=1)), broken
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, in plain JSON types; ``fields`` is there for readers, ``members`` is the state."""
+        members = [
+            {"column": name, "modality": member.name, "state": member.state()} for name, member in self.members.items()
+        ]
+        return {"members": members, "fields": [asdict(field) for field in self.fields]}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Tabular:
+        """Make the modality again from its state.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same modality.
+        """
+        members = {entry["column"]: MEMBERS[entry["modality"]].from_state(entry["state"]) for entry in state["members"]}
+        return cls(members=members)
+
+
+def _fit(cells: Sequence[Cell], kind: Kind, settings: TabularSettings, folder: Path | None) -> Member:
+    if kind == "category":
+        return Category.fit(cells, CategorySettings(max_values=settings.max_values), folder)
+    if kind == "number":
+        return Number.fit(cells, NumberSettings(), folder)
+    return DateTime.fit(cells, DateTimeSettings(), folder)
+
+
+def _fields(name: str, member: Member) -> list[TabularField]:
+    if isinstance(member, Category):
+        return [TabularField(name, "category", member.cardinality, None)]
+    if isinstance(member, Number):
+        return [_number_field(name, member.quantiles)]
+    rest = [_number_field(f"{name}.{part}", EVEN_EDGES) for part in PARTS[1:]]
+    return [_number_field(f"{name}.{PARTS[0]}", member.quantiles), *rest]
+
+
+def _number_field(name: str, quantiles: list[float]) -> TabularField:
+    return TabularField(name, "number", 0, quantiles)

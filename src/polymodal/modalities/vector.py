@@ -1,0 +1,172 @@
+"""Vectors: fixed-length lists of numbers, standardised."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.modalities.base import CellReadError, Settings, fit_scale, standardise
+from polymodal.modalities.media import (
+    NUMPY_MAGIC,
+    as_array,
+    attempt,
+    by_row,
+    decode_chunks,
+    distinct,
+    load_npy,
+    read_media,
+    sample,
+)
+
+SAMPLE_SIZE = 20_000
+
+
+class VectorSettings(Settings):
+    """Options of vectors.
+
+    Attributes:
+        dim: Numbers per cell; None takes the training cells' most common count.
+    """
+
+    dim: int | None = Field(default=None, ge=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vector:
+    """Vectors of one length, each number standardised by itself and limited to -10..10.
+
+    Attributes:
+        dim: Numbers per cell.
+        mean: Mean of each number over training cells.
+        std: Standard deviation of each; 1 where it never changes.
+    """
+
+    dim: int
+    mean: list[float]
+    std: list[float]
+
+    name: ClassVar[str] = "vector"
+    summary: ClassVar[str] = "fixed-length lists of numbers, arrays or .npy files, standardised"
+    paper: ClassVar[str] = "NumPy .npy format 1.0 and 2.0, read without pickle"
+    is_media: ClassVar[bool] = True
+    Settings: ClassVar[type[BaseModel]] = VectorSettings
+
+    @classmethod
+    def fit(
+        cls, cells: Sequence[Cell], settings: VectorSettings, folder: Path | None, *, num_threads: int = 2
+    ) -> Vector:
+        """Find the length and measure each number, on at most 20,000 of the cells.
+
+        Args:
+            cells: Training cells.
+            settings: Options.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that read files.
+
+        Returns:
+            The fitted modality; of length 1 where no cell can be read.
+        """
+        read = partial(read_vector, folder=folder)
+        found = [values for _, values in sample(cells, read, SAMPLE_SIZE, num_threads)]
+        dim = settings.dim or _common_length(found)
+        rows = np.array([values for values in found if len(values) == dim], np.float64).reshape(-1, dim)
+        mean, std = fit_scale(rows)
+        return cls(dim=dim, mean=[float(value) for value in mean], std=[float(value) for value in std])
+
+    def transform(
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+    ) -> tuple[Column, list[BrokenCell]]:
+        """Standardise vectors.
+
+        Args:
+            cells: Lists, arrays, ``.npy`` paths or bytes, or JSON text ``[1, 2.5]``.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that read files.
+
+        Returns:
+            float32 ``[rows, dim]``; and the broken cells: of another length, or with NaN or infinity.
+        """
+        values = np.zeros((len(cells), self.dim), np.float32)
+        present = np.zeros(len(cells), bool)
+        groups, failures = distinct(cells), []
+        read = partial(self._read, folder=folder)
+        decoded = decode_chunks(
+            [cell for cell, _ in groups], lambda chunk: [attempt(read, cell) for cell in chunk], num_threads, 256
+        )
+        for (_, rows), vector in zip(groups, decoded, strict=True):
+            if isinstance(vector, CellReadError):
+                failures.append((rows, vector))
+            else:
+                values[rows], present[rows] = vector, True
+        return Column(values, present), by_row(failures)
+
+    def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
+        values = read_vector(cell, folder)
+        if len(values) != self.dim:
+            raise CellReadError(f"holds {len(values)} numbers; expected {self.dim}, as in training")
+        return standardise(values, np.array(self.mean), np.array(self.std))
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, in plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Vector:
+        """Make the modality again from its state.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same modality.
+        """
+        return cls(**state)
+
+
+def read_vector(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
+    """Read a cell's numbers; an array of several axes is read row by row.
+
+    Args:
+        cell: List, array, ``.npy`` path or bytes, or JSON text.
+        folder: Where relative paths begin; None refuses strings as paths.
+
+    Returns:
+        float64 ``[numbers]``, finite, at least one.
+
+    Raises:
+        CellReadError: If there are no such numbers.
+    """
+    content = _parse_json(cell) if isinstance(cell, str) and cell.lstrip().startswith("[") else read_media(cell, folder)
+    if isinstance(content, bytes):
+        if not content.startswith(NUMPY_MAGIC):
+            raise CellReadError("is not a .npy file; expected numbers saved with numpy.save")
+        content = load_npy(content)
+    values = as_array(content).astype(np.float64).reshape(-1)
+    if not len(values):
+        raise CellReadError("holds no numbers")
+    num_wrong = int((~np.isfinite(values)).sum())
+    if num_wrong:
+        raise CellReadError(f"holds {num_wrong:,} of {len(values):,} values that are NaN or infinite")
+    return values
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise CellReadError("is not a list of numbers in JSON") from None
+
+
+def _common_length(found: list[NDArray[np.float64]]) -> int:
+    counts = Counter(len(values) for values in found)
+    return max(counts, key=lambda length: (counts[length], length), default=1)

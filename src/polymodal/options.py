@@ -1,0 +1,138 @@
+"""Reading the values of command-line options: pairs, lists, durations, dotted settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polymodal.errors import ConfigError, parameter_error
+
+COMMAND = "the command line"
+SECONDS_OF_UNIT = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration.
+
+    Args:
+        text: A number of seconds, or a number with the unit ``s``, ``m`` or ``h``: ``90``, ``5m``, ``1.5h``.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ConfigError: If the text is no positive duration.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smh]?)", text.strip().lower())
+    seconds = float(match[1]) * SECONDS_OF_UNIT[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise parameter_error("--time-limit", COMMAND, "a duration such as 90, 90s, 5m or 1h", text)
+    return seconds
+
+
+def parse_pairs(option: str, texts: Sequence[str], last: bool = False) -> dict[str, str]:
+    """Read values of the form ``name=value``.
+
+    Args:
+        option: The option they were given to, for messages.
+        texts: The values.
+        last: Whether the last equals sign divides (column names may hold one), not the first.
+
+    Returns:
+        Name to value; a later value of the same name wins.
+
+    Raises:
+        ConfigError: If a value has no name, no equals sign or nothing after it.
+    """
+    pairs = {}
+    for text in texts:
+        name, sign, value = text.rpartition("=") if last else text.partition("=")
+        if not (name and sign and value):
+            raise parameter_error(option, COMMAND, "of the form NAME=VALUE", text)
+        pairs[name] = value
+    return pairs
+
+
+def parse_streams(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Read values of the form ``stream=pattern,pattern``.
+
+    Args:
+        texts: The values of ``--stream``.
+
+    Returns:
+        Stream name to patterns of column names.
+    """
+    pairs = parse_pairs("--stream", texts)
+    return {name: tuple(part.strip() for part in value.split(",") if part.strip()) for name, value in pairs.items()}
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read values of the form ``dotted.name=value``, the value in YAML.
+
+    Args:
+        texts: The values of ``--set``.
+
+    Returns:
+        Dotted name to value.
+
+    Raises:
+        ConfigError: If a value is not YAML.
+    """
+    import yaml
+
+    try:
+        return {name: yaml.safe_load(value) for name, value in parse_pairs("--set", texts).items()}
+    except yaml.YAMLError:
+        raise parameter_error("--set", COMMAND, "of the form NAME=VALUE with a YAML value", list(texts)) from None
+
+
+def choose_run_folder(data: str, resume: bool, runs: Path = Path("runs")) -> Path:
+    """Name a run's folder where the user named none.
+
+    Args:
+        data: The table's path; its stem names the folder.
+        resume: Whether the newest such folder is wanted, not a new one.
+        runs: Folder of all runs.
+
+    Returns:
+        ``runs/STEM``, or ``runs/STEM-2`` and so on where that is taken.
+
+    Raises:
+        ConfigError: If there is no run to resume.
+    """
+    stem = Path(data).resolve().stem or "run"
+    taken, number, folder = None, 1, runs / stem
+    while folder.exists():
+        number += 1
+        taken, folder = folder, runs / f"{stem}-{number}"
+    if not resume:
+        return folder
+    if taken is None:
+        raise ConfigError(f"There is no run in {runs / stem} to resume. Name its folder with --output.")
+    return taken
+
+
+def find_data(data: str | None, config: Path | None) -> str:
+    """Find which table a run reads.
+
+    Args:
+        data: What the command names.
+        config: Configuration of a run; it knows its table.
+
+    Returns:
+        The table's path.
+
+    Raises:
+        ConfigError: If neither names a table.
+    """
+    if data is not None:
+        return data
+    if config is not None:
+        from polymodal.config import load_config
+
+        found = load_config(config).get("data")
+        if isinstance(found, str):
+            return found
+    raise ConfigError("No table to learn from. Name it, as in: polymodal train train.csv --target label")

@@ -1,0 +1,298 @@
+"""The one inference path: evaluate, the command line and the Python API all come through here.
+
+Every target is decided by *members*: the fused network (``fusion``), each stream's own head
+(``stream:NAME``) and the baselines (``baseline:NAME``), joined by the decision level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.batches import batch_of
+from polymodal.cache import ArrayCache
+from polymodal.network import Network
+from polymodal.progress import Progress, SilentProgress
+from polymodal.table import Table
+from polymodal.targets import Target
+from polymodal.targets.base import Prediction
+from polymodal.trained import TrainedModel, precompute, without
+
+BATCH_ROWS = 256
+View = frozenset[str]
+NOTHING_HIDDEN: View = frozenset()
+
+
+@dataclass(frozen=True)
+class Members:
+    """What every member says of some rows, with some streams hidden.
+
+    Attributes:
+        predictions: Target to member to probabilities ``[rows, classes]`` or values ``[rows]``.
+        present: Member to bool ``[rows]``; False where it has nothing to go by.
+        complete: bool ``[rows]``; True where every stream is there.
+        weights: The fusion's stream weights, float ``[rows, streams]``, where it has them.
+    """
+
+    predictions: dict[str, dict[str, Prediction]]
+    present: dict[str, NDArray[np.bool_]]
+    complete: NDArray[np.bool_]
+    weights: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for the rows of a table, in its order, none left out.
+
+    Attributes:
+        values: Target to probabilities ``[rows, classes]`` or values ``[rows]``.
+        labels: Target to plain predictions, one a row.
+        classes: Target to class names, or None for numbers.
+        weights: Stream to the fusion's weight ``[rows]``, where asked for and there.
+        broken_cells: Cells that could not be decoded and counted as absent.
+    """
+
+    values: dict[str, Prediction]
+    labels: dict[str, list[Cell]]
+    classes: dict[str, list[str] | None]
+    weights: dict[str, NDArray[np.float32]]
+    broken_cells: list[BrokenCell]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(next(iter(self.labels.values()), []))
+
+    def to_columns(self, all_classes: bool = True) -> dict[str, list[Cell]]:
+        """Lay the predictions out as a table.
+
+        Args:
+            all_classes: Whether every class gets a column of probabilities.
+
+        Returns:
+            Column name to cells: ``TARGET``, ``TARGET_probability``, ``TARGET:CLASS``,
+            ``weight:STREAM``.
+        """
+        columns: dict[str, list[Cell]] = {}
+        for target, labels in self.labels.items():
+            columns[target] = labels
+            names = self.classes[target]
+            if names is not None:
+                columns |= _probability_columns(target, names, self.values[target], labels, all_classes)
+        return columns | {f"weight:{name}": [float(w) for w in values] for name, values in self.weights.items()}
+
+    def to_rows(self, all_classes: bool = True) -> list[dict[str, Cell]]:
+        """Lay the predictions out as one dictionary a row.
+
+        Args:
+            all_classes: Whether every class gets a probability.
+
+        Returns:
+            The rows of ``to_columns``.
+        """
+        columns = self.to_columns(all_classes)
+        return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+def _probability_columns(
+    target: str, names: list[str], values: Prediction, labels: list[Cell], all_classes: bool
+) -> dict[str, list[Cell]]:
+    columns: dict[str, list[Cell]] = {}
+    if not (labels and isinstance(labels[0], list)):
+        columns[f"{target}_probability"] = [float(p) for p in values.max(axis=1, initial=0.0)]
+    if all_classes:
+        columns |= {f"{target}:{name}": [float(p) for p in values[:, i]] for i, name in enumerate(names)}
+    return columns
+
+
+def predict_table(
+    model: TrainedModel,
+    table: Table,
+    cache: ArrayCache,
+    progress: Progress | None = None,
+    with_weights: bool = False,
+) -> Predictions:
+    """Predict every row of a table.
+
+    Args:
+        model: The trained model.
+        table: Rows to predict; absent columns count as absent cells, further ones are ignored.
+        cache: Where decoded arrays are kept.
+        progress: Told how far it is.
+        with_weights: Whether the fusion's stream weights are returned.
+
+    Returns:
+        Labels, probabilities and broken cells.
+    """
+    told = progress or SilentProgress()
+    columns, broken = model.preprocessor.transform(table, cache)
+    columns = precompute(model.network, columns, cache, told)
+    cells = {name: table.columns.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
+    with told.phase("predicting", table.num_rows) as phase:
+        (members,) = run_members(model, columns, cells, [NOTHING_HIDDEN])
+        phase.advance(table.num_rows)
+    values = combine(model, members)
+    shown = {} if members.weights is None or not with_weights else _by_stream(model.network, members.weights)
+    return Predictions(
+        values=values,
+        labels={name: model.targets[name].decode(value) for name, value in values.items()},
+        classes={name: target.classes for name, target in model.targets.items()},
+        weights=shown,
+        broken_cells=broken,
+    )
+
+
+def _by_stream(network: Network, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    return {stream: weights[:, index] for index, stream in enumerate(network.streams)}
+
+
+def combine(model: TrainedModel, members: Members) -> dict[str, Prediction]:
+    """Let the decision level join the members.
+
+    Args:
+        model: Holds the decision weights and the priors.
+        members: What the members say.
+
+    Returns:
+        Target to prediction.
+    """
+    return {
+        name: decisions.combine(members.predictions[name], members.present, model.targets[name].prior, members.complete)
+        for name, decisions in model.decisions.items()
+    }
+
+
+def run_members(
+    model: TrainedModel, columns: Mapping[str, Column], cells: Mapping[str, list[Cell]], views: Sequence[View]
+) -> list[Members]:
+    """Ask every member about every row, once for each set of hidden streams.
+
+    Args:
+        model: The trained model.
+        columns: Stream to arrays, frozen encoders' outputs included.
+        cells: Column to raw cells.
+        views: Sets of streams to hide.
+
+    Returns:
+        One ``Members`` a view.
+    """
+    outputs = run_network(model.network, columns, views)
+    return [
+        _members(model, columns, cells, view, streams, fused, weights)
+        for view, (fused, streams, weights) in zip(views, outputs, strict=True)
+    ]
+
+
+ArrayOutputs = tuple[dict[str, NDArray[np.float32]], dict[str, dict[str, NDArray[np.float32]]], Any]
+
+
+def _members(
+    model: TrainedModel,
+    columns: Mapping[str, Column],
+    cells: Mapping[str, list[Cell]],
+    view: View,
+    streams: dict[str, dict[str, NDArray[np.float32]]],
+    fused: dict[str, NDArray[np.float32]],
+    weights: NDArray[np.float32] | None,
+) -> Members:
+    seen = {stream: columns[stream].row_present & (stream not in view) for stream in model.network.streams}
+    some, complete = np.any(list(seen.values()), axis=0), np.all(list(seen.values()), axis=0)
+    baselines = _baseline_predictions(model, columns, cells, view)
+    predictions = {
+        name: {
+            **({"fusion": target.to_prediction(fused[name])} if name in fused else {}),
+            **{f"stream:{stream}": target.to_prediction(output) for stream, output in streams[name].items()},
+            **{f"baseline:{baseline}": values for baseline, values in baselines.get(name, {}).items()},
+        }
+        for name, target in model.targets.items()
+    }
+    members = {member for found in predictions.values() for member in found}
+    present = {member: seen[member[7:]] if member.startswith("stream:") else some for member in members}
+    return Members(predictions, present, complete, weights)
+
+
+def _baseline_predictions(
+    model: TrainedModel, columns: Mapping[str, Column], cells: Mapping[str, list[Cell]], view: View
+) -> dict[str, dict[str, Prediction]]:
+    if model.features is None:
+        return {}
+    if view:
+        columns, cells = without(columns, cells, model.schema, view)
+    features = model.features.transform(columns, cells)
+    return {
+        name: {baseline.name: baseline.predict(features) for baseline in baselines if baseline.name != "prior"}
+        for name, baselines in model.baselines.items()
+    }
+
+
+def run_network(network: Network, columns: Mapping[str, Column], views: Sequence[View]) -> list[ArrayOutputs]:
+    """Run the network, encoding each batch once and fusing it once a view.
+
+    Args:
+        network: The network.
+        columns: Stream to arrays.
+        views: Sets of streams to hide from the fusion.
+
+    Returns:
+        For each view: fused outputs, stream outputs and fusion weights, as arrays.
+    """
+    network.eval()
+    num_rows = len(next(iter(columns.values())))
+    batches = [_run_batch(network, columns, slice(start, start + BATCH_ROWS), views) for start in _starts(num_rows)]
+    return [_joined([batch[index] for batch in batches]) for index in range(len(views))]
+
+
+def _starts(num_rows: int) -> Iterable[int]:
+    return range(0, max(num_rows, 1), BATCH_ROWS)
+
+
+def _run_batch(
+    network: Network, columns: Mapping[str, Column], rows: slice, views: Sequence[View]
+) -> list[tuple[dict[str, Tensor], dict[str, dict[str, Tensor]], Tensor | None]]:
+    device = network.log_variances.device
+    used = {stream: columns[stream] for stream in network.streams}
+    batch = {stream: column.to(device) for stream, column in batch_of(used, rows).items()}
+    with torch.inference_mode():
+        tokens = network.encode(batch)
+        streams = network.stream_outputs(tokens)
+        results = []
+        for view in views:
+            hidden = torch.tensor([stream in view for stream in network.streams], device=device)
+            fused = network.fuse(tokens, hidden.expand(len(next(iter(batch.values()))), -1))
+            outputs = {} if fused is None else network.head_outputs(fused)
+            results.append((outputs, streams, None if fused is None else fused.weights))
+    return results
+
+
+def _joined(batches: list[tuple[dict[str, Tensor], dict[str, dict[str, Tensor]], Tensor | None]]) -> ArrayOutputs:
+    fused = {name: _array([batch[0][name] for batch in batches]) for name in batches[0][0]}
+    streams = {
+        name: {stream: _array([batch[1][name][stream] for batch in batches]) for stream in found}
+        for name, found in batches[0][1].items()
+    }
+    weights = [batch[2] for batch in batches]
+    return fused, streams, None if weights[0] is None else _array([w for w in weights if w is not None])
+
+
+def _array(parts: list[Tensor]) -> NDArray[np.float32]:
+    return np.asarray(torch.cat(parts).float().cpu().numpy())
+
+
+def prior_prediction(target: Target, num_rows: int) -> Prediction:
+    """Return what is predicted where nothing is known.
+
+    Args:
+        target: The fitted target.
+        num_rows: Rows to repeat it for.
+
+    Returns:
+        ``[rows, classes]`` or ``[rows]``.
+    """
+    prior = target.prior
+    return np.tile(prior, (num_rows, 1)) if target.classes is not None else np.repeat(prior, num_rows)

@@ -1,0 +1,260 @@
+"""From tables to examples: schema, splits, fitted targets and modalities, decoded arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.batches import Examples, build_examples
+from polymodal.cache import ArrayCache
+from polymodal.config import RunConfig
+from polymodal.errors import CellError, ConfigError, SchemaError
+from polymodal.preprocessor import Preprocessor
+from polymodal.progress import Progress
+from polymodal.schema import Schema, infer_schema
+from polymodal.splits import check_groups, split_rows
+from polymodal.table import Table, concatenate
+from polymodal.targets import TARGETS, Target
+
+HELD_OUT_SHARE = 0.15
+"""Share of rows held out for validation, and again for test, where no files are given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """The tables of a run.
+
+    Attributes:
+        train: Rows to learn from; validation and test rows are cut from it where not given.
+        validation: Rows to choose by, or None.
+        test: Rows to judge by, or None.
+        has_test: Whether test rows are cut from ``train`` when ``test`` is None.
+    """
+
+    train: Table
+    validation: Table | None = None
+    test: Table | None = None
+    has_test: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Everything training starts from.
+
+    Attributes:
+        preprocessor: Fitted on the training rows.
+        targets: Name to target fitted on the training rows.
+        splits: "train", "validation" and perhaps "test" to examples.
+        tables: Split to the table its rows stand in.
+        broken: Cells that could not be decoded, with the table's name.
+        set_aside: Table name to rows without any known target.
+        notices: Sentences the user should read.
+    """
+
+    preprocessor: Preprocessor
+    targets: dict[str, Target]
+    splits: dict[str, Examples]
+    tables: dict[str, Table]
+    broken: list[tuple[str, BrokenCell]]
+    set_aside: dict[str, int]
+    notices: list[str]
+
+    @property
+    def schema(self) -> Schema:
+        """What each column is."""
+        return self.preprocessor.schema
+
+
+def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Progress) -> Prepared:
+    """Get everything ready that training needs.
+
+    Args:
+        tables: The tables.
+        config: The run's configuration.
+        cache: Where decoded arrays are kept.
+        progress: Told how far it is.
+
+    Returns:
+        Examples of every split and all fitted parts.
+
+    Raises:
+        PolymodalError: If tables, columns, targets or options do not fit together.
+    """
+    notices: list[str] = []
+    tables = _pooled_for_groups(tables, config, notices)
+    schema = _schema(tables.train, config)
+    known = _known_rows(tables.train, schema)
+    rows_of = _split(tables, config, schema, known)
+    targets = _fit_targets(tables.train, schema, rows_of["train"])
+    settings = _modality_settings(schema, config)
+    with progress.phase("reading cells", None):
+        preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings)
+    of_split = _table_of_split(tables, rows_of)
+    columns, broken = _decode(preprocessor, of_split, cache, progress, strict=config.strict)
+    splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
+    for split, table in of_split.items():
+        rows = rows_of.get(split, np.arange(table.num_rows))
+        examples = build_examples(columns[table.name], table.columns, targets, rows, table.name)
+        splits[split] = _without_unknown(examples, targets)
+        if split not in rows_of:
+            set_aside[table.name] = len(examples) - len(splits[split])
+    _check_splits(splits, of_split)
+    return Prepared(
+        preprocessor=preprocessor,
+        targets=targets,
+        splits=splits,
+        tables=of_split,
+        broken=broken,
+        set_aside=set_aside,
+        notices=notices + _group_warnings(tables, config),
+    )
+
+
+def _pooled_for_groups(tables: Tables, config: RunConfig, notices: list[str]) -> Tables:
+    """With groups, a validation table that shares groups with training is pooled and split again."""
+    if config.group is None or tables.validation is None or config.group not in tables.validation.columns:
+        return tables
+    shared = check_groups(tables.train.columns.get(config.group, []), tables.validation.columns[config.group])
+    if not shared:
+        return tables
+    shown = ", ".join(repr(group) for group in shared[:3])
+    notices.append(
+        f"{tables.validation.name} shares {len(shared)} groups of {config.group!r} with {tables.train.name} "
+        f"({shown}, ...): both were pooled and validation was drawn again by group."
+    )
+    pooled = concatenate([tables.train, tables.validation])
+    return Tables(train=pooled, test=tables.test, has_test=tables.has_test)
+
+
+def _group_warnings(tables: Tables, config: RunConfig) -> list[str]:
+    if config.group is None or tables.test is None or config.group not in tables.test.columns:
+        return []
+    shared = check_groups(tables.train.columns.get(config.group, []), tables.test.columns[config.group])
+    if not shared:
+        return []
+    return [
+        f"{tables.test.name} shares {len(shared)} groups of {config.group!r} with {tables.train.name} "
+        f"({shared[0]!r}, ...): its scores say little about unseen groups."
+    ]
+
+
+def _schema(table: Table, config: RunConfig) -> Schema:
+    for option, column in (("--group", config.group), ("--time", config.time)):
+        if column is not None and column not in table.columns:
+            raise SchemaError(
+                f"{table.name} has no column {column!r} for {option}. The columns are: {', '.join(table.columns)}."
+            )
+    if config.group is not None and config.time is not None:
+        raise ConfigError("The splits can follow --group or --time, not both. Leave one of them out.")
+    hidden = [config.group] if config.group is not None and config.group not in config.drop else []
+    return infer_schema(
+        table,
+        targets=config.target,
+        modality=config.modality,
+        streams=config.stream,
+        drop=config.drop,
+        ignore=hidden,
+    )
+
+
+def _known_rows(table: Table, schema: Schema) -> NDArray[np.int64]:
+    """Return the rows in which at least one target is there; the others are set aside and counted."""
+    if not schema.targets:
+        raise SchemaError("There is nothing to learn: no target was named. Name a column with --target.")
+    known = [
+        row for row in range(table.num_rows) if any(table.columns[t.name][row] is not None for t in schema.targets)
+    ]
+    if not known:
+        names = ", ".join(repr(t.name) for t in schema.targets)
+        raise SchemaError(f"{table.name}: the target {names} has no value in any row. Choose another --target.")
+    return np.array(known, dtype=np.int64)
+
+
+def _split(tables: Tables, config: RunConfig, schema: Schema, known: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    fractions = {}
+    if tables.validation is None:
+        fractions["validation"] = HELD_OUT_SHARE
+    if tables.test is None and tables.has_test:
+        fractions["test"] = HELD_OUT_SHARE
+    if not fractions:
+        return {"train": known}
+    part = tables.train.take(known)
+    kinds = [target.name for target in schema.targets if target.kind == "category"]
+    found = split_rows(part, targets=kinds, group=config.group, time=config.time, fractions=fractions, seed=config.seed)
+    return {split: known[rows] for split, rows in found.items()}
+
+
+def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) -> dict[str, Table]:
+    given = {"train": tables.train, "validation": tables.validation, "test": tables.test}
+    return {
+        split: tables.train if split in rows_of else table
+        for split, table in given.items()
+        if split in rows_of or table is not None
+    }  # type: ignore[misc]
+
+
+def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64]) -> dict[str, Target]:
+    targets: dict[str, Target] = {}
+    for target in schema.targets:
+        cells: list[Cell] = [table.columns[target.name][row] for row in rows]
+        try:
+            targets[target.name] = TARGETS[target.kind].target.fit(cells)
+        except SchemaError as error:
+            raise SchemaError(f"{table.name}, column {target.name!r}: {error}") from None
+    return targets
+
+
+def _modality_settings(schema: Schema, config: RunConfig) -> dict[str, dict[str, Any]]:
+    names = {stream.name for stream in schema.streams}
+    unknown = sorted(set(config.settings) - names)
+    if unknown:
+        raise ConfigError(
+            f"There is no stream {unknown[0]!r} to give settings to. The streams are: {', '.join(sorted(names))}."
+        )
+    return {stream: dict(values) for stream, values in config.settings.items()}
+
+
+def _decode(
+    preprocessor: Preprocessor, tables: Mapping[str, Table], cache: ArrayCache, progress: Progress, strict: bool
+) -> tuple[dict[str, dict[str, Column]], list[tuple[str, BrokenCell]]]:
+    columns: dict[str, dict[str, Column]] = {}
+    broken: list[tuple[str, BrokenCell]] = []
+    for table in tables.values():
+        if table.name in columns:
+            continue
+        with progress.phase(f"decoding {table.name}", None):
+            columns[table.name], found = preprocessor.transform(table, cache)
+        broken += [(table.name, cell) for cell in found]
+        if strict and found:
+            raise CellError(
+                f"{table.name}, row {found[0].row}, column {found[0].column!r}: {found[0].reason}. "
+                f"A strict run stops here ({len(found)} such cells); mend the cell, or leave out --strict to treat "
+                "it as missing."
+            )
+    return columns, broken
+
+
+def _without_unknown(examples: Examples, targets: Mapping[str, Target]) -> Examples:
+    known = np.any([examples.known[name] for name in targets], axis=0)
+    return Examples(
+        examples.columns,
+        examples.rows[known],
+        examples.cells,
+        {name: values[known] for name, values in examples.truth.items()},
+        {name: values[known] for name, values in examples.known.items()},
+        examples.name,
+    )
+
+
+def _check_splits(splits: Mapping[str, Examples], tables: Mapping[str, Table]) -> None:
+    for split, examples in splits.items():
+        if not len(examples):
+            raise SchemaError(
+                f"{tables[split].name}: no {split} row has a target value known from training. "
+                "Check the target column, or give more rows."
+            )

@@ -1,0 +1,288 @@
+"""A whole run: prepare, build, train, fit baselines and the decision level, judge."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import polymodal
+
+from polymodal.baseline_features import FeatureExtractor
+from polymodal.baselines import Baseline, fit_baselines
+from polymodal.batches import Examples
+from polymodal.build import build_network, num_parameters, resolve_training
+from polymodal.cache import ArrayCache
+from polymodal.config import RunConfig
+from polymodal.decide import with_decisions
+from polymodal.evaluate import Evaluation, evaluate_examples
+from polymodal.metrics import HIGHER_IS_BETTER
+from polymodal.prepare import Prepared, Tables, prepare
+from polymodal.progress import Progress
+from polymodal.targets import Target, primary_metric_of
+from polymodal.train import Job, State, train_network
+from polymodal.trained import TrainedModel, precompute
+
+
+class Stopwatch:
+    """Seconds of each phase of a run."""
+
+    def __init__(self) -> None:
+        """Start at zero."""
+        self.seconds: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count what happens inside towards a phase.
+
+        Args:
+            name: The phase.
+
+        Yields:
+            Nothing.
+        """
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def total(self) -> dict[str, float]:
+        """Return the phases and their total."""
+        return {"total": time.perf_counter() - self._started, **self.seconds}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        model: The trained model, its record filled in.
+        prepared: The examples it came from.
+        evaluation: How it did on test, or on validation where there is no test.
+        split: Which of the two.
+    """
+
+    model: TrainedModel
+    prepared: Prepared
+    evaluation: Evaluation
+    split: str
+
+
+def execute(
+    tables: Tables,
+    config: RunConfig,
+    cache: ArrayCache,
+    progress: Progress,
+    state_path: Path | None = None,
+    resume: bool = False,
+    command: str | None = None,
+) -> Run:
+    """Run everything from tables to a judged model.
+
+    Args:
+        tables: The tables.
+        config: The configuration.
+        cache: Where decoded arrays are kept.
+        progress: Told how far it is.
+        state_path: File with the training state to resume from; None keeps none.
+        resume: Whether to go on from it.
+        command: The command line that asked for this, for the record.
+
+    Returns:
+        The finished run.
+    """
+    watch = Stopwatch()
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    with watch.phase("prepare"):
+        prepared = prepare(tables, config, cache, progress)
+    settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]))
+    config = config.model_copy(update={"train": settings, "target": tuple(prepared.targets)})
+    torch.manual_seed(config.seed)
+    network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
+    with watch.phase("precompute"):
+        prepared = _precomputed(prepared, network, cache, progress)
+    with watch.phase("train"):
+        state = _train(network, prepared, config, progress, state_path, resume)
+    with watch.phase("baselines"):
+        features, baselines = _baselines(prepared, config, progress)
+    model = TrainedModel(
+        config=config,
+        preprocessor=prepared.preprocessor,
+        targets=prepared.targets,
+        network=network,
+        features=features,
+        baselines=baselines,
+        decisions={},
+    )
+    split = "test" if "test" in prepared.splits else "validation"
+    with watch.phase("evaluate"), progress.phase("judging", None):
+        model = with_decisions(model, prepared.splits["validation"])
+        evaluation = evaluate_examples(model, prepared.splits[split], split)
+    record = build_record(model, prepared, state, evaluation, watch.total(), command)
+    return Run(model=dataclasses.replace(model, record=record), prepared=prepared, evaluation=evaluation, split=split)
+
+
+def _precomputed(prepared: Prepared, network: Any, cache: ArrayCache, progress: Progress) -> Prepared:
+    done: dict[str, Mapping[str, Any]] = {}
+    splits = {}
+    for split, examples in prepared.splits.items():
+        if examples.name not in done:
+            done[examples.name] = precompute(network, examples.columns, cache, progress)
+        splits[split] = dataclasses.replace(examples, columns=done[examples.name])
+    return dataclasses.replace(prepared, splits=splits)
+
+
+def _train(
+    network: Any, prepared: Prepared, config: RunConfig, progress: Progress, state_path: Path | None, resume: bool
+) -> State:
+    job = Job(
+        train=prepared.splits["train"],
+        validation=prepared.splits["validation"],
+        targets=prepared.targets,
+        modalities=prepared.preprocessor.modalities,
+        settings=config.train,
+        seed=config.seed,
+        state_path=state_path,
+    )
+    return train_network(network, job, progress, resume)
+
+
+def _baselines(
+    prepared: Prepared, config: RunConfig, progress: Progress
+) -> tuple[FeatureExtractor | None, dict[str, list[Baseline]]]:
+    if not config.baselines:
+        return None, {}
+    train, validation = prepared.splits["train"], prepared.splits["validation"]
+    with progress.phase("baselines", None):
+        extractor = FeatureExtractor.fit(
+            prepared.schema, prepared.preprocessor.modalities, train.taken(), train.taken_cells()
+        )
+        features = [extractor.transform(part.taken(), part.taken_cells()) for part in (train, validation)]
+        found = {
+            name: _fit_target(name, target, train, validation, features, config)
+            for name, target in prepared.targets.items()
+        }
+    return extractor, found
+
+
+def _fit_target(
+    name: str, target: Target, train: Examples, validation: Examples, features: list[Any], config: RunConfig
+) -> list[Baseline]:
+    chosen = [features[i].take(part.known[name]) for i, part in enumerate((train, validation))]
+    return fit_baselines(
+        target.kind,
+        len(target.classes or ()) or 1,
+        chosen[0],
+        train.truth[name][train.known[name]],
+        chosen[1],
+        validation.truth[name][validation.known[name]],
+        seed=config.seed,
+        num_threads=config.num_threads or torch.get_num_threads(),
+    )
+
+
+def build_record(
+    model: TrainedModel,
+    prepared: Prepared,
+    state: State,
+    evaluation: Evaluation,
+    seconds: dict[str, float],
+    command: str | None,
+) -> dict[str, Any]:
+    """Gather what the report and ``metrics.json`` say.
+
+    Args:
+        model: The trained model.
+        prepared: The examples it came from.
+        state: The final training state.
+        evaluation: How it did.
+        seconds: Phase to seconds.
+        command: The command line, if there was one.
+
+    Returns:
+        Plain JSON.
+    """
+    network, schema, config = model.network, model.schema, model.config
+    encoders = dict(zip(network.streams, network.encoders, strict=True))
+    return {
+        "version": polymodal.__version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "title": f"{', '.join(model.targets)} from {', '.join(network.streams)}",
+        "seed": config.seed,
+        "seconds": seconds,
+        "tables": _table_rows(prepared),
+        "columns": _column_rows(prepared),
+        "streams": [
+            {
+                "name": stream.name,
+                "modality": stream.modality,
+                "encoder": getattr(encoders[stream.name], "name", type(encoders[stream.name]).__name__),
+                "columns": list(stream.columns),
+                "parameters": num_parameters(encoders[stream.name]),
+            }
+            for stream in schema.streams
+        ],
+        "fusion": {"name": config.fusion.name, "parameters": num_parameters(network.fusion)},
+        "parameters": num_parameters(network),
+        "targets_info": [_target_info(name, target) for name, target in model.targets.items()],
+        "history": state.history,
+        "best_epoch": state.best[0][1] if state.best else 0,
+        "evaluation": evaluation.report,
+        "broken_cells": [
+            {"table": table, "row": cell.row, "column": cell.column, "reason": cell.reason}
+            for table, cell in prepared.broken
+        ],
+        "notices": prepared.notices,
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def _table_rows(prepared: Prepared) -> list[dict[str, Any]]:
+    seen: set[str] = set()
+    rows = []
+    for split, examples in prepared.splits.items():
+        first = examples.name not in seen
+        aside = prepared.set_aside.get(examples.name, 0) if first else 0
+        rows.append({"name": examples.name, "split": split, "rows": len(examples), "set_aside": aside})
+        seen.add(examples.name)
+    return rows
+
+
+def _column_rows(prepared: Prepared) -> list[dict[str, Any]]:
+    table = prepared.tables["train"]
+    stream_of = {column: stream.name for stream in prepared.schema.streams for column in stream.columns}
+    broken = [cell.column for name, cell in prepared.broken if name == table.name]
+    return [
+        {
+            "name": column.name,
+            "modality": column.modality,
+            "stream": stream_of.get(column.name),
+            "reason": column.reason,
+            "missing": sum(cell is None for cell in table.columns[column.name]),
+            "broken": broken.count(column.name),
+            "rows": table.num_rows,
+        }
+        for column in (*prepared.schema.columns, *prepared.schema.ignored)
+    ]
+
+
+def _target_info(name: str, target: Target) -> dict[str, Any]:
+    primary = primary_metric_of(target)
+    weighted = getattr(target, "weights", None)
+    return {
+        "name": name,
+        "kind": target.kind,
+        "classes": target.classes,
+        "counts": getattr(target, "counts", None),
+        "imbalance": "rare classes weigh more in the loss, by the root of their rarity" if weighted else None,
+        "primary_metric": primary,
+        "higher_is_better": HIGHER_IS_BETTER[primary],
+    }

@@ -1,0 +1,180 @@
+"""The folder a run leaves behind: model, report, metrics, configuration and log.
+
+::
+
+    runs/clothing/
+      model/          safetensors + JSON + text; loads with polymodal.load
+      report.html     one file, opens without a network
+      metrics.json    everything the report says, as JSON
+      run.yaml        the whole resolved configuration; --config run.yaml repeats the run
+      log.txt         what happened when
+      training.safetensors    only while training: the state --resume goes on from
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.batches import Examples
+from polymodal.checkpoint import save_model
+from polymodal.config import RunConfig, load_config, save_config
+from polymodal.errors import ConfigError
+from polymodal.gallery import Gallery, GalleryCell, GalleryRow, pick_rows
+from polymodal.report import write_report
+from polymodal.run import Run
+from polymodal.targets import Target
+from polymodal.targets.base import Prediction
+
+MODEL_FOLDER, STATE_FILE = "model", "training.safetensors"
+GALLERY_ROWS = 6
+
+
+def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
+    """Check that a run may write into a folder, and note its configuration there.
+
+    Args:
+        folder: The run's folder; made if it is not there.
+        config: The configuration of the run.
+        resume: Whether an unfinished run there is to go on.
+
+    Raises:
+        ConfigError: If the folder holds another run.
+    """
+    asked = folder / "asked.yaml"
+    if resume and asked.is_file():
+        before, now = load_config(asked), json.loads(config.model_dump_json())
+        changed = [name for name in now if now[name] != before.get(name)]
+        if changed:
+            raise ConfigError(
+                f"The run in {folder} was started with another {changed[0]!r}: {before.get(changed[0])!r}, "
+                f"now {now[changed[0]]!r}. Repeat its options to resume it, or choose another --output."
+            )
+        return
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(
+            f"The folder {folder} is not empty. Choose another --output, remove it, or add --resume to go on with "
+            "the run it holds."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    save_config(config, asked)
+
+
+def write_run(run: Run, folder: Path, log: list[str]) -> None:
+    """Write everything a run leaves behind.
+
+    Args:
+        run: The finished run.
+        folder: The run's folder.
+        log: Lines of what happened.
+    """
+    save_model(run.model, folder / MODEL_FOLDER)
+    save_config(run.model.config, folder / "run.yaml")
+    write_text(
+        folder / "metrics.json", json.dumps({**summary_of(run.model.record), "record": run.model.record}, indent=1)
+    )
+    examples = run.prepared.splits[run.split]
+    gallery = build_gallery(run, examples)
+    write_report(run.model.record, gallery, folder / "report.html", run.prepared.tables[run.split].folder)
+    write_text(folder / "log.txt", "\n".join(log) + "\n")
+    for leftover in (STATE_FILE, "asked.yaml"):
+        (folder / leftover).unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically.
+
+    Args:
+        path: The file.
+        text: Its content.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def summary_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the object that ``--json`` prints.
+
+    Args:
+        record: The run's record, or the same parts of an evaluation.
+
+    Returns:
+        Rows, scores by target, stream, baseline and missing stream, intervals, broken cells, seconds.
+    """
+    evaluation = record["evaluation"]
+    scores = {name: evaluation.get(name, {}) for name in ("targets", "fusion", "streams", "baselines", "missing")}
+    return {
+        "rows": {table["split"]: table["rows"] for table in record["tables"]},
+        "split": evaluation["split"],
+        **scores,
+        "intervals": evaluation.get("intervals", {}),
+        "calibration": {
+            name: {key: found[key] for key in ("ece_before", "ece_after")}
+            for name, found in evaluation.get("calibration", {}).items()
+        },
+        "decision": evaluation.get("decision", {}),
+        "broken_cells": record["broken_cells"],
+        "set_aside": sum(table["set_aside"] for table in record["tables"]),
+        "notices": record["notices"],
+        "seconds": record["seconds"]["total"],
+    }
+
+
+def build_gallery(run: Run, examples: Examples) -> Gallery:
+    """Choose right and worst-wrong rows of every target.
+
+    Args:
+        run: The finished run.
+        examples: The rows that were judged.
+
+    Returns:
+        Target to rows.
+    """
+    return {
+        name: _target_gallery(run, examples, name, target, run.evaluation.predictions[name])
+        for name, target in run.model.targets.items()
+        if target.kind != "categories"
+    }
+
+
+def _target_gallery(
+    run: Run, examples: Examples, name: str, target: Target, prediction: Prediction
+) -> dict[str, list[GalleryRow]]:
+    known = np.flatnonzero(examples.known[name])
+    said, truth = prediction[known], examples.truth[name][known]
+    if target.kind == "category":
+        right, wrong = pick_rows(
+            truth, said.argmax(axis=1), said.max(axis=1), said.argmax(axis=1) == truth, GALLERY_ROWS
+        )
+    else:
+        right, wrong = pick_rows(truth, said, None, None, GALLERY_ROWS)
+
+    def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
+        return [_gallery_row(run, examples, name, target, prediction, int(known[place])) for place in places]
+
+    return {"right": shown(right), "wrong": shown(wrong)}
+
+
+def _gallery_row(
+    run: Run, examples: Examples, name: str, target: Target, prediction: Prediction, place: int
+) -> GalleryRow:
+    row = int(examples.rows[place])
+    label = target.decode(prediction[place : place + 1])[0]
+    truth = examples.cells[name][row]
+    cells = tuple(
+        GalleryCell(column.name, column.modality, examples.cells[column.name][row])
+        for column in run.model.schema.columns
+    )
+    is_number = target.kind == "number"
+    return GalleryRow(
+        row=row + 1,
+        truth=f"{float(truth):.4g}" if is_number else str(truth),
+        prediction=f"{label:.4g}" if is_number else str(label),
+        probability=None if is_number else float(prediction[place].max()),
+        cells=cells,
+    )

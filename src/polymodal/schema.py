@@ -1,0 +1,365 @@
+"""Which columns there are, what each holds, which streams they form, and what is predicted."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from polymodal.errors import SchemaError
+from polymodal.infer import RECOGNISED_ONLY, are_urls, evenly, identifier_reason, infer_modality, present_cells
+from polymodal.infer_target import TARGET_KINDS, infer_target_kind
+from polymodal.table import Table
+
+TABULAR = "tabular"
+TABULAR_MODALITIES = ("number", "category", "datetime")
+MEDIA_MODALITIES = ("text", "image", "audio", "vector")
+FILE_MODALITIES = ("image", "audio", "vector")
+OVERRULED = "as the user says"
+
+
+@dataclass(frozen=True)
+class ColumnSchema:
+    """What a column holds.
+
+    Attributes:
+        name: The column's name.
+        modality: What it holds.
+        reason: One clause why; for an ignored column, why it is ignored.
+    """
+
+    name: str
+    modality: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class StreamSchema:
+    """One encoder's input.
+
+    Attributes:
+        name: The stream's name.
+        modality: ``tabular`` for number, category and datetime columns, else the modality of its one column.
+        columns: Its columns, in the table's order.
+    """
+
+    name: str
+    modality: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TargetSchema:
+    """A column to predict.
+
+    Attributes:
+        name: The column's name.
+        kind: ``category``, ``categories`` (several labels a row) or ``number``.
+        reason: One clause why.
+    """
+
+    name: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A table's columns, streams and targets.
+
+    Attributes:
+        columns: Columns that are learnt from.
+        streams: The streams they form; each column stands in exactly one.
+        targets: Columns to predict.
+        ignored: Columns neither learnt from nor predicted, each with the reason.
+    """
+
+    columns: tuple[ColumnSchema, ...]
+    streams: tuple[StreamSchema, ...]
+    targets: tuple[TargetSchema, ...] = ()
+    ignored: tuple[ColumnSchema, ...] = field(default=())
+
+    def modality_of(self, column: str) -> str:
+        """Return what an input column holds.
+
+        Args:
+            column: Name of a column that is learnt from.
+
+        Returns:
+            Its modality.
+
+        Raises:
+            KeyError: If the column is no input.
+        """
+        return {entry.name: entry.modality for entry in self.columns}[column]
+
+    def stream_of(self, column: str) -> str:
+        """Return the stream an input column belongs to.
+
+        Args:
+            column: Name of a column that is learnt from.
+
+        Returns:
+            The stream's name.
+
+        Raises:
+            KeyError: If the column is no input.
+        """
+        return {name: stream.name for stream in self.streams for name in stream.columns}[column]
+
+    def state(self) -> dict[str, Any]:
+        """Return the schema as plain JSON."""
+        state = asdict(self)
+        return {**state, "streams": [{**stream, "columns": list(stream["columns"])} for stream in state["streams"]]}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Schema:
+        """Make a schema of what ``state`` returned.
+
+        Args:
+            state: Plain JSON.
+
+        Returns:
+            The same schema.
+        """
+        return cls(
+            columns=tuple(ColumnSchema(**entry) for entry in state["columns"]),
+            streams=tuple(StreamSchema(**{**entry, "columns": tuple(entry["columns"])}) for entry in state["streams"]),
+            targets=tuple(TargetSchema(**entry) for entry in state["targets"]),
+            ignored=tuple(ColumnSchema(**entry) for entry in state["ignored"]),
+        )
+
+
+def infer_schema(
+    table: Table,
+    *,
+    targets: Sequence[str] = (),
+    modality: Mapping[str, str] | None = None,
+    streams: Mapping[str, Sequence[str]] | None = None,
+    drop: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    check_supported: bool = True,
+) -> Schema:
+    """Decide what a table's columns hold and which streams they form.
+
+    Empty and constant columns and identifiers are ignored, unless ``modality`` names them. Every media column is a
+    stream of its own; all number, category and datetime columns together are the stream ``tabular``.
+
+    Args:
+        table: The table, usually of the training rows.
+        targets: Columns to predict.
+        modality: Column to modality, where the user overrules; for a target, its kind.
+        streams: Stream name to patterns of column names (``margin*``), where the user regroups.
+        drop: Columns, or patterns of them, that the user leaves out.
+        ignore: Columns that the run uses for something else, such as the group of a split.
+        check_supported: False lets columns pass that this version cannot learn from, to show them.
+
+    Returns:
+        The schema.
+
+    Raises:
+        SchemaError: If a name, modality, pattern or target does not fit the table, a column is of a modality that
+            this version does not learn from, or no column is left to learn from.
+
+    Example:
+        >>> table = Table({"text": ["a b c", "d e f g"], "label": ["x", "y"]})
+        >>> [stream.modality for stream in infer_schema(table, targets=["label"]).streams]
+        ['text']
+    """
+    modality = dict(modality or {})
+    _check_request(table, targets, modality, ignore)
+    left_out = dict.fromkeys(_match_all(table, drop), "left out by the user")
+    left_out |= dict.fromkeys(ignore, "used for the split")
+    _check_targets_used(targets, left_out)
+    found = [_column(table, name, modality.get(name)) for name in table.columns if name not in targets]
+    reasons = {entry.name: left_out.get(entry.name) or _ignore_reason(table, entry, modality) for entry in found}
+    columns = tuple(entry for entry in found if reasons[entry.name] is None)
+    ignored = tuple(replace(entry, reason=reason) for entry in found if (reason := reasons[entry.name]) is not None)
+    if check_supported:
+        _check_supported(table, columns)
+    return Schema(
+        columns=columns,
+        streams=_group(columns, streams or {}, table.name),
+        targets=tuple(_target(table, name, modality.get(name)) for name in targets),
+        ignored=ignored,
+    )
+
+
+def _check_request(table: Table, targets: Sequence[str], modality: Mapping[str, str], ignore: Sequence[str]) -> None:
+    table.check_columns(targets, "--target")
+    table.check_columns(modality, "--modality")
+    table.check_columns(ignore, "--group or --time")
+    if len(set(targets)) < len(targets):
+        raise SchemaError(f"A target is named twice: {', '.join(targets)}. Name each target once.")
+    for name, value in modality.items():
+        known = TARGET_KINDS if name in targets else TABULAR_MODALITIES + MEDIA_MODALITIES
+        if value not in known:
+            raise SchemaError(_unknown_modality(name, value, known))
+
+
+def _unknown_modality(column: str, value: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(value.lower(), known, n=1)
+    advice = f" Did you mean {near[0]!r}?" if near else ""
+    what = "kind of target" if known is TARGET_KINDS else "modality"
+    if value in RECOGNISED_ONLY and known is not TARGET_KINDS:
+        return f"This version does not learn from {value!r} columns such as {column!r}. There are: {', '.join(known)}."
+    return f"There is no {what} {value!r} (given for the column {column!r}). There are: {', '.join(known)}.{advice}"
+
+
+def _match_all(table: Table, patterns: Iterable[str]) -> list[str]:
+    names: dict[str, None] = {}
+    for pattern in patterns:
+        matches = _matches(pattern, table.columns)
+        if not matches:
+            table.check_columns([pattern], "--drop")
+        names |= dict.fromkeys(matches)
+    return list(names)
+
+
+def _matches(pattern: str, names: Iterable[str]) -> list[str]:
+    names = list(names)
+    return [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
+
+
+def _check_targets_used(targets: Sequence[str], left_out: Mapping[str, str]) -> None:
+    for name in targets:
+        if name in left_out:
+            raise SchemaError(f"The target {name!r} is {left_out[name]} at the same time. Choose one of the two.")
+
+
+def _column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
+    if overruled is not None:
+        return ColumnSchema(name, overruled, OVERRULED)
+    return ColumnSchema(name, *infer_modality(name, table.columns[name], table.folder))
+
+
+def _ignore_reason(table: Table, entry: ColumnSchema, modality: Mapping[str, str]) -> str | None:
+    if entry.name in modality:
+        return None
+    present = present_cells(table.columns[entry.name])
+    if not present:
+        return "every cell is empty"
+    if _is_constant(entry.modality, present, table.num_rows):
+        return f"every cell is the same: {str(present[0])[:40]}"
+    return identifier_reason(entry.name, entry.modality, present)
+
+
+def _is_constant(modality: str, present: Sequence[Any], num_rows: int) -> bool:
+    """A constant with holes still says which rows have it."""
+    if modality not in TABULAR_MODALITIES or len(present) < num_rows:
+        return False
+    first = str(present[0])
+    return all(str(cell) == first for cell in present)
+
+
+def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
+    if not columns:
+        raise SchemaError(f"{table.name} has no column left to learn from. Drop fewer columns, or add inputs.")
+    for entry in columns:
+        leave_out = f"Leave it out with `--drop {entry.name}`."
+        if entry.modality in RECOGNISED_ONLY:
+            raise SchemaError(
+                f"The column {entry.name!r} holds {_WORDS[entry.modality]} ({entry.reason}), which this version does "
+                f"not learn from. {leave_out}"
+            )
+        sample = evenly(present_cells(table.columns[entry.name]), 100)
+        if entry.modality in FILE_MODALITIES and are_urls(sample):
+            raise SchemaError(
+                f"The column {entry.name!r} holds URLs (such as {str(sample[0])[:80]}), which are not fetched. "
+                f"Download the files and give their paths. {leave_out}"
+            )
+
+
+_WORDS = {
+    "video": "video",
+    "points": "point clouds",
+    "series": "series of measurements",
+    "boxes": "labelled boxes",
+    "categories": "lists of labels",
+    "unknown": "values of no known kind",
+}
+
+
+def _group(
+    columns: Sequence[ColumnSchema], requested: Mapping[str, Sequence[str]], table: str
+) -> tuple[StreamSchema, ...]:
+    taken: dict[str, str] = {}
+    streams = [_requested_stream(name, patterns, columns, taken, table) for name, patterns in requested.items()]
+    rest = [entry for entry in columns if entry.name not in taken]
+    media = [StreamSchema(entry.name, entry.modality, (entry.name,)) for entry in rest if not _is_tabular(entry)]
+    streams += media
+    together = tuple(entry.name for entry in rest if _is_tabular(entry))
+    if together:
+        streams.append(StreamSchema(_free_name(TABULAR, streams), TABULAR, together))
+    _check_stream_names(streams)
+    return tuple(sorted(streams, key=lambda stream: _position(stream, columns)))
+
+
+def _is_tabular(entry: ColumnSchema) -> bool:
+    return entry.modality in TABULAR_MODALITIES
+
+
+def _position(stream: StreamSchema, columns: Sequence[ColumnSchema]) -> tuple[bool, int]:
+    return stream.modality == TABULAR, [entry.name for entry in columns].index(stream.columns[0])
+
+
+def _free_name(name: str, streams: Sequence[StreamSchema]) -> str:
+    names = {stream.name for stream in streams}
+    while name in names:
+        name += "_rest"
+    return name
+
+
+def _requested_stream(
+    name: str, patterns: Sequence[str], columns: Sequence[ColumnSchema], taken: dict[str, str], table: str
+) -> StreamSchema:
+    matched: dict[str, None] = {}
+    for pattern in patterns:
+        matches = _matches(pattern, (entry.name for entry in columns))
+        if not matches:
+            raise SchemaError(
+                f"The stream {name!r} asks for {pattern!r}, which matches no input column of {table}. "
+                f"Input columns: {_list([entry.name for entry in columns])}."
+            )
+        matched |= dict.fromkeys(matches)
+    for column in matched:
+        if column in taken:
+            raise SchemaError(
+                f"The column {column!r} stands in two streams, {taken[column]!r} and {name!r}. "
+                "Give each column to one stream."
+            )
+        taken[column] = name
+    return _checked_stream(name, [entry for entry in columns if entry.name in matched])
+
+
+def _checked_stream(name: str, entries: Sequence[ColumnSchema]) -> StreamSchema:
+    media = [entry for entry in entries if not _is_tabular(entry)]
+    if not entries:
+        raise SchemaError(f"The stream {name!r} names no columns. Write it as `--stream {name}=PATTERN`.")
+    if media and len(entries) > 1:
+        others = _list([entry.name for entry in entries if entry is not media[0]])
+        raise SchemaError(
+            f"The stream {name!r} mixes the {media[0].modality} column {media[0].name!r} with {others}. A stream is "
+            "one media column alone, or several number, category and datetime columns."
+        )
+    modality = media[0].modality if media else TABULAR
+    return StreamSchema(name, modality, tuple(entry.name for entry in entries))
+
+
+def _check_stream_names(streams: Sequence[StreamSchema]) -> None:
+    names = [stream.name for stream in streams]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SchemaError(f"Two streams are called {twice!r}. Call the one of --stream otherwise.")
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + more
+
+
+def _target(table: Table, name: str, overruled: str | None) -> TargetSchema:
+    kind, reason = infer_target_kind(name, table.columns[name], table.folder, overruled)
+    return TargetSchema(name, kind, reason)

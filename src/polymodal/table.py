@@ -1,0 +1,260 @@
+"""Tables of anything: rows and columns of cells, from files, dataframes or plain Python."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+from polymodal.errors import SchemaError, TableError
+from polymodal.table_cells import arrow_columns, check_names, clean_column
+from polymodal.table_files import (
+    Columns,
+    media_of_ending,
+    read_class_folders,
+    read_delimited,
+    read_jsonl,
+    read_parquet,
+    records_columns,
+)
+
+READERS: dict[str, Callable[[Path], Columns]] = {
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
+    ".tab": read_delimited,
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".parquet": read_parquet,
+    ".pq": read_parquet,
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows × columns of cells.
+
+    Attributes:
+        columns: Column name to cells, one a row; None where a cell is absent.
+        folder: Relative media paths start here; None means that no cell may name a file.
+        name: How messages call the table, as in ``train.csv``.
+
+    Example:
+        >>> table = Table({"size": [1, None], "label": ["a", "b"]}, folder=None, name="table")
+        >>> table.num_rows, table.column_names
+        (2, ['size', 'label'])
+    """
+
+    columns: dict[str, list[Cell]]
+    folder: Path | None = None
+    name: str = "table"
+
+    def __post_init__(self) -> None:
+        """Check that the columns are equally long.
+
+        Raises:
+            TableError: If they are not.
+        """
+        lengths = {name: len(cells) for name, cells in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+            raise TableError(
+                f"The columns of {self.name} differ in length: {shortest!r} has {lengths[shortest]} cells, "
+                f"{longest!r} has {lengths[longest]}. Expected one cell a row in each."
+            )
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(next(iter(self.columns.values()), ()))
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, in order."""
+        return list(self.columns)
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Table:
+        """Return some rows, in the order asked for.
+
+        Args:
+            rows: Row indices from 0.
+
+        Returns:
+            A table of those rows.
+        """
+        indices = [int(row) for row in rows]
+        return replace(self, columns={name: [cells[i] for i in indices] for name, cells in self.columns.items()})
+
+    def drop(self, names: Iterable[str]) -> Table:
+        """Return the table without some columns.
+
+        Args:
+            names: Columns to leave out.
+
+        Returns:
+            The other columns.
+
+        Raises:
+            SchemaError: If a name is not a column.
+        """
+        left_out = set(names)
+        self.check_columns(sorted(left_out), "--drop")
+        return replace(self, columns={name: cells for name, cells in self.columns.items() if name not in left_out})
+
+    def check_columns(self, names: Iterable[str], option: str) -> None:
+        """Check that columns exist.
+
+        Args:
+            names: Names that a user gave.
+            option: The option that names them, for the message, as in ``--group``.
+
+        Raises:
+            SchemaError: If a name is not a column; says which name is nearest.
+        """
+        for name in names:
+            if name not in self.columns:
+                raise SchemaError(f"{self.name} has no column {name!r} (from {option}). {self._suggestion(name)}")
+
+    def _suggestion(self, name: str) -> str:
+        lowered = {known.lower(): known for known in self.columns}
+        near = difflib.get_close_matches(name.lower(), lowered, n=1)
+        if near:
+            return f"Did you mean {lowered[near[0]]!r}?"
+        names = self.column_names
+        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+        return f"Its columns: {', '.join(names[:20])}{more}."
+
+
+def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
+    """Read a table from wherever it is.
+
+    Args:
+        source: Path of a CSV, TSV, JSONL or Parquet file, or of a folder of class folders; a pandas
+            dataframe; anything that speaks the Arrow PyCapsule interface (polars, pyarrow, duckdb,
+            Hugging Face datasets); a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
+        folder: Where relative media paths of a table from memory start; None means that its cells may
+            name no files. A table file's paths start at the file's own folder.
+
+    Returns:
+        The table.
+
+    Raises:
+        TableError: If there is no such file, it cannot be read, or the object is no table.
+
+    Example:
+        >>> read_table({"label": ["a", "b"]}).num_rows
+        2
+    """
+    if isinstance(source, Table):
+        return source
+    if isinstance(source, str | Path):
+        return _read_path(Path(source).expanduser().absolute())
+    start = None if folder is None else Path(folder).expanduser().absolute()
+    table = Table(_memory_columns(source), folder=start, name="table")
+    if not table.num_rows:
+        raise TableError("The table has no rows. Expected at least one row.")
+    return table
+
+
+def _read_path(path: Path) -> Table:
+    if path.is_dir():
+        return Table(read_class_folders(path), folder=path, name=path.name)
+    if not path.exists():
+        raise TableError(f"There is no file {path}. Check the path.")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise TableError(
+            f"{path.name} has an ending that is not known. Expected one of {', '.join(READERS)}, or a folder."
+        )
+    try:
+        return Table(reader(path), folder=path.parent, name=path.name)
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _memory_columns(source: Any) -> Columns:
+    if type(source).__module__.startswith("pandas") and hasattr(source, "columns"):
+        check_names(list(source.columns), "The dataframe")
+        return {str(name): clean_column(source.iloc[:, i], str(name)) for i, name in enumerate(source.columns)}
+    if hasattr(source, "__arrow_c_stream__"):
+        return _capsule_columns(source)
+    if isinstance(source, Mapping):
+        check_names(list(source), "The table")
+        return {str(name): clean_column(cells, str(name)) for name, cells in source.items()}
+    if isinstance(source, list | tuple) and all(isinstance(row, dict) for row in source):
+        return records_columns(source)
+    raise TableError(
+        "A table must be the path of a file or folder, a dataframe (pandas, polars, pyarrow, or any with the Arrow "
+        f"PyCapsule interface), a dict of columns or a list of dicts. Got {type(source).__name__} instead."
+    )
+
+
+def _capsule_columns(source: Any) -> Columns:
+    import pyarrow as pa
+
+    try:
+        table = pa.table(source)
+    except Exception as error:  # another library's stream: whatever it raises, it has no table for us
+        raise TableError(
+            f"The {type(source).__name__} cannot be handed over through Arrow: {error}. "
+            "Pass a dict of columns instead, which may hold any Python object."
+        ) from None
+    return arrow_columns(table, "The table")
+
+
+def concatenate(tables: Sequence[Table]) -> Table:
+    """Put tables below each other.
+
+    Args:
+        tables: At least one. Columns meet by name; a table that lacks one has absent cells there.
+
+    Returns:
+        All rows. Where the tables' folders differ, relative media paths become absolute ones.
+
+    Raises:
+        TableError: If there is no table.
+    """
+    if not tables:
+        raise TableError("There is no table to put together. Expected at least one.")
+    if len({table.folder for table in tables}) > 1:
+        tables = [_with_absolute_paths(table) for table in tables]
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    columns: Columns = {name: [] for name in names}
+    for table in tables:
+        for name, cells in columns.items():
+            cells.extend(table.columns.get(name) or [None] * table.num_rows)
+    return Table(columns, folder=tables[0].folder, name=" + ".join(dict.fromkeys(table.name for table in tables)))
+
+
+def _with_absolute_paths(table: Table) -> Table:
+    folder = table.folder
+    if folder is None:
+        return table
+    columns = {
+        name: [_absolute(cell, folder) for cell in cells] if _names_files(cells) else cells
+        for name, cells in table.columns.items()
+    }
+    return replace(table, columns=columns)
+
+
+def _names_files(cells: Sequence[Cell]) -> bool:
+    present = [path for path in map(_path_of, cells) if path is not None]
+    return bool(present) and sum(media_of_ending(path) is not None for path in present) > len(present) / 2
+
+
+def _path_of(cell: Cell) -> str | None:
+    path = cell.get("path") if isinstance(cell, dict) and not cell.get("bytes") else cell
+    return path if isinstance(path, str) else None
+
+
+def _absolute(cell: Cell, folder: Path) -> Cell:
+    path = _path_of(cell)
+    if path is None or "://" in path:
+        return cell
+    absolute = str(folder / path)
+    return {**cell, "path": absolute} if isinstance(cell, dict) else absolute

@@ -1,0 +1,121 @@
+"""What every target offers: one kind of output whole, from cells to metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polymodal.arrays import Cell
+from polymodal.metrics import primary_metric
+
+Prediction = NDArray[np.float64]
+
+
+class Target(Protocol):
+    """A fitted target; its fields are plain JSON.
+
+    Attributes:
+        kind: Name in ``TARGETS``.
+        output_dim: Width of the head's output.
+        classes: Names of classes or labels, or None for numbers.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def output_dim(self) -> int: ...
+
+    @property
+    def classes(self) -> list[str] | None: ...
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell]) -> Self:
+        """Learn classes, counts or scale from the training cells.
+
+        Args:
+            cells: Cells of the training rows; None where absent.
+
+        Raises:
+            SchemaError: If there is nothing to learn, such as one class only.
+        """
+
+    def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Turn cells into what the loss and the metrics compare with.
+
+        Args:
+            cells: Cells of any rows.
+
+        Returns:
+            Truth ``[rows]`` or ``[rows, labels]`` and, bool ``[rows]``, where it is known.
+        """
+
+    def loss(self, output: Tensor, truth: Tensor, smoothing: float) -> Tensor:
+        """Compute each row's loss.
+
+        Args:
+            output: Head output ``[B, output_dim]``.
+            truth: Encoded cells ``[B]`` or ``[B, labels]``.
+            smoothing: Share of the label mass spread over all classes.
+
+        Returns:
+            Loss ``[B]``.
+        """
+
+    def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
+        """Turn head outputs into probabilities ``[rows, classes]`` or values ``[rows]``.
+
+        Args:
+            output: ``[rows, output_dim]``.
+        """
+
+    def decode(self, prediction: Prediction) -> list[Cell]:
+        """Turn predictions into plain labels or numbers, one a row.
+
+        Args:
+            prediction: Probabilities ``[rows, classes]`` or values ``[rows]``.
+        """
+
+    @property
+    def prior(self) -> Prediction:
+        """What is predicted where nothing is known: ``[classes]`` or ``[1]``."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+        """
+
+
+def build_head(target: Target, width: int) -> nn.Module:
+    """Build the layer from pooled tokens to a target's output.
+
+    Args:
+        target: The fitted target.
+        width: Width of the pooled tokens.
+
+    Returns:
+        A module from ``[B, width]`` to ``[B, output_dim]``.
+    """
+    return nn.Sequential(nn.LayerNorm(width), nn.Dropout(0.1), nn.Linear(width, target.output_dim))
+
+
+def primary_metric_of(target: Target) -> str:
+    """Name the one metric that stands for a target.
+
+    Args:
+        target: The fitted target.
+
+    Returns:
+        A metric's name.
+    """
+    largest = float(target.prior.max()) if target.kind == "category" else 0.0
+    return primary_metric(target.kind, target.classes or (), largest)

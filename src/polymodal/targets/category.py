@@ -1,0 +1,176 @@
+"""One class a row: softmax classification."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from polymodal.arrays import Cell
+from polymodal.errors import SchemaError
+from polymodal.targets.base import Prediction
+from polymodal.targets.labels import LabelType, label_text, label_type, to_label
+
+IMBALANCE_RATIO = 10.0
+"""Classes are weighted when the largest has more than this many times the rows of the smallest."""
+LARGEST_WEIGHT = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Category:
+    """A column with one class in each row.
+
+    Attributes:
+        names: Text form of the classes, sorted.
+        counts: Training rows of each class.
+        label_type: Plain type in which labels are given back.
+        weights: Loss weight of each class, or None where the counts are balanced enough.
+    """
+
+    names: list[str]
+    counts: list[int]
+    label_type: LabelType
+    weights: list[float] | None
+
+    kind: ClassVar[str] = "category"
+
+    @property
+    def output_dim(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Names of the classes."""
+        return self.names
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell]) -> Self:
+        """Learn the classes and their counts.
+
+        Args:
+            cells: Cells of the training rows.
+
+        Returns:
+            The fitted target.
+
+        Raises:
+            SchemaError: If there are fewer than two classes.
+        """
+        there = [cell for cell in cells if label_text(cell) is not None]
+        counter = collections.Counter(str(label_text(cell)) for cell in there)
+        if len(counter) < 2:
+            found = f"only {next(iter(counter))!r}" if counter else "none"
+            raise SchemaError(f"A category target needs two classes or more in the training rows. Found {found}.")
+        names = sorted(counter, key=_sort_key)
+        counts = [counter[name] for name in names]
+        return cls(names=names, counts=counts, label_type=label_type(there), weights=class_weights(counts))
+
+    def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Turn labels into class indices; unknown and absent ones are not present.
+
+        Args:
+            cells: Cells of any rows.
+
+        Returns:
+            int64 ``[rows]`` and bool ``[rows]``.
+        """
+        index = {name: position for position, name in enumerate(self.names)}
+        found = [index.get(label_text(cell) or "", -1) for cell in cells]
+        values = np.array(found, dtype=np.int64).reshape(-1)
+        return np.maximum(values, 0), values >= 0
+
+    def loss(self, output: Tensor, truth: Tensor, smoothing: float) -> Tensor:
+        """Cross-entropy with label smoothing (Szegedy et al. 2016, section 7), each row's.
+
+        Args:
+            output: Logits ``[B, classes]``.
+            truth: Class indices ``[B]``.
+            smoothing: Share of the label mass spread over all classes.
+
+        Returns:
+            Loss ``[B]``.
+        """
+        weight = None if self.weights is None else torch.tensor(self.weights, device=output.device)
+        return functional.cross_entropy(output, truth, weight=weight, label_smoothing=smoothing, reduction="none")
+
+    def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
+        """Softmax.
+
+        Args:
+            output: Logits ``[rows, classes]``.
+
+        Returns:
+            Probabilities ``[rows, classes]``.
+        """
+        logits = output.astype(np.float64)
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        return shifted / shifted.sum(axis=1, keepdims=True)
+
+    def decode(self, prediction: Prediction) -> list[Cell]:
+        """Name the most probable class of each row.
+
+        Args:
+            prediction: Probabilities ``[rows, classes]``.
+
+        Returns:
+            Labels in their plain type.
+        """
+        return [to_label(self.names[index], self.label_type) for index in prediction.argmax(axis=1)]
+
+    @property
+    def prior(self) -> Prediction:
+        """Class frequencies ``[classes]``."""
+        return np.array(self.counts, dtype=np.float64) / sum(self.counts)
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+        return cls(**state)
+
+
+def class_weights(counts: Sequence[int]) -> list[float] | None:
+    """Weight classes by the square root of their rarity, where they are far from balanced.
+
+    The root keeps rare classes audible without drowning the frequent ones; calibration on
+    validation corrects the shifted probabilities afterwards.
+
+    Args:
+        counts: Training rows of each class.
+
+    Returns:
+        Weights whose mean over the training rows is 1, or None if no class is more than
+        ``IMBALANCE_RATIO`` times as frequent as another.
+    """
+    numbers = np.array(counts, dtype=np.float64)
+    if numbers.max() <= IMBALANCE_RATIO * numbers.min():
+        return None
+    weights = np.minimum(np.sqrt(numbers.max() / numbers), LARGEST_WEIGHT)
+    scaled = weights * numbers.sum() / (weights * numbers).sum()
+    return [float(weight) for weight in scaled]
+
+
+def _sort_key(name: str) -> tuple[int, float, str]:
+    try:
+        return (0, float(name), name)
+    except ValueError:
+        return (1, 0.0, name)

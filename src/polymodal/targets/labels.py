@@ -1,0 +1,95 @@
+"""Labels as text and back: 1, 1.0, "1" and True-like cells of one table must meet."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Literal
+
+import numpy as np
+
+from polymodal.arrays import Cell
+
+LabelType = Literal["str", "int", "float", "bool"]
+
+
+def label_text(cell: Cell) -> str | None:
+    """Return a label's text form, or None where the cell is absent.
+
+    Args:
+        cell: String, number or boolean.
+
+    Returns:
+        The text; whole numbers lose their ``.0``, so that 1, 1.0 and "1" are one label.
+    """
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if isinstance(cell, (bool, np.bool_)):
+        return str(bool(cell))
+    if isinstance(cell, (int, float, np.integer, np.floating)):
+        return str(int(cell)) if float(cell).is_integer() else repr(float(cell))
+    return str(cell).strip() or None
+
+
+def label_type(cells: list[Cell]) -> LabelType:
+    """Return the plain type in which labels are to be given back.
+
+    Args:
+        cells: Cells that are there.
+
+    Returns:
+        ``bool``, ``int`` or ``float`` where all cells are such, else ``str``.
+    """
+    if cells and all(isinstance(cell, (bool, np.bool_)) for cell in cells):
+        return "bool"
+    if cells and all(isinstance(cell, (int, np.integer)) and not isinstance(cell, bool) for cell in cells):
+        return "int"
+    if cells and all(isinstance(cell, (int, float, np.integer, np.floating)) for cell in cells):
+        return "float"
+    return "str"
+
+
+def to_label(text: str, kind: LabelType) -> Cell:
+    """Give a label back in its plain type.
+
+    Args:
+        text: What ``label_text`` made of it.
+        kind: The type of the training cells.
+
+    Returns:
+        The label.
+    """
+    if kind == "bool":
+        return text == "True"
+    return {"int": int, "float": float, "str": str}[kind](text)
+
+
+def split_labels(cell: Cell) -> list[str] | None:
+    """Read a multi-label cell.
+
+    Args:
+        cell: A list, a JSON list, or labels joined by ``|`` or ``;``. An empty list means: no label.
+
+    Returns:
+        Its labels, or None where the cell is absent.
+    """
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return None
+    if isinstance(cell, str):
+        cell = _parts(cell.strip())
+    if cell is None:
+        return None
+    return [text for text in (label_text(part) for part in cell) if text is not None]
+
+
+def _parts(text: str) -> list[Cell] | None:
+    if text.startswith("["):
+        try:
+            parsed = json.loads(text)
+        except json.JSONDecodeError:
+            parsed = None
+        if isinstance(parsed, list):
+            return parsed
+    if not text:
+        return None
+    return list(text.split("|" if "|" in text else ";"))

@@ -1,0 +1,145 @@
+"""One number a row: regression on the standardised value."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polymodal.arrays import Cell
+from polymodal.errors import SchemaError
+from polymodal.targets.base import Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberTarget:
+    """A column with one number in each row.
+
+    Attributes:
+        mean: Mean of the training cells.
+        std: Standard deviation of the training cells.
+    """
+
+    mean: float
+    std: float
+
+    kind: ClassVar[str] = "number"
+
+    @property
+    def output_dim(self) -> int:
+        """One value."""
+        return 1
+
+    @property
+    def classes(self) -> list[str] | None:
+        """None: numbers have no classes."""
+        return None
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell]) -> Self:
+        """Learn mean and scale.
+
+        Args:
+            cells: Cells of the training rows.
+
+        Returns:
+            The fitted target.
+
+        Raises:
+            SchemaError: If no two cells differ.
+        """
+        numbers = np.array([value for value in map(read_number, cells) if value is not None], dtype=np.float64)
+        if len(np.unique(numbers)) < 2:
+            raise SchemaError("A number target needs two different numbers or more in the training rows. Found fewer.")
+
+    def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read the numbers.
+
+        Args:
+            cells: Cells of any rows.
+
+        Returns:
+            float64 ``[rows]``, 0 where unknown, and bool ``[rows]``.
+        """
+        found = [read_number(cell) for cell in cells]
+        present = np.array([value is not None for value in found], dtype=np.bool_).reshape(-1)
+        return np.array([value or 0.0 for value in found], dtype=np.float64).reshape(-1), present
+
+    def loss(self, output: Tensor, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
+        """Squared error in units of the training cells' variance, each row's.
+
+        Args:
+            output: Standardised predictions ``[B, 1]``.
+            truth: Values ``[B]``, not standardised.
+            smoothing: Not used: numbers have no classes.
+
+        Returns:
+            Loss ``[B]``.
+        """
+        standard = (truth.to(output.dtype) - self.mean) / self.std
+        return (output.squeeze(1) - standard).square()
+
+    def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
+        """Undo the standardisation.
+
+        Args:
+            output: Standardised predictions ``[rows, 1]``.
+
+        Returns:
+            Values ``[rows]`` in the column's own unit.
+        """
+        return output[:, 0].astype(np.float64) * self.std + self.mean
+
+    def decode(self, prediction: Prediction) -> list[Cell]:
+        """Return plain floats.
+
+        Args:
+            prediction: Values ``[rows]``.
+
+        Returns:
+            One float a row.
+        """
+        return [float(value) for value in prediction]
+
+    @property
+    def prior(self) -> Prediction:
+        """The training mean, ``[1]``."""
+        return np.array([self.mean])
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+        return cls(**state)
+
+
+def read_number(cell: Cell) -> float | None:
+    """Read a number, or None where the cell holds no finite one.
+
+    Args:
+        cell: Number or text.
+
+    Returns:
+        The value.
+    """
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None

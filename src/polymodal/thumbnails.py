@@ -1,0 +1,89 @@
+"""Pictures and sounds made small enough to stand inside a web page as ``data:`` URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+
+MAX_PIXELS = 50_000_000
+"""A picture whose header promises more is refused before it is decoded."""
+THUMBNAIL_SIDE = 240
+CLIP_S = 10.0
+CLIP_RATE_HZ = 16_000
+WAV_BYTES = 40_000
+"""Clips up to this size are kept as WAV; longer ones become MP3, which every browser plays."""
+NUM_PEAKS = 120
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return bytes as a URI that needs no file.
+
+    Args:
+        kind: MIME type.
+        content: The file's bytes.
+
+    Returns:
+        ``data:...;base64,...``.
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def picture_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int]:
+    """Re-encode a picture as a thumbnail of at most 240 pixels a side.
+
+    Args:
+        cell: Path, bytes, struct, array or PIL image.
+        folder: Folder of relative paths; None refuses paths.
+
+    Returns:
+        The URI, and the thumbnail's width and height in pixels.
+    """
+    from polymodal.modalities.image import open_picture
+
+    picture = open_picture(cell, folder, MAX_PIXELS, draft_side=THUMBNAIL_SIDE)
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    kind, content = min((_encode(picture, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
+    return data_uri(f"image/{kind}", content), picture.width, picture.height
+
+
+def _encode(picture: Any, kind: str) -> tuple[str, bytes]:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, quality=82, optimize=True)
+    return kind, buffer.getvalue()
+
+
+def sound_uri(cell: Cell, folder: Path | None) -> tuple[str, NDArray[np.float32], float, bool]:
+    """Re-encode the first ten seconds of a sound, mixed down to one channel.
+
+    Args:
+        cell: Path, bytes, struct, array or ``(array, sample_rate_hz)``.
+        folder: Folder of relative paths; None refuses paths.
+
+    Returns:
+        The URI; the loudest sample of each of up to 120 stretches, float32 0 to 1; the clip's length in seconds;
+        True where the sound goes on after the clip.
+    """
+    from polymodal.modalities.audio import load_clip
+
+    samples = np.clip(load_clip(cell, folder, CLIP_RATE_HZ, CLIP_S + 0.1), -1, 1)
+    clip = samples[: int(CLIP_S * CLIP_RATE_HZ)]
+    stretches = np.array_split(np.abs(clip), min(NUM_PEAKS, clip.size))
+    peaks = np.array([stretch.max() for stretch in stretches], dtype=np.float32)
+    uri = _encode_sound(clip)
+    return uri, peaks / max(float(peaks.max()), 1e-4), clip.size / CLIP_RATE_HZ, samples.size > clip.size
+
+
+def _encode_sound(clip: NDArray[np.float32]) -> str:
+    import soundfile
+
+    is_small = clip.size * 2 <= WAV_BYTES or "MP3" not in soundfile.available_formats()
+    buffer = io.BytesIO()
+    soundfile.write(buffer, clip, CLIP_RATE_HZ, format="WAV" if is_small else "MP3")
+    return data_uri("audio/wav" if is_small else "audio/mpeg", buffer.getvalue())

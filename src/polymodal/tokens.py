@@ -1,0 +1,134 @@
+"""What flows between encoders, fusion and targets (torch).
+
+Shape legend: B rows of the batch, T tokens, W width, S streams.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.arrays import Column
+
+
+@dataclass(frozen=True)
+class ColumnBatch:
+    """Some rows of a ``Column`` as tensors.
+
+    Attributes:
+        values: ``[B, ...]`` in the modality's dtype; ragged rows padded to the longest of the batch.
+        present: bool ``[B]`` or ``[B, cells]``; True where the cell is there.
+        lengths: int64 ``[B]``, or None where rows are not ragged.
+    """
+
+    values: Tensor
+    present: Tensor
+    lengths: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.values.shape[0])
+
+    @property
+    def row_present(self) -> Tensor:
+        """True where at least one cell of the row is there: bool ``[B]``."""
+        return self.present if self.present.ndim == 1 else self.present.any(dim=1)
+
+    def take(self, rows: Tensor) -> ColumnBatch:
+        """Return the given rows.
+
+        Args:
+            rows: int64 row indices.
+
+        Returns:
+            A batch of those rows.
+        """
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return ColumnBatch(self.values[rows], self.present[rows], lengths)
+
+    def to(self, device: torch.device) -> ColumnBatch:
+        """Return the batch on another device.
+
+        Args:
+            device: Where the tensors shall live.
+
+        Returns:
+            The batch there.
+        """
+        lengths = None if self.lengths is None else self.lengths.to(device)
+        return ColumnBatch(self.values.to(device), self.present.to(device), lengths)
+
+    @staticmethod
+    def from_column(column: Column) -> ColumnBatch:
+        """Turn a column into tensors, cut to the longest present row.
+
+        Args:
+            column: Numpy arrays, already narrowed to the rows of the batch.
+
+        Returns:
+            The same rows as tensors.
+        """
+        values, lengths = column.values, None
+        if column.lengths is not None:
+            lengths = np.where(column.row_present, column.lengths, 0)
+            values = values[:, : max(int(lengths.max(initial=1)), 1)]
+        return ColumnBatch(
+            torch.from_numpy(np.ascontiguousarray(values)),
+            torch.from_numpy(np.ascontiguousarray(column.present)),
+            None if lengths is None else torch.from_numpy(lengths),
+        )
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An encoder's output.
+
+    Attributes:
+        values: float ``[B, T, W]``.
+        present: bool ``[B, T]``; True where the token stands for something. A row whose cell is
+            absent has no present token.
+    """
+
+    values: Tensor
+    present: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that the tensors agree.
+
+        Raises:
+            ValueError: If dtypes or shapes do not fit each other.
+        """
+        if self.values.ndim != 3 or self.values.shape[:2] != self.present.shape:
+            raise ValueError(f"values {tuple(self.values.shape)} and present {tuple(self.present.shape)} disagree")
+        if self.present.dtype != torch.bool:
+            raise ValueError(f"present must be bool, got {self.present.dtype}")
+
+    @property
+    def row_present(self) -> Tensor:
+        """True where the row has at least one token: bool ``[B]``."""
+        return self.present.any(dim=1)
+
+    def pooled(self) -> Tensor:
+        """Return the mean of each row's present tokens, ``[B, W]``; zeros where there are none."""
+        mask = self.present.unsqueeze(-1)
+        total = torch.where(mask, self.values, 0.0).sum(dim=1)
+        return total / mask.sum(dim=1).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What a fusion makes of all streams' tokens.
+
+    Attributes:
+        pooled: float ``[B, W]``.
+        tokens: All tokens after fusion, for targets that need places or steps.
+        weights: float ``[B, S]`` in the order of the fusion's streams, rows sum to 1 where a
+            stream is present; None where the fusion has no such weights.
+    """
+
+    pooled: Tensor
+    tokens: Tokens
+    weights: Tensor | None = None

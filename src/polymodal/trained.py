@@ -1,0 +1,94 @@
+"""Everything that learning left behind, in one value: what is saved, loaded and predicted with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from polymodal.arrays import Cell, Column
+from polymodal.baseline_features import FeatureExtractor
+from polymodal.baselines import Baseline
+from polymodal.cache import ArrayCache
+from polymodal.config import RunConfig
+from polymodal.decision import Decisions
+from polymodal.network import Network
+from polymodal.preprocessor import Preprocessor
+from polymodal.progress import Progress
+from polymodal.schema import Schema
+from polymodal.targets import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """A trained model.
+
+    Attributes:
+        config: The resolved configuration of its run.
+        preprocessor: From table to arrays, with the schema.
+        targets: Name to fitted target.
+        network: The network, in evaluation mode.
+        features: Cheap features for the baselines; None where baselines are off.
+        baselines: Target to its baselines.
+        decisions: Target to the decision level's weights.
+        record: What the report and ``metrics.json`` say.
+    """
+
+    config: RunConfig
+    preprocessor: Preprocessor
+    targets: Mapping[str, Target]
+    network: Network
+    features: FeatureExtractor | None
+    baselines: Mapping[str, list[Baseline]]
+    decisions: Mapping[str, Decisions]
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> Schema:
+        """What each column is."""
+        return self.preprocessor.schema
+
+
+def precompute(
+    network: Network, columns: Mapping[str, Column], cache: ArrayCache, progress: Progress
+) -> dict[str, Column]:
+    """Run frozen pretrained encoders once; the cache keeps their outputs.
+
+    Args:
+        network: Its encoders may have a ``precompute`` method.
+        columns: Stream to arrays.
+        cache: Where outputs are kept.
+        progress: Told of every batch.
+
+    Returns:
+        Stream to arrays, those of frozen encoders replaced by their outputs.
+    """
+    result = dict(columns)
+    for stream, encoder in zip(network.streams, network.encoders, strict=True):
+        if getattr(encoder, "is_frozen", False):
+            result[stream] = encoder.precomputed(columns[stream], cache, progress)  # type: ignore[operator]
+    return result
+
+
+def without(
+    columns: Mapping[str, Column], cells: Mapping[str, list[Cell]], schema: Schema, streams: frozenset[str]
+) -> tuple[dict[str, Column], dict[str, list[Cell]]]:
+    """Take streams away from all rows.
+
+    Args:
+        columns: Stream to arrays.
+        cells: Column to raw cells.
+        schema: Tells which columns a stream has.
+        streams: The streams to take away.
+
+    Returns:
+        Columns and cells in which those streams are absent.
+    """
+    gone = {name for stream in schema.streams if stream.name in streams for name in stream.columns}
+    fewer = {
+        name: column.without(np.ones(len(column), dtype=np.bool_)) if name in streams else column
+        for name, column in columns.items()
+    }
+    return fewer, {name: [None] * len(values) if name in gone else values for name, values in cells.items()}

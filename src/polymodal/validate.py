@@ -1,0 +1,95 @@
+"""The look at validation after each epoch: loss and primary scores (torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polymodal.batches import Examples, truth_batch
+from polymodal.losses import stream_presence, target_losses
+from polymodal.metrics import score
+from polymodal.network import Batch, Network, Outputs
+from polymodal.targets import Target, primary_metric_of
+
+BATCH_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a network does on validation.
+
+    Attributes:
+        loss: Sum over targets of the fused loss, or of the streams' mean loss without a fusion.
+        scores: Target to primary metric, fused (the streams' mean probabilities without a fusion).
+        stream_scores: Target to stream to primary metric of the stream's own head.
+    """
+
+    loss: float
+    scores: dict[str, float]
+    stream_scores: dict[str, dict[str, float]]
+
+
+def validate(network: Network, examples: Examples, targets: Mapping[str, Target]) -> Validation:
+    """Run the network over the examples.
+
+    Args:
+        network: The network; left in evaluation mode.
+        examples: Rows with truth.
+        targets: Name to fitted target.
+
+    Returns:
+        Loss and scores.
+    """
+    network.eval()
+    device = network.log_variances.device
+    losses, outputs = [], []
+    with torch.inference_mode():
+        for start in range(0, len(examples), BATCH_ROWS):
+            places = np.arange(start, min(start + BATCH_ROWS, len(examples)))
+            batch = {stream: column.to(device) for stream, column in examples.batch(places).items()}
+            found = network(batch)
+            outputs.append(found)
+            losses.append(len(places) * _loss(network, found, batch, examples, places, targets))
+    scores = {name: _scores(name, target, outputs, examples) for name, target in targets.items()}
+    return Validation(
+        loss=sum(losses) / max(len(examples), 1),
+        scores={name: fused for name, (fused, _) in scores.items() if fused is not None},
+        stream_scores={name: streams for name, (_, streams) in scores.items()},
+    )
+
+
+def _loss(
+    network: Network,
+    outputs: Outputs,
+    batch: Batch,
+    examples: Examples,
+    places: NDArray[np.int64],
+    targets: Mapping[str, Target],
+) -> float:
+    present = stream_presence(batch, network.streams)
+    total = 0.0
+    for name, truth in truth_batch(examples, places).items():
+        on_device = (truth[0].to(present.device), truth[1].to(present.device))
+        fused, streams = target_losses(outputs, name, targets[name], on_device, present, 0.0)
+        total += float(fused if name in outputs.fused else streams.mean())
+    return total
+
+
+def _scores(
+    name: str, target: Target, outputs: list[Outputs], examples: Examples
+) -> tuple[float | None, dict[str, float]]:
+    def primary(parts: list[torch.Tensor]) -> float | None:
+        prediction = target.to_prediction(torch.cat(parts).float().cpu().numpy())[known]
+        found = score(target.kind, examples.truth[name][known], prediction, target.classes or ())
+        return found.get(primary_metric_of(target))
+
+    known = examples.known[name]
+    if not known.any():
+        return None, {}
+    fused = primary([part.fused[name] for part in outputs]) if name in outputs[0].fused else None
+    streams = {stream: primary([part.streams[name][stream] for part in outputs]) for stream in outputs[0].streams[name]}
+    return fused, {stream: value for stream, value in streams.items() if value is not None}

@@ -1,0 +1,259 @@
+"""Numbers and findings in plain English, for the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from polymodal.metrics import HIGHER_IS_BETTER
+
+METRIC_TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "log_loss": "log loss",
+    "ece": "ECE",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mape": "MAPE",
+    "r2": "R²",
+    "exact_match": "exact match",
+}
+LOWER_IS_BETTER = frozenset(metric for metric, higher in HIGHER_IS_BETTER.items() if not higher)
+PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match"})
+UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2"}
+PRIORS = frozenset({"prior", "majority", "mean", "median", "constant"})
+"""Baselines that look at no input cell: they answer with what is usual in the training rows."""
+
+
+def metric_title(metric: str) -> str:
+    """Return a metric's name as people write it."""
+    return METRIC_TITLES.get(metric, metric.replace("_", " "))
+
+
+def is_number(value: object) -> bool:
+    """Return True for a finite int or float."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def format_number(value: Any) -> str:
+    """Write a number with about four significant digits; a dash where there is none."""
+    if not is_number(value):
+        return "–"
+    if value == int(value) or abs(value) >= 1000:
+        return f"{value:,.0f}".replace("-", "−")
+    return f"{value:.4g}".replace("-", "−")
+
+
+def format_score(metric: str, value: Any) -> str:
+    """Write a score as it stands in tables: three decimals where the metric ends at one."""
+    if not is_number(value):
+        return "–"
+    if metric in UNIT_RANGE or metric in LOWER_IS_BETTER - {"rmse", "mae"} or metric == "r2":
+        return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
+    return format_number(value)
+
+
+def spoken_score(metric: str, value: Any) -> str:
+    """Write a score as it stands in a sentence: accuracies as percentages."""
+    if metric in PERCENT and is_number(value):
+        return f"{100 * value:.1f}%".replace("-", "−")
+    return format_score(metric, value)
+
+
+def format_share(part: float, whole: float) -> str:
+    """Write a part of a whole as a percentage."""
+    if not whole or not part:
+        return "0%"
+    share = 100 * part / whole
+    return "< 0.1%" if share < 0.1 else f"{share:.1f}%" if share < 10 else f"{share:.0f}%"
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration for people."""
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Join words with commas and a final "and"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def member_title(member: str) -> str:
+    """Name a member of the decision (``fusion``, ``stream:NAME``, ``baseline:NAME``) in words."""
+    kind, _, name = member.partition(":")
+    if not name:
+        return "Fusion network" if kind == "fusion" else kind
+    return f"{name} alone" if kind == "stream" else name.replace("_", " ") if kind == "baseline" else member
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A simpler model next to the final one.
+
+    Attributes:
+        title: How a sentence calls it, with its score.
+        value: Its primary score.
+    """
+
+    title: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What a target's result comes down to.
+
+    Attributes:
+        score: The main score, written out.
+        interval: Its 95% interval, written out, or None.
+        metric: The metric's title, with "lower is better" where that holds.
+        sentence: What was reached on which rows.
+        comparison: Against the best stream, the best baseline and the prior.
+        verdict: Two or three words.
+        tone: "good", "even" or "bad".
+    """
+
+    score: str
+    interval: str | None
+    metric: str
+    sentence: str
+    comparison: str
+    verdict: str
+    tone: str
+
+
+def write_headline(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Headline:
+    """Say in plain English what a target's result is worth, also when fusion loses.
+
+    Args:
+        info: The target's entry of ``targets_info``.
+        evaluation: The record's ``evaluation``.
+
+    Returns:
+        The headline.
+    """
+    name, metric = info["name"], info["primary_metric"]
+    value = evaluation["targets"][name].get(metric)
+    bounds = evaluation.get("intervals", {}).get(name, {}).get(metric)
+    written = spoken_score(metric, value)
+    interval = f"{spoken_score(metric, bounds[0])} to {spoken_score(metric, bounds[1])}" if bounds else None
+    rivals = find_rivals(name, metric, info["higher_is_better"], evaluation)
+    verdicts = {kind: _compare(value, bounds, rival, info["higher_is_better"]) for kind, rival in rivals.items()}
+    verdict, tone = _verdict(verdicts)
+    return Headline(
+        score=written,
+        interval=interval,
+        metric=metric_title(metric) + ("" if info["higher_is_better"] else " (lower is better)"),
+        sentence=_sentence(name, metric, written, interval, evaluation),
+        comparison=_comparison(rivals, verdicts),
+        verdict=verdict,
+        tone=tone,
+    )
+
+
+def find_rivals(target: str, metric: str, higher_is_better: bool, evaluation: Mapping[str, Any]) -> dict[str, Rival]:
+    """Find the best stream, the best baseline and the prior by a target's metric.
+
+    Args:
+        target: Name of the target.
+        metric: Its primary metric.
+        higher_is_better: Which end of the metric is good.
+        evaluation: The record's ``evaluation``.
+
+    Returns:
+        ``stream``, ``baseline`` and ``prior`` to the rival; those there are.
+    """
+    streams = evaluation.get("streams", {}).get(target, {})
+    baselines = evaluation.get("baselines", {}).get(target, {})
+    groups = {
+        "stream": ("the best single stream ({}, {})", streams if len(streams) > 1 else {}),
+        "baseline": ("the best baseline ({}, {})", {k: v for k, v in baselines.items() if k not in PRIORS}),
+        "prior": ("the prior ({}, {})", {k: v for k, v in baselines.items() if k in PRIORS}),
+    }
+    rivals = {}
+    for kind, (title, members) in groups.items():
+        scores = {name: values[metric] for name, values in members.items() if is_number(values.get(metric))}
+        if scores:
+            value = (max if higher_is_better else min)(scores.values())
+            best = next(name for name in scores if scores[name] == value)
+            written = best if kind == "stream" else best.replace("_", " ")
+            rivals[kind] = Rival(title.format(written, spoken_score(metric, value)), value)
+    return rivals
+
+
+def _compare(value: Any, bounds: Sequence[float] | None, rival: Rival, higher_is_better: bool) -> str:
+    if not is_number(value) or (bounds is not None and bounds[0] <= rival.value <= bounds[1]):
+        return "even"
+    if value == rival.value:
+        return "even"
+    return "ahead" if (value > rival.value) == higher_is_better else "behind"
+
+
+def _verdict(verdicts: Mapping[str, str]) -> tuple[str, str]:
+    if "behind" in verdicts.values():
+        loser = next(kind for kind, verdict in verdicts.items() if verdict == "behind")
+        return f"Loses to {'a single stream' if loser == 'stream' else f'the {loser}'}", "bad"
+    if verdicts.get("prior") == "even":
+        return "No better than the prior", "bad"
+    if "even" in verdicts.values():
+        evens = [kind for kind, verdict in verdicts.items() if verdict == "even"]
+        return "On a par with a single stream" if "stream" in evens else "On a par with a baseline", "even"
+    if "stream" in verdicts:
+        return "Fusion wins", "good"
+    return ("Beats the baselines" if verdicts else "Nothing to compare with"), "good" if verdicts else "even"
+
+
+def _sentence(name: str, metric: str, written: str, interval: str | None, evaluation: Mapping[str, Any]) -> str:
+    rows = f"{evaluation['rows']:,} {evaluation['split']} rows"
+    reached = (
+        f"The model gets “{name}” right in {written} of the {rows}"
+        if metric == "accuracy"
+        else f"The model predicts “{name}” with {_article(metric)} {metric_title(metric)} of {written} on the {rows}"
+    )
+    return reached + (f" (95% interval {interval})." if interval else ".")
+
+
+def _article(metric: str) -> str:
+    return "an" if metric_title(metric)[0] in "aeiouFRM" and metric != "macro_f1" and metric != "roc_auc" else "a"
+
+
+def _comparison(rivals: Mapping[str, Rival], verdicts: Mapping[str, str]) -> str:
+    openings = {
+        "ahead": "it is better than {}",
+        "even": "it cannot be told apart (its interval covers the difference) from {}",
+        "behind": "it is worse than {}",
+    }
+    clauses = []
+    for verdict, opening in openings.items():
+        members = [rivals[kind] for kind in rivals if verdicts[kind] == verdict]
+        if members:
+            words = join_words([rival.title for rival in members])
+            clauses.append(opening.format(words))
+    if not clauses:
+        return ""
+    text = ", but ".join(clauses)
+    return text[0].upper() + text[1:] + "." + _advice(verdicts)
+
+
+def _advice(verdicts: Mapping[str, str]) -> str:
+    if verdicts.get("stream") == "behind":
+        return " Fusing the streams does harm here: prefer the single stream."
+    if verdicts.get("stream") == "even":
+        return " Fusing the streams brings no gain that these rows can prove."
+    if verdicts.get("prior") in ("even", "behind"):
+        return " Nothing useful was learned from the inputs."
+    if verdicts.get("baseline") == "behind":
+        return " The simple baseline is the better choice on this data."
+    return ""

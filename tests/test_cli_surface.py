@@ -1,0 +1,313 @@
+"""The command line's surface: options, exit codes, what goes to which stream."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from polymodal import api, console, options, output
+from polymodal.arrays import BrokenCell
+from polymodal.cli import app
+from polymodal.errors import ConfigError, PolymodalError
+from polymodal.predict import Predictions
+
+runner = CliRunner()
+
+EVALUATION = {
+    "split": "test",
+    "rows": 20,
+    "decision": {},
+    "targets": {"label": {"accuracy": 0.9, "log_loss": 0.3}},
+    "intervals": {"label": {"accuracy": [0.8, 1.0]}},
+    "fusion": {"label": {"accuracy": 0.85, "log_loss": 0.4}},
+    "streams": {"label": {"photo [1]": {"accuracy": 0.7, "log_loss": 0.6}}},
+    "baselines": {"label": {"prior": {"accuracy": 0.5, "log_loss": 0.7}}},
+    "missing": {"label": {"photo [1]": {"accuracy": 0.6, "log_loss": 0.6}}},
+    "member_intervals": {"label": {"fusion": [0.7, 0.9]}},
+}
+RECORD = {
+    "evaluation": EVALUATION,
+    "targets_info": [{"name": "label", "kind": "category", "primary_metric": "accuracy", "higher_is_better": True}],
+    "tables": [{"name": "t.csv", "split": "test", "rows": 20, "set_aside": 0}],
+    "broken_cells": [{"table": "t.csv", "row": 3, "column": "photo [1]", "reason": "not a picture"}],
+    "notices": [],
+    "seconds": {"total": 1.5},
+}
+
+
+class StubModel:
+    record = RECORD
+
+    def summary(self):
+        return {"targets": EVALUATION["targets"], "seconds": float("nan")}
+
+    def evaluation_record(self, table, *, strict=False, progress=None):
+        return RECORD
+
+    def predictions(self, table, *, weights=False, strict=False, progress=None):
+        import numpy as np
+
+        shown = {"photo": np.array([0.25, 0.75], dtype=np.float32)} if weights else {}
+        values = {"label": np.array([[0.9, 0.1], [0.2, 0.8]])}
+        broken = [BrokenCell(2, "photo", "not a picture")]
+        return Predictions(values, {"label": ["a", "b"]}, {"label": ["a", "b"]}, shown, broken)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Record how the command line calls ``fit``; nothing is trained."""
+    found: list[dict] = []
+
+    def fit(table, **arguments):
+        found.append({"table": table, **arguments})
+        return StubModel()
+
+    monkeypatch.setattr(api, "fit", fit)
+    monkeypatch.setattr(api, "load", lambda path: StubModel())
+    return found
+
+
+def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = (
+        "train t.csv --target a --target b --validation v.csv --test e.csv --group g --preset fast --time-limit 5m "
+        "--fusion gated --modality x=y=image --stream s=m*,n* --stream t=z --drop p --drop q --encoder x=resnet "
+        "--set train.epochs=20 --set settings.x.size=[1,2] --seed 3 --output o --resume --strict --json"
+    )
+    result = runner.invoke(app, arguments.split())
+    assert result.exit_code == 0, result.output
+    (call,) = calls
+    expected = {
+        "table": "t.csv",
+        "target": ("a", "b"),
+        "validation": "v.csv",
+        "test": "e.csv",
+        "group": "g",
+        "time": None,
+        "preset": "fast",
+        "time_limit": 300.0,
+        "fusion": "gated",
+        "modality": {"x=y": "image"},
+        "stream": {"s": ("m*", "n*"), "t": ("z",)},
+        "drop": ("p", "q"),
+        "encoder": {"x": "resnet"},
+        "settings": {"train.epochs": 20, "settings.x.size": [1, 2]},
+        "seed": 3,
+        "output": Path("o"),
+        "resume": True,
+        "strict": True,
+    }
+    assert {name: call[name] for name in expected} == expected
+
+
+def test_options_not_given_leave_the_configuration_alone(calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert runner.invoke(app, ["train", "t.csv"]).exit_code == 0
+    left = ("target", "validation", "test", "drop", "modality", "stream", "encoder", "settings", "seed", "strict")
+    assert [calls[0][name] for name in left] == [None] * len(left)
+
+
+def test_json_is_the_only_thing_on_standard_output(calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["train", "t.csv", "--target", "label", "--json"])
+    assert json.loads(result.stdout) == {"targets": EVALUATION["targets"], "seconds": None}
+
+
+def test_train_shows_fused_streams_and_baselines(calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, ["train", "t.csv", "--target", "label"])
+    for words in ("label: 20 test rows", "0.900", "0.800 to 1.000", "photo [1]", "prior", "runs/t/report.html"):
+        assert words in result.stdout
+    assert "row 3, column 'photo [1]': not a picture" in result.stderr
+
+
+def test_evaluate_shows_missing_streams(calls):
+    result = runner.invoke(app, ["evaluate", "m", "t.csv"])
+    assert "when a stream is absent" in result.stdout
+    assert json.loads(runner.invoke(app, ["evaluate", "m", "t.csv", "--json"]).stdout)["missing"] == EVALUATION["missing"]
+
+
+def test_predict_writes_csv_to_standard_output(calls):
+    result = runner.invoke(app, ["predict", "m", "t.csv"])
+    assert result.stdout == "label,label_probability,label:a,label:b\na,0.9,0.9,0.1\nb,0.8,0.2,0.8\n"
+    assert "row 2, column 'photo'" in result.stderr
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_predict_writes_by_ending(calls, tmp_path, ending):
+    import pyarrow.parquet
+
+    path = tmp_path / f"out{ending}"
+    result = runner.invoke(app, ["predict", "m", "t.csv", "-o", str(path), "--probabilities", "top", "--weights"])
+    assert result.exit_code == 0, result.output
+    readers = {
+        ".csv": lambda: [
+            {**row, "label_probability": float(row["label_probability"]), "weight:photo": float(row["weight:photo"])}
+            for row in csv.DictReader(path.open())
+        ],
+        ".jsonl": lambda: [json.loads(line) for line in path.read_text().splitlines()],
+        ".parquet": lambda: pyarrow.parquet.read_table(path).to_pylist(),
+    }
+    assert readers[ending]() == [
+        {"label": "a", "label_probability": 0.9, "weight:photo": 0.25},
+        {"label": "b", "label_probability": 0.8, "weight:photo": 0.75},
+    ]
+    assert [found.name for found in tmp_path.glob("*out*")] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("predict m t.csv -o out.xls", "ends in .csv, .jsonl, .parquet"),
+        ("predict m t.csv -o nowhere/out.csv", "There is no folder 'nowhere'"),
+        ("train t.csv --time-limit soon", "a duration such as 90, 90s, 5m or 1h"),
+        ("train t.csv --modality image", "of the form NAME=VALUE"),
+        ("train t.csv --set x=[", "a YAML value"),
+        ("train", "No table to learn from"),
+        ("train nowhere.csv --target a", "There is no file"),
+        ("train t.csv --resume", "There is no run in runs/t to resume"),
+        ("inspect nowhere.csv", "There is no file"),
+        ("evaluate nowhere t.csv", "nowhere"),
+    ],
+)
+def test_users_errors_are_one_sentence_and_exit_code_2(arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, arguments.split())
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_wrong_usage_is_exit_code_2():
+    assert runner.invoke(app, ["train", "t.csv", "--preset", "huge"]).exit_code == 2
+    assert runner.invoke(app, ["list", "nonsense"]).exit_code == 2
+
+
+def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(api, "fit", interrupted)
+    result = runner.invoke(app, ["train", "t.csv", "--target", "a"])
+    assert result.exit_code == 130
+    assert "--resume goes on" in result.stderr
+
+
+def test_closed_pipe_is_quiet():
+    command = f"{sys.executable} -m polymodal.cli list encoders | head -c 1"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("what", ["modalities", "encoders", "fusions", "targets"])
+def test_list_names_everything_with_its_paper(what):
+    entries = json.loads(runner.invoke(app, ["list", what, "--json"]).stdout)
+    shown = runner.invoke(app, ["list", what]).stdout
+    assert entries
+    for name, entry in entries.items():
+        assert name in shown
+        assert entry["summary"]
+        assert entry["paper"]
+
+
+def test_inspect_counts_missing_and_broken_cells(tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    rows = [f"broken.png,{i},{'a' if i % 2 else 'b'}" for i in range(5)] + [",,a"]
+    (tmp_path / "t.csv").write_text("photo,size,label\n" + "\n".join(rows) + "\n")
+    arguments = ["inspect", str(tmp_path / "t.csv"), "--target", "label"]
+    found = json.loads(runner.invoke(app, [*arguments, "--json"]).stdout)
+    photo = found["columns"][0]
+    assert (photo["modality"], photo["num_missing"], photo["num_broken"]) == ("image", 1, 5)
+    assert found["targets"][0]["counts"] == {"b": 3, "a": 3}
+    assert [cell["row"] for cell in found["broken_cells"]] == [1, 2, 3, 4, 5]
+    shown = runner.invoke(app, arguments)
+    assert "image" in shown.stdout
+    assert "row 1, column 'photo'" in shown.stderr
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("1.5h", 5400)])
+def test_durations(text, seconds):
+    assert options.parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "5 minutes", "m", "1d"])
+def test_wrong_durations(text):
+    with pytest.raises(ConfigError, match="--time-limit"):
+        options.parse_duration(text)
+
+
+def test_run_folders_are_numbered(tmp_path):
+    assert options.choose_run_folder("data/t.csv", False, tmp_path) == tmp_path / "t"
+    (tmp_path / "t").mkdir()
+    assert options.choose_run_folder("data/t.csv", False, tmp_path) == tmp_path / "t-2"
+    (tmp_path / "t-2").mkdir()
+    assert options.choose_run_folder("data/t.csv", True, tmp_path) == tmp_path / "t-2"
+
+
+def test_a_configuration_knows_its_table(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("data: t.csv\n")
+    assert options.find_data(None, path) == "t.csv"
+    assert options.find_data("other.csv", path) == "other.csv"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+
+    def fail(columns, temporary):
+        temporary.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(output.WRITERS, ".csv", fail)
+    with pytest.raises(PolymodalError, match="No space left"):
+        output.write_columns({"a": [1]}, str(path))
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.glob("*out*")] == ["out.csv"]
+
+
+def test_labels_with_lists_are_joined_in_csv(tmp_path):
+    output.write_columns({"tags": [["a", "b"], []]}, str(tmp_path / "out.csv"))
+    assert (tmp_path / "out.csv").read_text() == "tags\na|b\n\"\"\n"
+
+
+@contextmanager
+def nested_phases(progress) -> Iterator[None]:
+    with progress.phase("decoding", 10) as outer:
+        outer.advance(3, note="[bold]")
+        with progress.phase("training", None) as inner:
+            inner.advance()
+            yield
+
+
+def test_progress_works_nested_and_leaves_standard_output_alone(capsys):
+    progress = console.TerminalProgress()
+    with nested_phases(progress):
+        progress.message("half way [x]")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "half way [x]" in captured.err
+
+
+def test_interrupt_signal_reaches_the_command_line(tmp_path):
+    """A real SIGINT while a command runs ends in 130, without a traceback."""
+    code = (
+        "import os, signal, polymodal.api, polymodal.cli\n"
+        "polymodal.api.fit = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+        "polymodal.cli.app(['train', 't.csv', '--target', 'a'])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode in (130, -signal.SIGINT)
+    assert "Traceback" not in result.stderr

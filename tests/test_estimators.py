@@ -1,0 +1,124 @@
+"""The scikit-learn estimators: the rules of scikit-learn, on columns of any kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from polymodal import ConfigError, MultimodalClassifier, MultimodalRegressor, SchemaError
+
+NUM_ROWS = 80
+QUICK = {"preset": "fast", "epochs": 3, "settings": {"baselines": False}}
+
+
+def make_rows() -> tuple[dict[str, list], list[str], list[float]]:
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, NUM_ROWS)
+    sizes = [None if random.random() < 0.2 else float(label + random.normal(0, 0.3)) for label in labels]
+    notes = [f"{'bright sunny' if label else 'grey rainy'} day number {i % 7}" for i, label in enumerate(labels)]
+    X = {"size": sizes, "note": notes, "colour": ["red" if random.random() < 0.5 else "blue" for _ in labels]}
+    return X, ["warm" if label else "cold" for label in labels], [float(label) * 10 + 5 for label in labels]
+
+
+X, LABELS, NUMBERS = make_rows()
+
+
+@pytest.fixture(scope="module")
+def classifier() -> MultimodalClassifier:
+    return MultimodalClassifier(**QUICK).fit(X, LABELS)
+
+
+def test_classifier_learns(classifier):
+    assert classifier.score(X, LABELS) > 0.8
+    assert list(classifier.classes_) == ["cold", "warm"]
+    assert classifier.n_features_in_ == 3
+    assert list(classifier.feature_names_in_) == ["size", "note", "colour"]
+
+
+def test_probabilities_are_in_the_order_of_the_classes(classifier):
+    probabilities = classifier.predict_proba(X)
+    assert probabilities.shape == (NUM_ROWS, 2)
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    assert (classifier.classes_[probabilities.argmax(axis=1)] == classifier.predict(X)).all()
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_dataframes_give_the_same_answers(classifier, frame):
+    assert np.allclose(classifier.predict_proba(frame(X)), classifier.predict_proba(X))
+
+
+def test_a_missing_column_counts_as_missing_cells(classifier):
+    assert classifier.predict({"note": X["note"]}).shape == (NUM_ROWS,)
+
+
+@pytest.mark.parametrize("labels", [[True, False], [1.5, 2.5], [3, -1]])
+def test_classes_keep_their_values(labels):
+    y = np.asarray([labels[label == "warm"] for label in LABELS])
+    fitted = MultimodalClassifier(**QUICK).fit(X, y)
+    assert fitted.predict(X).dtype == y.dtype
+    assert fitted.score(X, y) > 0.8
+
+
+def test_regressor_learns_from_an_array():
+    random = np.random.default_rng(0)
+    array = random.normal(size=(NUM_ROWS, 2))
+    array[::5, 1] = np.nan
+    fitted = MultimodalRegressor(preset="fast", epochs=20).fit(array, 3 * array[:, 0])
+    assert fitted.score(array, 3 * array[:, 0]) > 0.7
+    assert not hasattr(fitted, "feature_names_in_")
+    with pytest.raises(SchemaError, match="X has 1 features, but MultimodalRegressor is expecting 2"):
+        fitted.predict(array[:, :1])
+
+
+def test_regressor_predicts_numbers():
+    predicted = MultimodalRegressor(**QUICK).fit(X, NUMBERS).predict(X)
+    assert predicted.dtype == np.float64
+    assert predicted.shape == (NUM_ROWS,)
+
+
+def test_parameters_are_only_stored_and_can_be_cloned():
+    encoder = {"note": "gru"}
+    estimator = MultimodalClassifier(fusion="gated", encoder=encoder, epochs=5, seed=7)
+    assert estimator.encoder is encoder
+    copy = clone(estimator)
+    assert copy.get_params() == estimator.get_params()
+    assert copy.set_params(fusion="concat").fusion == "concat"
+    assert is_classifier(estimator)
+    assert is_regressor(MultimodalRegressor())
+
+
+def test_not_fitted_is_said():
+    with pytest.raises(NotFittedError):
+        MultimodalClassifier().predict(X)
+
+
+def test_cross_validation_grid_search_and_pipeline():
+    frame, y = pd.DataFrame(X), np.asarray(LABELS)
+    pipeline = Pipeline([("same", FunctionTransformer()), ("model", MultimodalClassifier(**QUICK))])
+    assert cross_val_score(pipeline, frame, y, cv=2).mean() > 0.6
+    search = GridSearchCV(MultimodalClassifier(**QUICK), {"fusion": ["concat", "gated"]}, cv=2).fit(frame, y)
+    assert search.best_params_["fusion"] in {"concat", "gated"}
+    assert search.predict(frame).shape == (NUM_ROWS,)
+
+
+def test_the_seed_fixes_the_result():
+    first, second = (MultimodalClassifier(**QUICK, seed=3).fit(X, LABELS).predict_proba(X) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_wrong_arguments_are_one_sentence():
+    with pytest.raises(SchemaError, match="y holds one class only, \\['a'\\]"):
+        MultimodalClassifier().fit(X, ["a"] * NUM_ROWS)
+    with pytest.raises(ConfigError, match="as long as X \\(80 rows\\). Got '3 values'"):
+        MultimodalClassifier().fit(X, ["a", "b", "a"])
+    with pytest.raises(ConfigError, match=r"must be one value a row"):
+        MultimodalRegressor().fit(X, [[1, 2]] * NUM_ROWS)
+    with pytest.raises(ConfigError, match="an array \\[rows, columns\\]"):
+        MultimodalRegressor().fit(np.zeros(3), [1, 2, 3])

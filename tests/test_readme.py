@@ -1,0 +1,90 @@
+"""What the README says works: its commands and its Python run, in order, on the demo's tables."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from polymodal.cli import app
+from polymodal.demo import write_tables
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    lines = "".join(blocks("console") + blocks("bash")).splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    write_tables(folder / "demo", num_rows=240)
+    return folder
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "POLYMODAL_CACHE": str(folder / "cache")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_commands_run_in_order(workplace):
+    found = commands()
+    assert len(found) >= 5
+    for command in found:
+        name, *arguments = shlex.split(command)
+        assert name == "polymodal"
+        result = run([sys.executable, "-m", "polymodal.cli", *arguments], workplace)
+        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    assert (workplace / "runs/digits/report.html").is_file()
+    assert len((workplace / "answers.csv").read_text().splitlines()) == 1 + 240 * 297 // 1797
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_runs(code, workplace):
+    result = run([sys.executable, "-c", code], workplace)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_command_is_mentioned():
+    for command in app.registered_commands:
+        assert f"polymodal {command.name}" in README
+
+
+def test_every_option_named_exists():
+    text = " ".join(
+        subprocess.run(
+            [sys.executable, "-m", "polymodal.cli", command.name, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "COLUMNS": "200"},
+        ).stdout
+        for command in app.registered_commands
+    )
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - {"--help", "--index-url"}
+    assert {option for option in named if option not in text} == set()
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", README):
+        assert (REPOSITORY / target).exists(), target
+
+
+def test_make_goals_named_exist():
+    goals = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    for goal in re.findall(r"make ([a-z][a-z-]+)", README + (REPOSITORY / "CONTRIBUTING.md").read_text()):
+        assert goal in goals or goal in {"for", "check", "test"}
