@@ -133,7 +133,9 @@ def test_train_shows_fused_streams_and_baselines(calls, tmp_path, monkeypatch):
 def test_evaluate_shows_missing_streams(calls):
     result = runner.invoke(app, ["evaluate", "m", "t.csv"])
     assert "when a stream is absent" in result.stdout
-    assert json.loads(runner.invoke(app, ["evaluate", "m", "t.csv", "--json"]).stdout)["missing"] == EVALUATION["missing"]
+    assert (
+        json.loads(runner.invoke(app, ["evaluate", "m", "t.csv", "--json"]).stdout)["missing"] == EVALUATION["missing"]
+    )
 
 
 def test_predict_writes_csv_to_standard_output(calls):
@@ -152,7 +154,7 @@ def test_predict_writes_by_ending(calls, tmp_path, ending):
     readers = {
         ".csv": lambda: [
             {**row, "label_probability": float(row["label_probability"]), "weight:photo": float(row["weight:photo"])}
-            for row in csv.DictReader(path.open())
+            for row in csv.DictReader(path.read_text().splitlines())
         ],
         ".jsonl": lambda: [json.loads(line) for line in path.read_text().splitlines()],
         ".parquet": lambda: pyarrow.parquet.read_table(path).to_pylist(),
@@ -229,9 +231,9 @@ def test_inspect_counts_missing_and_broken_cells(tmp_path):
     arguments = ["inspect", str(tmp_path / "t.csv"), "--target", "label"]
     found = json.loads(runner.invoke(app, [*arguments, "--json"]).stdout)
     photo = found["columns"][0]
-    assert (photo["modality"], photo["num_missing"], photo["num_broken"]) == ("image", 1, 5)
-    assert found["targets"][0]["counts"] == {"b": 3, "a": 3}
-    assert [cell["row"] for cell in found["broken_cells"]] == [1, 2, 3, 4, 5]
+    assert (photo["modality"], photo["missing"], photo["broken"]) == ("image", 1, 5)
+    assert [(entry["value"], entry["rows"]) for entry in found["targets"][0]["balance"]] == [("a", 3), ("b", 3)]
+    assert [cell["row"] for cell in photo["broken_examples"]] == [1, 2, 3, 4, 5]
     shown = runner.invoke(app, arguments)
     assert "image" in shown.stdout
     assert "row 1, column 'photo'" in shown.stderr
@@ -280,7 +282,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_labels_with_lists_are_joined_in_csv(tmp_path):
     output.write_columns({"tags": [["a", "b"], []]}, str(tmp_path / "out.csv"))
-    assert (tmp_path / "out.csv").read_text() == "tags\na|b\n\"\"\n"
+    assert (tmp_path / "out.csv").read_text() == 'tags\na|b\n""\n'
 
 
 @contextmanager

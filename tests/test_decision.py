@@ -49,7 +49,7 @@ def test_an_overconfident_member_is_calibrated() -> None:
     assert decision.weights["fusion"] == pytest.approx(0.25, abs=0.03)
     assert score("category", truth, combined, CLASSES)["ece"] < 0.03 < score("category", truth, member, CLASSES)["ece"]
     assert (combined.argmax(axis=1) == member.argmax(axis=1)).all()
-    assert decision.note == "The decision uses fusion alone."
+    assert decision.note == "The decision uses the fusion alone."
 
 
 def test_temperature_undoes_overconfidence() -> None:
@@ -202,10 +202,13 @@ def test_each_row_uses_the_weights_of_its_own_kind() -> None:
     )
     combined = decisions.combine(members, everywhere(members), np.full(2, 0.5), np.array([True, False]))
     assert combined == pytest.approx(np.array([[0.9, 0.1], [0.2, 0.8]]))
-    assert decisions.note == "The decision uses fusion alone. Where a stream is absent it uses linear alone."
+    assert decisions.note == "The decision uses the fusion alone. Where a stream is absent it uses the linear alone."
 
 
 def test_the_note_names_the_shares() -> None:
-    weights, ones = {"fusion": 0.4, "linear": 0.6, "prior": 0.0}, {"fusion": 1.0, "linear": 1.0, "prior": 1.0}
+    weights = {"fusion": 0.4, "baseline:linear": 0.5, "stream:image": 0.1, "stream:text": 0.0}
+    ones = dict.fromkeys(weights, 1.0)
     note = Decision("category", weights, reserve=ones, scale=ones).note
-    assert note == "The decision leans on linear for 60 % and fusion for 40 %."
+    assert note == (
+        "The decision leans on the linear baseline for 50 %, the fusion for 40 % and the image stream for 10 %."
+    )

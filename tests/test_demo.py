@@ -76,6 +76,6 @@ def test_the_demo_trains_and_prints_its_table(tmp_path):
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr
     assert "$ polymodal train demo/train.csv --target digit" in result.stdout
-    for name in ("picture", "tone", "spelling", "tabular", "prior"):
+    for name in ("picture", "tone", "note", "tabular", "prior"):
         assert name in result.stdout
     assert (tmp_path / "demo/run/report.html").stat().st_size > 10_000

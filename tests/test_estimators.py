@@ -116,7 +116,7 @@ def test_the_seed_fixes_the_result():
 def test_wrong_arguments_are_one_sentence():
     with pytest.raises(SchemaError, match="y holds one class only, \\['a'\\]"):
         MultimodalClassifier().fit(X, ["a"] * NUM_ROWS)
-    with pytest.raises(ConfigError, match="as long as X \\(80 rows\\). Got '3 values'"):
+    with pytest.raises(ConfigError, match=r"as long as X \(80 rows\)\. Got '3 values'"):
         MultimodalClassifier().fit(X, ["a", "b", "a"])
     with pytest.raises(ConfigError, match=r"must be one value a row"):
         MultimodalRegressor().fit(X, [[1, 2]] * NUM_ROWS)

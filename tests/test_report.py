@@ -14,8 +14,9 @@ import pytest
 
 from polymodal.charts import Line, line_chart, nice_ticks
 from polymodal.gallery import Gallery, GalleryCell, GalleryRow
+from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.report import write_report
-from polymodal.wording import format_seconds, write_headline
+from polymodal.wording import LOWER_IS_BETTER, METRIC_TITLES, format_seconds, write_headline
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WORDS = ("zero", "one", "two", "three", "fuor", "five", "six", "seven", "eihgt", "nine")
@@ -440,6 +441,11 @@ def test_lower_is_better_turns_the_comparison_round() -> None:
     assert headline.verdict == "Loses to the baseline"
     assert "better than the prior (mean, 62,011)" in headline.comparison
     assert "lower is better" in headline.metric
+
+
+def test_every_metric_has_a_title_and_the_same_good_end_everywhere() -> None:
+    assert set(HIGHER_IS_BETTER) <= set(METRIC_TITLES)
+    assert {metric for metric, higher in HIGHER_IS_BETTER.items() if not higher} == LOWER_IS_BETTER
 
 
 def test_ticks_are_round_and_inside() -> None:

@@ -69,7 +69,7 @@ class Column:
     @property
     def row_present(self) -> NDArray[np.bool_]:
         """True where at least one cell of the row is there: bool ``[rows]``."""
-        return self.present if self.present.ndim == 1 else self.present.any(axis=1)
+        return self.present if self.present.ndim == 1 else np.asarray(self.present.any(axis=1))
 
     def take(self, rows: NDArray[np.int64] | slice) -> Column:
         """Return the given rows, in the order asked for.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch.nn import functional
 
 from polymodal.modalities import Modality
 from polymodal.modalities.audio import Audio
+from polymodal.modalities.tabular import Tabular
 from polymodal.tokens import ColumnBatch
 
 SHIFT = 0.08
@@ -88,7 +88,7 @@ def vary_audio(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     Returns:
         The same layout in float32, with other lengths.
     """
-    assert isinstance(modality, Audio)  # noqa: S101 - the table of augmentations guarantees it
+    assert isinstance(modality, Audio)
     frames_BTM = column.values.float()
     lengths = column.lengths if column.lengths is not None else torch.full((len(column),), frames_BTM.shape[1])
     longer = (lengths * (1 + _uniform(len(column), TIME_WARP))).round().long().clamp(min=1)
@@ -138,11 +138,13 @@ def vary_text(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: 
 
     Args:
         modality: The fitted text modality.
-        column: int ``[B, N]``; 0 is padding.
+        column: int ``[B, N]``; 0 is padding. Outputs of a frozen checkpoint pass unchanged.
 
     Returns:
         The same layout.
     """
+    if column.values.ndim > 2:  # outputs of a frozen checkpoint
+        return column
     keep = torch.rand(column.values.shape) >= TOKEN_DROPOUT
     return ColumnBatch(column.values * keep, column.present, column.lengths)
 
@@ -158,9 +160,8 @@ def vary_numbers(modality: Modality, column: ColumnBatch) -> ColumnBatch:
         The same layout.
     """
     noise = NUMBER_JITTER * torch.randn_like(column.values)
-    fields: list[dict[str, Any]] | None = getattr(modality, "fields", None)
-    if fields is not None:
-        noise = noise * torch.tensor([field["kind"] == "number" for field in fields])
+    if isinstance(modality, Tabular):
+        noise = noise * torch.tensor([field.kind == "number" for field in modality.fields])
     return ColumnBatch(column.values + noise, column.present, column.lengths)
 
 

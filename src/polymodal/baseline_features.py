@@ -23,8 +23,12 @@ Floats = NDArray[np.float32]
 
 MAX_SIDE = 28
 MAX_DENSE_CELLS = 30_000_000
+TREE_SIDES = {1: 12, 3: 8}
+"""Channels to the longer side of the thumbnails that trees see, in pixels."""
 PICTURE_BINS = 20
 NUM_CEPSTRAL = 16
+STATISTICS_WEIGHT = 3.0
+"""Statistics of a sound tell its speaker and its room as much as its content, so linear models see them small."""
 MAX_ONE_HOT = 100
 ROWS_AT_ONCE = 512
 CLIP = 5.0
@@ -82,7 +86,8 @@ class Scaling:
             values: ``[N, D]``.
             present: bool ``[N]``.
             num_shared: The first so many features (pixels) keep their sizes relative to each other, and together
-                weigh as much as the square root of their number; each later feature gets variance one.
+                weigh as much as the square root of their number. The features after them weigh together as much
+                as three of variance one; without pixels each feature has variance one.
 
         Returns:
             The scaling.
@@ -90,6 +95,8 @@ class Scaling:
         seen = values[present].astype(np.float64) if present.any() else np.zeros((1, values.shape[1]))
         variance = seen.var(axis=0)
         variance[:num_shared] = variance[:num_shared].sum() / max(num_shared, 1) ** 0.5
+        if num_shared:
+            variance[num_shared:] *= (values.shape[1] - num_shared) / STATISTICS_WEIGHT
         spread = np.where(variance > 1e-12, variance, np.inf)
         scale = (1.0 / np.sqrt(spread)).astype(np.float32)
         return cls(mean=seen.mean(axis=0).astype(np.float32), scale=scale, share=float(present.mean()))
@@ -124,7 +131,9 @@ class StreamFeatures:
     grams: TextGrams | None
 
     @classmethod
-    def fit(cls, stream: StreamSchema, fitted: Any, column: Column, cells: Mapping[str, Sequence[Cell]]) -> StreamFeatures:
+    def fit(
+        cls, stream: StreamSchema, fitted: Any, column: Column, cells: Mapping[str, Sequence[Cell]]
+    ) -> StreamFeatures:
         """Learn the features of one stream from training rows.
 
         Args:
@@ -174,7 +183,11 @@ class StreamFeatures:
             return dense, weights, _blank(weights[:, self.grams.frequent].toarray(), present)
         if self.modality == "tabular":
             return dense, None, np.where(column.present, column.values, np.nan).astype(np.float32)
-        return dense, None, _blank(_coarse(values, num_shared), present)
+        if self.modality == "image":
+            values = thumbnails(column, TREE_SIDES.get(column.values.shape[-1], 8))[0]
+        if self.modality == "audio":
+            values = np.concatenate([values[:, :num_shared:2], values[:, num_shared:]], axis=1)
+        return dense, None, _blank(values, present)
 
 
 @dataclass(frozen=True)
@@ -262,7 +275,9 @@ class FeatureExtractor:
         """
         streams = []
         for place, kept in enumerate(state["streams"]):
-            own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{place}.")}
+            own: dict[str, Any] = {
+                name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{place}.")
+            }
             scaling = Scaling(mean=own.pop("mean"), scale=own.pop("scale"), share=kept["share"])
             grams = None if kept["grams"] is None else TextGrams(**kept["grams"], **own)
             rest = {name: value for name, value in kept.items() if name not in ("share", "grams")}
@@ -361,12 +376,6 @@ def _table_features(column: Column, cardinalities: list[int]) -> tuple[Floats, i
     return np.concatenate(parts, axis=1), 0
 
 
-def _coarse(values: Floats, num_pixels: int) -> Floats:
-    """Return dense features with pictures thinned to every other pixel where there are many."""
-    step = 2 if num_pixels > 100 else 1
-    return np.concatenate([values[:, :num_pixels:step], values[:, num_pixels:]], axis=1)
-
-
 def _thumbnail_side(column: Column) -> int:
     channels = column.values.shape[-1]
     return int(min(MAX_SIDE, max(8, (MAX_DENSE_CELLS / max(len(column), 1) / channels) ** 0.5)))
@@ -394,7 +403,7 @@ def _area_weights(size: int, bins: int) -> Floats:
     edges = np.linspace(0, size, bins + 1)
     starts = np.arange(size)
     overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
-    return (np.clip(overlap, 0.0, None) * bins / max(size, 1)).astype(np.float32)
+    return np.asarray(np.clip(overlap, 0.0, None) * bins / max(size, 1), dtype=np.float32)
 
 
 def _in_parts(function: Callable[[int], Floats], num_rows: int, num_features: int) -> Floats:

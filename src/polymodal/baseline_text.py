@@ -57,7 +57,9 @@ class TextGrams:
         longest = 2 if units == "word" else 3
         tokens = [_tokens(text, units) for text in texts]
         counts = Counter(token for row in tokens for token in set(row))
-        kept = sorted((token for token, count in counts.items() if count > 1), key=lambda token: (-counts[token], token))
+        kept = sorted(
+            (token for token, count in counts.items() if count > 1), key=lambda token: (-counts[token], token)
+        )
         vocabulary = kept[:MAX_VOCABULARY]
         rows, codes = _gram_codes(tokens, vocabulary, longest)
         known, frequency = _document_frequency(rows, codes)

@@ -23,16 +23,19 @@ from polymodal.baseline_features import FeatureBlocks
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
 
-PENALTIES = (3e-3, 5e-4, 8e-5, 1.4e-5, 2.5e-6)
-USUAL_PENALTY = 8e-5
-NUM_STEPS = 60
+PENALTIES = (1e-3, 1.2e-4, 1.5e-5, 2e-6)
+USUAL_PENALTY = 1.2e-4
+STEPS = (15, 40)
+STEP_CELLS = 8e9
 MAX_WEIGHTS = 4_000_000
 MAX_ROUNDS = 400
 MIN_ROUNDS = 12
 PATIENCE = 20
-BUDGET_S = 4.0
-SECONDS_PER_TREE = 6e-4
-SECONDS_PER_CELL = 1.2e-9
+BUDGET_S = 2.5
+BUDGET_S_PER_ROW = 1e-4
+SECONDS_PER_TREE = 3e-4
+SECONDS_PER_CELL = 1.3e-9
+CELLS_PER_THREAD = 2_000_000
 MIN_ROWS = 20
 
 
@@ -176,7 +179,7 @@ def fit_baselines(
     truth_validation: NDArray[Any],
     seed: int = 0,
     num_threads: int = 1,
-    budget_s: float = BUDGET_S,
+    budget_s: float | None = None,
 ) -> list[Baseline]:
     """Fit the prior, the linear model and boosted trees for one target.
 
@@ -188,9 +191,9 @@ def fit_baselines(
         features_validation: Features of the rows that choose the penalty and the number of trees; may be empty.
         truth_validation: Their truth.
         seed: Fixes the trees' sampling.
-        num_threads: Threads of LightGBM.
-        budget_s: About how long the trees may take on two threads. It bounds their number by rows, features and
-            classes, not by the clock, so that the result does not depend on the machine.
+        num_threads: Threads of LightGBM, at most; small data use one.
+        budget_s: About how long the trees may take; None means 2.5 s, and 1 s more for 10,000 rows. It bounds their
+            number by rows, features and classes, not by the clock, so that the machine does not change the result.
 
     Returns:
         The baselines; below 20 training rows, or without any feature for them, there are no trees.
@@ -199,6 +202,7 @@ def fit_baselines(
     train, validation = (features_train, truth_train), (features_validation, truth_validation)
     found: list[Baseline] = [prior, _fit_linear(kind, num_classes, prior.prior, train, validation)]
     if len(truth_train) >= MIN_ROWS and features_train.trees.shape[1]:
+        budget_s = BUDGET_S + BUDGET_S_PER_ROW * len(truth_train) if budget_s is None else budget_s
         found.append(_fit_boosting(kind, num_classes, train, validation, seed, num_threads, budget_s))
     return found
 
@@ -275,6 +279,7 @@ class _LinearProblem:
     def __init__(self, kind: str, goal: NDArray[np.float32], dense: NDArray[np.float32], sparse: Any) -> None:
         self.kind, self.goal, self.dense, self.sparse = kind, goal, dense, sparse
         self.turned = sparse.T.tocsr()
+        self.num_steps = int(np.clip(STEP_CELLS / (dense.size * goal.shape[1] + 1), *STEPS))
         self.shape = (dense.shape[1] + sparse.shape[1] + 1, goal.shape[1])
 
     def start(self, kind: str, prior: Floats) -> Floats:
@@ -295,7 +300,7 @@ class _LinearProblem:
         """Minimise from a start by L-BFGS."""
         from scipy.optimize import minimize
 
-        options = {"maxiter": NUM_STEPS, "gtol": 1e-5, "ftol": 1e-6}
+        options = {"maxiter": self.num_steps, "gtol": 1e-5, "ftol": 1e-6}
         found = minimize(self.slope, start.ravel(), (penalty,), jac=True, method="L-BFGS-B", options=options)
         return np.asarray(found.x).reshape(self.shape)
 
@@ -318,16 +323,18 @@ def _loss_and_residual(
     num_rows = len(goal)
     if kind == "number":
         error = outputs - goal
-        return float((error**2).sum(dtype=np.float64)) / 2 / num_rows, error / num_rows
+        loss = (error**2).sum(dtype=np.float64) / 2
+        return float(loss) / num_rows, (error / num_rows).astype(np.float32, copy=False)
     if kind == "category" and goal.shape[1] > 1:
         shifted = outputs - outputs.max(axis=1, keepdims=True)
         powers = np.exp(shifted)
         sums = powers.sum(axis=1, keepdims=True)
         loss = np.log(sums).sum(dtype=np.float64) - (goal * shifted).sum(dtype=np.float64)
-        return float(loss) / num_rows, (powers / sums - goal) / num_rows
+        return float(loss) / num_rows, ((powers / sums - goal) / num_rows).astype(np.float32, copy=False)
     losses = np.logaddexp(np.float32(0), outputs) - goal * outputs
     positive = 0.5 * (1.0 + np.tanh(outputs / 2))
-    return float(losses.sum(dtype=np.float64)) / num_rows, (positive - goal) / np.float32(num_rows)
+    residual = (positive - goal) / num_rows
+    return float(losses.sum(dtype=np.float64)) / num_rows, residual.astype(np.float32, copy=False)
 
 
 def _loss(kind: str, prediction: Floats, truth: NDArray[Any]) -> float:
@@ -348,7 +355,8 @@ def _fit_boosting(
     cells = train[0].trees.size
     round_s = num_models * trees_a_round * (SECONDS_PER_TREE + SECONDS_PER_CELL * cells)
     rounds = int(np.clip(budget_s / round_s, MIN_ROUNDS, MAX_ROUNDS))
-    params = _tree_params(kind, num_classes, len(train[1]), rounds, seed, num_threads)
+    threads = min(num_threads, 1 + cells // CELLS_PER_THREAD)
+    params = _tree_params(kind, num_classes, len(train[1]), rounds, seed, threads)
     models = []
     for index in range(num_models):
         truths = [truth[:, index] if kind == "categories" else truth for _, truth in (train, validation)]
@@ -356,7 +364,9 @@ def _fit_boosting(
     return Boosting(kind, models)
 
 
-def _tree_params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int, num_threads: int) -> dict[str, Any]:
+def _tree_params(
+    kind: str, num_classes: int, num_rows: int, rounds: int, seed: int, num_threads: int
+) -> dict[str, Any]:
     objective: dict[str, Any] = {"objective": "regression" if kind == "number" else "binary"}
     if kind == "category" and num_classes > 2:
         objective = {"objective": "multiclass", "num_class": num_classes}
@@ -383,7 +393,8 @@ def _train_trees(params: dict[str, Any], rounds: int, train: Rows, validation: R
     import lightgbm
 
     data = lightgbm.Dataset(train[0].trees, label=train[1], params=params, free_raw_data=False)
-    watched, callbacks = [], []
+    watched: list[Any] = []
+    callbacks: list[Any] = []
     if len(validation[1]):
         watched = [lightgbm.Dataset(validation[0].trees, label=validation[1], reference=data, params=params)]
         callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False)]

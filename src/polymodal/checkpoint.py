@@ -7,6 +7,7 @@
       network.safetensors         the network's weights
       baselines.safetensors       linear baselines' weights
       baselines/*.txt             boosted trees in LightGBM's text format
+      checkpoints/N/              copies of pretrained checkpoints (safetensors + JSON)
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from polymodal.baselines import Baseline
 from polymodal.build import build_network
 from polymodal.config import RunConfig
 from polymodal.decision import Decisions
+from polymodal.encoders import PretrainedText
 from polymodal.errors import CheckpointError
 from polymodal.preprocessor import Preprocessor
 from polymodal.targets import TARGETS
@@ -46,6 +48,7 @@ def save_model(model: TrainedModel, folder: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     plain = _plain(model)
+    plain["checkpoints"] = _save_checkpoints(model, temporary)
     arrays = _save_baselines(model, temporary, plain)
     save_arrays(arrays, temporary / "baselines.safetensors")
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.network.state_dict().items()}
@@ -65,6 +68,16 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
         "decisions": {name: decisions.state() for name, decisions in model.decisions.items()},
         "record": model.record,
     }
+
+
+def _save_checkpoints(model: TrainedModel, folder: Path) -> dict[str, str]:
+    """Copy pretrained checkpoints, so that the model needs no other place."""
+    saved = {}
+    for number, (stream, encoder) in enumerate(zip(model.network.streams, model.network.encoders, strict=True)):
+        if isinstance(encoder, PretrainedText):
+            saved[stream] = f"checkpoints/{number}"
+            encoder.save_backbone(folder / saved[stream])
+    return saved
 
 
 def _save_baselines(model: TrainedModel, folder: Path, plain: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +137,7 @@ def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:
     config = RunConfig.model_validate(plain["config"])
     preprocessor = Preprocessor.from_state(plain["preprocessor"])
     targets = {name: TARGETS[t["kind"]].target.from_state(t["state"]) for name, t in plain["targets"].items()}
-    network = build_network(config, preprocessor.modalities, targets)
+    network = build_network(_with_checkpoints(config, plain, folder), preprocessor.modalities, targets)
     network.load_state_dict(load_file(folder / "network.safetensors"))
     network.eval()
     arrays = load_arrays(folder / "baselines.safetensors")
@@ -144,6 +157,14 @@ def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:
         decisions={name: Decisions.from_state(state) for name, state in plain["decisions"].items()},
         record=plain["record"],
     )
+
+
+def _with_checkpoints(config: RunConfig, plain: dict[str, Any], folder: Path) -> RunConfig:
+    encoders = dict(config.encoder)
+    for stream in plain["checkpoints"]:
+        place = folder / "checkpoints" / Path(plain["checkpoints"][stream]).name
+        encoders[stream] = encoders[stream].model_copy(update={"name": str(place)})
+    return config.model_copy(update={"encoder": encoders})
 
 
 def _load_baseline(saved: dict[str, Any], folder: Path, arrays: dict[str, Any]) -> Baseline:

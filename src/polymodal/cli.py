@@ -90,8 +90,9 @@ def inspect_command(
         from polymodal.inspection import inspect_table
         from polymodal.table import read_table
 
+        table = read_table(data)
         found = inspect_table(
-            read_table(data),
+            table,
             targets=target,
             modality=options.parse_pairs("--modality", modality, last=True),
             streams=options.parse_streams(stream),
@@ -99,10 +100,9 @@ def inspect_command(
             progress=console.open_progress(),
         )
         if json:
-            console.print_json(found.to_json())
+            console.print_json(found)
         else:
-            console.print_inspection(found)
-            console.print_broken([vars(cell) for cell in found.broken_cells], " (--json lists them all)")
+            console.print_inspection(table.name, found)
 
 
 @app.command("train")

@@ -15,13 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from polymodal.progress import Phase, Progress, SilentProgress
-from polymodal.wording import LOWER_IS_BETTER, format_score, metric_title
+from polymodal.wording import LOWER_IS_BETTER, format_number, format_score, format_share, metric_title
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from polymodal.inspection import Inspection
 
 SHOWN_METRICS = 3
 SHOWN_CLASSES = 8
@@ -267,43 +266,52 @@ def print_broken(broken: Sequence[Mapping[str, Any]], more: str) -> None:
         print_error(f"  and {len(broken) - SHOWN_BROKEN:,} more{more}")
 
 
-def print_inspection(inspection: Inspection) -> None:
+def print_inspection(name: str, found: Mapping[str, Any]) -> None:
     """Print what each column is, why, and what is wrong in it.
 
     Args:
-        inspection: What was found.
+        name: The table.
+        found: What ``inspect_table`` found.
     """
     console = _console()
-    title = f"{escape(inspection.name)}: {inspection.num_rows:,} rows, {len(inspection.columns)} columns"
+    title = f"{escape(name)}: {found['rows']:,} rows, {len(found['columns'])} columns"
     table = Table(title=title, title_justify="left", title_style="bold")
-    for heading in ("column", "modality", "stream"):
+    for heading in ("column", "modality", "goes to"):
         table.add_column(heading)
     for heading in ("missing", "broken"):
         table.add_column(heading, justify="right")
     table.add_column("why", style="dim", ratio=1)
-    for column in inspection.columns:
-        cells = [column.name, column.modality, column.stream or "–", _count(column.num_missing, inspection.num_rows)]
-        table.add_row(
-            *map(escape, cells), f"{column.num_broken:,}" if column.num_broken else "–", escape(column.reason)
-        )
+    for column in found["columns"]:
+        table.add_row(*map(escape, _column_cells(column, found["rows"])))
     console.print(table)
-    for target in inspection.targets:
-        console.print(f"[bold]{escape(target.name)}[/bold] ({target.kind}: {escape(target.reason)})")
-        console.print(f"  {escape(_balance(target.counts, inspection.num_rows))}")
+    for target in found["targets"]:
+        console.print(
+            f"[bold]{escape(target['name'])}[/bold] ({target['kind']})", escape(_balance(target, found["rows"]))
+        )
+    for column in found["columns"]:
+        for cell in column["broken_examples"]:
+            print_error(f"row {cell['row']}, column {column['name']!r}: {cell['reason']}")
+
+
+def _column_cells(column: Mapping[str, Any], num_rows: int) -> list[str]:
+    goes_to = f"stream {column['stream']}" if column["stream"] else column["role"]
+    unsupported = "" if column["supported"] else "; this version does not learn from it"
+    missing, broken = _count(column["missing"], num_rows), _count(column["broken"], num_rows)
+    return [column["name"], column["modality"], goes_to, missing, broken, column["reason"] + unsupported]
 
 
 def _count(part: int, whole: int) -> str:
-    return "–" if not part else f"{part:,} ({part / max(whole, 1):.0%})"
+    return "–" if not part else f"{part:,} ({format_share(part, whole)})"
 
 
-def _balance(counts: Mapping[str, int], num_rows: int) -> str:
-    if not counts:
-        return "a number: no classes to count"
-    shown = [
-        f"{name} {count:,} ({count / max(num_rows, 1):.0%})" for name, count in list(counts.items())[:SHOWN_CLASSES]
-    ]
-    rest = len(counts) - len(shown)
-    return ", ".join(shown) + (f" and {rest:,} more classes" if rest > 0 else "")
+def _balance(target: Mapping[str, Any], num_rows: int) -> str:
+    """Say how often each class occurs, or what range the numbers have."""
+    if "range" in target:
+        return ", ".join(f"{name} {format_number(value)}" for name, value in target["range"].items())
+    shown = target["balance"][:SHOWN_CLASSES]
+    classes = ", ".join(f"{entry['value']} {_count(entry['rows'], num_rows)}" for entry in shown)
+    rest = int(target["classes"]) - len(shown)
+    return f"{classes} and {rest:,} more classes" if rest > 0 else classes
 
 
 def print_entries(title: str, entries: Sequence[tuple[str, str, str]]) -> None:

@@ -89,9 +89,10 @@ class Decision:
     @property
     def note(self) -> str:
         """One sentence: what the decision leans on."""
-        parts = [f"{name} for {share:.0%}".replace("%", " %") for name, share in self.shares.items() if share >= 0.005]
+        shares = {_described(name): share for name, share in self.shares.items() if share >= 0.005}
+        parts = [f"{name} for {share:.0%}".replace("%", " %") for name, share in shares.items()]
         if len(parts) == 1:
-            return f"The decision uses {next(iter(self.shares))} alone."
+            return f"The decision uses {next(iter(shares))} alone."
         return f"The decision leans on {', '.join(parts[:-1])} and {parts[-1]}."
 
     def state(self) -> dict[str, Any]:
@@ -266,15 +267,16 @@ class _Problem:
         """Return the mean loss and its gradient; every row must have a present member."""
         values, there = self.values[:, rows], self.there[:, rows].astype(np.float64)
         ones = (1,) * (values.ndim - 2)
-        available = weights @ there + SMOOTHING
-        summed = np.tensordot(weights, values, axes=1)
+        # einsum, not matmul: the arrays are too small for the threads of a matrix library to be worth their start.
+        available = np.einsum("m,mn->n", weights, there) + SMOOTHING
+        summed = np.einsum("m,m...->...", weights, values)
         factor = weights.sum() / available if self.kind != "number" else 1.0 / available
         loss, residual = self._losses(factor.reshape(-1, *ones) * summed, rows)
         own = (values * residual).reshape(len(weights), len(rows), -1).sum(axis=2)
         whole = (summed * residual).reshape(len(rows), -1).sum(axis=1)
         growth = 1.0 / available if self.kind != "number" else np.zeros(len(rows))
         change = growth[None, :] - (factor / available)[None, :] * there
-        return loss, own @ factor + change @ whole
+        return loss, np.einsum("mn,n->m", own, factor) + np.einsum("mn,n->m", change, whole)
 
     def _losses(self, pooled: Floats, rows: NDArray[np.int64]) -> tuple[float, Floats]:
         """Return the mean loss, and its gradient by the pooled values."""
@@ -384,6 +386,12 @@ def _finish(kind: str, pooled: Floats) -> Floats:
         return pooled[..., 0].copy()
     probabilities = np.exp(_log_softmax(pooled))
     return probabilities[..., 1].copy() if kind == "categories" else probabilities
+
+
+def _described(member: str) -> str:
+    """Return "the linear baseline" for "baseline:linear", "the image stream" for "stream:image"."""
+    sort, _, name = member.partition(":")
+    return f"the {name} {sort}" if name else f"the {member}"
 
 
 def _as_rows(kind: str, truth: NDArray[np.generic]) -> NDArray[Any]:

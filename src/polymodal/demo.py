@@ -24,8 +24,9 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 LOW_HZ, HIGH_HZ = (697, 770, 852, 941), (1209, 1336, 1477)
 KEYS = ("123", "456", "789", "*0#")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+OPENINGS = ("it says", "looks like a", "I read", "this must be a", "maybe a")
 PAPERS = ("plain", "lined", "squared")
-COLUMNS = ("picture", "tone", "spelling", "ink", "seconds", "paper", "written_on", "digit")
+COLUMNS = ("picture", "tone", "note", "ink", "seconds", "paper", "written_on", "digit")
 SAMPLE_RATE_HZ = 8000
 MISSING_SHARE = 0.25
 NUM_NEW = 297
@@ -133,7 +134,8 @@ def write_row(folder: Path, number: int, digit: int, pixels: NDArray[np.float64]
     row = {"picture": f"pictures/{number:04d}.png", "tone": f"tones/{number:04d}.{ending}"}
     Image.fromarray(draw_picture(pixels, random)).save(folder / row["picture"])
     soundfile.write(folder / row["tone"], play_tone(digit, random), SAMPLE_RATE_HZ, subtype="PCM_16")
-    row |= {"spelling": misspell(WORDS[digit], random)} | describe(digit, pixels, random)
+    row["note"] = f"{random.choice(OPENINGS)} {misspell(WORDS[digit], random)}"
+    row |= describe(digit, pixels, random)
     kept = {name: cell if random.random() >= MISSING_SHARE else "" for name, cell in row.items()}
     return kept | {"digit": WORDS[digit]}
 

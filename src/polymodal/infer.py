@@ -17,6 +17,9 @@ import numpy as np
 from polymodal.arrays import Cell
 from polymodal.infer_media import BOXES, array_kind, file_kind, json_kind, list_kind, sniff
 from polymodal.infer_words import looks_like_text
+from polymodal.modalities import CellReadError
+from polymodal.modalities.datetime import parse_datetime
+from polymodal.modalities.number import BLANK_WORDS
 from polymodal.table_files import media_of_ending
 
 Found = tuple[str, str]
@@ -31,7 +34,7 @@ NEARLY_ALL = 0.95
 IDENTIFIER_ROWS = 20
 URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 LEADING_ZERO = re.compile(r"0\d+")
-ISO_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?")
+DATE_SHAPE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([/.])\d{1,2}\3\d{4})([T ].*)?")
 BOOLEANS = frozenset({"true", "false"})
 
 
@@ -197,7 +200,9 @@ def _infer_strings(name: str, cells: Sequence[str], folder: Path | None) -> Foun
         if found is not None:
             return found
     for look_at_all in (_as_numbers, _as_dates):
-        found = look_at_all(sample) and look_at_all(cells)
+        found = look_at_all(sample)
+        if found is not None and len(sample) < len(cells):
+            found = look_at_all(cells)
         if found is not None:
             return found
     return _as_words(cells)
@@ -218,10 +223,13 @@ def _as_files(name: str, sample: Sequence[str], folder: Path | None) -> Found | 
 
 
 def are_urls(cells: Sequence[Cell]) -> bool:
-    """Return True where most cells are URLs.
+    """Tell whether most cells are URLs.
 
     Args:
         cells: Cells that are there.
+
+    Returns:
+        True for more than half of them.
     """
     return sum(isinstance(cell, str) and URL.fullmatch(cell) is not None for cell in cells) > MOST * len(cells)
 
@@ -232,39 +240,48 @@ def _as_json(name: str, sample: Sequence[str], _folder: Path | None) -> Found | 
 
 
 def _as_numbers(cells: Sequence[str]) -> Found | None:
-    count = sum(is_number_text(cell) for cell in cells)
-    if count < NEARLY_ALL * len(cells):
+    count = sum(map(is_number_text, cells))
+    if not count:
+        return None
+    others = [cell for cell in cells if not is_number_text(cell)] if count < len(cells) else []
+    broken = [cell for cell in others if cell.strip().lower() not in BLANK_WORDS]
+    if count < NEARLY_ALL * (count + len(broken)):
         return None
     if any(LEADING_ZERO.fullmatch(cell.strip()) for cell in evenly(cells, SAMPLE)):
         return "category", "the cells are codes with leading zeros"
-    rest = "" if count == len(cells) else f"; {len(cells) - count} are not, and count as broken"
+    rest = f", {len(broken)} are not and count as broken" if broken else ""
     return "number", f"{count} of {len(cells)} cells are numbers{rest}"
 
 
 def is_number_text(text: str) -> bool:
-    """Return True for text that Python reads as a finite or infinite number, without ``_``.
+    """Tell whether text reads as a number.
 
     Args:
         text: A cell.
+
+    Returns:
+        True for plain and infinite numbers; ``nan`` stands for no number, ``1,299`` and ``$5`` are none.
     """
     try:
-        float(text)
+        value = float(text)
     except ValueError:
         return False
-    return "_" not in text
+    return "_" not in text and value == value
 
 
 def _as_dates(cells: Sequence[str]) -> Found | None:
     count = sum(_is_date_text(cell.strip()) for cell in cells)
-    return None if count < NEARLY_ALL * len(cells) else ("datetime", f"{count} of {len(cells)} cells are ISO dates")
+    return None if count < NEARLY_ALL * len(cells) else ("datetime", f"{count} of {len(cells)} cells are dates")
 
 
 def _is_date_text(text: str) -> bool:
-    if not ISO_DATE.fullmatch(text):
-        return False
+    return DATE_SHAPE.fullmatch(text) is not None and any(_reads_as_date(text, first) for first in (False, True))
+
+
+def _reads_as_date(text: str, day_first: bool) -> bool:
     try:
-        dt.datetime.fromisoformat(text)
-    except ValueError:
+        parse_datetime(text, day_first=day_first)
+    except CellReadError:
         return False
     return True
 

@@ -46,10 +46,13 @@ MAGIC: tuple[tuple[bytes, int, str], ...] = (
 
 
 def sniff(data: bytes) -> str | None:
-    """Return what a file's bytes hold by their first bytes: a modality, or None.
+    """Tell what a file holds by its first bytes.
 
     Args:
         data: The file.
+
+    Returns:
+        A modality, or None where the format is not known.
     """
     return next((kind for magic, start, kind in MAGIC if data[start : start + len(magic)] == magic), None)
 

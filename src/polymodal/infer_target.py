@@ -9,7 +9,9 @@ from pathlib import Path
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
-from polymodal.infer import Found, evenly, infer_modality, is_number_text, present_cells
+from polymodal.infer import Found, infer_modality, present_cells
+from polymodal.modalities import CellReadError
+from polymodal.modalities.number import parse_number
 
 TARGET_KINDS = ("category", "categories", "number")
 MAX_WHOLE_CLASSES = 20
@@ -64,7 +66,7 @@ def _kind(name: str, present: Sequence[Cell], folder: Path | None) -> Found:
 
 
 def _number_kind(present: Sequence[Cell]) -> Found:
-    numbers = {float(cell) for cell in present if is_number_text(str(cell))}
+    numbers = {number for cell in present if (number := number_of(cell)) is not None}
     whole = all(number.is_integer() for number in numbers)
     about = f"{len(numbers)} different {'whole numbers' if whole else 'numbers'}"
     if len(numbers) <= 2 or (whole and len(numbers) <= MAX_WHOLE_CLASSES and len(numbers) <= len(present) / 2):
@@ -113,18 +115,42 @@ def _text(cell: Cell) -> str:
 
 
 def _check_numbers(name: str, present: Sequence[Cell]) -> None:
-    bad = next((cell for cell in present if not is_number_text(str(cell)) and not isinstance(cell, bool)), None)
-    if bad is not None and sum(is_number_text(str(cell)) for cell in evenly(present, 1000)) == 0:
-        raise SchemaError(f"The target {name!r} is to be a number, but {str(bad)[:40]!r} and all other cells are none.")
+    if not any(number_of(cell) is not None for cell in present):
+        raise SchemaError(
+            f"The target {name!r} is to be a number, but {str(present[0])[:40]!r} and all others are none."
+        )
+
+
+def number_of(cell: Cell) -> float | None:
+    """Read a target cell as a number.
+
+    Args:
+        cell: A cell that is there.
+
+    Returns:
+        The number, or None where it is none.
+    """
+    try:
+        return parse_number(cell)
+    except CellReadError:
+        return None
 
 
 def _check_lists(name: str, present: Sequence[Cell]) -> None:
-    labels = {label for cell in present for label in _labels(cell)}
+    labels = {label for cell in present for label in labels_of(cell)}
     if not labels:
         raise SchemaError(f"The target {name!r} names no label in any row. Expected lists of labels.")
 
 
-def _labels(cell: Cell) -> list[str]:
+def labels_of(cell: Cell) -> list[str]:
+    """Read a target cell that holds several labels.
+
+    Args:
+        cell: A list, a JSON list, or text joined by ``|`` or ``;``.
+
+    Returns:
+        Its labels.
+    """
     if isinstance(cell, str):
         text = cell.strip()
         if text.startswith("["):

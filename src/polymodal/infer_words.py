@@ -74,10 +74,13 @@ def _is_text(values: list[str], rows: int, distinct: int, words: float) -> bool:
 
 
 def vocabulary(values: list[str]) -> set[str]:
-    """Return the different words of some values; an unspaced character is a word.
+    """Collect the words of some values.
 
     Args:
         values: Different values of a column.
+
+    Returns:
+        The different words, in lower case; a Chinese or Japanese character is a word.
     """
     words = {word for value in values for word in UNSPACED.sub(" ", value).lower().split()}
     return words | {sign for value in values if not value.isascii() for sign in UNSPACED.findall(value)}

@@ -1,83 +1,30 @@
-"""A look at a table before any training: what each column is, what is missing, what is broken."""
+"""What a table holds, as plain JSON: columns, gaps, cells that cannot be decoded, balance of the targets."""
 
 from __future__ import annotations
 
-import dataclasses
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from polymodal.arrays import BrokenCell, Cell
-from polymodal.infer import evenly, is_absent, present_cells
-from polymodal.modalities import MODALITIES
-from polymodal.progress import Phase, Progress, SilentProgress
-from polymodal.schema import ColumnSchema, Schema, infer_schema
+from polymodal.infer import RECOGNISED_ONLY, are_urls, evenly, present_cells
+from polymodal.infer_target import labels_of, number_of
+from polymodal.modalities import MODALITIES, build_settings
+from polymodal.modalities.media import distinct
+from polymodal.progress import Progress, SilentProgress
+from polymodal.schema import FILE_MODALITIES, ColumnSchema, Schema, TargetSchema, infer_schema
+from polymodal.splits import group_text
 from polymodal.table import Table
 
-SAMPLE = 500
-CHUNK_ROWS = 256
-
-
-@dataclass(frozen=True)
-class InspectedColumn:
-    """What was found in a column.
-
-    Attributes:
-        name: The column.
-        modality: What it holds; "ignored" where nothing can be learned from it.
-        stream: The stream it goes to; None for targets and ignored columns.
-        reason: One clause why.
-        num_missing: Rows without a cell.
-        num_broken: Cells that are there but cannot be decoded.
-    """
-
-    name: str
-    modality: str
-    stream: str | None
-    reason: str
-    num_missing: int
-    num_broken: int
-
-
-@dataclass(frozen=True)
-class InspectedTarget:
-    """What was found in a column to predict.
-
-    Attributes:
-        name: The column.
-        kind: category, categories or number.
-        reason: One clause why.
-        counts: Class to rows, the most frequent first; empty for numbers.
-    """
-
-    name: str
-    kind: str
-    reason: str
-    counts: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """Everything found in a table.
-
-    Attributes:
-        name: The table.
-        num_rows: Its rows.
-        columns: One entry a column, in the table's order.
-        targets: One entry a column to predict.
-        broken_cells: Cells that cannot be decoded.
-    """
-
-    name: str
-    num_rows: int
-    columns: list[InspectedColumn]
-    targets: list[InspectedTarget]
-    broken_cells: list[BrokenCell]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON, as ``polymodal inspect --json`` prints it."""
-        return dataclasses.asdict(self)
+MAX_EXAMPLES = 3
+MAX_BROKEN_SHOWN = 5
+MAX_VALUES_SHOWN = 20
+CHUNK = 64
+CHECKED_MODALITIES = ("number", "category", "datetime", *FILE_MODALITIES)
 
 
 def inspect_table(
@@ -87,78 +34,174 @@ def inspect_table(
     modality: Mapping[str, str] | None = None,
     streams: Mapping[str, Sequence[str]] | None = None,
     drop: Sequence[str] = (),
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
-) -> Inspection:
-    """Look at every cell of a table.
+    num_threads: int = 2,
+) -> dict[str, Any]:
+    """Look at a whole table: every media cell is decoded once.
 
     Args:
         table: The table.
         targets: Columns to predict.
-        modality: Column to modality, where the guess is wrong.
-        streams: Stream name to column patterns.
-        drop: Columns left out.
-        progress: Told how far it is.
+        modality: Column to modality, where the user overrules.
+        streams: Stream name to patterns of column names.
+        drop: Columns to leave out; they are listed, but not decoded.
+        settings: Stream name to options of its modality.
+        progress: Told how many cells are decoded.
+        num_threads: Threads that decode.
 
     Returns:
-        What each column is and what is wrong in it.
+        Plain JSON: ``rows``; ``columns``, each with ``name``, ``modality``, ``stream`` (None: ignored or a target),
+        ``role`` (``input``, ``target`` or ``ignored``), ``reason``, ``supported``, ``missing``, ``distinct``,
+        ``broken``, ``broken_examples`` (``row`` counted from 1, and ``reason``), ``examples``, and for categories
+        ``balance`` (the most frequent values with their rows); ``targets``, each with ``name``, ``kind``, ``reason``,
+        ``missing``, and ``balance`` or, for numbers, ``range``.
 
     Raises:
-        SchemaError: If a name is no column.
+        SchemaError: If a name does not fit the table, or a target cannot be predicted.
+        ConfigError: If an option of a modality is wrong.
+
+    Example:
+        >>> found = inspect_table(Table({"age": ["31", None], "label": ["a", "b"]}), targets=["label"])
+        >>> found["columns"][0]["modality"], found["columns"][0]["missing"]
+        ('number', 1)
     """
     schema = infer_schema(table, targets=targets, modality=modality, streams=streams, drop=drop, check_supported=False)
-    broken = _find_broken(table, schema, progress or SilentProgress())
-    counts = Counter(cell.column for cell in broken)
-    columns = [_inspect_column(table, entry, schema, counts[entry.name]) for entry in _entries(table, schema)]
-    found = [
-        InspectedTarget(target.name, target.kind, target.reason, _class_counts(table.columns[target.name], target.kind))
-        for target in schema.targets
-    ]
-    return Inspection(table.name, table.num_rows, columns, found, broken)
+    options = {name: dict((settings or {}).get(stream, {})) for name, stream in _stream_names(schema).items()}
+    broken = _broken_cells(table, schema.columns, options, progress or SilentProgress(), num_threads)
+    return {
+        "rows": table.num_rows,
+        "columns": [_describe_column(table, name, schema, broken.get(name, [])) for name in table.columns],
+        "targets": [_describe_target(table, target) for target in schema.targets],
+    }
 
 
-def _entries(table: Table, schema: Schema) -> Iterator[ColumnSchema]:
-    """Every column that was not dropped, in the table's order."""
-    known = {entry.name: entry for entry in schema.columns}
-    known |= {target.name: ColumnSchema(target.name, "target", target.reason) for target in schema.targets}
-    known |= {entry.name: dataclasses.replace(entry, modality="ignored") for entry in schema.ignored}
-    return (known[name] for name in table.column_names if name in known)
+def _stream_names(schema: Schema) -> dict[str, str]:
+    return {name: stream.name for stream in schema.streams for name in stream.columns}
 
 
-def _inspect_column(table: Table, entry: ColumnSchema, schema: Schema, num_broken: int) -> InspectedColumn:
-    stream = next((stream.name for stream in schema.streams if entry.name in stream.columns), None)
-    num_missing = sum(map(is_absent, table.columns[entry.name]))
-    return InspectedColumn(entry.name, entry.modality, stream, entry.reason, num_missing, num_broken)
+def _describe_column(table: Table, name: str, schema: Schema, broken: Sequence[BrokenCell]) -> dict[str, Any]:
+    cells = table.columns[name]
+    present = present_cells(cells)
+    role, entry = _role(name, schema)
+    values = Counter(_value_text(cell) for cell in present)
+    described: dict[str, Any] = {
+        "name": name,
+        "modality": entry.modality,
+        "stream": _stream_names(schema).get(name),
+        "role": role,
+        "reason": entry.reason,
+        "supported": role != "input" or _is_supported(entry, present),
+        "missing": len(cells) - len(present),
+        "distinct": len(values),
+        "broken": len(broken),
+        "broken_examples": [{"row": cell.row, "reason": cell.reason} for cell in broken[:MAX_BROKEN_SHOWN]],
+        "examples": [_shorten(value) for value in list(values)[:MAX_EXAMPLES]],
+    }
+    return described | ({"balance": _balance(values)} if entry.modality == "category" else {})
 
 
-def _find_broken(table: Table, schema: Schema, progress: Progress) -> list[BrokenCell]:
-    found = []
-    with progress.phase("reading cells", table.num_rows * len(schema.columns)) as phase:
-        for entry in schema.columns:
-            if entry.modality in MODALITIES:
-                found += _broken_in_column(table, entry, phase)
-    return sorted(found, key=lambda cell: (cell.row, cell.column))
+def _role(name: str, schema: Schema) -> tuple[str, ColumnSchema]:
+    for role, entries in (("input", schema.columns), ("ignored", schema.ignored)):
+        for entry in entries:
+            if entry.name == name:
+                return role, entry
+    target = next(target for target in schema.targets if target.name == name)
+    return "target", ColumnSchema(name, target.kind, target.reason)
 
 
-def _broken_in_column(table: Table, entry: ColumnSchema, phase: Phase) -> list[BrokenCell]:
-    """Decode a column piece by piece, so that its arrays never stand in memory as a whole."""
-    cells, modality = table.columns[entry.name], MODALITIES[entry.modality]
-    sample = evenly(present_cells(cells), SAMPLE)
-    fitted = modality.fit(sample, modality.Settings(), table.folder)
-    found = []
-    for start in range(0, len(cells), CHUNK_ROWS):
-        chunk = cells[start : start + CHUNK_ROWS]
-        _, broken = fitted.transform(chunk, table.folder)
-        found += [dataclasses.replace(cell, row=cell.row + start, column=entry.name) for cell in broken]
-        phase.advance(len(chunk))
-    return found
+def _is_supported(entry: ColumnSchema, present: Sequence[Cell]) -> bool:
+    if entry.modality in RECOGNISED_ONLY:
+        return False
+    return entry.modality not in FILE_MODALITIES or not are_urls(evenly(present, 100))
 
 
-def _class_counts(cells: Sequence[Cell], kind: str) -> dict[str, int]:
-    from polymodal.targets.labels import label_text, split_labels
+def _value_text(cell: Cell) -> str:
+    """Return a short text that tells different cells apart."""
+    if isinstance(cell, bytes):
+        return f"{len(cell):,} bytes, {zlib.crc32(cell):08x}"
+    if isinstance(cell, np.ndarray):
+        return f"array {list(cell.shape)}, {zlib.crc32(cell.tobytes()):08x}"
+    if hasattr(cell, "getbands"):
+        return f"picture {cell.size[0]} x {cell.size[1]}, {zlib.crc32(cell.tobytes()):08x}"
+    if isinstance(cell, dict):
+        return ", ".join(f"{key}: {_value_text(value)}" for key, value in cell.items() if value is not None)
+    if isinstance(cell, list | tuple):
+        return "[" + ", ".join(_value_text(value) for value in cell) + "]"
+    return str(cell)
 
-    if kind == "number":
-        return {}
-    labels: Counter[str] = Counter()
-    for cell in present_cells(cells):
-        labels.update((split_labels(cell) or []) if kind == "categories" else [label_text(cell) or ""])
-    return dict(labels.most_common())
+
+def _shorten(text: str, most: int = 60) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _balance(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"value": value, "rows": count} for value, count in ordered[:MAX_VALUES_SHOWN]]
+
+
+def _describe_target(table: Table, target: TargetSchema) -> dict[str, Any]:
+    cells = table.columns[target.name]
+    present = present_cells(cells)
+    described = {
+        "name": target.name,
+        "kind": target.kind,
+        "reason": target.reason,
+        "missing": len(cells) - len(present),
+    }
+    if target.kind == "number":
+        return described | {"range": _range(present)}
+    labels = Counter(label for cell in present for label in _labels(cell, target.kind))
+    return described | {"classes": len(labels), "balance": _balance(labels)}
+
+
+def _labels(cell: Cell, kind: str) -> list[str]:
+    return [label.strip() for label in labels_of(cell)] if kind == "categories" else [group_text(cell) or ""]
+
+
+def _range(present: Sequence[Cell]) -> dict[str, float]:
+    numbers = np.array([number for cell in present if (number := number_of(cell)) is not None])
+    return {
+        "smallest": float(numbers.min()),
+        "mean": float(numbers.mean()),
+        "median": float(np.median(numbers)),
+        "largest": float(numbers.max()),
+    }
+
+
+def _broken_cells(
+    table: Table,
+    columns: Sequence[ColumnSchema],
+    options: Mapping[str, Mapping[str, Any]],
+    progress: Progress,
+    num_threads: int,
+) -> dict[str, list[BrokenCell]]:
+    checked = [entry for entry in columns if _is_supported(entry, present_cells(table.columns[entry.name]))]
+    checked = [entry for entry in checked if entry.modality in CHECKED_MODALITIES]
+    groups = {entry.name: _distinct(entry, table.columns[entry.name]) for entry in checked}
+    broken: dict[str, list[BrokenCell]] = {}
+    with progress.phase("decoding", sum(map(len, groups.values()))) as phase:
+        for entry in checked:
+            settings = build_settings(entry.modality, options[entry.name] if entry.modality in FILE_MODALITIES else {})
+            cells = [cell for cell, _ in groups[entry.name]]
+            fitted = MODALITIES[entry.modality].fit(cells, settings, table.folder, num_threads=num_threads)
+            failures: list[BrokenCell] = []
+            for start in range(0, len(cells), CHUNK):
+                chunk = cells[start : start + CHUNK]
+                _, found = fitted.transform(chunk, table.folder, num_threads=num_threads)
+                failures += [replace(cell, row=cell.row + start, column=entry.name) for cell in found]
+                phase.advance(len(chunk), note=entry.name)
+            broken[entry.name] = _by_row(failures, groups[entry.name])
+    return broken
+
+
+def _distinct(entry: ColumnSchema, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
+    if entry.modality in FILE_MODALITIES:
+        return distinct(cells)
+    return [(cell, [row]) for row, cell in enumerate(cells)]
+
+
+def _by_row(failures: Sequence[BrokenCell], groups: Sequence[tuple[Cell, list[int]]]) -> list[BrokenCell]:
+    rows = [replace(cell, row=row + 1) for cell in failures for row in groups[cell.row - 1][1]]
+    return sorted(rows, key=lambda cell: cell.row)

@@ -54,7 +54,7 @@ def pool_steps(values_BTW: Tensor, lengths: Tensor, max_tokens: int) -> tuple[Te
         max_tokens: Largest number of tokens of a row.
 
     Returns:
-        Values ``[B, K, W]`` and, bool ``[B, K]``, which of them stand for something.
+        Values ``[B, K, W]``, zeros where there is no token, and, bool ``[B, K]``, where there is one.
     """
     num_steps = values_BTW.shape[1]
     index = torch.arange(min(max_tokens, num_steps), device=lengths.device)
@@ -63,9 +63,10 @@ def pool_steps(values_BTW: Tensor, lengths: Tensor, max_tokens: int) -> tuple[Te
     start = index * lengths.unsqueeze(1) // divisor
     stop = ((index + 1) * lengths.unsqueeze(1) + divisor - 1) // divisor
     step = torch.arange(num_steps, device=lengths.device)
-    inside_BKT = (step >= start.unsqueeze(2)) & (step < stop.unsqueeze(2))
+    present_BK = index < num_tokens
+    inside_BKT = (step >= start.unsqueeze(2)) & (step < stop.unsqueeze(2)) & present_BK.unsqueeze(2)
     weights_BKT = inside_BKT.to(values_BTW.dtype) / (stop - start).clamp(min=1).unsqueeze(2)
-    return weights_BKT @ values_BTW, index < num_tokens
+    return weights_BKT @ values_BTW, present_BK
 
 
 def sinusoidal_positions(num_positions: int, width: int) -> Tensor:

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.batches import Examples, build_examples
 from polymodal.cache import ArrayCache
-from polymodal.config import RunConfig
+from polymodal.config import EncoderConfig, RunConfig
+from polymodal.encoders import is_checkpoint
+from polymodal.encoders.hub import tokenizer_path
 from polymodal.errors import CellError, ConfigError, SchemaError
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
@@ -191,11 +193,8 @@ def _split(tables: Tables, config: RunConfig, schema: Schema, known: NDArray[np.
 
 def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) -> dict[str, Table]:
     given = {"train": tables.train, "validation": tables.validation, "test": tables.test}
-    return {
-        split: tables.train if split in rows_of else table
-        for split, table in given.items()
-        if split in rows_of or table is not None
-    }  # type: ignore[misc]
+    found = {split: tables.train if split in rows_of else table for split, table in given.items()}
+    return {split: table for split, table in found.items() if table is not None}
 
 
 def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64]) -> dict[str, Target]:
@@ -216,7 +215,22 @@ def _modality_settings(schema: Schema, config: RunConfig) -> dict[str, dict[str,
         raise ConfigError(
             f"There is no stream {unknown[0]!r} to give settings to. The streams are: {', '.join(sorted(names))}."
         )
-    return {stream: dict(values) for stream, values in config.settings.items()}
+    settings = {stream: dict(values) for stream, values in config.settings.items()}
+    for stream in schema.streams:
+        checkpoint = _checkpoint(config.encoder.get(stream.name))
+        if stream.modality == "text" and checkpoint is not None:
+            settings.setdefault(stream.name, {}).setdefault("pretrained", tokenizer_path(checkpoint))
+    return settings
+
+
+def _checkpoint(chosen: EncoderConfig | None) -> str | None:
+    """Return the pretrained checkpoint an encoder is to be built from, if it is one."""
+    if chosen is None or chosen.name is None:
+        return None
+    if is_checkpoint(chosen.name):
+        return chosen.name
+    named = chosen.sizes.get("checkpoint")
+    return str(named) if chosen.name == "pretrained" and named is not None else None
 
 
 def _decode(

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 import polymodal
-
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples

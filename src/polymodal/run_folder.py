@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.arrays import Cell
 from polymodal.batches import Examples
 from polymodal.checkpoint import save_model
 from polymodal.config import RunConfig, load_config, save_config
@@ -138,7 +139,6 @@ def build_gallery(run: Run, examples: Examples) -> Gallery:
     return {
         name: _target_gallery(run, examples, name, target, run.evaluation.predictions[name])
         for name, target in run.model.targets.items()
-        if target.kind != "categories"
     }
 
 
@@ -147,12 +147,17 @@ def _target_gallery(
 ) -> dict[str, list[GalleryRow]]:
     known = np.flatnonzero(examples.known[name])
     said, truth = prediction[known], examples.truth[name][known]
-    if target.kind == "category":
-        right, wrong = pick_rows(
-            truth, said.argmax(axis=1), said.max(axis=1), said.argmax(axis=1) == truth, GALLERY_ROWS
-        )
+    if target.kind == "number":
+        right, wrong = pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS)
+    elif target.kind == "categories":
+        labels, correct = target.decode(said), ((said >= 0.5) == (truth > 0.5)).all(axis=1)
+        confidence = np.maximum(said, 1 - said).min(axis=1)
+        right, wrong = pick_rows(labels, labels, confidence.tolist(), correct.tolist(), GALLERY_ROWS)
     else:
-        right, wrong = pick_rows(truth, said, None, None, GALLERY_ROWS)
+        found = said.argmax(axis=1)
+        right, wrong = pick_rows(
+            truth.tolist(), found.tolist(), said.max(axis=1).tolist(), (found == truth).tolist(), GALLERY_ROWS
+        )
 
     def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
         return [_gallery_row(run, examples, name, target, prediction, int(known[place])) for place in places]
@@ -171,10 +176,15 @@ def _gallery_row(
         for column in run.model.schema.columns
     )
     is_number = target.kind == "number"
+    certain = prediction[place].max() if target.kind == "category" else None
     return GalleryRow(
         row=row + 1,
         truth=f"{float(truth):.4g}" if is_number else str(truth),
-        prediction=f"{label:.4g}" if is_number else str(label),
-        probability=None if is_number else float(prediction[place].max()),
+        prediction=f"{label:.4g}" if is_number else _said(label),
+        probability=None if certain is None else float(certain),
         cells=cells,
     )
+
+
+def _said(label: Cell) -> str:
+    return (" | ".join(map(str, label)) or "none") if isinstance(label, list) else str(label)

@@ -10,8 +10,8 @@ Four rules, chosen by what the caller names:
 
 from __future__ import annotations
 
-import datetime as dt
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
+from polymodal.modalities import CellReadError, DateTime, DateTimeSettings
+from polymodal.modalities.datetime import EPOCH, parse_datetime
+from polymodal.modalities.number import parse_number
 from polymodal.table import Table
 
 TRAIN = "train"
@@ -47,7 +50,7 @@ def split_rows(
         table: The table.
         targets: Columns to predict; the first one's labels are kept in proportion.
         group: Column whose values never stand on two sides.
-        time: Column of numbers or ISO dates; the latest rows are held out.
+        time: Column of numbers or dates; the latest rows are held out.
         fractions: Held-out part to its share of all rows, from the earliest to the latest, such as
             ``{"validation": 0.1, "test": 0.1}``. Every part gets a row at least.
         seed: Fixes the choice.
@@ -107,10 +110,13 @@ def _with_training_rows(held: Mapping[str, Rows], order: Mapping[str, float], nu
 
 
 def group_text(cell: Cell) -> str | None:
-    """Return a group's text form, or None where the cell is absent.
+    """Bring a group or label to text, so that 1, 1.0 and "1" meet.
 
     Args:
-        cell: String, number or list; whole numbers meet whether they are 1, 1.0 or "1".
+        cell: String, number or list.
+
+    Returns:
+        The text, or None where the cell is absent.
     """
     if cell is None or (isinstance(cell, float) and cell != cell):
         return None
@@ -184,7 +190,7 @@ def _by_time(cells: Sequence[Cell], name: str, sizes: Mapping[str, int]) -> dict
     if len(known) <= len(sizes):
         raise SchemaError(
             f"The time column {name!r} has {_count(len(known), 'row')} whose time can be read, expected more. "
-            f"It must hold numbers or ISO dates such as 2024-05-31. Got {_examples(cells)}."
+            f"It must hold numbers or dates such as 2024-05-31. Got {_examples(cells)}."
         )
     ordered = known[np.argsort(times[known], kind="stable")].astype(np.int64)
     held: dict[str, Rows] = {}
@@ -200,31 +206,27 @@ def _examples(cells: Sequence[Cell]) -> str:
 
 
 def _times(cells: Sequence[Cell]) -> NDArray[np.float64]:
+    """Return float64 ``[rows]``: numbers, or seconds since 1970 where more cells are dates; NaN where unknown."""
     numbers = np.array([_number(cell) for cell in cells])
-    dates = np.array([_seconds(cell) for cell in cells])
-    return dates if np.isfinite(dates).sum() >= np.isfinite(numbers).sum() else numbers
+    if 2 * np.isfinite(numbers).sum() >= sum(cell is not None for cell in cells):
+        return numbers
+    day_first = DateTime.fit(cells, DateTimeSettings(), None).day_first
+    return np.array([_seconds(cell, day_first) for cell in cells])
 
 
 def _number(cell: Cell) -> float:
     try:
-        number = float(cell)
-    except (TypeError, ValueError):
-        return float("nan")
-    return number if np.isfinite(number) else float("nan")
+        number = parse_number(cell)
+    except CellReadError:
+        return math.nan
+    return math.nan if number is None else number
 
 
-def _seconds(cell: Cell) -> float:
-    if isinstance(cell, str) and "-" in cell[1:]:
-        try:
-            cell = dt.datetime.fromisoformat(cell.strip())
-        except ValueError:
-            return float("nan")
-    if isinstance(cell, dt.date) and not isinstance(cell, dt.datetime):
-        cell = dt.datetime(cell.year, cell.month, cell.day)
-    if not isinstance(cell, dt.datetime):
-        return float("nan")
-    aware = cell if cell.tzinfo is not None else cell.replace(tzinfo=dt.UTC)
-    return (aware - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)).total_seconds()
+def _seconds(cell: Cell, day_first: bool) -> float:
+    try:
+        return math.nan if cell is None else (parse_datetime(cell, day_first=day_first) - EPOCH).total_seconds()
+    except CellReadError:
+        return math.nan
 
 
 def _strata(table: Table, targets: Sequence[str]) -> list[str | None]:

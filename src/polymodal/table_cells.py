@@ -88,14 +88,13 @@ def clean_column(values: Any, name: str) -> list[Cell]:
         raise TableError(
             f"The column {name!r} must be a list or an array with one cell a row. Got {type(values).__name__} instead."
         )
+    if type(values).__module__.startswith("pandas"):
+        return [clean_cell(cell) for cell in list(values)]
     if hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__"):
         import pyarrow as pa
 
-        return arrow_column(pa.chunked_array(values))
-    if isinstance(values, np.ndarray):
-        return [clean_cell(cell) for cell in values]
-    tolist = getattr(values, "tolist", None)
-    return [clean_cell(cell) for cell in (tolist() if tolist else values)]
+        return arrow_column(pa.chunked_array(values if hasattr(values, "__arrow_c_stream__") else [values]))
+    return [clean_cell(cell) for cell in values]
 
 
 def arrow_columns(table: pa.Table, name: str) -> dict[str, list[Cell]]:

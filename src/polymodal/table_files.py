@@ -16,29 +16,32 @@ from polymodal.table_cells import arrow_columns, check_names, clean_cell, string
 
 MEDIA_ENDINGS: dict[str, frozenset[str]] = {
     "image": frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm",
-                        ".pgm", ".pbm", ".avif", ".heic"}),
+                        ".pgm", ".pbm", ".avif", ".heic", ".jp2", ".tga", ".ico", ".qoi"}),
     "audio": frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".m4a",
-                        ".aac", ".wma"}),
+                        ".aac", ".wma", ".caf"}),
     "video": frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp"}),
     "array": frozenset({".npy", ".npz"}),
 }  # fmt: skip
 """What a file holds, by its ending in lower case."""
 
+_MEDIA_OF_ENDING = {ending: media for media, endings in MEDIA_ENDINGS.items() for ending in endings}
 MAX_BLOCK_BYTES = 2**30
 Columns = dict[str, list[Cell]]
 
 
 def media_of_ending(path: str) -> str | None:
-    """Return what a file holds by its ending: ``image``, ``audio``, ``video``, ``array``, or None.
+    """Tell what a file holds by its ending.
 
     Args:
         path: A path or a URL; a URL's query is cut off.
+
+    Returns:
+        ``image``, ``audio``, ``video``, ``array``, or None.
     """
     if "://" in path:
         path = path.split("?", 1)[0].split("#", 1)[0]
     _, dot, ending = path.rpartition(".")
-    ending = (dot + ending).lower()
-    return next((media for media, endings in MEDIA_ENDINGS.items() if ending in endings), None)
+    return _MEDIA_OF_ENDING.get(dot + ending.lower())
 
 
 def read_delimited(path: Path) -> Columns:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from polymodal.baselines import Baseline
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig
 from polymodal.decision import Decisions
+from polymodal.encoders.pretrained_text import NUM_SUMMARIES, PretrainedText
 from polymodal.network import Network
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
@@ -57,7 +60,7 @@ def precompute(
     """Run frozen pretrained encoders once; the cache keeps their outputs.
 
     Args:
-        network: Its encoders may have a ``precompute`` method.
+        network: The network.
         columns: Stream to arrays.
         cache: Where outputs are kept.
         progress: Told of every batch.
@@ -67,9 +70,24 @@ def precompute(
     """
     result = dict(columns)
     for stream, encoder in zip(network.streams, network.encoders, strict=True):
-        if getattr(encoder, "is_frozen", False):
-            result[stream] = encoder.precomputed(columns[stream], cache, progress)  # type: ignore[operator]
+        if isinstance(encoder, PretrainedText) and not encoder.trainable:
+            result[stream] = _outputs(encoder, columns[stream], cache, progress)
     return result
+
+
+def _outputs(encoder: PretrainedText, column: Column, cache: ArrayCache, progress: Progress) -> Column:
+    digest = hashlib.sha256(repr((_identity(encoder), column.values.shape)).encode())
+    for array in (column.values, column.present, column.lengths):
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    found, _ = cache.column(digest.hexdigest(), lambda: (encoder.precompute(column, progress), []))
+    return found
+
+
+def _identity(encoder: PretrainedText) -> tuple[object, ...]:
+    """Return what changes when the checkpoint, or what is kept of its outputs, changes."""
+    folder = Path(encoder.checkpoint)
+    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("*.*"))
+    return (encoder.checkpoint, encoder.max_tokens, NUM_SUMMARIES, *files)
 
 
 def without(

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from polymodal.metrics import HIGHER_IS_BETTER
-
 METRIC_TITLES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -26,7 +24,7 @@ METRIC_TITLES = {
     "r2": "R²",
     "exact_match": "exact match",
 }
-LOWER_IS_BETTER = frozenset(metric for metric, higher in HIGHER_IS_BETTER.items() if not higher)
+LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape"})
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match"})
 UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2"}
 PRIORS = frozenset({"prior", "majority", "mean", "median", "constant"})

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.encoders.recurrent import Recurrent
+from polymodal.encoders.steps import clean_steps, stack_steps, stretch_steps
 from polymodal.layers import (
     MaskedGroupNorm,
     Transformer,
-    lengths_in_use,
     num_groups,
     pool_steps,
     sinusoidal_positions,
@@ -33,58 +33,9 @@ if TYPE_CHECKING:
 BANDS = 4
 """Frequency bands that remain at the end of the convolutional encoder."""
 
-
-def clean_steps(column: ColumnBatch) -> tuple[Tensor, Tensor]:
-    """Return a ragged column as floats with zeros in padding and in absent rows.
-
-    Args:
-        column: Values ``[B, T, F]``; without lengths, all steps are in use.
-
-    Returns:
-        float32 ``[B, T, F]`` and the int64 lengths ``[B]``, 0 for absent rows.
-    """
-    lengths = lengths_in_use(column)
-    keep = steps_present(lengths, column.values.shape[1]).unsqueeze(2)
-    return torch.where(keep, column.values, 0).float(), lengths
-
-
-def stretch_steps(values_BTF: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
-    """Resample each row's steps in use to the same number of frames (triangle filter).
-
-    Args:
-        values_BTF: ``[B, T, F]``.
-        lengths: int64 ``[B]``.
-        num_frames: Frames that come out.
-
-    Returns:
-        ``[B, num_frames, F]``.
-    """
-    scale = (lengths / num_frames).unsqueeze(1)
-    centre = (torch.arange(num_frames, device=lengths.device) + 0.5) * scale - 0.5
-    last = (lengths - 1).clamp(min=0).unsqueeze(1)
-    centre = torch.minimum(centre.clamp(min=0), last)
-    step = torch.arange(values_BTF.shape[1], device=lengths.device)
-    distance = (step - centre.unsqueeze(2)).abs() / scale.clamp(min=1).unsqueeze(2)
-    weights = (1 - distance).clamp(min=0) * (step <= last).unsqueeze(1)
-    weights = weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-6)
-    return weights @ values_BTF
-
-
-def stack_steps(values_BTF: Tensor, lengths: Tensor, stack: int) -> tuple[Tensor, Tensor]:
-    """Put neighbouring frames side by side, so that there are fewer steps.
-
-    Args:
-        values_BTF: ``[B, T, F]``, zero in padding.
-        lengths: int64 ``[B]``.
-        stack: Frames per step.
-
-    Returns:
-        ``[B, ceil(T / stack), stack * F]`` and the new lengths.
-    """
-    padded = functional.pad(values_BTF, (0, 0, 0, -values_BTF.shape[1] % stack))
-    return padded.reshape(len(padded), padded.shape[1] // stack, stack * padded.shape[2]), (
-        lengths + stack - 1
-    ) // stack
+STRETCHED_FRAMES = 64
+SHORT_CLIP_S = 1.5
+"""Clips of at most this median length are stretched to one number of frames by default."""
 
 
 class StepTokens(nn.Module):
@@ -313,11 +264,11 @@ class WaveformCNN(nn.Module):
 
 
 def build_audio_cnn(
-    fitted: Audio,  # noqa: ARG001  (all builders are called alike)
+    fitted: Audio,
     width: int,
     *,
     channels: int = 24,
-    frames: int = 0,
+    frames: int = -1,
     max_tokens: int = 16,
     dropout: float = 0.1,
 ) -> nn.Module:
@@ -327,13 +278,17 @@ def build_audio_cnn(
         fitted: The fitted modality.
         width: W.
         channels: Channels of the first stage.
-        frames: Every clip is stretched to so many frames; 0 keeps its natural length.
+        frames: Every clip is stretched to so many frames; 0 keeps its natural length; -1 stretches
+            clips that hold one short event, as told by their median length: a word spoken slowly
+            or fast is the same word.
         max_tokens: Most tokens of a clip.
         dropout: Share of token values set to zero in training.
 
     Returns:
         The encoder.
     """
+    if frames < 0:
+        frames = STRETCHED_FRAMES if fitted.median_duration_s <= SHORT_CLIP_S else 0
     return AudioCNN(width, channels, frames, max_tokens, dropout)
 
 

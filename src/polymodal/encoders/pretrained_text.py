@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from polymodal.arrays import Column
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 NUM_SUMMARIES = 3
 """Summaries of a whole text: first token, mean of the last layer, mean of the middle layer."""
 
-BATCH_IDS = 4096
+BATCH_IDS = 8192
 """Token ids, padding counted, that are read at once when outputs are computed ahead."""
 
 
@@ -141,7 +143,8 @@ class PretrainedText(nn.Module):
         if self.backbone is not None:
             return self.backbone
         if not self._frozen:
-            self._frozen.append(load_backbone(self.checkpoint).requires_grad_(False).eval())
+            backbone = load_backbone(self.checkpoint).requires_grad_(False).eval()
+            self._frozen.append(backbone.to(frozen_dtype(self.places.device)))
         return self._frozen[0].to(self.places.device)
 
     def _fine_tuned(self, backbone: nn.Module, column: ColumnBatch) -> Tokens:
@@ -160,8 +163,7 @@ class PretrainedText(nn.Module):
     def _outputs(self, column: ColumnBatch) -> ColumnBatch:
         backbone = self._loaded()
         ids_BT, lengths = _ids_in_use(column, backbone)
-        with torch.autocast(ids_BT.device.type, torch.bfloat16):
-            hidden = _run(backbone, ids_BT, lengths, output_hidden_states=True).hidden_states
+        hidden = _run(backbone, ids_BT, lengths, output_hidden_states=True).hidden_states
         last_BTD = hidden[-1].float()
         middle_BTD = hidden[len(hidden) // 2].float()
         parts = [last_BTD[:, :1], _mean(last_BTD, lengths), _mean(middle_BTD, lengths)]
@@ -244,6 +246,22 @@ def layer_level(name: str, top: int) -> int:
     return 0 if re.search(r"(?:^|\.)(?:embed|wte|wpe)", name) else top
 
 
+def frozen_dtype(device: torch.device) -> torch.dtype:
+    """Return the floats in which a frozen checkpoint is run: bfloat16 where the machine is fast with it.
+
+    Args:
+        device: Where it runs.
+
+    Returns:
+        bfloat16, or float32 on processors without instructions for it.
+    """
+    if device.type != "cpu":
+        return torch.bfloat16
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    has_bfloat16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
 def load_backbone_config(checkpoint: str) -> Any:
     """Read what a checkpoint is.
 
@@ -275,15 +293,18 @@ def load_backbone(checkpoint: str) -> Any:
         checkpoint: Folder or hub name.
 
     Returns:
-        The module, without the pooling layer some have.
+        The module in float32, without the pooling layer some have.
 
     Raises:
         ConfigError: If there are no weights in safetensors form, or they do not fit.
     """
     transformers = _import_transformers()
     try:
-        backbone = transformers.AutoModel.from_pretrained(checkpoint, use_safetensors=True, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
+        with _without_bars(transformers):
+            backbone = transformers.AutoModel.from_pretrained(
+                checkpoint, use_safetensors=True, trust_remote_code=False
+            ).float()
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise _unloadable(checkpoint, error) from error
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None
@@ -298,6 +319,19 @@ def _import_transformers() -> Any:
             "Pretrained text encoders need the package transformers. Install it: pip install 'polymodal[pretrained]'."
         ) from None
     return transformers
+
+
+@contextmanager
+def _without_bars(transformers: Any) -> Iterator[None]:
+    """Keep the library from drawing bars of its own, and leave its setting as it was."""
+    logging = transformers.utils.logging
+    was_on = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_on:
+            logging.enable_progress_bar()
 
 
 def _check_folder(checkpoint: str) -> None:
@@ -325,7 +359,7 @@ def build_pretrained_text(
     fitted: Text,
     width: int,
     *,
-    checkpoint: str,
+    checkpoint: str = "",
     trainable: bool = False,
     max_tokens: int = 4,
     backbone_rate: float = 0.05,

@@ -35,6 +35,8 @@ HEADER_SAMPLE = 2000
 MAX_RATE_HZ = 16_000
 BLOCK_VALUES = 2**20
 MIN_SHARE_READ = 0.9
+CONSTANT = 1e-5
+"""A deviation below this share of the clip's largest value is rounding, not sound."""
 
 Features = Literal["log_mel", "mfcc", "waveform"]
 
@@ -82,6 +84,7 @@ class Audio:
         fft_length: Samples of the Fourier transform.
         max_frames: Frames of a clip at most.
         max_duration_s: What a clip has beyond this is not read.
+        median_duration_s: Of the training clips that were looked at.
     """
 
     features: Features
@@ -93,6 +96,7 @@ class Audio:
     fft_length: int
     max_frames: int
     max_duration_s: float
+    median_duration_s: float
 
     name: ClassVar[str] = "audio"
     summary: ClassVar[str] = "sound as files, bytes or arrays, to log-mel spectra, MFCCs or samples"
@@ -135,6 +139,7 @@ class Audio:
             fft_length=mel.choose_fft_length(rate, window, num_mels),
             max_frames=settings.max_frames,
             max_duration_s=settings.max_duration_s,
+            median_duration_s=float(np.median(durations)) if durations else 0.0,
         )
 
     def transform(
@@ -216,9 +221,10 @@ def normalise(values: NDArray[np.float32], axis: int | None = None) -> NDArray[n
     Returns:
         float16 of the same shape.
     """
-    centred = values - values.mean(axis=axis, keepdims=True)
+    centred = values - values.mean(axis=axis, keepdims=True, dtype=np.float64)
     deviation = centred.std(axis=axis, keepdims=True)
-    return np.asarray(centred / np.where(deviation > 1e-5, deviation, np.inf), np.float16)
+    rounding = CONSTANT * np.abs(values).max()
+    return np.asarray(centred / np.where(deviation > rounding, deviation, np.inf), np.float16)
 
 
 def load_clip(
@@ -312,17 +318,27 @@ def _open(content: bytes | Path) -> Any:
     try:
         return soundfile.SoundFile(io.BytesIO(content) if isinstance(content, bytes) else content)
     except soundfile.LibsndfileError as error:
-        reason = getattr(error, "error_string", "unknown format").rstrip(".")
-        raise CellReadError(f"is not readable sound ({reason}); convert it to WAV, FLAC, OGG or MP3") from None
+        raise CellReadError(
+            f"is not readable sound ({_error_text(error)}); convert it to WAV, FLAC, OGG or MP3"
+        ) from None
+
+
+def _error_text(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
 
 def _read_file(content: bytes | Path, max_duration_s: float) -> tuple[NDArray[np.float32], int]:
+    import soundfile
+
     with _open(content) as file:
         rate, declared = int(file.samplerate), int(file.frames)
         limit = max(1, int(max_duration_s * rate))
-        samples = _read_blocks(file, limit)
+        try:
+            samples = _read_blocks(file, limit)
+        except soundfile.LibsndfileError as error:
+            raise CellReadError(f"is damaged sound ({_error_text(error)})") from None
     if 0 < declared < 2**62 and len(samples) < MIN_SHARE_READ * min(limit, declared):
-        raise CellReadError(f"is damaged: it declares {declared:,} samples but {len(samples):,} can be decoded")
+        raise CellReadError(f"is damaged sound: it declares {declared:,} samples but {len(samples):,} can be decoded")
     return samples, rate
 
 

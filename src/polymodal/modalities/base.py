@@ -182,7 +182,7 @@ def standardise(values: NDArray[np.float64], mean: Any, std: Any) -> NDArray[np.
 
 
 def quantile_edges(values: NDArray[np.float32], count: int = 33) -> list[float]:
-    """Return rising edges between which equally many training values lie.
+    """Return rising edges between which equally many training values lie; few different values are all edges.
 
     Args:
         values: float32 ``[rows]``, standardised.
@@ -191,7 +191,7 @@ def quantile_edges(values: NDArray[np.float32], count: int = 33) -> list[float]:
     Returns:
         Edges for piecewise-linear embeddings, none without values.
     """
-    if not len(values):
-        return []
-    edges = np.quantile(values, np.linspace(0, 1, count)).astype(np.float32)
-    return [float(edge) for edge in np.unique(edges)]
+    edges = np.unique(values)
+    if len(edges) > count:
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, count)).astype(np.float32))
+    return [float(edge) for edge in edges]

@@ -44,27 +44,17 @@ def parse_datetime(cell: Cell, *, day_first: bool = False) -> datetime:
     Raises:
         CellReadError: If the cell is no date.
     """
-    if isinstance(cell, np.datetime64):
-        cell = cell.astype("datetime64[us]").item()
-    if isinstance(cell, str):
-        cell = _parse_text(cell.strip(), day_first)
-    if isinstance(cell, datetime):
-        return cell if cell.tzinfo is None else cell.astimezone(UTC).replace(tzinfo=None)
-    if isinstance(cell, date):
-        return datetime(cell.year, cell.month, cell.day)
-    raise CellReadError(f"{quote(cell)} is not a date; expected ISO 8601 such as 2024-05-31 or 2024-05-31T14:30")
-
-
-def _parse_text(text: str, day_first: bool) -> datetime | str:
-    """Return the moment, or the text itself where it is none."""
+    moment = cell.astype("datetime64[us]").item() if isinstance(cell, np.datetime64) else cell
     try:
-        return datetime.fromisoformat(_to_iso(text, day_first))
-    except (ValueError, OverflowError):
-        return _NotADate(text)
-
-
-class _NotADate(str):
-    """Text that was tried and is no date."""
+        if isinstance(cell, str):
+            moment = datetime.fromisoformat(_to_iso(cell.strip(), day_first))
+        if isinstance(moment, datetime):
+            return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+        if isinstance(moment, date):
+            return datetime(moment.year, moment.month, moment.day)
+    except (ValueError, OverflowError):  # no date, or a time zone that leads out of the years 1 to 9999
+        pass
+    raise CellReadError(f"{quote(cell)} is not a date; expected ISO 8601 such as 2024-05-31 or 2024-05-31T14:30")
 
 
 def _to_iso(text: str, day_first: bool) -> str:

@@ -182,13 +182,17 @@ def open_picture(cell: Cell, folder: Path | None, max_pixels: int, *, draft_side
     from PIL import Image as pillow  # noqa: N813
 
     content = read_media(cell, folder)
-    if isinstance(content, bytes):
-        content = load_npy(content) if content.startswith(NUMPY_MAGIC) else _open_file(content, max_pixels)
+    if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
+        picture = _open_file(content, max_pixels)
+        _check_pixels(picture.width, picture.height, max_pixels)
+        if draft_side is not None:
+            picture.draft(None, (draft_side, draft_side))
+        return _plain(picture)
     if isinstance(content, pillow.Image):
         _check_pixels(content.width, content.height, max_pixels)
-        return _plain(content, draft_side)
-    pixels = _picture_array(as_array(content), max_pixels)
-    return _plain(pillow.fromarray(pixels), None)
+        return _plain(content)
+    values = load_npy(content) if isinstance(content, bytes) else as_array(content)
+    return _plain(pillow.fromarray(_picture_array(values, max_pixels)))
 
 
 @cache
@@ -206,7 +210,7 @@ def _open_file(content: bytes, max_pixels: int) -> Picture:
     _quiet_pillow()
     try:
         return pillow.open(io.BytesIO(content), formats=FORMATS)
-    except pillow.DecompressionBombError as error:
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         declared = re.search(r"\d+", str(error))
         count = f"{int(declared.group()):,}" if declared else "too many"
         raise CellReadError(f"declares {count} pixels, above the limit of {max_pixels:,}") from None
@@ -221,9 +225,8 @@ def _check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise CellReadError("is a picture without pixels")
 
 
-def _plain(picture: Picture, draft_side: int | None) -> Picture:
-    if draft_side is not None:
-        picture.draft(None, (draft_side, draft_side))
+def _plain(picture: Picture) -> Picture:
+    """Return a picture upright, on white, in mode L or RGB; the one given is not changed."""
     try:
         picture.load()
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
@@ -256,20 +259,15 @@ def _upright(picture: Picture) -> Picture:
 
 
 def _from_deep(picture: Picture) -> Picture:
+    """Bring 16-bit, 32-bit and float pictures to 8 bits."""
     from PIL import Image as pillow  # noqa: N813
 
     values = np.asarray(picture)
-    if picture.mode != "F" and int(values.max(initial=0)) > 255:
-        values = values.astype(np.uint16) if picture.mode.startswith("I;16") else _from_whole_16_bit(values)
-    elif picture.mode.startswith("I;16"):
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and values.max() > 255):
+        if values.max() > 65535 or values.min() < 0:
+            raise CellReadError("holds 32-bit values outside 0..65535")
         values = values.astype(np.uint16)
     return pillow.fromarray(_to_bytes(values))
-
-
-def _from_whole_16_bit(values: NDArray[Any]) -> NDArray[np.uint16]:
-    if values.max() > 65535 or values.min() < 0:
-        raise CellReadError("holds 32-bit values outside 0..65535")
-    return values.astype(np.uint16)
 
 
 def _on_white(picture: Picture) -> Picture:

@@ -28,6 +28,11 @@ MAX_FILE_BYTES = 512 * 2**20
 NUMPY_MAGIC = b"\x93NUMPY"
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 NUMERIC_KINDS = "biuf"
+MAX_NAMED = 300
+
+
+class FileCellError(CellReadError):
+    """A file that cannot be read; the reason names it already."""
 
 
 def is_absent_media(cell: Cell) -> bool:
@@ -73,11 +78,11 @@ def resolve_path(path: str | PurePath, folder: Path | None) -> Path:
     """
     text = os.fspath(path)
     if folder is None:
-        raise CellReadError(f"{quote(text)} is text, and paths are not opened here; send the bytes instead")
+        raise FileCellError(f"{quote(text)} is text, and paths are not opened here; send the bytes instead")
     if "\0" in text:
-        raise CellReadError(f"the path {quote(text)} holds a NUL character")
+        raise FileCellError(f"the path {quote(text)} holds a NUL character")
     if ADDRESS.match(text):
-        raise CellReadError(f"{quote(text)} is an address, not a path; download the file first")
+        raise FileCellError(f"{quote(text)} is an address, not a path; download the file first")
     return folder / text
 
 
@@ -121,18 +126,19 @@ def _check_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise _file_error(error, path) from None
     if stat.S_ISDIR(status.st_mode):
-        raise CellReadError(f"{path} is a folder, not a file")
+        raise FileCellError(f"{path} is a folder, not a file")
     if not stat.S_ISREG(status.st_mode):
-        raise CellReadError(f"{path} is not a regular file")
+        raise FileCellError(f"{path} is not a regular file")
     if not status.st_size:
-        raise CellReadError(f"{path} is empty (0 bytes)")
+        raise FileCellError(f"{path} is empty (0 bytes)")
     if status.st_size > MAX_FILE_BYTES:
-        raise CellReadError(f"{path} has {status.st_size:,} bytes, above the limit of {MAX_FILE_BYTES:,}")
+        raise FileCellError(f"{path} has {status.st_size:,} bytes, above the limit of {MAX_FILE_BYTES:,}")
 
 
-def _file_error(error: Exception, path: Path) -> CellReadError:
+def _file_error(error: Exception, path: Path) -> FileCellError:
     known = FILE_ERRORS.get(getattr(error, "errno", None) or 0)
-    return CellReadError(f"{known} {path}" if known else f"{path} cannot be opened: {error}")
+    name = str(path) if len(str(path)) <= MAX_NAMED else f"{str(path)[:MAX_NAMED]}..."
+    return FileCellError(f"{known} {name}" if known else f"{name} cannot be opened: {error}")
 
 
 def read_media(cell: Cell, folder: Path | None) -> Any:
@@ -153,7 +159,7 @@ def read_media(cell: Cell, folder: Path | None) -> Any:
         return content
     try:
         with content.open("rb") as file:
-            return file.read(MAX_FILE_BYTES)
+            return file.read(min(MAX_FILE_BYTES, os.fstat(file.fileno()).st_size))
     except OSError as error:
         raise _file_error(error, content) from None
 
@@ -171,6 +177,8 @@ def describe(cell: Cell, folder: Path | None) -> str:
     content = unwrap(cell)
     if not isinstance(content, str | PurePath):
         return f"a cell of type {type(content).__name__}"
+    if str(content).startswith("["):
+        return quote(content)
     return quote(str(content)) if folder is None else os.path.abspath(folder / content)
 
 
@@ -231,7 +239,7 @@ def as_array(content: Any) -> NDArray[Any]:
     return values
 
 
-def attempt(work: Callable[[C], R], cell: C) -> R | CellReadError:
+def attempt(work: Callable[[Cell], R], cell: Cell) -> R | CellReadError:
     """Run a decoder on one cell and return its failure instead of raising it.
 
     Args:
@@ -243,10 +251,19 @@ def attempt(work: Callable[[C], R], cell: C) -> R | CellReadError:
     """
     try:
         return work(cell)
-    except CellReadError as error:
+    except FileCellError as error:
         return error
+    except CellReadError as error:
+        return _with_file(cell, str(error))
     except Exception as error:  # decoders meet hostile bytes: whatever they raise, only this cell is broken
-        return CellReadError(f"cannot be decoded: {type(error).__name__}: {quote(str(error), 120)}")
+        return _with_file(cell, f"cannot be decoded: {type(error).__name__}: {quote(str(error), 120)}")
+
+
+def _with_file(cell: Cell, reason: str) -> CellReadError:
+    """Begin a reason with the file's name, where the cell is a path."""
+    content = unwrap(cell)
+    is_path = isinstance(content, PurePath) or (isinstance(content, str) and not content.lstrip().startswith("["))
+    return CellReadError(f"{content} {reason}" if is_path else reason)
 
 
 def distinct(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
@@ -332,18 +349,19 @@ def sample(cells: Sequence[Cell], work: Callable[[Cell], T], limit: int, num_thr
         num_threads: Threads that decode.
 
     Returns:
-        At most ``limit`` distinct cells with what was read.
+        At most ``limit`` distinct cells with what was read, in the order of the cells.
     """
     found = [cell for cell, _ in distinct(cells)]
-    order = [found[index] for index in np.random.default_rng(0).permutation(len(found))]
-    results: list[tuple[Cell, T]] = []
-    decoded = decode_chunks(order, lambda chunk: [attempt(work, cell) for cell in chunk], num_threads)
-    for cell, result in zip(order, decoded, strict=True):
+    order = np.random.default_rng(0).permutation(len(found)).tolist()
+    results: dict[int, T] = {}
+    drawn = [found[index] for index in order]
+    decoded = decode_chunks(drawn, lambda chunk: [attempt(work, cell) for cell in chunk], num_threads)
+    for index, result in zip(order, decoded, strict=True):
         if not isinstance(result, CellReadError):
-            results.append((cell, result))
+            results[index] = result
         if len(results) == limit:
             break
-    return results
+    return [(found[index], results[index]) for index in sorted(results)]
 
 
 def by_row(failures: Sequence[tuple[list[int], CellReadError]]) -> list[BrokenCell]:

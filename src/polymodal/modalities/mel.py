@@ -171,7 +171,7 @@ def cosine_basis(num_mels: int, num_mfcc: int) -> NDArray[np.float32]:
     bands, orders = np.arange(num_mels)[:, None], np.arange(num_mfcc)[None]
     basis_MC = np.cos(np.pi * orders * (bands + 0.5) / num_mels) * np.sqrt(2 / num_mels)
     basis_MC[:, 0] /= np.sqrt(2)
-    return basis_MC.astype(np.float32)
+    return np.asarray(basis_MC, np.float32)
 
 
 def mfcc(log_mel_TM: NDArray[np.float32], num_mfcc: int) -> NDArray[np.float32]:

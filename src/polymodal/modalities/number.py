@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,22 +43,26 @@ def parse_number(cell: Cell) -> float | None:
     Raises:
         CellReadError: If the cell is no finite number.
     """
-    if isinstance(cell, str):
-        word = cell.strip().lower()
-        if word in BLANK_WORDS or not word:
-            return None
-        cell = TRUTH_WORDS.get(word, word)
     try:
-        if isinstance(cell, bytes | bytearray) or (isinstance(cell, str) and "_" in cell):
-            raise ValueError
         value = float(cell)
     except (TypeError, ValueError):
-        raise CellReadError(f"{quote(cell)} is not a number") from None
+        return _parse_word(cell)
     except OverflowError:
-        value = float("inf")
-    if np.isinf(value):
+        value = math.inf
+    if isinstance(cell, str) and "_" in cell:  # Python's 1_000 is no number in a table
+        raise CellReadError(f"{quote(cell)} is not a number")
+    if math.isinf(value):
         raise CellReadError(f"{quote(cell)} is infinite or too large")
-    return None if np.isnan(value) else value
+    return None if math.isnan(value) else value
+
+
+def _parse_word(cell: Cell) -> float | None:
+    word = cell.strip().lower() if isinstance(cell, str) else None
+    if word in BLANK_WORDS:
+        return None
+    if word not in TRUTH_WORDS:
+        raise CellReadError(f"{quote(cell)} is not a number")
+    return TRUTH_WORDS[word]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -126,7 +127,7 @@ class Tabular:
         broken: list[BrokenCell] = []
         for name, member in self.members.items():
             column, failures = member.transform(cells[name], folder)
-            block = column.values.reshape(num_rows, -1).astype(np.float32)
+            block = column.values.reshape(num_rows, math.prod(column.values.shape[1:])).astype(np.float32)
             there = np.repeat(column.present[:, None], block.shape[1], axis=1)
             values.append(np.where(there, block, np.float32(0)))
             present.append(there)

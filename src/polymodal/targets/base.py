@@ -27,10 +27,12 @@ class Target(Protocol):
     kind: ClassVar[str]
 
     @property
-    def output_dim(self) -> int: ...
+    def output_dim(self) -> int:
+        """Width of the head's output."""
 
     @property
-    def classes(self) -> list[str] | None: ...
+    def classes(self) -> list[str] | None:
+        """Names of classes or labels, or None for numbers."""
 
     @classmethod
     def fit(cls, cells: Sequence[Cell]) -> Self:

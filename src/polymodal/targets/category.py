@@ -113,7 +113,7 @@ class Category:
         """
         logits = output.astype(np.float64)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-        return shifted / shifted.sum(axis=1, keepdims=True)
+        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
     def decode(self, prediction: Prediction) -> list[Cell]:
         """Name the most probable class of each row.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import Literal
 
 import numpy as np
 
 from polymodal.arrays import Cell
+from polymodal.modalities.base import CellReadError, is_absent
+from polymodal.modalities.category import category_text
 
 LabelType = Literal["str", "int", "float", "bool"]
 
@@ -22,13 +23,12 @@ def label_text(cell: Cell) -> str | None:
     Returns:
         The text; whole numbers lose their ``.0``, so that 1, 1.0 and "1" are one label.
     """
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if is_absent(cell):
         return None
-    if isinstance(cell, (bool, np.bool_)):
-        return str(bool(cell))
-    if isinstance(cell, (int, float, np.integer, np.floating)):
-        return str(int(cell)) if float(cell).is_integer() else repr(float(cell))
-    return str(cell).strip() or None
+    try:
+        return category_text(cell).strip() or None
+    except CellReadError:
+        return None
 
 
 def label_type(cells: list[Cell]) -> LabelType:
@@ -60,7 +60,7 @@ def to_label(text: str, kind: LabelType) -> Cell:
         The label.
     """
     if kind == "bool":
-        return text == "True"
+        return text == "true"
     return {"int": int, "float": float, "str": str}[kind](text)
 
 
@@ -73,7 +73,7 @@ def split_labels(cell: Cell) -> list[str] | None:
     Returns:
         Its labels, or None where the cell is absent.
     """
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+    if is_absent(cell):
         return None
     if isinstance(cell, str):
         cell = _parts(cell.strip())

@@ -57,6 +57,7 @@ class NumberTarget:
         numbers = np.array([value for value in map(read_number, cells) if value is not None], dtype=np.float64)
         if len(np.unique(numbers)) < 2:
             raise SchemaError("A number target needs two different numbers or more in the training rows. Found fewer.")
+        return cls(mean=float(numbers.mean()), std=float(numbers.std()))
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read the numbers.

@@ -1,0 +1,190 @@
+"""From tables to arrays: every stream's modality, fitted on the training rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.cache import ArrayCache, column_key
+from polymodal.errors import CellError, parameter_error
+from polymodal.modalities import MODALITIES, Modality, build_settings
+from polymodal.modalities.media import describe, distinct
+from polymodal.schema import Schema, StreamSchema
+from polymodal.table import Table
+
+PROBE_SIZE = 32
+NUM_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """The fitted modalities of all streams.
+
+    Attributes:
+        schema: The table's columns and streams.
+        modalities: Stream to fitted modality, in the schema's order.
+    """
+
+    schema: Schema
+    modalities: dict[str, Modality]
+
+    @property
+    def column_names(self) -> list[str]:
+        """Columns that are learnt from, stream by stream."""
+        return [name for stream in self.schema.streams for name in stream.columns]
+
+    @classmethod
+    def fit(
+        cls,
+        table: Table,
+        rows: NDArray[np.int64],
+        schema: Schema,
+        settings: Mapping[str, BaseModel | Mapping[str, Any]] | None = None,
+        *,
+        num_threads: int = 2,
+    ) -> Preprocessor:
+        """Fit every stream's modality.
+
+        Args:
+            table: The training table.
+            rows: Indices of the training rows; no other cell is looked at.
+            schema: Columns and streams.
+            settings: Stream to its modality's settings, as an object or as options; others: defaults.
+            num_threads: Threads that decode.
+
+        Returns:
+            The fitted preprocessor.
+
+        Raises:
+            ConfigError: If settings name an unknown stream or option.
+            CellError: If not one training cell of a media column can be read.
+        """
+        settings = settings or {}
+        for name in settings:
+            if name not in {stream.name for stream in schema.streams}:
+                known = ", ".join(stream.name for stream in schema.streams)
+                raise parameter_error("settings", "Preprocessor.fit", f"by stream, of: {known}", name)
+        training = table.take(rows)
+        fitted = {}
+        for stream in schema.streams:
+            options = _settings(stream, schema, settings.get(stream.name, {}))
+            cells = _cells(stream, training)
+            modality = MODALITIES[stream.modality].fit(cells, options, table.folder, num_threads=num_threads)
+            _check_readable(stream, modality, training, num_threads)
+            fitted[stream.name] = modality
+        return cls(schema, fitted)
+
+    def transform(
+        self, table: Table, cache: ArrayCache | None = None, *, num_threads: int = 2
+    ) -> tuple[dict[str, Column], list[BrokenCell]]:
+        """Turn every row of a table into arrays.
+
+        Args:
+            table: Any table; a column it lacks counts as absent in every row, others are ignored.
+            cache: Where decoded media columns are kept; None keeps nothing.
+            num_threads: Threads that decode.
+
+        Returns:
+            Stream to arrays, ``table.num_rows`` rows each; and the broken cells by row and column.
+        """
+        cache = cache or ArrayCache(None)
+        columns: dict[str, Column] = {}
+        broken: list[BrokenCell] = []
+        for stream in self.schema.streams:
+            columns[stream.name], found = self._transform(stream, table, cache, num_threads)
+            broken += [cell if cell.column else replace(cell, column=stream.columns[0]) for cell in found]
+        return columns, sorted(broken, key=lambda cell: (cell.row, cell.column))
+
+    def _transform(
+        self, stream: StreamSchema, table: Table, cache: ArrayCache, num_threads: int
+    ) -> tuple[Column, list[BrokenCell]]:
+        modality, cells = self.modalities[stream.name], _cells(stream, table)
+        make = partial(modality.transform, cells, table.folder, num_threads=num_threads)
+        if not modality.is_media or cache.folder is None or isinstance(cells, dict):
+            return make()
+        return cache.column(column_key(modality.name, modality.state(), cells, table.folder), make)
+
+    def state(self) -> dict[str, Any]:
+        """Return schema and fitted state in plain JSON types."""
+        modalities = {
+            stream: {"modality": modality.name, "state": modality.state()}
+            for stream, modality in self.modalities.items()
+        }
+        return {"schema": self.schema.state(), "modalities": modalities}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Preprocessor:
+        """Make the preprocessor again from its state.
+
+        Args:
+            state: What ``state`` returned, possibly through JSON.
+
+        Returns:
+            A preprocessor that transforms every table to the same bits.
+        """
+        schema = Schema.from_state(state["schema"])
+        entries = state["modalities"]
+        modalities = {
+            stream.name: MODALITIES[entries[stream.name]["modality"]].from_state(entries[stream.name]["state"])
+            for stream in schema.streams
+        }
+        return cls(schema, modalities)
+
+
+def _settings(stream: StreamSchema, schema: Schema, given: BaseModel | Mapping[str, Any]) -> BaseModel:
+    settings = given if isinstance(given, BaseModel) else build_settings(stream.modality, given)
+    if stream.modality != "tabular":
+        return settings
+    kinds = {name: schema.modality_of(name) for name in stream.columns}
+    return settings.model_copy(update={"kinds": kinds})
+
+
+def _cells(stream: StreamSchema, table: Table) -> list[Cell] | dict[str, list[Cell]]:
+    absent: list[Cell] = [None] * table.num_rows
+    cells = {name: table.columns.get(name, absent) for name in stream.columns}
+    return cells if stream.modality == "tabular" else cells[stream.columns[0]]
+
+
+def _check_readable(stream: StreamSchema, modality: Modality, training: Table, num_threads: int) -> None:
+    """Stop where a media column has cells but none can be read: its paths are wrong, most likely."""
+    if not modality.is_media:
+        return
+    name = stream.columns[0]
+    cells = [cell for cell, _ in distinct(training.columns.get(name, []))]
+    first: list[BrokenCell] = []
+    for chunk in _probes(cells):
+        column, broken = modality.transform(chunk, training.folder, num_threads=num_threads)
+        if column.present.any():
+            return
+        first = first or broken
+    if first:
+        raise CellError(_unreadable(training, name, cells, first[0].reason))
+
+
+def _probes(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
+    yield cells[:1]
+    for start in range(1, len(cells), PROBE_SIZE):
+        yield cells[start : start + PROBE_SIZE]
+
+
+def _unreadable(training: Table, name: str, cells: Sequence[Cell], reason: str) -> str:
+    tried = ", ".join(describe(cell, training.folder) for cell in cells[:NUM_NAMED])
+    where = _where(training.folder)
+    return (
+        f"{training.name}, column {name!r}: not one of its {len(cells):,} training cells can be read. Tried first: "
+        f"{tried}. The first one: {reason}. {where}, or leave the column out with --drop {name}."
+    )
+
+
+def _where(folder: Path | None) -> str:
+    if folder is None:
+        return "Give bytes or arrays, or read the table from a file so that paths may be opened"
+    return f"Correct the paths (relative ones begin at {folder.absolute()})"

@@ -1,0 +1,171 @@
+"""All modalities through the same contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polymodal.arrays import Cell, Column
+from polymodal.modalities import MODALITIES, Modality, build_settings
+
+GENERATOR = np.random.default_rng(0)
+
+CELLS: dict[str, list[Cell]] = {
+    "number": [1, 2.5, "3", "-4e2"],
+    "category": ["a", "b", 7, True],
+    "datetime": ["2024-01-31", date(2020, 2, 29), "2021-06-01T12:30:00Z", "2019/3/4"],
+    "text": ["a red shape", "一个红色的圆", "red, red!", "is it?"],
+    "image": list(GENERATOR.integers(0, 256, (4, 12, 8, 3), np.uint8)),
+    "audio": [(GENERATOR.normal(size=size).astype(np.float32), 8000) for size in (900, 4000, 2000, 10)],
+    "vector": [[1, 2, 3], np.array([4.0, 5.0, 6.0]), [7, 8, 9.5], "[1, 0, 1]"],
+}
+BROKEN: dict[str, Cell] = {
+    "number": "twelve",
+    "category": ["a", "list"],
+    "datetime": "yesterday",
+    "text": b"\xff\xfe\x00",
+    "image": b"not a picture",
+    "audio": b"not a sound",
+    "vector": [1, 2],
+}
+ALL = [*CELLS, "tabular"]
+
+
+def wrap(name: str, cells: Sequence[Cell]) -> Any:
+    """Return cells in the form the modality takes: tabular gets a mapping of columns."""
+    return {"size": list(cells)} if name == "tabular" else list(cells)
+
+
+def cells_of(name: str) -> list[Cell]:
+    return CELLS["number" if name == "tabular" else name]
+
+
+def broken_of(name: str) -> Cell:
+    return BROKEN["number" if name == "tabular" else name]
+
+
+def fit(name: str, cells: Sequence[Cell]) -> Modality:
+    options: Mapping[str, Any] = {"kinds": {"size": "number"}} if name == "tabular" else {}
+    return MODALITIES[name].fit(wrap(name, cells), build_settings(name, options), None)
+
+
+def transform(modality: Modality, cells: Sequence[Cell]) -> Column:
+    column, broken = modality.transform(wrap(modality.name, cells), None)
+    assert broken == []
+    return column
+
+
+def bits(column: Column) -> list[bytes]:
+    """Return each row's content: its steps in use where rows are ragged."""
+    if column.lengths is None:
+        return [values.tobytes() for values in column.values]
+    return [values[:length].tobytes() for values, length in zip(column.values, column.lengths, strict=True)]
+
+
+def test_the_table_is_whole() -> None:
+    assert set(MODALITIES) == set(ALL)
+    for name, modality in MODALITIES.items():
+        assert modality.name == name
+        assert modality.summary
+        assert "\n" not in modality.summary
+        assert modality.paper
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_row_is_answered(name: str) -> None:
+    column = transform(fit(name, cells_of(name)), [*cells_of(name), None])
+    assert len(column) == 5
+    assert column.row_present.tolist() == [True, True, True, True, False]
+    assert np.isfinite(column.values[column.row_present].astype(np.float64)).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_rows(name: str) -> None:
+    assert len(transform(fit(name, cells_of(name)), [])) == 0
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("cells", [[], [None], [None, float("nan"), "", "  "]])
+def test_fitting_on_nothing_still_transforms(name: str, cells: list[Cell]) -> None:
+    modality = fit(name, cells)
+    assert not transform(modality, cells).present.any()
+    assert len(modality.transform(wrap(name, cells_of(name)), None)[0]) == 4
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_single_row_equals_the_same_row_among_others(name: str) -> None:
+    modality = fit(name, cells_of(name))
+    together = bits(transform(modality, cells_of(name)))
+    assert [bits(transform(modality, [cell]))[0] for cell in cells_of(name)] == together
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_order_is_kept_with_duplicates(name: str) -> None:
+    modality, cells = fit(name, cells_of(name)), cells_of(name)
+    alone = bits(transform(modality, cells))
+    order = [2, 0, 0, 3, 1, 2, 2]
+    assert bits(transform(modality, [cells[index] for index in order])) == [alone[index] for index in order]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_threads_change_nothing(name: str) -> None:
+    modality, cells = fit(name, cells_of(name)), wrap(name, cells_of(name) * 20)
+    one, _ = modality.transform(cells, None, num_threads=1)
+    four, _ = modality.transform(cells, None, num_threads=4)
+    np.testing.assert_array_equal(one.values, four.values)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_state_survives_json_bit_for_bit(name: str) -> None:
+    modality = fit(name, cells_of(name))
+    state = modality.state()
+    again = MODALITIES[name].from_state(json.loads(json.dumps(state, allow_nan=False)))
+    assert again.state() == state
+    assert bits(transform(again, cells_of(name))) == bits(transform(modality, cells_of(name)))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_fitting_twice_gives_the_same(name: str) -> None:
+    assert fit(name, cells_of(name)).state() == fit(name, list(cells_of(name))).state()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_absent_and_broken_cells_do_not_move_the_fit(name: str) -> None:
+    cells = cells_of(name)
+    holed = [None, *cells[:2], broken_of(name), *cells[2:], None]
+    if name != "vector":  # a shorter vector is broken only against the length that fitting finds
+        assert fit(name, holed).state() == fit(name, cells).state()
+    assert transform(fit(name, cells), cells).present.all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_broken_cell_is_named_and_absent_and_moves_no_other_row(name: str) -> None:
+    modality, cells = fit(name, cells_of(name)), cells_of(name)
+    holed = [cells[0], broken_of(name), cells[1], broken_of(name)]
+    column, broken = modality.transform(wrap(name, holed), None)
+    assert [cell.row for cell in broken] == [2, 4]
+    assert all(cell.reason and "Traceback" not in cell.reason for cell in broken)
+    assert {cell.column for cell in broken} == {"size" if name == "tabular" else ""}
+    assert column.row_present.tolist() == [True, False, True, False]
+    alone = bits(transform(modality, cells))
+    assert [bits(column)[0], bits(column)[2]] == alone[:2]
+
+
+@pytest.mark.parametrize("name", ["image", "audio", "vector"])
+def test_text_is_not_opened_without_a_folder(name: str) -> None:
+    column, broken = fit(name, cells_of(name)).transform(["/etc/hostname"], None)
+    assert not column.present.any()
+    assert "paths are not opened here" in broken[0].reason
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_unknown_option_lists_what_there_is(name: str) -> None:
+    from polymodal.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=f"modality '{name}' has no option 'colour'. There are: "):
+        build_settings(name, {"colour": 1})

@@ -1,0 +1,247 @@
+"""Baselines learn from cheap features of any stream, never see absent cells, and come back bit-identical."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from polymodal.arrays import Column
+from polymodal.baseline_features import FeatureBlocks, FeatureExtractor, sound_features, thumbnails
+from polymodal.baseline_text import TextGrams, choose_units
+from polymodal.baselines import Baseline, fit_baselines
+from polymodal.metrics import score
+from polymodal.schema import Schema, StreamSchema
+
+NUM_ROWS = 120
+STREAMS = (
+    StreamSchema("image", "image", ("image",)),
+    StreamSchema("sound", "audio", ("sound",)),
+    StreamSchema("note", "text", ("note",)),
+    StreamSchema("vector", "vector", ("vector",)),
+    StreamSchema("tabular", "tabular", ("age", "colour")),
+)
+FIELDS = [{"name": "age", "kind": "number", "cardinality": 0}, {"name": "colour", "kind": "category", "cardinality": 4}]
+MODALITIES = {stream.name: SimpleNamespace(state=lambda: {"fields": FIELDS}) for stream in STREAMS}
+SCHEMA = Schema(columns=(), streams=STREAMS, targets=(), ignored=())
+Cells = dict[str, list[Any]]
+
+
+def table(truth: NDArray[np.int64], seed: int, share_absent: float = 0.2) -> tuple[dict[str, Column], Cells]:
+    """Return columns of every modality that each say something about three classes."""
+    generator = np.random.default_rng(seed)
+    num_rows = len(truth)
+
+    def there(*shape: int) -> NDArray[np.bool_]:
+        return generator.random((num_rows, *shape)) >= share_absent
+
+    image = generator.integers(0, 60, (num_rows, 32, 24, 1)).astype(np.uint8)
+    image[np.arange(num_rows), 4 + truth * 8] += 190
+    sound = generator.normal(size=(num_rows, 50, 16)).astype(np.float16)
+    sound[np.arange(num_rows), :, truth * 4] += 2
+    lengths = generator.integers(20, 51, num_rows)
+    vector = generator.normal(size=(num_rows, 5)).astype(np.float32)
+    vector[:, 0] += truth
+    fields = np.stack([truth + generator.normal(size=num_rows), truth + 1], axis=1).astype(np.float32)
+    words = ["a small red house", "the big green tree", "one old blue car"]
+    note = there()
+    columns = {
+        "image": Column(image, there()),
+        "sound": Column(sound, there(), lengths),
+        "note": Column(np.zeros((num_rows, 1), np.int32), note),
+        "vector": Column(vector, there()),
+        "tabular": Column(fields, there(2)),
+    }
+    return columns, {"note": [words[kind] if seen else None for kind, seen in zip(truth, note, strict=True)]}
+
+
+def labels(seed: int, num_rows: int = NUM_ROWS, num_classes: int = 3) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(num_classes, size=num_rows)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> FeatureExtractor:
+    return FeatureExtractor.fit(SCHEMA, MODALITIES, *table(labels(0), 0))
+
+
+@pytest.fixture(scope="module")
+def parts(extractor: FeatureExtractor) -> list[FeatureBlocks]:
+    """Return features of training, validation and test rows, seeds 0 to 2."""
+    return [extractor.transform(*table(labels(seed), seed)) for seed in range(3)]
+
+
+def truth_of(kind: str, seed: int) -> NDArray[Any]:
+    truth = labels(seed)
+    if kind == "categories":
+        return np.stack([truth == 0, truth >= 1], axis=1).astype(np.float64)
+    return truth * 10.0 + 5.0 if kind == "number" else truth
+
+
+def fit(kind: str, parts: Sequence[FeatureBlocks]) -> dict[str, Baseline]:
+    num_classes = {"category": 3, "categories": 2, "number": 1}[kind]
+    rows = (parts[0], truth_of(kind, 0), parts[1], truth_of(kind, 1))
+    return {baseline.name: baseline for baseline in fit_baselines(kind, num_classes, *rows, seed=0, budget_s=0.05)}
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("category", "accuracy"), ("categories", "accuracy"), ("number", "r2")])
+def test_every_kind_of_target_is_learned(kind: str, metric: str, parts: list[FeatureBlocks]) -> None:
+    found = fit(kind, parts)
+    assert list(found) == ["prior", "linear", "boosting"]
+    measured = {}
+    for name, baseline in found.items():
+        prediction = baseline.predict(parts[2])
+        assert prediction.dtype == np.float64
+        assert np.isfinite(prediction).all()
+        measured[name] = score(kind, truth_of(kind, 2), prediction, ["a", "b", "c"])[metric]
+    assert measured["linear"] > 0.9
+    assert measured["boosting"] > 0.75
+    assert measured["prior"] < measured["linear"] - 0.15
+
+
+@pytest.mark.parametrize("kind", ["category", "categories", "number"])
+def test_a_saved_baseline_predicts_bit_identically(kind: str, parts: list[FeatureBlocks]) -> None:
+    for baseline in fit(kind, parts).values():
+        plain, arrays, texts = baseline.state()
+        again = Baseline.from_state(json.loads(json.dumps(plain)), arrays, texts)
+        assert again.name == baseline.name
+        assert (again.predict(parts[2]) == baseline.predict(parts[2])).all()
+
+
+def test_fitting_again_gives_the_same_baselines(parts: list[FeatureBlocks]) -> None:
+    for first, second in zip(fit("category", parts).values(), fit("category", parts).values(), strict=True):
+        assert (first.predict(parts[2]) == second.predict(parts[2])).all()
+
+
+def test_a_saved_extractor_makes_bit_identical_features(extractor: FeatureExtractor) -> None:
+    plain, arrays = extractor.state()
+    again = FeatureExtractor.from_state(json.loads(json.dumps(plain)), arrays)
+    first, second = (each.transform(*table(labels(5), 5)) for each in (extractor, again))
+    assert (first.dense == second.dense).all()
+    assert (first.sparse != second.sparse).nnz == 0
+    np.testing.assert_array_equal(first.trees, second.trees)
+
+
+def test_the_value_of_an_absent_cell_changes_nothing(extractor: FeatureExtractor) -> None:
+    columns, cells = table(labels(6), 6, share_absent=0.5)
+    poisoned = {}
+    for name, column in columns.items():
+        values = column.values.copy()
+        values[~column.present] = 7 if values.dtype.kind in "ui" else np.nan
+        poisoned[name] = Column(values, column.present, column.lengths)
+    other = {"note": [cell or "the big green tree" for cell in cells["note"]]}
+    first, second = extractor.transform(columns, cells), extractor.transform(poisoned, other)
+    assert (first.dense == second.dense).all()
+    assert (first.sparse != second.sparse).nnz == 0
+    np.testing.assert_array_equal(first.trees, second.trees)
+    assert np.isfinite(first.dense).all()
+
+
+def test_rows_without_anything_still_get_a_prediction(extractor: FeatureExtractor, parts: list[FeatureBlocks]) -> None:
+    columns, _ = table(labels(7, 4), 7)
+    empty = {name: column.without(np.ones(4, np.bool_)) for name, column in columns.items()}
+    features = extractor.transform(empty, {})
+    for baseline in fit("category", parts).values():
+        prediction = baseline.predict(features)
+        assert prediction.sum(axis=1) == pytest.approx(1.0)
+
+
+def test_zero_rows_give_zero_predictions(extractor: FeatureExtractor, parts: list[FeatureBlocks]) -> None:
+    columns, cells = table(labels(7, 4), 7)
+    none = {name: column.take(slice(0, 0)) for name, column in columns.items()}
+    features = extractor.transform(none, {name: cell[:0] for name, cell in cells.items()})
+    for name, baseline in fit("category", parts).items():
+        if name != "boosting":
+            assert baseline.predict(features).shape == (0, 3)
+
+
+def test_two_classes_and_few_rows_and_no_validation_rows_work(parts: list[FeatureBlocks]) -> None:
+    truth = labels(0, num_classes=2)
+    empty = parts[1].take(np.zeros(NUM_ROWS, np.bool_))
+    few = np.arange(6)
+    for rows, expected in ((np.arange(NUM_ROWS), 3), (few, 2)):
+        found = fit_baselines("category", 2, parts[0].take(rows), truth[rows], empty, truth[:0], budget_s=0.05)
+        assert len(found) == expected
+        for baseline in found:
+            prediction = baseline.predict(parts[2])
+            assert prediction.shape == (NUM_ROWS, 2)
+            assert prediction.sum(axis=1) == pytest.approx(1.0)
+
+
+def test_a_class_absent_from_training_is_possible_but_unlikely(parts: list[FeatureBlocks]) -> None:
+    for baseline in fit_baselines("category", 4, parts[0], labels(0), parts[1], labels(1), budget_s=0.05):
+        prediction = baseline.predict(parts[2])
+        assert prediction.shape == (NUM_ROWS, 4)
+        assert prediction[:, 3].max() < 0.05
+
+
+def test_thumbnails_average_areas() -> None:
+    picture = np.zeros((1, 56, 28, 1), np.uint8)
+    picture[0, :2, :2] = 255
+    features, num_pixels = thumbnails(Column(picture, np.array([True])), 28)
+    assert num_pixels == 28 * 14
+    assert features[0, 0] == pytest.approx(1.0)
+    assert features.sum() == pytest.approx(1.0)
+    small = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    assert thumbnails(Column(small, np.array([True])), 28)[0] * 255 == pytest.approx(small.reshape(1, -1))
+
+
+def test_sounds_are_stretched_to_one_length() -> None:
+    ramp = np.repeat(np.arange(20, dtype=np.float16), 2)[:, None].repeat(8, axis=1)
+    values = np.full((2, 60, 8), 99, np.float16)
+    values[0, :20], values[1, :40] = ramp[::2], ramp
+    features, num_pixels = sound_features(Column(values, np.array([True, True]), np.array([20, 40])))
+    assert features[0, :num_pixels] == pytest.approx(np.repeat(np.arange(20), 8))
+    assert features[1, :num_pixels] == pytest.approx(features[0, :num_pixels])
+
+
+def test_text_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts = ["the cat sat on the mat!", "the dog sat on the cat", "a dog, a cat and a mat", "", "not a known word"]
+    grams = TextGrams.fit(texts)
+    reference = TfidfVectorizer(sublinear_tf=True, min_df=2, ngram_range=(1, 2), token_pattern=r"\w+|[!?]")
+    expected = reference.fit_transform(texts).toarray()
+    found = grams.transform(texts).toarray()
+    assert np.sort(found, axis=1)[:, -8:] == pytest.approx(np.sort(expected, axis=1)[:, -8:], abs=1e-6)
+    assert grams.transform(["never seen anywhere"]).nnz == 0
+
+
+@pytest.mark.parametrize(
+    ("texts", "units"),
+    [
+        (["what is the blue shape?", "is there a red circle?"], "word"),
+        (["seven", "sevn"], "character"),
+        (["这件衣服的质量非常好,我很喜欢。", "物流太慢了,不推荐购买。"], "character"),
+        ([], "word"),
+    ],
+)
+def test_short_and_unspaced_text_is_counted_in_characters(texts: list[str], units: str) -> None:
+    assert choose_units(texts) == units
+
+
+def test_leaf_species_are_told_from_numbers_alone(shared_data: Path) -> None:
+    tables = []
+    for split in ("train", "validation", "test"):
+        with (shared_data / "leaf" / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+            tables.append(list(csv.DictReader(file)))
+    names = [f"{group}{index}" for group in ("margin", "shape", "texture") for index in range(1, 65)]
+    values = [np.array([[float(row[name]) for name in names] for row in rows], np.float32) for rows in tables]
+    mean, deviation = values[0].mean(axis=0), values[0].std(axis=0) + 1e-9
+    columns = [Column((part - mean) / deviation, np.ones(part.shape, np.bool_)) for part in values]
+    fields = [{"name": name, "kind": "number", "cardinality": 0} for name in names]
+    schema = Schema(columns=(), streams=(StreamSchema("tabular", "tabular", tuple(names)),), targets=(), ignored=())
+    fitted = {"tabular": SimpleNamespace(state=lambda: {"fields": fields})}
+    extractor = FeatureExtractor.fit(schema, fitted, {"tabular": columns[0]}, {})
+    train, validation, test = (extractor.transform({"tabular": column}, {}) for column in columns)
+    species = sorted({row["species"] for row in tables[0]})
+    truths = [np.array([species.index(row["species"]) for row in rows]) for rows in tables]
+    baselines = fit_baselines("category", 99, train, truths[0], validation, truths[1], budget_s=0.1)
+    linear = next(baseline for baseline in baselines if baseline.name == "linear")
+    assert score("category", truths[2], linear.predict(test), species)["accuracy"] >= 0.98
