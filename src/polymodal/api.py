@@ -328,17 +328,23 @@ def _read_tables(
 ) -> Tables:
     validation = config.validation if validation is None else validation
     judged = config.test if test is None else test
+    sources = {"train": table, "validation": validation, "test": None if judged is False else judged}
+    found: dict[str, Table] = {}
+    for part, source in sources.items():
+        if source is not None:
+            found[part] = _named(read_table(source), part, {other.name for other in found.values()})
     return Tables(
-        train=_named(read_table(table), "train"),
-        validation=None if validation is None else _named(read_table(validation), "validation"),
-        test=None if judged is None or judged is False else _named(read_table(judged), "test"),
+        train=found["train"],
+        validation=found.get("validation"),
+        test=found.get("test"),
         has_test=test is not False,
     )
 
 
-def _named(table: Table, name: str) -> Table:
-    """Tables from memory are named after their part, so that messages can tell them apart."""
-    return dataclasses.replace(table, name=name) if table.name == "table" else table
+def _named(table: Table, part: str, taken: set[str]) -> Table:
+    """Tables are told apart by name: those from memory are called after their part, and no two are called the same."""
+    name = part if table.name == "table" else table.name
+    return dataclasses.replace(table, name=f"{name} ({part})" if name in taken else name)
 
 
 def _fit_tables(

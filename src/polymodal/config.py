@@ -126,7 +126,7 @@ class RunConfig(Section):
     fusion: FusionConfig = FusionConfig()
     train: TrainConfig = TrainConfig()
     baselines: bool = True
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     strict: bool = False
     num_threads: int | None = Field(default=None, ge=1)
 

@@ -23,6 +23,9 @@ def single_views(model: TrainedModel) -> list[View]:
 
     Args:
         model: The model.
+
+    Returns:
+        Sets of hidden streams.
     """
     streams = model.network.streams
     return [NOTHING_HIDDEN, *(frozenset({stream}) for stream in streams if len(streams) > 1)]

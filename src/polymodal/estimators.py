@@ -156,7 +156,8 @@ class MultimodalClassifier(ClassifierMixin, _MultimodalEstimator):  # type: igno
         Returns:
             Classes ``[rows]``.
         """
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        best = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Predict the probability of every class.
@@ -205,7 +206,8 @@ class MultimodalRegressor(RegressorMixin, _MultimodalEstimator):  # type: ignore
         Returns:
             Numbers ``[rows]``.
         """
-        return np.asarray(self.model_.predict(self._checked(X))[TARGET], dtype=np.float64)
+        table = self._checked(X)
+        return np.asarray(self.model_.predict(table)[TARGET], dtype=np.float64)
 
 
 def _one_dimensional(y: Any) -> NDArray[Any]:

@@ -24,17 +24,21 @@ def draw_hidden(present: Tensor, chance: float) -> Tensor:
         bool ``[B, S]``.
     """
     hidden = (torch.rand(present.shape) < chance) & present
-    spared = torch.multinomial(present.float() + 1e-6, 1)
+    nothing = ~present.any(dim=1, keepdim=True)
+    spared = torch.multinomial((present | nothing).float(), 1)
     emptied = (present & ~hidden).sum(dim=1) == 0
     return hidden.scatter(1, spared, hidden.gather(1, spared) & ~emptied.unsqueeze(1))
 
 
 def stream_presence(batch: Batch, streams: tuple[str, ...]) -> Tensor:
-    """Return where each stream is there: bool ``[B, S]``.
+    """Tell where each stream is there.
 
     Args:
         batch: Stream to cells.
         streams: Order of the result's columns.
+
+    Returns:
+        bool ``[B, S]``.
     """
     return torch.stack([batch[stream].row_present for stream in streams], dim=1)
 

@@ -54,7 +54,7 @@ class Prepared:
         splits: "train", "validation" and perhaps "test" to examples.
         tables: Split to the table its rows stand in.
         broken: Cells that could not be decoded, with the table's name.
-        set_aside: Table name to rows without any known target.
+        set_aside: Table name to rows without any known target: none is there, or none that training knows.
         notices: Sentences the user should read.
     """
 
@@ -103,8 +103,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
         rows = rows_of.get(split, np.arange(table.num_rows))
         examples = build_examples(columns[table.name], table.columns, targets, rows, table.name)
         splits[split] = _without_unknown(examples, targets)
-        if split not in rows_of:
-            set_aside[table.name] = len(examples) - len(splits[split])
+        set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])
     _check_splits(splits, of_split)
     return Prepared(
         preprocessor=preprocessor,

@@ -95,10 +95,11 @@ def _changing(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Safetensors takes contiguous tensors that share no memory."""
     seen: set[int] = set()
     result = {}
     for name, value in tensors.items():
         pointer = value.data_ptr()
-        result[name] = value.clone() if pointer in seen and value.numel() else value
+        result[name] = value.clone() if pointer in seen and value.numel() else value.contiguous()
         seen.add(pointer)
     return result

@@ -56,13 +56,19 @@ def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
                 f"now {now[changed[0]]!r}. Repeat its options to resume it, or choose another --output."
             )
         return
-    if not resume and folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(
-            f"The folder {folder} is not empty. Choose another --output, remove it, or add --resume to go on with "
-            "the run it holds."
-        )
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ConfigError(_occupied(folder, holds_run=asked.is_file(), resume=resume))
     folder.mkdir(parents=True, exist_ok=True)
     save_config(config, asked)
+
+
+def _occupied(folder: Path, holds_run: bool, resume: bool) -> str:
+    if not folder.is_dir():
+        return f"The output {folder} is a file. Choose another --output."
+    if resume:
+        return f"The folder {folder} holds no unfinished run to resume. Leave out --resume and choose another --output."
+    advice = ", or add --resume to go on with the run it holds" if holds_run else ""
+    return f"The folder {folder} is not empty. Choose another --output or remove it{advice}."
 
 
 def write_run(run: Run, folder: Path, log: list[str]) -> None:

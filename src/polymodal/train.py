@@ -134,6 +134,9 @@ def is_finished(job: Job, state: State) -> bool:
     Args:
         job: Data and options.
         state: Where training stands.
+
+    Returns:
+        True where no further epoch is to run.
     """
     if job.settings.time_limit_s is not None and state.seconds >= job.settings.time_limit_s:
         return True
@@ -191,12 +194,15 @@ def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job
 
 
 def rate_factor(step: int, total_steps: int, warmup_fraction: float) -> float:
-    """Return the learning rate's factor: linear warm-up, then cosine (Loshchilov and Hutter 2017).
+    """Compute the learning rate's factor: linear warm-up, then cosine (Loshchilov and Hutter 2017).
 
     Args:
         step: Steps done.
         total_steps: Steps in all.
         warmup_fraction: Share of steps spent warming up.
+
+    Returns:
+        The share of the peak rate.
     """
     warmup = max(int(total_steps * warmup_fraction), 1)
     if step < warmup:

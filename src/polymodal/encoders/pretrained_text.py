@@ -28,8 +28,12 @@ from polymodal.tokens import ColumnBatch, Tokens
 if TYPE_CHECKING:
     from polymodal.modalities.text import Text
 
-NUM_SUMMARIES = 3
-"""Summaries of a whole text: first token, mean of the last layer, mean of the middle layer."""
+NUM_SUMMARIES = 6
+"""Summaries of a whole text: first token, mean and maximum of the layer at two thirds and of the last.
+
+Checkpoints tuned for similarity forget in their last layers what a sentence says about its subject's
+worth; the layer at two thirds still knows.
+"""
 
 BATCH_IDS = 8192
 """Token ids, padding counted, that are read at once when outputs are computed ahead."""
@@ -68,7 +72,9 @@ class PretrainedText(nn.Module):
         self.backbone = load_backbone(checkpoint) if trainable else None
         self._frozen: list[nn.Module] = []  # a list, so that the state does not hold it
         dim = int(config.hidden_size)
-        self.project = nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), nn.Linear(dim, width))
+        self.project = _projection(dim, width, dropout)
+        num_summaries = 0 if trainable else NUM_SUMMARIES
+        self.summarise = nn.ModuleList(_projection(dim, width, dropout) for _ in range(num_summaries))
         self.places = small_parameter(max_tokens if trainable else NUM_SUMMARIES + max_tokens, width)
 
     def forward(self, column: ColumnBatch) -> Tokens:
@@ -95,8 +101,8 @@ class PretrainedText(nn.Module):
             progress: Is told how many rows are done.
 
         Returns:
-            float16 ``[rows, K, D]``: the first token, the means of the last and the middle layer,
-            and means of up to ``max_tokens`` equal stretches; lengths say how many there are.
+            float16 ``[rows, K, D]``: first token, mean and maximum of two layers (see
+            ``NUM_SUMMARIES``), and means of up to ``max_tokens`` equal stretches; lengths say how many there are.
         """
         lengths = _lengths_in_use(column)
         num_outputs = NUM_SUMMARIES + self.max_tokens
@@ -119,7 +125,7 @@ class PretrainedText(nn.Module):
         Returns:
             Groups for an optimiser, each with ``params`` and ``lr``; the first is of the layers around.
         """
-        around = [*self.project.parameters(), self.places]
+        around = [*self.project.parameters(), *self.summarise.parameters(), self.places]
         groups: list[dict[str, Any]] = [{"params": around, "lr": learning_rate}]
         if self.backbone is None:
             return groups
@@ -157,23 +163,31 @@ class PretrainedText(nn.Module):
             raise ValueError("outputs of a pretrained checkpoint come with lengths")
         present_BK = steps_present(column.lengths, column.values.shape[1]) & column.row_present.unsqueeze(1)
         values_BKD = torch.where(present_BK.unsqueeze(2), column.values, 0).float()
-        return Tokens(self.project(values_BKD), present_BK)
+        summaries = [layer(values_BKD[:, place]) for place, layer in enumerate(self.summarise)]
+        stretches_BKW = self.project(values_BKD[:, NUM_SUMMARIES:])
+        return Tokens(torch.cat([torch.stack(summaries, dim=1), stretches_BKW], dim=1), present_BK)
 
     @torch.no_grad()
     def _outputs(self, column: ColumnBatch) -> ColumnBatch:
         backbone = self._loaded()
         ids_BT, lengths = _ids_in_use(column, backbone)
         hidden = _run(backbone, ids_BT, lengths, output_hidden_states=True).hidden_states
-        last_BTD = hidden[-1].float()
-        middle_BTD = hidden[len(hidden) // 2].float()
-        parts = [last_BTD[:, :1], _mean(last_BTD, lengths), _mean(middle_BTD, lengths)]
-        stretches_BKD, present_BK = pool_steps(last_BTD, lengths, self.max_tokens)
+        upper_BTD = hidden[round(len(hidden) * 2 / 3) - 1].float()
+        parts = [part for layer in (upper_BTD, hidden[-1].float()) for part in _summaries(layer, lengths)]
+        stretches_BKD, present_BK = pool_steps(upper_BTD, lengths, self.max_tokens)
         num_tokens = torch.where(lengths > 0, NUM_SUMMARIES + present_BK.sum(dim=1), 0)
         return ColumnBatch(torch.cat([*parts, stretches_BKD], dim=1).half(), column.present, num_tokens)
 
 
-def _mean(hidden_BTD: Tensor, lengths: Tensor) -> Tensor:
-    return pool_steps(hidden_BTD, lengths, 1)[0]
+def _projection(dim: int, width: int, dropout: float) -> nn.Module:
+    return nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), nn.Linear(dim, width))
+
+
+def _summaries(hidden_BTD: Tensor, lengths: Tensor) -> list[Tensor]:
+    """Return first token, mean and maximum, ``[B, 1, D]`` each."""
+    inside_BT = steps_present(lengths.clamp(min=1), hidden_BTD.shape[1])
+    largest_BD = hidden_BTD.masked_fill(~inside_BT.unsqueeze(2), -torch.inf).amax(dim=1, keepdim=True)
+    return [hidden_BTD[:, :1], pool_steps(hidden_BTD, lengths, 1)[0], largest_BD]
 
 
 def _lengths_in_use(column: Column) -> NDArray[np.int64]:

@@ -41,6 +41,9 @@ class Target(Protocol):
         Args:
             cells: Cells of the training rows; None where absent.
 
+        Returns:
+            The fitted target.
+
         Raises:
             SchemaError: If there is nothing to learn, such as one class only.
         """
@@ -68,17 +71,23 @@ class Target(Protocol):
         """
 
     def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
-        """Turn head outputs into probabilities ``[rows, classes]`` or values ``[rows]``.
+        """Turn head outputs into predictions.
 
         Args:
             output: ``[rows, output_dim]``.
+
+        Returns:
+            Probabilities ``[rows, classes]`` or values ``[rows]``.
         """
 
     def decode(self, prediction: Prediction) -> list[Cell]:
-        """Turn predictions into plain labels or numbers, one a row.
+        """Turn predictions into plain labels or numbers.
 
         Args:
             prediction: Probabilities ``[rows, classes]`` or values ``[rows]``.
+
+        Returns:
+            One label, list of labels or number a row.
         """
 
     @property
@@ -94,6 +103,9 @@ class Target(Protocol):
 
         Args:
             state: What ``state`` returned.
+
+        Returns:
+            The same target.
         """
 
 

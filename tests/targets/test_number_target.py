@@ -1,0 +1,40 @@
+"""One number a row: reading, scale, decoding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from polymodal.targets import NumberTarget
+from polymodal.targets.number import read_number
+
+
+@pytest.mark.parametrize("cell", [None, "", "n/a", "nan", float("nan"), float("inf"), "-inf", [1.0], "1,5"])
+def test_what_is_no_finite_number_is_not_known(cell: Any) -> None:
+    assert read_number(cell) is None
+    values, known = NumberTarget.fit([1, 2]).encode([cell, 0, "3"])
+    assert known.tolist() == [False, True, True]
+    assert values.tolist() == [0, 0, 3]
+
+
+def test_outputs_come_back_in_the_columns_own_unit() -> None:
+    target = NumberTarget.fit([100, 200, 300])
+    said = target.to_prediction(np.array([[0.0], [1.0]], dtype=np.float32))
+    assert np.allclose(said, [200, 200 + np.std([100, 200, 300])])
+
+
+def test_the_loss_does_not_depend_on_the_unit() -> None:
+    metres, millimetres = NumberTarget.fit([1, 2, 4]), NumberTarget.fit([1000, 2000, 4000])
+    output = torch.tensor([[0.3], [-1.0]])
+    first = metres.loss(output, torch.tensor([1.0, 4.0]), 0.0)
+    second = millimetres.loss(output, torch.tensor([1000.0, 4000.0]), 0.0)
+    torch.testing.assert_close(first, second)
+
+
+def test_the_mean_has_a_loss_of_one() -> None:
+    target = NumberTarget.fit([1, 2, 4, 9])
+    losses = target.loss(torch.zeros(4, 1), torch.tensor([1.0, 2.0, 4.0, 9.0]), 0.0)
+    assert losses.mean().item() == pytest.approx(1)

@@ -1,0 +1,140 @@
+"""Small tables of every modality with something to learn in each stream, and quick ways to train on them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+import polymodal
+from polymodal.table import Table
+
+TARGETS = ("kind", "tags", "weight")
+FEATURES = ("photo", "sound", "note", "code", "size", "colour", "day")
+STREAMS = ("photo", "sound", "note", "code", "tabular")
+MEDIA_STREAMS = ("photo", "sound", "note", "code")
+KINDS = ("cat", "dog", "owl")
+WORDS = ("purrs on the sofa", "barks at the gate", "hoots in the night")
+RATE_HZ = 4000
+QUICK: dict[str, Any] = {"train.epochs": 1, "train.batch_size": 16, "width": 16, "baselines": False, "num_threads": 2}
+
+
+def write_table(folder: Path, rows: int = 80, seed: int = 0, missing: float = 0.15) -> Table:
+    """Write pictures, sounds and vectors and return the table that names them; some cells are absent."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(rows) % len(KINDS))
+    columns: dict[str, list[Any]] = {
+        "photo": [_write_photo(folder, f"{seed}-{row}", label, random) for row, label in enumerate(labels)],
+        "sound": [_write_sound(folder, f"{seed}-{row}", label, random) for row, label in enumerate(labels)],
+        "note": [f"it {WORDS[label]} on day {random.integers(9)} of week {random.integers(50)}" for label in labels],
+        "code": [json.dumps((np.eye(4)[label] + random.normal(0, 0.3, 4)).round(3).tolist()) for label in labels],
+        "size": [f"{label * 2 + random.normal(0, 0.5):.3f}" for label in labels],
+        "colour": [("red", "green", "blue")[label if random.random() < 0.8 else 0] for label in labels],
+        "day": [f"20{20 + label}-0{random.integers(1, 9)}-1{random.integers(9)}" for label in labels],
+    }
+    holes = {name: [None if random.random() < missing else cell for cell in cells] for name, cells in columns.items()}
+    targets: dict[str, list[Any]] = {
+        "kind": [KINDS[label] for label in labels],
+        "tags": [("furry|tame", "furry|loud", "feathered|loud")[label] for label in labels],
+        "weight": [f"{10 + label * 5 + random.normal(0, 0.5):.3f}" for label in labels],
+    }
+    return Table(holes | targets, folder=folder, name="tiny")
+
+
+def _write_photo(folder: Path, name: str, label: int, random: np.random.Generator) -> str:
+    pixels = random.integers(0, 60, (12, 12, 3), dtype=np.uint8)
+    pixels[label * 4 : label * 4 + 4, :, label] += 180
+    (folder / "photos").mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(folder / "photos" / f"{name}.png")
+    return f"photos/{name}.png"
+
+
+def _write_sound(folder: Path, name: str, label: int, random: np.random.Generator) -> str:
+    time_s = np.arange(int(RATE_HZ * random.uniform(0.1, 0.2))) / RATE_HZ
+    samples = 0.5 * np.sin(2 * np.pi * (300, 700, 1500)[label] * time_s) + random.normal(0, 0.05, len(time_s))
+    (folder / "sounds").mkdir(parents=True, exist_ok=True)
+    soundfile.write(folder / "sounds" / f"{name}.wav", samples, RATE_HZ)
+    return f"sounds/{name}.wav"
+
+
+def write_csv(table: Table, path: Path) -> Path:
+    """Write a table as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(table.columns)
+        writer.writerows(zip(*table.columns.values(), strict=True))
+    return path
+
+
+def with_cells(table: Table, **columns: Sequence[Any]) -> Table:
+    """Return the table with some columns replaced."""
+    return Table(table.columns | {name: list(cells) for name, cells in columns.items()}, table.folder, table.name)
+
+
+def with_cell(table: Table, column: str, row: int, cell: Any) -> Table:
+    """Return the table with one cell replaced; rows count from 0."""
+    cells = list(table.columns[column])
+    cells[row] = cell
+    return with_cells(table, **{column: cells})
+
+
+def only(table: Table, *names: str) -> Table:
+    """Return the table with the named columns alone."""
+    return Table({name: table.columns[name] for name in names}, table.folder, table.name)
+
+
+def all_absent(table: Table) -> Table:
+    """Return the table with every feature cell absent."""
+    return with_cells(table, **{name: [None] * table.num_rows for name in FEATURES if name in table.columns})
+
+
+def numbers_table(rows: int = 60, seed: int = 0) -> dict[str, list[Any]]:
+    """Return a table in memory that trains in a moment: two numbers, a category and a class to predict."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(rows) % 2)
+    return {
+        "size": (labels * 2 + random.normal(0, 0.5, rows)).round(3).tolist(),
+        "age": random.normal(0, 1, rows).round(3).tolist(),
+        "colour": [("red", "blue")[label if random.random() < 0.9 else 0] for label in labels],
+        "kind": [KINDS[label] for label in labels],
+    }
+
+
+def train(table: Any, target: str | Sequence[str] = "kind", **arguments: Any) -> polymodal.Model:
+    """Train a small network for one epoch; ``settings`` and other arguments win."""
+    settings = QUICK | dict(arguments.pop("settings", {}))
+    return polymodal.fit(table, target=target, settings=settings, **arguments)
+
+
+@contextmanager
+def decode_cache(folder: Path) -> Iterator[None]:
+    """Give a fixture that lives longer than a test a decode cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POLYMODAL_CACHE", str(folder / "cache"))
+        yield
+
+
+def weights_of(model: polymodal.Model) -> dict[str, Any]:
+    """Return the network's weights as arrays."""
+    return {name: value.numpy() for name, value in model.trained.network.state_dict().items()}
+
+
+def same(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Tell whether two sets of arrays are bit-identical."""
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[name], second[name], equal_nan=True) for name in first
+    )
+
+
+def scores_of(model: polymodal.Model) -> dict[str, Any]:
+    """Return everything a run says about its quality."""
+    summary = model.summary()
+    return {name: summary[name] for name in ("targets", "fusion", "streams", "baselines", "missing", "decision")}
