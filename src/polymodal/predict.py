@@ -57,6 +57,7 @@ class Predictions:
         classes: Target to class names, or None for numbers.
         weights: Stream to the fusion's weight ``[rows]``, where asked for and there.
         broken_cells: Cells that could not be decoded and counted as absent.
+        multi_label: Targets with any number of labels a row.
     """
 
     values: dict[str, Prediction]
@@ -64,6 +65,7 @@ class Predictions:
     classes: dict[str, list[str] | None]
     weights: dict[str, NDArray[np.float32]]
     broken_cells: list[BrokenCell]
+    multi_label: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -84,7 +86,10 @@ class Predictions:
             columns[target] = labels
             names = self.classes[target]
             if names is not None:
-                columns |= _probability_columns(target, names, self.values[target], labels, all_classes)
+                if target not in self.multi_label:
+                    columns[f"{target}_probability"] = [float(p) for p in self.values[target].max(axis=1, initial=0.0)]
+                if all_classes:
+                    columns |= _class_columns(target, names, self.values[target])
         return columns | {f"weight:{name}": [float(w) for w in values] for name, values in self.weights.items()}
 
     def to_rows(self, all_classes: bool = True) -> list[dict[str, Cell]]:
@@ -100,15 +105,8 @@ class Predictions:
         return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
 
-def _probability_columns(
-    target: str, names: list[str], values: Prediction, labels: list[Cell], all_classes: bool
-) -> dict[str, list[Cell]]:
-    columns: dict[str, list[Cell]] = {}
-    if not (labels and isinstance(labels[0], list)):
-        columns[f"{target}_probability"] = [float(p) for p in values.max(axis=1, initial=0.0)]
-    if all_classes:
-        columns |= {f"{target}:{name}": [float(p) for p in values[:, i]] for i, name in enumerate(names)}
-    return columns
+def _class_columns(target: str, names: list[str], values: Prediction) -> dict[str, list[Cell]]:
+    return {f"{target}:{name}": [float(p) for p in values[:, index]] for index, name in enumerate(names)}
 
 
 def predict_table(
@@ -145,6 +143,7 @@ def predict_table(
         classes={name: target.classes for name, target in model.targets.items()},
         weights=shown,
         broken_cells=broken,
+        multi_label=frozenset(name for name, target in model.targets.items() if target.kind == "categories"),
     )
 
 

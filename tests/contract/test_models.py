@@ -1,0 +1,279 @@
+"""Every fusion with every target, on streams of every modality, through the same checks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+import polymodal
+from polymodal.augment import augment
+from polymodal.batches import truth_batch
+from polymodal.build import build_network
+from polymodal.cache import ArrayCache
+from polymodal.config import build_config
+from polymodal.fusion import FUSIONS
+from polymodal.losses import draw_hidden, stream_presence, total_loss
+from polymodal.modalities import MODALITIES
+from polymodal.network import Batch, Network, Outputs
+from polymodal.prepare import Prepared, Tables, prepare
+from polymodal.progress import SilentProgress
+from polymodal.table import Table
+from polymodal.targets import TARGETS
+from polymodal.tokens import ColumnBatch
+
+TARGET_OF_KIND = dict(zip(("category", "categories", "number"), tiny.TARGETS, strict=True))
+PAIRS = [(fusion, kind) for fusion in FUSIONS for kind in TARGETS]
+every_pair = pytest.mark.parametrize(("fusion", "kind"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
+every_fusion = pytest.mark.parametrize("fusion", list(FUSIONS))
+ROWS = np.arange(12)
+HOLES = {"photo": [0, 1], "sound": [1, 2], "note": [1, 3], "code": [1], "tabular": [1, 4]}
+"""Stream to rows in which it is made absent; row 1 has nothing."""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
+    folder = tmp_path_factory.mktemp("tiny")
+    with tiny.decode_cache(folder):
+        yield tiny.write_table(folder)
+
+
+@pytest.fixture(scope="module")
+def prepared(table: Table) -> Prepared:
+    config = build_config({"target": list(TARGET_OF_KIND.values())})
+    return prepare(Tables(train=table), config, ArrayCache(None), SilentProgress())
+
+
+@pytest.fixture(scope="module")
+def models(table: Table) -> dict[str, polymodal.Model]:
+    """Return one model a fusion, each with all three targets."""
+    return {fusion: tiny.train(table, tiny.TARGETS, fusion=fusion) for fusion in FUSIONS}
+
+
+def build(prepared: Prepared, fusion: str, kind: str) -> Network:
+    torch.manual_seed(0)
+    name = TARGET_OF_KIND[kind]
+    config = build_config({"target": [name], "width": 16, "fusion": {"name": fusion}})
+    return build_network(config, prepared.preprocessor.modalities, {name: prepared.targets[name]})
+
+
+def batch_with_holes(prepared: Prepared, rows: np.ndarray = ROWS) -> dict[str, ColumnBatch]:
+    batch = prepared.splits["train"].batch(rows)
+    for stream, absent in HOLES.items():
+        column = batch[stream]
+        present = column.present.clone()
+        present[[row for row in absent if row < len(rows)]] = False
+        batch[stream] = ColumnBatch(column.values, present, column.lengths)
+    return batch
+
+
+def with_garbage(batch: Batch) -> dict[str, ColumnBatch]:
+    """Write other values into every absent cell."""
+    changed = {}
+    for stream, column in batch.items():
+        absent = ~column.present
+        values = column.values.clone()
+        values[absent] = torch.nan if values.is_floating_point() else 7
+        changed[stream] = ColumnBatch(values, column.present, column.lengths)
+    return changed
+
+
+def tensors_of(outputs: Outputs) -> list[Tensor]:
+    streams = [output for found in outputs.streams.values() for output in found.values()]
+    return [*outputs.fused.values(), *streams, *([] if outputs.weights is None else [outputs.weights])]
+
+
+def loss_of(network: Network, prepared: Prepared, batch: Batch, kind: str, rows: np.ndarray = ROWS) -> Tensor:
+    """Return the loss of a training step, with varied inputs and hidden streams."""
+    name = TARGET_OF_KIND[kind]
+    torch.manual_seed(3)
+    network.train()
+    varied = {stream: augment(prepared.preprocessor.modalities[stream], column) for stream, column in batch.items()}
+    present = stream_presence(varied, network.streams)
+    outputs = network(varied, draw_hidden(present, 0.3))
+    truth = {name: truth_batch(prepared.splits["train"], rows)[name]}
+    return total_loss(network, outputs, truth, present, {name: prepared.targets[name]}, 1.0, 0.05)
+
+
+def test_the_table_has_every_modality(prepared: Prepared) -> None:
+    streams = {stream.modality for stream in prepared.schema.streams}
+    columns = {column.modality for column in prepared.schema.columns}
+    assert streams | columns == set(MODALITIES)
+    assert [target.kind for target in prepared.targets.values()] == list(TARGETS)
+
+
+@every_pair
+def test_shapes(prepared: Prepared, fusion: str, kind: str) -> None:
+    network, name = build(prepared, fusion, kind).eval(), TARGET_OF_KIND[kind]
+    outputs = network(batch_with_holes(prepared))
+    expected = (len(ROWS), prepared.targets[name].output_dim)
+    assert all(output.shape == expected for output in outputs.fused.values())
+    assert list(outputs.fused) == ([] if FUSIONS[fusion].build is None else [name])
+    assert {stream: output.shape for stream, output in outputs.streams[name].items()} == dict.fromkeys(
+        tiny.STREAMS, expected
+    )
+    assert all(output.isfinite().all() for output in tensors_of(outputs))
+
+
+@every_pair
+def test_every_parameter_gets_a_finite_gradient(prepared: Prepared, fusion: str, kind: str) -> None:
+    network = build(prepared, fusion, kind)
+    loss_of(network, prepared, batch_with_holes(prepared), kind).backward()
+    unused = {"log_variances"}
+    if FUSIONS[fusion].build is None:
+        unused |= {name for name, _ in network.named_parameters() if name.startswith("heads.")}
+    without = {name for name, parameter in network.named_parameters() if parameter.grad is None}
+    assert without <= unused
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+@every_pair
+@pytest.mark.parametrize("row", [0, 1], ids=["some-cells", "no-cell"])
+def test_a_batch_of_one_row_trains(prepared: Prepared, fusion: str, kind: str, row: int) -> None:
+    network, rows = build(prepared, fusion, kind), ROWS[row : row + 1]
+    whole = batch_with_holes(prepared)
+    batch = {stream: column.take(torch.tensor([row])) for stream, column in whole.items()}
+    loss = loss_of(network, prepared, batch, kind, rows)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+@every_pair
+def test_no_rows_give_no_rows(prepared: Prepared, fusion: str, kind: str) -> None:
+    network = build(prepared, fusion, kind).eval()
+    outputs = network(prepared.splits["train"].batch(ROWS[:0]))
+    assert all(len(output) == 0 for output in tensors_of(outputs))
+
+
+@every_pair
+def test_values_of_absent_cells_are_never_read(prepared: Prepared, fusion: str, kind: str) -> None:
+    network = build(prepared, fusion, kind).eval()
+    batch = batch_with_holes(prepared)
+    for first, second in zip(
+        tensors_of(network(batch)), tensors_of(network(with_garbage(batch))), strict=True
+    ):
+        assert torch.equal(first, second)
+
+
+@every_pair
+def test_values_of_absent_cells_never_move_training(prepared: Prepared, fusion: str, kind: str) -> None:
+    gradients = []
+    batch = batch_with_holes(prepared)
+    for variant in (batch, with_garbage(batch)):
+        network = build(prepared, fusion, kind)
+        loss = loss_of(network, prepared, variant, kind)
+        loss.backward()
+        gradients.append([loss.detach()] + [p.grad for p in network.parameters() if p.grad is not None])
+    assert all(torch.equal(first, second) for first, second in zip(*gradients, strict=True))
+
+
+@every_pair
+def test_an_absent_cell_never_moves_another_row(prepared: Prepared, fusion: str, kind: str) -> None:
+    network = build(prepared, fusion, kind).eval()
+    full, holes = prepared.splits["train"].batch(ROWS), batch_with_holes(prepared)
+    untouched = [row for row in range(len(ROWS)) if not any(row in absent for absent in HOLES.values())]
+    for first, second in zip(tensors_of(network(full)), tensors_of(network(holes)), strict=True):
+        torch.testing.assert_close(first[untouched], second[untouched], atol=1e-6, rtol=1e-5)
+
+
+@every_pair
+def test_other_rows_change_nothing(prepared: Prepared, fusion: str, kind: str) -> None:
+    network = build(prepared, fusion, kind).eval()
+    batch = batch_with_holes(prepared)
+    alone = {stream: column.take(torch.tensor([5])) for stream, column in batch.items()}
+    for among, single in zip(tensors_of(network(batch)), tensors_of(network(alone)), strict=True):
+        torch.testing.assert_close(among[5:6], single, atol=1e-6, rtol=1e-5)
+
+
+@every_fusion
+def test_a_row_without_any_cell_gets_exactly_the_prior(models: Any, table: Table, fusion: str) -> None:
+    model = models[fusion]
+    found = model.predictions(tiny.all_absent(table))
+    for name, target in model.trained.targets.items():
+        assert len(found.values[name]) == table.num_rows
+        assert (found.values[name] == target.prior).all()
+
+
+@every_fusion
+def test_the_prior_comes_from_the_training_rows(models: Any, prepared: Prepared, fusion: str) -> None:
+    cells, rows = prepared.tables["train"].columns, prepared.splits["train"].rows
+    weights = [float(cells["weight"][row]) for row in rows]
+    kinds = [cells["kind"][row] for row in rows]
+    priors = {name: target.prior for name, target in models[fusion].trained.targets.items()}
+    assert priors["weight"] == pytest.approx(np.mean(weights))
+    assert priors["kind"] == pytest.approx([kinds.count(kind) / len(kinds) for kind in tiny.KINDS])
+
+
+@every_fusion
+def test_an_empty_table_gets_an_empty_answer(models: Any, table: Table, fusion: str) -> None:
+    found = models[fusion].predictions(table.take(np.arange(0)), weights=True)
+    assert len(found) == 0
+    assert all(cells == [] for cells in found.to_columns().values())
+    assert list(found.to_columns()) == list(models[fusion].predictions(table, weights=True).to_columns())
+
+
+@every_fusion
+def test_a_row_alone_gets_the_answer_it_gets_among_others(models: Any, table: Table, fusion: str) -> None:
+    whole = models[fusion].predictions(table)
+    alone = models[fusion].predictions(table.take(np.array([7])))
+    for name, values in whole.values.items():
+        np.testing.assert_allclose(alone.values[name], values[7:8], atol=1e-5, rtol=1e-4)
+
+
+@every_fusion
+def test_taking_cells_from_a_row_never_moves_another(models: Any, table: Table, fusion: str) -> None:
+    whole = models[fusion].predictions(table)
+    gone = tiny.with_cell(tiny.with_cell(table, "photo", 4, None), "size", 4, None)
+    fewer = models[fusion].predictions(gone)
+    others = [row for row in range(table.num_rows) if row != 4]
+    for name, values in whole.values.items():
+        np.testing.assert_allclose(fewer.values[name][others], values[others], atol=1e-5, rtol=1e-4)
+
+
+@every_fusion
+def test_save_load_predict_is_bit_identical(models: Any, table: Table, fusion: str, tmp_path: Path) -> None:
+    model = models[fusion]
+    model.save(tmp_path / "model")
+    loaded = polymodal.load(tmp_path / "model")
+    before, after = (m.predictions(table, weights=True) for m in (model, loaded))
+    assert tiny.same(before.values, after.values)
+    assert tiny.same(before.weights, after.weights)
+    assert before.labels == after.labels
+    assert tiny.same(tiny.weights_of(model), tiny.weights_of(loaded))
+    assert json.dumps(loaded.record) == json.dumps(model.record)
+
+
+@every_fusion
+def test_weights_sum_to_one_and_are_zero_for_absent_streams(models: Any, table: Table, fusion: str) -> None:
+    found = models[fusion].predictions(table, weights=True).weights
+    if fusion not in ("attention", "gated"):
+        assert found == {} or fusion not in ("concat", "vote")
+    if not found:
+        assert fusion != "attention"
+        return
+    assert list(found) == list(tiny.STREAMS)
+    total = np.sum(list(found.values()), axis=0)
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+    for stream in tiny.MEDIA_STREAMS:
+        absent = np.array([cell is None for cell in table.columns[stream]])
+        assert absent.any()
+        assert (found[stream][absent] == 0).all()
+        assert (found[stream][~absent] > 0).any()
+
+
+@every_fusion
+def test_every_target_has_scores_beside_its_streams(models: Any, fusion: str) -> None:
+    summary = models[fusion].summary()
+    for name in tiny.TARGETS:
+        assert set(summary["streams"][name]) == set(tiny.STREAMS) == set(summary["missing"][name])
+        assert "prior" in summary["baselines"][name]
+        scores = [summary["targets"][name], *summary["streams"][name].values(), *summary["missing"][name].values()]
+        assert all(isinstance(value, float) and np.isfinite(value) for found in scores for value in found.values())
