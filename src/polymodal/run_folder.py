@@ -158,12 +158,10 @@ def _target_gallery(
     elif target.kind == "categories":
         labels, correct = target.decode(said), ((said >= 0.5) == (truth > 0.5)).all(axis=1)
         confidence = np.maximum(said, 1 - said).min(axis=1)
-        right, wrong = pick_rows(labels, labels, confidence.tolist(), correct.tolist(), GALLERY_ROWS)
+        right, wrong = pick_rows(labels, labels, confidence, correct, GALLERY_ROWS)
     else:
         found = said.argmax(axis=1)
-        right, wrong = pick_rows(
-            truth.tolist(), found.tolist(), said.max(axis=1).tolist(), (found == truth).tolist(), GALLERY_ROWS
-        )
+        right, wrong = pick_rows(truth.tolist(), found.tolist(), said.max(axis=1), found == truth, GALLERY_ROWS)
 
     def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
         return [_gallery_row(run, examples, name, target, prediction, int(known[place])) for place in places]

@@ -1,0 +1,171 @@
+"""Variation of training inputs: enough to matter, never enough to lose the meaning, never touching what is absent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from polymodal.augment import AUGMENTATIONS, LENGTH_STEP, TOKEN_DROPOUT, augment
+from polymodal.encoders import ENCODERS
+from polymodal.modalities import Audio, Category, Image, Modality, Number, Tabular, Text, Vector, build_settings
+from polymodal.tokens import ColumnBatch
+
+ROWS = 6
+every_modality = pytest.mark.parametrize("name", list(AUGMENTATIONS))
+
+
+def audio(features: str = "log_mel") -> Modality:
+    settings = build_settings("audio", {"features": features, "num_mels": 16})
+    return Audio.fit([(np.sin(np.arange(size)), 8000) for size in (4000, 6000)], settings, None)
+
+
+def tabular() -> Tabular:
+    number = Number(mean=0.0, std=1.0, quantiles=[-1.0, 1.0])
+    return Tabular(members={"size": number, "colour": Category(values=["a", "b", "c"]), "age": number})
+
+
+MODALITIES: dict[str, Any] = {
+    "tabular": tabular(),
+    "text": Text(tokenizer="", num_ids=50, max_length=40),
+    "image": Image(height=20, width=16, channels=3, mean=[0.5] * 3, std=[0.25] * 3),
+    "audio": audio(),
+    "vector": Vector(dim=3, mean=[0.0] * 3, std=[1.0] * 3),
+}
+
+
+def column(name: str, rows: int = ROWS) -> ColumnBatch:
+    generator = torch.Generator().manual_seed(0)
+    present = torch.ones(rows, dtype=torch.bool)
+    lengths = torch.arange(rows) * 3 + 5
+    if name == "tabular":
+        values = torch.randn(rows, 3, generator=generator)
+        values[:, 1] = torch.randint(0, 4, (rows,), generator=generator).float()
+        return ColumnBatch(values, torch.ones(rows, 3, dtype=torch.bool))
+    if name == "text":
+        return ColumnBatch(torch.randint(1, 50, (rows, 20), generator=generator, dtype=torch.int32), present, lengths)
+    if name == "image":
+        smooth = torch.rand(rows, 5, 4, 3, generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
+        return ColumnBatch((smooth * 255).to(torch.uint8), present)
+    if name == "audio":
+        return ColumnBatch(torch.randn(rows, 24, 16, generator=generator).half(), present, lengths)
+    return ColumnBatch(torch.randn(rows, 3, generator=generator), present)
+
+
+def vary(name: str, batch: ColumnBatch, seed: int = 0) -> ColumnBatch:
+    torch.manual_seed(seed)
+    return augment(MODALITIES[name], batch)
+
+
+def test_every_modality_with_an_encoder_is_varied() -> None:
+    assert set(AUGMENTATIONS) == set(ENCODERS) == set(MODALITIES)
+
+
+@every_modality
+def test_presence_and_layout_stay(name: str) -> None:
+    batch = column(name)
+    varied = vary(name, batch)
+    assert torch.equal(varied.present, batch.present)
+    assert varied.values.ndim == batch.values.ndim
+    assert len(varied) == len(batch)
+    if batch.lengths is None or name == "text":
+        assert varied.values.shape == batch.values.shape
+    assert varied.values.float().isfinite().all()
+
+
+@every_modality
+def test_the_seed_fixes_the_variation(name: str) -> None:
+    batch = column(name, rows=40)
+    assert torch.equal(vary(name, batch, 1).values, vary(name, batch, 1).values)
+    first, second = vary(name, batch, 1).values, vary(name, batch, 2).values
+    assert first.shape != second.shape or not torch.equal(first, second)
+
+
+@every_modality
+def test_rows_are_varied_each_by_itself(name: str) -> None:
+    batch = column(name, rows=40)
+    same = ColumnBatch(
+        batch.values[:1].expand_as(batch.values),
+        batch.present,
+        None if batch.lengths is None else batch.lengths[-1:].clamp(max=20).expand(40),
+    )
+    assert len(vary(name, same).values.float().reshape(40, -1).unique(dim=0)) > 2
+
+
+@every_modality
+def test_absent_rows_move_nothing(name: str) -> None:
+    batch = column(name)
+    present = batch.present.clone()
+    present[2] = False
+    outputs = []
+    for garbage in (False, True):
+        values = batch.values.clone()
+        if garbage:
+            values[2] = torch.nan if values.is_floating_point() else 7
+        outputs.append(vary(name, ColumnBatch(values, present, batch.lengths)).values)
+    others = [0, 1, 3, 4, 5]
+    assert torch.equal(outputs[0][others], outputs[1][others])
+
+
+@every_modality
+def test_no_rows(name: str) -> None:
+    batch = column(name, rows=1)
+    none = batch.take(torch.zeros(0, dtype=torch.long))
+    assert len(vary(name, none)) == 0
+
+
+def test_pictures_stay_recognisable() -> None:
+    batch = column("image", rows=30)
+    before, after = batch.values.float(), vary("image", batch).values
+    assert after.dtype == torch.float32
+    assert 0 <= after.min() < after.max() <= 255
+    flat = [values.reshape(30, -1) - values.reshape(30, -1).mean(1, keepdim=True) for values in (before, after)]
+    alike = torch.nn.functional.cosine_similarity(flat[0][:, None], flat[1][None], dim=2)
+    assert (alike.argmax(dim=0) == torch.arange(30)).all()
+
+
+def test_pictures_are_never_mirrored() -> None:
+    values = torch.zeros(200, 16, 16, 1, dtype=torch.uint8)
+    values[:, :, 10:] = 255
+    varied = vary("image", ColumnBatch(values, torch.ones(200, dtype=torch.bool))).values
+    assert (varied[:, :, 10:].mean(dim=(1, 2, 3)) > varied[:, :, :6].mean(dim=(1, 2, 3))).all()
+
+
+def test_clips_change_their_length_a_little_and_padding_stays_silent() -> None:
+    batch = column("audio", rows=7)
+    varied = vary("audio", batch)
+    assert varied.lengths is not None
+    assert batch.lengths is not None
+    assert ((varied.lengths - batch.lengths).abs() <= batch.lengths * 0.1 + 1).all()
+    assert varied.values.shape[1] % LENGTH_STEP == 0
+    assert varied.values.shape[1] >= int(varied.lengths.max())
+    for row, length in enumerate(varied.lengths.tolist()):
+        assert not varied.values[row, length:].any()
+        assert varied.values[row, :length].any()
+
+
+def test_samples_keep_one_band() -> None:
+    batch = ColumnBatch(torch.randn(3, 400, 1).half(), torch.ones(3, dtype=torch.bool), torch.tensor([400, 30, 1]))
+    torch.manual_seed(0)
+    varied = augment(audio("waveform"), batch)
+    assert varied.values.shape[2] == 1
+    assert varied.values.isfinite().all()
+
+
+def test_categories_stay_and_numbers_move_a_little() -> None:
+    batch = column("tabular", rows=50)
+    change = (vary("tabular", batch).values - batch.values).abs()
+    assert not change[:, 1].any()
+    assert (change[:, [0, 2]] > 0).all()
+    assert change.max() < 0.6
+
+
+def test_a_tenth_of_the_tokens_is_blanked_and_none_changed() -> None:
+    batch = column("text", rows=500)
+    varied = vary("text", batch).values
+    assert varied.dtype == batch.values.dtype
+    blank = varied == 0
+    assert torch.equal(varied[~blank], batch.values[~blank])
+    assert abs(float(blank.float().mean()) - TOKEN_DROPOUT) < 0.02

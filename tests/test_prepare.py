@@ -1,0 +1,214 @@
+"""From tables to examples: what training may see, what is set aside, what stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from polymodal.cache import ArrayCache
+from polymodal.config import build_config
+from polymodal.errors import CellError, ConfigError, SchemaError
+from polymodal.prepare import Prepared, Tables, prepare
+from polymodal.progress import SilentProgress
+from polymodal.table import Table
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
+    folder = tmp_path_factory.mktemp("tiny")
+    with tiny.decode_cache(folder):
+        yield tiny.write_table(folder)
+
+
+@pytest.fixture(scope="module")
+def other(table: Table) -> Table:
+    assert table.folder is not None
+    return Table(tiny.write_table(table.folder, rows=20, seed=5).columns, table.folder, "other")
+
+
+def run(train: Table, validation: Table | None = None, test: Table | None = None, **options: Any) -> Prepared:
+    values = {"target": list(tiny.TARGETS), **options}
+    tables = Tables(train=train, validation=validation, test=test)
+    return prepare(tables, build_config(values), ArrayCache(None), SilentProgress())
+
+
+def fitted_state(prepared: Prepared) -> Any:
+    return prepared.preprocessor.state(), {name: target.state() for name, target in prepared.targets.items()}
+
+
+def numbers(rows: int = 40, **columns: list[Any]) -> Table:
+    return Table(tiny.numbers_table(rows) | columns, name="numbers")
+
+
+def disturbed(table: Table, rows: set[int]) -> Table:
+    """Change every feature cell of some rows, keeping each column's kind."""
+    changes: dict[str, Any] = {
+        "photo": table.columns["photo"][0],
+        "sound": "sounds/none.wav",
+        "note": "it says something else altogether",
+        "code": "[9.0, 9.0, 9.0, 9.0]",
+        "size": "12345.678",
+        "colour": "violet",
+        "day": "1970-01-01",
+    }
+    columns = {
+        name: [changes[name] if row in rows else cell for row, cell in enumerate(table.columns[name])]
+        for name in changes
+    }
+    return tiny.with_cells(table, **columns)
+
+
+def test_rows_are_split_three_ways(table: Table) -> None:
+    prepared = run(table)
+    rows = {split: set(examples.rows.tolist()) for split, examples in prepared.splits.items()}
+    assert list(rows) == ["train", "validation", "test"]
+    assert set.union(*rows.values()) == set(range(table.num_rows))
+    assert sum(map(len, rows.values())) == table.num_rows
+
+
+def test_fitting_never_sees_held_out_rows_of_the_table(table: Table) -> None:
+    before = run(table)
+    held_out = {int(row) for split in ("validation", "test") for row in before.splits[split].rows}
+    after = run(disturbed(table, held_out))
+    assert [examples.rows.tolist() for examples in after.splits.values()] == [
+        examples.rows.tolist() for examples in before.splits.values()
+    ]
+    assert fitted_state(after) == fitted_state(before)
+
+
+def test_fitting_never_sees_given_validation_and_test_tables(table: Table, other: Table) -> None:
+    every = set(range(other.num_rows))
+    changed = tiny.with_cells(
+        disturbed(other, every), kind=["yak"] * 10 + ["cat"] * 10, weight=["999"] * 20, tags=["huge|loud"] * 20
+    )
+    renamed = Table(changed.columns, changed.folder, "renamed")
+    before = run(table, Table(other.columns, other.folder, "validation"), other)
+    after = run(table, Table(changed.columns, changed.folder, "validation"), renamed)
+    assert fitted_state(after) == fitted_state(before)
+
+
+def test_training_rows_do_move_the_fit(table: Table) -> None:
+    before = run(table)
+    assert fitted_state(run(disturbed(table, {int(before.splits["train"].rows[0])}))) != fitted_state(before)
+
+
+def test_rows_without_target_are_set_aside_and_counted() -> None:
+    table = numbers()
+    kinds = [None if row in (3, 7) else cell for row, cell in enumerate(table.columns["kind"])]
+    prepared = run(tiny.with_cells(table, kind=kinds), target=["kind"])
+    used = {int(row) for examples in prepared.splits.values() for row in examples.rows}
+    assert used == set(range(40)) - {3, 7}
+    assert prepared.set_aside == {"numbers": 2}
+
+
+def test_rows_with_one_of_two_targets_are_kept() -> None:
+    table = numbers(weight=[None if row % 4 == 0 else row / 2 for row in range(40)])
+    prepared = run(table, target=["kind", "weight"])
+    assert sum(len(examples) for examples in prepared.splits.values()) == 40
+    assert not prepared.splits["train"].known["weight"].all()
+    assert prepared.splits["train"].known["kind"].all()
+
+
+def test_labels_unseen_in_training_are_set_aside_and_counted() -> None:
+    test = tiny.with_cells(numbers(20), kind=["cat", "yak", None, "dog"] * 5)
+    prepared = run(numbers(), test=Table(test.columns, name="test"), target=["kind"])
+    assert prepared.splits["test"].rows.tolist() == [row for row in range(20) if row % 4 in (0, 3)]
+    assert prepared.set_aside == {"numbers": 0, "test": 10}
+
+
+def test_targets_that_cannot_be_read_are_set_aside_and_counted() -> None:
+    weights = [str(row) for row in range(40)]
+    weights[5] = "n/a"
+    prepared = run(numbers(weight=weights), target=["weight"], modality={"weight": "number"})
+    assert sum(len(examples) for examples in prepared.splits.values()) == 39
+    assert prepared.set_aside == {"numbers": 1}
+
+
+def test_broken_cells_are_counted_by_table_and_row(table: Table, other: Table) -> None:
+    train = tiny.with_cell(table, "photo", 6, "photos/none.png")
+    prepared = run(train, test=tiny.with_cell(other, "size", 0, "big"))
+    found = [(name, cell.row, cell.column) for name, cell in prepared.broken]
+    assert sorted(found) == [("other", 1, "size"), ("tiny", 7, "photo")]
+    assert not prepared.splits["train"].columns["photo"].present[6]
+
+
+def test_a_strict_run_stops_at_the_first_broken_cell(table: Table) -> None:
+    broken = tiny.with_cell(table, "photo", 6, "photos/none.png")
+    with pytest.raises(CellError, match=r"^tiny, row 7, column 'photo': .* A strict run stops here \(1 such cells\)"):
+        run(broken, strict=True)
+
+
+def test_groups_stand_on_one_side_and_are_not_learned_from() -> None:
+    table = numbers(60, person=[f"p{row % 12}" for row in range(60)])
+    prepared = run(table, target=["kind"], group="person")
+    sides = [{table.columns["person"][row] for row in part.rows} for part in prepared.splits.values()]
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
+    assert "person" not in prepared.preprocessor.column_names
+
+
+def test_a_validation_table_that_shares_groups_is_pooled_and_said() -> None:
+    train = numbers(40, person=[f"p{row % 10}" for row in range(40)])
+    validation = Table(numbers(20, person=[f"p{row % 10}" for row in range(20)]).columns, name="validation")
+    test = Table(numbers(20, person=[f"p{9 + row % 4}" for row in range(20)]).columns, name="test")
+    prepared = run(train, validation, test, target=["kind"], group="person")
+    rows = {split: prepared.splits[split].rows for split in ("train", "validation")}
+    people = prepared.tables["train"].columns["person"]
+    assert not {people[row] for row in rows["train"]} & {people[row] for row in rows["validation"]}
+    assert len(rows["train"]) + len(rows["validation"]) == 60
+    assert prepared.notices[0].startswith("validation shares 10 groups of 'person' with numbers")
+    assert prepared.notices[1].startswith("test shares 1 groups of 'person'")
+
+
+def test_the_latest_rows_are_held_out() -> None:
+    table = numbers(40, when=[f"2024-02-{1 + row % 20:02}" for row in range(40)])
+    prepared = run(table, target=["kind"], time="when")
+    when = {split: [table.columns["when"][row] for row in part.rows] for split, part in prepared.splits.items()}
+    assert max(when["train"]) <= min(when["validation"])
+    assert max(when["validation"]) <= min(when["test"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"target": []}, SchemaError, "no target was named. Name a column with --target"),
+        ({"group": "person"}, SchemaError, "numbers has no column 'person' for --group. The columns are: size, age"),
+        ({"time": "when"}, SchemaError, "numbers has no column 'when' for --time"),
+        ({"group": "age", "time": "size"}, ConfigError, "follow --group or --time, not both"),
+        ({"settings": {"photo": {"size": 8}}}, ConfigError, "There is no stream 'photo' to give settings to"),
+        ({"target": ["price"]}, SchemaError, "'price'"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_sentence(options: dict[str, Any], error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        run(numbers(), **{"target": ["kind"], **options})
+
+
+def test_test_rows_without_any_known_truth_stop() -> None:
+    test = Table(tiny.with_cells(numbers(20), kind=["yak"] * 20).columns, name="test")
+    with pytest.raises(SchemaError, match="test: no test row has a target value known from training"):
+        run(numbers(), test=test, target=["kind"])
+
+
+def test_a_target_without_any_value_stops() -> None:
+    with pytest.raises(SchemaError, match="kind"):
+        run(tiny.with_cells(numbers(), kind=[None] * 40), target=["kind"])
+
+
+def test_a_batch_holds_the_rows_asked_for(table: Table) -> None:
+    examples = run(table).splits["train"]
+    batch = examples.batch(np.array([4, 1]))
+    for stream, column in batch.items():
+        assert column.row_present.tolist() == examples.columns[stream].row_present[examples.rows[[4, 1]]].tolist()
+
+
+def test_relative_paths_begin_at_each_tables_folder(tmp_path: Path) -> None:
+    first, second = (tiny.write_table(tmp_path / name, rows=24, seed=seed) for seed, name in enumerate("ab"))
+    prepared = run(Table(first.columns, first.folder, "a"), test=Table(second.columns, second.folder, "b"))
+    assert prepared.broken == []

@@ -1,0 +1,141 @@
+"""The training loop: seeds, rates, the best epochs, patience and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+import polymodal
+from polymodal.batches import epoch_batches
+from polymodal.build import EPOCHS, resolve_training
+from polymodal.config import TrainConfig
+from polymodal.table import Table
+from polymodal.train import average, parameter_groups, rate_factor, snapshot
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
+    folder = tmp_path_factory.mktemp("tiny")
+    with tiny.decode_cache(folder):
+        yield tiny.write_table(folder)
+
+
+@pytest.fixture(scope="module")
+def model(table: Table) -> polymodal.Model:
+    return tiny.train(table, seed=4)
+
+
+def test_the_same_seed_gives_the_same_model_and_metrics(table: Table, model: polymodal.Model) -> None:
+    again = tiny.train(table, seed=4)
+    assert tiny.same(tiny.weights_of(again), tiny.weights_of(model))
+    assert tiny.scores_of(again) == tiny.scores_of(model)
+
+
+def test_another_seed_gives_other_weights(table: Table, model: polymodal.Model) -> None:
+    other = tiny.weights_of(tiny.train(table, seed=5))
+    assert not any((other[name] == values).all() for name, values in tiny.weights_of(model).items() if values.ndim > 1)
+
+
+def test_what_was_trained_before_does_not_matter(table: Table, model: polymodal.Model) -> None:
+    torch.rand(7)
+    tiny.train(tiny.numbers_table(), seed=1)
+    assert tiny.same(tiny.weights_of(tiny.train(table, seed=4)), tiny.weights_of(model))
+
+
+def test_test_rows_never_move_the_network(table: Table) -> None:
+    data, labels = tiny.numbers_table(60), tiny.numbers_table(20, seed=1)
+    test = labels | {"size": [9.0] * 20, "colour": ["green"] * 20}
+    first, second = (tiny.train(data, test=rows) for rows in (labels, test))
+    assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
+
+
+def test_absent_values_never_move_training(table: Table) -> None:
+    """A cell that cannot be read is the same as none at all."""
+    hole = tiny.with_cell(tiny.with_cell(table, "photo", 3, None), "size", 9, None)
+    broken = tiny.with_cell(tiny.with_cell(table, "photo", 3, "photos/none.png"), "size", 9, "large")
+    first, second = (tiny.train(rows, settings={"train.epochs": 1}) for rows in (hole, broken))
+    assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
+    assert tiny.scores_of(first) == tiny.scores_of(second)
+
+
+def test_every_epoch_is_in_the_history(model: polymodal.Model) -> None:
+    (entry,) = model.record["history"]
+    assert entry["epoch"] == 0
+    assert set(entry["stream_scores"]["kind"]) == set(tiny.STREAMS)
+    assert entry["validation_score"]["kind"] >= 0
+    assert entry["train_loss"] > 0
+
+
+def test_losses_fall() -> None:
+    history = tiny.train(tiny.numbers_table(), settings={"train.epochs": 8}).record["history"]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert history[-1]["validation_loss"] < history[0]["validation_loss"]
+    assert history[-1]["learning_rate"] < max(entry["learning_rate"] for entry in history)
+
+
+def test_training_stops_when_patience_ends() -> None:
+    data = tiny.numbers_table() | {"kind": ["cat", "dog", "dog", "cat", "cat", "dog"] * 10}
+    found = tiny.train(data, settings={"train.epochs": 60, "train.patience": 2, "train.learning_rate": 0.03})
+    assert found.record["best_epoch"] + 3 == len(found.record["history"]) < 60
+
+
+def test_training_stops_when_its_time_ends() -> None:
+    found = tiny.train(tiny.numbers_table(), time_limit=1e-6, settings={"train.epochs": 50})
+    assert len(found.record["history"]) == 1
+    assert found.predict(tiny.numbers_table())["kind"]
+
+
+def test_the_rate_warms_up_and_falls_to_almost_nothing() -> None:
+    rates = [rate_factor(step, 100, 0.1) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert all(first >= second for first, second in zip(rates[10:], rates[11:], strict=False))
+    assert 0 < rates[-1] < 0.02
+    assert rate_factor(0, 1, 0.0) == 1.0
+
+
+def test_batches_hold_every_row_once_and_change_with_the_epoch() -> None:
+    first, second = (list(epoch_batches(10, 4, 0, epoch)) for epoch in (0, 1))
+    assert [len(batch) for batch in first] == [4, 4, 2]
+    assert sorted(int(row) for batch in first for row in batch) == list(range(10))
+    assert [batch.tolist() for batch in first] != [batch.tolist() for batch in second]
+    assert [batch.tolist() for batch in first] == [batch.tolist() for batch in epoch_batches(10, 4, 0, 0)]
+
+
+def test_only_matrices_decay_and_every_parameter_is_trained(model: polymodal.Model) -> None:
+    network = model.trained.network
+    groups = parameter_groups(network, TrainConfig(weight_decay=0.3, learning_rate=2e-3))
+    assert all(p.ndim >= 2 for group in groups for p in group["params"] if group["weight_decay"] > 0)
+    assert {group["peak_rate"] for group in groups} == {2e-3}
+    trained = [id(p) for group in groups for p in group["params"]]
+    assert sorted(trained) == sorted(id(p) for p in network.parameters() if p.requires_grad)
+
+
+def test_the_average_is_the_mean_of_the_weights() -> None:
+    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    first.register_buffer("count", torch.tensor(3))
+    second.register_buffer("count", torch.tensor(5))
+    mean = average([snapshot(first), snapshot(second)])
+    torch.testing.assert_close(mean["weight"], (first.weight + second.weight).detach() / 2)
+    assert mean["count"] == 3
+
+
+@pytest.mark.parametrize("rows", [10, 1000, 50_000, 10_000_000])
+def test_epochs_and_batches_follow_the_number_of_rows(rows: int) -> None:
+    found = resolve_training(TrainConfig(), "balanced", rows)
+    assert EPOCHS[0] <= (found.epochs or 0) <= EPOCHS[1]
+    assert found.batch_size in (32, 64, 128)
+    fast, best = (resolve_training(TrainConfig(), preset, rows).epochs for preset in ("fast", "best"))
+    assert fast < found.epochs < best
+    assert resolve_training(TrainConfig(epochs=3, batch_size=5), "best", rows).epochs == 3
+
+
+@pytest.mark.parametrize("rows", [7, 17])
+def test_very_small_tables_and_last_batches_of_one_row_train(rows: int) -> None:
+    data = tiny.numbers_table(rows)
+    validation: Any = tiny.numbers_table(12, seed=1)
+    found = tiny.train(data, validation=validation, test=False, settings={"train.batch_size": 4})
+    assert len(found.predict(data)["kind"]) == rows
