@@ -38,7 +38,10 @@ def run(train: Table, validation: Table | None = None, test: Table | None = None
 
 
 def fitted_state(prepared: Prepared) -> Any:
-    return prepared.preprocessor.state(), {name: target.state() for name, target in prepared.targets.items()}
+    """Return everything that was learned from cells, and the columns' modalities (not the words that explain them)."""
+    kinds = {column.name: column.modality for column in prepared.schema.columns}
+    targets = {name: target.state() for name, target in prepared.targets.items()}
+    return prepared.preprocessor.state()["modalities"], kinds, targets
 
 
 def numbers(rows: int = 40, **columns: list[Any]) -> Table:

@@ -24,7 +24,7 @@ MEDIA_STREAMS = ("photo", "sound", "note", "code")
 KINDS = ("cat", "dog", "owl")
 WORDS = ("purrs on the sofa", "barks at the gate", "hoots in the night")
 RATE_HZ = 4000
-QUICK: dict[str, Any] = {"train.epochs": 1, "train.batch_size": 16, "width": 16, "baselines": False, "num_threads": 2}
+QUICK: dict[str, Any] = {"train.epochs": 1, "train.batch_size": 16, "width": 16, "baselines": False, "num_threads": 1}
 
 
 def write_table(folder: Path, rows: int = 80, seed: int = 0, missing: float = 0.15) -> Table:

@@ -20,6 +20,7 @@ from polymodal.build import build_network, num_parameters, resolve_training
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig
 from polymodal.decide import with_decisions
+from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
@@ -223,7 +224,7 @@ def build_record(
             {
                 "name": stream.name,
                 "modality": stream.modality,
-                "encoder": getattr(encoders[stream.name], "name", type(encoders[stream.name]).__name__),
+                "encoder": _encoder_name(model, stream.name),
                 "columns": list(stream.columns),
                 "parameters": num_parameters(encoders[stream.name]),
             }
@@ -242,6 +243,12 @@ def build_record(
         "notices": prepared.notices,
         "config": config.model_dump(mode="json"),
     }
+
+
+def _encoder_name(model: TrainedModel, stream: str) -> str:
+    chosen = model.config.encoder.get(stream)
+    fitted = model.preprocessor.modalities[stream]
+    return default_encoder(fitted.name, fitted) if chosen is None or chosen.name is None else chosen.name
 
 
 def _table_rows(prepared: Prepared) -> list[dict[str, Any]]:

@@ -157,9 +157,7 @@ def test_no_rows_give_no_rows(prepared: Prepared, fusion: str, kind: str) -> Non
 def test_values_of_absent_cells_are_never_read(prepared: Prepared, fusion: str, kind: str) -> None:
     network = build(prepared, fusion, kind).eval()
     batch = batch_with_holes(prepared)
-    for first, second in zip(
-        tensors_of(network(batch)), tensors_of(network(with_garbage(batch))), strict=True
-    ):
+    for first, second in zip(tensors_of(network(batch)), tensors_of(network(with_garbage(batch))), strict=True):
         assert torch.equal(first, second)
 
 

@@ -10,6 +10,7 @@ import torch
 from polymodal.arrays import Column
 from polymodal.encoders import ENCODERS, build_encoder
 from polymodal.encoders.pretrained_text import PretrainedText, batches_by_length, layer_level
+from polymodal.encoders.reader import NUM_TOKENS
 from polymodal.errors import ConfigError
 from polymodal.modalities import Text
 from polymodal.progress import SilentProgress
@@ -81,13 +82,19 @@ def test_frozen_outputs_are_computed_ahead(checkpoint: str) -> None:
     column = texts()
     outputs = encoder.precompute(column, SilentProgress())
     assert outputs.values.dtype == np.float16
-    assert outputs.values.shape == (6, 7, 12)
-    assert outputs.lengths.tolist()[:4] == [7, 5, min(7, 3 + column.lengths[2]), 0]
+    assert outputs.values.shape == (6, int(column.lengths.max()), 12)
+    assert outputs.lengths.tolist() == np.where(column.present, column.lengths, 0).tolist()
     assert np.array_equal(outputs.present, column.present)
     assert not outputs.values[3].any()
     tokens = encoder(ColumnBatch.from_column(outputs))
-    assert tokens.values.shape == (6, 7, WIDTH)
-    assert tokens.present.sum(dim=1).tolist() == outputs.lengths.tolist()
+    assert tokens.values.shape == (6, NUM_TOKENS, WIDTH)
+    assert tokens.row_present.tolist() == column.present.tolist()
+
+
+def test_long_texts_are_shortened_to_the_tokens_asked_for(bert: str) -> None:
+    outputs = build(bert, max_tokens=3).precompute(texts(), SilentProgress())
+    assert outputs.values.shape == (6, 3, 12)
+    assert int(outputs.lengths.max()) == 3
 
 
 def test_the_order_and_batches_of_computing_ahead_do_not_matter(bert: str) -> None:
@@ -102,20 +109,20 @@ def test_frozen_token_ids_are_read_on_the_fly(bert: str) -> None:
     encoder, column = build(bert).eval(), texts()
     ahead = encoder(ColumnBatch.from_column(encoder.precompute(column, SilentProgress())))
     on_the_fly = encoder(ColumnBatch.from_column(column))
-    torch.testing.assert_close(ahead.pooled(), on_the_fly.pooled(), atol=0.03, rtol=0.03)
+    torch.testing.assert_close(ahead.pooled(), on_the_fly.pooled(), atol=0.1, rtol=0.1)
 
 
 def test_only_the_layers_around_a_frozen_checkpoint_are_trained_and_saved(bert: str) -> None:
     encoder = build(bert).train()
     encoder(ColumnBatch.from_column(texts())).pooled().sum().backward()
     assert all(parameter.grad is not None for parameter in encoder.parameters())
-    assert all(name.startswith(("project", "places")) for name in encoder.state_dict())
+    assert all(name.startswith("reader.") for name in encoder.state_dict())
 
 
 def test_fine_tuning_reaches_every_layer(checkpoint: str) -> None:
     encoder = build(checkpoint, trainable=True).train()
     tokens = encoder(ColumnBatch.from_column(texts()))
-    assert tokens.values.shape == (6, 4, WIDTH)
+    assert tokens.values.shape == (6, NUM_TOKENS, WIDTH)
     assert tokens.row_present.tolist() == [True, True, True, False, True, True]
     (tokens.pooled() * torch.randn(6, WIDTH)).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
@@ -133,7 +140,7 @@ def test_absent_rows_are_never_read(bert: str) -> None:
 def test_an_empty_column(bert: str) -> None:
     encoder = build(bert)
     outputs = encoder.precompute(texts().take(slice(0, 0)), SilentProgress())
-    assert outputs.values.shape == (0, 7, 12)
+    assert outputs.values.shape == (0, 1, 12)
     assert encoder(ColumnBatch.from_column(outputs)).values.shape[::2] == (0, WIDTH)
 
 

@@ -1,0 +1,240 @@
+"""Runs that are killed, resumed, repeated or refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from torch.optim import AdamW
+
+import polymodal
+import polymodal.progress
+from polymodal.errors import CheckpointError, ConfigError
+from polymodal.resume import load_state, save_state
+from polymodal.run_folder import STATE_FILE
+from polymodal.train import State
+
+DEADLINE_S = 120
+LONG = ["train.epochs=6", "train.batch_size=8", "train.checkpoint_steps=2", "width=16", "baselines=false"]
+MANY_STEPS = [*LONG, "num_threads=1", "train.patience=6"]
+
+
+def train_command(data: Path, output: Path, *more: str) -> list[str]:
+    settings = [argument for setting in MANY_STEPS for argument in ("--set", setting)]
+    command = [sys.executable, "-m", "polymodal", "train", str(data), "--target", "kind", "--target", "weight"]
+    return [*command, *settings, "--seed", "3", "--output", str(output), "--json", *more]
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+
+def scores(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    return {name: found[name] for name in ("rows", "targets", "fusion", "streams", "baselines", "missing", "decision")}
+
+
+def kill_when_saved(command: list[str], state: Path) -> None:
+    """Start a run, and kill it with no chance to clean up once it has saved a state for the first time."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + DEADLINE_S
+    while not state.exists():
+        assert process.poll() is None, "the run ended before it saved a state"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Train once unbroken and once killed in mid-epoch and resumed."""
+    folder = tmp_path_factory.mktemp("runs")
+    with tiny.decode_cache(folder):
+        data = tiny.write_csv(tiny.write_table(folder, rows=90), folder / "tiny.csv")
+        whole = run(train_command(data, folder / "whole"))
+        command = train_command(data, folder / "broken")
+        state = folder / "broken" / STATE_FILE
+        kill_when_saved(command, state)
+        step = _saved_step(state)
+        left = sorted(path.name for path in (folder / "broken").iterdir() if not path.name.endswith(".tmp"))
+        refused = run([*command, "--resume", "--set", "train.epochs=7"])
+        again = run([*command, "--resume"])
+        twice = run([*command, "--resume"])
+    return {
+        "folder": folder, "whole": whole, "step": step, "left": left, "refused": refused, "again": again, "twice": twice
+    }  # fmt: skip
+
+
+def _saved_step(path: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        return int(json.loads(file.metadata()["state"])["step"])
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_its_state_and_no_half_written_model(killed: dict[str, Any]) -> None:
+    assert killed["left"] == ["asked.yaml", STATE_FILE]
+    assert killed["step"] % 2 == 0
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_an_unbroken_one(killed: dict[str, Any]) -> None:
+    assert killed["whole"].returncode == 0, killed["whole"].stderr
+    assert killed["again"].returncode == 0, killed["again"].stderr
+    assert scores(killed["again"].stdout) == scores(killed["whole"].stdout)
+    first, second = (polymodal.load(killed["folder"] / name) for name in ("whole", "broken"))
+    assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
+    for entry, other in zip(first.record["history"], second.record["history"], strict=True):
+        assert entry | {"seconds": 0} == other | {"seconds": 0}
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_whole_and_has_no_leftovers(killed: dict[str, Any]) -> None:
+    for name in ("whole", "broken"):
+        found = {path.name for path in (killed["folder"] / name).iterdir()}
+        assert found == {"model", "report.html", "metrics.json", "run.yaml", "log.txt"}
+
+
+@pytest.mark.slow
+def test_resuming_with_other_options_is_refused_in_one_sentence(killed: dict[str, Any]) -> None:
+    refused = killed["refused"]
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert "was started with another 'train': " in refused.stderr
+    assert "Repeat its options to resume it, or choose another --output." in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.slow
+def test_resuming_a_finished_run_gives_its_results_again(killed: dict[str, Any]) -> None:
+    assert killed["twice"].returncode == 0
+    assert scores(killed["twice"].stdout) == scores(killed["whole"].stdout)
+    assert "is finished" in killed["twice"].stderr
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_a_run_stopped_at_any_step_goes_on_the_same(tmp_path: Path, steps: int) -> None:
+    data = tiny.numbers_table()
+    settings = {"train.epochs": 2, "train.checkpoint_steps": 1}
+    whole = tiny.train(data, settings=settings, output=tmp_path / "whole")
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    class Stopper(polymodal.progress.SilentProgress):
+        def phase(self, name: str, total: int | None) -> Any:
+            return Phase() if name == "training" else super().phase(name, total)
+
+    class Phase:
+        done = 0
+
+        def __enter__(self) -> Phase:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+        def advance(self, number: int, note: str | None = None) -> None:
+            if self.done == steps:
+                raise Stop
+            self.done += number
+
+    with pytest.raises(Stop):
+        tiny.train(data, settings=settings, output=tmp_path / "broken", progress=Stopper())
+    assert (tmp_path / "broken" / STATE_FILE).exists()
+    resumed = tiny.train(data, settings=settings, output=tmp_path / "broken", resume=True)
+    assert tiny.same(tiny.weights_of(resumed), tiny.weights_of(whole))
+    assert tiny.scores_of(resumed) == tiny.scores_of(whole)
+
+
+def test_resuming_where_nothing_was_begun_starts_anew(tmp_path: Path) -> None:
+    first = tiny.train(tiny.numbers_table(), output=tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "model" / "model.json").exists()
+    assert tiny.scores_of(first) == tiny.scores_of(tiny.train(tiny.numbers_table()))
+
+
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "holiday.txt").write_text("precious")
+    with pytest.raises(ConfigError, match=r"^The folder .* is not empty\. Choose another --output or remove it\.$"):
+        tiny.train(tiny.numbers_table(), output=tmp_path)
+    with pytest.raises(ConfigError, match=r"^The folder .* holds no unfinished run to resume\. .*\.$"):
+        tiny.train(tiny.numbers_table(), output=tmp_path, resume=True)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "polymodal-cache"] == ["holiday.txt"]
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(ConfigError, match=r"^The output .*run is a file\. Choose another --output\.$"):
+        tiny.train(tiny.numbers_table(), output=tmp_path / "run")
+
+
+def test_a_finished_run_is_never_overwritten(tmp_path: Path) -> None:
+    tiny.train(tiny.numbers_table(), output=tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.json").read_bytes()
+    with pytest.raises(ConfigError, match="is not empty"):
+        tiny.train(tiny.numbers_table(), output=tmp_path / "run", seed=1)
+    assert (tmp_path / "run" / "metrics.json").read_bytes() == before
+
+
+def test_run_yaml_repeats_the_run(tmp_path: Path) -> None:
+    data = tiny.write_csv(tiny.write_table(tmp_path, rows=60), tmp_path / "tiny.csv")
+    first = tiny.train(
+        data, fusion="gated", seed=7, drop=["note"], output=tmp_path / "run", encoder={"photo": "resnet"}
+    )
+    again = polymodal.fit(data, config=tmp_path / "run" / "run.yaml")
+    assert tiny.scores_of(again) == tiny.scores_of(first)
+    assert tiny.same(tiny.weights_of(again), tiny.weights_of(first))
+    assert again.record["config"] == first.record["config"]
+
+
+def network_and_optimizer() -> tuple[torch.nn.Module, AdamW]:
+    torch.manual_seed(0)
+    network = torch.nn.Linear(3, 2)
+    optimizer = AdamW(network.parameters(), lr=0.1)
+    network(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    return network, optimizer
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    network, optimizer = network_and_optimizer()
+    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    state = State(step=5, seconds=1.5, history=[{"epoch": 0}], best=[(0.25, 0)], snapshots=[kept], loss_sum=0.1 + 0.2)
+    save_state(tmp_path / "state.safetensors", network, optimizer, state)
+    other, other_optimizer = network_and_optimizer()
+    with torch.no_grad():
+        other.weight.zero_()
+    loaded = State()
+    load_state(tmp_path / "state.safetensors", other, other_optimizer, loaded)
+    assert torch.equal(other.weight, network.weight)
+    assert (loaded.step, loaded.history, loaded.best, loaded.loss_sum) == (5, [{"epoch": 0}], [(0.25, 0)], 0.1 + 0.2)
+    assert torch.equal(loaded.snapshots[0]["weight"], kept["weight"])
+    first, second = optimizer.state_dict()["state"], other_optimizer.state_dict()["state"]
+    assert all(torch.equal(first[i][name], second[i][name]) for i in first for name in first[i])
+    assert [path.name for path in tmp_path.glob("state*")] == ["state.safetensors"]
+
+
+def test_a_damaged_or_foreign_state_is_one_sentence(tmp_path: Path) -> None:
+    network, optimizer = network_and_optimizer()
+    path = tmp_path / "state.safetensors"
+    save_state(path, network, optimizer, State())
+    content = path.read_bytes()
+    for damaged in (b"", content[:40], b"\xff" * 100):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"does not fit this run \(.*\)\. Start again without --resume\."):
+            load_state(path, network, optimizer, State())
+    path.write_bytes(content)
+    wider = torch.nn.Linear(4, 2)
+    with pytest.raises(CheckpointError, match="does not fit this run"):
+        load_state(path, wider, AdamW(wider.parameters()), State())
