@@ -359,7 +359,7 @@ def _fit_boosting(
     params = _tree_params(kind, num_classes, len(train[1]), rounds, seed, threads)
     models = []
     for index in range(num_models):
-        truths = [truth[:, index] if kind == "categories" else truth for _, truth in (train, validation)]
+        truths = [truth[:, index].copy() if kind == "categories" else truth for _, truth in (train, validation)]
         models.append(_train_trees(params, rounds, (train[0], truths[0]), (validation[0], truths[1])))
     return Boosting(kind, models)
 

@@ -116,18 +116,20 @@ def load_model(path: Path) -> TrainedModel:
         CheckpointError: If there is no model, or it is damaged or of another version.
     """
     folder = path / "model" if (path / "model" / MODEL_FILE).is_file() else path
+    if not (folder / MODEL_FILE).is_file():
+        raise CheckpointError(
+            f"There is no model in {path}: {folder / MODEL_FILE} is missing. Expected a run folder or its model/ folder."
+        )
     try:
         plain = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
+        if not isinstance(plain, dict):
+            raise TypeError(f"{MODEL_FILE} holds no JSON object")
         if plain.get("format") != FORMAT:
             raise CheckpointError(
                 f"The model {folder} has format {plain.get('format')!r}; this version reads format {FORMAT}. "
                 "Train it again, or use the version of polymodal that wrote it."
             )
         return _build(plain, folder)
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"There is no model in {path}: {error.filename} is missing. Expected a run folder or its model/ folder."
-        ) from None
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"The model {folder} is damaged: {reason}. Train or copy it again.") from None

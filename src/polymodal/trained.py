@@ -16,7 +16,7 @@ from polymodal.baselines import Baseline
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig
 from polymodal.decision import Decisions
-from polymodal.encoders.pretrained_text import UPPER_LAYER, PretrainedText
+from polymodal.encoders.pretrained_text import LAYERS, PretrainedText
 from polymodal.network import Network
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
@@ -87,7 +87,7 @@ def _identity(encoder: PretrainedText) -> tuple[object, ...]:
     """Return what changes when the checkpoint, or what is kept of its outputs, changes."""
     folder = Path(encoder.checkpoint)
     files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("*.*"))
-    return (encoder.checkpoint, encoder.max_tokens, UPPER_LAYER, *files)
+    return (encoder.checkpoint, encoder.max_tokens, LAYERS, *files)
 
 
 def without(

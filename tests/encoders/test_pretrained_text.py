@@ -82,7 +82,7 @@ def test_frozen_outputs_are_computed_ahead(checkpoint: str) -> None:
     column = texts()
     outputs = encoder.precompute(column, SilentProgress())
     assert outputs.values.dtype == np.float16
-    assert outputs.values.shape == (6, int(column.lengths.max()), 12)
+    assert outputs.values.shape == (6, int(column.lengths.max()), 24)
     assert outputs.lengths.tolist() == np.where(column.present, column.lengths, 0).tolist()
     assert np.array_equal(outputs.present, column.present)
     assert not outputs.values[3].any()
@@ -93,7 +93,7 @@ def test_frozen_outputs_are_computed_ahead(checkpoint: str) -> None:
 
 def test_long_texts_are_shortened_to_the_tokens_asked_for(bert: str) -> None:
     outputs = build(bert, max_tokens=3).precompute(texts(), SilentProgress())
-    assert outputs.values.shape == (6, 3, 12)
+    assert outputs.values.shape == (6, 3, 24)
     assert int(outputs.lengths.max()) == 3
 
 
@@ -140,7 +140,7 @@ def test_absent_rows_are_never_read(bert: str) -> None:
 def test_an_empty_column(bert: str) -> None:
     encoder = build(bert)
     outputs = encoder.precompute(texts().take(slice(0, 0)), SilentProgress())
-    assert outputs.values.shape == (0, 1, 12)
+    assert outputs.values.shape == (0, 1, 24)
     assert encoder(ColumnBatch.from_column(outputs)).values.shape[::2] == (0, WIDTH)
 
 

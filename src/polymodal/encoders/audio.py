@@ -267,7 +267,7 @@ def build_audio_cnn(
     fitted: Audio,
     width: int,
     *,
-    channels: int = 24,
+    channels: int = 0,
     frames: int = -1,
     max_tokens: int = 16,
     dropout: float = 0.1,
@@ -277,7 +277,7 @@ def build_audio_cnn(
     Args:
         fitted: The fitted modality.
         width: W.
-        channels: Channels of the first stage.
+        channels: Channels of the first stage; 0 means three sixteenths of the width.
         frames: Every clip is stretched to so many frames; 0 keeps its natural length; -1 stretches
             clips that hold one short event, as told by their median length: a word spoken slowly
             or fast is the same word.
@@ -289,7 +289,7 @@ def build_audio_cnn(
     """
     if frames < 0:
         frames = STRETCHED_FRAMES if fitted.median_duration_s <= SHORT_CLIP_S else 0
-    return AudioCNN(width, channels, frames, max_tokens, dropout)
+    return AudioCNN(width, channels or 3 * width // 16, frames, max_tokens, dropout)
 
 
 def build_audio_gru(

@@ -282,22 +282,20 @@ class ImageViT(nn.Module):
         return tokens
 
 
-def build_image_cnn(
-    fitted: Image, width: int, *, channels: int = 32, depth: int = 1, dropout: float = 0.1
-) -> nn.Module:
+def build_image_cnn(fitted: Image, width: int, *, channels: int = 0, depth: int = 1, dropout: float = 0.1) -> nn.Module:
     """Build the convolutional encoder.
 
     Args:
         fitted: The fitted modality.
         width: W.
-        channels: Channels of the first stage.
+        channels: Channels of the first stage; 0 means a quarter of the width.
         depth: Convolutions of each later stage.
         dropout: Share of token values set to zero in training.
 
     Returns:
         The encoder.
     """
-    return ImageCNN(fitted, width, channels, depth, dropout)
+    return ImageCNN(fitted, width, channels or width // 4, depth, dropout)
 
 
 def build_image_resnet(

@@ -28,11 +28,11 @@ from polymodal.tokens import ColumnBatch, Tokens
 if TYPE_CHECKING:
     from polymodal.modalities.text import Text
 
-UPPER_LAYER = 2 / 3
-"""The layer whose outputs a frozen checkpoint gives, as a share of its height.
+LAYERS = (2 / 3, 1.0)
+"""The layers whose outputs a frozen checkpoint gives, side by side, as shares of its height.
 
 Checkpoints tuned for similarity forget in their last layers what a sentence says about its subject's
-worth: on clothing reviews a linear model reads F1 0.948 from the layer at two thirds, 0.939 from the last.
+worth: on clothing reviews a linear model reads F1 0.948 from the layer at two thirds, 0.939 from the last; a reader of both is better than of either.
 """
 
 BATCH_IDS = 8192
@@ -71,7 +71,7 @@ class PretrainedText(nn.Module):
         config = load_backbone_config(checkpoint)
         self.backbone = load_backbone(checkpoint) if trainable else None
         self._frozen: list[nn.Module] = []  # a list, so that the state does not hold it
-        self.reader = Reader(int(config.hidden_size), width, dropout)
+        self.reader = Reader(int(config.hidden_size) * (1 if trainable else len(LAYERS)), width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode texts.
@@ -95,12 +95,12 @@ class PretrainedText(nn.Module):
             progress: Is told how many rows are done.
 
         Returns:
-            float16 ``[rows, K, D]``: outputs of the layer at ``UPPER_LAYER``, at most ``max_tokens`` a row;
+            float16 ``[rows, K, D]``: outputs of the layers at ``LAYERS``, at most ``max_tokens`` a row;
             lengths say how many.
         """
         lengths = _lengths_in_use(column)
         num_outputs = np.minimum(lengths, self.max_tokens)
-        dim = int(self._loaded().config.hidden_size)
+        dim = len(LAYERS) * int(self._loaded().config.hidden_size)
         values = np.zeros((len(column), max(int(num_outputs.max(initial=1)), 1), dim), np.float16)
         with progress.phase("pretrained text", int((lengths > 0).sum())) as phase:
             for rows in batches_by_length(lengths, BATCH_IDS):
@@ -164,8 +164,8 @@ class PretrainedText(nn.Module):
         backbone = self._loaded()
         ids_BT, lengths = _ids_in_use(column, backbone)
         hidden = _run(backbone, ids_BT, lengths, output_hidden_states=True).hidden_states
-        upper_BTD = hidden[round((len(hidden) - 1) * UPPER_LAYER)].float()
-        pooled_BKD, present_BK = pool_steps(upper_BTD, lengths, self.max_tokens)
+        chosen_BTD = torch.cat([hidden[round((len(hidden) - 1) * share)] for share in LAYERS], dim=2).float()
+        pooled_BKD, present_BK = pool_steps(chosen_BTD, lengths, self.max_tokens)
         return ColumnBatch(pooled_BKD.half(), column.present, present_BK.sum(dim=1))
 
 

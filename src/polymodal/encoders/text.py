@@ -253,19 +253,19 @@ def build_text_bag(fitted: Text, width: int, *, dropout: float = 0.2) -> nn.Modu
     return TextBag(fitted, width, dropout)
 
 
-def build_text_cnn(fitted: Text, width: int, *, filters: int = 96, dropout: float = 0.2) -> nn.Module:
+def build_text_cnn(fitted: Text, width: int, *, filters: int = 0, dropout: float = 0.2) -> nn.Module:
     """Build the convolutional encoder.
 
     Args:
         fitted: The fitted modality.
         width: W.
-        filters: Filters of each size.
+        filters: Filters of each size; 0 means three quarters of the width.
         dropout: Share of values set to zero in training.
 
     Returns:
         The encoder.
     """
-    return TextCNN(fitted, width, filters, dropout)
+    return TextCNN(fitted, width, filters or 3 * width // 4, dropout)
 
 
 def build_text_lstm(
