@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 
 import polymodal
+import tiny
 from polymodal.errors import ConfigError, PolymodalError
 from polymodal.table import Table, read_table
 

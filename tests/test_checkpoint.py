@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 
 import polymodal
+import tiny
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.table import Table
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 
 import polymodal
+import tiny
 from polymodal.errors import SchemaError
 from polymodal.table import Table
 

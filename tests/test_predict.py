@@ -11,9 +11,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-import tiny
 
 import polymodal
+import tiny
 from polymodal.cache import ArrayCache
 from polymodal.errors import CellError
 from polymodal.predict import NOTHING_HIDDEN, run_members, run_network

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 
+import tiny
 from polymodal.cache import ArrayCache
 from polymodal.config import build_config
 from polymodal.errors import CellError, ConfigError, SchemaError

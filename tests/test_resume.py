@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from torch.optim import AdamW
 
 import polymodal
 import polymodal.progress
+import tiny
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.resume import load_state, save_state
 from polymodal.run_folder import STATE_FILE

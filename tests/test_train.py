@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import tiny
 import torch
 
 import polymodal
+import tiny
 from polymodal.batches import epoch_batches
 from polymodal.build import EPOCHS, resolve_training
 from polymodal.config import TrainConfig

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from torch import Tensor
 
 import polymodal
+import tiny
 from polymodal.augment import augment
 from polymodal.batches import truth_batch
 from polymodal.build import build_network

@@ -32,7 +32,8 @@ LAYERS = (2 / 3, 1.0)
 """The layers whose outputs a frozen checkpoint gives, side by side, as shares of its height.
 
 Checkpoints tuned for similarity forget in their last layers what a sentence says about its subject's
-worth: on clothing reviews a linear model reads F1 0.948 from the layer at two thirds, 0.939 from the last; a reader of both is better than of either.
+worth: on clothing reviews a linear model reads F1 0.948 from the layer at two thirds, 0.939 from the
+last; a reader of both is better than of either.
 """
 
 BATCH_IDS = 8192
