@@ -34,7 +34,7 @@ check: $(INSTALLED)
 	$(BIN)/pydoclint --quiet src
 
 test: $(INSTALLED)
-	@$(BIN)/python -m pytest
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
 bench-quality: $(INSTALLED)
 	@$(BIN)/python benchmarks/quality.py

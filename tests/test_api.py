@@ -35,7 +35,7 @@ def written(table: Table, tmp_path_factory: pytest.TempPathFactory) -> polymodal
 
 @pytest.mark.slow
 def test_digits_seen_and_heard(shared_data: Path) -> None:
-    """On real pictures and sounds, a short run is far better than the prior and than its weaker stream."""
+    """On real pictures and sounds, a short run is far better than the prior and than either stream."""
     folder = shared_data / "avdigits"
     train, test = (read_table(folder / f"{name}.csv") for name in ("train", "test"))
     rows = np.random.default_rng(0).permutation(train.num_rows)[:900]
@@ -52,9 +52,9 @@ def test_digits_seen_and_heard(shared_data: Path) -> None:
     final = found["targets"]["digit"]["accuracy"]
     assert found["baselines"]["digit"]["prior"]["accuracy"] < 0.2
     assert min(accuracy.values()) > 0.3
-    assert final > 0.85
-    assert final > min(accuracy.values()) + 0.05
-    assert final > max(accuracy.values()) - 0.03
+    assert final > 0.9
+    assert final > max(accuracy.values()) + 0.1
+    assert found["fusion"]["digit"]["accuracy"] > max(accuracy.values()) + 0.03
     assert found["missing"]["digit"]["audio"]["accuracy"] > 0.6
     assert found["broken_cells"] == []
     assert (

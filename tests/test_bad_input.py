@@ -165,7 +165,7 @@ def test_too_few_rows_are_one_sentence(rows: int) -> None:
 
 
 def test_a_target_with_one_class_is_one_sentence() -> None:
-    with pytest.raises(SchemaError, match="'kind'.*one class only"):
+    with pytest.raises(SchemaError, match=r"'kind'.*one class only"):
         tiny.train(tiny.numbers_table() | {"kind": ["cat"] * 60})
 
 
@@ -213,7 +213,7 @@ def test_a_test_table_may_lack_columns_and_have_others(table: Table) -> None:
 
 def test_a_test_table_without_the_target_is_one_sentence(table: Table) -> None:
     test = Table(tiny.only(table, *tiny.FEATURES).columns, table.folder, "test")
-    with pytest.raises(SchemaError, match="^test"):
+    with pytest.raises(SchemaError, match=r"^test"):
         tiny.train(table, test=test)
 
 

@@ -77,7 +77,7 @@ def test_files_that_hold_no_options_are_one_sentence(tmp_path: Path, content: by
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: .*No such file"):
+    with pytest.raises(ConfigError, match=r"cannot be read: .*No such file"):
         load_config(tmp_path / "none.yaml")
 
 

@@ -187,20 +187,23 @@ def test_columns_of_the_answer(model: polymodal.Model, table: Table) -> None:
     assert rows[1]["kind_probability"] == max(rows[1][f"kind:{kind}"] for kind in tiny.KINDS)
 
 
-def test_hidden_streams_are_the_same_as_absent_ones(model: polymodal.Model, table: Table) -> None:
+@pytest.mark.parametrize("stream", tiny.STREAMS)
+def test_a_hidden_stream_is_the_same_as_an_absent_one(model: polymodal.Model, table: Table, stream: str) -> None:
     trained = model.trained
-    columns, _ = trained.preprocessor.transform(table, ArrayCache(None))
-    cells = {name: table.columns[name] for name in tiny.FEATURES}
-    hidden = run_members(trained, columns, cells, [NOTHING_HIDDEN, frozenset({"photo"}), frozenset(tiny.STREAMS)])
-    gone = tiny.with_cells(table, photo=[None] * table.num_rows)
-    columns, _ = trained.preprocessor.transform(gone, ArrayCache(None))
-    (absent,) = run_members(trained, columns, cells | {"photo": gone.columns["photo"]}, [NOTHING_HIDDEN])
+    names = ("size", "colour", "day") if stream == "tabular" else (stream,)
+    gone = tiny.with_cells(table, **{name: [None] * table.num_rows for name in names})
+    (columns, cells), (fewer, fewer_cells) = (
+        (trained.preprocessor.transform(rows, ArrayCache(None))[0], features_of(rows).columns) for rows in (table, gone)
+    )
+    views = [frozenset({stream}), frozenset(tiny.STREAMS)]
+    hidden, nothing = run_members(trained, columns, cells, views)
+    (absent,) = run_members(trained, fewer, fewer_cells, [NOTHING_HIDDEN])
     for name in tiny.TARGETS:
         for member, values in absent.predictions[name].items():
-            if member != "stream:photo":
-                assert np.allclose(hidden[1].predictions[name][member], values, atol=1e-5)
-    assert not hidden[1].present["stream:photo"].any()
-    assert not any(present.any() for present in hidden[2].present.values())
+            if member != f"stream:{stream}":
+                assert np.allclose(hidden.predictions[name][member], values, atol=1e-5), member
+    assert not hidden.present[f"stream:{stream}"].any()
+    assert not any(present.any() for present in nothing.present.values())
 
 
 def test_the_network_is_asked_in_evaluation_mode(model: polymodal.Model, table: Table) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_training_stops_when_its_time_ends() -> None:
 def test_the_rate_warms_up_and_falls_to_almost_nothing() -> None:
     rates = [rate_factor(step, 100, 0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
-    assert all(first >= second for first, second in zip(rates[10:], rates[11:], strict=False))
+    assert all(first >= second for first, second in itertools.pairwise(rates[10:]))
     assert 0 < rates[-1] < 0.02
     assert rate_factor(0, 1, 0.0) == 1.0
 

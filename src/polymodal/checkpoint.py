@@ -118,7 +118,8 @@ def load_model(path: Path) -> TrainedModel:
     folder = path / "model" if (path / "model" / MODEL_FILE).is_file() else path
     if not (folder / MODEL_FILE).is_file():
         raise CheckpointError(
-            f"There is no model in {path}: {folder / MODEL_FILE} is missing. Expected a run folder or its model/ folder."
+            f"There is no model in {path}: {folder / MODEL_FILE} is missing. "
+            "Expected a run folder or its model/ folder."
         )
     try:
         plain = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))

@@ -355,7 +355,7 @@ def build_pretrained_text(
     *,
     checkpoint: str = "",
     trainable: bool = False,
-    max_tokens: int = 128,
+    max_tokens: int = 64,
     backbone_rate: float = 0.05,
     dropout: float = 0.1,
 ) -> PretrainedText:
