@@ -297,11 +297,13 @@ class _LinearProblem:
         return narrow[: self.dense.shape[1]], narrow[self.dense.shape[1] : -1]
 
     def solve(self, start: Floats, penalty: float) -> Floats:
-        """Minimise from a start by L-BFGS."""
+        """Minimise from a start by L-BFGS, in one thread: its vectors are too short to be worth handing over."""
         from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
 
         options = {"maxiter": self.num_steps, "gtol": 1e-5, "ftol": 1e-6}
-        found = minimize(self.slope, start.ravel(), (penalty,), jac=True, method="L-BFGS-B", options=options)
+        with threadpool_limits(1, user_api="blas"):
+            found = minimize(self.slope, start.ravel(), (penalty,), jac=True, method="L-BFGS-B", options=options)
         return np.asarray(found.x).reshape(self.shape)
 
     def slope(self, flat: Floats, penalty: float) -> tuple[float, Floats]:

@@ -191,6 +191,8 @@ def fit_decision(
     Returns:
         The decision; with fewer than ten rows it is the anchor alone, or all members alike.
     """
+    from threadpoolctl import threadpool_limits
+
     names = sorted(members)
     there = np.stack([present[name] for name in names])
     values = _views(kind, [members[name] for name in names], there)
@@ -198,10 +200,11 @@ def fit_decision(
     start = np.array([float(name == anchor) for name in names])
     start = start if start.any() else np.full(len(names), 1.0 / len(names))
     rows = np.arange(there.shape[1])
-    reserve = _reserve(problem, rows)
     weights = start
-    if len(rows) >= 2 * NUM_FOLDS:
-        weights = _choose(problem, _candidates(start), rows, seed)(problem, rows, reserve)
+    with threadpool_limits(1, user_api="blas"):  # these products are too short to be worth handing over
+        reserve = _reserve(problem, rows)
+        if len(rows) >= 2 * NUM_FOLDS:
+            weights = _choose(problem, _candidates(start), rows, seed)(problem, rows, reserve)
     tables = (dict(zip(names, column.tolist(), strict=True)) for column in (weights, reserve, problem.scale()))
     return Decision(kind, *tables)
 

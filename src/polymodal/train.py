@@ -101,7 +101,7 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
         The final state, with the history.
     """
     accelerator = Accelerator()
-    optimizer = AdamW(parameter_groups(network, job.settings), lr=job.settings.learning_rate or 1e-3)
+    optimizer = AdamW(parameter_groups(network, job.settings), lr=job.settings.learning_rate or 1e-3, fused=True)
     prepared, optimizer = accelerator.prepare(network, optimizer)
     state = State()
     if resume and job.state_path is not None and job.state_path.exists():
