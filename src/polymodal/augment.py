@@ -27,6 +27,8 @@ FREQUENCY_WARP = 0.15
 NOISE = 0.3
 MASK_SHARE = 6
 TOKEN_DROPOUT = 0.1
+LONG_TEXT = 24
+"""Only texts of so many tokens lose any: in a short question every word counts."""
 NUMBER_JITTER = 0.1
 LENGTH_STEP = 8
 
@@ -134,7 +136,7 @@ def _mask(frames_BTM: Tensor, dim: int, extents: Tensor) -> Tensor:
 
 
 def vary_text(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: ARG001
-    """Blank out a tenth of the tokens.
+    """Blank out a tenth of the tokens of long texts.
 
     Args:
         modality: The fitted text modality.
@@ -146,6 +148,8 @@ def vary_text(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: 
     if column.values.ndim > 2:  # outputs of a frozen checkpoint
         return column
     keep = torch.rand(column.values.shape) >= TOKEN_DROPOUT
+    if column.lengths is not None:
+        keep |= (column.lengths < LONG_TEXT).unsqueeze(1)
     return ColumnBatch(column.values * keep, column.present, column.lengths)
 
 

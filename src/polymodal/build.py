@@ -17,7 +17,7 @@ WIDTHS = {"fast": 64, "balanced": 128, "best": 192}
 EPOCH_FACTORS = {"fast": 0.5, "balanced": 1.0, "best": 2.0}
 ROWS_SEEN = 80_000
 """Rows a balanced run looks at, all epochs together, between the bounds below."""
-EPOCHS = (6, 60)
+EPOCHS = (8, 60)
 
 
 def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets: Mapping[str, Target]) -> Network:
@@ -58,7 +58,7 @@ def resolve_training(settings: TrainConfig, preset: str, num_rows: int) -> Train
     Returns:
         Options without None, but for ``time_limit_s``.
     """
-    batch_size = settings.batch_size or (32 if num_rows < 2_000 else 64 if num_rows < 10_000 else 128)
+    batch_size = settings.batch_size or (32 if num_rows < 2_000 else 64 if num_rows < 50_000 else 128)
     least, most = EPOCHS
     wanted = min(max(math.ceil(ROWS_SEEN / max(num_rows, 1)), least), most)
     epochs = settings.epochs or max(math.ceil(wanted * EPOCH_FACTORS[preset]), 1)
