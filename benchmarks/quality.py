@@ -89,7 +89,17 @@ CASES = (
         ("--stream", "margin=margin*", "--stream", "shape=shape*", "--stream", "texture=texture*"),
         removed={"margin": tuple(f"margin{i}" for i in range(1, 65)), "image": ("image",)},
     ),
-    Case("easyvqa", "easyvqa", "answer", {"accuracy": 0.95}, removed={"image": ("image",), "question": ("question",)}),
+    Case(
+        "easyvqa",
+        "easyvqa",
+        "answer",
+        {"accuracy": 0.95},
+        (
+            *("--fusion", "concat", "--set", "train.epochs=20", "--set", "train.augment=false"),
+            *("--set", "train.modality_dropout=0.1", "--set", "train.auxiliary_weight=0.3"),
+        ),
+        removed={"image": ("image",), "question": ("question",)},
+    ),
     Case("esc10", "esc10", "label", {"accuracy": 0.80}, ("--drop", "fold")),
 )
 

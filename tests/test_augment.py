@@ -45,7 +45,7 @@ def column(name: str, rows: int = ROWS) -> ColumnBatch:
         values[:, 1] = torch.randint(0, 4, (rows,), generator=generator).float()
         return ColumnBatch(values, torch.ones(rows, 3, dtype=torch.bool))
     if name == "text":
-        return ColumnBatch(torch.randint(1, 50, (rows, 20), generator=generator, dtype=torch.int32), present, lengths)
+        return ColumnBatch(torch.randint(1, 50, (rows, 30), generator=generator, dtype=torch.int32), present, lengths)
     if name == "image":
         smooth = torch.rand(rows, 5, 4, 3, generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
         return ColumnBatch((smooth * 255).to(torch.uint8), present)
@@ -89,7 +89,7 @@ def test_rows_are_varied_each_by_itself(name: str) -> None:
     same = ColumnBatch(
         batch.values[:1].expand_as(batch.values),
         batch.present,
-        None if batch.lengths is None else batch.lengths[-1:].clamp(max=20).expand(40),
+        None if batch.lengths is None else batch.lengths[-1:].clamp(max=30 if name == "text" else 20).expand(40),
     )
     assert len(vary(name, same).values.float().reshape(40, -1).unique(dim=0)) > 2
 
@@ -169,3 +169,9 @@ def test_a_tenth_of_the_tokens_is_blanked_and_none_changed() -> None:
     blank = varied == 0
     assert torch.equal(varied[~blank], batch.values[~blank])
     assert abs(float(blank.float().mean()) - TOKEN_DROPOUT) < 0.02
+
+
+def test_short_texts_lose_no_word() -> None:
+    values = torch.randint(1, 50, (40, 30), dtype=torch.int32)
+    batch = ColumnBatch(values, torch.ones(40, dtype=torch.bool), torch.full((40,), 6))
+    assert torch.equal(vary("text", batch).values, values)

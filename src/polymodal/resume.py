@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -83,6 +84,10 @@ def _load_optimizer(optimizer: AdamW, tensors: dict[str, Tensor]) -> None:
     indices = {int(name.split("/")[0]) for name in tensors}
     values["state"] = {index: _under(tensors, f"{index}/") for index in sorted(indices)}
     optimizer.load_state_dict(values)
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:  # in the parameter's memory format, which fused steps rely on
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ def fitted(modality: str, encoder: str = "") -> Any:
             num_mels=16,
             num_mfcc=20,
             max_duration_s=5.0,
+            median_duration_s=0.5,
             **audio,
         ),
         "vector": Vector(dim=6, mean=[0.0] * 6, std=[1.0] * 6),
@@ -203,7 +204,15 @@ def test_an_unknown_encoder_is_named_with_those_there_are(modality: str) -> None
 
 @pytest.mark.parametrize(
     ("size", "value"),
-    [("channels", 0), ("channels", 2.5), ("channels", "many"), ("channels", True), ("dropout", 1.5), ("dropout", "x")],
+    [
+        ("channels", -1),
+        ("depth", 0),
+        ("channels", 2.5),
+        ("channels", "many"),
+        ("channels", True),
+        ("dropout", 1.5),
+        ("dropout", "x"),
+    ],
 )
 def test_a_size_that_cannot_work_is_refused(size: str, value: Any) -> None:
     with pytest.raises(
