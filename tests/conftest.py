@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import tiny
+from polymodal.table import Table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -25,3 +29,11 @@ def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "polymodal-cache"
     monkeypatch.setenv("POLYMODAL_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
+    """Write the small table of every modality once a file of tests, with a decode cache of its own."""
+    folder = tmp_path_factory.mktemp("tiny")
+    with tiny.decode_cache(folder):
+        yield tiny.write_table(folder)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polymodal.decision import Decision, Decisions, apply_temperature, fit_decision, fit_temperature
+from polymodal.decision import Decision, Decisions, fit_decision
 from polymodal.metrics import score
 
 Floats = NDArray[np.float64]
@@ -55,9 +55,12 @@ def test_an_overconfident_member_is_calibrated() -> None:
 def test_temperature_undoes_overconfidence() -> None:
     truth = labels(2_000)
     member = guess(truth, 1.0, 1, confidence=4.0)
-    temperature = fit_temperature("category", truth, member)
+    members, present = {"fusion": member}, {"fusion": np.ones(len(truth), dtype=bool)}
+    decision = fit_decision("category", members, present, truth, seed=0)
+    temperature = 1 / decision.weights["fusion"]
     assert temperature == pytest.approx(4.0, abs=0.4)
-    assert apply_temperature("category", member, temperature) == pytest.approx(guess(truth, 1.0, 1), abs=0.03)
+    calibrated = decision.combine(members, present, np.full(member.shape[1], 1 / member.shape[1]))
+    assert calibrated == pytest.approx(guess(truth, 1.0, 1), abs=0.03)
 
 
 def test_the_single_best_member_is_chosen_among_noise() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,6 @@ from polymodal.cache import ArrayCache
 from polymodal.errors import CellError
 from polymodal.predict import NOTHING_HIDDEN, run_members, run_network
 from polymodal.table import Table
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    folder = tmp_path_factory.mktemp("tiny")
-    with tiny.decode_cache(folder):
-        yield tiny.write_table(folder)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,6 @@ from polymodal.errors import CellError, ConfigError, SchemaError
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress
 from polymodal.table import Table
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    folder = tmp_path_factory.mktemp("tiny")
-    with tiny.decode_cache(folder):
-        yield tiny.write_table(folder)
 
 
 @pytest.fixture(scope="module")

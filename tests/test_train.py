@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +15,6 @@ from polymodal.build import EPOCHS, resolve_training
 from polymodal.config import TrainConfig
 from polymodal.table import Table
 from polymodal.train import average, parameter_groups, rate_factor, snapshot
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    folder = tmp_path_factory.mktemp("tiny")
-    with tiny.decode_cache(folder):
-        yield tiny.write_table(folder)
 
 
 @pytest.fixture(scope="module")

@@ -209,37 +209,6 @@ def fit_decision(
     return Decision(kind, *tables)
 
 
-def fit_temperature(kind: str, truth: NDArray[np.generic], prediction: Floats) -> float:
-    """Find the temperature that calibrates one set of predictions (Guo et al. 2017, section 4.2).
-
-    Args:
-        kind: "category" or "categories".
-        truth: int64 ``[N]`` or 0/1 ``[N, C]``.
-        prediction: ``[N, C]`` probabilities.
-
-    Returns:
-        The temperature; above one where the predictions are overconfident.
-    """
-    there = np.ones((1, len(truth)), dtype=np.bool_)
-    problem = _Problem(kind, _views(kind, [prediction], there), there, _as_rows(kind, truth), 1.0)
-    return 1.0 / float(_reserve(problem, np.arange(len(truth)))[0])
-
-
-def apply_temperature(kind: str, prediction: Floats, temperature: float) -> Floats:
-    """Divide the logarithms of probabilities by a temperature.
-
-    Args:
-        kind: "category" or "categories".
-        prediction: ``[N, C]`` probabilities.
-        temperature: Above zero; larger is less confident.
-
-    Returns:
-        float64 ``[N, C]``.
-    """
-    there = np.ones((1, len(prediction)), dtype=np.bool_)
-    return _finish(kind, _views(kind, [prediction], there)[0] / temperature)
-
-
 @dataclass(frozen=True)
 class _Problem:
     """What weights are fitted on: values ``[M, N, ..., K]``, there ``[M, N]``, truth ``[N, ...]``."""

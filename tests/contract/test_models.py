@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,6 @@ every_fusion = pytest.mark.parametrize("fusion", list(FUSIONS))
 ROWS = np.arange(12)
 HOLES = {"photo": [0, 1], "sound": [1, 2], "note": [1, 3], "code": [1], "tabular": [1, 4]}
 """Stream to rows in which it is made absent; row 1 has nothing."""
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    folder = tmp_path_factory.mktemp("tiny")
-    with tiny.decode_cache(folder):
-        yield tiny.write_table(folder)
 
 
 @pytest.fixture(scope="module")
