@@ -9,6 +9,7 @@ from torch import nn
 from polymodal.losses import draw_hidden, target_losses, total_loss
 from polymodal.network import Network, Outputs
 from polymodal.targets import Category, NumberTarget, Target
+from polymodal.tokens import Fused, Tokens
 
 KIND = Category.fit(["a", "b"])
 WEIGHT = NumberTarget.fit([0.0, 2.0])
@@ -17,7 +18,8 @@ PRESENT = torch.tensor([[True, True], [True, False], [False, True], [False, Fals
 
 def outputs_of(values: dict[str, torch.Tensor], with_fusion: bool = True) -> Outputs:
     streams = {name: {"x": output, "y": output * 2} for name, output in values.items()}
-    return Outputs(values if with_fusion else {}, streams, None)
+    whole = Fused(torch.zeros(1, 4), Tokens(torch.zeros(1, 1, 4), torch.ones(1, 1, dtype=torch.bool)))
+    return Outputs(values if with_fusion else {}, streams, whole if with_fusion else None, {})
 
 
 def network_of(targets: dict[str, Target]) -> Network:

@@ -21,7 +21,7 @@ from polymodal.config import RunConfig, Size, build_config, load_config
 from polymodal.errors import CellError, ConfigError, SchemaError
 from polymodal.evaluate import evaluate_examples
 from polymodal.predict import Predictions, predict_table
-from polymodal.prepare import Tables
+from polymodal.prepare import Tables, target_problems
 from polymodal.progress import Progress, SilentProgress
 from polymodal.run import Run, execute
 from polymodal.run_folder import MODEL_FOLDER, STATE_FILE, check_folder, summary_of, write_run
@@ -165,18 +165,19 @@ class Model:
         cache = ArrayCache.default()
         with told.phase(f"decoding {source.name}", None):
             columns, broken = self.trained.preprocessor.transform(source, cache)
+            broken = broken + target_problems(source, self.trained.targets)
         if strict and broken:
             raise CellError(f"{source.name}, row {broken[0].row}, column {broken[0].column!r}: {broken[0].reason}.")
         columns = precompute(self.trained.network, columns, cache, told)
         cells = _padded_cells(source, self.trained)
         rows = np.arange(source.num_rows)
-        examples = build_examples(columns, cells, self.trained.targets, rows, source.name)
+        examples = build_examples(columns, cells, self.trained.targets, rows, source.name, source.folder)
         known = np.any(list(examples.known.values()), axis=0)
         if not known.any():
             raise SchemaError(
                 f"{source.name}: no row has a target value known from training, so nothing can be judged."
             )
-        examples = build_examples(columns, cells, self.trained.targets, rows[known], source.name)
+        examples = build_examples(columns, cells, self.trained.targets, rows[known], source.name, source.folder)
         with told.phase("judging", None):
             found = evaluate_examples(self.trained, examples, "test")
         aside = source.num_rows - len(examples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
-from polymodal.targets import Target
+from polymodal.targets import AnyTarget, Source, StructuredTarget
 from polymodal.tokens import ColumnBatch
 
 
@@ -27,6 +28,7 @@ class Examples:
         truth: Target to encoded cells of the rows in use.
         known: Target to bool, where the truth is known among the rows in use.
         name: The table's name.
+        folder: Where the table's relative paths start.
     """
 
     columns: Mapping[str, Column]
@@ -35,6 +37,7 @@ class Examples:
     truth: Mapping[str, NDArray[Any]]
     known: Mapping[str, NDArray[np.bool_]]
     name: str
+    folder: Path | None = None
 
     def __len__(self) -> int:
         """Return the number of rows in use."""
@@ -59,6 +62,22 @@ class Examples:
         """Return the raw cells narrowed to the rows in use."""
         return {name: [cells[row] for row in self.rows] for name, cells in self.cells.items()}
 
+    def taken_source(self) -> Source:
+        """Return the raw cells of the rows in use, as structured targets read them."""
+        return Source(self.taken_cells(), self.folder)
+
+    def source(self, places: NDArray[np.int64]) -> Source:
+        """Return raw cells as structured targets read them.
+
+        Args:
+            places: Places among the rows in use, from 0.
+
+        Returns:
+            The cells of those rows.
+        """
+        rows = self.rows[places]
+        return Source({name: [cells[row] for row in rows] for name, cells in self.cells.items()}, self.folder)
+
 
 def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
     """Turn rows of columns into tensors.
@@ -76,9 +95,10 @@ def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> 
 def build_examples(
     columns: Mapping[str, Column],
     cells: Mapping[str, list[Cell]],
-    targets: Mapping[str, Target],
+    targets: Mapping[str, AnyTarget],
     rows: NDArray[np.int64],
     name: str,
+    folder: Path | None = None,
 ) -> Examples:
     """Encode the targets of the given rows.
 
@@ -88,17 +108,32 @@ def build_examples(
         targets: Name to fitted target.
         rows: Rows in use.
         name: The table's name.
+        folder: Where the table's relative paths start.
 
     Returns:
         The examples.
     """
-    encoded = {
-        target: fitted.encode([cells[target][row] for row in rows] if target in cells else [None] * len(rows))
-        for target, fitted in targets.items()
-    }
+    taken = {column: [values[row] for row in rows] for column, values in cells.items()}
+    source = Source(taken, folder)
+    nothing: list[Cell] = [None] * len(rows)
+    encoded = {name: encode(target, taken.get(name, nothing), source) for name, target in targets.items()}
     truth = {target: values for target, (values, _) in encoded.items()}
     known = {target: present for target, (_, present) in encoded.items()}
-    return Examples(columns, rows, cells, truth, known, name)
+    return Examples(columns, rows, cells, truth, known, name, folder)
+
+
+def encode(target: AnyTarget, cells: list[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Encode a target's cells.
+
+    Args:
+        target: The fitted target.
+        cells: Its cells.
+        source: The other columns of the same rows.
+
+    Returns:
+        Truth ``[rows, ...]`` and, bool ``[rows]``, where it is known.
+    """
+    return target.encode(cells, source) if isinstance(target, StructuredTarget) else target.encode(cells)
 
 
 def truth_batch(examples: Examples, places: NDArray[np.int64]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -102,6 +102,7 @@ class RunConfig(Section):
         width: Width of tokens; None means: chosen by the preset.
         encoder: Stream to encoder.
         settings: Stream to settings of its modality (image size, sample rate, ...).
+        target_settings: Target to settings of its kind (beam width, longest caption, ...).
         fusion: How streams become one.
         train: How the network is trained.
         baselines: Whether simple baselines are fitted and may vote.
@@ -123,6 +124,7 @@ class RunConfig(Section):
     width: int | None = Field(default=None, ge=8)
     encoder: dict[str, EncoderConfig] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    target_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     fusion: FusionConfig = FusionConfig()
     train: TrainConfig = TrainConfig()
     baselines: bool = True

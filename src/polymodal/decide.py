@@ -32,7 +32,7 @@ def single_views(model: TrainedModel) -> list[View]:
 
 
 def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
-    """Fit the decision level of every target.
+    """Fit the decision level of every flat target.
 
     Args:
         model: A model whose network and baselines are trained.
@@ -41,8 +41,10 @@ def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
     Returns:
         The model with its decisions.
     """
-    views = run_members(model, validation.taken(), validation.taken_cells(), single_views(model))
-    decisions = {name: _fit_target(model, name, validation, views) for name in model.targets}
+    if not model.network.targets:
+        return model
+    views = run_members(model, validation.taken(), validation.taken_source(), single_views(model))
+    decisions = {name: _fit_target(model, name, validation, views) for name in model.network.targets}
     return dataclasses.replace(model, decisions=decisions)
 
 

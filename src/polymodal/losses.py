@@ -7,10 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from polymodal.network import Batch, Network, Outputs
-from polymodal.targets import Target
-
-Truth = Mapping[str, tuple[Tensor, Tensor]]
+from polymodal.network import Batch, Network, Outputs, Truth
+from polymodal.targets import AnyTarget, StructuredTarget
 
 
 def draw_hidden(present: Tensor, chance: float) -> Tensor:
@@ -48,7 +46,7 @@ def total_loss(
     outputs: Outputs,
     truth: Truth,
     present: Tensor,
-    targets: Mapping[str, Target],
+    targets: Mapping[str, AnyTarget],
     auxiliary_weight: float,
     smoothing: float,
 ) -> Tensor:
@@ -80,7 +78,7 @@ def total_loss(
 
 
 def target_losses(
-    outputs: Outputs, name: str, target: Target, truth: tuple[Tensor, Tensor], present: Tensor, smoothing: float
+    outputs: Outputs, name: str, target: AnyTarget, truth: tuple[Tensor, Tensor], present: Tensor, smoothing: float
 ) -> tuple[Tensor, Tensor]:
     """Compute one target's fused loss and each stream's.
 
@@ -93,9 +91,11 @@ def target_losses(
         smoothing: Label smoothing.
 
     Returns:
-        The fused loss (0 without a fusion) and the streams' ``[S]``.
+        The fused loss (0 without a fusion) and the streams' ``[S]``; a structured target has none of its streams'.
     """
     values, known = truth
+    if isinstance(target, StructuredTarget):
+        return _mean(outputs.losses[name], known & present.any(dim=1)), present.new_zeros(1, dtype=torch.float32)
     streams = [
         _mean(target.loss(output, values, smoothing), known & present[:, index])
         for index, output in enumerate(outputs.streams[name].values())

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from polymodal.targets import Target, build_head
-from polymodal.tokens import ColumnBatch, Fused, Tokens
+from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
+from polymodal.targets.structured import Answer
+from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens
 
 Batch = Mapping[str, ColumnBatch]
+Truth = Mapping[str, tuple[Tensor, Tensor]]
+"""Target to encoded cells and, bool ``[B]``, where they are known."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +25,16 @@ class Outputs:
     """What the network makes of a batch.
 
     Attributes:
-        fused: Target to head output ``[B, output_dim]``; empty where the fusion is a vote.
-        streams: Target to stream to that stream's own head output ``[B, output_dim]``.
-        weights: The fusion's stream weights ``[B, S]``, where it has them.
+        fused: Flat target to head output ``[B, output_dim]``; empty where the fusion is a vote.
+        streams: Flat target to stream to that stream's own head output ``[B, output_dim]``.
+        whole: What the fusion made of the streams, which structured targets answer from.
+        losses: Structured target to loss ``[B]``, where the truth was given.
     """
 
     fused: dict[str, Tensor]
     streams: dict[str, dict[str, Tensor]]
-    weights: Tensor | None
+    whole: Fused | None
+    losses: dict[str, Tensor]
 
 
 class Network(nn.Module):
@@ -44,7 +49,7 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, encoders: Mapping[str, nn.Module], fusion: nn.Module | None, targets: Mapping[str, Target], width: int
+        self, encoders: Mapping[str, nn.Module], fusion: nn.Module | None, targets: Mapping[str, AnyTarget], width: int
     ) -> None:
         """Put the parts together.
 
@@ -56,23 +61,31 @@ class Network(nn.Module):
         """
         super().__init__()
         self.streams = tuple(encoders)
-        self.targets = tuple(targets)
+        flat = {name: target for name, target in targets.items() if not isinstance(target, StructuredTarget)}
+        structured = {name: target for name, target in targets.items() if isinstance(target, StructuredTarget)}
+        self.targets = tuple(flat)
+        self.structured = tuple(structured)
         self.width = width
         self.encoders = nn.ModuleList(encoders.values())
         self.fusion = fusion
-        self.heads = nn.ModuleList(build_head(target, width) for target in targets.values())
+        self.heads = nn.ModuleList(build_head(target, width) for target in flat.values())
         self.stream_heads = nn.ModuleList(
-            nn.ModuleList(build_head(target, width) for _ in encoders) for target in targets.values()
+            nn.ModuleList(build_head(target, width) for _ in encoders) for target in flat.values()
         )
-        self.log_variances = nn.Parameter(torch.zeros(len(self.targets)))
+        self.structured_heads = nn.ModuleList(target.build_head(width, encoders) for target in structured.values())
+        self.log_variances = nn.Parameter(torch.zeros(len(targets)))
 
-    def forward(self, batch: Batch, hidden: Tensor | None = None) -> Outputs:
+    def forward(
+        self, batch: Batch, hidden: Tensor | None = None, truth: Truth | None = None, smoothing: float = 0.0
+    ) -> Outputs:
         """Run a batch.
 
         Args:
             batch: Stream to cells.
             hidden: bool ``[B, S]``; True where a stream is hidden from the fusion (not from its
                 own head).
+            truth: Target to truth; structured targets learn from it.
+            smoothing: Label smoothing of structured targets.
 
         Returns:
             Outputs of all heads.
@@ -82,7 +95,8 @@ class Network(nn.Module):
         return Outputs(
             fused={} if fused is None else self.head_outputs(fused),
             streams=self.stream_outputs(tokens),
-            weights=None if fused is None else fused.weights,
+            whole=fused,
+            losses={} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing),
         )
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
@@ -140,6 +154,34 @@ class Network(nn.Module):
             for target, heads in zip(self.targets, self._heads_by_target(), strict=True)
         }
 
+    def structured_losses(self, fused: Fused, truth: Truth, smoothing: float) -> dict[str, Tensor]:
+        """Compute the structured targets' losses.
+
+        Args:
+            fused: The fusion's output.
+            truth: Target to truth.
+            smoothing: Label smoothing.
+
+        Returns:
+            Target to loss ``[B]``.
+        """
+        return {name: head.loss(fused, truth[name][0], smoothing) for name, head in self._structured()}
+
+    def answers(self, fused: Fused) -> dict[str, list[Answer]]:
+        """Answer the structured targets.
+
+        Args:
+            fused: The fusion's output.
+
+        Returns:
+            Target to B answers.
+        """
+        return {name: head.answers(fused) for name, head in self._structured()}
+
+    def _structured(self) -> list[tuple[str, StructuredHead]]:
+        heads = [head for head in self.structured_heads if isinstance(head, StructuredHead)]
+        return list(zip(self.structured, heads, strict=True))
+
     def _heads_by_target(self) -> Sequence[nn.ModuleList]:
         return [heads for heads in self.stream_heads if isinstance(heads, nn.ModuleList)]
 
@@ -154,7 +196,12 @@ def hide(tokens: Tokens, hidden: Tensor) -> Tokens:
     Returns:
         The same values, fewer of them present.
     """
-    return Tokens(tokens.values, tokens.present & ~hidden.unsqueeze(1))
+    shown = ~hidden.unsqueeze(1)
+    detail = tokens.detail
+    if detail is not None:
+        values = torch.where(shown.unsqueeze(2), detail.values, 0.0)
+        detail = Detail(values, detail.present & shown, detail.shape)
+    return Tokens(tokens.values, tokens.present & shown, detail)
 
 
 def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Tokens:
@@ -176,10 +223,18 @@ def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Token
     if not len(rows):
         return _absent(len(column), 1, width, row_present.device)
     found: Tokens = encoder(column.take(rows))
-    empty = _absent(len(column), found.values.shape[1], width, found.values.device)
-    return Tokens(
-        empty.values.to(found.values.dtype).index_copy(0, rows, found.values),
-        empty.present.index_copy(0, rows, found.present),
+    values, present = _scatter(found.values, found.present, rows, len(column))
+    detail = found.detail
+    if detail is not None:
+        detail = Detail(*_scatter(detail.values, detail.present, rows, len(column)), detail.shape)
+    return Tokens(values, present, detail)
+
+
+def _scatter(values: Tensor, present: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
+    """Put the tokens of some rows among absent ones."""
+    return (
+        values.new_zeros(num_rows, *values.shape[1:]).index_copy(0, rows, values),
+        present.new_zeros(num_rows, *present.shape[1:]).index_copy(0, rows, present),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.arrays import BrokenCell, Column
 from polymodal.batches import Examples, build_examples
 from polymodal.cache import ArrayCache
 from polymodal.config import EncoderConfig, RunConfig
@@ -21,7 +21,7 @@ from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
 from polymodal.splits import check_groups, split_rows
 from polymodal.table import Table, concatenate
-from polymodal.targets import TARGETS, Target
+from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
 
 HELD_OUT_SHARE = 0.15
 """Share of rows held out for validation, and again for test, where no files are given."""
@@ -59,7 +59,7 @@ class Prepared:
     """
 
     preprocessor: Preprocessor
-    targets: dict[str, Target]
+    targets: dict[str, AnyTarget]
     splits: dict[str, Examples]
     tables: dict[str, Table]
     broken: list[tuple[str, BrokenCell]]
@@ -92,16 +92,16 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
     schema = _schema(tables.train, config)
     known = _known_rows(tables.train, schema)
     rows_of = _split(tables, config, schema, known)
-    targets = _fit_targets(tables.train, schema, rows_of["train"])
+    targets = _fit_targets(tables.train, schema, rows_of["train"], config)
     settings = _modality_settings(schema, config)
     with progress.phase("reading cells", None):
         preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings)
     of_split = _table_of_split(tables, rows_of)
-    columns, broken = _decode(preprocessor, of_split, cache, progress, strict=config.strict)
+    columns, broken = _decode(preprocessor, targets, of_split, cache, progress, config.strict)
     splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in of_split.items():
         rows = rows_of.get(split, np.arange(table.num_rows))
-        examples = build_examples(columns[table.name], table.columns, targets, rows, table.name)
+        examples = build_examples(columns[table.name], table.columns, targets, rows, table.name, table.folder)
         splits[split] = _without_unknown(examples, targets)
         set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])
     _check_splits(splits, of_split)
@@ -196,12 +196,17 @@ def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) ->
     return {split: table for split, table in found.items() if table is not None}
 
 
-def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64]) -> dict[str, Target]:
-    targets: dict[str, Target] = {}
+def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: RunConfig) -> dict[str, AnyTarget]:
+    targets: dict[str, AnyTarget] = {}
+    unknown = sorted(set(config.target_settings) - {target.name for target in schema.targets})
+    if unknown:
+        raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. Name targets with --target.")
+    part = table.take(rows)
     for target in schema.targets:
-        cells: list[Cell] = [table.columns[target.name][row] for row in rows]
+        options = config.target_settings.get(target.name, {})
         try:
-            targets[target.name] = TARGETS[target.kind].target.fit(cells)
+            source = Source(part.columns, part.folder)
+            targets[target.name] = fit_target(target.kind, part.columns[target.name], source, options)
         except SchemaError as error:
             raise SchemaError(f"{table.name}, column {target.name!r}: {error}") from None
     return targets
@@ -232,8 +237,32 @@ def _checkpoint(chosen: EncoderConfig | None) -> str | None:
     return str(named) if chosen.name == "pretrained" and named is not None else None
 
 
+def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:
+    """Name the target cells that hold something, but no truth.
+
+    Args:
+        table: The table.
+        targets: Name to fitted target.
+
+    Returns:
+        Those of structured targets; flat ones count such rows as set aside.
+    """
+    source = Source(table.columns, table.folder)
+    return [
+        BrokenCell(row + 1, name, reason)
+        for name, target in targets.items()
+        if isinstance(target, StructuredTarget) and name in table.columns
+        for row, reason in target.problems(table.columns[name], source)
+    ]
+
+
 def _decode(
-    preprocessor: Preprocessor, tables: Mapping[str, Table], cache: ArrayCache, progress: Progress, strict: bool
+    preprocessor: Preprocessor,
+    targets: Mapping[str, AnyTarget],
+    tables: Mapping[str, Table],
+    cache: ArrayCache,
+    progress: Progress,
+    strict: bool,
 ) -> tuple[dict[str, dict[str, Column]], list[tuple[str, BrokenCell]]]:
     columns: dict[str, dict[str, Column]] = {}
     broken: list[tuple[str, BrokenCell]] = []
@@ -242,6 +271,7 @@ def _decode(
             continue
         with progress.phase(f"decoding {table.name}", None):
             columns[table.name], found = preprocessor.transform(table, cache)
+            found = found + target_problems(table, targets)
         broken += [(table.name, cell) for cell in found]
         if strict and found:
             raise CellError(
@@ -252,7 +282,7 @@ def _decode(
     return columns, broken
 
 
-def _without_unknown(examples: Examples, targets: Mapping[str, Target]) -> Examples:
+def _without_unknown(examples: Examples, targets: Mapping[str, AnyTarget]) -> Examples:
     known = np.any([examples.known[name] for name in targets], axis=0)
     return Examples(
         examples.columns,
@@ -261,6 +291,7 @@ def _without_unknown(examples: Examples, targets: Mapping[str, Target]) -> Examp
         {name: values[known] for name, values in examples.truth.items()},
         {name: values[known] for name, values in examples.known.items()},
         examples.name,
+        examples.folder,
     )
 
 

@@ -374,7 +374,7 @@ def _describe_gallery(
     kind: str, rows: Mapping[str, Sequence[GalleryRow]], folder: Path | None, budget: int
 ) -> list[dict[str, Any]]:
     titles = {"right": "Right", "wrong": "Most confident mistakes"}
-    if kind == "number":
+    if kind not in {"category", "categories"}:
         titles = {"right": "Close", "wrong": "Largest misses"}
     groups = []
     for group in ("right", "wrong"):

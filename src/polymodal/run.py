@@ -25,7 +25,7 @@ from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress
-from polymodal.targets import Target, primary_metric_of
+from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.train import Job, State, train_network
 from polymodal.trained import TrainedModel, precompute
 
@@ -157,7 +157,8 @@ def _train(
 def _baselines(
     prepared: Prepared, config: RunConfig, progress: Progress
 ) -> tuple[FeatureExtractor | None, dict[str, list[Baseline]]]:
-    if not config.baselines:
+    flat = {name: target for name, target in prepared.targets.items() if not isinstance(target, StructuredTarget)}
+    if not config.baselines or not flat:
         return None, {}
     train, validation = prepared.splits["train"], prepared.splits["validation"]
     with progress.phase("baselines", None):
@@ -165,10 +166,7 @@ def _baselines(
             prepared.schema, prepared.preprocessor.modalities, train.taken(), train.taken_cells()
         )
         features = [extractor.transform(part.taken(), part.taken_cells()) for part in (train, validation)]
-        found = {
-            name: _fit_target(name, target, train, validation, features, config)
-            for name, target in prepared.targets.items()
-        }
+        found = {name: _fit_target(name, target, train, validation, features, config) for name, target in flat.items()}
     return extractor, found
 
 
@@ -280,7 +278,7 @@ def _column_rows(prepared: Prepared) -> list[dict[str, Any]]:
     ]
 
 
-def _target_info(name: str, target: Target) -> dict[str, Any]:
+def _target_info(name: str, target: AnyTarget) -> dict[str, Any]:
     primary = primary_metric_of(target)
     weighted = getattr(target, "weights", None)
     return {

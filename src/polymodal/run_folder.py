@@ -25,14 +25,16 @@ from polymodal.batches import Examples
 from polymodal.checkpoint import save_model
 from polymodal.config import RunConfig, load_config, save_config
 from polymodal.errors import ConfigError
-from polymodal.gallery import Gallery, GalleryCell, GalleryRow, pick_rows
+from polymodal.gallery import Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
 from polymodal.report import write_report
 from polymodal.run import Run
-from polymodal.targets import Target
+from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.base import Prediction
+from polymodal.targets.structured import values_of
 
 MODEL_FOLDER, STATE_FILE = "model", "training.safetensors"
 GALLERY_ROWS = 6
+SHOWN_NUMBERS = 6
 
 
 def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
@@ -149,46 +151,64 @@ def build_gallery(run: Run, examples: Examples) -> Gallery:
 
 
 def _target_gallery(
-    run: Run, examples: Examples, name: str, target: Target, prediction: Prediction
+    run: Run, examples: Examples, name: str, target: AnyTarget, prediction: Prediction
 ) -> dict[str, list[GalleryRow]]:
     known = np.flatnonzero(examples.known[name])
-    said, truth = prediction[known], examples.truth[name][known]
-    if target.kind == "number":
-        right, wrong = pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS)
-    elif target.kind == "categories":
-        labels, correct = target.decode(said), ((said >= 0.5) == (truth > 0.5)).all(axis=1)
-        confidence = np.maximum(said, 1 - said).min(axis=1)
-        right, wrong = pick_rows(labels, labels, confidence, correct, GALLERY_ROWS)
-    else:
-        found = said.argmax(axis=1)
-        right, wrong = pick_rows(truth.tolist(), found.tolist(), said.max(axis=1), found == truth, GALLERY_ROWS)
+    picked, truths = _picked(examples, name, target, prediction[known], known)
 
     def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
-        return [_gallery_row(run, examples, name, target, prediction, int(known[place])) for place in places]
+        return [
+            _gallery_row(run, examples, target, truths[place], prediction[known[place]], int(known[place]))
+            for place in places
+        ]
 
-    return {"right": shown(right), "wrong": shown(wrong)}
+    return {"right": shown(picked[0]), "wrong": shown(picked[1])}
+
+
+def _picked(
+    examples: Examples, name: str, target: AnyTarget, said: Prediction, known: NDArray[np.int64]
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], list[Cell]]:
+    """Return the places of right and of wrong rows, and the truth of every place."""
+    truth, cells = examples.truth[name][known], [examples.cells[name][examples.rows[place]] for place in known]
+    if isinstance(target, StructuredTarget):
+        cells = target.references(cells, examples.source(known))
+        return pick_graded(target.quality(cells, values_of(said)), GALLERY_ROWS), cells
+    if target.kind == "number":
+        return pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS), cells
+    if target.kind == "categories":
+        labels, correct = target.decode(said), ((said >= 0.5) == (truth > 0.5)).all(axis=1)
+        confidence = np.maximum(said, 1 - said).min(axis=1)
+        return pick_rows(labels, labels, confidence, correct, GALLERY_ROWS), cells
+    found = said.argmax(axis=1)
+    return pick_rows(truth.tolist(), found.tolist(), said.max(axis=1), found == truth, GALLERY_ROWS), cells
 
 
 def _gallery_row(
-    run: Run, examples: Examples, name: str, target: Target, prediction: Prediction, place: int
+    run: Run, examples: Examples, target: AnyTarget, truth: Cell, prediction: Any, place: int
 ) -> GalleryRow:
     row = int(examples.rows[place])
-    label = target.decode(prediction[place : place + 1])[0]
-    truth = examples.cells[name][row]
-    cells = tuple(
-        GalleryCell(column.name, column.modality, examples.cells[column.name][row])
-        for column in run.model.schema.columns
-    )
+    columns = run.model.schema.columns
     is_number = target.kind == "number"
-    certain = prediction[place].max() if target.kind == "category" else None
+    label, certain = _label(target, prediction)
     return GalleryRow(
         row=row + 1,
-        truth=f"{float(truth):.4g}" if is_number else str(truth),
+        truth=f"{float(truth):.4g}" if is_number else _said(truth),
         prediction=f"{label:.4g}" if is_number else _said(label),
-        probability=None if certain is None else float(certain),
-        cells=cells,
+        probability=certain,
+        cells=tuple(GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns),
     )
+
+
+def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:
+    """Return one row's plain prediction and how sure it is."""
+    if isinstance(target, StructuredTarget):
+        return prediction.value, prediction.confidence
+    certain = float(prediction.max()) if target.kind == "category" else None
+    return target.decode(prediction[None])[0], certain
 
 
 def _said(label: Cell) -> str:
+    if isinstance(label, list) and label and isinstance(label[0], float):
+        more = ", ..." if len(label) > SHOWN_NUMBERS else ""
+        return ", ".join(f"{number:.3g}" for number in label[:SHOWN_NUMBERS]) + more
     return (" | ".join(map(str, label)) or "none") if isinstance(label, list) else str(label)

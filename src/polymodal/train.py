@@ -27,7 +27,7 @@ from polymodal.modalities import Modality
 from polymodal.network import Network
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
-from polymodal.targets import Target
+from polymodal.targets import AnyTarget
 from polymodal.validate import Validation, validate
 
 STEP_SEED_STRIDE = 1_000_003
@@ -50,7 +50,7 @@ class Job:
 
     train: Examples
     validation: Examples
-    targets: Mapping[str, Target]
+    targets: Mapping[str, AnyTarget]
     modalities: Mapping[str, Modality]
     settings: TrainConfig
     seed: int
@@ -181,7 +181,7 @@ def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job
     device = accelerator.device
     on_device = {stream: column.to(device) for stream, column in batch.items()}
     truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(job.train, places).items()}
-    outputs = network(on_device, hidden.to(device))
+    outputs = network(on_device, hidden.to(device), truth, settings.label_smoothing)
     loss = total_loss(
         plain, outputs, truth, present.to(device), job.targets, settings.auxiliary_weight, settings.label_smoothing
     )

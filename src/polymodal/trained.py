@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from polymodal.network import Network
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
 from polymodal.schema import Schema
-from polymodal.targets import Target
+from polymodal.targets import AnyTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class TrainedModel:
 
     config: RunConfig
     preprocessor: Preprocessor
-    targets: Mapping[str, Target]
+    targets: Mapping[str, AnyTarget]
     network: Network
     features: FeatureExtractor | None
     baselines: Mapping[str, list[Baseline]]
@@ -91,8 +91,8 @@ def _identity(encoder: PretrainedText) -> tuple[object, ...]:
 
 
 def without(
-    columns: Mapping[str, Column], cells: Mapping[str, list[Cell]], schema: Schema, streams: frozenset[str]
-) -> tuple[dict[str, Column], dict[str, list[Cell]]]:
+    columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], schema: Schema, streams: frozenset[str]
+) -> tuple[dict[str, Column], dict[str, Sequence[Cell]]]:
     """Take streams away from all rows.
 
     Args:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from polymodal.batches import Examples, truth_batch
 from polymodal.losses import stream_presence, target_losses
-from polymodal.metrics import score
-from polymodal.network import Batch, Network, Outputs
-from polymodal.targets import Target, primary_metric_of
+from polymodal.metrics import score, score_of
+from polymodal.network import Batch, Network, Outputs, Truth
+from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
+from polymodal.targets.structured import Answer, values_of
 
 BATCH_ROWS = 256
 
@@ -33,7 +33,7 @@ class Validation:
     stream_scores: dict[str, dict[str, float]]
 
 
-def validate(network: Network, examples: Examples, targets: Mapping[str, Target]) -> Validation:
+def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarget]) -> Validation:
     """Run the network over the examples.
 
     Args:
@@ -46,15 +46,25 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, Target]
     """
     network.eval()
     device = network.log_variances.device
-    losses, outputs = [], []
+    losses: list[float] = []
+    outputs: list[Outputs] = []
+    answers: dict[str, list[Answer]] = {name: [] for name in network.structured}
     with torch.inference_mode():
         for start in range(0, len(examples), BATCH_ROWS):
             places = np.arange(start, min(start + BATCH_ROWS, len(examples)))
             batch = {stream: column.to(device) for stream, column in examples.batch(places).items()}
-            found = network(batch)
+            truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(examples, places).items()}
+            found = network(batch, None, truth)
             outputs.append(found)
-            losses.append(len(places) * _loss(network, found, batch, examples, places, targets))
-    scores = {name: _scores(name, target, outputs, examples) for name, target in targets.items()}
+            for name, said in network.answers(found.whole).items() if found.whole is not None else ():
+                answers[name] += said
+            losses.append(len(places) * _loss(network, found, batch, truth, targets))
+    scores = {
+        name: (_answer_score(name, target, answers[name], examples), {})
+        if isinstance(target, StructuredTarget)
+        else _scores(name, target, outputs, examples)
+        for name, target in targets.items()
+    }
     return Validation(
         loss=sum(losses) / max(len(examples), 1),
         scores={name: fused for name, (fused, _) in scores.items() if fused is not None},
@@ -66,17 +76,25 @@ def _loss(
     network: Network,
     outputs: Outputs,
     batch: Batch,
-    examples: Examples,
-    places: NDArray[np.int64],
-    targets: Mapping[str, Target],
+    truth: Truth,
+    targets: Mapping[str, AnyTarget],
 ) -> float:
     present = stream_presence(batch, network.streams)
     total = 0.0
-    for name, truth in truth_batch(examples, places).items():
-        on_device = (truth[0].to(present.device), truth[1].to(present.device))
-        fused, streams = target_losses(outputs, name, targets[name], on_device, present, 0.0)
-        total += float(fused if name in outputs.fused else streams.mean())
+    for name, known in truth.items():
+        fused, streams = target_losses(outputs, name, targets[name], known, present, 0.0)
+        total += float(streams.mean() if outputs.whole is None else fused)
     return total
+
+
+def _answer_score(name: str, target: StructuredTarget, found: list[Answer], examples: Examples) -> float | None:
+    known = np.flatnonzero(examples.known[name])
+    if not len(known):
+        return None
+    source = examples.source(known)
+    said = values_of(target.finish([found[place] for place in known], source))
+    truth = target.references(source.cells[name], source)
+    return score_of(target.measure(truth, said), len(known)).get(target.primary_metric)
 
 
 def _scores(
