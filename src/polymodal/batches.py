@@ -64,7 +64,7 @@ class Examples:
 
     def taken_source(self) -> Source:
         """Return the raw cells of the rows in use, as structured targets read them."""
-        return Source(self.taken_cells(), self.folder)
+        return Source(self.taken_cells(), self.folder, self.columns, self.rows)
 
     def source(self, places: NDArray[np.int64]) -> Source:
         """Return raw cells as structured targets read them.
@@ -76,7 +76,8 @@ class Examples:
             The cells of those rows.
         """
         rows = self.rows[places]
-        return Source({name: [cells[row] for row in rows] for name, cells in self.cells.items()}, self.folder)
+        taken = {name: [cells[row] for row in rows] for name, cells in self.cells.items()}
+        return Source(taken, self.folder, self.columns, rows)
 
 
 def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
@@ -114,7 +115,7 @@ def build_examples(
         The examples.
     """
     taken = {column: [values[row] for row in rows] for column, values in cells.items()}
-    source = Source(taken, folder)
+    source = Source(taken, folder, columns, rows)
     nothing: list[Cell] = [None] * len(rows)
     encoded = {name: encode(target, taken.get(name, nothing), source) for name, target in targets.items()}
     truth = {target: values for target, (values, _) in encoded.items()}

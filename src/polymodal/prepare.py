@@ -23,6 +23,9 @@ from polymodal.splits import check_groups, split_rows
 from polymodal.table import Table, concatenate
 from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
 
+OBJECTIVE = "embedding"
+"""Name of what is learned where no target is named."""
+
 HELD_OUT_SHARE = 0.15
 """Share of rows held out for validation, and again for test, where no files are given."""
 
@@ -145,14 +148,17 @@ def _group_warnings(tables: Tables, config: RunConfig) -> list[str]:
 
 
 def _schema(table: Table, config: RunConfig) -> Schema:
-    for option, column in (("--group", config.group), ("--time", config.time)):
+    for option, column in (("--group", config.group), ("--time", config.time), ("--relevance", config.relevance)):
         if column is not None and column not in table.columns:
             raise SchemaError(
                 f"{table.name} has no column {column!r} for {option}. The columns are: {', '.join(table.columns)}."
             )
     if config.group is not None and config.time is not None:
         raise ConfigError("The splits can follow --group or --time, not both. Leave one of them out.")
-    hidden = [config.group] if config.group is not None and config.group not in config.drop else []
+    if config.relevance is not None and config.target:
+        raise ConfigError("The option --relevance judges runs without a target. Leave out --target or --relevance.")
+    unseen = {config.group, config.relevance} - {None}
+    hidden = [column for column in table.columns if column in unseen and column not in config.drop]
     return infer_schema(
         table,
         targets=config.target,
@@ -166,7 +172,7 @@ def _schema(table: Table, config: RunConfig) -> Schema:
 def _known_rows(table: Table, schema: Schema) -> NDArray[np.int64]:
     """Return the rows in which at least one target is there; the others are set aside and counted."""
     if not schema.targets:
-        raise SchemaError("There is nothing to learn: no target was named. Name a column with --target.")
+        return np.arange(table.num_rows)
     known = [
         row for row in range(table.num_rows) if any(table.columns[t.name][row] is not None for t in schema.targets)
     ]
@@ -198,6 +204,8 @@ def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) ->
 
 def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: RunConfig) -> dict[str, AnyTarget]:
     targets: dict[str, AnyTarget] = {}
+    if not schema.targets:
+        return {OBJECTIVE: _fit_objective(schema, config)}
     unknown = sorted(set(config.target_settings) - {target.name for target in schema.targets})
     if unknown:
         raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. Name targets with --target.")
@@ -235,6 +243,21 @@ def _checkpoint(chosen: EncoderConfig | None) -> str | None:
         return chosen.name
     named = chosen.sizes.get("checkpoint")
     return str(named) if chosen.name == "pretrained" and named is not None else None
+
+
+def _fit_objective(schema: Schema, config: RunConfig) -> AnyTarget:
+    """Without a target, learn how the streams relate."""
+    unknown = sorted(set(config.target_settings) - {OBJECTIVE})
+    if unknown:
+        raise ConfigError(f"There is no target {unknown[0]!r} to give settings to: no --target was named.")
+    if len(schema.streams) < 2:
+        raise SchemaError(
+            "There is nothing to learn: no target was named, and one stream alone has nothing to be compared with. "
+            "Name a column with --target."
+        )
+    options = config.target_settings.get(OBJECTIVE, {})
+    relevance = {} if config.relevance is None else {"relevance": config.relevance}
+    return fit_target("embedding", [], Source(), {**options, **relevance})
 
 
 def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:
@@ -299,6 +322,6 @@ def _check_splits(splits: Mapping[str, Examples], tables: Mapping[str, Table]) -
     for split, examples in splits.items():
         if not len(examples):
             raise SchemaError(
-                f"{tables[split].name}: no {split} row has a target value known from training. "
-                "Check the target column, or give more rows."
+                f"{tables[split].name}: no {split} row has a target value known from training, or, without a "
+                "target, two streams. Check the columns, or give more rows."
             )

@@ -177,7 +177,7 @@ def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job
         batch = {stream: augment(job.modalities[stream], column) for stream, column in batch.items()}
     plain: Network = accelerator.unwrap_model(network)
     present = stream_presence(batch, plain.streams)
-    hidden = draw_hidden(present, settings.modality_dropout if len(plain.streams) > 1 else 0.0)
+    hidden = draw_hidden(present, settings.modality_dropout if plain.fuses_streams else 0.0)
     device = accelerator.device
     on_device = {stream: column.to(device) for stream, column in batch.items()}
     truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(job.train, places).items()}
