@@ -15,7 +15,7 @@ import polymodal
 import tiny
 from polymodal import search
 from polymodal.cli import app
-from polymodal.errors import CellError, CheckpointError, ConfigError, SchemaError
+from polymodal.errors import CellError, CheckpointError, ConfigError
 from polymodal.table import Table
 
 runner = CliRunner()
@@ -134,11 +134,6 @@ def test_wrong_questions_are_one_sentence(world: Any, tmp_path: Path) -> None:
 def test_there_is_nothing_to_predict(world: Any) -> None:
     with pytest.raises(ConfigError, match="Use `embed` or `search`"):
         world[0].predict(world[1])
-
-
-def test_one_stream_alone_has_nothing_to_be_compared_with(world: Any) -> None:
-    with pytest.raises(SchemaError, match="Name a column with --target"):
-        tiny.train(tiny.only(world[1], "note"), None)
 
 
 def test_a_model_with_a_target_embeds_rows_too(world: Any) -> None:

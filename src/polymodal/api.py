@@ -28,7 +28,6 @@ from polymodal.run import Run, execute
 from polymodal.run_folder import MODEL_FOLDER, STATE_FILE, check_folder, summary_of, write_run
 from polymodal.search import Hit, SearchIndex, build_index
 from polymodal.table import Table, read_table
-from polymodal.targets import EmbeddingTarget
 from polymodal.trained import TrainedModel, precompute
 
 TableLike = Any
@@ -65,7 +64,7 @@ class Model:
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of the columns it predicts."""
-        return tuple(self.trained.targets)
+        return tuple(target.name for target in self.trained.schema.targets)
 
     @property
     def classes(self) -> dict[str, list[str] | None]:
@@ -270,7 +269,7 @@ class Model:
         return found
 
     def _has_columns(self) -> bool:
-        return not any(isinstance(target, EmbeddingTarget) for target in self.trained.targets.values())
+        return bool(self.trained.schema.targets)
 
     def save(self, path: str | Path) -> None:
         """Write the model: safetensors, JSON and text.
@@ -325,6 +324,7 @@ def fit(
     time: str | None = None,
     drop: Sequence[str] | None = None,
     relevance: str | None = None,
+    reconstruct: bool | None = None,
     modality: Mapping[str, str] | None = None,
     stream: Mapping[str, Sequence[str]] | None = None,
     preset: str | None = None,
@@ -353,6 +353,7 @@ def fit(
         time: Column that orders the split; the latest rows are held out.
         drop: Columns to leave out.
         relevance: Without a target: column whose equal values count as a match when retrieval is judged.
+        reconstruct: Whether each stream is also learned to be recovered from the others.
         modality: Column to modality, where the guess is wrong.
         stream: Stream name to column patterns, to encode columns together.
         preset: "fast", "balanced" or "best".
@@ -385,6 +386,7 @@ def fit(
         time=time,
         drop=drop,
         relevance=relevance,
+        reconstruct=reconstruct,
         modality=modality,
         stream=stream,
         preset=preset,

@@ -93,6 +93,9 @@ def train_command(
         str | None,
         typer.Option(metavar="COL", help="Without a target: rows equal in this column count as matches when judging."),
     ] = None,
+    reconstruct: Annotated[
+        bool, typer.Option("--reconstruct", help="Also learn to recover each stream from the others.")
+    ] = False,
     encoder: Annotated[
         list[str],
         typer.Option(
@@ -136,6 +139,7 @@ def train_command(
             time=time,
             drop=tuple(drop) or None,
             relevance=relevance,
+            reconstruct=reconstruct or None,
             modality=modalities or None,
             stream=streams or None,
             preset=preset,

@@ -78,7 +78,8 @@ def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Ev
         Scores of the final decision, the fusion, each stream and baseline; what is left when a
         stream is absent; calibration, confusion or residuals.
     """
-    views = list(dict.fromkeys([*single_views(model), *_lone_views(model)]))
+    needed = [t.judged_without for t in model.targets.values() if isinstance(t, StructuredTarget)]
+    views = list(dict.fromkeys([*single_views(model), *_lone_views(model), *needed]))
     found = run_members(model, examples.taken(), examples.taken_source(), views)
     looks = {view: _Look(members, combine(model, members)) for view, members in zip(views, found, strict=True)}
     report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": decision_summary(model.decisions)}
@@ -104,8 +105,7 @@ def _subject(model: TrainedModel, name: str, target: AnyTarget, examples: Exampl
     known = examples.known[name]
     truth: Any = examples.truth[name][known]
     if isinstance(target, StructuredTarget):
-        source = examples.source(np.flatnonzero(known))
-        truth = target.references(source.cells.get(name, [None] * int(known.sum())), source)
+        truth = examples.references(name, target, np.flatnonzero(known))
     return _Subject(target, truth, known, model.config.seed)
 
 
@@ -115,7 +115,7 @@ def _target_sections(model: TrainedModel, name: str, subject: _Subject, looks: M
     streams = model.network.streams if len(model.network.streams) > 1 else ()
     plain, final = looks[NOTHING_HIDDEN].members, looks[NOTHING_HIDDEN].finals[name]
     if isinstance(subject.target, StructuredTarget) and not subject.target.by_stream:
-        return _plain_sections(subject, subject.target, final)
+        return _plain_sections(subject, subject.target, looks[subject.target.judged_without].finals[name])
     members = {**plain.predictions[name], "baseline:prior": prior_prediction(subject.target, len(subject.known))}
     if isinstance(subject.target, StructuredTarget):
         alone = {stream: looks[frozenset(model.network.streams) - {stream}] for stream in model.network.streams}

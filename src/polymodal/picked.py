@@ -11,7 +11,7 @@ from polymodal.arrays import Cell
 from polymodal.batches import Examples
 from polymodal.gallery import Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
 from polymodal.run import Run
-from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
+from polymodal.targets import AnyTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
 
@@ -40,8 +40,10 @@ def _target_gallery(
     run: Run, examples: Examples, name: str, target: AnyTarget, prediction: Prediction
 ) -> dict[str, list[GalleryRow]]:
     known = np.flatnonzero(examples.known[name])
+    if isinstance(target, SketchTarget):
+        return {}
     if isinstance(target, EmbeddingTarget):
-        return _retrieval_gallery(run, examples, target, prediction, known)
+        return _retrieval_gallery(run, examples, name, target, prediction, known)
     picked, truths = _picked(examples, name, target, prediction[known], known)
 
     def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
@@ -57,10 +59,10 @@ def _picked(
     examples: Examples, name: str, target: AnyTarget, said: Prediction, known: NDArray[np.int64]
 ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], list[Cell]]:
     """Return the places of right and of wrong rows, and the truth of every place."""
-    truth, cells = examples.truth[name][known], [examples.cells[name][examples.rows[place]] for place in known]
     if isinstance(target, StructuredTarget):
-        cells = target.references(cells, examples.source(known))
+        cells = examples.references(name, target, known)
         return pick_graded(target.quality(cells, values_of(said)), GALLERY_ROWS), cells
+    truth, cells = examples.truth[name][known], [examples.cells[name][examples.rows[place]] for place in known]
     if target.kind == "number":
         return pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS), cells
     if target.kind == "categories":
@@ -103,11 +105,11 @@ def _said(label: Cell) -> str:
 
 
 def _retrieval_gallery(
-    run: Run, examples: Examples, target: EmbeddingTarget, prediction: Prediction, known: NDArray[np.int64]
+    run: Run, examples: Examples, name: str, target: EmbeddingTarget, prediction: Prediction, known: NDArray[np.int64]
 ) -> dict[str, list[GalleryRow]]:
     """Show queries of the first stream with what they find in the second."""
     found, streams = values_of(prediction[known]), run.model.network.streams[:2]
-    labels = target.references([None] * len(known), examples.source(known))
+    labels = examples.references(name, target, known)
     both = np.array([place for place, row in enumerate(found) if all(name in row for name in streams)], dtype=np.int64)
     if not len(both):
         return {"right": [], "wrong": []}

@@ -21,10 +21,12 @@ from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
 from polymodal.splits import check_groups, split_rows
 from polymodal.table import Table, concatenate
-from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
+from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
 
 OBJECTIVE = "embedding"
-"""Name of what is learned where no target is named."""
+"""Name of what several streams learn where no target is named."""
+RECONSTRUCTION = "reconstruction"
+"""Name of what one stream learns where no target is named."""
 
 HELD_OUT_SHARE = 0.15
 """Share of rows held out for validation, and again for test, where no files are given."""
@@ -101,6 +103,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
         preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings)
     of_split = _table_of_split(tables, rows_of)
     columns, broken = _decode(preprocessor, targets, of_split, cache, progress, config.strict)
+    targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
     splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in of_split.items():
         rows = rows_of.get(split, np.arange(table.num_rows))
@@ -204,9 +207,8 @@ def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) ->
 
 def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: RunConfig) -> dict[str, AnyTarget]:
     targets: dict[str, AnyTarget] = {}
-    if not schema.targets:
-        return {OBJECTIVE: _fit_objective(schema, config)}
-    unknown = sorted(set(config.target_settings) - {target.name for target in schema.targets})
+    known = {target.name for target in schema.targets} or {OBJECTIVE}
+    unknown = sorted(set(config.target_settings) - known)
     if unknown:
         raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. Name targets with --target.")
     part = table.take(rows)
@@ -245,19 +247,29 @@ def _checkpoint(chosen: EncoderConfig | None) -> str | None:
     return str(named) if chosen.name == "pretrained" and named is not None else None
 
 
-def _fit_objective(schema: Schema, config: RunConfig) -> AnyTarget:
-    """Without a target, learn how the streams relate."""
-    unknown = sorted(set(config.target_settings) - {OBJECTIVE})
-    if unknown:
-        raise ConfigError(f"There is no target {unknown[0]!r} to give settings to: no --target was named.")
-    if len(schema.streams) < 2:
-        raise SchemaError(
-            "There is nothing to learn: no target was named, and one stream alone has nothing to be compared with. "
-            "Name a column with --target."
-        )
-    options = config.target_settings.get(OBJECTIVE, {})
-    relevance = {} if config.relevance is None else {"relevance": config.relevance}
-    return fit_target("embedding", [], Source(), {**options, **relevance})
+def _fit_objectives(
+    config: RunConfig, preprocessor: Preprocessor, columns: Mapping[str, Column], rows: NDArray[np.int64]
+) -> dict[str, AnyTarget]:
+    """Without a target, learn how the streams relate; with ``reconstruct``, to recover each from the others."""
+    found: dict[str, AnyTarget] = {}
+    streams = preprocessor.schema.streams
+    if not config.target and len(streams) > 1:
+        relevance = {} if config.relevance is None else {"relevance": config.relevance}
+        options = config.target_settings.get(OBJECTIVE, {})
+        found[OBJECTIVE] = fit_target("embedding", [], Source(), {**options, **relevance})
+    if config.reconstruct and len(streams) < 2:
+        raise ConfigError("The option --reconstruct recovers a stream from the others, but there is one stream only.")
+    if config.reconstruct or (not config.target and len(streams) == 1):
+        for stream in streams:
+            found[f"{stream.name} (recovered)" if config.reconstruct else RECONSTRUCTION] = SketchTarget.fit_stream(
+                stream.name,
+                stream.modality,
+                columns[stream.name],
+                rows,
+                recovered=config.reconstruct,
+                seed=config.seed,
+            )
+    return found
 
 
 def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:

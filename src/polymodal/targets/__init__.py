@@ -14,6 +14,7 @@ from polymodal.targets.categories import Categories
 from polymodal.targets.category import Category
 from polymodal.targets.embedding import EmbeddingTarget
 from polymodal.targets.number import NumberTarget
+from polymodal.targets.sketch import SketchTarget
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.targets.vector import VectorTarget
 
@@ -91,8 +92,9 @@ TARGETS: dict[str, TargetEntry] = {
 
 OBJECTIVES: dict[str, TargetEntry] = {
     "embedding": TargetEntry(EmbeddingTarget, "streams of a row close in one space: sigmoid loss", "Zhai et al. 2023"),
+    "sketch": TargetEntry(SketchTarget, "what a stream roughly holds, from others or itself", "Vincent et al. 2008"),
 }
-"""What is learned where no column is named to predict."""
+"""What is learned about the streams themselves, where no column is named to predict or beside one."""
 
 __all__ = [
     "OBJECTIVES",
@@ -103,6 +105,7 @@ __all__ = [
     "Category",
     "EmbeddingTarget",
     "NumberTarget",
+    "SketchTarget",
     "Source",
     "StructuredHead",
     "StructuredTarget",

@@ -211,6 +211,11 @@ class StructuredTarget(ABC):
         """
         return to_answers(found)
 
+    @property
+    def judged_without(self) -> frozenset[str]:
+        """Streams that are hidden when a target that is not judged by stream is judged."""
+        return frozenset()
+
     @abstractmethod
     def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
         """Prepare the metrics of some rows.
