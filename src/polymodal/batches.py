@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
-from polymodal.targets import AnyTarget, Source, StructuredTarget
+from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget
 from polymodal.tokens import ColumnBatch
 
 
@@ -64,7 +64,23 @@ class Examples:
 
     def taken_source(self) -> Source:
         """Return the raw cells of the rows in use, as structured targets read them."""
-        return Source(self.taken_cells(), self.folder)
+        return Source(self.taken_cells(), self.folder, self.columns, self.rows)
+
+    def references(self, name: str, target: StructuredTarget, places: NDArray[np.int64]) -> list[Cell]:
+        """Return the true answers of some rows.
+
+        Args:
+            name: The target's name.
+            target: The fitted target.
+            places: Places among the rows in use in which the truth is known.
+
+        Returns:
+            One a row.
+        """
+        if isinstance(target, SketchTarget):  # frozen encoders' outputs have taken the place of the arrays
+            return list(self.truth[name][places])
+        source = self.source(places)
+        return target.references(source.cells.get(name, [None] * len(places)), source)
 
     def source(self, places: NDArray[np.int64]) -> Source:
         """Return raw cells as structured targets read them.
@@ -76,7 +92,8 @@ class Examples:
             The cells of those rows.
         """
         rows = self.rows[places]
-        return Source({name: [cells[row] for row in rows] for name, cells in self.cells.items()}, self.folder)
+        taken = {name: [cells[row] for row in rows] for name, cells in self.cells.items()}
+        return Source(taken, self.folder, self.columns, rows)
 
 
 def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
@@ -114,7 +131,7 @@ def build_examples(
         The examples.
     """
     taken = {column: [values[row] for row in rows] for column, values in cells.items()}
-    source = Source(taken, folder)
+    source = Source(taken, folder, columns, rows)
     nothing: list[Cell] = [None] * len(rows)
     encoded = {name: encode(target, taken.get(name, nothing), source) for name, target in targets.items()}
     truth = {target: values for target, (values, _) in encoded.items()}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from torch import nn
+
 from polymodal.config import EncoderConfig, RunConfig, TrainConfig
 from polymodal.encoders import ENCODERS, build_encoder, default_encoder
 from polymodal.errors import ConfigError
 from polymodal.fusion import build_fusion
+from polymodal.fusion.apart import Apart
 from polymodal.modalities import Modality
 from polymodal.network import Network
 from polymodal.sizes import Size, builder_sizes
-from polymodal.targets import AnyTarget, StructuredTarget
+from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
 
 WIDTHS = {"fast": 64, "balanced": 128, "best": 192}
 EPOCH_FACTORS = {"fast": 0.5, "balanced": 1.0, "best": 2.0}
@@ -45,7 +48,7 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
         chosen = config.encoder.get(stream, EncoderConfig())
         sizes = {**chosen.sizes, **_detail(stream, fitted, chosen.name, targets)}
         encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, sizes)
-    fusion = build_fusion(config.fusion.name, tuple(modalities), width, config.fusion.sizes)
+    fusion = _build_fusion(config, tuple(modalities), targets, width)
     structured = [name for name, target in targets.items() if isinstance(target, StructuredTarget)]
     if structured and fusion is None:
         raise ConfigError(
@@ -53,6 +56,15 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
             "does not have: it joins decisions. Choose another --fusion."
         )
     return Network(encoders, fusion, targets, width)
+
+
+def _build_fusion(
+    config: RunConfig, streams: tuple[str, ...], targets: Mapping[str, AnyTarget], width: int
+) -> nn.Module | None:
+    """Build the fusion; where streams are only compared with each other, they stay apart."""
+    if all(isinstance(target, EmbeddingTarget) for target in targets.values()):
+        return Apart(streams)
+    return build_fusion(config.fusion.name, streams, width, config.fusion.sizes)
 
 
 def _detail(stream: str, fitted: Modality, encoder: str | None, targets: Mapping[str, AnyTarget]) -> dict[str, Size]:

@@ -95,6 +95,8 @@ class RunConfig(Section):
         test: Path of the test table, if given.
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split: the latest rows are held out.
+        reconstruct: Whether each stream is also recovered from the others.
+        relevance: Without a target: column whose equal values count as a match when retrieval is judged.
         drop: Columns left out.
         modality: Column to modality, where the user overrules the schema.
         stream: Stream name to patterns of column names.
@@ -117,6 +119,8 @@ class RunConfig(Section):
     test: str | None = None
     group: str | None = None
     time: str | None = None
+    reconstruct: bool = False
+    relevance: str | None = None
     drop: tuple[str, ...] = ()
     modality: dict[str, str] = Field(default_factory=dict)
     stream: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -78,7 +78,8 @@ def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Ev
         Scores of the final decision, the fusion, each stream and baseline; what is left when a
         stream is absent; calibration, confusion or residuals.
     """
-    views = list(dict.fromkeys([*single_views(model), *_lone_views(model)]))
+    needed = [t.judged_without for t in model.targets.values() if isinstance(t, StructuredTarget)]
+    views = list(dict.fromkeys([*single_views(model), *_lone_views(model), *needed]))
     found = run_members(model, examples.taken(), examples.taken_source(), views)
     looks = {view: _Look(members, combine(model, members)) for view, members in zip(views, found, strict=True)}
     report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": decision_summary(model.decisions)}
@@ -92,15 +93,19 @@ def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Ev
 def _lone_views(model: TrainedModel) -> list[View]:
     """A structured target has no streams' own heads: a stream is judged with all others hidden."""
     streams = model.network.streams
-    return [frozenset(streams) - {stream} for stream in streams] if model.network.structured else []
+    return [frozenset(streams) - {stream} for stream in streams] if any(map(_by_stream, model.targets.values())) else []
+
+
+def _by_stream(target: AnyTarget) -> bool:
+    """Whether a structured target is judged with streams hidden."""
+    return isinstance(target, StructuredTarget) and target.by_stream
 
 
 def _subject(model: TrainedModel, name: str, target: AnyTarget, examples: Examples) -> _Subject:
     known = examples.known[name]
     truth: Any = examples.truth[name][known]
     if isinstance(target, StructuredTarget):
-        source = examples.source(np.flatnonzero(known))
-        truth = target.references(source.cells.get(name, []), source)
+        truth = examples.references(name, target, np.flatnonzero(known))
     return _Subject(target, truth, known, model.config.seed)
 
 
@@ -109,6 +114,8 @@ def _target_sections(model: TrainedModel, name: str, subject: _Subject, looks: M
         return {"targets": {}, "streams": {}, "baselines": {}, "missing": {}}
     streams = model.network.streams if len(model.network.streams) > 1 else ()
     plain, final = looks[NOTHING_HIDDEN].members, looks[NOTHING_HIDDEN].finals[name]
+    if isinstance(subject.target, StructuredTarget) and not subject.target.by_stream:
+        return _plain_sections(subject, subject.target, looks[subject.target.judged_without].finals[name])
     members = {**plain.predictions[name], "baseline:prior": prior_prediction(subject.target, len(subject.known))}
     if isinstance(subject.target, StructuredTarget):
         alone = {stream: looks[frozenset(model.network.streams) - {stream}] for stream in model.network.streams}
@@ -126,6 +133,20 @@ def _target_sections(model: TrainedModel, name: str, subject: _Subject, looks: M
         "missing": {stream: subject.score(found) for stream, found in without.items()},
         "curves": {stream: _curve(subject, final, found) for stream, found in without.items()},
         **_pictures(subject, final, members.get("fusion")),
+    }
+
+
+def _plain_sections(subject: _Subject, target: StructuredTarget, final: Prediction) -> dict[str, Any]:
+    """Score a target that is not judged with streams hidden."""
+    prior = target.uninformed(final)
+    return {
+        "targets": subject.score(final),
+        "intervals": subject.intervals(final),
+        "streams": {},
+        "baselines": {"prior": subject.score(prior)},
+        "member_intervals": _member_intervals(subject, {"baseline:prior": prior}),
+        "missing": {},
+        **_pictures(subject, final, None),
     }
 
 
@@ -169,7 +190,7 @@ def _pictures(subject: _Subject, final: Prediction, fusion: Prediction | None) -
     """Return what the report draws: confusion and calibration, labels, or residuals."""
     kind, truth, chosen = subject.target.kind, subject.truth, final[subject.known]
     if isinstance(subject.target, StructuredTarget):
-        return {}
+        return subject.target.sections(truth, values_of(chosen))
     if kind == "number":
         step = max(len(truth) // RESIDUAL_POINTS, 1)
         return {"residuals": {"truth": truth[::step].tolist(), "prediction": chosen[::step].tolist()}}

@@ -37,6 +37,11 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "mae": False,
     "mape": False,
     "r2": True,
+    "recall_at_1": True,
+    "recall_at_5": True,
+    "recall_at_10": True,
+    "median_rank": False,
+    "map": True,
 }
 """Every metric's name; True where a larger value is better."""
 

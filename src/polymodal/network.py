@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from polymodal.fusion.apart import Apart
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
 from polymodal.targets.structured import Answer
 from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens
@@ -98,6 +99,11 @@ class Network(nn.Module):
             whole=fused,
             losses={} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing),
         )
+
+    @property
+    def fuses_streams(self) -> bool:
+        """Whether there are several streams that a fusion joins, so that hiding some teaches it something."""
+        return len(self.streams) > 1 and not isinstance(self.fusion, Apart)
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
         """Encode every stream's present rows.

@@ -19,8 +19,9 @@ from polymodal.batches import batch_of
 from polymodal.cache import ArrayCache
 from polymodal.network import Network
 from polymodal.progress import Progress, SilentProgress
+from polymodal.recover import recovered_columns
 from polymodal.table import Table
-from polymodal.targets import AnyTarget, Source, StructuredTarget
+from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import Answer, to_answers, values_of
 from polymodal.trained import TrainedModel, precompute, without
@@ -60,6 +61,7 @@ class Predictions:
         broken_cells: Cells that could not be decoded and counted as absent.
         multi_label: Targets with any number of labels a row.
         confidences: Structured target to how sure each answer is, where it has such a number.
+        recovered: ``recovered:COLUMN`` to what an absent cell may have held.
     """
 
     values: dict[str, Prediction]
@@ -69,6 +71,7 @@ class Predictions:
     broken_cells: list[BrokenCell]
     multi_label: frozenset[str] = frozenset()
     confidences: dict[str, list[float | None]] = field(default_factory=dict)
+    recovered: dict[str, list[Cell]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -95,7 +98,8 @@ class Predictions:
                     columns[f"{target}_probability"] = [float(p) for p in self.values[target].max(axis=1, initial=0.0)]
                 if all_classes:
                     columns |= _class_columns(target, names, self.values[target])
-        return columns | {f"weight:{name}": [float(w) for w in values] for name, values in self.weights.items()}
+        weights = {f"weight:{name}": [float(w) for w in values] for name, values in self.weights.items()}
+        return columns | self.recovered | weights
 
     def to_rows(self, all_classes: bool = True) -> list[dict[str, Cell]]:
         """Lay the predictions out as one dictionary a row.
@@ -142,14 +146,16 @@ def predict_table(
         phase.advance(table.num_rows)
     combined = combine(model, members)
     answers = {name: combined.pop(name) for name in model.network.structured}
+    targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
     shown = {} if members.weights is None or not with_weights else _by_stream(model.network, members.weights)
     return Predictions(
         values=combined,
-        labels={name: _labels(target, combined, answers, name) for name, target in model.targets.items()},
-        classes={name: target.classes for name, target in model.targets.items()},
+        labels={name: _labels(target, combined, answers, name) for name, target in targets.items()},
+        classes={name: target.classes for name, target in targets.items()},
         weights=shown,
         broken_cells=broken,
         multi_label=frozenset(name for name, target in model.targets.items() if target.kind == "categories"),
+        recovered=recovered_columns(model.targets, answers, model.preprocessor.modalities, columns),
         confidences={name: found for name, found in _confidences(answers).items() if any(c is not None for c in found)},
     )
 

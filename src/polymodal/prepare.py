@@ -21,7 +21,12 @@ from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
 from polymodal.splits import check_groups, split_rows
 from polymodal.table import Table, concatenate
-from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
+from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
+
+OBJECTIVE = "embedding"
+"""Name of what several streams learn where no target is named."""
+RECONSTRUCTION = "reconstruction"
+"""Name of what one stream learns where no target is named."""
 
 HELD_OUT_SHARE = 0.15
 """Share of rows held out for validation, and again for test, where no files are given."""
@@ -98,6 +103,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
         preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings)
     of_split = _table_of_split(tables, rows_of)
     columns, broken = _decode(preprocessor, targets, of_split, cache, progress, config.strict)
+    targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
     splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in of_split.items():
         rows = rows_of.get(split, np.arange(table.num_rows))
@@ -145,14 +151,17 @@ def _group_warnings(tables: Tables, config: RunConfig) -> list[str]:
 
 
 def _schema(table: Table, config: RunConfig) -> Schema:
-    for option, column in (("--group", config.group), ("--time", config.time)):
+    for option, column in (("--group", config.group), ("--time", config.time), ("--relevance", config.relevance)):
         if column is not None and column not in table.columns:
             raise SchemaError(
                 f"{table.name} has no column {column!r} for {option}. The columns are: {', '.join(table.columns)}."
             )
     if config.group is not None and config.time is not None:
         raise ConfigError("The splits can follow --group or --time, not both. Leave one of them out.")
-    hidden = [config.group] if config.group is not None and config.group not in config.drop else []
+    if config.relevance is not None and config.target:
+        raise ConfigError("The option --relevance judges runs without a target. Leave out --target or --relevance.")
+    unseen = {config.group, config.relevance} - {None}
+    hidden = [column for column in table.columns if column in unseen and column not in config.drop]
     return infer_schema(
         table,
         targets=config.target,
@@ -166,7 +175,7 @@ def _schema(table: Table, config: RunConfig) -> Schema:
 def _known_rows(table: Table, schema: Schema) -> NDArray[np.int64]:
     """Return the rows in which at least one target is there; the others are set aside and counted."""
     if not schema.targets:
-        raise SchemaError("There is nothing to learn: no target was named. Name a column with --target.")
+        return np.arange(table.num_rows)
     known = [
         row for row in range(table.num_rows) if any(table.columns[t.name][row] is not None for t in schema.targets)
     ]
@@ -198,7 +207,8 @@ def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) ->
 
 def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: RunConfig) -> dict[str, AnyTarget]:
     targets: dict[str, AnyTarget] = {}
-    unknown = sorted(set(config.target_settings) - {target.name for target in schema.targets})
+    known = {target.name for target in schema.targets} or {OBJECTIVE}
+    unknown = sorted(set(config.target_settings) - known)
     if unknown:
         raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. Name targets with --target.")
     part = table.take(rows)
@@ -235,6 +245,31 @@ def _checkpoint(chosen: EncoderConfig | None) -> str | None:
         return chosen.name
     named = chosen.sizes.get("checkpoint")
     return str(named) if chosen.name == "pretrained" and named is not None else None
+
+
+def _fit_objectives(
+    config: RunConfig, preprocessor: Preprocessor, columns: Mapping[str, Column], rows: NDArray[np.int64]
+) -> dict[str, AnyTarget]:
+    """Without a target, learn how the streams relate; with ``reconstruct``, to recover each from the others."""
+    found: dict[str, AnyTarget] = {}
+    streams = preprocessor.schema.streams
+    if not config.target and len(streams) > 1:
+        relevance = {} if config.relevance is None else {"relevance": config.relevance}
+        options = config.target_settings.get(OBJECTIVE, {})
+        found[OBJECTIVE] = fit_target("embedding", [], Source(), {**options, **relevance})
+    if config.reconstruct and len(streams) < 2:
+        raise ConfigError("The option --reconstruct recovers a stream from the others, but there is one stream only.")
+    if config.reconstruct or (not config.target and len(streams) == 1):
+        for stream in streams:
+            found[f"{stream.name} (recovered)" if config.reconstruct else RECONSTRUCTION] = SketchTarget.fit_stream(
+                stream.name,
+                stream.modality,
+                columns[stream.name],
+                rows,
+                recovered=config.reconstruct,
+                seed=config.seed,
+            )
+    return found
 
 
 def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:
@@ -299,6 +334,6 @@ def _check_splits(splits: Mapping[str, Examples], tables: Mapping[str, Table]) -
     for split, examples in splits.items():
         if not len(examples):
             raise SchemaError(
-                f"{tables[split].name}: no {split} row has a target value known from training. "
-                "Check the target column, or give more rows."
+                f"{tables[split].name}: no {split} row has a target value known from training, or, without a "
+                "target, two streams. Check the columns, or give more rows."
             )

@@ -162,6 +162,7 @@ def _describe_target(
         "info": info,
         "headline": write_headline(info, evaluation),
         "scores": _describe_scores(info, evaluation),
+        "pairs": [{"name": pair, "scores": found} for pair, found in evaluation.get("pairs", {}).get(name, {}).items()],
         "decision": _describe_decision(info, evaluation),
         "balance": _describe_balance(info),
         "confusion": _describe_confusion(name, evaluation),

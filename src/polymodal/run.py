@@ -103,7 +103,7 @@ def execute(
     with watch.phase("prepare"):
         prepared = prepare(tables, config, cache, progress)
     settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]))
-    config = config.model_copy(update={"train": settings, "target": tuple(prepared.targets)})
+    config = config.model_copy(update={"train": settings})
     torch.manual_seed(config.seed)
     network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
     with watch.phase("precompute"):
@@ -213,7 +213,7 @@ def build_record(
         "version": polymodal.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": command,
-        "title": f"{', '.join(model.targets)} from {', '.join(network.streams)}",
+        "title": _title(model),
         "seed": config.seed,
         "seconds": seconds,
         "tables": _table_rows(prepared),
@@ -241,6 +241,11 @@ def build_record(
         "notices": prepared.notices,
         "config": config.model_dump(mode="json"),
     }
+
+
+def _title(model: TrainedModel) -> str:
+    streams = ", ".join(model.network.streams)
+    return f"{', '.join(model.targets)} from {streams}" if model.config.target else f"one space for {streams}"
 
 
 def _encoder_name(model: TrainedModel, stream: str) -> str:

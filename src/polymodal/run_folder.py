@@ -17,24 +17,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from polymodal.arrays import Cell
-from polymodal.batches import Examples
 from polymodal.checkpoint import save_model
 from polymodal.config import RunConfig, load_config, save_config
 from polymodal.errors import ConfigError
-from polymodal.gallery import Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
+from polymodal.picked import build_gallery
 from polymodal.report import write_report
 from polymodal.run import Run
-from polymodal.targets import AnyTarget, StructuredTarget
-from polymodal.targets.base import Prediction
-from polymodal.targets.structured import values_of
 
 MODEL_FOLDER, STATE_FILE = "model", "training.safetensors"
-GALLERY_ROWS = 6
-SHOWN_NUMBERS = 6
 
 
 def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
@@ -121,6 +111,7 @@ def summary_of(record: dict[str, Any]) -> dict[str, Any]:
         "rows": {table["split"]: table["rows"] for table in record["tables"]},
         "split": evaluation["split"],
         **scores,
+        **({"pairs": evaluation["pairs"]} if "pairs" in evaluation else {}),
         "intervals": evaluation.get("intervals", {}),
         "calibration": {
             name: {key: found[key] for key in ("ece_before", "ece_after")}
@@ -132,83 +123,3 @@ def summary_of(record: dict[str, Any]) -> dict[str, Any]:
         "notices": record["notices"],
         "seconds": record["seconds"]["total"],
     }
-
-
-def build_gallery(run: Run, examples: Examples) -> Gallery:
-    """Choose right and worst-wrong rows of every target.
-
-    Args:
-        run: The finished run.
-        examples: The rows that were judged.
-
-    Returns:
-        Target to rows.
-    """
-    return {
-        name: _target_gallery(run, examples, name, target, run.evaluation.predictions[name])
-        for name, target in run.model.targets.items()
-    }
-
-
-def _target_gallery(
-    run: Run, examples: Examples, name: str, target: AnyTarget, prediction: Prediction
-) -> dict[str, list[GalleryRow]]:
-    known = np.flatnonzero(examples.known[name])
-    picked, truths = _picked(examples, name, target, prediction[known], known)
-
-    def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
-        return [
-            _gallery_row(run, examples, target, truths[place], prediction[known[place]], int(known[place]))
-            for place in places
-        ]
-
-    return {"right": shown(picked[0]), "wrong": shown(picked[1])}
-
-
-def _picked(
-    examples: Examples, name: str, target: AnyTarget, said: Prediction, known: NDArray[np.int64]
-) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], list[Cell]]:
-    """Return the places of right and of wrong rows, and the truth of every place."""
-    truth, cells = examples.truth[name][known], [examples.cells[name][examples.rows[place]] for place in known]
-    if isinstance(target, StructuredTarget):
-        cells = target.references(cells, examples.source(known))
-        return pick_graded(target.quality(cells, values_of(said)), GALLERY_ROWS), cells
-    if target.kind == "number":
-        return pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS), cells
-    if target.kind == "categories":
-        labels, correct = target.decode(said), ((said >= 0.5) == (truth > 0.5)).all(axis=1)
-        confidence = np.maximum(said, 1 - said).min(axis=1)
-        return pick_rows(labels, labels, confidence, correct, GALLERY_ROWS), cells
-    found = said.argmax(axis=1)
-    return pick_rows(truth.tolist(), found.tolist(), said.max(axis=1), found == truth, GALLERY_ROWS), cells
-
-
-def _gallery_row(
-    run: Run, examples: Examples, target: AnyTarget, truth: Cell, prediction: Any, place: int
-) -> GalleryRow:
-    row = int(examples.rows[place])
-    columns = run.model.schema.columns
-    is_number = target.kind == "number"
-    label, certain = _label(target, prediction)
-    return GalleryRow(
-        row=row + 1,
-        truth=f"{float(truth):.4g}" if is_number else _said(truth),
-        prediction=f"{label:.4g}" if is_number else _said(label),
-        probability=certain,
-        cells=tuple(GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns),
-    )
-
-
-def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:
-    """Return one row's plain prediction and how sure it is."""
-    if isinstance(target, StructuredTarget):
-        return prediction.value, prediction.confidence
-    certain = float(prediction.max()) if target.kind == "category" else None
-    return target.decode(prediction[None])[0], certain
-
-
-def _said(label: Cell) -> str:
-    if isinstance(label, list) and label and isinstance(label[0], float):
-        more = ", ..." if len(label) > SHOWN_NUMBERS else ""
-        return ", ".join(f"{number:.3g}" for number in label[:SHOWN_NUMBERS]) + more
-    return (" | ".join(map(str, label)) or "none") if isinstance(label, list) else str(label)

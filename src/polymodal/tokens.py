@@ -147,9 +147,11 @@ class Fused:
             stream is present; None where the fusion has no such weights.
         details: Stream to fine places or steps, as its encoder gave them; absent in rows in which
             the stream is absent or hidden.
+        streams: Stream to its tokens before fusion, for what is learned between streams.
     """
 
     pooled: Tensor
     tokens: Tokens
     weights: Tensor | None = None
     details: Mapping[str, Detail] = field(default_factory=dict)
+    streams: Mapping[str, Tokens] = field(default_factory=dict)

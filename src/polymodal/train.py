@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from polymodal.augment import augment
+from polymodal.augment import augment, corrupt
 from polymodal.batches import Examples, epoch_batches, truth_batch
 from polymodal.config import TrainConfig
 from polymodal.encoders import PretrainedText
@@ -27,7 +27,7 @@ from polymodal.modalities import Modality
 from polymodal.network import Network
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
-from polymodal.targets import AnyTarget
+from polymodal.targets import AnyTarget, SketchTarget
 from polymodal.validate import Validation, validate
 
 STEP_SEED_STRIDE = 1_000_003
@@ -175,9 +175,11 @@ def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job
     batch = job.train.batch(places)
     if settings.augment:
         batch = {stream: augment(job.modalities[stream], column) for stream, column in batch.items()}
+    if any(isinstance(target, SketchTarget) and not target.recovered for target in job.targets.values()):
+        batch = {stream: corrupt(column) for stream, column in batch.items()}
     plain: Network = accelerator.unwrap_model(network)
     present = stream_presence(batch, plain.streams)
-    hidden = draw_hidden(present, settings.modality_dropout if len(plain.streams) > 1 else 0.0)
+    hidden = draw_hidden(present, settings.modality_dropout if plain.fuses_streams else 0.0)
     device = accelerator.device
     on_device = {stream: column.to(device) for stream, column in batch.items()}
     truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(job.train, places).items()}

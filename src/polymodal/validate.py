@@ -93,7 +93,7 @@ def _answer_score(name: str, target: StructuredTarget, found: list[Answer], exam
         return None
     source = examples.source(known)
     said = values_of(target.finish([found[place] for place in known], source))
-    truth = target.references(source.cells[name], source)
+    truth = examples.references(name, target, known)
     return score_of(target.measure(truth, said), len(known)).get(target.primary_metric)
 
 

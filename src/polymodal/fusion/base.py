@@ -46,7 +46,9 @@ class Fusion(nn.Module, ABC):
         """
         row_present_BS = torch.stack([streams[name].row_present for name in self.streams], dim=1)
         filled = [fill(streams[name], missing) for name, missing in zip(self.streams, self.missing_SW, strict=True)]
-        return dataclasses.replace(self.fuse(filled, row_present_BS), details=details_of(streams))
+        return dataclasses.replace(
+            self.fuse(filled, row_present_BS), details=details_of(streams), streams=dict(streams)
+        )
 
     @abstractmethod
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:

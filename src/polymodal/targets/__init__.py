@@ -12,7 +12,9 @@ from polymodal.errors import ConfigError, parameter_error
 from polymodal.targets.base import Target, build_head, primary_metric_of
 from polymodal.targets.categories import Categories
 from polymodal.targets.category import Category
+from polymodal.targets.embedding import EmbeddingTarget
 from polymodal.targets.number import NumberTarget
+from polymodal.targets.sketch import SketchTarget
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.targets.vector import VectorTarget
 
@@ -37,7 +39,7 @@ def fit_target(kind: str, cells: Sequence[Cell], source: Source, options: Mappin
     """Fit a target by its kind.
 
     Args:
-        kind: Name in ``TARGETS``.
+        kind: Name in ``TARGETS`` or ``OBJECTIVES``.
         cells: Cells of the training rows.
         source: The other columns of the same rows.
         options: Settings of the kind.
@@ -49,7 +51,7 @@ def fit_target(kind: str, cells: Sequence[Cell], source: Source, options: Mappin
         ConfigError: If an option is unknown or a value cannot work.
         SchemaError: If there is nothing to learn.
     """
-    target = TARGETS[kind].target
+    target = (TARGETS | OBJECTIVES)[kind].target
     if issubclass(target, StructuredTarget):
         return target.fit(cells, source, build_target_settings(kind, target.Settings, options))
     build_target_settings(kind, TargetSettings, options)
@@ -88,13 +90,22 @@ TARGETS: dict[str, TargetEntry] = {
     "vector": TargetEntry(VectorTarget, "numbers of a fixed count: squared error, each standardised", "least squares"),
 }
 
+OBJECTIVES: dict[str, TargetEntry] = {
+    "embedding": TargetEntry(EmbeddingTarget, "streams of a row close in one space: sigmoid loss", "Zhai et al. 2023"),
+    "sketch": TargetEntry(SketchTarget, "what a stream roughly holds, from others or itself", "Vincent et al. 2008"),
+}
+"""What is learned about the streams themselves, where no column is named to predict or beside one."""
+
 __all__ = [
+    "OBJECTIVES",
     "TARGETS",
     "Answer",
     "AnyTarget",
     "Categories",
     "Category",
+    "EmbeddingTarget",
     "NumberTarget",
+    "SketchTarget",
     "Source",
     "StructuredHead",
     "StructuredTarget",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from polymodal.arrays import Cell
+from polymodal.arrays import Cell, Column
 from polymodal.metrics import Measure
 from polymodal.tokens import Fused
 
@@ -62,10 +62,19 @@ class Source:
     Attributes:
         cells: Column to the raw cells of the same rows.
         folder: Where relative paths start.
+        columns: Stream to arrays, of the whole table.
+        rows: int64, the rows of those arrays that are meant; None for all.
     """
 
     cells: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
     folder: Path | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    rows: NDArray[np.int64] | None = None
+
+    def row_present(self) -> dict[str, NDArray[np.bool_]]:
+        """Return where each stream is there: stream to bool ``[N]``."""
+        found = {stream: column.row_present for stream, column in self.columns.items()}
+        return found if self.rows is None else {stream: present[self.rows] for stream, present in found.items()}
 
 
 class TargetSettings(BaseModel):
@@ -111,6 +120,7 @@ class StructuredTarget(ABC):
         primary_metric: The metric that stands for it.
         Settings: Its options.
         classes: None: there are no probabilities of classes.
+        by_stream: Whether it can be judged with streams hidden.
     """
 
     kind: ClassVar[str]
@@ -118,6 +128,7 @@ class StructuredTarget(ABC):
     primary_metric: ClassVar[str]
     Settings: ClassVar[type[TargetSettings]] = TargetSettings
     classes: ClassVar[None] = None
+    by_stream: ClassVar[bool] = True
 
     @classmethod
     @abstractmethod
@@ -200,6 +211,11 @@ class StructuredTarget(ABC):
         """
         return to_answers(found)
 
+    @property
+    def judged_without(self) -> frozenset[str]:
+        """Streams that are hidden when a target that is not judged by stream is judged."""
+        return frozenset()
+
     @abstractmethod
     def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
         """Prepare the metrics of some rows.
@@ -223,6 +239,29 @@ class StructuredTarget(ABC):
         Returns:
             0 (all wrong) to 1 (all right), ``[N]``.
         """
+
+    def sections(self, truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Any]:  # noqa: ARG002
+        """Return what else the report says of the answers.
+
+        Args:
+            truth: References ``[N]``.
+            found: Values of the answers ``[N]``.
+
+        Returns:
+            Section of the evaluation to plain JSON.
+        """
+        return {}
+
+    def uninformed(self, found: Answers) -> Answers:
+        """Return what an answer without any input would be, for the baseline.
+
+        Args:
+            found: The answers ``[N]``.
+
+        Returns:
+            ``[N]``.
+        """
+        return to_answers([self.prior] * len(found))
 
     @property
     @abstractmethod
