@@ -325,6 +325,7 @@ def fit(
     drop: Sequence[str] | None = None,
     relevance: str | None = None,
     reconstruct: bool | None = None,
+    teacher: str | Path | None = None,
     modality: Mapping[str, str] | None = None,
     stream: Mapping[str, Sequence[str]] | None = None,
     preset: str | None = None,
@@ -354,6 +355,7 @@ def fit(
         drop: Columns to leave out.
         relevance: Without a target: column whose equal values count as a match when retrieval is judged.
         reconstruct: Whether each stream is also learned to be recovered from the others.
+        teacher: A trained model whose predictions the new one also learns from.
         modality: Column to modality, where the guess is wrong.
         stream: Stream name to column patterns, to encode columns together.
         preset: "fast", "balanced" or "best".
@@ -387,6 +389,7 @@ def fit(
         drop=drop,
         relevance=relevance,
         reconstruct=reconstruct,
+        teacher=None if teacher is None else str(teacher),
         modality=modality,
         stream=stream,
         preset=preset,

@@ -170,6 +170,20 @@ def vary_numbers(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     return ColumnBatch(column.values + noise, column.present, column.lengths)
 
 
+def mirror(column: ColumnBatch) -> ColumnBatch:
+    """Mirror half of the pictures, left to right.
+
+    Args:
+        column: ``[B, height, width, channels]``.
+
+    Returns:
+        The same layout.
+    """
+    turned = torch.rand(len(column)) < 0.5
+    values = torch.where(turned[:, None, None, None], column.values.flip(2), column.values)
+    return ColumnBatch(values, column.present, column.lengths)
+
+
 def corrupt(column: ColumnBatch) -> ColumnBatch:
     """Set a third of the places to zero: the masking noise of Vincent et al. 2008, section 2.3.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
-from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget
+from polymodal.targets import AnyTarget, Category, SketchTarget, Source, StructuredTarget
 from polymodal.tokens import ColumnBatch
 
 
@@ -169,7 +169,28 @@ def truth_batch(examples: Examples, places: NDArray[np.int64]) -> dict[str, tupl
     }
 
 
-def epoch_batches(num_rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:
+def row_chances(examples: Examples, targets: Mapping[str, AnyTarget]) -> NDArray[np.float64] | None:
+    """Compute with which chance each row is drawn so that all classes come equally often.
+
+    Args:
+        examples: The training rows.
+        targets: Name to fitted target; the first category counts.
+
+    Returns:
+        float64 ``[rows]`` that sum to one, or None where no target is a category.
+    """
+    name = next((name for name, target in targets.items() if isinstance(target, Category)), None)
+    if name is None:
+        return None
+    truth, known = examples.truth[name], examples.known[name]
+    counts = np.maximum(np.bincount(truth[known], minlength=1), 1)
+    chances = np.where(known, 1.0 / counts[np.where(known, truth, 0)], 1.0 / len(truth))
+    return np.asarray(chances / chances.sum())
+
+
+def epoch_batches(
+    num_rows: int, batch_size: int, seed: int, epoch: int, chances: NDArray[np.float64] | None = None
+) -> Iterator[NDArray[np.int64]]:
     """Shuffle the rows and cut them into batches, the same ones for the same seed and epoch.
 
     Args:
@@ -177,10 +198,12 @@ def epoch_batches(num_rows: int, batch_size: int, seed: int, epoch: int) -> Iter
         batch_size: Rows a batch; the last one may be smaller.
         seed: The run's seed.
         epoch: Number of the epoch, from 0.
+        chances: Chance of each row, to draw with replacement; None takes each row once.
 
     Yields:
         Row places of one batch.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(num_rows)
+    random = np.random.default_rng((seed, epoch))
+    order = random.permutation(num_rows) if chances is None else random.choice(num_rows, num_rows, p=chances)
     for start in range(0, num_rows, batch_size):
         yield order[start : start + batch_size]

@@ -96,6 +96,9 @@ def train_command(
     reconstruct: Annotated[
         bool, typer.Option("--reconstruct", help="Also learn to recover each stream from the others.")
     ] = False,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A trained model to learn from as well; it may know more.")
+    ] = None,
     encoder: Annotated[
         list[str],
         typer.Option(
@@ -140,6 +143,7 @@ def train_command(
             drop=tuple(drop) or None,
             relevance=relevance,
             reconstruct=reconstruct or None,
+            teacher=teacher,
             modality=modalities or None,
             stream=streams or None,
             preset=preset,

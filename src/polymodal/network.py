@@ -5,6 +5,7 @@ Shape legend: B rows of the batch, T tokens, W width, S streams.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,19 @@ from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens
 Batch = Mapping[str, ColumnBatch]
 Truth = Mapping[str, tuple[Tensor, Tensor]]
 """Target to encoded cells and, bool ``[B]``, where they are known."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Rows of a batch mixed with others.
+
+    Attributes:
+        partner: int64 ``[B]``, the row each is mixed with.
+        share: The row's own share, 0.5 to 1.
+    """
+
+    partner: Tensor
+    share: float
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,12 @@ class Network(nn.Module):
         self.log_variances = nn.Parameter(torch.zeros(len(targets)))
 
     def forward(
-        self, batch: Batch, hidden: Tensor | None = None, truth: Truth | None = None, smoothing: float = 0.0
+        self,
+        batch: Batch,
+        hidden: Tensor | None = None,
+        truth: Truth | None = None,
+        smoothing: float = 0.0,
+        mix: Mix | None = None,
     ) -> Outputs:
         """Run a batch.
 
@@ -87,6 +106,8 @@ class Network(nn.Module):
                 own head).
             truth: Target to truth; structured targets learn from it.
             smoothing: Label smoothing of structured targets.
+            mix: Mixes the fused rows before the flat targets' heads (manifold mixup, Verma et al. 2019, arXiv
+                1806.05236).
 
         Returns:
             Outputs of all heads.
@@ -94,7 +115,7 @@ class Network(nn.Module):
         tokens = self.encode(batch)
         fused = self.fuse(tokens, hidden)
         return Outputs(
-            fused={} if fused is None else self.head_outputs(fused),
+            fused={} if fused is None else self.head_outputs(fused if mix is None else mixed(fused, mix)),
             streams=self.stream_outputs(tokens),
             whole=fused,
             losses={} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing),
@@ -190,6 +211,20 @@ class Network(nn.Module):
 
     def _heads_by_target(self) -> Sequence[nn.ModuleList]:
         return [heads for heads in self.stream_heads if isinstance(heads, nn.ModuleList)]
+
+
+def mixed(fused: Fused, mix: Mix) -> Fused:
+    """Mix the pooled rows.
+
+    Args:
+        fused: What the fusion made of the streams.
+        mix: Partners and share.
+
+    Returns:
+        The same with other pooled rows.
+    """
+    pooled = mix.share * fused.pooled + (1 - mix.share) * fused.pooled[mix.partner.to(fused.pooled.device)]
+    return dataclasses.replace(fused, pooled=pooled)
 
 
 def hide(tokens: Tokens, hidden: Tensor) -> Tokens:

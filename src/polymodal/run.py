@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import polymodal
 from polymodal.baseline_features import FeatureExtractor
@@ -20,13 +22,15 @@ from polymodal.build import build_network, num_parameters, resolve_training
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig
 from polymodal.decide import with_decisions
+from polymodal.distil import teach
 from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation, evaluate_examples
+from polymodal.job import Job, State
 from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
-from polymodal.train import Job, State, train_network
+from polymodal.train import train_network
 from polymodal.trained import TrainedModel, precompute
 
 
@@ -109,7 +113,8 @@ def execute(
     with watch.phase("precompute"):
         decoded, prepared = prepared, _precomputed(prepared, network, cache, progress)
     with watch.phase("train"):
-        state = _train(network, prepared, config, progress, state_path, resume)
+        soft = _taught(decoded, config, cache, progress)
+        state = _train(network, prepared, config, progress, state_path, resume, soft)
     with watch.phase("baselines"):
         features, baselines = _baselines(decoded, config, progress)
     model = TrainedModel(
@@ -139,8 +144,22 @@ def _precomputed(prepared: Prepared, network: Any, cache: ArrayCache, progress: 
     return dataclasses.replace(prepared, splits=splits)
 
 
+def _taught(
+    prepared: Prepared, config: RunConfig, cache: ArrayCache, progress: Progress
+) -> dict[str, NDArray[np.float32]]:
+    if config.teacher is None:
+        return {}
+    return teach(config.teacher, prepared.tables["train"], prepared.splits["train"], prepared.targets, cache, progress)
+
+
 def _train(
-    network: Any, prepared: Prepared, config: RunConfig, progress: Progress, state_path: Path | None, resume: bool
+    network: Any,
+    prepared: Prepared,
+    config: RunConfig,
+    progress: Progress,
+    state_path: Path | None,
+    resume: bool,
+    soft: Mapping[str, NDArray[np.float32]],
 ) -> State:
     job = Job(
         train=prepared.splits["train"],
@@ -150,6 +169,7 @@ def _train(
         settings=config.train,
         seed=config.seed,
         state_path=state_path,
+        soft=soft,
     )
     return train_network(network, job, progress, resume)
 

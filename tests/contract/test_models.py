@@ -17,9 +17,9 @@ from polymodal.augment import augment
 from polymodal.batches import truth_batch
 from polymodal.build import build_network
 from polymodal.cache import ArrayCache
-from polymodal.config import build_config
+from polymodal.config import TrainConfig, build_config
 from polymodal.fusion import FUSIONS
-from polymodal.losses import draw_hidden, stream_presence, total_loss
+from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import MODALITIES
 from polymodal.network import Batch, Network, Outputs
 from polymodal.prepare import Prepared, Tables, prepare
@@ -91,7 +91,10 @@ def loss_of(network: Network, prepared: Prepared, batch: Batch, kind: str, rows:
     present = stream_presence(varied, network.streams)
     outputs = network(varied, draw_hidden(present, 0.3))
     truth = {name: truth_batch(prepared.splits["train"], rows)[name]}
-    return total_loss(network, outputs, truth, present, {name: prepared.targets[name]}, 1.0, 0.05)
+    targets = {name: prepared.targets[name]}
+    return loss_terms(
+        network, outputs, Aims(targets=targets, truth=truth, present=present, settings=TrainConfig())
+    ).total
 
 
 def test_the_table_has_every_modality(prepared: Prepared) -> None:
