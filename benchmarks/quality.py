@@ -78,7 +78,8 @@ CASES = (
         {"f1": 0.957, "average_precision": 0.992},
         (
             *("--drop", "rating", "--encoder", "title=MINILM", "--encoder", "review_text=MINILM"),
-            *("--set", "train.epochs=3"),
+            *("--set", "train.epochs=4", "--set", "encoder.title.sizes.max_tokens=128"),
+            *("--set", "encoder.review_text.sizes.max_tokens=128"),
         ),
     ),
     Case(
@@ -95,7 +96,7 @@ CASES = (
         "answer",
         {"accuracy": 0.95},
         (
-            *("--fusion", "concat", "--set", "train.epochs=20", "--set", "train.augment=false"),
+            *("--fusion", "low_rank", "--set", "train.augment=false"),
             *("--set", "train.modality_dropout=0.1", "--set", "train.auxiliary_weight=0.3"),
         ),
         removed={"image": ("image",), "question": ("question",)},

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from polymodal.losses import draw_hidden, target_losses, total_loss
-from polymodal.network import Network, Outputs
+from polymodal.config import TrainConfig
+from polymodal.losses import Aims, draw_hidden, loss_terms, target_losses
+from polymodal.network import Network, Outputs, Truth
 from polymodal.targets import Category, NumberTarget, Target
+from polymodal.tokens import Fused, Tokens
 
 KIND = Category.fit(["a", "b"])
 WEIGHT = NumberTarget.fit([0.0, 2.0])
@@ -17,7 +19,13 @@ PRESENT = torch.tensor([[True, True], [True, False], [False, True], [False, Fals
 
 def outputs_of(values: dict[str, torch.Tensor], with_fusion: bool = True) -> Outputs:
     streams = {name: {"x": output, "y": output * 2} for name, output in values.items()}
-    return Outputs(values if with_fusion else {}, streams, None)
+    whole = Fused(torch.zeros(1, 4), Tokens(torch.zeros(1, 1, 4), torch.ones(1, 1, dtype=torch.bool)))
+    return Outputs(values if with_fusion else {}, streams, whole if with_fusion else None, {})
+
+
+def aims_of(targets: dict[str, Target], truth: Truth, weight: float = 1.0, smoothing: float = 0.0) -> Aims:
+    settings = TrainConfig(auxiliary_weight=weight, label_smoothing=smoothing)
+    return Aims(targets=targets, truth=truth, present=PRESENT, settings=settings)
 
 
 def network_of(targets: dict[str, Target]) -> Network:
@@ -57,7 +65,9 @@ def test_only_rows_with_truth_and_cells_count() -> None:
     output = torch.tensor([[0.0, 1.0], [9.0, -9.0], [1.0, 1.0], [5.0, 5.0]])
     truth = torch.tensor([0, 1, 0, 1])
     known = torch.tensor([True, False, True, True])
-    fused, streams = target_losses(outputs_of({"kind": output}), "kind", KIND, (truth, known), PRESENT, 0.0)
+    fused, streams = target_losses(
+        outputs_of({"kind": output}), "kind", KIND, aims_of({"kind": KIND}, {"kind": (truth, known)})
+    )
     losses = KIND.loss(output, truth, 0.0)
     torch.testing.assert_close(fused, losses[[0, 2]].mean())
     torch.testing.assert_close(streams[0], losses[0])
@@ -70,7 +80,8 @@ def test_truth_that_is_not_known_is_never_read() -> None:
     found = []
     for other in (0.0, torch.nan):
         truth = torch.tensor([1.0, other, 2.0, 3.0])
-        fused, streams = target_losses(outputs_of({"weight": output}), "weight", WEIGHT, (truth, known), PRESENT, 0.0)
+        aims = aims_of({"weight": WEIGHT}, {"weight": (truth, known)})
+        fused, streams = target_losses(outputs_of({"weight": output}), "weight", WEIGHT, aims)
         found.append(torch.stack([fused, *streams]))
     assert torch.equal(found[0], found[1])
 
@@ -78,9 +89,8 @@ def test_truth_that_is_not_known_is_never_read() -> None:
 def test_nothing_known_is_no_loss() -> None:
     truth = (torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.bool))
     output = torch.randn(4, 2, requires_grad=True)
-    loss = total_loss(
-        network_of({"kind": KIND}), outputs_of({"kind": output}), {"kind": truth}, PRESENT, {"kind": KIND}, 1.0, 0.05
-    )
+    aims = aims_of({"kind": KIND}, {"kind": truth}, smoothing=0.05)
+    loss = loss_terms(network_of({"kind": KIND}), outputs_of({"kind": output}), aims).total
     loss.backward()
     assert loss == 0
     assert not output.grad.any()
@@ -92,9 +102,9 @@ def test_the_streams_losses_are_weighted_unless_there_is_no_fusion() -> None:
     def loss(weight: float, with_fusion: bool) -> float:
         outputs = outputs_of({"kind": output}, with_fusion)
         network = network_of({"kind": KIND})
-        return float(total_loss(network, outputs, {"kind": truth}, PRESENT, {"kind": KIND}, weight, 0.0))
+        return float(loss_terms(network, outputs, aims_of({"kind": KIND}, {"kind": truth}, weight)).total)
 
-    fused, streams = target_losses(outputs_of({"kind": output}), "kind", KIND, truth, PRESENT, 0.0)
+    fused, streams = target_losses(outputs_of({"kind": output}), "kind", KIND, aims_of({"kind": KIND}, {"kind": truth}))
     assert loss(0.0, True) == pytest.approx(float(fused))
     assert loss(0.5, True) == pytest.approx(float(fused + 0.5 * streams.sum()))
     assert loss(0.0, False) == pytest.approx(float(streams.sum()))
@@ -106,9 +116,9 @@ def test_several_targets_are_weighted_by_their_uncertainty() -> None:
     outputs = outputs_of({"kind": torch.randn(4, 2), "weight": torch.full((4, 1), 30.0)})
     known = torch.ones(4, dtype=torch.bool)
     truth = {"kind": (torch.tensor([0, 1, 0, 1]), known), "weight": (torch.zeros(4), known)}
-    before = total_loss(network, outputs, truth, PRESENT, targets, 1.0, 0.0)
+    before = loss_terms(network, outputs, aims_of(targets, truth)).total
     before.backward()
     assert network.log_variances.grad[1] < network.log_variances.grad[0]
     with torch.no_grad():
         network.log_variances[1] = 5.0
-    assert total_loss(network, outputs, truth, PRESENT, targets, 1.0, 0.0) < before
+    assert loss_terms(network, outputs, aims_of(targets, truth)).total < before

@@ -19,9 +19,9 @@ import polymodal
 import polymodal.progress
 import tiny
 from polymodal.errors import CheckpointError, ConfigError
+from polymodal.job import State
 from polymodal.resume import load_state, save_state
 from polymodal.run_folder import STATE_FILE
-from polymodal.train import State
 
 DEADLINE_S = 120
 LONG = ["train.epochs=6", "train.batch_size=8", "train.checkpoint_steps=2", "width=16", "baselines=false"]

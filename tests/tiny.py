@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,21 @@ def write_table(folder: Path, rows: int = 80, seed: int = 0, missing: float = 0.
         "weight": [f"{10 + label * 5 + random.normal(0, 0.5):.3f}" for label in labels],
     }
     return Table(holes | targets, folder=folder, name="tiny")
+
+
+def write_structured_table(folder: Path, kind: str, rows: int = 60) -> Table:
+    """Return the table with one more column, ``answer``, a structured target of the kind that can be learnt."""
+    table = write_table(folder, rows)
+    answers = [STRUCTURED[kind](KINDS.index(label), row) for row, label in enumerate(table.columns["kind"])]
+    answers[1] = None
+    features = {name: table.columns[name] for name in FEATURES}
+    return Table(features | {"answer": answers}, folder=folder, name="tiny")
+
+
+STRUCTURED: dict[str, Callable[[int, int], Any]] = {
+    "vector": lambda label, row: [float(label), label * 2 + row % 3 / 10, 1.0 - label],
+}
+"""Structured target to a cell from the row's class (0 to 2) and number."""
 
 
 def _write_photo(folder: Path, name: str, label: int, random: np.random.Generator) -> str:

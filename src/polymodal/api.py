@@ -13,18 +13,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import Cell
+from polymodal.arrays import BrokenCell, Cell
 from polymodal.batches import build_examples
 from polymodal.cache import ArrayCache
 from polymodal.checkpoint import load_model, save_model
 from polymodal.config import RunConfig, Size, build_config, load_config
+from polymodal.embed import Embeddings, embed_table
 from polymodal.errors import CellError, ConfigError, SchemaError
 from polymodal.evaluate import evaluate_examples
 from polymodal.predict import Predictions, predict_table
-from polymodal.prepare import Tables
+from polymodal.prepare import Tables, target_problems
 from polymodal.progress import Progress, SilentProgress
 from polymodal.run import Run, execute
 from polymodal.run_folder import MODEL_FOLDER, STATE_FILE, check_folder, summary_of, write_run
+from polymodal.search import Hit, SearchIndex, build_index
 from polymodal.table import Table, read_table
 from polymodal.trained import TrainedModel, precompute
 
@@ -62,7 +64,7 @@ class Model:
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of the columns it predicts."""
-        return tuple(self.trained.targets)
+        return tuple(target.name for target in self.trained.schema.targets)
 
     @property
     def classes(self) -> dict[str, list[str] | None]:
@@ -119,6 +121,8 @@ class Model:
         Raises:
             CellError: If ``strict`` and a cell cannot be decoded.
         """
+        if not self._has_columns():
+            raise ConfigError("This model has no target to predict: it embeds rows. Use `embed` or `search`.")
         source = read_table(table)
         found = predict_table(self.trained, source, ArrayCache.default(), progress, weights)
         if strict and found.broken_cells:
@@ -161,22 +165,24 @@ class Model:
             CellError: If ``strict`` and a cell cannot be decoded.
         """
         started, source, told = time.perf_counter(), read_table(table), progress or SilentProgress()
-        _check_has_targets(source, self.trained)
+        if self._has_columns():
+            _check_has_targets(source, self.trained)
         cache = ArrayCache.default()
         with told.phase(f"decoding {source.name}", None):
             columns, broken = self.trained.preprocessor.transform(source, cache)
+            broken = broken + target_problems(source, self.trained.targets)
         if strict and broken:
             raise CellError(f"{source.name}, row {broken[0].row}, column {broken[0].column!r}: {broken[0].reason}.")
         columns = precompute(self.trained.network, columns, cache, told)
         cells = _padded_cells(source, self.trained)
         rows = np.arange(source.num_rows)
-        examples = build_examples(columns, cells, self.trained.targets, rows, source.name)
+        examples = build_examples(columns, cells, self.trained.targets, rows, source.name, source.folder)
         known = np.any(list(examples.known.values()), axis=0)
         if not known.any():
             raise SchemaError(
                 f"{source.name}: no row has a target value known from training, so nothing can be judged."
             )
-        examples = build_examples(columns, cells, self.trained.targets, rows[known], source.name)
+        examples = build_examples(columns, cells, self.trained.targets, rows[known], source.name, source.folder)
         with told.phase("judging", None):
             found = evaluate_examples(self.trained, examples, "test")
         aside = source.num_rows - len(examples)
@@ -188,6 +194,82 @@ class Model:
             "notices": [],
             "seconds": {"total": time.perf_counter() - started},
         }
+
+    def embed(self, table: TableLike, *, progress: Progress | None = None) -> Embeddings:
+        """Turn rows into vectors.
+
+        Args:
+            table: Rows to embed; absent columns count as missing cells.
+            progress: Told how far it is.
+
+        Returns:
+            One unit vector a row and, of a model without targets, one a stream.
+        """
+        return embed_table(self.trained, read_table(table), ArrayCache.default(), progress or SilentProgress())
+
+    def index(self, table: TableLike, *, progress: Progress | None = None) -> tuple[SearchIndex, list[BrokenCell]]:
+        """Make a searchable index of rows.
+
+        Args:
+            table: Rows to index.
+            progress: Told how far it is.
+
+        Returns:
+            The index, and the cells that could not be decoded.
+        """
+        source = read_table(table)
+        found = embed_table(self.trained, source, ArrayCache.default(), progress or SilentProgress())
+        return build_index(found, source), found.broken_cells
+
+    def search(self, index: SearchIndex, cells: Mapping[str, Cell], *, top: int = 10, within: str = "row") -> list[Hit]:
+        """Find the rows of an index that are nearest to some cells.
+
+        Args:
+            index: What ``index`` made, or ``polymodal.search.load_index`` read.
+            cells: Column to cell, such as ``{"caption": "a red circle"}``; other columns count as missing.
+            top: How many rows at most.
+            within: Whose vectors are compared: ``row``, or a stream.
+
+        Returns:
+            The nearest rows, best first.
+
+        Raises:
+            ConfigError: If no cell is given, or a column is unknown.
+            CellError: If a cell cannot be decoded.
+        """
+        known = self.trained.preprocessor.column_names
+        unknown = sorted(set(cells) - set(known))
+        if unknown or not cells:
+            asked = f"the column {unknown[0]!r}, which the model does not know" if unknown else "nothing"
+            raise ConfigError(f"The search asks for {asked}. The columns are: {', '.join(known)}.")
+        found = self.embed({name: [cell] for name, cell in cells.items()})
+        if found.broken_cells:
+            raise CellError(f"The cell of {found.broken_cells[0].column!r}: {found.broken_cells[0].reason}.")
+        return index.search(found.rows[0], top, within)
+
+    def query_cells(self, values: Mapping[str, Cell]) -> dict[str, Cell]:
+        """Find the columns that hold a modality.
+
+        Args:
+            values: Modality to cell.
+
+        Returns:
+            Column to cell.
+
+        Raises:
+            ConfigError: If a modality has no column or several.
+        """
+        found = {}
+        for modality, cell in values.items():
+            columns = [c.name for c in self.trained.schema.columns if c.modality == modality]
+            if len(columns) != 1:
+                have = f"{len(columns)} such columns ({', '.join(columns)})" if columns else "no such column"
+                raise ConfigError(f"The model has {have}; a search by {modality} needs one. Use --query COL=VALUE.")
+            found[columns[0]] = cell
+        return found
+
+    def _has_columns(self) -> bool:
+        return bool(self.trained.schema.targets)
 
     def save(self, path: str | Path) -> None:
         """Write the model: safetensors, JSON and text.
@@ -212,7 +294,8 @@ def _check_has_targets(table: Table, trained: TrainedModel) -> None:
 
 def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, list[Cell]]:
     needed = [*trained.preprocessor.column_names, *trained.targets]
-    return {name: table.columns.get(name, [None] * table.num_rows) for name in needed}
+    judged = {name: table.columns[name] for name in [trained.config.relevance] if name in table.columns}
+    return {name: table.columns.get(name, [None] * table.num_rows) for name in needed} | judged
 
 
 def load(path: str | Path) -> Model:
@@ -240,6 +323,9 @@ def fit(
     group: str | None = None,
     time: str | None = None,
     drop: Sequence[str] | None = None,
+    relevance: str | None = None,
+    reconstruct: bool | None = None,
+    teacher: str | Path | None = None,
     modality: Mapping[str, str] | None = None,
     stream: Mapping[str, Sequence[str]] | None = None,
     preset: str | None = None,
@@ -261,12 +347,15 @@ def fit(
 
     Args:
         table: Rows to learn from: a path, a dataframe, an Arrow table, a mapping of lists.
-        target: Column or columns to predict.
+        target: Column or columns to predict; without one, learn how the streams relate (``Model.embed``).
         validation: Rows to choose the best epoch by; held out from ``table`` if not given.
         test: Rows to judge by; held out from ``table`` if not given; False for none.
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split; the latest rows are held out.
         drop: Columns to leave out.
+        relevance: Without a target: column whose equal values count as a match when retrieval is judged.
+        reconstruct: Whether each stream is also learned to be recovered from the others.
+        teacher: A trained model whose predictions the new one also learns from.
         modality: Column to modality, where the guess is wrong.
         stream: Stream name to column patterns, to encode columns together.
         preset: "fast", "balanced" or "best".
@@ -298,6 +387,9 @@ def fit(
         group=group,
         time=time,
         drop=drop,
+        relevance=relevance,
+        reconstruct=reconstruct,
+        teacher=None if teacher is None else str(teacher),
         modality=modality,
         stream=stream,
         preset=preset,

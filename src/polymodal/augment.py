@@ -31,6 +31,7 @@ LONG_TEXT = 24
 """Only texts of so many tokens lose any: in a short question every word counts."""
 NUMBER_JITTER = 0.1
 LENGTH_STEP = 8
+CORRUPTED = 0.3
 
 
 def augment(modality: Modality, column: ColumnBatch) -> ColumnBatch:
@@ -167,6 +168,40 @@ def vary_numbers(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     if isinstance(modality, Tabular):
         noise = noise * torch.tensor([field.kind == "number" for field in modality.fields])
     return ColumnBatch(column.values + noise, column.present, column.lengths)
+
+
+def mirror(column: ColumnBatch) -> ColumnBatch:
+    """Mirror half of the pictures, left to right.
+
+    Args:
+        column: ``[B, height, width, channels]``.
+
+    Returns:
+        The same layout.
+    """
+    turned = torch.rand(len(column)) < 0.5
+    values = torch.where(turned[:, None, None, None], column.values.flip(2), column.values)
+    return ColumnBatch(values, column.present, column.lengths)
+
+
+def corrupt(column: ColumnBatch) -> ColumnBatch:
+    """Set a third of the places to zero: the masking noise of Vincent et al. 2008, section 2.3.
+
+    Args:
+        column: Any column; places are tokens, frames, numbers, or 4x4 squares of pictures.
+
+    Returns:
+        The same layout.
+    """
+    values = column.values
+    if values.ndim == 4:  # pictures
+        coarse = torch.rand(len(column), 1, -(-values.shape[1] // 4), -(-values.shape[2] // 4))
+        fine = functional.interpolate(coarse, scale_factor=4.0)[:, 0, : values.shape[1], : values.shape[2]]
+        keep = (fine >= CORRUPTED).unsqueeze(3)
+    else:
+        keep = torch.rand(values.shape[:2]) >= CORRUPTED
+        keep = keep.reshape(*keep.shape, *(1,) * (values.ndim - 2))
+    return ColumnBatch(values * keep, column.present, column.lengths)
 
 
 AUGMENTATIONS: dict[str, Callable[[Modality, ColumnBatch], ColumnBatch]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
-from polymodal.targets import Target
+from polymodal.targets import AnyTarget, Category, SketchTarget, Source, StructuredTarget
 from polymodal.tokens import ColumnBatch
 
 
@@ -27,6 +28,7 @@ class Examples:
         truth: Target to encoded cells of the rows in use.
         known: Target to bool, where the truth is known among the rows in use.
         name: The table's name.
+        folder: Where the table's relative paths start.
     """
 
     columns: Mapping[str, Column]
@@ -35,6 +37,7 @@ class Examples:
     truth: Mapping[str, NDArray[Any]]
     known: Mapping[str, NDArray[np.bool_]]
     name: str
+    folder: Path | None = None
 
     def __len__(self) -> int:
         """Return the number of rows in use."""
@@ -59,6 +62,39 @@ class Examples:
         """Return the raw cells narrowed to the rows in use."""
         return {name: [cells[row] for row in self.rows] for name, cells in self.cells.items()}
 
+    def taken_source(self) -> Source:
+        """Return the raw cells of the rows in use, as structured targets read them."""
+        return Source(self.taken_cells(), self.folder, self.columns, self.rows)
+
+    def references(self, name: str, target: StructuredTarget, places: NDArray[np.int64]) -> list[Cell]:
+        """Return the true answers of some rows.
+
+        Args:
+            name: The target's name.
+            target: The fitted target.
+            places: Places among the rows in use in which the truth is known.
+
+        Returns:
+            One a row.
+        """
+        if isinstance(target, SketchTarget):  # frozen encoders' outputs have taken the place of the arrays
+            return list(self.truth[name][places])
+        source = self.source(places)
+        return target.references(source.cells.get(name, [None] * len(places)), source)
+
+    def source(self, places: NDArray[np.int64]) -> Source:
+        """Return raw cells as structured targets read them.
+
+        Args:
+            places: Places among the rows in use, from 0.
+
+        Returns:
+            The cells of those rows.
+        """
+        rows = self.rows[places]
+        taken = {name: [cells[row] for row in rows] for name, cells in self.cells.items()}
+        return Source(taken, self.folder, self.columns, rows)
+
 
 def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
     """Turn rows of columns into tensors.
@@ -76,9 +112,10 @@ def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> 
 def build_examples(
     columns: Mapping[str, Column],
     cells: Mapping[str, list[Cell]],
-    targets: Mapping[str, Target],
+    targets: Mapping[str, AnyTarget],
     rows: NDArray[np.int64],
     name: str,
+    folder: Path | None = None,
 ) -> Examples:
     """Encode the targets of the given rows.
 
@@ -88,17 +125,32 @@ def build_examples(
         targets: Name to fitted target.
         rows: Rows in use.
         name: The table's name.
+        folder: Where the table's relative paths start.
 
     Returns:
         The examples.
     """
-    encoded = {
-        target: fitted.encode([cells[target][row] for row in rows] if target in cells else [None] * len(rows))
-        for target, fitted in targets.items()
-    }
+    taken = {column: [values[row] for row in rows] for column, values in cells.items()}
+    source = Source(taken, folder, columns, rows)
+    nothing: list[Cell] = [None] * len(rows)
+    encoded = {name: encode(target, taken.get(name, nothing), source) for name, target in targets.items()}
     truth = {target: values for target, (values, _) in encoded.items()}
     known = {target: present for target, (_, present) in encoded.items()}
-    return Examples(columns, rows, cells, truth, known, name)
+    return Examples(columns, rows, cells, truth, known, name, folder)
+
+
+def encode(target: AnyTarget, cells: list[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Encode a target's cells.
+
+    Args:
+        target: The fitted target.
+        cells: Its cells.
+        source: The other columns of the same rows.
+
+    Returns:
+        Truth ``[rows, ...]`` and, bool ``[rows]``, where it is known.
+    """
+    return target.encode(cells, source) if isinstance(target, StructuredTarget) else target.encode(cells)
 
 
 def truth_batch(examples: Examples, places: NDArray[np.int64]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -117,7 +169,28 @@ def truth_batch(examples: Examples, places: NDArray[np.int64]) -> dict[str, tupl
     }
 
 
-def epoch_batches(num_rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:
+def row_chances(examples: Examples, targets: Mapping[str, AnyTarget]) -> NDArray[np.float64] | None:
+    """Compute with which chance each row is drawn so that all classes come equally often.
+
+    Args:
+        examples: The training rows.
+        targets: Name to fitted target; the first category counts.
+
+    Returns:
+        float64 ``[rows]`` that sum to one, or None where no target is a category.
+    """
+    name = next((name for name, target in targets.items() if isinstance(target, Category)), None)
+    if name is None:
+        return None
+    truth, known = examples.truth[name], examples.known[name]
+    counts = np.maximum(np.bincount(truth[known], minlength=1), 1)
+    chances = np.where(known, 1.0 / counts[np.where(known, truth, 0)], 1.0 / len(truth))
+    return np.asarray(chances / chances.sum())
+
+
+def epoch_batches(
+    num_rows: int, batch_size: int, seed: int, epoch: int, chances: NDArray[np.float64] | None = None
+) -> Iterator[NDArray[np.int64]]:
     """Shuffle the rows and cut them into batches, the same ones for the same seed and epoch.
 
     Args:
@@ -125,10 +198,12 @@ def epoch_batches(num_rows: int, batch_size: int, seed: int, epoch: int) -> Iter
         batch_size: Rows a batch; the last one may be smaller.
         seed: The run's seed.
         epoch: Number of the epoch, from 0.
+        chances: Chance of each row, to draw with replacement; None takes each row once.
 
     Yields:
         Row places of one batch.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(num_rows)
+    random = np.random.default_rng((seed, epoch))
+    order = random.permutation(num_rows) if chances is None else random.choice(num_rows, num_rows, p=chances)
     for start in range(0, num_rows, batch_size):
         yield order[start : start + batch_size]

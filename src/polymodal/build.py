@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from torch import nn
+
 from polymodal.config import EncoderConfig, RunConfig, TrainConfig
-from polymodal.encoders import build_encoder
+from polymodal.encoders import ENCODERS, build_encoder, default_encoder
 from polymodal.errors import ConfigError
-from polymodal.fusion import build_fusion, check_kinds
+from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
+from polymodal.fusion.apart import Apart
 from polymodal.modalities import Modality
 from polymodal.network import Network
-from polymodal.targets import Target
+from polymodal.sizes import Size, builder_sizes
+from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
 
 WIDTHS = {"fast": 64, "balanced": 128, "best": 192}
 EPOCH_FACTORS = {"fast": 0.5, "balanced": 1.0, "best": 2.0}
@@ -20,7 +24,7 @@ ROWS_SEEN = 80_000
 EPOCHS = (8, 60)
 
 
-def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets: Mapping[str, Target]) -> Network:
+def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets: Mapping[str, AnyTarget]) -> Network:
     """Build a fresh network.
 
     Args:
@@ -43,9 +47,41 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
     encoders = {}
     for stream, fitted in modalities.items():
         chosen = config.encoder.get(stream, EncoderConfig())
-        encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, chosen.sizes)
-    fusion = build_fusion(config.fusion.name, tuple(modalities), width, config.fusion.sizes)
+        sizes = {**chosen.sizes, **_detail(stream, fitted, chosen.name, targets)}
+        encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, sizes)
+    fusion = _build_fusion(config, tuple(modalities), targets, width)
+    structured = [name for name, target in targets.items() if isinstance(target, StructuredTarget)]
+    if structured and (fusion is None or isinstance(fusion, EvidentialFusion)):
+        raise ConfigError(
+            f"The target {structured[0]!r} is answered from fused streams, which the fusion {config.fusion.name!r} "
+            "does not have: it joins decisions. Choose another --fusion."
+        )
     return Network(encoders, fusion, targets, width)
+
+
+def _build_fusion(
+    config: RunConfig, streams: tuple[str, ...], targets: Mapping[str, AnyTarget], width: int
+) -> nn.Module | None:
+    """Build the fusion; where streams are only compared with each other, they stay apart."""
+    if all(isinstance(target, EmbeddingTarget) for target in targets.values()):
+        return Apart(streams)
+    return build_fusion(config.fusion.name, streams, width, config.fusion.sizes)
+
+
+def _detail(stream: str, fitted: Modality, encoder: str | None, targets: Mapping[str, AnyTarget]) -> dict[str, Size]:
+    """Ask a stream's encoder for fine places or steps if a target reads them."""
+    readers = [name for name, t in targets.items() if isinstance(t, StructuredTarget) and fitted.name in t.details]
+    if not readers:
+        return {}
+    entries = ENCODERS[fitted.name]
+    able = [name for name, entry in entries.items() if "detail" in builder_sizes(entry.build)]
+    chosen = encoder or default_encoder(fitted.name, fitted)
+    if chosen not in able:
+        raise ConfigError(
+            f"The target {readers[0]!r} reads the fine places or steps of the stream {stream!r}, which its encoder "
+            f"{chosen!r} does not give. Choose one of: {', '.join(able)}."
+        )
+    return {"detail": True}
 
 
 def resolve_training(settings: TrainConfig, preset: str, num_rows: int) -> TrainConfig:

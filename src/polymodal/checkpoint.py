@@ -31,7 +31,7 @@ from polymodal.encoders import PretrainedText
 from polymodal.errors import CheckpointError
 from polymodal.preprocessor import Preprocessor
 from polymodal.stacking import Stacker
-from polymodal.targets import TARGETS
+from polymodal.targets import OBJECTIVES, TARGETS
 from polymodal.trained import TrainedModel
 
 FORMAT = 1
@@ -141,7 +141,9 @@ def load_model(path: Path) -> TrainedModel:
 def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:
     config = RunConfig.model_validate(plain["config"])
     preprocessor = Preprocessor.from_state(plain["preprocessor"])
-    targets = {name: TARGETS[t["kind"]].target.from_state(t["state"]) for name, t in plain["targets"].items()}
+    targets = {
+        name: (TARGETS | OBJECTIVES)[t["kind"]].target.from_state(t["state"]) for name, t in plain["targets"].items()
+    }
     network = build_network(_with_checkpoints(config, plain, folder), preprocessor.modalities, targets)
     network.load_state_dict(load_file(folder / "network.safetensors"))
     network.eval()

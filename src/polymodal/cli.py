@@ -1,25 +1,21 @@
-"""The command line: ``polymodal inspect | train | evaluate | predict | list``.
+"""The command line: ``polymodal inspect | train | evaluate | predict | embed | index | search | list``.
 
 Whatever is slow to import is imported inside the command that needs it.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from polymodal.errors import PolymodalError
+from polymodal.arguments import Data, Drop, Json, Modalities, ModelPath, Streams, Strict, Targets, exits
+from polymodal.search_commands import embed_command, index_command, search_command
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
 FEW_CLASSES = 20
 
 app = typer.Typer(
@@ -30,49 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file, or a folder of class folders.")
-]
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or the model folder in it.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first cell that cannot be read.")]
-Targets = Annotated[list[str], typer.Option("--target", metavar="COL", help="Column to predict; repeat for several.")]
-Modalities = Annotated[
-    list[str], typer.Option("--modality", metavar="COL=MODALITY", help="Overrule what a column holds, as in col=image.")
-]
-Streams = Annotated[
-    list[str],
-    typer.Option("--stream", metavar="NAME=GLOB", help="Put columns into one stream; globs by comma."),
-]
-Drop = Annotated[list[str], typer.Option("--drop", metavar="COL", help="Leave a column out.")]
-
-
-@contextmanager
-def exits(interrupted: str) -> Iterator[None]:
-    """Turn what a user can cause into a sentence on standard error and an exit code, never a traceback.
-
-    Args:
-        interrupted: The sentence for a keyboard interrupt.
-
-    Yields:
-        Nothing; the command runs inside.
-
-    Raises:
-        Exit: With 2 for a user's error, 130 for an interrupt, 141 for a closed pipe.
-    """
-    try:
-        yield
-        sys.stdout.flush()
-    except PolymodalError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(EXIT_USER_ERROR) from None
-    except KeyboardInterrupt:
-        print(f"\n{interrupted}", file=sys.stderr)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise typer.Exit(EXIT_BROKEN_PIPE) from None
 
 
 @app.command("inspect")
@@ -136,6 +89,16 @@ def train_command(
     modality: Modalities = [],  # noqa: B006
     stream: Streams = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
+    relevance: Annotated[
+        str | None,
+        typer.Option(metavar="COL", help="Without a target: rows equal in this column count as matches when judging."),
+    ] = None,
+    reconstruct: Annotated[
+        bool, typer.Option("--reconstruct", help="Also learn to recover each stream from the others.")
+    ] = False,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A trained model to learn from as well; it may know more.")
+    ] = None,
     encoder: Annotated[
         list[str],
         typer.Option(
@@ -157,7 +120,7 @@ def train_command(
     strict: Strict = False,
     json: Json = False,
 ) -> None:
-    """Learn to predict columns of a table; write a run folder with model, report and metrics."""
+    """Learn to predict columns of a table, or, without a target, how its columns relate; write a run folder."""
     with exits("Stopped. The same command with --resume goes on from the last saved step."):
         from polymodal import console, options
 
@@ -178,6 +141,9 @@ def train_command(
             group=group,
             time=time,
             drop=tuple(drop) or None,
+            relevance=relevance,
+            reconstruct=reconstruct or None,
+            teacher=teacher,
             modality=modalities or None,
             stream=streams or None,
             preset=preset,
@@ -197,6 +163,7 @@ def train_command(
             console.print_json(model.summary())
             return
         console.print_results(model.record)
+        console.print_pairs(model.record)
         console.print_broken(model.record["broken_cells"], f" in {folder / 'metrics.json'}")
         for notice in model.record["notices"]:
             console.print_line(f"Note: {notice}")
@@ -222,6 +189,7 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
             console.print_json(summary_of(record))
             return
         console.print_results(record)
+        console.print_pairs(record)
         console.print_missing(record)
         console.print_broken(record["broken_cells"], " (--json lists them all)")
 
@@ -279,6 +247,10 @@ def list_command(
         else:
             console.print_entries(what, entries)
 
+
+app.command("embed")(embed_command)
+app.command("index")(index_command)
+app.command("search")(search_command)
 
 Entry = tuple[str, str, str]
 

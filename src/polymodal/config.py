@@ -62,7 +62,13 @@ class TrainConfig(Section):
         modality_dropout: Chance that a present stream is hidden from the fusion, per row.
         auxiliary_weight: Weight of the streams' own losses against the fused loss.
         label_smoothing: Share of the label mass spread over all classes.
+        loss: Form of the loss of classes and labels: plain, focal, or with logits adjusted by class frequency.
+        sampling: Whether rows are drawn evenly, or so that all classes come equally often.
+        mixup: Strength of mixing fused rows with each other; 0 for none, 0.2 to 0.4 are usual.
+        balance: How streams are kept from learning at each other's cost, beside their own heads.
+        distill_weight: Weight of a teacher's predictions against the truth.
         augment: Whether training inputs are varied (shifts, warps, masks), by modality.
+        flip: Whether half of the training pictures are mirrored; off, because a mirrored digit or word is another one.
         time_limit_s: Training ends after this many seconds; None means no limit.
         checkpoint_steps: Steps between two saved states to resume from.
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
@@ -79,7 +85,13 @@ class TrainConfig(Section):
     modality_dropout: float = Field(default=0.2, ge=0, lt=1)
     auxiliary_weight: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    loss: Literal["cross_entropy", "focal", "logit_adjusted"] = "cross_entropy"
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    mixup: float = Field(default=0.0, ge=0)
+    balance: Literal["none", "ogm_ge", "mmpareto", "blending"] = "none"
+    distill_weight: float = Field(default=1.0, ge=0)
     augment: bool = True
+    flip: bool = False
     time_limit_s: float | None = Field(default=None, gt=0)
     checkpoint_steps: int = Field(default=200, ge=1)
     layer_decay: float = Field(default=0.8, gt=0, le=1)
@@ -95,6 +107,9 @@ class RunConfig(Section):
         test: Path of the test table, if given.
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split: the latest rows are held out.
+        teacher: Path of a trained model whose predictions the new one also learns from.
+        reconstruct: Whether each stream is also recovered from the others.
+        relevance: Without a target: column whose equal values count as a match when retrieval is judged.
         drop: Columns left out.
         modality: Column to modality, where the user overrules the schema.
         stream: Stream name to patterns of column names.
@@ -102,6 +117,7 @@ class RunConfig(Section):
         width: Width of tokens; None means: chosen by the preset.
         encoder: Stream to encoder.
         settings: Stream to settings of its modality (image size, sample rate, ...).
+        target_settings: Target to settings of its kind (beam width, longest caption, ...).
         fusion: How streams become one.
         train: How the network is trained.
         baselines: Whether simple baselines are fitted and may vote.
@@ -116,6 +132,9 @@ class RunConfig(Section):
     test: str | None = None
     group: str | None = None
     time: str | None = None
+    teacher: str | None = None
+    reconstruct: bool = False
+    relevance: str | None = None
     drop: tuple[str, ...] = ()
     modality: dict[str, str] = Field(default_factory=dict)
     stream: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -123,6 +142,7 @@ class RunConfig(Section):
     width: int | None = Field(default=None, ge=8)
     encoder: dict[str, EncoderConfig] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    target_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     fusion: FusionConfig = FusionConfig()
     train: TrainConfig = TrainConfig()
     baselines: bool = True

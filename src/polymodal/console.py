@@ -228,6 +228,41 @@ def _score_cells(row: ScoreRow, primary: str, others: Sequence[str]) -> list[str
     return [escape(row.name), meaning[row.kind], format_score(primary, row.scores.get(primary)), interval, *scores]
 
 
+def print_hits(hits: Sequence[Any]) -> None:
+    """Print the rows a search found.
+
+    Args:
+        hits: Rows, scores and cells, best first.
+    """
+    table = Table()
+    for heading in ("row", "similarity"):
+        table.add_column(heading, justify="right")
+    names = list(dict.fromkeys(name for hit in hits for name in hit.cells))
+    for name in names:
+        table.add_column(escape(name))
+    for hit in hits:
+        cells = [escape(str(hit.cells.get(name, ""))) for name in names]
+        table.add_row(str(hit.row), f"{hit.score:.3f}", *cells)
+    _console().print(table)
+
+
+def print_pairs(record: Mapping[str, Any]) -> None:
+    """Print how well each stream finds the others, of a model without target.
+
+    Args:
+        record: A model's record.
+    """
+    for name, pairs in record["evaluation"].get("pairs", {}).items():
+        metrics = list(next(iter(pairs.values()), {}))
+        table = Table(title=f"{escape(name)}: from stream to stream", title_justify="left", title_style="bold")
+        table.add_column("query → found")
+        for metric in metrics:
+            table.add_column(metric_title(metric), justify="right")
+        for pair, scores in pairs.items():
+            table.add_row(escape(pair), *[format_score(metric, scores[metric]) for metric in metrics])
+        _console().print(table)
+
+
 def print_missing(record: Mapping[str, Any]) -> None:
     """Print what is left of the primary metric when a stream is absent in every row.
 

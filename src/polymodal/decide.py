@@ -33,7 +33,7 @@ def single_views(model: TrainedModel) -> list[View]:
 
 
 def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
-    """Fit the decision level of every target.
+    """Fit the decision level of every flat target.
 
     Args:
         model: A model whose network and baselines are trained.
@@ -42,12 +42,14 @@ def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
     Returns:
         The model with its decisions.
     """
-    views = run_members(model, validation.taken(), validation.taken_cells(), single_views(model))
+    if not model.network.targets:
+        return model
+    views = run_members(model, validation.taken(), validation.taken_source(), single_views(model))
     if model.config.fusion.name == "stacking":
-        found = {name: _fit_stacker(model, name, validation, views) for name in model.targets}
+        found = {name: _fit_stacker(model, name, validation, views) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: stacked.whole for name, stacked in found.items()})
         views = [_with_fusion(view, found, model.network.streams) for view in views]
-    decisions = {name: _fit_target(model, name, validation, views) for name in model.targets}
+    decisions = {name: _fit_target(model, name, validation, views) for name in model.network.targets}
     return dataclasses.replace(model, decisions=decisions)
 
 

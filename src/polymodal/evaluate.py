@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from polymodal.batches import Examples
 from polymodal.decide import decision_summary, single_views
-from polymodal.metrics import calibration_bins, confusion, intervals, score
-from polymodal.predict import Members, combine, prior_prediction, run_members
-from polymodal.targets import Target, primary_metric_of
+from polymodal.metrics import calibration_bins, confusion, intervals, intervals_of, score, score_of
+from polymodal.predict import NOTHING_HIDDEN, Members, View, combine, prior_prediction, run_members
+from polymodal.targets import AnyTarget, StructuredTarget, primary_metric_of
 from polymodal.targets.base import Prediction
+from polymodal.targets.structured import values_of
 from polymodal.trained import TrainedModel
 
 CURVE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -39,17 +40,30 @@ class Evaluation:
 class _Subject:
     """One target's truth on the rows where it is known, and how to score against it."""
 
-    target: Target
-    truth: NDArray[Any]
+    target: AnyTarget
+    truth: Any
     known: NDArray[np.bool_]
     seed: int
 
     def score(self, prediction: Prediction) -> dict[str, float]:
-        return score(self.target.kind, self.truth, prediction[self.known], self.target.classes or ())
+        chosen = prediction[self.known]
+        if isinstance(self.target, StructuredTarget):
+            return score_of(self.target.measure(self.truth, values_of(chosen)), len(chosen))
+        return score(self.target.kind, self.truth, chosen, self.target.classes or ())
 
     def intervals(self, prediction: Prediction) -> dict[str, list[float]]:
         chosen = prediction[self.known]
+        if isinstance(self.target, StructuredTarget):
+            return intervals_of(self.target.measure(self.truth, values_of(chosen)), len(chosen), self.seed)
         return intervals(self.target.kind, self.truth, chosen, self.target.classes or (), self.seed)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What members and the decision say with some streams hidden."""
+
+    members: Members
+    finals: dict[str, Prediction]
 
 
 def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Evaluation:
@@ -64,40 +78,79 @@ def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Ev
         Scores of the final decision, the fusion, each stream and baseline; what is left when a
         stream is absent; calibration, confusion or residuals.
     """
-    views = run_members(model, examples.taken(), examples.taken_cells(), single_views(model))
-    predictions = [combine(model, view) for view in views]
+    needed = [t.judged_without for t in model.targets.values() if isinstance(t, StructuredTarget)]
+    views = list(dict.fromkeys([*single_views(model), *_lone_views(model), *needed]))
+    found = run_members(model, examples.taken(), examples.taken_source(), views)
+    looks = {view: _Look(members, combine(model, members)) for view, members in zip(views, found, strict=True)}
     report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": decision_summary(model.decisions)}
     for name, target in model.targets.items():
-        subject = _Subject(target, examples.truth[name][examples.known[name]], examples.known[name], model.config.seed)
-        finals = [prediction[name] for prediction in predictions]
-        for section, value in _target_sections(model, name, subject, views, finals).items():
+        subject = _subject(model, name, target, examples)
+        for section, value in _target_sections(model, name, subject, looks).items():
             report.setdefault(section, {})[name] = value
-    return Evaluation(report, predictions[0])
+    return Evaluation(report, looks[NOTHING_HIDDEN].finals)
 
 
-def _target_sections(
-    model: TrainedModel, name: str, subject: _Subject, views: list[Members], finals: list[Prediction]
-) -> dict[str, Any]:
+def _lone_views(model: TrainedModel) -> list[View]:
+    """A structured target has no streams' own heads: a stream is judged with all others hidden."""
+    streams = model.network.streams
+    return [frozenset(streams) - {stream} for stream in streams] if any(map(_by_stream, model.targets.values())) else []
+
+
+def _by_stream(target: AnyTarget) -> bool:
+    """Whether a structured target is judged with streams hidden."""
+    return isinstance(target, StructuredTarget) and target.by_stream
+
+
+def _subject(model: TrainedModel, name: str, target: AnyTarget, examples: Examples) -> _Subject:
+    known = examples.known[name]
+    truth: Any = examples.truth[name][known]
+    if isinstance(target, StructuredTarget):
+        truth = examples.references(name, target, np.flatnonzero(known))
+    return _Subject(target, truth, known, model.config.seed)
+
+
+def _target_sections(model: TrainedModel, name: str, subject: _Subject, looks: Mapping[View, _Look]) -> dict[str, Any]:
     if not subject.known.any():
         return {"targets": {}, "streams": {}, "baselines": {}, "missing": {}}
-    streams = [stream for stream in model.network.streams if len(finals) > 1]
-    members = {**views[0].predictions[name], "baseline:prior": prior_prediction(subject.target, len(subject.known))}
-    scores = {member: subject.score(_where_present(prediction, member, views[0], subject.target))
-              for member, prediction in members.items()}  # fmt: skip
+    streams = model.network.streams if len(model.network.streams) > 1 else ()
+    plain, final = looks[NOTHING_HIDDEN].members, looks[NOTHING_HIDDEN].finals[name]
+    if isinstance(subject.target, StructuredTarget) and not subject.target.by_stream:
+        return _plain_sections(subject, subject.target, looks[subject.target.judged_without].finals[name])
+    members = {**plain.predictions[name], "baseline:prior": prior_prediction(subject.target, len(subject.known))}
+    if isinstance(subject.target, StructuredTarget):
+        alone = {stream: looks[frozenset(model.network.streams) - {stream}] for stream in model.network.streams}
+        members |= {f"stream:{stream}": look.finals[name] for stream, look in alone.items()}
+    said = {member: _where_present(found, member, plain, subject.target) for member, found in members.items()}
+    scores = {member: subject.score(found) for member, found in said.items()}
+    without = {stream: looks[frozenset({stream})].finals[name] for stream in streams}
     return {
-        "targets": subject.score(finals[0]),
-        "intervals": subject.intervals(finals[0]),
+        "targets": subject.score(final),
+        "intervals": subject.intervals(final),
         "fusion": scores.get("fusion", {}),
         "streams": _named(scores, "stream:"),
         "baselines": _named(scores, "baseline:"),
-        "member_intervals": _member_intervals(subject, members, views[0]),
-        "missing": {stream: subject.score(finals[index + 1]) for index, stream in enumerate(streams)},
-        "curves": {stream: _curve(subject, finals[0], finals[index + 1]) for index, stream in enumerate(streams)},
-        **_pictures(subject, finals[0], members.get("fusion")),
+        "member_intervals": _member_intervals(subject, said),
+        "missing": {stream: subject.score(found) for stream, found in without.items()},
+        "curves": {stream: _curve(subject, final, found) for stream, found in without.items()},
+        **_pictures(subject, final, members.get("fusion")),
     }
 
 
-def _where_present(prediction: Prediction, member: str, view: Members, target: Target) -> Prediction:
+def _plain_sections(subject: _Subject, target: StructuredTarget, final: Prediction) -> dict[str, Any]:
+    """Score a target that is not judged with streams hidden."""
+    prior = target.uninformed(final)
+    return {
+        "targets": subject.score(final),
+        "intervals": subject.intervals(final),
+        "streams": {},
+        "baselines": {"prior": subject.score(prior)},
+        "member_intervals": _member_intervals(subject, {"baseline:prior": prior}),
+        "missing": {},
+        **_pictures(subject, final, None),
+    }
+
+
+def _where_present(prediction: Prediction, member: str, view: Members, target: AnyTarget) -> Prediction:
     """A stream's own head says the prior in rows in which the stream is absent."""
     present = view.present.get(member)
     if present is None or present.all():
@@ -110,12 +163,9 @@ def _named(scores: Mapping[str, dict[str, float]], prefix: str) -> dict[str, dic
     return {member.removeprefix(prefix): found for member, found in scores.items() if member.startswith(prefix)}
 
 
-def _member_intervals(subject: _Subject, members: Mapping[str, Prediction], view: Members) -> dict[str, list[float]]:
+def _member_intervals(subject: _Subject, said: Mapping[str, Prediction]) -> dict[str, list[float]]:
     primary = primary_metric_of(subject.target)
-    found = {
-        member: subject.intervals(_where_present(prediction, member, view, subject.target)).get(primary)
-        for member, prediction in members.items()
-    }
+    found = {member: subject.intervals(prediction).get(primary) for member, prediction in said.items()}
     return {member: bounds for member, bounds in found.items() if bounds is not None}
 
 
@@ -139,6 +189,8 @@ def _curve(subject: _Subject, full: Prediction, without: Prediction) -> list[lis
 def _pictures(subject: _Subject, final: Prediction, fusion: Prediction | None) -> dict[str, Any]:
     """Return what the report draws: confusion and calibration, labels, or residuals."""
     kind, truth, chosen = subject.target.kind, subject.truth, final[subject.known]
+    if isinstance(subject.target, StructuredTarget):
+        return subject.target.sections(truth, values_of(chosen))
     if kind == "number":
         step = max(len(truth) // RESIDUAL_POINTS, 1)
         return {"residuals": {"truth": truth[::step].tolist(), "prediction": chosen[::step].tolist()}}

@@ -95,6 +95,23 @@ def pick_rows(
     return np.array(right[:num], dtype=np.int64), order[~correct[order]][:num].astype(np.int64)
 
 
+def pick_graded(quality: NDArray[np.float64], num: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose the best and the worst rows.
+
+    Args:
+        quality: 0 (all wrong) to 1 (all right), ``[rows]``.
+        num: How many rows of each kind at most.
+
+    Returns:
+        Row indices from 0 of the best and of the worst, which are not all right, the clearest first.
+    """
+    order = np.argsort(-quality, kind="stable")
+    wrong = order[::-1][: min(num, len(order) // 2 or 1)]
+    wrong = wrong[quality[wrong] < 1]
+    best = np.setdiff1d(order, wrong)
+    return best[np.argsort(-quality[best], kind="stable")][:num].astype(np.int64), wrong.astype(np.int64)
+
+
 def _pick_numbers(
     truth: NDArray[np.float64], prediction: NDArray[np.float64], num: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

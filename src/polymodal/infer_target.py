@@ -1,4 +1,4 @@
-"""What is to be predicted: one label, several labels or a number."""
+"""What is to be predicted: labels, numbers, texts, or anything else a column holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from polymodal.infer import Found, infer_modality, present_cells
 from polymodal.modalities import CellReadError
 from polymodal.modalities.number import parse_number
 
-TARGET_KINDS = ("category", "categories", "number")
+TARGET_KINDS = ("category", "categories", "number", "vector")
+STRUCTURED_KINDS = frozenset(TARGET_KINDS) - {"category", "categories", "number"}
+SOUNDING = frozenset({"audio", "video"})
+"""Inputs that a text may be the transcript of."""
 MAX_WHOLE_CLASSES = 20
 ROWS_PER_TEXT = 5
 LABEL_MARKS = ("|", ";")
@@ -21,20 +24,28 @@ SHARE_JOINED = 0.05
 IDENTIFIER_ROWS = 20
 
 
-def infer_target_kind(name: str, cells: Sequence[Cell], folder: Path | None, overruled: str | None = None) -> Found:
+def infer_target_kind(
+    name: str,
+    cells: Sequence[Cell],
+    folder: Path | None,
+    overruled: str | None = None,
+    inputs: frozenset[str] = frozenset(),
+) -> Found:
     """Decide which kind of target a column is.
 
     Whole numbers of at most 20 different values are classes, other numbers are measured. Lists, JSON lists and
-    labels joined by ``|`` or ``;`` that meet in several rows are several labels a row.
+    labels joined by ``|`` or ``;`` that meet in several rows are several labels a row. Texts that repeat are
+    classes; others are transcripts where there is sound to transcribe, else captions.
 
     Args:
         name: The column's name.
         cells: All its cells.
         folder: Where relative paths start.
         overruled: The kind, where the user names it.
+        inputs: Modalities of the columns to predict it from.
 
     Returns:
-        ``category``, ``categories`` or ``number``, and one clause why.
+        A name in ``TARGET_KINDS`` and one clause why.
 
     Raises:
         SchemaError: If the column has no value or one alone, or holds what this version cannot predict.
@@ -42,17 +53,19 @@ def infer_target_kind(name: str, cells: Sequence[Cell], folder: Path | None, ove
     present = present_cells(cells)
     if not present:
         raise SchemaError(f"The target {name!r} has no value in any row. Choose another target, or fill it in.")
-    found = (overruled, "as the user says") if overruled else _kind(name, present, folder)
+    found = (overruled, "as the user says") if overruled else _kind(name, present, folder, inputs)
     _check_values(name, found[0], present)
     return found
 
 
-def _kind(name: str, present: Sequence[Cell], folder: Path | None) -> Found:
+def _kind(name: str, present: Sequence[Cell], folder: Path | None, inputs: frozenset[str]) -> Found:
     modality, reason = infer_modality(name, present, folder)
     if modality == "categories":
         return "categories", reason
     if modality == "number":
         return _number_kind(present)
+    if modality in STRUCTURED_KINDS:
+        return modality, reason
     if modality not in {"category", "text"}:
         raise SchemaError(
             f"The target {name!r} holds {modality} cells ({reason}), which this version does not predict. "
@@ -61,6 +74,10 @@ def _kind(name: str, present: Sequence[Cell], folder: Path | None) -> Found:
     joined = _joined_reason(present)
     if joined:
         return "categories", joined
+    texts = "transcript" if inputs & SOUNDING else "caption"
+    distinct = len(set(map(str, present)))
+    if modality == "text" and distinct * ROWS_PER_TEXT > len(present) and texts in STRUCTURED_KINDS:
+        return texts, f"{distinct} different texts in {len(present)} rows"
     _check_repeats(name, modality, present)
     return "category", reason
 
@@ -101,7 +118,7 @@ def _check_values(name: str, kind: str, present: Sequence[Cell]) -> None:
         _check_numbers(name, present)
     elif kind == "categories":
         _check_lists(name, present)
-    if kind != "categories" and len({_text(cell) for cell in present}) == 1:
+    if kind in {"category", "number"} and len({_text(cell) for cell in present}) == 1:
         what = "class" if kind == "category" else "value"
         raise SchemaError(
             f"The target {name!r} has one {what} only, {_text(present[0])!r}, in all {len(present)} rows that have it. "

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from polymodal.network import Batch, Network, Outputs
-from polymodal.targets import Target
+from polymodal.config import TrainConfig
+from polymodal.errors import parameter_error
+from polymodal.network import Batch, Mix, Network, Outputs, Truth
+from polymodal.targets import AnyTarget, Categories, Category, StructuredTarget, Target
 
-Truth = Mapping[str, tuple[Tensor, Tensor]]
+FOCUS = 2.0
+"""The focusing parameter of Lin et al. 2017, where it works best."""
+TEMPERATURE = 2.0
+"""Softens a teacher's probabilities."""
 
 
 def draw_hidden(present: Tensor, chance: float) -> Tensor:
@@ -43,15 +50,58 @@ def stream_presence(batch: Batch, streams: tuple[str, ...]) -> Tensor:
     return torch.stack([batch[stream].row_present for stream in streams], dim=1)
 
 
-def total_loss(
-    network: Network,
-    outputs: Outputs,
-    truth: Truth,
-    present: Tensor,
-    targets: Mapping[str, Target],
-    auxiliary_weight: float,
-    smoothing: float,
-) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class Aims:
+    """What a batch is to be learned for.
+
+    Attributes:
+        targets: Name to fitted target.
+        truth: Target to truth and where it is known.
+        present: bool ``[B, S]``, the streams that are there.
+        settings: Resolved training options.
+        soft: Flat target to a teacher's predictions, where there is a teacher.
+        mix: How the batch's fused rows were mixed, where they were.
+    """
+
+    targets: Mapping[str, AnyTarget]
+    truth: Truth
+    present: Tensor
+    settings: TrainConfig
+    soft: Mapping[str, Tensor] = field(default_factory=dict)
+    mix: Mix | None = None
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The parts of a training loss.
+
+    Attributes:
+        fused: Loss of the fused predictions and of structured targets.
+        streams: Loss of each stream's own heads ``[S]``, as it counts.
+    """
+
+    fused: Tensor
+    streams: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The whole loss."""
+        return self.fused + self.streams.sum()
+
+    def weighted(self, weights: Sequence[float]) -> Tensor:
+        """Return the whole loss with a weight for each part.
+
+        Args:
+            weights: Of the fused part, then of each stream.
+
+        Returns:
+            One number.
+        """
+        factors = self.streams.new_tensor(weights)
+        return factors[0] * self.fused + (factors[1:] * self.streams).sum()
+
+
+def loss_terms(network: Network, outputs: Outputs, aims: Aims) -> Terms:
     """Add up the losses of all targets.
 
     Several targets are weighted by learned uncertainties (Kendall, Gal and Cipolla 2018, eq. 10).
@@ -59,51 +109,118 @@ def total_loss(
     Args:
         network: Holds the uncertainties.
         outputs: The network's outputs.
-        truth: Target to truth and where it is known.
-        present: bool ``[B, S]``, the streams that are there.
-        targets: Name to fitted target.
-        auxiliary_weight: Weight of the streams' own losses.
-        smoothing: Label smoothing.
+        aims: What is to be learned.
 
     Returns:
-        One number.
+        The parts of the loss.
     """
-    losses = []
-    for name, target in targets.items():
-        fused, streams = target_losses(outputs, name, target, truth[name], present, smoothing)
-        weight = auxiliary_weight if name in outputs.fused else 1.0
-        losses.append(fused + weight * streams.sum())
-    if len(losses) == 1:
-        return losses[0]
-    stacked = torch.stack(losses)
-    return ((-network.log_variances).exp() * stacked + network.log_variances).sum()
+    found = [_target_terms(outputs, name, target, aims) for name, target in aims.targets.items()]
+    if len(found) == 1:
+        return found[0]
+    scales = (-network.log_variances).exp()
+    fused = (scales * torch.stack([terms.fused for terms in found])).sum() + network.log_variances.sum()
+    return Terms(fused, (scales.unsqueeze(1) * torch.stack([terms.streams for terms in found])).sum(dim=0))
 
 
-def target_losses(
-    outputs: Outputs, name: str, target: Target, truth: tuple[Tensor, Tensor], present: Tensor, smoothing: float
-) -> tuple[Tensor, Tensor]:
+def _target_terms(outputs: Outputs, name: str, target: AnyTarget, aims: Aims) -> Terms:
+    fused, streams = target_losses(outputs, name, target, aims)
+    weight = aims.settings.auxiliary_weight if name in outputs.fused else 1.0
+    if name in aims.soft and name in outputs.fused:
+        fused = fused + aims.settings.distill_weight * _distance(outputs.fused[name], target, aims.soft[name])
+    return Terms(fused, weight * streams)
+
+
+def target_losses(outputs: Outputs, name: str, target: AnyTarget, aims: Aims) -> tuple[Tensor, Tensor]:
     """Compute one target's fused loss and each stream's.
 
     Args:
         outputs: The network's outputs.
         name: The target's name.
         target: The fitted target.
-        truth: Truth and where it is known.
-        present: bool ``[B, S]``.
-        smoothing: Label smoothing.
+        aims: What is to be learned.
 
     Returns:
-        The fused loss (0 without a fusion) and the streams' ``[S]``.
+        The fused loss (0 without a fusion) and the streams' ``[S]``; zeros for a structured target, which has no
+        streams' own heads.
     """
-    values, known = truth
+    (values, known), present = aims.truth[name], aims.present
+    if isinstance(target, StructuredTarget):
+        losses = outputs.losses[name]
+        return _mean(losses, known & present.any(dim=1)), losses.new_zeros(present.shape[1])
     streams = [
-        _mean(target.loss(output, values, smoothing), known & present[:, index])
+        _mean(row_losses(target, output, values, aims.settings), known & present[:, index])
         for index, output in enumerate(outputs.streams[name].values())
     ]
     if name not in outputs.fused:
         return torch.zeros(()), torch.stack(streams)
-    fused = _mean(target.loss(outputs.fused[name], values, smoothing), known & present.any(dim=1))
-    return fused, torch.stack(streams)
+    return _fused_loss(outputs.fused[name], target, aims, values, known), torch.stack(streams)
+
+
+def _fused_loss(output: Tensor, target: Target, aims: Aims, values: Tensor, known: Tensor) -> Tensor:
+    usable = known & aims.present.any(dim=1)
+    losses = row_losses(target, output, values, aims.settings)
+    if aims.mix is None:
+        return _mean(losses, usable)
+    other, share = aims.mix.partner, aims.mix.share
+    partners = row_losses(target, output, values[other], aims.settings)
+    return _mean(share * losses + (1 - share) * partners, usable & usable[other])
+
+
+def row_losses(target: Target, output: Tensor, truth: Tensor, settings: TrainConfig) -> Tensor:
+    """Compute each row's loss in the form that was asked for.
+
+    Args:
+        target: The fitted target.
+        output: Head output ``[B, output_dim]``.
+        truth: Encoded cells.
+        settings: The form of the loss and the label smoothing.
+
+    Returns:
+        Loss ``[B]``: the target's own; focal (Lin et al. 2017, arXiv 1708.02002, equation 4); or with logits
+        adjusted by the classes' frequencies (Menon et al. 2021, arXiv 2007.07314, equation 10).
+    """
+    if settings.loss == "logit_adjusted" and isinstance(target, Category):
+        prior = torch.tensor(target.prior, dtype=output.dtype, device=output.device)
+        return functional.cross_entropy(
+            output + prior.log(), truth, label_smoothing=settings.label_smoothing, reduction="none"
+        )
+    plain = target.loss(output, truth, settings.label_smoothing)
+    if settings.loss == "focal" and isinstance(target, Category):
+        right = output.softmax(dim=1).gather(1, truth.unsqueeze(1)).squeeze(1)
+        return (1 - right) ** FOCUS * plain
+    if settings.loss == "focal" and isinstance(target, Categories):
+        wrong = (truth - output.sigmoid()).abs().mean(dim=1)
+        return wrong**FOCUS * plain
+    return plain
+
+
+def check_loss(settings: TrainConfig, targets: Mapping[str, AnyTarget]) -> None:
+    """Check that the form of the loss and of sampling fit the targets.
+
+    Args:
+        settings: Training options.
+        targets: Name to fitted target.
+
+    Raises:
+        ConfigError: If no target has classes, or labels, to apply them to.
+    """
+    kinds = {"focal": (Category, Categories), "logit_adjusted": (Category,)}.get(settings.loss)
+    if kinds and not any(isinstance(target, kinds) for target in targets.values()):
+        raise parameter_error("loss", "training", "cross_entropy, where no target has classes", settings.loss)
+    if settings.sampling == "balanced" and not any(isinstance(target, Category) for target in targets.values()):
+        raise parameter_error("sampling", "training", "uniform, where no target is a category", settings.sampling)
+
+
+def _distance(output: Tensor, target: AnyTarget, soft: Tensor) -> Tensor:
+    """How far a prediction is from the teacher's: Hinton et al. 2015, arXiv 1503.02531, section 2."""
+    if isinstance(target, Category):
+        teacher = (soft.clamp(min=1e-8).log() / TEMPERATURE).softmax(dim=1)
+        student = (output / TEMPERATURE).log_softmax(dim=1)
+        return TEMPERATURE**2 * functional.kl_div(student, teacher.to(student.dtype), reduction="batchmean")
+    if isinstance(target, Categories):
+        return functional.binary_cross_entropy_with_logits(output, soft.to(output.dtype))
+    assert not isinstance(target, StructuredTarget)
+    return target.loss(output, soft, 0.0).mean()
 
 
 def _mean(losses: Tensor, mask: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Metrics = dict[str, Floats]
+Measure = Callable[[Floats], Metrics]
+"""From row weights ``[R, N]`` to metrics ``[R]``."""
 
 HIGHER_IS_BETTER: dict[str, bool] = {
     "accuracy": True,
@@ -35,6 +37,11 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "mae": False,
     "mape": False,
     "r2": True,
+    "recall_at_1": True,
+    "recall_at_5": True,
+    "recall_at_10": True,
+    "median_rank": False,
+    "map": True,
 }
 """Every metric's name; True where a larger value is better."""
 
@@ -98,10 +105,39 @@ def score(kind: str, truth: NDArray[np.generic], prediction: Floats, classes: Se
     """
     if not len(truth):
         return {}
-    weights = np.ones((1, len(truth)))
-    measured = _counted(kind, truth, prediction, classes)(weights)
-    measured.update(_ranked(kind, truth, prediction, classes)(weights))
+    counted, ranked = _counted(kind, truth, prediction, classes), _ranked(kind, truth, prediction, classes)
+    return score_of(lambda weights: {**counted(weights), **ranked(weights)}, len(truth))
+
+
+def score_of(measure: Measure, num_rows: int) -> dict[str, float]:
+    """Score with any metrics of weighted rows.
+
+    Args:
+        measure: From weights ``[R, N]`` to metrics ``[R]``.
+        num_rows: N.
+
+    Returns:
+        Metric to value; metrics that are undefined on these rows are left out.
+    """
+    if not num_rows:
+        return {}
+    measured = measure(np.ones((1, num_rows)))
     return {name: float(measured[name][0]) for name in HIGHER_IS_BETTER if _is_defined(measured, name)}
+
+
+def intervals_of(measure: Measure, num_rows: int, seed: int = 0, num_resamples: int = 200) -> dict[str, list[float]]:
+    """Compute 95 % percentile bootstrap intervals of any metrics of weighted rows.
+
+    Args:
+        measure: From weights ``[R, N]`` to metrics ``[R]``.
+        num_rows: N.
+        seed: Fixes the resamples.
+        num_resamples: How many resamples are drawn.
+
+    Returns:
+        Metric to ``[low, high]``.
+    """
+    return _percentiles(measure, _draws(num_rows, num_resamples, seed)) if num_rows else {}
 
 
 def intervals(
@@ -170,9 +206,6 @@ def confusion(truth: NDArray[np.int64], prediction: Floats) -> NDArray[np.int64]
     num_classes = prediction.shape[1]
     cells = truth * num_classes + prediction.argmax(axis=1)
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-Measure = Callable[[Floats], Metrics]
 
 
 def _counted(kind: str, truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> Measure:

@@ -5,6 +5,7 @@ Shape legend: B rows of the batch, T tokens, W width, S streams.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.fusion import EvidentialFusion
-from polymodal.targets import Target, build_head
-from polymodal.tokens import ColumnBatch, Fused, Tokens
+from polymodal.fusion.apart import Apart
+from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
+from polymodal.targets.structured import Answer
+from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens
 
 Batch = Mapping[str, ColumnBatch]
+Truth = Mapping[str, tuple[Tensor, Tensor]]
+"""Target to encoded cells and, bool ``[B]``, where they are known."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Rows of a batch mixed with others.
+
+    Attributes:
+        partner: int64 ``[B]``, the row each is mixed with.
+        share: The row's own share, 0.5 to 1.
+    """
+
+    partner: Tensor
+    share: float
 
 
 @dataclass(frozen=True)
@@ -23,14 +41,16 @@ class Outputs:
     """What the network makes of a batch.
 
     Attributes:
-        fused: Target to head output ``[B, output_dim]``; empty without a fusion inside the network.
-        streams: Target to stream to that stream's own head output ``[B, output_dim]``.
-        weights: The fusion's stream weights ``[B, S]``, where it has them.
+        fused: Flat target to head output ``[B, output_dim]``; empty without a fusion inside the network.
+        streams: Flat target to stream to that stream's own head output ``[B, output_dim]``.
+        whole: What the fusion made of the streams, which structured targets answer from.
+        losses: Structured target to loss ``[B]``, where the truth was given.
     """
 
     fused: dict[str, Tensor]
     streams: dict[str, dict[str, Tensor]]
-    weights: Tensor | None
+    whole: Fused | None
+    losses: dict[str, Tensor]
 
 
 class Network(nn.Module):
@@ -45,7 +65,7 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, encoders: Mapping[str, nn.Module], fusion: nn.Module | None, targets: Mapping[str, Target], width: int
+        self, encoders: Mapping[str, nn.Module], fusion: nn.Module | None, targets: Mapping[str, AnyTarget], width: int
     ) -> None:
         """Put the parts together.
 
@@ -57,31 +77,56 @@ class Network(nn.Module):
         """
         super().__init__()
         self.streams = tuple(encoders)
-        self.targets = tuple(targets)
+        flat = {name: target for name, target in targets.items() if not isinstance(target, StructuredTarget)}
+        structured = {name: target for name, target in targets.items() if isinstance(target, StructuredTarget)}
+        self.targets = tuple(flat)
+        self.structured = tuple(structured)
         self.width = width
         self.encoders = nn.ModuleList(encoders.values())
         self.fusion = fusion
-        self.heads = nn.ModuleList(build_head(target, width) for target in targets.values())
+        self.heads = nn.ModuleList(build_head(target, width) for target in flat.values())
         self.stream_heads = nn.ModuleList(
-            nn.ModuleList(build_head(target, width) for _ in encoders) for target in targets.values()
+            nn.ModuleList(build_head(target, width) for _ in encoders) for target in flat.values()
         )
-        self.log_variances = nn.Parameter(torch.zeros(len(self.targets)))
+        self.structured_heads = nn.ModuleList(target.build_head(width, encoders) for target in structured.values())
+        self.log_variances = nn.Parameter(torch.zeros(len(targets)))
 
-    def forward(self, batch: Batch, hidden: Tensor | None = None) -> Outputs:
+    def forward(
+        self,
+        batch: Batch,
+        hidden: Tensor | None = None,
+        truth: Truth | None = None,
+        smoothing: float = 0.0,
+        mix: Mix | None = None,
+    ) -> Outputs:
         """Run a batch.
 
         Args:
             batch: Stream to cells.
             hidden: bool ``[B, S]``; True where a stream is hidden from the fusion (not from its
                 own head).
+            truth: Target to truth; structured targets learn from it.
+            smoothing: Label smoothing of structured targets.
+            mix: Mixes the fused rows before the flat targets' heads (manifold mixup, Verma et al. 2019, arXiv
+                1806.05236).
 
         Returns:
             Outputs of all heads.
         """
         tokens = self.encode(batch)
         streams = self.stream_outputs(tokens)
-        fused, weights = self.fused_outputs(tokens, streams, hidden)
-        return Outputs(fused=fused, streams=streams, weights=weights)
+        fused = self.fuse(tokens, hidden)
+        return Outputs(
+            fused=self.fused_outputs(tokens, streams, fused if mix is None else mixed(fused, mix), hidden),
+            streams=streams,
+            whole=fused,
+            losses={} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing),
+        )
+
+    @property
+    def fuses_streams(self) -> bool:
+        """Whether there are several streams that a fusion joins, so that hiding some teaches it something."""
+        return len(self.streams) > 1 and not isinstance(self.fusion, Apart)
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
         """Encode every stream's present rows.
@@ -113,24 +158,28 @@ class Network(nn.Module):
         return fused
 
     def fused_outputs(
-        self, tokens: Mapping[str, Tokens], streams: Mapping[str, Mapping[str, Tensor]], hidden: Tensor | None = None
-    ) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Fuse the streams' tokens, or their answers, and answer every target.
+        self,
+        tokens: Mapping[str, Tokens],
+        streams: Mapping[str, Mapping[str, Tensor]],
+        fused: Fused | None,
+        hidden: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Answer every flat target from the fused tokens, or by fusing the streams' own answers.
 
         Args:
             tokens: Stream to tokens.
             streams: What ``stream_outputs`` made of them.
+            fused: What ``fuse`` made of them.
             hidden: bool ``[B, S]``; True where a stream is hidden.
 
         Returns:
-            Target to ``[B, output_dim]``, empty without a fusion; and the fusion's stream weights, if it has them.
+            Target to ``[B, output_dim]``, empty without a fusion inside the network.
         """
         if isinstance(self.fusion, EvidentialFusion):
             present = torch.stack([tokens[stream].row_present for stream in self.streams], dim=1)
             present = present if hidden is None else present & ~hidden
-            return {name: self.fusion(list(found.values()), present) for name, found in streams.items()}, None
-        fused = self.fuse(tokens, hidden)
-        return ({}, None) if fused is None else (self.head_outputs(fused), fused.weights)
+            return {name: self.fusion(list(found.values()), present) for name, found in streams.items()}
+        return {} if fused is None else self.head_outputs(fused)
 
     def head_outputs(self, fused: Fused) -> dict[str, Tensor]:
         """Run the targets' heads.
@@ -162,8 +211,52 @@ class Network(nn.Module):
         opinions = self.fusion.opinions
         return {name: {stream: opinions(output) for stream, output in found.items()} for name, found in outputs.items()}
 
+    def structured_losses(self, fused: Fused, truth: Truth, smoothing: float) -> dict[str, Tensor]:
+        """Compute the structured targets' losses.
+
+        Args:
+            fused: The fusion's output.
+            truth: Target to truth.
+            smoothing: Label smoothing.
+
+        Returns:
+            Target to loss ``[B]``.
+        """
+        return {name: head.loss(fused, truth[name][0], smoothing) for name, head in self._structured()}
+
+    def answers(self, fused: Fused) -> dict[str, list[Answer]]:
+        """Answer the structured targets.
+
+        Args:
+            fused: The fusion's output.
+
+        Returns:
+            Target to B answers.
+        """
+        return {name: head.answers(fused) for name, head in self._structured()}
+
+    def _structured(self) -> list[tuple[str, StructuredHead]]:
+        heads = [head for head in self.structured_heads if isinstance(head, StructuredHead)]
+        return list(zip(self.structured, heads, strict=True))
+
     def _heads_by_target(self) -> Sequence[nn.ModuleList]:
         return [heads for heads in self.stream_heads if isinstance(heads, nn.ModuleList)]
+
+
+def mixed(fused: Fused | None, mix: Mix) -> Fused | None:
+    """Mix the pooled rows.
+
+    Args:
+        fused: What the fusion made of the streams, if it did.
+        mix: Partners and share.
+
+    Returns:
+        The same with other pooled rows.
+    """
+    if fused is None:
+        return None
+    pooled = mix.share * fused.pooled + (1 - mix.share) * fused.pooled[mix.partner.to(fused.pooled.device)]
+    return dataclasses.replace(fused, pooled=pooled)
 
 
 def hide(tokens: Tokens, hidden: Tensor) -> Tokens:
@@ -176,7 +269,12 @@ def hide(tokens: Tokens, hidden: Tensor) -> Tokens:
     Returns:
         The same values, fewer of them present.
     """
-    return Tokens(tokens.values, tokens.present & ~hidden.unsqueeze(1))
+    shown = ~hidden.unsqueeze(1)
+    detail = tokens.detail
+    if detail is not None:
+        values = torch.where(shown.unsqueeze(2), detail.values, 0.0)
+        detail = Detail(values, detail.present & shown, detail.shape)
+    return Tokens(tokens.values, tokens.present & shown, detail)
 
 
 def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Tokens:
@@ -198,10 +296,18 @@ def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Token
     if not len(rows):
         return _absent(len(column), 1, width, row_present.device)
     found: Tokens = encoder(column.take(rows))
-    empty = _absent(len(column), found.values.shape[1], width, found.values.device)
-    return Tokens(
-        empty.values.to(found.values.dtype).index_copy(0, rows, found.values),
-        empty.present.index_copy(0, rows, found.present),
+    values, present = _scatter(found.values, found.present, rows, len(column))
+    detail = found.detail
+    if detail is not None:
+        detail = Detail(*_scatter(detail.values, detail.present, rows, len(column)), detail.shape)
+    return Tokens(values, present, detail)
+
+
+def _scatter(values: Tensor, present: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
+    """Put the tokens of some rows among absent ones."""
+    return (
+        values.new_zeros(num_rows, *values.shape[1:]).index_copy(0, rows, values),
+        present.new_zeros(num_rows, *present.shape[1:]).index_copy(0, rows, present),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.arrays import BrokenCell, Column
 from polymodal.batches import Examples, build_examples
 from polymodal.cache import ArrayCache
 from polymodal.config import EncoderConfig, RunConfig
@@ -21,7 +21,12 @@ from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
 from polymodal.splits import check_groups, split_rows
 from polymodal.table import Table, concatenate
-from polymodal.targets import TARGETS, Target
+from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
+
+OBJECTIVE = "embedding"
+"""Name of what several streams learn where no target is named."""
+RECONSTRUCTION = "reconstruction"
+"""Name of what one stream learns where no target is named."""
 
 HELD_OUT_SHARE = 0.15
 """Share of rows held out for validation, and again for test, where no files are given."""
@@ -59,7 +64,7 @@ class Prepared:
     """
 
     preprocessor: Preprocessor
-    targets: dict[str, Target]
+    targets: dict[str, AnyTarget]
     splits: dict[str, Examples]
     tables: dict[str, Table]
     broken: list[tuple[str, BrokenCell]]
@@ -92,16 +97,17 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
     schema = _schema(tables.train, config)
     known = _known_rows(tables.train, schema)
     rows_of = _split(tables, config, schema, known)
-    targets = _fit_targets(tables.train, schema, rows_of["train"])
+    targets = _fit_targets(tables.train, schema, rows_of["train"], config)
     settings = _modality_settings(schema, config)
     with progress.phase("reading cells", None):
         preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings)
     of_split = _table_of_split(tables, rows_of)
-    columns, broken = _decode(preprocessor, of_split, cache, progress, strict=config.strict)
+    columns, broken = _decode(preprocessor, targets, of_split, cache, progress, config.strict)
+    targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
     splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in of_split.items():
         rows = rows_of.get(split, np.arange(table.num_rows))
-        examples = build_examples(columns[table.name], table.columns, targets, rows, table.name)
+        examples = build_examples(columns[table.name], table.columns, targets, rows, table.name, table.folder)
         splits[split] = _without_unknown(examples, targets)
         set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])
     _check_splits(splits, of_split)
@@ -145,14 +151,17 @@ def _group_warnings(tables: Tables, config: RunConfig) -> list[str]:
 
 
 def _schema(table: Table, config: RunConfig) -> Schema:
-    for option, column in (("--group", config.group), ("--time", config.time)):
+    for option, column in (("--group", config.group), ("--time", config.time), ("--relevance", config.relevance)):
         if column is not None and column not in table.columns:
             raise SchemaError(
                 f"{table.name} has no column {column!r} for {option}. The columns are: {', '.join(table.columns)}."
             )
     if config.group is not None and config.time is not None:
         raise ConfigError("The splits can follow --group or --time, not both. Leave one of them out.")
-    hidden = [config.group] if config.group is not None and config.group not in config.drop else []
+    if config.relevance is not None and config.target:
+        raise ConfigError("The option --relevance judges runs without a target. Leave out --target or --relevance.")
+    unseen = {config.group, config.relevance} - {None}
+    hidden = [column for column in table.columns if column in unseen and column not in config.drop]
     return infer_schema(
         table,
         targets=config.target,
@@ -166,7 +175,7 @@ def _schema(table: Table, config: RunConfig) -> Schema:
 def _known_rows(table: Table, schema: Schema) -> NDArray[np.int64]:
     """Return the rows in which at least one target is there; the others are set aside and counted."""
     if not schema.targets:
-        raise SchemaError("There is nothing to learn: no target was named. Name a column with --target.")
+        return np.arange(table.num_rows)
     known = [
         row for row in range(table.num_rows) if any(table.columns[t.name][row] is not None for t in schema.targets)
     ]
@@ -196,12 +205,18 @@ def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) ->
     return {split: table for split, table in found.items() if table is not None}
 
 
-def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64]) -> dict[str, Target]:
-    targets: dict[str, Target] = {}
+def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: RunConfig) -> dict[str, AnyTarget]:
+    targets: dict[str, AnyTarget] = {}
+    known = {target.name for target in schema.targets} or {OBJECTIVE}
+    unknown = sorted(set(config.target_settings) - known)
+    if unknown:
+        raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. Name targets with --target.")
+    part = table.take(rows)
     for target in schema.targets:
-        cells: list[Cell] = [table.columns[target.name][row] for row in rows]
+        options = config.target_settings.get(target.name, {})
         try:
-            targets[target.name] = TARGETS[target.kind].target.fit(cells)
+            source = Source(part.columns, part.folder)
+            targets[target.name] = fit_target(target.kind, part.columns[target.name], source, options)
         except SchemaError as error:
             raise SchemaError(f"{table.name}, column {target.name!r}: {error}") from None
     return targets
@@ -232,8 +247,57 @@ def _checkpoint(chosen: EncoderConfig | None) -> str | None:
     return str(named) if chosen.name == "pretrained" and named is not None else None
 
 
+def _fit_objectives(
+    config: RunConfig, preprocessor: Preprocessor, columns: Mapping[str, Column], rows: NDArray[np.int64]
+) -> dict[str, AnyTarget]:
+    """Without a target, learn how the streams relate; with ``reconstruct``, to recover each from the others."""
+    found: dict[str, AnyTarget] = {}
+    streams = preprocessor.schema.streams
+    if not config.target and len(streams) > 1:
+        relevance = {} if config.relevance is None else {"relevance": config.relevance}
+        options = config.target_settings.get(OBJECTIVE, {})
+        found[OBJECTIVE] = fit_target("embedding", [], Source(), {**options, **relevance})
+    if config.reconstruct and len(streams) < 2:
+        raise ConfigError("The option --reconstruct recovers a stream from the others, but there is one stream only.")
+    if config.reconstruct or (not config.target and len(streams) == 1):
+        for stream in streams:
+            found[f"{stream.name} (recovered)" if config.reconstruct else RECONSTRUCTION] = SketchTarget.fit_stream(
+                stream.name,
+                stream.modality,
+                columns[stream.name],
+                rows,
+                recovered=config.reconstruct,
+                seed=config.seed,
+            )
+    return found
+
+
+def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:
+    """Name the target cells that hold something, but no truth.
+
+    Args:
+        table: The table.
+        targets: Name to fitted target.
+
+    Returns:
+        Those of structured targets; flat ones count such rows as set aside.
+    """
+    source = Source(table.columns, table.folder)
+    return [
+        BrokenCell(row + 1, name, reason)
+        for name, target in targets.items()
+        if isinstance(target, StructuredTarget) and name in table.columns
+        for row, reason in target.problems(table.columns[name], source)
+    ]
+
+
 def _decode(
-    preprocessor: Preprocessor, tables: Mapping[str, Table], cache: ArrayCache, progress: Progress, strict: bool
+    preprocessor: Preprocessor,
+    targets: Mapping[str, AnyTarget],
+    tables: Mapping[str, Table],
+    cache: ArrayCache,
+    progress: Progress,
+    strict: bool,
 ) -> tuple[dict[str, dict[str, Column]], list[tuple[str, BrokenCell]]]:
     columns: dict[str, dict[str, Column]] = {}
     broken: list[tuple[str, BrokenCell]] = []
@@ -242,6 +306,7 @@ def _decode(
             continue
         with progress.phase(f"decoding {table.name}", None):
             columns[table.name], found = preprocessor.transform(table, cache)
+            found = found + target_problems(table, targets)
         broken += [(table.name, cell) for cell in found]
         if strict and found:
             raise CellError(
@@ -252,7 +317,7 @@ def _decode(
     return columns, broken
 
 
-def _without_unknown(examples: Examples, targets: Mapping[str, Target]) -> Examples:
+def _without_unknown(examples: Examples, targets: Mapping[str, AnyTarget]) -> Examples:
     known = np.any([examples.known[name] for name in targets], axis=0)
     return Examples(
         examples.columns,
@@ -261,6 +326,7 @@ def _without_unknown(examples: Examples, targets: Mapping[str, Target]) -> Examp
         {name: values[known] for name, values in examples.truth.items()},
         {name: values[known] for name, values in examples.known.items()},
         examples.name,
+        examples.folder,
     )
 
 
@@ -268,6 +334,6 @@ def _check_splits(splits: Mapping[str, Examples], tables: Mapping[str, Table]) -
     for split, examples in splits.items():
         if not len(examples):
             raise SchemaError(
-                f"{tables[split].name}: no {split} row has a target value known from training. "
-                "Check the target column, or give more rows."
+                f"{tables[split].name}: no {split} row has a target value known from training, or, without a "
+                "target, two streams. Check the columns, or give more rows."
             )

@@ -162,6 +162,7 @@ def _describe_target(
         "info": info,
         "headline": write_headline(info, evaluation),
         "scores": _describe_scores(info, evaluation),
+        "pairs": [{"name": pair, "scores": found} for pair, found in evaluation.get("pairs", {}).get(name, {}).items()],
         "decision": _describe_decision(info, evaluation),
         "balance": _describe_balance(info),
         "confusion": _describe_confusion(name, evaluation),
@@ -374,7 +375,7 @@ def _describe_gallery(
     kind: str, rows: Mapping[str, Sequence[GalleryRow]], folder: Path | None, budget: int
 ) -> list[dict[str, Any]]:
     titles = {"right": "Right", "wrong": "Most confident mistakes"}
-    if kind == "number":
+    if kind not in {"category", "categories"}:
         titles = {"right": "Close", "wrong": "Largest misses"}
     groups = []
     for group in ("right", "wrong"):

@@ -15,9 +15,9 @@ from torch.optim import AdamW
 from polymodal.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from polymodal.train import State
+    from polymodal.job import State
 
-PLAIN_FIELDS = ("step", "seconds", "history", "best", "loss_sum")
+PLAIN_FIELDS = ("step", "seconds", "history", "best", "loss_sum", "part_sums")
 
 
 def save_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -> None:

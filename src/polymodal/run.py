@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import polymodal
 from polymodal.baseline_features import FeatureExtractor
@@ -20,14 +22,16 @@ from polymodal.build import build_network, num_parameters, resolve_training
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig
 from polymodal.decide import with_decisions
+from polymodal.distil import teach
 from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation, evaluate_examples
+from polymodal.job import Job, State
 from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress
-from polymodal.targets import Target, primary_metric_of
+from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.evidence import with_evidence
-from polymodal.train import Job, State, train_network
+from polymodal.train import train_network
 from polymodal.trained import TrainedModel, precompute
 
 
@@ -104,13 +108,14 @@ def execute(
     with watch.phase("prepare"):
         prepared = prepare(tables, config, cache, progress)
     settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]))
-    config = config.model_copy(update={"train": settings, "target": tuple(prepared.targets)})
+    config = config.model_copy(update={"train": settings})
     torch.manual_seed(config.seed)
     network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
     with watch.phase("precompute"):
         decoded, prepared = prepared, _precomputed(prepared, network, cache, progress)
     with watch.phase("train"):
-        state = _train(network, prepared, config, progress, state_path, resume)
+        soft = _taught(decoded, config, cache, progress)
+        state = _train(network, prepared, config, progress, state_path, resume, soft)
     with watch.phase("baselines"):
         features, baselines = _baselines(decoded, config, progress)
     model = TrainedModel(
@@ -140,8 +145,22 @@ def _precomputed(prepared: Prepared, network: Any, cache: ArrayCache, progress: 
     return dataclasses.replace(prepared, splits=splits)
 
 
+def _taught(
+    prepared: Prepared, config: RunConfig, cache: ArrayCache, progress: Progress
+) -> dict[str, NDArray[np.float32]]:
+    if config.teacher is None:
+        return {}
+    return teach(config.teacher, prepared.tables["train"], prepared.splits["train"], prepared.targets, cache, progress)
+
+
 def _train(
-    network: Any, prepared: Prepared, config: RunConfig, progress: Progress, state_path: Path | None, resume: bool
+    network: Any,
+    prepared: Prepared,
+    config: RunConfig,
+    progress: Progress,
+    state_path: Path | None,
+    resume: bool,
+    soft: Mapping[str, NDArray[np.float32]],
 ) -> State:
     job = Job(
         train=prepared.splits["train"],
@@ -151,6 +170,7 @@ def _train(
         settings=config.train,
         seed=config.seed,
         state_path=state_path,
+        soft=soft,
     )
     return train_network(network, job, progress, resume)
 
@@ -158,7 +178,8 @@ def _train(
 def _baselines(
     prepared: Prepared, config: RunConfig, progress: Progress
 ) -> tuple[FeatureExtractor | None, dict[str, list[Baseline]]]:
-    if not config.baselines:
+    flat = {name: target for name, target in prepared.targets.items() if not isinstance(target, StructuredTarget)}
+    if not config.baselines or not flat:
         return None, {}
     train, validation = prepared.splits["train"], prepared.splits["validation"]
     with progress.phase("baselines", None):
@@ -166,10 +187,7 @@ def _baselines(
             prepared.schema, prepared.preprocessor.modalities, train.taken(), train.taken_cells()
         )
         features = [extractor.transform(part.taken(), part.taken_cells()) for part in (train, validation)]
-        found = {
-            name: _fit_target(name, target, train, validation, features, config)
-            for name, target in prepared.targets.items()
-        }
+        found = {name: _fit_target(name, target, train, validation, features, config) for name, target in flat.items()}
     return extractor, found
 
 
@@ -216,7 +234,7 @@ def build_record(
         "version": polymodal.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": command,
-        "title": f"{', '.join(model.targets)} from {', '.join(network.streams)}",
+        "title": _title(model),
         "seed": config.seed,
         "seconds": seconds,
         "tables": _table_rows(prepared),
@@ -244,6 +262,11 @@ def build_record(
         "notices": prepared.notices,
         "config": config.model_dump(mode="json"),
     }
+
+
+def _title(model: TrainedModel) -> str:
+    streams = ", ".join(model.network.streams)
+    return f"{', '.join(model.targets)} from {streams}" if model.config.target else f"one space for {streams}"
 
 
 def _encoder_name(model: TrainedModel, stream: str) -> str:
@@ -281,7 +304,7 @@ def _column_rows(prepared: Prepared) -> list[dict[str, Any]]:
     ]
 
 
-def _target_info(name: str, target: Target) -> dict[str, Any]:
+def _target_info(name: str, target: AnyTarget) -> dict[str, Any]:
     primary = primary_metric_of(target)
     weighted = getattr(target, "weights", None)
     return {

@@ -17,22 +17,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from polymodal.arrays import Cell
-from polymodal.batches import Examples
 from polymodal.checkpoint import save_model
 from polymodal.config import RunConfig, load_config, save_config
 from polymodal.errors import ConfigError
-from polymodal.gallery import Gallery, GalleryCell, GalleryRow, pick_rows
+from polymodal.picked import build_gallery
 from polymodal.report import write_report
 from polymodal.run import Run
-from polymodal.targets import Target
-from polymodal.targets.base import Prediction
 
 MODEL_FOLDER, STATE_FILE = "model", "training.safetensors"
-GALLERY_ROWS = 6
 
 
 def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
@@ -119,6 +111,7 @@ def summary_of(record: dict[str, Any]) -> dict[str, Any]:
         "rows": {table["split"]: table["rows"] for table in record["tables"]},
         "split": evaluation["split"],
         **scores,
+        **({"pairs": evaluation["pairs"]} if "pairs" in evaluation else {}),
         "intervals": evaluation.get("intervals", {}),
         "calibration": {
             name: {key: found[key] for key in ("ece_before", "ece_after")}
@@ -130,65 +123,3 @@ def summary_of(record: dict[str, Any]) -> dict[str, Any]:
         "notices": record["notices"],
         "seconds": record["seconds"]["total"],
     }
-
-
-def build_gallery(run: Run, examples: Examples) -> Gallery:
-    """Choose right and worst-wrong rows of every target.
-
-    Args:
-        run: The finished run.
-        examples: The rows that were judged.
-
-    Returns:
-        Target to rows.
-    """
-    return {
-        name: _target_gallery(run, examples, name, target, run.evaluation.predictions[name])
-        for name, target in run.model.targets.items()
-    }
-
-
-def _target_gallery(
-    run: Run, examples: Examples, name: str, target: Target, prediction: Prediction
-) -> dict[str, list[GalleryRow]]:
-    known = np.flatnonzero(examples.known[name])
-    said, truth = prediction[known], examples.truth[name][known]
-    if target.kind == "number":
-        right, wrong = pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS)
-    elif target.kind == "categories":
-        labels, correct = target.decode(said), ((said >= 0.5) == (truth > 0.5)).all(axis=1)
-        confidence = np.maximum(said, 1 - said).min(axis=1)
-        right, wrong = pick_rows(labels, labels, confidence, correct, GALLERY_ROWS)
-    else:
-        found = said.argmax(axis=1)
-        right, wrong = pick_rows(truth.tolist(), found.tolist(), said.max(axis=1), found == truth, GALLERY_ROWS)
-
-    def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
-        return [_gallery_row(run, examples, name, target, prediction, int(known[place])) for place in places]
-
-    return {"right": shown(right), "wrong": shown(wrong)}
-
-
-def _gallery_row(
-    run: Run, examples: Examples, name: str, target: Target, prediction: Prediction, place: int
-) -> GalleryRow:
-    row = int(examples.rows[place])
-    label = target.decode(prediction[place : place + 1])[0]
-    truth = examples.cells[name][row]
-    cells = tuple(
-        GalleryCell(column.name, column.modality, examples.cells[column.name][row])
-        for column in run.model.schema.columns
-    )
-    is_number = target.kind == "number"
-    certain = prediction[place].max() if target.kind == "category" else None
-    return GalleryRow(
-        row=row + 1,
-        truth=f"{float(truth):.4g}" if is_number else str(truth),
-        prediction=f"{label:.4g}" if is_number else _said(label),
-        probability=None if certain is None else float(certain),
-        cells=cells,
-    )
-
-
-def _said(label: Cell) -> str:
-    return (" | ".join(map(str, label)) or "none") if isinstance(label, list) else str(label)

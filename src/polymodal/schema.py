@@ -182,7 +182,7 @@ def infer_schema(
     return Schema(
         columns=columns,
         streams=_group(columns, streams or {}, table.name),
-        targets=tuple(_target(table, name, modality.get(name)) for name in targets),
+        targets=tuple(_target(table, name, modality.get(name), columns) for name in targets),
         ignored=ignored,
     )
 
@@ -360,6 +360,7 @@ def _list(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + more
 
 
-def _target(table: Table, name: str, overruled: str | None) -> TargetSchema:
-    kind, reason = infer_target_kind(name, table.columns[name], table.folder, overruled)
+def _target(table: Table, name: str, overruled: str | None, columns: Sequence[ColumnSchema]) -> TargetSchema:
+    inputs = frozenset(column.modality for column in columns)
+    kind, reason = infer_target_kind(name, table.columns[name], table.folder, overruled, inputs)
     return TargetSchema(name, kind, reason)

@@ -124,8 +124,8 @@ class Stacked:
         """
         said = self.whole.predict(members, present)
         for rows, stacker in self.parts:
-            taken = ({name: values[rows] for name, values in found.items()} for found in (members, present))
-            said[rows] = stacker.predict(*taken)
+            taken = {name: values[rows] for name, values in members.items()}
+            said[rows] = stacker.predict(taken, {name: there[rows] for name, there in present.items()})
         return said
 
 

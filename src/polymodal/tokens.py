@@ -5,7 +5,8 @@ Shape legend: B rows of the batch, T tokens, W width, S streams.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -83,6 +84,21 @@ class ColumnBatch:
 
 
 @dataclass(frozen=True)
+class Detail:
+    """A stream's fine places or steps, kept beside its few tokens for targets that need them.
+
+    Attributes:
+        values: float ``[B, P, W]``, zeros where not present.
+        present: bool ``[B, P]``.
+        shape: Rows and columns of places, row by row, with P their product; None for steps in time.
+    """
+
+    values: Tensor
+    present: Tensor
+    shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Tokens:
     """An encoder's output.
 
@@ -90,10 +106,12 @@ class Tokens:
         values: float ``[B, T, W]``.
         present: bool ``[B, T]``; True where the token stands for something. A row whose cell is
             absent has no present token.
+        detail: Fine places or steps, where the encoder was built to give them.
     """
 
     values: Tensor
     present: Tensor
+    detail: Detail | None = None
 
     def __post_init__(self) -> None:
         """Check that the tensors agree.
@@ -127,8 +145,13 @@ class Fused:
         tokens: All tokens after fusion, for targets that need places or steps.
         weights: float ``[B, S]`` in the order of the fusion's streams, rows sum to 1 where a
             stream is present; None where the fusion has no such weights.
+        details: Stream to fine places or steps, as its encoder gave them; absent in rows in which
+            the stream is absent or hidden.
+        streams: Stream to its tokens before fusion, for what is learned between streams.
     """
 
     pooled: Tensor
     tokens: Tokens
     weights: Tensor | None = None
+    details: Mapping[str, Detail] = field(default_factory=dict)
+    streams: Mapping[str, Tokens] = field(default_factory=dict)

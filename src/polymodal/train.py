@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,75 +15,19 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from polymodal.augment import augment
-from polymodal.batches import Examples, epoch_batches, truth_batch
+from polymodal.balance import check_balance
+from polymodal.batches import epoch_batches, row_chances
 from polymodal.config import TrainConfig
 from polymodal.encoders import PretrainedText
-from polymodal.losses import draw_hidden, stream_presence, total_loss
-from polymodal.modalities import Modality
+from polymodal.job import Job, State
+from polymodal.losses import check_loss
 from polymodal.network import Network
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
-from polymodal.targets import Target
-from polymodal.targets.evidence import targets_at
+from polymodal.step import take_step
 from polymodal.validate import Validation, validate
 
-STEP_SEED_STRIDE = 1_000_003
 FINAL_RATE = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """Everything the loop needs besides the network.
-
-    Attributes:
-        train: Rows to learn from.
-        validation: Rows to choose the best epoch by.
-        targets: Name to fitted target.
-        modalities: Stream to fitted modality, for augmentation.
-        settings: Resolved training options: no None left but in ``time_limit_s``.
-        seed: The run's seed.
-        state_path: File for resuming; None saves nothing.
-    """
-
-    train: Examples
-    validation: Examples
-    targets: Mapping[str, Target]
-    modalities: Mapping[str, Modality]
-    settings: TrainConfig
-    seed: int
-    state_path: Path | None
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Number of batches in an epoch."""
-        return math.ceil(len(self.train) / (self.settings.batch_size or 1))
-
-    @property
-    def total_steps(self) -> int:
-        """Number of batches in all epochs."""
-        return self.steps_per_epoch * (self.settings.epochs or 1)
-
-
-@dataclass
-class State:
-    """Where training stands; saved to resume from.
-
-    Attributes:
-        step: Steps done.
-        seconds: Time spent training, over all resumed runs.
-        history: One entry an epoch, as in the report.
-        best: Validation loss and epoch of the kept snapshots, the best first.
-        snapshots: Their trainable weights, in the same order.
-        loss_sum: Sum of the losses of this epoch's steps so far.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: list[tuple[float, int]] = field(default_factory=list)
-    snapshots: list[dict[str, Tensor]] = field(default_factory=list)
-    loss_sum: float = 0.0
 
 
 def train_network(network: Network, job: Job, progress: Progress, resume: bool = False) -> State:
@@ -101,6 +42,8 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     Returns:
         The final state, with the history.
     """
+    check_balance(job.settings.balance, network, job.targets)
+    check_loss(job.settings, job.targets)
     accelerator = Accelerator()
     optimizer = AdamW(parameter_groups(network, job.settings), lr=job.settings.learning_rate or 1e-3, fused=True)
     prepared, optimizer = accelerator.prepare(network, optimizer)
@@ -157,42 +100,18 @@ def _run_epoch(
 ) -> None:
     network.train()
     done = state.step - epoch * job.steps_per_epoch
-    batches = epoch_batches(len(job.train), job.settings.batch_size or 1, job.seed, epoch)
+    chances = row_chances(job.train, job.targets) if job.settings.sampling == "balanced" else None
+    batches = epoch_batches(len(job.train), job.settings.batch_size or 1, job.seed, epoch, chances)
     for number, places in enumerate(batches):
         if number < done:
             continue
         started = time.perf_counter()
-        state.loss_sum += _step(accelerator, network, optimizer, job, state.step, places)
-        state.step += 1
+        _set_rate(optimizer, rate_factor(state.step, job.total_steps, job.settings.warmup_fraction))
+        take_step(accelerator, network, optimizer, job, state, places)
         state.seconds += time.perf_counter() - started
         phase.advance(1)
         if job.state_path is not None and state.step % job.settings.checkpoint_steps == 0:
             save_state(job.state_path, accelerator.unwrap_model(network), optimizer, state)
-
-
-def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, step: int, places: Any) -> float:
-    torch.manual_seed(job.seed * STEP_SEED_STRIDE + step)
-    settings = job.settings
-    batch = job.train.batch(places)
-    if settings.augment:
-        batch = {stream: augment(job.modalities[stream], column) for stream, column in batch.items()}
-    plain: Network = accelerator.unwrap_model(network)
-    present = stream_presence(batch, plain.streams)
-    hidden = draw_hidden(present, settings.modality_dropout if len(plain.streams) > 1 else 0.0)
-    device = accelerator.device
-    on_device = {stream: column.to(device) for stream, column in batch.items()}
-    truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(job.train, places).items()}
-    outputs = network(on_device, hidden.to(device))
-    targets = targets_at(job.targets, step / job.total_steps)
-    loss = total_loss(
-        plain, outputs, truth, present.to(device), targets, settings.auxiliary_weight, settings.label_smoothing
-    )
-    _set_rate(optimizer, rate_factor(step, job.total_steps, settings.warmup_fraction))
-    optimizer.zero_grad()
-    accelerator.backward(loss)
-    accelerator.clip_grad_norm_(network.parameters(), settings.clip_norm)
-    optimizer.step()
-    return float(loss.detach())
 
 
 def rate_factor(step: int, total_steps: int, warmup_fraction: float) -> float:
@@ -246,6 +165,10 @@ def _note_epoch(network: Network, job: Job, state: State, epoch: int, result: Va
             "epoch": epoch,
             "train_loss": state.loss_sum / job.steps_per_epoch,
             "validation_loss": result.loss,
+            "part_losses": {
+                "train": [total / job.steps_per_epoch for total in state.part_sums],
+                "validation": result.part_losses,
+            },
             "validation_score": result.scores,
             "stream_scores": result.stream_scores,
             "learning_rate": (job.settings.learning_rate or 1e-3)
@@ -253,7 +176,7 @@ def _note_epoch(network: Network, job: Job, state: State, epoch: int, result: Va
             "seconds": seconds,
         }
     )
-    state.loss_sum = 0.0
+    state.loss_sum, state.part_sums = 0.0, []
     places = sorted([*state.best, (result.loss, epoch)])[: job.settings.average_checkpoints]
     if (result.loss, epoch) not in places:
         return

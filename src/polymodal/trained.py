@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
 from polymodal.schema import Schema
 from polymodal.stacking import Stacker
-from polymodal.targets import Target
+from polymodal.targets import AnyTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class TrainedModel:
 
     config: RunConfig
     preprocessor: Preprocessor
-    targets: Mapping[str, Target]
+    targets: Mapping[str, AnyTarget]
     network: Network
     features: FeatureExtractor | None
     baselines: Mapping[str, list[Baseline]]
@@ -94,8 +94,8 @@ def _identity(encoder: PretrainedText) -> tuple[object, ...]:
 
 
 def without(
-    columns: Mapping[str, Column], cells: Mapping[str, list[Cell]], schema: Schema, streams: frozenset[str]
-) -> tuple[dict[str, Column], dict[str, list[Cell]]]:
+    columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], schema: Schema, streams: frozenset[str]
+) -> tuple[dict[str, Column], dict[str, Sequence[Cell]]]:
     """Take streams away from all rows.
 
     Args:

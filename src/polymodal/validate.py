@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from polymodal.batches import Examples, truth_batch
-from polymodal.losses import stream_presence, target_losses
-from polymodal.metrics import score
-from polymodal.network import Batch, Network, Outputs
-from polymodal.targets import Target, primary_metric_of
+from polymodal.config import TrainConfig
+from polymodal.losses import Aims, stream_presence, target_losses
+from polymodal.metrics import score, score_of
+from polymodal.network import Batch, Network, Outputs, Truth
+from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
+from polymodal.targets.structured import Answer, values_of
 
 BATCH_ROWS = 256
+PLAIN = TrainConfig(label_smoothing=0.0)
+"""Validation compares epochs, and runs, by the plain loss, whatever was trained with."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,16 @@ class Validation:
         loss: Sum over targets of the fused loss, or of the streams' mean loss without a fusion.
         scores: Target to primary metric, fused (the streams' mean probabilities without a fusion).
         stream_scores: Target to stream to primary metric of the stream's own head.
+        part_losses: Loss of the fused part and of each stream's own heads.
     """
 
     loss: float
     scores: dict[str, float]
     stream_scores: dict[str, dict[str, float]]
+    part_losses: list[float]
 
 
-def validate(network: Network, examples: Examples, targets: Mapping[str, Target]) -> Validation:
+def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarget]) -> Validation:
     """Run the network over the examples.
 
     Args:
@@ -46,37 +51,53 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, Target]
     """
     network.eval()
     device = network.log_variances.device
-    losses, outputs = [], []
+    sums = torch.zeros(1 + len(network.streams))
+    total = 0.0
+    outputs: list[Outputs] = []
+    answers: dict[str, list[Answer]] = {name: [] for name in network.structured}
     with torch.inference_mode():
         for start in range(0, len(examples), BATCH_ROWS):
             places = np.arange(start, min(start + BATCH_ROWS, len(examples)))
             batch = {stream: column.to(device) for stream, column in examples.batch(places).items()}
-            found = network(batch)
+            truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(examples, places).items()}
+            found = network(batch, None, truth)
             outputs.append(found)
-            losses.append(len(places) * _loss(network, found, batch, examples, places, targets))
-    scores = {name: _scores(name, target, outputs, examples) for name, target in targets.items()}
+            for name, said in network.answers(found.whole).items() if found.whole is not None else ():
+                answers[name] += said
+            parts = _part_losses(network, found, batch, truth, targets)
+            sums += len(places) * parts
+            total += len(places) * float(parts[0] if found.fused or found.whole is not None else parts[1:].mean())
+    scores = {
+        name: (_answer_score(name, target, answers[name], examples), {})
+        if isinstance(target, StructuredTarget)
+        else _scores(name, target, outputs, examples)
+        for name, target in targets.items()
+    }
     return Validation(
-        loss=sum(losses) / max(len(examples), 1),
+        loss=total / max(len(examples), 1),
         scores={name: fused for name, (fused, _) in scores.items() if fused is not None},
         stream_scores={name: streams for name, (_, streams) in scores.items()},
+        part_losses=(sums / max(len(examples), 1)).tolist(),
     )
 
 
-def _loss(
-    network: Network,
-    outputs: Outputs,
-    batch: Batch,
-    examples: Examples,
-    places: NDArray[np.int64],
-    targets: Mapping[str, Target],
-) -> float:
-    present = stream_presence(batch, network.streams)
-    total = 0.0
-    for name, truth in truth_batch(examples, places).items():
-        on_device = (truth[0].to(present.device), truth[1].to(present.device))
-        fused, streams = target_losses(outputs, name, targets[name], on_device, present, 0.0)
-        total += float(fused if name in outputs.fused else streams.mean())
-    return total
+def _part_losses(
+    network: Network, outputs: Outputs, batch: Batch, truth: Truth, targets: Mapping[str, AnyTarget]
+) -> torch.Tensor:
+    """Return the fused loss and each stream's, summed over targets, in their plain form."""
+    aims = Aims(targets=targets, truth=truth, present=stream_presence(batch, network.streams), settings=PLAIN)
+    found = [target_losses(outputs, name, target, aims) for name, target in targets.items()]
+    return torch.stack([torch.cat([fused.reshape(1), streams]) for fused, streams in found]).sum(dim=0).cpu()
+
+
+def _answer_score(name: str, target: StructuredTarget, found: list[Answer], examples: Examples) -> float | None:
+    known = np.flatnonzero(examples.known[name])
+    if not len(known):
+        return None
+    source = examples.source(known)
+    said = values_of(target.finish([found[place] for place in known], source))
+    truth = examples.references(name, target, known)
+    return score_of(target.measure(truth, said), len(known)).get(target.primary_metric)
 
 
 def _scores(

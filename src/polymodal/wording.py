@@ -23,10 +23,15 @@ METRIC_TITLES = {
     "mape": "MAPE",
     "r2": "R²",
     "exact_match": "exact match",
+    "recall_at_1": "R@1",
+    "recall_at_5": "R@5",
+    "recall_at_10": "R@10",
+    "median_rank": "median rank",
+    "map": "mAP",
 }
-LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape"})
+LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape", "median_rank"})
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match"})
-UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2"}
+UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2", "median_rank"}
 PRIORS = frozenset({"prior", "majority", "mean", "median", "constant"})
 """Baselines that look at no input cell: they answer with what is usual in the training rows."""
 
@@ -54,7 +59,7 @@ def format_score(metric: str, value: Any) -> str:
     """Write a score as it stands in tables: three decimals where the metric ends at one."""
     if not is_number(value):
         return "–"
-    if metric in UNIT_RANGE or metric in LOWER_IS_BETTER - {"rmse", "mae"} or metric == "r2":
+    if metric in UNIT_RANGE or metric in LOWER_IS_BETTER - {"rmse", "mae", "median_rank"} or metric == "r2":
         return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
     return format_number(value)
 
@@ -215,6 +220,9 @@ def _verdict(verdicts: Mapping[str, str]) -> tuple[str, str]:
 
 def _sentence(name: str, metric: str, written: str, interval: str | None, evaluation: Mapping[str, Any]) -> str:
     rows = f"{evaluation['rows']:,} {evaluation['split']} rows"
+    if name in evaluation.get("pairs", {}):
+        found = "Asked with one stream, the model finds the matching rows by another with a mean average precision of"
+        return f"{found} {written} among the {rows}" + (f" (95% interval {interval})." if interval else ".")
     reached = (
         f"The model gets “{name}” right in {written} of the {rows}"
         if metric == "accuracy"

@@ -1,4 +1,4 @@
-"""Every fusion with every target, on streams of every modality, through the same checks."""
+"""Every fusion with every flat target, on streams of every modality, through the same checks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from polymodal.augment import augment
 from polymodal.batches import truth_batch
 from polymodal.build import build_network
 from polymodal.cache import ArrayCache
-from polymodal.config import build_config
+from polymodal.config import TrainConfig, build_config
 from polymodal.fusion import FUSIONS
-from polymodal.losses import draw_hidden, stream_presence, total_loss
+from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import MODALITIES
 from polymodal.network import Batch, Network, Outputs
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress
 from polymodal.table import Table
-from polymodal.targets import TARGETS
 from polymodal.tokens import ColumnBatch
 
 TARGET_OF_KIND = dict(zip(("category", "categories", "number"), tiny.TARGETS, strict=True))
-PAIRS = [(fusion, kind) for fusion in FUSIONS for kind in FUSIONS[fusion].kinds or TARGETS]
+PAIRS = [(fusion, kind) for fusion in FUSIONS for kind in FUSIONS[fusion].kinds or TARGET_OF_KIND]
 every_pair = pytest.mark.parametrize(("fusion", "kind"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
 every_fusion = pytest.mark.parametrize("fusion", list(FUSIONS))
 ROWS = np.arange(12)
@@ -88,7 +87,8 @@ def with_garbage(batch: Batch) -> dict[str, ColumnBatch]:
 
 def tensors_of(outputs: Outputs) -> list[Tensor]:
     streams = [output for found in outputs.streams.values() for output in found.values()]
-    return [*outputs.fused.values(), *streams, *([] if outputs.weights is None else [outputs.weights])]
+    weights = None if outputs.whole is None else outputs.whole.weights
+    return [*outputs.fused.values(), *streams, *([] if weights is None else [weights])]
 
 
 def loss_of(network: Network, prepared: Prepared, batch: Batch, kind: str, rows: np.ndarray = ROWS) -> Tensor:
@@ -100,14 +100,17 @@ def loss_of(network: Network, prepared: Prepared, batch: Batch, kind: str, rows:
     present = stream_presence(varied, network.streams)
     outputs = network(varied, draw_hidden(present, 0.3))
     truth = {name: truth_batch(prepared.splits["train"], rows)[name]}
-    return total_loss(network, outputs, truth, present, {name: prepared.targets[name]}, 1.0, 0.05)
+    targets = {name: prepared.targets[name]}
+    return loss_terms(
+        network, outputs, Aims(targets=targets, truth=truth, present=present, settings=TrainConfig())
+    ).total
 
 
 def test_the_table_has_every_modality(prepared: Prepared) -> None:
     streams = {stream.modality for stream in prepared.schema.streams}
     columns = {column.modality for column in prepared.schema.columns}
     assert streams | columns == set(MODALITIES)
-    assert [target.kind for target in prepared.targets.values()] == list(TARGETS)
+    assert [target.kind for target in prepared.targets.values()] == list(TARGET_OF_KIND)
 
 
 @every_pair

@@ -5,6 +5,7 @@ Shape legend: B rows of the batch, T tokens, W width, S streams.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.layers import small_parameter
-from polymodal.tokens import Fused, Tokens
+from polymodal.tokens import Detail, Fused, Tokens
 
 
 class Fusion(nn.Module, ABC):
@@ -45,7 +46,9 @@ class Fusion(nn.Module, ABC):
         """
         row_present_BS = torch.stack([streams[name].row_present for name in self.streams], dim=1)
         filled = [fill(streams[name], missing) for name, missing in zip(self.streams, self.missing_SW, strict=True)]
-        return self.fuse(filled, row_present_BS)
+        return dataclasses.replace(
+            self.fuse(filled, row_present_BS), details=details_of(streams), streams=dict(streams)
+        )
 
     @abstractmethod
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:
@@ -58,6 +61,18 @@ class Fusion(nn.Module, ABC):
         Returns:
             What the fusion makes of them.
         """
+
+
+def details_of(streams: Mapping[str, Tokens]) -> dict[str, Detail]:
+    """Gather the fine places and steps of the streams that have them.
+
+    Args:
+        streams: Stream to tokens.
+
+    Returns:
+        Stream to detail.
+    """
+    return {name: tokens.detail for name, tokens in streams.items() if tokens.detail is not None}
 
 
 def fill(tokens: Tokens, missing_W: Tensor) -> Tokens:

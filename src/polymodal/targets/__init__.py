@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
+from polymodal.arrays import Cell
+from polymodal.errors import ConfigError, parameter_error
 from polymodal.targets.base import Target, build_head, primary_metric_of
 from polymodal.targets.categories import Categories
 from polymodal.targets.category import Category
+from polymodal.targets.embedding import EmbeddingTarget
 from polymodal.targets.number import NumberTarget
+from polymodal.targets.sketch import SketchTarget
+from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.vector import VectorTarget
+
+AnyTarget = Target | StructuredTarget
 
 
 class TargetEntry(NamedTuple):
@@ -19,24 +30,91 @@ class TargetEntry(NamedTuple):
         paper: Where it comes from.
     """
 
-    target: type[Target]
+    target: type[Target] | type[StructuredTarget]
     summary: str
     paper: str
+
+
+def fit_target(kind: str, cells: Sequence[Cell], source: Source, options: Mapping[str, Any]) -> AnyTarget:
+    """Fit a target by its kind.
+
+    Args:
+        kind: Name in ``TARGETS`` or ``OBJECTIVES``.
+        cells: Cells of the training rows.
+        source: The other columns of the same rows.
+        options: Settings of the kind.
+
+    Returns:
+        The fitted target.
+
+    Raises:
+        ConfigError: If an option is unknown or a value cannot work.
+        SchemaError: If there is nothing to learn.
+    """
+    target = (TARGETS | OBJECTIVES)[kind].target
+    if issubclass(target, StructuredTarget):
+        return target.fit(cells, source, build_target_settings(kind, target.Settings, options))
+    build_target_settings(kind, TargetSettings, options)
+    return target.fit(cells)
+
+
+def build_target_settings(kind: str, settings: type[TargetSettings], options: Mapping[str, Any]) -> TargetSettings:
+    """Check a target's options.
+
+    Args:
+        kind: Name in ``TARGETS``.
+        settings: The kind's options.
+        options: What the user gave.
+
+    Returns:
+        Checked settings.
+
+    Raises:
+        ConfigError: If an option is unknown or a value cannot work.
+    """
+    try:
+        return settings(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(settings.model_fields) or "none"
+            raise ConfigError(f"The target kind {kind!r} has no option {name!r}. There are: {known}.") from None
+        raise parameter_error(name, f"the target kind {kind!r}", first["msg"].lower(), first["input"]) from None
 
 
 TARGETS: dict[str, TargetEntry] = {
     "category": TargetEntry(Category, "one class a row: softmax, cross-entropy", "Szegedy et al. 2016 (smoothing)"),
     "categories": TargetEntry(Categories, "any number of labels a row: a sigmoid each", "Zhang and Zhou 2014 (survey)"),
     "number": TargetEntry(NumberTarget, "one number a row: squared error of the standardised value", "least squares"),
+    "vector": TargetEntry(VectorTarget, "numbers of a fixed count: squared error, each standardised", "least squares"),
 }
 
+OBJECTIVES: dict[str, TargetEntry] = {
+    "embedding": TargetEntry(EmbeddingTarget, "streams of a row close in one space: sigmoid loss", "Zhai et al. 2023"),
+    "sketch": TargetEntry(SketchTarget, "what a stream roughly holds, from others or itself", "Vincent et al. 2008"),
+}
+"""What is learned about the streams themselves, where no column is named to predict or beside one."""
+
 __all__ = [
+    "OBJECTIVES",
     "TARGETS",
+    "Answer",
+    "AnyTarget",
     "Categories",
     "Category",
+    "EmbeddingTarget",
     "NumberTarget",
+    "SketchTarget",
+    "Source",
+    "StructuredHead",
+    "StructuredTarget",
     "Target",
     "TargetEntry",
+    "TargetSettings",
+    "VectorTarget",
     "build_head",
+    "build_target_settings",
+    "fit_target",
     "primary_metric_of",
 ]

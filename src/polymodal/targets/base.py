@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.metrics import primary_metric
+from polymodal.targets.structured import StructuredTarget
 
-Prediction = NDArray[np.float64]
+Prediction = NDArray[Any]
+"""float64 ``[rows, classes]`` or ``[rows]``; ``Answer`` objects ``[rows]`` of a structured target."""
 
 
 class Target(Protocol):
@@ -122,7 +124,7 @@ def build_head(target: Target, width: int) -> nn.Module:
     return nn.Sequential(nn.LayerNorm(width), nn.Dropout(0.1), nn.Linear(width, target.output_dim))
 
 
-def primary_metric_of(target: Target) -> str:
+def primary_metric_of(target: Target | StructuredTarget) -> str:
     """Name the one metric that stands for a target.
 
     Args:
@@ -131,5 +133,7 @@ def primary_metric_of(target: Target) -> str:
     Returns:
         A metric's name.
     """
+    if isinstance(target, StructuredTarget):
+        return target.primary_metric
     largest = float(target.prior.max()) if target.kind == "category" else 0.0
     return primary_metric(target.kind, target.classes or (), largest)

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polymodal.targets.base import Target
-from polymodal.targets.category import Category
+from polymodal.targets import AnyTarget, Category
 
 WARMUP = 0.5
 """Share of the training steps until wrong evidence is penalised in full."""
@@ -67,7 +66,7 @@ def distance_from_uniform(alpha: Tensor) -> Tensor:
     return shape + away.sum(dim=1)
 
 
-def with_evidence(targets: Mapping[str, Target]) -> dict[str, Target]:
+def with_evidence(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
     """Give category targets the loss of evidence.
 
     Args:
@@ -82,7 +81,7 @@ def with_evidence(targets: Mapping[str, Target]) -> dict[str, Target]:
     }
 
 
-def targets_at(targets: Mapping[str, Target], progress: float) -> Mapping[str, Target]:
+def targets_at(targets: Mapping[str, AnyTarget], progress: float) -> Mapping[str, AnyTarget]:
     """Return targets as their losses stand at a point of training.
 
     Args:

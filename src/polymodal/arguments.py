@@ -1,0 +1,61 @@
+"""What all commands share: their common arguments, and how errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polymodal.errors import PolymodalError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file, or a folder of class folders.")
+]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or the model folder in it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first cell that cannot be read.")]
+Targets = Annotated[list[str], typer.Option("--target", metavar="COL", help="Column to predict; repeat for several.")]
+Modalities = Annotated[
+    list[str], typer.Option("--modality", metavar="COL=MODALITY", help="Overrule what a column holds, as in col=image.")
+]
+Streams = Annotated[
+    list[str],
+    typer.Option("--stream", metavar="NAME=GLOB", help="Put columns into one stream; globs by comma."),
+]
+Drop = Annotated[list[str], typer.Option("--drop", metavar="COL", help="Leave a column out.")]
+
+
+@contextmanager
+def exits(interrupted: str) -> Iterator[None]:
+    """Turn what a user can cause into a sentence on standard error and an exit code, never a traceback.
+
+    Args:
+        interrupted: The sentence for a keyboard interrupt.
+
+    Yields:
+        Nothing; the command runs inside.
+
+    Raises:
+        Exit: With 2 for a user's error, 130 for an interrupt, 141 for a closed pipe.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except PolymodalError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(EXIT_USER_ERROR) from None
+    except KeyboardInterrupt:
+        print(f"\n{interrupted}", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(EXIT_BROKEN_PIPE) from None

@@ -1,0 +1,64 @@
+"""Learning from a trained model: its predictions of the training rows, beside the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.batches import Examples
+from polymodal.cache import ArrayCache
+from polymodal.checkpoint import load_model
+from polymodal.errors import ConfigError
+from polymodal.predict import predict_table
+from polymodal.progress import Progress
+from polymodal.table import Table
+from polymodal.targets import AnyTarget, StructuredTarget
+
+
+def teach(
+    teacher: str, table: Table, train: Examples, targets: Mapping[str, AnyTarget], cache: ArrayCache, progress: Progress
+) -> dict[str, NDArray[np.float32]]:
+    """Let a trained model predict the training rows (Hinton et al. 2015, arXiv 1503.02531).
+
+    The teacher may know streams that the student lacks.
+
+    Args:
+        teacher: A run folder, or the model folder in it.
+        table: The training table, with every column the teacher reads.
+        train: The training rows.
+        targets: The student's targets.
+        cache: Where decoded arrays are kept.
+        progress: Told how far it is.
+
+    Returns:
+        Flat target to probabilities ``[rows, classes]`` or values ``[rows]`` of the training rows.
+
+    Raises:
+        CheckpointError: If there is no such model.
+        ConfigError: If it predicts none of the targets, or other classes.
+    """
+    model = load_model(Path(teacher))
+    shared = [name for name, t in targets.items() if not isinstance(t, StructuredTarget) and name in model.targets]
+    if not shared:
+        raise ConfigError(
+            f"The teacher {teacher} predicts {', '.join(model.targets)}, none of the classes, labels or numbers to "
+            f"learn: {', '.join(targets)}. Name another --teacher."
+        )
+    for name in shared:
+        known, wanted = model.targets[name].classes, targets[name].classes
+        if known != wanted:
+            raise ConfigError(
+                f"The teacher {teacher} knows other classes of {name!r} than the training rows: {_few(known)} "
+                f"instead of {_few(wanted)}. Name another --teacher."
+            )
+    values = predict_table(model, table.take(train.rows), cache, progress).values
+    return {name: values[name].astype(np.float32) for name in shared}
+
+
+def _few(classes: list[str] | None) -> str:
+    if classes is None:
+        return "numbers"
+    return ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")

@@ -1,0 +1,117 @@
+"""Rows as vectors: one a row, and one of each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.batches import batch_of
+from polymodal.cache import ArrayCache
+from polymodal.network import Network
+from polymodal.predict import BATCH_ROWS
+from polymodal.progress import Progress
+from polymodal.table import Table
+from polymodal.targets.embedding import EmbeddingHead
+from polymodal.tokens import Fused
+from polymodal.trained import TrainedModel, precompute
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Unit vectors of a table's rows, in its order.
+
+    Attributes:
+        rows: float32 ``[rows, D]``: the mean of a row's streams in the joint space, or, of a model with targets,
+            the fused row. Zeros where every stream is absent.
+        streams: Stream to float32 ``[rows, D]``, zeros where it is absent; only of a model without targets.
+        broken_cells: Cells that could not be decoded and counted as absent.
+    """
+
+    rows: Floats
+    streams: dict[str, Floats]
+    broken_cells: list[BrokenCell]
+
+    def to_columns(self) -> dict[str, list[Cell]]:
+        """Lay the vectors out as a table; an absent vector is an empty cell.
+
+        Returns:
+            ``embedding`` and ``embedding:STREAM`` to lists of numbers.
+        """
+        columns = {"embedding": self.rows} | {f"embedding:{name}": found for name, found in self.streams.items()}
+        return {name: [row.tolist() if row.any() else None for row in found] for name, found in columns.items()}
+
+
+def embed_table(model: TrainedModel, table: Table, cache: ArrayCache, progress: Progress) -> Embeddings:
+    """Embed every row of a table.
+
+    Args:
+        model: The trained model.
+        table: Rows to embed; absent columns count as absent cells.
+        cache: Where decoded arrays are kept.
+        progress: Told how far it is.
+
+    Returns:
+        Unit vectors and broken cells.
+    """
+    columns, broken = model.preprocessor.transform(table, cache)
+    columns = precompute(model.network, columns, cache, progress)
+    with progress.phase("embedding", table.num_rows) as phase:
+        rows, streams = embed_columns(model.network, columns)
+        phase.advance(table.num_rows)
+    return Embeddings(rows, streams, broken)
+
+
+def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:
+    """Embed decoded rows.
+
+    Args:
+        network: The network.
+        columns: Stream to arrays.
+
+    Returns:
+        Row vectors and stream vectors.
+    """
+    network.eval()
+    used = {stream: columns[stream] for stream in network.streams}
+    num_rows = len(next(iter(used.values())))
+    parts = [_embed_batch(network, used, slice(start, start + BATCH_ROWS)) for start in _starts(num_rows)]
+    streams = {name: np.concatenate([found[name] for _, found in parts]) for name in parts[0][1]}
+    return np.concatenate([rows for rows, _ in parts]), streams
+
+
+def _starts(num_rows: int) -> range:
+    return range(0, max(num_rows, 1), BATCH_ROWS)
+
+
+def _embed_batch(network: Network, columns: Mapping[str, Column], rows: slice) -> tuple[Floats, dict[str, Floats]]:
+    device = network.log_variances.device
+    batch = {stream: column.to(device) for stream, column in batch_of(columns, rows).items()}
+    with torch.inference_mode():
+        tokens = network.encode(batch)
+        fused = network.fuse(tokens)
+        if fused is None:
+            pooled = torch.cat([tokens[stream].pooled() for stream in network.streams], dim=1)
+            return _unit(pooled.float().cpu().numpy()), {}
+        head = next((head for head in network.structured_heads if isinstance(head, EmbeddingHead)), None)
+        if head is None:
+            present = torch.stack([column.row_present for column in batch.values()], dim=1).any(dim=1, keepdim=True)
+            return _unit(torch.where(present, fused.pooled, 0.0).float().cpu().numpy()), {}
+        return _joint(head, fused)
+
+
+def _joint(head: EmbeddingHead, fused: Fused) -> tuple[Floats, dict[str, Floats]]:
+    vectors, present = head.project(fused.streams)
+    kept = torch.where(present.unsqueeze(2), vectors, 0.0).float().cpu().numpy()
+    return _unit(kept.sum(axis=1)), {name: kept[:, place] for place, name in enumerate(head.streams)}
+
+
+def _unit(vectors: Floats) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -1,0 +1,76 @@
+"""What a training run works on, and where it stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polymodal.batches import Examples
+from polymodal.config import TrainConfig
+from polymodal.modalities import Modality
+from polymodal.targets import AnyTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything the loop needs besides the network.
+
+    Attributes:
+        train: Rows to learn from.
+        validation: Rows to choose the best epoch by.
+        targets: Name to fitted target.
+        modalities: Stream to fitted modality, for augmentation.
+        settings: Resolved training options: no None left but in ``time_limit_s``.
+        seed: The run's seed.
+        state_path: File for resuming; None saves nothing.
+        soft: Flat target to a teacher's predictions of the training rows, where there is a teacher.
+    """
+
+    train: Examples
+    validation: Examples
+    targets: Mapping[str, AnyTarget]
+    modalities: Mapping[str, Modality]
+    settings: TrainConfig
+    seed: int
+    state_path: Path | None
+    soft: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        return math.ceil(len(self.train) / (self.settings.batch_size or 1))
+
+    @property
+    def total_steps(self) -> int:
+        """Number of batches in all epochs."""
+        return self.steps_per_epoch * (self.settings.epochs or 1)
+
+
+@dataclass
+class State:
+    """Where training stands; saved to resume from.
+
+    Attributes:
+        step: Steps done.
+        seconds: Time spent training, over all resumed runs.
+        history: One entry an epoch, as in the report.
+        best: Validation loss and epoch of the kept snapshots, the best first.
+        snapshots: Their trainable weights, in the same order.
+        loss_sum: Sum of the losses of this epoch's steps so far.
+        part_sums: The same of the fused part and of each stream's.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: list[tuple[float, int]] = field(default_factory=list)
+    snapshots: list[dict[str, Tensor]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    part_sums: list[float] = field(default_factory=list)

@@ -1,0 +1,147 @@
+"""Which rows a run's gallery shows, with what was true and what was said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+from polymodal.batches import Examples
+from polymodal.gallery import Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
+from polymodal.run import Run
+from polymodal.targets import AnyTarget, EmbeddingTarget, SketchTarget, StructuredTarget
+from polymodal.targets.base import Prediction
+from polymodal.targets.structured import values_of
+
+GALLERY_ROWS = 8
+SHOWN_NUMBERS = 6
+SHOWN_MATCHES = 3
+
+
+def build_gallery(run: Run, examples: Examples) -> Gallery:
+    """Choose right and worst-wrong rows of every target.
+
+    Args:
+        run: The finished run.
+        examples: The rows that were judged.
+
+    Returns:
+        Target to rows.
+    """
+    return {
+        name: _target_gallery(run, examples, name, target, run.evaluation.predictions[name])
+        for name, target in run.model.targets.items()
+    }
+
+
+def _target_gallery(
+    run: Run, examples: Examples, name: str, target: AnyTarget, prediction: Prediction
+) -> dict[str, list[GalleryRow]]:
+    known = np.flatnonzero(examples.known[name])
+    if isinstance(target, SketchTarget):
+        return {}
+    if isinstance(target, EmbeddingTarget):
+        return _retrieval_gallery(run, examples, name, target, prediction, known)
+    picked, truths = _picked(examples, name, target, prediction[known], known)
+
+    def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
+        return [
+            _gallery_row(run, examples, target, truths[place], prediction[known[place]], int(known[place]))
+            for place in places
+        ]
+
+    return {"right": shown(picked[0]), "wrong": shown(picked[1])}
+
+
+def _picked(
+    examples: Examples, name: str, target: AnyTarget, said: Prediction, known: NDArray[np.int64]
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], list[Cell]]:
+    """Return the places of right and of wrong rows, and the truth of every place."""
+    if isinstance(target, StructuredTarget):
+        cells = examples.references(name, target, known)
+        return pick_graded(target.quality(cells, values_of(said)), GALLERY_ROWS), cells
+    truth, cells = examples.truth[name][known], [examples.cells[name][examples.rows[place]] for place in known]
+    if target.kind == "number":
+        return pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS), cells
+    if target.kind == "categories":
+        labels, correct = target.decode(said), ((said >= 0.5) == (truth > 0.5)).all(axis=1)
+        confidence = np.maximum(said, 1 - said).min(axis=1)
+        return pick_rows(labels, labels, confidence, correct, GALLERY_ROWS), cells
+    found = said.argmax(axis=1)
+    return pick_rows(truth.tolist(), found.tolist(), said.max(axis=1), found == truth, GALLERY_ROWS), cells
+
+
+def _gallery_row(
+    run: Run, examples: Examples, target: AnyTarget, truth: Cell, prediction: Any, place: int
+) -> GalleryRow:
+    row = int(examples.rows[place])
+    columns = run.model.schema.columns
+    is_number = target.kind == "number"
+    label, certain = _label(target, prediction)
+    return GalleryRow(
+        row=row + 1,
+        truth=f"{float(truth):.4g}" if is_number else _said(truth),
+        prediction=f"{label:.4g}" if is_number else _said(label),
+        probability=certain,
+        cells=tuple(GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns),
+    )
+
+
+def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:
+    """Return one row's plain prediction and how sure it is."""
+    if isinstance(target, StructuredTarget):
+        return prediction.value, prediction.confidence
+    certain = float(prediction.max()) if target.kind == "category" else None
+    return target.decode(prediction[None])[0], certain
+
+
+def _said(label: Cell) -> str:
+    if isinstance(label, list) and label and isinstance(label[0], float):
+        more = ", ..." if len(label) > SHOWN_NUMBERS else ""
+        return ", ".join(f"{number:.3g}" for number in label[:SHOWN_NUMBERS]) + more
+    return (" | ".join(map(str, label)) or "none") if isinstance(label, list) else str(label)
+
+
+def _retrieval_gallery(
+    run: Run, examples: Examples, name: str, target: EmbeddingTarget, prediction: Prediction, known: NDArray[np.int64]
+) -> dict[str, list[GalleryRow]]:
+    """Show queries of the first stream with what they find in the second."""
+    found, streams = values_of(prediction[known]), run.model.network.streams[:2]
+    labels = examples.references(name, target, known)
+    both = np.array([place for place, row in enumerate(found) if all(name in row for name in streams)], dtype=np.int64)
+    if not len(both):
+        return {"right": [], "wrong": []}
+    queries, candidates = (np.stack([found[place][name] for place in both]) for name in streams)
+    best = np.argsort(-queries @ candidates.T, axis=1)[:, :SHOWN_MATCHES]
+    shown_labels = [labels[place] for place in both]
+    quality = np.array([np.mean([shown_labels[m] == shown_labels[q] for m in row]) for q, row in enumerate(best)])
+
+    def shown(queries: NDArray[np.int64]) -> list[GalleryRow]:
+        return [_retrieval_row(run, examples, shown_labels, known[both], int(query), best[query]) for query in queries]
+
+    right, wrong = pick_graded(quality, GALLERY_ROWS)
+    return {"right": shown(right), "wrong": shown(wrong)}
+
+
+def _retrieval_row(
+    run: Run, examples: Examples, labels: list[Cell], places: NDArray[np.int64], query: int, matches: NDArray[np.int64]
+) -> GalleryRow:
+    rows = examples.rows[places]
+    asked, answered = run.model.schema.streams[:2]
+    cells = _stream_cells(run, examples, asked.columns, int(rows[query]), "")
+    for number, match in enumerate(matches, start=1):
+        cells += _stream_cells(run, examples, answered.columns, int(rows[match]), f", match {number}")
+    return GalleryRow(
+        row=int(rows[query]) + 1,
+        truth=str(labels[query]),
+        prediction=", ".join(str(labels[match]) for match in matches),
+        probability=None,
+        cells=tuple(cells),
+    )
+
+
+def _stream_cells(run: Run, examples: Examples, columns: tuple[str, ...], row: int, suffix: str) -> list[GalleryCell]:
+    modalities = {column.name: column.modality for column in run.model.schema.columns}
+    return [GalleryCell(name + suffix, modalities[name], examples.cells[name][row]) for name in columns]

@@ -1,0 +1,85 @@
+"""What absent cells may have held: a stream's recovered sketch in the column's own units."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell, Column
+from polymodal.modalities import Modality
+from polymodal.modalities.image import Image
+from polymodal.modalities.number import Number
+from polymodal.modalities.tabular import Tabular
+from polymodal.modalities.vector import Vector
+from polymodal.sketches import LONGEST, SIDE
+from polymodal.targets.sketch import SketchTarget
+from polymodal.targets.structured import Answers
+
+PREFIX = "recovered:"
+
+
+def recovered_columns(
+    targets: Mapping[str, Any],
+    answers: Mapping[str, Answers],
+    modalities: Mapping[str, Modality],
+    columns: Mapping[str, Column],
+) -> dict[str, list[Cell]]:
+    """Lay out what was recovered, for the cells that are absent alone.
+
+    Args:
+        targets: Name to fitted target.
+        answers: Target to answers.
+        modalities: Stream to fitted modality.
+        columns: Stream to arrays.
+
+    Returns:
+        ``recovered:COLUMN`` to cells: a number, a list of numbers, or a picture as a PNG data URI; None where the
+        cell is there. Streams of which only the sketch can be recovered are left out.
+    """
+    found: dict[str, list[Cell]] = {}
+    for name, target in targets.items():
+        if isinstance(target, SketchTarget) and target.recovered:
+            stream = target.stream
+            values = np.stack([target.unstandardised(answer.value) for answer in answers[name]])
+            found |= _decoded(stream, modalities[stream], values, columns[stream])
+    return {f"{PREFIX}{name}": cells for name, cells in found.items()}
+
+
+def _decoded(stream: str, modality: Modality, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
+    if isinstance(modality, Vector) and modality.dim <= LONGEST:
+        own = values * np.array(modality.std) + np.array(modality.mean)
+        return {stream: _where_absent(column.row_present, [row.tolist() for row in own])}
+    if isinstance(modality, Image):
+        shape = (min(modality.height, SIDE), min(modality.width, SIDE), modality.channels)
+        return {stream: _where_absent(column.row_present, [_png(row.reshape(shape)) for row in values])}
+    if isinstance(modality, Tabular):
+        return _numbers(modality, values, column)
+    return {}
+
+
+def _numbers(modality: Tabular, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
+    found: dict[str, list[Cell]] = {}
+    for place, entry in enumerate(modality.fields):
+        member = modality.members.get(entry.name)
+        if isinstance(member, Number):
+            own = values[:, place] * member.std + member.mean
+            found[entry.name] = _where_absent(column.present[:, place], own.tolist())
+    return found
+
+
+def _where_absent(present: NDArray[np.bool_], cells: list[Cell]) -> list[Cell]:
+    return [None if there else cell for there, cell in zip(present, cells, strict=True)]
+
+
+def _png(pixels: NDArray[np.float64]) -> str:
+    from PIL import Image as Pillow
+
+    whole = (pixels.clip(0, 1) * 255).round().astype(np.uint8)
+    file = io.BytesIO()
+    Pillow.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,110 @@
+"""How well rows of one stream find their partners in another (numpy only).
+
+Every metric is written for weighted queries, as in ``metrics``. Shape legend: Q queries, N candidates, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+CUTOFFS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What each query of one direction found.
+
+    Attributes:
+        rows: int64 ``[Q]``, the queries' rows.
+        first: Rank of the first relevant candidate, from 1, ``[Q]``.
+        precision: Average precision over all relevant candidates, ``[Q]``.
+    """
+
+    rows: NDArray[np.int64]
+    first: Floats
+    precision: Floats
+
+
+def rank(
+    queries: NDArray[np.float32],
+    candidates: NDArray[np.float32],
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    labels: NDArray[np.int64],
+) -> Ranking:
+    """Rank all candidates for each query by cosine similarity; ties stand in a random order that never changes.
+
+    Average precision is that of Manning, Raghavan and Schütze 2008, equation 8.8, before the mean.
+
+    Args:
+        queries: Unit vectors ``[Q, D]``.
+        candidates: Unit vectors ``[N, D]``.
+        rows: The rows of queries and candidates in the table.
+        labels: Label of every row of the table; a candidate is relevant if it has the query's.
+
+    Returns:
+        Queries without any relevant candidate are left out.
+    """
+    shuffled = np.random.default_rng(0).permutation(len(candidates))
+    relevant = labels[rows[0]][:, None] == labels[rows[1]][shuffled][None, :]
+    usable = relevant.any(axis=1)
+    similarity = queries[usable] @ candidates[shuffled].T
+    order = np.argsort(-similarity, axis=1, kind="stable")
+    hits = np.take_along_axis(relevant[usable], order, axis=1)
+    places = np.arange(1, len(candidates) + 1)
+    found = np.cumsum(hits, axis=1) / places
+    precision = (found * hits).sum(axis=1) / np.maximum(hits.sum(axis=1), 1)
+    return Ranking(rows[0][usable], hits.argmax(axis=1) + 1.0, precision)
+
+
+def ranking_metrics(ranking: Ranking, weights: Floats) -> dict[str, Floats]:
+    """Score one direction.
+
+    Args:
+        ranking: What each query found.
+        weights: Weights of the table's rows ``[R, rows]``.
+
+    Returns:
+        ``recall_at_1``, ``recall_at_5``, ``recall_at_10``, ``median_rank`` and ``map``, each ``[R]``.
+    """
+    chosen = weights[:, ranking.rows]
+    total = np.maximum(chosen.sum(axis=1), 1e-12)
+    hits = {f"recall_at_{k}": chosen @ (ranking.first <= k).astype(np.float64) / total for k in CUTOFFS}
+    return {
+        **hits,
+        "median_rank": _weighted_median(ranking.first, chosen),
+        "map": chosen @ ranking.precision / total,
+    }
+
+
+def _weighted_median(values: Floats, weights: Floats) -> Floats:
+    order = np.argsort(values, kind="stable")
+    sums = np.cumsum(weights[:, order], axis=1)
+    middle = (sums >= sums[:, -1:] / 2).argmax(axis=1) if len(values) else np.zeros(len(weights), dtype=np.int64)
+    return values[order][middle] if len(values) else np.full(len(weights), np.nan)
+
+
+def rank_all(vectors: Sequence[Mapping[str, NDArray[np.float32]]], labels: NDArray[np.int64]) -> dict[str, Ranking]:
+    """Rank every stream against every other.
+
+    Args:
+        vectors: Stream to unit vector of each row; a stream is left out where it is absent.
+        labels: int64 ``[rows]``; rows of one label are relevant to each other.
+
+    Returns:
+        ``"a → b"`` to ranking, for pairs with queries and candidates.
+    """
+    streams = sorted({stream for row in vectors for stream in row})
+    rows = {s: np.array([place for place, row in enumerate(vectors) if s in row], dtype=np.int64) for s in streams}
+    stacked = {s: np.stack([vectors[place][s] for place in rows[s]]) for s in streams}
+    found = {
+        f"{a} → {b}": rank(stacked[a], stacked[b], (rows[a], rows[b]), labels)
+        for a in streams
+        for b in streams
+        if a != b
+    }
+    return {name: ranking for name, ranking in found.items() if len(ranking.rows)}

@@ -1,0 +1,201 @@
+"""Finding rows: an index of their vectors, and questions to it.
+
+An index is a folder: ``index.json`` (what made it), ``vectors.safetensors`` (unit vectors), ``rows.jsonl``
+(the rows' own cells, to show) and, for large tables, ``graph.usearch`` (Malkov and Yashunin 2018, HNSW).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from polymodal.arrays import Cell
+from polymodal.embed import Embeddings
+from polymodal.errors import CheckpointError, ConfigError
+from polymodal.table import Table
+
+FORMAT = 1
+EXACT_ROWS = 50_000
+"""Below so many rows every vector is compared; from there on a graph is searched."""
+ROW = "row"
+LONGEST_TEXT = 500
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A row that was found.
+
+    Attributes:
+        row: Its number in the indexed table, from 1.
+        score: Cosine similarity, -1 to 1.
+        cells: Its cells that can be written down.
+    """
+
+    row: int
+    score: float
+    cells: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SearchIndex:
+    """Vectors of a table's rows, ready to be searched.
+
+    Attributes:
+        vectors: ``row``, and each stream of a model without targets, to unit vectors float32 ``[rows, D]``.
+        cells: The rows' cells.
+        source: The table's name.
+        graph: The graph over ``row`` of a large table.
+    """
+
+    vectors: dict[str, NDArray[np.float32]]
+    cells: list[dict[str, Any]]
+    source: str
+    graph: Any = None
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.cells)
+
+    def search(self, vector: NDArray[np.float32], top: int = 10, within: str = ROW) -> list[Hit]:
+        """Find the rows nearest to a vector.
+
+        Args:
+            vector: A unit vector ``[D]``.
+            top: How many rows at most.
+            within: Whose vectors are compared: ``row``, or a stream.
+
+        Returns:
+            The nearest rows, best first; rows without that vector are never found.
+
+        Raises:
+            ConfigError: If there are no such vectors.
+        """
+        if within not in self.vectors:
+            known = ", ".join(self.vectors)
+            raise ConfigError(f"The index has no vectors of {within!r}. There are: {known}.")
+        if self.graph is not None and within == ROW:
+            found = self.graph.search(vector, min(top, len(self)))
+            places, scores = found.keys.astype(np.int64), 1 - found.distances
+        else:
+            places, scores = _exact(self.vectors[within], vector, top)
+        return [Hit(int(p) + 1, float(s), self.cells[p]) for p, s in zip(places, scores, strict=True)]
+
+
+def _exact(
+    vectors: NDArray[np.float32], vector: NDArray[np.float32], top: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    scores = vectors @ vector
+    usable = np.flatnonzero(vectors.any(axis=1))
+    best = usable[np.argsort(-scores[usable], kind="stable")][:top]
+    return best, scores[best]
+
+
+def build_index(embeddings: Embeddings, table: Table) -> SearchIndex:
+    """Make an index of a table's rows.
+
+    Args:
+        embeddings: Their vectors.
+        table: The rows.
+
+    Returns:
+        The index.
+
+    Raises:
+        ConfigError: If the table is large and usearch is not installed.
+    """
+    vectors = {ROW: embeddings.rows, **embeddings.streams}
+    cells = [_shown(dict(zip(table.columns, row, strict=True))) for row in zip(*table.columns.values(), strict=True)]
+    graph = _build_graph(embeddings.rows) if table.num_rows >= EXACT_ROWS else None
+    return SearchIndex(vectors, cells, table.name, graph)
+
+
+def _shown(cells: Mapping[str, Cell]) -> dict[str, Any]:
+    """Keep the cells that are short and plain: paths, texts, numbers."""
+    return {
+        name: cell[:LONGEST_TEXT] if isinstance(cell, str) else cell
+        for name, cell in cells.items()
+        if isinstance(cell, str | int | float | bool)
+    }
+
+
+def _build_graph(vectors: NDArray[np.float32]) -> Any:
+    graph = _usearch().Index(ndim=vectors.shape[1], metric="cos", dtype="f32")
+    usable = np.flatnonzero(vectors.any(axis=1))
+    graph.add(usable.astype(np.uint64), vectors[usable])
+    return graph
+
+
+def _usearch() -> Any:
+    try:
+        import usearch.index
+    except ImportError:
+        raise ConfigError(
+            f"Searching {EXACT_ROWS:,} rows or more needs usearch. Install it with: pip install 'polymodal[search]'"
+        ) from None
+    return usearch.index
+
+
+def save_index(index: SearchIndex, folder: Path) -> None:
+    """Write an index; an older one of that name is replaced only when the new one is whole.
+
+    Args:
+        index: What to write.
+        folder: The index's folder.
+
+    Raises:
+        ConfigError: If the folder holds something else.
+    """
+    if folder.exists() and not (folder / "index.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} holds something else than an index. Choose another --output.")
+    temporary = folder.with_name(folder.name + ".new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(index.vectors, temporary / "vectors.safetensors")
+    lines = "".join(json.dumps(cells, ensure_ascii=False) + "\n" for cells in index.cells)
+    (temporary / "rows.jsonl").write_text(lines, encoding="utf-8")
+    if index.graph is not None:
+        index.graph.save(str(temporary / "graph.usearch"))
+    about = {"format": FORMAT, "source": index.source, "graph": index.graph is not None}
+    (temporary / "index.json").write_text(json.dumps(about), encoding="utf-8")
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.replace(folder)
+
+
+def load_index(folder: Path) -> SearchIndex:
+    """Read an index.
+
+    Args:
+        folder: The index's folder.
+
+    Returns:
+        The index.
+
+    Raises:
+        CheckpointError: If there is none, or it is damaged.
+        ConfigError: If it holds a graph and usearch is not installed.
+    """
+    if not (folder / "index.json").is_file():
+        raise CheckpointError(f"There is no index in {folder}. Make one with: polymodal index MODEL DATA -o {folder}")
+    try:
+        about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise ValueError(f"it has format {about['format']!r}, this version reads {FORMAT}")
+        vectors = load_file(folder / "vectors.safetensors")
+        cells = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+        if any(len(found) != len(cells) for found in vectors.values()):
+            raise ValueError("vectors and rows differ in number")
+        graph = _usearch().Index.restore(str(folder / "graph.usearch")) if about["graph"] else None
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"The index {folder} is damaged: {reason}. Make it again.") from None
+    return SearchIndex(vectors, cells, about["source"], graph)

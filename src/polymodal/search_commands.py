@@ -1,0 +1,84 @@
+"""The commands around vectors: ``polymodal embed | index | search``.
+
+Whatever is slow to import is imported inside the command that needs it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polymodal.arguments import Data, Json, ModelPath, exits
+
+IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder that `polymodal index` wrote.")]
+
+
+def embed_command(
+    model: ModelPath,
+    data: Data,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Ends in .parquet, .jsonl or .csv.")],
+) -> None:
+    """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
+    with exits("Stopped; nothing was written."):
+        from polymodal import console
+        from polymodal.api import load
+        from polymodal.output import check_output, write_columns
+
+        check_output(output)
+        found = load(model).embed(data, progress=console.open_progress())
+        write_columns(found.to_columns(), output)
+        console.print_line(f"{len(found.rows):,} rows embedded: {output}")
+        console.print_broken([vars(cell) for cell in found.broken_cells], "")
+
+
+def index_command(
+    model: ModelPath,
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="INDEX", help="Folder to write.")],
+) -> None:
+    """Make a searchable index of a table's rows."""
+    with exits("Stopped; nothing was written."):
+        from polymodal import console
+        from polymodal.api import load
+        from polymodal.search import save_index
+
+        index, broken = load(model).index(data, progress=console.open_progress())
+        save_index(index, output)
+        console.print_line(f"{len(index):,} rows indexed: {output}")
+        console.print_broken([vars(cell) for cell in broken], "")
+
+
+def search_command(
+    model: ModelPath,
+    index: IndexPath,
+    text: Annotated[str | None, typer.Option(help="Search by this text.")] = None,
+    image: Annotated[str | None, typer.Option(metavar="FILE", help="Search by this picture.")] = None,
+    audio: Annotated[str | None, typer.Option(metavar="FILE", help="Search by this sound.")] = None,
+    query: Annotated[
+        list[str], typer.Option("--query", metavar="COL=VALUE", help="Search by this cell of a column; repeatable.")
+    ] = [],  # noqa: B006
+    within: Annotated[
+        str, typer.Option(metavar="STREAM", help="Compare with this stream's vectors; default: the whole row's.")
+    ] = "row",
+    top: Annotated[int, typer.Option(min=1, help="How many rows.")] = 10,
+    json: Json = False,
+) -> None:
+    """Find the rows of an index that are nearest to a text, a picture, a sound or any cells."""
+    with exits("Stopped."):
+        import dataclasses
+
+        from polymodal import console, options
+        from polymodal.api import load
+        from polymodal.search import load_index
+
+        cells = options.parse_pairs("--query", query)
+        by_modality = {"text": text, "image": image, "audio": audio}
+        loaded = load(model)
+        cells |= loaded.query_cells({name: value for name, value in by_modality.items() if value is not None})
+        hits = loaded.search(load_index(index), cells, top=top, within=within)
+        if json:
+            console.print_json({"hits": [dataclasses.asdict(hit) for hit in hits]})
+        else:
+            console.print_hits(hits)

@@ -1,0 +1,115 @@
+"""One step of training: a batch varied, its losses, their gradients (torch)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch.optim import AdamW
+
+from polymodal.augment import augment, corrupt, mirror
+from polymodal.balance import backward
+from polymodal.batches import truth_batch
+from polymodal.job import Job, State
+from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
+from polymodal.network import Batch, Mix, Network
+from polymodal.targets import SketchTarget
+from polymodal.targets.evidence import targets_at
+
+STEP_SEED_STRIDE = 1_000_003
+
+
+def take_step(
+    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, places: NDArray[np.int64]
+) -> None:
+    """Learn from one batch; its randomness comes from the seed and the step's number.
+
+    Args:
+        accelerator: Runs the backward pass.
+        network: The prepared network.
+        optimizer: Changes its weights.
+        job: Data and options.
+        state: Where training stands; step and losses are counted on.
+        places: Rows of the batch.
+    """
+    torch.manual_seed(job.seed * STEP_SEED_STRIDE + state.step)
+    plain: Network = accelerator.unwrap_model(network)
+    batch = vary(job, job.train.batch(places))
+    present = stream_presence(batch, plain.streams)
+    hidden = draw_hidden(present, job.settings.modality_dropout if plain.fuses_streams else 0.0)
+    mix = draw_mix(len(places), job.settings.mixup)
+    aims, device = aims_of(job, state, places, present, mix, accelerator.device), accelerator.device
+    on_device = {stream: column.to(device) for stream, column in batch.items()}
+    outputs = network(on_device, hidden.to(device), aims.truth, job.settings.label_smoothing, mix)
+    terms = loss_terms(plain, outputs, aims)
+    optimizer.zero_grad()
+    loss = backward(accelerator, plain, terms, outputs, aims, state.history)
+    accelerator.clip_grad_norm_(network.parameters(), job.settings.clip_norm)
+    optimizer.step()
+    parts = torch.cat([terms.fused.detach().reshape(1), terms.streams.detach()]).tolist()
+    state.part_sums = [a + b for a, b in zip(state.part_sums or [0.0] * len(parts), parts, strict=True)]
+    state.loss_sum += float(loss.detach())
+    state.step += 1
+
+
+def vary(job: Job, batch: Batch) -> Batch:
+    """Vary a batch's inputs; an autoencoder sees them with holes.
+
+    Args:
+        job: Modalities and options.
+        batch: Stream to cells.
+
+    Returns:
+        Stream to varied cells.
+    """
+    if job.settings.augment:
+        batch = {stream: augment(job.modalities[stream], column) for stream, column in batch.items()}
+    if job.settings.flip:
+        batch = {s: mirror(c) if job.modalities[s].name == "image" else c for s, c in batch.items()}
+    if any(isinstance(target, SketchTarget) and not target.recovered for target in job.targets.values()):
+        batch = {stream: corrupt(column) for stream, column in batch.items()}
+    return batch
+
+
+def draw_mix(num_rows: int, strength: float) -> Mix | None:
+    """Draw how rows are mixed.
+
+    Args:
+        num_rows: Rows of the batch.
+        strength: Both parameters of the beta distribution of shares; 0 mixes nothing.
+
+    Returns:
+        A partner for each row and the row's own share, or None.
+    """
+    if not strength:
+        return None
+    share = float(torch.distributions.Beta(strength, strength).sample())
+    return Mix(torch.randperm(num_rows), max(share, 1 - share))
+
+
+def aims_of(
+    job: Job,
+    state: State,
+    places: NDArray[np.int64],
+    present: torch.Tensor,
+    mix: Mix | None,
+    device: torch.device,
+) -> Aims:
+    """Gather what a batch is to be learned for.
+
+    Args:
+        job: Truth, targets and options.
+        state: Where training stands.
+        places: Rows of the batch.
+        present: bool ``[B, S]``.
+        mix: How rows are mixed.
+        device: Where tensors shall live.
+
+    Returns:
+        The aims.
+    """
+    truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(job.train, places).items()}
+    soft = {name: torch.from_numpy(values[places]).to(device) for name, values in job.soft.items()}
+    targets = targets_at(job.targets, state.step / job.total_steps)
+    return Aims(targets=targets, truth=truth, present=present.to(device), settings=job.settings, soft=soft, mix=mix)

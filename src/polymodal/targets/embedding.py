@@ -1,0 +1,308 @@
+"""No column to predict: streams of one row learn to lie close together in one space (torch).
+
+Shape legend: B rows of the batch, S streams, D width of the space.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polymodal.arrays import Cell
+from polymodal.metrics import Measure
+from polymodal.retrieval import Ranking, rank_all, ranking_metrics
+from polymodal.targets.structured import (
+    Answer,
+    Answers,
+    Source,
+    StructuredHead,
+    StructuredTarget,
+    TargetSettings,
+    to_answers,
+)
+from polymodal.tokens import Fused, Tokens
+
+Vectors = dict[str, NDArray[np.float32]]
+"""Stream to unit vector ``[D]``; a stream is left out where it is absent."""
+
+MOST_JUDGED = 2000
+"""Retrieval is judged among at most so many rows."""
+START_SCALE = 10.0
+START_BIAS = -5.0
+
+
+class EmbeddingSettings(TargetSettings):
+    """Options of the joint space.
+
+    Attributes:
+        dim: Width of the space.
+        relevance: Column whose equal values count as a match when retrieval is judged.
+    """
+
+    dim: int = Field(default=128, ge=2)
+    relevance: str = ""
+
+
+class EmbeddingHead(StructuredHead):
+    """A projection of each stream into one space, trained by the pairwise sigmoid loss.
+
+    The loss is that of SigLIP: Zhai et al. 2023, arXiv 2303.15343, equation 1, over every pair of streams; it
+    needs no large batch. Differs from the source: the rows' loss is its mean over the batch's other rows times
+    a constant, with pairs of absent streams left out.
+    """
+
+    def __init__(self, streams: Sequence[str], width: int, dim: int) -> None:
+        """Build the projections.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            dim: D.
+        """
+        super().__init__()
+        self.streams = tuple(streams)
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+            for _ in self.streams
+        )
+        self.log_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
+        self.bias = nn.Parameter(torch.tensor(START_BIAS))
+
+    def project(self, streams: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
+        """Bring every stream into the joint space.
+
+        Args:
+            streams: Stream to tokens.
+
+        Returns:
+            Unit vectors ``[B, S, D]`` and, bool ``[B, S]``, where the stream is there.
+        """
+        found = [
+            functional.normalize(project(streams[name].pooled()), dim=1)
+            for name, project in zip(self.streams, self.projections, strict=True)
+        ]
+        return torch.stack(found, dim=1), torch.stack([streams[name].row_present for name in self.streams], dim=1)
+
+    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
+        """Tell rows' own pairs from the pairs of different rows.
+
+        Args:
+            fused: Its streams, before any fusion.
+            truth: Not used: the rows themselves are the truth.
+            smoothing: Not used.
+
+        Returns:
+            Loss ``[B]``.
+        """
+        vectors_BSD, present_BS = self.project(fused.streams)
+        losses, counts = vectors_BSD.new_zeros(len(vectors_BSD)), vectors_BSD.new_zeros(len(vectors_BSD))
+        for a, b in itertools.combinations(range(len(self.streams)), 2):
+            both_B = present_BS[:, a] & present_BS[:, b]
+            pair_B = self._pair_loss(vectors_BSD[:, a], vectors_BSD[:, b], both_B)
+            losses, counts = losses + torch.where(both_B, pair_B, 0.0), counts + both_B
+        return losses / counts.clamp(min=1)
+
+    def _pair_loss(self, first_BD: Tensor, second_BD: Tensor, both_B: Tensor) -> Tensor:
+        logits_BB = first_BD @ second_BD.T * self.log_scale.exp() + self.bias
+        same_BB = torch.eye(len(logits_BB), device=logits_BB.device)
+        losses_BB = -functional.logsigmoid((2 * same_BB - 1) * logits_BB)
+        losses_BB = torch.where(both_B[:, None] & both_B[None, :], losses_BB, 0.0)
+        return (losses_BB.sum(dim=1) + losses_BB.sum(dim=0)) / 2
+
+    def answers(self, fused: Fused) -> list[Answer]:
+        """Return every row's vectors.
+
+        Args:
+            fused: Its streams, before any fusion.
+
+        Returns:
+            B answers whose values are ``Vectors``.
+        """
+        vectors_BSD, present_BS = self.project(fused.streams)
+        vectors, present = vectors_BSD.float().cpu().numpy(), present_BS.cpu().numpy()
+        return [
+            Answer({name: vectors[row, place] for place, name in enumerate(self.streams) if present[row, place]})
+            for row in range(len(vectors))
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingTarget(StructuredTarget):
+    """How a table's streams relate: rows of one thing lie close in one space.
+
+    Attributes:
+        dim: Width of the space.
+        relevance: Column that says which rows count as a match when retrieval is judged; "" means the row alone.
+    """
+
+    dim: int
+    relevance: str = ""
+
+    kind: ClassVar[str] = "embedding"
+    primary_metric: ClassVar[str] = "map"
+    by_stream: ClassVar[bool] = False
+    Settings: ClassVar[type[TargetSettings]] = EmbeddingSettings
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell], source: Source, settings: Any) -> Self:  # noqa: ARG003
+        """Take over the options: there is nothing to fit.
+
+        Args:
+            cells: Not used: there is no column.
+            source: Not used.
+            settings: Width of the space and the column of relevance.
+
+        Returns:
+            The target.
+        """
+        return cls(dim=settings.dim, relevance=settings.relevance)
+
+    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Find the rows with a pair of streams.
+
+        Args:
+            cells: Not used: there is no column.
+            source: The streams' arrays.
+
+        Returns:
+            Zeros ``[N]`` and, bool ``[N]``, where two streams are there.
+        """
+        return np.zeros(len(cells), dtype=np.float32), _pairs(source, len(cells))
+
+    def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
+        """Build the projections.
+
+        Args:
+            width: W.
+            encoders: Stream to its encoder.
+
+        Returns:
+            The head.
+        """
+        return EmbeddingHead(tuple(encoders), width, self.dim)
+
+    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+        """Say which rows match: those of one relevance label, else each row itself alone.
+
+        Args:
+            cells: One a row.
+            source: Holds the relevance column, where there is one.
+
+        Returns:
+            A label a row.
+        """
+        labels = source.cells.get(self.relevance) if self.relevance else None
+        if labels is None:
+            return list(range(len(cells)))
+        return [f"row {place}" if label is None else str(label) for place, label in enumerate(labels)]
+
+    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+        """Prepare recall, median rank and mean average precision, averaged over all directions.
+
+        Args:
+            truth: A label a row.
+            found: Vectors a row.
+
+        Returns:
+            A function of row weights ``[R, N]``.
+        """
+        rankings = _rankings(truth, found)
+
+        def measure(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+            each = [ranking_metrics(ranking, weights) for ranking in rankings.values()]
+            return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]} if each else {}
+
+        return measure
+
+    def sections(self, truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Any]:
+        """Score each direction by itself, beside chance.
+
+        Args:
+            truth: A label a row.
+            found: Vectors a row.
+
+        Returns:
+            ``pairs``: direction to metrics.
+        """
+        rankings = _rankings(truth, found)
+        weights = np.ones((1, len(truth)))
+        return {
+            "pairs": {
+                name: {metric: float(value[0]) for metric, value in ranking_metrics(ranking, weights).items()}
+                for name, ranking in rankings.items()
+            }
+        }
+
+    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+        """Grade each row by how well its streams find each other.
+
+        Args:
+            truth: A label a row.
+            found: Vectors a row.
+
+        Returns:
+            Mean average precision of the row's queries, 0 without any, ``[N]``.
+        """
+        sums, counts = np.zeros(len(truth)), np.zeros(len(truth))
+        for ranking in _rankings(truth, found).values():
+            sums[ranking.rows] += ranking.precision
+            counts[ranking.rows] += 1
+        return sums / np.maximum(counts, 1)
+
+    def uninformed(self, found: Answers) -> Answers:
+        """Return vectors that are all the same, so that the order of candidates is chance.
+
+        Args:
+            found: The answers ``[N]``.
+
+        Returns:
+            ``[N]``.
+        """
+        return to_answers([Answer({name: np.ones_like(v) for name, v in one.value.items()}) for one in found])
+
+    @property
+    def prior(self) -> Answer:
+        """No vector at all."""
+        return Answer({})
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+        return cls(**state)
+
+
+def _pairs(source: Source, num_rows: int) -> NDArray[np.bool_]:
+    present = list(source.row_present().values())
+    return np.sum(present, axis=0) >= 2 if present else np.zeros(num_rows, dtype=np.bool_)
+
+
+def _rankings(truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Ranking]:
+    rows = np.arange(len(truth))
+    if len(rows) > MOST_JUDGED:
+        rows = np.sort(np.random.default_rng(0).choice(len(rows), MOST_JUDGED, replace=False))
+    kept = set(rows.tolist())
+    codes: dict[Cell, int] = {}
+    labels = np.array([codes.setdefault(label, len(codes)) for label in truth], dtype=np.int64).reshape(-1)
+    return rank_all([found[row] if row in kept else {} for row in range(len(truth))], labels)

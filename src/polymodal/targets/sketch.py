@@ -1,0 +1,277 @@
+"""What a stream holds, from the others or from itself: reconstruction of its sketch (torch).
+
+Shape legend: B rows of the batch, N rows of a table, D numbers of a sketch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polymodal.arrays import Cell, Column
+from polymodal.metrics import Measure
+from polymodal.sketches import sketch
+from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget
+from polymodal.tokens import Fused
+
+SMALLEST_SCALE = 1e-6
+FITTED_ROWS = 2000
+SEEN_WEIGHT = 0.2
+"""Weight of rows in which the stream itself was seen: telling it from the others is the harder lesson."""
+
+
+class SketchHead(StructuredHead):
+    """Two layers from the pooled tokens to a stream's standardised sketch."""
+
+    def __init__(self, stream: str, width: int, size: int) -> None:
+        """Build the layers.
+
+        Args:
+            stream: The stream to give back.
+            width: W.
+            size: D.
+        """
+        super().__init__()
+        self.stream = stream
+        self.layers = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, size)
+        )
+
+    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
+        """Squared error over the numbers that are known.
+
+        Args:
+            fused: What the fusion made of the streams.
+            truth: Standardised sketches ``[B, D]``, NaN where unknown.
+            smoothing: Not used.
+
+        Returns:
+            Loss ``[B]``.
+        """
+        known = ~truth.isnan()
+        squared = torch.where(known, (self.layers(fused.pooled) - truth.nan_to_num()).square(), 0.0)
+        error = squared.sum(dim=1) / known.sum(dim=1).clamp(min=1)
+        if len(fused.streams) <= 1:
+            return error
+        seen = fused.streams[self.stream].row_present
+        return torch.where(seen, SEEN_WEIGHT * error, error)
+
+    def answers(self, fused: Fused) -> list[Answer]:
+        """Return standardised sketches.
+
+        Args:
+            fused: What the fusion made of the streams.
+
+        Returns:
+            Answers whose values are float32 ``[D]``.
+        """
+        return [Answer(row) for row in self.layers(fused.pooled).float().cpu().numpy()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SketchTarget(StructuredTarget):
+    """A stream's sketch.
+
+    Attributes:
+        stream: The stream to give back.
+        modality: Its modality.
+        mean: Mean of each number over the training rows.
+        scale: Standard deviation of all numbers about their means.
+        recovered: Whether it is recovered from other streams, and judged with its own hidden.
+    """
+
+    stream: str
+    modality: str
+    mean: list[float] = field(repr=False)
+    scale: float
+    recovered: bool
+
+    kind: ClassVar[str] = "sketch"
+    primary_metric: ClassVar[str] = "r2"
+    by_stream: ClassVar[bool] = False
+
+    @property
+    def judged_without(self) -> frozenset[str]:
+        """The stream itself, where it is recovered from others."""
+        return frozenset({self.stream}) if self.recovered else frozenset()
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell], source: Source, settings: Any) -> Self:
+        """Not used: there is no column; see ``fit_stream``.
+
+        Args:
+            cells: Cells.
+            source: Source.
+            settings: Settings.
+
+        Returns:
+            Nothing.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def fit_stream(
+        cls, stream: str, modality: str, column: Column, rows: NDArray[np.int64], *, recovered: bool, seed: int
+    ) -> Self:
+        """Measure the sketches of training rows.
+
+        Args:
+            stream: The stream to give back.
+            modality: Its modality.
+            column: Its arrays.
+            rows: The training rows.
+            recovered: Whether it is recovered from other streams.
+            seed: Chooses rows where there are many.
+
+        Returns:
+            The fitted target.
+        """
+        usable = rows[column.row_present[rows]]
+        if len(usable) > FITTED_ROWS:
+            usable = np.sort(np.random.default_rng(seed).choice(usable, FITTED_ROWS, replace=False))
+        found = sketch(modality, column.take(usable)).astype(np.float64)
+        known = ~np.isnan(found)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, found, 0).sum(axis=0) / count
+        scale = float(np.sqrt(np.where(known, (found - mean) ** 2, 0).sum() / max(known.sum(), 1)))
+        scale = scale if scale > SMALLEST_SCALE else 1.0
+        return cls(stream=stream, modality=modality, mean=mean.tolist(), scale=scale, recovered=recovered)
+
+    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Standardise the sketches.
+
+        Args:
+            cells: Not used: there is no column.
+            source: The streams' arrays.
+
+        Returns:
+            float32 ``[N, D]``, NaN where unknown, and, bool ``[N]``, where the stream is there.
+        """
+        truth = self._truth(source, len(cells))
+        return truth, np.asarray(~np.isnan(truth).all(axis=1))
+
+    def _truth(self, source: Source, num_rows: int) -> NDArray[np.float32]:
+        column = source.columns.get(self.stream)
+        if column is None:
+            return np.full((num_rows, len(self.mean)), np.nan, dtype=np.float32)
+        found = sketch(self.modality, column if source.rows is None else column.take(source.rows))
+        return np.asarray((found - np.array(self.mean)) / self.scale, dtype=np.float32)
+
+    def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
+        """Build the layers.
+
+        Args:
+            width: W.
+            encoders: Not used.
+
+        Returns:
+            The head.
+        """
+        return SketchHead(self.stream, width, len(self.mean))
+
+    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+        """Return the standardised sketches.
+
+        Args:
+            cells: One a row.
+            source: The streams' arrays.
+
+        Returns:
+            float32 ``[D]`` a row.
+        """
+        return list(self._truth(source, len(cells)))
+
+    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+        """Prepare the share of the variance that is explained, and the error, in units of the spread in training.
+
+        Args:
+            truth: Standardised sketches.
+            found: Standardised sketches.
+
+        Returns:
+            A function of row weights ``[R, N]``.
+        """
+        true = np.array(truth, dtype=np.float64).reshape(len(truth), -1)
+        known = ~np.isnan(true)
+        true = np.where(known, true, 0.0)
+        error = np.where(known, np.array(found, dtype=np.float64).reshape(true.shape) - true, 0.0)
+        squared, absolute = (error**2).sum(axis=1), np.abs(error).sum(axis=1)
+        spread, count = (true**2).sum(axis=1), known.sum(axis=1)
+
+        def measure(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+            total = np.maximum(weights @ count, 1e-12)
+            return {
+                "rmse": np.sqrt(weights @ squared / total),
+                "mae": weights @ absolute / total,
+                "r2": 1 - weights @ squared / np.maximum(weights @ spread, 1e-12),
+            }
+
+        return measure
+
+    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+        """Grade by the squared error.
+
+        Args:
+            truth: Standardised sketches.
+            found: Standardised sketches.
+
+        Returns:
+            1 without error, falling to 0, ``[N]``.
+        """
+        error = [np.nanmean((said - true) ** 2) for true, said in zip(truth, found, strict=True)]
+        return np.asarray(1 / (1 + np.array(error, dtype=np.float64)))
+
+    def uninformed(self, found: Any) -> Any:
+        """Return the mean sketch.
+
+        Args:
+            found: The answers ``[N]``.
+
+        Returns:
+            ``[N]``.
+        """
+        answers = np.empty(len(found), dtype=object)
+        answers[:] = [self.prior] * len(found)
+        return answers
+
+    @property
+    def prior(self) -> Answer:
+        """The mean sketch, which is zero when standardised."""
+        return Answer(np.zeros(len(self.mean), dtype=np.float32))
+
+    def unstandardised(self, value: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return a sketch in the units of the stream's arrays.
+
+        Args:
+            value: Standardised ``[D]``.
+
+        Returns:
+            ``[D]``.
+        """
+        return np.asarray(value * self.scale + np.array(self.mean))
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+        return cls(**state)

@@ -1,0 +1,297 @@
+"""Targets whose answer is more than a row of numbers: texts, boxes, vectors, series, pictures.
+
+Such a target has one answer a row from the fused streams. It has no streams' own heads and takes no
+part in the decision level; how good one stream is alone is found by hiding the others.
+
+Shape legend: B rows of the batch, N rows of a table, R resamples.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from polymodal.arrays import Cell, Column
+from polymodal.metrics import Measure
+from polymodal.tokens import Fused
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a target says of one row.
+
+    Attributes:
+        value: Plain Python: a text, a list of numbers, a list of boxes.
+        confidence: How sure it is, 0 to 1; None where it has no such number.
+    """
+
+    value: Cell
+    confidence: float | None = None
+
+
+Answers = NDArray[np.object_]
+"""One ``Answer`` a row: ``[N]``."""
+
+
+def to_answers(found: Sequence[Answer]) -> Answers:
+    """Put answers into an array.
+
+    Args:
+        found: One a row.
+
+    Returns:
+        Object array ``[N]``.
+    """
+    array = np.empty(len(found), dtype=object)
+    array[:] = list(found)
+    return array
+
+
+@dataclass(frozen=True)
+class Source:
+    """The raw cells around a target, for one whose truth depends on them (boxes: the picture's size).
+
+    Attributes:
+        cells: Column to the raw cells of the same rows.
+        folder: Where relative paths start.
+        columns: Stream to arrays, of the whole table.
+        rows: int64, the rows of those arrays that are meant; None for all.
+    """
+
+    cells: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
+    folder: Path | None = None
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    rows: NDArray[np.int64] | None = None
+
+    def row_present(self) -> dict[str, NDArray[np.bool_]]:
+        """Return where each stream is there: stream to bool ``[N]``."""
+        found = {stream: column.row_present for stream, column in self.columns.items()}
+        return found if self.rows is None else {stream: present[self.rows] for stream, present in found.items()}
+
+
+class TargetSettings(BaseModel):
+    """Options of a kind of target, from ``target_settings`` of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StructuredHead(nn.Module, ABC):
+    """The part of the network that learns and gives a structured target's answers."""
+
+    @abstractmethod
+    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:
+        """Compute each row's loss.
+
+        Args:
+            fused: What the fusion made of the streams.
+            truth: Encoded cells ``[B, ...]``.
+            smoothing: Share of the label mass spread over all classes.
+
+        Returns:
+            Loss ``[B]``; finite also where the truth is not known.
+        """
+
+    @abstractmethod
+    def answers(self, fused: Fused) -> list[Answer]:
+        """Answer for each row.
+
+        Args:
+            fused: What the fusion made of the streams.
+
+        Returns:
+            B answers, before the target's ``finish``.
+        """
+
+
+class StructuredTarget(ABC):
+    """A fitted structured target; its fields are plain JSON.
+
+    Attributes:
+        kind: Name in ``TARGETS``.
+        details: Modalities whose fine places or steps the head reads (``Tokens.detail``).
+        primary_metric: The metric that stands for it.
+        Settings: Its options.
+        classes: None: there are no probabilities of classes.
+        by_stream: Whether it can be judged with streams hidden.
+    """
+
+    kind: ClassVar[str]
+    details: ClassVar[frozenset[str]] = frozenset()
+    primary_metric: ClassVar[str]
+    Settings: ClassVar[type[TargetSettings]] = TargetSettings
+    classes: ClassVar[None] = None
+    by_stream: ClassVar[bool] = True
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, cells: Sequence[Cell], source: Source, settings: Any) -> Self:
+        """Learn from the training cells.
+
+        Args:
+            cells: Cells of the training rows; None where absent.
+            source: The other columns of the same rows.
+            settings: An instance of ``Settings``.
+
+        Returns:
+            The fitted target.
+
+        Raises:
+            SchemaError: If there is nothing to learn.
+        """
+
+    @abstractmethod
+    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Turn cells into what the loss compares with.
+
+        Args:
+            cells: Cells of any rows.
+            source: The other columns of the same rows.
+
+        Returns:
+            Truth ``[N, ...]`` and, bool ``[N]``, where it is known.
+        """
+
+    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:  # noqa: ARG002
+        """Name the cells that hold something, but no truth.
+
+        Args:
+            cells: Cells of any rows.
+            source: The other columns of the same rows.
+
+        Returns:
+            Row from 0 and reason, written to follow "row R, column C: ".
+        """
+        return []
+
+    @abstractmethod
+    def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
+        """Build the head.
+
+        Args:
+            width: Width of the tokens.
+            encoders: Stream to its encoder. The head reads what it needs from them, such as the
+                grid of a picture's places; in a batch without the stream, ``Fused.details`` lacks it.
+
+        Returns:
+            The head.
+
+        Raises:
+            ConfigError: If no stream offers what the head needs.
+        """
+
+    @abstractmethod
+    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+        """Read the true answers, in the form of ``Answer.value``.
+
+        Args:
+            cells: Cells of rows in which the truth is known.
+            source: The other columns of the same rows.
+
+        Returns:
+            One a row.
+        """
+
+    def finish(self, found: Sequence[Answer], source: Source) -> Answers:  # noqa: ARG002
+        """Bring a head's answers into the units of the column.
+
+        Args:
+            found: What the head says.
+            source: The other columns of the same rows.
+
+        Returns:
+            ``[N]``.
+        """
+        return to_answers(found)
+
+    @property
+    def judged_without(self) -> frozenset[str]:
+        """Streams that are hidden when a target that is not judged by stream is judged."""
+        return frozenset()
+
+    @abstractmethod
+    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+        """Prepare the metrics of some rows.
+
+        Args:
+            truth: References ``[N]``.
+            found: Values of the answers ``[N]``.
+
+        Returns:
+            A function of row weights.
+        """
+
+    @abstractmethod
+    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+        """Grade each answer, for the gallery.
+
+        Args:
+            truth: References ``[N]``.
+            found: Values of the answers ``[N]``.
+
+        Returns:
+            0 (all wrong) to 1 (all right), ``[N]``.
+        """
+
+    def sections(self, truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Any]:  # noqa: ARG002
+        """Return what else the report says of the answers.
+
+        Args:
+            truth: References ``[N]``.
+            found: Values of the answers ``[N]``.
+
+        Returns:
+            Section of the evaluation to plain JSON.
+        """
+        return {}
+
+    def uninformed(self, found: Answers) -> Answers:
+        """Return what an answer without any input would be, for the baseline.
+
+        Args:
+            found: The answers ``[N]``.
+
+        Returns:
+            ``[N]``.
+        """
+        return to_answers([self.prior] * len(found))
+
+    @property
+    @abstractmethod
+    def prior(self) -> Answer:
+        """What is answered where nothing is known."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+
+
+def values_of(answers: Answers) -> list[Cell]:
+    """Return the answers' values.
+
+    Args:
+        answers: ``[N]``.
+
+    Returns:
+        Plain values.
+    """
+    return [answer.value for answer in answers]

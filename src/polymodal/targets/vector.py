@@ -1,0 +1,236 @@
+"""A fixed count of numbers in each row: regression on standardised values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polymodal.arrays import Cell
+from polymodal.errors import SchemaError
+from polymodal.metrics import Measure
+from polymodal.modalities import CellReadError
+from polymodal.modalities.vector import read_vector
+from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.tokens import Fused
+
+SMALLEST_STD = 1e-6
+
+
+class VectorHead(StructuredHead):
+    """Two layers from the pooled tokens to the standardised numbers."""
+
+    def __init__(self, target: VectorTarget, width: int) -> None:
+        """Build the layers.
+
+        Args:
+            target: The fitted target.
+            width: W.
+        """
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, len(target.mean))
+        )
+        self.mean, self.std = np.array(target.mean), np.array(target.std)
+
+    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
+        """Mean squared error of the standardised numbers.
+
+        Args:
+            fused: What the fusion made of the streams.
+            truth: Standardised numbers ``[B, D]``.
+            smoothing: Not used: numbers have no classes.
+
+        Returns:
+            Loss ``[B]``.
+        """
+        output: Tensor = self.layers(fused.pooled)
+        return (output - truth).square().mean(dim=1)
+
+    def answers(self, fused: Fused) -> list[Answer]:
+        """Undo the standardisation.
+
+        Args:
+            fused: What the fusion made of the streams.
+
+        Returns:
+            A list of numbers a row.
+        """
+        output = self.layers(fused.pooled).float().cpu().numpy()
+        return [Answer(row.tolist()) for row in output * self.std + self.mean]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorTarget(StructuredTarget):
+    """A column with a fixed count of numbers in each row.
+
+    Attributes:
+        mean: Mean of each number over the training cells.
+        std: Standard deviation of each; at least a small number.
+    """
+
+    mean: list[float]
+    std: list[float]
+
+    kind: ClassVar[str] = "vector"
+    primary_metric: ClassVar[str] = "rmse"
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell], source: Source, settings: TargetSettings) -> Self:  # noqa: ARG003
+        """Learn count, mean and scale.
+
+        Args:
+            cells: Cells of the training rows.
+            source: Where relative paths of ``.npy`` cells start.
+            settings: None of its own.
+
+        Returns:
+            The fitted target.
+
+        Raises:
+            SchemaError: If no two cells differ.
+        """
+        found = [value for value in (_read(cell, source) for cell in cells) if isinstance(value, np.ndarray)]
+        size = max(Counter(map(len, found)).items(), key=lambda pair: (pair[1], pair[0]), default=(0, 0))[0]
+        values = np.array([value for value in found if len(value) == size])
+        if len(np.unique(values, axis=0)) < 2:
+            raise SchemaError("A vector target needs two different lists of numbers or more. Found fewer.")
+        return cls(mean=values.mean(axis=0).tolist(), std=values.std(axis=0).clip(SMALLEST_STD).tolist())
+
+    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Standardise the numbers.
+
+        Args:
+            cells: Cells of any rows.
+            source: Where relative paths start.
+
+        Returns:
+            float32 ``[N, D]``, 0 where unknown, and bool ``[N]``.
+        """
+        found = [self._fitting(cell, source) for cell in cells]
+        known = np.array([isinstance(value, np.ndarray) for value in found], dtype=np.bool_).reshape(-1)
+        truth = np.zeros((len(cells), len(self.mean)), dtype=np.float32)
+        for row in np.flatnonzero(known):
+            truth[row] = (found[row] - np.array(self.mean)) / np.array(self.std)
+        return truth, known
+
+    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:
+        """Name the cells that hold no such list.
+
+        Args:
+            cells: Cells of any rows.
+            source: Where relative paths start.
+
+        Returns:
+            Row from 0 and reason.
+        """
+        found = ((row, self._fitting(cell, source)) for row, cell in enumerate(cells))
+        return [(row, value) for row, value in found if isinstance(value, str)]
+
+    def _fitting(self, cell: Cell, source: Source) -> NDArray[np.float64] | str | None:
+        value = _read(cell, source)
+        if isinstance(value, np.ndarray) and len(value) != len(self.mean):
+            return f"holds {len(value)} numbers; expected {len(self.mean)}, as in training"
+        return value
+
+    def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
+        """Build the layers from the pooled tokens.
+
+        Args:
+            width: W.
+            encoders: Not used.
+
+        Returns:
+            The head.
+        """
+        return VectorHead(self, width)
+
+    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+        """Read the lists.
+
+        Args:
+            cells: Cells of rows in which the truth is known.
+            source: Where relative paths start.
+
+        Returns:
+            Lists of numbers.
+        """
+        return [read_vector(cell, source.folder).tolist() for cell in cells]
+
+    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+        """Prepare rmse and mae over all numbers, and the numbers' mean r2.
+
+        Args:
+            truth: Lists of numbers.
+            found: Lists of numbers.
+
+        Returns:
+            A function of row weights ``[R, N]``.
+        """
+        true, said = (np.array(lists, dtype=np.float64).reshape(len(truth), -1) for lists in (truth, found))
+        squared, absolute = (said - true) ** 2, np.abs(said - true)
+
+        def measure(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+            total = weights.sum(axis=1)
+            errors, mean = weights @ squared, weights @ true / total[:, None]
+            spread = weights @ true**2 - total[:, None] * mean**2
+            usable = spread > SMALLEST_STD
+            explained = np.where(usable, 1 - errors / np.where(usable, spread, 1.0), 0.0)
+            count = usable.sum(axis=1)
+            return {
+                "rmse": np.sqrt(errors.mean(axis=1) / total),
+                "mae": (weights @ absolute).mean(axis=1) / total,
+                "r2": np.where(count > 0, explained.sum(axis=1) / np.maximum(count, 1), np.nan),
+            }
+
+        return measure
+
+    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+        """Grade by the mean error in units of the training cells' spread.
+
+        Args:
+            truth: Lists of numbers.
+            found: Lists of numbers.
+
+        Returns:
+            1 without error, falling to 0, ``[N]``.
+        """
+        error = np.abs(np.array(truth, dtype=float) - np.array(found, dtype=float)) / np.array(self.std)
+        return np.asarray(1 / (1 + error.reshape(len(truth), -1).mean(axis=1)))
+
+    @property
+    def prior(self) -> Answer:
+        """The training cells' mean."""
+        return Answer(list(self.mean))
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+        return cls(**state)
+
+
+def _read(cell: Cell, source: Source) -> NDArray[np.float64] | str | None:
+    """Return the numbers, or why there are none, or None for an absent cell."""
+    if cell is None:
+        return None
+    try:
+        return read_vector(cell, source.folder)
+    except CellReadError as error:
+        return str(error)

@@ -1,0 +1,99 @@
+"""Every structured target from table to answers, saved, loaded and judged, through the same checks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import polymodal
+import tiny
+from polymodal.errors import ConfigError
+from polymodal.table import Table
+from polymodal.targets import TARGETS, StructuredTarget
+
+STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
+
+
+@pytest.fixture(scope="module", params=STRUCTURED)
+def kind(request: Any) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def trained(kind: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[polymodal.Model, Table]:
+    folder = tmp_path_factory.mktemp(kind)
+    table = tiny.write_structured_table(folder, kind)
+    with tiny.decode_cache(folder):
+        return tiny.train(table, "answer", modality={"answer": kind}, output=folder / "run"), table
+
+
+def test_the_checks_cover_the_table() -> None:
+    assert set(tiny.STRUCTURED) == set(STRUCTURED)
+
+
+def test_every_row_is_answered_and_scored(trained: tuple[polymodal.Model, Table]) -> None:
+    model, table = trained
+    target = model.trained.targets["answer"]
+    assert len(model.predict(table)["answer"]) == table.num_rows
+    summary = model.summary()
+    assert target.primary_metric in summary["targets"]["answer"]
+    assert target.primary_metric in summary["baselines"]["answer"]["prior"]
+    assert set(summary["streams"]["answer"]) == set(summary["missing"]["answer"]) == set(tiny.STREAMS)
+    assert summary["intervals"]["answer"][target.primary_metric]
+    assert model.record["tables"][0]["set_aside"] == 1
+
+
+def test_a_row_without_anything_gets_the_prior(trained: tuple[polymodal.Model, Table]) -> None:
+    model, table = trained
+    prior = model.trained.targets["answer"].prior.value
+    assert model.predict(tiny.all_absent(table.take(np.arange(3))))["answer"] == [prior] * 3
+
+
+def test_saved_and_loaded_answers_are_the_same(trained: tuple[polymodal.Model, Table], tmp_path: Path) -> None:
+    model, table = trained
+    model.save(tmp_path / "model")
+    before, after = (m.predictions(table) for m in (model, polymodal.load(tmp_path / "model")))
+    assert before.labels == after.labels
+    assert before.confidences == after.confidences
+    assert [path.suffix for path in (tmp_path / "model").rglob("*.*") if path.suffix in {".pkl", ".pt", ".bin"}] == []
+
+
+def test_one_row_alone_gets_the_answer_it_has_among_others(trained: tuple[polymodal.Model, Table]) -> None:
+    model, table = trained
+    whole = model.predict(table.take(np.arange(6)))["answer"]
+    alone = [model.predict(table.take(np.array([row])))["answer"][0] for row in range(6)]
+    assert [json.dumps(_rounded(cell)) for cell in alone] == [json.dumps(_rounded(cell)) for cell in whole]
+
+
+def _rounded(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return round(cell, 3)
+    if isinstance(cell, list):
+        return [_rounded(part) for part in cell]
+    return {name: _rounded(part) for name, part in cell.items()} if isinstance(cell, dict) else cell
+
+
+def test_answers_are_written_in_every_format(trained: tuple[polymodal.Model, Table], tmp_path: Path) -> None:
+    from polymodal.output import write_columns
+
+    model, table = trained
+    columns = model.predictions(table.take(np.arange(4))).to_columns()
+    for ending in (".csv", ".jsonl", ".parquet"):
+        write_columns(columns, str(tmp_path / f"out{ending}"))
+        assert (tmp_path / f"out{ending}").stat().st_size > 0
+
+
+def test_the_report_shows_rows(trained: tuple[polymodal.Model, Table]) -> None:
+    model, _ = trained
+    html = (model.folder / "report.html").read_text(encoding="utf-8")
+    assert "answer" in html
+    assert "Close" in html
+
+
+def test_a_vote_has_no_fused_streams_to_answer_from(kind: str, trained: Any) -> None:
+    with pytest.raises(ConfigError, match="Choose another --fusion"):
+        tiny.train(trained[1], "answer", modality={"answer": kind}, fusion="vote")

@@ -1,0 +1,138 @@
+"""Every structured target of the table through the same checks."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from polymodal.errors import SchemaError
+from polymodal.metrics import HIGHER_IS_BETTER, intervals_of, score_of
+from polymodal.targets import TARGETS, Answer, Source, StructuredTarget, fit_target
+from polymodal.targets.structured import values_of
+from polymodal.tokens import Fused, Tokens
+
+WIDTH = 8
+CELLS: dict[str, list[Any]] = {
+    "vector": [[1.0, 2.0], "[2.0, 2.5]", None, [0.5, -1.0], [3.0, 0.0], [1.0, 1.0]],
+}
+BROKEN: dict[str, Any] = {"vector": [1.0, 2.0, 3.0]}
+"""A cell that holds something, but no truth."""
+HOPELESS: dict[str, list[Any]] = {"vector": [[1.0, 2.0], [1.0, 2.0], None]}
+STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
+every_kind = pytest.mark.parametrize("kind", STRUCTURED)
+
+
+def encoders(kind: str) -> dict[str, nn.Module]:
+    """Return the encoders the head is built beside."""
+    return {"stream": nn.Identity()}
+
+
+def source(kind: str, rows: int = 6) -> Source:
+    return Source({kind: CELLS[kind][:rows]})
+
+
+def fit(kind: str) -> StructuredTarget:
+    target = fit_target(kind, CELLS[kind], source(kind), {})
+    assert isinstance(target, StructuredTarget)
+    return target
+
+
+def fused(kind: str, rows: int) -> Fused:
+    generator = torch.Generator().manual_seed(0)
+    tokens = Tokens(torch.randn(rows, 3, WIDTH, generator=generator), torch.ones(rows, 3, dtype=torch.bool))
+    return Fused(torch.randn(rows, WIDTH, generator=generator), tokens)
+
+
+def known_cells(kind: str) -> list[Any]:
+    return [cell for cell in CELLS[kind] if cell is not None]
+
+
+def test_the_checks_cover_the_table() -> None:
+    assert set(CELLS) == set(STRUCTURED) == set(BROKEN) == set(HOPELESS)
+    assert all(TARGETS[kind].target.kind == kind for kind in STRUCTURED)
+    assert all(TARGETS[kind].target.primary_metric in HIGHER_IS_BETTER for kind in STRUCTURED)
+
+
+@every_kind
+def test_absent_and_broken_truth_is_not_known_and_broken_truth_is_named(kind: str) -> None:
+    target, cells = fit(kind), [*CELLS[kind], BROKEN[kind]]
+    truth, known = target.encode(cells, Source({kind: cells}))
+    assert known.tolist() == [True, True, False, True, True, True, False]
+    assert len(truth) == 7
+    assert np.isfinite(truth).all()
+    problems = target.problems(cells, Source({kind: cells}))
+    assert [row for row, _ in problems] == [6]
+    assert problems[0][1].strip()
+
+
+@every_kind
+def test_the_loss_is_finite_and_reaches_every_parameter(kind: str) -> None:
+    target = fit(kind)
+    head = target.build_head(WIDTH, encoders(kind))
+    truth, _ = target.encode(CELLS[kind], source(kind))
+    losses = head.loss(fused(kind, 6), torch.from_numpy(truth), 0.05)
+    assert losses.shape == (6,)
+    assert losses.isfinite().all()
+    losses.sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
+
+
+@every_kind
+@pytest.mark.parametrize("rows", [0, 1, 6])
+def test_every_row_gets_one_answer_of_its_own(kind: str, rows: int) -> None:
+    target = fit(kind)
+    head = target.build_head(WIDTH, encoders(kind)).eval()
+    given = fused(kind, rows)
+    with torch.inference_mode():
+        found = target.finish(head.answers(given), source(kind, rows))
+    assert len(found) == rows
+    assert all(isinstance(answer, Answer) for answer in found)
+    json.dumps(values_of(found))
+
+
+@every_kind
+def test_one_row_never_affects_another(kind: str) -> None:
+    head = fit(kind).build_head(WIDTH, encoders(kind)).eval()
+    whole = fused(kind, 4)
+    changed = Fused(
+        whole.pooled.clone(), Tokens(whole.tokens.values.clone(), whole.tokens.present), None, whole.details
+    )
+    changed.pooled[3], changed.tokens.values[3] = 9.0, -9.0
+    with torch.inference_mode():
+        before, after = head.answers(whole), head.answers(changed)
+    assert before[:3] == after[:3]
+
+
+@every_kind
+def test_the_truth_itself_scores_best_and_the_prior_can_be_scored(kind: str) -> None:
+    target = fit(kind)
+    cells = known_cells(kind)
+    truth = target.references(cells, Source({kind: cells}))
+    perfect = score_of(target.measure(truth, truth), len(truth))
+    prior = score_of(target.measure(truth, [target.prior.value] * len(truth)), len(truth))
+    better = HIGHER_IS_BETTER[target.primary_metric]
+    assert set(perfect) <= set(HIGHER_IS_BETTER)
+    assert perfect[target.primary_metric] == (1.0 if better else 0.0)
+    assert (prior[target.primary_metric] < perfect[target.primary_metric]) == better
+    low, high = intervals_of(target.measure(truth, truth), len(truth))[target.primary_metric]
+    assert low == high == perfect[target.primary_metric]
+    assert target.quality(truth, truth).tolist() == [1.0] * len(truth)
+
+
+@every_kind
+def test_state_is_json_and_rebuilds_the_same_target(kind: str) -> None:
+    target = fit(kind)
+    again = type(target).from_state(json.loads(json.dumps(target.state())))
+    assert again == target
+    assert again.prior == target.prior
+
+
+@every_kind
+def test_nothing_to_learn_is_one_sentence(kind: str) -> None:
+    with pytest.raises(SchemaError, match=r"^[A-Z].*\.$"):
+        fit_target(kind, HOPELESS[kind], Source({kind: HOPELESS[kind]}), {})

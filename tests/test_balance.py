@@ -1,0 +1,157 @@
+"""Methods that keep streams in balance, forms of the loss, sampling, mixup and teachers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import polymodal
+import tiny
+from polymodal.balance import _pareto, blending_weights, modulation
+from polymodal.batches import epoch_batches
+from polymodal.config import TrainConfig
+from polymodal.errors import CheckpointError, ConfigError
+from polymodal.losses import Aims, row_losses
+from polymodal.network import Outputs
+from polymodal.table import Table
+from polymodal.targets import Categories, Category, NumberTarget
+
+AIDS: dict[str, dict[str, Any]] = {
+    "ogm_ge": {"train.balance": "ogm_ge"},
+    "mmpareto": {"train.balance": "mmpareto"},
+    "blending": {"train.balance": "blending", "train.epochs": 4},
+    "focal": {"train.loss": "focal"},
+    "logit_adjusted": {"train.loss": "logit_adjusted"},
+    "balanced": {"train.sampling": "balanced"},
+    "mixup": {"train.mixup": 0.3},
+    "flip": {"train.flip": True},
+}
+
+
+@pytest.fixture(scope="module")
+def plain(table: Table) -> dict[int, polymodal.Model]:
+    return {epochs: tiny.train(table, settings={"train.epochs": epochs}) for epochs in (1, 4)}
+
+
+@pytest.mark.parametrize("aid", list(AIDS))
+def test_every_aid_changes_what_is_learned_and_repeats_itself(
+    table: Table, plain: dict[int, polymodal.Model], aid: str
+) -> None:
+    first, second = (tiny.train(table, settings=AIDS[aid]) for _ in range(2))
+    assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
+    usual = plain[AIDS[aid].get("train.epochs", 1)]
+    assert not tiny.same(tiny.weights_of(first), tiny.weights_of(usual))
+    assert all(np.isfinite(values).all() for values in tiny.weights_of(first).values())
+
+
+@pytest.mark.parametrize("aid", list(AIDS))
+def test_several_targets_and_holes_are_fine(table: Table, aid: str) -> None:
+    model = tiny.train(table, tiny.TARGETS, settings=AIDS[aid])
+    assert set(model.summary()["targets"]) == set(tiny.TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "target"),
+    [
+        ({"train.balance": "ogm_ge"}, "weight"),
+        ({"train.loss": "focal"}, "weight"),
+        ({"train.loss": "logit_adjusted"}, "tags"),
+        ({"train.sampling": "balanced"}, "weight"),
+    ],
+)
+def test_an_aid_that_cannot_work_is_one_sentence(table: Table, settings: dict[str, Any], target: str) -> None:
+    with pytest.raises(ConfigError, match="must be"):
+        tiny.train(table, target, settings=settings)
+
+
+def test_one_stream_has_nothing_to_balance(table: Table) -> None:
+    with pytest.raises(ConfigError, match="no fusion joins several streams"):
+        tiny.train(tiny.only(table, "note", "kind"), settings={"train.balance": "mmpareto"})
+
+
+def test_only_the_stream_ahead_is_slowed_down() -> None:
+    target = Category.fit(["a", "b"])
+    sure, unsure = torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.zeros(2, 2)
+    outputs = Outputs({}, {"kind": {"x": sure, "y": unsure}}, None, {})
+    truth = {"kind": (torch.tensor([0, 1]), torch.ones(2, dtype=torch.bool))}
+    aims = Aims(
+        targets={"kind": target}, truth=truth, present=torch.ones(2, 2, dtype=torch.bool), settings=TrainConfig()
+    )
+    ahead, behind = modulation(outputs, aims)
+    assert ahead == pytest.approx(1 - np.tanh(0.3 * 2), abs=1e-3)
+    assert behind == 1.0
+
+
+def test_agreeing_gradients_are_added_and_conflicting_ones_harm_neither() -> None:
+    one, alike, against = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0]), torch.tensor([-0.5, 1.0])
+    assert torch.equal(_pareto([one], [alike])[0], torch.tensor([2.0, 1.0]))
+    joined = _pareto([one], [against])[0]
+    assert joined @ one > 0
+    assert joined @ against > 0
+    assert joined.norm() >= (one + against).norm() - 1e-6
+
+
+def test_a_part_that_generalises_weighs_more_than_one_that_overfits() -> None:
+    history = [
+        {"part_losses": {"train": [1.0, 1.0, 1.0], "validation": [1.0, 1.0, 1.0]}},
+        {"part_losses": {"train": [0.4, 0.1, 0.5], "validation": [0.5, 0.9, 0.6]}},
+    ]
+    assert blending_weights(history[:1], 2) == [1.0, 1.0, 1.0]
+    fused, overfitting, fine = blending_weights(history, 2)
+    assert overfitting < fused
+    assert overfitting < fine
+    assert fused + overfitting + fine == pytest.approx(3)
+
+
+def test_focal_loss_looks_at_what_is_hard() -> None:
+    target = Category.fit(["a", "b"])
+    logits, truth = torch.tensor([[4.0, 0.0], [0.0, 0.1]]), torch.tensor([0, 0])
+    plain = functional.cross_entropy(logits, truth, reduction="none")
+    focal = row_losses(target, logits, truth, TrainConfig(loss="focal", label_smoothing=0.0))
+    right = logits.softmax(dim=1)[:, 0]
+    torch.testing.assert_close(focal, (1 - right) ** 2 * plain)
+    labels = Categories.fit(["a|b", "b"])
+    found = row_losses(labels, torch.zeros(2, 2), torch.ones(2, 2), TrainConfig(loss="focal"))
+    assert found.shape == (2,)
+
+
+def test_adjusted_logits_ask_more_of_rare_classes() -> None:
+    target = Category.fit(["a"] * 9 + ["b"])
+    found = row_losses(target, torch.zeros(2, 2), torch.tensor([0, 1]), TrainConfig(loss="logit_adjusted"))
+    assert found[1] > found[0]
+    number = NumberTarget.fit([0.0, 2.0])
+    settings = TrainConfig(loss="logit_adjusted")
+    assert torch.equal(
+        row_losses(number, torch.ones(1, 1), torch.ones(1), settings), number.loss(torch.ones(1, 1), torch.ones(1), 0.0)
+    )
+
+
+def test_balanced_batches_hold_classes_equally_often() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    chances = np.where(labels == 0, 1 / 90, 1 / 10) / 2
+    drawn = np.concatenate([batch for epoch in range(20) for batch in epoch_batches(100, 32, 0, epoch, chances)])
+    assert labels[drawn].mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_student_with_fewer_streams_learns_from_a_teacher(table: Table, tmp_path: Path) -> None:
+    teacher = tiny.train(table, output=tmp_path / "teacher", settings={"train.epochs": 6, "width": 32})
+    student = tiny.train(table, drop=("sound", "note"), teacher=tmp_path / "teacher")
+    alone = tiny.train(table, drop=("sound", "note"))
+    assert not tiny.same(tiny.weights_of(student), tiny.weights_of(alone))
+    before, after = (model.predict_proba(table)["kind"][1] for model in (alone, student))
+    wanted = teacher.predict_proba(table)["kind"][1]
+    assert np.abs(after - wanted).mean() < np.abs(before - wanted).mean() + 0.02
+    assert student.record["config"]["teacher"] == str(tmp_path / "teacher")
+
+
+def test_a_teacher_of_something_else_is_one_sentence(table: Table, tmp_path: Path) -> None:
+    tiny.train(table, "weight", output=tmp_path / "teacher")
+    with pytest.raises(ConfigError, match="none of the classes"):
+        tiny.train(table, "kind", teacher=tmp_path / "teacher")
+    with pytest.raises(CheckpointError, match="There is no model"):
+        tiny.train(table, "kind", teacher=tmp_path)
