@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from polymodal.config import EncoderConfig, RunConfig, TrainConfig
 from polymodal.encoders import build_encoder
 from polymodal.errors import ConfigError
-from polymodal.fusion import build_fusion
+from polymodal.fusion import build_fusion, check_kinds
 from polymodal.modalities import Modality
 from polymodal.network import Network
 from polymodal.targets import Target
@@ -38,6 +38,7 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
     if unknown:
         known = ", ".join(modalities)
         raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. The streams are: {known}.")
+    check_kinds(config.fusion.name, {name: target.kind for name, target in targets.items()})
     width = config.width or WIDTHS[config.preset]
     encoders = {}
     for stream, fitted in modalities.items():

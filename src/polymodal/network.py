@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from polymodal.fusion import EvidentialFusion
 from polymodal.targets import Target, build_head
 from polymodal.tokens import ColumnBatch, Fused, Tokens
 
@@ -22,7 +23,7 @@ class Outputs:
     """What the network makes of a batch.
 
     Attributes:
-        fused: Target to head output ``[B, output_dim]``; empty where the fusion is a vote.
+        fused: Target to head output ``[B, output_dim]``; empty without a fusion inside the network.
         streams: Target to stream to that stream's own head output ``[B, output_dim]``.
         weights: The fusion's stream weights ``[B, S]``, where it has them.
     """
@@ -50,7 +51,7 @@ class Network(nn.Module):
 
         Args:
             encoders: Stream to encoder.
-            fusion: Fusion of those streams, or None where only the decision level joins them.
+            fusion: Fusion of those streams' tokens or answers, or None where only the decision level joins them.
             targets: Name to fitted target.
             width: Width of all tokens.
         """
@@ -78,12 +79,9 @@ class Network(nn.Module):
             Outputs of all heads.
         """
         tokens = self.encode(batch)
-        fused = self.fuse(tokens, hidden)
-        return Outputs(
-            fused={} if fused is None else self.head_outputs(fused),
-            streams=self.stream_outputs(tokens),
-            weights=None if fused is None else fused.weights,
-        )
+        streams = self.stream_outputs(tokens)
+        fused, weights = self.fused_outputs(tokens, streams, hidden)
+        return Outputs(fused=fused, streams=streams, weights=weights)
 
     def encode(self, batch: Batch) -> dict[str, Tokens]:
         """Encode every stream's present rows.
@@ -105,14 +103,34 @@ class Network(nn.Module):
             hidden: bool ``[B, S]``; True where a stream is hidden.
 
         Returns:
-            What the fusion makes of them, or None without a fusion.
+            What the fusion makes of them, or None without a fusion of tokens.
         """
-        if self.fusion is None:
+        if self.fusion is None or isinstance(self.fusion, EvidentialFusion):
             return None
         if hidden is not None:
             tokens = {stream: hide(tokens[stream], hidden[:, index]) for index, stream in enumerate(self.streams)}
         fused: Fused = self.fusion(dict(tokens))
         return fused
+
+    def fused_outputs(
+        self, tokens: Mapping[str, Tokens], streams: Mapping[str, Mapping[str, Tensor]], hidden: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Fuse the streams' tokens, or their answers, and answer every target.
+
+        Args:
+            tokens: Stream to tokens.
+            streams: What ``stream_outputs`` made of them.
+            hidden: bool ``[B, S]``; True where a stream is hidden.
+
+        Returns:
+            Target to ``[B, output_dim]``, empty without a fusion; and the fusion's stream weights, if it has them.
+        """
+        if isinstance(self.fusion, EvidentialFusion):
+            present = torch.stack([tokens[stream].row_present for stream in self.streams], dim=1)
+            present = present if hidden is None else present & ~hidden
+            return {name: self.fusion(list(found.values()), present) for name, found in streams.items()}, None
+        fused = self.fuse(tokens, hidden)
+        return ({}, None) if fused is None else (self.head_outputs(fused), fused.weights)
 
     def head_outputs(self, fused: Fused) -> dict[str, Tensor]:
         """Run the targets' heads.
@@ -135,10 +153,14 @@ class Network(nn.Module):
             Target to stream to ``[B, output_dim]``; meaningless where the stream is absent.
         """
         pooled = [tokens[stream].pooled() for stream in self.streams]
-        return {
+        outputs = {
             target: {stream: head(values) for stream, head, values in zip(self.streams, heads, pooled, strict=True)}
             for target, heads in zip(self.targets, self._heads_by_target(), strict=True)
         }
+        if not isinstance(self.fusion, EvidentialFusion):
+            return outputs
+        opinions = self.fusion.opinions
+        return {name: {stream: opinions(output) for stream, output in found.items()} for name, found in outputs.items()}
 
     def _heads_by_target(self) -> Sequence[nn.ModuleList]:
         return [heads for heads in self.stream_heads if isinstance(heads, nn.ModuleList)]

@@ -203,13 +203,19 @@ def _members(
     seen = {stream: columns[stream].row_present & (stream not in view) for stream in model.network.streams}
     some, complete = np.any(list(seen.values()), axis=0), np.all(list(seen.values()), axis=0)
     baselines = _baseline_predictions(model, columns, cells, view)
+    alone = {
+        name: {stream: target.to_prediction(output) for stream, output in streams[name].items()}
+        for name, target in model.targets.items()
+    }
+    stacked = {name: stacker.predict(alone[name], seen) for name, stacker in model.stackers.items()}
+    joined = {name: model.targets[name].to_prediction(output) for name, output in fused.items()} | stacked
     predictions = {
         name: {
-            **({"fusion": target.to_prediction(fused[name])} if name in fused else {}),
-            **{f"stream:{stream}": target.to_prediction(output) for stream, output in streams[name].items()},
+            **({"fusion": joined[name]} if name in joined else {}),
+            **{f"stream:{stream}": values for stream, values in alone[name].items()},
             **{f"baseline:{baseline}": values for baseline, values in baselines.get(name, {}).items()},
         }
-        for name, target in model.targets.items()
+        for name in model.targets
     }
     members = {member for found in predictions.values() for member in found}
     present = {member: seen[member[7:]] if member.startswith("stream:") else some for member in members}
@@ -263,9 +269,9 @@ def _run_batch(
         results = []
         for view in views:
             hidden = torch.tensor([stream in view for stream in network.streams], device=device)
-            fused = network.fuse(tokens, hidden.expand(len(next(iter(batch.values()))), -1))
-            outputs = {} if fused is None else network.head_outputs(fused)
-            results.append((outputs, streams, None if fused is None else fused.weights))
+            rows_hidden = hidden.expand(len(next(iter(batch.values()))), -1)
+            outputs, weights = network.fused_outputs(tokens, streams, rows_hidden)
+            results.append((outputs, streams, weights))
     return results
 
 

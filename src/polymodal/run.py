@@ -26,6 +26,7 @@ from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress
 from polymodal.targets import Target, primary_metric_of
+from polymodal.targets.evidence import with_evidence
 from polymodal.train import Job, State, train_network
 from polymodal.trained import TrainedModel, precompute
 
@@ -145,7 +146,7 @@ def _train(
     job = Job(
         train=prepared.splits["train"],
         validation=prepared.splits["validation"],
-        targets=prepared.targets,
+        targets=with_evidence(prepared.targets) if config.fusion.name == "evidential" else prepared.targets,
         modalities=prepared.preprocessor.modalities,
         settings=config.train,
         seed=config.seed,

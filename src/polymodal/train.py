@@ -28,6 +28,7 @@ from polymodal.network import Network
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
 from polymodal.targets import Target
+from polymodal.targets.evidence import targets_at
 from polymodal.validate import Validation, validate
 
 STEP_SEED_STRIDE = 1_000_003
@@ -182,8 +183,9 @@ def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job
     on_device = {stream: column.to(device) for stream, column in batch.items()}
     truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(job.train, places).items()}
     outputs = network(on_device, hidden.to(device))
+    targets = targets_at(job.targets, step / job.total_steps)
     loss = total_loss(
-        plain, outputs, truth, present.to(device), job.targets, settings.auxiliary_weight, settings.label_smoothing
+        plain, outputs, truth, present.to(device), targets, settings.auxiliary_weight, settings.label_smoothing
     )
     _set_rate(optimizer, rate_factor(step, job.total_steps, settings.warmup_fraction))
     optimizer.zero_grad()
