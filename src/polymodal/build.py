@@ -10,7 +10,7 @@ from torch import nn
 from polymodal.config import EncoderConfig, RunConfig, TrainConfig
 from polymodal.encoders import ENCODERS, build_encoder, default_encoder
 from polymodal.errors import ConfigError
-from polymodal.fusion import build_fusion
+from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
 from polymodal.fusion.apart import Apart
 from polymodal.modalities import Modality
 from polymodal.network import Network
@@ -42,6 +42,7 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
     if unknown:
         known = ", ".join(modalities)
         raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. The streams are: {known}.")
+    check_kinds(config.fusion.name, {name: target.kind for name, target in targets.items()})
     width = config.width or WIDTHS[config.preset]
     encoders = {}
     for stream, fitted in modalities.items():
@@ -50,7 +51,7 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
         encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, sizes)
     fusion = _build_fusion(config, tuple(modalities), targets, width)
     structured = [name for name, target in targets.items() if isinstance(target, StructuredTarget)]
-    if structured and fusion is None:
+    if structured and (fusion is None or isinstance(fusion, EvidentialFusion)):
         raise ConfigError(
             f"The target {structured[0]!r} is answered from fused streams, which the fusion {config.fusion.name!r} "
             "does not have: it joins decisions. Choose another --fusion."

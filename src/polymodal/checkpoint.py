@@ -30,6 +30,7 @@ from polymodal.decision import Decisions
 from polymodal.encoders import PretrainedText
 from polymodal.errors import CheckpointError
 from polymodal.preprocessor import Preprocessor
+from polymodal.stacking import Stacker
 from polymodal.targets import OBJECTIVES, TARGETS
 from polymodal.trained import TrainedModel
 
@@ -66,6 +67,7 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
         "preprocessor": model.preprocessor.state(),
         "targets": {name: {"kind": t.kind, "state": t.state()} for name, t in model.targets.items()},
         "decisions": {name: decisions.state() for name, decisions in model.decisions.items()},
+        "stackers": {name: stacker.state() for name, stacker in model.stackers.items()},
         "record": model.record,
     }
 
@@ -160,6 +162,7 @@ def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:
             for target, baselines in plain["baselines"].items()
         },
         decisions={name: Decisions.from_state(state) for name, state in plain["decisions"].items()},
+        stackers={name: Stacker.from_state(state) for name, state in plain["stackers"].items()},
         record=plain["record"],
     )
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.batches import Examples
-from polymodal.decision import Decision, Decisions, fit_decision
+from polymodal.decision import FUSION, Decision, Decisions, fit_decision
 from polymodal.predict import NOTHING_HIDDEN, Members, View, run_members
+from polymodal.stacking import Stacked, fit_stacker
 from polymodal.targets.base import Prediction
 from polymodal.trained import TrainedModel
 
@@ -44,8 +45,39 @@ def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
     if not model.network.targets:
         return model
     views = run_members(model, validation.taken(), validation.taken_source(), single_views(model))
+    if model.config.fusion.name == "stacking":
+        found = {name: _fit_stacker(model, name, validation, views) for name in model.network.targets}
+        model = dataclasses.replace(model, stackers={name: stacked.whole for name, stacked in found.items()})
+        views = [_with_fusion(view, found, model.network.streams) for view in views]
     decisions = {name: _fit_target(model, name, validation, views) for name in model.network.targets}
     return dataclasses.replace(model, decisions=decisions)
+
+
+def _fit_stacker(model: TrainedModel, name: str, validation: Examples, views: list[Members]) -> Stacked:
+    """Fit the model over the streams on rows as they are and with each stream hidden."""
+    parts = [(view, validation.known[name]) for view in views]
+    parts = [parts[0], *_thinned(parts[1:], model.config.seed)]
+    members = [f"stream:{stream}" for stream in model.network.streams]
+    rows = np.concatenate([np.flatnonzero(rows) for _, rows in parts])
+    return fit_stacker(
+        model.targets[name].kind,
+        {m.removeprefix("stream:"): _stacked(parts, name, m) for m in members},
+        {m.removeprefix("stream:"): np.concatenate([view.present[m][rows] for view, rows in parts]) for m in members},
+        validation.truth[name][rows],
+        rows,
+        model.config.seed,
+    )
+
+
+def _with_fusion(view: Members, found: Mapping[str, Stacked], streams: Sequence[str]) -> Members:
+    """Add the stacked predictions to what the members say, each row's by a model that has not seen it."""
+    there = {stream: view.present[f"stream:{stream}"] for stream in streams}
+    predictions = {}
+    for name, said in view.predictions.items():
+        alone = {stream: said[f"stream:{stream}"] for stream in streams}
+        predictions[name] = {FUSION: found[name].predict_held_out(alone, there), **said}
+    some = np.any(list(there.values()), axis=0)
+    return dataclasses.replace(view, predictions=predictions, present={FUSION: some, **view.present})
 
 
 def _fit_target(model: TrainedModel, name: str, validation: Examples, views: list[Members]) -> Decisions:
@@ -69,13 +101,14 @@ def _thinned(parts: list[tuple[Members, NDArray[np.bool_]]], seed: int) -> list[
 def _fit(
     model: TrainedModel, name: str, validation: Examples, parts: list[tuple[Members, NDArray[np.bool_]]]
 ) -> Decision:
-    def stacked(member: str) -> Prediction:
-        return np.concatenate([view.predictions[name][member][rows] for view, rows in parts])
-
-    members = {member: stacked(member) for member in parts[0][0].predictions[name]}
+    members = {member: _stacked(parts, name, member) for member in parts[0][0].predictions[name]}
     present = {m: np.concatenate([view.present[m][rows] for view, rows in parts]) for m in members}
     truth = np.concatenate([validation.truth[name][rows] for _, rows in parts])
     return fit_decision(model.targets[name].kind, members, present, truth, model.config.seed)
+
+
+def _stacked(parts: list[tuple[Members, NDArray[np.bool_]]], name: str, member: str) -> Prediction:
+    return np.concatenate([view.predictions[name][member][rows] for view, rows in parts])
 
 
 def decision_summary(decisions: Mapping[str, Decisions]) -> dict[str, dict[str, object]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from polymodal.fusion import EvidentialFusion
 from polymodal.fusion.apart import Apart
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
 from polymodal.targets.structured import Answer
@@ -40,7 +41,7 @@ class Outputs:
     """What the network makes of a batch.
 
     Attributes:
-        fused: Flat target to head output ``[B, output_dim]``; empty where the fusion is a vote.
+        fused: Flat target to head output ``[B, output_dim]``; empty without a fusion inside the network.
         streams: Flat target to stream to that stream's own head output ``[B, output_dim]``.
         whole: What the fusion made of the streams, which structured targets answer from.
         losses: Structured target to loss ``[B]``, where the truth was given.
@@ -70,7 +71,7 @@ class Network(nn.Module):
 
         Args:
             encoders: Stream to encoder.
-            fusion: Fusion of those streams, or None where only the decision level joins them.
+            fusion: Fusion of those streams' tokens or answers, or None where only the decision level joins them.
             targets: Name to fitted target.
             width: Width of all tokens.
         """
@@ -113,10 +114,11 @@ class Network(nn.Module):
             Outputs of all heads.
         """
         tokens = self.encode(batch)
+        streams = self.stream_outputs(tokens)
         fused = self.fuse(tokens, hidden)
         return Outputs(
-            fused={} if fused is None else self.head_outputs(fused if mix is None else mixed(fused, mix)),
-            streams=self.stream_outputs(tokens),
+            fused=self.fused_outputs(tokens, streams, fused if mix is None else mixed(fused, mix), hidden),
+            streams=streams,
             whole=fused,
             losses={} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing),
         )
@@ -146,14 +148,38 @@ class Network(nn.Module):
             hidden: bool ``[B, S]``; True where a stream is hidden.
 
         Returns:
-            What the fusion makes of them, or None without a fusion.
+            What the fusion makes of them, or None without a fusion of tokens.
         """
-        if self.fusion is None:
+        if self.fusion is None or isinstance(self.fusion, EvidentialFusion):
             return None
         if hidden is not None:
             tokens = {stream: hide(tokens[stream], hidden[:, index]) for index, stream in enumerate(self.streams)}
         fused: Fused = self.fusion(dict(tokens))
         return fused
+
+    def fused_outputs(
+        self,
+        tokens: Mapping[str, Tokens],
+        streams: Mapping[str, Mapping[str, Tensor]],
+        fused: Fused | None,
+        hidden: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Answer every flat target from the fused tokens, or by fusing the streams' own answers.
+
+        Args:
+            tokens: Stream to tokens.
+            streams: What ``stream_outputs`` made of them.
+            fused: What ``fuse`` made of them.
+            hidden: bool ``[B, S]``; True where a stream is hidden.
+
+        Returns:
+            Target to ``[B, output_dim]``, empty without a fusion inside the network.
+        """
+        if isinstance(self.fusion, EvidentialFusion):
+            present = torch.stack([tokens[stream].row_present for stream in self.streams], dim=1)
+            present = present if hidden is None else present & ~hidden
+            return {name: self.fusion(list(found.values()), present) for name, found in streams.items()}
+        return {} if fused is None else self.head_outputs(fused)
 
     def head_outputs(self, fused: Fused) -> dict[str, Tensor]:
         """Run the targets' heads.
@@ -176,10 +202,14 @@ class Network(nn.Module):
             Target to stream to ``[B, output_dim]``; meaningless where the stream is absent.
         """
         pooled = [tokens[stream].pooled() for stream in self.streams]
-        return {
+        outputs = {
             target: {stream: head(values) for stream, head, values in zip(self.streams, heads, pooled, strict=True)}
             for target, heads in zip(self.targets, self._heads_by_target(), strict=True)
         }
+        if not isinstance(self.fusion, EvidentialFusion):
+            return outputs
+        opinions = self.fusion.opinions
+        return {name: {stream: opinions(output) for stream, output in found.items()} for name, found in outputs.items()}
 
     def structured_losses(self, fused: Fused, truth: Truth, smoothing: float) -> dict[str, Tensor]:
         """Compute the structured targets' losses.
@@ -213,16 +243,18 @@ class Network(nn.Module):
         return [heads for heads in self.stream_heads if isinstance(heads, nn.ModuleList)]
 
 
-def mixed(fused: Fused, mix: Mix) -> Fused:
+def mixed(fused: Fused | None, mix: Mix) -> Fused | None:
     """Mix the pooled rows.
 
     Args:
-        fused: What the fusion made of the streams.
+        fused: What the fusion made of the streams, if it did.
         mix: Partners and share.
 
     Returns:
         The same with other pooled rows.
     """
+    if fused is None:
+        return None
     pooled = mix.share * fused.pooled + (1 - mix.share) * fused.pooled[mix.partner.to(fused.pooled.device)]
     return dataclasses.replace(fused, pooled=pooled)
 

@@ -239,6 +239,9 @@ def _members(
         name: _target_members(name, target, outputs, baselines.get(name, {}), source)
         for name, target in model.targets.items()
     }
+    for name, stacker in model.stackers.items():
+        alone = {stream: predictions[name][f"stream:{stream}"] for stream in model.network.streams}
+        predictions[name] = {"fusion": stacker.predict(alone, seen), **predictions[name]}
     members = {member for found in predictions.values() for member in found}
     present = {member: seen[member[7:]] if member.startswith("stream:") else some for member in members}
     return Members(predictions, present, complete, outputs.weights)
@@ -306,11 +309,11 @@ def _run_batch(
         results: list[BatchOutputs] = []
         for view in views:
             hidden = torch.tensor([stream in view for stream in network.streams], device=device)
-            fused = network.fuse(tokens, hidden.expand(len(next(iter(batch.values()))), -1))
-            if fused is None:
-                results.append(({}, streams, None, {}))
-            else:
-                results.append((network.head_outputs(fused), streams, fused.weights, network.answers(fused)))
+            rows_hidden = hidden.expand(len(next(iter(batch.values()))), -1)
+            fused = network.fuse(tokens, rows_hidden)
+            outputs = network.fused_outputs(tokens, streams, fused, rows_hidden)
+            weights = None if fused is None else fused.weights
+            results.append((outputs, streams, weights, {} if fused is None else network.answers(fused)))
     return results
 
 

@@ -30,6 +30,7 @@ from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
+from polymodal.targets.evidence import with_evidence
 from polymodal.train import train_network
 from polymodal.trained import TrainedModel, precompute
 
@@ -164,7 +165,7 @@ def _train(
     job = Job(
         train=prepared.splits["train"],
         validation=prepared.splits["validation"],
-        targets=prepared.targets,
+        targets=with_evidence(prepared.targets) if config.fusion.name == "evidential" else prepared.targets,
         modalities=prepared.preprocessor.modalities,
         settings=config.train,
         seed=config.seed,

@@ -15,6 +15,7 @@ from polymodal.job import Job, State
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.network import Batch, Mix, Network
 from polymodal.targets import SketchTarget
+from polymodal.targets.evidence import targets_at
 
 STEP_SEED_STRIDE = 1_000_003
 
@@ -38,7 +39,7 @@ def take_step(
     present = stream_presence(batch, plain.streams)
     hidden = draw_hidden(present, job.settings.modality_dropout if plain.fuses_streams else 0.0)
     mix = draw_mix(len(places), job.settings.mixup)
-    aims, device = aims_of(job, places, present, mix, accelerator.device), accelerator.device
+    aims, device = aims_of(job, state, places, present, mix, accelerator.device), accelerator.device
     on_device = {stream: column.to(device) for stream, column in batch.items()}
     outputs = network(on_device, hidden.to(device), aims.truth, job.settings.label_smoothing, mix)
     terms = loss_terms(plain, outputs, aims)
@@ -87,11 +88,19 @@ def draw_mix(num_rows: int, strength: float) -> Mix | None:
     return Mix(torch.randperm(num_rows), max(share, 1 - share))
 
 
-def aims_of(job: Job, places: NDArray[np.int64], present: torch.Tensor, mix: Mix | None, device: torch.device) -> Aims:
+def aims_of(
+    job: Job,
+    state: State,
+    places: NDArray[np.int64],
+    present: torch.Tensor,
+    mix: Mix | None,
+    device: torch.device,
+) -> Aims:
     """Gather what a batch is to be learned for.
 
     Args:
         job: Truth, targets and options.
+        state: Where training stands.
         places: Rows of the batch.
         present: bool ``[B, S]``.
         mix: How rows are mixed.
@@ -102,4 +111,5 @@ def aims_of(job: Job, places: NDArray[np.int64], present: torch.Tensor, mix: Mix
     """
     truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(job.train, places).items()}
     soft = {name: torch.from_numpy(values[places]).to(device) for name, values in job.soft.items()}
-    return Aims(targets=job.targets, truth=truth, present=present.to(device), settings=job.settings, soft=soft, mix=mix)
+    targets = targets_at(job.targets, state.step / job.total_steps)
+    return Aims(targets=targets, truth=truth, present=present.to(device), settings=job.settings, soft=soft, mix=mix)

@@ -21,6 +21,7 @@ from polymodal.network import Network
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
 from polymodal.schema import Schema
+from polymodal.stacking import Stacker
 from polymodal.targets import AnyTarget
 
 
@@ -36,6 +37,7 @@ class TrainedModel:
         features: Cheap features for the baselines; None where baselines are off.
         baselines: Target to its baselines.
         decisions: Target to the decision level's weights.
+        stackers: Target to the model over the streams' predictions; empty unless the fusion is stacking.
         record: What the report and ``metrics.json`` say.
     """
 
@@ -46,6 +48,7 @@ class TrainedModel:
     features: FeatureExtractor | None
     baselines: Mapping[str, list[Baseline]]
     decisions: Mapping[str, Decisions]
+    stackers: Mapping[str, Stacker] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
 
     @property

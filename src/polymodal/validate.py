@@ -66,7 +66,7 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarg
                 answers[name] += said
             parts = _part_losses(network, found, batch, truth, targets)
             sums += len(places) * parts
-            total += len(places) * float(parts[0] if found.whole is not None else parts[1:].mean())
+            total += len(places) * float(parts[0] if found.fused or found.whole is not None else parts[1:].mean())
     scores = {
         name: (_answer_score(name, target, answers[name], examples), {})
         if isinstance(target, StructuredTarget)

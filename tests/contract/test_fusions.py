@@ -12,7 +12,7 @@ from polymodal.tokens import Fused, Tokens
 
 WIDTH = 16
 STREAMS = {"image": 4, "a.dotted name": 1, "text": 3}
-MODULES = [name for name, entry in FUSIONS.items() if entry.build is not None]
+MODULES = [name for name, entry in FUSIONS.items() if entry.level != "decision"]
 every_fusion = pytest.mark.parametrize("name", MODULES)
 
 
@@ -143,9 +143,10 @@ def test_attention_weights_sum_to_one_over_what_is_there() -> None:
     assert (weights[2] > 0).all()
 
 
-def test_vote_has_no_module() -> None:
-    assert FUSIONS["vote"].level == "decision"
-    assert build_fusion("vote", list(STREAMS), WIDTH, {}) is None
+@pytest.mark.parametrize("name", ["vote", "stacking"])
+def test_fusions_on_validation_rows_have_no_module(name: str) -> None:
+    assert FUSIONS[name].level == "decision"
+    assert build_fusion(name, list(STREAMS), WIDTH, {}) is None
 
 
 def test_the_default_is_in_the_table() -> None:
@@ -154,9 +155,9 @@ def test_the_default_is_in_the_table() -> None:
 
 def test_an_unknown_fusion_is_named_with_those_there_are() -> None:
     with pytest.raises(
-        ConfigError, match=r"'fusion' parameter of a run must be one of: transformer, .*vote\. Got 'sum'"
+        ConfigError, match=r"'fusion' parameter of a run must be one of: transformer, .*vote, .*\. Got 'mixture'"
     ):
-        build_fusion("sum", list(STREAMS), WIDTH, {})
+        build_fusion("mixture", list(STREAMS), WIDTH, {})
 
 
 @pytest.mark.parametrize("name", list(FUSIONS))

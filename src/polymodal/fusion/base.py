@@ -117,3 +117,18 @@ def pool(streams: Sequence[Tokens]) -> Tensor:
         ``[B, S, W]``.
     """
     return torch.stack([tokens.pooled() for tokens in streams], dim=1)
+
+
+def largest(streams: Sequence[Tokens]) -> Tensor:
+    """Return the largest value that each stream's present tokens have at each place.
+
+    Args:
+        streams: Tokens of each stream, at least one present in every row.
+
+    Returns:
+        ``[B, S, W]``.
+    """
+    lowest = torch.finfo(streams[0].values.dtype).min
+    return torch.stack(
+        [torch.where(tokens.present.unsqueeze(2), tokens.values, lowest).amax(dim=1) for tokens in streams], dim=1
+    )

@@ -1,4 +1,4 @@
-"""Fusions of pooled features: concatenation, gates, attention weights (torch).
+"""Fusions of pooled features: concatenation, sum, gates, attention weights (torch).
 
 Shape legend: B rows of the batch, W width, S streams.
 """
@@ -45,6 +45,40 @@ class ConcatFusion(Fusion):
             Pooled ``[B, W]`` and the streams' tokens.
         """
         return Fused(self.perceptron(pool(streams).flatten(1)), join(streams))
+
+
+class SumFusion(Fusion):
+    """Each stream's pooled token through a layer of its own, added up, then two layers.
+
+    The simplest of the fusions that Baltrusaitis et al. 2019, arXiv 1705.09406, section 3.1, call joint.
+    """
+
+    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+        """Build the layers.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        self.norm = nn.LayerNorm(width)
+        self.projections = nn.ModuleList(nn.Linear(width, width) for _ in self.streams)
+        self.perceptron = _perceptron(width, width, dropout)
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
+        """Fuse by addition.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: Not used: the missing tokens say it.
+
+        Returns:
+            Pooled ``[B, W]`` and the streams' tokens.
+        """
+        parts = zip(self.projections, self.norm(pool(streams)).unbind(1), strict=True)
+        total_BW = torch.stack([project(x_BW) for project, x_BW in parts]).sum(dim=0)
+        return Fused(self.perceptron(total_BW), join(streams))
 
 
 class GatedFusion(Fusion):
@@ -154,6 +188,20 @@ def build_concat(streams: Sequence[str], width: int, *, dropout: float = 0.1) ->
         The fusion.
     """
     return ConcatFusion(streams, width, dropout)
+
+
+def build_sum(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
+    """Build the fusion by addition.
+
+    Args:
+        streams: Names of the streams.
+        width: W.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return SumFusion(streams, width, dropout)
 
 
 def build_gated(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:

@@ -1,6 +1,6 @@
 """Fusions in which all streams' tokens look at each other (torch).
 
-Shape legend: B rows of the batch, T tokens, W width, S streams.
+Shape legend: B rows of the batch, T tokens, N bottleneck tokens, W width, S streams.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion, join, pool
-from polymodal.layers import Transformer, small_parameter
+from polymodal.layers import Transformer, TransformerLayer, small_parameter
 from polymodal.tokens import Fused, Tokens
 
 
@@ -58,6 +58,92 @@ class TransformerFusion(Fusion):
         everything = join([Tokens(class_B1W, always_B1), *typed])
         mixed_BTW = self.layers(everything.values, everything.present)
         return Fused(mixed_BTW[:, 0], Tokens(mixed_BTW[:, 1:], everything.present[:, 1:]))
+
+
+class BottleneckFusion(Fusion):
+    """Streams that exchange what they know through a few tokens only: Nagrani et al. 2021, arXiv 2107.00135.
+
+    In each layer (equations 8 and 9), each stream's tokens and the bottleneck tokens look at each other, with weights
+    of the stream's own; the next bottleneck is the mean of what the streams made of it. Differs from the source: the
+    means of the streams' tokens and of the bottleneck go side by side through a layer, in place of class tokens.
+    """
+
+    def __init__(
+        self, streams: Sequence[str], width: int, num_bottlenecks: int, depth: int, num_heads: int, dropout: float
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            num_bottlenecks: N.
+            depth: Layers of each stream.
+            num_heads: Heads of each layer; divides the width.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        self.bottlenecks_NW = small_parameter(num_bottlenecks, width)
+        self.layers = nn.ModuleList(
+            nn.ModuleList(TransformerLayer(width, num_heads, dropout) for _ in self.streams) for _ in range(depth)
+        )
+        num_parts = len(self.streams) + 1
+        self.norm = nn.LayerNorm(width)
+        self.perceptron = nn.Sequential(
+            nn.Linear(num_parts * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+        )
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
+        """Fuse through the bottleneck.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: Not used: the missing tokens say it.
+
+        Returns:
+            Pooled ``[B, W]`` and each stream's tokens after the last layer.
+        """
+        neck_BNW = self.bottlenecks_NW.expand(len(streams[0].values), -1, -1)
+        for layers in self.layers:
+            streams, neck_BNW = _exchange(layers, streams, neck_BNW)
+        parts_BSW = torch.cat([pool(streams), neck_BNW.mean(dim=1, keepdim=True)], dim=1)
+        return Fused(self.perceptron(self.norm(parts_BSW).flatten(1)), join(streams))
+
+
+def _exchange(layers: nn.Module, streams: list[Tokens], neck_BNW: Tensor) -> tuple[list[Tokens], Tensor]:
+    """Run one layer of every stream with the bottleneck."""
+    always_BN = torch.ones(neck_BNW.shape[:2], dtype=torch.bool, device=neck_BNW.device)
+    neck, read, necks = Tokens(neck_BNW, always_BN), [], []
+    for layer, tokens in zip(layers.children(), streams, strict=True):
+        both = join([neck, tokens])
+        mixed_BTW = layer(both.values, both.present)
+        necks.append(mixed_BTW[:, : neck_BNW.shape[1]])
+        read.append(Tokens(mixed_BTW[:, neck_BNW.shape[1] :], tokens.present))
+    return read, torch.stack(necks).mean(dim=0)
+
+
+def build_bottleneck(
+    streams: Sequence[str],
+    width: int,
+    *,
+    num_bottlenecks: int = 4,
+    depth: int = 2,
+    num_heads: int = 4,
+    dropout: float = 0.1,
+) -> nn.Module:
+    """Build the fusion through a bottleneck.
+
+    Args:
+        streams: Names of the streams.
+        width: W.
+        num_bottlenecks: Tokens through which the streams exchange what they know.
+        depth: Layers of each stream.
+        num_heads: Heads of each layer; divides the width.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return BottleneckFusion(streams, width, num_bottlenecks, depth, num_heads, dropout)
 
 
 def build_transformer_fusion(

@@ -1,0 +1,222 @@
+"""Fusions by attention from one set of tokens to another: directed pairs of streams, and latents (torch).
+
+Shape legend: B rows of the batch, T query tokens, K key tokens, W width, S streams, H heads, D width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polymodal.errors import parameter_error
+from polymodal.fusion.base import Fusion, join, pool
+from polymodal.layers import Transformer, TransformerLayer, small_parameter
+from polymodal.tokens import Fused, Tokens
+
+
+class CrossLayer(nn.Module):
+    """A pre-norm transformer layer whose queries are one set of tokens, keys and values another.
+
+    Vaswani et al. 2017, arXiv 1706.03762, section 3.2.3; pre-norm as in Tsai et al. 2019, arXiv 1906.00295, eq. 4.
+    """
+
+    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
+        """Build the projections.
+
+        Args:
+            width: W.
+            num_heads: H; divides the width.
+            dropout: Share of values set to zero in training.
+
+        Raises:
+            ConfigError: If the heads do not divide the width.
+        """
+        super().__init__()
+        if width % num_heads:
+            raise parameter_error("num_heads", "a fusion by attention", f"a divisor of the width {width}", num_heads)
+        self.num_heads = num_heads
+        self.query_norm = nn.LayerNorm(width)
+        self.key_norm = nn.LayerNorm(width)
+        self.project_query = nn.Linear(width, width)
+        self.project_keys = nn.Linear(width, 2 * width)
+        self.project_out = nn.Linear(width, width)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BTW: Tensor, source: Tokens) -> Tensor:
+        """Let tokens look at others.
+
+        Args:
+            x_BTW: Who looks, ``[B, T, W]``.
+            source: What is looked at, ``[B, K, W]``; at least one token present in each row.
+
+        Returns:
+            ``[B, T, W]``.
+        """
+        keys_BKW, values_BKW = self.project_keys(self.key_norm(source.values)).chunk(2, dim=2)
+        mixed_BHTD = functional.scaled_dot_product_attention(
+            self._heads(self.project_query(self.query_norm(x_BTW))),
+            self._heads(keys_BKW),
+            self._heads(values_BKW),
+            attn_mask=source.present[:, None, None, :],
+        )
+        x_BTW = x_BTW + self.dropout(self.project_out(mixed_BHTD.transpose(1, 2).flatten(2)))
+        fed: Tensor = x_BTW + self.dropout(self.feed_forward(x_BTW))
+        return fed
+
+    def _heads(self, x_BTW: Tensor) -> Tensor:
+        num_rows, num_tokens, width = x_BTW.shape
+        return x_BTW.view(num_rows, num_tokens, self.num_heads, width // self.num_heads).transpose(1, 2)
+
+
+class CrossAttentionFusion(Fusion):
+    """Every stream looks at every other: Tsai et al. 2019, arXiv 1906.00295, figure 2.
+
+    Of each directed pair, layers of its own let the tokens of one stream look at those of the other; what a stream
+    found in all others is joined, goes through self-attention, and all streams' means through two layers. Differs
+    from the source: a linear layer brings the joined width back to W, and means stand for the last tokens.
+    """
+
+    def __init__(self, streams: Sequence[str], width: int, depth: int, num_heads: int, dropout: float) -> None:
+        """Build the layers of each directed pair.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            depth: Layers of each pair.
+            num_heads: Heads of each layer; divides the width.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        num_streams = len(self.streams)
+        self.pairs = [(to, source) for to in range(num_streams) for source in range(num_streams) if to != source]
+        self.layers = nn.ModuleList(
+            nn.ModuleList(CrossLayer(width, num_heads, dropout) for _ in range(depth)) for _ in self.pairs
+        )
+        self.joins = nn.ModuleList(nn.Linear(max(num_streams - 1, 1) * width, width) for _ in self.streams)
+        self.mixers = nn.ModuleList(Transformer(width, 1, num_heads, dropout) for _ in self.streams)
+        self.perceptron = nn.Sequential(
+            nn.LayerNorm(num_streams * width),
+            nn.Linear(num_streams * width, width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+        )
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
+        """Fuse by attention between pairs.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: Not used: the missing tokens say it.
+
+        Returns:
+            Pooled ``[B, W]`` and every stream's tokens after looking at the others.
+        """
+        looked: list[list[Tensor]] = [[] for _ in streams]
+        for (to, source), layers in zip(self.pairs, self.layers, strict=True):
+            values_BTW = streams[to].values
+            for layer in layers if isinstance(layers, nn.ModuleList) else ():
+                values_BTW = layer(values_BTW, streams[source])
+            looked[to].append(values_BTW)
+        mixed = [
+            Tokens(mix(merge(torch.cat(found or [tokens.values], dim=2)), tokens.present), tokens.present)
+            for found, tokens, merge, mix in zip(looked, streams, self.joins, self.mixers, strict=True)
+        ]
+        return Fused(self.perceptron(pool(mixed).flatten(1)), join(mixed))
+
+
+class LatentFusion(Fusion):
+    """A few learned vectors look at all tokens: Jaegle et al. 2021, arXiv 2103.03206, figure 1.
+
+    The cost grows with the number of tokens, not with its square. The latents look at the tokens and then at each
+    other, ``depth`` times with the same weights, as in the source; their mean is the fused vector.
+    """
+
+    def __init__(
+        self, streams: Sequence[str], width: int, num_latents: int, depth: int, num_heads: int, dropout: float
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            num_latents: Learned vectors.
+            depth: How often they look at the tokens.
+            num_heads: Heads of each layer; divides the width.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        self.depth = depth
+        self.stream_SW = small_parameter(len(self.streams), width)
+        self.latents_LW = small_parameter(num_latents, width)
+        self.look = CrossLayer(width, num_heads, dropout)
+        self.think = TransformerLayer(width, num_heads, dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
+        """Fuse by latents.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: Not used: the missing tokens say it.
+
+        Returns:
+            Pooled ``[B, W]`` and the streams' tokens.
+        """
+        everything = join(
+            [Tokens(part.values + kind, part.present) for part, kind in zip(streams, self.stream_SW, strict=True)]
+        )
+        latents_BLW = self.latents_LW.expand(len(everything.values), -1, -1)
+        present_BL = torch.ones(latents_BLW.shape[:2], dtype=torch.bool, device=latents_BLW.device)
+        for _ in range(self.depth):
+            latents_BLW = self.think(self.look(latents_BLW, everything), present_BL)
+        return Fused(self.norm(latents_BLW).mean(dim=1), join(streams))
+
+
+def build_cross_attention(
+    streams: Sequence[str], width: int, *, depth: int = 1, num_heads: int = 4, dropout: float = 0.1
+) -> nn.Module:
+    """Build the fusion by attention between pairs of streams.
+
+    Args:
+        streams: Names of the streams.
+        width: W.
+        depth: Layers of each directed pair.
+        num_heads: Heads of each layer; divides the width.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return CrossAttentionFusion(streams, width, depth, num_heads, dropout)
+
+
+def build_latent(
+    streams: Sequence[str],
+    width: int,
+    *,
+    num_latents: int = 16,
+    depth: int = 2,
+    num_heads: int = 4,
+    dropout: float = 0.1,
+) -> nn.Module:
+    """Build the fusion by latents.
+
+    Args:
+        streams: Names of the streams.
+        width: W.
+        num_latents: Learned vectors.
+        depth: How often they look at the tokens.
+        num_heads: Heads of each layer; divides the width.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return LatentFusion(streams, width, num_latents, depth, num_heads, dropout)

@@ -1,0 +1,165 @@
+"""Fusions that multiply the streams: the outer product of all, whole or in low rank (torch).
+
+Shape legend: B rows of the batch, W width, S streams, R rank, K values of a stream, P products.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.errors import ConfigError
+from polymodal.fusion.base import Fusion, join, pool
+from polymodal.tokens import Fused, Tokens
+
+MAX_PRODUCTS = 4096
+"""Most values of the outer product of all streams."""
+LEAST_FACTORS = 3
+"""Fewer values of a stream than this say too little."""
+
+
+class LowRankFusion(Fusion):
+    """The outer product of all streams, never formed: Liu et al. 2018, arXiv 1806.00064, equations 5 to 8.
+
+    Each stream has R linear maps; their outputs are multiplied over the streams and summed over the ranks. Differs
+    from the source: layer norm before and after, and the maps start so that the constant 1 of each stream stands for
+    about half of it, whatever the number of streams.
+    """
+
+    def __init__(self, streams: Sequence[str], width: int, rank: int, dropout: float) -> None:
+        """Build the factors.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            rank: R.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        self.rank = rank
+        self.norm = nn.LayerNorm(width)
+        self.factors = nn.ModuleList(nn.Linear(width, rank * width) for _ in self.streams)
+        for factor in self.factors:
+            nn.init.normal_(factor.weight, std=1 / math.sqrt(width * len(self.streams)))  # type: ignore[arg-type]
+            nn.init.ones_(factor.bias)  # type: ignore[arg-type]
+        self.ranks = nn.Parameter(torch.randn(rank, 1) / math.sqrt(rank))
+        self.close = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+        )
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
+        """Fuse by products of linear maps.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: Not used: the missing tokens say it.
+
+        Returns:
+            Pooled ``[B, W]`` and the streams' tokens.
+        """
+        pooled_BSW = self.norm(pool(streams))
+        parts = [factor(x_BW) for factor, x_BW in zip(self.factors, pooled_BSW.unbind(1), strict=True)]
+        product_BRW = torch.stack(parts).prod(dim=0).view(-1, self.rank, self.width)
+        return Fused(self.close((self.ranks * product_BRW).sum(dim=1)), join(streams))
+
+
+class TensorFusion(Fusion):
+    """The outer product of all streams: Zadeh et al. 2017, arXiv 1707.07250, equations 1 and 2.
+
+    Each stream's pooled vector is projected to a few values and given a constant 1, so that the product of all holds
+    every stream alone, every pair, and so on. Differs from the source: the projection, which keeps the product small.
+    """
+
+    def __init__(self, streams: Sequence[str], width: int, factors: int, dropout: float) -> None:
+        """Build the projections.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            factors: K, fewer where the product of all streams would pass ``MAX_PRODUCTS``.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        num_factors = min(factors, most_factors(len(self.streams)))
+        self.norm = nn.LayerNorm(width)
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, num_factors), nn.LayerNorm(num_factors)) for _ in self.streams
+        )
+        num_products = (num_factors + 1) ** len(self.streams)
+        self.close = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(num_products, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+        )
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
+        """Fuse by the outer product.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: Not used: the missing tokens say it.
+
+        Returns:
+            Pooled ``[B, W]`` and the streams' tokens.
+        """
+        pooled_BSW = self.norm(pool(streams))
+        products_BP = pooled_BSW.new_ones(len(pooled_BSW), 1)
+        for project, x_BW in zip(self.projections, pooled_BSW.unbind(1), strict=True):
+            values_BK = torch.cat([project(x_BW), x_BW.new_ones(len(x_BW), 1)], dim=1)
+            products_BP = (products_BP.unsqueeze(2) * values_BK.unsqueeze(1)).flatten(1)
+        return Fused(self.close(products_BP), join(streams))
+
+
+def most_factors(num_streams: int) -> int:
+    """Return how many values of each stream keep the outer product within ``MAX_PRODUCTS``.
+
+    Args:
+        num_streams: S.
+
+    Returns:
+        The largest K with ``(K + 1) ** S`` within the bound.
+
+    Raises:
+        ConfigError: If not even ``LEAST_FACTORS`` values do.
+    """
+    factors = LEAST_FACTORS
+    if (factors + 1) ** num_streams > MAX_PRODUCTS:
+        most = int(math.log(MAX_PRODUCTS, LEAST_FACTORS + 1))
+        raise ConfigError(
+            f"The fusion 'tensor' multiplies all streams and takes {most} at most. Got {num_streams} streams instead. "
+            "Choose --fusion low_rank, which multiplies any number of them, or put columns together with --stream."
+        )
+    while (factors + 2) ** num_streams <= MAX_PRODUCTS:
+        factors += 1
+    return factors
+
+
+def build_low_rank(streams: Sequence[str], width: int, *, rank: int = 4, dropout: float = 0.1) -> nn.Module:
+    """Build the low-rank product.
+
+    Args:
+        streams: Names of the streams.
+        width: W.
+        rank: Products that are summed.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return LowRankFusion(streams, width, rank, dropout)
+
+
+def build_tensor(streams: Sequence[str], width: int, *, factors: int = 16, dropout: float = 0.1) -> nn.Module:
+    """Build the outer product.
+
+    Args:
+        streams: Names of the streams; six at most.
+        width: W.
+        factors: Values of each stream in the product; fewer where the product would grow too large.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return TensorFusion(streams, width, factors, dropout)

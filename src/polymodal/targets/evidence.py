@@ -1,0 +1,99 @@
+"""The loss of classes whose heads give evidence in place of logits (torch)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from polymodal.targets import AnyTarget, Category
+
+WARMUP = 0.5
+"""Share of the training steps until wrong evidence is penalised in full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceCategory(Category):
+    """One class a row, learned as a Dirichlet distribution; used while training only.
+
+    Attributes:
+        penalty: Weight of the penalty on evidence for wrong classes.
+    """
+
+    penalty: float = 0.0
+
+    def loss(self, output: Tensor, truth: Tensor, smoothing: float) -> Tensor:
+        """Expected cross-entropy and penalised wrong evidence: Han et al. 2021, arXiv 2102.02051, equations 6 to 8.
+
+        Differs from the source: labels are smoothed.
+
+        Args:
+            output: log α ``[B, classes]``, the logarithm of the parameters of a Dirichlet distribution.
+            truth: Class indices ``[B]``.
+            smoothing: Share of the label mass spread over all classes.
+
+        Returns:
+            Loss ``[B]``.
+        """
+        alpha = output.exp()
+        right = functional.one_hot(truth, alpha.shape[1]).to(alpha.dtype)
+        wanted = smoothing / alpha.shape[1] + (1 - smoothing) * right
+        missed = torch.digamma(alpha.sum(dim=1, keepdim=True)) - torch.digamma(alpha)
+        losses = (wanted * missed).sum(dim=1)
+        if self.penalty > 0:
+            losses = losses + self.penalty * distance_from_uniform(right + (1 - right) * alpha)
+        return losses if self.weights is None else losses * losses.new_tensor(self.weights)[truth]
+
+
+def distance_from_uniform(alpha: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of Dirichlet distributions from the uniform one (Han et al., eq. 7).
+
+    Args:
+        alpha: Parameters ``[B, classes]``, 1 or more.
+
+    Returns:
+        ``[B]``, 0 where all parameters are 1.
+    """
+    total = alpha.sum(dim=1)
+    uniform = torch.lgamma(total.new_tensor(float(alpha.shape[1])))
+    shape = torch.lgamma(total) - uniform - torch.lgamma(alpha).sum(dim=1)
+    away = (alpha - 1) * (torch.digamma(alpha) - torch.digamma(total.unsqueeze(1)))
+    return shape + away.sum(dim=1)
+
+
+def with_evidence(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
+    """Give category targets the loss of evidence.
+
+    Args:
+        targets: Name to fitted target.
+
+    Returns:
+        Name to target; other kinds stay as they are.
+    """
+    return {
+        name: EvidenceCategory(**target.state()) if isinstance(target, Category) else target
+        for name, target in targets.items()
+    }
+
+
+def targets_at(targets: Mapping[str, AnyTarget], progress: float) -> Mapping[str, AnyTarget]:
+    """Return targets as their losses stand at a point of training.
+
+    Args:
+        targets: Name to target.
+        progress: Share of the training steps that are done.
+
+    Returns:
+        Name to target; the penalty on wrong evidence has grown with the steps.
+    """
+    found: dict[str, Any] = {
+        name: dataclasses.replace(target, penalty=min(1.0, progress / WARMUP))
+        for name, target in targets.items()
+        if isinstance(target, EvidenceCategory)
+    }
+    return {**targets, **found} if found else targets
