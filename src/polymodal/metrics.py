@@ -37,6 +37,10 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "mae": False,
     "mape": False,
     "r2": True,
+    "exact_match": True,
+    "bleu": True,
+    "rouge_l": True,
+    "psnr": True,
 }
 """Every metric's name; True where a larger value is better."""
 

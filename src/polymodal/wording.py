@@ -23,10 +23,13 @@ METRIC_TITLES = {
     "mape": "MAPE",
     "r2": "R²",
     "exact_match": "exact match",
+    "bleu": "BLEU",
+    "rouge_l": "ROUGE-L",
+    "psnr": "PSNR in dB",
 }
 LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape"})
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match"})
-UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2"}
+UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2", "psnr"}
 PRIORS = frozenset({"prior", "majority", "mean", "median", "constant"})
 """Baselines that look at no input cell: they answer with what is usual in the training rows."""
 
