@@ -151,6 +151,17 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: 
         fit(CAPTIONS, **options)
 
 
+def test_a_run_tells_of_cut_captions_and_takes_the_options_of_the_target() -> None:
+    table = tiny.numbers_table()
+    says = [f"{colour} {age}" for colour, age in zip(table["colour"], table["age"], strict=True)]
+    options = {"target_settings.says.max_length": 3, "target_settings.says.decode": "beam"}
+    model = tiny.train(table | {"says": says}, "says", modality={"says": "caption"}, settings=options)
+    (notice,) = model.record["notices"]
+    assert notice.startswith("The target 'says': ")
+    assert notice.endswith("training captions have more than 3 pieces, the longest answer there is: they were learnt up "
+                           "to there. The option max_length sets another limit.")  # fmt: skip
+
+
 def test_the_prior_is_the_most_frequent_caption_and_its_share() -> None:
     prior = fit([*CAPTIONS, "a blue cat", None]).prior
     assert (prior.value, prior.confidence) == ("a blue cat", 0.4)

@@ -214,7 +214,7 @@ class CaptionTarget(StructuredTarget):
     def state(self) -> dict[str, Any]:
         """Return the fitted fields as plain JSON."""
         fields = {name: getattr(self, name) for name in ("max_length", "frequent", "share", "num_cut")}
-        return {**fields, "tokenizer": self.tokens.tokenizer, "settings": self.settings.model_dump(exclude_unset=True)}
+        return {**fields, "tokenizer": self.tokens.tokenizer, "settings": self.settings.model_dump()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
