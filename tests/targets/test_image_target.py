@@ -16,7 +16,7 @@ import tiny
 from polymodal.metrics import score_of
 from polymodal.table import Table
 from polymodal.targets import ImageTarget, Source, fit_target
-from polymodal.targets.picture import decode_picture, encode_picture
+from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture
 from polymodal.tokens import Fused, Tokens
 
 
@@ -64,13 +64,13 @@ def test_colour_is_kept_where_there_is_any() -> None:
 
 
 def test_broken_files_are_named_and_not_known(shared_data: Path) -> None:
-    names = ["truncated.png", "empty.jpg", "text_renamed.png", "huge_header.png", "missing.png"]
+    names = ["truncated.png", "empty.jpg", "text_renamed.png", "huge_header.png", "missing.png", PNG_URI + "AAA"]
     good = [str(shared_data / "leaf" / "images" / f"00{number}.png") for number in range(3)]
     source = Source(folder=shared_data / "fixtures")
     target = fit([*good, *names], source.folder)
-    assert target.encode([*names, *good, None], source)[1].tolist() == [False] * 5 + [True] * 3 + [False]
+    assert target.encode([*names, *good, None], source)[1].tolist() == [False] * 6 + [True] * 3 + [False]
     problems = target.problems([*names, *good, None], source)
-    assert [row for row, _ in problems] == [0, 1, 2, 3, 4]
+    assert [row for row, _ in problems] == [0, 1, 2, 3, 4, 5]
     assert all(reason for _, reason in problems)
 
 

@@ -263,7 +263,11 @@ class ImageTarget(StructuredTarget):
 
 def _unpacked(cells: Sequence[Cell]) -> list[Cell]:
     """Return the files inside answers, so that what was predicted can be read as truth; other cells as they are."""
-    return [
-        base64.b64decode(cell.removeprefix(PNG_URI)) if isinstance(cell, str) and cell.startswith(PNG_URI) else cell
-        for cell in cells
-    ]
+    return [_file_in(cell) if isinstance(cell, str) and cell.startswith(PNG_URI) else cell for cell in cells]
+
+
+def _file_in(uri: str) -> bytes:
+    try:
+        return base64.b64decode(uri.removeprefix(PNG_URI), validate=True)
+    except ValueError:
+        return b""
