@@ -43,6 +43,12 @@ def test_broken_sounds(shared_data: Path) -> None:
     assert column(found, "sound")["broken"] == 1
 
 
+def test_structured_targets_are_counted() -> None:
+    table = Table({"x": [1.5, 2.5] * 10, "y": [*(f"a text about row {row}" for row in range(19)), None]})
+    (target,) = inspect_table(table, targets=["y"])["targets"]
+    assert (target["kind"], target["different"], target["missing"]) == ("caption", 19, 1)
+
+
 def test_tabular_cells_targets_and_gaps() -> None:
     table = Table(
         {

@@ -83,7 +83,7 @@ class Model:
             weights: Whether to add ``weight:STREAM`` lists, where the fusion has weights.
 
         Returns:
-            Target to one plain label, list of labels or number a row, in the table's order.
+            Target to one plain answer a row, in the table's order: a label, list of labels, number, text, ...
 
         Raises:
             PolymodalError: If the table cannot be read.

@@ -343,6 +343,8 @@ def _balance(target: Mapping[str, Any], num_rows: int) -> str:
     """Say how often each class occurs, or what range the numbers have."""
     if "range" in target:
         return ", ".join(f"{name} {format_number(value)}" for name, value in target["range"].items())
+    if "different" in target:
+        return f"{target['different']:,} different answers in {num_rows - target['missing']:,} rows"
     shown = target["balance"][:SHOWN_CLASSES]
     classes = ", ".join(f"{entry['value']} {_count(entry['rows'], num_rows)}" for entry in shown)
     rest = int(target["classes"]) - len(shown)

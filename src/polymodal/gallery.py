@@ -20,6 +20,7 @@ from polymodal.wording import format_number
 
 TEXT_LENGTH = 300
 VALUE_LENGTH = 80
+NOT_DRAWN = Markup("")
 MEDIA = frozenset({"image", "audio", "text", "vector"})
 
 
@@ -48,6 +49,7 @@ class GalleryRow:
         prediction: The predicted value, written out.
         probability: How sure the model was, 0 to 1; None for numbers.
         cells: Its input cells.
+        comparison: Answer and truth drawn side by side, in place of the words; empty where words say it.
     """
 
     row: int
@@ -55,6 +57,7 @@ class GalleryRow:
     prediction: str
     probability: float | None
     cells: tuple[GalleryCell, ...]
+    comparison: Markup = NOT_DRAWN
 
 
 Gallery = dict[str, dict[str, list[GalleryRow]]]

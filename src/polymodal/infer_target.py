@@ -13,7 +13,7 @@ from polymodal.infer import Found, infer_modality, present_cells
 from polymodal.modalities import CellReadError
 from polymodal.modalities.number import parse_number
 
-TARGET_KINDS = ("category", "categories", "number", "vector")
+TARGET_KINDS = ("category", "categories", "number", "vector", "caption", "series", "image")
 STRUCTURED_KINDS = frozenset(TARGET_KINDS) - {"category", "categories", "number"}
 SOUNDING = frozenset({"audio", "video"})
 """Inputs that a text may be the transcript of."""
@@ -35,7 +35,8 @@ def infer_target_kind(
 
     Whole numbers of at most 20 different values are classes, other numbers are measured. Lists, JSON lists and
     labels joined by ``|`` or ``;`` that meet in several rows are several labels a row. Texts that repeat are
-    classes; others are transcripts where there is sound to transcribe, else captions.
+    classes; others are transcripts where there is sound to transcribe, else captions. Lists of one count of numbers
+    are vectors, other lists and tables of numbers are series, and pictures are images.
 
     Args:
         name: The column's name.

@@ -12,7 +12,7 @@ import numpy as np
 
 from polymodal.arrays import BrokenCell, Cell
 from polymodal.infer import RECOGNISED_ONLY, are_urls, evenly, present_cells
-from polymodal.infer_target import labels_of, number_of
+from polymodal.infer_target import STRUCTURED_KINDS, labels_of, number_of
 from polymodal.modalities import MODALITIES, build_settings
 from polymodal.modalities.media import distinct
 from polymodal.progress import Progress, SilentProgress
@@ -55,7 +55,7 @@ def inspect_table(
         ``role`` (``input``, ``target`` or ``ignored``), ``reason``, ``supported``, ``missing``, ``distinct``,
         ``broken``, ``broken_examples`` (``row`` counted from 1, and ``reason``), ``examples``, and for categories
         ``balance`` (the most frequent values with their rows); ``targets``, each with ``name``, ``kind``, ``reason``,
-        ``missing``, and ``balance`` or, for numbers, ``range``.
+        ``missing``, and ``balance`` or, for numbers, ``range``, or for structured targets ``different``: how many.
 
     Raises:
         SchemaError: If a name does not fit the table, or a target cannot be predicted.
@@ -152,6 +152,8 @@ def _describe_target(table: Table, target: TargetSchema) -> dict[str, Any]:
     }
     if target.kind == "number":
         return described | {"range": _range(present)}
+    if target.kind in STRUCTURED_KINDS:
+        return described | {"different": len({_value_text(cell) for cell in present})}
     labels = Counter(label for cell in present for label in _labels(cell, target.kind))
     return described | {"classes": len(labels), "balance": _balance(labels)}
 

@@ -42,6 +42,10 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "recall_at_10": True,
     "median_rank": False,
     "map": True,
+    "exact_match": True,
+    "bleu": True,
+    "rouge_l": True,
+    "psnr": True,
 }
 """Every metric's name; True where a larger value is better."""
 

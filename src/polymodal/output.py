@@ -61,7 +61,7 @@ def write_csv(columns: Columns, stream: TextIO) -> None:
     """Write columns as CSV.
 
     Args:
-        columns: Column name to cells; lists of labels are joined by ``|``.
+        columns: Column name to cells; lists of labels are joined by ``|``, lists of anything else are JSON.
         stream: Where to.
     """
     writer = csv.writer(stream, lineterminator="\n")
@@ -71,8 +71,18 @@ def write_csv(columns: Columns, stream: TextIO) -> None:
 
 def _csv_cell(cell: Cell) -> Any:
     if isinstance(cell, list | tuple):
-        return "|".join(str(part) for part in cell)
+        is_labels = all(isinstance(part, str) for part in cell)
+        return "|".join(cell) if is_labels else json.dumps(_brief(cell), ensure_ascii=False)
     return format(cell, ".7g") if isinstance(cell, float) else cell
+
+
+def _brief(cell: Cell) -> Any:
+    """Round the numbers inside a cell to seven digits, as they stand alone."""
+    if isinstance(cell, float):
+        return float(format(cell, ".7g"))
+    if isinstance(cell, list | tuple):
+        return [_brief(part) for part in cell]
+    return {name: _brief(part) for name, part in cell.items()} if isinstance(cell, dict) else cell
 
 
 def _to_csv(columns: Columns, path: Path) -> None:

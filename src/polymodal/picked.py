@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.batches import Examples
-from polymodal.gallery import Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
+from polymodal.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
+from polymodal.gallery_answers import COMPARISONS, compare_html
 from polymodal.run import Run
 from polymodal.targets import AnyTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
@@ -80,12 +81,14 @@ def _gallery_row(
     columns = run.model.schema.columns
     is_number = target.kind == "number"
     label, certain = _label(target, prediction)
+    is_drawn = target.kind in COMPARISONS
     return GalleryRow(
         row=row + 1,
-        truth=f"{float(truth):.4g}" if is_number else _said(truth),
-        prediction=f"{label:.4g}" if is_number else _said(label),
+        truth=f"{float(truth):.4g}" if is_number else "" if is_drawn else _said(truth),
+        prediction=f"{label:.4g}" if is_number else "" if is_drawn else _said(label),
         probability=certain,
         cells=tuple(GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns),
+        comparison=compare_html(target.kind, truth, label),
     )
 
 
@@ -101,7 +104,8 @@ def _said(label: Cell) -> str:
     if isinstance(label, list) and label and isinstance(label[0], float):
         more = ", ..." if len(label) > SHOWN_NUMBERS else ""
         return ", ".join(f"{number:.3g}" for number in label[:SHOWN_NUMBERS]) + more
-    return (" | ".join(map(str, label)) or "none") if isinstance(label, list) else str(label)
+    text = (" | ".join(map(str, label)) or "none") if isinstance(label, list) else str(label)
+    return text if len(text) <= TEXT_LENGTH else text[:TEXT_LENGTH] + " …"
 
 
 def _retrieval_gallery(

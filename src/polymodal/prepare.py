@@ -118,7 +118,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
         tables=of_split,
         broken=broken,
         set_aside=set_aside,
-        notices=notices + _group_warnings(tables, config),
+        notices=notices + _group_warnings(tables, config) + target_notices(targets),
     )
 
 
@@ -288,6 +288,23 @@ def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[Brok
         for name, target in targets.items()
         if isinstance(target, StructuredTarget) and name in table.columns
         for row, reason in target.problems(table.columns[name], source)
+    ]
+
+
+def target_notices(targets: Mapping[str, AnyTarget]) -> list[str]:
+    """Gather what the fitted targets have to say.
+
+    Args:
+        targets: Name to fitted target.
+
+    Returns:
+        Sentences the user should read.
+    """
+    return [
+        f"The target {name!r}: {notice}."
+        for name, target in targets.items()
+        if isinstance(target, StructuredTarget)
+        for notice in target.notices()
     ]
 
 

@@ -390,7 +390,7 @@ def _render_rows(rows: Sequence[GalleryRow], folder: Path | None, budget: int) -
     shown: list[dict[str, Any]] = []
     for row in rows:
         body = row_html(row, folder)
-        budget -= len(body)
+        budget -= len(body) + len(row.comparison)
         if budget < 0 and shown:
             break
         shown.append({"row": row, "body": body})

@@ -56,7 +56,7 @@ class TargetSchema:
 
     Attributes:
         name: The column's name.
-        kind: ``category``, ``categories`` (several labels a row) or ``number``.
+        kind: A name in ``infer_target.TARGET_KINDS``.
         reason: One clause why.
     """
 

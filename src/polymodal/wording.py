@@ -28,10 +28,13 @@ METRIC_TITLES = {
     "recall_at_10": "R@10",
     "median_rank": "median rank",
     "map": "mAP",
+    "bleu": "BLEU",
+    "rouge_l": "ROUGE-L",
+    "psnr": "PSNR in dB",
 }
 LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape", "median_rank"})
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match"})
-UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2", "median_rank"}
+UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2", "median_rank", "psnr"}
 PRIORS = frozenset({"prior", "majority", "mean", "median", "constant"})
 """Baselines that look at no input cell: they answer with what is usual in the training rows."""
 

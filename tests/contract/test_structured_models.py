@@ -13,7 +13,8 @@ import polymodal
 import tiny
 from polymodal.errors import ConfigError
 from polymodal.table import Table
-from polymodal.targets import TARGETS, StructuredTarget
+from polymodal.targets import TARGETS, Source, StructuredTarget
+from polymodal.targets.picture import PNG_URI, decode_picture
 
 STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
 
@@ -70,6 +71,8 @@ def test_one_row_alone_gets_the_answer_it_has_among_others(trained: tuple[polymo
 
 
 def _rounded(cell: Any) -> Any:
+    if isinstance(cell, str) and cell.startswith(PNG_URI):
+        return round(float(decode_picture(cell).mean()), 1)
     if isinstance(cell, float):
         return round(cell, 3)
     if isinstance(cell, list):
@@ -85,6 +88,21 @@ def test_answers_are_written_in_every_format(trained: tuple[polymodal.Model, Tab
     for ending in (".csv", ".jsonl", ".parquet"):
         write_columns(columns, str(tmp_path / f"out{ending}"))
         assert (tmp_path / f"out{ending}").stat().st_size > 0
+
+
+def test_answers_in_csv_are_read_as_truth(trained: tuple[polymodal.Model, Table], tmp_path: Path) -> None:
+    from polymodal.output import write_columns
+    from polymodal.table import read_table
+
+    model, table = trained
+    part = table.take(np.arange(4))
+    write_columns({"answer": model.predict(part)["answer"]}, str(tmp_path / "out.csv"))
+    written = read_table(tmp_path / "out.csv").columns["answer"]
+    target, source = model.trained.targets["answer"], Source(part.columns, part.folder)
+    assert target.problems(written, source) == []
+    again = target.references(written, source)
+    said = target.references(model.predict(part)["answer"], source)
+    assert [json.dumps(_rounded(cell)) for cell in again] == [json.dumps(_rounded(cell)) for cell in said]
 
 
 def test_the_report_shows_rows(trained: tuple[polymodal.Model, Table]) -> None:

@@ -17,12 +17,32 @@ from polymodal.targets.structured import values_of
 from polymodal.tokens import Fused, Tokens
 
 WIDTH = 8
+
+
+def picture(level: int) -> np.ndarray[Any, Any]:
+    """Return a grey picture that gets brighter from left to right."""
+    return np.linspace(0, level, 80, dtype=np.uint8).reshape(8, 10)
+
+
 CELLS: dict[str, list[Any]] = {
     "vector": [[1.0, 2.0], "[2.0, 2.5]", None, [0.5, -1.0], [3.0, 0.0], [1.0, 1.0]],
+    "caption": ["a red cat", "a red dog ", None, "Zwei Öfen", 7, "a red cat"],
+    "series": [[[1.0, 2.0]] * 3, "[[2.0, 2.5]]", None, [[0.5, -1.0], [1, 1]], np.zeros((3, 2)), [[1.0, 1.0]] * 2],
+    "image": [picture(0), picture(60), None, picture(120), picture(255).tolist(), picture(90)],
 }
-BROKEN: dict[str, Any] = {"vector": [1.0, 2.0, 3.0]}
+BROKEN: dict[str, Any] = {
+    "vector": [1.0, 2.0, 3.0],
+    "caption": b"\xff\xfe",
+    "series": [[1.0, 2.0, 3.0]],
+    "image": "[1, 2]",
+}
 """A cell that holds something, but no truth."""
-HOPELESS: dict[str, list[Any]] = {"vector": [[1.0, 2.0], [1.0, 2.0], None]}
+HOPELESS: dict[str, list[Any]] = {
+    "vector": [[1.0, 2.0], [1.0, 2.0], None],
+    "caption": ["a red cat", "a red cat", None],
+    "series": [[[1.0, 2.0]], [[1.0, 2.0]], None],
+    "image": [picture(9), picture(9), None],
+}
 STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
 every_kind = pytest.mark.parametrize("kind", STRUCTURED)
 

@@ -146,17 +146,33 @@ def read_vector(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
     Raises:
         CellReadError: If there are no such numbers.
     """
+    return read_numbers(cell, folder).reshape(-1)
+
+
+def read_numbers(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
+    """Read a cell's numbers in their shape.
+
+    Args:
+        cell: List, array, ``.npy`` path or bytes, or JSON text.
+        folder: Where relative paths begin; None refuses strings as paths.
+
+    Returns:
+        float64 of any shape, finite, at least one number.
+
+    Raises:
+        CellReadError: If there are no such numbers.
+    """
     content = _parse_json(cell) if isinstance(cell, str) and cell.lstrip().startswith("[") else read_media(cell, folder)
     if isinstance(content, bytes):
         if not content.startswith(NUMPY_MAGIC):
             raise CellReadError("is not a .npy file; expected numbers saved with numpy.save")
         content = load_npy(content)
-    values = as_array(content).astype(np.float64).reshape(-1)
-    if not len(values):
+    values = as_array(content).astype(np.float64)
+    if not values.size:
         raise CellReadError("holds no numbers")
     num_wrong = int((~np.isfinite(values)).sum())
     if num_wrong:
-        raise CellReadError(f"holds {num_wrong:,} of {len(values):,} values that are NaN or infinite")
+        raise CellReadError(f"holds {num_wrong:,} of {values.size:,} values that are NaN or infinite")
     return values
 
 

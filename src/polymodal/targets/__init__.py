@@ -10,10 +10,13 @@ from pydantic import ValidationError
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.targets.base import Target, build_head, primary_metric_of
+from polymodal.targets.caption import CaptionTarget
 from polymodal.targets.categories import Categories
 from polymodal.targets.category import Category
 from polymodal.targets.embedding import EmbeddingTarget
+from polymodal.targets.image import ImageTarget
 from polymodal.targets.number import NumberTarget
+from polymodal.targets.series import SeriesTarget
 from polymodal.targets.sketch import SketchTarget
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.targets.vector import VectorTarget
@@ -88,6 +91,11 @@ TARGETS: dict[str, TargetEntry] = {
     "categories": TargetEntry(Categories, "any number of labels a row: a sigmoid each", "Zhang and Zhou 2014 (survey)"),
     "number": TargetEntry(NumberTarget, "one number a row: squared error of the standardised value", "least squares"),
     "vector": TargetEntry(VectorTarget, "numbers of a fixed count: squared error, each standardised", "least squares"),
+    "caption": TargetEntry(CaptionTarget, "a text in each row, written piece by piece", "Vaswani et al. 2017"),
+    "series": TargetEntry(
+        SeriesTarget, "numbers of several steps: a forecast, a signal", "Carion et al. 2020 (queries)"
+    ),
+    "image": TargetEntry(ImageTarget, "a small picture, painted by transposed convolutions", "Radford et al. 2016"),
 }
 
 OBJECTIVES: dict[str, TargetEntry] = {
@@ -101,10 +109,13 @@ __all__ = [
     "TARGETS",
     "Answer",
     "AnyTarget",
+    "CaptionTarget",
     "Categories",
     "Category",
     "EmbeddingTarget",
+    "ImageTarget",
     "NumberTarget",
+    "SeriesTarget",
     "SketchTarget",
     "Source",
     "StructuredHead",

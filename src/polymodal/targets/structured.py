@@ -171,6 +171,14 @@ class StructuredTarget(ABC):
         """
         return []
 
+    def notices(self) -> list[str]:
+        """Say what the user should know of the fitted target.
+
+        Returns:
+            Sentences without the full stop, written to follow "The target 'NAME': ".
+        """
+        return []
+
     @abstractmethod
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
         """Build the head.

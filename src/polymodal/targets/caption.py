@@ -1,0 +1,238 @@
+"""A text in each row: an answer in words, written token by token."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import nn
+
+from polymodal.arrays import Cell
+from polymodal.errors import ConfigError, SchemaError
+from polymodal.metrics import Measure
+from polymodal.modalities.base import read_cells
+from polymodal.modalities.text import parse_text
+from polymodal.targets.caption_head import CaptionHead
+from polymodal.targets.caption_metrics import grade_captions, measure_captions
+from polymodal.targets.caption_tokens import END, PADDING, CaptionTokens
+from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+
+LONGEST = 256
+
+
+class CaptionSettings(TargetSettings):
+    """Options of captions.
+
+    Attributes:
+        vocabulary_size: Pieces of text at most; fewer are learnt where little repeats.
+        max_length: Pieces of an answer at most, its end included; None takes the longest training caption's, up to 256.
+        depth: Decoder layers.
+        num_heads: Heads of each attention; divides the width.
+        dropout: Share of values set to zero in training.
+        decode: ``greedy`` takes the most probable piece at each step, ``beam`` searches several texts at once.
+        beam_width: Texts that ``beam`` keeps at each step.
+        length_penalty: Exponent by which ``beam`` divides out the length of texts; 0 favours short ones.
+    """
+
+    vocabulary_size: int = Field(default=4000, ge=256, le=100_000)
+    max_length: int | None = Field(default=None, ge=2, le=2048)
+    depth: int = Field(default=2, ge=1, le=24)
+    num_heads: int = Field(default=4, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    decode: Literal["greedy", "beam"] = "greedy"
+    beam_width: int = Field(default=4, ge=2, le=64)
+    length_penalty: float = Field(default=0.6, ge=0, le=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionTarget(StructuredTarget):
+    """A column with a text in each row, learnt and given back to the letter.
+
+    Attributes:
+        tokens: Pieces of text, learnt from the training captions.
+        max_length: Pieces of an answer at most, its end included.
+        frequent: The most frequent training caption.
+        share: Its share of the training captions.
+        num_cut: Training captions that are longer and were cut.
+        settings: Options.
+    """
+
+    tokens: CaptionTokens
+    max_length: int
+    frequent: str
+    share: float
+    num_cut: int
+    settings: CaptionSettings
+
+    kind: ClassVar[str] = "caption"
+    primary_metric: ClassVar[str] = "exact_match"
+    Settings: ClassVar[type[TargetSettings]] = CaptionSettings
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell], source: Source, settings: CaptionSettings) -> Self:  # noqa: ARG003
+        """Learn pieces, lengths and the most frequent caption.
+
+        Args:
+            cells: Cells of the training rows.
+            source: Not needed.
+            settings: Options.
+
+        Returns:
+            The fitted target.
+
+        Raises:
+            SchemaError: If no two captions differ.
+            ConfigError: If an option of the search is set without the search.
+        """
+        _check_decode(settings)
+        texts = [text for text in read_cells(cells, parse_text)[0] if text is not None]
+        counts = Counter(texts)
+        if len(counts) < 2:
+            raise SchemaError("A caption target needs two different texts or more. Found fewer.")
+        tokens = CaptionTokens.fit(texts, settings.vocabulary_size)
+        lengths = np.array([len(ids) + 1 for ids in tokens.encode(texts)])
+        max_length = settings.max_length or min(int(lengths.max()), LONGEST)
+        frequent, rows = min(counts.items(), key=lambda item: (-item[1], item[0]))
+        return cls(
+            tokens=tokens,
+            max_length=max_length,
+            frequent=frequent,
+            share=rows / len(texts),
+            num_cut=int((lengths > max_length).sum()),
+            settings=settings,
+        )
+
+    def notices(self) -> list[str]:
+        """Say how many training captions were cut."""
+        if not self.num_cut:
+            return []
+        return [
+            f"{self.num_cut:,} training captions have more than {self.max_length:,} pieces, the longest answer there "
+            "is: they were learnt up to there. The option max_length sets another limit"
+        ]
+
+    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
+        """Turn texts into ids; a text that is too long is cut and has no end.
+
+        Args:
+            cells: Cells of any rows.
+            source: Not needed.
+
+        Returns:
+            int64 ``[N, max_length]``, ids and the end, filled up with 0; and bool ``[N]``.
+        """
+        texts, _ = read_cells(cells, parse_text)
+        known = np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
+        truth = np.full((len(cells), self.max_length), PADDING, dtype=np.int64)
+        encoded = self.tokens.encode([text for text in texts if text is not None])
+        for row, ids in zip(np.flatnonzero(known), encoded, strict=True):
+            marked = [*ids, END][: self.max_length]
+            truth[row, : len(marked)] = marked
+        return truth, known
+
+    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:  # noqa: ARG002
+        """Name the cells that hold no text.
+
+        Args:
+            cells: Cells of any rows.
+            source: Not needed.
+
+        Returns:
+            Row from 0 and reason.
+        """
+        _, broken = read_cells(cells, parse_text)
+        return [(cell.row - 1, cell.reason) for cell in broken]
+
+    def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
+        """Build the decoder.
+
+        Args:
+            width: W.
+            encoders: Not used.
+
+        Returns:
+            The head.
+        """
+        options = self.settings
+        return CaptionHead(
+            self.tokens,
+            width,
+            depth=options.depth,
+            num_heads=options.num_heads,
+            dropout=options.dropout,
+            max_length=self.max_length,
+            beam_width=options.beam_width if options.decode == "beam" else 1,
+            length_penalty=options.length_penalty,
+        )
+
+    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:  # noqa: ARG002
+        """Read the whole texts.
+
+        Args:
+            cells: Cells of rows in which the truth is known.
+            source: Not needed.
+
+        Returns:
+            Texts.
+        """
+        return [parse_text(cell) for cell in cells]
+
+    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+        """Prepare exact match, BLEU and ROUGE-L.
+
+        Args:
+            truth: Texts.
+            found: Texts.
+
+        Returns:
+            A function of row weights ``[R, N]``.
+        """
+        return measure_captions(truth, found)
+
+    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+        """Grade each answer by its common words with the truth.
+
+        Args:
+            truth: Texts.
+            found: Texts.
+
+        Returns:
+            1 where both are the same text, else at most 0.5, ``[N]``.
+        """
+        return grade_captions(truth, found)
+
+    @property
+    def prior(self) -> Answer:
+        """The most frequent training caption."""
+        return Answer(self.frequent, self.share)
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+        fields = {name: getattr(self, name) for name in ("max_length", "frequent", "share", "num_cut")}
+        return {**fields, "tokenizer": self.tokens.tokenizer, "settings": self.settings.model_dump()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+        fields = {name: state[name] for name in ("max_length", "frequent", "share", "num_cut")}
+        return cls(**fields, tokens=CaptionTokens(state["tokenizer"]), settings=CaptionSettings(**state["settings"]))
+
+
+def _check_decode(settings: CaptionSettings) -> None:
+    asked = sorted({"beam_width", "length_penalty"} & settings.model_fields_set)
+    if settings.decode == "greedy" and asked:
+        raise ConfigError(
+            f"The option {asked[0]!r} of the target kind 'caption' belongs to the beam search. Set decode=beam as well."
+        )

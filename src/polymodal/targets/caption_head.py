@@ -1,0 +1,134 @@
+"""The head that writes captions: a transformer decoder over fused tokens (torch).
+
+Shape legend: B rows of the batch, K beams of a row, T steps of the text, W width, V ids.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polymodal.layers import small_parameter
+from polymodal.targets.beam_search import beam_search
+from polymodal.targets.caption_tokens import END, PADDING, CaptionTokens
+from polymodal.targets.decoder import Decoder, KeyValue
+from polymodal.targets.structured import Answer, StructuredHead
+from polymodal.tokens import Fused
+
+
+class CaptionHead(StructuredHead):
+    """A decoder that reads the fused row as its first step and looks at all fused tokens.
+
+    After Vaswani et al. 2017, arXiv 1706.03762. Differs from the source: the fused row stands in place of the mark
+    that begins a text, positions are learned, and the ids' embeddings are the weights of the output as well
+    (Press and Wolf 2017, arXiv 1608.05859).
+    """
+
+    def __init__(
+        self,
+        tokens: CaptionTokens,
+        width: int,
+        *,
+        depth: int,
+        num_heads: int,
+        dropout: float,
+        max_length: int,
+        beam_width: int,
+        length_penalty: float,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            tokens: Pieces of text.
+            width: W.
+            depth: Decoder layers.
+            num_heads: Heads of each attention; divides the width.
+            dropout: Share of values set to zero in training.
+            max_length: Ids of a text at most, its end included.
+            beam_width: Texts kept at each step; 1 is greedy.
+            length_penalty: See ``beam_search``.
+        """
+        super().__init__()
+        self.tokens, self.max_length = tokens, max_length
+        self.beam_width, self.length_penalty = beam_width, length_penalty
+        self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.embedding_VW = small_parameter(tokens.num_ids, width)
+        self.positions_TW = small_parameter(max_length, width)
+        self.bias_V = nn.Parameter(torch.zeros(tokens.num_ids))
+        self.decoder = Decoder(width, depth, num_heads, dropout)
+
+    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:
+        """Mean cross-entropy of a text's ids, each given the true ids before it.
+
+        Args:
+            fused: What the fusion made of the streams.
+            truth: int64 ``[B, max_length]``, padded with 0.
+            smoothing: Share of the mass spread over all ids.
+
+        Returns:
+            Loss ``[B]``; 0 where no text is known.
+        """
+        is_id = truth != PADDING
+        length = max(int(is_id.any(dim=0).sum()), 1)
+        truth, is_id = truth[:, :length], is_id[:, :length]
+        steps_BTW = torch.cat([self.begin(fused.pooled).unsqueeze(1), self.embedded(truth[:, :-1])], dim=1)
+        hidden_BTW, _ = self.decoder(
+            steps_BTW + self.positions_TW[:length], self.decoder.remember(fused.tokens), causal=True
+        )
+        losses_BT = functional.cross_entropy(
+            self.logits(hidden_BTW).transpose(1, 2), truth, reduction="none", label_smoothing=smoothing
+        )
+        return (losses_BT * is_id).sum(dim=1) / is_id.sum(dim=1).clamp(min=1)
+
+    def answers(self, fused: Fused) -> list[Answer]:
+        """Write a text for each row.
+
+        Args:
+            fused: What the fusion made of the streams.
+
+        Returns:
+            Texts; the confidence is the geometric mean of the ids' probabilities.
+        """
+        ids, log_mean = beam_search(
+            _Writer(self, fused),
+            len(fused.pooled),
+            self.beam_width,
+            self.max_length,
+            END,
+            PADDING,
+            self.length_penalty,
+        )
+        sure = log_mean.exp().clamp(max=1.0).tolist()
+        return [Answer(self.tokens.decode(row), share) for row, share in zip(ids.tolist(), sure, strict=True)]
+
+    def embedded(self, ids: Tensor) -> Tensor:
+        """Return the embeddings of ids, ``[..., W]``."""
+        return functional.embedding(ids, self.embedding_VW) * math.sqrt(self.embedding_VW.shape[1])
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of the next id, ``[..., V]``, from the decoder's output ``[..., W]``."""
+        return functional.linear(hidden, self.embedding_VW, self.bias_V)
+
+
+class _Writer:
+    """The texts of a batch under way: what the decoder has seen of each beam."""
+
+    def __init__(self, head: CaptionHead, fused: Fused) -> None:
+        self.head = head
+        self.first_BW = head.begin(fused.pooled).repeat_interleave(head.beam_width, dim=0)
+        self.memory = head.decoder.remember(fused.tokens).repeated(head.beam_width)
+        self.past: list[KeyValue] | None = None
+        self.num_steps = 0
+
+    def __call__(self, last: Tensor | None, origin: Tensor | None) -> Tensor:
+        """Return log-probabilities of the next id; see ``beam_search.Advance``."""
+        step_BW = self.first_BW if last is None else self.head.embedded(last)
+        if self.past is not None and origin is not None and self.head.beam_width > 1:
+            self.past = [(keys[origin], values[origin]) for keys, values in self.past]
+        step_BW = step_BW + self.head.positions_TW[self.num_steps]
+        hidden_B1W, self.past = self.head.decoder(step_BW.unsqueeze(1), self.memory, self.past)
+        self.num_steps += 1
+        return functional.log_softmax(self.head.logits(hidden_B1W[:, 0]).float(), dim=1)

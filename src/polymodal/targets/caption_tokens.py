@@ -1,0 +1,99 @@
+"""Tokens of captions: byte-level pieces, from which every text comes back exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+PADDING, END = 0, 1
+NUM_MARKS = 2
+"""Ids below are marks, not pieces of text, so that no text can be mistaken for a mark."""
+LEAST_COUNT = 5
+"""A piece longer than a byte must occur so often in training: small columns get small vocabularies."""
+
+
+@dataclass(frozen=True)
+class CaptionTokens:
+    """Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019, section 2.2) without any normalisation.
+
+    Every byte is a piece, so that any text has ids and no two texts have the same.
+
+    Example:
+        >>> tokens = CaptionTokens.fit(["a red circle", "a blue circle"] * 5, 1000)
+        >>> tokens.decode(tokens.encode(["A  Äffchen "])[0])
+        'A  Äffchen '
+
+    Attributes:
+        tokenizer: The tokenizer in the JSON of the ``tokenizers`` library.
+    """
+
+    tokenizer: str
+
+    @cached_property
+    def _engine(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        return Tokenizer.from_str(self.tokenizer)
+
+    @property
+    def num_ids(self) -> int:
+        """Ids lie in 0..num_ids - 1: 0 is padding, 1 the end of a text."""
+        return int(self._engine.get_vocab_size()) + NUM_MARKS
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], vocabulary_size: int) -> CaptionTokens:
+        """Learn the pieces.
+
+        Args:
+            texts: Training captions.
+            vocabulary_size: Pieces at most, the 256 bytes among them.
+
+        Returns:
+            The tokens; the same texts give the same.
+        """
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+        engine = Tokenizer(models.BPE())
+        engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        engine.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary_size,
+            min_frequency=LEAST_COUNT,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            max_token_length=32,
+            show_progress=False,
+        )
+        engine.train_from_iterator(texts, trainer, length=len(texts))
+        return cls(engine.to_str())
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Turn texts into ids.
+
+        Args:
+            texts: Captions.
+
+        Returns:
+            The ids of each, without the end.
+        """
+        return [[piece + NUM_MARKS for piece in found.ids] for found in self._engine.encode_batch_fast(list(texts))]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids into a text.
+
+        Args:
+            ids: Up to the end or padding; what follows does not count.
+
+        Returns:
+            The text; bytes that are not UTF-8 become U+FFFD.
+        """
+        pieces: list[int] = []
+        for index in ids:
+            if index < NUM_MARKS:
+                break
+            pieces.append(index - NUM_MARKS)
+        return str(self._engine.decode(pieces, skip_special_tokens=False))

@@ -1,0 +1,205 @@
+"""Transformer layers that look at fused tokens while they build an answer (torch).
+
+Shape legend: B rows of the batch, T steps of the answer, M fused tokens, W width, H heads, D width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polymodal.errors import parameter_error
+from polymodal.tokens import Tokens
+
+KeyValue = tuple[Tensor, Tensor]
+"""Keys and values of one attention, each ``[B, H, tokens, D]``."""
+
+
+class Attention(nn.Module):
+    """Multi-head attention (Vaswani et al. 2017, arXiv 1706.03762, section 3.2) over keys that can be kept."""
+
+    def __init__(self, width: int, num_heads: int) -> None:
+        """Build the projections.
+
+        Args:
+            width: W.
+            num_heads: H; divides the width.
+
+        Raises:
+            ConfigError: If the heads do not divide the width.
+        """
+        super().__init__()
+        if width % num_heads:
+            raise parameter_error("num_heads", "a decoder", f"a divisor of the width {width}", num_heads)
+        self.num_heads = num_heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.project_out = nn.Linear(width, width)
+
+    def keys_values(self, x_BTW: Tensor) -> KeyValue:
+        """Project tokens to what queries look at.
+
+        Args:
+            x_BTW: ``[B, T, W]``.
+
+        Returns:
+            Keys and values ``[B, H, T, D]``.
+        """
+        keys, values = self.key_value(x_BTW).chunk(2, dim=2)
+        return self._split(keys), self._split(values)
+
+    def forward(self, x_BTW: Tensor, seen: KeyValue, present: Tensor | None, causal: bool) -> Tensor:
+        """Look at keys.
+
+        Args:
+            x_BTW: Queries ``[B, T, W]``.
+            seen: Keys and values of M tokens.
+            present: bool ``[B, M]``, at least one True in each row; None: all are.
+            causal: Whether query t sees the keys 0 to t only.
+
+        Returns:
+            ``[B, T, W]``.
+        """
+        mask = None if present is None else present[:, None, None, :]
+        mixed_BHTD = functional.scaled_dot_product_attention(
+            self._split(self.query(x_BTW)), *seen, attn_mask=mask, is_causal=causal
+        )
+        attended: Tensor = self.project_out(mixed_BHTD.transpose(1, 2).flatten(2))
+        return attended
+
+    def _split(self, x_BTW: Tensor) -> Tensor:
+        shape = (*x_BTW.shape[:2], self.num_heads, x_BTW.shape[2] // self.num_heads)
+        return x_BTW.view(shape).transpose(1, 2)
+
+
+class DecoderLayer(nn.Module):
+    """A pre-norm decoder layer: Vaswani et al. 2017, figure 1 (right); norms as in Xiong et al. 2020, figure 1 (b)."""
+
+    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
+        """Build the layer.
+
+        Args:
+            width: W.
+            num_heads: Heads of both attentions; divides the width.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.own_norm, self.memory_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.own = Attention(width, num_heads)
+        self.memory = Attention(width, num_heads)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x_BTW: Tensor, memory: KeyValue, present: Tensor, past: KeyValue | None, causal: bool
+    ) -> tuple[Tensor, KeyValue]:
+        """Run the layer on the next steps.
+
+        Args:
+            x_BTW: Steps ``[B, T, W]``; with ``past``, one step.
+            memory: Keys and values of the fused tokens.
+            present: bool ``[B, M]``; at least one True in each row.
+            past: Keys and values of the steps before these.
+            causal: Whether a step sees itself and earlier ones only.
+
+        Returns:
+            ``[B, T, W]``, and the keys and values of all steps so far.
+        """
+        normed_BTW = self.own_norm(x_BTW)
+        steps = _appended(past, self.own.keys_values(normed_BTW))
+        x_BTW = x_BTW + self.dropout(self.own(normed_BTW, steps, None, causal and past is None))
+        x_BTW = x_BTW + self.dropout(self.memory(self.memory_norm(x_BTW), memory, present, False))
+        return x_BTW + self.dropout(self.feed_forward(x_BTW)), steps
+
+
+def _appended(past: KeyValue | None, new: KeyValue) -> KeyValue:
+    if past is None:
+        return new
+    return torch.cat([past[0], new[0]], dim=2), torch.cat([past[1], new[1]], dim=2)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The fused tokens as every layer looks at them.
+
+    Attributes:
+        layers: Keys and values for each layer.
+        present: bool ``[B, M]``; at least one True in each row.
+    """
+
+    layers: list[KeyValue]
+    present: Tensor
+
+    def repeated(self, times: int) -> Memory:
+        """Repeat every row.
+
+        Args:
+            times: How often it shall stand there, one after the other.
+
+        Returns:
+            Memory of ``B * times`` rows.
+        """
+        if times == 1:
+            return self
+        layers = [(k.repeat_interleave(times, dim=0), v.repeat_interleave(times, dim=0)) for k, v in self.layers]
+        return Memory(layers, self.present.repeat_interleave(times, dim=0))
+
+
+class Decoder(nn.Module):
+    """Decoder layers over fused tokens, and the closing norm."""
+
+    def __init__(self, width: int, depth: int, num_heads: int, dropout: float) -> None:
+        """Build the layers.
+
+        Args:
+            width: W.
+            depth: Number of layers.
+            num_heads: Heads of each attention; divides the width.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.tokens_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.layers = nn.ModuleList(DecoderLayer(width, num_heads, dropout) for _ in range(depth))
+
+    def remember(self, tokens: Tokens) -> Memory:
+        """Prepare fused tokens to be looked at.
+
+        Args:
+            tokens: ``[B, M, W]``; a row without any present token gives finite values of no meaning.
+
+        Returns:
+            The memory.
+        """
+        visible = tokens.present | ~tokens.present.any(dim=1, keepdim=True)
+        normed_BMW = self.tokens_norm(tokens.values)
+        return Memory([layer.memory.keys_values(normed_BMW) for layer in self._decoder_layers()], visible)
+
+    def forward(
+        self, x_BTW: Tensor, memory: Memory, past: Sequence[KeyValue] | None = None, causal: bool = False
+    ) -> tuple[Tensor, list[KeyValue]]:
+        """Run all layers on the next steps.
+
+        Args:
+            x_BTW: Steps ``[B, T, W]``; with ``past``, one step.
+            memory: The fused tokens.
+            past: What the last call returned, for the steps before these.
+            causal: Whether a step sees itself and earlier ones only.
+
+        Returns:
+            ``[B, T, W]``, and each layer's keys and values of all steps so far.
+        """
+        steps: list[KeyValue] = []
+        for place, layer in enumerate(self._decoder_layers()):
+            before = None if past is None else past[place]
+            x_BTW, known = layer(x_BTW, memory.layers[place], memory.present, before, causal)
+            steps.append(known)
+        return self.norm(x_BTW), steps
+
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]

@@ -1,0 +1,273 @@
+"""A small picture in each row: painted from what the other streams say.
+
+Shape legend: N rows, B rows of a batch, Y and X height and width, C channels, W width of tokens.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.errors import SchemaError
+from polymodal.layers import num_groups
+from polymodal.metrics import Measure
+from polymodal.modalities.image import Image, ImageSettings
+from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture, measure_pictures, picture_errors
+from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.tokens import Fused
+
+LEAST_CHANNELS = 16
+ABSOLUTE_SHARE = 0.1
+COARSE = 4
+"""Painting begins on a grid of at most so many places a side."""
+
+
+class ImageTargetSettings(TargetSettings):
+    """Options of pictures.
+
+    Attributes:
+        size: Pixels of the longer side at most; smaller training pictures give smaller answers.
+        channels: 1 for grey, 3 for colour; None chooses grey where every sampled training picture is grey.
+    """
+
+    size: int = Field(default=32, ge=8, le=64)
+    channels: Literal[1, 3] | None = None
+
+
+class ImageHead(StructuredHead):
+    """Transposed convolutions from the fused row to a picture.
+
+    After the generator of Radford et al. 2016, arXiv 1511.06434, figure 1. Differs from the source: group norm in
+    place of batch norm, GELU in place of ReLU, and the output is added to the training pictures' mean, with which an
+    untrained head answers.
+    """
+
+    mean: Tensor
+
+    def __init__(self, target: ImageTarget, width: int) -> None:
+        """Build the layers.
+
+        Args:
+            target: The fitted target.
+            width: W.
+        """
+        super().__init__()
+        mean_YXC = decode_picture(target.mean_picture)
+        self.shape = mean_YXC.shape[:2]
+        doublings = max(0, math.ceil(math.log2(max(self.shape) / COARSE)))
+        dims = [max(width >> stage, LEAST_CHANNELS) for stage in range(doublings + 1)]
+        self.num_channels = dims[0]
+        self.grid = [math.ceil(side / 2**doublings) for side in self.shape]
+        self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dims[0] * math.prod(self.grid)), nn.GELU())
+        stages = [_double(*pair) for pair in itertools.pairwise(dims)]
+        last = nn.Conv2d(dims[-1], mean_YXC.shape[2], 3, padding=1)
+        nn.init.zeros_(last.weight)
+        self.paint = nn.Sequential(*stages, last)
+        mean_CYX = torch.from_numpy(mean_YXC.astype(np.float32) / 255).permute(2, 0, 1)
+        self.register_buffer("mean", mean_CYX.contiguous(), persistent=False)
+
+    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
+        """Mean squared error of the pixels, black being 0 and white 1, plus a tenth of the mean absolute error.
+
+        The squared error is what is judged; the absolute one keeps the ground clean.
+
+        Args:
+            fused: What the fusion made of the streams.
+            truth: Pictures uint8 ``[B, Y, X, C]``.
+            smoothing: Not used: pixels have no classes.
+
+        Returns:
+            Loss ``[B]``.
+        """
+        error = self._painted(fused) - truth.permute(0, 3, 1, 2).float() / 255
+        return error.square().mean(dim=(1, 2, 3)) + ABSOLUTE_SHARE * error.abs().mean(dim=(1, 2, 3))
+
+    def answers(self, fused: Fused) -> list[Answer]:
+        """Paint a picture for each row.
+
+        Args:
+            fused: What the fusion made of the streams.
+
+        Returns:
+            PNG files as ``data:`` URIs.
+        """
+        pixels_BCYX = (self._painted(fused).float().clamp(0, 1) * 255).round().to(torch.uint8)
+        return [Answer(encode_picture(one)) for one in pixels_BCYX.permute(0, 2, 3, 1).contiguous().cpu().numpy()]
+
+    def _painted(self, fused: Fused) -> Tensor:
+        coarse_BCYX = self.begin(fused.pooled).view(len(fused.pooled), self.num_channels, *self.grid)
+        painted: Tensor = self.paint(coarse_BCYX)[:, :, : self.shape[0], : self.shape[1]]
+        return painted + self.mean
+
+
+def _double(num_in: int, num_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ConvTranspose2d(num_in, num_out, 4, stride=2, padding=1, bias=False),
+        nn.GroupNorm(num_groups(num_out), num_out),
+        nn.GELU(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTarget(StructuredTarget):
+    """A column with a picture in each row, brought to one small size.
+
+    Answers are PNG files in the text of a ``data:`` URI, which browsers open and every table can hold.
+
+    Attributes:
+        mean_picture: The training pictures' mean, as such a URI; answers have its size and channels.
+    """
+
+    mean_picture: str
+
+    kind: ClassVar[str] = "image"
+    primary_metric: ClassVar[str] = "rmse"
+    Settings: ClassVar[type[TargetSettings]] = ImageTargetSettings
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell], source: Source, settings: ImageTargetSettings) -> Self:
+        """Learn size, colour and the mean picture.
+
+        Args:
+            cells: Cells of the training rows.
+            source: Where relative paths start.
+            settings: Options.
+
+        Returns:
+            The fitted target.
+
+        Raises:
+            SchemaError: If no two pictures differ.
+        """
+        options = ImageSettings(max_side=settings.size, channels=settings.channels)
+        content = _unpacked(cells)
+        reader = Image.fit(content, options, source.folder)
+        column, _ = reader.transform(content, source.folder)
+        pixels = column.values[column.present]
+        if not len(pixels) or (pixels == pixels[0]).all():
+            raise SchemaError("An image target needs two different pictures or more. Found fewer.")
+        mean = np.rint(pixels.mean(axis=0, dtype=np.float64)).astype(np.uint8)
+        return cls(mean_picture=encode_picture(mean))
+
+    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Decode and resize the pictures.
+
+        Args:
+            cells: Cells of any rows.
+            source: Where relative paths start.
+
+        Returns:
+            uint8 ``[N, Y, X, C]``, 0 where unknown, and bool ``[N]``.
+        """
+        column, _ = self._read(cells, source)
+        return column.values, column.present
+
+    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:
+        """Name the cells that hold no readable picture.
+
+        Args:
+            cells: Cells of any rows.
+            source: Where relative paths start.
+
+        Returns:
+            Row from 0 and reason.
+        """
+        return [(cell.row - 1, cell.reason) for cell in self._read(cells, source)[1]]
+
+    def _read(self, cells: Sequence[Cell], source: Source) -> tuple[Column, list[BrokenCell]]:
+        height, width, channels = decode_picture(self.mean_picture).shape
+        reader = Image(height=height, width=width, channels=channels, mean=[], std=[])
+        return reader.transform(_unpacked(cells), source.folder)
+
+    def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
+        """Build the painting layers.
+
+        Args:
+            width: W.
+            encoders: Not used.
+
+        Returns:
+            The head.
+        """
+        return ImageHead(self, width)
+
+    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+        """Read the pictures, in the size of the answers.
+
+        Args:
+            cells: Cells of rows in which the truth is known.
+            source: Where relative paths start.
+
+        Returns:
+            PNG files as ``data:`` URIs.
+        """
+        return [encode_picture(pixels) for pixels in self._read(cells, source)[0].values]
+
+    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+        """Prepare rmse, mae and psnr.
+
+        Args:
+            truth: Pictures.
+            found: Pictures.
+
+        Returns:
+            A function of row weights ``[R, N]``.
+        """
+        return measure_pictures(truth, found)
+
+    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+        """Grade by the mean absolute error.
+
+        Args:
+            truth: Pictures.
+            found: Pictures.
+
+        Returns:
+            1 without error, 0 for black in place of white, ``[N]``.
+        """
+        return np.asarray(1 - picture_errors(truth, found)[:, 1])
+
+    @property
+    def prior(self) -> Answer:
+        """The mean training picture."""
+        return Answer(self.mean_picture)
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+        return cls(**state)
+
+
+def _unpacked(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the files inside answers, so that what was predicted can be read as truth; other cells as they are."""
+    return [_file_in(cell) if isinstance(cell, str) and cell.startswith(PNG_URI) else cell for cell in cells]
+
+
+def _file_in(uri: str) -> bytes:
+    try:
+        return base64.b64decode(uri.removeprefix(PNG_URI), validate=True)
+    except ValueError:
+        return b""

@@ -1,0 +1,91 @@
+"""Pictures as answers: PNG files inside a text, which browsers open and ``predict`` can write."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+from polymodal.metrics import Measure
+
+PNG_URI = "data:image/png;base64,"
+SMALLEST_ERROR = 1e-10
+"""Mean squared error below which the peak signal-to-noise ratio rises no further: 100 dB."""
+Floats = NDArray[np.float64]
+
+
+def encode_picture(pixels_YXC: NDArray[np.uint8]) -> str:
+    """Write a picture as a ``data:`` URI that holds a PNG file.
+
+    Args:
+        pixels_YXC: uint8 ``[height, width, channels]``, one channel or three.
+
+    Returns:
+        ``data:image/png;base64,...``.
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels_YXC[:, :, 0] if pixels_YXC.shape[2] == 1 else pixels_YXC).save(buffer, "png")
+    return PNG_URI + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@lru_cache(maxsize=8192)
+def decode_picture(uri: str) -> NDArray[np.uint8]:
+    """Read a picture that ``encode_picture`` wrote.
+
+    Args:
+        uri: ``data:image/png;base64,...``.
+
+    Returns:
+        uint8 ``[height, width, channels]``, not to be written to.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(base64.b64decode(uri.removeprefix(PNG_URI))), formats=["PNG"]) as picture:
+        pixels = np.asarray(picture)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def picture_errors(truth: Sequence[Cell], found: Sequence[Cell]) -> Floats:
+    """Compare pictures pixel by pixel.
+
+    Args:
+        truth: Pictures ``[N]`` as ``data:`` URIs.
+        found: Pictures ``[N]`` of the same sizes.
+
+    Returns:
+        Mean squared and mean absolute error of each, float64 ``[N, 2]``, black being 0 and white 1.
+    """
+    pairs = ((decode_picture(str(true)), decode_picture(str(said))) for true, said in zip(truth, found, strict=True))
+    errors = [(said.astype(np.float64) - true) / 255 for true, said in pairs]
+    return np.array([((error**2).mean(), np.abs(error).mean()) for error in errors]).reshape(-1, 2)
+
+
+def measure_pictures(truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    """Prepare the metrics of some rows.
+
+    ``rmse`` and ``mae`` are over all pixels and channels, black being 0 and white 1; ``psnr`` is the mean over rows
+    of the peak signal-to-noise ratio ``10 log10(1 / squared error)`` in dB, at most 100.
+
+    Args:
+        truth: Pictures ``[N]`` as ``data:`` URIs.
+        found: Pictures ``[N]`` of the same sizes.
+
+    Returns:
+        A function of row weights ``[R, N]``.
+    """
+    errors = picture_errors(truth, found)
+    ratio = -10 * np.log10(np.maximum(errors[:, 0], SMALLEST_ERROR))
+
+    def measure(weights: Floats) -> dict[str, Floats]:
+        total = weights.sum(axis=1)
+        squared, absolute = (weights @ errors / total[:, None]).T
+        return {"rmse": np.sqrt(squared), "mae": absolute, "psnr": weights @ ratio / total}
+
+    return measure

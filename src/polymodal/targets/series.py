@@ -1,0 +1,346 @@
+"""A series of numbers in each row, step by step: a forecast, or a signal that goes with other streams.
+
+Shape legend: N rows, B rows of a batch, S steps, C channels, Q queries, P steps of a query, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from polymodal.arrays import Cell
+from polymodal.errors import SchemaError
+from polymodal.layers import small_parameter
+from polymodal.metrics import Measure
+from polymodal.modalities import CellReadError
+from polymodal.modalities.vector import read_numbers
+from polymodal.targets.decoder import Decoder
+from polymodal.targets.series_metrics import measure_series
+from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.tokens import Fused
+
+SMALLEST_STD = 1e-6
+MAX_QUERIES = 128
+Floats = NDArray[np.float64]
+
+
+class SeriesTargetSettings(TargetSettings):
+    """Options of series.
+
+    Attributes:
+        max_steps: A longer cell is named and not learnt from.
+        depth: Decoder layers.
+        num_heads: Heads of each attention; divides the width.
+        dropout: Share of values set to zero in training.
+    """
+
+    max_steps: int = Field(default=4096, ge=1, le=16_384)
+    depth: int = Field(default=2, ge=1, le=24)
+    num_heads: int = Field(default=4, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+class SeriesHead(StructuredHead):
+    """A learned query for each step looks at the other queries and at the fused tokens.
+
+    After the decoder of Carion et al. 2020, arXiv 2005.12872, section 3.2. Differs from the source: the fused row is
+    added to every query, beyond 128 steps a query answers for several steps in a row, and what two layers make of the
+    fused row alone is added to the output, as that is learnt sooner.
+    """
+
+    def __init__(self, target: SeriesTarget, width: int) -> None:
+        """Build the layers.
+
+        Args:
+            target: The fitted target.
+            width: W.
+        """
+        super().__init__()
+        options = target.settings
+        self.target = target
+        num_steps, num_channels = target.mean_SC.shape
+        self.steps_of_query = math.ceil(num_steps / MAX_QUERIES)
+        self.queries_QW = small_parameter(math.ceil(num_steps / self.steps_of_query), width)
+        self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.decoder = Decoder(width, options.depth, options.num_heads, options.dropout)
+        self.project = nn.Linear(width, self.steps_of_query * num_channels)
+        self.direct = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, num_steps * num_channels)
+        )
+
+    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
+        """Mean squared error of the standardised numbers, over the steps that are there.
+
+        Args:
+            fused: What the fusion made of the streams.
+            truth: Standardised numbers and, as the last channel, 1 where the step is there ``[B, S, C + 1]``.
+            smoothing: Not used: numbers have no classes.
+
+        Returns:
+            Loss ``[B]``; 0 where no step is known.
+        """
+        values_BSC, is_there_BS = truth[:, :, :-1], truth[:, :, -1]
+        error_BS = (self._standardised(fused) - values_BSC).square().mean(dim=2)
+        return (error_BS * is_there_BS).sum(dim=1) / is_there_BS.sum(dim=1).clamp(min=1)
+
+    def answers(self, fused: Fused) -> list[Answer]:
+        """Undo the standardisation.
+
+        Args:
+            fused: What the fusion made of the streams.
+
+        Returns:
+            A list of steps a row.
+        """
+        output_BSC = self._standardised(fused).float().cpu().numpy()
+        target = self.target
+        return [Answer(target.to_cell(row_SC)) for row_SC in output_BSC * np.array(target.std) + target.mean_SC]
+
+    def _standardised(self, fused: Fused) -> Tensor:
+        queries_BQW = self.queries_QW + self.begin(fused.pooled).unsqueeze(1)
+        hidden_BQW, _ = self.decoder(queries_BQW, self.decoder.remember(fused.tokens))
+        num_steps, num_channels = self.target.mean_SC.shape
+        output_BSC: Tensor = self.project(hidden_BQW).view(
+            len(hidden_BQW), hidden_BQW.shape[1] * self.steps_of_query, num_channels
+        )
+        direct_BSC: Tensor = self.direct(fused.pooled).view(len(hidden_BQW), num_steps, num_channels)
+        return direct_BSC + output_BSC[:, :num_steps]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesTarget(StructuredTarget):
+    """A column with numbers of several steps in each row, each step of one channel or several.
+
+    Every answer has as many steps as the longest training cell. Where the truth is shorter, its steps are the first
+    ones, and only they are learnt from and judged.
+
+    Attributes:
+        mean: Mean of each step and channel over the training cells that have the step, ``[S][C]``.
+        std: Standard deviation from it of each channel; at least a small number.
+        is_flat: Whether cells are lists of numbers, not of lists.
+        num_shorter: Training cells with fewer steps than the longest.
+        settings: Options.
+    """
+
+    mean: list[list[float]]
+    std: list[float]
+    is_flat: bool
+    num_shorter: int
+    settings: SeriesTargetSettings
+
+    kind: ClassVar[str] = "series"
+    primary_metric: ClassVar[str] = "rmse"
+    Settings: ClassVar[type[TargetSettings]] = SeriesTargetSettings
+
+    @property
+    def mean_SC(self) -> Floats:  # noqa: N802
+        """Mean of each step and channel, float64 ``[S, C]``."""
+        return np.array(self.mean)
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell], source: Source, settings: SeriesTargetSettings) -> Self:
+        """Learn length, channels, means and scales.
+
+        Args:
+            cells: Cells of the training rows.
+            source: Where relative paths of ``.npy`` cells start.
+            settings: Options.
+
+        Returns:
+            The fitted target.
+
+        Raises:
+            SchemaError: If no two cells differ.
+        """
+        read = (_read(cell, source, settings.max_steps) for cell in cells)
+        found = [value for value in read if isinstance(value, np.ndarray)]
+        channels = Counter(value.shape[1:] for value in found)
+        shape = max(channels, key=lambda one: (channels[one], one), default=())
+        found = [_two_axes(value) for value in found if _two_axes(value).shape[1] == math.prod(shape)]
+        if len({value.tobytes() for value in found}) < 2:
+            raise SchemaError("A series target needs two different series of numbers or more. Found fewer.")
+        mean_SC, std_C = _measure_cells(found)
+        return cls(
+            mean=mean_SC.tolist(),
+            std=std_C.tolist(),
+            is_flat=not shape,
+            num_shorter=sum(len(value) < len(mean_SC) for value in found),
+            settings=settings,
+        )
+
+    def notices(self) -> list[str]:
+        """Say that lengths differ and what that means."""
+        if not self.num_shorter:
+            return []
+        return [
+            f"the training series have different lengths. Every answer has {len(self.mean):,} steps, as the longest; "
+            f"{self.num_shorter:,} training series are shorter, and only the steps they have are learnt and judged"
+        ]
+
+    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Standardise the numbers.
+
+        Args:
+            cells: Cells of any rows.
+            source: Where relative paths start.
+
+        Returns:
+            float32 ``[N, S, C + 1]``, the last channel 1 where the step is there, all 0 where not; and bool ``[N]``.
+        """
+        found = [self._fitting(cell, source) for cell in cells]
+        known = np.array([isinstance(value, np.ndarray) for value in found], dtype=np.bool_).reshape(-1)
+        mean_SC = self.mean_SC
+        truth = np.zeros((len(cells), len(mean_SC), mean_SC.shape[1] + 1), dtype=np.float32)
+        for row in np.flatnonzero(known):
+            length = len(found[row])
+            truth[row, :length, :-1] = (found[row] - mean_SC[:length]) / np.array(self.std)
+            truth[row, :length, -1] = 1.0
+        return truth, known
+
+    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:
+        """Name the cells that hold no such series.
+
+        Args:
+            cells: Cells of any rows.
+            source: Where relative paths start.
+
+        Returns:
+            Row from 0 and reason.
+        """
+        found = ((row, self._fitting(cell, source)) for row, cell in enumerate(cells))
+        return [(row, value) for row, value in found if isinstance(value, str)]
+
+    def _fitting(self, cell: Cell, source: Source) -> Any:
+        """Return the numbers ``[steps, C]``, or why there are none, or None for an absent cell."""
+        value = _read(cell, source, self.settings.max_steps)
+        if not isinstance(value, np.ndarray):
+            return value
+        steps, channels = _two_axes(value).shape
+        if channels != len(self.std):
+            return f"has {channels} channels; expected {len(self.std)}, as in training"
+        if steps > len(self.mean):
+            return f"has {steps:,} steps; answers have {len(self.mean):,}, as the longest training cell"
+        return _two_axes(value)
+
+    def to_cell(self, values_SC: Floats) -> list[Any]:
+        """Turn numbers into a cell as the column has them.
+
+        Args:
+            values_SC: Numbers ``[S, C]``.
+
+        Returns:
+            A list of numbers, or of lists of numbers.
+        """
+        listed: list[Any] = (values_SC[:, 0] if self.is_flat else values_SC).tolist()
+        return listed
+
+    def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
+        """Build the decoder.
+
+        Args:
+            width: W.
+            encoders: Not used.
+
+        Returns:
+            The head.
+        """
+        return SeriesHead(self, width)
+
+    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+        """Read the series.
+
+        Args:
+            cells: Cells of rows in which the truth is known.
+            source: Where relative paths start.
+
+        Returns:
+            Lists of numbers, or of lists of numbers.
+        """
+        return [self.to_cell(_two_axes(read_numbers(cell, source.folder))) for cell in cells]
+
+    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+        """Prepare rmse and mae over all numbers of the truth, and the channels' mean r2.
+
+        Args:
+            truth: Series.
+            found: Series, none shorter than its truth.
+
+        Returns:
+            A function of row weights ``[R, N]``.
+        """
+        return measure_series(truth, found, len(self.std))
+
+    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+        """Grade by the mean error in units of the training cells' spread.
+
+        Args:
+            truth: Series.
+            found: Series.
+
+        Returns:
+            1 without error, falling to 0, ``[N]``.
+        """
+        pairs = [[_two_axes(np.array(cell, dtype=float)) for cell in pair] for pair in zip(truth, found, strict=True)]
+        errors = [np.abs(said[: len(true)] - true) / self.std for true, said in pairs]
+        return np.array([1 / (1 + error.mean()) for error in errors])
+
+    @property
+    def prior(self) -> Answer:
+        """The mean of the training cells, step by step."""
+        return Answer(self.to_cell(self.mean_SC))
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+        fields = {name: getattr(self, name) for name in ("mean", "std", "is_flat", "num_shorter")}
+        return {**fields, "settings": self.settings.model_dump()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+        return cls(**{**state, "settings": SeriesTargetSettings(**state["settings"])})
+
+
+def _two_axes(values: Floats) -> Floats:
+    return values.reshape(len(values), -1)
+
+
+def _measure_cells(found: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Return the mean of each step and channel ``[S, C]`` and each channel's deviation from it ``[C]``."""
+    total = np.zeros((max(map(len, found)), found[0].shape[1]))
+    count = np.zeros((len(total), 1))
+    for value in found:
+        total[: len(value)] += value
+        count[: len(value)] += 1
+    mean_SC = total / count
+    squared_C = np.sum([((value - mean_SC[: len(value)]) ** 2).sum(axis=0) for value in found], axis=0)
+    return mean_SC, np.sqrt(squared_C / count.sum()).clip(SMALLEST_STD)
+
+
+def _read(cell: Cell, source: Source, max_steps: int) -> Floats | str | None:
+    """Return the numbers ``[steps]`` or ``[steps, channels]``, or why there are none, or None for an absent cell."""
+    if cell is None:
+        return None
+    try:
+        values = read_numbers(cell, source.folder)
+    except CellReadError as error:
+        return str(error)
+    if values.ndim not in (1, 2):
+        return f"is an array of shape {list(values.shape)}; expected [steps] or [steps, channels]"
+    if len(values) > max_steps:
+        return f"has {len(values):,} steps; the option max_steps allows {max_steps:,}"
+    return values
