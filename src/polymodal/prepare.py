@@ -16,6 +16,8 @@ from polymodal.config import EncoderConfig, RunConfig
 from polymodal.encoders import is_checkpoint
 from polymodal.encoders.hub import tokenizer_path
 from polymodal.errors import CellError, ConfigError, SchemaError
+from polymodal.modalities import Audio, Modality, Text
+from polymodal.modalities.word_vectors import WORD2VEC
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
@@ -112,7 +114,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
         tables=of_split,
         broken=broken,
         set_aside=set_aside,
-        notices=notices + _group_warnings(tables, config),
+        notices=notices + _group_warnings(tables, config) + _settings_notices(preprocessor, settings),
     )
 
 
@@ -219,7 +221,27 @@ def _modality_settings(schema: Schema, config: RunConfig) -> dict[str, dict[str,
         checkpoint = _checkpoint(config.encoder.get(stream.name))
         if stream.modality == "text" and checkpoint is not None:
             settings.setdefault(stream.name, {}).setdefault("pretrained", tokenizer_path(checkpoint))
+        if settings.get(stream.name, {}).get("vectors") == WORD2VEC:
+            settings[stream.name].setdefault("word2vec_seed", config.seed)
     return settings
+
+
+def _settings_notices(preprocessor: Preprocessor, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say what became of settings whose effect hangs on the data."""
+    found = (_settings_notice(name, fitted, settings.get(name, {})) for name, fitted in preprocessor.modalities.items())
+    return [notice for notice in found if notice]
+
+
+def _settings_notice(stream: str, fitted: Modality, asked: Mapping[str, Any]) -> str:
+    if isinstance(fitted, Text) and fitted.vector_dim:
+        source = "trained on them" if asked["vectors"] == WORD2VEC else f"from {asked['vectors']}"
+        return (
+            f"{fitted.num_ids - 2:,} words of the column {stream!r} have vectors ({source}): "
+            f"{fitted.coverage:.1%} of all words in its training texts."
+        )
+    if isinstance(fitted, Audio) and asked.get("channels") == 2 and fitted.channels == 1:
+        return f"No training clip of the column {stream!r} has two channels, so one is kept (asked for: 2)."
+    return ""
 
 
 def _checkpoint(chosen: EncoderConfig | None) -> str | None:
