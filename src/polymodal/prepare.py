@@ -21,7 +21,7 @@ from polymodal.modalities.word_vectors import WORD2VEC
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
-from polymodal.splits import check_groups, split_rows
+from polymodal.splits import check_groups, rows_apart, split_rows
 from polymodal.table import Table, concatenate
 from polymodal.targets import TARGETS, Target
 
@@ -57,6 +57,8 @@ class Prepared:
         tables: Split to the table its rows stand in.
         broken: Cells that could not be decoded, with the table's name.
         set_aside: Table name to rows without any known target: none is there, or none that training knows.
+        unlabelled: int64, rows of the training table without any target, from which encoders may learn what does
+            not need one.
         notices: Sentences the user should read.
     """
 
@@ -66,6 +68,7 @@ class Prepared:
     tables: dict[str, Table]
     broken: list[tuple[str, BrokenCell]]
     set_aside: dict[str, int]
+    unlabelled: NDArray[np.int64]
     notices: list[str]
 
     @property
@@ -114,6 +117,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
         tables=of_split,
         broken=broken,
         set_aside=set_aside,
+        unlabelled=_unlabelled_rows(tables.train, config, known, rows_of),
         notices=notices + _group_warnings(tables, config) + _settings_notices(preprocessor, settings),
     )
 
@@ -190,6 +194,14 @@ def _split(tables: Tables, config: RunConfig, schema: Schema, known: NDArray[np.
     kinds = [target.name for target in schema.targets if target.kind == "category"]
     found = split_rows(part, targets=kinds, group=config.group, time=config.time, fractions=fractions, seed=config.seed)
     return {split: known[rows] for split, rows in found.items()}
+
+
+def _unlabelled_rows(
+    table: Table, config: RunConfig, known: NDArray[np.int64], rows_of: Mapping[str, NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    rows = np.setdiff1d(np.arange(table.num_rows), known).astype(np.int64)
+    held = [rows_of[split] for split in rows_of if split != "train"]
+    return rows_apart(table, rows, np.concatenate(held), group=config.group, time=config.time) if held else rows
 
 
 def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) -> dict[str, Table]:

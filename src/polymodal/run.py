@@ -24,6 +24,7 @@ from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
+from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.progress import Progress
 from polymodal.targets import Target, primary_metric_of
 from polymodal.train import Job, State, train_network
@@ -150,6 +151,7 @@ def _train(
         settings=config.train,
         seed=config.seed,
         state_path=state_path,
+        unlabelled=prepared.unlabelled,
     )
     return train_network(network, job, progress, resume)
 
@@ -233,6 +235,7 @@ def build_record(
         "fusion": {"name": config.fusion.name, "parameters": num_parameters(network.fusion)},
         "parameters": num_parameters(network),
         "targets_info": [_target_info(name, target) for name, target in model.targets.items()],
+        "pretraining": state.pretraining,
         "history": state.history,
         "best_epoch": state.best[0][1] if state.best else 0,
         "evaluation": evaluation.report,
@@ -240,9 +243,19 @@ def build_record(
             {"table": table, "row": cell.row, "column": cell.column, "reason": cell.reason}
             for table, cell in prepared.broken
         ],
-        "notices": prepared.notices,
+        "notices": prepared.notices + _pretraining_notices(state),
         "config": config.model_dump(mode="json"),
     }
+
+
+def _pretraining_notices(state: State) -> list[str]:
+    told = {stream: found for stream, found in state.pretraining.items() if found["history"]}
+    return [
+        f"The encoder of {stream!r} first learned to restore {found['pictures']:,} pictures, "
+        f"{found['unlabelled']:,} of them without a target: with {HIDDEN_SHARE:.0%} of the pixels hidden, "
+        f"{found['history'][-1]['train_error']:.0%} of their variance stays unexplained."
+        for stream, found in told.items()
+    ]
 
 
 def _encoder_name(model: TrainedModel, stream: str) -> str:

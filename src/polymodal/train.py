@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -25,13 +27,14 @@ from polymodal.encoders import PretrainedText
 from polymodal.losses import draw_hidden, stream_presence, total_loss
 from polymodal.modalities import Modality
 from polymodal.network import Network
+from polymodal.pretrain import pretrain_images
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
+from polymodal.schedule import rate_factor
 from polymodal.targets import Target
 from polymodal.validate import Validation, validate
 
 STEP_SEED_STRIDE = 1_000_003
-FINAL_RATE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,7 @@ class Job:
         settings: Resolved training options: no None left but in ``time_limit_s``.
         seed: The run's seed.
         state_path: File for resuming; None saves nothing.
+        unlabelled: int64, rows of the training table without any target; pretraining uses them.
     """
 
     train: Examples
@@ -55,6 +59,7 @@ class Job:
     settings: TrainConfig
     seed: int
     state_path: Path | None
+    unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -78,6 +83,7 @@ class State:
         best: Validation loss and epoch of the kept snapshots, the best first.
         snapshots: Their trainable weights, in the same order.
         loss_sum: Sum of the losses of this epoch's steps so far.
+        pretraining: What ``pretrain_images`` said; empty without pretraining.
     """
 
     step: int = 0
@@ -86,6 +92,7 @@ class State:
     best: list[tuple[float, int]] = field(default_factory=list)
     snapshots: list[dict[str, Tensor]] = field(default_factory=list)
     loss_sum: float = 0.0
+    pretraining: dict[str, Any] = field(default_factory=dict)
 
 
 def train_network(network: Network, job: Job, progress: Progress, resume: bool = False) -> State:
@@ -106,11 +113,23 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     state = State()
     if resume and job.state_path is not None and job.state_path.exists():
         load_state(job.state_path, network, optimizer, state)
+    elif job.settings.pretrain_epochs:
+        _pretrain(accelerator, prepared, optimizer, job, state, progress)
     with progress.phase("training", job.total_steps) as phase:
         phase.advance(state.step)
         _run_epochs(accelerator, prepared, optimizer, job, state, phase)
     _keep_best(network, job, state)
     return state
+
+
+def _pretrain(
+    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, progress: Progress
+) -> None:
+    plain: Network = accelerator.unwrap_model(network)
+    state.pretraining = pretrain_images(plain, job, accelerator.device, progress)
+    state.seconds += sum(found["seconds"] for found in state.pretraining.values())
+    if job.state_path is not None:
+        save_state(job.state_path, plain, optimizer, state)
 
 
 def _run_epochs(
@@ -139,7 +158,7 @@ def is_finished(job: Job, state: State) -> bool:
         True where no further epoch is to run.
     """
     if job.settings.time_limit_s is not None and state.seconds >= job.settings.time_limit_s:
-        return True
+        return bool(state.history)
     if not state.best:
         return False
     return len(state.history) - 1 - state.best[0][1] >= (job.settings.patience or math.inf)
@@ -191,24 +210,6 @@ def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job
     accelerator.clip_grad_norm_(network.parameters(), settings.clip_norm)
     optimizer.step()
     return float(loss.detach())
-
-
-def rate_factor(step: int, total_steps: int, warmup_fraction: float) -> float:
-    """Compute the learning rate's factor: linear warm-up, then cosine (Loshchilov and Hutter 2017).
-
-    Args:
-        step: Steps done.
-        total_steps: Steps in all.
-        warmup_fraction: Share of steps spent warming up.
-
-    Returns:
-        The share of the peak rate.
-    """
-    warmup = max(int(total_steps * warmup_fraction), 1)
-    if step < warmup:
-        return (step + 1) / warmup
-    share = (step - warmup) / max(total_steps - warmup, 1)
-    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _set_rate(optimizer: AdamW, factor: float) -> None:
