@@ -94,7 +94,7 @@ class Audio:
     channels: int = 1
 
     name: ClassVar[str] = "audio"
-    summary: ClassVar[str] = "sound as files, bytes or arrays, to log-mel spectra, MFCCs or samples of one channel or two"
+    summary: ClassVar[str] = "sound as files, bytes or arrays, mono or stereo, to log-mel spectra, MFCCs or samples"
     paper: ClassVar[str] = "Davis and Mermelstein 1980 (mel cepstra); the HTK Book 3.4, section 5; soxr resampling"
     is_media: ClassVar[bool] = True
     Settings: ClassVar[type[BaseModel]] = AudioSettings
