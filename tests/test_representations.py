@@ -54,8 +54,10 @@ def word_table(model: polymodal.Model) -> np.ndarray:
     return np.asarray(table)
 
 
-@pytest.mark.parametrize("encoder", ["bag", "cnn", "lstm", "gru", "transformer"])
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize(
+    ("encoder", "frozen"),
+    [("bag", True), ("bag", False), ("cnn", True), ("lstm", True), ("gru", False), ("transformer", False)],
+)
 def test_every_text_encoder_begins_with_vectors_of_a_file(
     table: Table, tmp_path: Path, encoder: str, frozen: bool
 ) -> None:
@@ -165,18 +167,19 @@ def train_on_sides(folder: Path, encoder: str, channels: int, features: str) -> 
 @pytest.mark.parametrize(("encoder", "features"), [("cnn", "log_mel"), ("gru", "mfcc"), ("waveform", "waveform")])
 def test_two_channels_tell_from_where_a_sound_comes(tmp_path: Path, encoder: str, features: str) -> None:
     model, test = train_on_sides(tmp_path, encoder, 2, features)
-    assert model.summary()["fusion"]["side"]["accuracy"] > 0.75
+    found = model.summary()
+    assert found["fusion"]["side"]["accuracy"] > 0.75
+    assert encoder != "cnn" or found["baselines"]["side"]["linear"]["accuracy"] > 0.85
     model.save(tmp_path / "model")
     loaded = polymodal.load(tmp_path / "model")
     assert fitted(loaded, "sound").channels == 2
     assert tiny.same(loaded.predictions(test).values, model.predictions(test).values)
 
 
-def test_one_channel_does_not_but_baselines_hear_both(tmp_path: Path) -> None:
-    one, two = (train_on_sides(tmp_path, "cnn", channels, "log_mel")[0].summary() for channels in (1, 2))
-    assert one["fusion"]["side"]["accuracy"] < 0.7
-    assert one["baselines"]["side"]["linear"]["accuracy"] < 0.7
-    assert two["baselines"]["side"]["linear"]["accuracy"] > 0.85
+def test_one_channel_does_not(tmp_path: Path) -> None:
+    found = train_on_sides(tmp_path, "cnn", 1, "log_mel")[0].summary()
+    assert found["fusion"]["side"]["accuracy"] < 0.7
+    assert found["baselines"]["side"]["linear"]["accuracy"] < 0.7
 
 
 def test_channels_that_are_not_there_are_said(table: Table) -> None:

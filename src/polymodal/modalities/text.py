@@ -145,7 +145,8 @@ class Text:
         """
         stop_words = load_stop_words(settings.stop_words)
         parsed, _ = read_cells(cells, parse_text)
-        texts = [remove_words(text, set(stop_words)) for text in parsed if text is not None]
+        removed = frozenset(stop_words)
+        texts = [remove_words(text, removed) for text in parsed if text is not None]
         found = None if settings.vectors is None else find_vectors(texts, settings)
         if settings.pretrained:
             engine = load_tokenizer(settings.pretrained)
