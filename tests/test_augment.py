@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,15 @@ def test_samples_keep_one_band() -> None:
     varied = augment(audio("waveform"), batch)
     assert varied.values.shape[2] == 1
     assert varied.values.isfinite().all()
+
+
+def test_both_channels_of_a_sound_are_varied_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polymodal.augment.NOISE", 0.0)
+    mono = column("audio")
+    both = ColumnBatch(torch.cat([mono.values, mono.values], dim=2), mono.present, mono.lengths)
+    torch.manual_seed(0)
+    varied = augment(dataclasses.replace(audio(), channels=2), both)
+    assert torch.equal(varied.values, vary("audio", mono).values.repeat(1, 1, 2))
 
 
 def test_categories_stay_and_numbers_move_a_little() -> None:

@@ -29,7 +29,7 @@ STREAMS = (
     StreamSchema("tabular", "tabular", ("age", "colour")),
 )
 FIELDS = [{"name": "age", "kind": "number", "cardinality": 0}, {"name": "colour", "kind": "category", "cardinality": 4}]
-MODALITIES = {stream.name: SimpleNamespace(state=lambda: {"fields": FIELDS}) for stream in STREAMS}
+MODALITIES = {stream.name: SimpleNamespace(state=lambda: {"fields": FIELDS}, channels=1) for stream in STREAMS}
 SCHEMA = Schema(columns=(), streams=STREAMS, targets=(), ignored=())
 Cells = dict[str, list[Any]]
 

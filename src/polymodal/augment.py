@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from polymodal.layers import split_channels
 from polymodal.modalities import Modality
 from polymodal.modalities.audio import Audio
 from polymodal.modalities.tabular import Tabular
@@ -86,26 +87,27 @@ def vary_audio(modality: Modality, column: ColumnBatch) -> ColumnBatch:
 
     Args:
         modality: The fitted audio modality.
-        column: float ``[B, T, M]`` with lengths.
+        column: float ``[B, T, S * M]`` with lengths, S channels one after the other; all are varied alike.
 
     Returns:
         The same layout in float32, with other lengths.
     """
     assert isinstance(modality, Audio)
-    frames_BTM = column.values.float()
-    lengths = column.lengths if column.lengths is not None else torch.full((len(column),), frames_BTM.shape[1])
+    frames_BSTM = split_channels(column.values.float(), modality.channels)
+    lengths = column.lengths if column.lengths is not None else torch.full((len(column),), frames_BSTM.shape[2])
     longer = (lengths * (1 + _uniform(len(column), TIME_WARP))).round().long().clamp(min=1)
     pitch = _uniform(len(column), FREQUENCY_WARP).exp() if modality.features == "log_mel" else torch.ones(len(column))
-    warped = _warp(frames_BTM, lengths, longer, pitch, modality)
+    warped = _warp(frames_BSTM, lengths, longer, pitch, modality)
     if modality.features != "waveform":
-        warped = _mask(_mask(warped, 1, longer), 2, torch.full_like(longer, warped.shape[2]))
-    noise = NOISE * torch.rand(len(column), 1, 1) * torch.randn_like(warped)
-    inside = torch.arange(warped.shape[1])[None] < longer[:, None]
-    return ColumnBatch((warped + noise) * inside.unsqueeze(-1), column.present, longer)
+        warped = _mask(_mask(warped, 2, longer), 3, torch.full_like(longer, warped.shape[3]))
+    noise = NOISE * torch.rand(len(column), 1, 1, 1) * torch.randn_like(warped)
+    inside = torch.arange(warped.shape[2])[None] < longer[:, None]
+    varied = (warped + noise) * inside[:, None, :, None]
+    return ColumnBatch(varied.transpose(1, 2).flatten(2), column.present, longer)
 
 
-def _warp(frames_BTM: Tensor, lengths: Tensor, longer: Tensor, pitch: Tensor, modality: Audio) -> Tensor:
-    size, total, bands = frames_BTM.shape
+def _warp(frames_BSTM: Tensor, lengths: Tensor, longer: Tensor, pitch: Tensor, modality: Audio) -> Tensor:
+    size, _, total, bands = frames_BSTM.shape
     steps = int(math.ceil(int(longer.max()) / LENGTH_STEP) * LENGTH_STEP)
     ratio = (lengths / longer).unsqueeze(1)
     time = (torch.arange(steps)[None] + 0.5) * ratio - 0.5
@@ -114,8 +116,7 @@ def _warp(frames_BTM: Tensor, lengths: Tensor, longer: Tensor, pitch: Tensor, mo
     grid_time = ((time + 0.5) / total * 2 - 1).unsqueeze(2).expand(size, steps, bands)
     grid_band = ((band + 0.5) / bands * 2 - 1).unsqueeze(1).expand(size, steps, bands)
     grid = torch.stack([grid_band, grid_time], dim=-1)
-    warped = functional.grid_sample(frames_BTM.unsqueeze(1), grid, padding_mode="border", align_corners=False)
-    return warped.squeeze(1)
+    return functional.grid_sample(frames_BSTM, grid, padding_mode="border", align_corners=False)
 
 
 def _pitched_bands(bands: int, pitch: Tensor, sample_rate_hz: int) -> Tensor:
@@ -127,13 +128,13 @@ def _pitched_bands(bands: int, pitch: Tensor, sample_rate_hz: int) -> Tensor:
     return (source / top * (bands + 1) - 1).clamp(0, bands - 1)
 
 
-def _mask(frames_BTM: Tensor, dim: int, extents: Tensor) -> Tensor:
+def _mask(frames_BSTM: Tensor, dim: int, extents: Tensor) -> Tensor:
     """Set one random stretch, at most a sixth of each row's extent, to zero (the mean)."""
     width = (torch.rand(len(extents)) * extents / MASK_SHARE).long()
     start = (torch.rand(len(extents)) * (extents - width)).long()
-    places = torch.arange(frames_BTM.shape[dim])[None]
+    places = torch.arange(frames_BSTM.shape[dim])[None]
     masked = (places >= start[:, None]) & (places < (start + width)[:, None])
-    return frames_BTM.masked_fill(masked.unsqueeze(3 - dim), 0.0)
+    return frames_BSTM.masked_fill(masked.unsqueeze(1).unsqueeze(5 - dim), 0.0)
 
 
 def vary_text(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: ARG001

@@ -34,6 +34,7 @@ Chosen by the loss with one speaker, or one fold, of the training rows left out 
 """
 MAX_ONE_HOT = 100
 ROWS_AT_ONCE = 512
+KEPT = ("stream", "modality", "column", "cardinalities", "side", "channels")
 CLIP = 5.0
 
 
@@ -121,6 +122,7 @@ class StreamFeatures:
         column: Its text column; "" for the others.
         cardinalities: Number of categories of each table field, 0 for a number; empty for the others.
         side: Side of thumbnails in pixels; 0 for the others.
+        channels: Channels of a sound, whose features follow each other; 1 for the others.
         scaling: Of the dense features.
         grams: Of a text; None for the others.
     """
@@ -132,6 +134,7 @@ class StreamFeatures:
     side: int
     scaling: Scaling
     grams: TextGrams | None
+    channels: int = 1
 
     @classmethod
     def fit(
@@ -157,6 +160,7 @@ class StreamFeatures:
             side=_thumbnail_side(column) if stream.modality == "image" else 0,
             scaling=Scaling(mean=np.zeros(0, np.float32), scale=np.zeros(0, np.float32), share=1.0),
             grams=None,
+            channels=fitted.channels if stream.modality == "audio" else 1,
         )
         grams = TextGrams.fit(_texts(cells[draft.column], column.row_present)) if draft.column else None
         values, num_shared = draft.measure(column)
@@ -168,7 +172,7 @@ class StreamFeatures:
         if self.modality == "image":
             return thumbnails(column, self.side)
         if self.modality == "audio":
-            return sound_features(column)
+            return sound_features(column, self.channels)
         if self.modality == "tabular":
             return _table_features(column, self.cardinalities)
         if self.modality == "vector":
@@ -256,7 +260,7 @@ class FeatureExtractor:
         plain, arrays = [], {}
         for place, stream in enumerate(self.streams):
             found = {"mean": stream.scaling.mean, "scale": stream.scaling.scale}
-            kept = {name: getattr(stream, name) for name in ("stream", "modality", "column", "cardinalities", "side")}
+            kept = {name: getattr(stream, name) for name in KEPT}
             kept |= {"share": stream.scaling.share, "grams": None}
             if stream.grams is not None:
                 kept["grams"] = {name: getattr(stream.grams, name) for name in ("units", "longest", "vocabulary")}
@@ -312,17 +316,27 @@ def thumbnails(column: Column, side: int) -> tuple[Floats, int]:
     return np.where(column.row_present[:, None], features, np.float32(0.0)), features.shape[1]
 
 
-def sound_features(column: Column) -> tuple[Floats, int]:
-    """Describe sounds by a small picture and by statistics.
+def sound_features(column: Column, channels: int = 1) -> tuple[Floats, int]:
+    """Describe sounds by small pictures and by statistics, one of each for every channel.
 
     Args:
-        column: float ``[N, frames, features]`` with lengths; a waveform counts as one feature.
+        column: float ``[N, frames, channels * features]`` with lengths; a waveform counts as one feature.
+        channels: Channels, whose features follow each other.
 
     Returns:
-        float32 ``[N, ...]``: the spectrogram stretched to 20 x 20, then the mean, deviation and mean absolute
-        change of its cepstral coefficients and the logarithm of the duration; and the number of pixels (400).
+        float32 ``[N, ...]``: the spectrograms stretched to 20 x 20, then the mean, deviation and mean absolute
+        change of their cepstral coefficients and the logarithm of the duration; and the number of pixels (400 of
+        each channel).
     """
-    num_features = column.values.shape[2]
+    size = column.values.shape[2] // channels
+    found = [_channel_features(column, slice(start, start + size)) for start in range(0, channels * size, size)]
+    num_pixels = found[0][1]
+    pixels, statistics = ([values[:, part] for values, _ in found] for part in np.s_[:num_pixels, num_pixels:])
+    return np.concatenate([*pixels, *statistics], axis=1), channels * num_pixels
+
+
+def _channel_features(column: Column, channel: slice) -> tuple[Floats, int]:
+    num_features = channel.stop - channel.start
     lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
     lengths = np.where(column.row_present, np.maximum(lengths, 1), 1)
     bands = _area_weights(num_features, min(num_features, PICTURE_BINS))
@@ -330,7 +344,7 @@ def sound_features(column: Column) -> tuple[Floats, int]:
 
     def described(start: int) -> Floats:
         rows = slice(start, start + ROWS_AT_ONCE)
-        part = np.asarray(column.values[rows], dtype=np.float32)
+        part = np.asarray(column.values[rows, :, channel], dtype=np.float32)
         inside = (np.arange(part.shape[1]) < lengths[rows, None]) & column.row_present[rows, None]
         part = np.where(inside[..., None], part, np.float32(0.0))
         picture = _stretched(part @ bands.T, lengths[rows]).reshape(len(part), -1)

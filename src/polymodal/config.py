@@ -72,6 +72,8 @@ class TrainConfig(Section):
         time_limit_s: Training ends after this many seconds; None means no limit.
         checkpoint_steps: Steps between two saved states to resume from.
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
+        pretrain_epochs: Passes in which image encoders first learn to restore noisy training pictures, those of rows
+            without a target included; 0 leaves it out.
     """
 
     epochs: int | None = Field(default=None, ge=1)
@@ -95,6 +97,7 @@ class TrainConfig(Section):
     time_limit_s: float | None = Field(default=None, gt=0)
     checkpoint_steps: int = Field(default=200, ge=1)
     layer_decay: float = Field(default=0.8, gt=0, le=1)
+    pretrain_epochs: int = Field(default=0, ge=0)
 
 
 class RunConfig(Section):

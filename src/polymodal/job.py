@@ -30,6 +30,7 @@ class Job:
         settings: Resolved training options: no None left but in ``time_limit_s``.
         seed: The run's seed.
         state_path: File for resuming; None saves nothing.
+        unlabelled: int64, rows of the training table without any target; pretraining uses them.
         soft: Flat target to a teacher's predictions of the training rows, where there is a teacher.
     """
 
@@ -40,6 +41,7 @@ class Job:
     settings: TrainConfig
     seed: int
     state_path: Path | None
+    unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     soft: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
@@ -65,6 +67,7 @@ class State:
         snapshots: Their trainable weights, in the same order.
         loss_sum: Sum of the losses of this epoch's steps so far.
         part_sums: The same of the fused part and of each stream's.
+        pretraining: What ``pretrain_images`` said; empty without pretraining.
     """
 
     step: int = 0
@@ -74,3 +77,4 @@ class State:
     snapshots: list[dict[str, Tensor]] = field(default_factory=list)
     loss_sum: float = 0.0
     part_sums: list[float] = field(default_factory=list)
+    pretraining: dict[str, Any] = field(default_factory=dict)

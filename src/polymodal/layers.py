@@ -69,6 +69,20 @@ def pool_steps(values_BTW: Tensor, lengths: Tensor, max_tokens: int) -> tuple[Te
     return weights_BKT @ values_BTW, present_BK
 
 
+def split_channels(values_BTF: Tensor, channels: int) -> Tensor:
+    """Put a sound's channels, whose features follow each other in every frame, beside each other as maps.
+
+    Args:
+        values_BTF: ``[B, T, channels * features]``.
+        channels: Channels of the sound.
+
+    Returns:
+        ``[B, channels, T, features]``.
+    """
+    num_rows, num_steps, num_features = values_BTF.shape
+    return values_BTF.reshape(num_rows, num_steps, channels, num_features // channels).transpose(1, 2)
+
+
 def sinusoidal_positions(num_positions: int, width: int) -> Tensor:
     """Return fixed position embeddings: Vaswani et al. 2017, arXiv 1706.03762, section 3.5.
 

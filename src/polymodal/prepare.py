@@ -16,10 +16,12 @@ from polymodal.config import EncoderConfig, RunConfig
 from polymodal.encoders import is_checkpoint
 from polymodal.encoders.hub import tokenizer_path
 from polymodal.errors import CellError, ConfigError, SchemaError
+from polymodal.modalities import Audio, Modality, Text
+from polymodal.modalities.word_vectors import WORD2VEC
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
-from polymodal.splits import check_groups, split_rows
+from polymodal.splits import check_groups, rows_apart, split_rows
 from polymodal.table import Table, concatenate
 from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
 
@@ -60,6 +62,8 @@ class Prepared:
         tables: Split to the table its rows stand in.
         broken: Cells that could not be decoded, with the table's name.
         set_aside: Table name to rows without any known target: none is there, or none that training knows.
+        unlabelled: int64, rows of the training table without any target, from which encoders may learn what does
+            not need one.
         notices: Sentences the user should read.
     """
 
@@ -69,6 +73,7 @@ class Prepared:
     tables: dict[str, Table]
     broken: list[tuple[str, BrokenCell]]
     set_aside: dict[str, int]
+    unlabelled: NDArray[np.int64]
     notices: list[str]
 
     @property
@@ -118,7 +123,13 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
         tables=of_split,
         broken=broken,
         set_aside=set_aside,
-        notices=notices + _group_warnings(tables, config) + target_notices(targets),
+        unlabelled=_unlabelled_rows(tables.train, config, known, rows_of),
+        notices=[
+            *notices,
+            *_group_warnings(tables, config),
+            *target_notices(targets),
+            *_settings_notices(preprocessor, settings),
+        ],
     )
 
 
@@ -199,6 +210,14 @@ def _split(tables: Tables, config: RunConfig, schema: Schema, known: NDArray[np.
     return {split: known[rows] for split, rows in found.items()}
 
 
+def _unlabelled_rows(
+    table: Table, config: RunConfig, known: NDArray[np.int64], rows_of: Mapping[str, NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    rows = np.setdiff1d(np.arange(table.num_rows), known).astype(np.int64)
+    held = [rows_of[split] for split in rows_of if split != "train"]
+    return rows_apart(table, rows, np.concatenate(held), group=config.group, time=config.time) if held else rows
+
+
 def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) -> dict[str, Table]:
     given = {"train": tables.train, "validation": tables.validation, "test": tables.test}
     found = {split: tables.train if split in rows_of else table for split, table in given.items()}
@@ -234,7 +253,27 @@ def _modality_settings(schema: Schema, config: RunConfig) -> dict[str, dict[str,
         checkpoint = _checkpoint(config.encoder.get(stream.name))
         if stream.modality == "text" and checkpoint is not None:
             settings.setdefault(stream.name, {}).setdefault("pretrained", tokenizer_path(checkpoint))
+        if settings.get(stream.name, {}).get("vectors") == WORD2VEC:
+            settings[stream.name].setdefault("word2vec_seed", config.seed)
     return settings
+
+
+def _settings_notices(preprocessor: Preprocessor, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say what became of settings whose effect hangs on the data."""
+    found = (_settings_notice(name, fitted, settings.get(name, {})) for name, fitted in preprocessor.modalities.items())
+    return [notice for notice in found if notice]
+
+
+def _settings_notice(stream: str, fitted: Modality, asked: Mapping[str, Any]) -> str:
+    if isinstance(fitted, Text) and fitted.vector_dim:
+        source = "trained on them" if asked["vectors"] == WORD2VEC else f"from {asked['vectors']}"
+        return (
+            f"{fitted.num_ids - 2:,} words of the column {stream!r} have vectors ({source}): "
+            f"{fitted.coverage:.1%} of all words in its training texts."
+        )
+    if isinstance(fitted, Audio) and asked.get("channels") == 2 and fitted.channels == 1:
+        return f"No training clip of the column {stream!r} has two channels, so one is kept (asked for: 2)."
+    return ""
 
 
 def _checkpoint(chosen: EncoderConfig | None) -> str | None:

@@ -131,7 +131,24 @@ def _describe_learning(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         title = f"Validation {metric}" + (f" of {name}" if len(record["targets_info"]) > 1 else "")
         lines = _score_lines(history, name)
         drawn += [(title, charts.line_chart(lines, title=title, x_label="epoch", y_label=metric, mark=mark))]
-    return [{"title": title, "chart": chart} for title, chart in drawn if chart]
+    shown = [{"title": title, "chart": chart, "note": ""} for title, chart in drawn if chart]
+    return shown + [
+        _describe_pretraining(*pair) for pair in record.get("pretraining", {}).items() if pair[1]["history"]
+    ]
+
+
+def _describe_pretraining(stream: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    lines = [
+        charts.Line("training pictures", _series(found["history"], lambda step: step["train_error"])),
+        charts.Line("validation pictures", _series(found["history"], lambda step: step["validation_error"])),
+    ]
+    title = f"Reconstruction error of {stream}"
+    chart = charts.line_chart(lines, title=title, x_label="epoch before the targets were learned", y_label="error")
+    note = (
+        f"Learned from {_count(found['pictures'], 'picture')}, {found['unlabelled']:,} of them without a target. "
+        "Mean squared error of the pixels as a share of their variance: at 1, nothing is restored."
+    )
+    return {"title": title, "chart": chart, "note": note}
 
 
 def _score_lines(history: Sequence[Mapping[str, Any]], target: str) -> list[charts.Line]:

@@ -17,7 +17,7 @@ from polymodal.errors import CheckpointError
 if TYPE_CHECKING:
     from polymodal.job import State
 
-PLAIN_FIELDS = ("step", "seconds", "history", "best", "loss_sum", "part_sums")
+PLAIN_FIELDS = ("step", "seconds", "history", "best", "loss_sum", "part_sums", "pretraining")
 
 
 def save_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -> None:
@@ -63,7 +63,7 @@ def load_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -
         ) from None
     _load_optimizer(optimizer, tensors.get("optimizer", {}))
     for name in PLAIN_FIELDS:
-        setattr(state, name, plain[name])
+        setattr(state, name, plain.get(name, getattr(state, name)))
     state.best = [(loss, epoch) for loss, epoch in plain["best"]]
     best = tensors.get("best", {})
     state.snapshots = [_under(best, f"{index}/") for index in range(len(state.best))]

@@ -28,6 +28,7 @@ from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.job import Job, State
 from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
+from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.evidence import with_evidence
@@ -171,6 +172,7 @@ def _train(
         seed=config.seed,
         state_path=state_path,
         soft=soft,
+        unlabelled=prepared.unlabelled,
     )
     return train_network(network, job, progress, resume)
 
@@ -252,6 +254,7 @@ def build_record(
         "fusion": {"name": config.fusion.name, "parameters": num_parameters(network.fusion)},
         "parameters": num_parameters(network),
         "targets_info": [_target_info(name, target) for name, target in model.targets.items()],
+        "pretraining": state.pretraining,
         "history": state.history,
         "best_epoch": state.best[0][1] if state.best else 0,
         "evaluation": evaluation.report,
@@ -259,7 +262,7 @@ def build_record(
             {"table": table, "row": cell.row, "column": cell.column, "reason": cell.reason}
             for table, cell in prepared.broken
         ],
-        "notices": prepared.notices,
+        "notices": prepared.notices + _pretraining_notices(state),
         "config": config.model_dump(mode="json"),
     }
 
@@ -267,6 +270,16 @@ def build_record(
 def _title(model: TrainedModel) -> str:
     streams = ", ".join(model.network.streams)
     return f"{', '.join(model.targets)} from {streams}" if model.config.target else f"one space for {streams}"
+
+
+def _pretraining_notices(state: State) -> list[str]:
+    told = {stream: found for stream, found in state.pretraining.items() if found["history"]}
+    return [
+        f"The encoder of {stream!r} first learned to restore {found['pictures']:,} pictures, "
+        f"{found['unlabelled']:,} of them without a target: with {HIDDEN_SHARE:.0%} of the pixels hidden, "
+        f"{found['history'][-1]['train_error']:.0%} of their variance stays unexplained."
+        for stream, found in told.items()
+    ]
 
 
 def _encoder_name(model: TrainedModel, stream: str) -> str:

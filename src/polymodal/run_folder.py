@@ -118,6 +118,11 @@ def summary_of(record: dict[str, Any]) -> dict[str, Any]:
             for name, found in evaluation.get("calibration", {}).items()
         },
         "decision": evaluation.get("decision", {}),
+        "pretraining": {
+            stream: {"pictures": found["pictures"], "unlabelled": found["unlabelled"], **found["history"][-1]}
+            for stream, found in record.get("pretraining", {}).items()
+            if found["history"]
+        },
         "broken_cells": record["broken_cells"],
         "set_aside": sum(table["set_aside"] for table in record["tables"]),
         "notices": record["notices"],

@@ -141,6 +141,30 @@ def check_groups(train_groups: Sequence[Cell], other_groups: Sequence[Cell]) -> 
     return sorted(group for group in both if group is not None)
 
 
+def rows_apart(table: Table, rows: Rows, held: Rows, *, group: str | None = None, time: str | None = None) -> Rows:
+    """Leave out rows that would carry a held-out group, or the held-out times, into training.
+
+    Args:
+        table: The table.
+        rows: Rows that are not held out, but that nobody split.
+        held: Held-out rows.
+        group: Column by which the table was split.
+        time: Column by which it was split; what is not earlier than every held-out row is left out, and what has no
+            time.
+
+    Returns:
+        The rows that training may see.
+    """
+    if group is not None and len(held):
+        texts = [group_text(cell) for cell in table.columns[group]]
+        apart = {texts[row] for row in held} - {None}
+        return np.array([row for row in rows if texts[row] not in apart], dtype=np.int64)
+    if time is not None and len(held):
+        times = _times(table.columns[time])
+        return rows[times[rows] < np.nanmin(times[held])]
+    return rows
+
+
 def _by_group(cells: Sequence[Cell], name: str, sizes: Mapping[str, int], generator: Any) -> dict[str, Rows]:
     texts = [group_text(cell) for cell in cells]
     counts = Counter(text for text in texts if text is not None)

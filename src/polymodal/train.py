@@ -22,12 +22,12 @@ from polymodal.encoders import PretrainedText
 from polymodal.job import Job, State
 from polymodal.losses import check_loss
 from polymodal.network import Network
+from polymodal.pretrain import pretrain_images
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
+from polymodal.schedule import rate_factor
 from polymodal.step import take_step
 from polymodal.validate import Validation, validate
-
-FINAL_RATE = 0.01
 
 
 def train_network(network: Network, job: Job, progress: Progress, resume: bool = False) -> State:
@@ -50,11 +50,23 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     state = State()
     if resume and job.state_path is not None and job.state_path.exists():
         load_state(job.state_path, network, optimizer, state)
+    elif job.settings.pretrain_epochs:
+        _pretrain(accelerator, prepared, optimizer, job, state, progress)
     with progress.phase("training", job.total_steps) as phase:
         phase.advance(state.step)
         _run_epochs(accelerator, prepared, optimizer, job, state, phase)
     _keep_best(network, job, state)
     return state
+
+
+def _pretrain(
+    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, progress: Progress
+) -> None:
+    plain: Network = accelerator.unwrap_model(network)
+    state.pretraining = pretrain_images(plain, job, accelerator.device, progress)
+    state.seconds += sum(found["seconds"] for found in state.pretraining.values())
+    if job.state_path is not None:
+        save_state(job.state_path, plain, optimizer, state)
 
 
 def _run_epochs(
@@ -83,7 +95,7 @@ def is_finished(job: Job, state: State) -> bool:
         True where no further epoch is to run.
     """
     if job.settings.time_limit_s is not None and state.seconds >= job.settings.time_limit_s:
-        return True
+        return bool(state.history)
     if not state.best:
         return False
     return len(state.history) - 1 - state.best[0][1] >= (job.settings.patience or math.inf)
@@ -112,24 +124,6 @@ def _run_epoch(
         phase.advance(1)
         if job.state_path is not None and state.step % job.settings.checkpoint_steps == 0:
             save_state(job.state_path, accelerator.unwrap_model(network), optimizer, state)
-
-
-def rate_factor(step: int, total_steps: int, warmup_fraction: float) -> float:
-    """Compute the learning rate's factor: linear warm-up, then cosine (Loshchilov and Hutter 2017).
-
-    Args:
-        step: Steps done.
-        total_steps: Steps in all.
-        warmup_fraction: Share of steps spent warming up.
-
-    Returns:
-        The share of the peak rate.
-    """
-    warmup = max(int(total_steps * warmup_fraction), 1)
-    if step < warmup:
-        return (step + 1) / warmup
-    share = (step - warmup) / max(total_steps - warmup, 1)
-    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _set_rate(optimizer: AdamW, factor: float) -> None:

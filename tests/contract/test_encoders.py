@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,20 +15,32 @@ from polymodal.modalities import Audio, Category, Image, Number, Tabular, Text, 
 from polymodal.tokens import ColumnBatch
 
 WIDTH = 32
-CASES = [(modality, name) for modality, entries in ENCODERS.items() for name in entries if name != "pretrained"]
+WORD_ENCODERS = [("text", name) for name in ENCODERS["text"] if name != "pretrained"]
+SOUND_ENCODERS = [("audio", name) for name in ENCODERS["audio"]]
+CASES = [
+    *((modality, name) for modality, entries in ENCODERS.items() for name in entries if name != "pretrained"),
+    *((modality, f"{name}+vectors") for modality, name in WORD_ENCODERS),
+    *((modality, f"{name}+frozen") for modality, name in WORD_ENCODERS),
+    *((modality, f"{name}+stereo") for modality, name in SOUND_ENCODERS),
+]
+"""Modality and encoder; after a plus, what the cells are given as: word vectors, frozen ones, two channels."""
 RAGGED = [(modality, name) for modality, name in CASES if modality in ("text", "audio")]
 every_encoder = pytest.mark.parametrize(("modality", "name"), CASES, ids=["-".join(case) for case in CASES])
 every_ragged = pytest.mark.parametrize(("modality", "name"), RAGGED, ids=["-".join(case) for case in RAGGED])
 
 
 def fitted(modality: str, encoder: str = "") -> Any:
+    encoder, _, form = encoder.partition("+")
+    vectors = (
+        np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32) if form in ("vectors", "frozen") else None
+    )
     number = Number(mean=0.0, std=1.0, quantiles=[-1.0, -0.3, 0.2, 1.4])
     category = Category(values=["a", "b", "c", "d"])
     members = {**dict.fromkeys("pqrs", number), **dict.fromkeys("tu", category), "v": number}
     audio: dict[str, Any] = dict.fromkeys(("window_length", "hop_length", "fft_length", "max_frames"), 1)
     return {
         "tabular": Tabular(members=members),
-        "text": Text(tokenizer="", num_ids=50, max_length=40),
+        "text": Text(tokenizer="", num_ids=50, max_length=40, vector_dim=0 if vectors is None else 12, vectors=vectors),
         "image": Image(height=28, width=20, channels=3, mean=[0.5] * 3, std=[0.25] * 3),
         "audio": Audio(
             features="waveform" if encoder == "waveform" else "log_mel",
@@ -36,6 +49,7 @@ def fitted(modality: str, encoder: str = "") -> Any:
             num_mfcc=20,
             max_duration_s=5.0,
             median_duration_s=0.5,
+            channels=2 if form == "stereo" else 1,
             **audio,
         ),
         "vector": Vector(dim=6, mean=[0.0] * 6, std=[1.0] * 6),
@@ -57,9 +71,10 @@ def column(modality: str, encoder: str, rows: int, seed: int = 0) -> ColumnBatch
         return ColumnBatch(torch.randint(0, 256, (rows, 28, 20, 3), generator=generator, dtype=torch.uint8), present)
     if modality == "vector":
         return ColumnBatch(torch.randn(rows, 6, generator=generator), present)
-    if encoder == "waveform":
-        return ColumnBatch(torch.randn(rows, 3800, 1, generator=generator).half(), present, lengths * 100)
-    return ColumnBatch(torch.randn(rows, 38, 16, generator=generator).half(), present, lengths)
+    channels = 2 if encoder.endswith("+stereo") else 1
+    if encoder.startswith("waveform"):
+        return ColumnBatch(torch.randn(rows, 3800, channels, generator=generator).half(), present, lengths * 100)
+    return ColumnBatch(torch.randn(rows, 38, 16 * channels, generator=generator).half(), present, lengths)
 
 
 def with_absent(batch: ColumnBatch, row: int) -> ColumnBatch:
@@ -76,7 +91,12 @@ def with_other_values(batch: ColumnBatch, place: Tensor | int | tuple[int, ...])
 
 def build(modality: str, name: str) -> nn.Module:
     torch.manual_seed(0)
-    return build_encoder(modality, name, fitted(modality, name), WIDTH, {})
+    return build_from(modality, name, fitted(modality, name))
+
+
+def build_from(modality: str, name: str, cells: Any) -> nn.Module:
+    encoder, _, form = name.partition("+")
+    return build_encoder(modality, encoder, cells, WIDTH, {"frozen": True} if form == "frozen" else {})
 
 
 @every_encoder
@@ -96,7 +116,7 @@ def test_all_parameters_get_finite_gradients(modality: str, name: str) -> None:
     tokens = encoder(column(modality, name, rows=4))
     (tokens.pooled() * torch.randn(4, WIDTH)).sum().backward()
     without = [key for key, parameter in encoder.named_parameters() if parameter.grad is None]
-    assert not without
+    assert without == (["embed.table.weight"] if name.endswith("+frozen") else [])
     assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters() if parameter.grad is not None)
 
 
@@ -149,7 +169,8 @@ def test_the_same_seed_builds_the_same_encoder(modality: str, name: str) -> None
 def test_weights_alone_restore_an_encoder(modality: str, name: str) -> None:
     batch = column(modality, name, rows=2)
     first = build(modality, name).eval()
-    second = build_encoder(modality, name, fitted(modality, name), WIDTH, {}).eval()
+    plain = fitted(modality, name)
+    second = build_from(modality, name, type(plain).from_state(plain.state())).eval()
     second.load_state_dict(first.state_dict())
     assert torch.equal(first(batch).values, second(batch).values)
 
@@ -191,8 +212,9 @@ def test_an_absent_table_cell_is_never_read_and_not_the_same_as_the_mean(name: s
 
 @every_encoder
 def test_an_unknown_size_is_named_with_those_there_are(modality: str, name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"'sizes' parameter of the {modality} encoder '{name}' must be one of: .*"):
-        build_encoder(modality, name, fitted(modality, name), WIDTH, {"colour": 3})
+    plain = name.partition("+")[0]
+    with pytest.raises(ConfigError, match=rf"'sizes' parameter of the {modality} encoder '{plain}' must be one of: .*"):
+        build_encoder(modality, plain, fitted(modality, name), WIDTH, {"colour": 3})
 
 
 @pytest.mark.parametrize("modality", list(ENCODERS))
@@ -224,6 +246,30 @@ def test_a_size_that_cannot_work_is_refused(size: str, value: Any) -> None:
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:
     with pytest.raises(ConfigError, match="'num_heads' parameter of a transformer must be a divisor of the width 32"):
         build_encoder("text", "transformer", fitted("text"), WIDTH, {"num_heads": 5})
+
+
+@pytest.mark.parametrize(("modality", "name"), WORD_ENCODERS)
+def test_words_begin_with_their_vectors_and_as_large_as_learned_ones(modality: str, name: str) -> None:
+    words = fitted(modality, f"{name}+vectors")
+    encoder: Any = build(modality, f"{name}+vectors").eval()
+    assert torch.equal(encoder.embed.table.weight, torch.from_numpy(words.vectors))
+    batch = column(modality, name, rows=8)
+    sizes = [one.embed(batch)[0].detach().std().item() for one in (encoder, build(modality, name).eval())]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.2)
+
+
+def test_only_word_vectors_can_be_frozen() -> None:
+    with pytest.raises(ConfigError, match=r"'frozen' parameter of a text encoder must be false where .*'vectors'"):
+        build_encoder("text", "bag", fitted("text"), WIDTH, {"frozen": True})
+
+
+@pytest.mark.parametrize(("modality", "name"), SOUND_ENCODERS)
+def test_both_channels_of_a_sound_are_heard(modality: str, name: str) -> None:
+    encoder, batch = build(modality, f"{name}+stereo").eval(), column(modality, f"{name}+stereo", rows=2)
+    half = batch.values.shape[2] // 2
+    swapped = torch.cat([batch.values[..., half:], batch.values[..., :half]], dim=2)
+    other = ColumnBatch(swapped, batch.present, batch.lengths)
+    assert not torch.allclose(encoder(batch).values, encoder(other).values, atol=1e-3)
 
 
 def test_every_modality_has_a_default() -> None:

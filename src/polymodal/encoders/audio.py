@@ -1,7 +1,8 @@
-"""Audio encoders: from ``[B, frames, features]`` or ``[B, samples, 1]`` to tokens (torch).
+"""Audio encoders: from ``[B, frames, features]`` or ``[B, samples, channels]`` to tokens (torch).
 
 Padding never matters: it is zeroed before every layer that could see it.
-Shape legend: B rows, T frames, F features of a frame, C channels, K tokens, W width of tokens.
+Shape legend: B rows, T frames, F features of a frame, C channels of a map, S channels of the sound (1 or 2), K tokens,
+W width of tokens.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from polymodal.layers import (
     pool_steps,
     sinusoidal_positions,
     small_parameter,
+    split_channels,
     steps_present,
     use_channels_last,
 )
@@ -106,10 +108,13 @@ class MaskedConvolution(nn.Module):
 class AudioCNN(nn.Module):
     """A picture network over time and frequency, four stages, each halving both."""
 
-    def __init__(self, width: int, channels: int, frames: int, max_tokens: int, dropout: float) -> None:
+    def __init__(
+        self, sound_channels: int, width: int, channels: int, frames: int, max_tokens: int, dropout: float
+    ) -> None:
         """Build the stages.
 
         Args:
+            sound_channels: S; a frame's features are those of one channel after the other.
             width: W.
             channels: C of the first stage; the next have 2, 4 and 4 times as many.
             frames: Every clip is stretched to so many frames; 0 keeps the natural length.
@@ -117,8 +122,9 @@ class AudioCNN(nn.Module):
             dropout: Share of token values set to zero in training.
         """
         super().__init__()
+        self.sound_channels = sound_channels
         self.frames = frames
-        dims = [1, channels, 2 * channels, 4 * channels, 4 * channels]
+        dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
         convolutions = [nn.Conv2d(num_in, num_out, 3, 2, padding=1, bias=False) for num_in, num_out in pairwise(dims)]
         self.stages = nn.ModuleList(MaskedConvolution(one) for one in convolutions)
         use_channels_last(self.stages)
@@ -137,7 +143,7 @@ class AudioCNN(nn.Module):
         if self.frames:
             values_BTF = stretch_steps(values_BTF, lengths, self.frames)
             lengths = torch.where(lengths > 0, self.frames, 0)
-        map_BCTF = values_BTF.unsqueeze(1)
+        map_BCTF = split_channels(values_BTF, self.sound_channels)
         for stage in self.stages:
             map_BCTF, lengths = stage(map_BCTF, lengths)
         bands_BCTF = functional.adaptive_avg_pool2d(map_BCTF, (map_BCTF.shape[2], BANDS))
@@ -229,17 +235,18 @@ class WaveformCNN(nn.Module):
 
     STRIDES = (16, 4, 4, 4)
 
-    def __init__(self, width: int, channels: int, max_tokens: int, dropout: float) -> None:
+    def __init__(self, sound_channels: int, width: int, channels: int, max_tokens: int, dropout: float) -> None:
         """Build the stages.
 
         Args:
+            sound_channels: S.
             width: W.
             channels: C of the first stage; the next have 2, 4 and 4 times as many.
             max_tokens: Most tokens of a clip.
             dropout: Share of token values set to zero in training.
         """
         super().__init__()
-        dims = [1, channels, 2 * channels, 4 * channels, 4 * channels]
+        dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
         self.stages = nn.ModuleList(
             MaskedConvolution(nn.Conv1d(num_in, num_out, 3 * stride, stride, padding=stride, bias=False))
             for num_in, num_out, stride in zip(dims, dims[1:], self.STRIDES, strict=False)
@@ -250,13 +257,13 @@ class WaveformCNN(nn.Module):
         """Encode clips.
 
         Args:
-            column: Values float16 ``[B, samples, 1]`` and lengths.
+            column: Values float16 ``[B, samples, S]`` and lengths.
 
         Returns:
             Tokens ``[B, K, W]``.
         """
-        values_BT1, lengths = clean_steps(column)
-        map_BCT = functional.pad(values_BT1.transpose(1, 2), (0, -values_BT1.shape[1] % 1024))
+        values_BTS, lengths = clean_steps(column)
+        map_BCT = functional.pad(values_BTS.transpose(1, 2), (0, -values_BTS.shape[1] % 1024))
         for stage in self.stages:
             map_BCT, lengths = stage(map_BCT, lengths)
         tokens: Tokens = self.tokens(map_BCT.transpose(1, 2), lengths)
@@ -289,7 +296,7 @@ def build_audio_cnn(
     """
     if frames < 0:
         frames = STRETCHED_FRAMES if fitted.median_duration_s <= SHORT_CLIP_S else 0
-    return AudioCNN(width, channels or 3 * width // 16, frames, max_tokens, dropout)
+    return AudioCNN(fitted.channels, width, channels or 3 * width // 16, frames, max_tokens, dropout)
 
 
 def build_audio_gru(
@@ -339,7 +346,7 @@ def build_audio_transformer(
 
 
 def build_waveform_cnn(
-    fitted: Audio,  # noqa: ARG001  (all builders are called alike)
+    fitted: Audio,
     width: int,
     *,
     channels: int = 32,
@@ -358,4 +365,4 @@ def build_waveform_cnn(
     Returns:
         The encoder.
     """
-    return WaveformCNN(width, channels, max_tokens, dropout)
+    return WaveformCNN(fitted.channels, width, channels, max_tokens, dropout)

@@ -50,6 +50,29 @@ class Normalise(nn.Module):
         return ((pixels_BYXC.float() - self.mean) * self.scale).permute(0, 3, 1, 2)
 
 
+class ImageEncoder(nn.Module):
+    """What all image encoders have: standardised pixels become a feature map, and this becomes tokens.
+
+    A decoder can restore pictures from the feature map (``polymodal.encoders.image_decoder``).
+    """
+
+    normalise: Normalise
+    stages: nn.Module
+    tokens: GridTokens
+
+    def feature_map(self, pixels_BCYX: Tensor) -> Tensor:
+        """Find features.
+
+        Args:
+            pixels_BCYX: Standardised pixels ``[B, channels of the picture, Y, X]``.
+
+        Returns:
+            ``[B, C, rows, columns]``, a few places each way.
+        """
+        found: Tensor = self.stages(pixels_BCYX)
+        return found
+
+
 class GridTokens(nn.Module):
     """Turn a feature map into at most 4x4 tokens that know their place."""
 
@@ -127,7 +150,7 @@ def _stage_strides(fitted: Image, num_stages: int) -> list[int]:
     return [min(4, 2 ** max(0, halvings - (num_stages - 1))), *late]
 
 
-class ImageCNN(nn.Module):
+class ImageCNN(ImageEncoder):
     """Four convolution stages with group norm, and a grid of tokens."""
 
     def __init__(self, fitted: Image, width: int, channels: int, depth: int, dropout: float) -> None:
@@ -197,7 +220,7 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.second(self.first(map_BCYX)) + self.shortcut(map_BCYX))
 
 
-class ImageResNet(nn.Module):
+class ImageResNet(ImageEncoder):
     """A small residual network."""
 
     def __init__(self, fitted: Image, width: int, channels: int, depth: int, dropout: float) -> None:
@@ -236,7 +259,7 @@ class ImageResNet(nn.Module):
         return tokens
 
 
-class ImageViT(nn.Module):
+class ImageViT(ImageEncoder):
     """A transformer over patches: Dosovitskiy et al. 2021, arXiv 2010.11929, figure 1.
 
     Differs from the source: no class token; the patches' outputs are pooled to a grid of tokens.
@@ -271,15 +294,23 @@ class ImageViT(nn.Module):
         Returns:
             Tokens ``[B, T, W]``, T at most 16.
         """
-        pixels_BCYX = self.normalise(column.values)
+        tokens: Tokens = self.tokens(self.feature_map(self.normalise(column.values)), column.row_present)
+        return tokens
+
+    def feature_map(self, pixels_BCYX: Tensor) -> Tensor:
+        """Find features.
+
+        Args:
+            pixels_BCYX: Standardised pixels ``[B, channels of the picture, Y, X]``.
+
+        Returns:
+            ``[B, W, rows of patches, columns of patches]``.
+        """
         bottom, right = (-size % self.patch for size in pixels_BCYX.shape[2:])
         patches = self.embed(functional.pad(pixels_BCYX, (0, right, 0, bottom))).flatten(2).transpose(1, 2)
         present = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
-        mixed_BTW = self.layers(patches + self.positions, present)
-        tokens: Tokens = self.tokens(
-            mixed_BTW.transpose(1, 2).reshape(len(column), self.positions.shape[1], *self.map_shape), column.row_present
-        )
-        return tokens
+        mixed_BTW: Tensor = self.layers(patches + self.positions, present)
+        return mixed_BTW.transpose(1, 2).reshape(len(pixels_BCYX), self.positions.shape[1], *self.map_shape)
 
 
 def build_image_cnn(fitted: Image, width: int, *, channels: int = 0, depth: int = 1, dropout: float = 0.1) -> nn.Module:

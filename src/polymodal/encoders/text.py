@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.encoders.recurrent import Recurrent
+from polymodal.encoders.word_embedding import WordEmbedding
 from polymodal.errors import parameter_error
 from polymodal.layers import (
     Transformer,
-    lengths_in_use,
     pool_steps,
     sinusoidal_positions,
     small_parameter,
@@ -28,37 +28,6 @@ if TYPE_CHECKING:
 
 KERNELS = (2, 3, 4, 5)
 """Words that a filter of the convolutional encoder sees."""
-
-
-class WordEmbedding(nn.Module):
-    """Token ids to vectors; padding and absent rows give zeros."""
-
-    def __init__(self, fitted: Text, width: int, dropout: float) -> None:
-        """Build the table.
-
-        Args:
-            fitted: The fitted modality.
-            width: W.
-            dropout: Share of values set to zero in training.
-        """
-        super().__init__()
-        self.table = nn.Embedding(fitted.num_ids, width)
-        nn.init.normal_(self.table.weight, std=0.1)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
-        """Look the ids up.
-
-        Args:
-            column: Values int32 ``[B, T]`` and lengths.
-
-        Returns:
-            float32 ``[B, T, W]`` and the int64 lengths ``[B]``, 0 for absent rows.
-        """
-        lengths = lengths_in_use(column)
-        keep_BT = steps_present(lengths, column.values.shape[1])
-        ids_BT = torch.where(keep_BT, column.values, 0).long()
-        return torch.where(keep_BT.unsqueeze(2), self.dropout(self.table(ids_BT)), 0), lengths
 
 
 def some_tokens(values_BTW: Tensor, lengths: Tensor, max_tokens: int, project: nn.Module) -> Tokens:
@@ -80,16 +49,15 @@ def some_tokens(values_BTW: Tensor, lengths: Tensor, max_tokens: int, project: n
 class TextBag(nn.Module):
     """The mean of word vectors, after Joulin et al. 2017 (fastText), arXiv 1607.01759, figure 1."""
 
-    def __init__(self, fitted: Text, width: int, dropout: float) -> None:
-        """Build the table.
+    def __init__(self, embed: WordEmbedding, width: int) -> None:
+        """Build the projection.
 
         Args:
-            fitted: The fitted modality.
+            embed: From token ids to vectors of width W.
             width: W.
-            dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.embed = WordEmbedding(fitted, width, dropout)
+        self.embed = embed
         self.project = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width))
 
     def forward(self, column: ColumnBatch) -> Tokens:
@@ -111,17 +79,17 @@ class TextCNN(nn.Module):
     Differs from the source: the filters of each size make one token.
     """
 
-    def __init__(self, fitted: Text, width: int, filters: int, dropout: float) -> None:
+    def __init__(self, embed: WordEmbedding, width: int, filters: int, dropout: float) -> None:
         """Build the filters.
 
         Args:
-            fitted: The fitted modality.
-            width: W, also of the word vectors.
+            embed: From token ids to vectors of width W.
+            width: W.
             filters: C, filters of each size.
             dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.embed = WordEmbedding(fitted, width, dropout)
+        self.embed = embed
         self.convolutions = nn.ModuleList(nn.Conv1d(width, filters, kernel) for kernel in KERNELS)
         self.project = nn.Sequential(nn.Dropout(dropout), nn.Linear(filters, width), nn.LayerNorm(width))
         self.kinds = small_parameter(len(KERNELS), width)
@@ -156,21 +124,27 @@ class TextRecurrent(nn.Module):
     """Bidirectional LSTM or GRU layers over word vectors."""
 
     def __init__(
-        self, cell: Literal["lstm", "gru"], fitted: Text, width: int, depth: int, max_tokens: int, dropout: float
+        self,
+        cell: Literal["lstm", "gru"],
+        embed: WordEmbedding,
+        width: int,
+        depth: int,
+        max_tokens: int,
+        dropout: float,
     ) -> None:
         """Build the layers.
 
         Args:
             cell: Which kind.
-            fitted: The fitted modality.
-            width: W, also of the word vectors; each direction has half of it.
+            embed: From token ids to vectors of width W.
+            width: W; each direction has half of it.
             depth: Number of layers.
             max_tokens: Most tokens of a row.
             dropout: Share of values set to zero in training.
         """
         super().__init__()
         self.max_tokens = max_tokens
-        self.embed = WordEmbedding(fitted, width, dropout)
+        self.embed = embed
         self.layers = Recurrent(cell, width, depth, dropout)
         self.project = nn.Sequential(nn.Linear(self.layers.output_dim, width), nn.LayerNorm(width))
 
@@ -194,7 +168,8 @@ class TextTransformer(nn.Module):
 
     def __init__(
         self,
-        fitted: Text,
+        embed: WordEmbedding,
+        max_length: int,
         width: int,
         depth: int,
         num_heads: int,
@@ -205,8 +180,9 @@ class TextTransformer(nn.Module):
         """Build the layers.
 
         Args:
-            fitted: The fitted modality.
-            width: W, also of the word vectors.
+            embed: From token ids to vectors of width W.
+            max_length: Most token ids of a row.
+            width: W.
             depth: Number of layers.
             num_heads: Heads of each layer; divides the width.
             max_tokens: Most tokens of a row.
@@ -215,11 +191,11 @@ class TextTransformer(nn.Module):
         """
         super().__init__()
         self.max_tokens = max_tokens
-        self.embed = WordEmbedding(fitted, width, dropout)
+        self.embed = embed
         if learned_positions:
-            self.positions = small_parameter(fitted.max_length, width)
+            self.positions = small_parameter(max_length, width)
         else:
-            fixed = sinusoidal_positions(fitted.max_length, width)
+            fixed = sinusoidal_positions(max_length, width)
             self.register_buffer("positions", 0.1 * fixed, persistent=False)
         self.layers = Transformer(width, depth, num_heads, dropout)
         self.project = nn.Linear(width, width)
@@ -239,37 +215,41 @@ class TextTransformer(nn.Module):
         return some_tokens(mixed_BTW, lengths, self.max_tokens, self.project)
 
 
-def build_text_bag(fitted: Text, width: int, *, dropout: float = 0.2) -> nn.Module:
+def build_text_bag(fitted: Text, width: int, *, frozen: bool = False, dropout: float = 0.2) -> nn.Module:
     """Build the encoder by mean word vectors.
 
     Args:
         fitted: The fitted modality.
         width: W.
+        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
         dropout: Share of values set to zero in training.
 
     Returns:
         The encoder.
     """
-    return TextBag(fitted, width, dropout)
+    return TextBag(WordEmbedding(fitted, width, dropout, frozen), width)
 
 
-def build_text_cnn(fitted: Text, width: int, *, filters: int = 0, dropout: float = 0.2) -> nn.Module:
+def build_text_cnn(
+    fitted: Text, width: int, *, filters: int = 0, frozen: bool = False, dropout: float = 0.2
+) -> nn.Module:
     """Build the convolutional encoder.
 
     Args:
         fitted: The fitted modality.
         width: W.
         filters: Filters of each size; 0 means three quarters of the width.
+        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
         dropout: Share of values set to zero in training.
 
     Returns:
         The encoder.
     """
-    return TextCNN(fitted, width, filters or 3 * width // 4, dropout)
+    return TextCNN(WordEmbedding(fitted, width, dropout, frozen), width, filters or 3 * width // 4, dropout)
 
 
 def build_text_lstm(
-    fitted: Text, width: int, *, depth: int = 1, max_tokens: int = 16, dropout: float = 0.2
+    fitted: Text, width: int, *, depth: int = 1, max_tokens: int = 16, frozen: bool = False, dropout: float = 0.2
 ) -> nn.Module:
     """Build the LSTM encoder.
 
@@ -278,16 +258,18 @@ def build_text_lstm(
         width: W.
         depth: Number of layers.
         max_tokens: Most tokens of a row.
+        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
         dropout: Share of values set to zero in training.
 
     Returns:
         The encoder.
     """
-    return TextRecurrent("lstm", fitted, width, depth, max_tokens, dropout)
+    embed = WordEmbedding(fitted, width, dropout, frozen)
+    return TextRecurrent("lstm", embed, width, depth, max_tokens, dropout)
 
 
 def build_text_gru(
-    fitted: Text, width: int, *, depth: int = 1, max_tokens: int = 16, dropout: float = 0.2
+    fitted: Text, width: int, *, depth: int = 1, max_tokens: int = 16, frozen: bool = False, dropout: float = 0.2
 ) -> nn.Module:
     """Build the GRU encoder.
 
@@ -296,12 +278,14 @@ def build_text_gru(
         width: W.
         depth: Number of layers.
         max_tokens: Most tokens of a row.
+        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
         dropout: Share of values set to zero in training.
 
     Returns:
         The encoder.
     """
-    return TextRecurrent("gru", fitted, width, depth, max_tokens, dropout)
+    embed = WordEmbedding(fitted, width, dropout, frozen)
+    return TextRecurrent("gru", embed, width, depth, max_tokens, dropout)
 
 
 def build_text_transformer(
@@ -312,6 +296,7 @@ def build_text_transformer(
     num_heads: int = 4,
     max_tokens: int = 16,
     positions: str = "learned",
+    frozen: bool = False,
     dropout: float = 0.2,
 ) -> nn.Module:
     """Build the transformer encoder.
@@ -323,6 +308,7 @@ def build_text_transformer(
         num_heads: Heads of each layer; divides the width.
         max_tokens: Most tokens of a row.
         positions: "learned" or "sinusoidal".
+        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
         dropout: Share of values set to zero in training.
 
     Returns:
@@ -333,4 +319,7 @@ def build_text_transformer(
     """
     if positions not in ("learned", "sinusoidal"):
         raise parameter_error("positions", "the text encoder 'transformer'", "learned or sinusoidal", positions)
-    return TextTransformer(fitted, width, depth, num_heads, max_tokens, positions == "learned", dropout)
+    embed = WordEmbedding(fitted, width, dropout, frozen)
+    return TextTransformer(
+        embed, fitted.max_length, width, depth, num_heads, max_tokens, positions == "learned", dropout
+    )

@@ -85,5 +85,5 @@ def _explain(modality: str, settings: type[BaseModel], error: ValidationError) -
     if first["type"] == "extra_forbidden":
         known = ", ".join(settings.model_fields) or "none"
         return f"The modality {modality!r} has no option {name!r}. There are: {known}."
-    reason = first["msg"].lower()
+    reason = first["msg"].lower().removeprefix("value error, ")
     return f"The option {name!r} of modality {modality!r} is wrong: {reason}. Got {first['input']!r} instead."

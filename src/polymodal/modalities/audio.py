@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,23 +17,13 @@ from pydantic import BaseModel, Field
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities import mel
 from polymodal.modalities.base import CellReadError, Settings
-from polymodal.modalities.media import (
-    NUMPY_MAGIC,
-    as_array,
-    attempt,
-    by_row,
-    decode_chunks,
-    distinct,
-    load_npy,
-    locate_media,
-    read_media,
-    sample,
-)
+from polymodal.modalities.clip import load_clip, load_stereo, read_header
+from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample
+
+__all__ = ["Audio", "AudioSettings", "load_clip"]
 
 HEADER_SAMPLE = 2000
 MAX_RATE_HZ = 16_000
-BLOCK_VALUES = 2**20
-MIN_SHARE_READ = 0.9
 CONSTANT = 1e-5
 """A deviation below this share of the clip's largest value is rounding, not sound."""
 
@@ -46,6 +35,7 @@ class AudioSettings(Settings):
 
     Attributes:
         features: What encoders get: log-mel spectra, MFCCs with their changes, or samples.
+        channels: 1 mixes all channels down; 2 keeps left and right where a training clip has them.
         sample_rate_hz: Rate of all clips; None takes the training cells' most common, at most 16,000.
         num_mels: Mel bands; None means 64 from 16,000 Hz on and 40 below.
         num_mfcc: Cepstral coefficients; as many changes are added.
@@ -56,6 +46,7 @@ class AudioSettings(Settings):
     """
 
     features: Features = "log_mel"
+    channels: Literal[1, 2] = 1
     sample_rate_hz: int | None = Field(default=None, ge=1000, le=192_000)
     num_mels: int | None = Field(default=None, ge=8, le=256)
     num_mfcc: int = Field(default=20, ge=2, le=128)
@@ -69,10 +60,12 @@ class AudioSettings(Settings):
 class Audio:
     """Clips of one rate, as frames of features or as samples.
 
-    Channels are averaged, clips resampled (soxr, high quality). Each clip is normalised by itself:
+    One channel is the mean of all; of two channels the first two are left and right, and a clip that has
+    only one gives it twice. Clips are resampled (soxr, high quality). Each clip is normalised by itself:
     log-mel by one mean and deviation over all its values, MFCCs by one for each coefficient, samples
-    to mean 0 and deviation 1. A silent clip becomes zeros. An array without a rate is taken to be at
-    ``sample_rate_hz``; of an array with two axes the shorter one holds the channels.
+    to mean 0 and deviation 1; its channels together, so that the louder one stays the louder one. A silent
+    clip becomes zeros. An array without a rate is taken to be at ``sample_rate_hz``; of an array with two
+    axes the shorter one holds the channels.
 
     Attributes:
         features: ``log_mel``, ``mfcc`` or ``waveform``.
@@ -85,6 +78,7 @@ class Audio:
         max_frames: Frames of a clip at most.
         max_duration_s: What a clip has beyond this is not read.
         median_duration_s: Of the training clips that were looked at.
+        channels: 1, or 2 for left and right; the features of a frame are then left's followed by right's.
     """
 
     features: Features
@@ -97,17 +91,18 @@ class Audio:
     max_frames: int
     max_duration_s: float
     median_duration_s: float
+    channels: int = 1
 
     name: ClassVar[str] = "audio"
-    summary: ClassVar[str] = "sound as files, bytes or arrays, to log-mel spectra, MFCCs or samples"
+    summary: ClassVar[str] = "sound as files, bytes or arrays, mono or stereo, to log-mel spectra, MFCCs or samples"
     paper: ClassVar[str] = "Davis and Mermelstein 1980 (mel cepstra); the HTK Book 3.4, section 5; soxr resampling"
     is_media: ClassVar[bool] = True
     Settings: ClassVar[type[BaseModel]] = AudioSettings
 
     @property
     def num_features(self) -> int:
-        """Values per step: mel bands, coefficients with their changes, or 1 sample."""
-        return {"log_mel": self.num_mels, "mfcc": 2 * self.num_mfcc, "waveform": 1}[self.features]
+        """Values per step, of all channels: mel bands, coefficients with their changes, or samples."""
+        return self.channels * {"log_mel": self.num_mels, "mfcc": 2 * self.num_mfcc, "waveform": 1}[self.features]
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], settings: AudioSettings, folder: Path | None, *, num_threads: int = 2) -> Audio:
@@ -122,9 +117,11 @@ class Audio:
         Returns:
             The fitted modality.
         """
-        headers = [header for _, header in sample(cells, partial(_header, folder=folder), HEADER_SAMPLE, num_threads)]
-        rate = settings.sample_rate_hz or _common_rate([rate for rate, _ in headers])
-        durations = [num_samples / (own_rate or rate) for own_rate, num_samples in headers]
+        headers = [
+            header for _, header in sample(cells, partial(read_header, folder=folder), HEADER_SAMPLE, num_threads)
+        ]
+        rate = settings.sample_rate_hz or _common_rate([rate for rate, _, _ in headers])
+        durations = [num_samples / (own_rate or rate) for own_rate, num_samples, _ in headers]
         longest_s = min(settings.max_duration_s, max(durations, default=0.0))
         hop = max(round(settings.hop_s * rate), math.ceil(longest_s * rate / settings.max_frames), 1)
         window = max(round(settings.window_s * rate), 2 * hop)
@@ -140,6 +137,7 @@ class Audio:
             max_frames=settings.max_frames,
             max_duration_s=settings.max_duration_s,
             median_duration_s=float(np.median(durations)) if durations else 0.0,
+            channels=min(settings.channels, max([1, *(channels for _, _, channels in headers)])),
         )
 
     def transform(
@@ -153,7 +151,7 @@ class Audio:
             num_threads: Threads that decode.
 
         Returns:
-            float16 ``[rows, frames, features]`` or ``[rows, samples, 1]``, as long as the longest
+            float16 ``[rows, frames, features]`` or ``[rows, samples, channels]``, as long as the longest
             clip, with lengths; and the broken cells.
         """
         groups = distinct(cells)
@@ -172,16 +170,39 @@ class Audio:
         return Column(values, present, lengths), by_row(failures)
 
     def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError]:
-        load = partial(load_clip, folder=folder, sample_rate_hz=self.sample_rate_hz, max_duration_s=self.max_duration_s)
+        load = partial(
+            load_clip if self.channels == 1 else load_stereo,
+            folder=folder,
+            sample_rate_hz=self.sample_rate_hz,
+            max_duration_s=self.max_duration_s,
+        )
         loaded = [attempt(load, cell) for cell in chunk]
         clips = [clip for clip in loaded if not isinstance(clip, CellReadError)]
-        described = iter(self._describe(clips))
+        described = iter(self._describe(clips) if self.channels == 1 else self._describe_stereo(clips))
         return [clip if isinstance(clip, CellReadError) else next(described) for clip in loaded]
 
     def _describe(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":
             return [normalise(clip[:, None]) for clip in clips]
-        spectra = mel.log_mel(
+        spectra = self._log_mel(clips)
+        if self.features == "log_mel":
+            return [normalise(spectrum) for spectrum in spectra]
+        return [normalise(mel.mfcc(spectrum, self.num_mfcc), axis=0) for spectrum in spectra]
+
+    def _describe_stereo(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
+        if self.features == "waveform":
+            return [normalise(clip) for clip in clips]
+        sides = [self._log_mel([np.ascontiguousarray(clip[:, side]) for clip in clips]) for side in range(2)]
+        spectra = [mel.limit_range(np.stack(both, axis=1)) for both in zip(*sides, strict=True)]
+        if self.features == "log_mel":
+            return [normalise(spectrum).reshape(len(spectrum), -1) for spectrum in spectra]
+        return [normalise(self._cepstra(spectrum), axis=(0, 1)).reshape(len(spectrum), -1) for spectrum in spectra]
+
+    def _cepstra(self, spectrum_TKM: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.stack([mel.mfcc(spectrum_TKM[:, side], self.num_mfcc) for side in range(2)], axis=1)
+
+    def _log_mel(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        return mel.log_mel(
             clips,
             sample_rate_hz=self.sample_rate_hz,
             window_length=self.window_length,
@@ -190,9 +211,6 @@ class Audio:
             num_mels=self.num_mels,
             max_frames=self.max_frames,
         )
-        if self.features == "log_mel":
-            return [normalise(spectrum) for spectrum in spectra]
-        return [normalise(mel.mfcc(spectrum, self.num_mfcc), axis=0) for spectrum in spectra]
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""
@@ -211,12 +229,13 @@ class Audio:
         return cls(**state)
 
 
-def normalise(values: NDArray[np.float32], axis: int | None = None) -> NDArray[np.float16]:
+def normalise(values: NDArray[np.float32], axis: int | tuple[int, ...] | None = None) -> NDArray[np.float16]:
     """Bring a clip's values to mean 0 and deviation 1; constant values become 0.
 
     Args:
-        values: float32 ``[steps, features]``.
-        axis: 0 normalises each feature by itself; None all together.
+        values: float32 ``[steps, features]`` or ``[steps, channels, features]``.
+        axis: What is normalised together: 0 each feature by itself, (0, 1) each feature over all channels; None
+            everything.
 
     Returns:
         float16 of the same shape.
@@ -225,147 +244,6 @@ def normalise(values: NDArray[np.float32], axis: int | None = None) -> NDArray[n
     deviation = centred.std(axis=axis, keepdims=True)
     rounding = CONSTANT * np.abs(values).max()
     return np.asarray(centred / np.where(deviation > rounding, deviation, np.inf), np.float16)
-
-
-def load_clip(
-    cell: Cell, folder: Path | None, sample_rate_hz: int, max_duration_s: float = 30.0
-) -> NDArray[np.float32]:
-    """Read a sound cell as one channel at one rate.
-
-    Args:
-        cell: Path, bytes, struct, array, or ``(array, rate)``.
-        folder: Where relative paths begin; None refuses strings as paths.
-        sample_rate_hz: The rate wanted.
-        max_duration_s: What is beyond is not read.
-
-    Returns:
-        float32 ``[samples]``, at least one, in -1..1 where the file is.
-
-    Raises:
-        CellReadError: If there is no readable sound.
-    """
-    samples, rate = _read_samples(cell, folder, max_duration_s, sample_rate_hz)
-    if not len(samples):
-        raise CellReadError("holds no samples")
-    if not np.isfinite(samples).all():
-        raise CellReadError(f"holds {int((~np.isfinite(samples)).sum()):,} samples that are NaN or infinite")
-    return samples if rate == sample_rate_hz else _resample(samples, rate, sample_rate_hz)
-
-
-def _resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
-    import soxr
-
-    resampled = np.asarray(soxr.resample(samples, rate, wanted, quality="HQ"), np.float32)
-    return resampled if len(resampled) else np.zeros(1, np.float32)
-
-
-def _read_samples(
-    cell: Cell, folder: Path | None, max_duration_s: float, assumed_rate: int
-) -> tuple[NDArray[np.float32], int]:
-    content = locate_media(cell, folder)
-    if _holds_array(content):
-        content = load_npy(read_media(cell, folder))
-    if isinstance(content, bytes | Path):
-        return _read_file(content, max_duration_s)
-    array, rate = _split_rate(content)
-    rate = rate or assumed_rate
-    return _mix_array(as_array(array), max(1, int(max_duration_s * rate))), rate
-
-
-def _holds_array(content: Any) -> bool:
-    if isinstance(content, Path):
-        return content.suffix.lower() == ".npy"
-    return isinstance(content, bytes) and content.startswith(NUMPY_MAGIC)
-
-
-def _split_rate(content: Any) -> tuple[Any, int | None]:
-    if isinstance(content, Mapping):
-        return content["array"], _check_rate(content.get("sampling_rate"))
-    if isinstance(content, tuple) and len(content) == 2 and np.ndim(content[0]) > 0 and np.ndim(content[1]) == 0:
-        return content[0], _check_rate(content[1])
-    return content, None
-
-
-def _check_rate(rate: Any) -> int | None:
-    if rate is None:
-        return None
-    if not 1 <= float(rate) <= 1_000_000:
-        raise CellReadError(f"has a sample rate of {rate} Hz; expected 1 to 1,000,000")
-    return round(float(rate))
-
-
-def _mix_array(values: NDArray[Any], limit: int) -> NDArray[np.float32]:
-    if values.ndim not in (1, 2):
-        raise CellReadError(f"is an array of shape {list(values.shape)}; expected [samples] or [samples, channels]")
-    if not values.size:
-        raise CellReadError(f"is an array of shape {list(values.shape)}, without samples")
-    if values.ndim == 2 and values.shape[0] < values.shape[1]:
-        values = values.T
-    kind, full = values.dtype.kind, float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
-    samples = values[:limit].astype(np.float64)
-    if kind == "u":
-        full = (full + 1) / 2
-        samples = samples - full
-    samples = samples / full
-    samples = samples.mean(axis=1) if samples.ndim == 2 else samples
-    with np.errstate(over="ignore"):
-        return samples.astype(np.float32)
-
-
-def _open(content: bytes | Path) -> Any:
-    import soundfile
-
-    try:
-        return soundfile.SoundFile(io.BytesIO(content) if isinstance(content, bytes) else content)
-    except soundfile.LibsndfileError as error:
-        raise CellReadError(
-            f"is not readable sound ({_error_text(error)}); convert it to WAV, FLAC, OGG or MP3"
-        ) from None
-
-
-def _error_text(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
-
-
-def _read_file(content: bytes | Path, max_duration_s: float) -> tuple[NDArray[np.float32], int]:
-    import soundfile
-
-    with _open(content) as file:
-        rate, declared = int(file.samplerate), int(file.frames)
-        limit = max(1, int(max_duration_s * rate))
-        try:
-            samples = _read_blocks(file, limit)
-        except soundfile.LibsndfileError as error:
-            raise CellReadError(f"is damaged sound ({_error_text(error)})") from None
-    if 0 < declared < 2**62 and len(samples) < MIN_SHARE_READ * min(limit, declared):
-        raise CellReadError(f"is damaged sound: it declares {declared:,} samples but {len(samples):,} can be decoded")
-    return samples, rate
-
-
-def _read_blocks(file: Any, limit: int) -> NDArray[np.float32]:
-    """Read block by block, so that memory follows what is there and not what a header declares."""
-    step, left = max(1, BLOCK_VALUES // file.channels), limit
-    blocks: list[NDArray[np.float32]] = []
-    while left > 0:
-        block = file.read(min(step, left), dtype="float32", always_2d=True)
-        blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
-        left -= len(block)
-        if len(block) < min(step, left + len(block)):
-            break
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-
-
-def _header(cell: Cell, folder: Path | None) -> tuple[int | None, int]:
-    """Return a clip's own rate, None where the cell has none, and its number of samples."""
-    content = locate_media(cell, folder)
-    if _holds_array(content):
-        content = load_npy(read_media(cell, folder))
-    if isinstance(content, bytes | Path):
-        with _open(content) as file:
-            frames = int(file.frames)
-            return int(file.samplerate), frames if frames < 2**62 else 0
-    array, rate = _split_rate(content)
-    return rate, max(as_array(array).shape, default=0)
 
 
 def _common_rate(rates: list[int | None]) -> int:

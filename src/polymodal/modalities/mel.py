@@ -1,6 +1,6 @@
 """Log-mel spectra and MFCCs of many clips at once (numpy only).
 
-Shape legend: T frames, N samples of a window, B bins of the spectrum, M mel bands, C coefficients.
+Shape legend: T frames, N samples of a window, B bins of the spectrum, M mel bands, C coefficients, K channels.
 """
 
 from __future__ import annotations
@@ -155,6 +155,19 @@ def _apply(filters_BM: NDArray[np.float32], power_TB: NDArray[np.float32]) -> ND
 def _compress(powers_TM: NDArray[np.float32]) -> NDArray[np.float32]:
     floor = max(QUIET, float(powers_TM.max()) * 10 ** (-RANGE_DB / 10))
     return np.asarray(np.log(np.maximum(powers_TM, np.float32(floor))), np.float32)
+
+
+def limit_range(spectra_TKM: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Raise what lies more than 80 dB below the loudest of a clip's channels, as ``log_mel`` does for each.
+
+    Args:
+        spectra_TKM: float32 ``[T, K, M]``, in natural logarithms.
+
+    Returns:
+        The same shape.
+    """
+    floor = float(spectra_TKM.max()) - float(np.log(10)) * RANGE_DB / 10
+    return np.asarray(np.maximum(spectra_TKM, np.float32(floor)), np.float32)
 
 
 @lru_cache(maxsize=16)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
@@ -11,16 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import ConfigError
 from polymodal.modalities.base import CellReadError, Settings, quote, read_cells
+from polymodal.modalities.stop_words import load_stop_words, remove_words
+from polymodal.modalities.tokenizer import load_tokenizer, most_frequent, split_words, train_tokenizer, word_tokenizer
+from polymodal.modalities.word_vectors import WORD2VEC, WordVectors, load_word_vectors, train_word_vectors
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PADDING, UNKNOWN = "[PAD]", "[UNK]"
 LENGTH_QUANTILE = 0.995
 PLAIN = (int, float, Decimal, date, np.number, np.bool_)
 
@@ -31,17 +35,41 @@ class TextSettings(Settings):
     Attributes:
         vocabulary_size: Tokens that a tokenizer is trained to have at most.
         max_length: Tokens of a text at most; the rest is cut off.
-        tokenizer: Which kind is trained on the column: byte-level BPE, or WordPiece.
+        tokenizer: Which kind is trained on the column: byte-level BPE, WordPiece, or whole words. None means ``bpe``,
+            or ``word`` where there are word vectors.
         lowercase: Whether upper and lower case are the same.
         pretrained: A ``tokenizer.json``, or the folder that holds it; it is used as it is, and
             nothing is trained.
+        stop_words: Words taken out first: ``none``, ``english``, or the path of a list with one word a line.
+        vectors: What encoders start from: a file of word vectors (word2vec text or binary, or GloVe; plain or .gz),
+            or ``word2vec`` to train them on the column's training texts. None starts from random ones.
+        word2vec_dim: Values of a vector that is trained on the column.
+        word2vec_window: Words to each side that count as neighbours while vectors are trained.
+        word2vec_epochs: Passes over the texts while vectors are trained.
+        word2vec_seed: Fixes the training of vectors; a run gives its own seed.
     """
 
     vocabulary_size: int = Field(default=8000, ge=300, le=200_000)
     max_length: int = Field(default=256, ge=4, le=8192)
-    tokenizer: Literal["bpe", "wordpiece"] = "bpe"
+    tokenizer: Literal["bpe", "wordpiece", "word"] | None = None
     lowercase: bool = True
     pretrained: str | None = None
+    stop_words: str = "none"
+    vectors: str | None = None
+    word2vec_dim: int = Field(default=100, ge=2, le=1000)
+    word2vec_window: int = Field(default=5, ge=1, le=50)
+    word2vec_epochs: int = Field(default=10, ge=1, le=1000)
+    word2vec_seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("vectors")
+    @classmethod
+    def _check_words(cls, vectors: str | None, info: ValidationInfo) -> str | None:
+        """Word vectors belong to whole words."""
+        if vectors is not None and info.data.get("pretrained") is not None:
+            raise ValueError("word vectors cannot be used with a pretrained tokenizer or checkpoint; choose one")
+        if vectors is not None and info.data.get("tokenizer") not in (None, "word"):
+            raise ValueError("word vectors need the tokenizer 'word'; leave the option 'tokenizer' out")
+        return vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +80,29 @@ class Text:
         tokenizer: The tokenizer in the JSON of the ``tokenizers`` library.
         num_ids: Token ids lie in 0..num_ids - 1.
         max_length: Tokens of a row: the 99.5th percentile of the training texts, at most the setting.
+        stop_words: Words taken out before a text is cut into tokens, in lower case.
+        vector_dim: Values of a word's vector; 0 where encoders learn their own from scratch.
+        coverage: Share of the words in training texts, repetitions counted, that have a vector.
+        vectors: float32 ``[num_ids, vector_dim]``, from which a new encoder starts; None without, and in a loaded
+            model. Not part of the state: from then on the encoder's weights hold them.
     """
 
     tokenizer: str
     num_ids: int
     max_length: int
+    stop_words: list[str] = field(default_factory=list)
+    vector_dim: int = 0
+    coverage: float = 0.0
+    vectors: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     name: ClassVar[str] = "text"
-    summary: ClassVar[str] = "text of any language, to tokens of byte-level BPE, WordPiece or a pretrained tokenizer"
-    paper: ClassVar[str] = "Sennrich et al. 2016 (BPE); Radford et al. 2019 (byte level); Schuster and Nakajima 2012"
+    summary: ClassVar[str] = (
+        "text of any language, to tokens of BPE, WordPiece or a pretrained tokenizer, or to words with vectors"
+    )
+    paper: ClassVar[str] = (
+        "Sennrich et al. 2016 (BPE); Radford et al. 2019 (byte level); Schuster and Nakajima 2012 (WordPiece); "
+        "Mikolov et al. 2013 (word2vec); Pennington et al. 2014 (GloVe)"
+    )
     is_media: ClassVar[bool] = True
     Settings: ClassVar[type[BaseModel]] = TextSettings
 
@@ -73,6 +115,10 @@ class Text:
         engine.enable_truncation(self.max_length)
         return engine
 
+    @cached_property
+    def _removed(self) -> frozenset[str]:
+        return frozenset(self.stop_words)
+
     @classmethod
     def fit(
         cls,
@@ -82,7 +128,7 @@ class Text:
         *,
         num_threads: int = 2,  # noqa: ARG003
     ) -> Text:
-        """Train a tokenizer on the cells, or load a pretrained one, and measure lengths.
+        """Train a tokenizer on the cells, or load a pretrained one, measure lengths, and get the words' vectors.
 
         Args:
             cells: Training cells.
@@ -94,17 +140,28 @@ class Text:
             The fitted modality; the same cells give the same tokenizer.
 
         Raises:
-            ConfigError: If the pretrained tokenizer cannot be read.
+            ConfigError: If the pretrained tokenizer, the stop words or the word vectors cannot be read, or no word of
+                the training texts has a vector.
         """
+        stop_words = load_stop_words(settings.stop_words)
         parsed, _ = read_cells(cells, parse_text)
-        texts = [text for text in parsed if text is not None]
-        engine = load_tokenizer(settings.pretrained) if settings.pretrained else train_tokenizer(texts, settings)
+        removed = frozenset(stop_words)
+        texts = [remove_words(text, removed) for text in parsed if text is not None]
+        found = None if settings.vectors is None else find_vectors(texts, settings)
+        if settings.pretrained:
+            engine = load_tokenizer(settings.pretrained)
+        else:
+            engine = train_tokenizer(texts, settings) if found is None else word_tokenizer(found.words, settings)
         engine.no_padding()
         engine.no_truncation()
         return cls(
             tokenizer=engine.to_str(),
             num_ids=max(engine.get_vocab().values(), default=0) + 1,
             max_length=_choose_length(engine, texts, settings.max_length),
+            stop_words=stop_words,
+            vector_dim=0 if found is None else found.values.shape[1],
+            coverage=0.0 if found is None else _coverage(engine, texts),
+            vectors=None if found is None else _with_special_words(found.values),
         )
 
     def transform(
@@ -127,7 +184,9 @@ class Text:
         """
         texts, broken = read_cells(cells, parse_text)
         rows = [row for row, text in enumerate(texts) if text is not None]
-        encoded = self._engine.encode_batch_fast([text for text in texts if text is not None])
+        encoded = self._engine.encode_batch_fast(
+            [remove_words(text, self._removed) for text in texts if text is not None]
+        )
         values = np.zeros((len(cells), self.max_length), np.int32)
         lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
         present[rows] = True
@@ -138,7 +197,7 @@ class Text:
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""
-        return asdict(self)
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "vectors"}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Text:
@@ -178,73 +237,58 @@ def parse_text(cell: Cell) -> str | None:
     return text if text.isprintable() else text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates
 
 
-def load_tokenizer(path: str) -> Tokenizer:
-    """Load a pretrained tokenizer.
+def find_vectors(texts: Sequence[str], settings: TextSettings) -> WordVectors:
+    """Read or train vectors for the words of the training texts, and for no others.
 
     Args:
-        path: A ``tokenizer.json`` or the folder that holds it.
+        texts: Training texts, without stop words.
+        settings: Where vectors come from, the case, and how many words are kept.
 
     Returns:
-        The tokenizer.
+        The most frequent words that have a vector, the most frequent first.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If the file cannot be read or has none of the words, or gensim is needed and missing.
     """
-    from tokenizers import Tokenizer
-
-    file = Path(path) / "tokenizer.json" if Path(path).is_dir() else Path(path)
-    try:
-        return Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises a bare Exception
-        raise ConfigError(f"The tokenizer {file} cannot be loaded: {error}. Expected a tokenizer.json.") from None
-
-
-def train_tokenizer(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
-    """Train a tokenizer; the same texts give the same one.
-
-    Args:
-        texts: Training texts.
-        settings: Kind, size and case.
-
-    Returns:
-        A tokenizer with ``[PAD]`` as 0 and ``[UNK]`` as 1.
-    """
-    return (_train_bpe if settings.tokenizer == "bpe" else _train_wordpiece)(texts, settings)
+    split = split_words(texts, settings)
+    counts = Counter(word for words in split for word in words)
+    if settings.vectors == WORD2VEC:
+        found = train_word_vectors(
+            split,
+            dim=settings.word2vec_dim,
+            window=settings.word2vec_window,
+            epochs=settings.word2vec_epochs,
+            seed=settings.word2vec_seed,
+        )
+    else:
+        found = load_word_vectors(str(settings.vectors), counts.keys(), lowercase=settings.lowercase)
+        _check_found(found, counts, settings)
+    kept = most_frequent(Counter({word: counts[word] for word in found.words}), settings.vocabulary_size)
+    place = {word: index for index, word in enumerate(found.words)}
+    return WordVectors(kept, found.values[[place[word] for word in kept]])
 
 
-def _train_bpe(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    engine = Tokenizer(models.BPE())
-    steps = [normalizers.NFC(), normalizers.Lowercase()] if settings.lowercase else [normalizers.NFC()]
-    engine.normalizer = normalizers.Sequence(steps)
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocabulary_size,
-        min_frequency=2,
-        special_tokens=[PADDING, UNKNOWN],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        max_token_length=32,
-        show_progress=False,
-    )
-    engine.train_from_iterator(texts, trainer, length=len(texts))
-    return engine
+def _check_found(found: WordVectors, counts: Counter[str], settings: TextSettings) -> None:
+    if counts and not found.words:
+        shown = ", ".join(repr(word) for word in most_frequent(counts, 5))
+        raise ConfigError(
+            f"Not one of the {len(counts):,} words of the training texts (such as {shown}) has a vector in "
+            f"{settings.vectors}. Choose vectors of the texts' language, or leave the option 'vectors' out."
+        )
 
 
-def _train_wordpiece(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+def _with_special_words(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put padding (zeros) and the unknown word (the mean of all others) first."""
+    special = np.zeros((2, values.shape[1]), np.float32)
+    if len(values):
+        special[1] = values.mean(axis=0, dtype=np.float64)
+    return np.concatenate([special, values])
 
-    engine = Tokenizer(models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=100))
-    engine.normalizer = normalizers.BertNormalizer(lowercase=settings.lowercase)
-    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=settings.vocabulary_size,
-        min_frequency=2,
-        special_tokens=[PADDING, UNKNOWN],
-        show_progress=False,
-    )
-    engine.train_from_iterator(texts, trainer, length=len(texts))
-    return engine
+
+def _coverage(engine: Tokenizer, texts: Sequence[str]) -> float:
+    ids = [encoding.ids for encoding in engine.encode_batch_fast(list(texts))]
+    num_words = sum(map(len, ids))
+    return 1.0 - sum(row.count(1) for row in ids) / num_words if num_words else 0.0
 
 
 def _choose_length(engine: Tokenizer, texts: Sequence[str], limit: int) -> int:

@@ -1,0 +1,88 @@
+"""From an image encoder's feature map back to the picture: what teaches an encoder without labels (torch).
+
+Shape legend: B rows, C channels of a map, Y and X height and width, S channels of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from polymodal.encoders.image import ImageEncoder
+from polymodal.layers import num_groups, use_channels_last
+
+MIN_CHANNELS = 16
+
+
+class ImageDecoder(nn.Module):
+    """The map is doubled in size by nearest neighbours and convolved until it is as large as the picture.
+
+    The light half of a convolutional autoencoder: Masci et al. 2011, "Stacked convolutional auto-encoders for
+    hierarchical feature extraction", ICANN, section 3. Differs from the source: all layers learn together, strides
+    take the place of pooling, and the weights are not tied to the encoder's.
+    """
+
+    def __init__(self, map_channels: int, map_shape: tuple[int, int], picture_shape: tuple[int, int, int]) -> None:
+        """Build the convolutions.
+
+        Args:
+            map_channels: C of the encoder's map.
+            map_shape: Its height and width.
+            picture_shape: Height, width and channels of the pictures.
+        """
+        super().__init__()
+        height, width, channels = picture_shape
+        self.picture_shape = (height, width)
+        doublings = max(0, math.ceil(math.log2(max(height / map_shape[0], width / map_shape[1]))))
+        dims = [max(MIN_CHANNELS, map_channels >> step) for step in range(doublings + 1)]
+        self.enter = nn.Conv2d(map_channels, dims[0], 1)
+        self.stages = nn.ModuleList(_grow(num_in, num_out) for num_in, num_out in pairwise(dims))
+        self.leave = nn.Conv2d(dims[-1], channels, 3, padding=1)
+        use_channels_last(self)
+
+    def forward(self, map_BCYX: Tensor) -> Tensor:
+        """Restore pictures.
+
+        Args:
+            map_BCYX: Feature map.
+
+        Returns:
+            Standardised pixels ``[B, S, height, width]``.
+        """
+        map_BCYX = self.enter(map_BCYX)
+        for stage in self.stages:
+            map_BCYX = stage(map_BCYX)
+        if map_BCYX.shape[2:] != self.picture_shape:
+            map_BCYX = functional.interpolate(map_BCYX, self.picture_shape, mode="bilinear", align_corners=False)
+        pixels: Tensor = self.leave(map_BCYX)
+        return pixels
+
+
+def _grow(num_in: int, num_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        nn.Conv2d(num_in, num_out, 3, padding=1, bias=False),
+        nn.GroupNorm(num_groups(num_out), num_out),
+        nn.ReLU(),
+    )
+
+
+def build_image_decoder(encoder: ImageEncoder, pixels_BCYX: Tensor) -> ImageDecoder:
+    """Build the decoder that fits an encoder.
+
+    Args:
+        encoder: The encoder.
+        pixels_BCYX: Some pictures, standardised; their shape is what is restored.
+
+    Returns:
+        The decoder, on the pictures' device.
+    """
+    with torch.no_grad():
+        _, map_channels, *map_shape = encoder.feature_map(pixels_BCYX[:1]).shape
+    _, channels, height, width = pixels_BCYX.shape
+    decoder = ImageDecoder(map_channels, (map_shape[0], map_shape[1]), (height, width, channels))
+    return decoder.to(pixels_BCYX.device)

@@ -1,0 +1,202 @@
+"""Sound cells to samples: files of any format, bytes and arrays, mixed and resampled."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+from polymodal.modalities.base import CellReadError
+from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, locate_media, read_media
+
+BLOCK_VALUES = 2**20
+MIN_SHARE_READ = 0.9
+
+
+def load_clip(
+    cell: Cell, folder: Path | None, sample_rate_hz: int, max_duration_s: float = 30.0
+) -> NDArray[np.float32]:
+    """Read a sound cell as one channel, the mean of all it has, at one rate.
+
+    Args:
+        cell: Path, bytes, struct, array, or ``(array, rate)``.
+        folder: Where relative paths begin; None refuses strings as paths.
+        sample_rate_hz: The rate wanted.
+        max_duration_s: What is beyond is not read.
+
+    Returns:
+        float32 ``[samples]``, at least one, in -1..1 where the file is.
+
+    Raises:
+        CellReadError: If there is no readable sound.
+    """
+    return _load(cell, folder, sample_rate_hz, max_duration_s, channels=1)[:, 0]
+
+
+def load_stereo(
+    cell: Cell, folder: Path | None, sample_rate_hz: int, max_duration_s: float = 30.0
+) -> NDArray[np.float32]:
+    """Read a sound cell as two channels, its first two, at one rate; a clip of one channel gives it twice.
+
+    Args:
+        cell: Path, bytes, struct, array, or ``(array, rate)``.
+        folder: Where relative paths begin; None refuses strings as paths.
+        sample_rate_hz: The rate wanted.
+        max_duration_s: What is beyond is not read.
+
+    Returns:
+        float32 ``[samples, 2]``, at least one sample, in -1..1 where the file is.
+
+    Raises:
+        CellReadError: If there is no readable sound.
+    """
+    return _load(cell, folder, sample_rate_hz, max_duration_s, channels=2)
+
+
+def _load(
+    cell: Cell, folder: Path | None, sample_rate_hz: int, max_duration_s: float, channels: int
+) -> NDArray[np.float32]:
+    samples, rate = _read_samples(cell, folder, max_duration_s, sample_rate_hz, channels)
+    if not len(samples):
+        raise CellReadError("holds no samples")
+    if not np.isfinite(samples).all():
+        raise CellReadError(f"holds {int((~np.isfinite(samples)).sum()):,} samples that are NaN or infinite")
+    return samples if rate == sample_rate_hz else _resample(samples, rate, sample_rate_hz)
+
+
+def _resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+    import soxr
+
+    resampled = np.asarray(soxr.resample(samples, rate, wanted, quality="HQ"), np.float32)
+    return resampled if len(resampled) else np.zeros((1, samples.shape[1]), np.float32)
+
+
+def _mix(samples: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Bring ``[samples, any number of channels]`` to one channel or two."""
+    if samples.shape[1] == 1:
+        return np.repeat(samples, channels, axis=1)
+    return samples.mean(axis=1, keepdims=True) if channels == 1 else samples[:, :channels]
+
+
+def _read_samples(
+    cell: Cell, folder: Path | None, max_duration_s: float, assumed_rate: int, channels: int
+) -> tuple[NDArray[np.float32], int]:
+    content = locate_media(cell, folder)
+    if _holds_array(content):
+        content = load_npy(read_media(cell, folder))
+    if isinstance(content, bytes | Path):
+        return _read_file(content, max_duration_s, channels)
+    array, rate = _split_rate(content)
+    rate = rate or assumed_rate
+    return _read_array(as_array(array), max(1, int(max_duration_s * rate)), channels), rate
+
+
+def _holds_array(content: Any) -> bool:
+    if isinstance(content, Path):
+        return content.suffix.lower() == ".npy"
+    return isinstance(content, bytes) and content.startswith(NUMPY_MAGIC)
+
+
+def _split_rate(content: Any) -> tuple[Any, int | None]:
+    if isinstance(content, Mapping):
+        return content["array"], _check_rate(content.get("sampling_rate"))
+    if isinstance(content, tuple) and len(content) == 2 and np.ndim(content[0]) > 0 and np.ndim(content[1]) == 0:
+        return content[0], _check_rate(content[1])
+    return content, None
+
+
+def _check_rate(rate: Any) -> int | None:
+    if rate is None:
+        return None
+    if not 1 <= float(rate) <= 1_000_000:
+        raise CellReadError(f"has a sample rate of {rate} Hz; expected 1 to 1,000,000")
+    return round(float(rate))
+
+
+def _read_array(values: NDArray[Any], limit: int, channels: int) -> NDArray[np.float32]:
+    if values.ndim not in (1, 2):
+        raise CellReadError(f"is an array of shape {list(values.shape)}; expected [samples] or [samples, channels]")
+    if not values.size:
+        raise CellReadError(f"is an array of shape {list(values.shape)}, without samples")
+    if values.ndim == 2 and values.shape[0] < values.shape[1]:
+        values = values.T
+    kind, full = values.dtype.kind, float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
+    samples = values[:limit].reshape(min(limit, len(values)), -1).astype(np.float64)
+    if kind == "u":
+        full = (full + 1) / 2
+        samples = samples - full
+    with np.errstate(over="ignore"):
+        return _mix(samples / full, channels).astype(np.float32)
+
+
+def _open(content: bytes | Path) -> Any:
+    import soundfile
+
+    try:
+        return soundfile.SoundFile(io.BytesIO(content) if isinstance(content, bytes) else content)
+    except soundfile.LibsndfileError as error:
+        raise CellReadError(
+            f"is not readable sound ({_error_text(error)}); convert it to WAV, FLAC, OGG or MP3"
+        ) from None
+
+
+def _error_text(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
+
+
+def _read_file(content: bytes | Path, max_duration_s: float, channels: int) -> tuple[NDArray[np.float32], int]:
+    import soundfile
+
+    with _open(content) as file:
+        rate, declared = int(file.samplerate), int(file.frames)
+        limit = max(1, int(max_duration_s * rate))
+        try:
+            samples = _read_blocks(file, limit, channels)
+        except soundfile.LibsndfileError as error:
+            raise CellReadError(f"is damaged sound ({_error_text(error)})") from None
+    if 0 < declared < 2**62 and len(samples) < MIN_SHARE_READ * min(limit, declared):
+        raise CellReadError(f"is damaged sound: it declares {declared:,} samples but {len(samples):,} can be decoded")
+    return samples, rate
+
+
+def _read_blocks(file: Any, limit: int, channels: int) -> NDArray[np.float32]:
+    """Read block by block, so that memory follows what is there and not what a header declares."""
+    step, left = max(1, BLOCK_VALUES // file.channels), limit
+    blocks: list[NDArray[np.float32]] = []
+    while left > 0:
+        block = file.read(min(step, left), dtype="float32", always_2d=True)
+        blocks.append(_mix(block, channels))
+        left -= len(block)
+        if len(block) < min(step, left + len(block)):
+            break
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def read_header(cell: Cell, folder: Path | None) -> tuple[int | None, int, int]:
+    """Tell what a sound cell is like, without decoding a file.
+
+    Args:
+        cell: As in ``load_clip``.
+        folder: As in ``load_clip``.
+
+    Returns:
+        The clip's own rate in Hz, None where the cell has none, and its numbers of samples and channels.
+
+    Raises:
+        CellReadError: If there is no readable sound.
+    """
+    content = locate_media(cell, folder)
+    if _holds_array(content):
+        content = load_npy(read_media(cell, folder))
+    if isinstance(content, bytes | Path):
+        with _open(content) as file:
+            frames = int(file.frames)
+            return int(file.samplerate), frames if frames < 2**62 else 0, int(file.channels)
+    array, rate = _split_rate(content)
+    shape = as_array(array).shape
+    return rate, max(shape, default=0), min(shape) if len(shape) == 2 else 1

@@ -1,0 +1,283 @@
+"""Image encoders that first learn to restore pictures, for which no labels are needed (torch).
+
+A convolutional autoencoder (Masci et al. 2011, "Stacked convolutional auto-encoders for hierarchical feature
+extraction", ICANN) that restores what was hidden from it (Vincent et al. 2008, "Extracting and composing robust
+features with denoising autoencoders", ICML, section 2.3). Its encoder is the network's own; its decoder is thrown away.
+
+Shape legend: B rows of the batch, C channels, Y and X height and width.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+
+from polymodal.arrays import Column
+from polymodal.augment import augment
+from polymodal.batches import epoch_batches
+from polymodal.config import TrainConfig
+from polymodal.encoders.image import ImageEncoder
+from polymodal.encoders.image_decoder import ImageDecoder, build_image_decoder
+from polymodal.errors import parameter_error
+from polymodal.modalities import Modality
+from polymodal.network import Network
+from polymodal.progress import Phase, Progress
+from polymodal.schedule import rate_factor
+from polymodal.tokens import ColumnBatch
+
+if TYPE_CHECKING:
+    from polymodal.job import Job
+
+HIDDEN_SHARE = 0.3
+"""Share of the pixels that are hidden; squares of 4 x 4 pixels in place of single ones helped less."""
+STEP_SEED_STRIDE = 1_000_003
+VALIDATION_ROWS = 256
+TIME_SHARE = 0.5
+"""Share of a time limit after which no further epoch of pretraining begins."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one stream that are there.
+
+    Attributes:
+        column: All rows of their table.
+        rows: int64, the rows that count.
+    """
+
+    column: Column
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.rows)
+
+    def batch(self, places: NDArray[np.int64] | slice) -> ColumnBatch:
+        """Return some of them as tensors.
+
+        Args:
+            places: Places among the rows that count, from 0.
+
+        Returns:
+            uint8 ``[B, Y, X, C]``.
+        """
+        return ColumnBatch.from_column(self.column.take(self.rows[places]))
+
+    @staticmethod
+    def of(column: Column, rows: NDArray[np.int64]) -> Pictures:
+        """Find the pictures that are there.
+
+        Args:
+            column: All rows of a table.
+            rows: Rows in use.
+
+        Returns:
+            The pictures of those rows.
+        """
+        return Pictures(column, rows[column.row_present[rows]])
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """An image encoder and what restores pictures from it.
+
+    Attributes:
+        encoder: The network's own.
+        decoder: Is thrown away in the end.
+    """
+
+    encoder: ImageEncoder
+    decoder: ImageDecoder
+
+    def error(self, pixels_BYXC: Tensor) -> Tensor:
+        """Hide pixels of pictures and restore them.
+
+        Args:
+            pixels_BYXC: uint8 or float, 0..255.
+
+        Returns:
+            Mean squared error of standardised pixels, as a share of their variance over the training pictures.
+        """
+        pixels_BCYX = self.encoder.normalise(pixels_BYXC)
+        restored_BCYX = self.decoder(self.encoder.feature_map(hide_pixels(pixels_BCYX)))
+        return functional.mse_loss(restored_BCYX, pixels_BCYX)
+
+    def parameters(self) -> list[Tensor]:
+        """Return what is learned."""
+        return [*self.encoder.parameters(), *self.decoder.parameters()]
+
+    def train(self, mode: bool) -> None:
+        """Switch both parts to training or to evaluation.
+
+        Args:
+            mode: True for training.
+        """
+        self.encoder.train(mode)
+        self.decoder.train(mode)
+
+
+def hide_pixels(pixels_BCYX: Tensor) -> Tensor:
+    """Put the mean in place of random pixels of standardised pictures, all their channels.
+
+    Args:
+        pixels_BCYX: Standardised pictures.
+
+    Returns:
+        The same shape.
+    """
+    hidden = torch.rand(len(pixels_BCYX), 1, *pixels_BCYX.shape[2:]) < HIDDEN_SHARE
+    return pixels_BCYX.masked_fill(hidden.to(pixels_BCYX.device), 0.0)
+
+
+def pretrain_images(network: Network, job: Job, device: torch.device, progress: Progress) -> dict[str, Any]:
+    """Let every image encoder learn to restore the training pictures, those without a target included.
+
+    Args:
+        network: The network, freshly built; its image encoders are changed.
+        job: Data and options.
+        device: Where the network is.
+        progress: Told of every step.
+
+    Returns:
+        Stream to a record: ``pictures``, ``unlabelled`` (how many of them have no target), ``seconds`` and
+        ``history`` (``epoch``, ``train_error`` and ``validation_error`` of each).
+
+    Raises:
+        ConfigError: If no stream has an image encoder that can learn so.
+    """
+    encoders = dict(zip(network.streams, network.encoders, strict=True))
+    images = {stream: encoder for stream, encoder in encoders.items() if isinstance(encoder, ImageEncoder)}
+    if not images:
+        expected = "0 where no image column has an encoder that is trained from scratch"
+        raise parameter_error("train.pretrain_epochs", "this run", expected, job.settings.pretrain_epochs)
+    return {stream: _pretrain(stream, encoder, job, device, progress) for stream, encoder in images.items()}
+
+
+def _pretrain(stream: str, encoder: ImageEncoder, job: Job, device: torch.device, progress: Progress) -> dict[str, Any]:
+    column, started = job.train.columns[stream], time.perf_counter()
+    train = Pictures.of(column, np.concatenate([job.train.rows, job.unlabelled]))
+    history: list[dict[str, Any]] = []
+    if len(train):
+        lesson = Lesson(
+            autoencoder=_build_autoencoder(encoder, train, job.seed, device),
+            train=train,
+            validation=Pictures.of(job.validation.columns[stream], job.validation.rows),
+            modality=job.modalities[stream],
+            settings=job.settings,
+            seed=job.seed,
+            device=device,
+        )
+        with progress.phase(f"pretraining {stream}", lesson.total_steps) as phase:
+            history = lesson.run(phase)
+    return {
+        "pictures": len(train),
+        "unlabelled": len(Pictures.of(column, job.unlabelled)),
+        "seconds": time.perf_counter() - started,
+        "history": history,
+    }
+
+
+def _build_autoencoder(encoder: ImageEncoder, train: Pictures, seed: int, device: torch.device) -> Autoencoder:
+    torch.manual_seed(seed)
+    first = encoder.normalise(train.batch(slice(0, 1)).values.to(device))
+    return Autoencoder(encoder, build_image_decoder(encoder, first))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """The pretraining of one encoder.
+
+    Attributes:
+        autoencoder: What learns.
+        train: Pictures to learn from.
+        validation: Pictures on which the error is measured; they choose nothing.
+        modality: The stream's fitted modality, for augmentation.
+        settings: Resolved training options.
+        seed: The run's seed.
+        device: Where the encoder is.
+    """
+
+    autoencoder: Autoencoder
+    train: Pictures
+    validation: Pictures
+    modality: Modality
+    settings: TrainConfig
+    seed: int
+    device: torch.device
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        return math.ceil(len(self.train) / (self.settings.batch_size or 1))
+
+    @property
+    def total_steps(self) -> int:
+        """Number of batches in all epochs."""
+        return self.steps_per_epoch * self.settings.pretrain_epochs
+
+    def run(self, phase: Phase) -> list[dict[str, Any]]:
+        """Learn for all epochs, or until half of a time limit is spent.
+
+        Args:
+            phase: Told of every step.
+
+        Returns:
+            ``epoch``, ``train_error`` and ``validation_error`` (None without validation pictures) of each epoch.
+        """
+        optimizer = AdamW(self.autoencoder.parameters(), weight_decay=self.settings.weight_decay)
+        limit_s, started = TIME_SHARE * (self.settings.time_limit_s or math.inf), time.perf_counter()
+        history: list[dict[str, Any]] = []
+        for epoch in range(self.settings.pretrain_epochs):
+            if epoch and time.perf_counter() - started >= limit_s:
+                break
+            error = self._run_epoch(optimizer, epoch, phase)
+            history.append({"epoch": epoch, "train_error": error, "validation_error": self._measure()})
+            phase.advance(0, note=f"reconstruction error {error:.3f}")
+        return history
+
+    def _run_epoch(self, optimizer: AdamW, epoch: int, phase: Phase) -> float:
+        self.autoencoder.train(True)
+        total = 0.0
+        batches = epoch_batches(len(self.train), self.settings.batch_size or 1, self.seed, epoch)
+        for number, places in enumerate(batches):
+            total += len(places) * self._step(optimizer, epoch * self.steps_per_epoch + number, places)
+            phase.advance(1)
+        return total / len(self.train)
+
+    def _step(self, optimizer: AdamW, step: int, places: NDArray[np.int64]) -> float:
+        torch.manual_seed(-1 - step - self.seed * STEP_SEED_STRIDE)
+        batch = self.train.batch(places)
+        if self.settings.augment:
+            batch = augment(self.modality, batch)
+        error = self.autoencoder.error(batch.values.to(self.device))
+        factor = rate_factor(step, self.total_steps, self.settings.warmup_fraction)
+        for group in optimizer.param_groups:
+            group["lr"] = factor * (self.settings.learning_rate or 1e-3)
+        optimizer.zero_grad()
+        torch.autograd.backward(error)
+        clip_grad_norm_(self.autoencoder.parameters(), self.settings.clip_norm)
+        optimizer.step()
+        return float(error.detach())
+
+    @torch.no_grad()
+    def _measure(self) -> float | None:
+        """Measure the error on validation pictures, the same pixels hidden every time."""
+        if not len(self.validation):
+            return None
+        self.autoencoder.train(False)
+        torch.manual_seed(self.seed)
+        total = 0.0
+        for start in range(0, len(self.validation), VALIDATION_ROWS):
+            values = self.validation.batch(slice(start, start + VALIDATION_ROWS)).values.to(self.device)
+            total += len(values) * float(self.autoencoder.error(values))
+        return total / len(self.validation)
