@@ -107,11 +107,11 @@ def execute(
     torch.manual_seed(config.seed)
     network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
     with watch.phase("precompute"):
-        decoded, prepared = prepared, _precomputed(prepared, network, cache, progress)
+        prepared = _precomputed(prepared, network, cache, progress)
     with watch.phase("train"):
         state = _train(network, prepared, config, progress, state_path, resume)
     with watch.phase("baselines"):
-        features, baselines = _baselines(decoded, config, progress)
+        features, baselines = _baselines(prepared, config, progress)
     model = TrainedModel(
         config=config,
         preprocessor=prepared.preprocessor,

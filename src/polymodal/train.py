@@ -21,7 +21,7 @@ from torch.optim import AdamW
 from polymodal.augment import augment
 from polymodal.batches import Examples, epoch_batches, truth_batch
 from polymodal.config import TrainConfig
-from polymodal.encoders import PretrainedText
+from polymodal.encoders import Pretrained
 from polymodal.losses import draw_hidden, stream_presence, total_loss
 from polymodal.modalities import Modality
 from polymodal.network import Network
@@ -229,7 +229,7 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
     rate = settings.learning_rate or 1e-3
     groups: list[dict[str, Any]] = []
     for encoder in network.encoders:
-        if isinstance(encoder, PretrainedText):
+        if isinstance(encoder, Pretrained):
             groups += encoder.parameter_groups(rate, settings.layer_decay)
     grouped = {id(parameter) for group in groups for parameter in group["params"]}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in grouped]
