@@ -35,6 +35,8 @@ HEADER_SAMPLE = 2000
 MAX_RATE_HZ = 16_000
 BLOCK_VALUES = 2**20
 MIN_SHARE_READ = 0.9
+LOUDEST = 1e4
+"""Samples are limited to this where loudness counts; those of files lie in -1..1."""
 CONSTANT = 1e-5
 """A deviation below this share of the clip's largest value is rounding, not sound."""
 
@@ -205,9 +207,10 @@ class Audio:
         if self.features == "waveform":
             return [normalise(clip[:, None]) for clip in clips]
         if self.features == "samples":
-            return [clip[:, None].astype(np.float16) for clip in clips]
+            return [np.clip(clip[:, None], -LOUDEST, LOUDEST).astype(np.float16) for clip in clips]
         if self.features in checkpoint_mel.FEATURES:
-            return [checkpoint_mel.log_mel(clip, self).astype(np.float16) for clip in clips]
+            loud = [np.clip(clip, -LOUDEST, LOUDEST) for clip in clips]
+            return [checkpoint_mel.log_mel(clip, self).astype(np.float16) for clip in loud]
         spectra = mel.log_mel(
             clips,
             sample_rate_hz=self.sample_rate_hz,
