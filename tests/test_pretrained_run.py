@@ -69,6 +69,8 @@ def test_tuned_encoders_learn_save_and_predict_the_same(
     again = polymodal.load(tmp_path / "model")
     before, after = (each.predictions(columns(table)) for each in (model, again))
     assert tiny.same(before.values, after.values)
+    repeated = train(table, checkpoints["vit"], checkpoints["wav2vec2"], tuning)
+    assert tiny.same(tiny.weights_of(model), tiny.weights_of(repeated))
 
 
 def test_the_checkpoint_says_size_and_rate_and_the_user_may_overrule_the_size(

@@ -299,17 +299,19 @@ def thumbnails(column: Column, side: int) -> tuple[Floats, int]:
     Returns:
         float32 ``[N, pixels * channels]`` in 0..1, zero where absent, and the number of features.
     """
-    height, width, channels = column.values.shape[1:]
+    num_rows, height, width, channels = column.values.shape
     shrink = min(1.0, side / max(height, width, 1))
     rows = _area_weights(height, max(round(height * shrink), 1))
     columns = np.kron(_area_weights(width, max(round(width * shrink), 1)), np.eye(channels, dtype=np.float32))
 
-    def shrunk(chosen: slice) -> Floats:
-        part = np.asarray(column.values[chosen], dtype=np.float32)
+    step = _rows_at_once(column)
+
+    def shrunk(start: int) -> Floats:
+        part = np.asarray(column.values[start : start + step], dtype=np.float32)
         lines = np.matmul(rows, part.reshape(len(part), height, width * channels) / 255.0)
         return np.asarray((lines @ columns.T).reshape(len(part), -1))
 
-    features = _in_parts(shrunk, column, len(rows) * len(columns))
+    features = _in_parts(shrunk, num_rows, len(rows) * len(columns), step)
     return np.where(column.row_present[:, None], features, np.float32(0.0)), features.shape[1]
 
 
@@ -329,7 +331,10 @@ def sound_features(column: Column) -> tuple[Floats, int]:
     bands = _area_weights(num_features, min(num_features, PICTURE_BINS))
     cosines = _cosines(num_features)
 
-    def described(rows: slice) -> Floats:
+    step = _rows_at_once(column)
+
+    def described(start: int) -> Floats:
+        rows = slice(start, start + step)
         part = np.asarray(column.values[rows], dtype=np.float32)
         inside = (np.arange(part.shape[1]) < lengths[rows, None]) & column.row_present[rows, None]
         part = np.where(inside[..., None], part, np.float32(0.0))
@@ -337,7 +342,7 @@ def sound_features(column: Column) -> tuple[Floats, int]:
         return np.concatenate([picture, _statistics(part @ cosines.T, inside, lengths[rows])], axis=1)
 
     num_pixels = PICTURE_BINS * len(bands)
-    return _in_parts(described, column, num_pixels + 3 * len(cosines) + 1), num_pixels
+    return _in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1, step), num_pixels
 
 
 def _stretched(frames: Floats, lengths: NDArray[np.int64]) -> Floats:
@@ -409,9 +414,13 @@ def _area_weights(size: int, bins: int) -> Floats:
     return np.asarray(np.clip(overlap, 0.0, None) * bins / max(size, 1), dtype=np.float32)
 
 
-def _in_parts(function: Callable[[slice], Floats], column: Column, num_features: int) -> Floats:
-    features = np.zeros((len(column), num_features), np.float32)
-    step = max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // max(column.values[0:1].size, 1)))
-    for start in range(0, len(column), step):
-        features[start : start + step] = function(slice(start, start + step))
+def _rows_at_once(column: Column) -> int:
+    """Fewer rows at once of large pictures and of waveforms, so that memory stays bounded."""
+    return max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // max(column.values[:1].size, 1)))
+
+
+def _in_parts(function: Callable[[int], Floats], num_rows: int, num_features: int, step: int = ROWS_AT_ONCE) -> Floats:
+    features = np.zeros((num_rows, num_features), np.float32)
+    for start in range(0, num_rows, step):
+        features[start : start + step] = function(start)
     return features

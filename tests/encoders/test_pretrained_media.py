@@ -96,6 +96,23 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
         image_encoder(checkpoint, tuning="full")
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"hidden_size": "big"}, "Validation error for field 'hidden_size'"),
+        ({"hidden_size": 32}, "its weights do not fit its config.json"),
+        ({"patch_size": 0}, "division"),
+        ({"hidden_act": "none such"}, "none such"),
+    ],
+)
+def test_a_damaged_configuration_is_one_sentence(change: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    checkpoint = save_checkpoint("vit", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(ConfigError, match=rf"image checkpoint .* cannot be loaded: .*{reason}.*Expected a folder with"):
+        image_encoder(checkpoint, tuning="full")
+
+
 def test_code_of_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     checkpoint = save_checkpoint("vit", tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())

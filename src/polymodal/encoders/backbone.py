@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from polymodal.errors import ConfigError, parameter_error
 
@@ -75,7 +74,7 @@ def load_config(checkpoint: str, modality: str) -> Any:
     transformers = _import_transformers()
     try:
         config = transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged file can make the library raise anything
         raise _unloadable(checkpoint, modality, error) from error
     kind = getattr(config, "model_type", "unknown")
     if MODELS[modality] and kind not in MODELS[modality]:
@@ -107,12 +106,13 @@ def load_backbone(checkpoint: str, modality: str) -> Any:
             backbone, report = model.from_pretrained(
                 checkpoint, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True
             )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise _unloadable(checkpoint, modality, error) from error
+    except Exception as error:  # a damaged file can make the library raise anything
+        reason = "its weights do not fit its config.json" if "mismatched" in str(error) else error
+        raise _unloadable(checkpoint, modality, reason) from error
     missing = sorted(name for name in report["missing_keys"] if not UNUSED.search(name))
     if missing:
-        reason = f"its weights lack {len(missing):,} of the encoder's tensors, such as {missing[0]}"
-        raise _unloadable(checkpoint, modality, reason)
+        lack = f"its weights lack {len(missing):,} of the encoder's tensors, such as {missing[0]}"
+        raise _unloadable(checkpoint, modality, lack)
     return _without_unused(backbone.float())
 
 

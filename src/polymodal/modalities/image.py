@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, Settings
@@ -63,11 +64,12 @@ class ImageSettings(Settings):
     crop_share: float = Field(default=1.0, ge=0.1, le=1)
     resample: Resample = "bilinear"
 
-    @model_validator(mode="after")
-    def _check_resize(self) -> Self:
-        if self.resize == "pad" and (self.crop_share, self.resample) != (1.0, "bilinear"):
-            raise ValueError("crop_share and resample need resize to be stretch or crop")
-        return self
+    @field_validator("crop_share", "resample")
+    @classmethod
+    def _check_resize(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("resize") == "pad" and value not in (1.0, "bilinear"):
+            raise PydanticCustomError("resize", "it needs resize to be stretch or crop")
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
