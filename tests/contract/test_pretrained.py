@@ -26,7 +26,7 @@ ROWS = 5
 ABSENT = 3
 TUNINGS = ("frozen", "lora", "full")
 WITHOUT_ATTENTION = ("convnext", "convnextv2", "resnet")
-LIKE_OTHERS = ("roberta", "vit-classifier", "deit", "dinov2-registers", "convnextv2", "hubert")
+LIKE_OTHERS = ("roberta", "vit-classifier", "deit", "dinov2", "dinov2-registers", "convnextv2", "hubert")
 """Families so like another one that a single way of use is enough."""
 CASES = [
     (family, tuning)
