@@ -185,3 +185,18 @@ def test_short_texts_lose_no_word() -> None:
     values = torch.randint(1, 50, (40, 30), dtype=torch.int32)
     batch = ColumnBatch(values, torch.ones(40, dtype=torch.bool), torch.full((40,), 6))
     assert torch.equal(vary("text", batch).values, values)
+
+
+@pytest.mark.parametrize("features", ["samples", "whisper", "kaldi"])
+def test_sound_that_keeps_its_loudness_gets_no_noise(features: str) -> None:
+    width = 1 if features == "samples" else 16
+    batch = ColumnBatch(torch.full((2, 30, width), 0.5), torch.ones(2, dtype=torch.bool), torch.tensor([30, 20]))
+    torch.manual_seed(0)
+    varied = augment(audio(features), batch)
+    assert varied.values[0, : int(varied.lengths[0])].unique().tolist() in ([0.5], [0.0, 0.5])
+
+
+@every_modality
+def test_outputs_of_a_frozen_encoder_are_not_varied(name: str) -> None:
+    batch = ColumnBatch(torch.randn(2, 4, 8), torch.ones(2, dtype=torch.bool), torch.tensor([4, 2]), is_encoded=True)
+    assert vary(name, batch) is batch

@@ -361,7 +361,7 @@ def fit(
         preset: "fast", "balanced" or "best".
         time_limit: Seconds after which training ends.
         fusion: Name of the fusion.
-        encoder: Stream to encoder name, or a folder or hub name of a pretrained text checkpoint.
+        encoder: Stream to encoder name, or the folder or hub name of a pretrained checkpoint.
         config: A ``run.yaml``, or its values.
         settings: Dotted option names to values, such as ``{"train.epochs": 20}``.
         seed: Fixes every random choice.

@@ -37,11 +37,14 @@ class Column:
         present: bool; True where the cell is there. ``[rows]``, or ``[rows, cells]`` for a stream
             that holds several cells a row (``values`` is then ``[rows, cells]`` too).
         lengths: int64 ``[rows]``, the steps in use of each row; None where rows are not ragged.
+        outputs: What a frozen encoder made of the cells ahead of time; the network then reads it in
+            place of the values, which the baselines go on reading.
     """
 
     values: NDArray[Any]
     present: NDArray[np.bool_]
     lengths: NDArray[np.int64] | None = None
+    outputs: Column | None = None
 
     def __post_init__(self) -> None:
         """Check that the arrays agree.
@@ -55,6 +58,8 @@ class Column:
             raise ValueError(f"present {self.present.shape} does not lead values {self.values.shape}")
         if self.lengths is not None:
             self._check_lengths(self.lengths)
+        if self.outputs is not None and len(self.outputs) != len(self):
+            raise ValueError(f"outputs have {len(self.outputs)} rows, values {len(self)}")
 
     def _check_lengths(self, lengths: NDArray[np.int64]) -> None:
         if lengths.shape != (len(self),):
@@ -81,7 +86,8 @@ class Column:
             A column of those rows.
         """
         lengths = None if self.lengths is None else self.lengths[rows]
-        return Column(self.values[rows], self.present[rows], lengths)
+        outputs = None if self.outputs is None else self.outputs.take(rows)
+        return Column(self.values[rows], self.present[rows], lengths, outputs)
 
     def without(self, absent: NDArray[np.bool_]) -> Column:
         """Return the column with some rows made absent.
@@ -93,4 +99,5 @@ class Column:
             The same values under a smaller ``present``.
         """
         keep = ~absent if self.present.ndim == 1 else ~absent[:, None]
-        return Column(self.values, self.present & keep, self.lengths)
+        outputs = None if self.outputs is None else self.outputs.without(absent)
+        return Column(self.values, self.present & keep, self.lengths, outputs)

@@ -26,6 +26,8 @@ BRIGHTNESS = 0.15
 TIME_WARP = 0.10
 FREQUENCY_WARP = 0.15
 NOISE = 0.3
+NORMALISED = ("log_mel", "mfcc", "waveform")
+"""Only sound brought to deviation 1 gets noise: for others its strength would have no measure."""
 MASK_SHARE = 6
 TOKEN_DROPOUT = 0.1
 LONG_TEXT = 24
@@ -40,13 +42,13 @@ def augment(modality: Modality, column: ColumnBatch) -> ColumnBatch:
 
     Args:
         modality: The fitted modality of the stream.
-        column: The batch.
+        column: The batch; a frozen encoder's outputs pass unchanged.
 
     Returns:
         A varied batch; ``present`` is unchanged.
     """
     vary = AUGMENTATIONS.get(modality.name)
-    return column if vary is None or not len(column) else vary(modality, column)
+    return column if vary is None or column.is_encoded or not len(column) else vary(modality, column)
 
 
 def _uniform(size: int, reach: float) -> Tensor:
@@ -80,7 +82,7 @@ def _affine(size: int) -> Tensor:
 
 
 def vary_audio(modality: Modality, column: ColumnBatch) -> ColumnBatch:
-    """Change speed and pitch, add noise, and mask stretches of time and frequency.
+    """Change speed and pitch, add noise to normalised sound, and mask stretches of time and frequency.
 
     Speed is a stretch of the frames; pitch is vocal tract length perturbation, a warp of the
     frequency axis (Jaitly and Hinton 2013); masks are SpecAugment's (Park et al. 2019, section 2).
@@ -98,11 +100,12 @@ def vary_audio(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     longer = (lengths * (1 + _uniform(len(column), TIME_WARP))).round().long().clamp(min=1)
     pitch = _uniform(len(column), FREQUENCY_WARP).exp() if modality.features == "log_mel" else torch.ones(len(column))
     warped = _warp(frames_BSTM, lengths, longer, pitch, modality)
-    if modality.features != "waveform":
+    if not modality.is_waveform:
         warped = _mask(_mask(warped, 2, longer), 3, torch.full_like(longer, warped.shape[3]))
-    noise = NOISE * torch.rand(len(column), 1, 1, 1) * torch.randn_like(warped)
+    if modality.features in NORMALISED:
+        warped = warped + NOISE * torch.rand(len(column), 1, 1, 1) * torch.randn_like(warped)
     inside = torch.arange(warped.shape[2])[None] < longer[:, None]
-    varied = (warped + noise) * inside[:, None, :, None]
+    varied = warped * inside[:, None, :, None]
     return ColumnBatch(varied.transpose(1, 2).flatten(2), column.present, longer)
 
 
@@ -142,13 +145,11 @@ def vary_text(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: 
 
     Args:
         modality: The fitted text modality.
-        column: int ``[B, N]``; 0 is padding. Outputs of a frozen checkpoint pass unchanged.
+        column: int ``[B, N]``; 0 is padding.
 
     Returns:
         The same layout.
     """
-    if column.values.ndim > 2:  # outputs of a frozen checkpoint
-        return column
     keep = torch.rand(column.values.shape) >= TOKEN_DROPOUT
     if column.lengths is not None:
         keep |= (column.lengths < LONG_TEXT).unsqueeze(1)

@@ -35,6 +35,7 @@ Chosen by the loss with one speaker, or one fold, of the training rows left out 
 MAX_ONE_HOT = 100
 ROWS_AT_ONCE = 512
 KEPT = ("stream", "modality", "column", "cardinalities", "side", "channels")
+VALUES_AT_ONCE = 25_000_000
 CLIP = 5.0
 
 
@@ -307,12 +308,14 @@ def thumbnails(column: Column, side: int) -> tuple[Floats, int]:
     rows = _area_weights(height, max(round(height * shrink), 1))
     columns = np.kron(_area_weights(width, max(round(width * shrink), 1)), np.eye(channels, dtype=np.float32))
 
+    step = _rows_at_once(column)
+
     def shrunk(start: int) -> Floats:
-        part = np.asarray(column.values[start : start + ROWS_AT_ONCE], dtype=np.float32)
+        part = np.asarray(column.values[start : start + step], dtype=np.float32)
         lines = np.matmul(rows, part.reshape(len(part), height, width * channels) / 255.0)
         return np.asarray((lines @ columns.T).reshape(len(part), -1))
 
-    features = _in_parts(shrunk, num_rows, len(rows) * len(columns))
+    features = _in_parts(shrunk, num_rows, len(rows) * len(columns), step)
     return np.where(column.row_present[:, None], features, np.float32(0.0)), features.shape[1]
 
 
@@ -342,8 +345,10 @@ def _channel_features(column: Column, channel: slice) -> tuple[Floats, int]:
     bands = _area_weights(num_features, min(num_features, PICTURE_BINS))
     cosines = _cosines(num_features)
 
+    step = _rows_at_once(column)
+
     def described(start: int) -> Floats:
-        rows = slice(start, start + ROWS_AT_ONCE)
+        rows = slice(start, start + step)
         part = np.asarray(column.values[rows, :, channel], dtype=np.float32)
         inside = (np.arange(part.shape[1]) < lengths[rows, None]) & column.row_present[rows, None]
         part = np.where(inside[..., None], part, np.float32(0.0))
@@ -351,7 +356,7 @@ def _channel_features(column: Column, channel: slice) -> tuple[Floats, int]:
         return np.concatenate([picture, _statistics(part @ cosines.T, inside, lengths[rows])], axis=1)
 
     num_pixels = PICTURE_BINS * len(bands)
-    return _in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1), num_pixels
+    return _in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1, step), num_pixels
 
 
 def _stretched(frames: Floats, lengths: NDArray[np.int64]) -> Floats:
@@ -423,8 +428,13 @@ def _area_weights(size: int, bins: int) -> Floats:
     return np.asarray(np.clip(overlap, 0.0, None) * bins / max(size, 1), dtype=np.float32)
 
 
-def _in_parts(function: Callable[[int], Floats], num_rows: int, num_features: int) -> Floats:
+def _rows_at_once(column: Column) -> int:
+    """Fewer rows at once of large pictures and of waveforms, so that memory stays bounded."""
+    return max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // max(column.values[:1].size, 1)))
+
+
+def _in_parts(function: Callable[[int], Floats], num_rows: int, num_features: int, step: int = ROWS_AT_ONCE) -> Floats:
     features = np.zeros((num_rows, num_features), np.float32)
-    for start in range(0, num_rows, ROWS_AT_ONCE):
-        features[start : start + ROWS_AT_ONCE] = function(start)
+    for start in range(0, num_rows, step):
+        features[start : start + step] = function(start)
     return features

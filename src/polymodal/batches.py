@@ -106,7 +106,7 @@ def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> 
     Returns:
         Stream to batch.
     """
-    return {stream: ColumnBatch.from_column(column.take(rows)) for stream, column in columns.items()}
+    return {stream: ColumnBatch.from_column(column, rows) for stream, column in columns.items()}
 
 
 def build_examples(

@@ -27,7 +27,7 @@ from polymodal.baselines import Baseline
 from polymodal.build import build_network
 from polymodal.config import RunConfig
 from polymodal.decision import Decisions
-from polymodal.encoders import PretrainedText
+from polymodal.encoders import Pretrained
 from polymodal.errors import CheckpointError
 from polymodal.preprocessor import Preprocessor
 from polymodal.stacking import Stacker
@@ -76,7 +76,7 @@ def _save_checkpoints(model: TrainedModel, folder: Path) -> dict[str, str]:
     """Copy pretrained checkpoints, so that the model needs no other place."""
     saved = {}
     for number, (stream, encoder) in enumerate(zip(model.network.streams, model.network.encoders, strict=True)):
-        if isinstance(encoder, PretrainedText):
+        if isinstance(encoder, Pretrained):
             saved[stream] = f"checkpoints/{number}"
             encoder.save_backbone(folder / saved[stream])
     return saved

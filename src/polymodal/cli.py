@@ -102,7 +102,8 @@ def train_command(
     encoder: Annotated[
         list[str],
         typer.Option(
-            metavar="COL=NAME", help="One of: polymodal list encoders; for text also a Hugging Face name or folder."
+            metavar="COL=NAME",
+            help="One of: polymodal list encoders; for text, images and sound also a checkpoint's folder or hub name.",
         ),
     ] = [],  # noqa: B006
     config: Annotated[

@@ -14,7 +14,8 @@ from polymodal.batches import Examples, build_examples
 from polymodal.cache import ArrayCache
 from polymodal.config import EncoderConfig, RunConfig
 from polymodal.encoders import is_checkpoint
-from polymodal.encoders.hub import tokenizer_path
+from polymodal.encoders.backbone import MODELS, load_config
+from polymodal.encoders.preparation import modality_settings
 from polymodal.errors import CellError, ConfigError, SchemaError
 from polymodal.modalities import Audio, Modality, Text
 from polymodal.modalities.word_vectors import WORD2VEC
@@ -251,8 +252,10 @@ def _modality_settings(schema: Schema, config: RunConfig) -> dict[str, dict[str,
     settings = {stream: dict(values) for stream, values in config.settings.items()}
     for stream in schema.streams:
         checkpoint = _checkpoint(config.encoder.get(stream.name))
-        if stream.modality == "text" and checkpoint is not None:
-            settings.setdefault(stream.name, {}).setdefault("pretrained", tokenizer_path(checkpoint))
+        if checkpoint is not None and stream.modality in MODELS:
+            load_config(checkpoint, stream.modality)
+            wanted = modality_settings(stream.modality, checkpoint)
+            settings[stream.name] = wanted | settings.get(stream.name, {})
         if settings.get(stream.name, {}).get("vectors") == WORD2VEC:
             settings[stream.name].setdefault("word2vec_seed", config.seed)
     return settings

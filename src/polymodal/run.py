@@ -113,12 +113,12 @@ def execute(
     torch.manual_seed(config.seed)
     network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
     with watch.phase("precompute"):
-        decoded, prepared = prepared, _precomputed(prepared, network, cache, progress)
+        prepared = _precomputed(prepared, network, cache, progress)
     with watch.phase("train"):
-        soft = _taught(decoded, config, cache, progress)
+        soft = _taught(prepared, config, cache, progress)
         state = _train(network, prepared, config, progress, state_path, resume, soft)
     with watch.phase("baselines"):
-        features, baselines = _baselines(decoded, config, progress)
+        features, baselines = _baselines(prepared, config, progress)
     model = TrainedModel(
         config=config,
         preprocessor=prepared.preprocessor,

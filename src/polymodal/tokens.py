@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Column
@@ -23,11 +24,13 @@ class ColumnBatch:
         values: ``[B, ...]`` in the modality's dtype; ragged rows padded to the longest of the batch.
         present: bool ``[B]`` or ``[B, cells]``; True where the cell is there.
         lengths: int64 ``[B]``, or None where rows are not ragged.
+        is_encoded: Whether the values are a frozen encoder's outputs, no longer the modality's.
     """
 
     values: Tensor
     present: Tensor
     lengths: Tensor | None = None
+    is_encoded: bool = False
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -48,7 +51,7 @@ class ColumnBatch:
             A batch of those rows.
         """
         lengths = None if self.lengths is None else self.lengths[rows]
-        return ColumnBatch(self.values[rows], self.present[rows], lengths)
+        return ColumnBatch(self.values[rows], self.present[rows], lengths, self.is_encoded)
 
     def to(self, device: torch.device) -> ColumnBatch:
         """Return the batch on another device.
@@ -60,18 +63,21 @@ class ColumnBatch:
             The batch there.
         """
         lengths = None if self.lengths is None else self.lengths.to(device)
-        return ColumnBatch(self.values.to(device), self.present.to(device), lengths)
+        return ColumnBatch(self.values.to(device), self.present.to(device), lengths, self.is_encoded)
 
     @staticmethod
-    def from_column(column: Column) -> ColumnBatch:
-        """Turn a column into tensors, cut to the longest present row.
+    def from_column(column: Column, rows: NDArray[np.int64] | slice = slice(None)) -> ColumnBatch:
+        """Turn rows of a column into tensors, cut to the longest present row.
 
         Args:
-            column: Numpy arrays, already narrowed to the rows of the batch.
+            column: Numpy arrays; where a frozen encoder's outputs are there, those are taken.
+            rows: Which rows; all of them by default.
 
         Returns:
-            The same rows as tensors.
+            These rows as tensors.
         """
+        is_encoded = column.outputs is not None
+        column = (column if column.outputs is None else column.outputs).take(rows)
         values, lengths = column.values, None
         if column.lengths is not None:
             lengths = np.where(column.row_present, column.lengths, 0)
@@ -80,6 +86,7 @@ class ColumnBatch:
             torch.from_numpy(np.ascontiguousarray(values)),
             torch.from_numpy(np.ascontiguousarray(column.present)),
             None if lengths is None else torch.from_numpy(lengths),
+            is_encoded,
         )
 
 

@@ -18,7 +18,7 @@ from torch.optim import AdamW
 from polymodal.balance import check_balance
 from polymodal.batches import epoch_batches, row_chances
 from polymodal.config import TrainConfig
-from polymodal.encoders import PretrainedText
+from polymodal.encoders import Pretrained
 from polymodal.job import Job, State
 from polymodal.losses import check_loss
 from polymodal.network import Network
@@ -144,7 +144,7 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
     rate = settings.learning_rate or 1e-3
     groups: list[dict[str, Any]] = []
     for encoder in network.encoders:
-        if isinstance(encoder, PretrainedText):
+        if isinstance(encoder, Pretrained):
             groups += encoder.parameter_groups(rate, settings.layer_decay)
     grouped = {id(parameter) for group in groups for parameter in group["params"]}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in grouped]

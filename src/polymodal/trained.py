@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,15 @@ from polymodal.baselines import Baseline
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig
 from polymodal.decision import Decisions
-from polymodal.encoders.pretrained_text import LAYERS, PretrainedText
+from polymodal.encoders import Pretrained
 from polymodal.network import Network
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
 from polymodal.schema import Schema
 from polymodal.stacking import Stacker
 from polymodal.targets import AnyTarget
+
+ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,28 +71,23 @@ def precompute(
         progress: Told of every batch.
 
     Returns:
-        Stream to arrays, those of frozen encoders replaced by their outputs.
+        Stream to arrays, those of frozen encoders with their outputs beside them.
     """
     result = dict(columns)
     for stream, encoder in zip(network.streams, network.encoders, strict=True):
-        if isinstance(encoder, PretrainedText) and not encoder.trainable:
-            result[stream] = _outputs(encoder, columns[stream], cache, progress)
+        if isinstance(encoder, Pretrained) and encoder.is_frozen:
+            outputs = _outputs(encoder, columns[stream], cache, progress)
+            result[stream] = dataclasses.replace(columns[stream], outputs=outputs)
     return result
 
 
-def _outputs(encoder: PretrainedText, column: Column, cache: ArrayCache, progress: Progress) -> Column:
-    digest = hashlib.sha256(repr((_identity(encoder), column.values.shape)).encode())
-    for array in (column.values, column.present, column.lengths):
-        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+def _outputs(encoder: Pretrained, column: Column, cache: ArrayCache, progress: Progress) -> Column:
+    digest = hashlib.sha256(repr((encoder.identity(), column.values.shape)).encode())
+    for array in (column.values, column.present, *(() if column.lengths is None else (column.lengths,))):
+        for start in range(0, len(array), ROWS_AT_ONCE):
+            digest.update(np.ascontiguousarray(array[start : start + ROWS_AT_ONCE]).tobytes())
     found, _ = cache.column(digest.hexdigest(), lambda: (encoder.precompute(column, progress), []))
     return found
-
-
-def _identity(encoder: PretrainedText) -> tuple[object, ...]:
-    """Return what changes when the checkpoint, or what is kept of its outputs, changes."""
-    folder = Path(encoder.checkpoint)
-    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("*.*"))
-    return (encoder.checkpoint, encoder.max_tokens, LAYERS, *files)
 
 
 def without(

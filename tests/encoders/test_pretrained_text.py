@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from polymodal.arrays import Column
 from polymodal.encoders import ENCODERS, build_encoder
-from polymodal.encoders.pretrained_text import PretrainedText, batches_by_length, layer_level
+from polymodal.encoders.pretrained import Pretrained, batches_by_length, layer_level
 from polymodal.encoders.reader import NUM_TOKENS
 from polymodal.errors import ConfigError
 from polymodal.modalities import Text
@@ -70,23 +71,27 @@ def texts(rows: int = 6) -> Column:
     return Column(ids, present, lengths)
 
 
-def build(checkpoint: str, **sizes: Any) -> PretrainedText:
+def with_outputs(column: Column, outputs: Column) -> Column:
+    return dataclasses.replace(column, outputs=outputs)
+
+
+def build(checkpoint: str, **sizes: Any) -> Pretrained:
     torch.manual_seed(0)
     encoder = build_encoder("text", checkpoint, FITTED, WIDTH, sizes)
-    assert isinstance(encoder, PretrainedText)
+    assert isinstance(encoder, Pretrained)
     return encoder
 
 
 def test_frozen_outputs_are_computed_ahead(checkpoint: str) -> None:
     encoder = build(checkpoint)
-    column = texts()
+    column, limit = texts(), 64 if "distilbert" in checkpoint else 32
     outputs = encoder.precompute(column, SilentProgress())
     assert outputs.values.dtype == np.float16
     assert outputs.values.shape == (6, int(column.lengths.max()), 24)
-    assert outputs.lengths.tolist() == np.where(column.present, column.lengths, 0).tolist()
+    assert outputs.lengths.tolist() == np.where(column.present, np.minimum(column.lengths, limit), 0).tolist()
     assert np.array_equal(outputs.present, column.present)
     assert not outputs.values[3].any()
-    tokens = encoder(ColumnBatch.from_column(outputs))
+    tokens = encoder(ColumnBatch.from_column(with_outputs(column, outputs)))
     assert tokens.values.shape == (6, NUM_TOKENS, WIDTH)
     assert tokens.row_present.tolist() == column.present.tolist()
 
@@ -107,7 +112,7 @@ def test_the_order_and_batches_of_computing_ahead_do_not_matter(bert: str) -> No
 
 def test_frozen_token_ids_are_read_on_the_fly(bert: str) -> None:
     encoder, column = build(bert).eval(), texts()
-    ahead = encoder(ColumnBatch.from_column(encoder.precompute(column, SilentProgress())))
+    ahead = encoder(ColumnBatch.from_column(with_outputs(column, encoder.precompute(column, SilentProgress()))))
     on_the_fly = encoder(ColumnBatch.from_column(column))
     torch.testing.assert_close(ahead.pooled(), on_the_fly.pooled(), atol=0.1, rtol=0.1)
 
@@ -120,7 +125,7 @@ def test_only_the_layers_around_a_frozen_checkpoint_are_trained_and_saved(bert: 
 
 
 def test_fine_tuning_reaches_every_layer(checkpoint: str) -> None:
-    encoder = build(checkpoint, trainable=True).train()
+    encoder = build(checkpoint, tuning="full").train()
     tokens = encoder(ColumnBatch.from_column(texts()))
     assert tokens.values.shape == (6, NUM_TOKENS, WIDTH)
     assert tokens.row_present.tolist() == [True, True, True, False, True, True]
@@ -131,23 +136,24 @@ def test_fine_tuning_reaches_every_layer(checkpoint: str) -> None:
 def test_absent_rows_are_never_read(bert: str) -> None:
     column = texts()
     other = Column(np.where(column.present[:, None], column.values, 9), column.present, column.lengths)
-    for trainable in (False, True):
-        encoder = build(bert, trainable=trainable).eval()
+    for tuning in ("frozen", "lora", "full"):
+        encoder = build(bert, tuning=tuning).eval()
         first, second = (encoder(ColumnBatch.from_column(each)).pooled() for each in (column, other))
         assert torch.equal(first, second)
 
 
 def test_an_empty_column(bert: str) -> None:
-    encoder = build(bert)
-    outputs = encoder.precompute(texts().take(slice(0, 0)), SilentProgress())
+    encoder, column = build(bert), texts().take(slice(0, 0))
+    outputs = encoder.precompute(column, SilentProgress())
     assert outputs.values.shape == (0, 1, 24)
-    assert encoder(ColumnBatch.from_column(outputs)).values.shape[::2] == (0, WIDTH)
+    assert encoder(ColumnBatch.from_column(with_outputs(column, outputs))).values.shape[::2] == (0, WIDTH)
+    assert encoder(ColumnBatch.from_column(column)).values.shape[::2] == (0, WIDTH)
 
 
 def test_lower_layers_learn_more_slowly(bert: str) -> None:
-    groups = build(bert, trainable=True, backbone_rate=0.1).parameter_groups(1e-3, 0.5)
+    groups = build(bert, tuning="full", backbone_rate=0.1).parameter_groups(1e-3, 0.5)
     assert [group["lr"] for group in groups] == pytest.approx([1e-3, 1.25e-5, 2.5e-5, 5e-5, 1e-4])
-    encoder = build(bert, trainable=True)
+    encoder = build(bert, tuning="full")
     grouped = [id(p) for group in encoder.parameter_groups(1e-3, 0.5) for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in encoder.parameters())
 
@@ -168,13 +174,13 @@ def test_a_saved_checkpoint_can_be_used_in_place_of_the_first(bert: str, tmp_pat
 
 def test_the_name_pretrained_takes_the_checkpoint_as_a_size(bert: str) -> None:
     encoder = build_encoder("text", "pretrained", FITTED, WIDTH, {"checkpoint": bert})
-    assert isinstance(encoder, PretrainedText)
+    assert isinstance(encoder, Pretrained)
     assert "pretrained" in ENCODERS["text"]
 
 
 def test_rows_of_like_length_are_read_together() -> None:
     lengths = np.array([3, 0, 9, 1, 9])
-    assert [batch.tolist() for batch in batches_by_length(lengths, max_ids=18)] == [[2, 4], [0, 3]]
+    assert [batch.tolist() for batch in batches_by_length(lengths, max_steps=18)] == [[2, 4], [0, 3]]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +220,7 @@ def test_weights_must_be_safetensors(bert: str) -> None:
 def test_broken_weights(bert: str) -> None:
     (Path(bert) / "model.safetensors").write_bytes(b"not tensors")
     with pytest.raises(ConfigError, match="cannot be loaded"):
-        build(bert, trainable=True)
+        build(bert, tuning="full")
 
 
 def test_a_hub_name_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:

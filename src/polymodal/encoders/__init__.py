@@ -9,7 +9,11 @@ from torch import nn
 
 from polymodal.encoders.audio import build_audio_cnn, build_audio_gru, build_audio_transformer, build_waveform_cnn
 from polymodal.encoders.image import build_image_cnn, build_image_resnet, build_image_vit
-from polymodal.encoders.pretrained_text import PretrainedText, build_pretrained_text
+from polymodal.encoders.pretrained import Pretrained
+from polymodal.encoders.pretrained_audio import build_pretrained_audio
+from polymodal.encoders.pretrained_image import build_pretrained_image
+from polymodal.encoders.pretrained_text import build_pretrained_text
+from polymodal.encoders.pretrained_video import build_pretrained_video
 from polymodal.encoders.tabular import (
     build_ft_transformer,
     build_tabular_mlp,
@@ -42,6 +46,24 @@ class EncoderEntry(NamedTuple):
     paper: str
 
 
+PRETRAINED: dict[str, EncoderEntry] = {
+    "text": EncoderEntry(
+        build_pretrained_text, "checkpoint: BERT, RoBERTa, DistilBERT and their kin", "Devlin et al. 2019"
+    ),
+    "image": EncoderEntry(
+        build_pretrained_image,
+        "checkpoint: ViT, DINOv2, CLIP, SigLIP, ConvNeXt, ResNet",
+        "Dosovitskiy et al. 2021; Oquab et al. 2023; Radford et al. 2021",
+    ),
+    "audio": EncoderEntry(
+        build_pretrained_audio,
+        "checkpoint: wav2vec 2.0, HuBERT, Whisper, AST",
+        "Baevski et al. 2020; Hsu et al. 2021; Radford et al. 2022",
+    ),
+    "video": EncoderEntry(build_pretrained_video, "checkpoint: VideoMAE", "Tong et al. 2022"),
+}
+"""Encoders of each modality that read a checkpoint others trained: frozen, with low-rank adapters, or fine-tuned."""
+
 ENCODERS: dict[str, dict[str, EncoderEntry]] = {
     "tabular": {
         "mlp": EncoderEntry(build_tabular_mlp, "perceptron over numbers and categories", "Gorishniy et al. 2021"),
@@ -57,20 +79,20 @@ ENCODERS: dict[str, dict[str, EncoderEntry]] = {
         "gru": EncoderEntry(build_text_gru, "GRU in both directions", "Cho et al. 2014"),
         "transformer": EncoderEntry(build_text_transformer, "pre-norm transformer layers", "Vaswani et al. 2017"),
         "bag": EncoderEntry(build_text_bag, "mean of word vectors", "Joulin et al. 2017"),
-        "pretrained": EncoderEntry(
-            build_pretrained_text, "Hugging Face checkpoint, frozen or fine-tuned", "Devlin et al. 2019"
-        ),
+        "pretrained": PRETRAINED["text"],
     },
     "image": {
         "cnn": EncoderEntry(build_image_cnn, "four convolution stages, a grid of tokens", "LeCun et al. 1998"),
         "resnet": EncoderEntry(build_image_resnet, "residual blocks, a grid of tokens", "He et al. 2016"),
         "vit": EncoderEntry(build_image_vit, "transformer over patches", "Dosovitskiy et al. 2021"),
+        "pretrained": PRETRAINED["image"],
     },
     "audio": {
         "cnn": EncoderEntry(build_audio_cnn, "convolutions over time and frequency", "Hershey et al. 2017"),
         "gru": EncoderEntry(build_audio_gru, "GRU over frames in both directions", "Cho et al. 2014"),
         "transformer": EncoderEntry(build_audio_transformer, "transformer over stacked frames", "Gong et al. 2021"),
         "waveform": EncoderEntry(build_waveform_cnn, "convolutions over samples", "Dai et al. 2017"),
+        "pretrained": PRETRAINED["audio"],
     },
     "vector": {
         "mlp": EncoderEntry(build_vector_mlp, "perceptron over the vector", "Rumelhart et al. 1986"),
@@ -96,7 +118,7 @@ def default_encoder(modality: str, fitted: Any) -> str:
     Returns:
         A name in ``ENCODERS[modality]``.
     """
-    if modality == "audio" and fitted.features == "waveform":
+    if modality == "audio" and fitted.is_waveform:
         return "waveform"
     return DEFAULT_ENCODER[modality]
 
@@ -106,8 +128,8 @@ def build_encoder(modality: str, name: str | None, fitted: Any, width: int, size
 
     Args:
         modality: Name of the stream's modality.
-        name: Name in ``ENCODERS[modality]``, None for the default, or for text the folder or hub
-            name (with a slash) of a pretrained checkpoint.
+        name: Name in ``ENCODERS[modality]``, None for the default, or the folder or hub name (with a
+            slash) of a pretrained checkpoint, where the modality can read one.
         fitted: The fitted modality.
         width: Width of the tokens.
         sizes: Keyword arguments of the builder.
@@ -120,9 +142,9 @@ def build_encoder(modality: str, name: str | None, fitted: Any, width: int, size
     """
     if name is None:
         name = default_encoder(modality, fitted)
-    if modality == "text" and is_checkpoint(name):
-        name, sizes = "pretrained", {"checkpoint": name, **sizes}
     entries = ENCODERS[modality]
+    if is_checkpoint(name) and "pretrained" in entries:
+        name, sizes = "pretrained", {**sizes, "checkpoint": name}
     if name not in entries:
         raise parameter_error("encoder", f"the modality {modality!r}", f"one of: {', '.join(entries)}", name)
     check_kind(modality, name, fitted)
@@ -141,9 +163,9 @@ def check_kind(modality: str, name: str, fitted: Any) -> None:
     Raises:
         ConfigError: If it does not.
     """
-    if modality == "audio" and (name == "waveform") != (fitted.features == "waveform"):
-        others = [other for other in ENCODERS["audio"] if other != "waveform"]
-        fitting = "waveform" if fitted.features == "waveform" else f"one of: {', '.join(others)}"
+    if modality == "audio" and name != "pretrained" and (name == "waveform") != fitted.is_waveform:
+        others = [other for other in ENCODERS["audio"] if other not in ("waveform", "pretrained")]
+        fitting = "waveform" if fitted.is_waveform else f"one of: {', '.join(others)}"
         raise parameter_error("encoder", f"audio with the features {fitted.features!r}", fitting, name)
 
 
@@ -162,10 +184,10 @@ def is_checkpoint(name: str) -> bool:
 __all__ = [
     "DEFAULT_ENCODER",
     "ENCODERS",
+    "PRETRAINED",
     "EncoderEntry",
-    "PretrainedText",
+    "Pretrained",
     "build_encoder",
-    "build_pretrained_text",
     "default_encoder",
     "is_checkpoint",
 ]

@@ -59,3 +59,35 @@ class Reader(nn.Module):
 
     def _strongest(self, answers_BWT: Tensor, inside_BT: Tensor) -> Tensor:
         return functional.relu(answers_BWT).masked_fill(~inside_BT.unsqueeze(1), 0.0).amax(dim=2)
+
+
+class PlaceReader(nn.Module):
+    """One token for each output, which knows its place: for pictures and videos, whose outputs stand in a grid."""
+
+    def __init__(self, dim: int, width: int, max_places: int, dropout: float) -> None:
+        """Build the projection.
+
+        Args:
+            dim: D.
+            width: W.
+            max_places: Most outputs of a row.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.project = nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), nn.Linear(dim, width), nn.GELU())
+        self.norm = nn.LayerNorm(width)
+        self.places = small_parameter(max_places, width)
+
+    def forward(self, hidden_BTD: Tensor, lengths: Tensor) -> Tokens:
+        """Read the outputs of each row.
+
+        Args:
+            hidden_BTD: Outputs, finite everywhere.
+            lengths: int64 ``[B]``, outputs in use; 0 for absent rows.
+
+        Returns:
+            Tokens ``[B, T, W]``.
+        """
+        num_places = hidden_BTD.shape[1]
+        values_BTW = self.norm(self.project(hidden_BTD)) + self.places[:num_places]
+        return Tokens(values_BTW, steps_present(lengths, num_places))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities import mel
+from polymodal.errors import parameter_error
+from polymodal.modalities import checkpoint_mel, mel
 from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.clip import load_clip, load_stereo, read_header
 from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample
@@ -24,17 +25,21 @@ __all__ = ["Audio", "AudioSettings", "load_clip"]
 
 HEADER_SAMPLE = 2000
 MAX_RATE_HZ = 16_000
+LOUDEST = 1e4
+"""Samples are limited to this where loudness counts; those of files lie in -1..1."""
 CONSTANT = 1e-5
 """A deviation below this share of the clip's largest value is rounding, not sound."""
 
-Features = Literal["log_mel", "mfcc", "waveform"]
+Features = Literal["log_mel", "mfcc", "waveform", "samples", "whisper", "kaldi"]
 
 
 class AudioSettings(Settings):
     """Options of sound.
 
     Attributes:
-        features: What encoders get: log-mel spectra, MFCCs with their changes, or samples.
+        features: What encoders get: log-mel spectra, MFCCs with their changes, samples brought to mean 0
+            and deviation 1 (``waveform``) or as they are (``samples``), or the log-mel spectra of
+            pretrained checkpoints: Whisper's, or Kaldi's as AST takes them.
         channels: 1 mixes all channels down; 2 keeps left and right where a training clip has them.
         sample_rate_hz: Rate of all clips; None takes the training cells' most common, at most 16,000.
         num_mels: Mel bands; None means 64 from 16,000 Hz on and 40 below.
@@ -43,6 +48,8 @@ class AudioSettings(Settings):
         hop_s: From one window to the next; grows until the longest training clip has ``max_frames``.
         max_frames: Frames of a clip at most.
         max_duration_s: What a clip has beyond this is not read.
+        mean: Is subtracted from Kaldi's spectra.
+        std: Twice of it divides Kaldi's spectra.
     """
 
     features: Features = "log_mel"
@@ -54,6 +61,8 @@ class AudioSettings(Settings):
     hop_s: float = Field(default=0.010, ge=0.001, le=1)
     max_frames: int = Field(default=512, ge=8)
     max_duration_s: float = Field(default=30.0, gt=0, le=3600)
+    mean: float = 0.0
+    std: float = Field(default=0.5, gt=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +73,14 @@ class Audio:
     only one gives it twice. Clips are resampled (soxr, high quality). Each clip is normalised by itself:
     log-mel by one mean and deviation over all its values, MFCCs by one for each coefficient, samples
     to mean 0 and deviation 1; its channels together, so that the louder one stays the louder one. A silent
-    clip becomes zeros. An array without a rate is taken to be at ``sample_rate_hz``; of an array with two
+    clip becomes zeros. What pretrained checkpoints read keeps its loudness (``samples``, ``whisper``, ``kaldi``)
+    and has one channel. An array without a rate is taken to be at ``sample_rate_hz``; of an array with two
     axes the shorter one holds the channels.
 
     Attributes:
-        features: ``log_mel``, ``mfcc`` or ``waveform``.
+        features: ``log_mel``, ``mfcc``, ``waveform``, ``samples``, ``whisper`` or ``kaldi``.
         sample_rate_hz: Samples per second after resampling.
-        num_mels: Mel bands, evenly spaced on HTK's mel scale from 0 to half the rate.
+        num_mels: Mel bands; for ``log_mel`` evenly spaced on HTK's mel scale from 0 to half the rate.
         num_mfcc: Cepstral coefficients.
         window_length: Samples per window.
         hop_length: Samples from one window to the next.
@@ -79,6 +89,8 @@ class Audio:
         max_duration_s: What a clip has beyond this is not read.
         median_duration_s: Of the training clips that were looked at.
         channels: 1, or 2 for left and right; the features of a frame are then left's followed by right's.
+        mean: Is subtracted from Kaldi's spectra.
+        std: Twice of it divides Kaldi's spectra.
     """
 
     features: Features
@@ -92,6 +104,8 @@ class Audio:
     max_duration_s: float
     median_duration_s: float
     channels: int = 1
+    mean: float = 0.0
+    std: float = 0.5
 
     name: ClassVar[str] = "audio"
     summary: ClassVar[str] = "sound as files, bytes or arrays, mono or stereo, to log-mel spectra, MFCCs or samples"
@@ -102,7 +116,14 @@ class Audio:
     @property
     def num_features(self) -> int:
         """Values per step, of all channels: mel bands, coefficients with their changes, or samples."""
-        return self.channels * {"log_mel": self.num_mels, "mfcc": 2 * self.num_mfcc, "waveform": 1}[self.features]
+        if self.is_waveform:
+            return self.channels
+        return self.channels * (2 * self.num_mfcc if self.features == "mfcc" else self.num_mels)
+
+    @property
+    def is_waveform(self) -> bool:
+        """Whether encoders get samples, not spectra."""
+        return self.features in ("waveform", "samples")
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], settings: AudioSettings, folder: Path | None, *, num_threads: int = 2) -> Audio:
@@ -123,9 +144,14 @@ class Audio:
         rate = settings.sample_rate_hz or _common_rate([rate for rate, _, _ in headers])
         durations = [num_samples / (own_rate or rate) for own_rate, num_samples, _ in headers]
         longest_s = min(settings.max_duration_s, max(durations, default=0.0))
+        num_mels = settings.num_mels or (64 if rate >= MAX_RATE_HZ else 40)
         hop = max(round(settings.hop_s * rate), math.ceil(longest_s * rate / settings.max_frames), 1)
         window = max(round(settings.window_s * rate), 2 * hop)
-        num_mels = settings.num_mels or (64 if rate >= MAX_RATE_HZ else 40)
+        fft_length = mel.choose_fft_length(rate, window, num_mels)
+        if settings.features in checkpoint_mel.FEATURES:
+            hop, window, fft_length = checkpoint_mel.windows(settings, rate)
+        if settings.channels > 1 and settings.features in ("samples", *checkpoint_mel.FEATURES):
+            raise parameter_error("channels", f"audio with the features {settings.features!r}", "1", settings.channels)
         return cls(
             features=settings.features,
             sample_rate_hz=rate,
@@ -133,11 +159,13 @@ class Audio:
             num_mfcc=min(settings.num_mfcc, num_mels),
             window_length=window,
             hop_length=hop,
-            fft_length=mel.choose_fft_length(rate, window, num_mels),
+            fft_length=fft_length,
             max_frames=settings.max_frames,
             max_duration_s=settings.max_duration_s,
             median_duration_s=float(np.median(durations)) if durations else 0.0,
             channels=min(settings.channels, max([1, *(channels for _, _, channels in headers)])),
+            mean=settings.mean,
+            std=settings.std,
         )
 
     def transform(
@@ -184,6 +212,11 @@ class Audio:
     def _describe(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":
             return [normalise(clip[:, None]) for clip in clips]
+        if self.features == "samples":
+            return [np.clip(clip[:, None], -LOUDEST, LOUDEST).astype(np.float16) for clip in clips]
+        if self.features in checkpoint_mel.FEATURES:
+            loud = [np.clip(clip, -LOUDEST, LOUDEST) for clip in clips]
+            return [checkpoint_mel.log_mel(clip, self).astype(np.float16) for clip in loud]
         spectra = self._log_mel(clips)
         if self.features == "log_mel":
             return [normalise(spectrum) for spectrum in spectra]

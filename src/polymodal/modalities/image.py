@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, Settings
+from polymodal.modalities.cover import Resample, cover_box
 from polymodal.modalities.media import (
     NUMPY_MAGIC,
     as_array,
@@ -47,19 +49,35 @@ class ImageSettings(Settings):
         max_side: Largest height or width that is chosen from the training pictures.
         channels: 1 for grey, 3 for colour; None chooses grey where every sampled picture is grey.
         max_pixels: A picture whose header declares more is refused before it is decoded.
+        resize: How a picture comes to the size: ``pad`` keeps all of it and its aspect, ``stretch``
+            keeps all of it, ``crop`` keeps its aspect and cuts off what is beyond the middle.
+        crop_share: With ``stretch`` and ``crop``, the share of each side that stays when the borders are
+            cut off last.
+        resample: With ``stretch`` and ``crop``, the filter that scales; ``pad`` scales bilinearly.
     """
 
     size: int | None = Field(default=None, ge=4, le=1024)
     max_side: int = Field(default=128, ge=8, le=1024)
     channels: Literal[1, 3] | None = None
     max_pixels: int = Field(default=50_000_000, ge=1)
+    resize: Literal["pad", "stretch", "crop"] = "pad"
+    crop_share: float = Field(default=1.0, ge=0.1, le=1)
+    resample: Resample = "bilinear"
+
+    @field_validator("crop_share", "resample")
+    @classmethod
+    def _check_resize(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("resize") == "pad" and value not in (1.0, "bilinear"):
+            raise PydanticCustomError("resize", "it needs resize to be stretch or crop")
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """Pictures of one size.
 
-    A picture keeps its aspect: it is scaled to fit and padded with the colour of its own border.
+    A picture keeps its aspect: it is scaled to fit and padded with the colour of its own border, unless
+    ``resize`` says otherwise.
     EXIF orientation is honoured, transparency is laid on white, the first frame of an animation
     counts. 16-bit values are divided by 257. Arrays are ``[height, width]``,
     ``[height, width, channels]`` or ``[channels, height, width]``; whole numbers are 0..255
@@ -75,6 +93,9 @@ class Image:
         mean: Mean of each channel over training pictures, in 0..1.
         std: Standard deviation of each channel, in 0..1.
         max_pixels: Pictures that declare more are refused.
+        resize: ``pad``, ``stretch`` or ``crop``.
+        crop_share: Share of each side that stays when the borders are cut off.
+        resample: The filter that scales.
     """
 
     height: int
@@ -83,6 +104,9 @@ class Image:
     mean: list[float]
     std: list[float]
     max_pixels: int = 50_000_000
+    resize: Literal["pad", "stretch", "crop"] = "pad"
+    crop_share: float = 1.0
+    resample: Resample = "bilinear"
 
     name: ClassVar[str] = "image"
     summary: ClassVar[str] = "pictures as files, bytes, arrays or PIL images, brought to one size"
@@ -109,7 +133,8 @@ class Image:
         looks = sample(cells, look, SAMPLE_SIZE, num_threads)
         height, width = _choose_size([shape for _, (shape, _) in looks], settings)
         channels = settings.channels or (1 if all(grey for _, (_, grey) in looks) else 3)
-        blank = cls(height=height, width=width, channels=channels, mean=[], std=[], max_pixels=settings.max_pixels)
+        kept = {name: getattr(settings, name) for name in ("max_pixels", "resize", "crop_share", "resample")}
+        blank = cls(height=height, width=width, channels=channels, mean=[], std=[], **kept)
         column, _ = blank.transform([cell for cell, _ in looks], folder, num_threads=num_threads)
         mean, std = _measure(column)
         return cls(**{**blank.state(), "mean": mean, "std": std})
@@ -142,9 +167,11 @@ class Image:
         return Column(values, present), by_row(failures)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
-        side = 2 * max(self.height, self.width)
+        side = round(2 * max(self.height, self.width) / self.crop_share)
         picture = open_picture(cell, folder, self.max_pixels, draft_side=side)
         picture = picture.convert("L" if self.channels == 1 else "RGB")
+        if self.resize != "pad":
+            return cover_box(picture, self.height, self.width, self.resize == "crop", self.crop_share, self.resample)
         return _fit_box(picture, self.height, self.width)
 
     def state(self) -> dict[str, Any]:

@@ -139,13 +139,20 @@ def log_mel(
     power_TB = np.asarray(spectrum_TB.real**2 + spectrum_TB.imag**2, np.float32)
     filters_BM = mel_filters(sample_rate_hz, fft_length, num_mels)
     ends = np.cumsum([len(frames) for frames in framed])[:-1]
-    return [_compress(_apply(filters_BM, powers_TB)) for powers_TB in np.split(power_TB, ends)]
+    return [_compress(apply_filters(filters_BM, powers_TB)) for powers_TB in np.split(power_TB, ends)]
 
 
-def _apply(filters_BM: NDArray[np.float32], power_TB: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Multiply in blocks from the clip's start on.
+def apply_filters(filters_BM: NDArray[np.float32], power_TB: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum powers into bands, in blocks from the clip's start on.
 
     Blocks this small stay in the calling thread, and a clip gets the same bits whatever its neighbours.
+
+    Args:
+        filters_BM: Filters.
+        power_TB: Powers.
+
+    Returns:
+        float32 ``[T, M]``.
     """
     step = max(1, BLOCK_PRODUCTS // filters_BM.size)
     blocks = [power_TB[start : start + step] @ filters_BM for start in range(0, len(power_TB), step)]

@@ -1,0 +1,205 @@
+"""Loading the weights of checkpoints that others trained, through ``transformers`` (torch).
+
+Nothing but safetensors is read, and no code of a checkpoint is ever run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from polymodal.errors import ConfigError, parameter_error
+
+EXAMPLES = {
+    "text": "distilbert/distilbert-base-uncased",
+    "image": "google/vit-base-patch16-224",
+    "audio": "facebook/wav2vec2-base",
+    "video": "MCG-NJU/videomae-base",
+}
+MODELS: dict[str, dict[str, str]] = {
+    "text": {},
+    "image": {
+        "vit": "ViTModel",
+        "deit": "DeiTModel",
+        "dinov2": "Dinov2Model",
+        "dinov2_with_registers": "Dinov2WithRegistersModel",
+        "clip": "CLIPVisionModel",
+        "clip_vision_model": "CLIPVisionModel",
+        "siglip": "SiglipVisionModel",
+        "siglip_vision_model": "SiglipVisionModel",
+        "convnext": "ConvNextModel",
+        "convnextv2": "ConvNextV2Model",
+        "resnet": "ResNetModel",
+    },
+    "audio": {
+        "wav2vec2": "Wav2Vec2Model",
+        "hubert": "HubertModel",
+        "whisper": "WhisperForAudioClassification",
+        "audio-spectrogram-transformer": "ASTModel",
+    },
+    "video": {"videomae": "VideoMAEModel"},
+}
+"""Modality to the model types that can encode it, and the class of ``transformers`` that holds their encoder.
+
+Text has no list: every encoder that reads token ids and gives hidden states will do.
+"""
+UNUSED = re.compile(r"(?:^|\.)(?:pooler|head|classifier|projector|masked_spec_embed|mask_token)(?:\.|$)")
+"""Parts of checkpoints that no encoder here reads; they may be missing, and they never learn."""
+WITHOUT_CHANCE = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False}
+"""Options that would leave out layers or mask steps in training; the training loop varies the inputs itself."""
+
+
+def load_config(checkpoint: str, modality: str) -> Any:
+    """Read what a checkpoint is.
+
+    Args:
+        checkpoint: Folder or hub name.
+        modality: What it shall encode.
+
+    Returns:
+        The configuration of ``transformers``; of checkpoints for pictures and text, the pictures' part.
+
+    Raises:
+        ConfigError: If it cannot be read, or is no encoder of this modality.
+    """
+    owner = f"the {modality} encoder 'pretrained'"
+    if not checkpoint:
+        raise parameter_error("checkpoint", owner, "a folder or hub name", checkpoint)
+    _check_folder(checkpoint, modality)
+    transformers = _import_transformers()
+    try:
+        config = transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+    except Exception as error:  # a damaged file can make the library raise anything
+        raise _unloadable(checkpoint, modality, error) from error
+    kind = getattr(config, "model_type", "unknown")
+    if MODELS[modality] and kind not in MODELS[modality]:
+        raise parameter_error("checkpoint", owner, f"one of: {', '.join(MODELS[modality])}", kind)
+    if not MODELS[modality] and (getattr(config, "is_encoder_decoder", False) or not hasattr(config, "hidden_size")):
+        raise parameter_error("checkpoint", owner, "an encoder such as BERT", kind)
+    return getattr(config, "vision_config", config) if modality == "image" else config
+
+
+def load_backbone(checkpoint: str, modality: str) -> Any:
+    """Load a checkpoint's weights.
+
+    Args:
+        checkpoint: Folder or hub name.
+        modality: What it encodes.
+
+    Returns:
+        The module in float32, without the pooling layer some have.
+
+    Raises:
+        ConfigError: If there are no weights in safetensors form, or they do not fit.
+    """
+    transformers = _import_transformers()
+    try:
+        with _quiet(transformers):
+            whole = transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+            config = _without_chance(getattr(whole, "vision_config", whole) if modality == "image" else whole)
+            model = getattr(transformers, MODELS[modality].get(whole.model_type, "AutoModel"))
+            backbone, report = model.from_pretrained(
+                checkpoint, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            )
+    except Exception as error:  # a damaged file can make the library raise anything
+        reason = "its weights do not fit its config.json" if "mismatched" in str(error) else error
+        raise _unloadable(checkpoint, modality, reason) from error
+    missing = sorted(name for name in report["missing_keys"] if not UNUSED.search(name))
+    if missing:
+        lack = f"its weights lack {len(missing):,} of the encoder's tensors, such as {missing[0]}"
+        raise _unloadable(checkpoint, modality, lack)
+    return _without_unused(backbone.float())
+
+
+def _without_chance(config: Any) -> Any:
+    for name, value in WITHOUT_CHANCE.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    return config
+
+
+def _without_unused(backbone: Any) -> Any:
+    if getattr(backbone, "pooler", None) is not None and any(True for _ in backbone.pooler.parameters()):
+        backbone.pooler = None
+    for name, parameter in backbone.named_parameters():
+        if UNUSED.search(name):
+            parameter.requires_grad_(False)
+    return backbone
+
+
+def save_backbone(backbone: Any, folder: Path) -> None:
+    """Write a checkpoint's weights and configuration as safetensors and JSON.
+
+    Args:
+        backbone: What ``load_backbone`` returned.
+        folder: Where.
+    """
+    with _quiet(_import_transformers()):
+        backbone.save_pretrained(folder)
+
+
+def frozen_dtype(device: torch.device) -> torch.dtype:
+    """Return the floats in which a frozen checkpoint is run: bfloat16 where the machine is fast with it.
+
+    Args:
+        device: Where it runs.
+
+    Returns:
+        bfloat16, or float32 on processors without instructions for it.
+    """
+    if device.type != "cpu":
+        return torch.bfloat16
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    has_bfloat16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return torch.bfloat16 if has_bfloat16 else torch.float32
+
+
+def _import_transformers() -> Any:
+    try:
+        import transformers
+    except ImportError:
+        raise ConfigError(
+            "Pretrained encoders need the package transformers. Install it: pip install 'polymodal[pretrained]'."
+        ) from None
+    return transformers
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Keep the library from drawing bars and reporting unused weights, and leave its settings as they were."""
+    logging = transformers.utils.logging
+    had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()
+
+
+def _check_folder(checkpoint: str, modality: str) -> None:
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", checkpoint) or checkpoint.startswith("."):
+            raise _unloadable(checkpoint, modality, f"there is no folder {folder}")
+        return
+    if not (folder / "config.json").is_file():
+        raise _unloadable(checkpoint, modality, "the folder has no config.json")
+    if not any(folder.glob("*.safetensors")):
+        raise _unloadable(checkpoint, modality, "the folder has no weights in safetensors form")
+
+
+def _unloadable(checkpoint: str, modality: str, reason: object) -> ConfigError:
+    first_line = str(reason).strip().split("\n")[0].rstrip(".")
+    return ConfigError(
+        f"The pretrained {modality} checkpoint {checkpoint!r} cannot be loaded: {first_line}. Expected a folder with "
+        f"config.json and model.safetensors, or a hub name such as {EXAMPLES[modality]!r} that can be reached from "
+        "here."
+    )

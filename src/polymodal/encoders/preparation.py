@@ -1,0 +1,271 @@
+"""What a pretrained checkpoint wants done to a cell before it reads it, from its own JSON files (no torch here).
+
+``modality_settings`` turns that into settings of the stream's modality; the encoders take the rest
+(means and deviations of pictures, what silence looks like).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polymodal.encoders.hub import find_file, read_json, tokenizer_path
+from polymodal.errors import ConfigError, parameter_error
+
+PREPROCESSOR = "preprocessor_config.json"
+PROCESSOR = "processor_config.json"
+VIDEO_PREPROCESSOR = "video_preprocessor_config.json"
+RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+"""Pillow's filters by their numbers, which the files hold."""
+KEEPS_ASPECT = ("CLIP", "ConvN", "Bit", "VideoMAE")
+"""Processors (by the beginning of their class's name) in whose older files a bare size means the shorter side."""
+WARP_FROM = 384
+"""From this size on ConvNeXt's pictures are stretched, not cropped (Liu et al. 2022, arXiv 2201.03545)."""
+
+
+@dataclass(frozen=True)
+class PicturePreparation:
+    """How pictures, or the frames of a video, are brought into shape.
+
+    Attributes:
+        size: Side of the square that comes out, in pixels.
+        resize: ``stretch`` or ``crop``, as in ``ImageSettings``.
+        crop_share: Share of each side that stays when the borders are cut off.
+        resample: Name of the filter.
+        scale: What pixels in 0..255 are multiplied with first.
+        mean: Is subtracted from each channel then.
+        std: Divides each channel last.
+    """
+
+    size: int
+    resize: str
+    crop_share: float
+    resample: str
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SoundPreparation:
+    """How clips are brought into shape.
+
+    Attributes:
+        settings: Settings of the audio modality.
+        padding: What stands in frames behind the end of a clip.
+    """
+
+    settings: dict[str, Any]
+    padding: float
+
+
+def read_preprocessor(checkpoint: str, part: str) -> dict[str, Any]:
+    """Read the file that says how cells are prepared.
+
+    Args:
+        checkpoint: Folder or hub name.
+        part: Its name in files that hold several: ``image_processor``, ``feature_extractor`` or
+            ``video_processor``.
+
+    Returns:
+        Its content.
+    """
+    first = [VIDEO_PREPROCESSOR] if part == "video_processor" else []
+    found = read_json(checkpoint, *first, PREPROCESSOR, PROCESSOR)
+    inner = found.get(part, found.get("image_processor") if part == "video_processor" else None)
+    return inner if isinstance(inner, dict) else found
+
+
+def picture_preparation(checkpoint: str, part: str = "image_processor") -> PicturePreparation:
+    """Read how a checkpoint wants its pictures.
+
+    Args:
+        checkpoint: Folder or hub name.
+        part: ``image_processor`` or ``video_processor``.
+
+    Returns:
+        Size, way of resizing, mean and deviation.
+
+    Raises:
+        ConfigError: If the files are missing or do not say it.
+    """
+    found = read_preprocessor(checkpoint, part)
+    with _understood(checkpoint):
+        return _picture_preparation(found, checkpoint)
+
+
+def _picture_preparation(found: Mapping[str, Any], checkpoint: str) -> PicturePreparation:
+    kind = str(found.get("image_processor_type") or found.get("feature_extractor_type") or "")
+    size, resize, crop_share = _picture_size(found, kind, checkpoint)
+    resample = found.get("resample", 2 if kind.startswith("ViT") else 3)
+    is_scaled, is_normalised = found.get("do_rescale", True), found.get("do_normalize", True)
+    if is_normalised and not ("image_mean" in found and "image_std" in found):
+        raise ConfigError(
+            f"The {PREPROCESSOR} of the checkpoint {checkpoint!r} names no image_mean and image_std. They say how "
+            "pictures must be normalised: take the file from where the checkpoint was published."
+        )
+    return PicturePreparation(
+        size=size,
+        resize=resize,
+        crop_share=crop_share,
+        resample=RESAMPLE[int(resample)],
+        scale=float(found.get("rescale_factor", 1 / 255)) if is_scaled else 1.0,
+        mean=tuple(float(value) for value in found["image_mean"]) if is_normalised else (0.0,),
+        std=tuple(float(value) for value in found["image_std"]) if is_normalised else (1.0,),
+    )
+
+
+def _picture_size(found: Mapping[str, Any], kind: str, checkpoint: str) -> tuple[int, str, float]:
+    """Return the side that comes out, the way of resizing, and the share of each side that is not cut off."""
+    size = found.get("size")
+    if isinstance(size, int):
+        size = {"shortest_edge": size} if kind.startswith(KEEPS_ASPECT) else {"height": size, "width": size}
+    size = {} if size is None else size
+    keeps_aspect = "shortest_edge" in size
+    full = _square(size, checkpoint)
+    if "crop_pct" in found or (kind.startswith("ConvN") and keeps_aspect):
+        return (full, "stretch", 1.0) if full >= WARP_FROM else (full, "crop", float(found.get("crop_pct", 224 / 256)))
+    resize = "crop" if keeps_aspect else "stretch"
+    crop = found.get("crop_size")
+    if not found.get("do_center_crop", crop is not None) or crop is None:
+        return full, resize, 1.0
+    side = crop if isinstance(crop, int) else _square(crop, checkpoint)
+    return side, resize, min(side / full, 1.0)
+
+
+@contextmanager
+def _understood(checkpoint: str) -> Iterator[None]:
+    """Turn what a damaged file makes of the code below into one sentence."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ConfigError(
+            f"The {PREPROCESSOR} of the checkpoint {checkpoint!r} cannot be understood ({error}). Take the file from "
+            "where the checkpoint was published."
+        ) from None
+
+
+def _square(size: Mapping[str, Any], checkpoint: str) -> int:
+    sides = {size["shortest_edge"]} if "shortest_edge" in size else {size.get("height"), size.get("width")}
+    side = sides.pop()
+    if sides or not isinstance(side, int):
+        raise parameter_error("size", f"the {PREPROCESSOR} of {checkpoint!r}", "a square in pixels", dict(size))
+    return side
+
+
+def sound_preparation(checkpoint: str) -> SoundPreparation:
+    """Read how a checkpoint wants its sound.
+
+    Args:
+        checkpoint: Folder or hub name.
+
+    Returns:
+        Settings of the audio modality, and the value of silence.
+    """
+    found = read_preprocessor(checkpoint, "feature_extractor")
+    model = read_json(checkpoint, "config.json").get("model_type")
+    with _understood(checkpoint):
+        return _sound_preparation(found, str(model))
+
+
+def _sound_preparation(found: Mapping[str, Any], model: str) -> SoundPreparation:
+    rate = int(found.get("sampling_rate", 16_000))
+    if model == "whisper":
+        return SoundPreparation(_whisper_settings(found, rate), 0.0)
+    if model == "audio-spectrogram-transformer":
+        is_normalised = found.get("do_normalize", True)
+        mean = float(found.get("mean", -4.2677393)) if is_normalised else 0.0
+        std = float(found.get("std", 4.5689974)) if is_normalised else 0.5
+        return SoundPreparation({**_kaldi_settings(found, rate), "mean": mean, "std": std}, -mean / (2 * std))
+    features = "waveform" if found.get("do_normalize", True) else "samples"
+    return SoundPreparation({"features": features, "sample_rate_hz": rate}, 0.0)
+
+
+def _whisper_settings(found: Mapping[str, Any], rate: int) -> dict[str, Any]:
+    hop, duration_s = int(found.get("hop_length", 160)), int(found.get("chunk_length", 30))
+    return {
+        "features": "whisper",
+        "sample_rate_hz": rate,
+        "num_mels": int(found.get("feature_size", 80)),
+        "window_s": int(found.get("n_fft", 400)) / rate,
+        "hop_s": hop / rate,
+        "max_frames": duration_s * rate // hop,
+        "max_duration_s": duration_s,
+    }
+
+
+def _kaldi_settings(found: Mapping[str, Any], rate: int) -> dict[str, Any]:
+    max_frames = int(found.get("max_length", 1024))
+    return {
+        "features": "kaldi",
+        "sample_rate_hz": rate,
+        "num_mels": int(found.get("num_mel_bins", 128)),
+        "window_s": 0.025,
+        "hop_s": 0.010,
+        "max_frames": max_frames,
+        "max_duration_s": (max_frames + 3) * 0.010,
+    }
+
+
+def _text_settings(checkpoint: str) -> dict[str, Any]:
+    return {"pretrained": tokenizer_path(checkpoint)}
+
+
+def _image_settings(checkpoint: str) -> dict[str, Any]:
+    found = picture_preparation(checkpoint)
+    return {
+        "size": found.size,
+        "channels": 3,
+        "resize": found.resize,
+        "crop_share": found.crop_share,
+        "resample": found.resample,
+    }
+
+
+def _video_settings(checkpoint: str) -> dict[str, Any]:
+    frames = int(read_json(checkpoint, "config.json").get("num_frames", 16))
+    return {"size": picture_preparation(checkpoint, "video_processor").size, "channels": 3, "frames": frames}
+
+
+def _audio_settings(checkpoint: str) -> dict[str, Any]:
+    return sound_preparation(checkpoint).settings
+
+
+SETTINGS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "text": _text_settings,
+    "image": _image_settings,
+    "audio": _audio_settings,
+    "video": _video_settings,
+}
+
+
+def modality_settings(modality: str, checkpoint: str) -> dict[str, Any]:
+    """Return the settings with which a modality gives a checkpoint what it was trained on.
+
+    Args:
+        modality: Name of the stream's modality.
+        checkpoint: Folder or hub name.
+
+    Returns:
+        Setting to value; the user's own settings win over them.
+
+    Raises:
+        ConfigError: If the checkpoint's files are missing or do not say it.
+    """
+    return SETTINGS[modality](checkpoint) if modality in SETTINGS else {}
+
+
+def copy_preprocessor(checkpoint: str, folder: Path) -> None:
+    """Put the files that say how cells are prepared beside a copy of a checkpoint's weights.
+
+    Args:
+        checkpoint: Folder or hub name.
+        folder: Folder of the copy.
+    """
+    for name in (VIDEO_PREPROCESSOR, PREPROCESSOR, PROCESSOR):
+        found = find_file(checkpoint, name)
+        if found is not None:
+            (folder / name).write_bytes(found.read_bytes())

@@ -1,0 +1,354 @@
+"""Encoders that others trained, of any modality: frozen, with low-rank adapters, or fine-tuned (torch).
+
+Shape legend: B rows of the batch, K outputs of the checkpoint that are kept, D width of an output,
+W width of tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from polymodal.arrays import Column
+from polymodal.encoders.backbone import frozen_dtype, save_backbone
+from polymodal.encoders.hub import find_file
+from polymodal.encoders.lora import DEFAULT_RANK, add_adapters
+from polymodal.errors import parameter_error
+from polymodal.layers import lengths_in_use as steps_in_use
+from polymodal.layers import pool_steps, steps_present
+from polymodal.progress import Progress
+from polymodal.tokens import ColumnBatch, Tokens
+
+TUNINGS = ("frozen", "lora", "full")
+BACKBONE_RATES = {"lora": 0.5, "full": 0.05}
+"""The rate of what learns inside a checkpoint, as a share of the rate around it, where none is asked for."""
+HALF_LIMIT = 6e4
+VALUES_AT_ONCE = 5_000_000
+
+
+class Source(Protocol):
+    """How the checkpoints of one modality are loaded and read.
+
+    Attributes:
+        checkpoint: Folder or hub name.
+        modality: What they read.
+        layers: Shares of the checkpoint's height at which outputs are taken, side by side.
+        dim: D.
+    """
+
+    @property
+    def checkpoint(self) -> str: ...  # noqa: D102
+    @property
+    def modality(self) -> str: ...  # noqa: D102
+    @property
+    def layers(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+
+    def load(self) -> Any:
+        """Return the checkpoint's module in float32."""
+
+    def save_preparation(self, folder: Path) -> None:
+        """Write the files, besides weights and configuration, that the checkpoint is used with.
+
+        Args:
+            folder: Where.
+        """
+
+    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+        """Run the checkpoint on rows that are all present.
+
+        Args:
+            backbone: What ``load`` returned, in any floats.
+            column: At least one row.
+
+        Returns:
+            Outputs ``[B, T, D]``, finite everywhere, and int64 ``[B]``, how many are in use.
+        """
+
+    def max_outputs(self, column: Column) -> int:
+        """Return how many outputs the longest row of a column can have.
+
+        Args:
+            column: The column.
+
+        Returns:
+            Most outputs of a row.
+        """
+
+    def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
+        """Group the present rows of a column into batches that fit into memory.
+
+        Args:
+            column: The column.
+
+        Returns:
+            Row indices of each batch.
+        """
+
+
+class Pretrained(nn.Module):
+    """A pretrained encoder below a small reader.
+
+    Frozen, its outputs are computed once (``precompute``) and only the reader is trained; the
+    checkpoint is then neither loaded for training nor part of the module's state. With low-rank
+    adapters (``lora``) the adapters learn too and are part of the state; the checkpoint is not.
+    ``full`` fine-tunes it whole, lower layers more slowly (``parameter_groups``).
+    """
+
+    def __init__(
+        self, source: Source, reader: nn.Module, *, tuning: str, rank: int, max_tokens: int, backbone_rate: float
+    ) -> None:
+        """Put the checkpoint below its reader.
+
+        Args:
+            source: How the checkpoint is loaded and read.
+            reader: From outputs ``[B, K, D]`` and lengths to tokens.
+            tuning: ``frozen``, ``lora`` or ``full``.
+            rank: Rank of the adapters of ``lora``; 0 means 8.
+            max_tokens: Most outputs kept of a frozen checkpoint; more are means of equal stretches.
+            backbone_rate: Learning rate of the adapters, or of a fine-tuned checkpoint's top layer, as a
+                share of the rest's; 0 means a half, or a twentieth.
+
+        Raises:
+            ConfigError: If the options do not fit each other, or the checkpoint cannot be loaded.
+        """
+        super().__init__()
+        _check_tuning(tuning, rank, backbone_rate)
+        self.source, self.tuning, self.max_tokens = source, tuning, max_tokens
+        self.backbone_rate = backbone_rate or BACKBONE_RATES.get(tuning, 0.0)
+        self.backbone = source.load() if tuning == "full" else None
+        self._held: list[Any] = []  # a list, so that the state does not hold it
+        if tuning == "lora":
+            base = source.load().eval()
+            self.adapters = add_adapters(base, rank or DEFAULT_RANK)
+            self._held.append(base)
+        self.reader = reader
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the checkpoint's outputs never change, so that they can be computed ahead."""
+        return self.tuning == "frozen"
+
+    def train(self, mode: bool = True) -> Pretrained:
+        """Switch between training and evaluation; a checkpoint's batch norms always use their stored statistics.
+
+        Args:
+            mode: Whether it is training.
+
+        Returns:
+            The module itself.
+        """
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode rows.
+
+        Args:
+            column: The modality's arrays, or what ``precompute`` made of them, ``[B, K, D]`` with lengths.
+
+        Returns:
+            Tokens ``[B, tokens, W]``.
+        """
+        given = (column.values, steps_in_use(column))
+        values_BKD, lengths = given if column.is_encoded else self._outputs(column)
+        present_BK = steps_present(lengths, values_BKD.shape[1])
+        tokens: Tokens = self.reader(torch.where(present_BK.unsqueeze(2), values_BKD, 0).float(), lengths)
+        return tokens
+
+    def precompute(self, column: Column, progress: Progress) -> Column:
+        """Run the frozen checkpoint over a whole column.
+
+        Args:
+            column: The modality's arrays.
+            progress: Is told how many rows are done.
+
+        Returns:
+            float16 ``[rows, K, D]``: outputs of the layers at ``source.layers``, at most ``max_tokens`` a
+            row; lengths say how many.
+        """
+        most = max(1, min(self.max_tokens, self.source.max_outputs(column)))
+        values = np.zeros((len(column), most, self.source.dim), np.float16)
+        lengths = np.zeros(len(column), np.int64)
+        with progress.phase(f"pretrained {self.source.modality}", int(column.row_present.sum())) as phase:
+            device = torch.device("cuda") if torch.cuda.is_available() else self._device
+            for rows in self.source.batches(column):
+                part_BKD, used = self._outputs(ColumnBatch.from_column(column, rows).to(device))
+                values[rows, : part_BKD.shape[1]] = part_BKD.cpu().numpy()
+                lengths[rows] = used.cpu().numpy()
+                phase.advance(len(rows))
+        return Column(values, column.row_present, lengths)
+
+    def identity(self) -> tuple[object, ...]:
+        """Return what changes when the checkpoint, or what is kept of its outputs, changes."""
+        config = find_file(self.source.checkpoint, "config.json")
+        folder = Path(self.source.checkpoint) if config is None else config.parent
+        files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("*.*"))
+        return (str(folder), self.max_tokens, self.source.layers, *files)
+
+    def parameter_groups(self, learning_rate: float, decay: float) -> list[dict[str, Any]]:
+        """Give every layer a learning rate: Howard and Ruder 2018, arXiv 1801.06146, section 3.2.
+
+        Args:
+            learning_rate: Rate of the layers around the checkpoint.
+            decay: Factor from one layer of a fine-tuned checkpoint to the one below.
+
+        Returns:
+            Groups for an optimiser, each with ``params`` and ``lr``; the first is of the layers around.
+        """
+        groups: list[dict[str, Any]] = [{"params": list(self.reader.parameters()), "lr": learning_rate}]
+        rate = learning_rate * self.backbone_rate
+        if self.tuning == "lora":
+            groups.append({"params": list(self.adapters.parameters()), "lr": rate})
+        if self.backbone is not None:
+            by_level = _by_level(self.backbone)
+            top = max(by_level)
+            groups += [{"params": by_level[level], "lr": rate * decay ** (top - level)} for level in sorted(by_level)]
+        return groups
+
+    def save_backbone(self, folder: Path) -> None:
+        """Write the checkpoint, as safetensors and JSON, so that a saved model needs no other place.
+
+        Args:
+            folder: Where; it can later be given as ``checkpoint``.
+        """
+        save_backbone(self._module(self._device), folder)
+        self.source.save_preparation(folder)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.reader.parameters()).device
+
+    def _module(self, device: torch.device) -> Any:
+        if self.backbone is not None:
+            return self.backbone
+        if not self._held:
+            self._held.append(self.source.load().requires_grad_(False).eval().to(frozen_dtype(device)))
+        return self._held[0].to(device)
+
+    def _outputs(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+        """Run the checkpoint on the rows that are there; the others get no output."""
+        rows = column.row_present.nonzero().squeeze(1)
+        lengths = torch.zeros(len(column), dtype=torch.int64, device=rows.device)
+        if not len(rows):
+            return torch.zeros(len(column), 1, self.source.dim, device=rows.device), lengths
+        with torch.no_grad() if self.is_frozen else nullcontext():
+            found_RKD, used = self._in_parts(column.take(rows))
+            if self.is_frozen:
+                found_RKD, present_RK = pool_steps(found_RKD.float(), used, self.max_tokens)
+                found_RKD, used = found_RKD.clamp(-HALF_LIMIT, HALF_LIMIT).half(), present_RK.sum(dim=1)
+        values_BKD = found_RKD.new_zeros(len(column), *found_RKD.shape[1:]).index_copy(0, rows, found_RKD)
+        return values_BKD, lengths.index_copy(0, rows, used)
+
+    def _in_parts(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+        """Run the checkpoint; without gradients only as many rows at once as memory holds of any modality."""
+        module = self._module(column.values.device)
+        size = len(column)
+        if not torch.is_grad_enabled():
+            size = max(1, VALUES_AT_ONCE // max(column.values[0].numel(), 1))
+        places = torch.arange(len(column), device=column.values.device)
+        parts = [self.source.read(module, column.take(places[i : i + size])) for i in range(0, len(column), size)]
+        most = max(int(used.max()) for _, used in parts)
+        values = [functional.pad(part[:, :most], (0, 0, 0, max(0, most - part.shape[1]))) for part, _ in parts]
+        return torch.cat(values), torch.cat([used for _, used in parts])
+
+
+def _check_tuning(tuning: str, rank: int, backbone_rate: float) -> None:
+    owner = "a pretrained encoder"
+    if tuning not in TUNINGS:
+        raise parameter_error("tuning", owner, f"one of: {', '.join(TUNINGS)}", tuning)
+    if rank and tuning != "lora":
+        raise parameter_error("rank", owner, "left out unless tuning is lora", rank)
+    if backbone_rate and tuning == "frozen":
+        raise parameter_error("backbone_rate", owner, "left out when tuning is frozen", backbone_rate)
+
+
+def _by_level(backbone: nn.Module) -> dict[int, list[nn.Parameter]]:
+    """Sort a checkpoint's parameters that learn by how high they stand."""
+    named = [(name, parameter) for name, parameter in backbone.named_parameters() if parameter.requires_grad]
+    top = max(layer_level(name, 0) for name, _ in named)
+    by_level: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in named:
+        by_level.setdefault(layer_level(name, top), []).append(parameter)
+    return by_level
+
+
+def layer_level(name: str, top: int) -> int:
+    """Return how high in the checkpoint a parameter stands.
+
+    Args:
+        name: Its name in the checkpoint.
+        top: Number of layers, or of stages where layers stand in stages.
+
+    Returns:
+        0 for embeddings and what else comes before the first layer, 1 for the lowest layer, ``top`` for
+        the highest and what follows it.
+    """
+    numbered = re.search(r"(?:^|\.)stages\.(\d+)\.", name) or re.search(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.", name)
+    if numbered:
+        return int(numbered.group(1)) + 1
+    return 0 if BELOW_THE_LAYERS.search(name) else top
+
+
+BELOW_THE_LAYERS = re.compile(r"(?:^|\.)(?:embed|wte|wpe|pre_layrnorm|pos_conv|feature_|conv\d)")
+
+
+def row_chunks(column: Column, size: int) -> Iterator[NDArray[np.int64]]:
+    """Cut the present rows of a column into batches.
+
+    Args:
+        column: The column.
+        size: Rows of a batch.
+
+    Yields:
+        Row indices.
+    """
+    rows = column.row_present.nonzero()[0]
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def lengths_in_use(column: Column) -> NDArray[np.int64]:
+    """Return how many steps each row has.
+
+    Args:
+        column: A ragged column; without lengths, all steps are in use.
+
+    Returns:
+        int64 ``[rows]``, 0 for absent rows.
+    """
+    lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
+    return np.where(column.row_present, lengths, 0).astype(np.int64)
+
+
+def batches_by_length(lengths: NDArray[np.int64], max_steps: int) -> Iterator[NDArray[np.int64]]:
+    """Group rows of like length, the longest first, so that little is padded.
+
+    Args:
+        lengths: Steps of each row; rows of length 0 are left out.
+        max_steps: Steps of a batch, padding counted.
+
+    Yields:
+        Row indices of a batch.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    start = 0
+    while start < len(order):
+        size = max(1, max_steps // int(lengths[order[start]]))
+        yield order[start : start + size]
+        start += size

@@ -1,0 +1,296 @@
+"""Sound encoders that others trained: wav2vec 2.0, HuBERT, Whisper's encoder, AST (torch).
+
+Shape legend: B rows of the batch, S samples, F frames, M mel bands, T outputs, D width of an output,
+W width of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from polymodal.arrays import Column
+from polymodal.encoders.backbone import load_backbone, load_config
+from polymodal.encoders.preparation import SoundPreparation, copy_preprocessor, sound_preparation
+from polymodal.encoders.pretrained import Pretrained, batches_by_length, lengths_in_use, row_chunks
+from polymodal.encoders.pretrained_text import layers_at
+from polymodal.encoders.reader import Reader
+from polymodal.encoders.steps import clean_steps
+from polymodal.errors import ConfigError
+from polymodal.layers import steps_present
+from polymodal.tokens import ColumnBatch
+
+if TYPE_CHECKING:
+    from polymodal.modalities.audio import Audio
+
+LAYERS = (2 / 3, 1.0)
+"""The layers whose outputs a frozen checkpoint gives, side by side, as shares of its height.
+
+The last layers of checkpoints trained to predict masked sound know less of words and speakers than
+those below: Yang et al. 2021 (SUPERB), arXiv 2105.01051; Pasad et al. 2021, arXiv 2107.04734.
+"""
+BATCH_SAMPLES = 960_000
+BATCH_SPECTRA = 8
+
+Read = Callable[[Any, ColumnBatch, "AudioSource"], tuple[list[Tensor], Tensor]]
+
+
+@dataclass(frozen=True)
+class AudioSource:
+    """Checkpoints that read samples or log-mel spectra.
+
+    Attributes:
+        checkpoint: Folder or hub name.
+        config: Its configuration.
+        preparation: How it wants its sound.
+        layers: Shares of the checkpoint's height at which outputs are taken.
+    """
+
+    checkpoint: str
+    config: Any
+    preparation: SoundPreparation
+    layers: tuple[float, ...]
+
+    modality: ClassVar[str] = "audio"
+
+    @property
+    def dim(self) -> int:
+        """Width of an output: D."""
+        return int(self.config.hidden_size) * len(self.layers)
+
+    def load(self) -> Any:
+        """Return the checkpoint's module in float32."""
+        return load_backbone(self.checkpoint, self.modality)
+
+    def save_preparation(self, folder: Path) -> None:
+        """Write how the checkpoint wants its sound.
+
+        Args:
+            folder: Where.
+        """
+        copy_preprocessor(self.checkpoint, folder)
+
+    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+        """Run the checkpoint; each layer's outputs are brought to one scale.
+
+        Args:
+            backbone: The checkpoint.
+            column: float ``[B, S, 1]`` or ``[B, F, M]`` with lengths.
+
+        Returns:
+            Outputs ``[B, T, D]`` and int64 ``[B]``, how many are in use.
+        """
+        found, lengths = READS[self.config.model_type](backbone, column, self)
+        scaled = [functional.layer_norm(layer.float(), layer.shape[2:]) for layer in found]
+        return torch.cat(scaled, dim=2), lengths
+
+    def max_outputs(self, column: Column) -> int:
+        """Return a bound on the outputs of the longest clip.
+
+        Args:
+            column: Clips with lengths.
+
+        Returns:
+            Most outputs of a row.
+        """
+        return int(lengths_in_use(column).max(initial=1)) + 2
+
+    def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
+        """Group clips of like length; spectra are all filled up to one length.
+
+        Args:
+            column: Clips with lengths.
+
+        Returns:
+            Row indices of each batch.
+        """
+        if self.preparation.settings["features"] in ("waveform", "samples"):
+            return batches_by_length(lengths_in_use(column), BATCH_SAMPLES)
+        return row_chunks(column, BATCH_SPECTRA)
+
+
+def read_samples(backbone: Any, column: ColumnBatch, source: AudioSource) -> tuple[list[Tensor], Tensor]:
+    """Run wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477) and its kin.
+
+    Where the first convolution is normalised over a whole clip, padding would change its answers;
+    then clips of different lengths are run one after the other.
+
+    Args:
+        backbone: The checkpoint.
+        column: float ``[B, S, 1]`` with lengths.
+        source: Holds configuration and layers.
+
+    Returns:
+        Outputs of each layer, and how many are in use.
+    """
+    samples_BS1, lengths = clean_steps(column)
+    least = receptive_field(source.config)
+    lengths = lengths.clamp(min=least)
+    samples_BS = functional.pad(samples_BS1.squeeze(2), (0, max(0, least - samples_BS1.shape[1])))
+    samples_BS = samples_BS.to(backbone.dtype)
+    used: Tensor = backbone._get_feat_extract_output_lengths(lengths)
+    if source.config.feat_extract_norm != "group":
+        mask_BS = steps_present(lengths, samples_BS.shape[1])
+        found = backbone(samples_BS, attention_mask=mask_BS.long(), output_hidden_states=True)
+        return layers_at(found, source.layers), used
+    places, parts = [], []
+    for length in sorted(set(lengths.tolist())):
+        rows = (lengths == length).nonzero().squeeze(1)
+        found = backbone(samples_BS[rows, :length], output_hidden_states=True)
+        missing = int(used.max()) - found.last_hidden_state.shape[1]
+        parts.append([functional.pad(layer, (0, 0, 0, missing)) for layer in layers_at(found, source.layers)])
+        places.append(rows)
+    order = torch.cat(places).argsort()
+    return [torch.cat(layer)[order] for layer in zip(*parts, strict=True)], used
+
+
+def receptive_field(config: Any) -> int:
+    """Return how many samples the first output of wav2vec 2.0's convolutions needs.
+
+    Args:
+        config: With ``conv_kernel`` and ``conv_stride``.
+
+    Returns:
+        Samples.
+    """
+    field = 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        field = (field - 1) * stride + kernel
+    return field
+
+
+def read_whisper(backbone: Any, column: ColumnBatch, source: AudioSource) -> tuple[list[Tensor], Tensor]:
+    """Run Whisper's encoder (Radford et al. 2022, arXiv 2212.04356) on clips followed by silence.
+
+    Args:
+        backbone: The checkpoint.
+        column: float ``[B, F, M]`` with lengths; a clip's least value is that of silence.
+        source: Holds configuration and layers.
+
+    Returns:
+        Outputs of each layer, and how many belong to the clip.
+    """
+    frames_BFM, lengths = clean_steps(column)
+    num_frames = 2 * int(source.config.max_source_positions)
+    inside_BF1 = steps_present(lengths, frames_BFM.shape[1]).unsqueeze(2)
+    silence_B11 = torch.where(inside_BF1, frames_BFM, torch.inf).amin(dim=(1, 2), keepdim=True)
+    filled_BFM = fill(frames_BFM, lengths, num_frames, silence_B11)
+    found = backbone.encoder(filled_BFM.transpose(1, 2).to(backbone.dtype), output_hidden_states=True)
+    return layers_at(found, source.layers), (lengths.clamp(max=num_frames) + 1) // 2
+
+
+def read_ast(backbone: Any, column: ColumnBatch, source: AudioSource) -> tuple[list[Tensor], Tensor]:
+    """Run AST (Gong et al. 2021, arXiv 2104.01778); patches of one time are averaged over frequency.
+
+    Args:
+        backbone: The checkpoint.
+        column: float ``[B, F, M]`` with lengths.
+        source: Holds configuration, layers, and what stands behind the end of a clip.
+
+    Returns:
+        Outputs of each layer: the class token, the distillation token, and one a time step; and how many
+        belong to the clip.
+    """
+    config = source.config
+    frames_BFM, lengths = clean_steps(column)
+    num_frames = int(config.max_length)
+    filled_BFM = fill(frames_BFM, lengths, num_frames, torch.tensor(source.preparation.padding, device=lengths.device))
+    found = backbone(filled_BFM.to(backbone.dtype), output_hidden_states=True)
+    num_times = (num_frames - config.patch_size) // config.time_stride + 1
+    used = (lengths - config.patch_size) // config.time_stride + 1
+    layers = [_over_frequency(layer, num_times) for layer in layers_at(found, source.layers)]
+    return layers, used.clamp(1, num_times) + 2
+
+
+def fill(frames_BFM: Tensor, lengths: Tensor, num_frames: int, padding: Tensor) -> Tensor:
+    """Bring spectra to one number of frames.
+
+    Args:
+        frames_BFM: ``[B, F, M]``.
+        lengths: int64 ``[B]``, frames in use.
+        num_frames: Frames that come out; what is beyond them is cut off.
+        padding: What stands behind the frames in use; broadcasts to the frames.
+
+    Returns:
+        ``[B, num_frames, M]``.
+    """
+    frames_BFM = functional.pad(frames_BFM[:, :num_frames], (0, 0, 0, max(0, num_frames - frames_BFM.shape[1])))
+    return torch.where(steps_present(lengths, num_frames).unsqueeze(2), frames_BFM, padding)
+
+
+def _over_frequency(hidden_BTD: Tensor, num_times: int) -> Tensor:
+    special_BTD, patches_BTD = hidden_BTD[:, :2], hidden_BTD[:, 2:]
+    patches_BFTD = patches_BTD.reshape(len(hidden_BTD), -1, num_times, hidden_BTD.shape[2])
+    return torch.cat([special_BTD, patches_BFTD.mean(dim=1)], dim=1)
+
+
+READS: dict[str, Read] = {
+    "wav2vec2": read_samples,
+    "hubert": read_samples,
+    "whisper": read_whisper,
+    "audio-spectrogram-transformer": read_ast,
+}
+"""How checkpoints of each model type are run: outputs of each layer that is wanted, and how many are in use."""
+
+
+def build_pretrained_audio(
+    fitted: Audio,
+    width: int,
+    *,
+    checkpoint: str = "",
+    tuning: str = "frozen",
+    rank: int = 0,
+    max_tokens: int = 64,
+    backbone_rate: float = 0.0,
+    dropout: float = 0.1,
+) -> Pretrained:
+    """Build the pretrained encoder of sound.
+
+    Args:
+        fitted: The fitted modality; it must give what the checkpoint reads.
+        width: W.
+        checkpoint: Folder or hub name of the checkpoint.
+        tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
+        rank: Rank of the adapters; 0 means 8.
+        max_tokens: Most outputs kept of a clip by a frozen checkpoint; more are means of equal stretches.
+        backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
+            rest's; 0 means a half, or a twentieth.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        ConfigError: If the checkpoint cannot be loaded, or reads other sound than the modality gives.
+    """
+    config = load_config(checkpoint, "audio")
+    preparation = sound_preparation(checkpoint)
+    _check_sound(fitted, config, preparation, checkpoint)
+    layers = LAYERS if tuning == "frozen" else (1.0,)
+    source = AudioSource(checkpoint, config, preparation, layers)
+    reader = Reader(source.dim, width, dropout)
+    return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)
+
+
+def _check_sound(fitted: Audio, config: Any, preparation: SoundPreparation, checkpoint: str) -> None:
+    wanted = preparation.settings
+    num_mels = int(getattr(config, "num_mel_bins", 1))
+    if (fitted.features, fitted.sample_rate_hz, fitted.num_features) == (
+        wanted["features"],
+        wanted["sample_rate_hz"],
+        num_mels,
+    ):
+        return
+    raise ConfigError(
+        f"The checkpoint {checkpoint!r} reads {wanted['features']} at {wanted['sample_rate_hz']} Hz with {num_mels} "
+        f"values a step; the column gives {fitted.features} at {fitted.sample_rate_hz} Hz with {fitted.num_features}. "
+        "Leave features, sample_rate_hz and num_mels out of the stream's settings."
+    )

@@ -1,0 +1,200 @@
+"""Picture encoders that others trained: ViT, DINOv2, CLIP, SigLIP, ConvNeXt, ResNet (torch).
+
+Shape legend: B rows of the batch, C channels, Y and X height and width, K outputs, D width of an
+output, W width of tokens.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from polymodal.arrays import Column
+from polymodal.encoders.backbone import load_backbone, load_config
+from polymodal.encoders.preparation import (
+    PicturePreparation,
+    copy_preprocessor,
+    picture_preparation,
+)
+from polymodal.encoders.pretrained import Pretrained, row_chunks
+from polymodal.encoders.reader import PlaceReader
+from polymodal.errors import parameter_error
+from polymodal.tokens import ColumnBatch
+
+if TYPE_CHECKING:
+    from polymodal.modalities.image import Image
+
+BATCH_PICTURES = 32
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Checkpoints that read pictures.
+
+    The patches' outputs are averaged over a square grid; the class token, where there is one, stands
+    before them.
+
+    Attributes:
+        checkpoint: Folder or hub name.
+        config: Its configuration, of checkpoints for pictures and text the pictures' part.
+        preparation: How it wants its pictures.
+        grid: Most outputs along each side.
+    """
+
+    checkpoint: str
+    config: Any
+    preparation: PicturePreparation
+    grid: int
+
+    modality: ClassVar[str] = "image"
+    layers: ClassVar[tuple[float, ...]] = (1.0,)
+
+    @property
+    def dim(self) -> int:
+        """Width of an output: D."""
+        sizes = getattr(self.config, "hidden_sizes", None)
+        return int(sizes[-1] if sizes else self.config.hidden_size)
+
+    def load(self) -> Any:
+        """Return the checkpoint's module in float32."""
+        return load_backbone(self.checkpoint, self.modality)
+
+    def save_preparation(self, folder: Path) -> None:
+        """Write how the checkpoint wants its pictures.
+
+        Args:
+            folder: Where.
+        """
+        copy_preprocessor(self.checkpoint, folder)
+
+    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+        """Run the checkpoint.
+
+        Args:
+            backbone: The checkpoint.
+            column: uint8 or float ``[B, Y, X, C]`` in 0..255.
+
+        Returns:
+            Outputs ``[B, K, D]`` and int64 ``[B]``, K for each.
+        """
+        pixels_BCYX = normalise(column.values, self.preparation).permute(0, 3, 1, 2)
+        options = self._options(backbone, pixels_BCYX.shape[2], pixels_BCYX.shape[3])
+        hidden = backbone(pixel_values=pixels_BCYX.to(backbone.dtype), **options).last_hidden_state
+        outputs_BKD = self._on_grid(hidden.float(), pixels_BCYX.shape[2], pixels_BCYX.shape[3])
+        return outputs_BKD, torch.full((len(column),), outputs_BKD.shape[1], device=outputs_BKD.device)
+
+    def _options(self, backbone: Any, height: int, width: int) -> dict[str, bool]:
+        """Pictures of another size than in pretraining get interpolated positions, where the model asks for that."""
+        own = getattr(self.config, "image_size", None)
+        is_own = own is None or tuple(np.broadcast_to(own, 2)) == (height, width)
+        is_asked = "interpolate_pos_encoding" in inspect.signature(backbone.forward).parameters
+        return {"interpolate_pos_encoding": True} if is_asked and not is_own else {}
+
+    def _on_grid(self, hidden: Tensor, height: int, width: int) -> Tensor:
+        if hidden.ndim == 4:  # a map of channels, as convolutions leave it
+            return _averaged(hidden, self.grid)
+        patch_Y, patch_X = np.broadcast_to(self.config.patch_size, 2)
+        rows, columns = height // int(patch_Y), width // int(patch_X)
+        num_special = hidden.shape[1] - rows * columns
+        map_BDYX = hidden[:, num_special:].transpose(1, 2).reshape(len(hidden), -1, rows, columns)
+        return torch.cat([hidden[:, : min(num_special, 1)], _averaged(map_BDYX, self.grid)], dim=1)
+
+    def max_outputs(self, column: Column) -> int:  # noqa: ARG002
+        """Return the number of places of the grid and the class token.
+
+        Args:
+            column: Pictures.
+
+        Returns:
+            Most outputs of a row.
+        """
+        return self.grid**2 + 1
+
+    def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
+        """Cut the pictures into batches.
+
+        Args:
+            column: Pictures.
+
+        Returns:
+            Row indices of each batch.
+        """
+        return row_chunks(column, BATCH_PICTURES)
+
+
+def normalise(pixels: Tensor, preparation: PicturePreparation) -> Tensor:
+    """Standardise pixels with the checkpoint's own mean and deviation.
+
+    Args:
+        pixels: uint8 or float ``[..., C]`` in 0..255.
+        preparation: Holds them.
+
+    Returns:
+        float32 of the same shape.
+    """
+    mean = torch.tensor(preparation.mean, device=pixels.device)
+    std = torch.tensor(preparation.std, device=pixels.device)
+    return (pixels.float() * preparation.scale - mean) / std
+
+
+def _averaged(map_BDYX: Tensor, grid: int) -> Tensor:
+    shape = (min(grid, map_BDYX.shape[2]), min(grid, map_BDYX.shape[3]))
+    return functional.adaptive_avg_pool2d(map_BDYX, shape).flatten(2).transpose(1, 2)
+
+
+def build_pretrained_image(
+    fitted: Image,
+    width: int,
+    *,
+    checkpoint: str = "",
+    tuning: str = "frozen",
+    rank: int = 0,
+    max_tokens: int = 16,
+    backbone_rate: float = 0.0,
+    dropout: float = 0.1,
+) -> Pretrained:
+    """Build the pretrained encoder of pictures.
+
+    Args:
+        fitted: The fitted modality; three channels.
+        width: W.
+        checkpoint: Folder or hub name of the checkpoint.
+        tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
+        rank: Rank of the adapters; 0 means 8.
+        max_tokens: Most places kept of a picture: the largest square grid with so many, or fewer. The class
+            token comes on top.
+        backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
+            rest's; 0 means a half, or a twentieth.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        ConfigError: If the checkpoint cannot be loaded, or reads other pictures than the modality gives.
+    """
+    config = load_config(checkpoint, "image")
+    if fitted.channels != 3:
+        raise parameter_error("channels", f"pictures for the checkpoint {checkpoint!r}", "3", fitted.channels)
+    _check_size(fitted, config, checkpoint)
+    grid = math.isqrt(max_tokens)
+    source = ImageSource(checkpoint, config, picture_preparation(checkpoint), grid)
+    reader = PlaceReader(source.dim, width, grid**2 + 1, dropout)
+    return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=grid**2 + 1, backbone_rate=backbone_rate)
+
+
+def _check_size(fitted: Image, config: Any, checkpoint: str) -> None:
+    least = int(np.max(getattr(config, "patch_size", 4)))
+    if min(fitted.height, fitted.width) < least:
+        owner = f"pictures for the checkpoint {checkpoint!r}"
+        raise parameter_error("size", owner, f"at least one patch of {least} pixels", min(fitted.height, fitted.width))

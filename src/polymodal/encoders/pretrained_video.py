@@ -1,0 +1,197 @@
+"""Video encoders that others trained: VideoMAE (torch).
+
+Shape legend: B rows of the batch, F frames, T time steps, Y and X height and width, C channels,
+K outputs, D width of an output, W width of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from polymodal.arrays import Column
+from polymodal.encoders.backbone import load_backbone, load_config
+from polymodal.encoders.preparation import PicturePreparation, copy_preprocessor, picture_preparation
+from polymodal.encoders.pretrained import Pretrained, row_chunks
+from polymodal.encoders.pretrained_image import normalise
+from polymodal.encoders.reader import PlaceReader
+from polymodal.errors import parameter_error
+from polymodal.layers import lengths_in_use
+from polymodal.tokens import ColumnBatch
+
+GRID = 2
+"""Most outputs along each side of a time step."""
+BATCH_VIDEOS = 4
+
+
+class FittedVideo(Protocol):
+    """What is needed of the fitted video modality.
+
+    Attributes:
+        channels: 1 or 3.
+    """
+
+    @property
+    def channels(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """Checkpoints that read a fixed number of frames, cut into tubes: Tong et al. 2022, arXiv 2203.12602.
+
+    Frames are taken evenly from those a video has; of a shorter one some are repeated. The tubes'
+    outputs are averaged over a grid of 2 by 2 and over stretches of time.
+
+    Attributes:
+        checkpoint: Folder or hub name.
+        config: Its configuration.
+        preparation: How it wants its frames.
+        times: Most stretches of time that are kept.
+    """
+
+    checkpoint: str
+    config: Any
+    preparation: PicturePreparation
+    times: int
+
+    modality: ClassVar[str] = "video"
+    layers: ClassVar[tuple[float, ...]] = (1.0,)
+
+    @property
+    def dim(self) -> int:
+        """Width of an output: D."""
+        return int(self.config.hidden_size)
+
+    def load(self) -> Any:
+        """Return the checkpoint's module in float32."""
+        return load_backbone(self.checkpoint, self.modality)
+
+    def save_preparation(self, folder: Path) -> None:
+        """Write how the checkpoint wants its frames.
+
+        Args:
+            folder: Where.
+        """
+        copy_preprocessor(self.checkpoint, folder)
+
+    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+        """Run the checkpoint.
+
+        Args:
+            backbone: The checkpoint.
+            column: uint8 or float ``[B, F, Y, X, C]`` in 0..255, with lengths.
+
+        Returns:
+            Outputs ``[B, K, D]``, time step by time step, and int64 ``[B]``, K for each.
+        """
+        frames_BFYXC = evenly(column.values, lengths_in_use(column), int(self.config.num_frames))
+        pixels = self._resized(normalise(frames_BFYXC, self.preparation).permute(0, 1, 4, 2, 3))
+        hidden_BTD = backbone(pixel_values=pixels.to(backbone.dtype)).last_hidden_state.float()
+        outputs_BKD = self._on_grid(hidden_BTD)
+        return outputs_BKD, torch.full((len(column),), outputs_BKD.shape[1], device=outputs_BKD.device)
+
+    @property
+    def _side(self) -> tuple[int, int]:
+        height, width = np.broadcast_to(self.config.image_size, 2)
+        return int(height), int(width)
+
+    def _resized(self, pixels_BFCYX: Tensor) -> Tensor:
+        if pixels_BFCYX.shape[3:] == self._side:
+            return pixels_BFCYX
+        flat = pixels_BFCYX.flatten(0, 1)
+        scaled = functional.interpolate(flat, self._side, mode="bilinear", antialias=True)
+        return scaled.reshape(*pixels_BFCYX.shape[:3], *self._side)
+
+    def _on_grid(self, hidden_BTD: Tensor) -> Tensor:
+        patch_Y, patch_X = np.broadcast_to(self.config.patch_size, 2)
+        rows, columns = self._side[0] // int(patch_Y), self._side[1] // int(patch_X)
+        map_BDTYX = hidden_BTD.transpose(1, 2).reshape(len(hidden_BTD), hidden_BTD.shape[2], -1, rows, columns)
+        shape = (min(self.times, map_BDTYX.shape[2]), min(GRID, rows), min(GRID, columns))
+        return functional.adaptive_avg_pool3d(map_BDTYX, shape).flatten(2).transpose(1, 2)
+
+    def max_outputs(self, column: Column) -> int:  # noqa: ARG002
+        """Return the number of places of the grid.
+
+        Args:
+            column: Videos.
+
+        Returns:
+            Most outputs of a row.
+        """
+        return self.times * GRID**2
+
+    def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
+        """Cut the videos into batches.
+
+        Args:
+            column: Videos.
+
+        Returns:
+            Row indices of each batch.
+        """
+        return row_chunks(column, BATCH_VIDEOS)
+
+
+def evenly(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
+    """Take the same number of frames from every video, at even distances from its first to its last.
+
+    Args:
+        frames_BFYXC: ``[B, F, Y, X, C]``.
+        lengths: int64 ``[B]``, frames in use, at least 1.
+        num_frames: Frames that come out.
+
+    Returns:
+        ``[B, num_frames, Y, X, C]``.
+    """
+    step = torch.linspace(0, 1, num_frames, device=lengths.device)
+    place_BF = (step * (lengths.clamp(min=1) - 1).unsqueeze(1)).round().long()
+    return frames_BFYXC[torch.arange(len(lengths), device=lengths.device).unsqueeze(1), place_BF]
+
+
+def build_pretrained_video(
+    fitted: FittedVideo,
+    width: int,
+    *,
+    checkpoint: str = "",
+    tuning: str = "frozen",
+    rank: int = 0,
+    max_tokens: int = 32,
+    backbone_rate: float = 0.0,
+    dropout: float = 0.1,
+) -> Pretrained:
+    """Build the pretrained encoder of videos.
+
+    Args:
+        fitted: The fitted modality; three channels.
+        width: W.
+        checkpoint: Folder or hub name of the checkpoint.
+        tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
+        rank: Rank of the adapters; 0 means 8.
+        max_tokens: Most outputs kept of a video: four for each stretch of time.
+        backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
+            rest's; 0 means a half, or a twentieth.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        ConfigError: If the checkpoint cannot be loaded, or reads other videos than the modality gives.
+    """
+    config = load_config(checkpoint, "video")
+    if fitted.channels != 3:
+        raise parameter_error("channels", f"videos for the checkpoint {checkpoint!r}", "3", fitted.channels)
+    preparation = picture_preparation(checkpoint, "video_processor")
+    times = max(1, max_tokens // GRID**2)
+    source = VideoSource(checkpoint, config, preparation, times)
+    most = times * GRID**2
+    reader = PlaceReader(source.dim, width, most, dropout)
+    return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=most, backbone_rate=backbone_rate)

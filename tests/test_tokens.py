@@ -1,0 +1,42 @@
+"""What flows from the arrays into the network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from polymodal.arrays import Column
+from polymodal.tokens import ColumnBatch
+
+
+def column(outputs_rows: int = 3) -> Column:
+    outputs = Column(
+        np.arange(outputs_rows * 4, dtype=np.float16).reshape(outputs_rows, 2, 2),
+        np.ones(outputs_rows, bool),
+        np.array([2, 1, 2])[:outputs_rows],
+    )
+    return Column(np.zeros((3, 5, 5, 3), np.uint8), np.array([True, True, False]), None, outputs)
+
+
+def test_a_frozen_encoders_outputs_are_read_in_place_of_the_values() -> None:
+    batch = ColumnBatch.from_column(column(), np.array([2, 1]))
+    assert batch.is_encoded
+    assert batch.values.tolist() == [[[8, 9], [10, 11]], [[4, 5], [6, 7]]]
+    assert batch.take(torch.tensor([0])).is_encoded
+    assert batch.to(torch.device("cpu")).is_encoded
+    plain = ColumnBatch.from_column(Column(np.zeros((3, 2)), np.ones(3, bool)))
+    assert not plain.is_encoded
+    assert plain.values.shape == (3, 2)
+
+
+def test_rows_and_absences_reach_the_outputs() -> None:
+    taken = column().take(np.array([1, 2])).without(np.array([True, False]))
+    assert taken.outputs is not None
+    assert taken.outputs.present.tolist() == [False, True]
+    assert ColumnBatch.from_column(taken).present.tolist() == [False, True]
+
+
+def test_outputs_of_other_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="outputs have 2 rows, values 3"):
+        column(outputs_rows=2)
