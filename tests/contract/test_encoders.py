@@ -16,7 +16,7 @@ from polymodal.tokens import ColumnBatch
 
 WIDTH = 32
 WORD_ENCODERS = [("text", name) for name in ENCODERS["text"] if name != "pretrained"]
-SOUND_ENCODERS = [("audio", name) for name in ENCODERS["audio"]]
+SOUND_ENCODERS = [("audio", name) for name in ENCODERS["audio"] if name != "pretrained"]
 CASES = [
     *((modality, name) for modality, entries in ENCODERS.items() for name in entries if name != "pretrained"),
     *((modality, f"{name}+vectors") for modality, name in WORD_ENCODERS),
