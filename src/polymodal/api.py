@@ -242,6 +242,7 @@ def fit(
     drop: Sequence[str] | None = None,
     modality: Mapping[str, str] | None = None,
     stream: Mapping[str, Sequence[str]] | None = None,
+    share: Mapping[str, Sequence[str]] | None = None,
     preset: str | None = None,
     time_limit: float | None = None,
     fusion: str | None = None,
@@ -269,6 +270,7 @@ def fit(
         drop: Columns to leave out.
         modality: Column to modality, where the guess is wrong.
         stream: Stream name to column patterns, to encode columns together.
+        share: Group name to stream patterns; the streams of a group share one encoder.
         preset: "fast", "balanced" or "best".
         time_limit: Seconds after which training ends.
         fusion: Name of the fusion.
@@ -300,6 +302,7 @@ def fit(
         drop=drop,
         modality=modality,
         stream=stream,
+        share=share,
         preset=preset,
         seed=seed,
         strict=strict,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from torch import nn
+
 from polymodal.config import EncoderConfig, RunConfig, TrainConfig
 from polymodal.encoders import build_encoder
 from polymodal.errors import ConfigError
 from polymodal.fusion import build_fusion, check_kinds
 from polymodal.modalities import Modality
 from polymodal.network import Network
+from polymodal.sharing import leaders, shared_groups
 from polymodal.targets import Target
 
 WIDTHS = {"fast": 64, "balanced": 128, "best": 192}
@@ -40,10 +43,13 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
         raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. The streams are: {known}.")
     check_kinds(config.fusion.name, {name: target.kind for name, target in targets.items()})
     width = config.width or WIDTHS[config.preset]
-    encoders = {}
+    leader_of = leaders(shared_groups(config, {stream: fitted.name for stream, fitted in modalities.items()}))
+    encoders: dict[str, nn.Module] = {}
     for stream, fitted in modalities.items():
-        chosen = config.encoder.get(stream, EncoderConfig())
-        encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, chosen.sizes)
+        chosen, leader = config.encoder.get(stream, EncoderConfig()), leader_of.get(stream, stream)
+        if leader == stream:
+            encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, chosen.sizes)
+        encoders[stream] = encoders[leader]
     fusion = build_fusion(config.fusion.name, tuple(modalities), width, config.fusion.sizes)
     return Network(encoders, fusion, targets, width)
 

@@ -45,6 +45,10 @@ Streams = Annotated[
     list[str],
     typer.Option("--stream", metavar="NAME=GLOB", help="Put columns into one stream; globs by comma."),
 ]
+Shares = Annotated[
+    list[str],
+    typer.Option("--share", metavar="NAME=GLOB", help="Streams of one modality share one encoder; globs by comma."),
+]
 Drop = Annotated[list[str], typer.Option("--drop", metavar="COL", help="Leave a column out.")]
 
 
@@ -135,6 +139,7 @@ def train_command(
     fusion: Annotated[str | None, typer.Option(metavar="NAME", help="One of: polymodal list fusions.")] = None,
     modality: Modalities = [],  # noqa: B006
     stream: Streams = [],  # noqa: B006
+    share: Shares = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
     encoder: Annotated[
         list[str],
@@ -180,6 +185,7 @@ def train_command(
             drop=tuple(drop) or None,
             modality=modalities or None,
             stream=streams or None,
+            share=options.parse_streams(share, "--share") or None,
             preset=preset,
             time_limit=seconds,
             fusion=fusion,

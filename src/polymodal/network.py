@@ -50,7 +50,7 @@ class Network(nn.Module):
         """Put the parts together.
 
         Args:
-            encoders: Stream to encoder.
+            encoders: Stream to encoder; streams may share one.
             fusion: Fusion of those streams' tokens or answers, or None where only the decision level joins them.
             targets: Name to fitted target.
             width: Width of all tokens.
@@ -59,13 +59,20 @@ class Network(nn.Module):
         self.streams = tuple(encoders)
         self.targets = tuple(targets)
         self.width = width
-        self.encoders = nn.ModuleList(encoders.values())
+        own = list(dict.fromkeys(encoders.values()))
+        self.own_encoders = nn.ModuleList(own)
+        self.encoder_places = [own.index(encoder) for encoder in encoders.values()]
         self.fusion = fusion
         self.heads = nn.ModuleList(build_head(target, width) for target in targets.values())
         self.stream_heads = nn.ModuleList(
             nn.ModuleList(build_head(target, width) for _ in encoders) for target in targets.values()
         )
         self.log_variances = nn.Parameter(torch.zeros(len(self.targets)))
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        """The encoder of each stream, in the streams' order; a shared one stands there more than once."""
+        return [self.own_encoders[place] for place in self.encoder_places]
 
     def forward(self, batch: Batch, hidden: Tensor | None = None) -> Outputs:
         """Run a batch.

@@ -55,16 +55,17 @@ def parse_pairs(option: str, texts: Sequence[str], last: bool = False) -> dict[s
     return pairs
 
 
-def parse_streams(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Read values of the form ``stream=pattern,pattern``.
+def parse_streams(texts: Sequence[str], option: str = "--stream") -> dict[str, tuple[str, ...]]:
+    """Read values of the form ``name=pattern,pattern``.
 
     Args:
-        texts: The values of ``--stream``.
+        texts: The values of the option.
+        option: Which it is, for messages.
 
     Returns:
-        Stream name to patterns of column names.
+        Name to patterns.
     """
-    pairs = parse_pairs("--stream", texts)
+    pairs = parse_pairs(option, texts)
     return {name: tuple(part.strip() for part in value.split(",") if part.strip()) for name, value in pairs.items()}
 
 

@@ -25,6 +25,7 @@ from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress
+from polymodal.sharing import shared_groups
 from polymodal.targets import Target, primary_metric_of
 from polymodal.targets.evidence import with_evidence
 from polymodal.train import Job, State, train_network
@@ -212,6 +213,8 @@ def build_record(
     """
     network, schema, config = model.network, model.schema, model.config
     encoders = dict(zip(network.streams, network.encoders, strict=True))
+    groups = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
+    shared = {stream: name for name, streams in groups.items() for stream in streams}
     return {
         "version": polymodal.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -226,6 +229,7 @@ def build_record(
                 "name": stream.name,
                 "modality": stream.modality,
                 "encoder": _encoder_name(model, stream.name),
+                "shared": shared.get(stream.name),
                 "columns": list(stream.columns),
                 "parameters": num_parameters(encoders[stream.name]),
             }
