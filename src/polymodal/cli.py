@@ -1,25 +1,21 @@
-"""The command line: ``polymodal inspect | train | evaluate | predict | list``.
+"""The command line: ``polymodal inspect | train | compare | evaluate | predict | list``.
 
 Whatever is slow to import is imported inside the command that needs it.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from polymodal.errors import PolymodalError
+from polymodal.cli_compare import compare_command
+from polymodal.exits import exits
 
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
 FEW_CLASSES = 20
 
 app = typer.Typer(
@@ -50,33 +46,6 @@ Shares = Annotated[
     typer.Option("--share", metavar="NAME=GLOB", help="Streams of one modality share one encoder; globs by comma."),
 ]
 Drop = Annotated[list[str], typer.Option("--drop", metavar="COL", help="Leave a column out.")]
-
-
-@contextmanager
-def exits(interrupted: str) -> Iterator[None]:
-    """Turn what a user can cause into a sentence on standard error and an exit code, never a traceback.
-
-    Args:
-        interrupted: The sentence for a keyboard interrupt.
-
-    Yields:
-        Nothing; the command runs inside.
-
-    Raises:
-        Exit: With 2 for a user's error, 130 for an interrupt, 141 for a closed pipe.
-    """
-    try:
-        yield
-        sys.stdout.flush()
-    except PolymodalError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(EXIT_USER_ERROR) from None
-    except KeyboardInterrupt:
-        print(f"\n{interrupted}", file=sys.stderr)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise typer.Exit(EXIT_BROKEN_PIPE) from None
 
 
 @app.command("inspect")
@@ -212,6 +181,9 @@ def train_command(
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+app.command("compare")(compare_command)
 
 
 @app.command("evaluate")

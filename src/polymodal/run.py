@@ -84,6 +84,7 @@ def execute(
     state_path: Path | None = None,
     resume: bool = False,
     command: str | None = None,
+    prepared: Prepared | None = None,
 ) -> Run:
     """Run everything from tables to a judged model.
 
@@ -95,6 +96,7 @@ def execute(
         state_path: File with the training state to resume from; None keeps none.
         resume: Whether to go on from it.
         command: The command line that asked for this, for the record.
+        prepared: What ``prepare`` made of these tables, where it has been done already.
 
     Returns:
         The finished run.
@@ -103,7 +105,7 @@ def execute(
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     with watch.phase("prepare"):
-        prepared = prepare(tables, config, cache, progress)
+        prepared = prepared or prepare(tables, config, cache, progress)
     settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]))
     config = config.model_copy(update={"train": settings, "target": tuple(prepared.targets)})
     torch.manual_seed(config.seed)
