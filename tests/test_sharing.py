@@ -18,6 +18,7 @@ from polymodal.config import build_config
 from polymodal.errors import ConfigError
 from polymodal.sharing import shared_groups
 from polymodal.table import Table
+from polymodal.tokens import ColumnBatch
 
 MODALITIES = {"cam_a": "image", "cam_b": "image", "note": "text", "tabular": "tabular"}
 CAMERAS = {"cameras": ["cam_*"]}
@@ -68,10 +69,36 @@ def test_the_same_picture_is_the_same_in_both_streams(models: Any, two_cameras: 
         assert torch.equal(tokens["cam_a"].values, tokens["cam_b"].values) == alike
 
 
-def _batch(column: Any) -> Any:
-    from polymodal.tokens import ColumnBatch
-
+def _batch(column: Any) -> ColumnBatch:
     return ColumnBatch.from_column(column)
+
+
+def test_values_of_absent_cells_are_never_read(models: Any, two_cameras: Table) -> None:
+    trained = models["shared"].trained
+    columns, _ = trained.preprocessor.transform(two_cameras)
+    batch = {stream: _batch(columns[stream]) for stream in trained.network.streams}
+    garbage = dict(batch)
+    for stream in ("cam_a", "cam_b"):
+        values = batch[stream].values.clone()
+        values[~batch[stream].present] = 200
+        garbage[stream] = ColumnBatch(values, batch[stream].present, batch[stream].lengths)
+    assert not batch["cam_a"].present.all()
+    with torch.inference_mode():
+        first, second = (trained.network.eval()(found).fused["kind"] for found in (batch, garbage))
+    assert torch.equal(first, second)
+
+
+def test_the_encoder_learns_from_each_of_its_streams(models: Any, two_cameras: Table) -> None:
+    network = models["shared"].trained.network
+    columns, _ = models["shared"].trained.preprocessor.transform(two_cameras)
+    batch = {stream: _batch(columns[stream]) for stream in network.streams}
+    place = network.encoder_places[network.streams.index("cam_a")]
+    for stream in ("cam_a", "cam_b"):
+        network.zero_grad()
+        network.train()(batch).streams["kind"][stream].square().sum().backward()
+        assert all(p.grad is not None and p.grad.any() for p in network.own_encoders[place].parameters())
+    network.zero_grad()
+    network.eval()
 
 
 def test_streams_are_fitted_together(models: Any) -> None:
