@@ -80,8 +80,9 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = (
         "train t.csv --target a --target b --validation v.csv --test e.csv --group g --preset fast --time-limit 5m "
-        "--fusion gated --modality x=y=image --stream s=m*,n* --stream t=z --drop p --drop q --encoder x=resnet "
-        "--set train.epochs=20 --set settings.x.size=[1,2] --seed 3 --output o --resume --strict --json"
+        "--fusion gated --modality x=y=image --stream s=m*,n* --stream t=z --share u=c*,d --drop p --drop q "
+        "--encoder x=resnet --set train.epochs=20 "
+        "--set settings.x.size=[1,2] --seed 3 --output o --resume --strict --json"
     )
     result = runner.invoke(app, arguments.split())
     assert result.exit_code == 0, result.output
@@ -98,6 +99,7 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
         "fusion": "gated",
         "modality": {"x=y": "image"},
         "stream": {"s": ("m*", "n*"), "t": ("z",)},
+        "share": {"u": ("c*", "d")},
         "drop": ("p", "q"),
         "encoder": {"x": "resnet"},
         "settings": {"train.epochs": 20, "settings.x.size": [1, 2]},

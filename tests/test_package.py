@@ -39,6 +39,7 @@ def test_public_names_are_these():
     assert polymodal.__all__ == [
         "CellError",
         "CheckpointError",
+        "Comparison",
         "ConfigError",
         "Model",
         "MultimodalClassifier",
@@ -48,6 +49,7 @@ def test_public_names_are_these():
         "Table",
         "TableError",
         "__version__",
+        "compare",
         "fit",
         "load",
         "read_table",

@@ -19,13 +19,16 @@ from polymodal.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
     from polymodal.api import Model, fit, load
+    from polymodal.comparison import Comparison
     from polymodal.errors import CellError, CheckpointError, ConfigError, PolymodalError, SchemaError, TableError
     from polymodal.estimators import MultimodalClassifier, MultimodalRegressor
+    from polymodal.study import compare
     from polymodal.table import Table, read_table
 
 __all__ = [
     "CellError",
     "CheckpointError",
+    "Comparison",
     "ConfigError",
     "Model",
     "MultimodalClassifier",
@@ -35,6 +38,7 @@ __all__ = [
     "Table",
     "TableError",
     "__version__",
+    "compare",
     "fit",
     "load",
     "read_table",
@@ -43,6 +47,7 @@ __all__ = [
 _MODULES = {
     "CellError": "errors",
     "CheckpointError": "errors",
+    "Comparison": "comparison",
     "ConfigError": "errors",
     "Model": "api",
     "MultimodalClassifier": "estimators",
@@ -51,6 +56,7 @@ _MODULES = {
     "SchemaError": "errors",
     "Table": "table",
     "TableError": "errors",
+    "compare": "study",
     "fit": "api",
     "load": "api",
     "read_table": "table",

@@ -328,6 +328,7 @@ def fit(
     teacher: str | Path | None = None,
     modality: Mapping[str, str] | None = None,
     stream: Mapping[str, Sequence[str]] | None = None,
+    share: Mapping[str, Sequence[str]] | None = None,
     preset: str | None = None,
     time_limit: float | None = None,
     fusion: str | None = None,
@@ -358,6 +359,7 @@ def fit(
         teacher: A trained model whose predictions the new one also learns from.
         modality: Column to modality, where the guess is wrong.
         stream: Stream name to column patterns, to encode columns together.
+        share: Group name to stream patterns; the streams of a group share one encoder.
         preset: "fast", "balanced" or "best".
         time_limit: Seconds after which training ends.
         fusion: Name of the fusion.
@@ -378,7 +380,7 @@ def fit(
         PolymodalError: If tables, columns or options do not fit; the message says what to do.
     """
     given = load_config(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
-    values = _merged(
+    values = merged_options(
         given,
         data=str(table) if isinstance(table, (str, Path)) else None,
         validation=str(validation) if isinstance(validation, (str, Path)) else None,
@@ -392,17 +394,27 @@ def fit(
         teacher=None if teacher is None else str(teacher),
         modality=modality,
         stream=stream,
+        share=share,
         preset=preset,
         seed=seed,
         strict=strict,
     )
     overrides = _overrides(time_limit, fusion, encoder) | dict(settings or {})
     checked = build_config(values, overrides)
-    tables = _read_tables(table, validation, test, checked)
+    tables = read_tables(table, validation, test, checked)
     return _fit_tables(tables, checked, Path(output) if output is not None else None, resume, progress, command)
 
 
-def _merged(given: Mapping[str, Any], **named: Any) -> dict[str, Any]:
+def merged_options(given: Mapping[str, Any], **named: Any) -> dict[str, Any]:
+    """Put options that were given by name over those of a configuration.
+
+    Args:
+        given: Nested option values.
+        **named: Option to value; None leaves the configuration's.
+
+    Returns:
+        Nested option values.
+    """
     return dict(given) | {name: value for name, value in named.items() if value is not None}
 
 
@@ -415,9 +427,20 @@ def _overrides(time_limit: float | None, fusion: str | None, encoder: Mapping[st
     return {**found, **{f"encoder.{stream}.name": name for stream, name in (encoder or {}).items()}}
 
 
-def _read_tables(
+def read_tables(
     table: TableLike, validation: TableLike | None, test: TableLike | Literal[False] | None, config: RunConfig
 ) -> Tables:
+    """Read the tables of a run.
+
+    Args:
+        table: Rows to learn from.
+        validation: Rows to choose by; None: as the configuration says.
+        test: Rows to judge by; None: as the configuration says; False for none.
+        config: The run's configuration.
+
+    Returns:
+        The tables, no two of the same name.
+    """
     validation = config.validation if validation is None else validation
     judged = config.test if test is None else test
     sources = {"train": table, "validation": validation, "test": None if judged is False else judged}

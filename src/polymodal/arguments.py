@@ -31,6 +31,10 @@ Streams = Annotated[
     list[str],
     typer.Option("--stream", metavar="NAME=GLOB", help="Put columns into one stream; globs by comma."),
 ]
+Shares = Annotated[
+    list[str],
+    typer.Option("--share", metavar="NAME=GLOB", help="Streams of one modality share one encoder; globs by comma."),
+]
 Drop = Annotated[list[str], typer.Option("--drop", metavar="COL", help="Leave a column out.")]
 
 

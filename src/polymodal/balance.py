@@ -39,6 +39,8 @@ def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget])
         return
     if not network.fuses_streams or not network.targets:
         raise parameter_error("balance", "training", "none, where no fusion joins several streams", name)
+    if name in ("ogm_ge", "mmpareto") and len(network.own_encoders) < len(network.streams):
+        raise parameter_error("balance", "training", "none or blending, where streams share an encoder", name)
     if name == "ogm_ge" and not any(isinstance(target, Category) for target in targets.values()):
         raise parameter_error("balance", "training", "another method, where no target is a category", name)
 

@@ -14,6 +14,7 @@ from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
 from polymodal.fusion.apart import Apart
 from polymodal.modalities import Modality
 from polymodal.network import Network
+from polymodal.sharing import leaders, shared_groups
 from polymodal.sizes import Size, builder_sizes
 from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
 
@@ -44,11 +45,14 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
         raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. The streams are: {known}.")
     check_kinds(config.fusion.name, {name: target.kind for name, target in targets.items()})
     width = config.width or WIDTHS[config.preset]
-    encoders = {}
+    leader_of = leaders(shared_groups(config, {stream: fitted.name for stream, fitted in modalities.items()}))
+    encoders: dict[str, nn.Module] = {}
     for stream, fitted in modalities.items():
-        chosen = config.encoder.get(stream, EncoderConfig())
-        sizes = {**chosen.sizes, **_detail(stream, fitted, chosen.name, targets)}
-        encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, sizes)
+        chosen, leader = config.encoder.get(stream, EncoderConfig()), leader_of.get(stream, stream)
+        if leader == stream:
+            sizes = {**chosen.sizes, **_detail(stream, fitted, chosen.name, targets)}
+            encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, sizes)
+        encoders[stream] = encoders[leader]
     fusion = _build_fusion(config, tuple(modalities), targets, width)
     structured = [name for name, target in targets.items() if isinstance(target, StructuredTarget)]
     if structured and (fusion is None or isinstance(fusion, EvidentialFusion)):

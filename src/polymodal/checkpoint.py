@@ -75,10 +75,12 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
 def _save_checkpoints(model: TrainedModel, folder: Path) -> dict[str, str]:
     """Copy pretrained checkpoints, so that the model needs no other place."""
     saved = {}
-    for number, (stream, encoder) in enumerate(zip(model.network.streams, model.network.encoders, strict=True)):
+    places = model.network.encoder_places
+    for stream, encoder, place in zip(model.network.streams, model.network.encoders, places, strict=True):
         if isinstance(encoder, Pretrained):
-            saved[stream] = f"checkpoints/{number}"
-            encoder.save_backbone(folder / saved[stream])
+            saved[stream] = f"checkpoints/{place}"
+            if not (folder / saved[stream]).exists():
+                encoder.save_backbone(folder / saved[stream])
     return saved
 
 

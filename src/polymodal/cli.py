@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | evaluate | predict | embed | index | search | list``.
+"""The command line: ``polymodal inspect | train | compare | evaluate | predict | embed | index | search | list``.
 
 Whatever is slow to import is imported inside the command that needs it.
 """
@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from polymodal.arguments import Data, Drop, Json, Modalities, ModelPath, Streams, Strict, Targets, exits
+from polymodal.arguments import Data, Drop, Json, Modalities, ModelPath, Shares, Streams, Strict, Targets, exits
+from polymodal.cli_compare import compare_command
 from polymodal.search_commands import embed_command, index_command, search_command
 
 FEW_CLASSES = 20
@@ -88,6 +89,7 @@ def train_command(
     fusion: Annotated[str | None, typer.Option(metavar="NAME", help="One of: polymodal list fusions.")] = None,
     modality: Modalities = [],  # noqa: B006
     stream: Streams = [],  # noqa: B006
+    share: Shares = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
     relevance: Annotated[
         str | None,
@@ -147,6 +149,7 @@ def train_command(
             teacher=teacher,
             modality=modalities or None,
             stream=streams or None,
+            share=options.parse_streams(share, "--share") or None,
             preset=preset,
             time_limit=seconds,
             fusion=fusion,
@@ -174,6 +177,9 @@ def train_command(
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
+
+
+app.command("compare")(compare_command)
 
 
 @app.command("evaluate")

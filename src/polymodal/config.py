@@ -116,6 +116,7 @@ class RunConfig(Section):
         drop: Columns left out.
         modality: Column to modality, where the user overrules the schema.
         stream: Stream name to patterns of column names.
+        share: Group name to patterns of stream names; the streams of a group share one encoder.
         preset: How large and how long: fast, balanced or best.
         width: Width of tokens; None means: chosen by the preset.
         encoder: Stream to encoder.
@@ -141,6 +142,7 @@ class RunConfig(Section):
     drop: tuple[str, ...] = ()
     modality: dict[str, str] = Field(default_factory=dict)
     stream: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    share: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     preset: Preset = "balanced"
     width: int | None = Field(default=None, ge=8)
     encoder: dict[str, EncoderConfig] = Field(default_factory=dict)

@@ -14,12 +14,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from polymodal.comparison import margin_text
 from polymodal.progress import Phase, Progress, SilentProgress
-from polymodal.wording import LOWER_IS_BETTER, format_number, format_score, format_share, metric_title
+from polymodal.wording import (
+    LOWER_IS_BETTER,
+    format_number,
+    format_score,
+    format_seconds,
+    format_share,
+    metric_title,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+
+    from polymodal.comparison import Comparison, ComparisonRow
 
 
 SHOWN_METRICS = 3
@@ -261,6 +271,53 @@ def print_pairs(record: Mapping[str, Any]) -> None:
         for pair, scores in pairs.items():
             table.add_row(escape(pair), *[format_score(metric, scores[metric]) for metric in metrics])
         _console().print(table)
+
+
+def print_comparison(found: Comparison) -> None:
+    """Print the rows of a comparison, target by target, the best first.
+
+    Args:
+        found: The comparison.
+    """
+    console = _console()
+    for target in found.targets:
+        console.print(_comparison_table(found, target))
+    for note in found.notes:
+        print_line(f"Note: {note}")
+
+
+def _comparison_table(found: Comparison, target: str) -> Table:
+    rows = found.of(target)
+    metric, many = rows[0].metric, rows[0].spread is not None
+    seeds = f"seed{'s' * many} {', '.join(map(str, rows[0].seeds))}"
+    title = f"{escape(target)}: {found.num_rows:,} {found.split} rows, {seeds}"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    worse = " (lower is better)" if metric in LOWER_IS_BETTER else ""
+    for heading in ("variant", "fusion", "level"):
+        table.add_column(heading, style="dim" if heading == "level" else None)
+    margin = "sd" if many else "95 % interval"
+    names = ("whole model", "best stream alone", "fusion parameters", "training", "predict a row")
+    for heading in (metric_title(metric) + worse, margin, *names):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(*_comparison_cells(row), style="bold" if row is rows[0] else None)
+    return table
+
+
+def _comparison_cells(row: ComparisonRow) -> list[str]:
+    stream = "–" if row.best_stream is None else f"{row.best_stream} {format_score(row.metric, row.best_stream_score)}"
+    return [
+        escape(row.variant),
+        row.fusion,
+        row.level,
+        format_score(row.metric, row.score),
+        margin_text(row),
+        format_score(row.metric, row.final),
+        escape(stream),
+        f"{row.fusion_parameters:,}",
+        format_seconds(row.train_seconds),
+        f"{row.predict_ms:.2f} ms",
+    ]
 
 
 def print_missing(record: Mapping[str, Any]) -> None:

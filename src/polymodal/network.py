@@ -70,7 +70,7 @@ class Network(nn.Module):
         """Put the parts together.
 
         Args:
-            encoders: Stream to encoder.
+            encoders: Stream to encoder; streams may share one.
             fusion: Fusion of those streams' tokens or answers, or None where only the decision level joins them.
             targets: Name to fitted target.
             width: Width of all tokens.
@@ -82,7 +82,9 @@ class Network(nn.Module):
         self.targets = tuple(flat)
         self.structured = tuple(structured)
         self.width = width
-        self.encoders = nn.ModuleList(encoders.values())
+        own = list(dict.fromkeys(encoders.values()))
+        self.own_encoders = nn.ModuleList(own)
+        self.encoder_places = [own.index(encoder) for encoder in encoders.values()]
         self.fusion = fusion
         self.heads = nn.ModuleList(build_head(target, width) for target in flat.values())
         self.stream_heads = nn.ModuleList(
@@ -90,6 +92,11 @@ class Network(nn.Module):
         )
         self.structured_heads = nn.ModuleList(target.build_head(width, encoders) for target in structured.values())
         self.log_variances = nn.Parameter(torch.zeros(len(targets)))
+
+    @property
+    def encoders(self) -> list[nn.Module]:
+        """The encoder of each stream, in the streams' order; a shared one stands there more than once."""
+        return [self.own_encoders[place] for place in self.encoder_places]
 
     def forward(
         self,

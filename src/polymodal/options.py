@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from polymodal.errors import ConfigError, parameter_error
 
@@ -55,24 +55,26 @@ def parse_pairs(option: str, texts: Sequence[str], last: bool = False) -> dict[s
     return pairs
 
 
-def parse_streams(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Read values of the form ``stream=pattern,pattern``.
+def parse_streams(texts: Sequence[str], option: str = "--stream") -> dict[str, tuple[str, ...]]:
+    """Read values of the form ``name=pattern,pattern``.
 
     Args:
-        texts: The values of ``--stream``.
+        texts: The values of the option.
+        option: Which it is, for messages.
 
     Returns:
-        Stream name to patterns of column names.
+        Name to patterns.
     """
-    pairs = parse_pairs("--stream", texts)
+    pairs = parse_pairs(option, texts)
     return {name: tuple(part.strip() for part in value.split(",") if part.strip()) for name, value in pairs.items()}
 
 
-def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+def parse_settings(texts: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """Read values of the form ``dotted.name=value``, the value in YAML.
 
     Args:
-        texts: The values of ``--set``.
+        texts: The values of the option.
+        option: Which it is, for messages.
 
     Returns:
         Dotted name to value.
@@ -83,9 +85,65 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     import yaml
 
     try:
-        return {name: yaml.safe_load(value) for name, value in parse_pairs("--set", texts).items()}
+        return {name: yaml.safe_load(value) for name, value in parse_pairs(option, texts).items()}
     except yaml.YAMLError:
-        raise parameter_error("--set", COMMAND, "of the form NAME=VALUE with a YAML value", list(texts)) from None
+        raise parameter_error(option, COMMAND, "of the form NAME=VALUE with a YAML value", list(texts)) from None
+
+
+def parse_variants(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read values of the form ``NAME: dotted.name=value, dotted.name=value``, the values in YAML.
+
+    Args:
+        texts: The values of ``--variant``.
+
+    Returns:
+        Name to dotted name to value.
+
+    Raises:
+        ConfigError: If a value has no name or no options, or a name comes twice.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, _, rest = text.partition(":")
+        settings = [part for part in re.split(r",(?=\s*[\w.-]+=)", rest) if part.strip()]
+        if not (name.strip() and settings) or name.strip() in found:
+            form = "of the form NAME:OPTION=VALUE,OPTION=VALUE, each with a name of its own"
+            raise parameter_error("--variant", COMMAND, form, text)
+        found[name.strip()] = parse_settings([part.strip() for part in settings], "--variant")
+    return found
+
+
+def parse_names(text: str | None) -> list[str] | Literal["all"] | None:
+    """Read names divided by commas.
+
+    Args:
+        text: The value of ``--fusions``, or None.
+
+    Returns:
+        The names, "all", or None where none is given.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return "all" if names == ["all"] else names
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read whole numbers divided by commas or spaces.
+
+    Args:
+        text: The value of ``--seeds``.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        ConfigError: If there is anything else.
+    """
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise parameter_error("--seeds", COMMAND, "whole numbers divided by commas, such as 0,1,2", text)
+    return [int(part) for part in parts]
 
 
 def choose_run_folder(data: str, resume: bool, runs: Path = Path("runs")) -> Path:

@@ -22,6 +22,7 @@ from polymodal.modalities.word_vectors import WORD2VEC
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
+from polymodal.sharing import shared_groups
 from polymodal.splits import check_groups, rows_apart, split_rows
 from polymodal.table import Table, concatenate
 from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
@@ -104,9 +105,10 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
     known = _known_rows(tables.train, schema)
     rows_of = _split(tables, config, schema, known)
     targets = _fit_targets(tables.train, schema, rows_of["train"], config)
+    shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = _modality_settings(schema, config)
     with progress.phase("reading cells", None):
-        preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings)
+        preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings, share=shared)
     of_split = _table_of_split(tables, rows_of)
     columns, broken = _decode(preprocessor, targets, of_split, cache, progress, config.strict)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])

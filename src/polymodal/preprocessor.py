@@ -49,6 +49,7 @@ class Preprocessor:
         schema: Schema,
         settings: Mapping[str, BaseModel | Mapping[str, Any]] | None = None,
         *,
+        share: Mapping[str, Sequence[str]] | None = None,
         num_threads: int = 2,
     ) -> Preprocessor:
         """Fit every stream's modality.
@@ -58,6 +59,7 @@ class Preprocessor:
             rows: Indices of the training rows; no other cell is looked at.
             schema: Columns and streams.
             settings: Stream to its modality's settings, as an object or as options; others: defaults.
+            share: Group to media streams that are fitted together, on the cells of all.
             num_threads: Threads that decode.
 
         Returns:
@@ -73,13 +75,17 @@ class Preprocessor:
                 known = ", ".join(stream.name for stream in schema.streams)
                 raise parameter_error("settings", "Preprocessor.fit", f"by stream, of: {known}", name)
         training = table.take(rows)
-        fitted = {}
+        mates = {name: streams for streams in (share or {}).values() for name in streams}
+        fitted: dict[str, Modality] = {}
         for stream in schema.streams:
-            options = _settings(stream, schema, settings.get(stream.name, {}))
-            cells = _cells(stream, training)
-            modality = MODALITIES[stream.modality].fit(cells, options, table.folder, num_threads=num_threads)
-            _check_readable(stream, modality, training, num_threads)
-            fitted[stream.name] = modality
+            leader = mates.get(stream.name, [stream.name])[0]
+            if leader not in fitted:
+                options = _settings(stream, schema, settings.get(stream.name, {}))
+                cells = _joint_cells(stream, schema, mates, training)
+                modality = MODALITIES[stream.modality].fit(cells, options, table.folder, num_threads=num_threads)
+                fitted[leader] = modality
+            _check_readable(stream, fitted[leader], training, num_threads)
+            fitted[stream.name] = fitted[leader]
         return cls(schema, fitted)
 
     def transform(
@@ -151,6 +157,16 @@ def _cells(stream: StreamSchema, table: Table) -> list[Cell] | dict[str, list[Ce
     absent: list[Cell] = [None] * table.num_rows
     cells = {name: table.columns.get(name, absent) for name in stream.columns}
     return cells if stream.modality == "tabular" else cells[stream.columns[0]]
+
+
+def _joint_cells(
+    stream: StreamSchema, schema: Schema, mates: Mapping[str, Sequence[str]], table: Table
+) -> list[Cell] | dict[str, list[Cell]]:
+    """Return a stream's cells, and those of the media streams that share its encoder."""
+    if stream.name not in mates:
+        return _cells(stream, table)
+    found = [_cells(other, table) for other in schema.streams if other.name in mates[stream.name]]
+    return [cell for cells in found if isinstance(cells, list) for cell in cells]
 
 
 def _check_readable(stream: StreamSchema, modality: Modality, training: Table, num_threads: int) -> None:

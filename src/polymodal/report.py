@@ -49,6 +49,22 @@ def write_report(record: dict[str, Any], gallery: Gallery, path: Path, folder: P
         path: The HTML file; replaced atomically.
         folder: Folder of the gallery's relative media paths; None shows no files.
     """
+    html = render("report.html", _describe(record, gallery, folder))
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(html, encoding="utf-8")
+    temporary.replace(path)
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Fill in a page.
+
+    Args:
+        template: File in ``templates/``.
+        values: What it shows.
+
+    Returns:
+        One HTML page with its style in it.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -63,10 +79,7 @@ def write_report(record: dict[str, Any], gallery: Gallery, path: Path, folder: P
     )
     environment.globals.update(share=format_share, score=format_score)
     style = Markup((Path(__file__).parent / "templates" / "report.css").read_text(encoding="utf-8"))
-    html = environment.get_template("report.html").render(style=style, **_describe(record, gallery, folder))
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
+    return environment.get_template(template).render(style=style, **values)
 
 
 def _describe(record: dict[str, Any], gallery: Gallery, folder: Path | None) -> dict[str, Any]:
@@ -78,12 +91,12 @@ def _describe(record: dict[str, Any], gallery: Gallery, folder: Path | None) -> 
     return {
         "record": record,
         "targets": targets,
-        "created": _date(record["created"]),
+        "created": describe_date(record["created"]),
         "columns": _describe_columns(record["columns"]),
         "learning": _describe_learning(record),
         "broken": record["broken_cells"][:MAX_BROKEN],
         "phases": _describe_phases(record["seconds"]),
-        "config": _yaml(record["config"]),
+        "config": describe_config(record["config"]),
     }
 
 
@@ -91,7 +104,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def _date(text: str) -> str:
+def describe_date(text: str) -> str:
+    """Write a moment in ISO 8601 for people; other texts stay as they are."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -99,7 +113,8 @@ def _date(text: str) -> str:
     return f"{moment.day} {moment:%B %Y, %H:%M} {moment.tzname() or ''}".strip()
 
 
-def _yaml(config: Mapping[str, Any]) -> str:
+def describe_config(config: Mapping[str, Any]) -> str:
+    """Write options as YAML."""
     import yaml
 
     return str(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)).strip() if config else ""

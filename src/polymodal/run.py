@@ -30,6 +30,7 @@ from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.progress import Progress
+from polymodal.sharing import shared_groups
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.evidence import with_evidence
 from polymodal.train import train_network
@@ -88,6 +89,7 @@ def execute(
     state_path: Path | None = None,
     resume: bool = False,
     command: str | None = None,
+    prepared: Prepared | None = None,
 ) -> Run:
     """Run everything from tables to a judged model.
 
@@ -99,6 +101,7 @@ def execute(
         state_path: File with the training state to resume from; None keeps none.
         resume: Whether to go on from it.
         command: The command line that asked for this, for the record.
+        prepared: What ``prepare`` made of these tables, where it has been done already.
 
     Returns:
         The finished run.
@@ -107,7 +110,7 @@ def execute(
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     with watch.phase("prepare"):
-        prepared = prepare(tables, config, cache, progress)
+        prepared = prepared or prepare(tables, config, cache, progress)
     settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]))
     config = config.model_copy(update={"train": settings})
     torch.manual_seed(config.seed)
@@ -232,6 +235,8 @@ def build_record(
     """
     network, schema, config = model.network, model.schema, model.config
     encoders = dict(zip(network.streams, network.encoders, strict=True))
+    groups = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
+    shared = {stream: name for name, streams in groups.items() for stream in streams}
     return {
         "version": polymodal.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -246,6 +251,7 @@ def build_record(
                 "name": stream.name,
                 "modality": stream.modality,
                 "encoder": _encoder_name(model, stream.name),
+                "shared": shared.get(stream.name),
                 "columns": list(stream.columns),
                 "parameters": num_parameters(encoders[stream.name]),
             }

@@ -143,7 +143,7 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
     """
     rate = settings.learning_rate or 1e-3
     groups: list[dict[str, Any]] = []
-    for encoder in network.encoders:
+    for encoder in network.own_encoders:
         if isinstance(encoder, Pretrained):
             groups += encoder.parameter_groups(rate, settings.layer_decay)
     grouped = {id(parameter) for group in groups for parameter in group["params"]}

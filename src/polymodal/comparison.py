@@ -1,0 +1,277 @@
+"""What a comparison of runs found: one result a run, one row a variant and target, as plain values."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from polymodal.wording import format_score
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of running.
+
+    Attributes:
+        name: What it is called in the table.
+        overrides: Dotted option names to values, over the options that all variants have in common.
+    """
+
+    name: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TargetResult:
+    """What one run reached on one target.
+
+    Attributes:
+        metric: The primary metric.
+        higher_is_better: Which way it goes.
+        fused: Its value for the fused prediction; for a vote, the final prediction is the fused one.
+        interval: 95 % bootstrap interval of ``fused``, or None.
+        final: Its value for the final prediction, after the decision level.
+        streams: Stream to its value for that stream alone; empty where there is one stream only.
+    """
+
+    metric: str
+    higher_is_better: bool
+    fused: float
+    interval: list[float] | None
+    final: float
+    streams: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one run left behind, small enough to keep.
+
+    Attributes:
+        fusion: Name of the fusion.
+        level: Where it joins the streams.
+        seed: The run's seed.
+        split: What was judged: "test" or "validation".
+        rows: How many rows were judged.
+        fusion_parameters: Trained numbers of the fusion.
+        parameters: Trained numbers of the whole network.
+        epochs: Passes over the training rows.
+        train_seconds: Epochs times the median epoch's seconds: what only the first run of a process pays is left out.
+        predict_ms: Milliseconds to predict one decoded row.
+        targets: Target to what was reached.
+    """
+
+    fusion: str
+    level: str
+    seed: int
+    split: str
+    rows: int
+    fusion_parameters: int
+    parameters: int
+    epochs: int
+    train_seconds: float
+    predict_ms: float
+    targets: dict[str, TargetResult]
+
+    def state(self) -> dict[str, Any]:
+        """Return the result as plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> RunResult:
+        """Make the result again.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            An equal result.
+        """
+        targets = {name: TargetResult(**found) for name, found in state["targets"].items()}
+        return cls(**{**state, "targets": targets})
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One variant and target, over all seeds.
+
+    Attributes:
+        variant: The variant's name.
+        fusion: Name of its fusion.
+        level: Where that joins the streams.
+        target: The target's name.
+        metric: The primary metric; all scores are in it.
+        score: Mean score of the fused prediction.
+        spread: Standard deviation over the seeds; None with one seed.
+        interval: With one seed, the 95 % bootstrap interval; with several, one deviation to each side; or None.
+        final: Mean score of the final prediction, after the decision level.
+        best_stream: The stream with the best mean score alone, or None with one stream only.
+        best_stream_score: That score, or None.
+        fusion_parameters: Trained numbers of the fusion.
+        parameters: Trained numbers of the whole network.
+        train_seconds: Mean seconds of training.
+        predict_ms: Mean milliseconds to predict one decoded row.
+        seeds: The seeds.
+        scores: The fused prediction's score with each seed.
+    """
+
+    variant: str
+    fusion: str
+    level: str
+    target: str
+    metric: str
+    score: float
+    spread: float | None
+    interval: list[float] | None
+    final: float
+    best_stream: str | None
+    best_stream_score: float | None
+    fusion_parameters: int
+    parameters: int
+    train_seconds: float
+    predict_ms: float
+    seeds: list[int]
+    scores: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """All rows of a comparison.
+
+    Attributes:
+        rows: Target by target, the best score first.
+        split: What was judged: "test" or "validation".
+        num_rows: How many rows were judged.
+        higher_is_better: Target to which way its metric goes.
+        notes: Sentences to read with the rows.
+        options: Options that all variants have in common, as plain JSON.
+        version: The version of polymodal.
+        created: When it was made, ISO 8601.
+        command: The command line, or None.
+    """
+
+    rows: list[ComparisonRow]
+    split: str
+    num_rows: int
+    higher_is_better: dict[str, bool]
+    notes: list[str]
+    options: dict[str, Any]
+    version: str
+    created: str
+    command: str | None
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets."""
+        return list(self.higher_is_better)
+
+    def of(self, target: str) -> list[ComparisonRow]:
+        """Return the rows of one target, the best first.
+
+        Args:
+            target: The target's name.
+
+        Returns:
+            Its rows.
+        """
+        return [row for row in self.rows if row.target == target]
+
+    def best(self, target: str | None = None) -> ComparisonRow:
+        """Return the row with the best score.
+
+        Args:
+            target: The target's name; None for the first.
+
+        Returns:
+            Its best row.
+        """
+        return self.of(self.targets[0] if target is None else target)[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON."""
+        return asdict(self)
+
+
+def summarise(variant: str, results: Sequence[RunResult]) -> list[ComparisonRow]:
+    """Put the runs of one variant together.
+
+    Args:
+        variant: The variant's name.
+        results: Its runs, one a seed.
+
+    Returns:
+        One row a target that every run could judge.
+    """
+    judged = [target for target in results[0].targets if all(target in result.targets for result in results)]
+    return [_row(variant, target, results) for target in judged]
+
+
+def sorted_rows(rows: Sequence[ComparisonRow], higher_is_better: Mapping[str, bool]) -> list[ComparisonRow]:
+    """Order rows target by target, the best score first.
+
+    Args:
+        rows: Rows of any targets.
+        higher_is_better: Target to which way its metric goes; its order is kept.
+
+    Returns:
+        The rows.
+    """
+    order = list(higher_is_better)
+
+    def place(row: ComparisonRow) -> tuple[int, float]:
+        return order.index(row.target), -row.score if higher_is_better[row.target] else row.score
+
+    return sorted(rows, key=place)
+
+
+def margin_text(row: ComparisonRow) -> str:
+    """Write how sure a score is: the spread over the seeds, or the interval of one run.
+
+    Args:
+        row: A row of a comparison.
+
+    Returns:
+        The text; a dash where neither is known.
+    """
+    if row.spread is not None:
+        return f"± {format_score(row.metric, row.spread)}"
+    if row.interval is None:
+        return "–"
+    return " to ".join(format_score(row.metric, bound) for bound in row.interval)
+
+
+def _row(variant: str, target: str, results: Sequence[RunResult]) -> ComparisonRow:
+    found, first = [result.targets[target] for result in results], results[0]
+    scores = [result.fused for result in found]
+    spread = statistics.stdev(scores) if len(scores) > 1 else None
+    score = statistics.fmean(scores)
+    stream, stream_score = _best_stream(found)
+    return ComparisonRow(
+        variant=variant,
+        fusion=first.fusion,
+        level=first.level,
+        target=target,
+        metric=found[0].metric,
+        score=score,
+        spread=spread,
+        interval=found[0].interval if spread is None else [score - spread, score + spread],
+        final=statistics.fmean(result.final for result in found),
+        best_stream=stream,
+        best_stream_score=stream_score,
+        fusion_parameters=first.fusion_parameters,
+        parameters=first.parameters,
+        train_seconds=statistics.fmean(result.train_seconds for result in results),
+        predict_ms=statistics.fmean(result.predict_ms for result in results),
+        seeds=[result.seed for result in results],
+        scores=scores,
+    )
+
+
+def _best_stream(found: Sequence[TargetResult]) -> tuple[str | None, float | None]:
+    everywhere = [name for name in found[0].streams if all(name in result.streams for result in found)]
+    means = {name: statistics.fmean(result.streams[name] for result in found) for name in everywhere}
+    if not means:
+        return None, None
+    best = (max if found[0].higher_is_better else min)(means, key=means.__getitem__)
+    return best, means[best]

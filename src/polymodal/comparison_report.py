@@ -1,0 +1,61 @@
+"""The page that shows a comparison: one self-contained HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from polymodal import charts
+from polymodal.comparison import Comparison, ComparisonRow, margin_text
+from polymodal.report import describe_config, describe_date, render
+from polymodal.wording import UNIT_RANGE
+
+
+def write_comparison(comparison: Comparison, path: Path) -> None:
+    """Write the page.
+
+    Args:
+        comparison: What was found.
+        path: The HTML file; replaced atomically.
+    """
+    values = {
+        "found": comparison,
+        "targets": [_describe_target(comparison, target) for target in comparison.targets],
+        "created": describe_date(comparison.created),
+        "config": describe_config(comparison.options),
+        "seeds": comparison.rows[0].seeds if comparison.rows else [],
+    }
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(render("compare.html", values), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _describe_target(comparison: Comparison, target: str) -> dict[str, Any]:
+    rows = comparison.of(target)
+    scale = _scale(rows)
+    metric = rows[0].metric
+    return {
+        "name": target,
+        "metric": metric,
+        "higher_is_better": comparison.higher_is_better[target],
+        "axis": charts.whisker_axis(scale),
+        "rows": [_describe_row(row, scale, first=row is rows[0]) for row in rows],
+        "streams": any(row.best_stream for row in rows),
+    }
+
+
+def _describe_row(row: ComparisonRow, scale: charts.Point, first: bool) -> dict[str, Any]:
+    low, high = row.interval or (None, None)
+    return {
+        "row": row,
+        "chart": charts.whisker(row.score, low, high, scale, "final" if first else "fusion"),
+        "margin": margin_text(row),
+        "first": first,
+    }
+
+
+def _scale(rows: Sequence[ComparisonRow]) -> charts.Point:
+    values = [row.score for row in rows] + [bound for row in rows for bound in row.interval or ()]
+    low, high = charts.padded_range(values, share=0.08)
+    return (max(low, 0.0), min(high, 1.0)) if rows[0].metric in UNIT_RANGE and low < 1 else (low, high)

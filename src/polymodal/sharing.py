@@ -1,0 +1,103 @@
+"""Which streams share one encoder: ``--share cameras=cam_*``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from polymodal.config import EncoderConfig, RunConfig
+from polymodal.errors import ConfigError
+
+TABULAR = "tabular"
+
+
+def shared_groups(config: RunConfig, modalities: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Find the streams of each group that shares an encoder.
+
+    Args:
+        config: The run's configuration; ``share`` names groups by patterns of stream names.
+        modalities: Stream to the name of its modality, in the run's order.
+
+    Returns:
+        Group to its streams, in the run's order.
+
+    Raises:
+        ConfigError: If a pattern matches nothing, a stream stands in two groups, or the streams of a group differ
+            in modality, encoder or settings.
+    """
+    groups = {name: _members(name, patterns, list(modalities)) for name, patterns in config.share.items()}
+    taken: dict[str, str] = {}
+    for name, streams in groups.items():
+        for stream in streams:
+            if stream in taken:
+                raise ConfigError(
+                    f"The stream {stream!r} stands in two groups of --share, {taken[stream]!r} and {name!r}. "
+                    "Give each stream to one group."
+                )
+            taken[stream] = name
+        _check_alike(name, streams, config, modalities)
+    return groups
+
+
+def leaders(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return whose encoder each sharing stream uses.
+
+    Args:
+        groups: Group to its streams.
+
+    Returns:
+        Stream to the first stream of its group.
+    """
+    return {stream: streams[0] for streams in groups.values() for stream in streams}
+
+
+def _members(name: str, patterns: Sequence[str], streams: Sequence[str]) -> tuple[str, ...]:
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = {stream for stream in streams if stream == pattern or fnmatchcase(stream, pattern)}
+        if not matches:
+            raise ConfigError(
+                f"The group {name!r} of --share asks for {pattern!r}, which matches no stream. "
+                f"The streams are: {', '.join(streams)}."
+            )
+        found |= matches
+    if len(found) < 2:
+        named = ", ".join(sorted(found)) or "none"
+        raise ConfigError(
+            f"The group {name!r} of --share needs two streams or more. Got {named}. "
+            f"The streams are: {', '.join(streams)}."
+        )
+    return tuple(stream for stream in streams if stream in found)
+
+
+def _check_alike(name: str, streams: Sequence[str], config: RunConfig, modalities: Mapping[str, str]) -> None:
+    first = streams[0]
+    for stream in streams:
+        if modalities[stream] == TABULAR:
+            raise ConfigError(
+                f"The stream {stream!r} of the group {name!r} of --share holds numbers, categories or dates, whose "
+                "encoder belongs to its columns. Share media streams only."
+            )
+    for what, of in _traits(config, modalities).items():
+        other = next((stream for stream in streams if of(stream) != of(first)), None)
+        if other is not None:
+            raise ConfigError(
+                f"The streams {first!r} and {other!r} of the group {name!r} of --share differ in their {what}: "
+                f"{of(first)} and {of(other)}. Streams that share an encoder must agree in it."
+            )
+
+
+def _traits(config: RunConfig, modalities: Mapping[str, str]) -> dict[str, Any]:
+    """Return what streams that share an encoder must agree in: name to a function of the stream."""
+
+    def encoder(stream: str) -> str:
+        chosen = config.encoder.get(stream, EncoderConfig())
+        sizes = [f"{size}={value}" for size, value in sorted(chosen.sizes.items())]
+        return " ".join([chosen.name or "default", *sizes])
+
+    def settings(stream: str) -> str:
+        found = config.settings.get(stream, {})
+        return ", ".join(f"{option}={value}" for option, value in sorted(found.items())) or "default"
+
+    return {"modality": modalities.__getitem__, "encoder": encoder, "settings": settings}

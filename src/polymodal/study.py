@@ -1,0 +1,340 @@
+"""Comparing ways of running on the same data: every fusion, or any variants of the options.
+
+::
+
+    runs/compare-clothing/
+      compare.json    the comparison as JSON
+      compare.html    the same as a page
+      results/        one small file a finished run; such runs are not repeated
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import re
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import polymodal
+from polymodal.api import TableLike, merged_options, read_tables
+from polymodal.build import build_network, num_parameters
+from polymodal.cache import ArrayCache, column_key
+from polymodal.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
+from polymodal.comparison_report import write_comparison
+from polymodal.config import RunConfig, build_config, load_config
+from polymodal.errors import ConfigError, parameter_error
+from polymodal.fusion import FUSIONS
+from polymodal.predict import NOTHING_HIDDEN, combine, run_members
+from polymodal.prepare import Prepared, Tables, prepare
+from polymodal.progress import Progress, SilentProgress
+from polymodal.run import Run, execute
+from polymodal.run_folder import write_text
+from polymodal.targets import Source
+
+RESULTS = "results"
+ALL = "all"
+GIVEN = "as given"
+TIMED_ROWS = 2048
+TIMED_REPEATS = 3
+UNPREPARED = ("fusion", "train", "baselines", "width", "preset", "num_threads")
+"""Options that change nothing in how rows are prepared."""
+
+
+def compare(
+    table: TableLike,
+    *,
+    target: str | Sequence[str] | None = None,
+    fusions: Sequence[str] | Literal["all"] | None = None,
+    variants: Mapping[str, Mapping[str, Any]] | None = None,
+    seeds: Sequence[int] = (0,),
+    validation: TableLike | None = None,
+    test: TableLike | Literal[False] | None = None,
+    config: str | Path | Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    output: str | Path | None = None,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> Comparison:
+    """Train variants on the same data, with the same encoders and seeds, and put their scores side by side.
+
+    Baselines are off unless ``settings`` turn them on. Without ``fusions`` and ``variants``, all fusions are compared;
+    with variants alone, they are compared with the options as given.
+
+    Args:
+        table: Rows to learn from.
+        target: Column or columns to predict.
+        fusions: Names of fusions, or "all": those of the table that can answer the targets.
+        variants: Name to dotted options, such as ``{"long": {"train.epochs": 50}}``.
+        seeds: Each variant is trained once with each.
+        validation: Rows to choose the best epoch by; held out from ``table`` if not given.
+        test: Rows to judge by; held out from ``table`` if not given; False for none.
+        config: A ``run.yaml``, or its values.
+        settings: Dotted option names to values, in common to all variants.
+        output: Folder for results and report; runs that are finished there are not repeated. None writes nothing.
+        progress: Told how far it is.
+        command: The command line, for the record.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        PolymodalError: If tables, columns or options do not fit; the message says what to do.
+
+    Example:
+        >>> found = polymodal.compare("train.csv", target="label", fusions=["sum", "film"])  # doctest: +SKIP
+        >>> found.best().variant  # doctest: +SKIP
+        'film'
+    """
+    told, folder = progress or SilentProgress(), None if output is None else Path(output)
+    base = _base_config(table, target, validation, test, config, settings)
+    tables = read_tables(table, validation, test, base)
+    study = _Study(tables, base, folder, told)
+    chosen = list_variants(base, fusions, variants)
+    _check_seeds(seeds)
+    _check_folder(folder)
+    notes: list[str] = []
+    chosen = study.checked(chosen, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants), notes=notes)
+    results: dict[str, list[RunResult]] = {variant.name: [] for variant in chosen}
+    for number, (seed, variant) in enumerate(((seed, variant) for seed in seeds for variant in chosen), start=1):
+        told.message(f"{variant.name}, seed {seed} ({number} of {len(seeds) * len(chosen)})")
+        results[variant.name].append(study.result(variant, seed))
+    comparison = _join(results, base, notes, command)
+    if folder is not None:
+        write_text(folder / "compare.json", json.dumps(comparison.to_dict(), indent=1))
+        write_comparison(comparison, folder / "compare.html")
+    return comparison
+
+
+def _base_config(
+    table: TableLike,
+    target: str | Sequence[str] | None,
+    validation: TableLike | None,
+    test: TableLike | Literal[False] | None,
+    config: str | Path | Mapping[str, Any] | None,
+    settings: Mapping[str, Any] | None,
+) -> RunConfig:
+    given = load_config(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
+    values = merged_options(
+        given,
+        data=str(table) if isinstance(table, (str, Path)) else None,
+        target=(target,) if isinstance(target, str) else target,
+        validation=str(validation) if isinstance(validation, (str, Path)) else None,
+        test=str(test) if isinstance(test, (str, Path)) else None,
+    )
+    return build_config({"baselines": False, **values}, dict(settings or {}))
+
+
+def list_variants(
+    base: RunConfig, fusions: Sequence[str] | Literal["all"] | None, variants: Mapping[str, Mapping[str, Any]] | None
+) -> list[Variant]:
+    """List what is to be compared.
+
+    Args:
+        base: The options in common.
+        fusions: Names of fusions, or "all".
+        variants: Name to dotted options.
+
+    Returns:
+        The variants, fusions first.
+
+    Raises:
+        ConfigError: If a fusion is unknown or a name stands there twice.
+    """
+    names = list(FUSIONS) if fusions == ALL or not (fusions or variants) else list(fusions or ())
+    unknown = [name for name in names if name not in FUSIONS]
+    if unknown:
+        raise parameter_error("fusions", "a comparison", f"all, or some of: {', '.join(FUSIONS)}", unknown[0])
+    found = [_fusion_variant(name, base) for name in names] or [Variant(GIVEN)]
+    found += [Variant(name, overrides) for name, overrides in (variants or {}).items()]
+    twice = next((v.name for place, v in enumerate(found) if v.name in [other.name for other in found[:place]]), None)
+    if twice is not None:
+        raise ConfigError(f"Two variants are called {twice!r}. Give each variant a name of its own.")
+    return found
+
+
+def _fusion_variant(name: str, base: RunConfig) -> Variant:
+    """Sizes that were given for one fusion are none for another."""
+    sizes = base.fusion.sizes if name == base.fusion.name else {}
+    return Variant(name, {"fusion.name": name, "fusion.sizes": sizes})
+
+
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise parameter_error("seeds", "a comparison", "one whole number or several different ones", list(seeds))
+
+
+def _check_folder(folder: Path | None) -> None:
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ConfigError(f"The output {folder} is a file. Choose another --output.")
+    if folder is not None and folder.is_dir() and any(folder.iterdir()) and not (folder / RESULTS).is_dir():
+        raise ConfigError(f"The folder {folder} holds something else than a comparison. Choose another --output.")
+
+
+class _Study:
+    """The tables and options that all runs of a comparison have in common."""
+
+    def __init__(self, tables: Tables, base: RunConfig, folder: Path | None, progress: Progress) -> None:
+        self.tables = tables
+        self.base = base
+        self.folder = folder
+        self.progress = progress
+        self.cache = ArrayCache.default()
+        self._prepared: tuple[str, Prepared] | None = None
+        self._tables_key = _tables_key(tables)
+
+    def config_of(self, variant: Variant, seed: int) -> RunConfig:
+        """Return the options of one run."""
+        plain = self.base.model_dump(mode="json")
+        try:
+            return build_config(plain, {**variant.overrides, "seed": seed})
+        except ConfigError as error:
+            raise ConfigError(f"The variant {variant.name!r}: {error}") from None
+
+    def checked(self, variants: list[Variant], seed: int, may_leave_out: bool, notes: list[str]) -> list[Variant]:
+        """Build every network once, so that what cannot work is said before the first run."""
+        kept = []
+        for variant in variants:
+            config = self.config_of(variant, seed)
+            prepared = self.prepared(config)
+            try:
+                build_network(config, prepared.preprocessor.modalities, prepared.targets)
+            except ConfigError as error:
+                if not may_leave_out or variant.name not in FUSIONS:
+                    raise ConfigError(f"The variant {variant.name!r}: {error}") from None
+                notes.append(f"{variant.name} was left out: {error}")
+                continue
+            kept.append(variant)
+        return kept
+
+    def prepared(self, config: RunConfig) -> Prepared:
+        """Return the prepared rows; the last ones are kept."""
+        key = json.dumps(config.model_dump(mode="json", exclude=set(UNPREPARED)), sort_keys=True)
+        if self._prepared is None or self._prepared[0] != key:
+            self._prepared = key, prepare(self.tables, config, self.cache, self.progress)
+        return self._prepared[1]
+
+    def result(self, variant: Variant, seed: int) -> RunResult:
+        """Return a run's result: the one in the folder if it is there, else of a new run."""
+        config = self.config_of(variant, seed)
+        path = None if self.folder is None else self._path(variant, config)
+        found = None if path is None else _read_result(path)
+        if found is not None:
+            return found
+        run = execute(self.tables, config, self.cache, self.progress, prepared=self.prepared(config))
+        result = result_of(run)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(result.state(), indent=1))
+        return result
+
+    def _path(self, variant: Variant, config: RunConfig) -> Path:
+        """Name a run's file after the variant and everything that its result depends on."""
+        digest = hashlib.sha256(json.dumps([self._tables_key, config.model_dump(mode="json")]).encode()).hexdigest()
+        slug = re.sub(r"[^\w.-]+", "-", variant.name)[:40]
+        return (self.folder or Path()) / RESULTS / f"{slug}-{config.seed}-{digest[:12]}.json"
+
+
+def _tables_key(tables: Tables) -> str:
+    digest = hashlib.sha256(f"{polymodal.__version__} {tables.has_test}".encode())
+    given = [table for table in (tables.train, tables.validation, tables.test) if table is not None]
+    for table in given:
+        for name, cells in table.columns.items():
+            digest.update(f"{name} {column_key('cell', {}, cells, table.folder)}".encode())
+    return digest.hexdigest()
+
+
+def _read_result(path: Path) -> RunResult | None:
+    try:
+        return RunResult.from_state(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):  # absent, half-written or of another version: run again
+        return None
+
+
+def result_of(run: Run) -> RunResult:
+    """Keep of a run what a comparison shows.
+
+    Args:
+        run: The finished run.
+
+    Returns:
+        Its result.
+    """
+    record, model = run.model.record, run.model
+    stacked = sum(len(stacker.parameters) for stacker in model.stackers.values())
+    name = model.config.fusion.name
+    return RunResult(
+        fusion=name,
+        level=FUSIONS[name].level,
+        seed=model.config.seed,
+        split=run.split,
+        rows=record["evaluation"]["rows"],
+        fusion_parameters=num_parameters(model.network.fusion) + stacked,
+        parameters=num_parameters(model.network) + stacked,
+        epochs=len(record["history"]),
+        train_seconds=len(record["history"]) * statistics.median(epoch["seconds"] for epoch in record["history"]),
+        predict_ms=_predict_ms(run),
+        targets={
+            info["name"]: _target_result(info, record["evaluation"])
+            for info in record["targets_info"]
+            if info["primary_metric"] in record["evaluation"]["targets"].get(info["name"], {})
+        },
+    )
+
+
+def _target_result(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> TargetResult:
+    name, metric = info["name"], info["primary_metric"]
+    final, fused = evaluation["targets"][name], evaluation["fusion"].get(name)
+    interval = evaluation["intervals"][name].get(metric)
+    if fused:
+        interval = evaluation["member_intervals"][name].get("fusion")
+    streams = {stream: found[metric] for stream, found in evaluation["streams"][name].items() if metric in found}
+    return TargetResult(
+        metric=metric,
+        higher_is_better=info["higher_is_better"],
+        fused=(fused or final)[metric],
+        interval=interval,
+        final=final[metric],
+        streams=streams if len(streams) > 1 else {},
+    )
+
+
+def _predict_ms(run: Run) -> float:
+    """Return milliseconds a row, from decoded arrays to the final prediction: the median of a few goes."""
+    examples = run.prepared.splits[run.split]
+    few = dataclasses.replace(examples, rows=examples.rows[:TIMED_ROWS])
+    columns, cells = few.taken(), few.taken_source()
+    seconds = [_timed(run, columns, cells) for _ in range(TIMED_REPEATS)]
+    return 1000 * statistics.median(seconds) / len(few)
+
+
+def _timed(run: Run, columns: Mapping[str, Any], source: Source) -> float:
+    started = time.perf_counter()
+    (members,) = run_members(run.model, columns, source, [NOTHING_HIDDEN])
+    combine(run.model, members)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _join(results: Mapping[str, list[RunResult]], base: RunConfig, notes: list[str], command: str | None) -> Comparison:
+    first = next(iter(results.values()))[0]
+    better = {name: found.higher_is_better for name, found in first.targets.items()}
+    return Comparison(
+        rows=sorted_rows([row for name, runs in results.items() for row in summarise(name, runs)], better),
+        split=first.split,
+        num_rows=first.rows,
+        higher_is_better=better,
+        notes=notes,
+        options=base.model_dump(mode="json"),
+        version=polymodal.__version__,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=command,
+    )

@@ -1,0 +1,183 @@
+"""Streams that share one encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+import polymodal
+import tiny
+from polymodal.config import build_config
+from polymodal.errors import ConfigError
+from polymodal.sharing import shared_groups
+from polymodal.table import Table
+from polymodal.tokens import ColumnBatch
+
+MODALITIES = {"cam_a": "image", "cam_b": "image", "note": "text", "tabular": "tabular"}
+CAMERAS = {"cameras": ["cam_*"]}
+
+
+@pytest.fixture(scope="module")
+def two_cameras(table: Table) -> Table:
+    """Return two pictures a row, the second of another row of the same kind or absent."""
+    photos, kinds = table.columns["photo"], table.columns["kind"]
+    random = np.random.default_rng(0)
+    others = [random.choice([p for p, k in zip(photos, kinds, strict=True) if k == kind]) for kind in kinds]
+    return tiny.with_cells(tiny.only(table, "size", "kind"), cam_a=photos, cam_b=others)
+
+
+@pytest.fixture(scope="module")
+def models(two_cameras: Table, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, polymodal.Model]]:
+    with tiny.decode_cache(tmp_path_factory.mktemp("sharing")):
+        yield {"own": tiny.train(two_cameras), "shared": tiny.train(two_cameras, share=CAMERAS)}
+
+
+def test_a_shared_encoder_is_counted_and_written_once(models: Any, tmp_path: Path) -> None:
+    own, shared = (models[name].record for name in ("own", "shared"))
+    (encoder,) = {stream["parameters"] for stream in shared["streams"] if stream["shared"] == "cameras"}
+    assert own["parameters"] - shared["parameters"] == encoder > 0
+    models["shared"].save(tmp_path / "model")
+    with safe_open(tmp_path / "model" / "network.safetensors", "pt") as file:
+        written = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
+    buffers = sum(value.numel() for value in models["shared"].trained.network.state_dict().values())
+    assert written == buffers
+
+
+def test_save_load_predict_is_bit_identical(models: Any, two_cameras: Table, tmp_path: Path) -> None:
+    models["shared"].save(tmp_path / "model")
+    loaded = polymodal.load(tmp_path / "model")
+    assert tiny.same(models["shared"].predictions(two_cameras).values, loaded.predictions(two_cameras).values)
+    network = loaded.trained.network
+    assert network.encoders[0] is network.encoders[1]
+    assert len(network.own_encoders) == 2
+
+
+def test_the_same_picture_is_the_same_in_both_streams(models: Any, two_cameras: Table) -> None:
+    twice = tiny.with_cells(two_cameras, cam_b=two_cameras.columns["cam_a"])
+    for name, alike in (("shared", True), ("own", False)):
+        trained = models[name].trained
+        columns, _ = trained.preprocessor.transform(twice)
+        with torch.inference_mode():
+            tokens = trained.network.eval().encode({s: _batch(columns[s]) for s in trained.network.streams})
+        assert torch.equal(tokens["cam_a"].values, tokens["cam_b"].values) == alike
+
+
+def _batch(column: Any) -> ColumnBatch:
+    return ColumnBatch.from_column(column)
+
+
+def test_values_of_absent_cells_are_never_read(models: Any, two_cameras: Table) -> None:
+    trained = models["shared"].trained
+    columns, _ = trained.preprocessor.transform(two_cameras)
+    batch = {stream: _batch(columns[stream]) for stream in trained.network.streams}
+    garbage = dict(batch)
+    for stream in ("cam_a", "cam_b"):
+        values = batch[stream].values.clone()
+        values[~batch[stream].present] = 200
+        garbage[stream] = ColumnBatch(values, batch[stream].present, batch[stream].lengths)
+    assert not batch["cam_a"].present.all()
+    with torch.inference_mode():
+        first, second = (trained.network.eval()(found).fused["kind"] for found in (batch, garbage))
+    assert torch.equal(first, second)
+
+
+def test_the_encoder_learns_from_each_of_its_streams(models: Any, two_cameras: Table) -> None:
+    network = models["shared"].trained.network
+    columns, _ = models["shared"].trained.preprocessor.transform(two_cameras)
+    batch = {stream: _batch(columns[stream]) for stream in network.streams}
+    place = network.encoder_places[network.streams.index("cam_a")]
+    for stream in ("cam_a", "cam_b"):
+        network.zero_grad()
+        network.train()(batch).streams["kind"][stream].square().sum().backward()
+        assert all(p.grad is not None and p.grad.any() for p in network.own_encoders[place].parameters())
+    network.zero_grad()
+    network.eval()
+
+
+def test_streams_are_fitted_together(models: Any) -> None:
+    def fitted(name: str) -> list[str]:
+        modalities = models[name].trained.preprocessor.modalities
+        return [json.dumps(modalities[stream].state()) for stream in ("cam_a", "cam_b")]
+
+    shared, own = fitted("shared"), fitted("own")
+    assert shared[0] == shared[1]
+    assert own[0] != own[1]
+    assert shared[0] not in own
+
+
+def test_the_report_names_the_group(models: Any, two_cameras: Table, tmp_path: Path) -> None:
+    tiny.train(two_cameras, share=CAMERAS, output=tmp_path / "run")
+    assert "shared: cameras" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "fine-tuned"])
+def test_a_shared_checkpoint_is_copied_once(trainable: bool, tmp_path: Path) -> None:
+    checkpoint = _save_checkpoint(tmp_path / "bert")
+    random = np.random.default_rng(0)
+    kinds = [tiny.KINDS[number] for number in random.integers(0, 3, 40)]
+    said = {name: [f"{tiny.WORDS[tiny.KINDS.index(kind)]} at home" for kind in kinds] for name in ("first", "second")}
+    model = tiny.train(
+        {**said, "kind": kinds},
+        modality={"first": "text", "second": "text"},
+        share={"words": ["first", "second"]},
+        encoder=dict.fromkeys(said, checkpoint),
+        settings={f"encoder.{name}.sizes": {"trainable": trainable} for name in said},
+    )
+    model.save(tmp_path / "model")
+    assert len(list((tmp_path / "model" / "checkpoints").iterdir())) == 1
+    loaded = polymodal.load(tmp_path / "model")
+    rows = {name: cells[:5] for name, cells in said.items()}
+    assert tiny.same(model.predictions(rows).values, loaded.predictions(rows).values)
+
+
+def _save_checkpoint(folder: Path) -> str:
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    words = sorted({word for sentence in tiny.WORDS for word in sentence.split()})
+    engine = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1} | {w: n + 2 for n, w in enumerate(words)}, unk_token="[UNK]"))
+    engine.pre_tokenizer = Whitespace()
+    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    config = transformers.BertConfig(vocab_size=len(words) + 2, max_position_embeddings=32, **sizes)
+    torch.manual_seed(0)
+    transformers.BertModel(config).save_pretrained(folder)
+    engine.save(str(folder / "tokenizer.json"))
+    return str(folder)
+
+
+def test_groups_follow_the_streams_order() -> None:
+    assert shared_groups(build_config({"share": {"all": ["cam_b", "cam_*"]}}), MODALITIES) == {
+        "all": ("cam_a", "cam_b")
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"share": {"g": ["mic_*"]}}, r"'g' of --share asks for 'mic_\*', which matches no stream.*are: cam_a, cam_b"),
+        ({"share": {"g": ["cam_a"]}}, r"'g' of --share needs two streams or more. Got cam_a"),
+        ({"share": {"g": ["cam_*"], "h": ["cam_b", "note"]}}, r"'cam_b' stands in two groups of --share, 'g' and 'h'"),
+        ({"share": {"g": ["cam_a", "note"]}}, r"'cam_a' and 'note' .* differ in their modality: image and text"),
+        ({"share": {"g": ["cam_a", "tabular"]}}, r"'tabular' of the group 'g' .*Share media streams only"),
+        (
+            {"share": CAMERAS, "encoder": {"cam_a": {"name": "vit"}}},
+            r"'cam_a' and 'cam_b' .* differ in their encoder: vit and default",
+        ),
+        (
+            {"share": CAMERAS, "settings": {"cam_b": {"size": 64}}},
+            r"'cam_a' and 'cam_b' .* differ in their settings: default and size=64",
+        ),
+    ],
+)
+def test_streams_that_cannot_share_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        shared_groups(build_config(options), MODALITIES)
