@@ -309,6 +309,8 @@ def _balance(target: Mapping[str, Any], num_rows: int) -> str:
     if "range" in target:
         return ", ".join(f"{name} {format_number(value)}" for name, value in target["range"].items())
     shown = target["balance"][:SHOWN_CLASSES]
+    if "boxes" in target:
+        return f"{target['boxes']:,} boxes: " + ", ".join(f"{entry['rows']:,} {entry['value']}" for entry in shown)
     classes = ", ".join(f"{entry['value']} {_count(entry['rows'], num_rows)}" for entry in shown)
     rest = int(target["classes"]) - len(shown)
     return f"{classes} and {rest:,} more classes" if rest > 0 else classes

@@ -169,7 +169,8 @@ def _pictures(subject: _Subject, final: Prediction, fusion: Prediction | None) -
     """Return what the report draws: confusion and calibration, labels, or residuals."""
     kind, truth, chosen = subject.target.kind, subject.truth, final[subject.known]
     if isinstance(subject.target, StructuredTarget):
-        return {}
+        per_label = subject.target.per_label(truth, values_of(chosen))
+        return {"per_label": per_label} if per_label else {}
     if kind == "number":
         step = max(len(truth) // RESIDUAL_POINTS, 1)
         return {"residuals": {"truth": truth[::step].tolist(), "prediction": chosen[::step].tolist()}}

@@ -37,6 +37,8 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "mae": False,
     "mape": False,
     "r2": True,
+    "map_50": True,
+    "map": True,
 }
 """Every metric's name; True where a larger value is better."""
 

@@ -27,8 +27,10 @@ from polymodal.modalities import Modality
 from polymodal.network import Network
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
-from polymodal.targets import AnyTarget
+from polymodal.targets import AnyTarget, StructuredTarget
+from polymodal.tokens import ColumnBatch
 from polymodal.validate import Validation, validate
+from polymodal.warp import Warp
 
 STEP_SEED_STRIDE = 1_000_003
 FINAL_RATE = 0.01
@@ -172,15 +174,15 @@ def _run_epoch(
 def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, step: int, places: Any) -> float:
     torch.manual_seed(job.seed * STEP_SEED_STRIDE + step)
     settings = job.settings
-    batch = job.train.batch(places)
+    batch, truth = job.train.batch(places), truth_batch(job.train, places)
     if settings.augment:
-        batch = {stream: augment(job.modalities[stream], column) for stream, column in batch.items()}
+        batch, truth = vary(job, batch, truth)
     plain: Network = accelerator.unwrap_model(network)
     present = stream_presence(batch, plain.streams)
     hidden = draw_hidden(present, settings.modality_dropout if len(plain.streams) > 1 else 0.0)
     device = accelerator.device
     on_device = {stream: column.to(device) for stream, column in batch.items()}
-    truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(job.train, places).items()}
+    truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth.items()}
     outputs = network(on_device, hidden.to(device), truth, settings.label_smoothing)
     loss = total_loss(
         plain, outputs, truth, present.to(device), job.targets, settings.auxiliary_weight, settings.label_smoothing
@@ -191,6 +193,31 @@ def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job
     accelerator.clip_grad_norm_(network.parameters(), settings.clip_norm)
     optimizer.step()
     return float(loss.detach())
+
+
+def vary(
+    job: Job, batch: Mapping[str, ColumnBatch], truth: Mapping[str, tuple[Tensor, Tensor]]
+) -> tuple[dict[str, ColumnBatch], dict[str, tuple[Tensor, Tensor]]]:
+    """Vary the inputs of a training batch; pictures with known places are moved together with them.
+
+    Args:
+        job: Modalities and targets. Where several targets warp one stream, the first one's limits hold.
+        batch: Stream to cells.
+        truth: Target to encoded cells and where they are known.
+
+    Returns:
+        Varied inputs and the truth that belongs to them.
+    """
+    structured = {name: target for name, target in job.targets.items() if isinstance(target, StructuredTarget)}
+    limits = {stream: found for t in reversed(structured.values()) for stream, found in t.warped.items()}
+    varied = {s: column if s in limits else augment(job.modalities[s], column) for s, column in batch.items()}
+    moved = dict(truth)
+    for stream in [stream for stream in limits if len(batch[stream])]:
+        height, width = batch[stream].values.shape[1:3]
+        warp = Warp.draw(len(batch[stream]), (width, height), limits[stream])
+        varied[stream] = warp.pictures(batch[stream])
+        moved |= {n: (target.follow(stream, moved[n][0], warp), moved[n][1]) for n, target in structured.items()}
+    return varied, moved
 
 
 def rate_factor(step: int, total_steps: int, warmup_fraction: float) -> float:

@@ -23,6 +23,10 @@ METRIC_TITLES = {
     "mape": "MAPE",
     "r2": "R²",
     "exact_match": "exact match",
+    "ap_50": "AP@50",
+    "ap": "AP@50–95",
+    "map_50": "mAP@50",
+    "map": "mAP@50–95",
 }
 LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape"})
 PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match"})
@@ -224,6 +228,8 @@ def _sentence(name: str, metric: str, written: str, interval: str | None, evalua
 
 
 def _article(metric: str) -> str:
+    if metric.startswith("map_") or metric == "map":
+        return "an"
     return "an" if metric_title(metric)[0] in "aeiouFRM" and metric != "macro_f1" and metric != "roc_auc" else "a"
 
 
