@@ -76,6 +76,14 @@ def test_tabular_cells_targets_and_gaps() -> None:
     json.dumps(found, allow_nan=False)
 
 
+def test_boxes_are_counted_by_label() -> None:
+    boxes = [[{"label": "cat", "box": [0, 0, 5, 5]}] * 2 + [{"label": "owl", "box": [1, 1, 3, 3]}], [], "broken"]
+    pictures = [np.zeros((8, 8, 3), np.uint8)] * 3
+    (target,) = inspect_table(Table({"photo": pictures, "cells": boxes}), targets=["cells"])["targets"]
+    assert (target["kind"], target["boxes"], target["classes"]) == ("boxes", 3, 2)
+    assert target["balance"] == [{"value": "cat", "rows": 2}, {"value": "owl", "rows": 1}]
+
+
 def test_columns_this_version_does_not_learn_from_are_shown(shared_data: Path) -> None:
     video = column(inspect_table(read_table(shared_data / "fixtures" / "grid.csv")), "video")
     assert (video["modality"], video["supported"], video["broken"]) == ("video", False, 0)

@@ -59,6 +59,7 @@ def write_structured_table(folder: Path, kind: str, rows: int = 60) -> Table:
 
 
 STRUCTURED: dict[str, Callable[[int, int], Any]] = {
+    "boxes": lambda label, row: [{"label": KINDS[label], "box": [0, label * 4, 12, label * 4 + 4]}][: row % 9],
     "vector": lambda label, row: [float(label), label * 2 + row % 3 / 10, 1.0 - label],
     "caption": lambda label, row: f"a {KINDS[label]} of {('three', 'four')[row % 2]} years",
     "series": lambda label, row: [[label + step / 4, row % 3 / 10] for step in range(4 + row % 3)],

@@ -16,6 +16,9 @@ from polymodal.arrays import Cell, Column
 from polymodal.targets import AnyTarget, Category, SketchTarget, Source, StructuredTarget
 from polymodal.tokens import ColumnBatch
 
+BATCH_ROWS = 256
+BATCH_BYTES = 2**25
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -64,7 +67,7 @@ class Examples:
 
     def taken_source(self) -> Source:
         """Return the raw cells of the rows in use, as structured targets read them."""
-        return Source(self.taken_cells(), self.folder, self.columns, self.rows)
+        return Source(self.taken_cells(), self.folder, self.columns, self.rows, shapes=shapes_of(self.columns))
 
     def references(self, name: str, target: StructuredTarget, places: NDArray[np.int64]) -> list[Cell]:
         """Return the true answers of some rows.
@@ -93,7 +96,32 @@ class Examples:
         """
         rows = self.rows[places]
         taken = {name: [cells[row] for row in rows] for name, cells in self.cells.items()}
-        return Source(taken, self.folder, self.columns, rows)
+        return Source(taken, self.folder, self.columns, rows, shapes=shapes_of(self.columns))
+
+
+def rows_at_once(columns: Mapping[str, Column]) -> int:
+    """Return how many rows to run together without gradients: fewer where cells are large pictures.
+
+    Args:
+        columns: Stream to arrays.
+
+    Returns:
+        1 to 256.
+    """
+    row_bytes = sum(column.values[:1].nbytes for column in columns.values())
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
+
+
+def shapes_of(columns: Mapping[str, Column]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one cell of each stream.
+
+    Args:
+        columns: Stream to arrays.
+
+    Returns:
+        Stream to shape, without rows.
+    """
+    return {stream: column.values.shape[1:] for stream, column in columns.items()}
 
 
 def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
@@ -131,7 +159,7 @@ def build_examples(
         The examples.
     """
     taken = {column: [values[row] for row in rows] for column, values in cells.items()}
-    source = Source(taken, folder, columns, rows)
+    source = Source(taken, folder, columns, rows, shapes=shapes_of(columns))
     nothing: list[Cell] = [None] * len(rows)
     encoded = {name: encode(target, taken.get(name, nothing), source) for name, target in targets.items()}
     truth = {target: values for target, (values, _) in encoded.items()}

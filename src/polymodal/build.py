@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
@@ -74,7 +75,8 @@ def _build_fusion(
 
 def _detail(stream: str, fitted: Modality, encoder: str | None, targets: Mapping[str, AnyTarget]) -> dict[str, Size]:
     """Ask a stream's encoder for fine places or steps if a target reads them."""
-    readers = [name for name, t in targets.items() if isinstance(t, StructuredTarget) and fitted.name in t.details]
+    structured = {name: target for name, target in targets.items() if isinstance(target, StructuredTarget)}
+    readers = [name for name, target in structured.items() if target.reads_detail(stream, fitted.name)]
     if not readers:
         return {}
     entries = ENCODERS[fitted.name]
@@ -88,26 +90,34 @@ def _detail(stream: str, fitted: Modality, encoder: str | None, targets: Mapping
     return {"detail": True}
 
 
-def resolve_training(settings: TrainConfig, preset: str, num_rows: int) -> TrainConfig:
+def resolve_training(
+    settings: TrainConfig, preset: str, num_rows: int, wishes: Mapping[str, Any] | None = None
+) -> TrainConfig:
     """Fill in what the options leave to the preset and the number of rows.
 
     Args:
         settings: Training options.
         preset: fast, balanced or best.
         num_rows: Training rows.
+        wishes: What the targets want where the user leaves it open: ``batch_size``, ``learning_rate``.
 
     Returns:
         Options without None, but for ``time_limit_s``.
     """
-    batch_size = settings.batch_size or (32 if num_rows < 2_000 else 64 if num_rows < 50_000 else 128)
+    wanted = wishes or {}
+    batch_size = (
+        settings.batch_size
+        or wanted.get("batch_size")
+        or (32 if num_rows < 2_000 else 64 if num_rows < 50_000 else 128)
+    )
     least, most = EPOCHS
-    wanted = min(max(math.ceil(ROWS_SEEN / max(num_rows, 1)), least), most)
-    epochs = settings.epochs or max(math.ceil(wanted * EPOCH_FACTORS[preset]), 1)
+    passes = min(max(math.ceil(ROWS_SEEN / max(num_rows, 1)), least), most)
+    epochs = settings.epochs or max(math.ceil(passes * EPOCH_FACTORS[preset]), 1)
     return settings.model_copy(
         update={
             "batch_size": batch_size,
             "epochs": epochs,
-            "learning_rate": settings.learning_rate or 1e-3,
+            "learning_rate": settings.learning_rate or wanted.get("learning_rate") or 1e-3,
             "patience": settings.patience or max(math.ceil(epochs / 3), 3),
         }
     )

@@ -403,6 +403,8 @@ def _balance(target: Mapping[str, Any], num_rows: int) -> str:
     if "different" in target:
         return f"{target['different']:,} different answers in {num_rows - target['missing']:,} rows"
     shown = target["balance"][:SHOWN_CLASSES]
+    if "boxes" in target:
+        return f"{target['boxes']:,} boxes: " + ", ".join(f"{entry['rows']:,} {entry['value']}" for entry in shown)
     classes = ", ".join(f"{entry['value']} {_count(entry['rows'], num_rows)}" for entry in shown)
     rest = int(target["classes"]) - len(shown)
     return f"{classes} and {rest:,} more classes" if rest > 0 else classes

@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.batches import batch_of
+from polymodal.batches import batch_of, rows_at_once
 from polymodal.cache import ArrayCache
 from polymodal.network import Network
-from polymodal.predict import BATCH_ROWS
 from polymodal.progress import Progress
 from polymodal.table import Table
 from polymodal.targets.embedding import EmbeddingHead
@@ -81,13 +80,11 @@ def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floa
     network.eval()
     used = {stream: columns[stream] for stream in network.streams}
     num_rows = len(next(iter(used.values())))
-    parts = [_embed_batch(network, used, slice(start, start + BATCH_ROWS)) for start in _starts(num_rows)]
+    step = rows_at_once(used)
+    starts = range(0, max(num_rows, 1), step)
+    parts = [_embed_batch(network, used, slice(start, start + step)) for start in starts]
     streams = {name: np.concatenate([found[name] for _, found in parts]) for name in parts[0][1]}
     return np.concatenate([rows for rows, _ in parts]), streams
-
-
-def _starts(num_rows: int) -> range:
-    return range(0, max(num_rows, 1), BATCH_ROWS)
 
 
 def _embed_batch(network: Network, columns: Mapping[str, Column], rows: slice) -> tuple[Floats, dict[str, Floats]]:

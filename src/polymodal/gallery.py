@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.charts import sparkline, waveform
+from polymodal.drawn_boxes import draw_boxes
 from polymodal.modalities.media import is_absent_media
 from polymodal.thumbnails import picture_uri, sound_uri
 from polymodal.wording import format_number
@@ -21,7 +22,7 @@ from polymodal.wording import format_number
 TEXT_LENGTH = 300
 VALUE_LENGTH = 80
 NOT_DRAWN = Markup("")
-MEDIA = frozenset({"image", "audio", "text", "vector"})
+MEDIA = frozenset({"image", "audio", "text", "vector", "boxes"})
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class GalleryCell:
 
     Attributes:
         column: Name of the column.
-        modality: Its modality; ``tabular`` for a mapping of column names to values.
+        modality: Its modality; ``tabular`` for a mapping of column names to values; ``boxes`` for ``DrawnBoxes``.
         cell: The raw cell.
     """
 
@@ -139,7 +140,7 @@ def cell_html(cell: GalleryCell, folder: Path | None) -> Markup:
     """
     if is_absent_media(cell.cell):
         return _chip("missing", cell.column)
-    render = {"image": _image, "audio": _audio, "text": _text, "vector": _vector, "tabular": _values}.get(cell.modality)
+    render = RENDERERS.get(cell.modality)
     try:
         return render(cell, folder) if render else _values(GalleryCell("", "", {cell.column: cell.cell}), folder)
     except Exception:  # decoders raise anything on broken files, and the report is written all the same
@@ -181,6 +182,10 @@ def _image(cell: GalleryCell, folder: Path | None) -> Markup:
     return _figure(cell.column, Markup(image).format(kind, uri, width, height, f"Picture in column {cell.column}"))
 
 
+def _boxes(cell: GalleryCell, folder: Path | None) -> Markup:
+    return _figure(cell.column, draw_boxes(cell.cell, f"Picture in column {cell.column} with boxes", folder))
+
+
 def _audio(cell: GalleryCell, folder: Path | None) -> Markup:
     uri, peaks, duration_s, is_cut = sound_uri(cell.cell, folder)
     length = f"{'the first ' if is_cut else ''}{duration_s:.1f} s"
@@ -215,3 +220,13 @@ def _value(value: Cell) -> Markup | str:
         return Markup('<span class="chip missing">missing</span>')
     text = format_number(value) if isinstance(value, float) else str(value)
     return text if len(text) <= VALUE_LENGTH else text[:VALUE_LENGTH] + "…"
+
+
+RENDERERS: dict[str, Callable[[GalleryCell, Path | None], Markup]] = {
+    "image": _image,
+    "audio": _audio,
+    "text": _text,
+    "vector": _vector,
+    "tabular": _values,
+    "boxes": _boxes,
+}

@@ -13,7 +13,8 @@ import numpy as np
 from polymodal.arrays import BrokenCell, Cell
 from polymodal.infer import RECOGNISED_ONLY, are_urls, evenly, present_cells
 from polymodal.infer_target import STRUCTURED_KINDS, labels_of, number_of
-from polymodal.modalities import MODALITIES, build_settings
+from polymodal.modalities import MODALITIES, CellReadError, build_settings
+from polymodal.modalities.box_cells import read_boxes
 from polymodal.modalities.media import distinct
 from polymodal.progress import Progress, SilentProgress
 from polymodal.schema import FILE_MODALITIES, ColumnSchema, Schema, TargetSchema, infer_schema
@@ -150,6 +151,9 @@ def _describe_target(table: Table, target: TargetSchema) -> dict[str, Any]:
         "reason": target.reason,
         "missing": len(cells) - len(present),
     }
+    if target.kind == "boxes":
+        boxes = Counter(label for cell in present for label in _labels_of_boxes(cell))
+        return described | {"classes": len(boxes), "balance": _balance(boxes), "boxes": boxes.total()}
     if target.kind == "number":
         return described | {"range": _range(present)}
     if target.kind in STRUCTURED_KINDS:
@@ -160,6 +164,13 @@ def _describe_target(table: Table, target: TargetSchema) -> dict[str, Any]:
 
 def _labels(cell: Cell, kind: str) -> list[str]:
     return [label.strip() for label in labels_of(cell)] if kind == "categories" else [group_text(cell) or ""]
+
+
+def _labels_of_boxes(cell: Cell) -> list[str]:
+    try:
+        return [box.label for box in read_boxes(cell) or ()]
+    except CellReadError:
+        return []
 
 
 def _range(present: Sequence[Cell]) -> dict[str, float]:

@@ -41,6 +41,7 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "recall_at_5": True,
     "recall_at_10": True,
     "median_rank": False,
+    "map_50": True,
     "map": True,
     "exact_match": True,
     "bleu": True,

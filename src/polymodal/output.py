@@ -66,7 +66,17 @@ def write_csv(columns: Columns, stream: TextIO) -> None:
     """
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_csv_cell(cell) for cell in row] for row in zip(*columns.values(), strict=True))
+    ways = [_json_cell if any(map(_holds_records, cells)) else _csv_cell for cells in columns.values()]
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow([write(cell) for write, cell in zip(ways, row, strict=True)])
+
+
+def _holds_records(cell: Cell) -> bool:
+    return isinstance(cell, dict) or (isinstance(cell, list | tuple) and any(isinstance(part, dict) for part in cell))
+
+
+def _json_cell(cell: Cell) -> str | None:
+    return None if cell is None else json.dumps(cell, ensure_ascii=False)
 
 
 def _csv_cell(cell: Cell) -> Any:

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.batches import Examples
+from polymodal.box_metrics import count_labels, sure_boxes
+from polymodal.drawn_boxes import DrawnBoxes
 from polymodal.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
 from polymodal.gallery_answers import COMPARISONS, compare_html
+from polymodal.modalities.media import is_absent_media
 from polymodal.run import Run
-from polymodal.targets import AnyTarget, EmbeddingTarget, SketchTarget, StructuredTarget
+from polymodal.targets import AnyTarget, BoxesTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
 
@@ -87,8 +90,22 @@ def _gallery_row(
         truth=f"{float(truth):.4g}" if is_number else "" if is_drawn else _said(truth),
         prediction=f"{label:.4g}" if is_number else "" if is_drawn else _said(label),
         probability=certain,
-        cells=tuple(GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns),
+        cells=_with_boxes(
+            [GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns], target, truth, label
+        ),
         comparison=compare_html(target.kind, truth, label),
+    )
+
+
+def _with_boxes(cells: list[GalleryCell], target: AnyTarget, truth: Cell, label: Cell) -> tuple[GalleryCell, ...]:
+    """Put the true and the found boxes on their picture."""
+    if not isinstance(target, BoxesTarget):
+        return tuple(cells)
+    return tuple(
+        GalleryCell(cell.column, "boxes", DrawnBoxes(cell.cell, truth, sure_boxes(label), target.names))
+        if cell.column == target.column and not is_absent_media(cell.cell)
+        else cell
+        for cell in cells
     )
 
 
@@ -101,6 +118,8 @@ def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:
 
 
 def _said(label: Cell) -> str:
+    if isinstance(label, list) and label and isinstance(label[0], dict):
+        return count_labels(sure_boxes(label))
     if isinstance(label, list) and label and isinstance(label[0], float):
         more = ", ..." if len(label) > SHOWN_NUMBERS else ""
         return ", ".join(f"{number:.3g}" for number in label[:SHOWN_NUMBERS]) + more

@@ -6,7 +6,7 @@ Every target is decided by *members*: the fused network (``fusion``), each strea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.batches import batch_of
+from polymodal.batches import batch_of, rows_at_once, shapes_of
 from polymodal.cache import ArrayCache
 from polymodal.network import Network
 from polymodal.progress import Progress, SilentProgress
@@ -26,7 +26,6 @@ from polymodal.targets.base import Prediction
 from polymodal.targets.structured import Answer, to_answers, values_of
 from polymodal.trained import TrainedModel, precompute, without
 
-BATCH_ROWS = 256
 View = frozenset[str]
 NOTHING_HIDDEN: View = frozenset()
 
@@ -141,8 +140,9 @@ def predict_table(
     columns, broken = model.preprocessor.transform(table, cache)
     columns = precompute(model.network, columns, cache, told)
     cells = {name: table.columns.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
+    source = Source(cells, table.folder, shapes=shapes_of(columns))
     with told.phase("predicting", table.num_rows) as phase:
-        (members,) = run_members(model, columns, Source(cells, table.folder), [NOTHING_HIDDEN])
+        (members,) = run_members(model, columns, source, [NOTHING_HIDDEN])
         phase.advance(table.num_rows)
     combined = combine(model, members)
     answers = {name: combined.pop(name) for name in model.network.structured}
@@ -285,13 +285,11 @@ def run_network(network: Network, columns: Mapping[str, Column], views: Sequence
         One ``NetworkOutputs`` a view.
     """
     network.eval()
-    num_rows = len(next(iter(columns.values())))
-    batches = [_run_batch(network, columns, slice(start, start + BATCH_ROWS), views) for start in _starts(num_rows)]
+    num_rows, step = len(next(iter(columns.values()))), rows_at_once(columns)
+    batches = [
+        _run_batch(network, columns, slice(start, start + step), views) for start in range(0, max(num_rows, 1), step)
+    ]
     return [_joined([batch[index] for batch in batches]) for index in range(len(views))]
-
-
-def _starts(num_rows: int) -> Iterable[int]:
-    return range(0, max(num_rows, 1), BATCH_ROWS)
 
 
 BatchOutputs = tuple[dict[str, Tensor], dict[str, dict[str, Tensor]], Tensor | None, dict[str, list[Answer]]]

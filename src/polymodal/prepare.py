@@ -106,7 +106,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
     rows_of = _split(tables, config, schema, known)
     targets = _fit_targets(tables.train, schema, rows_of["train"], config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
-    settings = _modality_settings(schema, config)
+    settings = _modality_settings(schema, config, targets)
     with progress.phase("reading cells", None):
         preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings, share=shared)
     of_split = _table_of_split(tables, rows_of)
@@ -237,14 +237,16 @@ def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: 
     for target in schema.targets:
         options = config.target_settings.get(target.name, {})
         try:
-            source = Source(part.columns, part.folder)
+            source = Source(part.columns, part.folder, streams=schema.streams)
             targets[target.name] = fit_target(target.kind, part.columns[target.name], source, options)
         except SchemaError as error:
             raise SchemaError(f"{table.name}, column {target.name!r}: {error}") from None
     return targets
 
 
-def _modality_settings(schema: Schema, config: RunConfig) -> dict[str, dict[str, Any]]:
+def _modality_settings(
+    schema: Schema, config: RunConfig, targets: Mapping[str, AnyTarget]
+) -> dict[str, dict[str, Any]]:
     names = {stream.name for stream in schema.streams}
     unknown = sorted(set(config.settings) - names)
     if unknown:
@@ -260,6 +262,10 @@ def _modality_settings(schema: Schema, config: RunConfig) -> dict[str, dict[str,
             settings[stream.name] = wanted | settings.get(stream.name, {})
         if settings.get(stream.name, {}).get("vectors") == WORD2VEC:
             settings[stream.name].setdefault("word2vec_seed", config.seed)
+    for target in targets.values():
+        wishes = target.stream_settings if isinstance(target, StructuredTarget) else {}
+        for name, wish in wishes.items():
+            settings[name] = {**wish, **settings.get(name, {})}
     return settings
 
 

@@ -199,11 +199,19 @@ def _describe_target(
         "balance": _describe_balance(info),
         "confusion": _describe_confusion(name, evaluation),
         "residuals": _describe_residuals(name, evaluation),
-        "per_label": evaluation.get("per_label", {}).get(name, []),
+        "per_label": _describe_labels(info["kind"], evaluation.get("per_label", {}).get(name, [])),
         "calibration": _describe_calibration(name, evaluation),
         "missing": _describe_missing(info, evaluation),
         "gallery": _describe_gallery(info["kind"], rows, folder, budget),
     }
+
+
+def _describe_labels(kind: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Say which columns the table of labels has; the last one is drawn as a bar."""
+    if not entries:
+        return None
+    metrics = [name for name in entries[0] if name not in {"label", "support"}]
+    return {"entries": entries, "metrics": metrics, "support": "true boxes" if kind == "boxes" else "rows"}
 
 
 def _describe_scores(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from polymodal.balance import backward
 from polymodal.batches import truth_batch
 from polymodal.job import Job, State
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
-from polymodal.network import Batch, Mix, Network
-from polymodal.targets import SketchTarget
+from polymodal.network import Batch, Mix, Network, Truth
+from polymodal.targets import SketchTarget, StructuredTarget
 from polymodal.targets.evidence import targets_at
+from polymodal.warp import Warp
 
 STEP_SEED_STRIDE = 1_000_003
 
@@ -35,11 +36,11 @@ def take_step(
     """
     torch.manual_seed(job.seed * STEP_SEED_STRIDE + state.step)
     plain: Network = accelerator.unwrap_model(network)
-    batch = vary(job, job.train.batch(places))
+    batch, truth = vary(job, job.train.batch(places), truth_batch(job.train, places))
     present = stream_presence(batch, plain.streams)
     hidden = draw_hidden(present, job.settings.modality_dropout if plain.fuses_streams else 0.0)
     mix = draw_mix(len(places), job.settings.mixup)
-    aims, device = aims_of(job, state, places, present, mix, accelerator.device), accelerator.device
+    aims, device = aims_of(job, state, places, truth, present, mix, accelerator.device), accelerator.device
     on_device = {stream: column.to(device) for stream, column in batch.items()}
     outputs = network(on_device, hidden.to(device), aims.truth, job.settings.label_smoothing, mix)
     terms = loss_terms(plain, outputs, aims)
@@ -53,23 +54,40 @@ def take_step(
     state.step += 1
 
 
-def vary(job: Job, batch: Batch) -> Batch:
+def vary(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
     """Vary a batch's inputs; an autoencoder sees them with holes.
 
+    Pictures with known places are moved together with them. Where several targets warp one stream, the first one's
+    limits hold.
+
     Args:
-        job: Modalities and options.
+        job: Modalities, targets and options.
         batch: Stream to cells.
+        truth: Target to encoded cells and where they are known.
 
     Returns:
-        Stream to varied cells.
+        Varied inputs and the truth that belongs to them.
     """
     if job.settings.augment:
-        batch = {stream: augment(job.modalities[stream], column) for stream, column in batch.items()}
+        batch, truth = _varied(job, batch, truth)
     if job.settings.flip:
         batch = {s: mirror(c) if job.modalities[s].name == "image" else c for s, c in batch.items()}
     if any(isinstance(target, SketchTarget) and not target.recovered for target in job.targets.values()):
         batch = {stream: corrupt(column) for stream, column in batch.items()}
-    return batch
+    return batch, truth
+
+
+def _varied(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
+    structured = {name: target for name, target in job.targets.items() if isinstance(target, StructuredTarget)}
+    limits = {stream: found for t in reversed(structured.values()) for stream, found in t.warped.items()}
+    varied = {s: column if s in limits else augment(job.modalities[s], column) for s, column in batch.items()}
+    moved = dict(truth)
+    for stream in [stream for stream in limits if len(batch[stream])]:
+        height, width = batch[stream].values.shape[1:3]
+        warp = Warp.draw(len(batch[stream]), (width, height), limits[stream])
+        varied[stream] = warp.pictures(batch[stream])
+        moved |= {n: (target.follow(stream, moved[n][0], warp), moved[n][1]) for n, target in structured.items()}
+    return varied, moved
 
 
 def draw_mix(num_rows: int, strength: float) -> Mix | None:
@@ -92,6 +110,7 @@ def aims_of(
     job: Job,
     state: State,
     places: NDArray[np.int64],
+    truth: Truth,
     present: torch.Tensor,
     mix: Mix | None,
     device: torch.device,
@@ -102,6 +121,7 @@ def aims_of(
         job: Truth, targets and options.
         state: Where training stands.
         places: Rows of the batch.
+        truth: Target to encoded cells, as varied, and where they are known.
         present: bool ``[B, S]``.
         mix: How rows are mixed.
         device: Where tensors shall live.
@@ -109,7 +129,7 @@ def aims_of(
     Returns:
         The aims.
     """
-    truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(job.train, places).items()}
+    truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth.items()}
     soft = {name: torch.from_numpy(values[places]).to(device) for name, values in job.soft.items()}
     targets = targets_at(job.targets, state.step / job.total_steps)
     return Aims(targets=targets, truth=truth, present=present.to(device), settings=job.settings, soft=soft, mix=mix)

@@ -35,20 +35,21 @@ def data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def picture_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int]:
-    """Re-encode a picture as a thumbnail of at most 240 pixels a side.
+def picture_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> tuple[str, int, int]:
+    """Re-encode a picture as a thumbnail.
 
     Args:
         cell: Path, bytes, struct, array or PIL image.
         folder: Folder of relative paths; None refuses paths.
+        side: Longest side in pixels.
 
     Returns:
         The URI, and the thumbnail's width and height in pixels.
     """
     from polymodal.modalities.image import open_picture
 
-    picture = open_picture(cell, folder, MAX_PIXELS, draft_side=THUMBNAIL_SIDE)
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    picture = open_picture(cell, folder, MAX_PIXELS, draft_side=side)
+    picture.thumbnail((side, side))
     kind, content = min((_encode(picture, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
     return data_uri(f"image/{kind}", content), picture.width, picture.height
 

@@ -91,6 +91,19 @@ class ColumnBatch:
 
 
 @dataclass(frozen=True)
+class PlaceGrid:
+    """How the fine places of pictures lie, as an encoder that gives them says in its attribute ``places``.
+
+    Attributes:
+        shape: Rows and columns of places.
+        stride: Pixels from one place to the next; the first is in the middle of the first ``stride`` pixels.
+    """
+
+    shape: tuple[int, int]
+    stride: int
+
+
+@dataclass(frozen=True)
 class Detail:
     """A stream's fine places or steps, kept beside its few tokens for targets that need them.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from polymodal.batches import Examples, truth_batch
+from polymodal.batches import Examples, rows_at_once, truth_batch
 from polymodal.config import TrainConfig
 from polymodal.losses import Aims, stream_presence, target_losses
 from polymodal.metrics import score, score_of
@@ -16,7 +16,6 @@ from polymodal.network import Batch, Network, Outputs, Truth
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.structured import Answer, values_of
 
-BATCH_ROWS = 256
 PLAIN = TrainConfig(label_smoothing=0.0)
 """Validation compares epochs, and runs, by the plain loss, whatever was trained with."""
 
@@ -56,8 +55,9 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarg
     outputs: list[Outputs] = []
     answers: dict[str, list[Answer]] = {name: [] for name in network.structured}
     with torch.inference_mode():
-        for start in range(0, len(examples), BATCH_ROWS):
-            places = np.arange(start, min(start + BATCH_ROWS, len(examples)))
+        step = rows_at_once(examples.columns)
+        for start in range(0, len(examples), step):
+            places = np.arange(start, min(start + step, len(examples)))
             batch = {stream: column.to(device) for stream, column in examples.batch(places).items()}
             truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(examples, places).items()}
             found = network(batch, None, truth)

@@ -27,6 +27,9 @@ METRIC_TITLES = {
     "recall_at_5": "R@5",
     "recall_at_10": "R@10",
     "median_rank": "median rank",
+    "ap_50": "AP@50",
+    "ap": "AP@50–95",
+    "map_50": "mAP@50",
     "map": "mAP",
     "bleu": "BLEU",
     "rouge_l": "ROUGE-L",
@@ -235,6 +238,8 @@ def _sentence(name: str, metric: str, written: str, interval: str | None, evalua
 
 
 def _article(metric: str) -> str:
+    if metric.startswith("map_") or metric == "map":
+        return "an"
     return "an" if metric_title(metric)[0] in "aeiouFRM" and metric != "macro_f1" and metric != "roc_auc" else "a"
 
 

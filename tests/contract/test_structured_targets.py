@@ -12,9 +12,10 @@ from torch import nn
 
 from polymodal.errors import SchemaError
 from polymodal.metrics import HIGHER_IS_BETTER, intervals_of, score_of
+from polymodal.schema import StreamSchema
 from polymodal.targets import TARGETS, Answer, Source, StructuredTarget, fit_target
 from polymodal.targets.structured import values_of
-from polymodal.tokens import Fused, Tokens
+from polymodal.tokens import Detail, Fused, PlaceGrid, Tokens
 
 WIDTH = 8
 
@@ -24,13 +25,23 @@ def picture(level: int) -> np.ndarray[Any, Any]:
     return np.linspace(0, level, 80, dtype=np.uint8).reshape(8, 10)
 
 
+PLACES = PlaceGrid((3, 4), 4)
 CELLS: dict[str, list[Any]] = {
+    "boxes": [
+        [{"label": "cat", "box": [1, 2, 9, 8]}, {"label": "owl", "box": [4, 4, 7, 11]}],
+        '[{"label": "cat", "box": [0, 0, 5, 5.5]}]',
+        None,
+        [],
+        {"labels": ["owl"], "boxes": [[2, 2, 14, 9]]},
+        [{"label": "cat", "box": [3, 1, 6, 4]}],
+    ],
     "vector": [[1.0, 2.0], "[2.0, 2.5]", None, [0.5, -1.0], [3.0, 0.0], [1.0, 1.0]],
     "caption": ["a red cat", "a red dog ", None, "Zwei Öfen", 7, "a red cat"],
     "series": [[[1.0, 2.0]] * 3, "[[2.0, 2.5]]", None, [[0.5, -1.0], [1, 1]], np.zeros((3, 2)), [[1.0, 1.0]] * 2],
     "image": [picture(0), picture(60), None, picture(120), picture(255).tolist(), picture(90)],
 }
 BROKEN: dict[str, Any] = {
+    "boxes": '[{"label": "cat", "box": [9, 2, 1, 8]}]',
     "vector": [1.0, 2.0, 3.0],
     "caption": b"\xff\xfe",
     "series": [[1.0, 2.0, 3.0]],
@@ -38,6 +49,7 @@ BROKEN: dict[str, Any] = {
 }
 """A cell that holds something, but no truth."""
 HOPELESS: dict[str, list[Any]] = {
+    "boxes": [[], [], None],
     "vector": [[1.0, 2.0], [1.0, 2.0], None],
     "caption": ["a red cat", "a red cat", None],
     "series": [[[1.0, 2.0]], [[1.0, 2.0]], None],
@@ -49,11 +61,20 @@ every_kind = pytest.mark.parametrize("kind", STRUCTURED)
 
 def encoders(kind: str) -> dict[str, nn.Module]:
     """Return the encoders the head is built beside."""
-    return {"stream": nn.Identity()}
+    encoder = nn.Identity()
+    encoder.places = PLACES
+    return {"stream": encoder}
 
 
 def source(kind: str, rows: int = 6) -> Source:
-    return Source({kind: CELLS[kind][:rows]})
+    return source_of(kind, CELLS[kind][:rows])
+
+
+def source_of(kind: str, cells: list[Any]) -> Source:
+    """Return the cells beside a stream of pictures, 12 high and 16 wide, that the network sees as they are."""
+    pictures = [np.zeros((12, 16, 3), np.uint8)] * len(cells)
+    streams = (StreamSchema("stream", "image", ("picture",)),)
+    return Source({kind: cells, "picture": pictures}, None, streams, {"stream": (12, 16, 3)})
 
 
 def fit(kind: str) -> StructuredTarget:
@@ -65,7 +86,9 @@ def fit(kind: str) -> StructuredTarget:
 def fused(kind: str, rows: int) -> Fused:
     generator = torch.Generator().manual_seed(0)
     tokens = Tokens(torch.randn(rows, 3, WIDTH, generator=generator), torch.ones(rows, 3, dtype=torch.bool))
-    return Fused(torch.randn(rows, WIDTH, generator=generator), tokens)
+    places = torch.randn(rows, 12, WIDTH, generator=generator)
+    details = {"stream": Detail(places, torch.ones(rows, 12, dtype=torch.bool), PLACES.shape)}
+    return Fused(torch.randn(rows, WIDTH, generator=generator), tokens, None, details)
 
 
 def known_cells(kind: str) -> list[Any]:
@@ -81,11 +104,11 @@ def test_the_checks_cover_the_table() -> None:
 @every_kind
 def test_absent_and_broken_truth_is_not_known_and_broken_truth_is_named(kind: str) -> None:
     target, cells = fit(kind), [*CELLS[kind], BROKEN[kind]]
-    truth, known = target.encode(cells, Source({kind: cells}))
+    truth, known = target.encode(cells, source_of(kind, cells))
     assert known.tolist() == [True, True, False, True, True, True, False]
     assert len(truth) == 7
     assert np.isfinite(truth).all()
-    problems = target.problems(cells, Source({kind: cells}))
+    problems = target.problems(cells, source_of(kind, cells))
     assert [row for row, _ in problems] == [6]
     assert problems[0][1].strip()
 
@@ -132,7 +155,7 @@ def test_one_row_never_affects_another(kind: str) -> None:
 def test_the_truth_itself_scores_best_and_the_prior_can_be_scored(kind: str) -> None:
     target = fit(kind)
     cells = known_cells(kind)
-    truth = target.references(cells, Source({kind: cells}))
+    truth = target.references(cells, source_of(kind, cells))
     perfect = score_of(target.measure(truth, truth), len(truth))
     prior = score_of(target.measure(truth, [target.prior.value] * len(truth)), len(truth))
     better = HIGHER_IS_BETTER[target.primary_metric]
@@ -155,4 +178,4 @@ def test_state_is_json_and_rebuilds_the_same_target(kind: str) -> None:
 @every_kind
 def test_nothing_to_learn_is_one_sentence(kind: str) -> None:
     with pytest.raises(SchemaError, match=r"^[A-Z].*\.$"):
-        fit_target(kind, HOPELESS[kind], Source({kind: HOPELESS[kind]}), {})
+        fit_target(kind, HOPELESS[kind], source_of(kind, HOPELESS[kind]), {})

@@ -5,13 +5,18 @@ Shape legend: B rows, C channels, Y and X height and width of a map, T tokens, W
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.encoders.pyramid import FeaturePyramid, run_stages
 from polymodal.layers import Transformer, num_groups, small_parameter, use_channels_last
 from polymodal.tokens import ColumnBatch, Tokens
 
@@ -150,30 +155,45 @@ def _stage_strides(fitted: Image, num_stages: int) -> list[int]:
     return [min(4, 2 ** max(0, halvings - (num_stages - 1))), *late]
 
 
-class ImageCNN(ImageEncoder):
-    """Four convolution stages with group norm, and a grid of tokens."""
+class Staged(ImageEncoder):
+    """Convolutions in stages, a grid of tokens and, where asked for, fine places.
 
-    def __init__(self, fitted: Image, width: int, channels: int, depth: int, dropout: float) -> None:
-        """Build the stages.
+    Attributes:
+        places: How the fine places lie; None where there are none.
+    """
+
+    stages: nn.Sequential
+
+    def __init__(
+        self,
+        fitted: Image,
+        width: int,
+        stages: Sequence[Sequence[nn.Module]],
+        channels: Sequence[int],
+        strides: Sequence[int],
+        dropout: float,
+        detail: bool,
+    ) -> None:
+        """Put the stages together.
 
         Args:
             fitted: The fitted modality.
             width: W.
-            channels: C of the first stage; the next have 2, 4 and 4 times as many.
-            depth: Convolutions of each stage after the first.
+            stages: The blocks of each stage.
+            channels: C of each stage's map.
+            strides: Stride of each stage.
             dropout: Share of token values set to zero in training.
+            detail: Whether fine places are given as well.
         """
         super().__init__()
-        strides = _stage_strides(fitted, 4)
-        dims = [fitted.channels, channels, 2 * channels, 4 * channels, 4 * channels]
-        blocks = [_convolve(dims[0], dims[1], strides[0])]
-        for num_in, num_out, stride in zip(dims[1:], dims[2:], strides[1:], strict=False):
-            blocks.append(_convolve(num_in, num_out, stride))
-            blocks.extend(_convolve(num_out, num_out, 1) for _ in range(depth - 1))
         self.normalise = Normalise(fitted)
-        self.stages = nn.Sequential(*blocks)
+        self.stages = nn.Sequential(*itertools.chain(*stages))
+        self.ends = [last - 1 for last in itertools.accumulate(map(len, stages))]
         use_channels_last(self.stages)
-        self.tokens = GridTokens(dims[-1], grid_after(fitted, math.prod(strides)), width, dropout)
+        self.tokens = GridTokens(channels[-1], grid_after(fitted, math.prod(strides)), width, dropout)
+        reached = list(itertools.accumulate(strides, operator.mul))
+        self.pyramid = FeaturePyramid(fitted, channels, reached, width) if detail else None
+        self.places = None if self.pyramid is None else self.pyramid.places
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode pictures.
@@ -184,8 +204,35 @@ class ImageCNN(ImageEncoder):
         Returns:
             Tokens ``[B, T, W]``, T at most 16.
         """
-        tokens: Tokens = self.tokens(self.stages(self.normalise(column.values)), column.row_present)
-        return tokens
+        present = column.row_present
+        maps = run_stages(self.stages, self.ends, self.normalise(column.values))
+        tokens: Tokens = self.tokens(maps[-1], present)
+        return tokens if self.pyramid is None else replace(tokens, detail=self.pyramid(maps, present))
+
+
+class ImageCNN(Staged):
+    """Four convolution stages with group norm, and a grid of tokens."""
+
+    def __init__(
+        self, fitted: Image, width: int, channels: int, depth: int, dropout: float, detail: bool = False
+    ) -> None:
+        """Build the stages.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            channels: C of the first stage; the next have 2, 4 and 4 times as many.
+            depth: Convolutions of each stage after the first.
+            dropout: Share of token values set to zero in training.
+            detail: Whether fine places are given as well.
+        """
+        strides = _stage_strides(fitted, 4)
+        dims = [channels, 2 * channels, 4 * channels, 4 * channels]
+        stages = [[_convolve(fitted.channels, channels, strides[0])]]
+        for num_in, num_out, stride in zip(dims, dims[1:], strides[1:], strict=False):
+            rest = (_convolve(num_out, num_out, 1) for _ in range(depth - 1))
+            stages.append([_convolve(num_in, num_out, stride), *rest])
+        super().__init__(fitted, width, stages, dims, strides, dropout, detail)
 
 
 class ResidualBlock(nn.Module):
@@ -220,10 +267,12 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.second(self.first(map_BCYX)) + self.shortcut(map_BCYX))
 
 
-class ImageResNet(ImageEncoder):
+class ImageResNet(Staged):
     """A small residual network."""
 
-    def __init__(self, fitted: Image, width: int, channels: int, depth: int, dropout: float) -> None:
+    def __init__(
+        self, fitted: Image, width: int, channels: int, depth: int, dropout: float, detail: bool = False
+    ) -> None:
         """Build the stages.
 
         Args:
@@ -232,31 +281,17 @@ class ImageResNet(ImageEncoder):
             channels: C of the first stage; the next have 2, 4 and 8 times as many.
             depth: Residual blocks of each stage.
             dropout: Share of token values set to zero in training.
+            detail: Whether fine places are given as well.
         """
-        super().__init__()
         strides = _stage_strides(fitted, 4)
-        blocks: list[nn.Module] = [_convolve(fitted.channels, channels, strides[0])]
+        dims = [channels, 2 * channels, 4 * channels, 8 * channels]
+        stages: list[list[nn.Module]] = [[_convolve(fitted.channels, channels, strides[0])], [], [], []]
         num_in = channels
-        for factor, stride in zip((1, 2, 4, 8), (1, *strides[1:]), strict=True):
+        for stage, num_out, stride in zip(stages, dims, (1, *strides[1:]), strict=True):
             for index in range(depth):
-                blocks.append(ResidualBlock(num_in, factor * channels, stride if index == 0 else 1))
-                num_in = factor * channels
-        self.normalise = Normalise(fitted)
-        self.stages = nn.Sequential(*blocks)
-        use_channels_last(self.stages)
-        self.tokens = GridTokens(num_in, grid_after(fitted, math.prod(strides)), width, dropout)
-
-    def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode pictures.
-
-        Args:
-            column: Values uint8 ``[B, Y, X, C]``.
-
-        Returns:
-            Tokens ``[B, T, W]``, T at most 16.
-        """
-        tokens: Tokens = self.tokens(self.stages(self.normalise(column.values)), column.row_present)
-        return tokens
+                stage.append(ResidualBlock(num_in, num_out, stride if index == 0 else 1))
+                num_in = num_out
+        super().__init__(fitted, width, stages, dims, strides, dropout, detail)
 
 
 class ImageViT(ImageEncoder):
@@ -313,7 +348,9 @@ class ImageViT(ImageEncoder):
         return mixed_BTW.transpose(1, 2).reshape(len(pixels_BCYX), self.positions.shape[1], *self.map_shape)
 
 
-def build_image_cnn(fitted: Image, width: int, *, channels: int = 0, depth: int = 1, dropout: float = 0.1) -> nn.Module:
+def build_image_cnn(
+    fitted: Image, width: int, *, channels: int = 0, depth: int = 1, dropout: float = 0.1, detail: bool = False
+) -> nn.Module:
     """Build the convolutional encoder.
 
     Args:
@@ -322,15 +359,16 @@ def build_image_cnn(fitted: Image, width: int, *, channels: int = 0, depth: int 
         channels: Channels of the first stage; 0 means a quarter of the width.
         depth: Convolutions of each later stage.
         dropout: Share of token values set to zero in training.
+        detail: Whether fine places are given as well, for targets that read them.
 
     Returns:
         The encoder.
     """
-    return ImageCNN(fitted, width, channels or width // 4, depth, dropout)
+    return ImageCNN(fitted, width, channels or width // 4, depth, dropout, detail)
 
 
 def build_image_resnet(
-    fitted: Image, width: int, *, channels: int = 24, depth: int = 1, dropout: float = 0.1
+    fitted: Image, width: int, *, channels: int = 24, depth: int = 1, dropout: float = 0.1, detail: bool = False
 ) -> nn.Module:
     """Build the residual encoder.
 
@@ -340,11 +378,12 @@ def build_image_resnet(
         channels: Channels of the first stage.
         depth: Residual blocks of each stage.
         dropout: Share of token values set to zero in training.
+        detail: Whether fine places are given as well, for targets that read them.
 
     Returns:
         The encoder.
     """
-    return ImageResNet(fitted, width, channels, depth, dropout)
+    return ImageResNet(fitted, width, channels, depth, dropout, detail)
 
 
 def build_image_vit(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.cover import Resample, cover_box
+from polymodal.modalities.letterbox import Letterbox
 from polymodal.modalities.media import (
     NUMPY_MAGIC,
     as_array,
@@ -210,7 +211,7 @@ def open_picture(cell: Cell, folder: Path | None, max_pixels: int, *, draft_side
 
     content = read_media(cell, folder)
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
-        picture = _open_file(content, max_pixels)
+        picture = open_header(io.BytesIO(content), max_pixels)
         _check_pixels(picture.width, picture.height, max_pixels)
         if draft_side is not None:
             picture.draft(None, (draft_side, draft_side))
@@ -230,13 +231,25 @@ def _quiet_pillow() -> None:
     warnings.filterwarnings("ignore", category=pillow.DecompressionBombWarning)
 
 
-def _open_file(content: bytes, max_pixels: int) -> Picture:
+def open_header(file: IO[bytes], max_pixels: int) -> Picture:
+    """Open a picture file without decoding its pixels.
+
+    Args:
+        file: The file, at its start.
+        max_pixels: For the message where the header declares more than Pillow opens.
+
+    Returns:
+        A PIL image that is not loaded.
+
+    Raises:
+        CellReadError: If the file is in no known format.
+    """
     from PIL import Image as pillow  # noqa: N813
     from PIL import UnidentifiedImageError
 
     _quiet_pillow()
     try:
-        return pillow.open(io.BytesIO(content), formats=FORMATS)
+        return pillow.open(file, formats=FORMATS)
     except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         declared = re.search(r"\d+", str(error))
         count = f"{int(declared.group()):,}" if declared else "too many"
@@ -363,9 +376,8 @@ def _choose_size(shapes: list[tuple[int, int]], settings: ImageSettings) -> tupl
 def _fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
     from PIL.Image import Resampling
 
-    scale = min(height / picture.height, width / picture.width)
-    inner_H = min(height, max(1, round(picture.height * scale)))
-    inner_W = min(width, max(1, round(picture.width * scale)))
+    place = Letterbox.fit((picture.height, picture.width), (height, width))
+    inner_H, inner_W = place.inner
     if (inner_H, inner_W) != (picture.height, picture.width):
         picture = picture.resize((inner_W, inner_H), Resampling.BILINEAR)
     pixels = np.asarray(picture).reshape(inner_H, inner_W, -1)
@@ -373,8 +385,7 @@ def _fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
         return pixels
     boxed = np.empty((height, width, pixels.shape[2]), np.uint8)
     boxed[:] = _border_colour(pixels)
-    top, left = (height - inner_H) // 2, (width - inner_W) // 2
-    boxed[top : top + inner_H, left : left + inner_W] = pixels
+    boxed[place.top : place.top + inner_H, place.left : place.left + inner_W] = pixels
     return boxed
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.targets.base import Target, build_head, primary_metric_of
+from polymodal.targets.boxes import BoxesTarget
 from polymodal.targets.caption import CaptionTarget
 from polymodal.targets.categories import Categories
 from polymodal.targets.category import Category
@@ -90,6 +91,7 @@ TARGETS: dict[str, TargetEntry] = {
     "category": TargetEntry(Category, "one class a row: softmax, cross-entropy", "Szegedy et al. 2016 (smoothing)"),
     "categories": TargetEntry(Categories, "any number of labels a row: a sigmoid each", "Zhang and Zhou 2014 (survey)"),
     "number": TargetEntry(NumberTarget, "one number a row: squared error of the standardised value", "least squares"),
+    "boxes": TargetEntry(BoxesTarget, "labelled boxes in a picture: one map of fine places", "Tian et al. 2019 (FCOS)"),
     "vector": TargetEntry(VectorTarget, "numbers of a fixed count: squared error, each standardised", "least squares"),
     "caption": TargetEntry(CaptionTarget, "a text in each row, written piece by piece", "Vaswani et al. 2017"),
     "series": TargetEntry(
@@ -109,6 +111,7 @@ __all__ = [
     "TARGETS",
     "Answer",
     "AnyTarget",
+    "BoxesTarget",
     "CaptionTarget",
     "Categories",
     "Category",

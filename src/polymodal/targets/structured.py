@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell, Column
 from polymodal.metrics import Measure
+from polymodal.schema import StreamSchema
 from polymodal.tokens import Fused
+from polymodal.warp import Warp, WarpLimits
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,16 @@ class Source:
         folder: Where relative paths start.
         columns: Stream to arrays, of the whole table.
         rows: int64, the rows of those arrays that are meant; None for all.
+        streams: The schema's streams, in their order; given when fitting.
+        shapes: Stream to the shape of one decoded cell, where there are arrays.
     """
 
     cells: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
     folder: Path | None = None
     columns: Mapping[str, Column] = field(default_factory=dict)
     rows: NDArray[np.int64] | None = None
+    streams: tuple[StreamSchema, ...] = ()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def row_present(self) -> dict[str, NDArray[np.bool_]]:
         """Return where each stream is there: stream to bool ``[N]``."""
@@ -118,6 +124,7 @@ class StructuredTarget(ABC):
         kind: Name in ``TARGETS``.
         details: Modalities whose fine places or steps the head reads (``Tokens.detail``).
         primary_metric: The metric that stands for it.
+        training: Training options it wants where the user leaves them open.
         Settings: Its options.
         classes: None: there are no probabilities of classes.
         by_stream: Whether it can be judged with streams hidden.
@@ -126,6 +133,7 @@ class StructuredTarget(ABC):
     kind: ClassVar[str]
     details: ClassVar[frozenset[str]] = frozenset()
     primary_metric: ClassVar[str]
+    training: ClassVar[Mapping[str, Any]] = {}
     Settings: ClassVar[type[TargetSettings]] = TargetSettings
     classes: ClassVar[None] = None
     by_stream: ClassVar[bool] = True
@@ -178,6 +186,41 @@ class StructuredTarget(ABC):
             Sentences without the full stop, written to follow "The target 'NAME': ".
         """
         return []
+
+    def reads_detail(self, stream: str, modality: str) -> bool:  # noqa: ARG002
+        """Tell whether the head reads a stream's fine places or steps.
+
+        Args:
+            stream: The stream's name.
+            modality: Its modality.
+
+        Returns:
+            True for those whose encoder shall give them.
+        """
+        return modality in self.details
+
+    @property
+    def stream_settings(self) -> Mapping[str, Mapping[str, Any]]:
+        """Stream to settings of its modality that the target wants where the user leaves them open."""
+        return {}
+
+    @property
+    def warped(self) -> Mapping[str, WarpLimits]:
+        """Streams whose training pictures are moved only together with what is known of their places."""
+        return {}
+
+    def follow(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:  # noqa: ARG002
+        """Move the truth of a training batch along with the pictures.
+
+        Args:
+            stream: The stream that was moved, one of any target's ``warped``.
+            truth: Encoded cells ``[B, ...]``.
+            warp: How it was moved.
+
+        Returns:
+            The truth of the moved pictures.
+        """
+        return truth
 
     @abstractmethod
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
@@ -248,7 +291,19 @@ class StructuredTarget(ABC):
             0 (all wrong) to 1 (all right), ``[N]``.
         """
 
-    def sections(self, truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Any]:  # noqa: ARG002
+    def per_label(self, truth: Sequence[Cell], found: Sequence[Cell]) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Score each label by itself, where answers have labels.
+
+        Args:
+            truth: References ``[N]``.
+            found: Values of the answers ``[N]``.
+
+        Returns:
+            One entry a label: ``label``, ``support``, and metrics, the most telling one last.
+        """
+        return []
+
+    def sections(self, truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Any]:
         """Return what else the report says of the answers.
 
         Args:
@@ -258,7 +313,8 @@ class StructuredTarget(ABC):
         Returns:
             Section of the evaluation to plain JSON.
         """
-        return {}
+        per_label = self.per_label(truth, found)
+        return {"per_label": per_label} if per_label else {}
 
     def uninformed(self, found: Answers) -> Answers:
         """Return what an answer without any input would be, for the baseline.
