@@ -74,7 +74,7 @@ def source_of(kind: str, cells: list[Any]) -> Source:
     """Return the cells beside a stream of pictures, 12 high and 16 wide, that the network sees as they are."""
     pictures = [np.zeros((12, 16, 3), np.uint8)] * len(cells)
     streams = (StreamSchema("stream", "image", ("picture",)),)
-    return Source({kind: cells, "picture": pictures}, None, streams, {"stream": (12, 16, 3)})
+    return Source({kind: cells, "picture": pictures}, None, streams=streams, shapes={"stream": (12, 16, 3)})
 
 
 def fit(kind: str) -> StructuredTarget:

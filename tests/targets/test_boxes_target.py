@@ -15,16 +15,17 @@ import torch
 
 import polymodal
 import tiny
+from polymodal.config import TrainConfig
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.output import write_csv
 from polymodal.prepare import target_problems
 from polymodal.schema import StreamSchema
+from polymodal.step import vary
 from polymodal.table import Table
 from polymodal.targets import Answer, BoxesTarget, Source
 from polymodal.targets.box_head import BoxHead, assign, centreness, place_centres, suppress
 from polymodal.targets.boxes import BoxesSettings
 from polymodal.tokens import ColumnBatch, Detail, Fused, PlaceGrid, Tokens
-from polymodal.train import vary
 from polymodal.warp import Warp
 
 COLOURS = ("red", "blue")
@@ -132,7 +133,12 @@ def test_broken_truth_is_named_and_an_empty_list_is_known(trained: tuple[polymod
 
 def source(pictures: list[Any], shape: tuple[int, ...] = (32, 32, 3), cells: Any = ()) -> Source:
     streams = (StreamSchema("first", "image", ("one",)), StreamSchema("second", "image", ("two",)))
-    return Source({"one": pictures, "two": pictures, "boxes": cells}, None, streams, {"first": shape, "second": shape})
+    return Source(
+        {"one": pictures, "two": pictures, "boxes": cells},
+        None,
+        streams=streams,
+        shapes={"first": shape, "second": shape},
+    )
 
 
 def picture(height: int, width: int) -> np.ndarray[Any, Any]:
@@ -210,7 +216,7 @@ def test_pictures_move_with_all_boxes_that_are_in_them() -> None:
     truth = {n: tuple(map(torch.from_numpy, t.encode(CELLS, source(PICTURES)))) for n, t in targets.items()}
     pixels = torch.zeros(3, 32, 32, 3, dtype=torch.uint8)
     batch = {"first": ColumnBatch(pixels, torch.ones(3, dtype=torch.bool))}
-    job: Any = SimpleNamespace(targets=targets, modalities={})
+    job: Any = SimpleNamespace(settings=TrainConfig(), targets=targets, modalities={})
     for _ in range(8):
         varied, moved = vary(job, batch, truth)
         assert varied["first"].values.dtype == torch.float32
@@ -335,7 +341,7 @@ def test_cells_are_found_in_blood(shared_data: Path) -> None:
     table = read_table(shared_data / "bccd" / "train.csv").take(np.arange(24))
     target = BoxesTarget.fit(
         table.columns["cells"],
-        Source(table.columns, table.folder, (StreamSchema("image", "image", ("image",)),)),
+        Source(table.columns, table.folder, streams=(StreamSchema("image", "image", ("image",)),)),
         BoxesSettings(),
     )
     assert target.names == ["Platelets", "RBC", "WBC"]
