@@ -37,6 +37,9 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "mae": False,
     "mape": False,
     "r2": True,
+    "wer": False,
+    "cer": False,
+    "exact_match": True,
 }
 """Every metric's name; True where a larger value is better."""
 

@@ -23,10 +23,12 @@ METRIC_TITLES = {
     "mape": "MAPE",
     "r2": "R²",
     "exact_match": "exact match",
+    "wer": "word error rate",
+    "cer": "character error rate",
 }
-LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape"})
-PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match"})
-UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2"}
+LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape", "wer", "cer"})
+PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match", "wer", "cer"})
+UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2", "wer", "cer"}
 PRIORS = frozenset({"prior", "majority", "mean", "median", "constant"})
 """Baselines that look at no input cell: they answer with what is usual in the training rows."""
 
