@@ -60,6 +60,7 @@ def write_structured_table(folder: Path, kind: str, rows: int = 60) -> Table:
 
 STRUCTURED: dict[str, Callable[[int, int], Any]] = {
     "vector": lambda label, row: [float(label), label * 2 + row % 3 / 10, 1.0 - label],
+    "transcript": lambda label, row: ("no", "yes", "go")[label],
 }
 """Structured target to a cell from the row's class (0 to 2) and number."""
 

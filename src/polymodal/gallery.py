@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.charts import sparkline, waveform
+from polymodal.edits import Part
 from polymodal.modalities.media import is_absent_media
 from polymodal.thumbnails import picture_uri, sound_uri
 from polymodal.wording import format_number
@@ -48,6 +49,7 @@ class GalleryRow:
         prediction: The predicted value, written out.
         probability: How sure the model was, 0 to 1; None for numbers.
         cells: Its input cells.
+        differences: Where a text differs from the true one, word by word; empty where it does not.
     """
 
     row: int
@@ -55,6 +57,7 @@ class GalleryRow:
     prediction: str
     probability: float | None
     cells: tuple[GalleryCell, ...]
+    differences: tuple[Part, ...] = ()
 
 
 Gallery = dict[str, dict[str, list[GalleryRow]]]

@@ -21,7 +21,7 @@ from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
 from polymodal.splits import check_groups, split_rows
 from polymodal.table import Table, concatenate
-from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
+from polymodal.targets import TARGETS, AnyTarget, Source, StructuredTarget, fit_target
 
 HELD_OUT_SHARE = 0.15
 """Share of rows held out for validation, and again for test, where no files are given."""
@@ -112,7 +112,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
         tables=of_split,
         broken=broken,
         set_aside=set_aside,
-        notices=notices + _group_warnings(tables, config),
+        notices=notices + _group_warnings(tables, config) + _target_notices(targets),
     )
 
 
@@ -142,6 +142,11 @@ def _group_warnings(tables: Tables, config: RunConfig) -> list[str]:
         f"{tables.test.name} shares {len(shared)} groups of {config.group!r} with {tables.train.name} "
         f"({shared[0]!r}, ...): its scores say little about unseen groups."
     ]
+
+
+def _target_notices(targets: Mapping[str, AnyTarget]) -> list[str]:
+    found = {name: target.notice for name, target in targets.items() if isinstance(target, StructuredTarget)}
+    return [f"{name}: {notice}." for name, notice in found.items() if notice]
 
 
 def _schema(table: Table, config: RunConfig) -> Schema:
@@ -220,11 +225,25 @@ def _modality_settings(schema: Schema, config: RunConfig) -> dict[str, dict[str,
             f"There is no stream {unknown[0]!r} to give settings to. The streams are: {', '.join(sorted(names))}."
         )
     settings = {stream: dict(values) for stream, values in config.settings.items()}
+    for name, defaults in _read_closely(schema).items():
+        settings[name] = {**defaults, **settings.get(name, {})}
     for stream in schema.streams:
         checkpoint = _checkpoint(config.encoder.get(stream.name))
         if stream.modality == "text" and checkpoint is not None:
             settings.setdefault(stream.name, {}).setdefault("pretrained", tokenizer_path(checkpoint))
     return settings
+
+
+def _read_closely(schema: Schema) -> dict[str, Mapping[str, Any]]:
+    """Return the settings of streams whose fine places or steps a target reads."""
+    readers = [TARGETS[found.kind].target for found in schema.targets]
+    return {
+        stream.name: reader.modality_settings[stream.modality]
+        for reader in readers
+        if issubclass(reader, StructuredTarget)
+        for stream in schema.streams
+        if stream.modality in reader.modality_settings
+    }
 
 
 def _checkpoint(chosen: EncoderConfig | None) -> str | None:

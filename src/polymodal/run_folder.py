@@ -24,6 +24,7 @@ from polymodal.arrays import Cell
 from polymodal.batches import Examples
 from polymodal.checkpoint import save_model
 from polymodal.config import RunConfig, load_config, save_config
+from polymodal.edits import Part, word_differences
 from polymodal.errors import ConfigError
 from polymodal.gallery import Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
 from polymodal.report import write_report
@@ -196,7 +197,13 @@ def _gallery_row(
         prediction=f"{label:.4g}" if is_number else _said(label),
         probability=certain,
         cells=tuple(GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns),
+        differences=_differences(truth, label) if target.kind == "transcript" else (),
     )
+
+
+def _differences(truth: Cell, label: Cell) -> tuple[Part, ...]:
+    parts = word_differences(str(truth), str(label))
+    return tuple(parts) if any(kind != "same" for kind, _ in parts) else ()
 
 
 def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:

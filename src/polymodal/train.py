@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from polymodal.augment import augment
+from polymodal.augment_speech import vary_speech
 from polymodal.batches import Examples, epoch_batches, truth_batch
 from polymodal.config import TrainConfig
 from polymodal.encoders import PretrainedText
@@ -27,7 +28,8 @@ from polymodal.modalities import Modality
 from polymodal.network import Network
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
-from polymodal.targets import AnyTarget
+from polymodal.targets import AnyTarget, TranscriptTarget
+from polymodal.tokens import ColumnBatch
 from polymodal.validate import Validation, validate
 
 STEP_SEED_STRIDE = 1_000_003
@@ -174,7 +176,7 @@ def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job
     settings = job.settings
     batch = job.train.batch(places)
     if settings.augment:
-        batch = {stream: augment(job.modalities[stream], column) for stream, column in batch.items()}
+        batch = {stream: _vary(job, job.modalities[stream], column) for stream, column in batch.items()}
     plain: Network = accelerator.unwrap_model(network)
     present = stream_presence(batch, plain.streams)
     hidden = draw_hidden(present, settings.modality_dropout if len(plain.streams) > 1 else 0.0)
@@ -191,6 +193,14 @@ def _step(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job
     accelerator.clip_grad_norm_(network.parameters(), settings.clip_norm)
     optimizer.step()
     return float(loss.detach())
+
+
+def _vary(job: Job, modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Vary a stream's cells; where a transcript is read from them, by what leaves every word audible."""
+    is_spelt = any(isinstance(target, TranscriptTarget) for target in job.targets.values())
+    if is_spelt and modality.name in TranscriptTarget.details:
+        return vary_speech(modality, column)
+    return augment(modality, column)
 
 
 def rate_factor(step: int, total_steps: int, warmup_fraction: float) -> float:

@@ -14,6 +14,7 @@ from polymodal.targets.categories import Categories
 from polymodal.targets.category import Category
 from polymodal.targets.number import NumberTarget
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.transcript import TranscriptTarget
 from polymodal.targets.vector import VectorTarget
 
 AnyTarget = Target | StructuredTarget
@@ -86,6 +87,7 @@ TARGETS: dict[str, TargetEntry] = {
     "categories": TargetEntry(Categories, "any number of labels a row: a sigmoid each", "Zhang and Zhou 2014 (survey)"),
     "number": TargetEntry(NumberTarget, "one number a row: squared error of the standardised value", "least squares"),
     "vector": TargetEntry(VectorTarget, "numbers of a fixed count: squared error, each standardised", "least squares"),
+    "transcript": TargetEntry(TranscriptTarget, "words spoken in a sound: CTC over its steps", "Graves et al. 2006"),
 }
 
 __all__ = [
@@ -101,6 +103,7 @@ __all__ = [
     "Target",
     "TargetEntry",
     "TargetSettings",
+    "TranscriptTarget",
     "VectorTarget",
     "build_head",
     "build_target_settings",

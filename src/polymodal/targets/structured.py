@@ -108,6 +108,8 @@ class StructuredTarget(ABC):
     Attributes:
         kind: Name in ``TARGETS``.
         details: Modalities whose fine places or steps the head reads (``Tokens.detail``).
+        modality_settings: Modality to settings that it has by default where this target reads its details.
+        min_steps: Steps a balanced run takes at least, however few the rows.
         primary_metric: The metric that stands for it.
         Settings: Its options.
         classes: None: there are no probabilities of classes.
@@ -115,6 +117,8 @@ class StructuredTarget(ABC):
 
     kind: ClassVar[str]
     details: ClassVar[frozenset[str]] = frozenset()
+    modality_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    min_steps: ClassVar[int] = 0
     primary_metric: ClassVar[str]
     Settings: ClassVar[type[TargetSettings]] = TargetSettings
     classes: ClassVar[None] = None
@@ -223,6 +227,11 @@ class StructuredTarget(ABC):
         Returns:
             0 (all wrong) to 1 (all right), ``[N]``.
         """
+
+    @property
+    def notice(self) -> str | None:
+        """What the user should know of its answers, as a clause to follow "TARGET: "; None if nothing."""
+        return None
 
     @property
     @abstractmethod
