@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+import polymodal
 import tiny
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.infer_target import infer_target_kind
@@ -277,3 +278,22 @@ def test_an_empty_transcript_is_set_aside_and_one_of_invisible_characters_is_nam
     assert [(cell["row"], cell["column"], cell["reason"]) for cell in model.record["broken_cells"]] == [
         (6, "transcript", "holds an empty transcript")
     ]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "features", "options"),
+    [
+        ("gru", "mfcc", {"units": "subwords", "num_subwords": 12}),
+        ("transformer", "log_mel", {"lexicon": True}),
+        ("waveform", "waveform", {"decode": "beam", "lexicon": False, "depth": 1}),
+    ],
+)
+def test_every_sound_encoder_can_be_spelt_from(tmp_path: Path, encoder: str, features: str, options: Any) -> None:
+    table = tiny.only(tiny.write_structured_table(tmp_path, "transcript", rows=30), "sound", "note", "answer")
+    settings = {"settings": {"sound": {"features": features}}, "target_settings": {"answer": options}}
+    model = tiny.train(table, "answer", modality={"answer": "transcript"}, encoder={"sound": encoder}, config=settings)
+    model.save(tmp_path / "model")
+    before, after = (m.predictions(table) for m in (model, polymodal.load(tmp_path / "model")))
+    assert before.labels == after.labels
+    assert before.confidences == after.confidences
+    assert all(0 <= sure <= 1 for sure in before.confidences["answer"] if sure is not None)

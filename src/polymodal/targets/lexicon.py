@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from polymodal.targets.ctc import Prefix
 
@@ -20,24 +20,29 @@ class Lexicon:
         self.words = frozenset(words)
         self.symbols = symbols
         self._beginnings = frozenset(word[:length] for word in words for length in range(len(word) + 1))
-        self._unfinished: dict[Prefix, str | None] = {(): ""}
 
-    def allows(self, prefix: Prefix, unit: int) -> bool:
-        """Tell whether known words can still come of it.
-
-        Args:
-            prefix: Ids so far, allowed themselves.
-            unit: The id that would follow.
+    def guide(self) -> Callable[[Prefix, int], bool]:
+        """Begin a search.
 
         Returns:
-            Whether every word but the last is known, and the last is the beginning of one.
+            Whether a prefix, allowed itself, may be followed by a unit: every word but the last must be
+            known then, and the last be the beginning of one.
         """
-        longer = (*prefix, unit)
-        if longer not in self._unfinished:
-            *done, last = ((self._unfinished[prefix] or "") + self.symbols[unit - 1]).split(" ")
-            fits = last in self._beginnings and all(not word or word in self.words for word in done)
-            self._unfinished[longer] = last if fits else None
-        return self._unfinished[longer] is not None
+        unfinished: dict[Prefix, str | None] = {(): ""}
+
+        def allows(prefix: Prefix, unit: int) -> bool:
+            longer = (*prefix, unit)
+            if longer not in unfinished:
+                unfinished[longer] = self._last_word((unfinished[prefix] or "") + self.symbols[unit - 1])
+            return unfinished[longer] is not None
+
+        return allows
+
+    def _last_word(self, text: str) -> str | None:
+        """Return a text's last, unfinished word; None if no known words can come of the text."""
+        *done, last = text.split(" ")
+        fits = last in self._beginnings and all(not word or word in self.words for word in done)
+        return last if fits else None
 
     def finished(self, text: str) -> str:
         """Leave out a last word that is not known.

@@ -290,7 +290,7 @@ class TranscriptTarget(StructuredTarget):
             Ids of its units.
         """
         lexicon = self._lexicon
-        found = beam_ids(shares_TV, self.settings.beam_width, None if lexicon is None else lexicon.allows)
+        found = beam_ids(shares_TV, self.settings.beam_width, None if lexicon is None else lexicon.guide())
         if lexicon is None:
             return list(found[0])
         for ids in found:
