@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.batches import Examples
+from polymodal.edits import Part, word_differences
 from polymodal.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
 from polymodal.gallery_answers import COMPARISONS, compare_html
 from polymodal.run import Run
@@ -89,7 +90,13 @@ def _gallery_row(
         probability=certain,
         cells=tuple(GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns),
         comparison=compare_html(target.kind, truth, label),
+        differences=_differences(truth, label) if target.kind == "transcript" else (),
     )
+
+
+def _differences(truth: Cell, label: Cell) -> tuple[Part, ...]:
+    parts = word_differences(str(truth), str(label))
+    return tuple(parts) if any(kind != "same" for kind, _ in parts) else ()
 
 
 def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:

@@ -111,7 +111,7 @@ def execute(
         torch.set_num_threads(config.num_threads)
     with watch.phase("prepare"):
         prepared = prepared or prepare(tables, config, cache, progress)
-    settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]))
+    settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]), prepared.targets.values())
     config = config.model_copy(update={"train": settings})
     torch.manual_seed(config.seed)
     network = build_network(config, prepared.preprocessor.modalities, prepared.targets)

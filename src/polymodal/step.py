@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from torch.optim import AdamW
 
 from polymodal.augment import augment, corrupt, mirror
+from polymodal.augment_speech import vary_speech
 from polymodal.balance import backward
 from polymodal.batches import truth_batch
 from polymodal.job import Job, State
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
+from polymodal.modalities import Modality
 from polymodal.network import Batch, Mix, Network
-from polymodal.targets import SketchTarget
+from polymodal.targets import SketchTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
+from polymodal.tokens import ColumnBatch
 
 STEP_SEED_STRIDE = 1_000_003
 
@@ -64,12 +67,20 @@ def vary(job: Job, batch: Batch) -> Batch:
         Stream to varied cells.
     """
     if job.settings.augment:
-        batch = {stream: augment(job.modalities[stream], column) for stream, column in batch.items()}
+        batch = {stream: _varied(job, job.modalities[stream], column) for stream, column in batch.items()}
     if job.settings.flip:
         batch = {s: mirror(c) if job.modalities[s].name == "image" else c for s, c in batch.items()}
     if any(isinstance(target, SketchTarget) and not target.recovered for target in job.targets.values()):
         batch = {stream: corrupt(column) for stream, column in batch.items()}
     return batch
+
+
+def _varied(job: Job, modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Vary a stream's cells; where a transcript is read from them, by what leaves every word audible."""
+    is_spelt = any(isinstance(target, TranscriptTarget) for target in job.targets.values())
+    if is_spelt and modality.name in TranscriptTarget.details:
+        return vary_speech(modality, column)
+    return augment(modality, column)
 
 
 def draw_mix(num_rows: int, strength: float) -> Mix | None:
