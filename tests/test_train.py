@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from polymodal.batches import epoch_batches
 from polymodal.build import EPOCHS, resolve_training
 from polymodal.config import TrainConfig
 from polymodal.table import Table
+from polymodal.targets import Source, fit_target
+from polymodal.targets.transcript import MIN_STEPS
 from polymodal.train import average, parameter_groups, rate_factor, snapshot
 
 
@@ -124,6 +127,18 @@ def test_epochs_and_batches_follow_the_number_of_rows(rows: int) -> None:
     fast, best = (resolve_training(TrainConfig(), preset, rows).epochs for preset in ("fast", "best"))
     assert fast < found.epochs < best
     assert resolve_training(TrainConfig(epochs=3, batch_size=5), "best", rows).epochs == 3
+
+
+def test_a_target_that_needs_many_steps_gets_them_however_few_the_rows() -> None:
+    target = fit_target("transcript", ["one two", "two"], Source(), {})
+    for rows in (20, 300, 644):
+        found = resolve_training(TrainConfig(), "balanced", rows, [target])
+        steps = (found.epochs or 0) * math.ceil(rows / (found.batch_size or 1))
+        assert MIN_STEPS <= steps <= 2 * MIN_STEPS
+    assert resolve_training(TrainConfig(), "balanced", 100_000, [target]) == resolve_training(
+        TrainConfig(), "balanced", 100_000
+    )
+    assert resolve_training(TrainConfig(epochs=2, batch_size=4), "best", 20, [target]).epochs == 2
 
 
 @pytest.mark.parametrize("rows", [7, 17])

@@ -64,6 +64,7 @@ STRUCTURED: dict[str, Callable[[int, int], Any]] = {
     "caption": lambda label, row: f"a {KINDS[label]} of {('three', 'four')[row % 2]} years",
     "series": lambda label, row: [[label + step / 4, row % 3 / 10] for step in range(4 + row % 3)],
     "image": lambda label, row: np.kron(np.eye(3, dtype=np.uint8)[[label]], np.full((9, 3), 250 - row, np.uint8)),
+    "transcript": lambda label, row: ("no", "yes", "go")[label],
 }
 """Structured target to a cell from the row's class (0 to 2) and number."""
 

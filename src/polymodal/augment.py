@@ -51,7 +51,16 @@ def augment(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     return column if vary is None or column.is_encoded or not len(column) else vary(modality, column)
 
 
-def _uniform(size: int, reach: float) -> Tensor:
+def uniform(size: int, reach: float) -> Tensor:
+    """Draw numbers.
+
+    Args:
+        size: B.
+        reach: The largest, and with a minus the smallest.
+
+    Returns:
+        float ``[B]``.
+    """
     return torch.empty(size).uniform_(-reach, reach)
 
 
@@ -68,16 +77,16 @@ def vary_image(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa:
     pixels = column.values.permute(0, 3, 1, 2).float()
     grid = functional.affine_grid(_affine(len(column)), list(pixels.shape), align_corners=False)
     varied = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
-    gain = 1 + _uniform(len(column), BRIGHTNESS)
+    gain = 1 + uniform(len(column), BRIGHTNESS)
     varied = (varied * gain[:, None, None, None]).clamp(0, 255)
     return ColumnBatch(varied.permute(0, 2, 3, 1), column.present, column.lengths)
 
 
 def _affine(size: int) -> Tensor:
-    angle, scale = _uniform(size, ROTATION_RAD), 1 + _uniform(size, SCALE)
+    angle, scale = uniform(size, ROTATION_RAD), 1 + uniform(size, SCALE)
     cosine, sine = scale * angle.cos(), scale * angle.sin()
-    first = torch.stack([cosine, -sine, 2 * _uniform(size, SHIFT)], dim=1)
-    second = torch.stack([sine, cosine, 2 * _uniform(size, SHIFT)], dim=1)
+    first = torch.stack([cosine, -sine, 2 * uniform(size, SHIFT)], dim=1)
+    second = torch.stack([sine, cosine, 2 * uniform(size, SHIFT)], dim=1)
     return torch.stack([first, second], dim=1)
 
 
@@ -97,11 +106,12 @@ def vary_audio(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     assert isinstance(modality, Audio)
     frames_BSTM = split_channels(column.values.float(), modality.channels)
     lengths = column.lengths if column.lengths is not None else torch.full((len(column),), frames_BSTM.shape[2])
-    longer = (lengths * (1 + _uniform(len(column), TIME_WARP))).round().long().clamp(min=1)
-    pitch = _uniform(len(column), FREQUENCY_WARP).exp() if modality.features == "log_mel" else torch.ones(len(column))
-    warped = _warp(frames_BSTM, lengths, longer, pitch, modality)
+    longer = (lengths * (1 + uniform(len(column), TIME_WARP))).round().long().clamp(min=1)
+    pitch = uniform(len(column), FREQUENCY_WARP).exp() if modality.features == "log_mel" else torch.ones(len(column))
+    warped = warp_spectrum(frames_BSTM, lengths, longer, pitch, modality)
     if not modality.is_waveform:
-        warped = _mask(_mask(warped, 2, longer), 3, torch.full_like(longer, warped.shape[3]))
+        for dim, extents in ((2, longer), (3, torch.full_like(longer, warped.shape[3]))):
+            warped = mask_stretch(warped, dim, extents, (torch.rand(len(column)) * extents / MASK_SHARE).long())
     if modality.features in NORMALISED:
         warped = warped + NOISE * torch.rand(len(column), 1, 1, 1) * torch.randn_like(warped)
     inside = torch.arange(warped.shape[2])[None] < longer[:, None]
@@ -109,7 +119,19 @@ def vary_audio(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     return ColumnBatch(varied.transpose(1, 2).flatten(2), column.present, longer)
 
 
-def _warp(frames_BSTM: Tensor, lengths: Tensor, longer: Tensor, pitch: Tensor, modality: Audio) -> Tensor:
+def warp_spectrum(frames_BSTM: Tensor, lengths: Tensor, longer: Tensor, pitch: Tensor, modality: Audio) -> Tensor:
+    """Stretch clips in time and in frequency.
+
+    Args:
+        frames_BSTM: ``[B, S, T, M]``.
+        lengths: int64 ``[B]``, frames in use.
+        longer: int64 ``[B]``, frames wanted.
+        pitch: float ``[B]``, factor of all frequencies; has no effect on samples.
+        modality: The fitted audio modality.
+
+    Returns:
+        ``[B, S, T, M]`` with another T.
+    """
     size, _, total, bands = frames_BSTM.shape
     steps = int(math.ceil(int(longer.max()) / LENGTH_STEP) * LENGTH_STEP)
     ratio = (lengths / longer).unsqueeze(1)
@@ -131,12 +153,21 @@ def _pitched_bands(bands: int, pitch: Tensor, sample_rate_hz: int) -> Tensor:
     return (source / top * (bands + 1) - 1).clamp(0, bands - 1)
 
 
-def _mask(frames_BSTM: Tensor, dim: int, extents: Tensor) -> Tensor:
-    """Set one random stretch, at most a sixth of each row's extent, to zero (the mean)."""
-    width = (torch.rand(len(extents)) * extents / MASK_SHARE).long()
-    start = (torch.rand(len(extents)) * (extents - width)).long()
+def mask_stretch(frames_BSTM: Tensor, dim: int, extents: Tensor, widths: Tensor) -> Tensor:
+    """Set one random stretch, of all channels, to zero (the mean).
+
+    Args:
+        frames_BSTM: ``[B, S, T, M]``.
+        dim: 2 for time, 3 for frequency.
+        extents: int64 ``[B]``, how long that axis is.
+        widths: int64 ``[B]``, how long the stretch is; at most the extent.
+
+    Returns:
+        ``[B, S, T, M]``.
+    """
+    start = (torch.rand(len(extents)) * (extents - widths)).long()
     places = torch.arange(frames_BSTM.shape[dim])[None]
-    masked = (places >= start[:, None]) & (places < (start + width)[:, None])
+    masked = (places >= start[:, None]) & (places < (start + widths)[:, None])
     return frames_BSTM.masked_fill(masked.unsqueeze(1).unsqueeze(5 - dim), 0.0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -91,7 +91,7 @@ def _detail(stream: str, fitted: Modality, encoder: str | None, targets: Mapping
 
 
 def resolve_training(
-    settings: TrainConfig, preset: str, num_rows: int, wishes: Mapping[str, Any] | None = None
+    settings: TrainConfig, preset: str, num_rows: int, targets: Iterable[AnyTarget] = ()
 ) -> TrainConfig:
     """Fill in what the options leave to the preset and the number of rows.
 
@@ -99,28 +99,33 @@ def resolve_training(
         settings: Training options.
         preset: fast, balanced or best.
         num_rows: Training rows.
-        wishes: What the targets want where the user leaves it open: ``batch_size``, ``learning_rate``.
+        targets: What is learnt; some kinds need many steps, however few the rows, or other batches and rates.
 
     Returns:
         Options without None, but for ``time_limit_s``.
     """
-    wanted = wishes or {}
-    batch_size = (
-        settings.batch_size
-        or wanted.get("batch_size")
-        or (32 if num_rows < 2_000 else 64 if num_rows < 50_000 else 128)
-    )
+    structured = [target for target in targets if isinstance(target, StructuredTarget)]
+    wishes: dict[str, Any] = {option: value for target in structured for option, value in target.training.items()}
+    min_steps = max((target.min_steps for target in structured), default=0)
+    batch_size = settings.batch_size or wishes.get("batch_size") or _batch_size(num_rows, min_steps > 0)
     least, most = EPOCHS
-    passes = min(max(math.ceil(ROWS_SEEN / max(num_rows, 1)), least), most)
-    epochs = settings.epochs or max(math.ceil(passes * EPOCH_FACTORS[preset]), 1)
+    wanted = min(max(math.ceil(ROWS_SEEN / max(num_rows, 1)), least), most)
+    wanted = max(wanted, math.ceil(min_steps / math.ceil(max(num_rows, 1) / batch_size)))
+    epochs = settings.epochs or max(math.ceil(wanted * EPOCH_FACTORS[preset]), 1)
     return settings.model_copy(
         update={
             "batch_size": batch_size,
             "epochs": epochs,
-            "learning_rate": settings.learning_rate or wanted.get("learning_rate") or 1e-3,
+            "learning_rate": settings.learning_rate or wishes.get("learning_rate") or 1e-3,
             "patience": settings.patience or max(math.ceil(epochs / 3), 3),
         }
     )
+
+
+def _batch_size(num_rows: int, has_min_steps: bool) -> int:
+    """Choose rows per step; where many steps are needed, few rows make small batches."""
+    batch_size = 32 if num_rows < 2_000 else 64 if num_rows < 50_000 else 128
+    return min(batch_size, max(num_rows // 16, 8)) if has_min_steps else batch_size
 
 
 def num_parameters(module: object) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.charts import sparkline, waveform
 from polymodal.drawn_boxes import draw_boxes
+from polymodal.edits import Part
 from polymodal.modalities.media import is_absent_media
 from polymodal.thumbnails import picture_uri, sound_uri
 from polymodal.wording import format_number
@@ -51,6 +52,7 @@ class GalleryRow:
         probability: How sure the model was, 0 to 1; None for numbers.
         cells: Its input cells.
         comparison: Answer and truth drawn side by side, in place of the words; empty where words say it.
+        differences: Where a text differs from the true one, word by word; empty where it does not.
     """
 
     row: int
@@ -59,6 +61,7 @@ class GalleryRow:
     probability: float | None
     cells: tuple[GalleryCell, ...]
     comparison: Markup = NOT_DRAWN
+    differences: tuple[Part, ...] = ()
 
 
 Gallery = dict[str, dict[str, list[GalleryRow]]]

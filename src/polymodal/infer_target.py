@@ -13,7 +13,17 @@ from polymodal.infer import Found, infer_modality, present_cells
 from polymodal.modalities import CellReadError
 from polymodal.modalities.number import parse_number
 
-TARGET_KINDS = ("category", "categories", "number", "vector", "caption", "series", "image", "boxes")
+TARGET_KINDS = (
+    "category",
+    "categories",
+    "number",
+    "vector",
+    "caption",
+    "series",
+    "image",
+    "boxes",
+    "transcript",
+)
 STRUCTURED_KINDS = frozenset(TARGET_KINDS) - {"category", "categories", "number"}
 SOUNDING = frozenset({"audio", "video"})
 """Inputs that a text may be the transcript of."""

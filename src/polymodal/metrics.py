@@ -47,6 +47,8 @@ HIGHER_IS_BETTER: dict[str, bool] = {
     "bleu": True,
     "rouge_l": True,
     "psnr": True,
+    "wer": False,
+    "cer": False,
 }
 """Every metric's name; True where a larger value is better."""
 

@@ -11,6 +11,7 @@ from polymodal.arrays import Cell
 from polymodal.batches import Examples
 from polymodal.box_metrics import count_labels, sure_boxes
 from polymodal.drawn_boxes import DrawnBoxes
+from polymodal.edits import Part, word_differences
 from polymodal.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
 from polymodal.gallery_answers import COMPARISONS, compare_html
 from polymodal.modalities.media import is_absent_media
@@ -94,6 +95,7 @@ def _gallery_row(
             [GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns], target, truth, label
         ),
         comparison=compare_html(target.kind, truth, label),
+        differences=_differences(truth, label) if target.kind == "transcript" else (),
     )
 
 
@@ -107,6 +109,11 @@ def _with_boxes(cells: list[GalleryCell], target: AnyTarget, truth: Cell, label:
         else cell
         for cell in cells
     )
+
+
+def _differences(truth: Cell, label: Cell) -> tuple[Part, ...]:
+    parts = word_differences(str(truth), str(label))
+    return tuple(parts) if any(kind != "same" for kind, _ in parts) else ()
 
 
 def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:

@@ -25,7 +25,7 @@ from polymodal.schema import Schema, infer_schema
 from polymodal.sharing import shared_groups
 from polymodal.splits import check_groups, rows_apart, split_rows
 from polymodal.table import Table, concatenate
-from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
+from polymodal.targets import TARGETS, AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
 
 OBJECTIVE = "embedding"
 """Name of what several streams learn where no target is named."""
@@ -254,6 +254,8 @@ def _modality_settings(
             f"There is no stream {unknown[0]!r} to give settings to. The streams are: {', '.join(sorted(names))}."
         )
     settings = {stream: dict(values) for stream, values in config.settings.items()}
+    for name, defaults in _read_closely(schema).items():
+        settings[name] = {**defaults, **settings.get(name, {})}
     for stream in schema.streams:
         checkpoint = _checkpoint(config.encoder.get(stream.name))
         if checkpoint is not None and stream.modality in MODELS:
@@ -285,6 +287,18 @@ def _settings_notice(stream: str, fitted: Modality, asked: Mapping[str, Any]) ->
     if isinstance(fitted, Audio) and asked.get("channels") == 2 and fitted.channels == 1:
         return f"No training clip of the column {stream!r} has two channels, so one is kept (asked for: 2)."
     return ""
+
+
+def _read_closely(schema: Schema) -> dict[str, Mapping[str, Any]]:
+    """Return the settings of streams whose fine places or steps a target reads."""
+    readers = [TARGETS[found.kind].target for found in schema.targets]
+    return {
+        stream.name: reader.modality_settings[stream.modality]
+        for reader in readers
+        if issubclass(reader, StructuredTarget)
+        for stream in schema.streams
+        if stream.modality in reader.modality_settings
+    }
 
 
 def _checkpoint(chosen: EncoderConfig | None) -> str | None:

@@ -111,7 +111,7 @@ def execute(
         torch.set_num_threads(config.num_threads)
     with watch.phase("prepare"):
         prepared = prepared or prepare(tables, config, cache, progress)
-    settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]), _wishes(prepared.targets))
+    settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]), prepared.targets.values())
     config = config.model_copy(update={"train": settings})
     torch.manual_seed(config.seed)
     network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
@@ -137,11 +137,6 @@ def execute(
         evaluation = evaluate_examples(model, prepared.splits[split], split)
     record = build_record(model, prepared, state, evaluation, watch.total(), command)
     return Run(model=dataclasses.replace(model, record=record), prepared=prepared, evaluation=evaluation, split=split)
-
-
-def _wishes(targets: Mapping[str, AnyTarget]) -> dict[str, Any]:
-    structured = (target for target in targets.values() if isinstance(target, StructuredTarget))
-    return {option: value for target in structured for option, value in target.training.items()}
 
 
 def _precomputed(prepared: Prepared, network: Any, cache: ArrayCache, progress: Progress) -> Prepared:

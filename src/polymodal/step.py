@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 from torch.optim import AdamW
 
 from polymodal.augment import augment, corrupt, mirror
+from polymodal.augment_speech import vary_speech
 from polymodal.balance import backward
 from polymodal.batches import truth_batch
 from polymodal.job import Job, State
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
+from polymodal.modalities import Modality
 from polymodal.network import Batch, Mix, Network, Truth
-from polymodal.targets import SketchTarget, StructuredTarget
+from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
+from polymodal.tokens import ColumnBatch
 from polymodal.warp import Warp
 
 STEP_SEED_STRIDE = 1_000_003
@@ -80,7 +83,9 @@ def vary(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
 def _varied(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
     structured = {name: target for name, target in job.targets.items() if isinstance(target, StructuredTarget)}
     limits = {stream: found for t in reversed(structured.values()) for stream, found in t.warped.items()}
-    varied = {s: column if s in limits else augment(job.modalities[s], column) for s, column in batch.items()}
+    varied = {
+        s: column if s in limits else _varied_cells(job, job.modalities[s], column) for s, column in batch.items()
+    }
     moved = dict(truth)
     for stream in [stream for stream in limits if len(batch[stream])]:
         height, width = batch[stream].values.shape[1:3]
@@ -88,6 +93,14 @@ def _varied(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
         varied[stream] = warp.pictures(batch[stream])
         moved |= {n: (target.follow(stream, moved[n][0], warp), moved[n][1]) for n, target in structured.items()}
     return varied, moved
+
+
+def _varied_cells(job: Job, modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Vary a stream's cells; where a transcript is read from them, by what leaves every word audible."""
+    is_spelt = any(isinstance(target, TranscriptTarget) for target in job.targets.values())
+    if is_spelt and modality.name in TranscriptTarget.details:
+        return vary_speech(modality, column)
+    return augment(modality, column)
 
 
 def draw_mix(num_rows: int, strength: float) -> Mix | None:

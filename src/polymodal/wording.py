@@ -34,9 +34,11 @@ METRIC_TITLES = {
     "bleu": "BLEU",
     "rouge_l": "ROUGE-L",
     "psnr": "PSNR in dB",
+    "wer": "word error rate",
+    "cer": "character error rate",
 }
-LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape", "median_rank"})
-PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match"})
+LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape", "median_rank", "wer", "cer"})
+PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match", "wer", "cer"})
 UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2", "median_rank", "psnr"}
 PRIORS = frozenset({"prior", "majority", "mean", "median", "constant"})
 """Baselines that look at no input cell: they answer with what is usual in the training rows."""

@@ -39,6 +39,7 @@ CELLS: dict[str, list[Any]] = {
     "caption": ["a red cat", "a red dog ", None, "Zwei Öfen", 7, "a red cat"],
     "series": [[[1.0, 2.0]] * 3, "[[2.0, 2.5]]", None, [[0.5, -1.0], [1, 1]], np.zeros((3, 2)), [[1.0, 1.0]] * 2],
     "image": [picture(0), picture(60), None, picture(120), picture(255).tolist(), picture(90)],
+    "transcript": ["one two", "two", None, "one  three", "three one", "two two"],
 }
 BROKEN: dict[str, Any] = {
     "boxes": '[{"label": "cat", "box": [9, 2, 1, 8]}]',
@@ -46,6 +47,7 @@ BROKEN: dict[str, Any] = {
     "caption": b"\xff\xfe",
     "series": [[1.0, 2.0, 3.0]],
     "image": "[1, 2]",
+    "transcript": ["one", "two"],
 }
 """A cell that holds something, but no truth."""
 HOPELESS: dict[str, list[Any]] = {
@@ -54,6 +56,7 @@ HOPELESS: dict[str, list[Any]] = {
     "caption": ["a red cat", "a red cat", None],
     "series": [[[1.0, 2.0]], [[1.0, 2.0]], None],
     "image": [picture(9), picture(9), None],
+    "transcript": ["one", "one ", None],
 }
 STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
 every_kind = pytest.mark.parametrize("kind", STRUCTURED)
@@ -61,9 +64,10 @@ every_kind = pytest.mark.parametrize("kind", STRUCTURED)
 
 def encoders(kind: str) -> dict[str, nn.Module]:
     """Return the encoders the head is built beside."""
-    encoder = nn.Identity()
-    encoder.places = PLACES
-    return {"stream": encoder}
+    stream = nn.Identity()
+    stream.places = PLACES
+    stream.gives_steps = True  # type: ignore[assignment]
+    return {"stream": stream}
 
 
 def source(kind: str, rows: int = 6) -> Source:
@@ -86,9 +90,13 @@ def fit(kind: str) -> StructuredTarget:
 def fused(kind: str, rows: int) -> Fused:
     generator = torch.Generator().manual_seed(0)
     tokens = Tokens(torch.randn(rows, 3, WIDTH, generator=generator), torch.ones(rows, 3, dtype=torch.bool))
+    pooled, steps = torch.randn(rows, WIDTH, generator=generator), torch.randn(rows, 20, WIDTH, generator=generator)
     places = torch.randn(rows, 12, WIDTH, generator=generator)
-    details = {"stream": Detail(places, torch.ones(rows, 12, dtype=torch.bool), PLACES.shape)}
-    return Fused(torch.randn(rows, WIDTH, generator=generator), tokens, None, details)
+    details = {
+        "transcript": {"stream": Detail(steps, torch.ones(rows, 20, dtype=torch.bool))},
+        "boxes": {"stream": Detail(places, torch.ones(rows, 12, dtype=torch.bool), PLACES.shape)},
+    }
+    return Fused(pooled, tokens, None, details.get(kind, {}))
 
 
 def known_cells(kind: str) -> list[Any]:

@@ -7,6 +7,7 @@ W width of tokens.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,14 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.encoders.recurrent import Recurrent
-from polymodal.encoders.steps import clean_steps, stack_steps, stretch_steps
+from polymodal.encoders.steps import StepTokens, clean_steps, frames_per_step, stack_steps, stretch_steps
+from polymodal.errors import parameter_error
 from polymodal.layers import (
     MaskedGroupNorm,
     Transformer,
     num_groups,
-    pool_steps,
     sinusoidal_positions,
-    small_parameter,
     split_channels,
     steps_present,
     use_channels_last,
@@ -38,40 +38,6 @@ BANDS = 4
 STRETCHED_FRAMES = 64
 SHORT_CLIP_S = 1.5
 """Clips of at most this median length are stretched to one number of frames by default."""
-
-
-class StepTokens(nn.Module):
-    """Turn steps into at most ``max_tokens`` tokens that know their place in the clip."""
-
-    def __init__(self, num_features: int, width: int, max_tokens: int, dropout: float) -> None:
-        """Build the projection.
-
-        Args:
-            num_features: F of a step.
-            width: W.
-            max_tokens: Most tokens of a row.
-            dropout: Share of values set to zero in training.
-        """
-        super().__init__()
-        self.max_tokens = max_tokens
-        self.project = nn.Linear(num_features, width)
-        self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
-        self.positions = small_parameter(max_tokens, width)
-
-    def forward(self, values_BTF: Tensor, lengths: Tensor) -> Tokens:
-        """Pool and project.
-
-        Args:
-            values_BTF: ``[B, T, F]``.
-            lengths: int64 ``[B]``; 0 for absent rows.
-
-        Returns:
-            Tokens ``[B, K, W]``.
-        """
-        pooled_BKF, present = pool_steps(values_BTF, lengths, self.max_tokens)
-        values_BKW = self.dropout(self.norm(self.project(pooled_BKF)))
-        return Tokens(values_BKW + self.positions[: values_BKW.shape[1]], present)
 
 
 class MaskedConvolution(nn.Module):
@@ -106,10 +72,20 @@ class MaskedConvolution(nn.Module):
 
 
 class AudioCNN(nn.Module):
-    """A picture network over time and frequency, four stages, each halving both."""
+    """A picture network over time and frequency, four stages, each halving both.
+
+    Where steps are wanted, only the first stages halve time, until a step is short enough for them.
+    """
 
     def __init__(
-        self, sound_channels: int, width: int, channels: int, frames: int, max_tokens: int, dropout: float
+        self,
+        sound_channels: int,
+        width: int,
+        channels: int,
+        frames: int,
+        max_tokens: int,
+        dropout: float,
+        step_frames: int = 0,
     ) -> None:
         """Build the stages.
 
@@ -120,15 +96,21 @@ class AudioCNN(nn.Module):
             frames: Every clip is stretched to so many frames; 0 keeps the natural length.
             max_tokens: Most tokens of a clip.
             dropout: Share of token values set to zero in training.
+            step_frames: Frames of a step, 1, 2 or 4, where every step is given; else 0.
         """
         super().__init__()
         self.sound_channels = sound_channels
         self.frames = frames
+        self.gives_steps = step_frames > 0
         dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
-        convolutions = [nn.Conv2d(num_in, num_out, 3, 2, padding=1, bias=False) for num_in, num_out in pairwise(dims)]
+        strides = [2 if not step_frames or 2**stage < step_frames else 1 for stage in range(4)]
+        convolutions = [
+            nn.Conv2d(num_in, num_out, 3, (stride, 2), padding=1, bias=False)
+            for (num_in, num_out), stride in zip(pairwise(dims), strides, strict=True)
+        ]
         self.stages = nn.ModuleList(MaskedConvolution(one) for one in convolutions)
         use_channels_last(self.stages)
-        self.tokens = StepTokens(BANDS * dims[-1], width, max_tokens, dropout)
+        self.tokens = StepTokens(BANDS * dims[-1], width, max_tokens, dropout, self.gives_steps)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode clips.
@@ -154,7 +136,16 @@ class AudioCNN(nn.Module):
 class AudioGRU(nn.Module):
     """A bidirectional GRU over stacked frames."""
 
-    def __init__(self, num_features: int, width: int, depth: int, stack: int, max_tokens: int, dropout: float) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        width: int,
+        depth: int,
+        stack: int,
+        max_tokens: int,
+        dropout: float,
+        detail: bool = False,
+    ) -> None:
         """Build the layers.
 
         Args:
@@ -164,12 +155,14 @@ class AudioGRU(nn.Module):
             stack: Frames per step.
             max_tokens: Most tokens of a clip.
             dropout: Share of values set to zero in training.
+            detail: Whether to give every step beside the tokens.
         """
         super().__init__()
         self.stack = stack
+        self.gives_steps = detail
         self.project = nn.Sequential(nn.Linear(stack * num_features, width), nn.LayerNorm(width), nn.GELU())
         self.layers = Recurrent("gru", width, depth, dropout)
-        self.tokens = StepTokens(self.layers.output_dim, width, max_tokens, dropout)
+        self.tokens = StepTokens(self.layers.output_dim, width, max_tokens, dropout, detail)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode clips.
@@ -192,7 +185,15 @@ class AudioTransformer(nn.Module):
     """
 
     def __init__(
-        self, num_features: int, width: int, depth: int, num_heads: int, stack: int, max_tokens: int, dropout: float
+        self,
+        num_features: int,
+        width: int,
+        depth: int,
+        num_heads: int,
+        stack: int,
+        max_tokens: int,
+        dropout: float,
+        detail: bool = False,
     ) -> None:
         """Build the layers.
 
@@ -204,12 +205,14 @@ class AudioTransformer(nn.Module):
             stack: Frames per step.
             max_tokens: Most tokens of a clip.
             dropout: Share of values set to zero in training.
+            detail: Whether to give every step beside the tokens.
         """
         super().__init__()
         self.stack = stack
+        self.gives_steps = detail
         self.project = nn.Linear(stack * num_features, width)
         self.layers = Transformer(width, depth, num_heads, dropout)
-        self.tokens = StepTokens(width, width, max_tokens, dropout)
+        self.tokens = StepTokens(width, width, max_tokens, dropout, detail)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode clips.
@@ -235,7 +238,16 @@ class WaveformCNN(nn.Module):
 
     STRIDES = (16, 4, 4, 4)
 
-    def __init__(self, sound_channels: int, width: int, channels: int, max_tokens: int, dropout: float) -> None:
+    def __init__(
+        self,
+        sound_channels: int,
+        width: int,
+        channels: int,
+        max_tokens: int,
+        dropout: float,
+        last_stride: int = 4,
+        detail: bool = False,
+    ) -> None:
         """Build the stages.
 
         Args:
@@ -244,14 +256,18 @@ class WaveformCNN(nn.Module):
             channels: C of the first stage; the next have 2, 4 and 4 times as many.
             max_tokens: Most tokens of a clip.
             dropout: Share of token values set to zero in training.
+            last_stride: Steps that the last stage makes one: 1, 2 or 4.
+            detail: Whether to give every step beside the tokens.
         """
         super().__init__()
+        self.gives_steps = detail
         dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
+        strides = (*self.STRIDES[:-1], last_stride)
         self.stages = nn.ModuleList(
             MaskedConvolution(nn.Conv1d(num_in, num_out, 3 * stride, stride, padding=stride, bias=False))
-            for num_in, num_out, stride in zip(dims, dims[1:], self.STRIDES, strict=False)
+            for num_in, num_out, stride in zip(dims, dims[1:], strides, strict=False)
         )
-        self.tokens = StepTokens(dims[-1], width, max_tokens, dropout)
+        self.tokens = StepTokens(dims[-1], width, max_tokens, dropout, detail)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode clips.
@@ -278,6 +294,7 @@ def build_audio_cnn(
     frames: int = -1,
     max_tokens: int = 16,
     dropout: float = 0.1,
+    detail: bool = False,
 ) -> nn.Module:
     """Build the convolutional encoder of spectra.
 
@@ -287,20 +304,34 @@ def build_audio_cnn(
         channels: Channels of the first stage; 0 means three sixteenths of the width.
         frames: Every clip is stretched to so many frames; 0 keeps its natural length; -1 stretches
             clips that hold one short event, as told by their median length: a word spoken slowly
-            or fast is the same word.
+            or fast is the same word. Where steps are given, clips keep their length.
         max_tokens: Most tokens of a clip.
         dropout: Share of token values set to zero in training.
+        detail: Whether to give every step beside the tokens.
 
     Returns:
         The encoder.
+
+    Raises:
+        ConfigError: If clips shall be stretched although steps are given.
     """
+    if detail and frames > 0:
+        raise parameter_error("frames", "an audio encoder whose steps a target reads", "0 or -1", frames)
     if frames < 0:
-        frames = STRETCHED_FRAMES if fitted.median_duration_s <= SHORT_CLIP_S else 0
-    return AudioCNN(fitted.channels, width, channels or 3 * width // 16, frames, max_tokens, dropout)
+        frames = STRETCHED_FRAMES if fitted.median_duration_s <= SHORT_CLIP_S and not detail else 0
+    step_frames = frames_per_step(fitted.hop_length / fitted.sample_rate_hz) if detail else 0
+    return AudioCNN(fitted.channels, width, channels or 3 * width // 16, frames, max_tokens, dropout, step_frames)
 
 
 def build_audio_gru(
-    fitted: Audio, width: int, *, depth: int = 1, stack: int = 4, max_tokens: int = 16, dropout: float = 0.1
+    fitted: Audio,
+    width: int,
+    *,
+    depth: int = 1,
+    stack: int = 0,
+    max_tokens: int = 16,
+    dropout: float = 0.1,
+    detail: bool = False,
 ) -> nn.Module:
     """Build the recurrent encoder of spectra.
 
@@ -308,14 +339,16 @@ def build_audio_gru(
         fitted: The fitted modality.
         width: W.
         depth: GRU layers.
-        stack: Frames per step.
+        stack: Frames per step; 0 means 4, or at most 40 ms where steps are given.
         max_tokens: Most tokens of a clip.
         dropout: Share of values set to zero in training.
+        detail: Whether to give every step beside the tokens.
 
     Returns:
         The encoder.
     """
-    return AudioGRU(fitted.num_features, width, depth, stack, max_tokens, dropout)
+    stack = stack or (frames_per_step(fitted.hop_length / fitted.sample_rate_hz) if detail else 4)
+    return AudioGRU(fitted.num_features, width, depth, stack, max_tokens, dropout, detail)
 
 
 def build_audio_transformer(
@@ -324,9 +357,10 @@ def build_audio_transformer(
     *,
     depth: int = 2,
     num_heads: int = 4,
-    stack: int = 8,
+    stack: int = 0,
     max_tokens: int = 16,
     dropout: float = 0.1,
+    detail: bool = False,
 ) -> nn.Module:
     """Build the transformer encoder of spectra.
 
@@ -335,14 +369,16 @@ def build_audio_transformer(
         width: W.
         depth: Transformer layers.
         num_heads: Heads of each layer.
-        stack: Frames per step.
+        stack: Frames per step; 0 means 8, or at most 40 ms where steps are given.
         max_tokens: Most tokens of a clip.
         dropout: Share of values set to zero in training.
+        detail: Whether to give every step beside the tokens.
 
     Returns:
         The encoder.
     """
-    return AudioTransformer(fitted.num_features, width, depth, num_heads, stack, max_tokens, dropout)
+    stack = stack or (frames_per_step(fitted.hop_length / fitted.sample_rate_hz) if detail else 8)
+    return AudioTransformer(fitted.num_features, width, depth, num_heads, stack, max_tokens, dropout, detail)
 
 
 def build_waveform_cnn(
@@ -352,6 +388,7 @@ def build_waveform_cnn(
     channels: int = 32,
     max_tokens: int = 16,
     dropout: float = 0.1,
+    detail: bool = False,
 ) -> nn.Module:
     """Build the convolutional encoder of samples.
 
@@ -361,8 +398,11 @@ def build_waveform_cnn(
         channels: Channels of the first stage.
         max_tokens: Most tokens of a clip.
         dropout: Share of token values set to zero in training.
+        detail: Whether to give every step beside the tokens.
 
     Returns:
         The encoder.
     """
-    return WaveformCNN(fitted.channels, width, channels, max_tokens, dropout)
+    before_last = math.prod(WaveformCNN.STRIDES[:-1]) / fitted.sample_rate_hz
+    last_stride = frames_per_step(before_last) if detail else 4
+    return WaveformCNN(fitted.channels, width, channels, max_tokens, dropout, last_stride, detail)

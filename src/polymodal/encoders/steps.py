@@ -1,16 +1,65 @@
-"""Ragged steps made ready for encoders: cleaned, stretched, stacked (torch).
+"""Ragged steps made ready for encoders (cleaned, stretched, stacked), and turned into tokens (torch).
 
-Shape legend: B rows, T frames, F features of a frame.
+Shape legend: B rows, T steps, F features of a step, K tokens, W width of tokens.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.layers import lengths_in_use, steps_present
-from polymodal.tokens import ColumnBatch
+from polymodal.layers import lengths_in_use, pool_steps, small_parameter, steps_present
+from polymodal.tokens import ColumnBatch, Detail, Tokens
+
+STEP_S = 0.040
+"""A step of the fine details lasts so long at most."""
+
+
+class StepTokens(nn.Module):
+    """Turn steps into at most ``max_tokens`` tokens that know their place in the clip.
+
+    The detail is every step by itself under the same projection, without learned places: a clip may
+    be longer than any that was trained on.
+    """
+
+    def __init__(self, num_features: int, width: int, max_tokens: int, dropout: float, detail: bool = False) -> None:
+        """Build the projection.
+
+        Args:
+            num_features: F of a step.
+            width: W.
+            max_tokens: Most tokens of a row.
+            dropout: Share of values set to zero in training.
+            detail: Whether to give every step beside the tokens.
+        """
+        super().__init__()
+        self.max_tokens = max_tokens
+        self.detail = detail
+        self.project = nn.Linear(num_features, width)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.positions = small_parameter(max_tokens, width)
+
+    def forward(self, values_BTF: Tensor, lengths: Tensor) -> Tokens:
+        """Pool and project.
+
+        Args:
+            values_BTF: ``[B, T, F]``.
+            lengths: int64 ``[B]``; 0 for absent rows.
+
+        Returns:
+            Tokens ``[B, K, W]``; their detail is ``[B, T, W]``.
+        """
+        pooled_BKF, present = pool_steps(values_BTF, lengths, self.max_tokens)
+        values_BKW = self.dropout(self.norm(self.project(pooled_BKF)))
+        detail = self._steps(values_BTF, lengths) if self.detail else None
+        return Tokens(values_BKW + self.positions[: values_BKW.shape[1]], present, detail)
+
+    def _steps(self, values_BTF: Tensor, lengths: Tensor) -> Detail:
+        present = steps_present(lengths, values_BTF.shape[1])
+        values_BTW = self.dropout(self.norm(self.project(values_BTF)))
+        return Detail(torch.where(present.unsqueeze(2), values_BTW, 0.0), present)
 
 
 def clean_steps(column: ColumnBatch) -> tuple[Tensor, Tensor]:
@@ -64,3 +113,15 @@ def stack_steps(values_BTF: Tensor, lengths: Tensor, stack: int) -> tuple[Tensor
     return padded.reshape(len(padded), padded.shape[1] // stack, stack * padded.shape[2]), (
         lengths + stack - 1
     ) // stack
+
+
+def frames_per_step(hop_s: float) -> int:
+    """Choose how many frames make one step that is fine enough to spell by.
+
+    Args:
+        hop_s: Seconds from one frame to the next.
+
+    Returns:
+        4, 2 or 1: the most that stay within 40 ms, or 1.
+    """
+    return next((count for count in (4, 2) if count * hop_s <= STEP_S + 1e-9), 1)

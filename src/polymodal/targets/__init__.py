@@ -20,6 +20,7 @@ from polymodal.targets.number import NumberTarget
 from polymodal.targets.series import SeriesTarget
 from polymodal.targets.sketch import SketchTarget
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.transcript import TranscriptTarget
 from polymodal.targets.vector import VectorTarget
 
 AnyTarget = Target | StructuredTarget
@@ -98,6 +99,7 @@ TARGETS: dict[str, TargetEntry] = {
         SeriesTarget, "numbers of several steps: a forecast, a signal", "Carion et al. 2020 (queries)"
     ),
     "image": TargetEntry(ImageTarget, "a small picture, painted by transposed convolutions", "Radford et al. 2016"),
+    "transcript": TargetEntry(TranscriptTarget, "words spoken in a sound: CTC over its steps", "Graves et al. 2006"),
 }
 
 OBJECTIVES: dict[str, TargetEntry] = {
@@ -126,6 +128,7 @@ __all__ = [
     "Target",
     "TargetEntry",
     "TargetSettings",
+    "TranscriptTarget",
     "VectorTarget",
     "build_head",
     "build_target_settings",

@@ -123,6 +123,8 @@ class StructuredTarget(ABC):
     Attributes:
         kind: Name in ``TARGETS``.
         details: Modalities whose fine places or steps the head reads (``Tokens.detail``).
+        modality_settings: Modality to settings that it has by default where this target reads its details.
+        min_steps: Steps a balanced run takes at least, however few the rows.
         primary_metric: The metric that stands for it.
         training: Training options it wants where the user leaves them open.
         Settings: Its options.
@@ -132,6 +134,8 @@ class StructuredTarget(ABC):
 
     kind: ClassVar[str]
     details: ClassVar[frozenset[str]] = frozenset()
+    modality_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    min_steps: ClassVar[int] = 0
     primary_metric: ClassVar[str]
     training: ClassVar[Mapping[str, Any]] = {}
     Settings: ClassVar[type[TargetSettings]] = TargetSettings

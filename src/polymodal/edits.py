@@ -1,0 +1,99 @@
+"""How texts differ: edit distances, error rates and the parts that were missed or added (numpy only).
+
+Shape legend: N rows, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from difflib import SequenceMatcher
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.metrics import Measure
+
+Part = tuple[str, str]
+"""``same``, ``missed`` or ``added``, and the words."""
+
+
+def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
+    """Count the fewest substitutions, deletions and insertions from one sequence to another.
+
+    The columns of Levenshtein's table are the bits of two whole numbers: Hyyrö 2003, "A bit-vector
+    algorithm for computing Levenshtein and Damerau edit distances", figure 4 (after Myers 1999).
+
+    Args:
+        first: A text for its characters, a list for its words.
+        second: The other one.
+
+    Returns:
+        The distance.
+    """
+    if not first:
+        return len(second)
+    places: dict[Hashable, int] = {}
+    for index, symbol in enumerate(first):
+        places[symbol] = places.get(symbol, 0) | 1 << index
+    distance, every, last = len(first), (1 << len(first)) - 1, 1 << (len(first) - 1)
+    up, down = every, 0
+    for symbol in second:
+        match = places.get(symbol, 0)
+        diagonal = (((match & up) + up) ^ up) | match | down
+        right, left = down | ~(diagonal | up) & every, up & diagonal
+        distance += bool(right & last) - bool(left & last)
+        right, left = right << 1 | 1, left << 1
+        up, down = (left | ~(diagonal | right)) & every, right & diagonal & every
+    return distance
+
+
+def error_rates(truth: Sequence[str], found: Sequence[str]) -> Measure:
+    """Prepare word and character error rates over all rows together, and the share of exact answers.
+
+    An error rate is the edits of all rows divided by the words (or characters) of all true texts: long
+    texts count for more, and it may exceed 1.
+
+    Args:
+        truth: True texts ``[N]``.
+        found: Answers ``[N]``.
+
+    Returns:
+        A function of row weights ``[R, N]`` to ``wer``, ``cer`` and ``exact_match``.
+    """
+    pairs = list(zip(truth, found, strict=True))
+    words = _numbers(edit_distance(true.split(), said.split()) for true, said in pairs)
+    characters = _numbers(edit_distance(true, said) for true, said in pairs)
+    exact = _numbers(true == said for true, said in pairs)
+    num_words, num_characters = _numbers(len(true.split()) for true in truth), _numbers(map(len, truth))
+
+    def measure(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        return {
+            "wer": weights @ words / (weights @ num_words),
+            "cer": weights @ characters / (weights @ num_characters),
+            "exact_match": weights @ exact / weights.sum(axis=1),
+        }
+
+    return measure
+
+
+def _numbers(values: Iterable[float]) -> NDArray[np.float64]:
+    return np.array(list(values), dtype=np.float64)
+
+
+def word_differences(truth: str, found: str) -> list[Part]:
+    """Line up two texts word by word.
+
+    Args:
+        truth: The true text.
+        found: The answer.
+
+    Returns:
+        Stretches of words in order: in both, in the truth alone (missed), in the answer alone (added).
+    """
+    true, said = truth.split(), found.split()
+    parts: list[Part] = []
+    for name, start, stop, begin, end in SequenceMatcher(None, true, said, autojunk=False).get_opcodes():
+        stretches = [("same" if name == "equal" else "missed", true[start:stop])]
+        stretches += [("added", said[begin:end])] if name != "equal" else []
+        parts += [(kind, " ".join(words)) for kind, words in stretches if words]
+    return parts

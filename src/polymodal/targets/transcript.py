@@ -1,0 +1,391 @@
+"""Sound in, words out: speech recognition with connectionist temporal classification.
+
+Shape legend: B rows of the batch, T steps, V units with the blank, L units of a text, W width, N rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from polymodal.arrays import Cell
+from polymodal.edits import edit_distance, error_rates
+from polymodal.encoders.recurrent import Recurrent
+from polymodal.errors import ConfigError, SchemaError
+from polymodal.metrics import Measure
+from polymodal.modalities import CellReadError
+from polymodal.targets.ctc import beam_ids, ctc_loss, greedy_ids
+from polymodal.targets.lexicon import Lexicon
+from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.units import BLANK, UnitKind, Units, read_transcript
+from polymodal.tokens import Detail, Fused
+
+SMALLEST_VOCABULARY = 2
+CLOSED = 0.005
+"""Where at most this share of further words is to be new, answers are held to the training words."""
+MIN_STEPS = 800
+"""For about its first hundred steps a network trained with CTC says nothing but blanks."""
+MAX_FRAMES = 3000
+"""Half a minute in steps of 10 ms: in longer ones, as other targets have for long clips, words get lost."""
+
+
+class TranscriptSettings(TargetSettings):
+    """Options of a transcript.
+
+    Attributes:
+        units: What it is spelt in: ``characters`` or ``subwords``.
+        num_subwords: Subwords at most.
+        stream: The stream whose steps are read; None takes the first that has steps.
+        depth: GRU layers over the steps.
+        dropout: Share of values set to zero between them in training.
+        decode: ``greedy``, or ``beam`` for the most probable text of many alignments; None means
+            ``beam`` with a lexicon, else ``greedy``.
+        beam_width: Prefixes that a beam search keeps.
+        lexicon: Whether answers are held to the words of the training texts; None means: where these
+            have hardly a word that they do not repeat.
+    """
+
+    units: UnitKind = "characters"
+    num_subwords: int = Field(default=100, ge=2, le=20_000)
+    stream: str | None = None
+    depth: int = Field(default=2, ge=1, le=8)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    decode: Literal["greedy", "beam"] | None = None
+    beam_width: int = Field(default=16, ge=1, le=1000)
+    lexicon: bool | None = None
+
+
+class TranscriptHead(StructuredHead):
+    """A bidirectional GRU over the steps of one stream, told of all streams by the fused vector."""
+
+    def __init__(self, target: TranscriptTarget, width: int, stream: str) -> None:
+        """Build the layers.
+
+        Args:
+            target: The fitted target.
+            width: W.
+            stream: The stream whose steps are read.
+        """
+        super().__init__()
+        self.target = target
+        self.stream = stream
+        self.project = nn.Linear(width, width)
+        self.condition = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.layers = Recurrent("gru", width, target.settings.depth, target.settings.dropout)
+        self.output = nn.Sequential(
+            nn.LayerNorm(self.layers.output_dim),
+            nn.Dropout(target.settings.dropout),
+            nn.Linear(self.layers.output_dim, len(target.units.symbols) + 1),
+        )
+
+    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
+        """Negative logarithm of the text's probability, per unit of the text.
+
+        Args:
+            fused: What the fusion made of the streams.
+            truth: int64 ``[B, L]``, ids of units, filled up with 0.
+            smoothing: Not used: the blank would get most of what is spread.
+
+        Returns:
+            Loss ``[B]``; 0 where the stream is absent or has too few steps for the text.
+        """
+        log_probabilities_BTV, num_steps = self._log_probabilities(fused)
+        losses = ctc_loss(log_probabilities_BTV, num_steps, truth)
+        return losses / (truth != BLANK).sum(dim=1).clamp(min=1)
+
+    def answers(self, fused: Fused) -> list[Answer]:
+        """Search for the texts.
+
+        Args:
+            fused: What the fusion made of the streams.
+
+        Returns:
+            A text a row; empty, without a confidence, where the stream is absent. The confidence is
+            the text's probability by the network, the geometric mean for each of its units.
+        """
+        with torch.no_grad():
+            log_probabilities_BTV, num_steps = self._log_probabilities(fused)
+        found = self._search(log_probabilities_BTV, num_steps.tolist())
+        truth = torch.from_numpy(padded(found)).to(num_steps.device)
+        losses = ctc_loss(log_probabilities_BTV, num_steps, truth).cpu().numpy()
+        sure = np.exp(-losses / np.array([max(len(ids), 1) for ids in found]))
+        return [
+            Answer(self.target.units.decode(ids), float(share) if steps else None)
+            for ids, share, steps in zip(found, sure, num_steps.tolist(), strict=True)
+        ]
+
+    def _log_probabilities(self, fused: Fused) -> tuple[Tensor, Tensor]:
+        """Return ``[B, T, V]`` and the int64 numbers of steps in use ``[B]``."""
+        detail = fused.details.get(self.stream)
+        if detail is None:
+            detail = _no_steps(fused.pooled)
+        num_steps = detail.present.sum(dim=1)
+        told_BTW = self.project(detail.values) + self.condition(fused.pooled).unsqueeze(1)
+        return self.output(self.layers(told_BTW, num_steps)).float().log_softmax(dim=2), num_steps
+
+    def _search(self, log_probabilities_BTV: Tensor, num_steps: list[int]) -> list[list[int]]:
+        if self.target.is_greedy:
+            best_BT = log_probabilities_BTV.argmax(dim=2).tolist()
+            return [greedy_ids(best_T[:steps]) for best_T, steps in zip(best_BT, num_steps, strict=True)]
+        shares_BTV = log_probabilities_BTV.exp().double().cpu().numpy()
+        return [self.target.search(shares_TV[:steps]) for shares_TV, steps in zip(shares_BTV, num_steps, strict=True)]
+
+
+def _no_steps(pooled_BW: Tensor) -> Detail:
+    """One step for each row that is not in use, for a batch without the stream."""
+    return Detail(torch.zeros_like(pooled_BW).unsqueeze(1), pooled_BW.new_zeros(len(pooled_BW), 1, dtype=torch.bool))
+
+
+def padded(texts: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Put ids into an array.
+
+    Args:
+        texts: Ids of N texts.
+
+    Returns:
+        int64 ``[N, L]``, filled up with 0; L is 1 or more.
+    """
+    ids = np.full((len(texts), max(map(len, texts), default=0) or 1), BLANK, dtype=np.int64)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = text
+    return ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscriptTarget(StructuredTarget):
+    """A column of texts that are spoken in a sound of the same row.
+
+    Attributes:
+        units: What the texts are spelt in.
+        words: The training texts' words, where the search is held to them; else empty.
+        settings: The options it was fitted with.
+    """
+
+    units: Units
+    words: list[str]
+    settings: TranscriptSettings
+
+    kind: ClassVar[str] = "transcript"
+    details: ClassVar[frozenset[str]] = frozenset({"audio"})
+    modality_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {"audio": {"max_frames": MAX_FRAMES}}
+    min_steps: ClassVar[int] = MIN_STEPS
+    primary_metric: ClassVar[str] = "wer"
+    Settings: ClassVar[type[TargetSettings]] = TranscriptSettings
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell], source: Source, settings: TranscriptSettings) -> Self:  # noqa: ARG003
+        """Learn what the texts are spelt in.
+
+        Args:
+            cells: Cells of the training rows.
+            source: Not used.
+            settings: The options.
+
+        Returns:
+            The fitted target.
+
+        Raises:
+            ConfigError: If a lexicon is wanted for a greedy search.
+            SchemaError: If no two texts differ.
+        """
+        if settings.lexicon and settings.decode == "greedy":
+            raise ConfigError("A lexicon guides a beam search, not a greedy one. Say decode=beam, or leave it out.")
+        texts = [text for text in map(_read, cells) if text is not None]
+        if len(set(texts)) < SMALLEST_VOCABULARY:
+            raise SchemaError("A transcript target needs two different texts or more. Found fewer.")
+        counts = Counter(word for text in texts for word in text.split())
+        is_closed = settings.decode != "greedy" and unseen_share(counts) <= CLOSED
+        words = sorted(counts) if settings.lexicon or (settings.lexicon is None and is_closed) else []
+        return cls(units=Units.fit(texts, settings.units, settings.num_subwords), words=words, settings=settings)
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the best unit of each step makes the answer."""
+        return (self.settings.decode or ("beam" if self.words else "greedy")) == "greedy"
+
+    def notices(self) -> list[str]:
+        """Say that no other words are ever answered, where it is so.
+
+        Returns:
+            One sentence or none.
+        """
+        if not self.words:
+            return []
+        return [
+            f"answers are held to the {len(self.words)} words of the training texts "
+            "(its setting lexicon=false lets it spell others)"
+        ]
+
+    @cached_property
+    def _lexicon(self) -> Lexicon | None:
+        return Lexicon(self.words, self.units.symbols) if self.words else None
+
+    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
+        """Spell the texts.
+
+        Args:
+            cells: Cells of any rows.
+            source: Not used.
+
+        Returns:
+            int64 ``[N, L]``, filled up with 0, and bool ``[N]``. Characters that no training text has
+            are left out, so they cannot be learnt, but count as errors.
+        """
+        texts = [_read(cell) for cell in cells]
+        ids = [[] if text is None else self.units.encode(text) for text in texts]
+        return padded(ids), np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
+
+    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:  # noqa: ARG002
+        """Name the cells that hold no text, an empty one, or characters that no training text has.
+
+        Args:
+            cells: Cells of any rows.
+            source: Not used.
+
+        Returns:
+            Row from 0 and reason.
+        """
+        found = ((row, _problem(cell)) for row, cell in enumerate(cells))
+        return [(row, reason) for row, reason in found if reason is not None]
+
+    def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
+        """Build the layers over the steps of the stream.
+
+        Args:
+            width: W.
+            encoders: Stream to encoder; those with steps have ``gives_steps``.
+
+        Returns:
+            The head.
+
+        Raises:
+            ConfigError: If no stream has steps, or the one named has none.
+        """
+        able = [stream for stream, encoder in encoders.items() if getattr(encoder, "gives_steps", False)]
+        if not able:
+            raise ConfigError(
+                "A transcript is read from the steps of a sound, but no column holds sound. "
+                "If the texts are classes, say `--modality COLUMN=category`."
+            )
+        stream = self.settings.stream or able[0]
+        if stream not in able:
+            raise ConfigError(
+                f"The stream {stream!r} has no steps to read a transcript from. Choose: {', '.join(able)}."
+            )
+        return TranscriptHead(self, width, stream)
+
+    def search(self, shares_TV: NDArray[np.float64]) -> list[int]:
+        """Search for the most probable text.
+
+        Args:
+            shares_TV: Probabilities ``[T, V]`` of the steps in use.
+
+        Returns:
+            Ids of its units.
+        """
+        lexicon = self._lexicon
+        found = beam_ids(shares_TV, self.settings.beam_width, None if lexicon is None else lexicon.guide())
+        if lexicon is None:
+            return list(found[0])
+        for ids in found:
+            if lexicon.is_finished(self.units.decode(ids)):
+                return list(ids)
+        return self.units.encode(lexicon.finished(self.units.decode(found[0])))
+
+    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:  # noqa: ARG002
+        """Read the texts, with all their characters.
+
+        Args:
+            cells: Cells of rows in which the truth is known.
+            source: Not used.
+
+        Returns:
+            Texts.
+        """
+        return [read_transcript(cell) for cell in cells]
+
+    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+        """Prepare the error rates of words and characters, and the share of exact answers.
+
+        Args:
+            truth: Texts.
+            found: Texts.
+
+        Returns:
+            A function of row weights ``[R, N]``.
+        """
+        return error_rates([str(text) for text in truth], [str(text) for text in found])
+
+    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+        """Grade by the characters that are right.
+
+        Args:
+            truth: Texts.
+            found: Texts.
+
+        Returns:
+            1 without error, 0 where the edits are as many as the characters, ``[N]``.
+        """
+        pairs = [(str(true), str(said)) for true, said in zip(truth, found, strict=True)]
+        return np.array([1 - edit_distance(true, said) / max(len(true), len(said), 1) for true, said in pairs])
+
+    @property
+    def prior(self) -> Answer:
+        """Nothing is said where nothing is heard."""
+        return Answer("")
+
+    def state(self) -> dict[str, Any]:
+        """Return the fitted fields as plain JSON."""
+        return {"units": asdict(self.units), "words": self.words, "settings": self.settings.model_dump()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild from ``state``.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same target.
+        """
+        return cls(
+            units=Units(**state["units"]),
+            words=list(state["words"]),
+            settings=TranscriptSettings(**state["settings"]),
+        )
+
+
+def unseen_share(counts: Mapping[str, int]) -> float:
+    """Estimate which share of further words is none of these: Good 1953, equation 9 (Good and Turing).
+
+    Args:
+        counts: Word to how often it occurs.
+
+    Returns:
+        The share of all occurrences that are of words that occur once.
+    """
+    return sum(count == 1 for count in counts.values()) / max(sum(counts.values()), 1)
+
+
+def _read(cell: Cell) -> str | None:
+    try:
+        return read_transcript(cell)
+    except CellReadError:
+        return None
+
+
+def _problem(cell: Cell) -> str | None:
+    try:
+        read_transcript(cell)
+    except CellReadError as error:
+        return str(error)
+    return None
