@@ -172,7 +172,8 @@ def test_the_latest_rows_are_held_out() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"target": []}, SchemaError, "no target was named. Name a column with --target"),
+        ({"target": ["size"], "relevance": "age"}, ConfigError, "Leave out --target or --relevance"),
+        ({"relevance": "person"}, SchemaError, "numbers has no column 'person' for --relevance"),
         ({"group": "person"}, SchemaError, "numbers has no column 'person' for --group. The columns are: size, age"),
         ({"time": "when"}, SchemaError, "numbers has no column 'when' for --time"),
         ({"group": "age", "time": "size"}, ConfigError, "follow --group or --time, not both"),

@@ -105,19 +105,19 @@ def test_the_error_is_in_the_report_the_metrics_and_the_notices(model: polymodal
 
 def test_supervised_training_goes_on_from_those_weights(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     first: list[dict[str, Any]] = []
-    original = polymodal.train._step
+    original = polymodal.train.take_step
 
-    def spied(accelerator: Any, network: Any, *rest: Any) -> float:
+    def spied(accelerator: Any, network: Any, *rest: Any) -> None:
         first.append({name: value.clone() for name, value in network.state_dict().items()})
-        return original(accelerator, network, *rest)
+        original(accelerator, network, *rest)
 
-    monkeypatch.setattr("polymodal.train._step", spied)
+    monkeypatch.setattr("polymodal.train.take_step", spied)
     tiny.train(table, settings={"train.pretrain_epochs": 0})
     plain, count = first[0], len(first)
     tiny.train(table, settings={"train.pretrain_epochs": 1})
     changed = {name for name, value in first[count].items() if not torch.equal(value, plain[name])}
     assert changed
-    assert all(name.startswith("encoders.0.stages.") for name in changed)
+    assert all(name.startswith("own_encoders.0.stages.") for name in changed)
 
 
 def test_the_seed_fixes_everything(table: Table, model: polymodal.Model) -> None:

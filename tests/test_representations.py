@@ -156,7 +156,7 @@ def train_on_sides(folder: Path, encoder: str, channels: int, features: str) -> 
     settings = {
         "settings.sound.channels": channels,
         "settings.sound.features": features,
-        "train.epochs": 15,
+        "train.epochs": 30 if encoder == "waveform" else 15,
         "train.batch_size": 8,
         "train.learning_rate": 5e-3,
         "baselines": encoder == "cnn",

@@ -117,8 +117,8 @@ def test_the_report_names_the_group(models: Any, two_cameras: Table, tmp_path: P
     assert "shared: cameras" in (tmp_path / "run" / "report.html").read_text()
 
 
-@pytest.mark.parametrize("trainable", [False, True], ids=["frozen", "fine-tuned"])
-def test_a_shared_checkpoint_is_copied_once(trainable: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tuning", ["frozen", "full"])
+def test_a_shared_checkpoint_is_copied_once(tuning: str, tmp_path: Path) -> None:
     checkpoint = _save_checkpoint(tmp_path / "bert")
     random = np.random.default_rng(0)
     kinds = [tiny.KINDS[number] for number in random.integers(0, 3, 40)]
@@ -128,7 +128,7 @@ def test_a_shared_checkpoint_is_copied_once(trainable: bool, tmp_path: Path) -> 
         modality={"first": "text", "second": "text"},
         share={"words": ["first", "second"]},
         encoder=dict.fromkeys(said, checkpoint),
-        settings={f"encoder.{name}.sizes": {"trainable": trainable} for name in said},
+        settings={f"encoder.{name}.sizes": {"tuning": tuning} for name in said},
     )
     model.save(tmp_path / "model")
     assert len(list((tmp_path / "model" / "checkpoints").iterdir())) == 1

@@ -258,6 +258,11 @@ def _modality_settings(
         settings[name] = {**defaults, **settings.get(name, {})}
     for stream in schema.streams:
         checkpoint = _checkpoint(config.encoder.get(stream.name))
+        if checkpoint is not None and settings.get(stream.name, {}).get("vectors") is not None:
+            raise ConfigError(
+                f"The stream {stream.name!r} has both: word vectors cannot be used with a pretrained tokenizer or "
+                "checkpoint; choose one."
+            )
         if checkpoint is not None and stream.modality in MODELS:
             load_config(checkpoint, stream.modality)
             wanted = modality_settings(stream.modality, checkpoint)

@@ -91,6 +91,7 @@ def _describe(record: dict[str, Any], gallery: Gallery, folder: Path | None) -> 
     return {
         "record": record,
         "targets": targets,
+        "learned_targets": bool(record["config"].get("target", True)),
         "created": describe_date(record["created"]),
         "columns": _describe_columns(record["columns"]),
         "learning": _describe_learning(record),

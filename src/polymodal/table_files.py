@@ -120,7 +120,7 @@ def _parse_delimited(data: bytes, text: str, names: list[str], delimiter: str, t
     try:
         parsed = arrow_csv.read_csv(
             pa.BufferReader(data),
-            read_options=arrow_csv.ReadOptions(block_size=min(len(data) + 1, MAX_BLOCK_BYTES)),
+            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=min(len(data) + 1, MAX_BLOCK_BYTES)),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not single
             ),
