@@ -18,8 +18,10 @@ from pydantic import BaseModel, Field
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities import mel
 from polymodal.modalities.base import CellReadError, Settings
+from polymodal.modalities.container import NoMediaError, NoSoundError, has_av, is_file, read_sound, sound_header
 from polymodal.modalities.media import (
     NUMPY_MAGIC,
+    FileCellError,
     as_array,
     attempt,
     by_row,
@@ -29,9 +31,12 @@ from polymodal.modalities.media import (
     locate_media,
     read_media,
     sample,
+    unwrap,
 )
+from polymodal.modalities.silence import choose_trim_db, loud_span
 
 HEADER_SAMPLE = 2000
+CLIP_SAMPLE = 64
 MAX_RATE_HZ = 16_000
 BLOCK_VALUES = 2**20
 MIN_SHARE_READ = 0.9
@@ -53,6 +58,9 @@ class AudioSettings(Settings):
         hop_s: From one window to the next; grows until the longest training clip has ``max_frames``.
         max_frames: Frames of a clip at most.
         max_duration_s: What a clip has beyond this is not read.
+        trim_db: Silence at the ends, so many decibels below the clip's loudest, is cut off; 0 keeps it.
+            None keeps it unless most training clips are mostly silent at their ends.
+        of_video: Whether the cells are videos, which may have no sound.
     """
 
     features: Features = "log_mel"
@@ -63,6 +71,8 @@ class AudioSettings(Settings):
     hop_s: float = Field(default=0.010, ge=0.001, le=1)
     max_frames: int = Field(default=512, ge=8)
     max_duration_s: float = Field(default=30.0, gt=0, le=3600)
+    trim_db: float | None = Field(default=None, ge=0, le=100)
+    of_video: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +82,8 @@ class Audio:
     Channels are averaged, clips resampled (soxr, high quality). Each clip is normalised by itself:
     log-mel by one mean and deviation over all its values, MFCCs by one for each coefficient, samples
     to mean 0 and deviation 1. A silent clip becomes zeros. An array without a rate is taken to be at
-    ``sample_rate_hz``; of an array with two axes the shorter one holds the channels.
+    ``sample_rate_hz``; of an array with two axes the shorter one holds the channels. Files that
+    libsndfile does not know (MP4, MKV, M4A, ...) are read with PyAV, where it is installed.
 
     Attributes:
         features: ``log_mel``, ``mfcc`` or ``waveform``.
@@ -84,7 +95,10 @@ class Audio:
         fft_length: Samples of the Fourier transform.
         max_frames: Frames of a clip at most.
         max_duration_s: What a clip has beyond this is not read.
-        median_duration_s: Of the training clips that were looked at.
+        median_duration_s: Of the training clips that were looked at, without the silence that is cut off.
+        trim_db: Silence at the ends, so many decibels below the clip's loudest, is cut off; 0 keeps it.
+        of_video: Whether the cells are videos. One without sound is absent, not broken, and so is one
+            that cannot be read at all: the video's own column names it.
     """
 
     features: Features
@@ -97,6 +111,8 @@ class Audio:
     max_frames: int
     max_duration_s: float
     median_duration_s: float
+    trim_db: float = 0.0
+    of_video: bool = False
 
     name: ClassVar[str] = "audio"
     summary: ClassVar[str] = "sound as files, bytes or arrays, to log-mel spectra, MFCCs or samples"
@@ -122,10 +138,16 @@ class Audio:
         Returns:
             The fitted modality.
         """
+        cells = _with_sound(cells) if settings.of_video else cells
         headers = [header for _, header in sample(cells, partial(_header, folder=folder), HEADER_SAMPLE, num_threads)]
         rate = settings.sample_rate_hz or _common_rate([rate for rate, _ in headers])
         durations = [num_samples / (own_rate or rate) for own_rate, num_samples in headers]
         longest_s = min(settings.max_duration_s, max(durations, default=0.0))
+        load = partial(load_clip, folder=folder, sample_rate_hz=rate, max_duration_s=settings.max_duration_s)
+        clips = [clip for _, clip in sample(cells, load, CLIP_SAMPLE, num_threads)]
+        trim_db = choose_trim_db(clips, rate) if settings.trim_db is None else settings.trim_db
+        if trim_db:
+            durations = [len(clip[loud_span(clip, rate, trim_db)]) / rate for clip in clips]
         hop = max(round(settings.hop_s * rate), math.ceil(longest_s * rate / settings.max_frames), 1)
         window = max(round(settings.window_s * rate), 2 * hop)
         num_mels = settings.num_mels or (64 if rate >= MAX_RATE_HZ else 40)
@@ -140,6 +162,8 @@ class Audio:
             max_frames=settings.max_frames,
             max_duration_s=settings.max_duration_s,
             median_duration_s=float(np.median(durations)) if durations else 0.0,
+            trim_db=trim_db,
+            of_video=settings.of_video,
         )
 
     def transform(
@@ -156,27 +180,36 @@ class Audio:
             float16 ``[rows, frames, features]`` or ``[rows, samples, 1]``, as long as the longest
             clip, with lengths; and the broken cells.
         """
-        groups = distinct(cells)
+        groups = distinct(_with_sound(cells) if self.of_video else cells)
         work = partial(self._decode, folder=folder)
         results = list(decode_chunks([cell for cell, _ in groups], work, num_threads))
-        steps = max((len(result) for result in results if not isinstance(result, CellReadError)), default=1)
+        steps = max((len(found) for found in results if isinstance(found, np.ndarray)), default=1)
         values = np.zeros((len(cells), steps, self.num_features), np.float16)
         lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
         failures = []
         for (_, rows), result in zip(groups, results, strict=True):
             if isinstance(result, CellReadError):
                 failures.append((rows, result))
+            if not isinstance(result, np.ndarray):
                 continue
             values[rows, : len(result)] = result
             lengths[rows], present[rows] = len(result), True
         return Column(values, present, lengths), by_row(failures)
 
-    def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError]:
-        load = partial(load_clip, folder=folder, sample_rate_hz=self.sample_rate_hz, max_duration_s=self.max_duration_s)
-        loaded = [attempt(load, cell) for cell in chunk]
-        clips = [clip for clip in loaded if not isinstance(clip, CellReadError)]
-        described = iter(self._describe(clips))
-        return [clip if isinstance(clip, CellReadError) else next(described) for clip in loaded]
+    def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError | None]:
+        loaded = [attempt(partial(self._load, folder=folder), cell) for cell in chunk]
+        described = iter(self._describe([clip for clip in loaded if isinstance(clip, np.ndarray)]))
+        return [next(described) if isinstance(clip, np.ndarray) else clip for clip in loaded]
+
+    def _load(self, cell: Cell, folder: Path | None) -> NDArray[np.float32] | None:
+        """Return a clip without silent ends; None for a video without sound."""
+        try:
+            clip = load_clip(cell, folder, self.sample_rate_hz, self.max_duration_s)
+        except (NoSoundError, NoMediaError, FileCellError):
+            if self.of_video:
+                return None
+            raise
+        return clip[loud_span(clip, self.sample_rate_hz, self.trim_db)] if self.trim_db else clip
 
     def _describe(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":
@@ -209,6 +242,11 @@ class Audio:
             The same modality.
         """
         return cls(**state)
+
+
+def _with_sound(cells: Sequence[Cell]) -> list[Cell]:
+    """Make videos absent that are arrays: they have no sound."""
+    return [cell if is_file(unwrap(cell)) else None for cell in cells]
 
 
 def normalise(values: NDArray[np.float32], axis: int | None = None) -> NDArray[np.float16]:
@@ -313,13 +351,17 @@ def _mix_array(values: NDArray[Any], limit: int) -> NDArray[np.float32]:
 
 
 def _open(content: bytes | Path) -> Any:
+    """Open a file with libsndfile; None where PyAV is to try."""
     import soundfile
 
     try:
         return soundfile.SoundFile(io.BytesIO(content) if isinstance(content, bytes) else content)
     except soundfile.LibsndfileError as error:
-        raise CellReadError(
-            f"is not readable sound ({_error_text(error)}); convert it to WAV, FLAC, OGG or MP3"
+        if has_av():
+            return None
+        raise NoMediaError(
+            f"is not readable sound ({_error_text(error)}); convert it to WAV, FLAC, OGG or MP3, "
+            "or read more formats with `pip install 'polymodal[video]'`"
         ) from None
 
 
@@ -330,7 +372,11 @@ def _error_text(error: Exception) -> str:
 def _read_file(content: bytes | Path, max_duration_s: float) -> tuple[NDArray[np.float32], int]:
     import soundfile
 
-    with _open(content) as file:
+    opened = _open(content)
+    if opened is None:
+        samples, rate = read_sound(content, max_duration_s)
+        return samples.mean(axis=1), rate
+    with opened as file:
         rate, declared = int(file.samplerate), int(file.frames)
         limit = max(1, int(max_duration_s * rate))
         try:
@@ -361,7 +407,10 @@ def _header(cell: Cell, folder: Path | None) -> tuple[int | None, int]:
     if _holds_array(content):
         content = load_npy(read_media(cell, folder))
     if isinstance(content, bytes | Path):
-        with _open(content) as file:
+        opened = _open(content)
+        if opened is None:
+            return sound_header(content)[:2]
+        with opened as file:
             frames = int(file.frames)
             return int(file.samplerate), frames if frames < 2**62 else 0
     array, rate = _split_rate(content)
