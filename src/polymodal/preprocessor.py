@@ -72,7 +72,7 @@ class Preprocessor:
             if name not in {stream.name for stream in schema.streams}:
                 known = ", ".join(stream.name for stream in schema.streams)
                 raise parameter_error("settings", "Preprocessor.fit", f"by stream, of: {known}", name)
-        training = table.take(rows)
+        training = schema.with_sounds(table.take(rows))
         fitted = {}
         for stream in schema.streams:
             options = _settings(stream, schema, settings.get(stream.name, {}))
@@ -95,7 +95,7 @@ class Preprocessor:
         Returns:
             Stream to arrays, ``table.num_rows`` rows each; and the broken cells by row and column.
         """
-        cache = cache or ArrayCache(None)
+        table, cache = self.schema.with_sounds(table), cache or ArrayCache(None)
         columns: dict[str, Column] = {}
         broken: list[BrokenCell] = []
         for stream in self.schema.streams:
@@ -141,6 +141,8 @@ class Preprocessor:
 
 def _settings(stream: StreamSchema, schema: Schema, given: BaseModel | Mapping[str, Any]) -> BaseModel:
     settings = given if isinstance(given, BaseModel) else build_settings(stream.modality, given)
+    if stream.modality == "audio" and stream.columns[0] in schema.sounds:
+        return settings.model_copy(update={"of_video": True})
     if stream.modality != "tabular":
         return settings
     kinds = {name: schema.modality_of(name) for name in stream.columns}
