@@ -8,7 +8,7 @@ Shape legend: N rows, D dense features, S sparse features, K features for trees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
+from polymodal.baseline_pictures import ROWS_AT_ONCE, area_weights, in_parts, thumbnails, video_features
 from polymodal.baseline_text import TextGrams
 from polymodal.schema import Schema, StreamSchema
 
@@ -33,7 +34,6 @@ STATISTICS_WEIGHT = 7.0
 Chosen by the loss with one speaker, or one fold, of the training rows left out at a time.
 """
 MAX_ONE_HOT = 100
-ROWS_AT_ONCE = 512
 CLIP = 5.0
 
 
@@ -154,7 +154,7 @@ class StreamFeatures:
             modality=stream.modality,
             column=stream.columns[0] if stream.modality == "text" else "",
             cardinalities=[_cardinality(field) for field in fields],
-            side=_thumbnail_side(column) if stream.modality == "image" else 0,
+            side=_thumbnail_side(column) if stream.modality in ("image", "video") else 0,
             scaling=Scaling(mean=np.zeros(0, np.float32), scale=np.zeros(0, np.float32), share=1.0),
             grams=None,
         )
@@ -169,6 +169,8 @@ class StreamFeatures:
             return thumbnails(column, self.side)
         if self.modality == "audio":
             return sound_features(column)
+        if self.modality == "video":
+            return video_features(column, self.side)
         if self.modality == "tabular":
             return _table_features(column, self.cardinalities)
         if self.modality == "vector":
@@ -188,6 +190,8 @@ class StreamFeatures:
             return dense, None, np.where(column.present, column.values, np.nan).astype(np.float32)
         if self.modality == "image":
             values = thumbnails(column, TREE_SIDES.get(column.values.shape[-1], 8))[0]
+        if self.modality == "video":
+            values = video_features(column, TREE_SIDES.get(column.values.shape[-1], 8), with_differences=True)[0]
         if self.modality == "audio":
             values = np.concatenate([values[:, :num_shared:2], values[:, num_shared:]], axis=1)
         return dense, None, _blank(values, present)
@@ -288,30 +292,6 @@ class FeatureExtractor:
         return cls(streams)
 
 
-def thumbnails(column: Column, side: int) -> tuple[Floats, int]:
-    """Shrink pictures by averaging areas.
-
-    Args:
-        column: uint8 ``[N, height, width, channels]``.
-        side: Length of the longer side afterwards, in pixels; smaller pictures stay as they are.
-
-    Returns:
-        float32 ``[N, pixels * channels]`` in 0..1, zero where absent, and the number of features.
-    """
-    num_rows, height, width, channels = column.values.shape
-    shrink = min(1.0, side / max(height, width, 1))
-    rows = _area_weights(height, max(round(height * shrink), 1))
-    columns = np.kron(_area_weights(width, max(round(width * shrink), 1)), np.eye(channels, dtype=np.float32))
-
-    def shrunk(start: int) -> Floats:
-        part = np.asarray(column.values[start : start + ROWS_AT_ONCE], dtype=np.float32)
-        lines = np.matmul(rows, part.reshape(len(part), height, width * channels) / 255.0)
-        return np.asarray((lines @ columns.T).reshape(len(part), -1))
-
-    features = _in_parts(shrunk, num_rows, len(rows) * len(columns))
-    return np.where(column.row_present[:, None], features, np.float32(0.0)), features.shape[1]
-
-
 def sound_features(column: Column) -> tuple[Floats, int]:
     """Describe sounds by a small picture and by statistics.
 
@@ -325,7 +305,7 @@ def sound_features(column: Column) -> tuple[Floats, int]:
     num_features = column.values.shape[2]
     lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
     lengths = np.where(column.row_present, np.maximum(lengths, 1), 1)
-    bands = _area_weights(num_features, min(num_features, PICTURE_BINS))
+    bands = area_weights(num_features, min(num_features, PICTURE_BINS))
     cosines = _cosines(num_features)
 
     def described(start: int) -> Floats:
@@ -337,7 +317,7 @@ def sound_features(column: Column) -> tuple[Floats, int]:
         return np.concatenate([picture, _statistics(part @ cosines.T, inside, lengths[rows])], axis=1)
 
     num_pixels = PICTURE_BINS * len(bands)
-    return _in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1), num_pixels
+    return in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1), num_pixels
 
 
 def _stretched(frames: Floats, lengths: NDArray[np.int64]) -> Floats:
@@ -399,18 +379,3 @@ def _clean(values: NDArray[Any], present: NDArray[np.bool_]) -> Floats:
 
 def _blank(values: Floats, present: NDArray[np.bool_]) -> Floats:
     return np.where(present[:, None], values, np.float32(np.nan))
-
-
-def _area_weights(size: int, bins: int) -> Floats:
-    """Return ``[bins, size]``: each row averages an equal part of the axis, edges counted by their share."""
-    edges = np.linspace(0, size, bins + 1)
-    starts = np.arange(size)
-    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
-    return np.asarray(np.clip(overlap, 0.0, None) * bins / max(size, 1), dtype=np.float32)
-
-
-def _in_parts(function: Callable[[int], Floats], num_rows: int, num_features: int) -> Floats:
-    features = np.zeros((num_rows, num_features), np.float32)
-    for start in range(0, num_rows, ROWS_AT_ONCE):
-        features[start : start + ROWS_AT_ONCE] = function(start)
-    return features
