@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/python -c 'import torch' 2>/dev/null \
 	  || { test -n "$(TORCH_INDEX)" && $(PIP) --no-deps --retries 0 --timeout 20 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null; } \
 	  || $(PIP) $(TORCH)
-	@$(PIP) -e '.[dev,pretrained,word2vec]'
+	@$(PIP) -e '.[dev,pretrained,video,word2vec]'
 	@touch $@
 
 demo: $(INSTALLED)

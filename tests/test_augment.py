@@ -11,7 +11,18 @@ import torch
 
 from polymodal.augment import AUGMENTATIONS, LENGTH_STEP, TOKEN_DROPOUT, augment
 from polymodal.encoders import ENCODERS
-from polymodal.modalities import Audio, Category, Image, Modality, Number, Tabular, Text, Vector, build_settings
+from polymodal.modalities import (
+    Audio,
+    Category,
+    Image,
+    Modality,
+    Number,
+    Tabular,
+    Text,
+    Vector,
+    Video,
+    build_settings,
+)
 from polymodal.tokens import ColumnBatch
 
 ROWS = 6
@@ -33,6 +44,7 @@ MODALITIES: dict[str, Any] = {
     "text": Text(tokenizer="", num_ids=50, max_length=40),
     "image": Image(height=20, width=16, channels=3, mean=[0.5] * 3, std=[0.25] * 3),
     "audio": audio(),
+    "video": Video(height=20, width=16, channels=3, frames=24, rate_hz=None, mean=[0.5] * 3, std=[0.25] * 3),
     "vector": Vector(dim=3, mean=[0.0] * 3, std=[1.0] * 3),
 }
 
@@ -52,6 +64,9 @@ def column(name: str, rows: int = ROWS) -> ColumnBatch:
         return ColumnBatch((smooth * 255).to(torch.uint8), present)
     if name == "audio":
         return ColumnBatch(torch.randn(rows, 24, 16, generator=generator).half(), present, lengths)
+    if name == "video":
+        pixels = torch.randint(0, 256, (rows, 24, 20, 16, 3), generator=generator, dtype=torch.uint8)
+        return ColumnBatch(pixels, present, lengths)
     return ColumnBatch(torch.randn(rows, 3, generator=generator), present)
 
 
@@ -200,3 +215,19 @@ def test_sound_that_keeps_its_loudness_gets_no_noise(features: str) -> None:
 def test_outputs_of_a_frozen_encoder_are_not_varied(name: str) -> None:
     batch = ColumnBatch(torch.randn(2, 4, 8), torch.ones(2, dtype=torch.bool), torch.tensor([4, 2]), is_encoded=True)
     assert vary(name, batch) is batch
+
+
+def test_all_frames_of_a_video_move_together_and_keep_their_order() -> None:
+    place = torch.linspace(0, 200, 16).reshape(1, 1, 16, 1) + torch.arange(12).reshape(12, 1, 1, 1) * 4
+    values = place.expand(12, 16, 16, 3).to(torch.uint8).expand(30, 12, 16, 16, 3)  # lighter from left to right
+    batch = ColumnBatch(values, torch.ones(30, dtype=torch.bool), torch.full((30,), 12))
+    varied = vary("video", batch)
+    assert varied.lengths is not None
+    assert set(varied.lengths.tolist()) <= {9, 10, 11, 12}
+    assert len(set(varied.lengths.tolist())) > 1
+    for pixels, length in zip(varied.values, varied.lengths.tolist(), strict=True):
+        middle = pixels[:length, 4:12, 4:12]
+        assert (middle.mean(dim=(1, 2, 3)).diff() > 0).all()
+        steps = middle.diff(dim=0)
+        assert float((steps - steps.mean(dim=(1, 2, 3), keepdim=True)).abs().max()) < 2
+        assert (middle[:, :, -1].mean(dim=(1, 2)) > middle[:, :, 0].mean(dim=(1, 2))).all()

@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from polymodal.arrays import Column
-from polymodal.baseline_features import FeatureBlocks, FeatureExtractor, sound_features, thumbnails
+from polymodal.baseline_features import FeatureBlocks, FeatureExtractor, sound_features
+from polymodal.baseline_pictures import thumbnails, video_features
 from polymodal.baseline_text import TextGrams, choose_units
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.metrics import score
@@ -190,6 +191,25 @@ def test_thumbnails_average_areas() -> None:
     assert features.sum() == pytest.approx(1.0)
     small = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
     assert thumbnails(Column(small, np.array([True])), 28)[0] * 255 == pytest.approx(small.reshape(1, -1))
+
+
+def test_videos_are_three_frames_and_where_they_move() -> None:
+    values = np.zeros((3, 6, 8, 8, 1), np.uint8)
+    values[0] = np.arange(6, dtype=np.uint8)[:, None, None, None] * 10
+    values[1, :, 0, 0, 0] = [0, 255, 0, 255, 99, 99]
+    values[2] = 77
+    column = Column(values, np.array([True, True, False]), np.array([6, 4, 6]))
+    features, num_pixels = video_features(column, 8)
+    assert (features.shape, num_pixels) == ((3, 4 * 64), 3 * 64)
+    assert features[0].reshape(4, 64)[:, 5] * 255 == pytest.approx([0, 20, 50, 10])
+    assert features[1, 0::64] == pytest.approx([0, 1, 1, 1])
+    assert features[1, 1::64] == pytest.approx([0, 0, 0, 0])
+    assert not features[2].any()
+    trees, _ = video_features(column, 8, with_differences=True)
+    assert trees[0].reshape(6, 64)[:, 5] * 255 == pytest.approx([0, 20, 50, 20, 30, 10])
+    assert video_features(column.take(slice(0, 0)), 8)[0].shape == (0, 4 * 64)
+    still = Column(values[:, :1], column.present, np.ones(3, np.int64))
+    assert not video_features(still, 8)[0][:, 3 * 64 :].any()
 
 
 def test_sounds_are_stretched_to_one_length() -> None:

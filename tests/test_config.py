@@ -52,6 +52,22 @@ def test_what_cannot_work_is_one_sentence(overrides: dict[str, Any], message: st
         build_config({"seed": 3}, overrides)
 
 
+def test_streams_may_have_dots_in_their_names() -> None:
+    config = build_config(
+        {},
+        {
+            "settings.clip.audio.num_mels": 40,
+            "settings.clip.frames": 8,
+            "encoder.clip.audio.name": "gru",
+            "encoder.clip.audio.sizes.depth": 2,
+            "encoder.clip.sizes.channels": 16,
+        },
+    )
+    assert config.settings == {"clip.audio": {"num_mels": 40}, "clip": {"frames": 8}}
+    assert (config.encoder["clip.audio"].name, config.encoder["clip.audio"].sizes) == ("gru", {"depth": 2})
+    assert config.encoder["clip"].sizes == {"channels": 16}
+
+
 def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
     config = build_config(
         {

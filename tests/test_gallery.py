@@ -12,6 +12,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+import films
 from polymodal.gallery import GalleryCell, GalleryRow, cell_html, pick_rows, row_html
 
 
@@ -182,3 +183,25 @@ def test_picking_from_few_or_no_rows_never_repeats_one() -> None:
     labels: list[Any] = [["a", "b"], ["a"], ["a", "b"]]
     right, wrong = pick_rows(labels, labels, np.array([0.1, 0.2, 0.3]), np.array([True, True, True]), num=2)
     assert sorted(right) == [1, 2]
+
+
+def test_videos_become_a_strip_of_four_frames() -> None:
+    frames = np.zeros((40, 60, 90, 3), np.uint8)
+    frames[:, :, :, 1] = np.linspace(0, 250, 40).astype(np.uint8)[:, None, None]
+    for cell in (films.encode(frames), frames):
+        html = cell_html(GalleryCell("clip", "video", cell), None)
+        assert 'alt="4 frames of the video in column clip"' in html
+        with Image.open(io.BytesIO(embedded(html))) as strip:
+            assert strip.size == (4 * 90 + 3 * 2, 60)
+            greens = [strip.convert("RGB").getpixel((45 + 92 * place, 30))[1] for place in range(4)]
+        assert greens == sorted(greens)
+        assert greens[0] < 60 < 190 < greens[3]
+    assert "unreadable" in cell_html(GalleryCell("clip", "video", b"no film"), None)
+    assert "missing" in cell_html(GalleryCell("clip", "video", None), None)
+
+
+def test_a_film_without_sound_says_so() -> None:
+    silent = films.encode(np.zeros((3, 16, 16, 3), np.uint8))
+    assert "no sound" in cell_html(GalleryCell("clip.audio", "audio", silent), None)
+    spoken = films.encode(np.zeros((3, 16, 16, 3), np.uint8), sound=films.tone(300))
+    assert "Sound in column clip.audio" in cell_html(GalleryCell("clip.audio", "audio", spoken), None)

@@ -85,8 +85,8 @@ def test_boxes_are_counted_by_label() -> None:
 
 
 def test_columns_this_version_does_not_learn_from_are_shown(shared_data: Path) -> None:
-    video = column(inspect_table(read_table(shared_data / "fixtures" / "grid.csv")), "video")
-    assert (video["modality"], video["supported"], video["broken"]) == ("video", False, 0)
+    boxes = column(inspect_table(read_table(shared_data / "bccd" / "test.csv")), "cells")
+    assert (boxes["modality"], boxes["supported"], boxes["broken"]) == ("boxes", False, 0)
     urls = Table({"photo": ["https://example.com/1.png", "https://example.com/2.png"]})
     photo = column(inspect_table(urls), "photo")
     assert (photo["supported"], photo["broken"]) == (False, 0)

@@ -182,6 +182,9 @@ COLUMNS: dict[str, tuple[list[Any], str]] = {
     "picture bytes": ([b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff\xe0..."], "image"),
     "sound bytes": ([b"fLaC....", b"RIFF....WAVEfmt "], "audio"),
     "film bytes": ([b"\x00\x00\x00 ftypisom"], "video"),
+    "film arrays": ([np.zeros((9, 4, 5, 3), np.uint8)], "video"),
+    "grey film arrays": ([np.zeros((9, 4, 5), np.uint8)], "video"),
+    "pictures with channels first": ([np.zeros((3, 4, 5), np.uint8)], "unknown"),
     "other bytes": ([b"PK\x03\x04"], "unknown"),
     "structs with bytes": ([{"bytes": b"\x89PNG....", "path": None}], "image"),
     "structs with paths": ([{"bytes": None, "path": "a.wav"}], "audio"),
@@ -281,7 +284,7 @@ def test_schema_through_json() -> None:
         ({"modality": {"knid": "text"}}, r"no column 'knid' \(from --modality\). Did you mean 'kind'\?"),
         ({"ignore": ["speaker"]}, r"no column 'speaker' \(from --group or --time\)"),
         ({"modality": {"kind": "categroy"}}, r"no modality 'categroy'.*There are: number.*Did you mean 'category'\?"),
-        ({"modality": {"photo": "video"}}, r"does not learn from 'video' columns such as 'photo'"),
+        ({"modality": {"photo": "boxes"}}, r"does not learn from 'boxes' columns such as 'photo'"),
         ({"modality": {"label": "audio"}, "targets": ["label"]}, r"no kind of target 'audio'"),
         ({"streams": {"s": ["b*"]}}, r"stream 's' asks for 'b\*', which matches no input column.*a1, a2, kind"),
         ({"streams": {"s": ["a*"], "t": ["a1"]}}, r"'a1' stands in two streams, 's' and 't'"),
@@ -351,11 +354,11 @@ def test_a_target_kind_is_overruled() -> None:
 
 
 def test_recognised_columns_stop_training_and_say_how_to_go_on(shared_data: Path) -> None:
-    table = read_table(shared_data / "movingdigits" / "validation.csv")
-    with pytest.raises(SchemaError, match=r"'video' holds video .* Leave it out with `--drop video`"):
+    table = Table({"tags": [["a", "b"], ["b"]] * 20, "size": [1.5, 2, 2.5, 3] * 10, "digit": draw(["a", "b"], 40)})
+    with pytest.raises(SchemaError, match=r"'tags' holds lists of labels .* Leave it out with `--drop tags`"):
         infer_schema(table, targets=["digit"])
     shown = infer_schema(table, targets=["digit"], check_supported=False)
-    assert [entry.modality for entry in shown.columns] == ["video", "category"]
+    assert [entry.modality for entry in shown.columns] == ["categories", "number"]
     with pytest.raises(SchemaError, match=r"'cells' holds labelled boxes .* Leave it out with `--drop cells`"):
         infer_schema(read_table(shared_data / "bccd" / "test.csv"), targets=["image"])
 

@@ -14,13 +14,14 @@ import pytest
 import soundfile
 from PIL import Image
 
+import films
 import polymodal
 from polymodal.table import Table
 
 TARGETS = ("kind", "tags", "weight")
-FEATURES = ("photo", "sound", "note", "code", "size", "colour", "day")
-STREAMS = ("photo", "sound", "note", "code", "tabular")
-MEDIA_STREAMS = ("photo", "sound", "note", "code")
+FEATURES = ("photo", "sound", "note", "code", "size", "colour", "day", "clip")
+STREAMS = ("photo", "sound", "note", "code", "clip", "tabular")
+MEDIA_STREAMS = ("photo", "sound", "note", "code", "clip")
 KINDS = ("cat", "dog", "owl")
 WORDS = ("purrs on the sofa", "barks at the gate", "hoots in the night")
 RATE_HZ = 4000
@@ -28,7 +29,7 @@ QUICK: dict[str, Any] = {"train.epochs": 1, "train.batch_size": 16, "width": 16,
 
 
 def write_table(folder: Path, rows: int = 80, seed: int = 0, missing: float = 0.15) -> Table:
-    """Write pictures, sounds and vectors and return the table that names them; some cells are absent."""
+    """Write pictures, sounds, videos and vectors and return the table that names them; some cells are absent."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(rows) % len(KINDS))
     columns: dict[str, list[Any]] = {
@@ -41,6 +42,9 @@ def write_table(folder: Path, rows: int = 80, seed: int = 0, missing: float = 0.
         "day": [f"20{20 + label}-0{random.integers(1, 9)}-1{random.integers(9)}" for label in labels],
     }
     holes = {name: [None if random.random() < missing else cell for cell in cells] for name, cells in columns.items()}
+    random = np.random.default_rng([seed, 1])
+    clips = [_write_clip(folder, f"{seed}-{row}", label, random) for row, label in enumerate(labels)]
+    holes["clip"] = [None if random.random() < missing else clip for clip in clips]
     targets: dict[str, list[Any]] = {
         "kind": [KINDS[label] for label in labels],
         "tags": [("furry|tame", "furry|loud", "feathered|loud")[label] for label in labels],
@@ -83,6 +87,13 @@ def _write_sound(folder: Path, name: str, label: int, random: np.random.Generato
     (folder / "sounds").mkdir(parents=True, exist_ok=True)
     soundfile.write(folder / "sounds" / f"{name}.wav", samples, RATE_HZ)
     return f"sounds/{name}.wav"
+
+
+def _write_clip(folder: Path, name: str, label: int, random: np.random.Generator) -> str:
+    pixels = random.integers(0, 60, (int(random.integers(3, 6)), 12, 12, 3), dtype=np.uint8)
+    for number, frame in enumerate(pixels):
+        frame[:, (number * (label - 1) + 6) % 12] = 200  # a bar that moves to the left, rests, or moves to the right
+    return f"clips/{films.write(folder / 'clips', f'{name}.mp4', pixels)}"
 
 
 def write_csv(table: Table, path: Path) -> Path:

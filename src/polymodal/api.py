@@ -295,7 +295,8 @@ def _check_has_targets(table: Table, trained: TrainedModel) -> None:
 def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, list[Cell]]:
     needed = [*trained.preprocessor.column_names, *trained.targets]
     judged = {name: table.columns[name] for name in [trained.config.relevance] if name in table.columns}
-    return {name: table.columns.get(name, [None] * table.num_rows) for name in needed} | judged
+    given = trained.schema.with_sounds(table).columns
+    return {name: given.get(name, [None] * table.num_rows) for name in needed} | judged
 
 
 def load(path: str | Path) -> Model:

@@ -23,6 +23,8 @@ SHIFT = 0.08
 ROTATION_RAD = math.radians(10)
 SCALE = 0.10
 BRIGHTNESS = 0.15
+CROP = 0.25
+"""At most this share of a video's frames is left out at its ends."""
 TIME_WARP = 0.10
 FREQUENCY_WARP = 0.15
 NOISE = 0.3
@@ -88,6 +90,34 @@ def _affine(size: int) -> Tensor:
     first = torch.stack([cosine, -sine, 2 * uniform(size, SHIFT)], dim=1)
     second = torch.stack([sine, cosine, 2 * uniform(size, SHIFT)], dim=1)
     return torch.stack([first, second], dim=1)
+
+
+def vary_video(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: ARG001
+    """Shift, turn, scale and brighten all frames of a video alike, and leave some out at its ends.
+
+    Neither mirrored nor reversed: the direction of a motion may be what is to be learnt.
+
+    Args:
+        modality: The fitted video modality.
+        column: uint8 ``[B, frames, height, width, channels]`` with lengths.
+
+    Returns:
+        The same layout as float32 in 0..255, with other lengths.
+    """
+    values, lengths = column.values, column.lengths
+    assert lengths is not None
+    size, num_frames = values.shape[:2]
+    left_out = (torch.rand(size) * (lengths * CROP + 1)).long()
+    start = (torch.rand(size) * (left_out + 1)).long()
+    places = (torch.arange(num_frames)[None] + start[:, None]).clamp(max=num_frames - 1)
+    frames = values[torch.arange(size)[:, None], places]
+    pixels = frames.permute(0, 1, 4, 2, 3).flatten(1, 2).float()
+    grid = functional.affine_grid(_affine(size), list(pixels.shape), align_corners=False)
+    varied = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+    gain = 1 + uniform(size, BRIGHTNESS)
+    varied = (varied * gain[:, None, None, None]).clamp(0, 255)
+    varied = varied.reshape(size, num_frames, -1, *varied.shape[2:])
+    return ColumnBatch(varied.permute(0, 1, 3, 4, 2), column.present, lengths - left_out)
 
 
 def vary_audio(modality: Modality, column: ColumnBatch) -> ColumnBatch:
@@ -240,6 +270,7 @@ def corrupt(column: ColumnBatch) -> ColumnBatch:
 AUGMENTATIONS: dict[str, Callable[[Modality, ColumnBatch], ColumnBatch]] = {
     "image": vary_image,
     "audio": vary_audio,
+    "video": vary_video,
     "text": vary_text,
     "tabular": vary_numbers,
     "vector": vary_numbers,

@@ -8,7 +8,7 @@ Shape legend: N rows, D dense features, S sparse features, K features for trees.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
+from polymodal.baseline_pictures import area_weights, in_parts, rows_at_once, thumbnails, video_features
 from polymodal.baseline_text import TextGrams
 from polymodal.schema import Schema, StreamSchema
 
@@ -33,9 +34,7 @@ STATISTICS_WEIGHT = 7.0
 Chosen by the loss with one speaker, or one fold, of the training rows left out at a time.
 """
 MAX_ONE_HOT = 100
-ROWS_AT_ONCE = 512
 KEPT = ("stream", "modality", "column", "cardinalities", "side", "channels")
-VALUES_AT_ONCE = 25_000_000
 CLIP = 5.0
 
 
@@ -158,7 +157,7 @@ class StreamFeatures:
             modality=stream.modality,
             column=stream.columns[0] if stream.modality == "text" else "",
             cardinalities=[_cardinality(field) for field in fields],
-            side=_thumbnail_side(column) if stream.modality == "image" else 0,
+            side=_thumbnail_side(column) if stream.modality in ("image", "video") else 0,
             scaling=Scaling(mean=np.zeros(0, np.float32), scale=np.zeros(0, np.float32), share=1.0),
             grams=None,
             channels=fitted.channels if stream.modality == "audio" else 1,
@@ -174,6 +173,8 @@ class StreamFeatures:
             return thumbnails(column, self.side)
         if self.modality == "audio":
             return sound_features(column, self.channels)
+        if self.modality == "video":
+            return video_features(column, self.side)
         if self.modality == "tabular":
             return _table_features(column, self.cardinalities)
         if self.modality == "vector":
@@ -193,6 +194,8 @@ class StreamFeatures:
             return dense, None, np.where(column.present, column.values, np.nan).astype(np.float32)
         if self.modality == "image":
             values = thumbnails(column, TREE_SIDES.get(column.values.shape[-1], 8))[0]
+        if self.modality == "video":
+            values = video_features(column, TREE_SIDES.get(column.values.shape[-1], 8), with_differences=True)[0]
         if self.modality == "audio":
             values = np.concatenate([values[:, :num_shared:2], values[:, num_shared:]], axis=1)
         return dense, None, _blank(values, present)
@@ -293,32 +296,6 @@ class FeatureExtractor:
         return cls(streams)
 
 
-def thumbnails(column: Column, side: int) -> tuple[Floats, int]:
-    """Shrink pictures by averaging areas.
-
-    Args:
-        column: uint8 ``[N, height, width, channels]``.
-        side: Length of the longer side afterwards, in pixels; smaller pictures stay as they are.
-
-    Returns:
-        float32 ``[N, pixels * channels]`` in 0..1, zero where absent, and the number of features.
-    """
-    num_rows, height, width, channels = column.values.shape
-    shrink = min(1.0, side / max(height, width, 1))
-    rows = _area_weights(height, max(round(height * shrink), 1))
-    columns = np.kron(_area_weights(width, max(round(width * shrink), 1)), np.eye(channels, dtype=np.float32))
-
-    step = _rows_at_once(column)
-
-    def shrunk(start: int) -> Floats:
-        part = np.asarray(column.values[start : start + step], dtype=np.float32)
-        lines = np.matmul(rows, part.reshape(len(part), height, width * channels) / 255.0)
-        return np.asarray((lines @ columns.T).reshape(len(part), -1))
-
-    features = _in_parts(shrunk, num_rows, len(rows) * len(columns), step)
-    return np.where(column.row_present[:, None], features, np.float32(0.0)), features.shape[1]
-
-
 def sound_features(column: Column, channels: int = 1) -> tuple[Floats, int]:
     """Describe sounds by small pictures and by statistics, one of each for every channel.
 
@@ -342,10 +319,10 @@ def _channel_features(column: Column, channel: slice) -> tuple[Floats, int]:
     num_features = channel.stop - channel.start
     lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
     lengths = np.where(column.row_present, np.maximum(lengths, 1), 1)
-    bands = _area_weights(num_features, min(num_features, PICTURE_BINS))
+    bands = area_weights(num_features, min(num_features, PICTURE_BINS))
     cosines = _cosines(num_features)
 
-    step = _rows_at_once(column)
+    step = rows_at_once(column)
 
     def described(start: int) -> Floats:
         rows = slice(start, start + step)
@@ -356,7 +333,7 @@ def _channel_features(column: Column, channel: slice) -> tuple[Floats, int]:
         return np.concatenate([picture, _statistics(part @ cosines.T, inside, lengths[rows])], axis=1)
 
     num_pixels = PICTURE_BINS * len(bands)
-    return _in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1, step), num_pixels
+    return in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1, step), num_pixels
 
 
 def _stretched(frames: Floats, lengths: NDArray[np.int64]) -> Floats:
@@ -418,23 +395,3 @@ def _clean(values: NDArray[Any], present: NDArray[np.bool_]) -> Floats:
 
 def _blank(values: Floats, present: NDArray[np.bool_]) -> Floats:
     return np.where(present[:, None], values, np.float32(np.nan))
-
-
-def _area_weights(size: int, bins: int) -> Floats:
-    """Return ``[bins, size]``: each row averages an equal part of the axis, edges counted by their share."""
-    edges = np.linspace(0, size, bins + 1)
-    starts = np.arange(size)
-    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
-    return np.asarray(np.clip(overlap, 0.0, None) * bins / max(size, 1), dtype=np.float32)
-
-
-def _rows_at_once(column: Column) -> int:
-    """Fewer rows at once of large pictures and of waveforms, so that memory stays bounded."""
-    return max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // max(column.values[:1].size, 1)))
-
-
-def _in_parts(function: Callable[[int], Floats], num_rows: int, num_features: int, step: int = ROWS_AT_ONCE) -> Floats:
-    features = np.zeros((num_rows, num_features), np.float32)
-    for start in range(0, num_rows, step):
-        features[start : start + step] = function(start)
-    return features

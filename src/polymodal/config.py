@@ -171,11 +171,27 @@ def build_config(values: dict[str, Any], overrides: dict[str, Any] | None = None
     """
     merged = dict(values)
     for name, value in (overrides or {}).items():
-        merged = _with_override(merged, name.split("."), value)
+        merged = _with_override(merged, _path(name), value)
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
+
+
+def _path(name: str) -> list[str]:
+    """Split a dotted name; a stream's name may have dots of its own, as the sound of videos has (``clip.audio``).
+
+    Args:
+        name: ``settings.STREAM.OPTION``, ``encoder.STREAM.name``, ``encoder.STREAM.sizes.SIZE``, or any other.
+
+    Returns:
+        The parts.
+    """
+    path = name.split(".")
+    tail = {"settings": 1, "encoder": 2 if "sizes" in path[2:-1] else 1}.get(path[0], 0)
+    if not tail or len(path) <= tail + 2:
+        return path
+    return [path[0], ".".join(path[1:-tail]), *path[-tail:]]
 
 
 def _with_override(values: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:

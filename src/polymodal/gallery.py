@@ -16,14 +16,15 @@ from polymodal.arrays import Cell
 from polymodal.charts import sparkline, waveform
 from polymodal.drawn_boxes import draw_boxes
 from polymodal.edits import Part
+from polymodal.modalities.container import NoSoundError
 from polymodal.modalities.media import is_absent_media
-from polymodal.thumbnails import picture_uri, sound_uri
+from polymodal.thumbnails import picture_uri, sound_uri, strip_uri
 from polymodal.wording import format_number
 
 TEXT_LENGTH = 300
 VALUE_LENGTH = 80
 NOT_DRAWN = Markup("")
-MEDIA = frozenset({"image", "audio", "text", "vector", "boxes"})
+MEDIA = frozenset({"image", "audio", "video", "text", "vector", "boxes"})
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ def cell_html(cell: GalleryCell, folder: Path | None) -> Markup:
     render = RENDERERS.get(cell.modality)
     try:
         return render(cell, folder) if render else _values(GalleryCell("", "", {cell.column: cell.cell}), folder)
+    except NoSoundError:
+        return _chip("no sound", cell.column)
     except Exception:  # decoders raise anything on broken files, and the report is written all the same
         return _chip("unreadable", cell.column)
 
@@ -198,6 +201,14 @@ def _audio(cell: GalleryCell, folder: Path | None) -> Markup:
     return _figure(cell.column, waveform(peaks.tolist(), title=f"Loudness of {label}") + player + note)
 
 
+def _video(cell: GalleryCell, folder: Path | None) -> Markup:
+    uri, width, height, num_frames = strip_uri(cell.cell, folder)
+    kind = "strip" if height < 64 else ""
+    image = '<img class="{}" src="{}" width="{}" height="{}" alt="{}" loading="lazy">'
+    what = f"{num_frames} frames of the video in column {cell.column}"
+    return _figure(cell.column, Markup(image).format(kind, uri, width, height, what))
+
+
 def _text(cell: GalleryCell, _: Path | None) -> Markup:
     text = " ".join(str(cell.cell).split())
     shown = text if len(text) <= TEXT_LENGTH else text[:TEXT_LENGTH].rsplit(" ", 1)[0][:TEXT_LENGTH] + " …"
@@ -228,6 +239,7 @@ def _value(value: Cell) -> Markup | str:
 RENDERERS: dict[str, Callable[[GalleryCell, Path | None], Markup]] = {
     "image": _image,
     "audio": _audio,
+    "video": _video,
     "text": _text,
     "vector": _vector,
     "tabular": _values,

@@ -25,7 +25,7 @@ from polymodal.table_files import media_of_ending
 Found = tuple[str, str]
 """A modality and one clause why."""
 
-RECOGNISED_ONLY = ("video", "points", "series", "boxes", "categories", "unknown")
+RECOGNISED_ONLY = ("points", "series", "boxes", "categories", "unknown")
 """What inference tells apart although this version does not learn from it."""
 
 SAMPLE = 1000

@@ -79,6 +79,8 @@ def array_kind(name: str, shapes: Sequence[Shape], dtype: np.dtype[Any]) -> Foun
         return _table_shaped(name, shapes)
     if len(shape) == 4 and dtype == np.uint8:
         return "video", "the cells are arrays [frames, height, width, channels]"
+    if len(shape) == 3 and dtype == np.uint8 and shape[0] not in {1, 3, 4}:
+        return "video", "the cells are arrays [frames, height, width] of bytes"
     return "unknown", f"the cells are arrays of {len(shape)} dimensions"
 
 

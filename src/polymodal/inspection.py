@@ -69,10 +69,15 @@ def inspect_table(
     """
     schema = infer_schema(table, targets=targets, modality=modality, streams=streams, drop=drop, check_supported=False)
     options = {name: dict((settings or {}).get(stream, {})) for name, stream in _stream_names(schema).items()}
-    broken = _broken_cells(table, schema.columns, options, progress or SilentProgress(), num_threads)
+    options |= {name: options[name] | {"of_video": True} for name in schema.sounds if name in options}
+    table = schema.with_sounds(table)
+    broken, silent = _broken_cells(table, schema.columns, options, progress or SilentProgress(), num_threads)
+    columns = [_describe_column(table, name, schema, broken.get(name, [])) for name in table.columns]
+    for name, rows in silent.items():
+        columns[list(table.columns).index(name)]["missing"] += rows
     return {
         "rows": table.num_rows,
-        "columns": [_describe_column(table, name, schema, broken.get(name, [])) for name in table.columns],
+        "columns": columns,
         "targets": [_describe_target(table, target) for target in schema.targets],
     }
 
@@ -189,11 +194,13 @@ def _broken_cells(
     options: Mapping[str, Mapping[str, Any]],
     progress: Progress,
     num_threads: int,
-) -> dict[str, list[BrokenCell]]:
+) -> tuple[dict[str, list[BrokenCell]], dict[str, int]]:
+    """Return each column's broken cells, and for the sound of videos the number of rows without any."""
     checked = [entry for entry in columns if _is_supported(entry, present_cells(table.columns[entry.name]))]
     checked = [entry for entry in checked if entry.modality in CHECKED_MODALITIES]
     groups = {entry.name: _distinct(entry, table.columns[entry.name]) for entry in checked}
     broken: dict[str, list[BrokenCell]] = {}
+    silent: dict[str, int] = {}
     with progress.phase("decoding", sum(map(len, groups.values()))) as phase:
         for entry in checked:
             settings = build_settings(entry.modality, options[entry.name] if entry.modality in FILE_MODALITIES else {})
@@ -202,11 +209,15 @@ def _broken_cells(
             failures: list[BrokenCell] = []
             for start in range(0, len(cells), CHUNK):
                 chunk = cells[start : start + CHUNK]
-                _, found = fitted.transform(chunk, table.folder, num_threads=num_threads)
+                column, found = fitted.transform(chunk, table.folder, num_threads=num_threads)
                 failures += [replace(cell, row=cell.row + start, column=entry.name) for cell in found]
+                if entry.source:
+                    without = set(np.flatnonzero(~column.row_present).tolist()) - {cell.row - 1 for cell in found}
+                    rows = sum(len(groups[entry.name][start + index][1]) for index in without)
+                    silent[entry.name] = silent.get(entry.name, 0) + rows
                 phase.advance(len(chunk), note=entry.name)
             broken[entry.name] = _by_row(failures, groups[entry.name])
-    return broken
+    return broken, silent
 
 
 def _distinct(entry: ColumnSchema, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:

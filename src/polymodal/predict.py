@@ -139,7 +139,8 @@ def predict_table(
     told = progress or SilentProgress()
     columns, broken = model.preprocessor.transform(table, cache)
     columns = precompute(model.network, columns, cache, told)
-    cells = {name: table.columns.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
+    given = model.schema.with_sounds(table).columns
+    cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
     source = Source(cells, table.folder, shapes=shapes_of(columns))
     with told.phase("predicting", table.num_rows) as phase:
         (members,) = run_members(model, columns, source, [NOTHING_HIDDEN])

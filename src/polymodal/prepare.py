@@ -115,7 +115,8 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
     splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in of_split.items():
         rows = rows_of.get(split, np.arange(table.num_rows))
-        examples = build_examples(columns[table.name], table.columns, targets, rows, table.name, table.folder)
+        cells = schema.with_sounds(table).columns
+        examples = build_examples(columns[table.name], cells, targets, rows, table.name, table.folder)
         splits[split] = _without_unknown(examples, targets)
         set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])
     _check_splits(splits, of_split)

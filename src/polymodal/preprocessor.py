@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.cache import ArrayCache, column_key
 from polymodal.errors import CellError, parameter_error
-from polymodal.modalities import MODALITIES, Modality, build_settings
+from polymodal.modalities import MODALITIES, Audio, AudioSettings, Modality, build_settings
 from polymodal.modalities.media import describe, distinct
 from polymodal.schema import Schema, StreamSchema
 from polymodal.table import Table
@@ -74,18 +74,18 @@ class Preprocessor:
             if name not in {stream.name for stream in schema.streams}:
                 known = ", ".join(stream.name for stream in schema.streams)
                 raise parameter_error("settings", "Preprocessor.fit", f"by stream, of: {known}", name)
-        training = table.take(rows)
+        training = schema.with_sounds(table.take(rows))
         mates = {name: streams for streams in (share or {}).values() for name in streams}
         fitted: dict[str, Modality] = {}
         for stream in schema.streams:
             leader = mates.get(stream.name, [stream.name])[0]
+            options = _settings(stream, schema, settings.get(stream.name, {}))
             if leader not in fitted:
-                options = _settings(stream, schema, settings.get(stream.name, {}))
                 cells = _joint_cells(stream, schema, mates, training)
                 modality = MODALITIES[stream.modality].fit(cells, options, table.folder, num_threads=num_threads)
                 fitted[leader] = modality
-            _check_readable(stream, fitted[leader], training, num_threads)
-            fitted[stream.name] = fitted[leader]
+            fitted[stream.name] = _of_stream(fitted[leader], options)
+            _check_readable(stream, fitted[stream.name], training, num_threads)
         return cls(schema, fitted)
 
     def transform(
@@ -101,7 +101,7 @@ class Preprocessor:
         Returns:
             Stream to arrays, ``table.num_rows`` rows each; and the broken cells by row and column.
         """
-        cache = cache or ArrayCache(None)
+        table, cache = self.schema.with_sounds(table), cache or ArrayCache(None)
         columns: dict[str, Column] = {}
         broken: list[BrokenCell] = []
         for stream in self.schema.streams:
@@ -147,6 +147,8 @@ class Preprocessor:
 
 def _settings(stream: StreamSchema, schema: Schema, given: BaseModel | Mapping[str, Any]) -> BaseModel:
     settings = given if isinstance(given, BaseModel) else build_settings(stream.modality, given)
+    if stream.modality == "audio" and stream.columns[0] in schema.sounds:
+        return settings.model_copy(update={"of_video": True})
     if stream.modality != "tabular":
         return settings
     kinds = {name: schema.modality_of(name) for name in stream.columns}
@@ -167,6 +169,13 @@ def _joint_cells(
         return _cells(stream, table)
     found = [_cells(other, table) for other in schema.streams if other.name in mates[stream.name]]
     return [cell for cells in found if isinstance(cells, list) for cell in cells]
+
+
+def _of_stream(fitted: Modality, options: BaseModel) -> Modality:
+    """Return what streams fitted together share; whether its cells are videos is a stream's own."""
+    if isinstance(fitted, Audio) and isinstance(options, AudioSettings) and fitted.of_video != options.of_video:
+        return replace(fitted, of_video=options.of_video)
+    return fitted
 
 
 def _check_readable(stream: StreamSchema, modality: Modality, training: Table, num_threads: int) -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 import polymodal
+from polymodal.arrays import Cell
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples
@@ -30,6 +31,7 @@ from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.progress import Progress
+from polymodal.schema import ColumnSchema
 from polymodal.sharing import shared_groups
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.evidence import with_evidence
@@ -306,7 +308,7 @@ def _table_rows(prepared: Prepared) -> list[dict[str, Any]]:
 
 
 def _column_rows(prepared: Prepared) -> list[dict[str, Any]]:
-    table = prepared.tables["train"]
+    table = prepared.schema.with_sounds(prepared.tables["train"])
     stream_of = {column: stream.name for stream in prepared.schema.streams for column in stream.columns}
     broken = [cell.column for name, cell in prepared.broken if name == table.name]
     return [
@@ -315,12 +317,20 @@ def _column_rows(prepared: Prepared) -> list[dict[str, Any]]:
             "modality": column.modality,
             "stream": stream_of.get(column.name),
             "reason": column.reason,
-            "missing": sum(cell is None for cell in table.columns[column.name]),
+            "missing": _num_missing(table.columns[column.name], prepared, column, broken.count(column.name)),
             "broken": broken.count(column.name),
             "rows": table.num_rows,
         }
         for column in (*prepared.schema.columns, *prepared.schema.ignored)
     ]
+
+
+def _num_missing(cells: list[Cell], prepared: Prepared, column: ColumnSchema, broken: int) -> int:
+    """Return how many cells are missing; the sound of a silent video is, although its cell is there."""
+    if column.source and column in prepared.schema.columns:
+        stream = prepared.schema.stream_of(column.name)
+        return len(cells) - int(prepared.splits["train"].columns[stream].row_present.sum()) - broken
+    return sum(cell is None for cell in cells)
 
 
 def _target_info(name: str, target: AnyTarget) -> dict[str, Any]:

@@ -11,12 +11,16 @@ from typing import Any
 from polymodal.errors import SchemaError
 from polymodal.infer import RECOGNISED_ONLY, are_urls, evenly, identifier_reason, infer_modality, present_cells
 from polymodal.infer_target import TARGET_KINDS, infer_target_kind
+from polymodal.modalities.container import has_av, has_sound
 from polymodal.table import Table
 
 TABULAR = "tabular"
 TABULAR_MODALITIES = ("number", "category", "datetime")
-MEDIA_MODALITIES = ("text", "image", "audio", "vector")
-FILE_MODALITIES = ("image", "audio", "vector")
+MEDIA_MODALITIES = ("text", "image", "audio", "video", "vector")
+FILE_MODALITIES = ("image", "audio", "video", "vector")
+SOUND = ".audio"
+"""What the sound of a video column is called: the column's name and this."""
+SOUND_SAMPLE = 32
 OVERRULED = "as the user says"
 
 
@@ -28,11 +32,14 @@ class ColumnSchema:
         name: The column's name.
         modality: What it holds.
         reason: One clause why; for an ignored column, why it is ignored.
+        source: The table's column that the cells are read from, where it is another: the sound of a video column
+            is a column of its own. Empty otherwise.
     """
 
     name: str
     modality: str
     reason: str
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,28 @@ class Schema:
         """
         return {entry.name: entry.modality for entry in self.columns}[column]
 
+    @property
+    def sounds(self) -> dict[str, str]:
+        """Columns that are the sound of videos, to the video column."""
+        return {entry.name: entry.source for entry in (*self.columns, *self.ignored) if entry.source}
+
+    def with_sounds(self, table: Table) -> Table:
+        """Return the table with the sound of its videos as columns of their own, beside the videos.
+
+        Args:
+            table: A table.
+
+        Returns:
+            The table; a sound column holds the cells of its video column.
+        """
+        if not self.sounds:
+            return table
+        columns: dict[str, list[Any]] = {}
+        for name, cells in table.columns.items():
+            columns.setdefault(name, cells)
+            columns |= {sound: cells for sound, video in self.sounds.items() if video == name}
+        return replace(table, columns=columns)
+
     def stream_of(self, column: str) -> str:
         """Return the stream an input column belongs to.
 
@@ -145,7 +174,8 @@ def infer_schema(
     """Decide what a table's columns hold and which streams they form.
 
     Empty and constant columns and identifiers are ignored, unless ``modality`` names them. Every media column is a
-    stream of its own; all number, category and datetime columns together are the stream ``tabular``.
+    stream of its own; all number, category and datetime columns together are the stream ``tabular``. The sound of a
+    video column ``clip`` is one more column and stream, ``clip.audio``, if any of some videos has sound.
 
     Args:
         table: The table, usually of the training rows.
@@ -170,10 +200,12 @@ def infer_schema(
     """
     modality = dict(modality or {})
     _check_request(table, targets, modality, ignore)
-    left_out = dict.fromkeys(_match_all(table, drop), "left out by the user")
+    found = [_column(table, name, modality.get(name)) for name in table.columns if name not in targets]
+    found = [part for entry in found for part in (entry, *_sound(table, entry))]
+    left_out = dict.fromkeys(_match_all(table, [entry.name for entry in found], drop), "left out by the user")
+    left_out |= {entry.name: "left out by the user" for entry in found if entry.source in left_out}
     left_out |= dict.fromkeys(ignore, "used for the split")
     _check_targets_used(targets, left_out)
-    found = [_column(table, name, modality.get(name)) for name in table.columns if name not in targets]
     reasons = {entry.name: left_out.get(entry.name) or _ignore_reason(table, entry, modality) for entry in found}
     columns = tuple(entry for entry in found if reasons[entry.name] is None)
     ignored = tuple(replace(entry, reason=reason) for entry in found if (reason := reasons[entry.name]) is not None)
@@ -208,10 +240,11 @@ def _unknown_modality(column: str, value: str, known: Sequence[str]) -> str:
     return f"There is no {what} {value!r} (given for the column {column!r}). There are: {', '.join(known)}.{advice}"
 
 
-def _match_all(table: Table, patterns: Iterable[str]) -> list[str]:
+def _match_all(table: Table, inputs: Iterable[str], patterns: Iterable[str]) -> list[str]:
     names: dict[str, None] = {}
+    known = list(dict.fromkeys([*table.columns, *inputs]))
     for pattern in patterns:
-        matches = _matches(pattern, table.columns)
+        matches = _matches(pattern, known)
         if not matches:
             table.check_columns([pattern], "--drop")
         names |= dict.fromkeys(matches)
@@ -235,8 +268,19 @@ def _column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
     return ColumnSchema(name, *infer_modality(name, table.columns[name], table.folder))
 
 
+def _sound(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:
+    """Return the sound of a video column, unless no video has any or the table has a column of that name."""
+    name = entry.name + SOUND
+    if entry.modality != "video" or name in table.columns or not has_av():
+        return []
+    sample = evenly(present_cells(table.columns[entry.name]), SOUND_SAMPLE)
+    with_sound = sum(has_sound(cell, table.folder) for cell in sample)
+    reason = f"{with_sound} of {len(sample)} videos looked at have sound"
+    return [ColumnSchema(name, "audio", reason, source=entry.name)] if with_sound else []
+
+
 def _ignore_reason(table: Table, entry: ColumnSchema, modality: Mapping[str, str]) -> str | None:
-    if entry.name in modality:
+    if entry.name in modality or entry.source:
         return None
     present = present_cells(table.columns[entry.name])
     if not present:
@@ -264,7 +308,7 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
                 f"The column {entry.name!r} holds {_WORDS[entry.modality]} ({entry.reason}), which this version does "
                 f"not learn from. {leave_out}"
             )
-        sample = evenly(present_cells(table.columns[entry.name]), 100)
+        sample = evenly(present_cells(table.columns[entry.source or entry.name]), 100)
         if entry.modality in FILE_MODALITIES and are_urls(sample):
             raise SchemaError(
                 f"The column {entry.name!r} holds URLs (such as {str(sample[0])[:80]}), which are not fetched. "
@@ -273,7 +317,6 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
 
 
 _WORDS = {
-    "video": "video",
     "points": "point clouds",
     "series": "series of measurements",
     "boxes": "labelled boxes",

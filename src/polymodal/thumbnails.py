@@ -1,20 +1,28 @@
-"""Pictures and sounds made small enough to stand inside a web page as ``data:`` URIs."""
+"""Pictures, videos and sounds made small enough to stand inside a web page as ``data:`` URIs."""
 
 from __future__ import annotations
 
 import base64
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
 MAX_PIXELS = 50_000_000
 """A picture whose header promises more is refused before it is decoded."""
 THUMBNAIL_SIDE = 240
+STRIP_FRAMES = 4
+STRIP_SIDE = 120
+STRIP_GAP = 2
+STRIP_S = 600.0
+"""Of longer videos the beginning is shown."""
 CLIP_S = 10.0
 CLIP_RATE_HZ = 16_000
 WAV_BYTES = 40_000
@@ -52,6 +60,35 @@ def picture_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> 
     picture.thumbnail((side, side))
     kind, content = min((_encode(picture, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
     return data_uri(f"image/{kind}", content), picture.width, picture.height
+
+
+def strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int]:
+    """Put four frames of a video side by side, each of at most 120 pixels a side.
+
+    Args:
+        cell: Path, bytes, struct or array.
+        folder: Folder of relative paths; None refuses paths.
+
+    Returns:
+        The URI, the strip's width and height in pixels, and the number of frames in it.
+    """
+    from PIL import Image as pillow  # noqa: N813
+
+    from polymodal.modalities.frames import Sampling, load_frames
+
+    sampling = Sampling(frames=STRIP_FRAMES, rate_hz=None, max_pixels=MAX_PIXELS, max_duration_s=STRIP_S)
+    frames = load_frames(cell, folder, sampling, _small)
+    width, height = (max(extents) for extents in zip(*(frame.size for frame in frames), strict=True))
+    strip = pillow.new("RGB", (len(frames) * (width + STRIP_GAP) - STRIP_GAP, height), "white")
+    for place, frame in enumerate(frames):
+        strip.paste(frame, (place * (width + STRIP_GAP), 0))
+    kind, content = min((_encode(strip, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
+    return data_uri(f"image/{kind}", content), strip.width, strip.height, len(frames)
+
+
+def _small(picture: Picture) -> Picture:
+    picture.thumbnail((STRIP_SIDE, STRIP_SIDE))
+    return picture
 
 
 def _encode(picture: Any, kind: str) -> tuple[str, bytes]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from polymodal.encoders import DEFAULT_ENCODER, ENCODERS, build_encoder, default_encoder
 from polymodal.errors import ConfigError
-from polymodal.modalities import Audio, Category, Image, Number, Tabular, Text, Vector
+from polymodal.modalities import Audio, Category, Image, Number, Tabular, Text, Vector, Video
 from polymodal.tokens import ColumnBatch
 
 WIDTH = 32
@@ -24,7 +24,7 @@ CASES = [
     *((modality, f"{name}+stereo") for modality, name in SOUND_ENCODERS),
 ]
 """Modality and encoder; after a plus, what the cells are given as: word vectors, frozen ones, two channels."""
-RAGGED = [(modality, name) for modality, name in CASES if modality in ("text", "audio")]
+RAGGED = [(modality, name) for modality, name in CASES if modality in ("text", "audio", "video")]
 every_encoder = pytest.mark.parametrize(("modality", "name"), CASES, ids=["-".join(case) for case in CASES])
 every_ragged = pytest.mark.parametrize(("modality", "name"), RAGGED, ids=["-".join(case) for case in RAGGED])
 
@@ -52,6 +52,7 @@ def fitted(modality: str, encoder: str = "") -> Any:
             channels=2 if form == "stereo" else 1,
             **audio,
         ),
+        "video": Video(height=20, width=16, channels=3, frames=40, rate_hz=None, mean=[0.5] * 3, std=[0.25] * 3),
         "vector": Vector(dim=6, mean=[0.0] * 6, std=[1.0] * 6),
     }[modality]
 
@@ -69,6 +70,9 @@ def column(modality: str, encoder: str, rows: int, seed: int = 0) -> ColumnBatch
         return ColumnBatch(ids, present, lengths)
     if modality == "image":
         return ColumnBatch(torch.randint(0, 256, (rows, 28, 20, 3), generator=generator, dtype=torch.uint8), present)
+    if modality == "video":
+        pixels = torch.randint(0, 256, (rows, 38, 20, 16, 3), generator=generator, dtype=torch.uint8)
+        return ColumnBatch(pixels, present, lengths)
     if modality == "vector":
         return ColumnBatch(torch.randn(rows, 6, generator=generator), present)
     channels = 2 if encoder.endswith("+stereo") else 1
@@ -179,7 +183,7 @@ def test_weights_alone_restore_an_encoder(modality: str, name: str) -> None:
 def test_more_padding_changes_nothing(modality: str, name: str) -> None:
     encoder = build(modality, name).eval()
     batch = column(modality, name, rows=3)
-    garbage = torch.full_like(batch.values, 7) if modality == "text" else torch.full_like(batch.values, torch.nan)
+    garbage = torch.full_like(batch.values, torch.nan if batch.values.is_floating_point() else 7)
     kept = int(batch.lengths.max())
     more = 2 if modality == "text" else kept
     longer = torch.cat([batch.values[:, :kept], garbage[:, :more]], dim=1)

@@ -32,7 +32,7 @@ PAIRS = [(fusion, kind) for fusion in FUSIONS for kind in FUSIONS[fusion].kinds 
 every_pair = pytest.mark.parametrize(("fusion", "kind"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
 every_fusion = pytest.mark.parametrize("fusion", list(FUSIONS))
 ROWS = np.arange(12)
-HOLES = {"photo": [0, 1], "sound": [1, 2], "note": [1, 3], "code": [1], "tabular": [1, 4]}
+HOLES = {"photo": [0, 1], "sound": [1, 2], "clip": [1, 5], "note": [1, 3], "code": [1], "tabular": [1, 4]}
 """Stream to rows in which it is made absent; row 1 has nothing."""
 
 

@@ -12,7 +12,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from polymodal.modalities import Audio, AudioSettings
+import films
+from polymodal.modalities import Audio, AudioSettings, container
 from polymodal.modalities.audio import load_clip
 
 
@@ -67,7 +68,8 @@ def test_stereo_is_mixed_and_resampled(shared_data: Path) -> None:
     [
         ("truncated.png", "is not readable sound"),
         ("empty.jpg", "is empty"),
-        ("nasa_13013.mp4", "is not readable sound"),
+        ("truncated.mp4", "is not readable sound"),
+        ("truncated_tail.mp4", "is cut off: it declares 44 blocks of sound but holds 19"),
         ("nan_values.npy", "NaN or infinite"),
         ("huge_header.png", "is not readable sound"),
         ("grid", "is a folder"),
@@ -202,3 +204,117 @@ def test_real_clips_each_alone_or_together(shared_data: Path) -> None:
         np.testing.assert_array_equal(alone.values[0], column.values[row, : column.lengths[row]])
     as_bytes, _ = fitted.transform([(folder / cells[3]).read_bytes()], None)
     np.testing.assert_array_equal(as_bytes.values[0], column.values[3, : column.lengths[3]])
+
+
+@pytest.mark.parametrize(("kind", "codec"), [("mp4", "mpeg4"), ("matroska", "mpeg4"), ("mov", "mpeg4")])
+def test_the_sound_of_films_is_read(kind: str, codec: str) -> None:
+    film = films.encode(films.grey_steps(10), kind=kind, codec=codec, sound=tone(1000, seconds=1))
+    clip = load_clip(film, None, 8000)
+    assert len(clip) == pytest.approx(8000, abs=1100)  # AAC fills whole blocks
+    assert peak_hz(clip[:8000], 8000) == pytest.approx(1000, abs=4)
+    assert np.abs(clip[2000:6000]).max() == pytest.approx(0.5, abs=0.05)
+
+
+def test_sound_files_of_other_containers_are_read(shared_data: Path, tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "voice.m4a"
+    samples = np.stack([tone(500, 44_100), np.zeros(22_050, np.float32)])
+    with av.open(str(path), "w", format="mp4") as out:
+        voice: Any = out.add_stream("aac", rate=44_100, layout="stereo")
+        block = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+        block.sample_rate, block.pts = 44_100, 0
+        out.mux([*voice.encode(block), *voice.encode(None)])
+    clip = load_clip("voice.m4a", tmp_path, 16_000)
+    assert peak_hz(clip[:8000], 16_000) == pytest.approx(500, abs=4)
+    assert np.abs(clip[1000:7000]).max() == pytest.approx(0.25, abs=0.03)
+    cells = ["nasa_13013.mp4", "grid/00.mpg", "grid/02.mp4"]
+    fitted = Audio.fit(cells, AudioSettings(), shared_data / "fixtures")
+    column, broken = fitted.transform(cells, shared_data / "fixtures")
+    assert broken == []
+    assert column.lengths is not None
+    seconds = column.lengths * fitted.hop_length / fitted.sample_rate_hz
+    assert seconds.tolist() == pytest.approx([13.1, 2.97, 2.98], abs=0.1)
+
+
+def test_whole_numbers_of_a_film_s_sound_become_shares(tmp_path: Path) -> None:
+    import av
+
+    path = tmp_path / "film.mov"
+    with av.open(str(path), "w", format="mov") as out:
+        voice: Any = out.add_stream("pcm_s16le", rate=8000, layout="stereo")
+        samples = (np.stack([tone(500), tone(500)], axis=1).reshape(1, -1) * 32767).astype(np.int16)
+        block = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
+        block.sample_rate, block.pts = 8000, 0
+        out.mux([*voice.encode(block), *voice.encode(None)])
+    np.testing.assert_allclose(load_clip("film.mov", tmp_path, 8000), tone(500), atol=1e-4)
+
+
+def test_without_pyav_a_film_is_broken_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    film = films.encode(films.grey_steps(4), sound=tone(1000))
+    monkeypatch.setattr("polymodal.modalities.clip.has_av", lambda: False)
+    assert "convert it to WAV, FLAC, OGG or MP3, or read more formats with `pip install 'polymodal[video]'`" in reason(
+        film
+    )
+
+
+def test_a_film_without_sound_is_broken_unless_the_column_is_of_films() -> None:
+    silent = films.encode(films.grey_steps(4))
+    assert "holds no sound" in reason(silent)
+    speaking = films.encode(films.grey_steps(4), sound=tone(1000))
+    cells = [silent, speaking, b"no film", films.grey_steps(3), None]
+    column, broken = fit(cells, of_video=True).transform(cells, None)
+    assert broken == []
+    assert column.present.tolist() == [False, True, False, False, False]
+    assert container.has_sound(speaking, None)
+    assert not any(container.has_sound(cell, None) for cell in (silent, b"no film", films.grey_steps(3)))
+
+
+def in_silence(before_s: float, after_s: float, rate: int = 8000) -> NDArray[np.float32]:
+    return np.concatenate([np.zeros(int(before_s * rate)), tone(1000, rate), np.zeros(int(after_s * rate))]).astype(
+        np.float32
+    )
+
+
+def test_clips_that_are_mostly_digital_silence_lose_it() -> None:
+    cells = [(in_silence(start, 2 - start), 8000) for start in (0.0, 0.3, 0.8, 1.9)]
+    fitted = fit(cells)
+    assert fitted.trim_db == 50
+    assert fitted.median_duration_s == pytest.approx(0.54, abs=0.03)
+    column, _ = fitted.transform(cells, None)
+    assert column.lengths is not None
+    assert (np.abs(column.lengths - 52) <= 3).all()
+    kept, _ = fit(cells, trim_db=0).transform(cells, None)
+    assert kept.lengths is not None
+    assert kept.lengths.tolist() == [249] * 4
+
+
+def test_other_clips_are_left_whole(shared_data: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.005, 20_000)
+    noisy = [(in_silence(start, 2 - start) + noise, 8000) for start in (0.3, 0.8)]
+    some = [(in_silence(0.1, 0.1), 8000), (in_silence(0.2, 0.1), 8000), (in_silence(0.5, 1.5), 8000)]
+    silent = [np.zeros(8000, np.float32)]
+    assert [fit(cells).trim_db for cells in (noisy, some, silent, [])] == [0, 0, 0, 0]
+    for name, pattern in (("avdigits", "audio/*"), ("esc10", "audio/*"), ("spoken_strings", "audio/*")):
+        folder = shared_data / name
+        cells = sorted(str(path.relative_to(folder)) for path in folder.glob(pattern))[:30]
+        assert Audio.fit(cells, AudioSettings(), folder).trim_db == 0
+
+
+def test_a_silent_clip_is_not_cut_away() -> None:
+    fitted = fit([(in_silence(0.3, 1.7), 8000)])
+    column, _ = fitted.transform([(np.zeros(8000, np.float32), 8000)], None)
+    assert column.lengths is not None
+    assert column.lengths.tolist() == [99]
+
+
+def test_silence_is_cut_off_where_no_channel_sounds() -> None:
+    left, right = in_silence(0.3, 1.7), in_silence(0.6, 1.4)
+    for sides in ((left, right), (left, -left)):
+        cells = [(np.stack(sides, axis=1), 8000)]
+        fitted = fit(cells, channels=2)
+        column, broken = fitted.transform(cells, None)
+        assert (fitted.trim_db, fitted.channels, broken) == (50, 2, [])
+        assert column.lengths is not None
+        seconds = column.lengths[0] * fitted.hop_length / 8000
+        assert seconds == pytest.approx(0.54 if sides[1] is not right else 0.84, abs=0.04)

@@ -23,6 +23,7 @@ CELLS: dict[str, list[Cell]] = {
     "text": ["a red shape", "一个红色的圆", "red, red!", "is it?"],
     "image": list(GENERATOR.integers(0, 256, (4, 12, 8, 3), np.uint8)),
     "audio": [(GENERATOR.normal(size=size).astype(np.float32), 8000) for size in (900, 4000, 2000, 10)],
+    "video": [GENERATOR.integers(0, 256, (num, 12, 8, 3), np.uint8) for num in (3, 5, 1, 9)],
     "vector": [[1, 2, 3], np.array([4.0, 5.0, 6.0]), [7, 8, 9.5], "[1, 0, 1]"],
 }
 BROKEN: dict[str, Cell] = {
@@ -32,6 +33,7 @@ BROKEN: dict[str, Cell] = {
     "text": b"\xff\xfe\x00",
     "image": b"not a picture",
     "audio": b"not a sound",
+    "video": b"not a video",
     "vector": [1, 2],
 }
 VECTORS = Path(__file__).parent / "vectors.txt"
@@ -176,7 +178,7 @@ def test_broken_cell_is_named_and_absent_and_moves_no_other_row(name: str) -> No
     assert [bits(column)[0], bits(column)[2]] == alone[:2]
 
 
-@pytest.mark.parametrize("name", ["image", "audio", "vector"])
+@pytest.mark.parametrize("name", ["image", "audio", "video", "vector"])
 def test_text_is_not_opened_without_a_folder(name: str) -> None:
     column, broken = fit(name, cells_of(name)).transform(["/etc/hostname"], None)
     assert not column.present.any()

@@ -28,6 +28,7 @@ from polymodal.encoders.text import (
     build_text_transformer,
 )
 from polymodal.encoders.vector import build_vector_mlp
+from polymodal.encoders.video import build_video_cnn, build_video_gru, build_video_r2plus1d
 from polymodal.errors import parameter_error
 from polymodal.sizes import Size, check_sizes
 
@@ -94,6 +95,16 @@ ENCODERS: dict[str, dict[str, EncoderEntry]] = {
         "waveform": EncoderEntry(build_waveform_cnn, "convolutions over samples", "Dai et al. 2017"),
         "pretrained": PRETRAINED["audio"],
     },
+    "video": {
+        "cnn": EncoderEntry(
+            build_video_cnn, "convolutions over frames and changes, attention in time", "Wang et al. 2016 (TSN)"
+        ),
+        "gru": EncoderEntry(
+            build_video_gru, "convolutions over frames and changes, GRU in time", "Donahue et al. 2015"
+        ),
+        "r2plus1d": EncoderEntry(build_video_r2plus1d, "convolutions over space and time in turn", "Tran et al. 2018"),
+        "pretrained": PRETRAINED["video"],
+    },
     "vector": {
         "mlp": EncoderEntry(build_vector_mlp, "perceptron over the vector", "Rumelhart et al. 1986"),
     },
@@ -104,6 +115,7 @@ DEFAULT_ENCODER: dict[str, str] = {
     "text": "cnn",
     "image": "cnn",
     "audio": "cnn",
+    "video": "cnn",
     "vector": "mlp",
 }
 

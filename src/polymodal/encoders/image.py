@@ -22,6 +22,7 @@ from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:
     from polymodal.modalities.image import Image
+    from polymodal.modalities.video import Video
 
 GRID = 4
 """Most tokens along each side of a picture."""
@@ -33,7 +34,7 @@ class Normalise(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, fitted: Image) -> None:
+    def __init__(self, fitted: Image | Video) -> None:
         """Take over the training pictures' statistics.
 
         Args:
@@ -114,7 +115,7 @@ class GridTokens(nn.Module):
         return Tokens(values_BTW, present.unsqueeze(1).expand(values_BTW.shape[:2]))
 
 
-def num_halvings(fitted: Image) -> int:
+def num_halvings(fitted: Image | Video) -> int:
     """Return how often a picture's longer side is halved until at most 4 remain.
 
     Args:
@@ -139,7 +140,17 @@ def grid_after(fitted: Image, stride: int) -> tuple[int, int]:
     return min(GRID, math.ceil(fitted.height / stride)), min(GRID, math.ceil(fitted.width / stride))
 
 
-def _convolve(num_in: int, num_out: int, stride: int) -> nn.Sequential:
+def convolve(num_in: int, num_out: int, stride: int) -> nn.Sequential:
+    """Build a 3x3 convolution, group norm and ReLU; a stride above 2 takes a kernel that leaves no pixel out.
+
+    Args:
+        num_in: Channels that come in.
+        num_out: Channels that go out.
+        stride: Pixels from one place to the next.
+
+    Returns:
+        The block.
+    """
     kernel = 3 if stride <= 2 else 2 * stride - 1
     return nn.Sequential(
         nn.Conv2d(num_in, num_out, kernel, stride, padding=kernel // 2, bias=False),
@@ -228,10 +239,10 @@ class ImageCNN(Staged):
         """
         strides = _stage_strides(fitted, 4)
         dims = [channels, 2 * channels, 4 * channels, 4 * channels]
-        stages = [[_convolve(fitted.channels, channels, strides[0])]]
+        stages = [[convolve(fitted.channels, channels, strides[0])]]
         for num_in, num_out, stride in zip(dims, dims[1:], strides[1:], strict=False):
-            rest = (_convolve(num_out, num_out, 1) for _ in range(depth - 1))
-            stages.append([_convolve(num_in, num_out, stride), *rest])
+            rest = (convolve(num_out, num_out, 1) for _ in range(depth - 1))
+            stages.append([convolve(num_in, num_out, stride), *rest])
         super().__init__(fitted, width, stages, dims, strides, dropout, detail)
 
 
@@ -250,8 +261,8 @@ class ResidualBlock(nn.Module):
             stride: Stride of the first convolution and of the shortcut.
         """
         super().__init__()
-        self.first = _convolve(num_in, num_out, stride)
-        self.second = nn.Sequential(*list(_convolve(num_out, num_out, 1))[:2])
+        self.first = convolve(num_in, num_out, stride)
+        self.second = nn.Sequential(*list(convolve(num_out, num_out, 1))[:2])
         same = stride == 1 and num_in == num_out
         self.shortcut = nn.Identity() if same else nn.Conv2d(num_in, num_out, 1, stride, bias=False)
 
@@ -285,7 +296,7 @@ class ImageResNet(Staged):
         """
         strides = _stage_strides(fitted, 4)
         dims = [channels, 2 * channels, 4 * channels, 8 * channels]
-        stages: list[list[nn.Module]] = [[_convolve(fitted.channels, channels, strides[0])], [], [], []]
+        stages: list[list[nn.Module]] = [[convolve(fitted.channels, channels, strides[0])], [], [], []]
         num_in = channels
         for stage, num_out, stride in zip(stages, dims, (1, *strides[1:]), strict=True):
             for index in range(depth):

@@ -20,6 +20,7 @@ from polymodal.modalities.number import Number, NumberSettings
 from polymodal.modalities.tabular import Tabular, TabularField, TabularSettings
 from polymodal.modalities.text import Text, TextSettings
 from polymodal.modalities.vector import Vector, VectorSettings
+from polymodal.modalities.video import Video, VideoSettings
 
 __all__ = [
     "MODALITIES",
@@ -42,6 +43,8 @@ __all__ = [
     "TextSettings",
     "Vector",
     "VectorSettings",
+    "Video",
+    "VideoSettings",
     "build_settings",
 ]
 
@@ -53,6 +56,7 @@ MODALITIES: dict[str, type[Modality]] = {
     "text": Text,
     "image": Image,
     "audio": Audio,
+    "video": Video,
     "vector": Vector,
 }
 

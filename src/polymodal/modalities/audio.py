@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,14 @@ from polymodal.errors import parameter_error
 from polymodal.modalities import checkpoint_mel, mel
 from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.clip import load_clip, load_stereo, read_header
-from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample
+from polymodal.modalities.container import NoMediaError, NoSoundError, is_file
+from polymodal.modalities.media import FileCellError, attempt, by_row, decode_chunks, distinct, sample, unwrap
+from polymodal.modalities.silence import choose_trim_db, loud_span
 
 __all__ = ["Audio", "AudioSettings", "load_clip"]
 
 HEADER_SAMPLE = 2000
+CLIP_SAMPLE = 64
 MAX_RATE_HZ = 16_000
 LOUDEST = 1e4
 """Samples are limited to this where loudness counts; those of files lie in -1..1."""
@@ -50,6 +53,9 @@ class AudioSettings(Settings):
         max_duration_s: What a clip has beyond this is not read.
         mean: Is subtracted from Kaldi's spectra.
         std: Twice of it divides Kaldi's spectra.
+        trim_db: Silence at the ends, so many decibels below the clip's loudest, is cut off; 0 keeps it.
+            None keeps it unless most training clips are mostly silent at their ends.
+        of_video: Whether the cells are videos, which may have no sound.
     """
 
     features: Features = "log_mel"
@@ -63,6 +69,8 @@ class AudioSettings(Settings):
     max_duration_s: float = Field(default=30.0, gt=0, le=3600)
     mean: float = 0.0
     std: float = Field(default=0.5, gt=0)
+    trim_db: float | None = Field(default=None, ge=0, le=100)
+    of_video: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +83,8 @@ class Audio:
     to mean 0 and deviation 1; its channels together, so that the louder one stays the louder one. A silent
     clip becomes zeros. What pretrained checkpoints read keeps its loudness (``samples``, ``whisper``, ``kaldi``)
     and has one channel. An array without a rate is taken to be at ``sample_rate_hz``; of an array with two
-    axes the shorter one holds the channels.
+    axes the shorter one holds the channels. Files that libsndfile does not know (MP4, MKV, M4A, ...) are read
+    with PyAV, where it is installed.
 
     Attributes:
         features: ``log_mel``, ``mfcc``, ``waveform``, ``samples``, ``whisper`` or ``kaldi``.
@@ -87,10 +96,13 @@ class Audio:
         fft_length: Samples of the Fourier transform.
         max_frames: Frames of a clip at most.
         max_duration_s: What a clip has beyond this is not read.
-        median_duration_s: Of the training clips that were looked at.
+        median_duration_s: Of the training clips that were looked at, without the silence that is cut off.
         channels: 1, or 2 for left and right; the features of a frame are then left's followed by right's.
         mean: Is subtracted from Kaldi's spectra.
         std: Twice of it divides Kaldi's spectra.
+        trim_db: Silence at the ends, so many decibels below the clip's loudest, is cut off; 0 keeps it.
+        of_video: Whether the cells are videos. One without sound is absent, not broken, and so is one
+            that cannot be read at all: the video's own column names it.
     """
 
     features: Features
@@ -106,6 +118,8 @@ class Audio:
     channels: int = 1
     mean: float = 0.0
     std: float = 0.5
+    trim_db: float = 0.0
+    of_video: bool = False
 
     name: ClassVar[str] = "audio"
     summary: ClassVar[str] = "sound as files, bytes or arrays, mono or stereo, to log-mel spectra, MFCCs or samples"
@@ -138,20 +152,27 @@ class Audio:
         Returns:
             The fitted modality.
         """
+        cells = _with_sound(cells) if settings.of_video else cells
         headers = [
             header for _, header in sample(cells, partial(read_header, folder=folder), HEADER_SAMPLE, num_threads)
         ]
         rate = settings.sample_rate_hz or _common_rate([rate for rate, _, _ in headers])
         durations = [num_samples / (own_rate or rate) for own_rate, num_samples, _ in headers]
         longest_s = min(settings.max_duration_s, max(durations, default=0.0))
+        channels = min(settings.channels, max([1, *(channels for _, _, channels in headers)]))
+        if settings.channels > 1 and settings.features in ("samples", *checkpoint_mel.FEATURES):
+            raise parameter_error("channels", f"audio with the features {settings.features!r}", "1", settings.channels)
+        load = _reader(channels, folder, rate, settings.max_duration_s)
+        clips = [] if settings.trim_db == 0 else [clip for _, clip in sample(cells, load, CLIP_SAMPLE, num_threads)]
+        trim_db = choose_trim_db(clips, rate) if settings.trim_db is None else settings.trim_db
+        if trim_db:
+            durations = [len(clip[loud_span(clip, rate, trim_db)]) / rate for clip in clips]
         num_mels = settings.num_mels or (64 if rate >= MAX_RATE_HZ else 40)
         hop = max(round(settings.hop_s * rate), math.ceil(longest_s * rate / settings.max_frames), 1)
         window = max(round(settings.window_s * rate), 2 * hop)
         fft_length = mel.choose_fft_length(rate, window, num_mels)
         if settings.features in checkpoint_mel.FEATURES:
             hop, window, fft_length = checkpoint_mel.windows(settings, rate)
-        if settings.channels > 1 and settings.features in ("samples", *checkpoint_mel.FEATURES):
-            raise parameter_error("channels", f"audio with the features {settings.features!r}", "1", settings.channels)
         return cls(
             features=settings.features,
             sample_rate_hz=rate,
@@ -163,9 +184,11 @@ class Audio:
             max_frames=settings.max_frames,
             max_duration_s=settings.max_duration_s,
             median_duration_s=float(np.median(durations)) if durations else 0.0,
-            channels=min(settings.channels, max([1, *(channels for _, _, channels in headers)])),
+            channels=channels,
             mean=settings.mean,
             std=settings.std,
+            trim_db=trim_db,
+            of_video=settings.of_video,
         )
 
     def transform(
@@ -182,32 +205,37 @@ class Audio:
             float16 ``[rows, frames, features]`` or ``[rows, samples, channels]``, as long as the longest
             clip, with lengths; and the broken cells.
         """
-        groups = distinct(cells)
+        groups = distinct(_with_sound(cells) if self.of_video else cells)
         work = partial(self._decode, folder=folder)
         results = list(decode_chunks([cell for cell, _ in groups], work, num_threads))
-        steps = max((len(result) for result in results if not isinstance(result, CellReadError)), default=1)
+        steps = max((len(found) for found in results if isinstance(found, np.ndarray)), default=1)
         values = np.zeros((len(cells), steps, self.num_features), np.float16)
         lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
         failures = []
         for (_, rows), result in zip(groups, results, strict=True):
             if isinstance(result, CellReadError):
                 failures.append((rows, result))
+            if not isinstance(result, np.ndarray):
                 continue
             values[rows, : len(result)] = result
             lengths[rows], present[rows] = len(result), True
         return Column(values, present, lengths), by_row(failures)
 
-    def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError]:
-        load = partial(
-            load_clip if self.channels == 1 else load_stereo,
-            folder=folder,
-            sample_rate_hz=self.sample_rate_hz,
-            max_duration_s=self.max_duration_s,
-        )
-        loaded = [attempt(load, cell) for cell in chunk]
-        clips = [clip for clip in loaded if not isinstance(clip, CellReadError)]
+    def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError | None]:
+        loaded = [attempt(partial(self._load, folder=folder), cell) for cell in chunk]
+        clips = [clip for clip in loaded if isinstance(clip, np.ndarray)]
         described = iter(self._describe(clips) if self.channels == 1 else self._describe_stereo(clips))
-        return [clip if isinstance(clip, CellReadError) else next(described) for clip in loaded]
+        return [next(described) if isinstance(clip, np.ndarray) else clip for clip in loaded]
+
+    def _load(self, cell: Cell, folder: Path | None) -> NDArray[np.float32] | None:
+        """Return a clip without silent ends; None for a video without sound."""
+        try:
+            clip = _reader(self.channels, folder, self.sample_rate_hz, self.max_duration_s)(cell)
+        except (NoSoundError, NoMediaError, FileCellError):
+            if self.of_video:
+                return None
+            raise
+        return clip[loud_span(clip, self.sample_rate_hz, self.trim_db)] if self.trim_db else clip
 
     def _describe(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":
@@ -260,6 +288,19 @@ class Audio:
             The same modality.
         """
         return cls(**state)
+
+
+def _reader(
+    channels: int, folder: Path | None, sample_rate_hz: int, max_duration_s: float
+) -> Callable[[Cell], NDArray[np.float32]]:
+    """Return what reads a cell as one channel ``[samples]`` or as two ``[samples, 2]``."""
+    load = load_clip if channels == 1 else load_stereo
+    return partial(load, folder=folder, sample_rate_hz=sample_rate_hz, max_duration_s=max_duration_s)
+
+
+def _with_sound(cells: Sequence[Cell]) -> list[Cell]:
+    """Make videos absent that are arrays: they have no sound."""
+    return [cell if is_file(unwrap(cell)) else None for cell in cells]
 
 
 def normalise(values: NDArray[np.float32], axis: int | tuple[int, ...] | None = None) -> NDArray[np.float16]:

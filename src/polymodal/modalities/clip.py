@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError
+from polymodal.modalities.container import NoMediaError, has_av, read_sound, sound_header
 from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, locate_media, read_media
 
 BLOCK_VALUES = 2**20
@@ -135,13 +136,17 @@ def _read_array(values: NDArray[Any], limit: int, channels: int) -> NDArray[np.f
 
 
 def _open(content: bytes | Path) -> Any:
+    """Open a file with libsndfile; None where PyAV is to try."""
     import soundfile
 
     try:
         return soundfile.SoundFile(io.BytesIO(content) if isinstance(content, bytes) else content)
     except soundfile.LibsndfileError as error:
-        raise CellReadError(
-            f"is not readable sound ({_error_text(error)}); convert it to WAV, FLAC, OGG or MP3"
+        if has_av():
+            return None
+        raise NoMediaError(
+            f"is not readable sound ({_error_text(error)}); convert it to WAV, FLAC, OGG or MP3, "
+            "or read more formats with `pip install 'polymodal[video]'`"
         ) from None
 
 
@@ -152,7 +157,11 @@ def _error_text(error: Exception) -> str:
 def _read_file(content: bytes | Path, max_duration_s: float, channels: int) -> tuple[NDArray[np.float32], int]:
     import soundfile
 
-    with _open(content) as file:
+    opened = _open(content)
+    if opened is None:
+        samples, rate = read_sound(content, max_duration_s)
+        return _mix(samples, channels), rate
+    with opened as file:
         rate, declared = int(file.samplerate), int(file.frames)
         limit = max(1, int(max_duration_s * rate))
         try:
@@ -194,7 +203,10 @@ def read_header(cell: Cell, folder: Path | None) -> tuple[int | None, int, int]:
     if _holds_array(content):
         content = load_npy(read_media(cell, folder))
     if isinstance(content, bytes | Path):
-        with _open(content) as file:
+        opened = _open(content)
+        if opened is None:
+            return sound_header(content)
+        with opened as file:
             frames = int(file.frames)
             return int(file.samplerate), frames if frames < 2**62 else 0, int(file.channels)
     array, rate = _split_rate(content)

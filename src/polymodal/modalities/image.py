@@ -132,7 +132,7 @@ class Image:
         """
         look = partial(_look, folder=folder, max_pixels=settings.max_pixels)
         looks = sample(cells, look, SAMPLE_SIZE, num_threads)
-        height, width = _choose_size([shape for _, (shape, _) in looks], settings)
+        height, width = choose_size([shape for _, (shape, _) in looks], settings.size, settings.max_side)
         channels = settings.channels or (1 if all(grey for _, (_, grey) in looks) else 3)
         kept = {name: getattr(settings, name) for name in ("max_pixels", "resize", "crop_share", "resample")}
         blank = cls(height=height, width=width, channels=channels, mean=[], std=[], **kept)
@@ -173,7 +173,7 @@ class Image:
         picture = picture.convert("L" if self.channels == 1 else "RGB")
         if self.resize != "pad":
             return cover_box(picture, self.height, self.width, self.resize == "crop", self.crop_share, self.resample)
-        return _fit_box(picture, self.height, self.width)
+        return fit_box(picture, self.height, self.width)
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""
@@ -212,12 +212,12 @@ def open_picture(cell: Cell, folder: Path | None, max_pixels: int, *, draft_side
     content = read_media(cell, folder)
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
         picture = open_header(io.BytesIO(content), max_pixels)
-        _check_pixels(picture.width, picture.height, max_pixels)
+        check_pixels(picture.width, picture.height, max_pixels)
         if draft_side is not None:
             picture.draft(None, (draft_side, draft_side))
         return _plain(picture)
     if isinstance(content, pillow.Image):
-        _check_pixels(content.width, content.height, max_pixels)
+        check_pixels(content.width, content.height, max_pixels)
         return _plain(content)
     values = load_npy(content) if isinstance(content, bytes) else as_array(content)
     return _plain(pillow.fromarray(_picture_array(values, max_pixels)))
@@ -258,7 +258,17 @@ def open_header(file: IO[bytes], max_pixels: int) -> Picture:
         raise CellReadError("is not a picture in a known format (PNG, JPEG, WebP, TIFF, GIF, BMP, ...)") from None
 
 
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Refuse a picture that is too large or has no pixels.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        max_pixels: Most pixels that are decoded.
+
+    Raises:
+        CellReadError: If it is refused.
+    """
     if width * height > max_pixels:
         raise CellReadError(f"declares {width} x {height} pixels, above the limit of {max_pixels:,}")
     if not width * height:
@@ -307,7 +317,7 @@ def _from_deep(picture: Picture) -> Picture:
         if values.max() > 65535 or values.min() < 0:
             raise CellReadError("holds 32-bit values outside 0..65535")
         values = values.astype(np.uint16)
-    return pillow.fromarray(_to_bytes(values))
+    return pillow.fromarray(to_bytes(values))
 
 
 def _on_white(picture: Picture) -> Picture:
@@ -326,12 +336,23 @@ def _picture_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
         raise CellReadError(
             f"is an array of shape {list(values.shape)}; expected [height, width] or [height, width, 1..4]"
         )
-    _check_pixels(values.shape[1], values.shape[0], max_pixels)
-    pixels = _to_bytes(values)
+    check_pixels(values.shape[1], values.shape[0], max_pixels)
+    pixels = to_bytes(values)
     return np.ascontiguousarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
-def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+def to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Bring the pixels of an array to 0..255.
+
+    Args:
+        values: Any shape; see ``Image`` for what each dtype means.
+
+    Returns:
+        uint8 of the same shape.
+
+    Raises:
+        CellReadError: If a value is out of range, NaN or infinite.
+    """
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.bool_:
@@ -358,9 +379,19 @@ def _look(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, 
     return shape, bool(np.ptp(pixels, axis=2).max() <= GREY_TOLERANCE)
 
 
-def _choose_size(shapes: list[tuple[int, int]], settings: ImageSettings) -> tuple[int, int]:
-    if settings.size is not None:
-        return settings.size, settings.size
+def choose_size(shapes: list[tuple[int, int]], size: int | None, max_side: int) -> tuple[int, int]:
+    """Choose one size for all pictures.
+
+    Args:
+        shapes: Height and width of training pictures.
+        size: Height and width that the user wants; None chooses both.
+        max_side: Largest height or width that is chosen.
+
+    Returns:
+        Height and width in pixels; 32 x 32 without pictures.
+    """
+    if size is not None:
+        return size, size
     if not shapes:
         return 32, 32
     sizes = np.array(shapes, np.float64)
@@ -368,12 +399,22 @@ def _choose_size(shapes: list[tuple[int, int]], settings: ImageSettings) -> tupl
     is_alike = np.abs(aspects - np.median(aspects)) <= ALIKE
     side = float(np.median(sizes.max(axis=1)))
     box = np.median(sizes, axis=0) if is_alike.mean() >= 0.9 else np.array([side, side])
-    box = box * min(1.0, settings.max_side / box.max())
+    box = box * min(1.0, max_side / box.max())
     height, width = np.maximum(8, 4 * np.rint(box / 4)).astype(int)
     return int(height), int(width)
 
 
-def _fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
+def fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
+    """Scale a picture to fit a box, and fill the rest with the colour of its border.
+
+    Args:
+        picture: In mode L or RGB.
+        height: Of the box, in pixels.
+        width: Of the box, in pixels.
+
+    Returns:
+        uint8 ``[height, width, channels]``.
+    """
     from PIL.Image import Resampling
 
     place = Letterbox.fit((picture.height, picture.width), (height, width))

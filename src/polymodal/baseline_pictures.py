@@ -1,0 +1,135 @@
+"""Cheap features of pictures and videos: thumbnails, and what changes from frame to frame (numpy).
+
+Shape legend: N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Column
+
+Floats = NDArray[np.float32]
+
+ROWS_AT_ONCE = 512
+VALUES_AT_ONCE = 25_000_000
+VIDEOS_AT_ONCE = 32
+CHANGE_SIDE = 8
+"""Longer side of the picture of where a video moves."""
+
+
+def thumbnails(column: Column, side: int) -> tuple[Floats, int]:
+    """Shrink pictures by averaging areas.
+
+    Args:
+        column: uint8 ``[N, height, width, channels]``.
+        side: Length of the longer side afterwards, in pixels; smaller pictures stay as they are.
+
+    Returns:
+        float32 ``[N, pixels * channels]`` in 0..1, zero where absent, and the number of features.
+    """
+    num_rows, height, width, channels = column.values.shape
+    shrink = min(1.0, side / max(height, width, 1))
+    rows = area_weights(height, max(round(height * shrink), 1))
+    columns = np.kron(area_weights(width, max(round(width * shrink), 1)), np.eye(channels, dtype=np.float32))
+
+    step = rows_at_once(column)
+
+    def shrunk(start: int) -> Floats:
+        part = np.asarray(column.values[start : start + step], dtype=np.float32)
+        lines = np.matmul(rows, part.reshape(len(part), height, width * channels) / 255.0)
+        return np.asarray((lines @ columns.T).reshape(len(part), -1))
+
+    features = in_parts(shrunk, num_rows, len(rows) * len(columns), step)
+    return np.where(column.row_present[:, None], features, np.float32(0.0)), features.shape[1]
+
+
+def video_features(column: Column, side: int, *, with_differences: bool = False) -> tuple[Floats, int]:
+    """Describe videos by thumbnails of three frames and by where they move.
+
+    Args:
+        column: uint8 ``[N, frames, height, width, channels]`` with lengths.
+        side: Length of a thumbnail's longer side, in pixels.
+        with_differences: Whether the changes between the three thumbnails are added, for models that cannot
+            subtract.
+
+    Returns:
+        float32 ``[N, ...]`` in -1..1, zero where absent: the first, middle and last frame, perhaps their
+        differences, and the mean absolute change from frame to frame in a picture of 8 pixels; and the number of
+        features that are thumbnails.
+    """
+    lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
+    last = np.maximum(lengths, 1) - 1
+    rows = np.arange(len(column))
+    shown = [thumbnails(Column(column.values[rows, at], column.present), side)[0] for at in (0 * last, last // 2, last)]
+    parts = [*shown, *(np.diff(shown, axis=0) if with_differences else [])]
+    return np.concatenate([*parts, _change(column, lengths)], axis=1), sum(part.shape[1] for part in shown)
+
+
+def _change(column: Column, lengths: NDArray[np.int64]) -> Floats:
+    """Return the mean absolute change from frame to frame at each place, ``[N, pixels]``."""
+    parts = [np.zeros((0, thumbnails(_frames(column, slice(0)), CHANGE_SIDE)[1]), np.float32)]
+    for start in range(0, len(column), VIDEOS_AT_ONCE):
+        rows = slice(start, start + VIDEOS_AT_ONCE)
+        small = thumbnails(_frames(column, rows), CHANGE_SIDE)[0].reshape(
+            len(lengths[rows]), column.values.shape[1], -1
+        )
+        steps = np.arange(1, small.shape[1]) < lengths[rows, None]
+        inside = (steps & column.present[rows, None])[..., None]
+        total = np.where(inside, np.abs(np.diff(small, axis=1)), np.float32(0)).sum(axis=1)
+        parts.append(total / np.maximum(inside.sum(axis=1), 1).astype(np.float32))
+    return np.concatenate(parts)
+
+
+def _frames(column: Column, rows: slice) -> Column:
+    values = column.values[rows]
+    return Column(values.reshape(-1, *values.shape[2:]), np.ones(values.shape[0] * values.shape[1], np.bool_))
+
+
+def area_weights(size: int, bins: int) -> Floats:
+    """Return weights whose rows average equal parts of an axis, edges counted by their share.
+
+    Args:
+        size: Places on the axis.
+        bins: Parts.
+
+    Returns:
+        float32 ``[bins, size]``.
+    """
+    edges = np.linspace(0, size, bins + 1)
+    starts = np.arange(size)
+    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    return np.asarray(np.clip(overlap, 0.0, None) * bins / max(size, 1), dtype=np.float32)
+
+
+def rows_at_once(column: Column) -> int:
+    """Choose fewer rows at once of large pictures and of waveforms, so that memory stays bounded.
+
+    Args:
+        column: The cells.
+
+    Returns:
+        Rows, at most 512.
+    """
+    return max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // max(column.values[:1].size, 1)))
+
+
+def in_parts(function: Callable[[int], Floats], num_rows: int, num_features: int, step: int = ROWS_AT_ONCE) -> Floats:
+    """Make the features of many rows, a part at a time.
+
+    Args:
+        function: From the first row of a part to the features of the ``step`` rows from there on.
+        num_rows: N.
+        num_features: Features of a row.
+        step: Rows of a part.
+
+    Returns:
+        float32 ``[N, num_features]``.
+    """
+    features = np.zeros((num_rows, num_features), np.float32)
+    for start in range(0, num_rows, step):
+        features[start : start + step] = function(start)
+    return features

@@ -1,0 +1,226 @@
+"""Video: any container, rate and size to ``uint8 [rows, frames, height, width, channels]``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.modalities.base import CellReadError, Settings
+from polymodal.modalities.container import check_av, is_file
+from polymodal.modalities.frames import Sampling, load_frames, measure_video
+from polymodal.modalities.image import GREY_TOLERANCE, choose_size, fit_box
+from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample, unwrap
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+SAMPLE_SIZE = 64
+CHUNK = 4
+MEASURED_PIXELS = 1_000_000
+
+
+class VideoSettings(Settings):
+    """Options of video.
+
+    Attributes:
+        size: Height and width in pixels; None chooses both from the training videos.
+        max_side: Largest height or width that is chosen from the training videos.
+        frames: Frames of a video at most; None takes the training videos' median number, at most ``max_frames``.
+        max_frames: Largest number of frames that is chosen from the training videos.
+        rate_hz: Frames per second, from the beginning of the video on; None spreads the frames evenly over it.
+        channels: 1 for grey, 3 for colour; None chooses grey where every sampled video is grey.
+        max_pixels: A video whose frames have more is refused before it is decoded.
+        max_duration_s: What a video has beyond this is not read.
+    """
+
+    size: int | None = Field(default=None, ge=4, le=512)
+    max_side: int = Field(default=96, ge=8, le=512)
+    frames: int | None = Field(default=None, ge=1, le=512)
+    max_frames: int = Field(default=16, ge=1, le=512)
+    rate_hz: float | None = Field(default=None, gt=0, le=1000)
+    channels: Literal[1, 3] | None = None
+    max_pixels: int = Field(default=10_000_000, ge=1)
+    max_duration_s: float = Field(default=600.0, gt=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Video:
+    """Videos of one size, as some of their frames.
+
+    Without a rate, frames are taken from the middle of equal stretches of the video's time, by their own
+    timestamps, so that variable rates and wrong headers do not matter; a video with fewer frames gives fewer.
+    Frames keep their aspect and are padded like pictures. Of several streams the default one is taken.
+    The matrix that turns a film upright is honoured. Arrays are ``[frames, height, width]`` or
+    ``[frames, height, width, channels]``, and are taken to cover time evenly.
+
+    Attributes:
+        height: In pixels.
+        width: In pixels.
+        channels: 1 or 3.
+        frames: Frames of a video at most.
+        rate_hz: Frames per second; None spreads the frames over the video.
+        mean: Mean of each channel over training videos, in 0..1.
+        std: Standard deviation of each channel, in 0..1.
+        max_pixels: Videos whose frames have more are refused.
+        max_duration_s: What a video has beyond this is not read.
+    """
+
+    height: int
+    width: int
+    channels: int
+    frames: int
+    rate_hz: float | None
+    mean: list[float]
+    std: list[float]
+    max_pixels: int = 10_000_000
+    max_duration_s: float = 600.0
+
+    name: ClassVar[str] = "video"
+    summary: ClassVar[str] = "video as files, bytes or arrays, to some frames of one size"
+    paper: ClassVar[str] = "FFmpeg through PyAV; sparse sampling over the whole video (Wang et al. 2016, TSN)"
+    is_media: ClassVar[bool] = True
+    Settings: ClassVar[type[BaseModel]] = VideoSettings
+
+    @property
+    def sampling(self) -> Sampling:
+        """Which frames are read."""
+        return Sampling(
+            frames=self.frames,
+            rate_hz=self.rate_hz,
+            max_pixels=self.max_pixels,
+            max_duration_s=self.max_duration_s,
+        )
+
+    @classmethod
+    def fit(cls, cells: Sequence[Cell], settings: VideoSettings, folder: Path | None, *, num_threads: int = 2) -> Video:
+        """Choose size, frames and channels and measure mean and deviation on a sample of the cells.
+
+        Args:
+            cells: Training cells.
+            settings: Options.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that decode.
+
+        Returns:
+            The fitted modality; 32 x 32 where no video can be read.
+
+        Raises:
+            ConfigError: If there are files and PyAV is not installed.
+        """
+        _check_decoder(cells)
+        draft = cls(
+            height=8,
+            width=8,
+            channels=3,
+            frames=settings.frames or settings.max_frames,
+            rate_hz=settings.rate_hz,
+            mean=[],
+            std=[],
+            max_pixels=settings.max_pixels,
+            max_duration_s=settings.max_duration_s,
+        )
+        looks = sample(cells, partial(measure_video, folder=folder, sampling=draft.sampling), SAMPLE_SIZE, num_threads)
+        height, width = choose_size([shape for _, (shape, _, _) in looks], settings.size, settings.max_side)
+        frames = settings.frames or _choose_frames([(num, duration) for _, (_, num, duration) in looks], settings)
+        draft = cls(**{**draft.state(), "height": height, "width": width, "frames": frames})
+        column, _ = draft.transform([cell for cell, _ in looks], folder, num_threads=num_threads)
+        pixels = _pixels_in_use(column)
+        channels = settings.channels or (1 if _is_grey(pixels) else 3)
+        mean, std = _measure(pixels, channels)
+        return cls(**{**draft.state(), "channels": channels, "mean": mean, "std": std})
+
+    def transform(
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+    ) -> tuple[Column, list[BrokenCell]]:
+        """Decode videos, each distinct file once.
+
+        Args:
+            cells: Paths, bytes, structs or arrays.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that decode.
+
+        Returns:
+            uint8 ``[rows, frames, height, width, channels]`` in 0..255 with lengths, and the broken cells.
+
+        Raises:
+            ConfigError: If there are files and PyAV is not installed.
+        """
+        _check_decoder(cells)
+        values = np.zeros((len(cells), self.frames, self.height, self.width, self.channels), np.uint8)
+        present, lengths = np.zeros(len(cells), bool), np.zeros(len(cells), np.int64)
+        groups, failures = distinct(cells), []
+        work = partial(self._decode, folder=folder)
+        decoded = decode_chunks(
+            [cell for cell, _ in groups], lambda chunk: [attempt(work, cell) for cell in chunk], num_threads, CHUNK
+        )
+        for (_, rows), frames in zip(groups, decoded, strict=True):
+            if isinstance(frames, CellReadError):
+                failures.append((rows, frames))
+            else:
+                values[rows, : len(frames)] = frames
+                present[rows], lengths[rows] = True, len(frames)
+        return Column(values, present, lengths), by_row(failures)
+
+    def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
+        return np.stack(load_frames(cell, folder, self.sampling, self._shrink))
+
+    def _shrink(self, picture: Picture) -> NDArray[np.uint8]:
+        return fit_box(picture.convert("L" if self.channels == 1 else "RGB"), self.height, self.width)
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, in plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Video:
+        """Make the modality again from its state.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same modality.
+        """
+        return cls(**state)
+
+
+def _check_decoder(cells: Sequence[Cell]) -> None:
+    if any(is_file(unwrap(cell)) for cell in cells):
+        check_av()
+
+
+def _choose_frames(looks: list[tuple[int, float]], settings: VideoSettings) -> int:
+    counts = [
+        num if settings.rate_hz is None or not duration_s else max(1, round(duration_s * settings.rate_hz))
+        for num, duration_s in looks
+    ]
+    return min(settings.max_frames, int(np.median(counts))) if counts else settings.max_frames
+
+
+def _pixels_in_use(column: Column) -> NDArray[np.uint8]:
+    """Return the pixels ``[pixels, 3]`` of all frames in use."""
+    assert column.lengths is not None
+    parts = [values[:length].reshape(-1, 3) for values, length in zip(column.values, column.lengths, strict=True)]
+    return np.concatenate(parts) if parts else np.zeros((0, 3), np.uint8)
+
+
+def _is_grey(pixels: NDArray[np.uint8]) -> bool:
+    return not len(pixels) or int((pixels.max(axis=1) - pixels.min(axis=1)).max()) <= GREY_TOLERANCE
+
+
+def _measure(pixels: NDArray[np.uint8], channels: int) -> tuple[list[float], list[float]]:
+    if not len(pixels):
+        return [0.5] * channels, [0.25] * channels
+    shares = pixels[:: max(1, len(pixels) // MEASURED_PIXELS)].astype(np.float64) / 255
+    if channels == 1:
+        shares = shares.mean(axis=1, keepdims=True)
+    mean, std = shares.mean(axis=0), np.maximum(shares.std(axis=0), 0.01)
+    return [float(value) for value in mean], [float(value) for value in std]
