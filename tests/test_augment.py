@@ -10,7 +10,19 @@ import torch
 
 from polymodal.augment import AUGMENTATIONS, LENGTH_STEP, TOKEN_DROPOUT, augment
 from polymodal.encoders import ENCODERS
-from polymodal.modalities import Audio, Category, Image, Modality, Number, Tabular, Text, Vector, build_settings
+from polymodal.modalities import (
+    Audio,
+    Category,
+    Image,
+    Modality,
+    Number,
+    Points,
+    Series,
+    Tabular,
+    Text,
+    Vector,
+    build_settings,
+)
 from polymodal.tokens import ColumnBatch
 
 ROWS = 6
@@ -33,6 +45,8 @@ MODALITIES: dict[str, Any] = {
     "image": Image(height=20, width=16, channels=3, mean=[0.5] * 3, std=[0.25] * 3),
     "audio": audio(),
     "vector": Vector(dim=3, mean=[0.0] * 3, std=[1.0] * 3),
+    "series": Series.fit([np.arange(24.0).reshape(12, 2)], build_settings("series"), None),
+    "points": Points.fit([np.random.default_rng(0).normal(size=(4, 6, 3))], build_settings("points"), None),
 }
 
 
@@ -51,6 +65,12 @@ def column(name: str, rows: int = ROWS) -> ColumnBatch:
         return ColumnBatch((smooth * 255).to(torch.uint8), present)
     if name == "audio":
         return ColumnBatch(torch.randn(rows, 24, 16, generator=generator).half(), present, lengths)
+    if name == "series":
+        return ColumnBatch(torch.randn(rows, 30, 2, generator=generator), present, lengths)
+    if name == "points":
+        points = torch.randn(rows, 24, 6, 4, generator=generator)
+        points[..., -1] = (torch.rand(rows, 24, 6, generator=generator) < 0.7).float()
+        return ColumnBatch(points, present, lengths)
     return ColumnBatch(torch.randn(rows, 3, generator=generator), present)
 
 

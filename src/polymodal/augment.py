@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from polymodal.augment_sensors import vary_points, vary_series
 from polymodal.modalities import Modality
 from polymodal.modalities.audio import Audio
 from polymodal.modalities.tabular import Tabular
@@ -175,4 +176,6 @@ AUGMENTATIONS: dict[str, Callable[[Modality, ColumnBatch], ColumnBatch]] = {
     "text": vary_text,
     "tabular": vary_numbers,
     "vector": vary_numbers,
+    "series": vary_series,
+    "points": vary_points,
 }

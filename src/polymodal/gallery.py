@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.charts import sparkline, waveform
+from polymodal.gallery_sensors import DRAWINGS
 from polymodal.modalities.media import is_absent_media
 from polymodal.thumbnails import picture_uri, sound_uri
 from polymodal.wording import format_number
 
 TEXT_LENGTH = 300
 VALUE_LENGTH = 80
-MEDIA = frozenset({"image", "audio", "text", "vector"})
+MEDIA = frozenset({"image", "audio", "text", "vector", *DRAWINGS})
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def cell_html(cell: GalleryCell, folder: Path | None) -> Markup:
         return _chip("missing", cell.column)
     render = {"image": _image, "audio": _audio, "text": _text, "vector": _vector, "tabular": _values}.get(cell.modality)
     try:
+        if cell.modality in DRAWINGS:
+            return _figure(cell.column, DRAWINGS[cell.modality](cell.cell, folder, cell.column))
         return render(cell, folder) if render else _values(GalleryCell("", "", {cell.column: cell.cell}), folder)
     except Exception:  # decoders raise anything on broken files, and the report is written all the same
         return _chip("unreadable", cell.column)
