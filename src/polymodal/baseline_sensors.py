@@ -43,7 +43,8 @@ def cloud_features(column: Column) -> Floats:
 
     Returns:
         float32 ``[N, ...]``: mean, deviation and quantiles over all points of a row, and their number; and how the mean
-        and the deviation of each frame and its number of points change over time. Zeros where absent.
+        and the deviation of each frame and its number of points change over time (0 for a single cloud). Zeros where
+        absent.
     """
     return _in_parts(column, _describe_clouds)
 
@@ -69,11 +70,10 @@ def _describe_series(values: Floats, inside: Mask) -> Floats:
 
 def _describe_clouds(values: Floats, inside: Mask) -> Floats:
     points, real = values[..., :-1], values[..., -1] > 0.5
-    flat, is_point = points.reshape(len(points), -1, points.shape[3]), real.reshape(len(points), -1)
-    parts = [_levels(flat, is_point), np.log1p(is_point.sum(axis=1))[:, None]]
-    if points.shape[1] > 1:
-        parts.append(_changes(_frame_moments(points, real), inside))
-    return np.concatenate(parts, axis=1)
+    total = points.shape[1] * points.shape[2]
+    flat, is_point = points.reshape(len(points), total, points.shape[3]), real.reshape(len(points), total)
+    count = np.log1p(is_point.sum(axis=1))[:, None]
+    return np.concatenate([_levels(flat, is_point), count, _changes(_frame_moments(points, real), inside)], axis=1)
 
 
 def _frame_moments(points: Floats, real: Mask) -> Floats:

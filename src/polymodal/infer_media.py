@@ -198,7 +198,7 @@ def bytes_kind(name: str, cells: Sequence[bytes]) -> Found | None:
 
 
 def _array_in(content: bytes) -> np.ndarray[Any, Any] | None:
-    if not content.startswith((NUMPY_MAGIC, ZIP_MAGIC)):
+    if not content.startswith((NUMPY_MAGIC, *ZIP_MAGIC)):
         return None
     try:
         return load_numbers(content)

@@ -20,8 +20,10 @@ from polymodal.tokens import ColumnBatch, Tokens
 if TYPE_CHECKING:
     from polymodal.modalities.series import Series
 
-STEPS = {"tcn": 128, "gru": 64, "lstm": 64, "transformer": 64}
+STEPS = {"tcn": 128, "gru": 64, "lstm": 64, "transformer": 32}
 """Patches into which a usual series is cut at most, where the size of a patch is left open."""
+WORD = 8
+"""Steps of a transformer's patch at least, where there are enough: a single sample says too little to attend to."""
 
 
 class Patches(nn.Module):
@@ -174,7 +176,7 @@ def build_series_transformer(
         width: W.
         depth: Transformer layers.
         num_heads: Heads of each layer.
-        patch: Steps of a patch; 0: so many that a usual series has at most 64 patches.
+        patch: Steps of a patch; 0: so many that a usual series has at most 32 patches, and 8 where it is long enough.
         max_tokens: Most tokens of a series.
         dropout: Share of values set to zero in training.
 
@@ -186,7 +188,8 @@ def build_series_transformer(
 
 
 def _patch(fitted: Series, encoder: str) -> int:
-    return max(1, math.ceil(fitted.median_length / STEPS[encoder]))
+    least = min(WORD, fitted.median_length // WORD) if encoder == "transformer" else 1
+    return max(1, least, math.ceil(fitted.median_length / STEPS[encoder]))
 
 
 def _encoder(

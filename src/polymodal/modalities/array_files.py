@@ -28,7 +28,8 @@ from polymodal.modalities.media import (
     read_media,
 )
 
-ZIP_MAGIC = b"PK\x03\x04"
+ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+"""Beginnings of an archive, and of an empty one."""
 PARQUET_MAGIC = b"PAR1"
 MAX_VALUES = MAX_FILE_BYTES // 8
 """A file that declares more numbers than this is refused before they are read."""
@@ -217,6 +218,8 @@ def load_csv(content: bytes) -> NDArray[np.float64]:
 
     content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     fields, delimiter = _first_fields(content)
+    if _is_header(fields) and not content.partition(b"\n")[2].strip():
+        raise CellReadError("is no file of numbers: below its line of names there is nothing")
     names = [f"f{place}" for place in range(len(fields))]
     try:
         table = csv.read_csv(

@@ -20,12 +20,12 @@ from polymodal.errors import parameter_error
 from polymodal.modalities.base import CellReadError, Settings, standardise
 from polymodal.modalities.clouds import Cloud, detect_frame_column, read_clouds, split_frames
 from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample
-from polymodal.modalities.scale import fit_robust_scale
+from polymodal.modalities.scale import draw_rows, fit_robust_scale
 
 DETECT_SAMPLE = 50
 FIT_SAMPLE = 1000
 POINTS_A_CELL = 500
-"""Points of each training cell from which centre and spread are measured, evenly spread over it."""
+"""Points of each training cell from which centre and spread are measured, at most."""
 USUAL = 0.95
 """Share of training cells that fit into the chosen number of frames, and of frames into that of points."""
 MAX_POINTS = 1024
@@ -277,7 +277,7 @@ def _measure(
     """Return how many points each frame of a cell has, and some of the points ``[points, values]``."""
     frames = to_frames(read(cell), num_columns, frame_column)
     points = np.concatenate(frames)
-    return np.array([len(frame) for frame in frames]), points[:: max(1, len(points) // POINTS_A_CELL)].copy()
+    return np.array([len(frame) for frame in frames]), draw_rows(points, POINTS_A_CELL)
 
 
 def _fit_scales(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -36,3 +36,18 @@ def _pulled_in(values: NDArray[np.float64]) -> NDArray[np.float64]:
     low, high = np.quantile(values, TAILS)
     reach = high - low
     return np.clip(values, low - reach, high + reach) if reach > 0 else values
+
+
+def draw_rows(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """Draw some rows, always the same ones; not evenly spaced ones, which could fall in with a rhythm of the values.
+
+    Args:
+        values: float64 ``[rows, columns]``.
+        most: Rows wanted at most.
+
+    Returns:
+        A copy of those rows, in their order.
+    """
+    if len(values) <= most:
+        return values.copy()
+    return values[np.sort(np.random.default_rng(0).choice(len(values), most, replace=False))]

@@ -18,12 +18,12 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
 from polymodal.modalities.base import CellReadError, Settings, standardise
 from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample
-from polymodal.modalities.scale import fit_robust_scale
+from polymodal.modalities.scale import draw_rows, fit_robust_scale
 
 SHAPE_SAMPLE = 200
 SCALE_SAMPLE = 2000
 STEPS_A_CELL = 500
-"""Steps of each training cell from which centre and spread are measured, evenly spread over it."""
+"""Steps of each training cell from which centre and spread are measured, at most."""
 LONG_CELLS = 0.95
 """Series are thinned until so many of the training cells have at most ``max_length`` steps."""
 
@@ -192,9 +192,9 @@ def read_series(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
     values = load_numbers(content) if isinstance(content, bytes) else as_numbers(content)
     if values.ndim not in (1, 2):
         raise CellReadError(f"is an array of shape {list(values.shape)}; expected [time] or [time, channels]")
-    values = values.astype(np.float64).reshape(len(values), -1)
     if not values.size:
         raise CellReadError("holds no samples")
+    values = values.astype(np.float64).reshape(len(values), -1)
     finite = np.isfinite(values)
     if not finite.any():
         raise CellReadError(f"holds no sample: each of its {values.size:,} values is missing, NaN or infinite")
@@ -238,8 +238,7 @@ def _measure(
 ) -> tuple[int, NDArray[np.float64], NDArray[np.bool_]]:
     """Return a series' length, some of its steps ``[steps, channels]``, and which channels have gaps."""
     values = _oriented(read_series(cell, folder), channels, channels_first)
-    steps = values[:: max(1, len(values) // STEPS_A_CELL)].copy()
-    return len(values), steps, np.asarray(np.isnan(values).any(axis=0))
+    return len(values), draw_rows(values, STEPS_A_CELL), np.asarray(np.isnan(values).any(axis=0))
 
 
 def _are_channels_first(shapes: list[tuple[int, ...]]) -> bool:
