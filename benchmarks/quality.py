@@ -101,6 +101,7 @@ CASES = (
         removed={"image": ("image",), "question": ("question",)},
     ),
     Case("esc10", "esc10", "label", {"accuracy": 0.80}, ("--drop", "fold")),
+    Case("radhar", "radhar", "activity", {"accuracy": 0.95}),
 )
 
 

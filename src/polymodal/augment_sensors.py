@@ -19,9 +19,9 @@ from polymodal.tokens import ColumnBatch
 SERIES_JITTER = 0.05
 SERIES_SCALE = 0.10
 POINT_JITTER = 0.02
-POINT_SCALE = 0.10
-POINT_SHIFT = 0.05
-POINT_DROPOUT = 0.3
+POINT_SCALE = 0.05
+POINT_SHIFT = 0.02
+POINT_DROPOUT = 0.2
 TIME_CUT = 0.1
 """Up to this share of a sequence's frames is cut off at either end."""
 

@@ -1,4 +1,4 @@
-"""What encoders of series and point clouds learn: rhythm, order in time, shape; and that padding points are not seen."""
+"""What encoders of series and point clouds learn: rhythm, order, shape; and that padding points are not seen."""
 
 from __future__ import annotations
 

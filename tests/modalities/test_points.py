@@ -185,7 +185,7 @@ def test_the_frame_column_can_be_set() -> None:
     assert (fitted.frame_column, fitted.num_frames) == (0, 3)
     assert real(transform(fitted, [cloud])).tolist() == [2, 1, 1]
     assert fit([sequence([3, 5, 4])], frame_column=-1).num_frames == 1
-    with pytest.raises(ConfigError, match="'frame_column' parameter of the modality 'points' must be below 4. Got 4"):
+    with pytest.raises(ConfigError, match=r"'frame_column' parameter of the modality 'points' must be below 4\. Got 4"):
         fit([cloud], frame_column=4)
     _, broken = fitted.transform([cloud + 0.5, cloud * [1e7, 1, 1, 1], cloud * np.nan], None)
     assert "holds 7.5 in column 0; expected whole frame numbers" in broken[0].reason

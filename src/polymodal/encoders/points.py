@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from polymodal.encoders.audio import StepTokens
 from polymodal.encoders.recurrent import Recurrent
-from polymodal.encoders.temporal import TemporalConvolutions, TransformerSteps, levels_to_span
+from polymodal.encoders.temporal import (
+    SMALL,
+    TemporalConvolutions,
+    TimeStatistics,
+    TransformerSteps,
+    levels_to_span,
+    with_first,
+)
 from polymodal.layers import lengths_in_use, small_parameter, steps_present
 from polymodal.tokens import ColumnBatch, Tokens
 
@@ -77,25 +84,39 @@ class PointFeatures(nn.Module):
         return features
 
 
-def pool_points(features: Tensor, real: Tensor) -> Tensor:
-    """Sum a set of points up: the largest and the mean of each feature, and the number of points.
+def pool_points(points: Tensor, features: Tensor, real: Tensor) -> Tensor:
+    """Sum a set of points up.
 
     Args:
-        features: ``[..., P, C]``, at least 0, and 0 in padding.
+        points: ``[..., P, F]``, 0 in padding.
+        features: What was learned of them, ``[..., P, C]``, at least 0, and 0 in padding.
         real: bool ``[..., P]``.
 
     Returns:
-        ``[..., 2 C + 1]``; zeros where there is no point.
+        ``[..., 2 C + 2 F + 1]``: the largest and the mean of each feature, mean and deviation of the points' own
+        values, and the logarithm of their number; zeros where there is no point.
     """
     count = real.sum(dim=-1, keepdim=True).to(features.dtype)
-    mean = features.sum(dim=-2) / count.clamp(min=1)
-    return torch.cat([features.max(dim=-2).values, mean, count.log1p()], dim=-1)
+    share = 1 / count.clamp(min=1)
+    centre = points.sum(dim=-2) * share
+    square = ((points - centre.unsqueeze(-2)).square() * real.unsqueeze(-1)).sum(dim=-2) * share
+    spread = (square + SMALL).sqrt() * (count > 0)
+    largest, mean = features.max(dim=-2).values, features.sum(dim=-2) * share
+    return torch.cat([largest, mean, centre, spread, count.log1p()], dim=-1)
 
 
 class FrameSequence(nn.Module):
     """Each frame as a set of points, then layers over time, and tokens."""
 
-    def __init__(self, *, points: PointFeatures, project: nn.Module, layers: nn.Module, tokens: StepTokens) -> None:
+    def __init__(
+        self,
+        *,
+        points: PointFeatures,
+        project: nn.Module,
+        layers: nn.Module,
+        tokens: StepTokens,
+        statistics: TimeStatistics,
+    ) -> None:
         """Take the parts.
 
         Args:
@@ -103,12 +124,14 @@ class FrameSequence(nn.Module):
             project: From a pooled frame to the width.
             layers: Over frames, from ``[B, T, W]`` and lengths to as many steps.
             tokens: From frames to tokens.
+            statistics: From pooled frames to one more token.
         """
         super().__init__()
         self.points = points
         self.project = project
         self.layers = layers
         self.tokens = tokens
+        self.statistics = statistics
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode sequences of clouds.
@@ -117,12 +140,12 @@ class FrameSequence(nn.Module):
             column: Values float32 ``[B, T, P, F + 1]`` and lengths.
 
         Returns:
-            Tokens ``[B, K, W]``.
+            Tokens ``[B, 1 + K, W]``; the first one is of the whole row.
         """
         points_BTPF, real_BTP, lengths = clean_points(column)
-        frames_BTW = self.project(pool_points(self.points(points_BTPF, real_BTP), real_BTP))
-        tokens: Tokens = self.tokens(self.layers(frames_BTW, lengths), lengths)
-        return tokens
+        frames_BTD = pool_points(points_BTPF, self.points(points_BTPF, real_BTP), real_BTP)
+        tokens: Tokens = self.tokens(self.layers(self.project(frames_BTD), lengths), lengths)
+        return with_first(self.statistics(frames_BTD, lengths), tokens)
 
 
 class PointSet(nn.Module):
@@ -299,9 +322,12 @@ def _sequence(
     max_tokens: int,
     dropout: float,
 ) -> nn.Module:
+    num_values = fitted.num_features - 1
+    dim = 2 * channels + 2 * num_values + 1
     return FrameSequence(
-        points=PointFeatures(fitted.num_features - 1, hidden, channels),
-        project=nn.Sequential(nn.Linear(2 * channels + 1, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout)),
+        points=PointFeatures(num_values, hidden, channels),
+        project=nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout)),
         layers=layers,
         tokens=StepTokens(output_dim, width, max_tokens, dropout),
+        statistics=TimeStatistics(dim, width, dropout),
     )

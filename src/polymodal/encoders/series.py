@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from polymodal.encoders.audio import StepTokens
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.steps import clean_steps, stack_steps
-from polymodal.encoders.temporal import TemporalConvolutions, TransformerSteps, levels_to_span
+from polymodal.encoders.temporal import (
+    TemporalConvolutions,
+    TimeStatistics,
+    TransformerSteps,
+    levels_to_span,
+    with_first,
+)
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:
@@ -59,20 +65,22 @@ class Patches(nn.Module):
 
 
 class SeriesEncoder(nn.Module):
-    """Patches, layers over time, and tokens."""
+    """Patches, layers over time, and tokens; one more token for the statistics of the whole series."""
 
-    def __init__(self, *, patches: Patches, layers: nn.Module, tokens: StepTokens) -> None:
+    def __init__(self, *, patches: Patches, layers: nn.Module, tokens: StepTokens, statistics: TimeStatistics) -> None:
         """Take the parts.
 
         Args:
             patches: From features to steps of the width.
             layers: Over steps, from ``[B, T, W]`` and lengths to as many steps.
             tokens: From steps to tokens.
+            statistics: From features to one token.
         """
         super().__init__()
         self.patches = patches
         self.layers = layers
         self.tokens = tokens
+        self.statistics = statistics
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode series.
@@ -81,11 +89,12 @@ class SeriesEncoder(nn.Module):
             column: Values float32 ``[B, T, F]`` and lengths.
 
         Returns:
-            Tokens ``[B, K, W]``.
+            Tokens ``[B, 1 + K, W]``; the first one is of the whole series.
         """
-        steps_BTW, lengths = self.patches(*clean_steps(column))
-        tokens: Tokens = self.tokens(self.layers(steps_BTW, lengths), lengths)
-        return tokens
+        values_BTF, lengths = clean_steps(column)
+        steps_BTW, num_patches = self.patches(values_BTF, lengths)
+        tokens: Tokens = self.tokens(self.layers(steps_BTW, num_patches), num_patches)
+        return with_first(self.statistics(values_BTF, lengths), tokens)
 
 
 def build_series_tcn(
@@ -199,4 +208,5 @@ def _encoder(
         patches=Patches(fitted.num_features, patch, width),
         layers=layers,
         tokens=StepTokens(output_dim, width, max_tokens, dropout),
+        statistics=TimeStatistics(fitted.num_features, width, dropout),
     )

@@ -1,7 +1,7 @@
 """Layers over steps in time that series and sequences of point clouds share (torch).
 
-All take ``[B, T, W]`` and lengths, and give as many steps as they get; padding takes no part.
-Shape legend: B rows of the batch, T steps, W width, C channels.
+Layers take ``[B, T, W]`` and lengths, and give as many steps as they get; padding takes no part.
+Shape legend: B rows of the batch, T steps, D features of a step, K tokens, W width, C channels.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.layers import MaskedGroupNorm, Transformer, num_groups, sinusoidal_positions, steps_present
+from polymodal.tokens import Tokens
 
 MAX_LEVELS = 6
+SMALL = 1e-6
+"""Added under a root, whose slope is infinite at 0."""
 
 
 class TemporalConvolutions(nn.Module):
@@ -116,6 +119,59 @@ class TransformerSteps(nn.Module):
         places_TW = sinusoidal_positions(num_steps, width).to(x_BTW.device)
         steps: Tensor = self.layers(x_BTW + places_TW, steps_present(lengths, num_steps))
         return steps
+
+
+class TimeStatistics(nn.Module):
+    """One token that says how steps spread and change over time: statistics pooling, Snyder et al. 2018 (X-vectors).
+
+    Differs from the source: beside mean and deviation stands the mean size of the changes from step to step.
+    """
+
+    def __init__(self, num_features: int, width: int, dropout: float) -> None:
+        """Build the projection.
+
+        Args:
+            num_features: D of a step.
+            width: W.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.project = nn.Sequential(nn.Linear(3 * num_features, width), nn.LayerNorm(width), nn.Dropout(dropout))
+
+    def forward(self, steps_BTD: Tensor, lengths: Tensor) -> Tensor:
+        """Measure and project.
+
+        Args:
+            steps_BTD: ``[B, T, D]``.
+            lengths: int64 ``[B]``.
+
+        Returns:
+            ``[B, 1, W]``.
+        """
+        keep_BT1 = steps_present(lengths, steps_BTD.shape[1]).unsqueeze(2).to(steps_BTD.dtype)
+        mean = _mean_over_time(steps_BTD, keep_BT1)
+        square = _mean_over_time((steps_BTD - mean.unsqueeze(1)).square(), keep_BT1)
+        change = _mean_over_time(steps_BTD.diff(dim=1).abs(), keep_BT1[:, 1:])
+        token: Tensor = self.project(torch.cat([mean, (square + SMALL).sqrt(), change], dim=1))
+        return token.unsqueeze(1)
+
+
+def _mean_over_time(values_BTD: Tensor, keep_BT1: Tensor) -> Tensor:
+    return (values_BTD * keep_BT1).sum(dim=1) / keep_BT1.sum(dim=1).clamp(min=1)
+
+
+def with_first(token_B1W: Tensor, tokens: Tokens) -> Tokens:
+    """Put a token of the whole row before those of its steps.
+
+    Args:
+        token_B1W: ``[B, 1, W]``.
+        tokens: ``[B, K, W]``.
+
+    Returns:
+        Tokens ``[B, 1 + K, W]``; the first one is present where the row is.
+    """
+    present = torch.cat([tokens.row_present.unsqueeze(1), tokens.present], dim=1)
+    return Tokens(torch.cat([token_B1W, tokens.values], dim=1), present)
 
 
 def levels_to_span(num_steps: int, kernel_size: int) -> int:
