@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
+from polymodal.baseline_sensors import cloud_features, series_features
 from polymodal.baseline_text import TextGrams
 from polymodal.schema import Schema, StreamSchema
 
@@ -37,6 +38,7 @@ ROWS_AT_ONCE = 512
 KEPT = ("stream", "modality", "column", "cardinalities", "side", "channels")
 VALUES_AT_ONCE = 25_000_000
 CLIP = 5.0
+STATISTICS: dict[str, Callable[[Column], Floats]] = {"series": series_features, "points": cloud_features}
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,8 @@ class StreamFeatures:
             return _table_features(column, self.cardinalities)
         if self.modality == "vector":
             return _clean(column.values, column.present), 0
+        if self.modality in STATISTICS:
+            return STATISTICS[self.modality](column), 0
         return np.zeros((len(column), 0), np.float32), 0
 
     def transform(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> tuple[Floats, Any, Floats]:

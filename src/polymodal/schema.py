@@ -15,8 +15,8 @@ from polymodal.table import Table
 
 TABULAR = "tabular"
 TABULAR_MODALITIES = ("number", "category", "datetime")
-MEDIA_MODALITIES = ("text", "image", "audio", "vector")
-FILE_MODALITIES = ("image", "audio", "vector")
+MEDIA_MODALITIES = ("text", "image", "audio", "vector", "series", "points")
+FILE_MODALITIES = ("image", "audio", "vector", "series", "points")
 OVERRULED = "as the user says"
 
 
@@ -274,8 +274,6 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
 
 _WORDS = {
     "video": "video",
-    "points": "point clouds",
-    "series": "series of measurements",
     "boxes": "labelled boxes",
     "categories": "lists of labels",
     "unknown": "values of no known kind",
