@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.augment import AUGMENTATIONS, LENGTH_STEP, TOKEN_DROPOUT, augment
+from polymodal.augment import AUGMENTATIONS, CORRUPTED, LENGTH_STEP, TOKEN_DROPOUT, augment, corrupt
 from polymodal.encoders import ENCODERS
 from polymodal.modalities import (
     Audio,
@@ -17,6 +17,8 @@ from polymodal.modalities import (
     Image,
     Modality,
     Number,
+    Points,
+    Series,
     Tabular,
     Text,
     Vector,
@@ -46,6 +48,8 @@ MODALITIES: dict[str, Any] = {
     "audio": audio(),
     "video": Video(height=20, width=16, channels=3, frames=24, rate_hz=None, mean=[0.5] * 3, std=[0.25] * 3),
     "vector": Vector(dim=3, mean=[0.0] * 3, std=[1.0] * 3),
+    "series": Series.fit([np.arange(24.0).reshape(12, 2)], build_settings("series"), None),
+    "points": Points.fit([np.random.default_rng(0).normal(size=(4, 6, 3))], build_settings("points"), None),
 }
 
 
@@ -67,6 +71,12 @@ def column(name: str, rows: int = ROWS) -> ColumnBatch:
     if name == "video":
         pixels = torch.randint(0, 256, (rows, 24, 20, 16, 3), generator=generator, dtype=torch.uint8)
         return ColumnBatch(pixels, present, lengths)
+    if name == "series":
+        return ColumnBatch(torch.randn(rows, 30, 2, generator=generator), present, lengths)
+    if name == "points":
+        points = torch.randn(rows, 24, 6, 4, generator=generator)
+        points[..., -1] = (torch.rand(rows, 24, 6, generator=generator) < 0.7).float()
+        return ColumnBatch(points, present, lengths)
     return ColumnBatch(torch.randn(rows, 3, generator=generator), present)
 
 
@@ -231,3 +241,30 @@ def test_all_frames_of_a_video_move_together_and_keep_their_order() -> None:
         steps = middle.diff(dim=0)
         assert float((steps - steps.mean(dim=(1, 2, 3), keepdim=True)).abs().max()) < 2
         assert (middle[:, :, -1].mean(dim=(1, 2)) > middle[:, :, 0].mean(dim=(1, 2))).all()
+
+
+@every_modality
+def test_a_corrupted_batch_keeps_its_layout_and_loses_a_third_of_its_places(name: str) -> None:
+    batch = column(name, rows=200)
+    torch.manual_seed(0)
+    holes = corrupt(MODALITIES[name], batch)
+    assert holes.values.shape == batch.values.shape
+    assert holes.present is batch.present
+    assert holes.lengths is batch.lengths
+    there = batch.values != 0
+    assert torch.equal(holes.values[holes.values != 0], batch.values[holes.values != 0])
+    assert float((holes.values[there] == 0).float().mean()) == pytest.approx(CORRUPTED, abs=0.05)
+
+
+def test_points_are_corrupted_one_by_one_and_whole() -> None:
+    batch = column("points", rows=50)
+    kept = corrupt(MODALITIES["points"], batch).values[..., :-1] != 0
+    assert torch.equal(kept.any(dim=3), kept.all(dim=3))
+    assert bool((kept.any(dim=3).any(dim=2) & ~kept.any(dim=3).all(dim=2)).any()), "a frame loses some of its points"
+
+
+def test_corrupted_outputs_of_a_frozen_encoder_stay_outputs() -> None:
+    batch = ColumnBatch(torch.randn(2, 4, 8), torch.ones(2, dtype=torch.bool), torch.tensor([4, 2]), is_encoded=True)
+    holes = corrupt(MODALITIES["image"], batch)
+    assert holes.is_encoded
+    assert holes.values.shape == batch.values.shape

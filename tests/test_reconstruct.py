@@ -104,3 +104,15 @@ def test_sketches_ignore_padding_and_mark_what_is_absent() -> None:
     assert sketch("image", Column(grid, np.array([True]))).shape == (1, 256)
     video = np.zeros((2, 6, 20, 20, 3), dtype=np.uint8)
     assert sketch("video", Column(video, np.array([True, True]), np.array([6, 2]))).shape == (2, 4 * 8 * 8 * 3)
+
+
+def test_sketches_of_clouds_ignore_the_order_of_points_and_padding() -> None:
+    values = np.random.default_rng(0).normal(size=(2, 3, 6, 4)).astype(np.float32)
+    values[..., -1] = [1, 1, 1, 1, 0, 0]
+    other = values[:, :, [2, 0, 3, 1, 4, 5]]
+    other[:, :, 4:, :-1] = 1e9
+    other[0, 2:] = 1e9
+    present, lengths = np.array([True, True]), np.array([2, 3])
+    first = sketch("points", Column(values, present, lengths))
+    assert np.allclose(first, sketch("points", Column(other, present, lengths)), atol=1e-6)
+    assert np.isfinite(first).all()

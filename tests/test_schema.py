@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import random
 import time
@@ -138,6 +139,12 @@ def draw(values: list[Any], rows: int = 200) -> list[Any]:
     return [generator.choice(values) for _ in range(rows)]
 
 
+def npy(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
+
+
 COLUMNS: dict[str, tuple[list[Any], str]] = {
     "chinese sentences": (CHINESE, "text"),
     "chinese, many rows": ([f"{cell}{index}号" for index, cell in enumerate(draw(CHINESE))], "text"),
@@ -199,6 +206,25 @@ COLUMNS: dict[str, tuple[list[Any], str]] = {
     "lists of many lengths": ([[1, 2], [3]], "series"),
     "measurements": ([np.zeros((9, 3))], "series"),
     "point clouds": ([np.zeros((9, 3))], "points"),
+    "measurements with gaps": ([[[1, None], [2, 3]], [[4, 5]]], "series"),
+    "json measurements": (["[[1, 2], [3, 4]]", "[[5, null]]"], "series"),
+    "ecg": ([np.zeros(50), np.ones(50)], "series"),
+    "simulation": ([np.zeros(50), np.ones(50)], "vector"),
+    "imu tables": (["a.csv", "b.CSV"], "series"),
+    "parquet tables": (["a.parquet"], "series"),
+    "lidar tables": (["a.csv", "b.csv"], "points"),
+    "scans": (["a.bin", "b.bin"], "points"),
+    "pcd scans": (["a.pcd"], "points"),
+    "pcd bytes": ([b"# .PCD v0.7 - Point Cloud Data file format"], "points"),
+    "radar frames": ([np.zeros((9, 20, 4)), np.zeros((8, 20, 4))], "points"),
+    "ragged frames": ([[[[1, 2, 3]], [[4, 5, 6], [7, 8, 9]]]], "points"),
+    "json frames": (["[[[1, 2, 3]], [], [[4, 5, 6], [7, 8, 9]]]"], "points"),
+    "frames by a column": ([np.column_stack([np.zeros((9, 3)), [0, 0, 0, 0, 1, 2, 2, 3, 3]])] * 2, "points"),
+    "seconds in a column": ([np.column_stack([np.zeros((9, 3)), np.arange(9) // 3])] * 2, "series"),
+    "unequal lists": ([[[1, 2], [3]]], "unknown"),
+    "array bytes": ([npy(np.zeros((9, 2))), npy(np.zeros((7, 2)))], "series"),
+    "cloud bytes": ([npy(np.zeros((9, 4)))], "points"),
+    "vector bytes": ([npy(np.zeros(5))], "vector"),
     "lists of labels": ([["a", "b"], []], "categories"),
     "json labels": (['["a", "b"]', '["c"]'], "categories"),
     "boxes": ([json.dumps([{"label": "x", "box": [0, 0, 1, 1]}])], "boxes"),

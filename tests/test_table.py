@@ -132,6 +132,16 @@ def test_class_folders(tmp_path: Path) -> None:
         read_table(tmp_path)
 
 
+def test_class_folders_of_tables_and_tables_beside_media(tmp_path: Path) -> None:
+    for name in ("run/1.csv", "run/2.parquet", "walk/1.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert read_table(tmp_path).columns["series"] == ["run/1.csv", "run/2.parquet", "walk/1.csv"]
+    for name in ("run/a.png", "walk/b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert read_table(tmp_path).columns == {"image": ["run/a.png", "walk/b.png"], "label": ["run", "walk"]}
+
+
 def test_folder_without_classes(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(TableError, match=r"no class folders.*Expected one subfolder a class"):

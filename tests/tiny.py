@@ -19,9 +19,9 @@ import polymodal
 from polymodal.table import Table
 
 TARGETS = ("kind", "tags", "weight")
-FEATURES = ("photo", "sound", "note", "code", "size", "colour", "day", "clip")
-STREAMS = ("photo", "sound", "note", "code", "clip", "tabular")
-MEDIA_STREAMS = ("photo", "sound", "note", "code", "clip")
+FEATURES = ("photo", "sound", "note", "code", "size", "colour", "day", "clip", "trace", "cloud")
+STREAMS = ("photo", "sound", "note", "code", "clip", "trace", "cloud", "tabular")
+MEDIA_STREAMS = ("photo", "sound", "note", "code", "clip", "trace", "cloud")
 KINDS = ("cat", "dog", "owl")
 WORDS = ("purrs on the sofa", "barks at the gate", "hoots in the night")
 RATE_HZ = 4000
@@ -29,7 +29,7 @@ QUICK: dict[str, Any] = {"train.epochs": 1, "train.batch_size": 16, "width": 16,
 
 
 def write_table(folder: Path, rows: int = 80, seed: int = 0, missing: float = 0.15) -> Table:
-    """Write pictures, sounds, videos and vectors and return the table that names them; some cells are absent."""
+    """Write cells of every modality and return the table that holds or names them; some cells are absent."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(rows) % len(KINDS))
     columns: dict[str, list[Any]] = {
@@ -45,6 +45,7 @@ def write_table(folder: Path, rows: int = 80, seed: int = 0, missing: float = 0.
     random = np.random.default_rng([seed, 1])
     clips = [_write_clip(folder, f"{seed}-{row}", label, random) for row, label in enumerate(labels)]
     holes["clip"] = [None if random.random() < missing else clip for clip in clips]
+    holes |= _sensor_cells(labels, seed, missing)
     targets: dict[str, list[Any]] = {
         "kind": [KINDS[label] for label in labels],
         "tags": [("furry|tame", "furry|loud", "feathered|loud")[label] for label in labels],
@@ -94,6 +95,20 @@ def _write_clip(folder: Path, name: str, label: int, random: np.random.Generator
     for number, frame in enumerate(pixels):
         frame[:, (number * (label - 1) + 6) % 12] = 200  # a bar that moves to the left, rests, or moves to the right
     return f"clips/{films.write(folder / 'clips', f'{name}.mp4', pixels)}"
+
+
+def _sensor_cells(labels: np.ndarray, seed: int, missing: float) -> dict[str, list[Any]]:
+    """Return series with gaps and point clouds as JSON text, some absent."""
+    random = np.random.default_rng(seed + 1000)
+    columns: dict[str, list[Any]] = {"trace": [], "cloud": []}
+    for label in labels:
+        steps = random.normal(0, 0.2, (random.integers(8, 13), 2)) + np.sin(np.arange(2) + label * 2)
+        trace = steps.round(2).tolist()
+        trace[3][1] = None
+        points = random.normal(0, 1, (random.integers(5, 9), 3)) * np.eye(3)[label]
+        for name, cell in (("trace", trace), ("cloud", points.round(2).tolist())):
+            columns[name].append(None if random.random() < missing else json.dumps(cell))
+    return columns
 
 
 def write_csv(table: Table, path: Path) -> Path:

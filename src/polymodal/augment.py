@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from polymodal.augment_sensors import vary_points, vary_series
 from polymodal.layers import split_channels
 from polymodal.modalities import Modality
 from polymodal.modalities.audio import Audio
@@ -247,24 +248,26 @@ def mirror(column: ColumnBatch) -> ColumnBatch:
     return ColumnBatch(values, column.present, column.lengths)
 
 
-def corrupt(column: ColumnBatch) -> ColumnBatch:
+def corrupt(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     """Set a third of the places to zero: the masking noise of Vincent et al. 2008, section 2.3.
 
     Args:
-        column: Any column; places are tokens, frames, numbers, or 4x4 squares of pictures.
+        modality: The fitted modality of the stream.
+        column: The batch; places are tokens, frames, numbers, points, or 4x4 squares of pictures.
 
     Returns:
         The same layout.
     """
     values = column.values
-    if values.ndim == 4:  # pictures
+    if modality.name == "image" and not column.is_encoded:
         coarse = torch.rand(len(column), 1, -(-values.shape[1] // 4), -(-values.shape[2] // 4))
         fine = functional.interpolate(coarse, scale_factor=4.0)[:, 0, : values.shape[1], : values.shape[2]]
         keep = (fine >= CORRUPTED).unsqueeze(3)
     else:
-        keep = torch.rand(values.shape[:2]) >= CORRUPTED
-        keep = keep.reshape(*keep.shape, *(1,) * (values.ndim - 2))
-    return ColumnBatch(values * keep, column.present, column.lengths)
+        axes = 3 if modality.name == "points" else 2
+        keep = torch.rand(values.shape[:axes]) >= CORRUPTED
+        keep = keep.reshape(*keep.shape, *(1,) * (values.ndim - axes))
+    return ColumnBatch(values * keep, column.present, column.lengths, column.is_encoded)
 
 
 AUGMENTATIONS: dict[str, Callable[[Modality, ColumnBatch], ColumnBatch]] = {
@@ -274,4 +277,6 @@ AUGMENTATIONS: dict[str, Callable[[Modality, ColumnBatch], ColumnBatch]] = {
     "text": vary_text,
     "tabular": vary_numbers,
     "vector": vary_numbers,
+    "series": vary_series,
+    "points": vary_points,
 }

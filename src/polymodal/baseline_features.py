@@ -8,7 +8,7 @@ Shape legend: N rows, D dense features, S sparse features, K features for trees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
 from polymodal.baseline_pictures import area_weights, in_parts, rows_at_once, thumbnails, video_features
+from polymodal.baseline_sensors import cloud_features, series_features
 from polymodal.baseline_text import TextGrams
 from polymodal.schema import Schema, StreamSchema
 
@@ -36,6 +37,7 @@ Chosen by the loss with one speaker, or one fold, of the training rows left out 
 MAX_ONE_HOT = 100
 KEPT = ("stream", "modality", "column", "cardinalities", "side", "channels")
 CLIP = 5.0
+STATISTICS: dict[str, Callable[[Column], Floats]] = {"series": series_features, "points": cloud_features}
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class StreamFeatures:
             return _table_features(column, self.cardinalities)
         if self.modality == "vector":
             return _clean(column.values, column.present), 0
+        if self.modality in STATISTICS:
+            return STATISTICS[self.modality](column), 0
         return np.zeros((len(column), 0), np.float32), 0
 
     def transform(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> tuple[Floats, Any, Floats]:

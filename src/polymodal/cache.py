@@ -25,6 +25,8 @@ FORMAT = 1
 MAX_BYTES = 20 * 10**9
 STALE_S = 24 * 3600.0
 TEMPORARY = "unfinished-"
+JSON_MODALITIES = ("vector", "series", "points")
+"""Modalities whose cells may be JSON text instead of paths."""
 
 Decoded = tuple[Column, list[BrokenCell]]
 
@@ -192,7 +194,7 @@ def column_key(modality: str, state: Mapping[str, Any], cells: Sequence[Cell], f
 def _identity(cell: Cell, modality: str, folder: Path | None) -> bytes:
     content = unwrap(cell)
     is_path = isinstance(content, PurePath) or (isinstance(content, str) and modality != "text")
-    if is_path and not (modality == "vector" and str(content).lstrip().startswith("[")):
+    if is_path and not (modality in JSON_MODALITIES and str(content).lstrip().startswith("[")):
         return _file_identity(content, folder)
     try:
         return _content(content)

@@ -16,6 +16,7 @@ from polymodal.arrays import Cell
 from polymodal.charts import sparkline, waveform
 from polymodal.drawn_boxes import draw_boxes
 from polymodal.edits import Part
+from polymodal.gallery_sensors import DRAWINGS
 from polymodal.modalities.container import NoSoundError
 from polymodal.modalities.media import is_absent_media
 from polymodal.thumbnails import picture_uri, sound_uri, strip_uri
@@ -24,7 +25,7 @@ from polymodal.wording import format_number
 TEXT_LENGTH = 300
 VALUE_LENGTH = 80
 NOT_DRAWN = Markup("")
-MEDIA = frozenset({"image", "audio", "video", "text", "vector", "boxes"})
+MEDIA = frozenset({"image", "audio", "video", "text", "vector", "boxes", *DRAWINGS})
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,10 @@ def _vector(cell: GalleryCell, folder: Path | None) -> Markup:
     return _figure(cell.column, drawing + Markup('<span class="note">{} numbers</span>').format(numbers.size))
 
 
+def _drawing(cell: GalleryCell, folder: Path | None) -> Markup:
+    return _figure(cell.column, DRAWINGS[cell.modality](cell.cell, folder, cell.column))
+
+
 def _values(cell: GalleryCell, _: Path | None) -> Markup:
     rows = [Markup("<dt>{}</dt><dd>{}</dd>").format(name, _value(value)) for name, value in cell.cell.items()]
     return Markup('<dl class="values">{}</dl>').format(Markup("").join(rows))
@@ -244,4 +249,5 @@ RENDERERS: dict[str, Callable[[GalleryCell, Path | None], Markup]] = {
     "vector": _vector,
     "tabular": _values,
     "boxes": _boxes,
+    **dict.fromkeys(DRAWINGS, _drawing),
 }

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from polymodal.arrays import Cell
-from polymodal.infer_media import BOXES, array_kind, file_kind, json_kind, list_kind, sniff
+from polymodal.infer_media import BOXES, array_kind, bytes_kind, file_kind, json_kind, list_kind, names_points, sniff
 from polymodal.infer_words import looks_like_text
 from polymodal.modalities import CellReadError
+from polymodal.modalities.array_files import plain_lists
 from polymodal.modalities.datetime import parse_datetime
 from polymodal.modalities.number import BLANK_WORDS
 from polymodal.table_files import media_of_ending
@@ -25,7 +26,7 @@ from polymodal.table_files import media_of_ending
 Found = tuple[str, str]
 """A modality and one clause why."""
 
-RECOGNISED_ONLY = ("points", "series", "boxes", "categories", "unknown")
+RECOGNISED_ONLY = ("boxes", "categories", "unknown")
 """What inference tells apart although this version does not learn from it."""
 
 SAMPLE = 1000
@@ -63,9 +64,9 @@ def infer_modality(name: str, cells: Sequence[Cell], folder: Path | None) -> Fou
     """Decide what a column holds.
 
     Args:
-        name: The column's name; it only tells point clouds from other arrays.
+        name: The column's name; it only tells point clouds and series from other arrays.
         cells: All its cells.
-        folder: Where relative paths start, to look into ``.npy`` and ``.npz`` headers; None: files are not opened.
+        folder: Where relative paths start, to look into ``.npy`` and ``.npz`` files; None: files are not opened.
 
     Returns:
         The modality (one of ``RECOGNISED_ONLY`` where this version cannot learn from it) and one clause why.
@@ -142,18 +143,30 @@ def _infer_others(_name: str, cells: Sequence[Cell], _folder: Path | None) -> Fo
     return "unknown", f"the cells are Python objects of type {type(cells[0]).__name__}"
 
 
-def _infer_bytes(_name: str, cells: Sequence[bytes], _folder: Path | None) -> Found:
+def _infer_bytes(name: str, cells: Sequence[bytes], _folder: Path | None) -> Found:
+    found = bytes_kind(name, cells)
+    if found is not None:
+        return found
     kind, count = Counter(sniff(cell) for cell in cells).most_common(1)[0]
     if kind is None:
         return "unknown", "the cells are bytes of no picture or sound format that is known"
     return kind, f"{count} of {len(cells)} cells sampled are bytes that start like {_A[kind]} file"
 
 
-_A = {"image": "an image", "audio": "an audio", "video": "a video", "vector": "a .npy"}
+_A = {
+    "image": "an image",
+    "audio": "an audio",
+    "video": "a video",
+    "vector": "a .npy",
+    "points": "a .pcd",
+    "series": "a Parquet",
+}
 
 
 def _infer_arrays(name: str, cells: Sequence[np.ndarray[Any, Any]], _folder: Path | None) -> Found:
-    return array_kind(name, [cell.shape for cell in cells], cells[0].dtype)
+    if cells[0].dtype == object:
+        return list_kind(name, [plain_lists(cell) for cell in cells])
+    return array_kind(name, [cell.shape for cell in cells], cells[0].dtype, cells)
 
 
 def _infer_tuples(name: str, cells: Sequence[tuple[Any, ...]], folder: Path | None) -> Found:
@@ -219,6 +232,8 @@ def _as_files(name: str, sample: Sequence[str], folder: Path | None) -> Found | 
     if kind == "array":
         return file_kind(name, named, folder)
     ending = Counter(cell.rpartition(".")[2].lower() for cell in named).most_common(1)[0][0]
+    if kind == "series" and names_points(name):
+        return "points", f"the cells are paths that end in .{ending}, points by the name"
     return kind, f"the cells are paths that end in .{ending}"
 
 

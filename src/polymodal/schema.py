@@ -16,8 +16,8 @@ from polymodal.table import Table
 
 TABULAR = "tabular"
 TABULAR_MODALITIES = ("number", "category", "datetime")
-MEDIA_MODALITIES = ("text", "image", "audio", "video", "vector")
-FILE_MODALITIES = ("image", "audio", "video", "vector")
+MEDIA_MODALITIES = ("text", "image", "audio", "video", "vector", "series", "points")
+FILE_MODALITIES = ("image", "audio", "video", "vector", "series", "points")
 SOUND = ".audio"
 """What the sound of a video column is called: the column's name and this."""
 SOUND_SAMPLE = 32
@@ -317,8 +317,6 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
 
 
 _WORDS = {
-    "points": "point clouds",
-    "series": "series of measurements",
     "boxes": "labelled boxes",
     "categories": "lists of labels",
     "unknown": "values of no known kind",

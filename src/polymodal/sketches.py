@@ -99,6 +99,29 @@ def _steps(column: Column) -> Floats:
     return _flat(found)
 
 
+def _points(column: Column) -> Floats:
+    """Say for stretches of time how many points there are, and the mean and deviation of each of their features.
+
+    The order of points means nothing, so places along it are not averaged.
+    """
+    lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
+    found = np.zeros((len(column), SIDE, 2 * column.values.shape[3] - 1), dtype=np.float32)
+    for row in np.flatnonzero(column.row_present & (lengths > 0)):
+        for place, part in enumerate(_stretches(int(lengths[row]), SIDE)):
+            found[row, place] = _cloud(column.values[row, : lengths[row]][part])
+    return _flat(found)
+
+
+def _cloud(frames: NDArray[np.generic]) -> Floats:
+    """Describe the points ``[frames, points, features + 1]`` of which the last value is 1, not padding."""
+    values = frames.reshape(-1, frames.shape[2]).astype(np.float32)
+    real = values[values[:, -1] > 0, :-1]
+    share = np.array([len(real) / len(values)], dtype=np.float32)
+    if not len(real):
+        return np.concatenate([np.zeros(2 * real.shape[1], dtype=np.float32), share])
+    return np.concatenate([real.mean(axis=0), real.std(axis=0), share])
+
+
 def _stretches(length: int, count: int) -> list[slice]:
     """Cut a length into exactly so many stretches; short ones repeat steps."""
     edges = np.linspace(0, length, count + 1)
@@ -118,5 +141,6 @@ SKETCHES: dict[str, Callable[[Column], Floats]] = {
     "text": _text,
     "vector": _whole,
     "tabular": _table,
+    "points": _points,
 }
 """Modality to its sketch; those with steps in time share one."""

@@ -76,7 +76,7 @@ def vary(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
     if job.settings.flip:
         batch = {s: mirror(c) if job.modalities[s].name == "image" else c for s, c in batch.items()}
     if any(isinstance(target, SketchTarget) and not target.recovered for target in job.targets.values()):
-        batch = {stream: corrupt(column) for stream, column in batch.items()}
+        batch = {stream: corrupt(job.modalities[stream], column) for stream, column in batch.items()}
     return batch, truth
 
 

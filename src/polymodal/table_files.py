@@ -21,6 +21,8 @@ MEDIA_ENDINGS: dict[str, frozenset[str]] = {
                         ".aac", ".wma", ".caf"}),
     "video": frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp"}),
     "array": frozenset({".npy", ".npz"}),
+    "series": frozenset({".csv", ".tsv", ".parquet"}),
+    "points": frozenset({".bin", ".pcd"}),
 }  # fmt: skip
 """What a file holds, by its ending in lower case."""
 
@@ -36,7 +38,7 @@ def media_of_ending(path: str) -> str | None:
         path: A path or a URL; a URL's query is cut off.
 
     Returns:
-        ``image``, ``audio``, ``video``, ``array``, or None.
+        ``image``, ``audio``, ``video``, ``array``, ``series``, ``points``, or None.
     """
     if "://" in path:
         path = path.split("?", 1)[0].split("#", 1)[0]
@@ -234,10 +236,10 @@ def read_class_folders(folder: Path) -> Columns:
     """Read a folder with one subfolder a class: a media column and ``label``.
 
     Args:
-        folder: The folder. Hidden files and files that are no media are left out.
+        folder: The folder. Hidden files, files that are no media, and tables beside media are left out.
 
     Returns:
-        ``image``, ``audio`` or ``video`` (paths relative to the folder), and ``label``.
+        A column named after the media, such as ``image`` or ``series`` (paths relative to the folder), and ``label``.
 
     Raises:
         TableError: If there are no class folders, no media in them, or media of two kinds.
@@ -250,6 +252,9 @@ def read_class_folders(folder: Path) -> Columns:
             f"pictures or sounds (as in {folder.name}/cat/1.jpg), or give the path of a table file."
         )
     kinds = Counter(media for _, _, media in files)
+    if len(kinds) == 2 and "series" in kinds:  # a list of the pictures, most likely
+        files = [file for file in files if file[2] != "series"]
+        del kinds["series"]
     if len(kinds) > 1:
         found = " and ".join(f"{count} {media} files" for media, count in kinds.most_common())
         raise TableError(f"The folder {folder} mixes {found}. Expected one kind, or a CSV that names the files.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from polymodal.encoders import DEFAULT_ENCODER, ENCODERS, build_encoder, default_encoder
 from polymodal.errors import ConfigError
-from polymodal.modalities import Audio, Category, Image, Number, Tabular, Text, Vector, Video
+from polymodal.modalities import Audio, Category, Image, Number, Points, Series, Tabular, Text, Vector, Video
 from polymodal.tokens import ColumnBatch
 
 WIDTH = 32
@@ -24,7 +25,7 @@ CASES = [
     *((modality, f"{name}+stereo") for modality, name in SOUND_ENCODERS),
 ]
 """Modality and encoder; after a plus, what the cells are given as: word vectors, frozen ones, two channels."""
-RAGGED = [(modality, name) for modality, name in CASES if modality in ("text", "audio", "video")]
+RAGGED = [(modality, name) for modality, name in CASES if modality in ("text", "audio", "video", "series", "points")]
 every_encoder = pytest.mark.parametrize(("modality", "name"), CASES, ids=["-".join(case) for case in CASES])
 every_ragged = pytest.mark.parametrize(("modality", "name"), RAGGED, ids=["-".join(case) for case in RAGGED])
 
@@ -54,6 +55,19 @@ def fitted(modality: str, encoder: str = "") -> Any:
         ),
         "video": Video(height=20, width=16, channels=3, frames=40, rate_hz=None, mean=[0.5] * 3, std=[0.25] * 3),
         "vector": Vector(dim=6, mean=[0.0] * 6, std=[1.0] * 6),
+        "series": Series(
+            channels=3,
+            channels_first=False,
+            stride=1,
+            max_length=1024,
+            median_length=100,
+            mean=[0.0] * 3,
+            std=[1.0] * 3,
+            has_gaps=[False, True, False],
+        ),
+        "points": Points(
+            num_columns=5, frame_column=4, num_frames=38, stride=1, num_points=6, mean=[0.0] * 4, std=[1.0] * 4
+        ),
     }[modality]
 
 
@@ -75,6 +89,12 @@ def column(modality: str, encoder: str, rows: int, seed: int = 0) -> ColumnBatch
         return ColumnBatch(pixels, present, lengths)
     if modality == "vector":
         return ColumnBatch(torch.randn(rows, 6, generator=generator), present)
+    if modality == "series":
+        return ColumnBatch(torch.randn(rows, 38, 4, generator=generator), present, lengths)
+    if modality == "points":
+        points = torch.randn(rows, 38, 6, 5, generator=generator)
+        points[..., -1] = (torch.rand(rows, 38, 6, generator=generator) < 0.7).float()
+        return ColumnBatch(points, present, lengths)
     channels = 2 if encoder.endswith("+stereo") else 1
     if encoder.startswith("waveform"):
         return ColumnBatch(torch.randn(rows, 3800, channels, generator=generator).half(), present, lengths * 100)
@@ -281,6 +301,8 @@ def test_every_modality_has_a_default() -> None:
     assert all(name in ENCODERS[modality] for modality, name in DEFAULT_ENCODER.items())
     assert default_encoder("audio", fitted("audio", "waveform")) == "waveform"
     assert default_encoder("audio", fitted("audio")) == "cnn"
+    assert default_encoder("points", fitted("points")) == "gru"
+    assert default_encoder("points", replace(fitted("points"), num_frames=1)) == "pointnet"
 
 
 def test_audio_encoders_refuse_what_they_cannot_read() -> None:

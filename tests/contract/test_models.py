@@ -33,6 +33,7 @@ every_pair = pytest.mark.parametrize(("fusion", "kind"), PAIRS, ids=["-".join(pa
 every_fusion = pytest.mark.parametrize("fusion", list(FUSIONS))
 ROWS = np.arange(12)
 HOLES = {"photo": [0, 1], "sound": [1, 2], "clip": [1, 5], "note": [1, 3], "code": [1], "tabular": [1, 4]}
+HOLES |= {"trace": [1, 2], "cloud": [1, 6]}
 """Stream to rows in which it is made absent; row 1 has nothing."""
 
 

@@ -102,8 +102,10 @@ def test_answers_in_csv_are_read_as_truth(trained: tuple[polymodal.Model, Table]
     target, source = model.trained.targets["answer"], Source(part.columns, part.folder)
     assert target.problems(written, source) == []
     assert [cell is None for cell in written] == [cell in ("", []) for cell in answers]  # nothing said: empty
-    again = target.references([cell for cell in written if cell is not None], source)
-    said = target.references([cell for cell in answers if cell not in ("", [])], source)
+    full = [row for row, cell in enumerate(written) if cell is not None]
+    source = Source({name: [cells[row] for row in full] for name, cells in part.columns.items()}, part.folder)
+    again = target.references([written[row] for row in full], source)
+    said = target.references([answers[row] for row in full], source)
     assert [json.dumps(_rounded(cell)) for cell in again] == [json.dumps(_rounded(cell)) for cell in said]
 
 

@@ -25,6 +25,8 @@ CELLS: dict[str, list[Cell]] = {
     "audio": [(GENERATOR.normal(size=size).astype(np.float32), 8000) for size in (900, 4000, 2000, 10)],
     "video": [GENERATOR.integers(0, 256, (num, 12, 8, 3), np.uint8) for num in (3, 5, 1, 9)],
     "vector": [[1, 2, 3], np.array([4.0, 5.0, 6.0]), [7, 8, 9.5], "[1, 0, 1]"],
+    "series": [GENERATOR.normal(size=(9, 2)), [[1, 2], [3, None], [5, 6.5]], "[[0, 1], [null, 2]]", [[7, 8]]],
+    "points": [GENERATOR.normal(size=(9, 4)), [[1, 2, 3, 4]], "[[0, 0, 1, 2], [NaN, 2, 3, 4]]", np.ones((3, 5, 4))],
 }
 BROKEN: dict[str, Cell] = {
     "number": "twelve",
@@ -35,6 +37,8 @@ BROKEN: dict[str, Cell] = {
     "audio": b"not a sound",
     "video": b"not a video",
     "vector": [1, 2],
+    "series": [[1, 2], [3]],
+    "points": [[np.nan] * 4] * 3,
 }
 VECTORS = Path(__file__).parent / "vectors.txt"
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -178,7 +182,7 @@ def test_broken_cell_is_named_and_absent_and_moves_no_other_row(name: str) -> No
     assert [bits(column)[0], bits(column)[2]] == alone[:2]
 
 
-@pytest.mark.parametrize("name", ["image", "audio", "video", "vector"])
+@pytest.mark.parametrize("name", ["image", "audio", "video", "vector", "series", "points"])
 def test_text_is_not_opened_without_a_folder(name: str) -> None:
     column, broken = fit(name, cells_of(name)).transform(["/etc/hostname"], None)
     assert not column.present.any()

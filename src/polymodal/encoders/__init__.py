@@ -9,11 +9,23 @@ from torch import nn
 
 from polymodal.encoders.audio import build_audio_cnn, build_audio_gru, build_audio_transformer, build_waveform_cnn
 from polymodal.encoders.image import build_image_cnn, build_image_resnet, build_image_vit
+from polymodal.encoders.points import (
+    build_points_gru,
+    build_points_pointnet,
+    build_points_tcn,
+    build_points_transformer,
+)
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_audio import build_pretrained_audio
 from polymodal.encoders.pretrained_image import build_pretrained_image
 from polymodal.encoders.pretrained_text import build_pretrained_text
 from polymodal.encoders.pretrained_video import build_pretrained_video
+from polymodal.encoders.series import (
+    build_series_gru,
+    build_series_lstm,
+    build_series_tcn,
+    build_series_transformer,
+)
 from polymodal.encoders.tabular import (
     build_ft_transformer,
     build_tabular_mlp,
@@ -108,6 +120,20 @@ ENCODERS: dict[str, dict[str, EncoderEntry]] = {
     "vector": {
         "mlp": EncoderEntry(build_vector_mlp, "perceptron over the vector", "Rumelhart et al. 1986"),
     },
+    "series": {
+        "tcn": EncoderEntry(build_series_tcn, "dilated convolutions over time", "Bai et al. 2018"),
+        "gru": EncoderEntry(build_series_gru, "GRU over patches, both directions", "Cho et al. 2014"),
+        "lstm": EncoderEntry(
+            build_series_lstm, "LSTM over patches, both directions", "Hochreiter and Schmidhuber 1997"
+        ),
+        "transformer": EncoderEntry(build_series_transformer, "transformer over patches", "Nie et al. 2023"),
+    },
+    "points": {
+        "gru": EncoderEntry(build_points_gru, "PointNet for each frame, GRU over frames", "Qi et al. 2017"),
+        "tcn": EncoderEntry(build_points_tcn, "PointNet for each frame, dilated convolutions", "Qi et al. 2017"),
+        "transformer": EncoderEntry(build_points_transformer, "PointNet for each frame, transformer", "Qi et al. 2017"),
+        "pointnet": EncoderEntry(build_points_pointnet, "PointNet over all points as one set", "Qi et al. 2017"),
+    },
 }
 
 DEFAULT_ENCODER: dict[str, str] = {
@@ -117,6 +143,8 @@ DEFAULT_ENCODER: dict[str, str] = {
     "audio": "cnn",
     "video": "cnn",
     "vector": "mlp",
+    "series": "tcn",
+    "points": "gru",
 }
 
 
@@ -125,13 +153,15 @@ def default_encoder(modality: str, fitted: Any) -> str:
 
     Args:
         modality: Name of the stream's modality.
-        fitted: The fitted modality; audio kept as a waveform has an encoder of its own.
+        fitted: The fitted modality; audio kept as a waveform and single point clouds have encoders of their own.
 
     Returns:
         A name in ``ENCODERS[modality]``.
     """
     if modality == "audio" and fitted.is_waveform:
         return "waveform"
+    if modality == "points" and fitted.num_frames == 1:
+        return "pointnet"
     return DEFAULT_ENCODER[modality]
 
 

@@ -17,6 +17,8 @@ from polymodal.modalities.category import Category, CategorySettings
 from polymodal.modalities.datetime import DateTime, DateTimeSettings
 from polymodal.modalities.image import Image, ImageSettings
 from polymodal.modalities.number import Number, NumberSettings
+from polymodal.modalities.points import Points, PointsSettings
+from polymodal.modalities.series import Series, SeriesSettings
 from polymodal.modalities.tabular import Tabular, TabularField, TabularSettings
 from polymodal.modalities.text import Text, TextSettings
 from polymodal.modalities.vector import Vector, VectorSettings
@@ -36,6 +38,10 @@ __all__ = [
     "Modality",
     "Number",
     "NumberSettings",
+    "Points",
+    "PointsSettings",
+    "Series",
+    "SeriesSettings",
     "Tabular",
     "TabularField",
     "TabularSettings",
@@ -58,6 +64,8 @@ MODALITIES: dict[str, type[Modality]] = {
     "audio": Audio,
     "video": Video,
     "vector": Vector,
+    "series": Series,
+    "points": Points,
 }
 
 

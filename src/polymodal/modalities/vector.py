@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.modalities.array_files import parse_json
 from polymodal.modalities.base import CellReadError, Settings, fit_scale, standardise
 from polymodal.modalities.media import (
     NUMPY_MAGIC,
@@ -162,7 +162,7 @@ def read_numbers(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
     Raises:
         CellReadError: If there are no such numbers.
     """
-    content = _parse_json(cell) if isinstance(cell, str) and cell.lstrip().startswith("[") else read_media(cell, folder)
+    content = parse_json(cell) if isinstance(cell, str) and cell.lstrip().startswith("[") else read_media(cell, folder)
     if isinstance(content, bytes):
         if not content.startswith(NUMPY_MAGIC):
             raise CellReadError("is not a .npy file; expected numbers saved with numpy.save")
@@ -174,13 +174,6 @@ def read_numbers(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
     if num_wrong:
         raise CellReadError(f"holds {num_wrong:,} of {values.size:,} values that are NaN or infinite")
     return values
-
-
-def _parse_json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise CellReadError("is not a list of numbers in JSON") from None
 
 
 def _common_length(found: list[NDArray[np.float64]]) -> int:

@@ -1,0 +1,333 @@
+"""Point cloud encoders: from ``[B, frames, points, features]`` to tokens (torch).
+
+The last feature of a point says whether it is one (1) or padding (0). A frame may have no point at all.
+Shape legend: B rows, T frames, P points of a frame, F features of a point, C features learned of it, W width of tokens,
+Q queries, K tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.encoders.recurrent import Recurrent
+from polymodal.encoders.steps import StepTokens
+from polymodal.encoders.temporal import (
+    SMALL,
+    TemporalConvolutions,
+    TimeStatistics,
+    TransformerSteps,
+    levels_to_span,
+    with_first,
+)
+from polymodal.layers import lengths_in_use, small_parameter, steps_present
+from polymodal.tokens import ColumnBatch, Tokens
+
+if TYPE_CHECKING:
+    from polymodal.modalities.points import Points
+
+
+def clean_points(column: ColumnBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Return points with zeros in padding and in absent rows.
+
+    Args:
+        column: Values ``[B, T, P, F + 1]``; without lengths, all frames are in use.
+
+    Returns:
+        float32 ``[B, T, P, F]``; bool ``[B, T, P]``, True for a point; and int64 lengths ``[B]``, 0 for absent rows.
+    """
+    lengths = lengths_in_use(column)
+    in_use_BT = steps_present(lengths, column.values.shape[1])
+    real_BTP = (column.values[..., -1] > 0.5) & in_use_BT.unsqueeze(2)
+    return torch.where(real_BTP.unsqueeze(3), column.values[..., :-1], 0).float(), real_BTP, lengths
+
+
+class PointFeatures(nn.Module):
+    """The same small perceptron for every point: Qi et al. 2017 (PointNet), arXiv 1612.00593, figure 2.
+
+    Differs from the source: layer norm in place of batch norm; no learned rotation of the input.
+    """
+
+    def __init__(self, num_features: int, hidden: int, output_dim: int) -> None:
+        """Build the layers.
+
+        Args:
+            num_features: F.
+            hidden: Values of the hidden layer.
+            output_dim: C.
+        """
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(num_features, hidden),
+            nn.LayerNorm(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, output_dim),
+            nn.LayerNorm(output_dim),
+            nn.ReLU(),
+        )
+
+    def forward(self, points: Tensor, real: Tensor) -> Tensor:
+        """Describe each point by itself.
+
+        Args:
+            points: ``[..., P, F]``.
+            real: bool ``[..., P]``.
+
+        Returns:
+            ``[..., P, C]``, at least 0, and 0 in padding.
+        """
+        found = self.layers(points[real])
+        padded = found.new_zeros(*real.shape, found.shape[1])
+        features: Tensor = padded.index_put((real,), found)
+        return features
+
+
+def pool_points(points: Tensor, features: Tensor, real: Tensor) -> Tensor:
+    """Sum a set of points up.
+
+    Args:
+        points: ``[..., P, F]``, 0 in padding.
+        features: What was learned of them, ``[..., P, C]``, at least 0, and 0 in padding.
+        real: bool ``[..., P]``.
+
+    Returns:
+        ``[..., 2 C + 2 F + 1]``: the largest and the mean of each feature, mean and deviation of the points' own
+        values, and the logarithm of their number; zeros where there is no point.
+    """
+    count = real.sum(dim=-1, keepdim=True).to(features.dtype)
+    share = 1 / count.clamp(min=1)
+    centre = points.sum(dim=-2) * share
+    square = ((points - centre.unsqueeze(-2)).square() * real.unsqueeze(-1)).sum(dim=-2) * share
+    spread = (square + SMALL).sqrt() * (count > 0)
+    largest, mean = features.max(dim=-2).values, features.sum(dim=-2) * share
+    return torch.cat([largest, mean, centre, spread, count.log1p()], dim=-1)
+
+
+class FrameSequence(nn.Module):
+    """Each frame as a set of points, then layers over time, and tokens."""
+
+    def __init__(
+        self,
+        *,
+        points: PointFeatures,
+        project: nn.Module,
+        layers: nn.Module,
+        tokens: StepTokens,
+        statistics: TimeStatistics,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            points: Features of each point.
+            project: From a pooled frame to the width.
+            layers: Over frames, from ``[B, T, W]`` and lengths to as many steps.
+            tokens: From frames to tokens.
+            statistics: From pooled frames to one more token.
+        """
+        super().__init__()
+        self.points = points
+        self.project = project
+        self.layers = layers
+        self.tokens = tokens
+        self.statistics = statistics
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode sequences of clouds.
+
+        Args:
+            column: Values float32 ``[B, T, P, F + 1]`` and lengths.
+
+        Returns:
+            Tokens ``[B, 1 + K, W]``; the first one is of the whole row.
+        """
+        points_BTPF, real_BTP, lengths = clean_points(column)
+        frames_BTD = pool_points(points_BTPF, self.points(points_BTPF, real_BTP), real_BTP)
+        tokens: Tokens = self.tokens(self.layers(self.project(frames_BTD), lengths), lengths)
+        return with_first(self.statistics(frames_BTD, lengths), tokens)
+
+
+class PointSet(nn.Module):
+    """All points of a row as one set: its strongest features, their mean, and a few learned averages.
+
+    The first two are Qi et al. 2017, arXiv 1612.00593, equation 1 and section 5.2; the averages are the attention
+    pooling of Lin et al. 2017, arXiv 1703.03130, equation 6.
+
+    Differs from the source: points of a sequence carry their time.
+    """
+
+    def __init__(self, *, points: PointFeatures, dim: int, num_frames: int, num_queries: int, width: int) -> None:
+        """Build the queries and the projection.
+
+        Args:
+            points: Features of each point, the time among its inputs where there are several frames.
+            dim: C, what ``points`` gives.
+            num_frames: Frames of a usual row.
+            num_queries: Q.
+            width: W.
+        """
+        super().__init__()
+        self.points = points
+        self.num_frames = num_frames
+        self.queries = nn.Linear(dim, num_queries)
+        self.project = nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width))
+        self.places = small_parameter(2 + num_queries, width)
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode clouds.
+
+        Args:
+            column: Values float32 ``[B, T, P, F + 1]`` and lengths.
+
+        Returns:
+            Tokens ``[B, 2 + Q, W]``.
+        """
+        points_BTPF, real_BTP, lengths = clean_points(column)
+        points, real = self._with_time(points_BTPF).flatten(1, 2), real_BTP.flatten(1, 2)
+        features = self.points(points, real)
+        mean = features.sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1)
+        scores = self.queries(features).masked_fill(~real.unsqueeze(2), -1e9)
+        averages_BQC = scores.softmax(dim=1).transpose(1, 2) @ features
+        pooled_BKC = torch.cat([features.max(dim=1, keepdim=True).values, mean.unsqueeze(1), averages_BQC], dim=1)
+        values_BKW = self.project(pooled_BKC) + self.places
+        return Tokens(values_BKW, (lengths > 0).unsqueeze(1).expand(values_BKW.shape[:2]))
+
+    def _with_time(self, points_BTPF: Tensor) -> Tensor:
+        """Give each point its frame's place, -1 to 1 over a usual row, where there are several frames."""
+        if self.num_frames == 1:
+            return points_BTPF
+        place_T = torch.arange(points_BTPF.shape[1], device=points_BTPF.device) * 2 / (self.num_frames - 1) - 1
+        time = place_T.view(-1, 1, 1).expand(*points_BTPF.shape[:3], 1)
+        return torch.cat([points_BTPF, time.to(points_BTPF.dtype)], dim=3)
+
+
+def build_points_pointnet(
+    fitted: Points, width: int, *, channels: int = 128, num_queries: int = 6, hidden: int = 64
+) -> nn.Module:
+    """Build the encoder of all points as one set.
+
+    Args:
+        fitted: The fitted modality.
+        width: W.
+        channels: Features learned of each point.
+        num_queries: Learned averages; each is a token, beside the strongest and the mean features.
+        hidden: Values of the points' hidden layer.
+
+    Returns:
+        The encoder.
+    """
+    num_features = fitted.num_features - 1 + (fitted.num_frames > 1)
+    points = PointFeatures(num_features, hidden, channels)
+    return PointSet(points=points, dim=channels, num_frames=fitted.num_frames, num_queries=num_queries, width=width)
+
+
+def build_points_gru(
+    fitted: Points,
+    width: int,
+    *,
+    depth: int = 1,
+    channels: int = 128,
+    hidden: int = 64,
+    max_tokens: int = 16,
+    dropout: float = 0.1,
+) -> nn.Module:
+    """Build the encoder with a GRU over frames in both directions.
+
+    Args:
+        fitted: The fitted modality.
+        width: W.
+        depth: GRU layers.
+        channels: Features learned of each point.
+        hidden: Values of the points' hidden layer.
+        max_tokens: Most tokens of a row.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    layers = Recurrent("gru", width, depth, dropout)
+    return _sequence(fitted, width, layers, layers.output_dim, channels, hidden, max_tokens, dropout)
+
+
+def build_points_tcn(
+    fitted: Points,
+    width: int,
+    *,
+    levels: int = 0,
+    kernel_size: int = 3,
+    channels: int = 128,
+    hidden: int = 64,
+    max_tokens: int = 16,
+    dropout: float = 0.1,
+) -> nn.Module:
+    """Build the encoder with temporal convolutions over frames.
+
+    Args:
+        fitted: The fitted modality.
+        width: W.
+        levels: Residual blocks; 0: as many as it takes to see a usual sequence as a whole, 2 to 6.
+        kernel_size: Frames that a filter sees; an even number becomes the next odd one.
+        channels: Features learned of each point.
+        hidden: Values of the points' hidden layer.
+        max_tokens: Most tokens of a row.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    kernel_size += 1 - kernel_size % 2
+    levels = levels or levels_to_span(fitted.num_frames, kernel_size)
+    layers = TemporalConvolutions(width, levels, kernel_size, dropout)
+    return _sequence(fitted, width, layers, width, channels, hidden, max_tokens, dropout)
+
+
+def build_points_transformer(
+    fitted: Points,
+    width: int,
+    *,
+    depth: int = 2,
+    num_heads: int = 4,
+    channels: int = 128,
+    hidden: int = 64,
+    max_tokens: int = 16,
+    dropout: float = 0.1,
+) -> nn.Module:
+    """Build the encoder with a transformer over frames.
+
+    Args:
+        fitted: The fitted modality.
+        width: W.
+        depth: Transformer layers.
+        num_heads: Heads of each layer.
+        channels: Features learned of each point.
+        hidden: Values of the points' hidden layer.
+        max_tokens: Most tokens of a row.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The encoder.
+    """
+    layers = TransformerSteps(width, depth, num_heads, dropout)
+    return _sequence(fitted, width, layers, width, channels, hidden, max_tokens, dropout)
+
+
+def _sequence(
+    fitted: Points,
+    width: int,
+    layers: nn.Module,
+    output_dim: int,
+    channels: int,
+    hidden: int,
+    max_tokens: int,
+    dropout: float,
+) -> nn.Module:
+    num_values = fitted.num_features - 1
+    dim = 2 * channels + 2 * num_values + 1
+    return FrameSequence(
+        points=PointFeatures(num_values, hidden, channels),
+        project=nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout)),
+        layers=layers,
+        tokens=StepTokens(output_dim, width, max_tokens, dropout),
+        statistics=TimeStatistics(dim, width, dropout),
+    )

@@ -1,0 +1,188 @@
+"""Layers over steps in time that series and sequences of point clouds share (torch).
+
+Layers take ``[B, T, W]`` and lengths, and give as many steps as they get; padding takes no part.
+Shape legend: B rows of the batch, T steps, D features of a step, K tokens, W width, C channels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.layers import MaskedGroupNorm, Transformer, num_groups, sinusoidal_positions, steps_present
+from polymodal.tokens import Tokens
+
+MAX_LEVELS = 6
+SMALL = 1e-6
+"""Added under a root, whose slope is infinite at 0."""
+
+
+class TemporalConvolutions(nn.Module):
+    """A temporal convolutional network: Bai, Kolter and Koltun 2018, arXiv 1803.01271, figure 1.
+
+    Differs from the source: filters look both ways, for the whole series is known; group norm in place of weight norm.
+    """
+
+    def __init__(self, width: int, levels: int, kernel_size: int, dropout: float) -> None:
+        """Build the levels; the dilation doubles from one to the next.
+
+        Args:
+            width: W, also the channels of all layers.
+            levels: Number of residual blocks.
+            kernel_size: Steps that a filter sees, odd.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.blocks = nn.ModuleList(DilatedBlock(width, kernel_size, 2**level, dropout) for level in range(levels))
+
+    def forward(self, x_BTW: Tensor, lengths: Tensor) -> Tensor:
+        """Run all levels.
+
+        Args:
+            x_BTW: ``[B, T, W]``.
+            lengths: int64 ``[B]``.
+
+        Returns:
+            ``[B, T, W]``, zero in padding.
+        """
+        keep_B1T = steps_present(lengths, x_BTW.shape[1]).to(x_BTW.dtype).unsqueeze(1)
+        x_BCT = x_BTW.transpose(1, 2) * keep_B1T
+        for block in self.blocks:
+            x_BCT = block(x_BCT, keep_B1T)
+        return x_BCT.transpose(1, 2)
+
+
+class DilatedBlock(nn.Module):
+    """Two dilated convolutions beside a shortcut: Bai et al. 2018, figure 1 (b)."""
+
+    def __init__(self, channels: int, kernel_size: int, dilation: int, dropout: float) -> None:
+        """Build the block.
+
+        Args:
+            channels: C.
+            kernel_size: Steps that a filter sees, odd.
+            dilation: From one of those steps to the next.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        padding = dilation * (kernel_size // 2)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(channels, channels, kernel_size, padding=padding, dilation=dilation, bias=False) for _ in range(2)
+        )
+        self.norms = nn.ModuleList(MaskedGroupNorm(num_groups(channels), channels) for _ in range(2))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BCT: Tensor, keep_B1T: Tensor) -> Tensor:
+        """Run the block.
+
+        Args:
+            x_BCT: ``[B, C, T]``, zero in padding.
+            keep_B1T: float; 1 where a step is in use, else 0.
+
+        Returns:
+            ``[B, C, T]``, zero in padding.
+        """
+        y_BCT = x_BCT
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            y_BCT = self.dropout(torch.relu(norm(convolution(y_BCT), keep_B1T)))
+        return x_BCT + y_BCT
+
+
+class TransformerSteps(nn.Module):
+    """A pre-norm transformer over steps that know their place."""
+
+    def __init__(self, width: int, depth: int, num_heads: int, dropout: float) -> None:
+        """Build the layers.
+
+        Args:
+            width: W.
+            depth: Number of layers.
+            num_heads: Heads of each layer; divides the width.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.layers = Transformer(width, depth, num_heads, dropout)
+
+    def forward(self, x_BTW: Tensor, lengths: Tensor) -> Tensor:
+        """Run all layers.
+
+        Args:
+            x_BTW: ``[B, T, W]``.
+            lengths: int64 ``[B]``.
+
+        Returns:
+            ``[B, T, W]``.
+        """
+        num_steps, width = x_BTW.shape[1:]
+        places_TW = sinusoidal_positions(num_steps, width).to(x_BTW.device)
+        steps: Tensor = self.layers(x_BTW + places_TW, steps_present(lengths, num_steps))
+        return steps
+
+
+class TimeStatistics(nn.Module):
+    """One token that says how steps spread and change over time: statistics pooling, Snyder et al. 2018 (X-vectors).
+
+    Differs from the source: beside mean and deviation stands the mean size of the changes from step to step.
+    """
+
+    def __init__(self, num_features: int, width: int, dropout: float) -> None:
+        """Build the projection.
+
+        Args:
+            num_features: D of a step.
+            width: W.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__()
+        self.project = nn.Sequential(nn.Linear(3 * num_features, width), nn.LayerNorm(width), nn.Dropout(dropout))
+
+    def forward(self, steps_BTD: Tensor, lengths: Tensor) -> Tensor:
+        """Measure and project.
+
+        Args:
+            steps_BTD: ``[B, T, D]``.
+            lengths: int64 ``[B]``.
+
+        Returns:
+            ``[B, 1, W]``.
+        """
+        keep_BT1 = steps_present(lengths, steps_BTD.shape[1]).unsqueeze(2).to(steps_BTD.dtype)
+        mean = _mean_over_time(steps_BTD, keep_BT1)
+        square = _mean_over_time((steps_BTD - mean.unsqueeze(1)).square(), keep_BT1)
+        change = _mean_over_time(steps_BTD.diff(dim=1).abs(), keep_BT1[:, 1:])
+        token: Tensor = self.project(torch.cat([mean, (square + SMALL).sqrt(), change], dim=1))
+        return token.unsqueeze(1)
+
+
+def _mean_over_time(values_BTD: Tensor, keep_BT1: Tensor) -> Tensor:
+    return (values_BTD * keep_BT1).sum(dim=1) / keep_BT1.sum(dim=1).clamp(min=1)
+
+
+def with_first(token_B1W: Tensor, tokens: Tokens) -> Tokens:
+    """Put a token of the whole row before those of its steps.
+
+    Args:
+        token_B1W: ``[B, 1, W]``.
+        tokens: ``[B, K, W]``.
+
+    Returns:
+        Tokens ``[B, 1 + K, W]``; the first one is present where the row is.
+    """
+    present = torch.cat([tokens.row_present.unsqueeze(1), tokens.present], dim=1)
+    return Tokens(torch.cat([token_B1W, tokens.values], dim=1), present)
+
+
+def levels_to_span(num_steps: int, kernel_size: int) -> int:
+    """Return how many levels a temporal convolutional network needs to see a whole series from its middle.
+
+    Args:
+        num_steps: Steps of a usual series.
+        kernel_size: Steps that a filter sees.
+
+    Returns:
+        2 to 6.
+    """
+    needed = math.log2(max(num_steps, 1) / (2 * max(kernel_size - 1, 1)) + 1)
+    return min(max(math.ceil(needed), 2), MAX_LEVELS)

@@ -1,0 +1,144 @@
+"""Reading point clouds and sequences of them from any cell (numpy)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
+from polymodal.modalities.base import CellReadError
+from polymodal.modalities.point_files import is_pcd, load_bin, load_pcd
+
+Cloud = NDArray[np.float64]
+"""``[points, features]``."""
+
+SEQUENCES = (list, tuple, np.ndarray)
+MAX_FRAMES = 100_000
+POINTS_A_FRAME = 2.0
+FIRST_FRAME = 2
+
+
+def read_clouds(cell: Cell, folder: Path | None, bin_columns: int = 4) -> list[Cloud]:
+    """Read a cell's point cloud, or its clouds frame by frame.
+
+    Args:
+        cell: Path or bytes of a ``.npy``, ``.npz``, ``.bin``, ``.pcd``, ``.csv`` or ``.parquet`` file, an array or
+            nested lists ``[points, features]`` or ``[frames, points, features]``, a list of arrays, or JSON text.
+        folder: Where relative paths begin; None refuses strings as paths.
+        bin_columns: Values of a point in ``.bin`` files.
+
+    Returns:
+        One float64 ``[points, features]`` a frame, as they stand there; a single cloud is one frame.
+
+    Raises:
+        CellReadError: If there are no such points.
+    """
+    content, ending = read_content(cell, folder)
+    if isinstance(content, bytes):
+        content = _load_file(content, ending, bin_columns)
+    frames = _as_frames(content)
+    if not sum(len(frame) for frame in frames):
+        raise CellReadError("is an empty cloud: it holds no points")
+    return frames
+
+
+def _load_file(content: bytes, ending: str, bin_columns: int) -> NDArray[Any]:
+    if is_pcd(content):
+        return load_pcd(content)
+    return load_bin(content, bin_columns) if ending == ".bin" else load_numbers(content)
+
+
+def _as_frames(content: Any) -> list[Cloud]:
+    if isinstance(content, np.ndarray) and content.dtype == object:
+        content = list(content)
+    if isinstance(content, list | tuple) and _is_ragged(content):
+        return _same_features([_as_cloud(as_numbers(frame)) for frame in content])
+    values = as_numbers(content)
+    if values.ndim == 3:
+        return list(values.astype(np.float64))
+    return [_as_cloud(values)]
+
+
+def _is_ragged(content: Sequence[Any]) -> bool:
+    """Tell a list of clouds of different sizes, some perhaps without points, from one array."""
+    frames = [frame for frame in content if isinstance(frame, SEQUENCES)]
+    has_clouds = any(len(frame) and isinstance(frame[0], SEQUENCES) for frame in frames)
+    return has_clouds and len({len(frame) for frame in frames}) > 1
+
+
+def _as_cloud(values: NDArray[Any]) -> Cloud:
+    if not values.size:
+        return np.zeros((0, values.shape[1] if values.ndim == 2 else 0))
+    if values.ndim != 2:
+        raise CellReadError(
+            f"is an array of shape {list(values.shape)}; expected [points, features] or [frames, points, features]"
+        )
+    return values.astype(np.float64)
+
+
+def _same_features(frames: list[Cloud]) -> list[Cloud]:
+    """Check that frames agree in their features; a frame without points takes those of the others."""
+    found = {frame.shape[1] for frame in frames if len(frame)}
+    if len(found) > 1:
+        raise CellReadError(f"holds frames of {', '.join(map(str, sorted(found)))} values a point; expected one number")
+    return [frame if len(frame) else np.zeros((0, *found)) for frame in frames]
+
+
+def detect_frame_column(clouds: Sequence[Cloud]) -> int | None:
+    """Find the column that counts frames: whole numbers from near 0 that never fall, several points to each.
+
+    Args:
+        clouds: Single clouds of training cells.
+
+    Returns:
+        The column, the last one where several could be, or None.
+    """
+    long = [cloud for cloud in clouds if len(cloud) >= 2 * POINTS_A_FRAME]
+    width = min((cloud.shape[1] for cloud in long), default=0)
+    found = [place for place in range(width) if all(_counts_frames(cloud[:, place]) for cloud in long)]
+    return found[-1] if found else None
+
+
+def _counts_frames(values: NDArray[np.float64]) -> bool:
+    if not np.isfinite(values).all() or not np.array_equal(values, np.round(values)) or (np.diff(values) < 0).any():
+        return False
+    num_frames = len(np.unique(values))
+    is_dense = len(values) >= POINTS_A_FRAME * num_frames and values[-1] - values[0] < 2 * num_frames
+    return bool(0 <= values[0] <= FIRST_FRAME and num_frames > 1 and is_dense)
+
+
+def split_frames(cloud: Cloud, column: int) -> list[Cloud]:
+    """Cut a cloud into frames by a column that counts them.
+
+    Args:
+        cloud: ``[points, features]``, in any order.
+        column: The column.
+
+    Returns:
+        One cloud a frame without that column, from the first to the last frame with points; others may have none.
+
+    Raises:
+        CellReadError: If the column holds no frame numbers.
+    """
+    index = cloud[:, column]
+    finite = np.isfinite(index)
+    index, cloud = index[finite], np.delete(cloud[finite], column, axis=1)
+    if not len(index):
+        raise CellReadError("is an empty cloud: it holds no point with a frame number")
+    wrong = index[(index != np.round(index)) | (np.abs(index) >= 2**53)]
+    if len(wrong):
+        raise CellReadError(f"holds {wrong[0]:g} in column {column}; expected whole frame numbers")
+    index = index - index.min()
+    if index.max() >= MAX_FRAMES:
+        raise CellReadError(
+            f"spans {int(index.max()) + 1:,} frames by column {column}; expected {MAX_FRAMES:,} at most"
+        )
+    order = np.argsort(index, kind="stable")
+    starts = np.searchsorted(index[order], np.arange(int(index.max()) + 2))
+    return [cloud[order[start:stop]] for start, stop in pairwise(starts.tolist())]

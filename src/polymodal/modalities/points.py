@@ -1,0 +1,300 @@
+"""Point clouds and sequences of them (lidar, radar): frames of points, standardised, of one size."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.errors import parameter_error
+from polymodal.modalities.base import CellReadError, Settings, standardise
+from polymodal.modalities.clouds import Cloud, detect_frame_column, read_clouds, split_frames
+from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample
+from polymodal.modalities.scale import draw_rows, fit_robust_scale
+
+DETECT_SAMPLE = 50
+FIT_SAMPLE = 1000
+POINTS_A_CELL = 500
+"""Points of each training cell from which centre and spread are measured, at most."""
+USUAL = 0.95
+"""Share of training cells that fit into the chosen number of frames, and of frames into that of points."""
+MAX_POINTS = 1024
+MAX_POINTS_A_ROW = 4096
+NUM_AXES = 3
+
+
+class PointsSettings(Settings):
+    """Options of point clouds.
+
+    Attributes:
+        frames: Frames of a sequence at most; neighbouring frames are merged until they fit.
+        points: Points of a frame; None takes what 95 % of the training frames have at most, at most 1,024, and at most
+            4,096 in a whole sequence.
+        frame_column: Column of the array that counts the frames; None looks for one, -1 means that there is none.
+        bin_columns: Values of a point in ``.bin`` files.
+        mirror_axis: Axis that is mirrored at random in training: 0, 1 or 2 for x, y or z; -1 for none.
+        rotation_deg: Clouds are turned about the third axis by up to so many degrees in training.
+    """
+
+    frames: int = Field(default=20, ge=1, le=1000)
+    points: int | None = Field(default=None, ge=1, le=100_000)
+    frame_column: int | None = Field(default=None, ge=-1)
+    bin_columns: int = Field(default=4, ge=2, le=64)
+    mirror_axis: int = Field(default=-1, ge=-1, le=2)
+    rotation_deg: float = Field(default=0.0, ge=0, le=180)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Frames of points. The axes share one scale, so that shapes keep their proportions; other values have their own.
+
+    The first three values of a point are x, y and z. A point with a value that is NaN or infinite is left out. Of a
+    frame with more than ``num_points`` points some are drawn, always the same ones for the same frame.
+
+    Attributes:
+        num_columns: Values of a point in the cells, the frame number among them.
+        frame_column: Column that counts the frames; -1 where there is none.
+        num_frames: Frames of a row at most.
+        stride: Frames of the sensor that are merged to one.
+        num_points: Points of a frame.
+        mean: Mean of each value over training points, the frame number left out.
+        std: What each is divided by; the same for x, y and z.
+        bin_columns: Values of a point in ``.bin`` files.
+        mirror_axis: Axis that is mirrored at random in training; -1 for none.
+        rotation_deg: Largest turn about the third axis in training.
+    """
+
+    num_columns: int
+    frame_column: int
+    num_frames: int
+    stride: int
+    num_points: int
+    mean: list[float]
+    std: list[float]
+    bin_columns: int = 4
+    mirror_axis: int = -1
+    rotation_deg: float = 0.0
+
+    name: ClassVar[str] = "points"
+    summary: ClassVar[str] = "point clouds and sequences of them (lidar, radar), to frames of points"
+    paper: ClassVar[str] = "Qi et al. 2017, arXiv 1612.00593; PCD 0.7; Geiger et al. 2013 (KITTI)"
+    is_media: ClassVar[bool] = True
+    Settings: ClassVar[type[BaseModel]] = PointsSettings
+
+    @property
+    def num_features(self) -> int:
+        """Values of a point in the arrays: its own, and last whether it is a point (1) or padding (0)."""
+        return len(self.mean) + 1
+
+    @property
+    def num_axes(self) -> int:
+        """How many of the first values are coordinates."""
+        return min(NUM_AXES, len(self.mean))
+
+    @classmethod
+    def fit(
+        cls, cells: Sequence[Cell], settings: PointsSettings, folder: Path | None, *, num_threads: int = 2
+    ) -> Points:
+        """Find the frames, choose how many points they have, and measure the points, on at most 1,000 of the cells.
+
+        Args:
+            cells: Training cells.
+            settings: Options.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that read files.
+
+        Returns:
+            The fitted modality; of single clouds of one point where no cell can be read.
+        """
+        read = partial(read_clouds, folder=folder, bin_columns=settings.bin_columns)
+        first = [frames for _, frames in sample(cells, read, DETECT_SAMPLE, num_threads)]
+        num_columns = _most_common([frames[0].shape[1] for frames in first])
+        column = _frame_column(settings, [frames for frames in first if frames[0].shape[1] == num_columns])
+        measure = partial(_measure, read=read, num_columns=num_columns, frame_column=column)
+        found = [measured for _, measured in sample(cells, measure, FIT_SAMPLE, num_threads)]
+        lengths = np.array([len(counts) for counts, _ in found] or [1])
+        usual_length = math.ceil(np.quantile(lengths, USUAL))
+        stride = math.ceil(usual_length / settings.frames)
+        num_frames = min(settings.frames, math.ceil(usual_length / stride))
+        points = np.concatenate([np.zeros((0, num_columns - (column >= 0))), *(points for _, points in found)])
+        mean, std = _fit_scales(points)
+        return cls(
+            num_columns=num_columns,
+            frame_column=column,
+            num_frames=num_frames,
+            stride=stride,
+            num_points=settings.points or _usual_count([counts for counts, _ in found], stride, num_frames),
+            mean=mean.tolist(),
+            std=std.tolist(),
+            bin_columns=settings.bin_columns,
+            mirror_axis=settings.mirror_axis,
+            rotation_deg=settings.rotation_deg,
+        )
+
+    def transform(
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+    ) -> tuple[Column, list[BrokenCell]]:
+        """Read clouds, each distinct cell once.
+
+        Args:
+            cells: Arrays, nested lists or JSON text, or paths or bytes of files, as ``read_clouds`` takes them.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that read files.
+
+        Returns:
+            float32 ``[rows, frames, points, features]``, as long as the longest sequence, the last feature 1 for a
+            point and 0 for padding; with lengths in frames; and the broken cells: with another number of
+            values a point, or without any point.
+        """
+        groups = distinct(cells)
+        read = partial(self._read, folder=folder)
+        decoded = decode_chunks(
+            [cell for cell, _ in groups], lambda chunk: [attempt(read, cell) for cell in chunk], num_threads
+        )
+        results = list(decoded)
+        frames = max((len(result) for result in results if not isinstance(result, CellReadError)), default=1)
+        values = np.zeros((len(cells), frames, self.num_points, self.num_features), np.float32)
+        lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
+        failures = []
+        for (_, rows), result in zip(groups, results, strict=True):
+            if isinstance(result, CellReadError):
+                failures.append((rows, result))
+                continue
+            values[rows, : len(result)] = result
+            lengths[rows], present[rows] = len(result), True
+        return Column(values, present, lengths), by_row(failures)
+
+    def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
+        frames = to_frames(read_clouds(cell, folder, self.bin_columns), self.num_columns, self.frame_column)
+        merged = merge_frames(frames, self.stride, self.num_frames)
+        values = np.zeros((len(merged), self.num_points, self.num_features), np.float32)
+        for place, frame in enumerate(merged):
+            chosen = frame[_drawn(frame, self.num_points)]
+            values[place, : len(chosen), :-1] = standardise(chosen, np.array(self.mean), np.array(self.std))
+            values[place, : len(chosen), -1] = 1
+        return values
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, in plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Points:
+        """Make the modality again from its state.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same modality.
+        """
+        return cls(**state)
+
+
+def to_frames(frames: list[Cloud], num_columns: int, frame_column: int) -> list[Cloud]:
+    """Check clouds against those of training, cut them into frames and leave out points that are not finite.
+
+    Args:
+        frames: What ``read_clouds`` returned.
+        num_columns: Values of a point in training.
+        frame_column: Column that counts frames; -1 for none.
+
+    Returns:
+        One cloud a frame, without the frame number.
+
+    Raises:
+        CellReadError: If the points have another number of values, or none is finite.
+    """
+    found = frames[0].shape[1]
+    if found != num_columns:
+        raise CellReadError(f"holds points of {found} values; expected {num_columns}, as in training")
+    if frame_column >= 0:
+        frames = split_frames(np.concatenate(frames), frame_column)
+    finite = [frame[np.isfinite(frame).all(axis=1)] for frame in frames]
+    if not any(map(len, finite)):
+        raise CellReadError(
+            f"is an empty cloud: each of its {sum(map(len, frames)):,} points has a NaN or infinite value"
+        )
+    return finite
+
+
+def merge_frames(frames: list[Cloud], stride: int, num_frames: int) -> list[Cloud]:
+    """Merge neighbouring frames.
+
+    Args:
+        frames: One cloud a frame.
+        stride: Frames that become one; more of them where there were more than ``num_frames`` otherwise.
+        num_frames: Frames at most.
+
+    Returns:
+        Fewer clouds, of more points each.
+    """
+    total = len(frames)
+    count = min(num_frames, -(-total // stride))
+    if count == total:
+        return frames
+    starts = [place * stride for place in range(count)] if count * stride >= total else _equal_starts(total, count)
+    return [np.concatenate(frames[start:stop]) for start, stop in zip(starts, [*starts[1:], total], strict=True)]
+
+
+def _equal_starts(total: int, count: int) -> list[int]:
+    return [place * total // count for place in range(count)]
+
+
+def _drawn(frame: Cloud, num_points: int) -> NDArray[np.int64] | slice:
+    """Choose points of a frame that has too many, by its content alone."""
+    if len(frame) <= num_points:
+        return slice(None)
+    seed = zlib.crc32(np.ascontiguousarray(frame).tobytes())
+    return np.sort(np.random.default_rng(seed).choice(len(frame), num_points, replace=False))
+
+
+def _frame_column(settings: PointsSettings, cells: list[list[Cloud]]) -> int:
+    if settings.frame_column is not None:
+        width = cells[0][0].shape[1] if cells else settings.frame_column + 1
+        if settings.frame_column >= width:
+            raise parameter_error("frame_column", "the modality 'points'", f"below {width}", settings.frame_column)
+        return settings.frame_column
+    if any(len(frames) > 1 for frames in cells):
+        return -1
+    found = detect_frame_column([frames[0] for frames in cells if frames[0].shape[1] > NUM_AXES - 1])
+    return -1 if found is None else found
+
+
+def _measure(
+    cell: Cell, read: Any, num_columns: int, frame_column: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return how many points each frame of a cell has, and some of the points ``[points, values]``."""
+    frames = to_frames(read(cell), num_columns, frame_column)
+    points = np.concatenate(frames)
+    return np.array([len(frame) for frame in frames]), draw_rows(points, POINTS_A_CELL)
+
+
+def _fit_scales(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    mean, std = fit_robust_scale(points)
+    axes = min(NUM_AXES, points.shape[1])
+    _, std[:axes] = fit_robust_scale((points - mean)[:, :axes].reshape(-1, 1))
+    return mean, std
+
+
+def _usual_count(counts: list[NDArray[np.int64]], stride: int, num_frames: int) -> int:
+    merged = [
+        int(part.sum()) for cell in counts for part in np.array_split(cell, min(num_frames, -(-len(cell) // stride)))
+    ]
+    usual = math.ceil(np.quantile(merged, USUAL)) if merged else 1
+    return max(1, min(usual, MAX_POINTS, MAX_POINTS_A_ROW // num_frames))
+
+
+def _most_common(counts: list[int]) -> int:
+    found = Counter(counts)
+    return max(found, key=lambda count: (found[count], -count), default=NUM_AXES)

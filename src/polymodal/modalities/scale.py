@@ -1,0 +1,53 @@
+"""Centre and spread of measured values, robust to a few wild ones (numpy)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.modalities.base import fit_scale
+
+TAILS = (0.01, 0.99)
+LARGEST = 1e150
+"""Larger magnitudes are cut to this, so that no sum overflows."""
+
+
+def fit_robust_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each column, outliers pulled in before.
+
+    Values count as no further out than the 1 % and 99 % quantiles, each moved outwards by the distance of the two: rare
+    peaks that belong to a signal keep their weight, a broken sensor's 1e30 loses it.
+
+    Args:
+        values: float64 ``[rows, columns]``; NaN and infinite values are left out.
+
+    Returns:
+        Mean (0 without values) and standard deviation (1 where there is none), each ``[columns]``.
+    """
+    mean, deviation = np.zeros(values.shape[1]), np.ones(values.shape[1])
+    for place in range(values.shape[1]):
+        found = values[:, place]
+        found = np.clip(found[np.isfinite(found)], -LARGEST, LARGEST)
+        mean[place], deviation[place] = fit_scale(_pulled_in(found)) if len(found) else (0.0, 1.0)
+    return mean, deviation
+
+
+def _pulled_in(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    low, high = np.quantile(values, TAILS)
+    reach = high - low
+    return np.clip(values, low - reach, high + reach) if reach > 0 else values
+
+
+def draw_rows(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """Draw some rows, always the same ones; not evenly spaced ones, which could fall in with a rhythm of the values.
+
+    Args:
+        values: float64 ``[rows, columns]``.
+        most: Rows wanted at most.
+
+    Returns:
+        A copy of those rows, in their order.
+    """
+    if len(values) <= most:
+        return values.copy()
+    return values[np.sort(np.random.default_rng(0).choice(len(values), most, replace=False))]

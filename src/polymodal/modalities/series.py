@@ -1,0 +1,251 @@
+"""Sensor series: rows of measurements over time, standardised channel by channel, gaps told apart from zeros."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
+from polymodal.modalities.base import CellReadError, Settings, standardise
+from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample
+from polymodal.modalities.scale import draw_rows, fit_robust_scale
+
+SHAPE_SAMPLE = 200
+SCALE_SAMPLE = 2000
+STEPS_A_CELL = 500
+"""Steps of each training cell from which centre and spread are measured, at most."""
+LONG_CELLS = 0.95
+"""Series are thinned until so many of the training cells have at most ``max_length`` steps."""
+
+
+class SeriesSettings(Settings):
+    """Options of series.
+
+    Attributes:
+        channels: Values per step; None takes the training cells' most common number.
+        channels_first: Whether arrays are ``[channels, time]``; None: only where the training cells agree in their
+            first extent and not in their second.
+        max_length: Steps of a series at most; longer ones become means over equal stretches.
+    """
+
+    channels: int | None = Field(default=None, ge=1)
+    channels_first: bool | None = None
+    max_length: int = Field(default=1024, ge=8, le=1_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Series of one number of channels, each channel standardised by itself and limited to -10..10.
+
+    A sample that is missing (NaN, infinite, an empty field) becomes 0, the mean. Behind the channels stands
+    an indicator for each that has such gaps in training: the share of missing samples of each step.
+
+    Attributes:
+        channels: Values per step.
+        channels_first: Whether arrays are ``[channels, time]``.
+        stride: Samples that are averaged to one step.
+        max_length: Steps at most; what is longer still is averaged over longer stretches.
+        median_length: Steps of the training cells' median.
+        mean: Mean of each channel over training cells, outliers pulled in.
+        std: Standard deviation of each; 1 where it never changes.
+        has_gaps: Whether samples of the channel are missing in training cells.
+    """
+
+    channels: int
+    channels_first: bool
+    stride: int
+    max_length: int
+    median_length: int
+    mean: list[float]
+    std: list[float]
+    has_gaps: list[bool]
+
+    name: ClassVar[str] = "series"
+    summary: ClassVar[str] = "sensor series as lists, arrays or files, standardised by channel, gaps marked"
+    paper: ClassVar[str] = "Lipton, Kale and Wetzel 2016, arXiv 1606.04130 (indicators of missing samples)"
+    is_media: ClassVar[bool] = True
+    Settings: ClassVar[type[BaseModel]] = SeriesSettings
+
+    @property
+    def num_features(self) -> int:
+        """Values per step: channels and the indicators of those with gaps."""
+        return self.channels + sum(self.has_gaps)
+
+    @classmethod
+    def fit(
+        cls, cells: Sequence[Cell], settings: SeriesSettings, folder: Path | None, *, num_threads: int = 2
+    ) -> Series:
+        """Find channels and lengths and measure each channel, on at most 2,000 of the cells.
+
+        Args:
+            cells: Training cells.
+            settings: Options.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that read files.
+
+        Returns:
+            The fitted modality; of one channel where no cell can be read.
+        """
+        read = partial(read_series, folder=folder)
+        shapes = [s for _, s in sample(cells, lambda cell: read(cell).shape, SHAPE_SAMPLE, num_threads)]
+        first = settings.channels_first if settings.channels_first is not None else _are_channels_first(shapes)
+        channels = settings.channels or _most_common([shape[0 if first else 1] for shape in shapes])
+        measure = partial(_measure, folder=folder, channels=channels, channels_first=first)
+        found = [measured for _, measured in sample(cells, measure, SCALE_SAMPLE, num_threads)]
+        mean, std = fit_robust_scale(np.concatenate([np.zeros((0, channels)), *(steps for _, steps, _ in found)]))
+        lengths = np.array([length for length, _, _ in found] or [1])
+        stride = max(1, math.ceil(np.quantile(lengths, LONG_CELLS) / settings.max_length))
+        return cls(
+            channels=channels,
+            channels_first=first,
+            stride=stride,
+            max_length=settings.max_length,
+            median_length=min(settings.max_length, math.ceil(np.median(lengths) / stride)),
+            mean=mean.tolist(),
+            std=std.tolist(),
+            has_gaps=np.any([np.zeros(channels, bool), *(gaps for _, _, gaps in found)], axis=0).tolist(),
+        )
+
+    def transform(
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+    ) -> tuple[Column, list[BrokenCell]]:
+        """Read and standardise series, each distinct cell once.
+
+        Args:
+            cells: Nested lists or JSON text ``[time]`` or ``[time, channels]``, arrays, or paths or bytes of ``.npy``,
+                ``.npz``, ``.csv`` and ``.parquet`` files.
+            folder: Where relative paths begin; None refuses strings as paths.
+            num_threads: Threads that read files.
+
+        Returns:
+            float32 ``[rows, steps, features]``, as long as the longest series, with lengths; and the broken cells: with
+            another number of channels, or without any sample.
+        """
+        groups = distinct(cells)
+        read = partial(self._read, folder=folder)
+        results = list(
+            decode_chunks(
+                [cell for cell, _ in groups], lambda chunk: [attempt(read, cell) for cell in chunk], num_threads
+            )
+        )
+        steps = max((len(result) for result in results if not isinstance(result, CellReadError)), default=1)
+        values = np.zeros((len(cells), steps, self.num_features), np.float32)
+        lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
+        failures = []
+        for (_, rows), result in zip(groups, results, strict=True):
+            if isinstance(result, CellReadError):
+                failures.append((rows, result))
+                continue
+            values[rows, : len(result)] = result
+            lengths[rows], present[rows] = len(result), True
+        return Column(values, present, lengths), by_row(failures)
+
+    def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
+        raw = _oriented(read_series(cell, folder), self.channels, self.channels_first)
+        scaled = standardise(raw, np.array(self.mean), np.array(self.std))
+        num_steps = min(self.max_length, -(-len(raw) // self.stride))
+        means, missing = mean_over_stretches(scaled, num_steps)
+        return np.concatenate([means, missing[:, np.array(self.has_gaps)]], axis=1)
+
+    def state(self) -> dict[str, Any]:
+        """Return what was fitted, in plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Series:
+        """Make the modality again from its state.
+
+        Args:
+            state: What ``state`` returned.
+
+        Returns:
+            The same modality.
+        """
+        return cls(**state)
+
+
+def read_series(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
+    """Read a cell's measurements.
+
+    Args:
+        cell: Nested lists, JSON text, array, path or bytes.
+        folder: Where relative paths begin; None refuses strings as paths.
+
+    Returns:
+        float64 ``[time, channels]`` (or the other way round, as it stands there); one axis becomes one channel. Missing
+        and infinite samples are NaN.
+
+    Raises:
+        CellReadError: If there are no such measurements.
+    """
+    content, _ = read_content(cell, folder)
+    values = load_numbers(content) if isinstance(content, bytes) else as_numbers(content)
+    if values.ndim not in (1, 2):
+        raise CellReadError(f"is an array of shape {list(values.shape)}; expected [time] or [time, channels]")
+    if not values.size:
+        raise CellReadError("holds no samples")
+    values = values.astype(np.float64).reshape(len(values), -1)
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise CellReadError(f"holds no sample: each of its {values.size:,} values is missing, NaN or infinite")
+    return np.where(finite, values, np.nan)
+
+
+def mean_over_stretches(values: NDArray[np.float32], num_steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Shorten a series to the means over equal stretches, missing samples left out.
+
+    Args:
+        values: float32 ``[time, channels]``; NaN where missing.
+        num_steps: Steps afterwards, at most as many as before.
+
+    Returns:
+        float32 ``[num_steps, channels]`` means, 0 where all of a stretch is missing; and the share of each that is.
+    """
+    missing = np.isnan(values)
+    starts = np.arange(num_steps) * len(values) // num_steps
+    sums = np.add.reduceat(np.where(missing, 0, values), starts, axis=0, dtype=np.float64)
+    gaps = np.add.reduceat(missing, starts, axis=0, dtype=np.float64)
+    extents = np.diff(starts, append=len(values))[:, None]
+    means = sums / np.maximum(extents - gaps, 1)
+    return means.astype(np.float32), (gaps / extents).astype(np.float32)
+
+
+def _oriented(values: NDArray[np.float64], channels: int, channels_first: bool) -> NDArray[np.float64]:
+    """Return ``[time, channels]``; a series of one axis stands that way already."""
+    if channels_first and (values.shape[0] == channels or values.shape[1] != channels):
+        values = values.T
+    if values.shape[1] != channels:
+        raise CellReadError(f"holds {_count(values.shape[1])} per step; expected {channels}, as in training")
+    return values
+
+
+def _count(number: int) -> str:
+    return "1 value" if number == 1 else f"{number} values"
+
+
+def _measure(
+    cell: Cell, folder: Path | None, channels: int, channels_first: bool
+) -> tuple[int, NDArray[np.float64], NDArray[np.bool_]]:
+    """Return a series' length, some of its steps ``[steps, channels]``, and which channels have gaps."""
+    values = _oriented(read_series(cell, folder), channels, channels_first)
+    return len(values), draw_rows(values, STEPS_A_CELL), np.asarray(np.isnan(values).any(axis=0))
+
+
+def _are_channels_first(shapes: list[tuple[int, ...]]) -> bool:
+    first, second = ({shape[axis] for shape in shapes} for axis in (0, 1))
+    return len(first) == 1 < len(second)
+
+
+def _most_common(counts: list[int]) -> int:
+    found = Counter(counts)
+    return max(found, key=lambda count: (found[count], -count), default=1)
