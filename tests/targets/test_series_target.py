@@ -124,3 +124,9 @@ def test_a_forecast_is_learnt_from_a_table() -> None:
     summary = model.summary()
     assert summary["targets"]["future"]["rmse"] < 0.5 * summary["baselines"]["future"]["prior"]["rmse"]
     assert [len(answer) for answer in model.predict(table)["future"][:2]] == [4, 4]
+
+
+def test_true_series_are_read_from_tables_in_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n", encoding="utf-8")
+    target = fit(["a.csv", [[5, 6], [7, 8]]], tmp_path)
+    assert target.references(["a.csv"], Source(folder=tmp_path)) == [[[1.0, 2.0], [3.0, 4.0]]]

@@ -21,6 +21,7 @@ from polymodal.errors import SchemaError
 from polymodal.layers import small_parameter
 from polymodal.metrics import Measure
 from polymodal.modalities import CellReadError
+from polymodal.modalities.array_files import load_numbers, read_content
 from polymodal.modalities.vector import read_numbers
 from polymodal.targets.decoder import Decoder
 from polymodal.targets.series_metrics import measure_series
@@ -264,7 +265,7 @@ class SeriesTarget(StructuredTarget):
         Returns:
             Lists of numbers, or of lists of numbers.
         """
-        return [self.to_cell(_two_axes(read_numbers(cell, source.folder))) for cell in cells]
+        return [self.to_cell(_two_axes(_numbers(cell, source))) for cell in cells]
 
     def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
         """Prepare rmse and mae over all numbers of the truth, and the channels' mean r2.
@@ -336,7 +337,7 @@ def _read(cell: Cell, source: Source, max_steps: int) -> Floats | str | None:
     if cell is None:
         return None
     try:
-        values = read_numbers(cell, source.folder)
+        values = _numbers(cell, source)
     except CellReadError as error:
         return str(error)
     if values.ndim not in (1, 2):
@@ -344,3 +345,9 @@ def _read(cell: Cell, source: Source, max_steps: int) -> Floats | str | None:
     if len(values) > max_steps:
         return f"has {len(values):,} steps; the option max_steps allows {max_steps:,}"
     return values
+
+
+def _numbers(cell: Cell, source: Source) -> Floats:
+    """Read numbers as the modality series does, from its kinds of files too; none may be missing."""
+    content, _ = read_content(cell, source.folder)
+    return read_numbers(load_numbers(content) if isinstance(content, bytes) else content, None)
