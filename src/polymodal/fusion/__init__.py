@@ -58,7 +58,7 @@ FUSIONS: dict[str, FusionEntry] = {
     ),
     "film": FusionEntry(build_film, "feature", "the others scale and shift a stream's tokens", "Perez et al. 2018"),
     "low_rank": FusionEntry(build_low_rank, "feature", "a low-rank product of all streams", "Liu et al. 2018"),
-    "tensor": FusionEntry(build_tensor, "feature", "the outer product of up to six streams", "Zadeh et al. 2017"),
+    "tensor": FusionEntry(build_tensor, "feature", "the outer product of up to eight streams", "Zadeh et al. 2017"),
     "vote": FusionEntry(None, "decision", "a weighted vote of the streams' own predictions", "Kittler et al. 1998"),
     "stacking": FusionEntry(
         None, "decision", "a small model over the streams' own predictions", "Wolpert 1992; Ting and Witten 1999"

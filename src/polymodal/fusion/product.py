@@ -15,9 +15,9 @@ from polymodal.errors import ConfigError
 from polymodal.fusion.base import Fusion, join, pool
 from polymodal.tokens import Fused, Tokens
 
-MAX_PRODUCTS = 4096
+MAX_PRODUCTS = 8192
 """Most values of the outer product of all streams."""
-LEAST_FACTORS = 3
+LEAST_FACTORS = 2
 """Fewer values of a stream than this say too little."""
 
 
@@ -154,7 +154,7 @@ def build_tensor(streams: Sequence[str], width: int, *, factors: int = 16, dropo
     """Build the outer product.
 
     Args:
-        streams: Names of the streams; six at most.
+        streams: Names of the streams; eight at most.
         width: W.
         factors: Values of each stream in the product; fewer where the product would grow too large.
         dropout: Share of values set to zero in training.
