@@ -55,7 +55,7 @@ def main(num_rows: int = 1500) -> float:
         settings={"train.epochs": 15},
     )
     found = model.summary()
-    print(f"{found['rows']['test']} test rows      accuracy (0.9 at best)")
+    print(f"{found['rows']['test']} test rows      accuracy (about 0.9 at best)")
     for kind in ("streams", "baselines"):
         for name, scores in found[kind]["liked"].items():
             print(f"{name + ' alone' if kind == 'streams' else name:<18}{scores['accuracy']:.3f}")
