@@ -171,7 +171,8 @@ def run_case(case: Case, seed: int, threads: int) -> None:
         stream: polymodal("evaluate", str(folder), str(damaged(case, stream, seed)), "--json", threads=threads)
         for stream in case.removed
     }
-    found["removed"] = {stream: {"targets": scores["targets"]} for stream, scores in found["removed"].items()}
+    scored = ("targets", "streams", "baselines")
+    found["removed"] = {stream: {key: one[key] for key in scored} for stream, one in found["removed"].items()}
     result.parent.mkdir(parents=True, exist_ok=True)
     result.write_text(json.dumps({name: found[name] for name in KEPT if name in found}, indent=1) + "\n")
     print(json.dumps(found["targets"]), f"{found['seconds']:.0f} s", flush=True)
