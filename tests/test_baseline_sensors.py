@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from polymodal.arrays import Column
+from polymodal.baseline_features import FeatureBlocks, Scaling
 from polymodal.baseline_sensors import LAGS, QUANTILES, cloud_features, series_features
+from polymodal.baselines import fit_baselines
+from polymodal.modalities import Points, PointsSettings
+from polymodal.table import read_table
 
 CHANNELS = 2
 
@@ -81,6 +88,25 @@ def test_clouds_are_described_by_their_points_and_how_frames_change() -> None:
     single = cloud_features(Column(column.values[:, :1], column.present, np.ones(5, np.int64)))
     assert single.shape == found.shape
     assert not single[:, 28:].any()
+
+
+@pytest.mark.slow
+def test_activities_are_told_from_statistics_alone(shared_data: Path) -> None:
+    """A random forest on 37 statistics without time reaches 0.942."""
+    folder = shared_data / "radhar"
+    tables = [read_table(folder / f"{split}.csv").columns for split in ("train", "validation", "test")]
+    fitted = Points.fit(tables[0]["points"], PointsSettings(), folder)
+    found = [cloud_features(fitted.transform(table["points"], folder)[0]) for table in tables]
+    names = sorted(set(tables[0]["activity"]))
+    truths = [np.array([names.index(cell) for cell in table["activity"]]) for table in tables]
+    scaling = Scaling.fit(found[0], np.ones(len(found[0]), bool), 0)
+    blocks = [
+        FeatureBlocks(scaling.apply(part, np.ones(len(part), bool)), csr_matrix((len(part), 0)), part) for part in found
+    ]
+    baselines = fit_baselines("category", len(names), blocks[0], truths[0], blocks[1], truths[1])
+    scores = {each.name: (each.predict(blocks[2]).argmax(axis=1) == truths[2]).mean() for each in baselines}
+    assert scores["boosting"] > 0.942
+    assert scores["linear"] > 0.9
 
 
 def test_many_rows_are_described_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

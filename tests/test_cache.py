@@ -192,4 +192,5 @@ def test_content_counts_whatever_holds_it() -> None:
     assert key([(np.zeros(2), 8000)]) != key([(np.zeros(2), 16_000)])
     assert key([{"array": np.zeros(2), "sampling_rate": 1}]) != key([{"array": np.zeros(2), "sampling_rate": 2}])
     assert key(["a"], modality="text") != key(["b"], modality="text")
-    assert key(["[1]"], modality="vector") != key(["[2]"], modality="vector")
+    for modality in ("vector", "series", "points"):
+        assert key(["[1]"], modality=modality) != key(["[2]"], modality=modality)
