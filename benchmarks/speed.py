@@ -31,11 +31,11 @@ STARTS = 10
 THREADS = 2
 OPTIONS = ("--target", "digit", "--group", "speaker", "--drop", "speaker", "--set", "train.patience=1000")
 FROM_POLYMODAL = (
-    (r"^encoders\.0\.stages\.(\d)\.(\d)", lambda found: f"image.stages.{3 * int(found[1]) + int(found[2])}"),
-    (r"^encoders\.1\.stages\.(\d)\.convolution", r"audio.convolutions.\1"),
-    (r"^encoders\.1\.stages\.(\d)\.norm", r"audio.norms.\1"),
-    (r"^encoders\.0\.tokens", "image"),
-    (r"^encoders\.1\.tokens", "audio"),
+    (r"^own_encoders\.0\.stages\.(\d)\.(\d)", lambda found: f"image.stages.{3 * int(found[1]) + int(found[2])}"),
+    (r"^own_encoders\.1\.stages\.(\d)\.convolution", r"audio.convolutions.\1"),
+    (r"^own_encoders\.1\.stages\.(\d)\.norm", r"audio.norms.\1"),
+    (r"^own_encoders\.0\.tokens", "image"),
+    (r"^own_encoders\.1\.tokens", "audio"),
     (r"^fusion\.(layers\.)?", ""),
     (r"^missing_SW", "missing"),
     (r"^stream_SW", "kinds"),
