@@ -97,7 +97,7 @@ class _Drawing:
 
     def _text(self, words: str, left: float, top: float) -> Markup:
         size = TEXT_SIZE * self.unit
-        length = 0.62 * size * len(words)
+        length = 0.66 * size * len(words)
         x, y = max(min(left + 2 * self.unit, self.width - length), 0.0), max(top - 3 * self.unit, size)
         return Markup('<text x="{:.1f}" y="{:.1f}" font-size="{:.1f}">{}</text>').format(x, y, size, words)
 
