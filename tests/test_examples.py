@@ -11,6 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SMALL: dict[str, dict[str, Any]] = {
     "captioning": {"num_rows": 120},
+    "driving": {"num_rows": 80, "epochs": 1},
     "image_text_detection": {"num_rows": 40, "epochs": 1},
     "image_text_recognition": {"num_rows": 120},
     "image_text_retrieval": {"num_rows": 60},
@@ -18,6 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "representation_learning": {"num_rows": 120},
     "sentiment": {"num_rows": 120},
     "speech_recognition": {"num_rows": 40, "epochs": 1},
+    "video_analysis": {"num_rows": 60, "epochs": 1},
 }
 """Example to what makes it short; ``compose_by_hand`` is short as it is."""
 
