@@ -74,7 +74,8 @@ def vary(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
     if job.settings.augment:
         batch, truth = _varied(job, batch, truth)
     if job.settings.flip:
-        batch = {s: mirror(c) if job.modalities[s].name == "image" else c for s, c in batch.items()}
+        pictures = {s for s, c in batch.items() if job.modalities[s].name == "image" and not c.is_encoded}
+        batch = {s: mirror(c) if s in pictures else c for s, c in batch.items()}
     if any(isinstance(target, SketchTarget) and not target.recovered for target in job.targets.values()):
         batch = {stream: corrupt(job.modalities[stream], column) for stream, column in batch.items()}
     return batch, truth
