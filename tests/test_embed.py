@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
+from torch.nn import functional
 from typer.testing import CliRunner
 
 import polymodal
@@ -16,7 +18,11 @@ import tiny
 from polymodal import search
 from polymodal.cli import app
 from polymodal.errors import CellError, CheckpointError, ConfigError
+from polymodal.schema import StreamSchema
 from polymodal.table import Table
+from polymodal.targets import Source, fit_target
+from polymodal.targets.embedding import EmbeddingHead
+from polymodal.tokens import Fused, Tokens
 
 runner = CliRunner()
 LONG: dict[str, Any] = {"train.epochs": 12, "width": 32}
@@ -39,6 +45,24 @@ def test_streams_find_each_other_far_better_than_chance(world: Any) -> None:
     assert set(summary["pairs"]["embedding"]) == {
         f"{a} → {b}" for a in ("photo", "sound", "note") for b in ("photo", "sound", "note") if a != b
     }
+
+
+def test_rows_that_share_a_cell_are_no_strangers() -> None:
+    head = EmbeddingHead(("picture", "caption"), width=8, dim=4)
+    tokens = {name: Tokens(torch.randn(3, 1, 8), torch.ones(3, 1, dtype=torch.bool)) for name in head.streams}
+    fused = Fused(torch.zeros(3, 8), tokens["picture"], streams=tokens)
+    target = fit_target(
+        "embedding", [], Source(streams=tuple(StreamSchema(name, "text", (name,)) for name in head.streams)), {}
+    )
+    columns = {"picture": ["a.png", "b.png", "c.png"], "caption": ["a dog", "a dog", "a cat"]}
+    truth, _ = target.encode([None] * 3, Source(cells=columns))
+    assert truth.tolist() == [[0, 0], [1, 0], [2, 2]]
+    with torch.no_grad():
+        vectors, _ = head.project(tokens)
+        logits = vectors[:, 0] @ vectors[:, 1].T * head.log_scale.exp() + head.bias
+        signs = torch.tensor([[1, 1, -1], [1, 1, -1], [-1, -1, 1]])
+        each = -functional.logsigmoid(signs * logits)
+        assert torch.allclose(head.loss(fused, torch.from_numpy(truth), 0.0), (each.sum(0) + each.sum(1)) / 2)
 
 
 def test_the_relevance_column_is_no_input(world: Any) -> None:

@@ -229,7 +229,7 @@ class Network(nn.Module):
         Returns:
             Target to loss ``[B]``.
         """
-        return {name: head.loss(fused, truth[name][0], smoothing) for name, head in self._structured()}
+        return {name: head.loss(fused, truth[name][0], smoothing) for name, head in self.named_structured_heads()}
 
     def answers(self, fused: Fused) -> dict[str, list[Answer]]:
         """Answer the structured targets.
@@ -240,9 +240,10 @@ class Network(nn.Module):
         Returns:
             Target to B answers.
         """
-        return {name: head.answers(fused) for name, head in self._structured()}
+        return {name: head.answers(fused) for name, head in self.named_structured_heads()}
 
-    def _structured(self) -> list[tuple[str, StructuredHead]]:
+    def named_structured_heads(self) -> list[tuple[str, StructuredHead]]:
+        """Return each structured target's name and head."""
         heads = [head for head in self.structured_heads if isinstance(head, StructuredHead)]
         return list(zip(self.structured, heads, strict=True))
 

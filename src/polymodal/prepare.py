@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +11,16 @@ from numpy.typing import NDArray
 from polymodal.arrays import BrokenCell, Column
 from polymodal.batches import Examples, build_examples
 from polymodal.cache import ArrayCache
-from polymodal.config import EncoderConfig, RunConfig
-from polymodal.encoders import is_checkpoint
-from polymodal.encoders.backbone import MODELS, load_config
-from polymodal.encoders.preparation import modality_settings
+from polymodal.config import RunConfig
 from polymodal.errors import CellError, ConfigError, SchemaError
-from polymodal.modalities import Audio, Modality, Text
-from polymodal.modalities.word_vectors import WORD2VEC
 from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
 from polymodal.schema import Schema, infer_schema
 from polymodal.sharing import shared_groups
 from polymodal.splits import check_groups, rows_apart, split_rows
+from polymodal.stream_settings import settings_notices, stream_settings
 from polymodal.table import Table, concatenate
-from polymodal.targets import TARGETS, AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
+from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
 
 OBJECTIVE = "embedding"
 """Name of what several streams learn where no target is named."""
@@ -106,7 +101,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
     rows_of = _split(tables, config, schema, known)
     targets = _fit_targets(tables.train, schema, rows_of["train"], config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
-    settings = _modality_settings(schema, config, targets)
+    settings = stream_settings(schema, config, targets)
     with progress.phase("reading cells", None):
         preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings, share=shared)
     of_split = _table_of_split(tables, rows_of)
@@ -132,7 +127,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
             *notices,
             *_group_warnings(tables, config),
             *target_notices(targets),
-            *_settings_notices(preprocessor, settings),
+            *settings_notices(preprocessor.modalities, settings),
         ],
     )
 
@@ -245,78 +240,6 @@ def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: 
     return targets
 
 
-def _modality_settings(
-    schema: Schema, config: RunConfig, targets: Mapping[str, AnyTarget]
-) -> dict[str, dict[str, Any]]:
-    names = {stream.name for stream in schema.streams}
-    unknown = sorted(set(config.settings) - names)
-    if unknown:
-        raise ConfigError(
-            f"There is no stream {unknown[0]!r} to give settings to. The streams are: {', '.join(sorted(names))}."
-        )
-    settings = {stream: dict(values) for stream, values in config.settings.items()}
-    for name, defaults in _read_closely(schema).items():
-        settings[name] = {**defaults, **settings.get(name, {})}
-    for stream in schema.streams:
-        checkpoint = _checkpoint(config.encoder.get(stream.name))
-        if checkpoint is not None and settings.get(stream.name, {}).get("vectors") is not None:
-            raise ConfigError(
-                f"The stream {stream.name!r} has both: word vectors cannot be used with a pretrained tokenizer or "
-                "checkpoint; choose one."
-            )
-        if checkpoint is not None and stream.modality in MODELS:
-            load_config(checkpoint, stream.modality)
-            wanted = modality_settings(stream.modality, checkpoint)
-            settings[stream.name] = wanted | settings.get(stream.name, {})
-        if settings.get(stream.name, {}).get("vectors") == WORD2VEC:
-            settings[stream.name].setdefault("word2vec_seed", config.seed)
-    for target in targets.values():
-        wishes = target.stream_settings if isinstance(target, StructuredTarget) else {}
-        for name, wish in wishes.items():
-            settings[name] = {**wish, **settings.get(name, {})}
-    return settings
-
-
-def _settings_notices(preprocessor: Preprocessor, settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Say what became of settings whose effect hangs on the data."""
-    found = (_settings_notice(name, fitted, settings.get(name, {})) for name, fitted in preprocessor.modalities.items())
-    return [notice for notice in found if notice]
-
-
-def _settings_notice(stream: str, fitted: Modality, asked: Mapping[str, Any]) -> str:
-    if isinstance(fitted, Text) and fitted.vector_dim:
-        source = "trained on them" if asked["vectors"] == WORD2VEC else f"from {asked['vectors']}"
-        return (
-            f"{fitted.num_ids - 2:,} words of the column {stream!r} have vectors ({source}): "
-            f"{fitted.coverage:.1%} of all words in its training texts."
-        )
-    if isinstance(fitted, Audio) and asked.get("channels") == 2 and fitted.channels == 1:
-        return f"No training clip of the column {stream!r} has two channels, so one is kept (asked for: 2)."
-    return ""
-
-
-def _read_closely(schema: Schema) -> dict[str, Mapping[str, Any]]:
-    """Return the settings of streams whose fine places or steps a target reads."""
-    readers = [TARGETS[found.kind].target for found in schema.targets]
-    return {
-        stream.name: reader.modality_settings[stream.modality]
-        for reader in readers
-        if issubclass(reader, StructuredTarget)
-        for stream in schema.streams
-        if stream.modality in reader.modality_settings
-    }
-
-
-def _checkpoint(chosen: EncoderConfig | None) -> str | None:
-    """Return the pretrained checkpoint an encoder is to be built from, if it is one."""
-    if chosen is None or chosen.name is None:
-        return None
-    if is_checkpoint(chosen.name):
-        return chosen.name
-    named = chosen.sizes.get("checkpoint")
-    return str(named) if chosen.name == "pretrained" and named is not None else None
-
-
 def _fit_objectives(
     config: RunConfig, preprocessor: Preprocessor, columns: Mapping[str, Column], rows: NDArray[np.int64]
 ) -> dict[str, AnyTarget]:
@@ -326,7 +249,7 @@ def _fit_objectives(
     if not config.target and len(streams) > 1:
         relevance = {} if config.relevance is None else {"relevance": config.relevance}
         options = config.target_settings.get(OBJECTIVE, {})
-        found[OBJECTIVE] = fit_target("embedding", [], Source(), {**options, **relevance})
+        found[OBJECTIVE] = fit_target("embedding", [], Source(streams=streams), {**options, **relevance})
     if config.reconstruct and len(streams) < 2:
         raise ConfigError("The option --reconstruct recovers a stream from the others, but there is one stream only.")
     if config.reconstruct or (not config.target and len(streams) == 1):

@@ -28,6 +28,7 @@ from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.job import Job, State
 from polymodal.metrics import HIGHER_IS_BETTER
+from polymodal.network import Network
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.progress import Progress
@@ -117,6 +118,8 @@ def execute(
     config = config.model_copy(update={"train": settings})
     torch.manual_seed(config.seed)
     network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
+    notices = _head_notices(network, prepared.splits["train"])
+    prepared = dataclasses.replace(prepared, notices=prepared.notices + notices)
     with watch.phase("precompute"):
         prepared = _precomputed(prepared, network, cache, progress)
     with watch.phase("train"):
@@ -139,6 +142,16 @@ def execute(
         evaluation = evaluate_examples(model, prepared.splits[split], split)
     record = build_record(model, prepared, state, evaluation, watch.total(), command)
     return Run(model=dataclasses.replace(model, record=record), prepared=prepared, evaluation=evaluation, split=split)
+
+
+def _head_notices(network: Network, train: Examples) -> list[str]:
+    """Gather what the heads have to say of the training rows."""
+    places = {name: np.flatnonzero(known) for name, known in train.known.items()}
+    return [
+        f"The target {name!r}: {notice}."
+        for name, head in network.named_structured_heads()
+        for notice in head.notices(train.truth[name][places[name]], train.source(places[name]))
+    ]
 
 
 def _precomputed(prepared: Prepared, network: Any, cache: ArrayCache, progress: Progress) -> Prepared:

@@ -66,7 +66,7 @@ def encoders(kind: str) -> dict[str, nn.Module]:
     """Return the encoders the head is built beside."""
     stream = nn.Identity()
     stream.places = PLACES
-    stream.gives_steps = True  # type: ignore[assignment]
+    stream.step_frames = 4  # type: ignore[assignment]
     return {"stream": stream}
 
 

@@ -191,7 +191,8 @@ def test_the_first_pictures_are_searched_unless_another_stream_is_named() -> Non
 @pytest.mark.parametrize(("side", "wanted"), [(200, 128), (40, 288), (10, 320)])
 def test_small_boxes_ask_for_large_pictures(side: int, wanted: int) -> None:
     cells = [[{"label": "a", "box": [0, 0, side, side]}, {"label": "b", "box": [0, 0, 300, 300]}]]
-    assert fit(cells, [picture(480, 640)]).stream_settings == {"first": {"max_side": wanted}}
+    assert fit(cells, [picture(480, 640)]).stream_settings("first", "image") == {"max_side": wanted}
+    assert fit(cells, [picture(480, 640)]).stream_settings("second", "image") == {}
 
 
 def test_the_user_chooses_the_pictures_size_and_an_encoder_without_places_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ NOTHING = Source()
 class Steps(nn.Identity):
     """Stands for an encoder that gives steps."""
 
-    gives_steps = True
+    step_frames = 4
 
 
 def fit(texts: Any = TEXTS, **options: Any) -> TranscriptTarget:
@@ -278,6 +278,17 @@ def test_an_empty_transcript_is_set_aside_and_one_of_invisible_characters_is_nam
     assert [(cell["row"], cell["column"], cell["reason"]) for cell in model.record["broken_cells"]] == [
         (6, "transcript", "holds an empty transcript")
     ]
+
+
+def test_texts_longer_than_their_sound_are_counted(tmp_path: Path) -> None:
+    table = tiny.only(tiny.write_structured_table(tmp_path, "transcript", rows=30), "sound", "answer")
+    rows = [2, 5]
+    for row in rows:
+        table = tiny.with_cell(table, "answer", row, "one two " * 200)
+    model = tiny.train(table, "answer", modality={"answer": "transcript"}, validation=table, test=False)
+    told = [notice for notice in model.record["notices"] if "nothing is learnt from them" in notice]
+    assert len(told) == 1
+    assert told[0].startswith("The target 'answer': 2 training texts have more units than their sound has steps")
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ class AudioCNN(nn.Module):
         super().__init__()
         self.sound_channels = sound_channels
         self.frames = frames
-        self.gives_steps = step_frames > 0
+        self.step_frames = step_frames
         dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
         strides = [2 if not step_frames or 2**stage < step_frames else 1 for stage in range(4)]
         convolutions = [
@@ -110,7 +110,7 @@ class AudioCNN(nn.Module):
         ]
         self.stages = nn.ModuleList(MaskedConvolution(one) for one in convolutions)
         use_channels_last(self.stages)
-        self.tokens = StepTokens(BANDS * dims[-1], width, max_tokens, dropout, self.gives_steps)
+        self.tokens = StepTokens(BANDS * dims[-1], width, max_tokens, dropout, step_frames > 0)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode clips.
@@ -159,7 +159,7 @@ class AudioGRU(nn.Module):
         """
         super().__init__()
         self.stack = stack
-        self.gives_steps = detail
+        self.step_frames = stack if detail else 0
         self.project = nn.Sequential(nn.Linear(stack * num_features, width), nn.LayerNorm(width), nn.GELU())
         self.layers = Recurrent("gru", width, depth, dropout)
         self.tokens = StepTokens(self.layers.output_dim, width, max_tokens, dropout, detail)
@@ -209,7 +209,7 @@ class AudioTransformer(nn.Module):
         """
         super().__init__()
         self.stack = stack
-        self.gives_steps = detail
+        self.step_frames = stack if detail else 0
         self.project = nn.Linear(stack * num_features, width)
         self.layers = Transformer(width, depth, num_heads, dropout)
         self.tokens = StepTokens(width, width, max_tokens, dropout, detail)
@@ -260,7 +260,7 @@ class WaveformCNN(nn.Module):
             detail: Whether to give every step beside the tokens.
         """
         super().__init__()
-        self.gives_steps = detail
+        self.step_frames = math.prod((*self.STRIDES[:-1], last_stride)) if detail else 0
         dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
         strides = (*self.STRIDES[:-1], last_stride)
         self.stages = nn.ModuleList(

@@ -133,10 +133,17 @@ class BoxesTarget(StructuredTarget):
             settings=settings,
         )
 
-    @property
-    def stream_settings(self) -> Mapping[str, Mapping[str, Any]]:
-        """Pictures large enough for the smallest label."""
-        return {self.stream: {"max_side": self.max_side}}
+    def stream_settings(self, stream: str, modality: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Want pictures large enough for the smallest label.
+
+        Args:
+            stream: The stream's name.
+            modality: Its modality.
+
+        Returns:
+            The longer side of the stream that holds the boxes.
+        """
+        return {"max_side": self.max_side} if stream == self.stream else {}
 
     @property
     def warped(self) -> Mapping[str, WarpLimits]:

@@ -58,8 +58,8 @@ class EmbeddingHead(StructuredHead):
     """A projection of each stream into one space, trained by the pairwise sigmoid loss.
 
     The loss is that of SigLIP: Zhai et al. 2023, arXiv 2303.15343, equation 1, over every pair of streams; it
-    needs no large batch. Differs from the source: the rows' loss is its mean over the batch's other rows times
-    a constant, with pairs of absent streams left out.
+    needs no large batch. Differs from the source: pairs of absent streams are left out, and rows whose cells of
+    either stream are equal belong together: what one of them goes with, the other was seen with too.
     """
 
     def __init__(self, streams: Sequence[str], width: int, dim: int) -> None:
@@ -99,7 +99,7 @@ class EmbeddingHead(StructuredHead):
 
         Args:
             fused: Its streams, before any fusion.
-            truth: Not used: the rows themselves are the truth.
+            truth: int64 ``[B, S]``: equal cells of a stream have equal codes.
             smoothing: Not used.
 
         Returns:
@@ -109,14 +109,14 @@ class EmbeddingHead(StructuredHead):
         losses, counts = vectors_BSD.new_zeros(len(vectors_BSD)), vectors_BSD.new_zeros(len(vectors_BSD))
         for a, b in itertools.combinations(range(len(self.streams)), 2):
             both_B = present_BS[:, a] & present_BS[:, b]
-            pair_B = self._pair_loss(vectors_BSD[:, a], vectors_BSD[:, b], both_B)
+            same_BB = _equal(truth[:, a]) | _equal(truth[:, b])
+            pair_B = self._pair_loss(vectors_BSD[:, a], vectors_BSD[:, b], both_B, same_BB)
             losses, counts = losses + torch.where(both_B, pair_B, 0.0), counts + both_B
         return losses / counts.clamp(min=1)
 
-    def _pair_loss(self, first_BD: Tensor, second_BD: Tensor, both_B: Tensor) -> Tensor:
+    def _pair_loss(self, first_BD: Tensor, second_BD: Tensor, both_B: Tensor, same_BB: Tensor) -> Tensor:
         logits_BB = first_BD @ second_BD.T * self.log_scale.exp() + self.bias
-        same_BB = torch.eye(len(logits_BB), device=logits_BB.device)
-        losses_BB = -functional.logsigmoid((2 * same_BB - 1) * logits_BB)
+        losses_BB = -functional.logsigmoid(torch.where(same_BB, logits_BB, -logits_BB))
         losses_BB = torch.where(both_B[:, None] & both_B[None, :], losses_BB, 0.0)
         return (losses_BB.sum(dim=1) + losses_BB.sum(dim=0)) / 2
 
@@ -137,16 +137,22 @@ class EmbeddingHead(StructuredHead):
         ]
 
 
+def _equal(codes_B: Tensor) -> Tensor:
+    return codes_B[:, None] == codes_B[None, :]
+
+
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingTarget(StructuredTarget):
     """How a table's streams relate: rows of one thing lie close in one space.
 
     Attributes:
         dim: Width of the space.
+        columns: Stream to its columns.
         relevance: Column that says which rows count as a match when retrieval is judged; "" means the row alone.
     """
 
     dim: int
+    columns: dict[str, list[str]]
     relevance: str = ""
 
     kind: ClassVar[str] = "embedding"
@@ -160,25 +166,30 @@ class EmbeddingTarget(StructuredTarget):
 
         Args:
             cells: Not used: there is no column.
-            source: Not used.
+            source: Its streams.
             settings: Width of the space and the column of relevance.
 
         Returns:
             The target.
         """
-        return cls(dim=settings.dim, relevance=settings.relevance)
+        columns = {stream.name: list(stream.columns) for stream in source.streams}
+        return cls(dim=settings.dim, columns=columns, relevance=settings.relevance)
 
     def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Find the rows with a pair of streams.
+        """Find the rows with a pair of streams, and those with equal cells.
 
         Args:
             cells: Not used: there is no column.
-            source: The streams' arrays.
+            source: The streams' cells and arrays.
 
         Returns:
-            Zeros ``[N]`` and, bool ``[N]``, where two streams are there.
+            int64 ``[N, S]``, equal where a stream's cells are equal, and bool ``[N]``, where two streams are there.
+            Files are equal if their paths are; arrays and other things of no fixed value are equal to none.
         """
-        return np.zeros(len(cells), dtype=np.float32), _pairs(source, len(cells))
+        rows = range(len(cells))
+        found = [[source.cells.get(name, [None] * len(cells)) for name in names] for names in self.columns.values()]
+        codes = [_codes([tuple(column[row] for column in columns) for row in rows]) for columns in found]
+        return np.array(codes, dtype=np.int64).reshape(len(codes), len(cells)).T, _pairs(source, len(cells))
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
         """Build the projections.
@@ -291,6 +302,15 @@ class EmbeddingTarget(StructuredTarget):
             The same target.
         """
         return cls(**state)
+
+
+def _codes(cells: Sequence[tuple[Cell, ...]]) -> list[int]:
+    places: dict[Any, int] = {}
+    return [places.setdefault(cell if _is_value(cell) else row, row) for row, cell in enumerate(cells)]
+
+
+def _is_value(cell: tuple[Cell, ...]) -> bool:
+    return all(isinstance(part, str | bytes | int | float | None) for part in cell)
 
 
 def _pairs(source: Source, num_rows: int) -> NDArray[np.bool_]:

@@ -116,6 +116,18 @@ class StructuredHead(nn.Module, ABC):
             B answers, before the target's ``finish``.
         """
 
+    def notices(self, truth: NDArray[Any], source: Source) -> list[str]:  # noqa: ARG002
+        """Say what the user should know of the training rows, now that the network is there.
+
+        Args:
+            truth: Encoded cells of the training rows in which the truth is known ``[N, ...]``.
+            source: The arrays of the same rows.
+
+        Returns:
+            Sentences without the full stop, written to follow "The target 'NAME': ".
+        """
+        return []
+
 
 class StructuredTarget(ABC):
     """A fitted structured target; its fields are plain JSON.
@@ -123,7 +135,6 @@ class StructuredTarget(ABC):
     Attributes:
         kind: Name in ``TARGETS``.
         details: Modalities whose fine places or steps the head reads (``Tokens.detail``).
-        modality_settings: Modality to settings that it has by default where this target reads its details.
         min_steps: Steps a balanced run takes at least, however few the rows.
         primary_metric: The metric that stands for it.
         training: Training options it wants where the user leaves them open.
@@ -134,7 +145,6 @@ class StructuredTarget(ABC):
 
     kind: ClassVar[str]
     details: ClassVar[frozenset[str]] = frozenset()
-    modality_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     min_steps: ClassVar[int] = 0
     primary_metric: ClassVar[str]
     training: ClassVar[Mapping[str, Any]] = {}
@@ -203,9 +213,16 @@ class StructuredTarget(ABC):
         """
         return modality in self.details
 
-    @property
-    def stream_settings(self) -> Mapping[str, Mapping[str, Any]]:
-        """Stream to settings of its modality that the target wants where the user leaves them open."""
+    def stream_settings(self, stream: str, modality: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Tell which settings of a stream the target wants where neither the user nor a checkpoint says otherwise.
+
+        Args:
+            stream: The stream's name.
+            modality: Its modality.
+
+        Returns:
+            Option of the modality to value.
+        """
         return {}
 
     @property

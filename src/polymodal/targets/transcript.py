@@ -67,17 +67,19 @@ class TranscriptSettings(TargetSettings):
 class TranscriptHead(StructuredHead):
     """A bidirectional GRU over the steps of one stream, told of all streams by the fused vector."""
 
-    def __init__(self, target: TranscriptTarget, width: int, stream: str) -> None:
+    def __init__(self, target: TranscriptTarget, width: int, stream: str, step_frames: int) -> None:
         """Build the layers.
 
         Args:
             target: The fitted target.
             width: W.
             stream: The stream whose steps are read.
+            step_frames: Frames, or samples, that make one of its steps.
         """
         super().__init__()
         self.target = target
         self.stream = stream
+        self.step_frames = step_frames
         self.project = nn.Linear(width, width)
         self.condition = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.layers = Recurrent("gru", width, target.settings.depth, target.settings.dropout)
@@ -101,6 +103,25 @@ class TranscriptHead(StructuredHead):
         log_probabilities_BTV, num_steps = self._log_probabilities(fused)
         losses = ctc_loss(log_probabilities_BTV, num_steps, truth)
         return losses / (truth != BLANK).sum(dim=1).clamp(min=1)
+
+    def notices(self, truth: NDArray[np.int64], source: Source) -> list[str]:
+        """Count the texts that are too long for their sound: nothing can be learnt from them.
+
+        Args:
+            truth: int64 ``[N, L]``, ids of units, filled up with 0.
+            source: The arrays of the same rows.
+
+        Returns:
+            One sentence or none.
+        """
+        column, rows = source.columns[self.stream], slice(None) if source.rows is None else source.rows
+        frames = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
+        steps = -(-frames[rows] // self.step_frames)
+        repeats = ((truth[:, 1:] == truth[:, :-1]) & (truth[:, 1:] != BLANK)).sum(axis=1)
+        needed = (truth != BLANK).sum(axis=1) + repeats
+        count = int((column.row_present[rows] & (needed > steps)).sum())
+        told = f"{count} training texts have more units than their sound has steps; nothing is learnt from them"
+        return [f"{told} (subwords are fewer units: its setting units=subwords)"] if count else []
 
     def answers(self, fused: Fused) -> list[Answer]:
         """Search for the texts.
@@ -176,7 +197,6 @@ class TranscriptTarget(StructuredTarget):
 
     kind: ClassVar[str] = "transcript"
     details: ClassVar[frozenset[str]] = frozenset({"audio"})
-    modality_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {"audio": {"max_frames": MAX_FRAMES}}
     min_steps: ClassVar[int] = MIN_STEPS
     primary_metric: ClassVar[str] = "wer"
     Settings: ClassVar[type[TargetSettings]] = TranscriptSettings
@@ -211,6 +231,18 @@ class TranscriptTarget(StructuredTarget):
     def is_greedy(self) -> bool:
         """Whether the best unit of each step makes the answer."""
         return (self.settings.decode or ("beam" if self.words else "greedy")) == "greedy"
+
+    def stream_settings(self, stream: str, modality: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Want long clips in fine steps.
+
+        Args:
+            stream: The stream's name.
+            modality: Its modality.
+
+        Returns:
+            The most frames of a clip.
+        """
+        return {"max_frames": MAX_FRAMES} if modality in self.details else {}
 
     def notices(self) -> list[str]:
         """Say that no other words are ever answered, where it is so.
@@ -262,7 +294,7 @@ class TranscriptTarget(StructuredTarget):
 
         Args:
             width: W.
-            encoders: Stream to encoder; those with steps have ``gives_steps``.
+            encoders: Stream to encoder; those with steps have ``step_frames``, above 0.
 
         Returns:
             The head.
@@ -270,18 +302,19 @@ class TranscriptTarget(StructuredTarget):
         Raises:
             ConfigError: If no stream has steps, or the one named has none.
         """
-        able = [stream for stream, encoder in encoders.items() if getattr(encoder, "gives_steps", False)]
+        able = {stream: int(getattr(encoder, "step_frames", 0)) for stream, encoder in encoders.items()}
+        able = {stream: frames for stream, frames in able.items() if frames}
         if not able:
             raise ConfigError(
                 "A transcript is read from the steps of a sound, but no column holds sound. "
                 "If the texts are classes, say `--modality COLUMN=category`."
             )
-        stream = self.settings.stream or able[0]
+        stream = self.settings.stream or next(iter(able))
         if stream not in able:
             raise ConfigError(
                 f"The stream {stream!r} has no steps to read a transcript from. Choose: {', '.join(able)}."
             )
-        return TranscriptHead(self, width, stream)
+        return TranscriptHead(self, width, stream, able[stream])
 
     def search(self, shares_TV: NDArray[np.float64]) -> list[int]:
         """Search for the most probable text.

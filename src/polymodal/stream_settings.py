@@ -1,0 +1,105 @@
+"""Settings of every stream's modality: the user's, then a checkpoint's, then what targets wish for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from polymodal.config import EncoderConfig, RunConfig
+from polymodal.encoders import is_checkpoint
+from polymodal.encoders.backbone import MODELS, load_config
+from polymodal.encoders.preparation import modality_settings
+from polymodal.errors import ConfigError
+from polymodal.modalities import Audio, Modality, Text
+from polymodal.modalities.word_vectors import WORD2VEC
+from polymodal.schema import Schema, StreamSchema
+from polymodal.targets import AnyTarget, StructuredTarget
+
+
+def stream_settings(schema: Schema, config: RunConfig, targets: Mapping[str, AnyTarget]) -> dict[str, dict[str, Any]]:
+    """Gather the settings of every stream; the user's win, then a checkpoint's.
+
+    Args:
+        schema: The streams.
+        config: What the user says.
+        targets: Name to fitted target; some wish for fine steps or large pictures.
+
+    Returns:
+        Stream to options of its modality.
+
+    Raises:
+        ConfigError: If a stream is unknown, or word vectors are given to a pretrained encoder.
+    """
+    names = {stream.name for stream in schema.streams}
+    unknown = sorted(set(config.settings) - names)
+    if unknown:
+        raise ConfigError(
+            f"There is no stream {unknown[0]!r} to give settings to. The streams are: {', '.join(sorted(names))}."
+        )
+    return {stream.name: _settings_of(stream, config, targets) for stream in schema.streams}
+
+
+def _settings_of(stream: StreamSchema, config: RunConfig, targets: Mapping[str, AnyTarget]) -> dict[str, Any]:
+    given = config.settings.get(stream.name, {})
+    settings = _wishes(stream, targets) | _of_checkpoint(stream, config, given) | given
+    if settings.get("vectors") == WORD2VEC:
+        settings.setdefault("word2vec_seed", config.seed)
+    return settings
+
+
+def _wishes(stream: StreamSchema, targets: Mapping[str, AnyTarget]) -> dict[str, Any]:
+    structured = [target for target in targets.values() if isinstance(target, StructuredTarget)]
+    found = [target.stream_settings(stream.name, stream.modality) for target in structured]
+    return {option: value for wishes in found for option, value in wishes.items()}
+
+
+def _of_checkpoint(stream: StreamSchema, config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a pretrained encoder wants its cells prepared."""
+    checkpoint = _checkpoint(config.encoder.get(stream.name))
+    if checkpoint is None:
+        return {}
+    if given.get("vectors") is not None:
+        raise ConfigError(
+            f"The stream {stream.name!r} has both: word vectors cannot be used with a pretrained tokenizer or "
+            "checkpoint; choose one."
+        )
+    if stream.modality not in MODELS:
+        return {}
+    load_config(checkpoint, stream.modality)
+    return modality_settings(stream.modality, checkpoint)
+
+
+def _checkpoint(chosen: EncoderConfig | None) -> str | None:
+    """Return the pretrained checkpoint an encoder is to be built from, if it is one."""
+    if chosen is None or chosen.name is None:
+        return None
+    if is_checkpoint(chosen.name):
+        return chosen.name
+    named = chosen.sizes.get("checkpoint")
+    return str(named) if chosen.name == "pretrained" and named is not None else None
+
+
+def settings_notices(modalities: Mapping[str, Modality], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say what became of settings whose effect hangs on the data.
+
+    Args:
+        modalities: Stream to fitted modality.
+        settings: Stream to what was asked for.
+
+    Returns:
+        Sentences the user should read.
+    """
+    found = (_settings_notice(name, fitted, settings.get(name, {})) for name, fitted in modalities.items())
+    return [notice for notice in found if notice]
+
+
+def _settings_notice(stream: str, fitted: Modality, asked: Mapping[str, Any]) -> str:
+    if isinstance(fitted, Text) and fitted.vector_dim:
+        source = "trained on them" if asked["vectors"] == WORD2VEC else f"from {asked['vectors']}"
+        return (
+            f"{fitted.num_ids - 2:,} words of the column {stream!r} have vectors ({source}): "
+            f"{fitted.coverage:.1%} of all words in its training texts."
+        )
+    if isinstance(fitted, Audio) and asked.get("channels") == 2 and fitted.channels == 1:
+        return f"No training clip of the column {stream!r} has two channels, so one is kept (asked for: 2)."
+    return ""
