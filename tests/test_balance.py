@@ -55,6 +55,36 @@ def test_several_targets_and_holes_are_fine(table: Table, aid: str) -> None:
     assert set(model.summary()["targets"]) == set(tiny.TARGETS)
 
 
+def spots(rows: int, right: bool | None, seed: int) -> dict[str, list[Any]]:
+    """Pictures of a bright spot: whether it is high, whether it is right; ``right`` None means either."""
+    random = np.random.default_rng(seed)
+    places = [(int(random.integers(2)), int(random.integers(2)) if right is None else int(right)) for _ in range(rows)]
+    pictures = random.integers(0, 60, (rows, 16, 16, 3)).astype(np.uint8)
+    for picture, (high, side) in zip(pictures, places, strict=True):
+        picture[8 * (1 - high) :, 8 * side :][:8, :8] = 250
+    names = [("low", "high")[high] for high, _ in places], [("left", "right")[side] for _, side in places]
+    return {"picture": list(pictures), "height": names[0], "side": names[1]}
+
+
+@pytest.mark.parametrize(("target", "right", "helps"), [("height", False, True), ("side", None, False)])
+def test_flips_are_chosen_by_validation(target: str, right: bool | None, helps: bool) -> None:
+    """Mirrored pictures teach what the other side looks like, and spoil what the side is asked for."""
+    other = "side" if target == "height" else "height"
+    settings = {"train.flip": "auto", "train.epochs": 40, "train.batch_size": 8, "train.augment": False}
+    model = tiny.train(
+        spots(64, right, 0), target, validation=spots(32, None, 1), test=False, drop=[other], settings=settings
+    )
+    assert model.record["config"]["train"]["flip"] is helps
+    assert [notice.split(":")[0] for notice in model.record["notices"]] == [
+        f"Pictures are {'' if helps else 'not '}mirrored"
+    ]
+
+
+def test_flips_are_chosen_for_pictures_only(table: Table) -> None:
+    with pytest.raises(ConfigError, match=r"train\.flip=auto"):
+        tiny.train(tiny.only(table, "note", "kind"), settings={"train.flip": "auto"})
+
+
 @pytest.mark.parametrize(
     ("settings", "target"),
     [

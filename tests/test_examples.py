@@ -17,6 +17,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "image_text_retrieval": {"num_rows": 60},
     "product_likes": {"num_rows": 120},
     "representation_learning": {"num_rows": 120},
+    "same_or_not": {"num_rows": 120},
     "sentiment": {"num_rows": 120},
     "speech_recognition": {"num_rows": 40, "epochs": 1},
     "video_analysis": {"num_rows": 60, "epochs": 1},

@@ -68,7 +68,8 @@ class TrainConfig(Section):
         balance: How streams are kept from learning at each other's cost, beside their own heads.
         distill_weight: Weight of a teacher's predictions against the truth.
         augment: Whether training inputs are varied (shifts, warps, masks), by modality.
-        flip: Whether half of the training pictures are mirrored; off, because a mirrored digit or word is another one.
+        flip: Whether half of the training pictures are mirrored; off, because a mirrored digit or word is another one;
+            "auto" tries both shortly and keeps what validates better.
         time_limit_s: Training ends after this many seconds; None means no limit.
         checkpoint_steps: Steps between two saved states to resume from.
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
@@ -93,7 +94,7 @@ class TrainConfig(Section):
     balance: Literal["none", "ogm_ge", "mmpareto", "blending"] = "none"
     distill_weight: float = Field(default=1.0, ge=0)
     augment: bool = True
-    flip: bool = False
+    flip: bool | Literal["auto"] = False
     time_limit_s: float | None = Field(default=None, gt=0)
     checkpoint_steps: int = Field(default=200, ge=1)
     layer_decay: float = Field(default=0.8, gt=0, le=1)

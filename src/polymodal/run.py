@@ -7,6 +7,7 @@ import datetime
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.job import Job, State
 from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.network import Network
+from polymodal.pilot import choose_flip
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.progress import Progress
@@ -116,15 +118,17 @@ def execute(
         prepared = prepared or prepare(tables, config, cache, progress)
     settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]), prepared.targets.values())
     config = config.model_copy(update={"train": settings})
-    torch.manual_seed(config.seed)
-    network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
-    notices = _head_notices(network, prepared.splits["train"])
-    prepared = dataclasses.replace(prepared, notices=prepared.notices + notices)
+    network = _fresh_network(config, prepared)
+    prepared = _with_notices(prepared, _head_notices(network, prepared.splits["train"]))
     with watch.phase("precompute"):
         prepared = _precomputed(prepared, network, cache, progress)
     with watch.phase("train"):
-        soft = _taught(prepared, config, cache, progress)
-        state = _train(network, prepared, config, progress, state_path, resume, soft)
+        job = _job(prepared, config, state_path, _taught(prepared, config, cache, progress))
+        if settings.flip == "auto":
+            settings, told = choose_flip(job, partial(_fresh_network, config, prepared), progress)
+            job, config = dataclasses.replace(job, settings=settings), config.model_copy(update={"train": settings})
+            prepared = _with_notices(prepared, [told])
+        state = train_network(network, job, progress, resume)
     with watch.phase("baselines"):
         features, baselines = _baselines(prepared, config, progress)
     model = TrainedModel(
@@ -142,6 +146,15 @@ def execute(
         evaluation = evaluate_examples(model, prepared.splits[split], split)
     record = build_record(model, prepared, state, evaluation, watch.total(), command)
     return Run(model=dataclasses.replace(model, record=record), prepared=prepared, evaluation=evaluation, split=split)
+
+
+def _fresh_network(config: RunConfig, prepared: Prepared) -> Network:
+    torch.manual_seed(config.seed)
+    return build_network(config, prepared.preprocessor.modalities, prepared.targets)
+
+
+def _with_notices(prepared: Prepared, notices: list[str]) -> Prepared:
+    return dataclasses.replace(prepared, notices=prepared.notices + notices)
 
 
 def _head_notices(network: Network, train: Examples) -> list[str]:
@@ -172,16 +185,10 @@ def _taught(
     return teach(config.teacher, prepared.tables["train"], prepared.splits["train"], prepared.targets, cache, progress)
 
 
-def _train(
-    network: Any,
-    prepared: Prepared,
-    config: RunConfig,
-    progress: Progress,
-    state_path: Path | None,
-    resume: bool,
-    soft: Mapping[str, NDArray[np.float32]],
-) -> State:
-    job = Job(
+def _job(
+    prepared: Prepared, config: RunConfig, state_path: Path | None, soft: Mapping[str, NDArray[np.float32]]
+) -> Job:
+    return Job(
         train=prepared.splits["train"],
         validation=prepared.splits["validation"],
         targets=with_evidence(prepared.targets) if config.fusion.name == "evidential" else prepared.targets,
@@ -192,7 +199,6 @@ def _train(
         soft=soft,
         unlabelled=prepared.unlabelled,
     )
-    return train_network(network, job, progress, resume)
 
 
 def _baselines(

@@ -26,7 +26,7 @@ def matches(rows: int, seed: int) -> tuple[dict[str, Tokens], torch.Tensor]:
     return tokens, (first == second).float()
 
 
-@pytest.mark.parametrize("name", ["film", "low_rank", "tensor"])
+@pytest.mark.parametrize("name", ["film", "low_rank", "match", "tensor"])
 def test_a_match_between_streams_is_learned(name: str) -> None:
     torch.manual_seed(0)
     fusion = build_fusion(name, ["question", "picture"], WIDTH, {"dropout": 0.0})

@@ -14,7 +14,7 @@ from polymodal.fusion.decision import EvidentialFusion, build_evidential
 from polymodal.fusion.feature import build_attention, build_concat, build_gated, build_sum
 from polymodal.fusion.film import build_film
 from polymodal.fusion.model import build_bottleneck, build_transformer_fusion
-from polymodal.fusion.product import build_low_rank, build_tensor
+from polymodal.fusion.product import build_low_rank, build_match, build_tensor
 from polymodal.sizes import Size, builder_sizes, check_sizes
 
 
@@ -58,6 +58,7 @@ FUSIONS: dict[str, FusionEntry] = {
     ),
     "film": FusionEntry(build_film, "feature", "the others scale and shift a stream's tokens", "Perez et al. 2018"),
     "low_rank": FusionEntry(build_low_rank, "feature", "a low-rank product of all streams", "Liu et al. 2018"),
+    "match": FusionEntry(build_match, "feature", "products and differences of all pairs of streams", "Mou et al. 2016"),
     "tensor": FusionEntry(build_tensor, "feature", "the outer product of up to eight streams", "Zadeh et al. 2017"),
     "vote": FusionEntry(None, "decision", "a weighted vote of the streams' own predictions", "Kittler et al. 1998"),
     "stacking": FusionEntry(

@@ -1,10 +1,11 @@
-"""Fusions that multiply the streams: the outer product of all, whole or in low rank (torch).
+"""Fusions that multiply the streams: the outer product of all, whole or in low rank, or of pairs (torch).
 
 Shape legend: B rows of the batch, W width, S streams, R rank, K values of a stream, P products.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -111,6 +112,49 @@ class TensorFusion(Fusion):
         return Fused(self.close(products_BP), join(streams))
 
 
+class MatchFusion(Fusion):
+    """How alike the streams are: Mou et al. 2016, arXiv 1512.08422, section 3.1.
+
+    For every pair of streams, the product and the absolute difference of their pooled vectors, the mean over all pairs
+    beside the vectors themselves. Differs from the source: any number of streams.
+    """
+
+    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+        """Build the layers.
+
+        Args:
+            streams: Names of the streams.
+            width: W.
+            dropout: Share of values set to zero in training.
+        """
+        super().__init__(streams, width)
+        self.norm = nn.LayerNorm(width)
+        num_values = (len(self.streams) + 2) * width
+        self.close = nn.Sequential(
+            nn.LayerNorm(num_values),
+            nn.Linear(num_values, width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+        )
+
+    def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
+        """Fuse by comparing.
+
+        Args:
+            streams: Tokens of each stream, filled.
+            row_present_BS: Not used: the missing tokens say it.
+
+        Returns:
+            Pooled ``[B, W]`` and the streams' tokens.
+        """
+        pooled_BSW = self.norm(pool(streams))
+        pairs = list(itertools.combinations(pooled_BSW.unbind(1), 2)) or [(pooled_BSW[:, 0], pooled_BSW[:, 0])]
+        products_BW = torch.stack([a * b for a, b in pairs]).mean(dim=0)
+        distances_BW = torch.stack([(a - b).abs() for a, b in pairs]).mean(dim=0)
+        return Fused(self.close(torch.cat([pooled_BSW.flatten(1), products_BW, distances_BW], dim=1)), join(streams))
+
+
 def most_factors(num_streams: int) -> int:
     """Return how many values of each stream keep the outer product within ``MAX_PRODUCTS``.
 
@@ -163,3 +207,17 @@ def build_tensor(streams: Sequence[str], width: int, *, factors: int = 16, dropo
         The fusion.
     """
     return TensorFusion(streams, width, factors, dropout)
+
+
+def build_match(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
+    """Build the fusion by products and differences of pairs.
+
+    Args:
+        streams: Names of the streams.
+        width: W.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        The fusion.
+    """
+    return MatchFusion(streams, width, dropout)

@@ -1,0 +1,65 @@
+"""Short trial runs that settle an option on validation before the run itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from polymodal.config import TrainConfig
+from polymodal.errors import ConfigError
+from polymodal.job import Job
+from polymodal.network import Network
+from polymodal.progress import Progress
+from polymodal.train import train_network
+
+SHARE_OF_EPOCHS = 0.25
+FEWEST_EPOCHS = 2
+
+
+def choose_flip(job: Job, build: Callable[[], Network], progress: Progress) -> tuple[TrainConfig, str]:
+    """Train shortly without and with mirrored pictures, and keep what validates better.
+
+    Args:
+        job: Data and options; ``flip`` is "auto".
+        build: Builds a fresh network, the same each time.
+        progress: Told of every step.
+
+    Returns:
+        The options with ``flip`` settled, and a sentence that says why.
+
+    Raises:
+        ConfigError: If there is no picture to mirror.
+    """
+    if not mirrored_streams(job):
+        raise ConfigError("The option train.flip=auto mirrors pictures, but no stream of pictures is trained on.")
+    losses = {flip: _validation_loss(job, flip, build(), progress) for flip in (False, True)}
+    flip = losses[True] < losses[False]
+    told = (
+        f"Pictures are {'' if flip else 'not '}mirrored: after {_epochs(job.settings)} epochs of trial the validation "
+        f"loss was {losses[True]:.3f} with mirrored pictures and {losses[False]:.3f} without."
+    )
+    return job.settings.model_copy(update={"flip": flip}), told
+
+
+def mirrored_streams(job: Job) -> list[str]:
+    """Return the streams whose training pictures mirroring would change: not those that a frozen encoder has encoded.
+
+    Args:
+        job: Data and options.
+
+    Returns:
+        Their names.
+    """
+    columns = job.train.columns
+    return [name for name, fitted in job.modalities.items() if fitted.name == "image" and columns[name].outputs is None]
+
+
+def _validation_loss(job: Job, flip: bool, network: Network, progress: Progress) -> float:
+    progress.message(f"trying {'mirrored' if flip else 'plain'} pictures")
+    settings = job.settings.model_copy(update={"flip": flip, "epochs": _epochs(job.settings)})
+    state = train_network(network, dataclasses.replace(job, settings=settings, state_path=None), progress)
+    return state.best[0][0]
+
+
+def _epochs(settings: TrainConfig) -> int:
+    return max(round(SHARE_OF_EPOCHS * (settings.epochs or 1)), FEWEST_EPOCHS)
