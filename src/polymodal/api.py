@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +19,10 @@ from polymodal.cache import ArrayCache
 from polymodal.checkpoint import load_model, save_model
 from polymodal.config import RunConfig, Size, build_config, load_config
 from polymodal.embed import Embeddings, embed_table
-from polymodal.errors import CellError, ConfigError, SchemaError
+from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
 from polymodal.evaluate import evaluate_examples
-from polymodal.predict import Predictions, predict_table
+from polymodal.predict import predict_windows
+from polymodal.predictions import Predictions, join_predictions
 from polymodal.prepare import Tables, target_problems
 from polymodal.progress import Progress, SilentProgress
 from polymodal.run import Run, execute
@@ -121,14 +122,51 @@ class Model:
         Raises:
             CellError: If ``strict`` and a cell cannot be decoded.
         """
+        parts = self.predict_batches(table, weights=weights, strict=strict, progress=progress)
+        return join_predictions(list(parts))
+
+    def predict_batches(
+        self,
+        table: TableLike,
+        *,
+        rows: int | None = None,
+        weights: bool = False,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Iterator[Predictions]:
+        """Predict a table part by part: a file of any length in the same memory.
+
+        Args:
+            table: Rows to predict; a file is read as far as it is predicted.
+            rows: Rows of a part at most; None: as many as are predicted at once. The predictions are the same.
+            weights: Whether to return the fusion's stream weights.
+            strict: Whether a broken cell stops.
+            progress: Told how far it is.
+
+        Yields:
+            Labels, probabilities, weights and broken cells of the next rows, in the table's order. Broken cells are
+            named by their row in the whole table.
+
+        Raises:
+            ConfigError: If the model has no target, or ``rows`` is not at least 1.
+            TableError: If the table cannot be read; for rows in which a file is broken, once they are reached.
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
         if not self._has_columns():
             raise ConfigError("This model has no target to predict: it embeds rows. Use `embed` or `search`.")
-        source = read_table(table)
-        found = predict_table(self.trained, source, ArrayCache.default(), progress, weights)
-        if strict and found.broken_cells:
-            first = found.broken_cells[0]
-            raise CellError(f"{source.name}, row {first.row}, column {first.column!r}: {first.reason}.")
-        return found
+        if rows is not None and rows < 1:
+            raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
+        source = table if isinstance(table, str | Path) else read_table(table)
+        name = Path(source).name if isinstance(source, str | Path) else source.name
+        done = 0
+        for found in predict_windows(self.trained, source, ArrayCache.default(), progress, weights):
+            if strict and found.broken_cells:
+                first = found.broken_cells[0]
+                raise CellError(f"{name}, row {first.row}, column {first.column!r}: {first.reason}.")
+            step = rows or max(len(found), 1)
+            for start in range(0, max(len(found), 1), step):
+                yield found if step >= len(found) else found.take(slice(start, start + step), done + 1)
+            done += len(found)
 
     def evaluate(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> dict[str, Any]:
         """Judge the model on rows with truth.

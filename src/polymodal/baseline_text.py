@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class TextGrams:
             (token for token, count in counts.items() if count > 1), key=lambda token: (-counts[token], token)
         )
         vocabulary = kept[:MAX_VOCABULARY]
-        rows, codes = _gram_codes(tokens, vocabulary, longest)
+        rows, codes = _gram_codes(tokens, _ids(vocabulary), longest)
         known, frequency = _document_frequency(rows, codes)
         chosen = np.sort(np.argsort(-frequency, kind="stable")[:MAX_GRAMS])
         idf = np.log((1 + len(texts)) / (1 + frequency[chosen])) + 1
@@ -87,7 +88,11 @@ class TextGrams:
             scipy CSR float32 ``[rows, G]``, rows of length one (zero without a known n-gram).
         """
         tokens = [_tokens(text, self.units) for text in texts]
-        return self._weigh(*_gram_codes(tokens, self.vocabulary, self.longest), len(texts))
+        return self._weigh(*_gram_codes(tokens, self._token_ids, self.longest), len(texts))
+
+    @cached_property
+    def _token_ids(self) -> dict[str, int]:
+        return _ids(self.vocabulary)
 
     def _weigh(self, rows: NDArray[np.int64], codes: NDArray[np.int64], num_rows: int) -> Any:
         from scipy.sparse import csr_matrix
@@ -129,17 +134,20 @@ def _tokens(text: str, units: str) -> list[str]:
     return list(f" {joined} "[:MAX_TOKENS]) if joined else []
 
 
+def _ids(vocabulary: list[str]) -> dict[str, int]:
+    return {token: index + 1 for index, token in enumerate(vocabulary)}
+
+
 def _gram_codes(
-    tokens: list[list[str]], vocabulary: list[str], longest: int
+    tokens: list[list[str]], ids: dict[str, int], longest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the row and the code of every n-gram of known tokens."""
-    ids = {token: index + 1 for index, token in enumerate(vocabulary)}
     flat = np.array([ids.get(token, 0) for row in tokens for token in row], dtype=np.int64)
     owners = np.repeat(np.arange(len(tokens)), [len(row) for row in tokens])
     known, codes = flat > 0, flat
     rows, grams = [owners[known]], [flat[known]]
     for size in range(1, longest):
-        codes = codes[:-1] * (len(vocabulary) + 1) + flat[size:]
+        codes = codes[:-1] * (len(ids) + 1) + flat[size:]
         known = known[:-1] & (flat[size:] > 0) & (owners[size:] == owners[: len(owners) - size])
         rows.append(owners[size:][known])
         grams.append(codes[known])

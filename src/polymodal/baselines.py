@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.baseline_features import FeatureBlocks
+from polymodal.baseline_features import LINEAR, TREES, FeatureBlocks
 
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
@@ -40,9 +40,10 @@ MIN_ROWS = 20
 
 
 class Baseline(ABC):
-    """A fitted baseline of one target; ``name`` says which."""
+    """A fitted baseline of one target; ``name`` says which, ``forms`` which features it reads."""
 
     name: ClassVar[str]
+    forms: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def predict(self, features: FeatureBlocks) -> Floats:
@@ -120,12 +121,14 @@ class Linear(Baseline):
     columns: NDArray[np.int64]
     bias: NDArray[np.float32]
     name: ClassVar[str] = "linear"
+    forms: ClassVar[frozenset[str]] = frozenset({LINEAR})
 
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
         outputs = features.dense @ self.dense + self.bias
         if len(self.columns):
-            outputs = outputs + features.sparse[:, self.columns] @ self.sparse
+            is_whole = len(self.columns) == features.sparse.shape[1]
+            outputs = outputs + (features.sparse if is_whole else features.sparse[:, self.columns]) @ self.sparse
         return _to_prediction(self.kind, outputs.astype(np.float64), self.center, self.scale)
 
     def state(self) -> State:
@@ -147,6 +150,7 @@ class Boosting(Baseline):
     kind: str
     models: list[str]
     name: ClassVar[str] = "boosting"
+    forms: ClassVar[frozenset[str]] = frozenset({TREES})
 
     @cached_property
     def boosters(self) -> list[Any]:

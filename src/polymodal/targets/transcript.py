@@ -175,6 +175,7 @@ class TranscriptTarget(StructuredTarget):
     settings: TranscriptSettings
 
     kind: ClassVar[str] = "transcript"
+    has_confidence: ClassVar[bool] = True
     details: ClassVar[frozenset[str]] = frozenset({"audio"})
     modality_settings: ClassVar[Mapping[str, Mapping[str, Any]]] = {"audio": {"max_frames": MAX_FRAMES}}
     min_steps: ClassVar[int] = MIN_STEPS
