@@ -1,4 +1,7 @@
-"""The Python interface: ``fit``, ``load`` and ``Model``."""
+"""The Python interface: ``fit``, ``load`` and ``Model``.
+
+What only learning and judging need is imported inside the functions that do so: a process that predicts starts sooner.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,20 +19,20 @@ from numpy.typing import NDArray
 from polymodal.arrays import BrokenCell, Cell
 from polymodal.batches import build_examples
 from polymodal.cache import ArrayCache
-from polymodal.checkpoint import load_model, save_model
+from polymodal.checkpoint import MODEL_FOLDER, load_model, save_model
 from polymodal.config import RunConfig, Size, build_config, load_config
 from polymodal.embed import Embeddings, embed_table
 from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
-from polymodal.evaluate import evaluate_examples
 from polymodal.predict import predict_windows
 from polymodal.predictions import Predictions, join_predictions
-from polymodal.prepare import Tables, target_problems
 from polymodal.progress import Progress, SilentProgress
-from polymodal.run import Run, execute
-from polymodal.run_folder import MODEL_FOLDER, STATE_FILE, check_folder, summary_of, write_run
 from polymodal.search import Hit, SearchIndex, build_index
 from polymodal.table import Table, read_table
 from polymodal.trained import TrainedModel, precompute
+
+if TYPE_CHECKING:
+    from polymodal.prepare import Tables
+    from polymodal.run import Run
 
 TableLike = Any
 """A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
@@ -74,6 +77,8 @@ class Model:
 
     def summary(self) -> dict[str, Any]:
         """Return the scores as ``polymodal train --json`` prints them."""
+        from polymodal.run_folder import summary_of
+
         return summary_of(self.record)
 
     def predict(self, table: TableLike, *, weights: bool = False) -> dict[str, list[Cell]]:
@@ -183,6 +188,8 @@ class Model:
             SchemaError: If the table lacks every target column or known value.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
+        from polymodal.run_folder import summary_of
+
         return summary_of(self.evaluation_record(table, strict=strict, progress=progress))
 
     def evaluation_record(
@@ -202,6 +209,9 @@ class Model:
             SchemaError: If the table lacks every target column or known value.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
+        from polymodal.evaluate import evaluate_examples
+        from polymodal.prepare import target_problems
+
         started, source, told = time.perf_counter(), read_table(table), progress or SilentProgress()
         if self._has_columns():
             _check_has_targets(source, self.trained)
@@ -480,6 +490,8 @@ def read_tables(
     Returns:
         The tables, no two of the same name.
     """
+    from polymodal.prepare import Tables
+
     validation = config.validation if validation is None else validation
     judged = config.test if test is None else test
     sources = {"train": table, "validation": validation, "test": None if judged is False else judged}
@@ -504,6 +516,9 @@ def _named(table: Table, part: str, taken: set[str]) -> Table:
 def _fit_tables(
     tables: Tables, config: RunConfig, folder: Path | None, resume: bool, progress: Progress | None, command: str | None
 ) -> Model:
+    from polymodal.run import execute
+    from polymodal.run_folder import STATE_FILE, check_folder, write_run
+
     told = progress or SilentProgress()
     if folder is None:
         return Model(execute(tables, config, ArrayCache.default(), told, command=command).model)
