@@ -48,7 +48,7 @@ class FeatureBlocks:
 
     Attributes:
         dense: float32 ``[N, D]`` for linear models, finite.
-        sparse: scipy CSR float32 ``[N, S]`` for linear models.
+        sparse: scipy CSR float32 ``[N, S]`` for linear models; None without texts.
         trees: float32 ``[N, K]`` for trees, NaN where absent.
 
     A form that was not asked for has no features.
@@ -71,7 +71,7 @@ class FeatureBlocks:
         Returns:
             The features of those rows.
         """
-        return FeatureBlocks(self.dense[rows], self.sparse[rows], self.trees[rows])
+        return FeatureBlocks(self.dense[rows], None if self.sparse is None else self.sparse[rows], self.trees[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,7 +275,7 @@ class FeatureExtractor:
         parts = [stream.transform(columns[stream.stream], cells, forms) for stream in self.streams]
         return FeatureBlocks(
             np.concatenate([dense for dense, _, _ in parts], axis=1),
-            _side_by_side([weights for _, weights, _ in parts if weights is not None], len(parts[0][0])),
+            _side_by_side([weights for _, weights, _ in parts if weights is not None]),
             np.concatenate([trees for _, _, trees in parts], axis=1),
         )
 
@@ -316,12 +316,12 @@ class FeatureExtractor:
         return cls(streams)
 
 
-def _side_by_side(sparse: list[Any], num_rows: int) -> Any:
-    from scipy.sparse import csr_matrix, hstack
+def _side_by_side(sparse: list[Any]) -> Any:
+    if len(sparse) < 2:
+        return sparse[0] if sparse else None
+    from scipy.sparse import hstack
 
-    if len(sparse) == 1:
-        return sparse[0]
-    return hstack(sparse, format="csr") if sparse else csr_matrix((num_rows, 0), dtype=np.float32)
+    return hstack(sparse, format="csr")
 
 
 def sound_features(column: Column, channels: int = 1) -> tuple[Floats, int]:

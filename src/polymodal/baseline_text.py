@@ -99,14 +99,13 @@ class TextGrams:
 
         places = np.minimum(np.searchsorted(self.codes, codes), max(len(self.codes) - 1, 0))
         known = self.codes[places] == codes if len(self.codes) else np.zeros(len(codes), np.bool_)
-        ones = np.ones(int(known.sum()), np.float32)
-        counts = csr_matrix((ones, (rows[known], places[known])), shape=(num_rows, len(self.codes)))
-        counts.sum_duplicates()
-        counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
-        owners = np.repeat(np.arange(num_rows), np.diff(counts.indptr))
-        lengths = np.sqrt(np.bincount(owners, counts.data.astype(np.float64) ** 2, num_rows))
-        counts.data = (counts.data / np.maximum(lengths, 1e-12)[owners]).astype(np.float32)
-        return counts
+        keys, counts = np.unique(rows[known] * max(len(self.codes), 1) + places[known], return_counts=True)
+        owners, columns = np.divmod(keys, max(len(self.codes), 1))
+        weights = (1 + np.log(counts.astype(np.float32))) * self.idf[columns]
+        lengths = np.sqrt(np.bincount(owners, weights.astype(np.float64) ** 2, num_rows))
+        scaled = (weights / np.maximum(lengths, 1e-12)[owners]).astype(np.float32)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=num_rows))])
+        return csr_matrix((scaled, columns, starts), shape=(num_rows, len(self.codes)))
 
 
 def choose_units(texts: Sequence[str]) -> str:

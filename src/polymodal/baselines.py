@@ -242,11 +242,14 @@ def _to_prediction(kind: str, outputs: Floats, center: float, scale: float) -> F
 
 def _fit_linear(kind: str, num_classes: int, prior: Floats, train: Rows, validation: Rows) -> Linear:
     """Weaken the penalty step by step, each from the last weights, while the validation loss falls."""
+    from scipy.sparse import csr_matrix
+
     features, truth = train
+    sparse = csr_matrix((len(features), 0), dtype=np.float32) if features.sparse is None else features.sparse
     center, scale = (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)
     goal = _goal(kind, num_classes, (truth - center) / scale if kind == "number" else truth)
-    columns = _heaviest(features.sparse, MAX_WEIGHTS // goal.shape[1])
-    problem = _LinearProblem(kind, goal, features.dense, features.sparse[:, columns])
+    columns = _heaviest(sparse, MAX_WEIGHTS // goal.shape[1])
+    problem = _LinearProblem(kind, goal, features.dense, sparse[:, columns])
     weights = problem.start(kind, prior)
     best, least = weights, np.inf
     for penalty in PENALTIES:

@@ -82,7 +82,7 @@ class Decision:
         main = frozenset(name for name, weight in self.weights.items() if weight > 0)
         if any(not name.startswith("stream:") for name in main):
             return main
-        return main | {name for name, weight in self.reserve.items() if weight > 0}
+        return main | {name for name, weight in self.reserve.items() if weight > 0} or frozenset(self.weights)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -149,8 +149,12 @@ class Decisions:
         Returns:
             float64 ``[N, C]`` or ``[N]``.
         """
-        whole = self.complete.combine(members, present, prior)
+        if complete.all():
+            return self.complete.combine(members, present, prior)
         partial = self.incomplete.combine(members, present, prior)
+        if not complete.any():
+            return partial
+        whole = self.complete.combine(members, present, prior)
         return np.where(complete if whole.ndim == 1 else complete[:, None], whole, partial)
 
     @property

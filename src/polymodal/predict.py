@@ -31,6 +31,7 @@ from polymodal.trained import TrainedModel, precompute, without
 
 View = frozenset[str]
 NOTHING_HIDDEN: View = frozenset()
+BASELINE = "baseline:"
 
 WINDOW_ROWS = 4096
 """Rows that are decoded and predicted at once, at most."""
@@ -137,7 +138,7 @@ def _predict_window(
     given = model.schema.with_sounds(table).columns
     cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
     source = Source(cells, table.folder, shapes=shapes_of(columns))
-    (members,) = run_members(model, columns, source, [NOTHING_HIDDEN], deciding_baselines(model))
+    (members,) = run_members(model, columns, source, [NOTHING_HIDDEN], _deciding_members(model, with_weights))
     combined = combine(model, members)
     answers = {name: combined.pop(name) for name in model.network.structured}
     targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
@@ -200,7 +201,7 @@ def run_members(
     columns: Mapping[str, Column],
     source: Source,
     views: Sequence[View],
-    baselines: Mapping[str, Sequence[Baseline]] | None = None,
+    wanted: Mapping[str, frozenset[str]] | None = None,
 ) -> list[Members]:
     """Ask every member about every row, once for each set of hidden streams.
 
@@ -209,29 +210,30 @@ def run_members(
         columns: Stream to arrays, frozen encoders' outputs included.
         source: The raw cells of the same rows.
         views: Sets of streams to hide.
-        baselines: Target to the baselines to ask; None asks all of them.
+        wanted: Flat target to the members that matter; others may be left out. None asks all of them.
 
     Returns:
         One ``Members`` a view.
     """
-    outputs = run_network(model.network, columns, views)
-    asked = model.baselines if baselines is None else baselines
+    asked = {
+        name: [b for b in found if b.name != "prior" and (wanted is None or f"{BASELINE}{b.name}" in wanted[name])]
+        for name, found in model.baselines.items()
+    }
+    nothing = NetworkOutputs({}, {name: {} for name in model.network.targets}, None, {})
+    outputs = run_network(model.network, columns, views) if _asks_network(model, wanted) else [nothing] * len(views)
     return [_members(model, columns, source, view, found, asked) for view, found in zip(views, outputs, strict=True)]
 
 
-def deciding_baselines(model: TrainedModel) -> dict[str, list[Baseline]]:
-    """Return the baselines that can change a prediction.
+def _asks_network(model: TrainedModel, wanted: Mapping[str, frozenset[str]] | None) -> bool:
+    if wanted is None or model.network.structured:
+        return True
+    return any(not member.startswith(BASELINE) for found in wanted.values() for member in found)
 
-    Args:
-        model: The trained model.
 
-    Returns:
-        Target to those of its baselines that the decision level has a weight for in any row.
-    """
-    return {
-        name: [b for b in baselines if name in model.decisions and f"baseline:{b.name}" in model.decisions[name].in_use]
-        for name, baselines in model.baselines.items()
-    }
+def _deciding_members(model: TrainedModel, with_weights: bool) -> dict[str, frozenset[str]]:
+    """Return the members that can change a prediction, by flat target."""
+    fusion = frozenset({"fusion"} if with_weights else ())
+    return {name: decisions.in_use | fusion for name, decisions in model.decisions.items()}
 
 
 @dataclass(frozen=True)
@@ -267,8 +269,9 @@ def _members(
         for name, target in model.targets.items()
     }
     for name, stacker in model.stackers.items():
-        alone = {stream: predictions[name][f"stream:{stream}"] for stream in model.network.streams}
-        predictions[name] = {"fusion": stacker.predict(alone, seen), **predictions[name]}
+        if outputs.streams[name]:
+            alone = {stream: predictions[name][f"stream:{stream}"] for stream in model.network.streams}
+            predictions[name] = {"fusion": stacker.predict(alone, seen), **predictions[name]}
     members = {member for found in predictions.values() for member in found}
     present = {member: seen[member[7:]] if member.startswith("stream:") else some for member in members}
     return Members(predictions, present, complete, outputs.weights)
@@ -282,7 +285,7 @@ def _target_members(
     return {
         **({"fusion": target.to_prediction(outputs.fused[name])} if name in outputs.fused else {}),
         **{f"stream:{stream}": target.to_prediction(output) for stream, output in outputs.streams[name].items()},
-        **{f"baseline:{baseline}": values for baseline, values in baselines.items()},
+        **{f"{BASELINE}{baseline}": values for baseline, values in baselines.items()},
     }
 
 
@@ -293,7 +296,6 @@ def _baseline_predictions(
     cells: Mapping[str, Sequence[Cell]],
     view: View,
 ) -> dict[str, dict[str, Prediction]]:
-    asked = {name: [baseline for baseline in found if baseline.name != "prior"] for name, found in asked.items()}
     forms = frozenset(form for found in asked.values() for baseline in found for form in baseline.forms)
     if model.features is None or not forms:
         return {}

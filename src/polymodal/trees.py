@@ -114,16 +114,22 @@ class Trees:
         Returns:
             Probabilities ``[N]`` of a binary model or ``[N, C]``, or numbers ``[N]``.
         """
-        rows, places = np.arange(len(features))[:, None], np.tile(self.roots, (len(features), 1))
-        while (places < self.num_nodes).any():
-            values = features[rows, self.feature[places]].astype(np.float64)
-            missing, is_nan = self.missing[places], np.isnan(values)
-            values = np.where(is_nan, 0.0, values)
-            unknown = np.where(missing == MISSING_NAN, is_nan, (missing == MISSING_ZERO) & (np.abs(values) <= ZERO))
-            is_left = np.where(unknown, self.missing_left[places], values <= self.threshold[places])
-            places = np.where(is_left, self.left[places], self.right[places])
+        owners = np.repeat(np.arange(len(features)), len(self))
+        places = np.tile(self.roots, len(features))
+        moving = np.flatnonzero(places < self.num_nodes)
+        while len(moving):
+            places[moving] = self._next(places[moving], features[owners[moving], self.feature[places[moving]]])
+            moving = moving[places[moving] < self.num_nodes]
         shape = len(features), len(self) // self.num_outputs, self.num_outputs
         return self._finish(self.value[places].reshape(shape).sum(axis=1))
+
+    def _next(self, places: NDArray[np.int64], found: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return where nodes send what is found there."""
+        values, missing, is_nan = found.astype(np.float64), self.missing[places], np.isnan(found)
+        values[is_nan] = 0.0
+        unknown = np.where(missing == MISSING_NAN, is_nan, (missing == MISSING_ZERO) & (np.abs(values) <= ZERO))
+        is_left = np.where(unknown, self.missing_left[places], values <= self.threshold[places])
+        return np.where(is_left, self.left[places], self.right[places])
 
     def _finish(self, sums: Floats) -> Floats:
         if self.objective == "binary":
