@@ -134,11 +134,12 @@ def _predict_window(
 ) -> Predictions:
     cache = cache if table.num_rows >= KEPT_ROWS else ArrayCache(None)
     columns, broken = model.preprocessor.transform(table, cache if _reads_files(model) else None)
-    columns = precompute(model.network, columns, cache, progress)
+    wanted = _deciding_members(model, with_weights)
+    columns = precompute(model.network, columns, cache, progress) if _asks_network(model, wanted) else columns
     given = model.schema.with_sounds(table).columns
     cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
     source = Source(cells, table.folder, shapes=shapes_of(columns))
-    (members,) = run_members(model, columns, source, [NOTHING_HIDDEN], _deciding_members(model, with_weights))
+    (members,) = run_members(model, columns, source, [NOTHING_HIDDEN], wanted)
     combined = combine(model, members)
     answers = {name: combined.pop(name) for name in model.network.structured}
     targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
