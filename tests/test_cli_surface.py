@@ -18,7 +18,7 @@ from polymodal import api, console, options, output
 from polymodal.arrays import BrokenCell
 from polymodal.cli import app
 from polymodal.errors import ConfigError, PolymodalError
-from polymodal.predict import Predictions
+from polymodal.predictions import Predictions
 
 runner = CliRunner()
 
@@ -53,13 +53,15 @@ class StubModel:
     def evaluation_record(self, table, *, strict=False, progress=None):
         return RECORD
 
-    def predictions(self, table, *, weights=False, strict=False, progress=None):
+    def predict_batches(self, table, *, weights=False, strict=False, progress=None):
         import numpy as np
 
         shown = {"photo": np.array([0.25, 0.75], dtype=np.float32)} if weights else {}
         values = {"label": np.array([[0.9, 0.1], [0.2, 0.8]])}
         broken = [BrokenCell(2, "photo", "not a picture")]
-        return Predictions(values, {"label": ["a", "b"]}, {"label": ["a", "b"]}, shown, broken)
+        whole = Predictions(values, {"label": ["a", "b"]}, {"label": ["a", "b"]}, shown, broken)
+        yield whole.take(slice(0, 1))
+        yield whole.take(slice(1, 2))
 
 
 @pytest.fixture
@@ -271,7 +273,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "out.csv"
     path.write_text("old")
 
-    def fail(columns, temporary):
+    def fail(temporary, opened):
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 

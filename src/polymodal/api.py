@@ -1,4 +1,7 @@
-"""The Python interface: ``fit``, ``load`` and ``Model``."""
+"""The Python interface: ``fit``, ``load`` and ``Model``.
+
+What only learning and judging need is imported inside the functions that do so: a process that predicts starts sooner.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import dataclasses
 import datetime
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +19,20 @@ from numpy.typing import NDArray
 from polymodal.arrays import BrokenCell, Cell
 from polymodal.batches import build_examples
 from polymodal.cache import ArrayCache
-from polymodal.checkpoint import load_model, save_model
+from polymodal.checkpoint import MODEL_FOLDER, load_model, save_model
 from polymodal.config import RunConfig, Size, build_config, load_config
 from polymodal.embed import Embeddings, embed_table
-from polymodal.errors import CellError, ConfigError, SchemaError
-from polymodal.evaluate import evaluate_examples
-from polymodal.predict import Predictions, predict_table
-from polymodal.prepare import Tables, target_problems
+from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
+from polymodal.predict import predict_windows
+from polymodal.predictions import Predictions, join_predictions
 from polymodal.progress import Progress, SilentProgress
-from polymodal.run import Run, execute
-from polymodal.run_folder import MODEL_FOLDER, STATE_FILE, check_folder, summary_of, write_run
 from polymodal.search import Hit, SearchIndex, build_index
 from polymodal.table import Table, read_table
 from polymodal.trained import TrainedModel, precompute
+
+if TYPE_CHECKING:
+    from polymodal.prepare import Tables
+    from polymodal.run import Run
 
 TableLike = Any
 """A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
@@ -73,6 +77,8 @@ class Model:
 
     def summary(self) -> dict[str, Any]:
         """Return the scores as ``polymodal train --json`` prints them."""
+        from polymodal.run_folder import summary_of
+
         return summary_of(self.record)
 
     def predict(self, table: TableLike, *, weights: bool = False) -> dict[str, list[Cell]]:
@@ -121,14 +127,51 @@ class Model:
         Raises:
             CellError: If ``strict`` and a cell cannot be decoded.
         """
+        parts = self.predict_batches(table, weights=weights, strict=strict, progress=progress)
+        return join_predictions(list(parts))
+
+    def predict_batches(
+        self,
+        table: TableLike,
+        *,
+        rows: int | None = None,
+        weights: bool = False,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Iterator[Predictions]:
+        """Predict a table part by part: a file of any length in the same memory.
+
+        Args:
+            table: Rows to predict; a file is read as far as it is predicted.
+            rows: Rows of a part at most; None: as many as are predicted at once. The predictions are the same.
+            weights: Whether to return the fusion's stream weights.
+            strict: Whether a broken cell stops.
+            progress: Told how far it is.
+
+        Yields:
+            Labels, probabilities, weights and broken cells of the next rows, in the table's order. Broken cells are
+            named by their row in the whole table.
+
+        Raises:
+            ConfigError: If the model has no target, or ``rows`` is not at least 1.
+            TableError: If the table cannot be read; for rows in which a file is broken, once they are reached.
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
         if not self._has_columns():
             raise ConfigError("This model has no target to predict: it embeds rows. Use `embed` or `search`.")
-        source = read_table(table)
-        found = predict_table(self.trained, source, ArrayCache.default(), progress, weights)
-        if strict and found.broken_cells:
-            first = found.broken_cells[0]
-            raise CellError(f"{source.name}, row {first.row}, column {first.column!r}: {first.reason}.")
-        return found
+        if rows is not None and rows < 1:
+            raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
+        source = table if isinstance(table, str | Path) else read_table(table)
+        name = Path(source).name if isinstance(source, str | Path) else source.name
+        done = 0
+        for found in predict_windows(self.trained, source, ArrayCache.default(), progress, weights):
+            if strict and found.broken_cells:
+                first = found.broken_cells[0]
+                raise CellError(f"{name}, row {first.row}, column {first.column!r}: {first.reason}.")
+            step = rows or max(len(found), 1)
+            for start in range(0, max(len(found), 1), step):
+                yield found if step >= len(found) else found.take(slice(start, start + step), done + 1)
+            done += len(found)
 
     def evaluate(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> dict[str, Any]:
         """Judge the model on rows with truth.
@@ -145,6 +188,8 @@ class Model:
             SchemaError: If the table lacks every target column or known value.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
+        from polymodal.run_folder import summary_of
+
         return summary_of(self.evaluation_record(table, strict=strict, progress=progress))
 
     def evaluation_record(
@@ -164,6 +209,9 @@ class Model:
             SchemaError: If the table lacks every target column or known value.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
+        from polymodal.evaluate import evaluate_examples
+        from polymodal.prepare import target_problems
+
         started, source, told = time.perf_counter(), read_table(table), progress or SilentProgress()
         if self._has_columns():
             _check_has_targets(source, self.trained)
@@ -442,6 +490,8 @@ def read_tables(
     Returns:
         The tables, no two of the same name.
     """
+    from polymodal.prepare import Tables
+
     validation = config.validation if validation is None else validation
     judged = config.test if test is None else test
     sources = {"train": table, "validation": validation, "test": None if judged is False else judged}
@@ -466,6 +516,9 @@ def _named(table: Table, part: str, taken: set[str]) -> Table:
 def _fit_tables(
     tables: Tables, config: RunConfig, folder: Path | None, resume: bool, progress: Progress | None, command: str | None
 ) -> Model:
+    from polymodal.run import execute
+    from polymodal.run_folder import STATE_FILE, check_folder, write_run
+
     told = progress or SilentProgress()
     if folder is None:
         return Model(execute(tables, config, ArrayCache.default(), told, command=command).model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,3 +64,17 @@ def exits(interrupted: str) -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(EXIT_BROKEN_PIPE) from None
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """Let a polite kill (SIGTERM) end the command as an interrupt does, so that nothing half-written stays.
+
+    Yields:
+        Nothing; the command runs inside.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

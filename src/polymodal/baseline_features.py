@@ -23,6 +23,8 @@ from polymodal.schema import Schema, StreamSchema
 
 Floats = NDArray[np.float32]
 
+LINEAR, TREES = "linear", "trees"
+FORMS = frozenset({LINEAR, TREES})
 MAX_SIDE = 28
 MAX_DENSE_CELLS = 30_000_000
 TREE_SIDES = {1: 12, 3: 8}
@@ -46,8 +48,10 @@ class FeatureBlocks:
 
     Attributes:
         dense: float32 ``[N, D]`` for linear models, finite.
-        sparse: scipy CSR float32 ``[N, S]`` for linear models.
+        sparse: scipy CSR float32 ``[N, S]`` for linear models; None without texts.
         trees: float32 ``[N, K]`` for trees, NaN where absent.
+
+    A form that was not asked for has no features.
     """
 
     dense: Floats
@@ -67,7 +71,7 @@ class FeatureBlocks:
         Returns:
             The features of those rows.
         """
-        return FeatureBlocks(self.dense[rows], self.sparse[rows], self.trees[rows])
+        return FeatureBlocks(self.dense[rows], None if self.sparse is None else self.sparse[rows], self.trees[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,24 +189,37 @@ class StreamFeatures:
             return STATISTICS[self.modality](column), 0
         return np.zeros((len(column), 0), np.float32), 0
 
-    def transform(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> tuple[Floats, Any, Floats]:
+    def transform(
+        self, column: Column, cells: Mapping[str, Sequence[Cell]], forms: frozenset[str] = FORMS
+    ) -> tuple[Floats, Any, Floats]:
         """Return the features of rows: dense, sparse (None but for text) and for trees."""
-        present = column.row_present
-        values, num_shared = self.measure(column)
-        dense = self.scaling.apply(values, present)
+        present, nothing = column.row_present, np.zeros((len(column), 0), np.float32)
+        values, num_shared = (nothing, 0) if self._reads_no_values(forms) else self.measure(column)
+        dense = self.scaling.apply(values, present) if LINEAR in forms else nothing
+        weights = None
         if self.grams is not None:
             absent: list[Cell] = [None] * len(column)
             weights = self.grams.transform(_texts(cells.get(self.column, absent), present))
-            return dense, weights, _blank(weights[:, self.grams.frequent].toarray(), present)
+        trees = self._for_trees(column, values, num_shared, weights) if TREES in forms else nothing
+        return dense, weights if LINEAR in forms else None, trees
+
+    def _reads_no_values(self, forms: frozenset[str]) -> bool:
+        """Tell whether the dense features are not needed: trees see other pictures and plain table fields."""
+        return LINEAR not in forms and self.modality in ("image", "video", "tabular")
+
+    def _for_trees(self, column: Column, values: Floats, num_shared: int, weights: Any) -> Floats:
+        present = column.row_present
+        if self.grams is not None:
+            return _blank(weights[:, self.grams.frequent].toarray(), present)
         if self.modality == "tabular":
-            return dense, None, np.where(column.present, column.values, np.nan).astype(np.float32)
+            return np.where(column.present, column.values, np.nan).astype(np.float32)
         if self.modality == "image":
             values = thumbnails(column, TREE_SIDES.get(column.values.shape[-1], 8))[0]
         if self.modality == "video":
             values = video_features(column, TREE_SIDES.get(column.values.shape[-1], 8), with_differences=True)[0]
         if self.modality == "audio":
             values = np.concatenate([values[:, :num_shared:2], values[:, num_shared:]], axis=1)
-        return dense, None, _blank(values, present)
+        return _blank(values, present)
 
 
 @dataclass(frozen=True)
@@ -242,24 +259,23 @@ class FeatureExtractor:
             ]
         )
 
-    def transform(self, columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]]) -> FeatureBlocks:
+    def transform(
+        self, columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], forms: frozenset[str] = FORMS
+    ) -> FeatureBlocks:
         """Make the features of rows.
 
         Args:
             columns: Stream to arrays.
             cells: Column to raw cells.
+            forms: What is wanted: ``LINEAR``, ``TREES`` or both.
 
         Returns:
             The features.
         """
-        from scipy.sparse import csr_matrix, hstack
-
-        parts = [stream.transform(columns[stream.stream], cells) for stream in self.streams]
-        sparse = [weights for _, weights, _ in parts if weights is not None]
-        num_rows = len(parts[0][0])
+        parts = [stream.transform(columns[stream.stream], cells, forms) for stream in self.streams]
         return FeatureBlocks(
             np.concatenate([dense for dense, _, _ in parts], axis=1),
-            hstack(sparse, format="csr") if sparse else csr_matrix((num_rows, 0), dtype=np.float32),
+            _side_by_side([weights for _, weights, _ in parts if weights is not None]),
             np.concatenate([trees for _, _, trees in parts], axis=1),
         )
 
@@ -298,6 +314,14 @@ class FeatureExtractor:
             rest = {name: value for name, value in kept.items() if name not in ("share", "grams")}
             streams.append(StreamFeatures(**rest, scaling=scaling, grams=grams))
         return cls(streams)
+
+
+def _side_by_side(sparse: list[Any]) -> Any:
+    if len(sparse) < 2:
+        return sparse[0] if sparse else None
+    from scipy.sparse import hstack
+
+    return hstack(sparse, format="csr")
 
 
 def sound_features(column: Column, channels: int = 1) -> tuple[Floats, int]:

@@ -6,6 +6,7 @@ Shape legend: N rows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,7 @@ def _frames(column: Column, rows: slice) -> Column:
     return Column(values.reshape(-1, *values.shape[2:]), np.ones(values.shape[0] * values.shape[1], np.bool_))
 
 
+@lru_cache(maxsize=256)
 def area_weights(size: int, bins: int) -> Floats:
     """Return weights whose rows average equal parts of an axis, edges counted by their share.
 
@@ -97,7 +99,7 @@ def area_weights(size: int, bins: int) -> Floats:
         bins: Parts.
 
     Returns:
-        float32 ``[bins, size]``.
+        float32 ``[bins, size]``, not to be written to.
     """
     edges = np.linspace(0, size, bins + 1)
     starts = np.arange(size)

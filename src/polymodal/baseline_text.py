@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class TextGrams:
             (token for token, count in counts.items() if count > 1), key=lambda token: (-counts[token], token)
         )
         vocabulary = kept[:MAX_VOCABULARY]
-        rows, codes = _gram_codes(tokens, vocabulary, longest)
+        rows, codes = _gram_codes(tokens, _ids(vocabulary), longest)
         known, frequency = _document_frequency(rows, codes)
         chosen = np.sort(np.argsort(-frequency, kind="stable")[:MAX_GRAMS])
         idf = np.log((1 + len(texts)) / (1 + frequency[chosen])) + 1
@@ -87,21 +88,24 @@ class TextGrams:
             scipy CSR float32 ``[rows, G]``, rows of length one (zero without a known n-gram).
         """
         tokens = [_tokens(text, self.units) for text in texts]
-        return self._weigh(*_gram_codes(tokens, self.vocabulary, self.longest), len(texts))
+        return self._weigh(*_gram_codes(tokens, self._token_ids, self.longest), len(texts))
+
+    @cached_property
+    def _token_ids(self) -> dict[str, int]:
+        return _ids(self.vocabulary)
 
     def _weigh(self, rows: NDArray[np.int64], codes: NDArray[np.int64], num_rows: int) -> Any:
         from scipy.sparse import csr_matrix
 
         places = np.minimum(np.searchsorted(self.codes, codes), max(len(self.codes) - 1, 0))
         known = self.codes[places] == codes if len(self.codes) else np.zeros(len(codes), np.bool_)
-        ones = np.ones(int(known.sum()), np.float32)
-        counts = csr_matrix((ones, (rows[known], places[known])), shape=(num_rows, len(self.codes)))
-        counts.sum_duplicates()
-        counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
-        owners = np.repeat(np.arange(num_rows), np.diff(counts.indptr))
-        lengths = np.sqrt(np.bincount(owners, counts.data.astype(np.float64) ** 2, num_rows))
-        counts.data = (counts.data / np.maximum(lengths, 1e-12)[owners]).astype(np.float32)
-        return counts
+        keys, counts = np.unique(rows[known] * max(len(self.codes), 1) + places[known], return_counts=True)
+        owners, columns = np.divmod(keys, max(len(self.codes), 1))
+        weights = (1 + np.log(counts.astype(np.float32))) * self.idf[columns]
+        lengths = np.sqrt(np.bincount(owners, weights.astype(np.float64) ** 2, num_rows))
+        scaled = (weights / np.maximum(lengths, 1e-12)[owners]).astype(np.float32)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=num_rows))])
+        return csr_matrix((scaled, columns, starts), shape=(num_rows, len(self.codes)))
 
 
 def choose_units(texts: Sequence[str]) -> str:
@@ -129,17 +133,20 @@ def _tokens(text: str, units: str) -> list[str]:
     return list(f" {joined} "[:MAX_TOKENS]) if joined else []
 
 
+def _ids(vocabulary: list[str]) -> dict[str, int]:
+    return {token: index + 1 for index, token in enumerate(vocabulary)}
+
+
 def _gram_codes(
-    tokens: list[list[str]], vocabulary: list[str], longest: int
+    tokens: list[list[str]], ids: dict[str, int], longest: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the row and the code of every n-gram of known tokens."""
-    ids = {token: index + 1 for index, token in enumerate(vocabulary)}
     flat = np.array([ids.get(token, 0) for row in tokens for token in row], dtype=np.int64)
     owners = np.repeat(np.arange(len(tokens)), [len(row) for row in tokens])
     known, codes = flat > 0, flat
     rows, grams = [owners[known]], [flat[known]]
     for size in range(1, longest):
-        codes = codes[:-1] * (len(vocabulary) + 1) + flat[size:]
+        codes = codes[:-1] * (len(ids) + 1) + flat[size:]
         known = known[:-1] & (flat[size:] > 0) & (owners[size:] == owners[: len(owners) - size])
         rows.append(owners[size:][known])
         grams.append(codes[known])

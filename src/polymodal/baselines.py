@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.baseline_features import FeatureBlocks
+from polymodal.baseline_features import LINEAR, TREES, FeatureBlocks
+from polymodal.trees import Trees
 
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
@@ -37,12 +38,15 @@ SECONDS_PER_TREE = 3e-4
 SECONDS_PER_CELL = 1.3e-9
 CELLS_PER_THREAD = 2_000_000
 MIN_ROWS = 20
+FEW_ROWS, FEW_LEAVES = 64, 200_000
+"""Rows, and rows times trees, up to which boosted trees are read here: LightGBM is faster with more."""
 
 
 class Baseline(ABC):
-    """A fitted baseline of one target; ``name`` says which."""
+    """A fitted baseline of one target; ``name`` says which, ``forms`` which features it reads."""
 
     name: ClassVar[str]
+    forms: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def predict(self, features: FeatureBlocks) -> Floats:
@@ -120,12 +124,14 @@ class Linear(Baseline):
     columns: NDArray[np.int64]
     bias: NDArray[np.float32]
     name: ClassVar[str] = "linear"
+    forms: ClassVar[frozenset[str]] = frozenset({LINEAR})
 
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
         outputs = features.dense @ self.dense + self.bias
         if len(self.columns):
-            outputs = outputs + features.sparse[:, self.columns] @ self.sparse
+            is_whole = len(self.columns) == features.sparse.shape[1]
+            outputs = outputs + (features.sparse if is_whole else features.sparse[:, self.columns]) @ self.sparse
         return _to_prediction(self.kind, outputs.astype(np.float64), self.center, self.scale)
 
     def state(self) -> State:
@@ -147,6 +153,7 @@ class Boosting(Baseline):
     kind: str
     models: list[str]
     name: ClassVar[str] = "boosting"
+    forms: ClassVar[frozenset[str]] = frozenset({TREES})
 
     @cached_property
     def boosters(self) -> list[Any]:
@@ -155,9 +162,16 @@ class Boosting(Baseline):
 
         return [lightgbm.Booster(model_str=text) for text in self.models]
 
+    @cached_property
+    def trees(self) -> list[Trees]:
+        """The same models for a few rows, without LightGBM."""
+        return [Trees.from_text(text) for text in self.models]
+
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
-        outputs = [np.asarray(booster.predict(features.trees), dtype=np.float64) for booster in self.boosters]
+        is_short = len(features) <= FEW_ROWS and len(features) * sum(map(len, self.trees)) <= FEW_LEAVES
+        models = self.trees if is_short else self.boosters
+        outputs = [np.asarray(model.predict(features.trees), dtype=np.float64) for model in models]
         if self.kind == "categories":
             return np.stack(outputs, axis=1)
         if self.kind == "category" and outputs[0].ndim == 1:
@@ -228,11 +242,14 @@ def _to_prediction(kind: str, outputs: Floats, center: float, scale: float) -> F
 
 def _fit_linear(kind: str, num_classes: int, prior: Floats, train: Rows, validation: Rows) -> Linear:
     """Weaken the penalty step by step, each from the last weights, while the validation loss falls."""
+    from scipy.sparse import csr_matrix
+
     features, truth = train
+    sparse = csr_matrix((len(features), 0), dtype=np.float32) if features.sparse is None else features.sparse
     center, scale = (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)
     goal = _goal(kind, num_classes, (truth - center) / scale if kind == "number" else truth)
-    columns = _heaviest(features.sparse, MAX_WEIGHTS // goal.shape[1])
-    problem = _LinearProblem(kind, goal, features.dense, features.sparse[:, columns])
+    columns = _heaviest(sparse, MAX_WEIGHTS // goal.shape[1])
+    problem = _LinearProblem(kind, goal, features.dense, sparse[:, columns])
     weights = problem.start(kind, prior)
     best, least = weights, np.inf
     for penalty in PENALTIES:

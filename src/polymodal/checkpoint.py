@@ -35,7 +35,7 @@ from polymodal.targets import OBJECTIVES, TARGETS
 from polymodal.trained import TrainedModel
 
 FORMAT = 1
-MODEL_FILE = "model.json"
+MODEL_FOLDER, MODEL_FILE = "model", "model.json"
 
 
 def save_model(model: TrainedModel, folder: Path) -> None:
@@ -119,7 +119,7 @@ def load_model(path: Path) -> TrainedModel:
     Raises:
         CheckpointError: If there is no model, or it is damaged or of another version.
     """
-    folder = path / "model" if (path / "model" / MODEL_FILE).is_file() else path
+    folder = path / MODEL_FOLDER if (path / MODEL_FOLDER / MODEL_FILE).is_file() else path
     if not (folder / MODEL_FILE).is_file():
         raise CheckpointError(
             f"There is no model in {path}: {folder / MODEL_FILE} is missing. "

@@ -13,7 +13,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from polymodal.arguments import Data, Drop, Json, Modalities, ModelPath, Shares, Streams, Strict, Targets, exits
+from polymodal.arguments import (
+    Data,
+    Drop,
+    Json,
+    Modalities,
+    ModelPath,
+    Shares,
+    Streams,
+    Strict,
+    Targets,
+    exits,
+    unwinding,
+)
 from polymodal.cli_compare import compare_command
 from polymodal.search_commands import embed_command, index_command, search_command
 
@@ -219,21 +231,28 @@ def predict_command(
     strict: Strict = False,
 ) -> None:
     """Predict every row of a table, in its order: labels and probabilities."""
-    with exits("Stopped; nothing was written."):
+    on_screen = output is None or output == "-"
+    with exits("Stopped." if on_screen else "Stopped; nothing was written."), unwinding():
         from polymodal import console
-        from polymodal.api import load
-        from polymodal.output import check_output, write_columns, write_csv
+        from polymodal.output import check_output, open_output
+        from polymodal.progress import SilentProgress
 
         check_output(output)
-        found = load(model).predictions(data, weights=weights, strict=strict, progress=console.open_progress())
-        most = max((len(names or ()) for names in found.classes.values()), default=0)
-        columns = found.to_columns(probabilities == "all" or (probabilities is None and most <= FEW_CLASSES))
-        if output is None or output == "-":
-            write_csv(columns, sys.stdout)
-        else:
-            write_columns(columns, output)
-            console.print_line(f"{len(found):,} rows predicted: {output}")
-        console.print_broken([vars(cell) for cell in found.broken_cells], "")
+        from polymodal.api import load
+
+        progress = SilentProgress() if on_screen else console.open_progress()
+        parts = load(model).predict_batches(data, weights=weights, strict=strict, progress=progress)
+        num_rows, broken = 0, console.BrokenCells()
+        with open_output(output) as write:
+            for found in parts:
+                most = max((len(names or ()) for names in found.classes.values()), default=0)
+                all_classes = probabilities == "all" or (probabilities is None and most <= FEW_CLASSES)
+                write(found.to_columns(all_classes), found.records)
+                num_rows += len(found)
+                broken.add(found.broken_cells)
+        if not on_screen:
+            console.print_line(f"{num_rows:,} rows predicted: {output}")
+        console.print_broken(broken.first, "", broken.number)
 
 
 @app.command("list")

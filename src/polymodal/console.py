@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from polymodal.arrays import BrokenCell
     from polymodal.comparison import Comparison, ComparisonRow
 
 
@@ -342,20 +343,40 @@ def print_missing(record: Mapping[str, Any]) -> None:
         _console().print(table)
 
 
-def print_broken(broken: Sequence[Mapping[str, Any]], more: str) -> None:
+class BrokenCells:
+    """Cells that could not be read, of a table that comes in parts: the first ones, and how many there were."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self.first: list[dict[str, Any]] = []
+        self.number = 0
+
+    def add(self, broken: Sequence[BrokenCell]) -> None:
+        """Count further cells.
+
+        Args:
+            broken: Those of the next rows.
+        """
+        self.number += len(broken)
+        self.first += [vars(cell) for cell in broken[: SHOWN_BROKEN - len(self.first)]]
+
+
+def print_broken(broken: Sequence[Mapping[str, Any]], more: str, number: int | None = None) -> None:
     """Say on standard error which cells could not be read, the first few by name.
 
     Args:
-        broken: Rows, columns and reasons.
+        broken: Rows, columns and reasons; the first few are enough.
         more: Where to find the others.
+        number: How many there were; None: as many as are given.
     """
     if not broken:
         return
-    print_error(f"{len(broken):,} cell{'s' * (len(broken) > 1)} could not be read and counted as absent:")
+    number = len(broken) if number is None else number
+    print_error(f"{number:,} cell{'s' * (number > 1)} could not be read and counted as absent:")
     for cell in broken[:SHOWN_BROKEN]:
         print_error(f"  row {cell['row']}, column {cell['column']!r}: {cell['reason']}")
-    if len(broken) > SHOWN_BROKEN:
-        print_error(f"  and {len(broken) - SHOWN_BROKEN:,} more{more}")
+    if number > SHOWN_BROKEN:
+        print_error(f"  and {number - SHOWN_BROKEN:,} more{more}")
 
 
 def print_inspection(name: str, found: Mapping[str, Any]) -> None:

@@ -74,6 +74,17 @@ class Decision:
         return combined
 
     @property
+    def in_use(self) -> frozenset[str]:
+        """The members that can change a prediction.
+
+        Those with a reserve alone count only if none of the others is there in every row that has any stream.
+        """
+        main = frozenset(name for name, weight in self.weights.items() if weight > 0)
+        if any(not name.startswith("stream:") for name in main):
+            return main
+        return main | {name for name, weight in self.reserve.items() if weight > 0} or frozenset(self.weights)
+
+    @property
     def shares(self) -> dict[str, float]:
         """Each member's part of the decision, summing to one.
 
@@ -138,9 +149,18 @@ class Decisions:
         Returns:
             float64 ``[N, C]`` or ``[N]``.
         """
-        whole = self.complete.combine(members, present, prior)
+        if complete.all():
+            return self.complete.combine(members, present, prior)
         partial = self.incomplete.combine(members, present, prior)
+        if not complete.any():
+            return partial
+        whole = self.complete.combine(members, present, prior)
         return np.where(complete if whole.ndim == 1 else complete[:, None], whole, partial)
+
+    @property
+    def in_use(self) -> frozenset[str]:
+        """The members that can change a prediction of any row."""
+        return self.complete.in_use | self.incomplete.in_use
 
     @property
     def note(self) -> str:

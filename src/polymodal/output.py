@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from polymodal.arrays import Cell
 
 Columns = Mapping[str, Sequence["Cell"]]
+Write = Callable[[Columns, Collection[str]], None]
 
 
 def check_output(path: str | None) -> None:
@@ -45,30 +49,86 @@ def write_columns(columns: Columns, path: str) -> None:
     Raises:
         ConfigError: If the ending is unknown or the file cannot be written.
     """
+    with open_output(path) as write:
+        write(columns, frozenset())
+
+
+@contextmanager
+def open_output(path: str | None) -> Iterator[Write]:
+    """Open a place for rows that come in parts; a file appears whole, when the context ends, or not at all.
+
+    Args:
+        path: The file, whose ending chooses the format; ``-`` or None for CSV on standard output.
+
+    Yields:
+        A function of the columns of the next rows and of the names of those whose cells are lists of dictionaries.
+
+    Raises:
+        ConfigError: If the ending is unknown or the file cannot be written.
+    """
     check_output(path)
+    if path is None or path == "-":
+        yield CsvWriter(sys.stdout).write
+        return
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    opened = ExitStack()
     try:
-        WRITERS[target.suffix.lower()](columns, temporary)
-        temporary.replace(target)
-    except OSError as error:
-        raise ConfigError(f"The predictions cannot be written to {path}: {error.strerror or error}.") from None
+        with _file_errors(path):
+            write = WRITERS[target.suffix.lower()](temporary, opened)
+        yield partial(_write_or_say, write, path)
+        with _file_errors(path):
+            opened.close()
+            temporary.replace(target)
     finally:
+        with suppress(OSError):  # what is thrown away need not be whole
+            opened.close()
         temporary.unlink(missing_ok=True)
 
 
-def write_csv(columns: Columns, stream: TextIO) -> None:
-    """Write columns as CSV.
+def _write_or_say(write: Write, path: str, columns: Columns, records: Collection[str]) -> None:
+    with _file_errors(path):
+        write(columns, records)
 
-    Args:
-        columns: Column name to cells; lists of labels are joined by ``|``, lists of anything else are JSON.
-        stream: Where to.
-    """
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    ways = [_json_cell if any(map(_holds_records, cells)) else _csv_cell for cells in columns.values()]
-    for row in zip(*columns.values(), strict=True):
-        writer.writerow([write(cell) for write, cell in zip(ways, row, strict=True)])
+
+@contextmanager
+def _file_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"The predictions cannot be written to {path}: {error.strerror or error}.") from None
+
+
+class CsvWriter:
+    """CSV, the header with the first rows."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Store where to write.
+
+        Args:
+            stream: An open text stream.
+        """
+        self._stream = stream
+        self._writer = csv.writer(stream, lineterminator="\n")
+        self._has_header = False
+
+    def write(self, columns: Columns, records: Collection[str] = ()) -> None:
+        """Write the next rows.
+
+        Args:
+            columns: Column name to cells; lists of labels are joined by ``|``, lists of anything else are JSON.
+            records: Columns whose cells are lists of dictionaries, where some may be empty.
+        """
+        if not self._has_header:
+            self._writer.writerow(columns)
+            self._has_header = True
+        ways = [
+            _json_cell if name in records or any(map(_holds_records, cells)) else _csv_cell
+            for name, cells in columns.items()
+        ]
+        for row in zip(*columns.values(), strict=True):
+            self._writer.writerow([write(cell) for write, cell in zip(ways, row, strict=True)])
+        self._stream.flush()
 
 
 def _holds_records(cell: Cell) -> bool:
@@ -95,26 +155,79 @@ def _brief(cell: Cell) -> Any:
     return {name: _brief(part) for name, part in cell.items()} if isinstance(cell, dict) else cell
 
 
-def _to_csv(columns: Columns, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        write_csv(columns, stream)
+def _open_csv(path: Path, stack: ExitStack) -> Write:
+    return CsvWriter(stack.enter_context(path.open("w", encoding="utf-8", newline=""))).write
 
 
-def _to_jsonl(columns: Columns, path: Path) -> None:
-    with path.open("w", encoding="utf-8") as stream:
+def _open_jsonl(path: Path, stack: ExitStack) -> Write:
+    stream = stack.enter_context(path.open("w", encoding="utf-8"))
+
+    def write(columns: Columns, records: Collection[str]) -> None:  # noqa: ARG001  (all formats are called alike)
         for row in zip(*columns.values(), strict=True):
             stream.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
 
-
-def _to_parquet(columns: Columns, path: Path) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    parquet.write_table(pyarrow.table({name: list(cells) for name, cells in columns.items()}), path)
+    return write
 
 
-WRITERS: dict[str, Callable[[Columns, Path], None]] = {
-    ".csv": _to_csv,
-    ".jsonl": _to_jsonl,
-    ".parquet": _to_parquet,
+class ParquetRows:
+    """Parquet whose types are those of all rows: rows already written are written again when a type grows."""
+
+    def __init__(self, path: Path) -> None:
+        """Store the file's path.
+
+        Args:
+            path: Where to write.
+        """
+        self._path = path
+        self._writer: Any = None
+
+    def write(self, columns: Columns, records: Collection[str] = ()) -> None:  # noqa: ARG002
+        """Write the next rows.
+
+        Args:
+            columns: Column name to cells.
+            records: Not needed.
+        """
+        import pyarrow
+        from pyarrow import parquet
+
+        rows = pyarrow.table({name: list(cells) for name, cells in columns.items()})
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._path, rows.schema)
+        schema = pyarrow.unify_schemas([self._writer.schema, rows.schema], promote_options="permissive")
+        if schema != self._writer.schema:
+            self._widen(schema)
+        self._writer.write_table(rows if rows.schema == schema else pyarrow.table(rows.to_pydict(), schema=schema))
+
+    def _widen(self, schema: Any) -> None:
+        import pyarrow
+        from pyarrow import parquet
+
+        self.close()
+        narrow = self._path.with_name(self._path.name + ".narrow")
+        self._path.replace(narrow)
+        try:
+            self._writer = parquet.ParquetWriter(self._path, schema)
+            with parquet.ParquetFile(narrow, pre_buffer=False) as written:
+                for batch in written.iter_batches():
+                    self._writer.write_table(pyarrow.table(batch.to_pydict(), schema=schema))
+        finally:
+            narrow.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _open_parquet(path: Path, stack: ExitStack) -> Write:
+    rows = ParquetRows(path)
+    stack.callback(rows.close)
+    return rows.write
+
+
+WRITERS: dict[str, Callable[[Path, ExitStack], Write]] = {
+    ".csv": _open_csv,
+    ".jsonl": _open_jsonl,
+    ".parquet": _open_parquet,
 }

@@ -6,21 +6,24 @@ Every target is decided by *members*: the fused network (``fusion``), each strea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.batches import batch_of, rows_at_once, shapes_of
+from polymodal.arrays import Cell, Column
+from polymodal.baselines import Baseline
+from polymodal.batches import BATCH_ROWS, batch_of, length_order, rows_at_once, shapes_of
 from polymodal.cache import ArrayCache
 from polymodal.network import Network
+from polymodal.predictions import Predictions, join_predictions
 from polymodal.progress import Progress, SilentProgress
 from polymodal.recover import recovered_columns
-from polymodal.table import Table
+from polymodal.table import Table, iterate_table
 from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import Answer, to_answers, values_of
@@ -28,6 +31,14 @@ from polymodal.trained import TrainedModel, precompute, without
 
 View = frozenset[str]
 NOTHING_HIDDEN: View = frozenset()
+BASELINE = "baseline:"
+
+WINDOW_ROWS = 4096
+"""Rows that are decoded and predicted at once, at most."""
+WINDOW_BYTES = 2**26
+"""About how large their arrays may be."""
+KEPT_ROWS = 32
+"""The arrays of fewer rows are not kept on disk: writing them takes longer than decoding them."""
 
 
 @dataclass(frozen=True)
@@ -46,75 +57,6 @@ class Members:
     present: dict[str, NDArray[np.bool_]]
     complete: NDArray[np.bool_]
     weights: NDArray[np.float32] | None
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions for the rows of a table, in its order, none left out.
-
-    Attributes:
-        values: Flat target to probabilities ``[rows, classes]`` or values ``[rows]``.
-        labels: Target to plain predictions, one a row.
-        classes: Target to class names, or None for numbers.
-        weights: Stream to the fusion's weight ``[rows]``, where asked for and there.
-        broken_cells: Cells that could not be decoded and counted as absent.
-        multi_label: Targets with any number of labels a row.
-        confidences: Structured target to how sure each answer is, where it has such a number.
-        recovered: ``recovered:COLUMN`` to what an absent cell may have held.
-    """
-
-    values: dict[str, Prediction]
-    labels: dict[str, list[Cell]]
-    classes: dict[str, list[str] | None]
-    weights: dict[str, NDArray[np.float32]]
-    broken_cells: list[BrokenCell]
-    multi_label: frozenset[str] = frozenset()
-    confidences: dict[str, list[float | None]] = field(default_factory=dict)
-    recovered: dict[str, list[Cell]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(next(iter(self.labels.values()), []))
-
-    def to_columns(self, all_classes: bool = True) -> dict[str, list[Cell]]:
-        """Lay the predictions out as a table.
-
-        Args:
-            all_classes: Whether every class gets a column of probabilities.
-
-        Returns:
-            Column name to cells: ``TARGET``, ``TARGET_probability``, ``TARGET:CLASS``,
-            ``TARGET_confidence``, ``weight:STREAM``.
-        """
-        columns: dict[str, list[Cell]] = {}
-        for target, labels in self.labels.items():
-            columns[target] = labels
-            names = self.classes[target]
-            if target in self.confidences:
-                columns[f"{target}_confidence"] = list(self.confidences[target])
-            if names is not None:
-                if target not in self.multi_label:
-                    columns[f"{target}_probability"] = [float(p) for p in self.values[target].max(axis=1, initial=0.0)]
-                if all_classes:
-                    columns |= _class_columns(target, names, self.values[target])
-        weights = {f"weight:{name}": [float(w) for w in values] for name, values in self.weights.items()}
-        return columns | self.recovered | weights
-
-    def to_rows(self, all_classes: bool = True) -> list[dict[str, Cell]]:
-        """Lay the predictions out as one dictionary a row.
-
-        Args:
-            all_classes: Whether every class gets a probability.
-
-        Returns:
-            The rows of ``to_columns``.
-        """
-        columns = self.to_columns(all_classes)
-        return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
-
-
-def _class_columns(target: str, names: list[str], values: Prediction) -> dict[str, list[Cell]]:
-    return {f"{target}:{name}": [float(p) for p in values[:, index]] for index, name in enumerate(names)}
 
 
 def predict_table(
@@ -136,18 +78,72 @@ def predict_table(
     Returns:
         Labels, probabilities and broken cells.
     """
-    told = progress or SilentProgress()
-    columns, broken = model.preprocessor.transform(table, cache)
-    columns = precompute(model.network, columns, cache, told)
+    return join_predictions(list(predict_windows(model, table, cache, progress, with_weights)))
+
+
+def predict_windows(
+    model: TrainedModel,
+    source: Any,
+    cache: ArrayCache,
+    progress: Progress | None = None,
+    with_weights: bool = False,
+) -> Iterator[Predictions]:
+    """Predict a table window by window, in memory that does not grow with its rows.
+
+    Where windows begin depends on the model alone, so a table gets the same bits however it is read.
+
+    Args:
+        model: The trained model.
+        source: As for ``read_table``; a file is read as far as it is predicted.
+        cache: Where decoded arrays are kept.
+        progress: Told how far it is.
+        with_weights: Whether the fusion's stream weights are returned.
+
+    Yields:
+        The predictions of the next rows; broken cells are named by their row in the whole table.
+    """
+    told, done = progress or SilentProgress(), 0
+    total = source.num_rows if isinstance(source, Table) else None
+    is_short = total is not None and total <= BATCH_ROWS
+    tables = [source] if is_short else iterate_table(source, window_rows(model))
+    with told.phase("predicting", total) as phase:
+        for table in tables:
+            found = _predict_window(model, table, cache, told, with_weights)
+            yield replace(found, broken_cells=[replace(cell, row=cell.row + done) for cell in found.broken_cells])
+            done += table.num_rows
+            phase.advance(table.num_rows)
+
+
+def window_rows(model: TrainedModel) -> int:
+    """Return how many rows a model decodes and predicts at once.
+
+    Args:
+        model: The trained model.
+
+    Returns:
+        256 to 4096, fewer where the arrays of a row are large.
+    """
+    absent = Table({name: [None] for name in model.preprocessor.column_names})
+    columns, _ = model.preprocessor.transform(absent)
+    row_bytes = sum(column.values.nbytes for column in columns.values())
+    return max(BATCH_ROWS, min(WINDOW_ROWS, WINDOW_BYTES // max(row_bytes, 1)))
+
+
+def _predict_window(
+    model: TrainedModel, table: Table, cache: ArrayCache, progress: Progress, with_weights: bool
+) -> Predictions:
+    cache = cache if table.num_rows >= KEPT_ROWS else ArrayCache(None)
+    columns, broken = model.preprocessor.transform(table, cache if _reads_files(model) else None)
+    wanted = _deciding_members(model, with_weights)
+    columns = precompute(model.network, columns, cache, progress) if _asks_network(model, wanted) else columns
     given = model.schema.with_sounds(table).columns
     cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
     source = Source(cells, table.folder, shapes=shapes_of(columns))
-    with told.phase("predicting", table.num_rows) as phase:
-        (members,) = run_members(model, columns, source, [NOTHING_HIDDEN])
-        phase.advance(table.num_rows)
+    (members,) = run_members(model, columns, source, [NOTHING_HIDDEN], wanted)
     combined = combine(model, members)
     answers = {name: combined.pop(name) for name in model.network.structured}
     targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
+    structured = {name: target for name, target in targets.items() if isinstance(target, StructuredTarget)}
     shown = {} if members.weights is None or not with_weights else _by_stream(model.network, members.weights)
     return Predictions(
         values=combined,
@@ -156,9 +152,15 @@ def predict_table(
         weights=shown,
         broken_cells=broken,
         multi_label=frozenset(name for name, target in model.targets.items() if target.kind == "categories"),
+        records=frozenset(name for name, target in structured.items() if target.gives_records),
         recovered=recovered_columns(model.targets, answers, model.preprocessor.modalities, columns),
-        confidences={name: found for name, found in _confidences(answers).items() if any(c is not None for c in found)},
+        confidences={name: _confidences(answers[name]) for name, t in structured.items() if t.has_confidence},
     )
+
+
+def _reads_files(model: TrainedModel) -> bool:
+    """Tell whether decoding takes so long that it is worth keeping; cutting texts into tokens does not."""
+    return any(modality.is_media and modality.name != "text" for modality in model.preprocessor.modalities.values())
 
 
 def _labels(
@@ -167,8 +169,8 @@ def _labels(
     return values_of(answers[name]) if isinstance(target, StructuredTarget) else target.decode(combined[name])
 
 
-def _confidences(answers: Mapping[str, Prediction]) -> dict[str, list[float | None]]:
-    return {name: [answer.confidence for answer in found] for name, found in answers.items()}
+def _confidences(answers: Prediction) -> list[float | None]:
+    return [answer.confidence for answer in answers]
 
 
 def _by_stream(network: Network, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -196,7 +198,11 @@ def _combine_target(model: TrainedModel, name: str, target: AnyTarget, members: 
 
 
 def run_members(
-    model: TrainedModel, columns: Mapping[str, Column], source: Source, views: Sequence[View]
+    model: TrainedModel,
+    columns: Mapping[str, Column],
+    source: Source,
+    views: Sequence[View],
+    wanted: Mapping[str, frozenset[str]] | None = None,
 ) -> list[Members]:
     """Ask every member about every row, once for each set of hidden streams.
 
@@ -205,12 +211,30 @@ def run_members(
         columns: Stream to arrays, frozen encoders' outputs included.
         source: The raw cells of the same rows.
         views: Sets of streams to hide.
+        wanted: Flat target to the members that matter; others may be left out. None asks all of them.
 
     Returns:
         One ``Members`` a view.
     """
-    outputs = run_network(model.network, columns, views)
-    return [_members(model, columns, source, view, found) for view, found in zip(views, outputs, strict=True)]
+    asked = {
+        name: [b for b in found if b.name != "prior" and (wanted is None or f"{BASELINE}{b.name}" in wanted[name])]
+        for name, found in model.baselines.items()
+    }
+    nothing = NetworkOutputs({}, {name: {} for name in model.network.targets}, None, {})
+    outputs = run_network(model.network, columns, views) if _asks_network(model, wanted) else [nothing] * len(views)
+    return [_members(model, columns, source, view, found, asked) for view, found in zip(views, outputs, strict=True)]
+
+
+def _asks_network(model: TrainedModel, wanted: Mapping[str, frozenset[str]] | None) -> bool:
+    if wanted is None or model.network.structured:
+        return True
+    return any(not member.startswith(BASELINE) for found in wanted.values() for member in found)
+
+
+def _deciding_members(model: TrainedModel, with_weights: bool) -> dict[str, frozenset[str]]:
+    """Return the members that can change a prediction, by flat target."""
+    fusion = frozenset({"fusion"} if with_weights else ())
+    return {name: decisions.in_use | fusion for name, decisions in model.decisions.items()}
 
 
 @dataclass(frozen=True)
@@ -231,18 +255,24 @@ class NetworkOutputs:
 
 
 def _members(
-    model: TrainedModel, columns: Mapping[str, Column], source: Source, view: View, outputs: NetworkOutputs
+    model: TrainedModel,
+    columns: Mapping[str, Column],
+    source: Source,
+    view: View,
+    outputs: NetworkOutputs,
+    asked: Mapping[str, Sequence[Baseline]],
 ) -> Members:
     seen = {stream: columns[stream].row_present & (stream not in view) for stream in model.network.streams}
     some, complete = np.any(list(seen.values()), axis=0), np.all(list(seen.values()), axis=0)
-    baselines = _baseline_predictions(model, columns, source.cells, view)
+    baselines = _baseline_predictions(model, asked, columns, source.cells, view)
     predictions = {
         name: _target_members(name, target, outputs, baselines.get(name, {}), source)
         for name, target in model.targets.items()
     }
     for name, stacker in model.stackers.items():
-        alone = {stream: predictions[name][f"stream:{stream}"] for stream in model.network.streams}
-        predictions[name] = {"fusion": stacker.predict(alone, seen), **predictions[name]}
+        if outputs.streams[name]:
+            alone = {stream: predictions[name][f"stream:{stream}"] for stream in model.network.streams}
+            predictions[name] = {"fusion": stacker.predict(alone, seen), **predictions[name]}
     members = {member for found in predictions.values() for member in found}
     present = {member: seen[member[7:]] if member.startswith("stream:") else some for member in members}
     return Members(predictions, present, complete, outputs.weights)
@@ -256,26 +286,28 @@ def _target_members(
     return {
         **({"fusion": target.to_prediction(outputs.fused[name])} if name in outputs.fused else {}),
         **{f"stream:{stream}": target.to_prediction(output) for stream, output in outputs.streams[name].items()},
-        **{f"baseline:{baseline}": values for baseline, values in baselines.items()},
+        **{f"{BASELINE}{baseline}": values for baseline, values in baselines.items()},
     }
 
 
 def _baseline_predictions(
-    model: TrainedModel, columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], view: View
+    model: TrainedModel,
+    asked: Mapping[str, Sequence[Baseline]],
+    columns: Mapping[str, Column],
+    cells: Mapping[str, Sequence[Cell]],
+    view: View,
 ) -> dict[str, dict[str, Prediction]]:
-    if model.features is None:
+    forms = frozenset(form for found in asked.values() for baseline in found for form in baseline.forms)
+    if model.features is None or not forms:
         return {}
     if view:
         columns, cells = without(columns, cells, model.schema, view)
-    features = model.features.transform(columns, cells)
-    return {
-        name: {baseline.name: baseline.predict(features) for baseline in baselines if baseline.name != "prior"}
-        for name, baselines in model.baselines.items()
-    }
+    features = model.features.transform(columns, cells, forms)
+    return {name: {baseline.name: baseline.predict(features) for baseline in found} for name, found in asked.items()}
 
 
 def run_network(network: Network, columns: Mapping[str, Column], views: Sequence[View]) -> list[NetworkOutputs]:
-    """Run the network, encoding each batch once and fusing it once a view.
+    """Run the network on rows of similar length together, encoding each batch once and fusing it once a view.
 
     Args:
         network: The network.
@@ -283,54 +315,63 @@ def run_network(network: Network, columns: Mapping[str, Column], views: Sequence
         views: Sets of streams to hide from the fusion.
 
     Returns:
-        One ``NetworkOutputs`` a view.
+        One ``NetworkOutputs`` a view, in the order of the rows.
     """
-    network.eval()
+    if network.training:
+        network.eval()
+    used = {stream: columns[stream] for stream in network.streams}
     num_rows, step = len(next(iter(columns.values()))), rows_at_once(columns)
-    batches = [
-        _run_batch(network, columns, slice(start, start + step), views) for start in range(0, max(num_rows, 1), step)
-    ]
-    return [_joined([batch[index] for batch in batches]) for index in range(len(views))]
+    order = length_order(used) if num_rows > step else np.arange(num_rows)
+    starts = range(0, max(num_rows, 1), step)
+    batches = [_run_batch(network, used, order[start : start + step], views) for start in starts]
+    places = np.argsort(order)
+    return [_joined([batch[index] for batch in batches], places) for index in range(len(views))]
 
 
 BatchOutputs = tuple[dict[str, Tensor], dict[str, dict[str, Tensor]], Tensor | None, dict[str, list[Answer]]]
 
 
 def _run_batch(
-    network: Network, columns: Mapping[str, Column], rows: slice, views: Sequence[View]
+    network: Network, columns: Mapping[str, Column], rows: NDArray[np.int64], views: Sequence[View]
 ) -> list[BatchOutputs]:
     device = network.log_variances.device
-    used = {stream: columns[stream] for stream in network.streams}
-    batch = {stream: column.to(device) for stream, column in batch_of(used, rows).items()}
+    batch = {stream: column.to(device) for stream, column in batch_of(columns, rows).items()}
     with torch.inference_mode():
         tokens = network.encode(batch)
         streams = network.stream_outputs(tokens)
         results: list[BatchOutputs] = []
         for view in views:
-            hidden = torch.tensor([stream in view for stream in network.streams], device=device)
-            rows_hidden = hidden.expand(len(next(iter(batch.values()))), -1)
-            fused = network.fuse(tokens, rows_hidden)
-            outputs = network.fused_outputs(tokens, streams, fused, rows_hidden)
+            hidden = _hidden(network, view, len(rows), device)
+            fused = network.fuse(tokens, hidden)
+            outputs = network.fused_outputs(tokens, streams, fused, hidden)
             weights = None if fused is None else fused.weights
             results.append((outputs, streams, weights, {} if fused is None else network.answers(fused)))
     return results
 
 
-def _joined(batches: list[BatchOutputs]) -> NetworkOutputs:
+def _hidden(network: Network, view: View, num_rows: int, device: torch.device) -> Tensor | None:
+    if not view:
+        return None
+    return torch.tensor([stream in view for stream in network.streams], device=device).expand(num_rows, -1)
+
+
+def _joined(batches: list[BatchOutputs], places: NDArray[np.int64]) -> NetworkOutputs:
+    """Put the batches' rows back to their places."""
     weights = [batch[2] for batch in batches]
+    answers = {name: [one for batch in batches for one in batch[3][name]] for name in batches[0][3]}
     return NetworkOutputs(
-        fused={name: _array([batch[0][name] for batch in batches]) for name in batches[0][0]},
+        fused={name: _array([batch[0][name] for batch in batches], places) for name in batches[0][0]},
         streams={
-            name: {stream: _array([batch[1][name][stream] for batch in batches]) for stream in found}
+            name: {stream: _array([batch[1][name][stream] for batch in batches], places) for stream in found}
             for name, found in batches[0][1].items()
         },
-        weights=None if weights[0] is None else _array([w for w in weights if w is not None]),
-        answers={name: [one for batch in batches for one in batch[3][name]] for name in batches[0][3]},
+        weights=None if weights[0] is None else _array([w for w in weights if w is not None], places),
+        answers={name: [found[place] for place in places] for name, found in answers.items()},
     )
 
 
-def _array(parts: list[Tensor]) -> NDArray[np.float32]:
-    return np.asarray(torch.cat(parts).float().cpu().numpy())
+def _array(parts: list[Tensor], places: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.asarray(torch.cat(parts).float().cpu().numpy())[places]
 
 
 def prior_prediction(target: AnyTarget, num_rows: int) -> Prediction:

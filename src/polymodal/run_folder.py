@@ -17,14 +17,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from polymodal.checkpoint import save_model
+from polymodal.checkpoint import MODEL_FOLDER, save_model
 from polymodal.config import RunConfig, load_config, save_config
 from polymodal.errors import ConfigError
 from polymodal.picked import build_gallery
 from polymodal.report import write_report
 from polymodal.run import Run
 
-MODEL_FOLDER, STATE_FILE = "model", "training.safetensors"
+STATE_FILE = "training.safetensors"
 
 
 def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,10 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError, TableError
 from polymodal.table_cells import arrow_columns, check_names, clean_column
-from polymodal.table_files import (
-    Columns,
-    media_of_ending,
-    read_class_folders,
-    read_delimited,
-    read_jsonl,
-    read_parquet,
-    records_columns,
-)
+from polymodal.table_files import media_of_ending, read_class_folders, read_parquet
+from polymodal.text_tables import Columns, read_delimited, read_jsonl, records_columns
 
-READERS: dict[str, Callable[[Path], Columns]] = {
+READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".csv": read_delimited,
     ".tsv": read_delimited,
     ".tab": read_delimited,
@@ -161,9 +155,38 @@ def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
     return table
 
 
+def iterate_table(source: Any, num_rows: int, *, folder: str | Path | None = ".") -> Iterator[Table]:
+    """Read a table some rows at a time; a file is never held as a whole.
+
+    Args:
+        source: As for ``read_table``.
+        num_rows: Rows of each part; the last one may have fewer.
+        folder: As for ``read_table``.
+
+    Yields:
+        The next rows, in order, each cell as ``read_table`` gives it. A column that a part lacks is absent in it.
+
+    Raises:
+        TableError: As ``read_table``; for rows in which a file is broken, once they are reached.
+    """
+    if isinstance(source, str | Path) and not Path(source).expanduser().is_dir():
+        path = Path(source).expanduser().absolute()
+        for columns in _parts(_pieces(path), num_rows):
+            yield Table(columns, folder=path.parent, name=path.name)
+        return
+    table = read_table(source, folder=folder)
+    for start in range(0, max(table.num_rows, 1), num_rows):
+        rows = slice(start, start + num_rows)
+        yield replace(table, columns={name: cells[rows] for name, cells in table.columns.items()})
+
+
 def _read_path(path: Path) -> Table:
     if path.is_dir():
         return Table(read_class_folders(path), folder=path, name=path.name)
+    return Table(next(_parts(_pieces(path), sys.maxsize)), folder=path.parent, name=path.name)
+
+
+def _pieces(path: Path) -> Iterator[Columns]:
     if not path.exists():
         raise TableError(f"There is no file {path}. Check the path.")
     reader = READERS.get(path.suffix.lower())
@@ -172,9 +195,33 @@ def _read_path(path: Path) -> Table:
             f"{path.name} has an ending that is not known. Expected one of {', '.join(READERS)}, or a folder."
         )
     try:
-        return Table(reader(path), folder=path.parent, name=path.name)
+        yield from reader(path)
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _parts(pieces: Iterable[Columns], num_rows: int) -> Iterator[Columns]:
+    """Cut pieces of any length into parts of one length."""
+    waiting: Columns = {}
+    for piece in pieces:
+        _put_below(waiting, piece)
+        length, start = len(next(iter(waiting.values()), ())), 0
+        while length - start >= num_rows:
+            yield {name: cells[start : start + num_rows] for name, cells in waiting.items()}
+            start += num_rows
+        if start:
+            waiting = {name: cells[start:] for name, cells in waiting.items()}
+    if any(waiting.values()) or not waiting:
+        yield waiting
+
+
+def _put_below(columns: Columns, added: Columns) -> None:
+    """Add rows in place; a column that one side lacks is absent there."""
+    num_rows, num_added = (len(next(iter(side.values()), ())) for side in (columns, added))
+    for name in added:
+        columns.setdefault(name, [None] * num_rows)
+    for name, cells in columns.items():
+        cells.extend(added[name] if name in added else [None] * num_added)
 
 
 def _memory_columns(source: Any) -> Columns:
@@ -223,11 +270,9 @@ def concatenate(tables: Sequence[Table]) -> Table:
         raise TableError("There is no table to put together. Expected at least one.")
     if len({table.folder for table in tables}) > 1:
         tables = [_with_absolute_paths(table) for table in tables]
-    names = dict.fromkeys(name for table in tables for name in table.columns)
-    columns: Columns = {name: [] for name in names}
+    columns: Columns = {}
     for table in tables:
-        for name, cells in columns.items():
-            cells.extend(table.columns.get(name) or [None] * table.num_rows)
+        _put_below(columns, table.columns)
     return Table(columns, folder=tables[0].folder, name=" + ".join(dict.fromkeys(table.name for table in tables)))
 
 

@@ -150,8 +150,7 @@ def string_cells(values: pa.ChunkedArray) -> list[Cell]:
     Returns:
         One cell a row.
     """
-    cells: list[Cell] = values.to_numpy(zero_copy_only=False).tolist()
-    return [cell if cell is not None and cell.strip() else None for cell in cells]
+    return [cell if cell is not None and cell.strip() else None for cell in values.to_pylist()]
 
 
 def _tensor_cells(values: pa.ChunkedArray) -> list[Cell]:

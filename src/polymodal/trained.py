@@ -82,6 +82,8 @@ def precompute(
 
 
 def _outputs(encoder: Pretrained, column: Column, cache: ArrayCache, progress: Progress) -> Column:
+    if cache.folder is None:
+        return encoder.precompute(column, progress)
     digest = hashlib.sha256(repr((encoder.identity(), column.values.shape)).encode())
     for array in (column.values, column.present, *(() if column.lengths is None else (column.lengths,))):
         for start in range(0, len(array), ROWS_AT_ONCE):

@@ -90,6 +90,18 @@ def test_answers_are_written_in_every_format(trained: tuple[polymodal.Model, Tab
         assert (tmp_path / f"out{ending}").stat().st_size > 0
 
 
+def test_which_columns_an_answer_has_depends_on_the_model_alone(trained: tuple[polymodal.Model, Table]) -> None:
+    model, table = trained
+    target, found = model.trained.targets["answer"], model.predictions(table)
+    assert isinstance(target, StructuredTarget)
+    assert list(model.predictions(tiny.all_absent(table)).to_columns()) == list(found.to_columns())
+    assert set(found.confidences) == ({"answer"} if target.has_confidence else set())
+    answers = [answer for answer in found.labels["answer"] if isinstance(answer, list)]
+    has_records = any(isinstance(part, dict) for answer in answers for part in answer)
+    assert found.records == ({"answer"} if target.gives_records else set())
+    assert target.gives_records or not has_records
+
+
 def test_answers_in_csv_are_read_as_truth(trained: tuple[polymodal.Model, Table], tmp_path: Path) -> None:
     from polymodal.output import write_columns
     from polymodal.table import read_table

@@ -17,7 +17,7 @@ import polymodal
 import tiny
 from polymodal.config import TrainConfig
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.output import write_csv
+from polymodal.output import CsvWriter
 from polymodal.prepare import target_problems
 from polymodal.schema import StreamSchema
 from polymodal.step import vary
@@ -104,7 +104,7 @@ def test_answers_are_json_in_csv_and_stay_lists_elsewhere(trained: tuple[polymod
     model, table = trained
     columns = model.predictions(tiny.with_cells(table, picture=[None, *table.columns["picture"][1:]])).to_columns()
     stream = io.StringIO()
-    write_csv(columns, stream)
+    CsvWriter(stream).write(columns)
     rows = list(csv.DictReader(io.StringIO(stream.getvalue())))
     assert [json.loads(row["boxes"]) for row in rows] == columns["boxes"]
     assert rows[0]["boxes"] == "[]"

@@ -94,6 +94,8 @@ class BoxesTarget(StructuredTarget):
     settings: BoxesSettings
 
     kind: ClassVar[str] = "boxes"
+    has_confidence: ClassVar[bool] = True
+    gives_records: ClassVar[bool] = True
     details: ClassVar[frozenset[str]] = frozenset({"image"})
     primary_metric: ClassVar[str] = "map_50"
     training: ClassVar[Mapping[str, Any]] = {"batch_size": 8, "learning_rate": 2e-3}

@@ -70,6 +70,7 @@ class CaptionTarget(StructuredTarget):
     settings: CaptionSettings
 
     kind: ClassVar[str] = "caption"
+    has_confidence: ClassVar[bool] = True
     primary_metric: ClassVar[str] = "exact_match"
     Settings: ClassVar[type[TargetSettings]] = CaptionSettings
 

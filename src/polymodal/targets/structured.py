@@ -141,6 +141,8 @@ class StructuredTarget(ABC):
         Settings: Its options.
         classes: None: there are no probabilities of classes.
         by_stream: Whether it can be judged with streams hidden.
+        has_confidence: Whether its answers say how sure they are.
+        gives_records: Whether its answers are lists of dictionaries.
     """
 
     kind: ClassVar[str]
@@ -151,6 +153,8 @@ class StructuredTarget(ABC):
     Settings: ClassVar[type[TargetSettings]] = TargetSettings
     classes: ClassVar[None] = None
     by_stream: ClassVar[bool] = True
+    has_confidence: ClassVar[bool] = False
+    gives_records: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -196,6 +196,7 @@ class TranscriptTarget(StructuredTarget):
     settings: TranscriptSettings
 
     kind: ClassVar[str] = "transcript"
+    has_confidence: ClassVar[bool] = True
     details: ClassVar[frozenset[str]] = frozenset({"audio"})
     min_steps: ClassVar[int] = MIN_STEPS
     primary_metric: ClassVar[str] = "wer"

@@ -1,0 +1,137 @@
+"""What a model says of rows, and how it is laid out as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import BrokenCell, Cell
+from polymodal.targets.base import Prediction
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for the rows of a table, in its order, none left out.
+
+    Attributes:
+        values: Flat target to probabilities ``[rows, classes]`` or values ``[rows]``.
+        labels: Target to plain predictions, one a row.
+        classes: Target to class names, or None for numbers.
+        weights: Stream to the fusion's weight ``[rows]``, where asked for and there.
+        broken_cells: Cells that could not be decoded and counted as absent.
+        multi_label: Targets with any number of labels a row.
+        records: Targets whose answers are lists of dictionaries.
+        confidences: Structured target to how sure each answer is, of targets that have such a number.
+        recovered: ``recovered:COLUMN`` to what an absent cell may have held.
+    """
+
+    values: dict[str, Prediction]
+    labels: dict[str, list[Cell]]
+    classes: dict[str, list[str] | None]
+    weights: dict[str, NDArray[np.float32]]
+    broken_cells: list[BrokenCell]
+    multi_label: frozenset[str] = frozenset()
+    records: frozenset[str] = frozenset()
+    confidences: dict[str, list[float | None]] = field(default_factory=dict)
+    recovered: dict[str, list[Cell]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(next(iter(self.labels.values()), []))
+
+    def to_columns(self, all_classes: bool = True) -> dict[str, list[Cell]]:
+        """Lay the predictions out as a table.
+
+        Args:
+            all_classes: Whether every class gets a column of probabilities.
+
+        Returns:
+            Column name to cells: ``TARGET``, ``TARGET_probability``, ``TARGET:CLASS``,
+            ``TARGET_confidence``, ``weight:STREAM``.
+        """
+        columns: dict[str, list[Cell]] = {}
+        for target, labels in self.labels.items():
+            columns[target] = labels
+            names = self.classes[target]
+            if target in self.confidences:
+                columns[f"{target}_confidence"] = list(self.confidences[target])
+            if names is not None:
+                if target not in self.multi_label:
+                    columns[f"{target}_probability"] = [float(p) for p in self.values[target].max(axis=1, initial=0.0)]
+                if all_classes:
+                    columns |= _class_columns(target, names, self.values[target])
+        weights = {f"weight:{name}": [float(w) for w in values] for name, values in self.weights.items()}
+        return columns | self.recovered | weights
+
+    def to_rows(self, all_classes: bool = True) -> list[dict[str, Cell]]:
+        """Lay the predictions out as one dictionary a row.
+
+        Args:
+            all_classes: Whether every class gets a probability.
+
+        Returns:
+            The rows of ``to_columns``.
+        """
+        columns = self.to_columns(all_classes)
+        return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+    def take(self, rows: slice, first_row: int = 1) -> Predictions:
+        """Return some rows that follow each other.
+
+        Args:
+            rows: Places from 0.
+            first_row: What the table calls the row at place 0.
+
+        Returns:
+            Those rows; broken cells keep the table's row numbers.
+        """
+        meant = range(len(self))[rows]
+        return replace(
+            self,
+            values={name: values[rows] for name, values in self.values.items()},
+            labels={name: cells[rows] for name, cells in self.labels.items()},
+            weights={name: values[rows] for name, values in self.weights.items()},
+            broken_cells=[cell for cell in self.broken_cells if cell.row - first_row in meant],
+            confidences={name: cells[rows] for name, cells in self.confidences.items()},
+            recovered={name: cells[rows] for name, cells in self.recovered.items()},
+        )
+
+
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Put the predictions of one model below each other.
+
+    Args:
+        parts: At least one.
+
+    Returns:
+        All rows.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        values=_joined_arrays([part.values for part in parts]),
+        labels=_joined_lists([part.labels for part in parts]),
+        weights=_joined_arrays([part.weights for part in parts]),
+        broken_cells=[cell for part in parts for cell in part.broken_cells],
+        confidences=_joined_lists([part.confidences for part in parts]),
+        recovered=_joined_lists([part.recovered for part in parts]),
+    )
+
+
+def _joined_arrays(parts: Sequence[Mapping[str, Prediction]]) -> dict[str, Prediction]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _joined_lists(parts: Sequence[Mapping[str, list[T]]]) -> dict[str, list[T]]:
+    return {name: [cell for part in parts for cell in part[name]] for name in parts[0]}
+
+
+def _class_columns(target: str, names: list[str], values: Prediction) -> dict[str, list[Cell]]:
+    return {f"{target}:{name}": [float(p) for p in values[:, index]] for index, name in enumerate(names)}

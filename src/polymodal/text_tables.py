@@ -1,0 +1,327 @@
+"""Tables in text files, read piece by piece: CSV, TSV and JSON lines."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+
+from polymodal.arrays import Cell
+from polymodal.errors import TableError
+from polymodal.table_cells import check_names, clean_cell, string_cells
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns = dict[str, list[Cell]]
+
+BLOCK_BYTES = 2**20
+"""About how much of a file is held at once."""
+MAX_BLOCK_BYTES = 2**30
+"""A longer row is refused."""
+GROWTH = 8
+BYTE_ORDER_MARK = codecs.BOM_UTF8
+
+
+def read_delimited(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Columns]:
+    """Read a CSV or TSV file, every cell as a string, whatever the other rows hold.
+
+    Args:
+        path: The file, in UTF-8. A ``.csv`` without a comma in its header is read with the ``;``,
+            or else the tab, that the header has.
+        block_bytes: About how much of the file makes a piece; more where a row is longer.
+
+    Yields:
+        Column name to cells of the next rows; an empty or blank cell is None.
+
+    Raises:
+        TableError: If the file is not UTF-8, is empty, has no rows, rows of unequal length or two columns of one name.
+    """
+    if not _check_text(path):
+        raise TableError(f"{path.name} is empty. Expected a header line and at least one row below it.")
+    try:
+        delimiter = _delimiter(path)
+        names = _header(path, delimiter)
+    except csv.Error as error:
+        raise TableError(f"The header of {path.name} cannot be read: {error}. Expected column names.") from None
+    num_rows = 0
+    for batch in _batches(path, delimiter, len(names), block_bytes):
+        num_rows += batch.num_rows
+        yield {name: string_cells(batch.column(place)) for place, name in enumerate(names)}
+    check_rows(num_rows, path.name)
+
+
+def _check_text(path: Path) -> bool:
+    """Stop where a file is not UTF-8; tell whether there is anything but blanks in it."""
+    decoder, position, has_text = codecs.getincrementaldecoder("utf-8")(), 0, False
+    with path.open("rb") as file:
+        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise TableError(f"{path.name} is a UTF-16 file. Save it as UTF-8 (in Excel: 'CSV UTF-8') and try again.")
+        _skip_mark(file)
+        block = None
+        while block != b"":
+            block = file.read(BLOCK_BYTES)
+            position += len(block)
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                raise _not_utf8(path, error, position - len(error.object) + error.start) from None
+            has_text = has_text or bool(text.strip())
+    return has_text
+
+
+def _skip_mark(file: BinaryIO) -> None:
+    """Go to where the text begins."""
+    file.seek(0)
+    if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+        file.seek(0)
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError, offset: int) -> TableError:
+    return TableError(
+        f"{path.name} is not a UTF-8 file: byte 0x{error.object[error.start]:02x} at offset {offset:,} "
+        f"({_row_at(path, offset)}) is not valid. Save it as UTF-8 and try again, for example with "
+        f"`iconv -f latin1 -t utf-8 {path.name}`."
+    )
+
+
+def _row_at(path: Path, offset: int) -> str:
+    with path.open("rb") as file:
+        _skip_mark(file)
+        start = file.tell()
+        try:
+            text = io.TextIOWrapper(file, encoding="latin-1", newline="")
+            records = sum(1 for _ in _records(_lines_until(text, offset + 1), ","))
+        except csv.Error:
+            return f"line {_newlines(path, start + offset) + 1}"
+    return "the header" if records <= 1 else f"row {records - 1}"
+
+
+def _lines_until(stream: TextIO, limit: int) -> Iterator[str]:
+    for line in stream:
+        yield line[:limit]
+        limit -= len(line)
+        if limit <= 0:
+            return
+
+
+def _newlines(path: Path, end: int) -> int:
+    with path.open("rb") as file:
+        return sum(file.read(min(BLOCK_BYTES, end - at)).count(b"\n") for at in range(0, end, BLOCK_BYTES))
+
+
+def _open_text(path: Path) -> TextIO:
+    """Open a file for the csv module, without blank lines at its beginning."""
+    file = path.open("rb")
+    _skip_blank_lines(file)
+    return io.TextIOWrapper(file, encoding="utf-8", newline="")
+
+
+def _skip_blank_lines(file: BinaryIO) -> None:
+    _skip_mark(file)
+    start = file.tell()
+    while file.read(1) in (b"\r", b"\n"):
+        start += 1
+    file.seek(start)
+
+
+def _records(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    for record in csv.reader(lines, delimiter=delimiter):
+        if record:
+            yield record
+
+
+def _delimiter(path: Path) -> str:
+    if path.suffix.lower() in {".tsv", ".tab"}:
+        return "\t"
+    with _open_text(path) as lines:
+        header = next(_records(lines, ","))
+    if len(header) > 1:
+        return ","
+    return next((mark for mark in (";", "\t") if mark in header[0]), ",")
+
+
+def _header(path: Path, delimiter: str) -> list[str]:
+    with _open_text(path) as lines:
+        header = [name.strip() for name in next(_records(lines, delimiter))]
+    names = [name or f"unnamed_{position}" for position, name in enumerate(header, start=1)]
+    check_names(names, path.name)
+    return names
+
+
+def _batches(path: Path, delimiter: str, num_columns: int, block_bytes: int) -> Iterator[pa.Table]:
+    """Read a file in blocks; where a row is longer than a block, go on in larger ones."""
+    import pyarrow as pa
+
+    done = 0
+    while True:
+        passed = 0
+        try:
+            for batch in _blocks(path, delimiter, num_columns == 1, block_bytes):
+                passed += len(batch)
+                if passed > done:
+                    yield pa.Table.from_batches([batch.slice(max(0, done - passed + len(batch)))])
+                    done = passed
+            return
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error) or block_bytes >= MAX_BLOCK_BYTES:
+                _check_fields(path, num_columns, delimiter)
+                reason = first_line(error)
+                raise TableError(f"{path.name} cannot be read as a table: {reason}. Check its quotes.") from None
+            block_bytes = min(GROWTH * block_bytes, MAX_BLOCK_BYTES)
+
+
+def _blocks(path: Path, delimiter: str, is_single: bool, block_bytes: int) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    with path.open("rb") as file:
+        _skip_blank_lines(file)
+        yield from arrow_csv.open_csv(
+            _WholeLineEnds(file),
+            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block_bytes),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not is_single
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                default_column_type=pa.string(), null_values=[""], strings_can_be_null=True
+            ),
+        )
+
+
+class _WholeLineEnds(io.RawIOBase):
+    """A file whose pieces never end between CR and LF: Arrow would drop the LF, even one inside quotes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._kept = b""
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, one fewer than asked for where the last would be a CR."""
+        added = self._file.read(size - len(self._kept))
+        data = self._kept + added
+        self._kept = b"\r" if added and data.endswith(b"\r") and len(data) > 1 else b""
+        return data[: len(data) - len(self._kept)]
+
+
+def _check_fields(path: Path, expected: int, delimiter: str) -> None:
+    try:
+        with _open_text(path) as lines:
+            for row, record in enumerate(_records(lines, delimiter)):
+                if row and len(record) != expected:
+                    raise TableError(
+                        f"Row {row} of {path.name} has {_count(len(record), 'field')}, expected {expected} as in the "
+                        "header. Add or remove fields there, or put a field that holds the separator in double quotes."
+                    )
+    except csv.Error:
+        return
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def check_rows(num_rows: int, table: str) -> None:
+    """Check that a table has rows.
+
+    Args:
+        num_rows: How many there are.
+        table: The table's name, for the message.
+
+    Raises:
+        TableError: If there is none.
+    """
+    if num_rows == 0:
+        raise TableError(f"{table} has column names but no rows. Expected at least one row.")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of another library's message.
+
+    Args:
+        error: What it raised.
+
+    Returns:
+        The line without its full stop.
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def read_jsonl(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Columns]:
+    """Read a file with one JSON object a line.
+
+    Args:
+        path: The file, in UTF-8; blank lines are skipped.
+        block_bytes: About how much of the file makes a piece.
+
+    Yields:
+        Column name to cells of the next rows; a key that a row lacks is an absent cell. Columns that only later
+        rows have are not there yet.
+
+    Raises:
+        TableError: If a line is not a JSON object, or there is none.
+    """
+    _check_text(path)
+    names: dict[str, None] = {}
+    rows: list[dict[str, Any]] = []
+    num_rows = size = 0
+    for number, line in _json_lines(path):
+        num_rows += 1
+        size += len(line)
+        rows.append(_json_row(line, num_rows, number, path.name))
+        if size >= block_bytes and (names or any(rows)):  # rows without any name wait for one
+            yield _named(rows, names)
+            rows, size = [], 0
+    check_rows(num_rows, path.name)
+    if rows:
+        yield _named(rows, names)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open("rb") as file:
+        _skip_mark(file)
+        for number, line in enumerate(file, start=1):
+            text = line.decode("utf-8").removesuffix("\n")
+            if text.strip():
+                yield number, text
+
+
+def _named(rows: Sequence[dict[str, Any]], names: dict[str, None]) -> Columns:
+    """Turn rows into columns, those of earlier rows first."""
+    found = records_columns(rows)
+    names |= dict.fromkeys(found)
+    return {name: found[name] if name in found else [None] * len(rows) for name in names}
+
+
+def _json_row(line: str, row: int, number: int, table: str) -> dict[str, Any]:
+    where = f"Row {row} of {table} (line {number})"
+    try:
+        parsed = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else "too deep"
+        raise TableError(f"{where} is not valid JSON: {reason}. Expected one JSON object a line.") from None
+    if not isinstance(parsed, dict):
+        raise TableError(f"{where} holds a JSON {type(parsed).__name__}. Expected one JSON object a line.")
+    return parsed
+
+
+def records_columns(rows: Iterable[dict[str, Any]]) -> Columns:
+    """Turn one dict a row into columns.
+
+    Args:
+        rows: The rows; a key that a row lacks is an absent cell.
+
+    Returns:
+        Column name to cells, in the order in which the names first appear.
+    """
+    rows = list(rows)
+    names = dict.fromkeys(key for row in rows for key in row)
+    return {str(name): [clean_cell(row.get(name)) for row in rows] for name in names}
