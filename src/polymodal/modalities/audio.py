@@ -140,7 +140,9 @@ class Audio:
         return self.features in ("waveform", "samples")
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], settings: AudioSettings, folder: Path | None, *, num_threads: int = 2) -> Audio:
+    def fit(
+        cls, cells: Sequence[Cell], settings: AudioSettings, folder: Path | None, *, num_threads: int | None = None
+    ) -> Audio:
         """Choose rate, bands and hop from the headers of the training clips.
 
         Args:
@@ -192,7 +194,7 @@ class Audio:
         )
 
     def transform(
-        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
         """Decode clips, each distinct file once.
 

@@ -118,7 +118,9 @@ class Image:
     Settings: ClassVar[type[BaseModel]] = ImageSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], settings: ImageSettings, folder: Path | None, *, num_threads: int = 2) -> Image:
+    def fit(
+        cls, cells: Sequence[Cell], settings: ImageSettings, folder: Path | None, *, num_threads: int | None = None
+    ) -> Image:
         """Choose size and channels and measure mean and deviation on a sample of the cells.
 
         Args:
@@ -141,7 +143,7 @@ class Image:
         return cls(**{**blank.state(), "mean": mean, "std": std})
 
     def transform(
-        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
         """Decode pictures, each distinct file once.
 

@@ -100,7 +100,9 @@ class Video:
         )
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], settings: VideoSettings, folder: Path | None, *, num_threads: int = 2) -> Video:
+    def fit(
+        cls, cells: Sequence[Cell], settings: VideoSettings, folder: Path | None, *, num_threads: int | None = None
+    ) -> Video:
         """Choose size, frames and channels and measure mean and deviation on a sample of the cells.
 
         Args:
@@ -138,7 +140,7 @@ class Video:
         return cls(**{**draft.state(), "channels": channels, "mean": mean, "std": std})
 
     def transform(
-        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
         """Decode videos, each distinct file once.
 
