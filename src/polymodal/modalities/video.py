@@ -16,7 +16,8 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.container import check_av, is_file
 from polymodal.modalities.frames import Sampling, load_frames, measure_video
-from polymodal.modalities.image import GREY_TOLERANCE, choose_size, fit_box
+from polymodal.modalities.image import GREY_TOLERANCE, choose_size, in_mode
+from polymodal.modalities.letterbox import fit_box
 from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample, unwrap
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Video:
         return np.stack(load_frames(cell, folder, self.sampling, self._shrink))
 
     def _shrink(self, picture: Picture) -> NDArray[np.uint8]:
-        return fit_box(picture.convert("L" if self.channels == 1 else "RGB"), self.height, self.width)
+        return fit_box(in_mode(picture, "L" if self.channels == 1 else "RGB"), self.height, self.width)
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""
