@@ -98,9 +98,10 @@ class _Job:
                 present[rows] = column.present
                 if lengths is not None and column.lengths is not None:
                     lengths[rows] = column.lengths
-                writing = writer.submit(file.write, rows, column.values)
-            if writing is not None:
-                writing.result()
+                if first + len(groups) < len(self.keys.groups):
+                    writing = writer.submit(file.write, rows, column.values)
+                else:
+                    file.write(rows, column.values)
         row_present = present if present.ndim == 1 else present.any(axis=1)
         np.save(entry / CELLS_FILE, np.where(row_present, self.keys.of_rows(), b""), allow_pickle=False)
         values = map_values(entry, None if lengths is None else file.steps)
@@ -112,13 +113,11 @@ class _Job:
     def _blocks(self, form: Column) -> Iterator[tuple[int, Decoded]]:
         """Yield the distinct cells as columns, and the number of each one's first cell."""
         earlier = list(self.cache.columns_like(self.keys.settings)) if len(self.keys.groups) else []
-        first, size = 0, FIRST_BLOCK
+        first, size = 0, FIRST_BLOCK if form.lengths is not None else _block_size(form)
         while first < len(self.keys.groups):
             block = self._block(slice(first, first + size), form, earlier)
             yield first, block
-            first += size
-            cell_bytes = max(1, block[0].values.nbytes // len(block[0]))
-            size = max(16, min(LARGEST_BLOCK, 2 * size, BLOCK_BYTES // cell_bytes))
+            first, size = first + size, _block_size(block[0])
 
     def _block(self, places: slice, form: Column, earlier: list[Kept]) -> Decoded:
         """Copy the cells that earlier columns hold, and decode the others."""
@@ -137,6 +136,12 @@ class _Job:
             return decoded, broken
         broken = [replace(cell, row=int(unknown[cell.row - 1]) + 1) for cell in broken]
         return _merge(form, [*parts, (unknown, decoded)], len(digests)), broken
+
+
+def _block_size(column: Column) -> int:
+    """Return how many cells like these to decode at once."""
+    cell_bytes = int(np.prod(column.values.shape[1:], dtype=np.int64)) * column.values.itemsize
+    return max(16, min(LARGEST_BLOCK, BLOCK_BYTES // max(cell_bytes, 1)))
 
 
 def _merge(form: Column, parts: Sequence[tuple[NDArray[np.int64], Column]], num_rows: int) -> Column:

@@ -29,6 +29,7 @@ from polymodal.modalities.media import as_array, load_npy, locate_media, read_me
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.reformatter import VideoReformatter
     from PIL.Image import Image as Picture
 
 T = TypeVar("T")
@@ -312,20 +313,22 @@ def _decode_run(
     found: dict[int, T],
 ) -> int:
     """Decode until the last wanted frame; return how many frames from ``start`` on there were."""
-    count, before = 0, None
+    from av.video.reformatter import VideoReformatter
+
+    count, before, reformatter = 0, None, VideoReformatter()
     for number, frame in frames:
         if number > wanted[0] and start and not count:
             raise _JumpError
         count += number >= start
         while wanted and wanted[0] < number:
-            found[wanted.pop(0)] = shrink(_upright(frame if before is None else before))
+            found[wanted.pop(0)] = shrink(_upright(frame if before is None else before, reformatter))
         if wanted and wanted[0] == number:
-            found[wanted.pop(0)] = shrink(_upright(frame))
+            found[wanted.pop(0)] = shrink(_upright(frame, reformatter))
         before = frame
         if not wanted:
             break
     for number in wanted if before is not None else []:
-        found[number] = shrink(_upright(before))
+        found[number] = shrink(_upright(before, reformatter))
     return count
 
 
@@ -337,15 +340,16 @@ def _numbered(container: InputContainer, stream: Any, timeline: Timeline) -> Ite
             yield number, frame
 
 
-def _upright(frame: Any) -> Picture:
+def _upright(frame: Any, reformatter: VideoReformatter) -> Picture:
     """Turn a decoded frame into a picture in mode RGB, turned or mirrored as its display matrix says.
 
+    One reformatter serves all frames: it prepares the conversion of colours once, which takes longer than a small frame.
     The matrix takes a point (x, y) of the frame, y downwards, to ``(a x + c y, b x + d y)`` (ISO 14496-12, 8.5.3).
     """
     from PIL import Image as pillow  # noqa: N813
     from PIL.Image import Transpose
 
-    picture = pillow.fromarray(frame.to_ndarray(format="rgb24"))
+    picture = pillow.fromarray(reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray())
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return picture
