@@ -29,6 +29,7 @@ from polymodal.modalities.media import (
     decode_chunks,
     distinct,
     load_npy,
+    place_of,
     read_media,
     sample,
 )
@@ -171,7 +172,8 @@ class Image:
             if isinstance(pixels, CellReadError):
                 failures.append((rows, pixels))
             else:
-                values[rows], present[rows] = pixels, True
+                where = place_of(rows)
+                values[where], present[where] = pixels, True
         return Column(values, present), by_row(failures)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
@@ -233,7 +235,7 @@ def open_picture(
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
         picture = open_header(io.BytesIO(content), max_pixels)
         check_pixels(picture.width, picture.height, max_pixels)
-        if draft is not None:
+        if draft is not None and picture.format in JPEG:
             picture.draft(None, draft(picture))
         return _plain(picture)
     if isinstance(content, pillow.Image):
@@ -339,9 +341,11 @@ def _orientation(picture: Picture) -> int:
 
 
 def _upright(picture: Picture) -> Picture:
+    orientation = _orientation(picture)
+    if orientation == 1:
+        return picture
     from PIL.Image import Transpose
 
-    orientation = _orientation(picture)
     turns = {
         2: Transpose.FLIP_LEFT_RIGHT,
         3: Transpose.ROTATE_180,
@@ -419,9 +423,8 @@ def _look(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, 
     shapes: list[tuple[int, int]] = []
 
     def draft(picture: Picture) -> tuple[int, int]:
-        if picture.format in JPEG:
-            is_turned = _orientation(picture) in TURNED
-            shapes.append(picture.size if is_turned else (picture.height, picture.width))
+        is_turned = _orientation(picture) in TURNED
+        shapes.append(picture.size if is_turned else (picture.height, picture.width))
         return LOOK_SIDE, LOOK_SIDE
 
     picture = open_picture(cell, folder, max_pixels, draft=draft)

@@ -90,6 +90,8 @@ def fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
     """
     from PIL.Image import Resampling
 
+    if (picture.height, picture.width) == (height, width):
+        return np.asarray(picture).reshape(height, width, -1)
     place = Letterbox.fit((picture.height, picture.width), (height, width))
     inner_H, inner_W = place.inner
     if (inner_H, inner_W) != (picture.height, picture.width):

@@ -18,7 +18,7 @@ from polymodal.modalities.container import check_av, is_file
 from polymodal.modalities.frames import Sampling, load_frames, measure_video
 from polymodal.modalities.image import GREY_TOLERANCE, choose_size, in_mode
 from polymodal.modalities.letterbox import fit_box
-from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample, unwrap
+from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, place_of, sample, unwrap
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -168,8 +168,9 @@ class Video:
             if isinstance(frames, CellReadError):
                 failures.append((rows, frames))
             else:
-                values[rows, : len(frames)] = frames
-                present[rows], lengths[rows] = True, len(frames)
+                where = place_of(rows)
+                values[where, : len(frames)] = frames
+                present[where], lengths[where] = True, len(frames)
         return Column(values, present, lengths), by_row(failures)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
