@@ -54,7 +54,8 @@ def clear_command(
         if json:
             console.print_json(_plain(removed))
         else:
-            console.print_line(f"{removed.entries:,} entries removed, {show_bytes(removed.bytes)}: {removed.folder}")
+            what = "entry" if removed.entries == 1 else "entries"
+            console.print_line(f"{removed.entries:,} {what} removed, {show_bytes(removed.bytes)}: {removed.folder}")
 
 
 def parse_age(text: str) -> float:
