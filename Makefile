@@ -42,6 +42,7 @@ bench-quality: $(INSTALLED)
 bench-speed: $(INSTALLED)
 	@$(BIN)/python benchmarks/speed.py
 	@$(BIN)/python benchmarks/speed_predict.py
+	@$(BIN)/python benchmarks/speed_decoding.py
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image as pillow  # noqa: N813
 
 from polymodal.arrays import BrokenCell, Column
-from polymodal.cache import ArrayCache, Decoded, column_key
+from polymodal.cache import ArrayCache
+from polymodal.cache_entry import Decoded
+from polymodal.cell_keys import cell_keys
 
 
 class Maker:
@@ -24,7 +26,7 @@ class Maker:
         self.count = 0
         self.rows = rows
 
-    def __call__(self) -> Decoded:
+    def __call__(self, entry: Path | None = None) -> Decoded:
         self.count += 1
         values = np.arange(self.rows * 2, dtype=np.float16).reshape(self.rows, 2)
         column = Column(values, np.ones(self.rows, bool), np.full(self.rows, 2, np.int64))
@@ -39,6 +41,10 @@ def same(one: Decoded, other: Decoded) -> bool:
     return one[1] == other[1] and all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in arrays)
 
 
+def entries(folder: Path) -> list[str]:
+    return sorted(name for name in os.listdir(folder) if name != "usage")
+
+
 def test_a_column_is_made_once_and_memory_mapped(tmp_path: Path) -> None:
     make, cache = Maker(), ArrayCache(tmp_path / "deep" / "cache")
     first, second = cache.column("k", make), cache.column("k", make)
@@ -46,7 +52,7 @@ def test_a_column_is_made_once_and_memory_mapped(tmp_path: Path) -> None:
     assert same(first, second)
     assert same(first, make())
     assert isinstance(second[0].values, np.memmap)
-    assert [entry.name for entry in (tmp_path / "deep" / "cache").iterdir()] == ["k"]
+    assert entries(tmp_path / "deep" / "cache") == ["k"]
 
 
 def test_writing_into_a_column_never_reaches_the_disk(tmp_path: Path) -> None:
@@ -98,24 +104,24 @@ def test_a_file_in_the_folders_place_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_failing_decoder_leaves_nothing(tmp_path: Path) -> None:
-    def fail() -> Decoded:
+    def fail(entry: Path | None) -> Decoded:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         ArrayCache(tmp_path).column("k", fail)
-    assert list(tmp_path.iterdir()) == []
+    assert entries(tmp_path) == []
 
 
 def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     make = Maker(rows=1000)
-    size = 2 * sum(file.stat().st_size for file in _filled(tmp_path / "probe", make).iterdir())
-    cache = ArrayCache(tmp_path / "cache", max_bytes=size + 100)
+    size = sum(file.stat().st_size for file in _filled(tmp_path / "probe", make).iterdir())
+    cache = ArrayCache(tmp_path / "cache", max_bytes=int(2.5 * size))
     for index, key in enumerate("abc"):
         cache.column(key, make)
         os.utime(tmp_path / "cache" / key, (index, index))
         if key == "b":
             cache.column("a", make)  # used again: now the youngest
-    assert sorted(entry.name for entry in (tmp_path / "cache").iterdir()) == ["a", "c"]
+    assert entries(tmp_path / "cache") == ["a", "c"]
 
 
 def _filled(folder: Path, make: Maker) -> Path:
@@ -126,7 +132,7 @@ def _filled(folder: Path, make: Maker) -> Path:
 def test_a_column_larger_than_the_bound_stays_in_memory(tmp_path: Path) -> None:
     make = Maker(rows=1000)
     assert same(ArrayCache(tmp_path, max_bytes=100).column("k", make), make())
-    assert list(tmp_path.iterdir()) == []
+    assert entries(tmp_path) == []
 
 
 def test_leftovers_of_killed_runs_are_removed(tmp_path: Path) -> None:
@@ -134,7 +140,7 @@ def test_leftovers_of_killed_runs_are_removed(tmp_path: Path) -> None:
     (tmp_path / "unfinished-new").mkdir()
     os.utime(tmp_path / "unfinished-old", (0, 0))
     ArrayCache(tmp_path).column("k", Maker())
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["k", "unfinished-new"]
+    assert entries(tmp_path) == ["k", "unfinished-new"]
 
 
 def test_default_folder_follows_the_environment(private_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +150,7 @@ def test_default_folder_follows_the_environment(private_cache: Path, monkeypatch
 
 
 def key(cells: list[Any], folder: Path | None = None, modality: str = "image", **state: Any) -> str:
-    return column_key(modality, state, cells, folder)
+    return cell_keys(modality, state, cells, folder).name
 
 
 def test_a_key_changes_with_state_modality_and_order(tmp_path: Path) -> None:
@@ -179,7 +185,7 @@ def test_a_picture_that_cannot_be_read_has_a_key() -> None:
     file = io.BytesIO()
     pillow.new("L", (64, 64), 5).save(file, "PNG")
     broken = pillow.open(io.BytesIO(file.getvalue()[:60]))
-    assert len(key([broken])) == 64
+    assert len(key([broken])) == 65
 
 
 def test_content_counts_whatever_holds_it() -> None:

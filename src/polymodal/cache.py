@@ -1,42 +1,69 @@
-"""Decoded arrays on disk: made once, memory-mapped ever after, keyed by content and settings."""
+"""Decoded arrays on disk: made once, memory-mapped ever after."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePath
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+from polymodal.cache_entry import (
+    RECORD_FILE,
+    TEMPORARY,
+    Decoded,
+    Kept,
+    last_use,
+    load_entry,
+    load_kept,
+    publish,
+    remove_entry,
+    save_entry,
+    size_of,
+)
+from polymodal.errors import parameter_error
 
-from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.base import CellReadError
-from polymodal.modalities.media import distinct, resolve_path, unwrap
-
-FORMAT = 1
-"""Part of every key; rises when decoding changes, so that older entries are not taken."""
 MAX_BYTES = 20 * 10**9
-STALE_S = 24 * 3600.0
-TEMPORARY = "unfinished-"
-JSON_MODALITIES = ("vector", "series", "points")
-"""Modalities whose cells may be JSON text instead of paths."""
+KEPT_SHARE = 0.9
+"""Where the bound is passed, entries are removed down to this share of it, so that the next few need no search."""
+STALE_S = 6 * 3600.0
+"""A folder that a process has not touched for so long was left behind."""
+SEARCH_S = 3600.0
+SEARCH_STORES = 1000
+"""The whole folder is looked through at most once in so many seconds or stored entries, unless the bound is passed."""
+MOST_LIKE = 8
+USAGE = "usage"
+BYTES_OF_UNIT = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
-Decoded = tuple[Column, list[BrokenCell]]
+
+@dataclass(frozen=True)
+class CacheUse:
+    """What lies in a cache.
+
+    Attributes:
+        folder: Where.
+        entries: Number of decoded columns and of frozen encoders' outputs.
+        bytes: What they take.
+        max_bytes: What they may take.
+        oldest_use: When the entry was last used that will go first, in seconds since 1970; None without entries.
+    """
+
+    folder: Path
+    entries: int
+    bytes: int
+    max_bytes: int
+    oldest_use: float | None
 
 
 @dataclass(frozen=True)
 class ArrayCache:
     """A folder of decoded columns.
 
-    An entry appears whole or not at all; one that cannot be read is made again. Where the folder
-    cannot be written (no permission, disk full) columns stay in memory.
+    An entry appears whole or not at all, and vanishes whole; one that cannot be read is made again. Where the
+    folder cannot be written (no permission, disk full) columns stay in memory.
 
     Attributes:
         folder: Where entries lie; None keeps nothing.
@@ -45,7 +72,7 @@ class ArrayCache:
     Example:
         >>> cache = ArrayCache(None)
         >>> column = Column(np.zeros((2, 3), np.float32), np.ones(2, bool))
-        >>> cache.column("key", lambda: (column, []))[0] is column
+        >>> cache.column("key", lambda entry: (column, []))[0] is column
         True
     """
 
@@ -54,186 +81,177 @@ class ArrayCache:
 
     @classmethod
     def default(cls) -> ArrayCache:
-        """Return the user's cache: ``$POLYMODAL_CACHE``, or ``~/.cache/polymodal/arrays``.
+        """Return the user's cache: ``$POLYMODAL_CACHE`` or ``~/.cache/polymodal/arrays``.
+
+        ``$POLYMODAL_CACHE_LIMIT`` bounds it: ``50GB``, or a number of bytes; 20 GB if it is not set.
 
         Returns:
             The cache; its folder need not exist.
-        """
-        chosen = os.environ.get("POLYMODAL_CACHE")
-        return cls(Path(chosen) if chosen else Path.home() / ".cache" / "polymodal" / "arrays")
 
-    def column(self, key: str, make: Callable[[], Decoded]) -> Decoded:
+        Raises:
+            ConfigError: If the bound is no size.
+        """
+        chosen, limit = os.environ.get("POLYMODAL_CACHE"), os.environ.get("POLYMODAL_CACHE_LIMIT")
+        folder = Path(chosen) if chosen else Path.home() / ".cache" / "polymodal" / "arrays"
+        return cls(folder, parse_bytes(limit) if limit else MAX_BYTES)
+
+    def column(self, key: str, make: Callable[[Path | None], Decoded]) -> Decoded:
         """Return a column from the cache, or make and keep it.
 
         Args:
-            key: From ``column_key``: the same key means the same arrays.
-            make: Decodes the column; called only where the cache has no sound entry.
+            key: The same key means the same arrays.
+            make: Makes the column; called only where the cache has no sound entry. It is given a folder in
+                which it may write the values itself, as ``values.npy``, or None where there is none to write to.
 
         Returns:
             The column, memory-mapped where it came from disk (copy on write: the file never
             changes), and its broken cells.
         """
         if self.folder is None:
-            return make()
-        entry = self.folder / key
-        found = _load(entry)
-        if found is not None:
-            return found
-        made = make()
-        if _num_bytes(made[0]) <= self.max_bytes and self._store(entry, made):
-            self._remove_oldest(entry)
-            return _load(entry) or made
-        return made
+            return make(None)
+        found = load_entry(self.folder / key)
+        if found is None:
+            found = self._store(self.folder / key, make)
+        return make(None) if found is None else found
 
-    def _store(self, entry: Path, made: Decoded) -> bool:
-        temporary = None
+    def columns_like(self, prefix: str) -> Iterator[Kept]:
+        """Return columns made with the same settings, the last used first.
+
+        Args:
+            prefix: The keys' beginning.
+
+        Yields:
+            Up to eight columns that say which cells they hold.
+        """
+        names = [] if self.folder is None else [name for name in _names(self.folder) if name.startswith(prefix)]
+        entries = [] if self.folder is None else [self.folder / name for name in names]
+        ages = {entry: last_use(entry) for entry in entries}
+        for entry in sorted(entries, key=lambda entry: -ages[entry])[:MOST_LIKE]:
+            kept = load_kept(entry)
+            if kept is not None:
+                yield kept
+
+    def use(self) -> CacheUse:
+        """Return how much lies in the cache."""
+        folder = self.folder or Path()
+        found = [] if self.folder is None else list(_entries(folder))
+        oldest = min((used for used, _, _ in found), default=None)
+        return CacheUse(folder, len(found), sum(size for _, size, _ in found), self.max_bytes, oldest)
+
+    def clear(self, older_than_s: float = 0.0) -> CacheUse:
+        """Remove entries; columns in use by running processes stay readable for them.
+
+        Args:
+            older_than_s: Only those that were not used for so many seconds.
+
+        Returns:
+            What was removed.
+        """
+        folder = self.folder or Path()
+        found = [] if self.folder is None else list(_entries(folder))
+        old = [(used, size, entry) for used, size, entry in found if used <= time.time() - older_than_s]
+        removed = [(used, size) for used, size, entry in old if remove_entry(entry)]
+        if self.folder is not None:
+            _remove_leftovers(folder)
+            _write_usage(folder, sum(size for _, size, _ in found) - sum(size for _, size in removed))
+        oldest = min((used for used, _ in removed), default=None)
+        return CacheUse(folder, len(removed), sum(size for _, size in removed), self.max_bytes, oldest)
+
+    def _store(self, entry: Path, make: Callable[[Path | None], Decoded]) -> Decoded | None:
+        """Make an entry; None where it could not be written and has to be made in memory."""
+        made = temporary = None
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=entry.parent))
-            _save(temporary, made)
-            shutil.rmtree(entry, ignore_errors=True)
-            temporary.rename(entry)
-        except OSError:  # no permission, disk full, or another process was first: the arrays in memory serve
+            made = make(temporary)
+            save_entry(temporary, made)
+            size = size_of(temporary)
+            if size > self.max_bytes:
+                return made
+            publish(temporary, entry)
+            self._note(entry, size)
+            return load_entry(entry) or made
+        except OSError:  # no permission, disk full, folder gone: what is in memory, or is mapped already, serves
+            return made
+        finally:
             if temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
-            return False
-        return True
+
+    def _note(self, entry: Path, size: int) -> None:
+        """Add an entry's size to the list of sizes; look through the folder where that is due."""
+        with (entry.parent / USAGE).open("a", encoding="utf-8") as file:
+            file.write(f"{size}\n")
+        searched, sizes = _read_usage(entry.parent)
+        is_recent = 0 <= time.time() - searched < SEARCH_S and len(sizes) < SEARCH_STORES
+        if sum(sizes) > self.max_bytes or not is_recent:
+            self._remove_oldest(entry)
 
     def _remove_oldest(self, kept: Path) -> None:
-        entries = []
-        for entry in kept.parent.iterdir():
-            size, used_s = _size_and_age(entry)
-            if entry.name.startswith(TEMPORARY) and time.time() - used_s > STALE_S:
-                shutil.rmtree(entry, ignore_errors=True)
-            elif (entry / "column.json").exists():
-                entries.append((used_s, size, entry))
+        _remove_leftovers(kept.parent)
+        entries = sorted(_entries(kept.parent), key=lambda found: found[0])
         total = sum(size for _, size, _ in entries)
-        for _, size, entry in sorted(entries, key=lambda item: item[0]):
-            if total <= self.max_bytes:
-                return
+        bound = self.max_bytes if total <= self.max_bytes else KEPT_SHARE * self.max_bytes
+        for _, size, entry in entries:
+            if total <= bound:
+                break
             if entry != kept:
-                shutil.rmtree(entry, ignore_errors=True)
+                remove_entry(entry)
                 total -= size
+        _write_usage(kept.parent, total)
 
 
-def _size_and_age(entry: Path) -> tuple[int, float]:
-    try:
-        return sum(file.stat().st_size for file in entry.iterdir()), entry.stat().st_mtime
-    except OSError:  # another process removed it meanwhile
-        return 0, time.time()
-
-
-def _num_bytes(column: Column) -> int:
-    return int(column.values.nbytes + column.present.nbytes)
-
-
-def _save(folder: Path, made: Decoded) -> None:
-    column, broken = made
-    np.save(folder / "values.npy", column.values, allow_pickle=False)
-    np.save(folder / "present.npy", column.present, allow_pickle=False)
-    if column.lengths is not None:
-        np.save(folder / "lengths.npy", column.lengths, allow_pickle=False)
-    record = {
-        "format": FORMAT,
-        "has_lengths": column.lengths is not None,
-        "broken": [asdict(cell) for cell in broken],
-    }
-    (folder / "column.json").write_text(json.dumps(record), encoding="utf-8")
-
-
-def _load(entry: Path) -> Decoded | None:
-    try:
-        record = json.loads((entry / "column.json").read_text(encoding="utf-8"))
-        lengths = _read_array(entry / "lengths.npy") if record["has_lengths"] else None
-        column = Column(_map_array(entry / "values.npy"), _read_array(entry / "present.npy"), lengths)
-        broken = [BrokenCell(**cell) for cell in record["broken"]]
-        os.utime(entry)
-    except PermissionError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError):  # absent, half-written or damaged: made again
-        shutil.rmtree(entry, ignore_errors=True)
-        return None
-    return column, broken
-
-
-def _read_array(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, allow_pickle=False)
-    return array
-
-
-def _map_array(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
-    except ValueError:  # an array without values cannot be mapped
-        return _read_array(path)
-    return array
-
-
-def column_key(modality: str, state: Mapping[str, Any], cells: Sequence[Cell], folder: Path | None) -> str:
-    """Return a key that changes with whatever decoding depends on.
+def parse_bytes(text: str) -> int:
+    """Read a size.
 
     Args:
-        modality: Name of the modality.
-        state: Its fitted state.
-        cells: The cells: a file counts by its path, size and time of change (in nanoseconds),
-            everything else by its content.
-        folder: Where relative paths begin.
+        text: A number of bytes, or a number with the unit KB, MB, GB or TB (powers of 1000).
 
     Returns:
-        64 hexadecimal digits.
+        Bytes.
+
+    Raises:
+        ConfigError: If the text is no size.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, modality, state], sort_keys=True).encode())
-    order = np.full(len(cells), -1, np.int64)
-    for index, (cell, rows) in enumerate(distinct(cells)):
-        order[rows] = index
-        digest.update(hashlib.sha256(_identity(cell, modality, folder)).digest())
-    digest.update(order.tobytes())
-    return digest.hexdigest()
+    match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([KMGT]?B)?", text.strip().upper())
+    unit = "" if match is None or match[2] in (None, "B") else match[2]
+    if match is None:
+        raise parameter_error("POLYMODAL_CACHE_LIMIT", "the environment", "a size such as 50GB or 800MB", text)
+    return int(float(match[1]) * BYTES_OF_UNIT[unit])
 
 
-def _identity(cell: Cell, modality: str, folder: Path | None) -> bytes:
-    content = unwrap(cell)
-    is_path = isinstance(content, PurePath) or (isinstance(content, str) and modality != "text")
-    if is_path and not (modality in JSON_MODALITIES and str(content).lstrip().startswith("[")):
-        return _file_identity(content, folder)
+def _names(folder: Path) -> list[str]:
     try:
-        return _content(content)
-    except Exception as error:  # a picture or array that fails when it is read: a broken cell, not a broken run
-        return f"unreadable {type(content).__name__} {error!r}".encode("utf-8", "surrogatepass")
+        return [name for name in os.listdir(folder) if name != USAGE]
+    except OSError:
+        return []
 
 
-def _file_identity(path: str | PurePath, folder: Path | None) -> bytes:
+def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """Yield when each entry was last used, its size, and its folder."""
+    for name in _names(folder):
+        if not name.startswith(TEMPORARY) and (folder / name / RECORD_FILE).exists():
+            yield last_use(folder / name), size_of(folder / name), folder / name
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for name in _names(folder):
+        if name.startswith(TEMPORARY) and time.time() - last_use(folder / name) > STALE_S:
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _read_usage(folder: Path) -> tuple[float, list[int]]:
+    """Return when the folder was last looked through, and the sizes: what lay there then, and what came since."""
     try:
-        resolved = resolve_path(path, folder).absolute()
-        status = resolved.stat()
-    except (CellReadError, OSError, ValueError) as error:
-        return f"unreadable {type(error).__name__} {folder} {path}".encode("utf-8", "surrogatepass")
-    return f"file {resolved} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogatepass")
+        first, *lines = (folder / USAGE).read_text(encoding="utf-8").split()
+        return float(first), [int(line) for line in lines]
+    except (OSError, ValueError):
+        return 0.0, []
 
 
-def _content(value: Any) -> bytes:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return b"bytes " + bytes(value)
-    if isinstance(value, str):
-        return b"text " + value.encode("utf-8", "surrogatepass")
-    if isinstance(value, Mapping):
-        return b"map " + b"".join(_digest(item) for pair in value.items() for item in pair)
-    if isinstance(value, list | tuple):
-        return type(value).__name__.encode() + b"".join(_digest(item) for item in value)
-    if hasattr(value, "tobytes") and not isinstance(value, np.ndarray | np.generic):  # a PIL image
-        orientation = repr(sorted(value.getexif().items())) if hasattr(value, "getexif") else ""
-        head = f"picture {value.mode} {value.size} {value.info.get('transparency')!r} {orientation} ".encode()
-        return head + bytes(value.convert("RGBA" if value.mode == "P" else value.mode).tobytes())
-    if hasattr(value, "__array__"):
-        return _array_content(np.asarray(value))
-    return f"{type(value).__name__} {value!r}".encode("utf-8", "surrogatepass")
-
-
-def _array_content(array: NDArray[Any]) -> bytes:
-    if array.dtype == object:
-        return b"objects " + _content(array.tolist())
-    return f"array {array.dtype.str} {array.shape} ".encode() + array.tobytes()
-
-
-def _digest(value: Any) -> bytes:
-    return hashlib.sha256(_content(value)).digest()
+def _write_usage(folder: Path, total: int) -> None:
+    temporary = folder / f"{TEMPORARY}{USAGE}-{os.getpid()}-{time.time_ns()}"
+    try:
+        temporary.write_text(f"{time.time()}\n{total}\n", encoding="utf-8")
+        temporary.replace(folder / USAGE)
+    except OSError:
+        temporary.unlink(missing_ok=True)

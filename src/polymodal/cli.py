@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | compare | evaluate | predict | embed | index | search | list``.
+"""The command line: ``polymodal inspect | train | compare | evaluate | predict | embed | index | search | cache ...``.
 
 Whatever is slow to import is imported inside the command that needs it.
 """
@@ -26,6 +26,7 @@ from polymodal.arguments import (
     exits,
     unwinding,
 )
+from polymodal.cache_commands import cache_app
 from polymodal.cli_compare import compare_command
 from polymodal.search_commands import embed_command, index_command, search_command
 
@@ -277,6 +278,7 @@ def list_command(
 app.command("embed")(embed_command)
 app.command("index")(index_command)
 app.command("search")(search_command)
+app.add_typer(cache_app, name="cache", no_args_is_help=True)
 
 Entry = tuple[str, str, str]
 

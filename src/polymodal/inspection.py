@@ -37,7 +37,7 @@ def inspect_table(
     drop: Sequence[str] = (),
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Progress | None = None,
-    num_threads: int = 2,
+    num_threads: int | None = None,
 ) -> dict[str, Any]:
     """Look at a whole table: every media cell is decoded once.
 
@@ -49,7 +49,7 @@ def inspect_table(
         drop: Columns to leave out; they are listed, but not decoded.
         settings: Stream name to options of its modality.
         progress: Told how many cells are decoded.
-        num_threads: Threads that decode.
+        num_threads: Threads that decode; None means all cores.
 
     Returns:
         Plain JSON: ``rows``; ``columns``, each with ``name``, ``modality``, ``stream`` (None: ignored or a target),
@@ -193,7 +193,7 @@ def _broken_cells(
     columns: Sequence[ColumnSchema],
     options: Mapping[str, Mapping[str, Any]],
     progress: Progress,
-    num_threads: int,
+    num_threads: int | None,
 ) -> tuple[dict[str, list[BrokenCell]], dict[str, int]]:
     """Return each column's broken cells, and for the sound of videos the number of rows without any."""
     checked = [entry for entry in columns if _is_supported(entry, present_cells(table.columns[entry.name]))]

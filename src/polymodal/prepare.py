@@ -103,9 +103,11 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = stream_settings(schema, config, targets)
     with progress.phase("reading cells", None):
-        preprocessor = Preprocessor.fit(tables.train, rows_of["train"], schema, settings, share=shared)
+        preprocessor = Preprocessor.fit(
+            tables.train, rows_of["train"], schema, settings, share=shared, num_threads=config.num_threads
+        )
     of_split = _table_of_split(tables, rows_of)
-    columns, broken = _decode(preprocessor, targets, of_split, cache, progress, config.strict)
+    columns, broken = _decode(preprocessor, targets, of_split, cache, progress, config)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
     splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in of_split.items():
@@ -307,7 +309,7 @@ def _decode(
     tables: Mapping[str, Table],
     cache: ArrayCache,
     progress: Progress,
-    strict: bool,
+    config: RunConfig,
 ) -> tuple[dict[str, dict[str, Column]], list[tuple[str, BrokenCell]]]:
     columns: dict[str, dict[str, Column]] = {}
     broken: list[tuple[str, BrokenCell]] = []
@@ -315,10 +317,10 @@ def _decode(
         if table.name in columns:
             continue
         with progress.phase(f"decoding {table.name}", None):
-            columns[table.name], found = preprocessor.transform(table, cache)
+            columns[table.name], found = preprocessor.transform(table, cache, num_threads=config.num_threads)
             found = found + target_problems(table, targets)
         broken += [(table.name, cell) for cell in found]
-        if strict and found:
+        if config.strict and found:
             raise CellError(
                 f"{table.name}, row {found[0].row}, column {found[0].column!r}: {found[0].reason}. "
                 f"A strict run stops here ({len(found)} such cells); mend the cell, or leave out --strict to treat "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.cache import ArrayCache, column_key
+from polymodal.cache import ArrayCache
+from polymodal.decoding import decode_column
 from polymodal.errors import CellError, parameter_error
 from polymodal.modalities import MODALITIES, Audio, AudioSettings, Modality, build_settings
 from polymodal.modalities.media import describe, distinct
@@ -50,7 +50,7 @@ class Preprocessor:
         settings: Mapping[str, BaseModel | Mapping[str, Any]] | None = None,
         *,
         share: Mapping[str, Sequence[str]] | None = None,
-        num_threads: int = 2,
+        num_threads: int | None = None,
     ) -> Preprocessor:
         """Fit every stream's modality.
 
@@ -60,7 +60,7 @@ class Preprocessor:
             schema: Columns and streams.
             settings: Stream to its modality's settings, as an object or as options; others: defaults.
             share: Group to media streams that are fitted together, on the cells of all.
-            num_threads: Threads that decode.
+            num_threads: Threads that decode; None means all cores.
 
         Returns:
             The fitted preprocessor.
@@ -89,14 +89,14 @@ class Preprocessor:
         return cls(schema, fitted)
 
     def transform(
-        self, table: Table, cache: ArrayCache | None = None, *, num_threads: int = 2
+        self, table: Table, cache: ArrayCache | None = None, *, num_threads: int | None = None
     ) -> tuple[dict[str, Column], list[BrokenCell]]:
         """Turn every row of a table into arrays.
 
         Args:
             table: Any table; a column it lacks counts as absent in every row, others are ignored.
             cache: Where decoded media columns are kept; None keeps nothing.
-            num_threads: Threads that decode.
+            num_threads: Threads that decode; None means all cores.
 
         Returns:
             Stream to arrays, ``table.num_rows`` rows each; and the broken cells by row and column.
@@ -110,13 +110,12 @@ class Preprocessor:
         return columns, sorted(broken, key=lambda cell: (cell.row, cell.column))
 
     def _transform(
-        self, stream: StreamSchema, table: Table, cache: ArrayCache, num_threads: int
+        self, stream: StreamSchema, table: Table, cache: ArrayCache, num_threads: int | None
     ) -> tuple[Column, list[BrokenCell]]:
         modality, cells = self.modalities[stream.name], _cells(stream, table)
-        make = partial(modality.transform, cells, table.folder, num_threads=num_threads)
-        if not modality.is_media or cache.folder is None or isinstance(cells, dict):
-            return make()
-        return cache.column(column_key(modality.name, modality.state(), cells, table.folder), make)
+        if not modality.is_media or isinstance(cells, dict):
+            return modality.transform(cells, table.folder, num_threads=num_threads)
+        return decode_column(modality, cells, table.folder, cache, num_threads)
 
     def state(self) -> dict[str, Any]:
         """Return schema and fitted state in plain JSON types."""
@@ -178,7 +177,7 @@ def _of_stream(fitted: Modality, options: BaseModel) -> Modality:
     return fitted
 
 
-def _check_readable(stream: StreamSchema, modality: Modality, training: Table, num_threads: int) -> None:
+def _check_readable(stream: StreamSchema, modality: Modality, training: Table, num_threads: int | None) -> None:
     """Stop where a media column has cells but none can be read: its paths are wrong, most likely."""
     if not modality.is_media:
         return

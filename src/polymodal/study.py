@@ -26,7 +26,8 @@ import torch
 import polymodal
 from polymodal.api import TableLike, merged_options, read_tables
 from polymodal.build import build_network, num_parameters
-from polymodal.cache import ArrayCache, column_key
+from polymodal.cache import ArrayCache
+from polymodal.cell_keys import cell_keys
 from polymodal.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.comparison_report import write_comparison
 from polymodal.config import RunConfig, build_config, load_config
@@ -247,7 +248,7 @@ def _tables_key(tables: Tables) -> str:
     given = [table for table in (tables.train, tables.validation, tables.test) if table is not None]
     for table in given:
         for name, cells in table.columns.items():
-            digest.update(f"{name} {column_key('cell', {}, cells, table.folder)}".encode())
+            digest.update(f"{name} {cell_keys('cell', {}, cells, table.folder).name}".encode())
     return digest.hexdigest()
 
 

@@ -56,7 +56,7 @@ def picture_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> 
     """
     from polymodal.modalities.image import open_picture
 
-    picture = open_picture(cell, folder, MAX_PIXELS, draft_side=side)
+    picture = open_picture(cell, folder, MAX_PIXELS, draft=lambda _: (side, side))
     picture.thumbnail((side, side))
     kind, content = min((_encode(picture, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
     return data_uri(f"image/{kind}", content), picture.width, picture.height

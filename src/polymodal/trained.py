@@ -88,7 +88,7 @@ def _outputs(encoder: Pretrained, column: Column, cache: ArrayCache, progress: P
     for array in (column.values, column.present, *(() if column.lengths is None else (column.lengths,))):
         for start in range(0, len(array), ROWS_AT_ONCE):
             digest.update(np.ascontiguousarray(array[start : start + ROWS_AT_ONCE]).tobytes())
-    found, _ = cache.column(digest.hexdigest(), lambda: (encoder.precompute(column, progress), []))
+    found, _ = cache.column(digest.hexdigest(), lambda entry: (encoder.precompute(column, progress, entry), []))
     return found
 
 

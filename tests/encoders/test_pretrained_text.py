@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from polymodal.arrays import Column
+from polymodal.cache import ArrayCache
 from polymodal.encoders import ENCODERS, build_encoder
 from polymodal.encoders.pretrained import Pretrained, batches_by_length, layer_level
 from polymodal.encoders.reader import NUM_TOKENS
@@ -94,6 +95,18 @@ def test_frozen_outputs_are_computed_ahead(checkpoint: str) -> None:
     tokens = encoder(ColumnBatch.from_column(with_outputs(column, outputs)))
     assert tokens.values.shape == (6, NUM_TOKENS, WIDTH)
     assert tokens.row_present.tolist() == column.present.tolist()
+
+
+def test_frozen_outputs_go_to_the_disk_as_they_are_computed(bert: str, tmp_path: Path) -> None:
+    encoder, column = build(bert), texts()
+    in_memory = encoder.precompute(column, SilentProgress())
+    cache = ArrayCache(tmp_path / "cache")
+    for _ in range(2):
+        kept, _ = cache.column("k", lambda entry: (encoder.precompute(column, SilentProgress(), entry), []))
+        assert isinstance(kept.values, np.memmap)
+        assert np.array_equal(kept.values, in_memory.values)
+        assert np.array_equal(kept.present, in_memory.present)
+        assert kept.lengths.tolist() == in_memory.lengths.tolist()
 
 
 def test_long_texts_are_shortened_to_the_tokens_asked_for(bert: str) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from polymodal.arrays import Cell, Column
+from polymodal.cache import ArrayCache
+from polymodal.decoding import decode_column
 from polymodal.modalities import MODALITIES, Modality, build_settings
 
 GENERATOR = np.random.default_rng(0)
@@ -195,3 +197,24 @@ def test_unknown_option_lists_what_there_is(name: str) -> None:
 
     with pytest.raises(ConfigError, match=f"modality '{name}' has no option 'colour'. There are: "):
         build_settings(name, {"colour": 1})
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if MODALITIES[modality_of(name)].is_media])
+def test_the_cache_gives_the_same_bits_whatever_it_holds_already(name: str, tmp_path: Path) -> None:
+    modality, cache = fit(name, cells_of(name)), ArrayCache(tmp_path)
+    first, second, third, fourth = cells_of(name)
+    tables: list[list[Cell]] = [
+        [first, None, second],
+        [third, broken_of(name), first, fourth, first],
+        [broken_of(name)],
+        [first, second, third, fourth],
+    ]
+    for cells in [*tables, *tables]:
+        found, broken = decode_column(modality, cells, None, cache, 1)
+        column, expected = modality.transform(cells, None)
+        assert broken == expected
+        assert found.values.dtype == column.values.dtype
+        assert np.array_equal(found.values, column.values)
+        assert np.array_equal(found.present, column.present)
+        assert (found.lengths is None) == (column.lengths is None)
+        assert found.lengths is None or np.array_equal(found.lengths, column.lengths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image as pillow  # noqa: N813
+from PIL import ImageOps
 
 from polymodal.modalities import Image, ImageSettings
 from polymodal.modalities.image import open_picture
@@ -216,3 +218,77 @@ def test_real_pictures(shared_data: Path) -> None:
     column, broken = fitted.transform(cells, folder)
     assert (column.values.shape, broken) == ((50, 28, 28, 1), [])
     np.testing.assert_array_equal(column.values[7, :, :, 0], np.asarray(pillow.open(cells[7])))
+
+
+def photo(width: int, height: int) -> NDArray[np.uint8]:
+    """Draw soft colours with hard edges, as photographs have them."""
+    y, x = np.mgrid[0:300, 0:400] / 400
+    waves = np.stack([np.sin(9 * x + 4 * y), np.cos(7 * y), np.sin(20 * x * y)], axis=2)
+    pixels = np.asarray(127 + 90 * waves + 30 * (x[..., None] + y[..., None] > 0.8), np.uint8)
+    return np.asarray(pillow.fromarray(pixels).resize((width, height)))
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("resize", ["pad", "stretch", "crop"])
+def test_a_large_jpeg_is_decoded_more_coarsely_but_looks_the_same(
+    monkeypatch: pytest.MonkeyPatch, orientation: int, resize: str
+) -> None:
+    exif = pillow.Exif()
+    exif[0x0112] = orientation
+    content = encode(pillow.fromarray(photo(2400, 1600)), "JPEG", quality=92, exif=exif)
+    modality = Image.from_state({**fixed(3, 64).state(), "resize": resize})
+    sizes = []
+
+    def told(cell: Any, *positional: Any, **named: Any) -> pillow.Image:
+        sizes.append(open_picture(cell, *positional, **named))
+        return sizes[-1]
+
+    monkeypatch.setattr("polymodal.modalities.image.open_picture", told)
+    coarse = modality.transform([content], None)[0].values[0].astype(np.int16)
+    assert 2 * 64 <= max(sizes[0].size) <= 600
+    upright = np.asarray(ImageOps.exif_transpose(pillow.open(io.BytesIO(content))))
+    fine = modality.transform([upright], None)[0].values[0].astype(np.int16)
+    assert np.abs(coarse - fine).mean() < 1.5
+    assert np.quantile(np.abs(coarse - fine), 0.99) < 12
+
+
+def test_a_large_jpeg_takes_a_fraction_of_the_time() -> None:
+    content = encode(pillow.fromarray(photo(2400, 1800)), "JPEG", quality=90)
+    modality = fixed(3, 96)
+
+    def seconds(cell: Any) -> float:
+        started = time.process_time()
+        modality.transform([cell], None, num_threads=1)
+        return time.process_time() - started
+
+    def at_full_scale() -> float:
+        started = time.process_time()
+        pillow.open(io.BytesIO(content)).convert("RGB").resize((96, 72))
+        return time.process_time() - started
+
+    ratios = [at_full_scale() / seconds(content) for _ in range(2)]
+    assert max(ratios) > 2
+
+
+def test_a_small_jpeg_is_decoded_as_it_is() -> None:
+    content = encode(pillow.fromarray(photo(100, 80)), "JPEG", quality=90)
+    expected = pillow.open(io.BytesIO(content)).convert("RGB")
+    fitted = Image.from_state({**fixed(3, 64).state(), "resize": "stretch"})
+    assert np.array_equal(fitted.transform([content], None)[0].values, fitted.transform([expected], None)[0].values)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_chosen_from_the_whole_upright_picture(orientation: int) -> None:
+    exif = pillow.Exif()
+    exif[0x0112] = orientation
+    content = encode(pillow.fromarray(photo(640, 480)), "JPEG", exif=exif)
+    found = Image.fit([content], ImageSettings(max_side=512), None)
+    assert (found.height, found.width, found.channels) == ((384, 512, 3) if orientation < 5 else (512, 384, 3))
+
+
+def test_a_picture_of_the_users_is_not_changed() -> None:
+    picture = pillow.fromarray(photo(300, 200))
+    before = np.asarray(picture).copy()
+    Image.fit([picture], ImageSettings(), None).transform([picture], None)
+    assert picture.size == (300, 200)
+    assert np.array_equal(np.asarray(picture), before)

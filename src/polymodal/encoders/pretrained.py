@@ -7,8 +7,9 @@ W width of tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from polymodal.arrays import Column
+from polymodal.cache_entry import VALUES_FILE, map_values
 from polymodal.encoders.backbone import frozen_dtype, save_backbone
 from polymodal.encoders.hub import find_file
 from polymodal.encoders.lora import DEFAULT_RANK, add_adapters
@@ -27,6 +29,7 @@ from polymodal.errors import parameter_error
 from polymodal.layers import lengths_in_use as steps_in_use
 from polymodal.layers import pool_steps, steps_present
 from polymodal.progress import Progress
+from polymodal.row_file import RowFile
 from polymodal.tokens import ColumnBatch, Tokens
 
 TUNINGS = ("frozen", "lora", "full")
@@ -170,28 +173,42 @@ class Pretrained(nn.Module):
         tokens: Tokens = self.reader(torch.where(present_BK.unsqueeze(2), values_BKD, 0).float(), lengths)
         return tokens
 
-    def precompute(self, column: Column, progress: Progress) -> Column:
+    def precompute(self, column: Column, progress: Progress, entry: Path | None = None) -> Column:
         """Run the frozen checkpoint over a whole column.
 
         Args:
             column: The modality's arrays.
             progress: Is told how many rows are done.
+            entry: Folder to write the values to, so that memory does not grow with the rows; None keeps them in memory.
 
         Returns:
             float16 ``[rows, K, D]``: outputs of the layers at ``source.layers``, at most ``max_tokens`` a
             row; lengths say how many.
         """
         most = max(1, min(self.max_tokens, self.source.max_outputs(column)))
-        values = np.zeros((len(column), most, self.source.dim), np.float16)
+        shape = (len(column), most, self.source.dim)
+        if entry is None:
+            values: NDArray[Any] = np.zeros(shape, np.float16)
+            lengths = self._run_over(column, progress, partial(_put, values))
+        else:
+            with RowFile(entry / VALUES_FILE, shape, np.dtype(np.float16)) as file:
+                lengths = self._run_over(column, progress, file.write)
+            values = map_values(entry, None)
+        return Column(values, column.row_present, lengths)
+
+    def _run_over(
+        self, column: Column, progress: Progress, write: Callable[[NDArray[np.int64], NDArray[Any]], None]
+    ) -> NDArray[np.int64]:
+        """Hand the outputs of all batches to ``write``; return how many each row has."""
         lengths = np.zeros(len(column), np.int64)
         with progress.phase(f"pretrained {self.source.modality}", int(column.row_present.sum())) as phase:
             device = torch.device("cuda") if torch.cuda.is_available() else self._device
             for rows in self.source.batches(column):
                 part_BKD, used = self._outputs(ColumnBatch.from_column(column, rows).to(device))
-                values[rows, : part_BKD.shape[1]] = part_BKD.cpu().numpy()
+                write(rows, part_BKD.cpu().numpy())
                 lengths[rows] = used.cpu().numpy()
                 phase.advance(len(rows))
-        return Column(values, column.row_present, lengths)
+        return lengths
 
     def identity(self) -> tuple[object, ...]:
         """Return what changes when the checkpoint, or what is kept of its outputs, changes."""
@@ -265,6 +282,10 @@ class Pretrained(nn.Module):
         most = max(int(used.max()) for _, used in parts)
         values = [functional.pad(part[:, :most], (0, 0, 0, max(0, most - part.shape[1]))) for part, _ in parts]
         return torch.cat(values), torch.cat([used for _, used in parts])
+
+
+def _put(values_RKD: NDArray[Any], rows: NDArray[np.int64], part_BKD: NDArray[Any]) -> None:
+    values_RKD[rows, : part_BKD.shape[1]] = part_BKD
 
 
 def _check_tuning(tuning: str, rank: int, backbone_rate: float) -> None:

@@ -20,7 +20,7 @@ from polymodal.modalities import checkpoint_mel, mel
 from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.clip import load_clip, load_stereo, read_header
 from polymodal.modalities.container import NoMediaError, NoSoundError, is_file
-from polymodal.modalities.media import FileCellError, attempt, by_row, decode_chunks, distinct, sample, unwrap
+from polymodal.modalities.media import FileCellError, attempt, by_row, decode_chunks, distinct, place_of, sample, unwrap
 from polymodal.modalities.silence import choose_trim_db, loud_span
 
 __all__ = ["Audio", "AudioSettings", "load_clip"]
@@ -140,7 +140,9 @@ class Audio:
         return self.features in ("waveform", "samples")
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], settings: AudioSettings, folder: Path | None, *, num_threads: int = 2) -> Audio:
+    def fit(
+        cls, cells: Sequence[Cell], settings: AudioSettings, folder: Path | None, *, num_threads: int | None = None
+    ) -> Audio:
         """Choose rate, bands and hop from the headers of the training clips.
 
         Args:
@@ -192,7 +194,7 @@ class Audio:
         )
 
     def transform(
-        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
         """Decode clips, each distinct file once.
 
@@ -217,8 +219,9 @@ class Audio:
                 failures.append((rows, result))
             if not isinstance(result, np.ndarray):
                 continue
-            values[rows, : len(result)] = result
-            lengths[rows], present[rows] = len(result), True
+            where = place_of(rows)
+            values[where, : len(result)] = result
+            lengths[where], present[where] = len(result), True
         return Column(values, present, lengths), by_row(failures)
 
     def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError | None]:

@@ -50,20 +50,22 @@ class Modality(Protocol):
     Settings: ClassVar[type[BaseModel]]
 
     @classmethod
-    def fit(cls, cells: Any, settings: Any, folder: Path | None, *, num_threads: int = 2) -> Self:
+    def fit(cls, cells: Any, settings: Any, folder: Path | None, *, num_threads: int | None = None) -> Self:
         """Learn what ``transform`` needs, from these cells alone.
 
         Args:
             cells: One column's training cells; for ``tabular`` a mapping of column names to cells.
             settings: An instance of the modality's ``Settings``.
             folder: Where relative paths of media cells begin; None refuses strings as paths.
-            num_threads: Threads that decode media; plain modalities use one.
+            num_threads: Threads that decode media, None for all cores; plain modalities use one.
 
         Returns:
             The fitted modality. No readable cell at all gives a usable default.
         """
 
-    def transform(self, cells: Any, folder: Path | None, *, num_threads: int = 2) -> tuple[Column, list[BrokenCell]]:
+    def transform(
+        self, cells: Any, folder: Path | None, *, num_threads: int | None = None
+    ) -> tuple[Column, list[BrokenCell]]:
         """Turn cells into arrays, one row each, in their order.
 
         Args:

@@ -98,7 +98,7 @@ class Category:
         settings: CategorySettings,
         folder: Path | None,  # noqa: ARG003  (all modalities are called alike)
         *,
-        num_threads: int = 2,  # noqa: ARG003
+        num_threads: int | None = None,  # noqa: ARG003
     ) -> Category:
         """Count the training values.
 
@@ -121,7 +121,7 @@ class Category:
         cells: Sequence[Cell],
         folder: Path | None,  # noqa: ARG002
         *,
-        num_threads: int = 2,  # noqa: ARG002
+        num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
         """Look up codes.
 

@@ -79,6 +79,8 @@ def _resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[n
 
 def _mix(samples: NDArray[Any], channels: int) -> NDArray[Any]:
     """Bring ``[samples, any number of channels]`` to one channel or two."""
+    if samples.shape[1] == channels == 1:
+        return samples
     if samples.shape[1] == 1:
         return np.repeat(samples, channels, axis=1)
     return samples.mean(axis=1, keepdims=True) if channels == 1 else samples[:, :channels]

@@ -103,7 +103,7 @@ class DateTime:
         settings: DateTimeSettings,  # noqa: ARG003  (all modalities are called alike)
         folder: Path | None,  # noqa: ARG003
         *,
-        num_threads: int = 2,  # noqa: ARG003
+        num_threads: int | None = None,  # noqa: ARG003
     ) -> DateTime:
         """Measure the training cells' span and find the order of day and month.
 
@@ -128,7 +128,7 @@ class DateTime:
         cells: Sequence[Cell],
         folder: Path | None,  # noqa: ARG002
         *,
-        num_threads: int = 2,  # noqa: ARG002
+        num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
         """Turn moments into values.
 

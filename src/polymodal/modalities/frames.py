@@ -6,7 +6,8 @@ Of a long video only the stretches before wanted frames are decoded. At no time 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +30,7 @@ from polymodal.modalities.media import as_array, load_npy, locate_media, read_me
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.reformatter import VideoReformatter
     from PIL.Image import Image as Picture
 
 T = TypeVar("T")
@@ -37,6 +39,9 @@ USUAL_RATE_HZ = 25.0
 """Where a file without timestamps declares no rate."""
 SKIP = 48
 """So many frames before the key frame of the next wanted one are jumped over rather than decoded."""
+
+HELD_BYTES = 2**23
+"""A stream whose packets together are no larger is read once: they are kept from looking through it to decoding it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +122,7 @@ class Timeline:
         """
         if self.by_order or stamp is None:
             return previous + 1
-        return int(np.searchsorted(self.stamps, stamp, side="right")) - 1
+        return bisect_right(self.stamps, stamp) - 1
 
     def runs(self, wanted: Sequence[int]) -> list[tuple[int, list[int]]]:
         """Divide wanted frames into stretches to decode.
@@ -128,10 +133,12 @@ class Timeline:
         Returns:
             Number of the frame at which decoding begins, and the wanted ones that are decoded from there.
         """
+        if wanted[-1] <= SKIP:
+            return [(0, list(wanted))]
         runs: list[tuple[int, list[int]]] = [(0, [])]
         position = 0
         for number in wanted:
-            key = self.keys[int(np.searchsorted(self.keys, number, side="right")) - 1] if self.keys else 0
+            key = self.keys[bisect_right(self.keys, number) - 1] if self.keys else 0
             if not self.by_order and key - position > SKIP and key <= number:
                 runs.append((key, []))
             runs[-1][1].append(number)
@@ -180,7 +187,8 @@ def measure_video(cell: Cell, folder: Path | None, sampling: Sampling) -> tuple[
     if not is_file(content):
         values = _video_array(cell, folder, sampling.max_pixels)
         return (values.shape[1], values.shape[2]), len(values), 0.0
-    timeline = _scan(content, sampling)
+    with open_container(content, "video") as container:
+        timeline, _ = _scan(container, _video_of(container, sampling.max_pixels), sampling)
     (picture,) = _decode_all(content, timeline, [(0, [0])], sampling.max_pixels, lambda picture: picture).values()
     duration_s = timeline.end_s - float(timeline.starts_s[0])
     return (picture.height, picture.width), len(timeline.stamps), duration_s
@@ -205,9 +213,16 @@ def _video_array(cell: Cell, folder: Path | None, max_pixels: int) -> NDArray[An
 
 
 def _file_frames(content: bytes | Path, sampling: Sampling, shrink: Callable[[Picture], T]) -> list[T]:
-    timeline = _scan(content, sampling)
-    places = sampling.places(timeline.starts_s, timeline.end_s).tolist()
-    runs = timeline.runs(sorted(set(places)))
+    with open_container(content, "video") as container:
+        stream = _video_of(container, sampling.max_pixels)
+        timeline, packets = _scan(container, stream, sampling)
+        places = sampling.places(timeline.starts_s, timeline.end_s).tolist()
+        runs = timeline.runs(sorted(set(places)))
+        if packets and len(runs) == 1 and not runs[0][0]:
+            found: dict[int, T] = {}
+            count = _decode_run(_numbered(packets, timeline), 0, list(runs[0][1]), shrink, found)
+            _check_decoded(found, count, runs[0][1][-1] + 1)
+            return [found[place] for place in places]
     try:
         found = _decode_all(content, timeline, runs, sampling.max_pixels, shrink)
     except _JumpError:
@@ -215,30 +230,38 @@ def _file_frames(content: bytes | Path, sampling: Sampling, shrink: Callable[[Pi
     return [found[place] for place in places]
 
 
-def _scan(content: bytes | Path, sampling: Sampling) -> Timeline:
-    """Read the timestamps of a stream's packets; packets before the first key frame cannot be decoded."""
-    with open_container(content, "video") as container:
-        stream = _video_of(container, sampling.max_pixels)
-        stamps: list[int | None] = []
-        keys: list[int] = []
-        unit_s, num_packets, begun = float(stream.time_base or 0) or 1 / USUAL_RATE_HZ, 0, False
-        for packet in container.demux(stream):
-            if not packet.size:
-                continue
-            num_packets, begun = num_packets + 1, begun or packet.is_keyframe
-            if packet.is_discard or not begun:
-                continue
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamps and _is_late(stamps[0], stamp, len(stamps), unit_s, sampling.max_duration_s):
-                break
-            if packet.is_keyframe:
-                keys.append(len(stamps))
-            stamps.append(stamp)
+def _scan(container: InputContainer, stream: Any, sampling: Sampling) -> tuple[Timeline, list[Any]]:
+    """Read the timestamps of a stream's packets; packets before the first key frame cannot be decoded.
+
+    Returns the packets as well where all of them together are few, so that the file need not be read again.
+    """
+    stamps: list[int | None] = []
+    keys: list[int] = []
+    packets: list[Any] = []
+    unit_s, num_packets, num_bytes, begun = float(stream.time_base or 0) or 1 / USUAL_RATE_HZ, 0, 0, False
+    for packet in container.demux(stream):
+        num_bytes += packet.size
+        if num_bytes <= HELD_BYTES:
+            packets.append(packet)
         else:
-            check_whole(stream, num_packets)
-        if not stamps:
-            raise CellReadError("is a video without frames")
-        return _timeline(stamps, keys, stream, unit_s)
+            packets.clear()
+        if not packet.size:
+            continue
+        num_packets, begun = num_packets + 1, begun or packet.is_keyframe
+        if packet.is_discard or not begun:
+            continue
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamps and _is_late(stamps[0], stamp, len(stamps), unit_s, sampling.max_duration_s):
+            packets.clear()
+            break
+        if packet.is_keyframe:
+            keys.append(len(stamps))
+        stamps.append(stamp)
+    else:
+        check_whole(stream, num_packets)
+    if not stamps:
+        raise CellReadError("is a video without frames")
+    return _timeline(stamps, keys, stream, unit_s), packets
 
 
 def _is_late(first: int | None, stamp: int | None, number: int, unit_s: float, max_duration_s: float) -> bool:
@@ -295,13 +318,17 @@ def _decode_all(
         for start, wanted in runs:
             if start:
                 container.seek(timeline.stamps[start], stream=stream)
-            count = _decode_run(_numbered(container, stream, timeline), start, list(wanted), shrink, found)
+            count = _decode_run(_numbered(container.demux(stream), timeline), start, list(wanted), shrink, found)
             num_frames, num_expected = num_frames + count, num_expected + wanted[-1] - start + 1
+    _check_decoded(found, num_frames, num_expected)
+    return found
+
+
+def _check_decoded(found: dict[int, T], num_frames: int, num_expected: int) -> None:
     if not found:
         raise CellReadError("is a damaged video: no frame can be decoded")
     if num_frames < MIN_SHARE_READ * num_expected:
         raise CellReadError(f"is a damaged video: of {num_expected:,} frames only {num_frames:,} can be decoded")
-    return found
 
 
 def _decode_run(
@@ -312,40 +339,43 @@ def _decode_run(
     found: dict[int, T],
 ) -> int:
     """Decode until the last wanted frame; return how many frames from ``start`` on there were."""
-    count, before = 0, None
+    from av.video.reformatter import VideoReformatter
+
+    count, before, reformatter = 0, None, VideoReformatter()
     for number, frame in frames:
         if number > wanted[0] and start and not count:
             raise _JumpError
         count += number >= start
         while wanted and wanted[0] < number:
-            found[wanted.pop(0)] = shrink(_upright(frame if before is None else before))
+            found[wanted.pop(0)] = shrink(_upright(frame if before is None else before, reformatter))
         if wanted and wanted[0] == number:
-            found[wanted.pop(0)] = shrink(_upright(frame))
+            found[wanted.pop(0)] = shrink(_upright(frame, reformatter))
         before = frame
         if not wanted:
             break
     for number in wanted if before is not None else []:
-        found[number] = shrink(_upright(before))
+        found[number] = shrink(_upright(before, reformatter))
     return count
 
 
-def _numbered(container: InputContainer, stream: Any, timeline: Timeline) -> Iterator[tuple[int, Any]]:
+def _numbered(packets: Iterable[Any], timeline: Timeline) -> Iterator[tuple[int, Any]]:
     number = -1
-    for packet in container.demux(stream):
+    for packet in packets:
         for frame in decode_packet(packet) or []:
             number = timeline.number_of(frame.pts, number)
             yield number, frame
 
 
-def _upright(frame: Any) -> Picture:
+def _upright(frame: Any, reformatter: VideoReformatter) -> Picture:
     """Turn a decoded frame into a picture in mode RGB, turned or mirrored as its display matrix says.
 
+    One reformatter serves all frames: preparing the conversion of colours takes longer than converting a small frame.
     The matrix takes a point (x, y) of the frame, y downwards, to ``(a x + c y, b x + d y)`` (ISO 14496-12, 8.5.3).
     """
     from PIL import Image as pillow  # noqa: N813
     from PIL.Image import Transpose
 
-    picture = pillow.fromarray(frame.to_ndarray(format="rgb24"))
+    picture = pillow.fromarray(reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray())
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return picture

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic_core import PydanticCustomError
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.cover import Resample, cover_box
-from polymodal.modalities.letterbox import Letterbox
+from polymodal.modalities.letterbox import fit_box
 from polymodal.modalities.media import (
     NUMPY_MAGIC,
     as_array,
@@ -28,6 +29,7 @@ from polymodal.modalities.media import (
     decode_chunks,
     distinct,
     load_npy,
+    place_of,
     read_media,
     sample,
 )
@@ -40,6 +42,10 @@ ORIENTATION = 0x0112
 SAMPLE_SIZE = 256
 ALIKE = 0.05
 GREY_TOLERANCE = 4
+LOOK_SIDE = 64
+JPEG = ("JPEG", "MPO")
+TURNED = (5, 6, 7, 8)
+"""Orientations in which width and height change places."""
 
 
 class ImageSettings(Settings):
@@ -118,7 +124,9 @@ class Image:
     Settings: ClassVar[type[BaseModel]] = ImageSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], settings: ImageSettings, folder: Path | None, *, num_threads: int = 2) -> Image:
+    def fit(
+        cls, cells: Sequence[Cell], settings: ImageSettings, folder: Path | None, *, num_threads: int | None = None
+    ) -> Image:
         """Choose size and channels and measure mean and deviation on a sample of the cells.
 
         Args:
@@ -141,7 +149,7 @@ class Image:
         return cls(**{**blank.state(), "mean": mean, "std": std})
 
     def transform(
-        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
         """Decode pictures, each distinct file once.
 
@@ -164,16 +172,27 @@ class Image:
             if isinstance(pixels, CellReadError):
                 failures.append((rows, pixels))
             else:
-                values[rows], present[rows] = pixels, True
+                where = place_of(rows)
+                values[where], present[where] = pixels, True
         return Column(values, present), by_row(failures)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
-        side = round(2 * max(self.height, self.width) / self.crop_share)
-        picture = open_picture(cell, folder, self.max_pixels, draft_side=side)
-        picture = picture.convert("L" if self.channels == 1 else "RGB")
+        picture = open_picture(cell, folder, self.max_pixels, draft=self._draft_size)
+        picture = in_mode(picture, "L" if self.channels == 1 else "RGB")
         if self.resize != "pad":
             return cover_box(picture, self.height, self.width, self.resize == "crop", self.crop_share, self.resample)
         return fit_box(picture, self.height, self.width)
+
+    def _draft_size(self, picture: Picture) -> tuple[int, int]:
+        """Return twice the size that a picture comes to, whichever way up it is: a JPEG need not be decoded finer."""
+        width, height = picture.size
+        if self.resize != "pad":
+            side = round(2 * max(self.height, self.width) / self.crop_share)
+            return side, side
+        upright = min(self.height / height, self.width / width)
+        turned = min(self.height / width, self.width / height)
+        scale = 2 * max(upright, turned)
+        return math.ceil(scale * width), math.ceil(scale * height)
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""
@@ -192,14 +211,17 @@ class Image:
         return cls(**state)
 
 
-def open_picture(cell: Cell, folder: Path | None, max_pixels: int, *, draft_side: int | None = None) -> Picture:
+def open_picture(
+    cell: Cell, folder: Path | None, max_pixels: int, *, draft: Callable[[Picture], tuple[int, int]] | None = None
+) -> Picture:
     """Open a picture cell, upright and without transparency.
 
     Args:
         cell: Path, bytes, struct, array or PIL image.
         folder: Where relative paths begin; None refuses strings as paths.
         max_pixels: A picture that declares more is refused before it is decoded.
-        draft_side: A JPEG may be decoded at a coarser scale that is at least this large; None: full scale.
+        draft: Given the picture before it is decoded, returns the width and height that are large enough: a JPEG is
+            decoded at a half, a quarter or an eighth where that is no smaller. None: full scale.
 
     Returns:
         A PIL image in mode L or RGB.
@@ -213,12 +235,12 @@ def open_picture(cell: Cell, folder: Path | None, max_pixels: int, *, draft_side
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
         picture = open_header(io.BytesIO(content), max_pixels)
         check_pixels(picture.width, picture.height, max_pixels)
-        if draft_side is not None:
-            picture.draft(None, (draft_side, draft_side))
+        if draft is not None and picture.format in JPEG:
+            picture.draft(None, draft(picture))
         return _plain(picture)
     if isinstance(content, pillow.Image):
         check_pixels(content.width, content.height, max_pixels)
-        return _plain(content)
+        return _plain(_copy(content))
     values = load_npy(content) if isinstance(content, bytes) else as_array(content)
     return _plain(pillow.fromarray(_picture_array(values, max_pixels)))
 
@@ -275,27 +297,55 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise CellReadError("is a picture without pixels")
 
 
-def _plain(picture: Picture) -> Picture:
-    """Return a picture upright, on white, in mode L or RGB; the one given is not changed."""
+def _copy(picture: Picture) -> Picture:
+    _load(picture)
+    return picture.copy()
+
+
+def _load(picture: Picture) -> None:
     try:
         picture.load()
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         raise CellReadError(f"is a damaged picture: {error}") from None
+
+
+def in_mode(picture: Picture, mode: str) -> Picture:
+    """Return a picture in a mode, itself where it is in that mode already.
+
+    Args:
+        picture: Any picture.
+        mode: Pillow's name of the mode.
+
+    Returns:
+        The picture.
+    """
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def _plain(picture: Picture) -> Picture:
+    """Return a picture upright, on white, in mode L or RGB."""
+    _load(picture)
     picture = _upright(picture)
     if picture.mode.startswith(("I", "F")):
         return _from_deep(picture)
     if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
         return _on_white(picture)
-    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+    return in_mode(picture, "L" if picture.mode in ("1", "L") else "RGB")
+
+
+def _orientation(picture: Picture) -> int:
+    try:
+        return int(picture.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged metadata does not break a picture
+        return 1
 
 
 def _upright(picture: Picture) -> Picture:
+    orientation = _orientation(picture)
+    if orientation == 1:
+        return picture
     from PIL.Image import Transpose
 
-    try:
-        orientation = picture.getexif().get(ORIENTATION, 1)
-    except Exception:  # damaged metadata does not break a picture
-        return picture
     turns = {
         2: Transpose.FLIP_LEFT_RIGHT,
         3: Transpose.ROTATE_180,
@@ -369,12 +419,19 @@ def to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _look(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, int], bool]:
-    """Return a picture's height and width, and whether it is grey."""
-    picture = open_picture(cell, folder, max_pixels)
-    shape = (picture.height, picture.width)
+    """Return a picture's height and width, and whether it is grey; a JPEG is decoded as coarsely as that needs."""
+    shapes: list[tuple[int, int]] = []
+
+    def draft(picture: Picture) -> tuple[int, int]:
+        is_turned = _orientation(picture) in TURNED
+        shapes.append(picture.size if is_turned else (picture.height, picture.width))
+        return LOOK_SIDE, LOOK_SIDE
+
+    picture = open_picture(cell, folder, max_pixels, draft=draft)
+    shape = shapes[0] if shapes else (picture.height, picture.width)
     if picture.mode == "L":
         return shape, True
-    picture.thumbnail((64, 64))
+    picture.thumbnail((LOOK_SIDE, LOOK_SIDE))
     pixels = np.asarray(picture).astype(np.int16)
     return shape, bool(np.ptp(pixels, axis=2).max() <= GREY_TOLERANCE)
 
@@ -402,37 +459,6 @@ def choose_size(shapes: list[tuple[int, int]], size: int | None, max_side: int) 
     box = box * min(1.0, max_side / box.max())
     height, width = np.maximum(8, 4 * np.rint(box / 4)).astype(int)
     return int(height), int(width)
-
-
-def fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
-    """Scale a picture to fit a box, and fill the rest with the colour of its border.
-
-    Args:
-        picture: In mode L or RGB.
-        height: Of the box, in pixels.
-        width: Of the box, in pixels.
-
-    Returns:
-        uint8 ``[height, width, channels]``.
-    """
-    from PIL.Image import Resampling
-
-    place = Letterbox.fit((picture.height, picture.width), (height, width))
-    inner_H, inner_W = place.inner
-    if (inner_H, inner_W) != (picture.height, picture.width):
-        picture = picture.resize((inner_W, inner_H), Resampling.BILINEAR)
-    pixels = np.asarray(picture).reshape(inner_H, inner_W, -1)
-    if (inner_H, inner_W) == (height, width):
-        return pixels
-    boxed = np.empty((height, width, pixels.shape[2]), np.uint8)
-    boxed[:] = _border_colour(pixels)
-    boxed[place.top : place.top + inner_H, place.left : place.left + inner_W] = pixels
-    return boxed
-
-
-def _border_colour(pixels_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    edges = (pixels_HWC[0], pixels_HWC[-1], pixels_HWC[:, 0], pixels_HWC[:, -1])
-    return np.asarray(np.median(np.concatenate(edges), axis=0), np.uint8)
 
 
 def _measure(column: Column) -> tuple[list[float], list[float]]:

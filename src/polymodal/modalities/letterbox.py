@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,38 @@ class Letterbox:
 
     def _offset(self) -> NDArray[np.float64]:
         return np.array([self.left, self.top, self.left, self.top], dtype=np.float64)
+
+
+def fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
+    """Scale a picture to fit a box, and fill the rest with the colour of its border.
+
+    Args:
+        picture: In mode L or RGB.
+        height: Of the box, in pixels.
+        width: Of the box, in pixels.
+
+    Returns:
+        uint8 ``[height, width, channels]``.
+    """
+    from PIL.Image import Resampling
+
+    if (picture.height, picture.width) == (height, width):
+        return np.asarray(picture).reshape(height, width, -1)
+    place = Letterbox.fit((picture.height, picture.width), (height, width))
+    inner_H, inner_W = place.inner
+    if (inner_H, inner_W) != (picture.height, picture.width):
+        picture = picture.resize((inner_W, inner_H), Resampling.BILINEAR)
+    pixels = np.asarray(picture).reshape(inner_H, inner_W, -1)
+    if (inner_H, inner_W) == (height, width):
+        return pixels
+    boxed = np.empty((height, width, pixels.shape[2]), np.uint8)
+    boxed[:] = _border_colour(pixels)
+    boxed[place.top : place.top + inner_H, place.left : place.left + inner_W] = pixels
+    return boxed
+
+
+def _border_colour(pixels_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the median of the pixels at the border."""
+    edges = np.concatenate([pixels_HWC[0], pixels_HWC[-1], pixels_HWC[:, 0], pixels_HWC[:, -1]])
+    edges = np.sort(edges, axis=0).astype(np.uint16)  # many times as fast as np.median
+    return np.asarray((edges[(len(edges) - 1) // 2] + edges[len(edges) // 2]) // 2, np.uint8)

@@ -158,7 +158,7 @@ def read_media(cell: Cell, folder: Path | None) -> Any:
     if not isinstance(content, Path):
         return content
     try:
-        with content.open("rb") as file:
+        with content.open("rb", buffering=0) as file:
             return file.read(min(MAX_FILE_BYTES, os.fstat(file.fileno()).st_size))
     except OSError as error:
         raise _file_error(error, content) from None
@@ -282,6 +282,18 @@ def distinct(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
     return list(groups.values())
 
 
+def place_of(rows: list[int]) -> int | list[int]:
+    """Return rows as an index: a single one as a number, which numpy assigns to many times as fast as to a list.
+
+    Args:
+        rows: At least one row.
+
+    Returns:
+        The row, or the rows.
+    """
+    return rows[0] if len(rows) == 1 else rows
+
+
 def _key(cell: Cell) -> Any:
     content = unwrap(cell)
     if isinstance(content, str | bytes):
@@ -289,17 +301,33 @@ def _key(cell: Cell) -> Any:
     return ("path", str(content)) if isinstance(content, PurePath) else ("object", id(content))
 
 
-def in_threads(work: Callable[[list[C]], R], chunks: Sequence[list[C]], num_threads: int) -> Iterator[R]:
+def usable_cores() -> int:
+    """Return how many cores this process may use: its affinity, and the quota of its container (cgroup v2).
+
+    Returns:
+        At least 1.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(cores, -(-int(quota) // int(period))))
+    except (OSError, ValueError):  # no quota
+        return max(1, cores)
+
+
+def in_threads(work: Callable[[list[C]], R], chunks: Sequence[list[C]], num_threads: int | None) -> Iterator[R]:
     """Run work on chunks in a few threads and yield the results in order, a few ahead.
 
     Args:
         work: What to do with a chunk.
         chunks: The chunks.
-        num_threads: Threads; 1 runs in the caller's.
+        num_threads: Threads; 1 runs in the caller's, None takes as many as there are cores to use.
 
     Yields:
         One result per chunk.
     """
+    num_threads = usable_cores() if num_threads is None else num_threads
     if num_threads <= 1 or len(chunks) <= 1:
         yield from map(work, chunks)
         return
@@ -320,7 +348,7 @@ def in_threads(work: Callable[[list[C]], R], chunks: Sequence[list[C]], num_thre
 def decode_chunks(
     cells: Sequence[Cell],
     work: Callable[[list[Cell]], list[T | CellReadError]],
-    num_threads: int,
+    num_threads: int | None,
     chunk_size: int = 16,
 ) -> Iterator[T | CellReadError]:
     """Decode cells in threads, in order.
@@ -328,7 +356,7 @@ def decode_chunks(
     Args:
         cells: Cells that are there.
         work: Decodes a few cells at a time.
-        num_threads: Threads that decode.
+        num_threads: Threads that decode; None means all cores.
         chunk_size: Cells per call of ``work``.
 
     Yields:
@@ -339,14 +367,16 @@ def decode_chunks(
         yield from results
 
 
-def sample(cells: Sequence[Cell], work: Callable[[Cell], T], limit: int, num_threads: int) -> list[tuple[Cell, T]]:
+def sample(
+    cells: Sequence[Cell], work: Callable[[Cell], T], limit: int, num_threads: int | None
+) -> list[tuple[Cell, T]]:
     """Decode some cells, drawn without regard to their order, always the same ones.
 
     Args:
         cells: Media cells.
         work: Decodes one; raises CellReadError.
         limit: How many readable cells are wanted; broken ones are skipped.
-        num_threads: Threads that decode.
+        num_threads: Threads that decode; None means all cores.
 
     Returns:
         At most ``limit`` distinct cells with what was read, in the order of the cells.

@@ -93,7 +93,7 @@ class Number:
         settings: NumberSettings,  # noqa: ARG003  (all modalities are called alike)
         folder: Path | None,  # noqa: ARG003
         *,
-        num_threads: int = 2,  # noqa: ARG003
+        num_threads: int | None = None,  # noqa: ARG003
     ) -> Number:
         """Measure mean, deviation and quantiles of the training cells.
 
@@ -116,7 +116,7 @@ class Number:
         cells: Sequence[Cell],
         folder: Path | None,  # noqa: ARG002
         *,
-        num_threads: int = 2,  # noqa: ARG002
+        num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
         """Standardise cells.
 

@@ -103,7 +103,7 @@ class Points:
 
     @classmethod
     def fit(
-        cls, cells: Sequence[Cell], settings: PointsSettings, folder: Path | None, *, num_threads: int = 2
+        cls, cells: Sequence[Cell], settings: PointsSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Points:
         """Find the frames, choose how many points they have, and measure the points, on at most 1,000 of the cells.
 
@@ -142,7 +142,7 @@ class Points:
         )
 
     def transform(
-        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
         """Read clouds, each distinct cell once.
 

@@ -83,7 +83,7 @@ class Series:
 
     @classmethod
     def fit(
-        cls, cells: Sequence[Cell], settings: SeriesSettings, folder: Path | None, *, num_threads: int = 2
+        cls, cells: Sequence[Cell], settings: SeriesSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Series:
         """Find channels and lengths and measure each channel, on at most 2,000 of the cells.
 
@@ -117,7 +117,7 @@ class Series:
         )
 
     def transform(
-        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
         """Read and standardise series, each distinct cell once.
 

@@ -82,7 +82,7 @@ class Tabular:
         settings: TabularSettings,
         folder: Path | None,
         *,
-        num_threads: int = 2,  # noqa: ARG003  (all modalities are called alike)
+        num_threads: int | None = None,  # noqa: ARG003  (all modalities are called alike)
     ) -> Tabular:
         """Fit each column by itself.
 
@@ -109,7 +109,7 @@ class Tabular:
         cells: Mapping[str, Sequence[Cell]],
         folder: Path | None,
         *,
-        num_threads: int = 2,  # noqa: ARG002
+        num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
         """Turn columns into values side by side.
 

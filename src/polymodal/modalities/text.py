@@ -126,7 +126,7 @@ class Text:
         settings: TextSettings,
         folder: Path | None,  # noqa: ARG003  (all modalities are called alike)
         *,
-        num_threads: int = 2,  # noqa: ARG003
+        num_threads: int | None = None,  # noqa: ARG003
     ) -> Text:
         """Train a tokenizer on the cells, or load a pretrained one, measure lengths, and get the words' vectors.
 
@@ -169,7 +169,7 @@ class Text:
         cells: Sequence[Cell],
         folder: Path | None,  # noqa: ARG002
         *,
-        num_threads: int = 2,  # noqa: ARG002
+        num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
         """Turn texts into token ids.
 

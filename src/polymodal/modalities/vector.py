@@ -63,7 +63,7 @@ class Vector:
 
     @classmethod
     def fit(
-        cls, cells: Sequence[Cell], settings: VectorSettings, folder: Path | None, *, num_threads: int = 2
+        cls, cells: Sequence[Cell], settings: VectorSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Vector:
         """Find the length and measure each number, on at most 20,000 of the cells.
 
@@ -84,7 +84,7 @@ class Vector:
         return cls(dim=dim, mean=[float(value) for value in mean], std=[float(value) for value in std])
 
     def transform(
-        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
         """Standardise vectors.
 

@@ -16,8 +16,9 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.container import check_av, is_file
 from polymodal.modalities.frames import Sampling, load_frames, measure_video
-from polymodal.modalities.image import GREY_TOLERANCE, choose_size, fit_box
-from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample, unwrap
+from polymodal.modalities.image import GREY_TOLERANCE, choose_size, in_mode
+from polymodal.modalities.letterbox import fit_box
+from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, place_of, sample, unwrap
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -100,7 +101,9 @@ class Video:
         )
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], settings: VideoSettings, folder: Path | None, *, num_threads: int = 2) -> Video:
+    def fit(
+        cls, cells: Sequence[Cell], settings: VideoSettings, folder: Path | None, *, num_threads: int | None = None
+    ) -> Video:
         """Choose size, frames and channels and measure mean and deviation on a sample of the cells.
 
         Args:
@@ -138,7 +141,7 @@ class Video:
         return cls(**{**draft.state(), "channels": channels, "mean": mean, "std": std})
 
     def transform(
-        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int = 2
+        self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
         """Decode videos, each distinct file once.
 
@@ -165,15 +168,16 @@ class Video:
             if isinstance(frames, CellReadError):
                 failures.append((rows, frames))
             else:
-                values[rows, : len(frames)] = frames
-                present[rows], lengths[rows] = True, len(frames)
+                where = place_of(rows)
+                values[where, : len(frames)] = frames
+                present[where], lengths[where] = True, len(frames)
         return Column(values, present, lengths), by_row(failures)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
         return np.stack(load_frames(cell, folder, self.sampling, self._shrink))
 
     def _shrink(self, picture: Picture) -> NDArray[np.uint8]:
-        return fit_box(picture.convert("L" if self.channels == 1 else "RGB"), self.height, self.width)
+        return fit_box(in_mode(picture, "L" if self.channels == 1 else "RGB"), self.height, self.width)
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""

@@ -1,0 +1,126 @@
+"""What a decoded column is kept under: digests that change with whatever decoding depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+from polymodal.modalities.base import CellReadError, is_absent
+from polymodal.modalities.media import distinct, resolve_path, unwrap
+
+FORMAT = 2
+"""Part of every key; rises when decoding changes, so that older entries are not taken."""
+JSON_MODALITIES = ("vector", "series", "points")
+"""Modalities whose cells may be JSON text instead of paths."""
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class CellKeys:
+    """What the cells of one column are known by.
+
+    Attributes:
+        settings: 16 hexadecimal digits: format, modality and its fitted state.
+        groups: Each distinct cell that is there, with its rows.
+        digests: bytes ``[distinct cells]``, 16 each: a file counts by its path, size and times of change (in
+            nanoseconds), everything else by its content.
+        num_rows: Rows of the column.
+    """
+
+    settings: str
+    groups: list[tuple[Cell, list[int]]]
+    digests: NDArray[np.bytes_]
+    num_rows: int
+
+    @property
+    def name(self) -> str:
+        """The column's key: ``settings``, a dash, and 48 digits for the cells and their order."""
+        return f"{self.settings}-{hashlib.sha256(self.of_rows().tobytes()).hexdigest()[:48]}"
+
+    def of_rows(self) -> NDArray[np.bytes_]:
+        """Return the digest of every row's cell, bytes ``[rows]``; empty where the cell is absent."""
+        found = np.zeros(self.num_rows, f"S{DIGEST_BYTES}")
+        for (_, rows), digest in zip(self.groups, self.digests, strict=True):
+            found[rows] = digest
+        return found
+
+
+def cell_keys(modality: str, state: Mapping[str, Any], cells: Sequence[Cell], folder: Path | None) -> CellKeys:
+    """Return the keys of a column and of its cells.
+
+    Args:
+        modality: Name of the modality.
+        state: Its fitted state.
+        cells: The cells.
+        folder: Where relative paths begin.
+
+    Returns:
+        The keys; the same keys mean the same arrays.
+    """
+    settings = hashlib.sha256(json.dumps([FORMAT, modality, state], sort_keys=True).encode()).hexdigest()[:16]
+    groups = _present_texts(cells) if modality == "text" else distinct(cells)
+    start = None if folder is None else folder.absolute()
+    digests = [hashlib.sha256(_identity(cell, modality, start)).digest()[:DIGEST_BYTES] for cell, _ in groups]
+    return CellKeys(settings, groups, np.array(digests, f"S{DIGEST_BYTES}"), len(cells))
+
+
+def _present_texts(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
+    """Return each text with its row: tokenising is cheaper than looking for equal ones."""
+    return [(cell, [row]) for row, cell in enumerate(cells) if not is_absent(cell)]
+
+
+def _identity(cell: Cell, modality: str, folder: Path | None) -> bytes:
+    content = unwrap(cell)
+    is_path = isinstance(content, PurePath) or (isinstance(content, str) and modality != "text")
+    if is_path and not (modality in JSON_MODALITIES and str(content).lstrip().startswith("[")):
+        return _file_identity(content, folder)
+    try:
+        return _content(content)
+    except Exception as error:  # a picture or array that fails when it is read: a broken cell, not a broken run
+        return f"unreadable {type(content).__name__} {error!r}".encode("utf-8", "surrogatepass")
+
+
+def _file_identity(path: str | PurePath, folder: Path | None) -> bytes:
+    try:
+        resolved = resolve_path(path, folder)
+        status = resolved.stat()
+    except (CellReadError, OSError, ValueError) as error:
+        return f"unreadable {type(error).__name__} {folder} {path}".encode("utf-8", "surrogatepass")
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"  # the second sees a file put in place with the old one's time
+    return f"file {resolved} {status.st_size} {times}".encode("utf-8", "surrogatepass")
+
+
+def _content(value: Any) -> bytes:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return b"bytes " + bytes(value)
+    if isinstance(value, str):
+        return b"text " + value.encode("utf-8", "surrogatepass")
+    if isinstance(value, Mapping):
+        return b"map " + b"".join(_digest(item) for pair in value.items() for item in pair)
+    if isinstance(value, list | tuple):
+        return type(value).__name__.encode() + b"".join(_digest(item) for item in value)
+    if hasattr(value, "tobytes") and not isinstance(value, np.ndarray | np.generic):  # a PIL image
+        orientation = repr(sorted(value.getexif().items())) if hasattr(value, "getexif") else ""
+        head = f"picture {value.mode} {value.size} {value.info.get('transparency')!r} {orientation} ".encode()
+        return head + bytes(value.convert("RGBA" if value.mode == "P" else value.mode).tobytes())
+    if hasattr(value, "__array__"):
+        return _array_content(np.asarray(value))
+    return f"{type(value).__name__} {value!r}".encode("utf-8", "surrogatepass")
+
+
+def _array_content(array: NDArray[Any]) -> bytes:
+    if array.dtype == object:
+        return b"objects " + _content(array.tolist())
+    return f"array {array.dtype.str} {array.shape} ".encode() + array.tobytes()
+
+
+def _digest(value: Any) -> bytes:
+    return hashlib.sha256(_content(value)).digest()

@@ -1,0 +1,114 @@
+"""An array on disk that is written row by row, so that memory does not grow with the number of rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+COPIED_BYTES = 2**24
+GROWTH = 1.25
+"""A file whose rows become longer is written anew, with room for so many times the steps."""
+
+
+class RowFile:
+    """A ``.npy`` file whose rows are written in any order; rows that never are stay zeros.
+
+    Nothing is mapped while it grows: a full disk then raises OSError, where a mapped page would kill the process.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "values.npy"
+        >>> with RowFile(path, (3, 1), np.dtype(np.float32), is_ragged=True) as file:
+        ...     file.write(np.array([2, 0]), np.ones((2, 4), np.float32))
+        >>> np.load(path)[:, : file.steps].tolist()
+        [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]]
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, is_ragged: bool = False) -> None:
+        """Make the file.
+
+        Args:
+            path: Where; the name ends in ``.npy``.
+            shape: Of the whole array; of a ragged one, the second number is what it has at least.
+            dtype: Of the whole array.
+            is_ragged: Whether the second axis grows with what is written.
+        """
+        self.path, self.shape, self.dtype, self.is_ragged = path, shape, dtype, is_ragged
+        self.steps = shape[1] if is_ragged else 0
+        self._file, self._start = self._open(path)
+
+    def __enter__(self) -> Self:
+        """Return the file."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file; what was written without an error is on the disk then."""
+        with self._file:
+            if error is None:
+                os.fsync(self._file.fileno())
+
+    def write(self, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
+        """Write some rows.
+
+        Args:
+            rows: Where, ``[n]``; each row is written once.
+            values: ``[n, ...]`` in the file's dtype; of a ragged file, with any number of steps.
+        """
+        if self.is_ragged:
+            self.steps = max(self.steps, values.shape[1])
+            if self.steps > self.shape[1]:
+                self._grow(int(self.steps * GROWTH))
+        is_whole = values.shape[1:] == self.shape[1:]
+        for place, part in _stretches(rows, values) if is_whole else zip(rows.tolist(), values, strict=True):
+            self._write_at(place, part)
+
+    def _open(self, path: Path) -> tuple[IO[bytes], int]:
+        file = path.open("w+b", buffering=0)
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        file.truncate(start + self.shape[0] * self._row_bytes)
+        return file, start
+
+    @property
+    def _row_bytes(self) -> int:
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+    def _write_at(self, row: int, values: NDArray[Any]) -> None:
+        left = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+        position = self._start + row * self._row_bytes
+        while len(left):
+            written = os.pwrite(self._file.fileno(), left, position)
+            left, position = left[written:], position + written
+
+    def _grow(self, steps: int) -> None:
+        """Write the file anew with room for more steps."""
+        old_file, old_start, old_bytes, old_shape = self._file, self._start, self._row_bytes, self.shape
+        self.shape = (old_shape[0], steps, *old_shape[2:])
+        grown = self.path.with_suffix(".grown")
+        self._file, self._start = self._open(grown)
+        with old_file:
+            at_once = max(1, COPIED_BYTES // max(old_bytes, 1))
+            for row in range(0, old_shape[0], at_once):
+                num = min(at_once, old_shape[0] - row)
+                content = os.pread(old_file.fileno(), num * old_bytes, old_start + row * old_bytes)
+                values = np.frombuffer(content, self.dtype).reshape(num, *old_shape[1:])
+                for place in np.flatnonzero(values.reshape(num, -1).any(axis=1)).tolist():
+                    self._write_at(row + place, values[place])
+        grown.replace(self.path)
+
+
+def _stretches(rows: NDArray[np.int64], values: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield rows that follow each other together."""
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    for part in np.split(np.arange(len(rows)), breaks):
+        if len(part):
+            yield int(rows[part[0]]), values[part[0] : part[-1] + 1]
