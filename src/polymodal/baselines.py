@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.baseline_features import FeatureBlocks
+from polymodal.lean_lightgbm import load_lightgbm
 
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
@@ -151,9 +152,7 @@ class Boosting(Baseline):
     @cached_property
     def boosters(self) -> list[Any]:
         """The models, read once."""
-        import lightgbm
-
-        return [lightgbm.Booster(model_str=text) for text in self.models]
+        return [load_lightgbm().Booster(model_str=text) for text in self.models]
 
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
@@ -392,8 +391,7 @@ def _tree_params(
 
 
 def _train_trees(params: dict[str, Any], rounds: int, train: Rows, validation: Rows) -> str:
-    import lightgbm
-
+    lightgbm = load_lightgbm()
     data = lightgbm.Dataset(train[0].trees, label=train[1], params=params, free_raw_data=False)
     watched: list[Any] = []
     callbacks: list[Any] = []
