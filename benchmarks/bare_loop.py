@@ -274,8 +274,12 @@ def draw_hidden(size: int) -> Tensor:
     return hidden & ~(hidden.all(1, keepdim=True) & spared)
 
 
-def train(model: Classifier, rows: Rows, validation: Rows, epochs: int, batch_size: int) -> None:
-    """Train, look at validation after each epoch, and keep the mean of the best epochs' weights."""
+def train(model: Classifier, rows: Rows, validation: Rows, epochs: int, batch_size: int) -> list[float]:
+    """Train, look at validation after each epoch, and keep the mean of the best epochs' weights.
+
+    Returns:
+        Seconds of each epoch, its look at validation included.
+    """
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY}, {"params": vectors, "weight_decay": 0.0}]
@@ -283,7 +287,9 @@ def train(model: Classifier, rows: Rows, validation: Rows, epochs: int, batch_si
     total = epochs * math.ceil(len(rows.digits) / batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step, total))
     best: list[tuple[float, dict[str, Tensor]]] = []
+    seconds = []
     for _ in range(epochs):
+        started = time.perf_counter()
         model.train()
         for places in torch.randperm(len(rows.digits)).split(batch_size):
             images, clips, lengths, digits = rows.batch(places)
@@ -297,8 +303,10 @@ def train(model: Classifier, rows: Rows, validation: Rows, epochs: int, batch_si
         loss_seen, _ = judge(model, validation)
         weights = {name: value.clone() for name, value in model.state_dict().items()}
         best = sorted([*best, (loss_seen, weights)], key=lambda kept: kept[0])[:KEPT]
+        seconds.append(time.perf_counter() - started)
     names = model.state_dict()
     model.load_state_dict({name: torch.stack([kept[name] for _, kept in best]).mean(0) for name in names})
+    return seconds
 
 
 def rate_factor(step: int, total: int) -> float:
@@ -346,12 +354,13 @@ def main() -> None:
     rows, validation, test = (Rows(asked.data, part, asked.threads) for part in parts)
     model = Classifier(float(rows.images.mean()), float(rows.images.std()), asked.frames)
     model = model.to(memory_format=torch.channels_last)
-    train(model, rows, validation, asked.epochs, asked.batch_size)
+    epochs_s = train(model, rows, validation, asked.epochs, asked.batch_size)
     found = {
         "accuracy": judge(model, test)[1],
         "parameters": sum(p.numel() for p in model.parameters()),
         "rows": len(rows.digits),
         "seconds": time.perf_counter() - started,
+        "epochs_s": epochs_s,
     }
     print(json.dumps(found))
 

@@ -1,72 +1,91 @@
-"""Speed: ``polymodal train`` against the same training written by hand, written to docs/benchmarks.md.
+"""Speed: ``polymodal train`` against scripts that do the same, written to docs/benchmarks.md.
 
-Run it with ``make bench-speed``, or with fewer pairs::
+Run it with ``make bench-speed``, or some parts of it with fewer pairs::
 
-    python benchmarks/speed.py --pairs 2
+    python benchmarks/speed.py --only steady short --pairs 2
 
-``--check`` only shows that both sides train the same network on the same inputs.
+Both sides of a pair run one after the other, and every ratio is the median over the pairs. What was measured is kept
+in ``benchmarks/results/speed`` and not repeated; remove a file to repeat its pair. ``--check`` only shows that
+``bare_loop.py`` trains the same network on the same inputs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from measuring import (
+    DATA,
+    OPTIONS,
+    REPOSITORY,
+    THREADS,
+    Measured,
+    measure,
+    measure_polymodal,
+    measure_start,
+    polymodal_command,
+)
+from same_network import check_fair, check_same_network, settings_of
 from sections import replace_section
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("POLYMODAL_DATA", REPOSITORY.parent / "shared" / "data")) / "avdigits"
-MOST_RATIO, MOST_IMPORT_S, MOST_HELP_S = 1.5, 0.2, 0.4
+RESULTS = REPOSITORY / "benchmarks" / "results" / "speed"
+KERAS = REPOSITORY / ".venv-keras"
+KERAS_PACKAGES = ("tensorflow-cpu==2.21.0", "pillow", "soundfile")
+SHORT_EPOCHS, STEADY_EPOCHS = 3, 6
 STARTS = 10
-THREADS = 2
-OPTIONS = ("--target", "digit", "--group", "speaker", "--drop", "speaker", "--set", "train.patience=1000")
-FROM_POLYMODAL = (
-    (r"^own_encoders\.0\.stages\.(\d)\.(\d)", lambda found: f"image.stages.{3 * int(found[1]) + int(found[2])}"),
-    (r"^own_encoders\.1\.stages\.(\d)\.convolution", r"audio.convolutions.\1"),
-    (r"^own_encoders\.1\.stages\.(\d)\.norm", r"audio.norms.\1"),
-    (r"^own_encoders\.0\.tokens", "image"),
-    (r"^own_encoders\.1\.tokens", "audio"),
-    (r"^fusion\.(layers\.)?", ""),
-    (r"^missing_SW", "missing"),
-    (r"^stream_SW", "kinds"),
-    (r"\.attention\.project", ".project"),
-    (r"^stream_heads\.0\.(\d)", lambda found: f"heads.{1 + int(found[1])}"),
-)
-"""Names of polymodal's parameters to those of ``bare_loop.Classifier``."""
-UNUSED = "log_variances"
-"""Weighs several targets against each other; polymodal has it with one target too."""
+START_COMMANDS = {
+    "python -c 'import polymodal'": [sys.executable, "-c", "import polymodal"],
+    "polymodal --help": [polymodal_command(), "--help"],
+}
+Result = dict[str, Any]
+"""Side to measurement, as plain JSON."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One process.
+class Line:
+    """A line of the table: a ratio of two numbers of a pair.
 
     Attributes:
-        wall_s: From start to end.
-        cpu_s: User and system time, its own processes included.
-        found: The JSON object it printed, or nothing.
+        what: Its first cell.
+        goal: What the ratio must reach: its beginning says whether ``at most`` or ``at least``.
+        ours: Side and number of the numerator, as ``first.wall_s``.
+        theirs: The same of the denominator.
     """
 
-    wall_s: float
-    cpu_s: float
-    found: dict[str, Any]
+    what: str
+    goal: str
+    ours: str
+    theirs: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One comparison.
+
+    Attributes:
+        measure: Runs the sides of one pair; a string says why it cannot.
+        lines: What the table says of it.
+        note: What was compared.
+    """
+
+    measure: Callable[[int], Result | str]
+    lines: tuple[Line, ...]
+    note: str
 
 
 def main() -> None:
-    """Measure and write the section."""
+    """Measure what is asked for and write the section."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=list(PARTS), choices=list(PARTS), help="parts to measure")
     parser.add_argument("--pairs", type=int, default=5, help="runs of each side, in turns")
-    parser.add_argument("--epochs", type=int, default=None, help="fewer epochs than polymodal's own, for a try")
     parser.add_argument("--check", action="store_true", help="only compare the two networks")
     asked = parser.parse_args()
     if not DATA.is_dir():
@@ -75,116 +94,86 @@ def main() -> None:
     if asked.check:
         check_same_network()
         return
-    pairs = [measure_pair(number, asked.epochs) for number in range(asked.pairs)]
-    starts = {
-        "python -c 'import polymodal'": measure_starts([sys.executable, "-c", "import polymodal"]),
-        "polymodal --help": measure_starts([polymodal_command(), "--help"]),
-    }
-    text = report(pairs, starts)
+    skipped = {name: reason for name in asked.only if (reason := measure_part(name, asked.pairs))}
+    text = report(skipped)
     print(text)
-    if asked.epochs is None:
-        replace_section(REPOSITORY / "docs" / "benchmarks.md", "speed", text)
+    replace_section(REPOSITORY / "docs" / "benchmarks.md", "speed", text)
 
 
-def measure_pair(number: int, epochs: int | None) -> tuple[Measured, Measured]:
-    """Run both sides once, one after the other.
+def measure_part(name: str, pairs: int) -> str:
+    """Measure the pairs of a part that were not measured before.
 
     Args:
-        number: The pair's number; also the seed.
-        epochs: Epochs of both; None leaves the choice to polymodal.
+        name: The part.
+        pairs: How many there shall be.
 
     Returns:
-        polymodal and the bare loop.
+        Why it was left out, or nothing.
+    """
+    for number in range(pairs):
+        file = RESULTS / name / f"{number}.json"
+        if file.is_file():
+            continue
+        print(f"{name}, pair {number} ...", flush=True)
+        found = PARTS[name].measure(number)
+        if isinstance(found, str):
+            return found
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        for line in PARTS[name].lines:
+            print(f"  {line.what}: {number_of(found, line.ours) / number_of(found, line.theirs):.2f}", flush=True)
+    return ""
+
+
+def measure_whole(seed: int, *settings: str) -> Result:
+    """Train once with polymodal, with nothing decoded beforehand, and once by hand.
+
+    Args:
+        seed: The seed.
+        *settings: Further options of polymodal's training.
+
+    Returns:
+        Sides ``polymodal`` and ``bare``.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        framework, settings = measure_polymodal(Path(scratch), number, epochs)
-    bare = measure_bare(settings, number)
-    check_fair(bare, settings)
-    ratio = framework.wall_s / bare.wall_s
-    print(
-        f"pair {number}: polymodal {framework.wall_s:.1f} s, by hand {bare.wall_s:.1f} s, ratio {ratio:.2f}", flush=True
-    )
-    return framework, bare
+        ours = measure_polymodal(Path(scratch), [*OPTIONS, *settings, "--seed", str(seed)])
+        bare = measure_bare(settings_of(Path(scratch) / "run", seed), seed)
+    return {"polymodal": ours.state(), "bare": bare.state()}
 
 
-def measure_polymodal(scratch: Path, seed: int, epochs: int | None) -> tuple[Measured, dict[str, Any]]:
-    """Train with polymodal, with nothing decoded beforehand.
+def measure_steady(seed: int) -> Result:
+    """Train a few epochs on both sides; the numbers are of the epochs after the first.
 
     Args:
-        scratch: An empty folder.
         seed: The seed.
-        epochs: Epochs, or None.
 
     Returns:
-        The measurement, and the run's epochs, batch size and so on, as ``settings_of`` says.
+        Sides ``polymodal`` and ``bare``, with the median epoch.
     """
-    files = [str(DATA / "train.csv"), "--validation", str(DATA / "validation.csv"), "--test", str(DATA / "test.csv")]
-    command = [polymodal_command(), "train", *files, *OPTIONS, "--seed", str(seed)]
-    command += ["--output", str(scratch / "run"), "--json"]
-    command += [] if epochs is None else ["--set", f"train.epochs={epochs}"]
-    measured = measure(command, {"POLYMODAL_CACHE": str(scratch / "cache")})
-    return measured, settings_of(scratch / "run", seed)
+    found = measure_whole(seed, "--set", f"train.epochs={STEADY_EPOCHS}", "--set", "baselines=false")
+    for side in found.values():
+        side["epoch_s"] = statistics.median(side["found"]["epochs_s"][1:])
+        side["epochs_a_second"] = 1 / side["epoch_s"]
+    return found
 
 
-def settings_of(run: Path, seed: int) -> dict[str, Any]:
-    """Read what a run of polymodal chose, for the other side to do the same.
+def measure_short(seed: int) -> Result:
+    """Train three epochs, first with nothing decoded, then again, then by hand.
 
     Args:
-        run: The run's folder.
-        seed: Its seed.
+        seed: The seed.
 
     Returns:
-        epochs, batch_size, frames, held_out, parameters, rows and epochs_run.
+        Sides ``first``, ``second`` and ``bare``.
     """
-    import yaml
-
-    import polymodal
-
-    config = yaml.safe_load((run / "run.yaml").read_text(encoding="utf-8"))
-    model = polymodal.load(run).trained
-    record = model.record
-    return {
-        "epochs": config["train"]["epochs"],
-        "batch_size": config["train"]["batch_size"],
-        "frames": encoder_of(model, "audio").frames,
-        "held_out": held_out_speaker(seed),
-        "parameters": record["parameters"] - model.network.get_parameter(UNUSED).numel(),
-        "rows": next(part["rows"] for part in record["tables"] if part["split"] == "train"),
-        "epochs_run": len(record["history"]),
-    }
-
-
-def encoder_of(model: Any, stream: str) -> Any:
-    """Return a stream's encoder.
-
-    Args:
-        model: A trained model.
-        stream: The stream.
-
-    Returns:
-        The module.
-    """
-    return dict(zip(model.network.streams, model.network.encoders, strict=True))[stream]
-
-
-def held_out_speaker(seed: int) -> str:
-    """Return the speaker that ``--group speaker`` holds out for validation.
-
-    Args:
-        seed: The run's seed.
-
-    Returns:
-        The speaker's name.
-    """
-    from polymodal.prepare import HELD_OUT_SHARE
-    from polymodal.splits import split_rows
-    from polymodal.table import concatenate, read_table
-
-    table = concatenate([read_table(DATA / "train.csv"), read_table(DATA / "validation.csv")])
-    fractions = {"validation": HELD_OUT_SHARE}
-    rows = split_rows(table, targets=["digit"], group="speaker", fractions=fractions, seed=seed)["validation"]
-    (speaker,) = {table.columns["speaker"][row] for row in rows}
-    return str(speaker)
+    options = [*OPTIONS, "--set", f"train.epochs={SHORT_EPOCHS}", "--seed", str(seed)]
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        first = measure_polymodal(scratch, options)
+        bare = measure_bare(settings_of(scratch / "run", seed), seed)
+        (scratch / "run").rename(scratch / "before")
+        second = measure_polymodal(scratch, options)
+    return {"first": first.state(), "second": second.state(), "bare": bare.state()}
 
 
 def measure_bare(settings: dict[str, Any], seed: int) -> Measured:
@@ -200,174 +189,215 @@ def measure_bare(settings: dict[str, Any], seed: int) -> Measured:
     command = [sys.executable, str(REPOSITORY / "benchmarks" / "bare_loop.py"), "--data", str(DATA)]
     command += ["--epochs", str(settings["epochs"]), "--batch-size", str(settings["batch_size"])]
     command += ["--frames", str(settings["frames"]), "--held-out", settings["held_out"]]
-    return measure([*command, "--threads", str(THREADS), "--seed", str(seed)], {})
+    bare = measure([*command, "--threads", str(THREADS), "--seed", str(seed)])
+    check_fair(bare, settings)
+    return bare
 
 
-def check_fair(bare: Measured, settings: dict[str, Any]) -> None:
-    """Stop if the two sides did not do the same work.
-
-    Args:
-        bare: The bare loop's run.
-        settings: From ``settings_of``.
-    """
-    done = {"epochs": settings["epochs"], **{name: bare.found[name] for name in ("parameters", "rows")}}
-    asked = {"epochs": settings["epochs_run"], "parameters": settings["parameters"], "rows": settings["rows"]}
-    if done != asked:
-        sys.exit(
-            f"The comparison is not fair: polymodal did {asked}, bare_loop.py {done}. Bring the latter up to date."
-        )
-
-
-def measure(command: list[str], environment: dict[str, str]) -> Measured:
-    """Run a process with two threads.
+def measure_keras(seed: int) -> Result | str:
+    """Train small CNNs and their features side by side, with polymodal and with Keras.
 
     Args:
-        command: The process.
-        environment: Further variables.
+        seed: The seed.
 
     Returns:
-        Its time and what it printed.
+        Sides ``polymodal`` and ``keras``, or why there is no Keras.
     """
-    variables = {**os.environ, "OMP_NUM_THREADS": str(THREADS), **environment}
-    with tempfile.TemporaryFile("w+") as errors:
-        started, before = time.perf_counter(), os.times()
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=variables)
-        wall_s, after = time.perf_counter() - started, os.times()
-        errors.seek(0)
+    problem = make_keras()
+    if problem:
+        return problem
+    options = ["--target", "digit", "--drop", "speaker", "--fusion", "concat", "--encoder", "image=cnn"]
+    options += ["--encoder", "audio=cnn", "--set", f"train.epochs={SHORT_EPOCHS}", "--set", "train.batch_size=64"]
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = measure_polymodal(Path(scratch), [*options, "--seed", str(seed)])
+    script = [str(KERAS / "bin" / "python"), str(REPOSITORY / "benchmarks" / "keras_script.py"), "--data", str(DATA)]
+    script += ["--epochs", str(SHORT_EPOCHS), "--batch-size", "64", "--threads", str(THREADS), "--seed", str(seed)]
+    return {"polymodal": ours.state(), "keras": measure(script).state()}
+
+
+def make_keras() -> str:
+    """Make the virtual environment of the Keras script, once.
+
+    Returns:
+        Why it cannot be made, or nothing.
+    """
+    made = KERAS / "made"
+    if made.is_file():
+        return ""
+    python, pip = KERAS / "bin" / "python", ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    for command in ([sys.executable, "-m", "venv", str(KERAS)], [str(python), *pip, *KERAS_PACKAGES]):
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            sys.exit(f"{' '.join(command)} failed:\n{errors.read()}")
-    cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
-    return Measured(wall_s, cpu_s, json.loads(done.stdout) if done.stdout.startswith("{") else {})
+            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            return f"TensorFlow could not be installed for the Keras script: {' '.join(last)}"
+    made.touch()
+    return ""
 
 
-def measure_starts(command: list[str]) -> float:
-    """Return the median wall time of a short process, after one run that warms the disk.
+def measure_frozen(seed: int) -> Result | str:
+    """Train on clothing with MiniLM frozen: its outputs are computed once, before the first epoch.
 
     Args:
-        command: The process.
+        seed: The seed.
 
     Returns:
-        Seconds.
+        Side ``polymodal``, with the two phases, or why there is no MiniLM.
     """
-    return statistics.median([measure(command, {}).wall_s for _ in range(STARTS + 1)][1:])
+    from quality import CASES, minilm_folder
+
+    case = next(case for case in CASES if case.name == "clothing, frozen MiniLM")
+    options = [option.replace("MINILM", str(minilm_folder())) for option in case.options]
+    with tempfile.TemporaryDirectory() as scratch:
+        options = ["--target", case.target, *options, "--seed", str(seed)]
+        ours = measure_polymodal(Path(scratch), options, DATA.with_name(case.folder)).state()
+    phases = ours["found"]["phases"]
+    return {"polymodal": {**ours, "embedding_s": phases["precompute"], "training_s": phases["train"]}}
 
 
-def polymodal_command() -> str:
-    """Return the command line's path beside this Python."""
-    return str(Path(sys.executable).with_name("polymodal"))
+def measure_starts(_: int) -> Result:
+    """Start short processes.
+
+    Returns:
+        Command to side with its median seconds.
+    """
+    return {name: {"wall_s": measure_start(command, STARTS)} for name, command in START_COMMANDS.items()}
 
 
-def report(pairs: list[tuple[Measured, Measured]], starts: dict[str, float]) -> str:
+TRAIN = "`polymodal train` with everything it does, against `bare_loop.py`: plain PyTorch, the same network and rows"
+PARTS: dict[str, Part] = {
+    "steady": Part(
+        measure_steady,
+        (
+            Line(
+                "training throughput ÷ hand-written loop",
+                "at least 0.95",
+                "polymodal.epochs_a_second",
+                "bare.epochs_a_second",
+            ),
+        ),
+        f"steady: epochs 2 to {STEADY_EPOCHS} with their look at validation; the loop has its tensors in memory.",
+    ),
+    "short": Part(
+        measure_short,
+        (
+            Line("whole process, 3 epochs, first run ÷ by hand", "at most 1.0", "first.wall_s", "bare.wall_s"),
+            Line("the same, processor time", "", "first.cpu_s", "bare.cpu_s"),
+            Line("whole process, 3 epochs, second run ÷ by hand", "at most 0.7", "second.wall_s", "bare.wall_s"),
+            Line("the same, processor time", "", "second.cpu_s", "bare.cpu_s"),
+        ),
+        f"short: {TRAIN}, decoded anew in the first run and by hand.",
+    ),
+    "train": Part(
+        measure_whole,
+        (
+            Line("whole process, all epochs ÷ by hand", "at most 1.5", "polymodal.wall_s", "bare.wall_s"),
+            Line("the same, processor time", "", "polymodal.cpu_s", "bare.cpu_s"),
+        ),
+        "train: the same with the epochs that polymodal chooses.",
+    ),
+    "keras": Part(
+        measure_keras,
+        (Line("textbook Keras script ÷ polymodal, 3 epochs", "at least 2", "keras.wall_s", "polymodal.wall_s"),),
+        "keras: image CNN and audio CNN, side by side, dense layers (`keras_script.py`, TensorFlow in an environment "
+        "of its own), against `--fusion concat --encoder image=cnn --encoder audio=cnn`; whole processes.",
+    ),
+    "frozen": Part(
+        measure_frozen,
+        (
+            Line(
+                "frozen MiniLM on clothing: training after embedding ÷ embedding",
+                "at most 0.5",
+                "polymodal.training_s",
+                "polymodal.embedding_s",
+            ),
+        ),
+        "frozen: 4 epochs on 18,788 rows; the phases `train` and `precompute` of one run.",
+    ),
+    "starts": Part(measure_starts, (), f"Starting, medians of {STARTS}:"),
+}
+START_GOALS_S = {"python -c 'import polymodal'": 0.15, "polymodal --help": 0.3}
+
+
+def number_of(found: Result, path: str) -> float:
+    """Return a number of a pair.
+
+    Args:
+        found: The pair.
+        path: Side and number, as ``first.wall_s``.
+
+    Returns:
+        The number.
+    """
+    side, name = path.split(".")
+    return float(found[side][name])
+
+
+def results(name: str) -> list[Result]:
+    """Return all pairs of a part that were measured.
+
+    Args:
+        name: The part.
+    """
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted((RESULTS / name).glob("*.json"))]
+
+
+def report(skipped: dict[str, str]) -> str:
     """Return the section as Markdown.
 
     Args:
-        pairs: polymodal and the bare loop.
-        starts: Command to seconds.
+        skipped: Part to why it was not measured.
 
     Returns:
-        Two tables and how they were made.
+        Tables and how they were made.
     """
-    wall = statistics.median(framework.wall_s / bare.wall_s for framework, bare in pairs)
-    cpu = statistics.median(framework.cpu_s / bare.cpu_s for framework, bare in pairs)
-    lines = [
-        f"Command: `make bench-speed` (two threads; medians of {len(pairs)} runs of each side, in turns; the ratios",
-        "are medians over the pairs).",
-        "",
-        "Training on avdigits as a whole process, files decoded anew: `polymodal train` with everything it does,",
-        "against `benchmarks/bare_loop.py`, plain PyTorch with the same network, epochs and augmentations.",
-        "",
-        "| | polymodal train | by hand | ratio | must be at most |",
-        "|---|---|---|---|---|",
-        f"| wall time | {middle(pairs, 0, 'wall_s')} | {middle(pairs, 1, 'wall_s')} | {wall:.2f} | {MOST_RATIO} |",
-        f"| processor time | {middle(pairs, 0, 'cpu_s')} | {middle(pairs, 1, 'cpu_s')} | {cpu:.2f} | – |",
-        f"| test accuracy | {accuracy([one.found['targets']['digit'] for one, _ in pairs])} "
-        f"| {accuracy([bare.found for _, bare in pairs])} | – | – |",
-        "",
-        f"Starting, medians of {STARTS}:",
-        "",
-        "| command | seconds | must be at most |",
-        "|---|---|---|",
+    lines = ["Command: `make bench-speed` (two threads; the sides of a pair run one after the other).", ""]
+    lines += [
+        "| measure | ratio, median (range) | goal | numerator | denominator | pairs |",
+        "|---|---|---|---|---|---|",
     ]
-    limits = (MOST_IMPORT_S, MOST_HELP_S)
-    lines += [f"| `{name}` | {s:.2f} | {most} |" for (name, s), most in zip(starts.items(), limits, strict=True)]
+    lines += [row(line, found) for name, part in PARTS.items() if (found := results(name)) for line in part.lines]
+    lines += ["", *(f"- {part.note}" for name, part in PARTS.items() if part.lines and results(name))]
+    lines += [f"- {name} was left out: {reason}" for name, reason in skipped.items()]
+    starts = results("starts")
+    if starts:
+        lines += ["", PARTS["starts"].note, "", "| command | seconds | must be at most |", "|---|---|---|"]
+        lines += [start_row(name, starts) for name in START_COMMANDS]
     shown = "polymodal train avdigits/train.csv --validation avdigits/validation.csv --test avdigits/test.csv"
     return "\n".join([*lines, "", "```", f"{shown} {' '.join(OPTIONS)}", "```"])
 
 
-def middle(pairs: list[tuple[Measured, Measured]], side: int, name: str) -> str:
-    """Return a side's median time as text.
+def row(line: Line, found: list[Result]) -> str:
+    """Return a line of the table.
 
     Args:
-        pairs: polymodal and the bare loop.
-        side: 0 or 1.
-        name: Field of ``Measured``.
+        line: What to compare.
+        found: All pairs.
 
     Returns:
-        Seconds.
+        Markdown.
     """
-    return f"{statistics.median(getattr(pair[side], name) for pair in pairs):.1f} s"
+    ours, theirs = ([number_of(one, path) for one in found] for path in (line.ours, line.theirs))
+    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
+    spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+    unit = " s" if line.ours.endswith("_s") else "/s"
+    sides = (
+        f"{path.split('.')[0]} {statistics.median(n):.3g}{unit}"
+        for path, n in ((line.ours, ours), (line.theirs, theirs))
+    )
+    return "| " + " | ".join([line.what, spread, line.goal or "–", *sides, str(len(found))]) + " |"
 
 
-def accuracy(found: list[dict[str, Any]]) -> str:
-    """Return the mean accuracy as text.
+def start_row(name: str, found: list[Result]) -> str:
+    """Return a line of the table of starts.
 
     Args:
-        found: Objects with an accuracy.
+        name: The command.
+        found: All measurements.
 
     Returns:
-        Four digits.
+        Markdown.
     """
-    return f"{statistics.mean(one['accuracy'] for one in found):.4f}"
-
-
-def check_same_network() -> None:
-    """Show that both sides have the same parameters, inputs and outputs; stop where they have not."""
-    import numpy as np
-    import torch
-
-    import bare_loop
-    import polymodal
-    from polymodal.batches import batch_of
-    from polymodal.cache import ArrayCache
-    from polymodal.table import read_table
-
-    with tempfile.TemporaryDirectory() as scratch:
-        _, settings = measure_polymodal(Path(scratch), 0, epochs=1)
-        model = polymodal.load(Path(scratch) / "run").trained
-    table = read_table(DATA / "test.csv").take(np.arange(64))
-    columns, _ = model.preprocessor.transform(table, ArrayCache(None))
-    image = model.preprocessor.modalities["image"]
-    bare = bare_loop.Classifier(image.mean[0], image.std[0], settings["frames"]).eval()
-    bare.load_state_dict({name: value for name, value in renamed(model.network).items() if name != UNUSED})
-    rows = bare_loop.Rows(DATA, bare_loop.read_rows(DATA / "test.csv")[:64], THREADS)
-    model.network.eval()
-    for hidden in torch.tensor([[False, False], [True, False], [False, True]]):
-        with torch.inference_mode():
-            outputs = model.network(batch_of(columns, slice(None)), hidden.expand(64, 2))
-            found = bare(rows.images, rows.clips, rows.lengths, hidden.expand(64, 2))
-        ours = [outputs.fused["digit"], *outputs.streams["digit"].values()]
-        furthest = max(float((a - b).abs().max()) for a, b in zip(ours, found, strict=True))
-        print(f"hidden {hidden.tolist()}: largest difference of any logit {furthest:.2e}")
-        if furthest > 5e-3:
-            sys.exit("The two networks do not agree. Bring bare_loop.py up to date.")
-    print(f"Both networks have {settings['parameters']:,} parameters ({UNUSED} aside).")
-
-
-def renamed(network: Any) -> dict[str, Any]:
-    """Return polymodal's parameters under the bare network's names.
-
-    Args:
-        network: polymodal's network.
-
-    Returns:
-        Name to tensor.
-    """
-    found = {}
-    for name, value in network.named_parameters():
-        for pattern, replacement in FROM_POLYMODAL:
-            name = re.sub(pattern, replacement, name)
-        found[name] = value
-    return found
+    return f"| `{name}` | {statistics.median(one[name]['wall_s'] for one in found):.2f} | {START_GOALS_S[name]} |"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.baseline_features import LINEAR, TREES, FeatureBlocks
-from polymodal.trees import Trees
+from polymodal.lean_lightgbm import load_lightgbm
 
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
@@ -38,8 +38,6 @@ SECONDS_PER_TREE = 3e-4
 SECONDS_PER_CELL = 1.3e-9
 CELLS_PER_THREAD = 2_000_000
 MIN_ROWS = 20
-FEW_ROWS, FEW_LEAVES = 64, 200_000
-"""Rows, and rows times trees, up to which boosted trees are read here: LightGBM is faster with more."""
 
 
 class Baseline(ABC):
@@ -158,20 +156,11 @@ class Boosting(Baseline):
     @cached_property
     def boosters(self) -> list[Any]:
         """The models, read once."""
-        import lightgbm
-
-        return [lightgbm.Booster(model_str=text) for text in self.models]
-
-    @cached_property
-    def trees(self) -> list[Trees]:
-        """The same models for a few rows, without LightGBM."""
-        return [Trees.from_text(text) for text in self.models]
+        return [load_lightgbm().Booster(model_str=text) for text in self.models]
 
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
-        is_short = len(features) <= FEW_ROWS and len(features) * sum(map(len, self.trees)) <= FEW_LEAVES
-        models = self.trees if is_short else self.boosters
-        outputs = [np.asarray(model.predict(features.trees), dtype=np.float64) for model in models]
+        outputs = [np.asarray(booster.predict(features.trees), dtype=np.float64) for booster in self.boosters]
         if self.kind == "categories":
             return np.stack(outputs, axis=1)
         if self.kind == "category" and outputs[0].ndim == 1:
@@ -409,8 +398,7 @@ def _tree_params(
 
 
 def _train_trees(params: dict[str, Any], rounds: int, train: Rows, validation: Rows) -> str:
-    import lightgbm
-
+    lightgbm = load_lightgbm()
     data = lightgbm.Dataset(train[0].trees, label=train[1], params=params, free_raw_data=False)
     watched: list[Any] = []
     callbacks: list[Any] = []

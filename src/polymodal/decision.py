@@ -211,6 +211,7 @@ def fit_decision(
     Returns:
         The decision; with fewer than ten rows it is the anchor alone, or all members alike.
     """
+    import scipy.optimize  # noqa: F401 - brings a BLAS of its own, which cannot be limited before it is there
     from threadpoolctl import threadpool_limits
 
     names = sorted(members)

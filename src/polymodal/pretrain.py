@@ -31,6 +31,7 @@ from polymodal.encoders.image_decoder import ImageDecoder, build_image_decoder
 from polymodal.errors import parameter_error
 from polymodal.modalities import Modality
 from polymodal.network import Network
+from polymodal.optimizer import PlainAdamW
 from polymodal.progress import Phase, Progress
 from polymodal.schedule import rate_factor
 from polymodal.tokens import ColumnBatch
@@ -234,7 +235,7 @@ class Lesson:
         Returns:
             ``epoch``, ``train_error`` and ``validation_error`` (None without validation pictures) of each epoch.
         """
-        optimizer = AdamW(self.autoencoder.parameters(), weight_decay=self.settings.weight_decay)
+        optimizer = PlainAdamW(self.autoencoder.parameters(), weight_decay=self.settings.weight_decay)
         limit_s, started = TIME_SHARE * (self.settings.time_limit_s or math.inf), time.perf_counter()
         history: list[dict[str, Any]] = []
         for epoch in range(self.settings.pretrain_epochs):

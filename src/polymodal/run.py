@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 import polymodal
 from polymodal.arrays import Cell
-from polymodal.baseline_features import FeatureExtractor
+from polymodal.baseline_cache import keep_baselines
+from polymodal.baseline_features import FeatureBlocks, FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples
 from polymodal.build import build_network, num_parameters, resolve_training
@@ -129,8 +130,8 @@ def execute(
             job, config = dataclasses.replace(job, settings=settings), config.model_copy(update={"train": settings})
             prepared = _with_notices(prepared, [told])
         state = train_network(network, job, progress, resume)
-    with watch.phase("baselines"):
-        features, baselines = _baselines(prepared, config, progress)
+    with watch.phase("baselines"), progress.phase("baselines", None):
+        features, baselines = _baselines(prepared, config, cache)
     model = TrainedModel(
         config=config,
         preprocessor=prepared.preprocessor,
@@ -202,35 +203,28 @@ def _job(
 
 
 def _baselines(
-    prepared: Prepared, config: RunConfig, progress: Progress
+    prepared: Prepared, config: RunConfig, cache: ArrayCache
 ) -> tuple[FeatureExtractor | None, dict[str, list[Baseline]]]:
     flat = {name: target for name, target in prepared.targets.items() if not isinstance(target, StructuredTarget)}
     if not config.baselines or not flat:
         return None, {}
     train, validation = prepared.splits["train"], prepared.splits["validation"]
-    with progress.phase("baselines", None):
-        extractor = FeatureExtractor.fit(
-            prepared.schema, prepared.preprocessor.modalities, train.taken(), train.taken_cells()
-        )
-        features = [extractor.transform(part.taken(), part.taken_cells()) for part in (train, validation)]
-        found = {name: _fit_target(name, target, train, validation, features, config) for name, target in flat.items()}
-    return extractor, found
+    extractor = FeatureExtractor.fit(
+        prepared.schema, prepared.preprocessor.modalities, train.taken(), train.taken_cells()
+    )
+    parts = [(part, extractor.transform(part.taken(), part.taken_cells())) for part in (train, validation)]
+    return extractor, {name: _fit_target(name, target, parts, config, cache) for name, target in flat.items()}
 
 
 def _fit_target(
-    name: str, target: Target, train: Examples, validation: Examples, features: list[Any], config: RunConfig
+    name: str, target: Target, parts: list[tuple[Examples, FeatureBlocks]], config: RunConfig, cache: ArrayCache
 ) -> list[Baseline]:
-    chosen = [features[i].take(part.known[name]) for i, part in enumerate((train, validation))]
-    return fit_baselines(
-        target.kind,
-        len(target.classes or ()) or 1,
-        chosen[0],
-        train.truth[name][train.known[name]],
-        chosen[1],
-        validation.truth[name][validation.known[name]],
-        seed=config.seed,
-        num_threads=config.num_threads or torch.get_num_threads(),
-    )
+    rows = [
+        given for part, found in parts for given in (found.take(part.known[name]), part.truth[name][part.known[name]])
+    ]
+    num_threads = config.num_threads or torch.get_num_threads()
+    given: tuple[Any, ...] = (target.kind, len(target.classes or ()) or 1, *rows, config.seed, num_threads)
+    return keep_baselines(cache, given, lambda: fit_baselines(*given))
 
 
 def build_record(

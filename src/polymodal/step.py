@@ -13,6 +13,7 @@ from polymodal.augment_speech import vary_speech
 from polymodal.balance import backward
 from polymodal.batches import truth_batch
 from polymodal.job import Job, State
+from polymodal.launch import clip_gradients, unwrap
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import Modality
 from polymodal.network import Batch, Mix, Network, Truth
@@ -38,7 +39,7 @@ def take_step(
         places: Rows of the batch.
     """
     torch.manual_seed(job.seed * STEP_SEED_STRIDE + state.step)
-    plain: Network = accelerator.unwrap_model(network)
+    plain = unwrap(accelerator, network)
     batch, truth = vary(job, job.train.batch(places), truth_batch(job.train, places))
     present = stream_presence(batch, plain.streams)
     hidden = draw_hidden(present, job.settings.modality_dropout if plain.fuses_streams else 0.0)
@@ -49,7 +50,7 @@ def take_step(
     terms = loss_terms(plain, outputs, aims)
     optimizer.zero_grad()
     loss = backward(accelerator, plain, terms, outputs, aims, state.history)
-    accelerator.clip_grad_norm_(network.parameters(), job.settings.clip_norm)
+    clip_gradients(accelerator, network, job.settings.clip_norm)
     optimizer.step()
     parts = torch.cat([terms.fused.detach().reshape(1), terms.streams.detach()]).tolist()
     state.part_sums = [a + b for a, b in zip(state.part_sums or [0.0] * len(parts), parts, strict=True)]

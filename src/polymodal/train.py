@@ -20,8 +20,10 @@ from polymodal.batches import epoch_batches, row_chances
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.job import Job, State
+from polymodal.launch import unwrap, wrap
 from polymodal.losses import check_loss
 from polymodal.network import Network
+from polymodal.optimizer import PlainAdamW
 from polymodal.pretrain import pretrain_images
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
@@ -45,8 +47,8 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     check_balance(job.settings.balance, network, job.targets)
     check_loss(job.settings, job.targets)
     accelerator = Accelerator()
-    optimizer = AdamW(parameter_groups(network, job.settings), lr=job.settings.learning_rate or 1e-3, fused=True)
-    prepared, optimizer = accelerator.prepare(network, optimizer)
+    groups, rate = parameter_groups(network, job.settings), job.settings.learning_rate or 1e-3
+    prepared, optimizer = wrap(accelerator, network, PlainAdamW(groups, lr=rate, fused=True))
     state = State()
     if resume and job.state_path is not None and job.state_path.exists():
         load_state(job.state_path, network, optimizer, state)
@@ -62,7 +64,7 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
 def _pretrain(
     accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, progress: Progress
 ) -> None:
-    plain: Network = accelerator.unwrap_model(network)
+    plain = unwrap(accelerator, network)
     state.pretraining = pretrain_images(plain, job, accelerator.device, progress)
     state.seconds += sum(found["seconds"] for found in state.pretraining.values())
     if job.state_path is not None:
@@ -77,10 +79,10 @@ def _run_epochs(
             return
         started = time.perf_counter()
         _run_epoch(accelerator, network, optimizer, job, state, epoch, phase)
-        result = validate(accelerator.unwrap_model(network), job.validation, job.targets)
-        _note_epoch(accelerator.unwrap_model(network), job, state, epoch, result, time.perf_counter() - started)
+        result = validate(unwrap(accelerator, network), job.validation, job.targets)
+        _note_epoch(unwrap(accelerator, network), job, state, epoch, result, time.perf_counter() - started)
         if job.state_path is not None:
-            save_state(job.state_path, accelerator.unwrap_model(network), optimizer, state)
+            save_state(job.state_path, unwrap(accelerator, network), optimizer, state)
         phase.advance(0, note=f"validation loss {result.loss:.3f}")
 
 
@@ -123,7 +125,7 @@ def _run_epoch(
         state.seconds += time.perf_counter() - started
         phase.advance(1)
         if job.state_path is not None and state.step % job.settings.checkpoint_steps == 0:
-            save_state(job.state_path, accelerator.unwrap_model(network), optimizer, state)
+            save_state(job.state_path, unwrap(accelerator, network), optimizer, state)
 
 
 def _set_rate(optimizer: AdamW, factor: float) -> None:
