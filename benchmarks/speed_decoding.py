@@ -130,7 +130,7 @@ SUBJECTS = (
     Subject("images: bccd, JPEG", "image", "bccd", "images/*.jpg", {}, bare_picture),
     Subject("images: leaf, PNG", "image", "leaf", "images/**/*.png", {}, bare_picture),
     Subject("audio: avdigits, FLAC", "audio", "avdigits", "**/*.flac", {"features": "samples"}, bare_clip),
-    Subject("audio: esc10, Ogg, resampled", "audio", "esc10", "**/*.ogg", {"features": "samples"}, bare_clip),
+    Subject("audio: esc10, Ogg", "audio", "esc10", "**/*.ogg", {"features": "samples"}, bare_clip),
     Subject("video: movingdigits, MP4", "video", "movingdigits", "**/*.mp4", {}, bare_film),
 )
 
