@@ -16,6 +16,7 @@ from polymodal.job import Job, State
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import Modality
 from polymodal.network import Batch, Mix, Network, Truth
+from polymodal.precision import lowered
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
 from polymodal.tokens import ColumnBatch
@@ -45,7 +46,8 @@ def take_step(
     mix = draw_mix(len(places), job.settings.mixup)
     aims, device = aims_of(job, state, places, truth, present, mix, accelerator.device), accelerator.device
     on_device = {stream: column.to(device) for stream, column in batch.items()}
-    outputs = network(on_device, hidden.to(device), aims.truth, job.settings.label_smoothing, mix)
+    with lowered(job.settings.precision, device):
+        outputs = network(on_device, hidden.to(device), aims.truth, job.settings.label_smoothing, mix)
     terms = loss_terms(plain, outputs, aims)
     optimizer.zero_grad()
     loss = backward(accelerator, plain, terms, outputs, aims, state.history)
