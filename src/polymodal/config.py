@@ -71,6 +71,8 @@ class TrainConfig(Section):
         flip: Whether half of the training pictures are mirrored; off, because a mirrored digit or word is another one.
         time_limit_s: Training ends after this many seconds; None means no limit.
         checkpoint_steps: Steps between two saved states to resume from.
+        accumulate: Parts in which a batch is computed, one after the other, where it needs too much memory; None
+            means: as many as it needs.
         precision: In which numbers encoders and fusion multiply while they learn; auto takes bfloat16 where the
             processor has it.
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
@@ -98,6 +100,7 @@ class TrainConfig(Section):
     flip: bool = False
     time_limit_s: float | None = Field(default=None, gt=0)
     checkpoint_steps: int = Field(default=200, ge=1)
+    accumulate: int | None = Field(default=None, ge=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     layer_decay: float = Field(default=0.8, gt=0, le=1)
     pretrain_epochs: int = Field(default=0, ge=0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -67,6 +68,8 @@ class State:
         snapshots: Their trainable weights, in the same order.
         loss_sum: Sum of the losses of this epoch's steps so far.
         part_sums: The same of the fused part and of each stream's.
+        running: All these sums as they grow on the device, where no step waits for them; None before a first step.
+        num_parts: In how many parts the steps are computed.
         pretraining: What ``pretrain_images`` said; empty without pretraining.
     """
 
@@ -77,4 +80,23 @@ class State:
     snapshots: list[dict[str, Tensor]] = field(default_factory=list)
     loss_sum: float = 0.0
     part_sums: list[float] = field(default_factory=list)
+    running: Tensor | None = None
+    num_parts: int = 1
     pretraining: dict[str, Any] = field(default_factory=dict)
+
+    def add_losses(self, losses: Tensor) -> None:
+        """Count a step's losses.
+
+        Args:
+            losses: The loss that was followed, its fused part and each stream's ``[2 + S]``.
+        """
+        exact = losses.detach().to(torch.float32 if losses.device.type == "mps" else torch.float64)
+        if self.running is None:
+            before = [self.loss_sum, *(self.part_sums or [0.0] * (len(losses) - 1))]
+            self.running = exact.new_tensor(before)
+        self.running = self.running + exact
+
+    def read_losses(self) -> None:
+        """Bring the sums up to date: once before they are shown or saved."""
+        if self.running is not None:
+            self.loss_sum, *self.part_sums = self.running.tolist()

@@ -42,19 +42,19 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     Returns:
         The final state, with the history.
     """
-    check_balance(job.settings.balance, network, job.targets)
+    check_balance(job.settings.balance, network, job.targets, job.settings.accumulate or 1)
     check_loss(job.settings, job.targets)
     accelerator = Accelerator()
+    network.to(accelerator.device)
     optimizer = AdamW(parameter_groups(network, job.settings), lr=job.settings.learning_rate or 1e-3, fused=True)
-    prepared, optimizer = accelerator.prepare(network, optimizer)
-    state = State()
+    state = State(num_parts=job.settings.accumulate or 1)
     if resume and job.state_path is not None and job.state_path.exists():
         load_state(job.state_path, network, optimizer, state)
     elif job.settings.pretrain_epochs:
-        _pretrain(accelerator, prepared, optimizer, job, state, progress)
+        _pretrain(accelerator, network, optimizer, job, state, progress)
     with progress.phase("training", job.total_steps) as phase:
         phase.advance(state.step)
-        _run_epochs(accelerator, prepared, optimizer, job, state, phase)
+        _run_epochs(accelerator, network, optimizer, job, state, phase)
     _keep_best(network, job, state)
     return state
 
@@ -62,11 +62,10 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
 def _pretrain(
     accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, progress: Progress
 ) -> None:
-    plain: Network = accelerator.unwrap_model(network)
-    state.pretraining = pretrain_images(plain, job, accelerator.device, progress)
+    state.pretraining = pretrain_images(network, job, accelerator.device, progress)
     state.seconds += sum(found["seconds"] for found in state.pretraining.values())
     if job.state_path is not None:
-        save_state(job.state_path, plain, optimizer, state)
+        save_state(job.state_path, network, optimizer, state)
 
 
 def _run_epochs(
@@ -77,10 +76,10 @@ def _run_epochs(
             return
         started = time.perf_counter()
         _run_epoch(accelerator, network, optimizer, job, state, epoch, phase)
-        result = validate(accelerator.unwrap_model(network), job.validation, job.targets)
-        _note_epoch(accelerator.unwrap_model(network), job, state, epoch, result, time.perf_counter() - started)
+        result = validate(network, job.validation, job.targets)
+        _note_epoch(network, job, state, epoch, result, time.perf_counter() - started)
         if job.state_path is not None:
-            save_state(job.state_path, accelerator.unwrap_model(network), optimizer, state)
+            save_state(job.state_path, network, optimizer, state)
         phase.advance(0, note=f"validation loss {result.loss:.3f}")
 
 
@@ -123,7 +122,7 @@ def _run_epoch(
         state.seconds += time.perf_counter() - started
         phase.advance(1)
         if job.state_path is not None and state.step % job.settings.checkpoint_steps == 0:
-            save_state(job.state_path, accelerator.unwrap_model(network), optimizer, state)
+            save_state(job.state_path, network, optimizer, state)
 
 
 def _set_rate(optimizer: AdamW, factor: float) -> None:
@@ -154,6 +153,7 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
 
 
 def _note_epoch(network: Network, job: Job, state: State, epoch: int, result: Validation, seconds: float) -> None:
+    state.read_losses()
     state.history.append(
         {
             "epoch": epoch,
@@ -170,7 +170,7 @@ def _note_epoch(network: Network, job: Job, state: State, epoch: int, result: Va
             "seconds": seconds,
         }
     )
-    state.loss_sum, state.part_sums = 0.0, []
+    state.loss_sum, state.part_sums, state.running = 0.0, [], None
     places = sorted([*state.best, (result.loss, epoch)])[: job.settings.average_checkpoints]
     if (result.loss, epoch) not in places:
         return
