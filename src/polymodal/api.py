@@ -362,7 +362,7 @@ def fit(
         stream: Stream name to column patterns, to encode columns together.
         share: Group name to stream patterns; the streams of a group share one encoder.
         preset: "fast", "balanced" or "best".
-        time_limit: Seconds after which training ends.
+        time_limit: Seconds after which the whole run shall be over; the schedule is laid over the steps that fit.
         fusion: Name of the fusion.
         encoder: Stream to encoder name, or the folder or hub name of a pretrained checkpoint.
         config: A ``run.yaml``, or its values.

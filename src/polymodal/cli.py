@@ -84,7 +84,7 @@ def train_command(
         Literal["fast", "balanced", "best"] | None, typer.Option(help="How large and how long; default: balanced.")
     ] = None,
     time_limit: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End training after this time: 90, 90s, 5m, 1h.")
+        str | None, typer.Option(metavar="TIME", help="Plan the whole run to end after this time: 90, 90s, 5m, 1h.")
     ] = None,
     fusion: Annotated[str | None, typer.Option(metavar="NAME", help="One of: polymodal list fusions.")] = None,
     modality: Modalities = [],  # noqa: B006

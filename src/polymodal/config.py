@@ -69,7 +69,8 @@ class TrainConfig(Section):
         distill_weight: Weight of a teacher's predictions against the truth.
         augment: Whether training inputs are varied (shifts, warps, masks), by modality.
         flip: Whether half of the training pictures are mirrored; off, because a mirrored digit or word is another one.
-        time_limit_s: Training ends after this many seconds; None means no limit.
+        time_limit_s: The whole run, from reading cells to the report, ends after about so many seconds: the schedule
+            is laid over the steps that fit; None means no limit.
         checkpoint_steps: Steps between two saved states to resume from.
         accumulate: Parts in which a batch is computed, one after the other, where it needs too much memory; None
             means: as many as it needs.

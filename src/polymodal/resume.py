@@ -17,7 +17,17 @@ from polymodal.errors import CheckpointError
 if TYPE_CHECKING:
     from polymodal.job import State
 
-PLAIN_FIELDS = ("step", "seconds", "history", "best", "loss_sum", "part_sums", "pretraining", "num_parts")
+PLAIN_FIELDS = (
+    "step",
+    "seconds",
+    "history",
+    "best",
+    "loss_sum",
+    "part_sums",
+    "pretraining",
+    "num_parts",
+    "planned_steps",
+)
 
 
 def save_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -> None:

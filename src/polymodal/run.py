@@ -21,13 +21,14 @@ from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples
 from polymodal.build import build_network, num_parameters, resolve_training
 from polymodal.cache import ArrayCache
-from polymodal.config import RunConfig
+from polymodal.config import RunConfig, TrainConfig
 from polymodal.decide import with_decisions
 from polymodal.distil import teach
 from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.job import Job, State
 from polymodal.metrics import HIGHER_IS_BETTER
+from polymodal.plan import Budget
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.progress import Progress
@@ -45,7 +46,7 @@ class Stopwatch:
     def __init__(self) -> None:
         """Start at zero."""
         self.seconds: dict[str, float] = {}
-        self._started = time.perf_counter()
+        self.started_s = time.perf_counter()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -63,7 +64,7 @@ class Stopwatch:
 
     def total(self) -> dict[str, float]:
         """Return the phases and their total."""
-        return {"total": time.perf_counter() - self._started, **self.seconds}
+        return {"total": time.perf_counter() - self.started_s, **self.seconds}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,11 +120,12 @@ def execute(
     network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
     with watch.phase("precompute"):
         prepared = _precomputed(prepared, network, cache, progress)
+    with watch.phase("baselines"):  # before training, which then knows the time that is left
+        features, baselines = _baselines(prepared, config, progress)
     with watch.phase("train"):
         soft = _taught(prepared, config, cache, progress)
-        state = _train(network, prepared, config, progress, state_path, resume, soft)
-    with watch.phase("baselines"):
-        features, baselines = _baselines(prepared, config, progress)
+        budget = _budget(prepared, settings, watch, is_command=command is not None)
+        state = _train(network, prepared, config, progress, state_path, resume, soft, budget)
     model = TrainedModel(
         config=config,
         preprocessor=prepared.preprocessor,
@@ -159,6 +161,15 @@ def _taught(
     return teach(config.teacher, prepared.tables["train"], prepared.splits["train"], prepared.targets, cache, progress)
 
 
+def _budget(prepared: Prepared, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> Budget | None:
+    """Return when the run has to be over; a command's time begins with its process, before imports and tables."""
+    if settings.time_limit_s is None:
+        return None
+    began = polymodal.STARTED_S if is_command else watch.started_s
+    judged = {split: len(examples) for split, examples in prepared.splits.items() if split != "train"}
+    return Budget(ends_s=began + settings.time_limit_s, judged_rows=sum(judged.values()))
+
+
 def _train(
     network: Any,
     prepared: Prepared,
@@ -167,6 +178,7 @@ def _train(
     state_path: Path | None,
     resume: bool,
     soft: Mapping[str, NDArray[np.float32]],
+    budget: Budget | None,
 ) -> State:
     job = Job(
         train=prepared.splits["train"],
@@ -176,6 +188,7 @@ def _train(
         settings=config.train,
         seed=config.seed,
         state_path=state_path,
+        budget=budget,
         soft=soft,
         unlabelled=prepared.unlabelled,
     )

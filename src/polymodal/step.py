@@ -181,7 +181,7 @@ def aims_of(job: Job, state: State, places: NDArray[np.int64], truth: Truth, pre
         The aims.
     """
     return Aims(
-        targets=targets_at(job.targets, state.step / job.total_steps),
+        targets=targets_at(job.targets, state.step / (state.planned_steps or job.total_steps)),
         truth=truth,
         present=present,
         settings=job.settings,
