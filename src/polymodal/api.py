@@ -23,6 +23,7 @@ from polymodal.errors import CellError, ConfigError, SchemaError
 from polymodal.evaluate import evaluate_examples
 from polymodal.predict import Predictions, predict_table
 from polymodal.prepare import Tables, target_problems
+from polymodal.processes import is_main
 from polymodal.progress import Progress, SilentProgress
 from polymodal.run import Run, execute
 from polymodal.run_folder import MODEL_FOLDER, STATE_FILE, check_folder, summary_of, write_run
@@ -466,16 +467,18 @@ def _named(table: Table, part: str, taken: set[str]) -> Table:
 def _fit_tables(
     tables: Tables, config: RunConfig, folder: Path | None, resume: bool, progress: Progress | None, command: str | None
 ) -> Model:
-    told = progress or SilentProgress()
+    told = progress if progress is not None and is_main() else SilentProgress()
     if folder is None:
         return Model(execute(tables, config, ArrayCache.default(), told, command=command).model)
     if resume and (folder / MODEL_FOLDER / "model.json").is_file() and not (folder / STATE_FILE).exists():
         told.message(f"The run in {folder} is finished; nothing is left to resume.")
         return load(folder)
-    check_folder(folder, config, resume)
+    if is_main():
+        check_folder(folder, config, resume)
     started = datetime.datetime.now(datetime.UTC)
     run = execute(tables, config, ArrayCache.default(), told, folder / STATE_FILE, resume, command)
-    write_run(run, folder, _log(run, started))
+    if is_main():
+        write_run(run, folder, _log(run, started))
     return Model(run.model, folder)
 
 

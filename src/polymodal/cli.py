@@ -135,6 +135,7 @@ def train_command(
         settings = options.parse_settings(setting)
         seconds = None if time_limit is None else options.parse_duration(time_limit)
         from polymodal.api import fit
+        from polymodal.processes import is_main
 
         model = fit(
             source,
@@ -163,6 +164,8 @@ def train_command(
             progress=console.open_progress(),
             command=shlex.join(["polymodal", *sys.argv[1:]]),
         )
+        if not is_main():
+            return
         if json:
             console.print_json(model.summary())
             return

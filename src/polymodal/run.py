@@ -31,6 +31,7 @@ from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.plan import Budget
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE
+from polymodal.processes import main_first
 from polymodal.progress import Progress
 from polymodal.schema import ColumnSchema
 from polymodal.sharing import shared_groups
@@ -112,7 +113,7 @@ def execute(
     watch = Stopwatch()
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    with watch.phase("prepare"):
+    with watch.phase("prepare"), main_first():
         prepared = prepared or prepare(tables, config, cache, progress)
     settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]), prepared.targets.values())
     config = config.model_copy(update={"train": settings})

@@ -13,18 +13,20 @@ from torch.optim import AdamW
 from polymodal.augment import augment, corrupt, mirror
 from polymodal.augment_speech import vary_speech
 from polymodal.balance import backward, check_balance
-from polymodal.batches import truth_batch
+from polymodal.batches import Examples, truth_batch
 from polymodal.job import Job, State
-from polymodal.losses import Aims, count_rows, draw_hidden, loss_terms, stream_presence
+from polymodal.losses import Aims, count_rows, draw_hidden, loss_terms
 from polymodal.modalities import Modality
 from polymodal.network import Batch, Mix, Network, Truth
 from polymodal.precision import lowered
+from polymodal.processes import process_number, share_of, sum_gradients
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
 from polymodal.tokens import ColumnBatch
 from polymodal.warp import Warp
 
 STEP_SEED_STRIDE = 1_000_003
+PROCESS_SEED_STRIDE = 2**40
 
 
 def take_step(
@@ -63,21 +65,42 @@ def _gradients(
     accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, places: NDArray[np.int64]
 ) -> torch.Tensor:
     """Compute all gradients of a batch, and return its losses ``[2 + S]``: followed, fused and each stream's."""
-    torch.manual_seed(job.seed * STEP_SEED_STRIDE + state.step)
-    batch, truth = vary(job, job.train.batch(places), truth_batch(job.train, places))
-    present = stream_presence(batch, network.streams)
+    seed = job.seed * STEP_SEED_STRIDE + state.step
+    torch.manual_seed(seed)
+    present = rows_present(job.train, network.streams, places)
     hidden = draw_hidden(present, job.settings.modality_dropout if network.fuses_streams else 0.0)
-    counts = count_rows({name: known for name, (_, known) in truth.items()}, present)
+    counts = count_rows({name: torch.from_numpy(known[places]) for name, known in job.train.known.items()}, present)
+    share = share_of(places)
+    mine, hidden, present = places[share], hidden[share], present[share]
+    if len(mine) < len(places):
+        torch.manual_seed(seed + PROCESS_SEED_STRIDE * process_number())
+    batch, truth = vary(job, job.train.batch(mine), truth_batch(job.train, mine))
     optimizer.zero_grad()
-    losses = []
-    for part in torch.arange(len(places)).tensor_split(min(state.num_parts, len(places))):
-        is_whole = len(part) == len(places)
-        aims = aims_of(job, state, places[part.numpy()], truth if is_whole else taken(truth, part), present[part])
-        if not is_whole:
+    losses = torch.zeros(2 + len(network.streams), device=accelerator.device)
+    for part in torch.arange(len(mine)).tensor_split(min(state.num_parts, len(mine))) if len(mine) else ():
+        rows = batch if len(part) == len(mine) else {stream: column.take(part) for stream, column in batch.items()}
+        aims = aims_of(job, state, mine[part.numpy()], taken(truth, part), present[part])
+        if len(part) < len(places):
             aims = dataclasses.replace(aims, share=len(part) / len(places), counts=counts)
-        rows = batch if is_whole else {stream: column.take(part) for stream, column in batch.items()}
-        losses.append(_learn(network, job, state, rows, hidden[part], on_device(aims, accelerator.device)))
-    return torch.stack(losses).sum(dim=0)
+        losses += _learn(network, job, state, rows, hidden[part], on_device(aims, accelerator.device))
+    return sum_gradients(network.parameters(), losses)
+
+
+def rows_present(examples: Examples, streams: tuple[str, ...], places: NDArray[np.int64]) -> torch.Tensor:
+    """Tell where each stream is there.
+
+    Args:
+        examples: The examples.
+        streams: Order of the result's columns.
+        places: Places among the rows in use.
+
+    Returns:
+        bool ``[B, S]``.
+    """
+    columns = [examples.columns[stream] for stream in streams]
+    found = [column if column.outputs is None else column.outputs for column in columns]
+    rows = [column.present[examples.rows[places]] for column in found]
+    return torch.from_numpy(np.stack([row if row.ndim == 1 else row.any(axis=1) for row in rows], axis=1))
 
 
 def _learn(network: Network, job: Job, state: State, batch: Batch, hidden: torch.Tensor, aims: Aims) -> torch.Tensor:

@@ -23,6 +23,7 @@ from polymodal.losses import check_loss
 from polymodal.network import Network
 from polymodal.plan import Plan
 from polymodal.pretrain import pretrain_images
+from polymodal.processes import is_main, main_says, num_processes
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
 from polymodal.schedule import rate_factor
@@ -45,7 +46,7 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     Returns:
         The final state, with the history.
     """
-    check_balance(job.settings.balance, network, job.targets, job.settings.accumulate or 1)
+    check_balance(job.settings.balance, network, job.targets, (job.settings.accumulate or 1) * num_processes())
     check_loss(job.settings, job.targets)
     accelerator = Accelerator()
     network.to(accelerator.device)
@@ -70,7 +71,7 @@ def _pretrain(
 ) -> None:
     state.pretraining = pretrain_images(network, job, accelerator.device, progress)
     state.seconds += sum(found["seconds"] for found in state.pretraining.values())
-    if job.state_path is not None:
+    if job.state_path is not None and is_main():
         save_state(job.state_path, network, optimizer, state)
 
 
@@ -97,7 +98,7 @@ def _run_epochs(
         result = validate(network, job.validation, job.targets)
         plan.note_validation(len(job.validation), plan.clock() - looked)
         _note_epoch(network, job, state, epoch, result, plan.clock() - started)
-        if job.state_path is not None:
+        if job.state_path is not None and is_main():
             save_state(job.state_path, network, optimizer, state)
         phase.advance(0, note=f"validation loss {result.loss:.3f}")
 
@@ -144,9 +145,11 @@ def _run_epoch(
         seconds = plan.clock() - started
         state.seconds += seconds
         plan.note_step(state.step, seconds)
+        if plan.budget is not None:
+            plan.steps = main_says(plan.steps)
         state.planned_steps = plan.steps
         phase.advance(1)
-        if job.state_path is not None and state.step % job.settings.checkpoint_steps == 0:
+        if job.state_path is not None and is_main() and state.step % job.settings.checkpoint_steps == 0:
             save_state(job.state_path, network, optimizer, state)
 
 
