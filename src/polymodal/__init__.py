@@ -13,6 +13,7 @@ Names are imported when they are first used, so that ``import polymodal`` takes 
 from __future__ import annotations
 
 import importlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from polymodal.version import VERSION as __version__  # noqa: N811
@@ -43,6 +44,9 @@ __all__ = [
     "load",
     "read_table",
 ]
+
+STARTED_S = time.perf_counter()
+"""When the package was first imported: the time of a command begins here."""
 
 _MODULES = {
     "CellError": "errors",

@@ -410,7 +410,7 @@ def fit(
         stream: Stream name to column patterns, to encode columns together.
         share: Group name to stream patterns; the streams of a group share one encoder.
         preset: "fast", "balanced" or "best".
-        time_limit: Seconds after which training ends.
+        time_limit: Seconds after which the whole run shall be over; the schedule is laid over the steps that fit.
         fusion: Name of the fusion.
         encoder: Stream to encoder name, or the folder or hub name of a pretrained checkpoint.
         config: A ``run.yaml``, or its values.
@@ -516,19 +516,22 @@ def _named(table: Table, part: str, taken: set[str]) -> Table:
 def _fit_tables(
     tables: Tables, config: RunConfig, folder: Path | None, resume: bool, progress: Progress | None, command: str | None
 ) -> Model:
+    from polymodal.processes import is_main
     from polymodal.run import execute
     from polymodal.run_folder import STATE_FILE, check_folder, write_run
 
-    told = progress or SilentProgress()
+    told = progress if progress is not None and is_main() else SilentProgress()
     if folder is None:
         return Model(execute(tables, config, ArrayCache.default(), told, command=command).model)
     if resume and (folder / MODEL_FOLDER / "model.json").is_file() and not (folder / STATE_FILE).exists():
         told.message(f"The run in {folder} is finished; nothing is left to resume.")
         return load(folder)
-    check_folder(folder, config, resume)
+    if is_main():
+        check_folder(folder, config, resume)
     started = datetime.datetime.now(datetime.UTC)
     run = execute(tables, config, ArrayCache.default(), told, folder / STATE_FILE, resume, command)
-    write_run(run, folder, _log(run, started))
+    if is_main():
+        write_run(run, folder, _log(run, started))
     return Model(run.model, folder)
 
 

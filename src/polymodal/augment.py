@@ -78,19 +78,21 @@ def vary_image(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa:
         The same layout as float32 in 0..255.
     """
     pixels = column.values.permute(0, 3, 1, 2).float()
-    grid = functional.affine_grid(_affine(len(column)), list(pixels.shape), align_corners=False)
+    grid = _turned_places(len(column), *pixels.shape[2:])
     varied = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
     gain = 1 + uniform(len(column), BRIGHTNESS)
     varied = (varied * gain[:, None, None, None]).clamp(0, 255)
     return ColumnBatch(varied.permute(0, 2, 3, 1), column.present, column.lengths)
 
 
-def _affine(size: int) -> Tensor:
+def _turned_places(size: int, height: int, width: int) -> Tensor:
+    """Draw where each pixel is read from, in -1..1: ``[B, height, width, 2]``, x before y."""
     angle, scale = uniform(size, ROTATION_RAD), 1 + uniform(size, SCALE)
-    cosine, sine = scale * angle.cos(), scale * angle.sin()
-    first = torch.stack([cosine, -sine, 2 * uniform(size, SHIFT)], dim=1)
-    second = torch.stack([sine, cosine, 2 * uniform(size, SHIFT)], dim=1)
-    return torch.stack([first, second], dim=1)
+    cosine, sine = (scale * angle.cos()).view(-1, 1, 1), (scale * angle.sin()).view(-1, 1, 1)
+    right, down = 2 * uniform(size, SHIFT).view(-1, 1, 1), 2 * uniform(size, SHIFT).view(-1, 1, 1)
+    x_X = (torch.arange(width) * 2 + 1) / width - 1
+    y_Y1 = ((torch.arange(height) * 2 + 1) / height - 1).unsqueeze(1)
+    return torch.stack([(cosine * x_X + right) - sine * y_Y1, (sine * x_X + down) + cosine * y_Y1], dim=3)
 
 
 def vary_video(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: ARG001
@@ -113,7 +115,7 @@ def vary_video(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa:
     places = (torch.arange(num_frames)[None] + start[:, None]).clamp(max=num_frames - 1)
     frames = values[torch.arange(size)[:, None], places]
     pixels = frames.permute(0, 1, 4, 2, 3).flatten(1, 2).float()
-    grid = functional.affine_grid(_affine(size), list(pixels.shape), align_corners=False)
+    grid = _turned_places(size, *pixels.shape[2:])
     varied = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
     gain = 1 + uniform(size, BRIGHTNESS)
     varied = (varied * gain[:, None, None, None]).clamp(0, 255)

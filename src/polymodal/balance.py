@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from polymodal.errors import parameter_error
@@ -24,13 +23,14 @@ RESCALE = 1.0
 WEIGHT_RANGE = (0.1, 3.0)
 
 
-def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget]) -> None:
+def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget], num_parts: int = 1) -> None:
     """Check that a method has what it works on.
 
     Args:
         name: ``none``, ``ogm_ge``, ``mmpareto`` or ``blending``.
         network: The network.
         targets: Name to fitted target.
+        num_parts: In how many parts a step's gradient is computed.
 
     Raises:
         ConfigError: If there is no fusion of several streams, or, for ``ogm_ge``, no category to compare scores of.
@@ -41,12 +41,13 @@ def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget])
         raise parameter_error("balance", "training", "none, where no fusion joins several streams", name)
     if name in ("ogm_ge", "mmpareto") and len(network.own_encoders) < len(network.streams):
         raise parameter_error("balance", "training", "none or blending, where streams share an encoder", name)
+    if name in ("ogm_ge", "mmpareto") and num_parts > 1:
+        raise parameter_error("balance", "training a batch in parts or processes", "none or blending", name)
     if name == "ogm_ge" and not any(isinstance(target, Category) for target in targets.values()):
         raise parameter_error("balance", "training", "another method, where no target is a category", name)
 
 
 def backward(
-    accelerator: Accelerator,
     network: Network,
     terms: Terms,
     outputs: Outputs,
@@ -56,8 +57,7 @@ def backward(
     """Compute all gradients, balanced by the method that was asked for.
 
     Args:
-        accelerator: Runs the backward pass.
-        network: The plain network.
+        network: The network.
         terms: The parts of the loss.
         outputs: The network's outputs.
         aims: What is to be learned.
@@ -69,15 +69,15 @@ def backward(
     method = aims.settings.balance
     if method == "blending":
         loss = terms.weighted(blending_weights(history, len(terms.streams)))
-        accelerator.backward(loss)
+        torch.autograd.backward(loss)
         return loss
     if method == "mmpareto":
         chosen = pareto_gradients(network, terms)
-        accelerator.backward(terms.total)
+        torch.autograd.backward(terms.total)
         for parameter, gradient in chosen:
             parameter.grad = gradient
         return terms.total
-    accelerator.backward(terms.total)
+    torch.autograd.backward(terms.total)
     if method == "ogm_ge":
         modulate(network, modulation(outputs, aims))
     return terms.total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,19 @@ class Examples:
     def __len__(self) -> int:
         """Return the number of rows in use."""
         return len(self.rows)
+
+    def first(self, num_rows: int) -> Examples:
+        """Return the first rows in use.
+
+        Args:
+            num_rows: How many at most.
+
+        Returns:
+            The same columns, fewer rows in use.
+        """
+        truth = {name: values[:num_rows] for name, values in self.truth.items()}
+        known = {name: found[:num_rows] for name, found in self.known.items()}
+        return replace(self, rows=self.rows[:num_rows], truth=truth, known=known)
 
     def batch(self, places: NDArray[np.int64]) -> dict[str, ColumnBatch]:
         """Return rows as tensors.

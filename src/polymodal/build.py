@@ -15,6 +15,7 @@ from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
 from polymodal.fusion.apart import Apart
 from polymodal.modalities import Modality
 from polymodal.network import Network
+from polymodal.precision import choose_precision
 from polymodal.sharing import leaders, shared_groups
 from polymodal.sizes import Size, builder_sizes
 from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
@@ -117,6 +118,7 @@ def resolve_training(
             "batch_size": batch_size,
             "epochs": epochs,
             "learning_rate": settings.learning_rate or wishes.get("learning_rate") or 1e-3,
+            "precision": choose_precision(settings.precision),
             "patience": settings.patience or max(math.ceil(epochs / 3), 3),
         }
     )

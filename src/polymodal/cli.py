@@ -97,7 +97,7 @@ def train_command(
         Literal["fast", "balanced", "best"] | None, typer.Option(help="How large and how long; default: balanced.")
     ] = None,
     time_limit: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End training after this time: 90, 90s, 5m, 1h.")
+        str | None, typer.Option(metavar="TIME", help="Plan the whole run to end after this time: 90, 90s, 5m, 1h.")
     ] = None,
     fusion: Annotated[str | None, typer.Option(metavar="NAME", help="One of: polymodal list fusions.")] = None,
     modality: Modalities = [],  # noqa: B006
@@ -148,6 +148,7 @@ def train_command(
         settings = options.parse_settings(setting)
         seconds = None if time_limit is None else options.parse_duration(time_limit)
         from polymodal.api import fit
+        from polymodal.processes import is_main
 
         model = fit(
             source,
@@ -176,6 +177,8 @@ def train_command(
             progress=console.open_progress(),
             command=shlex.join(["polymodal", *sys.argv[1:]]),
         )
+        if not is_main():
+            return
         if json:
             console.print_json(model.summary())
             return

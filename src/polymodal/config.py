@@ -70,8 +70,13 @@ class TrainConfig(Section):
         augment: Whether training inputs are varied (shifts, warps, masks), by modality.
         flip: Whether half of the training pictures are mirrored; off, because a mirrored digit or word is another one;
             "auto" tries both shortly and keeps what validates better.
-        time_limit_s: Training ends after this many seconds; None means no limit.
+        time_limit_s: The whole run, from reading cells to the report, ends after about so many seconds: the schedule
+            is laid over the steps that fit; None means no limit.
         checkpoint_steps: Steps between two saved states to resume from.
+        accumulate: Parts in which a batch is computed, one after the other, where it needs too much memory; None
+            means: as many as it needs.
+        precision: In which numbers encoders and fusion multiply while they learn; auto takes bfloat16 where the
+            processor has it.
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
         pretrain_epochs: Passes in which image encoders first learn to restore noisy training pictures, those of rows
             without a target included; 0 leaves it out.
@@ -97,6 +102,8 @@ class TrainConfig(Section):
     flip: bool | Literal["auto"] = False
     time_limit_s: float | None = Field(default=None, gt=0)
     checkpoint_steps: int = Field(default=200, ge=1)
+    accumulate: int | None = Field(default=None, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     layer_decay: float = Field(default=0.8, gt=0, le=1)
     pretrain_epochs: int = Field(default=0, ge=0)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.batches import Examples
 from polymodal.config import TrainConfig
 from polymodal.modalities import Modality
+from polymodal.plan import Budget, Plan
 from polymodal.targets import AnyTarget
 
 
@@ -31,6 +33,7 @@ class Job:
         seed: The run's seed.
         state_path: File for resuming; None saves nothing.
         unlabelled: int64, rows of the training table without any target; pretraining uses them.
+        budget: When the run has to be over; None: there is no limit.
         soft: Flat target to a teacher's predictions of the training rows, where there is a teacher.
     """
 
@@ -42,6 +45,7 @@ class Job:
     seed: int
     state_path: Path | None
     unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    budget: Budget | None = None
     soft: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
@@ -53,6 +57,26 @@ class Job:
     def total_steps(self) -> int:
         """Number of batches in all epochs."""
         return self.steps_per_epoch * (self.settings.epochs or 1)
+
+    def plan(self, state: State) -> Plan:
+        """Return the plan of a training that begins, or goes on.
+
+        Args:
+            state: Where training stands; time that it has taken already counts.
+
+        Returns:
+            The plan, as it was made before where there was one.
+        """
+        budget = self.budget
+        if budget is not None:
+            budget = replace(budget, ends_s=budget.ends_s - state.seconds)
+        return Plan(
+            budget=budget,
+            steps_per_epoch=self.steps_per_epoch,
+            most_steps=self.total_steps,
+            validation_rows=len(self.validation),
+            steps=state.planned_steps or self.total_steps,
+        )
 
 
 @dataclass
@@ -67,6 +91,9 @@ class State:
         snapshots: Their trainable weights, in the same order.
         loss_sum: Sum of the losses of this epoch's steps so far.
         part_sums: The same of the fused part and of each stream's.
+        running: All these sums as they grow on the device, where no step waits for them; None before a first step.
+        num_parts: In how many parts the steps are computed.
+        planned_steps: Steps over which the learning rate is laid; 0 before training begins.
         pretraining: What ``pretrain_images`` said; empty without pretraining.
     """
 
@@ -77,4 +104,24 @@ class State:
     snapshots: list[dict[str, Tensor]] = field(default_factory=list)
     loss_sum: float = 0.0
     part_sums: list[float] = field(default_factory=list)
+    running: Tensor | None = None
+    num_parts: int = 1
+    planned_steps: int = 0
     pretraining: dict[str, Any] = field(default_factory=dict)
+
+    def add_losses(self, losses: Tensor) -> None:
+        """Count a step's losses.
+
+        Args:
+            losses: The loss that was followed, its fused part and each stream's ``[2 + S]``.
+        """
+        exact = losses.detach().to(torch.float32 if losses.device.type == "mps" else torch.float64)
+        if self.running is None:
+            before = [self.loss_sum, *(self.part_sums or [0.0] * (len(losses) - 1))]
+            self.running = exact.new_tensor(before)
+        self.running = self.running + exact
+
+    def read_losses(self) -> None:
+        """Bring the sums up to date: once before they are shown or saved."""
+        if self.running is not None:
+            self.loss_sum, *self.part_sums = self.running.tolist()

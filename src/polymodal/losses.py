@@ -61,6 +61,9 @@ class Aims:
         settings: Resolved training options.
         soft: Flat target to a teacher's predictions, where there is a teacher.
         mix: How the batch's fused rows were mixed, where they were.
+        share: Share of the step's rows that are in this batch.
+        counts: Where the step has more rows than this batch: target to int64 ``[1 + S]``, how many of the step's rows
+            count for its fused loss and for each stream's; means are taken over them.
     """
 
     targets: Mapping[str, AnyTarget]
@@ -69,6 +72,22 @@ class Aims:
     settings: TrainConfig
     soft: Mapping[str, Tensor] = field(default_factory=dict)
     mix: Mix | None = None
+    share: float = 1.0
+    counts: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def count_rows(known: Mapping[str, Tensor], present: Tensor) -> dict[str, Tensor]:
+    """Count the rows that have a part in each loss.
+
+    Args:
+        known: Target to bool ``[B]``, where the truth is known.
+        present: bool ``[B, S]``.
+
+    Returns:
+        Target to int64 ``[1 + S]``: rows of the fused loss, then of each stream's.
+    """
+    parts = torch.cat([present.any(dim=1, keepdim=True), present], dim=1)
+    return {name: (parts & found.unsqueeze(1)).sum(dim=0) for name, found in known.items()}
 
 
 @dataclass(frozen=True)
@@ -118,7 +137,7 @@ def loss_terms(network: Network, outputs: Outputs, aims: Aims) -> Terms:
     if len(found) == 1:
         return found[0]
     scales = (-network.log_variances).exp()
-    fused = (scales * torch.stack([terms.fused for terms in found])).sum() + network.log_variances.sum()
+    fused = (scales * torch.stack([terms.fused for terms in found])).sum() + aims.share * network.log_variances.sum()
     return Terms(fused, (scales.unsqueeze(1) * torch.stack([terms.streams for terms in found])).sum(dim=0))
 
 
@@ -126,7 +145,9 @@ def _target_terms(outputs: Outputs, name: str, target: AnyTarget, aims: Aims) ->
     fused, streams = target_losses(outputs, name, target, aims)
     weight = aims.settings.auxiliary_weight if name in outputs.fused else 1.0
     if name in aims.soft and name in outputs.fused:
-        fused = fused + aims.settings.distill_weight * _distance(outputs.fused[name], target, aims.soft[name])
+        fused = fused + aims.share * aims.settings.distill_weight * _distance(
+            outputs.fused[name], target, aims.soft[name]
+        )
     return Terms(fused, weight * streams)
 
 
@@ -144,26 +165,33 @@ def target_losses(outputs: Outputs, name: str, target: AnyTarget, aims: Aims) ->
         streams' own heads.
     """
     (values, known), present = aims.truth[name], aims.present
+    counts = aims.counts.get(name)
     if isinstance(target, StructuredTarget):
         losses = outputs.losses[name]
-        return _mean(losses, known & present.any(dim=1)), losses.new_zeros(present.shape[1])
+        mean = _mean(losses, known & present.any(dim=1), None if counts is None else counts[0])
+        return mean, losses.new_zeros(present.shape[1])
     streams = [
-        _mean(row_losses(target, output, values, aims.settings), known & present[:, index])
+        _mean(
+            row_losses(target, output, values, aims.settings),
+            known & present[:, index],
+            None if counts is None else counts[1 + index],
+        )
         for index, output in enumerate(outputs.streams[name].values())
     ]
     if name not in outputs.fused:
         return torch.zeros(()), torch.stack(streams)
-    return _fused_loss(outputs.fused[name], target, aims, values, known), torch.stack(streams)
+    return _fused_loss(outputs.fused[name], target, aims, name), torch.stack(streams)
 
 
-def _fused_loss(output: Tensor, target: Target, aims: Aims, values: Tensor, known: Tensor) -> Tensor:
+def _fused_loss(output: Tensor, target: Target, aims: Aims, name: str) -> Tensor:
+    values, known = aims.truth[name]
     usable = known & aims.present.any(dim=1)
     losses = row_losses(target, output, values, aims.settings)
     if aims.mix is None:
-        return _mean(losses, usable)
+        return _mean(losses, usable, aims.counts[name][0] if name in aims.counts else None)
     other, share = aims.mix.partner, aims.mix.share
     partners = row_losses(target, output, values[other], aims.settings)
-    return _mean(share * losses + (1 - share) * partners, usable & usable[other])
+    return aims.share * _mean(share * losses + (1 - share) * partners, usable & usable[other])
 
 
 def row_losses(target: Target, output: Tensor, truth: Tensor, settings: TrainConfig) -> Tensor:
@@ -223,5 +251,5 @@ def _distance(output: Tensor, target: AnyTarget, soft: Tensor) -> Tensor:
     return target.loss(output, soft, 0.0).mean()
 
 
-def _mean(losses: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask, losses, 0.0).sum() / mask.sum().clamp(min=1)
+def _mean(losses: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
+    return torch.where(mask, losses, 0.0).sum() / (mask.sum() if count is None else count).clamp(min=1)

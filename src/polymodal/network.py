@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from polymodal.fusion import EvidentialFusion
 from polymodal.fusion.apart import Apart
+from polymodal.precision import exact
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
 from polymodal.targets.structured import Answer
 from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens
@@ -106,7 +108,7 @@ class Network(nn.Module):
         smoothing: float = 0.0,
         mix: Mix | None = None,
     ) -> Outputs:
-        """Run a batch.
+        """Run a batch; heads and losses compute in float32 even where the rest is told to compute in less.
 
         Args:
             batch: Stream to cells.
@@ -121,14 +123,12 @@ class Network(nn.Module):
             Outputs of all heads.
         """
         tokens = self.encode(batch)
-        streams = self.stream_outputs(tokens)
         fused = self.fuse(tokens, hidden)
-        return Outputs(
-            fused=self.fused_outputs(tokens, streams, fused if mix is None else mixed(fused, mix), hidden),
-            streams=streams,
-            whole=fused,
-            losses={} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing),
-        )
+        losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing)
+        with exact(self.log_variances.device):
+            streams = self.stream_outputs(tokens)
+            mixed_rows = fused if mix is None else mixed(fused, mix)
+            return Outputs(self.fused_outputs(tokens, streams, mixed_rows, hidden), streams, fused, losses)
 
     @property
     def fuses_streams(self) -> bool:
@@ -162,7 +162,7 @@ class Network(nn.Module):
         if hidden is not None:
             tokens = {stream: hide(tokens[stream], hidden[:, index]) for index, stream in enumerate(self.streams)}
         fused: Fused = self.fusion(dict(tokens))
-        return fused
+        return fused.float()
 
     def fused_outputs(
         self,
@@ -229,7 +229,11 @@ class Network(nn.Module):
         Returns:
             Target to loss ``[B]``.
         """
-        return {name: head.loss(fused, truth[name][0], smoothing) for name, head in self.named_structured_heads()}
+        found = {}
+        for name, head in self.named_structured_heads():
+            with nullcontext() if head.is_heavy else exact(self.log_variances.device):
+                found[name] = head.loss(fused, truth[name][0], smoothing)
+        return found
 
     def answers(self, fused: Fused) -> dict[str, list[Answer]]:
         """Answer the structured targets.
@@ -299,11 +303,11 @@ def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Token
     row_present = column.row_present
     if bool(row_present.all()) and len(column):
         tokens: Tokens = encoder(column)
-        return tokens
+        return tokens.float()
     rows = row_present.nonzero().squeeze(1)
     if not len(rows):
         return _absent(len(column), 1, width, row_present.device)
-    found: Tokens = encoder(column.take(rows))
+    found: Tokens = encoder(column.take(rows)).float()
     values, present = _scatter(found.values, found.present, rows, len(column))
     detail = found.detail
     if detail is not None:

@@ -9,6 +9,7 @@ from polymodal.config import TrainConfig
 from polymodal.errors import ConfigError
 from polymodal.job import Job
 from polymodal.network import Network
+from polymodal.plan import Budget
 from polymodal.progress import Progress
 from polymodal.train import train_network
 
@@ -57,8 +58,15 @@ def mirrored_streams(job: Job) -> list[str]:
 def _validation_loss(job: Job, flip: bool, network: Network, progress: Progress) -> float:
     progress.message(f"trying {'mirrored' if flip else 'plain'} pictures")
     settings = job.settings.model_copy(update={"flip": flip, "epochs": _epochs(job.settings)})
-    state = train_network(network, dataclasses.replace(job, settings=settings, state_path=None), progress)
-    return state.best[0][0]
+    trial = dataclasses.replace(job, settings=settings, state_path=None, budget=_budget(job.budget))
+    return train_network(network, trial, progress).best[0][0]
+
+
+def _budget(whole: Budget | None) -> Budget | None:
+    """Both trials together may take a third of the time that is left."""
+    if whole is None:
+        return None
+    return dataclasses.replace(whole, ends_s=whole.clock() + whole.left_s / 6, judged_rows=0)
 
 
 def _epochs(settings: TrainConfig) -> int:

@@ -32,6 +32,7 @@ from polymodal.errors import parameter_error
 from polymodal.modalities import Modality
 from polymodal.network import Network
 from polymodal.optimizer import PlainAdamW
+from polymodal.precision import lowered
 from polymodal.progress import Phase, Progress
 from polymodal.schedule import rate_factor
 from polymodal.tokens import ColumnBatch
@@ -260,7 +261,8 @@ class Lesson:
         batch = self.train.batch(places)
         if self.settings.augment:
             batch = augment(self.modality, batch)
-        error = self.autoencoder.error(batch.values.to(self.device))
+        with lowered(self.settings.precision, self.device):
+            error = self.autoencoder.error(batch.values.to(self.device))
         factor = rate_factor(step, self.total_steps, self.settings.warmup_fraction)
         for group in optimizer.param_groups:
             group["lr"] = factor * (self.settings.learning_rate or 1e-3)

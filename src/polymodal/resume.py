@@ -17,7 +17,17 @@ from polymodal.errors import CheckpointError
 if TYPE_CHECKING:
     from polymodal.job import State
 
-PLAIN_FIELDS = ("step", "seconds", "history", "best", "loss_sum", "part_sums", "pretraining")
+PLAIN_FIELDS = (
+    "step",
+    "seconds",
+    "history",
+    "best",
+    "loss_sum",
+    "part_sums",
+    "pretraining",
+    "num_parts",
+    "planned_steps",
+)
 
 
 def save_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -> None:
@@ -29,6 +39,7 @@ def save_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -
         optimizer: Its optimizer.
         state: Where training stands.
     """
+    state.read_losses()
     tensors = {f"network/{name}": value.contiguous() for name, value in _changing(network).items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": value.contiguous() for name, value in values.items()}

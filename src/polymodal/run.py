@@ -23,7 +23,7 @@ from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples
 from polymodal.build import build_network, num_parameters, resolve_training
 from polymodal.cache import ArrayCache
-from polymodal.config import RunConfig
+from polymodal.config import RunConfig, TrainConfig
 from polymodal.decide import with_decisions
 from polymodal.distil import teach
 from polymodal.encoders import default_encoder
@@ -32,8 +32,10 @@ from polymodal.job import Job, State
 from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.network import Network
 from polymodal.pilot import choose_flip
+from polymodal.plan import Budget
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE
+from polymodal.processes import main_first
 from polymodal.progress import Progress
 from polymodal.schema import ColumnSchema
 from polymodal.sharing import shared_groups
@@ -49,7 +51,7 @@ class Stopwatch:
     def __init__(self) -> None:
         """Start at zero."""
         self.seconds: dict[str, float] = {}
-        self._started = time.perf_counter()
+        self.started_s = time.perf_counter()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -67,7 +69,7 @@ class Stopwatch:
 
     def total(self) -> dict[str, float]:
         """Return the phases and their total."""
-        return {"total": time.perf_counter() - self._started, **self.seconds}
+        return {"total": time.perf_counter() - self.started_s, **self.seconds}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,7 @@ def execute(
     watch = Stopwatch()
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    with watch.phase("prepare"):
+    with watch.phase("prepare"), main_first():
         prepared = prepared or prepare(tables, config, cache, progress)
     settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]), prepared.targets.values())
     config = config.model_copy(update={"train": settings})
@@ -123,15 +125,18 @@ def execute(
     prepared = _with_notices(prepared, _head_notices(network, prepared.splits["train"]))
     with watch.phase("precompute"):
         prepared = _precomputed(prepared, network, cache, progress)
+    with watch.phase("baselines"), progress.phase("baselines", None):  # first: then training knows what time is left
+        features, baselines = _baselines(prepared, config, cache)
     with watch.phase("train"):
-        job = _job(prepared, config, state_path, _taught(prepared, config, cache, progress))
+        job = dataclasses.replace(
+            _job(prepared, config, state_path, _taught(prepared, config, cache, progress)),
+            budget=_budget(prepared, settings, watch, is_command=command is not None),
+        )
         if settings.flip == "auto":
             settings, told = choose_flip(job, partial(_fresh_network, config, prepared), progress)
             job, config = dataclasses.replace(job, settings=settings), config.model_copy(update={"train": settings})
             prepared = _with_notices(prepared, [told])
         state = train_network(network, job, progress, resume)
-    with watch.phase("baselines"), progress.phase("baselines", None):
-        features, baselines = _baselines(prepared, config, cache)
     model = TrainedModel(
         config=config,
         preprocessor=prepared.preprocessor,
@@ -184,6 +189,15 @@ def _taught(
     if config.teacher is None:
         return {}
     return teach(config.teacher, prepared.tables["train"], prepared.splits["train"], prepared.targets, cache, progress)
+
+
+def _budget(prepared: Prepared, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> Budget | None:
+    """Return when the run has to be over; a command's time begins with its process, before imports and tables."""
+    if settings.time_limit_s is None:
+        return None
+    began = polymodal.STARTED_S if is_command else watch.started_s
+    judged = {split: len(examples) for split, examples in prepared.splits.items() if split != "train"}
+    return Budget(ends_s=began + settings.time_limit_s, judged_rows=sum(judged.values()))
 
 
 def _job(

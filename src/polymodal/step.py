@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -10,19 +12,21 @@ from torch.optim import AdamW
 
 from polymodal.augment import augment, corrupt, mirror
 from polymodal.augment_speech import vary_speech
-from polymodal.balance import backward
-from polymodal.batches import truth_batch
+from polymodal.balance import backward, check_balance
+from polymodal.batches import Examples, truth_batch
 from polymodal.job import Job, State
-from polymodal.launch import clip_gradients, unwrap
-from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
+from polymodal.losses import Aims, count_rows, draw_hidden, loss_terms
 from polymodal.modalities import Modality
 from polymodal.network import Batch, Mix, Network, Truth
+from polymodal.precision import lowered
+from polymodal.processes import process_number, share_of, sum_gradients
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
 from polymodal.tokens import ColumnBatch
 from polymodal.warp import Warp
 
 STEP_SEED_STRIDE = 1_000_003
+PROCESS_SEED_STRIDE = 2**40
 
 
 def take_step(
@@ -30,32 +34,84 @@ def take_step(
 ) -> None:
     """Learn from one batch; its randomness comes from the seed and the step's number.
 
+    A batch that does not fit into the device's memory is computed in twice as many parts, one after the other.
+
     Args:
-        accelerator: Runs the backward pass.
-        network: The prepared network.
+        accelerator: Knows the device.
+        network: The network.
         optimizer: Changes its weights.
         job: Data and options.
         state: Where training stands; step and losses are counted on.
         places: Rows of the batch.
     """
-    torch.manual_seed(job.seed * STEP_SEED_STRIDE + state.step)
-    plain = unwrap(accelerator, network)
-    batch, truth = vary(job, job.train.batch(places), truth_batch(job.train, places))
-    present = stream_presence(batch, plain.streams)
-    hidden = draw_hidden(present, job.settings.modality_dropout if plain.fuses_streams else 0.0)
-    mix = draw_mix(len(places), job.settings.mixup)
-    aims, device = aims_of(job, state, places, truth, present, mix, accelerator.device), accelerator.device
-    on_device = {stream: column.to(device) for stream, column in batch.items()}
-    outputs = network(on_device, hidden.to(device), aims.truth, job.settings.label_smoothing, mix)
-    terms = loss_terms(plain, outputs, aims)
-    optimizer.zero_grad()
-    loss = backward(accelerator, plain, terms, outputs, aims, state.history)
-    clip_gradients(accelerator, network, job.settings.clip_norm)
+    while True:
+        try:
+            losses = _gradients(accelerator, network, optimizer, job, state, places)
+            break
+        except torch.OutOfMemoryError:
+            if job.settings.accumulate is not None or state.num_parts >= len(places):
+                raise
+            check_balance(job.settings.balance, network, job.targets, 2)
+            state.num_parts *= 2
+        optimizer.zero_grad()
+        torch.cuda.empty_cache()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), job.settings.clip_norm)
     optimizer.step()
-    parts = torch.cat([terms.fused.detach().reshape(1), terms.streams.detach()]).tolist()
-    state.part_sums = [a + b for a, b in zip(state.part_sums or [0.0] * len(parts), parts, strict=True)]
-    state.loss_sum += float(loss.detach())
+    state.add_losses(losses)
     state.step += 1
+
+
+def _gradients(
+    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, places: NDArray[np.int64]
+) -> torch.Tensor:
+    """Compute all gradients of a batch, and return its losses ``[2 + S]``: followed, fused and each stream's."""
+    seed = job.seed * STEP_SEED_STRIDE + state.step
+    torch.manual_seed(seed)
+    present = rows_present(job.train, network.streams, places)
+    hidden = draw_hidden(present, job.settings.modality_dropout if network.fuses_streams else 0.0)
+    counts = count_rows({name: torch.from_numpy(known[places]) for name, known in job.train.known.items()}, present)
+    share = share_of(places)
+    mine, hidden, present = places[share], hidden[share], present[share]
+    if len(mine) < len(places):
+        torch.manual_seed(seed + PROCESS_SEED_STRIDE * process_number())
+    batch, truth = vary(job, job.train.batch(mine), truth_batch(job.train, mine))
+    optimizer.zero_grad()
+    losses = torch.zeros(2 + len(network.streams), device=accelerator.device)
+    for part in torch.arange(len(mine)).tensor_split(min(state.num_parts, len(mine))) if len(mine) else ():
+        rows = batch if len(part) == len(mine) else {stream: column.take(part) for stream, column in batch.items()}
+        aims = aims_of(job, state, mine[part.numpy()], taken(truth, part), present[part])
+        if len(part) < len(places):
+            aims = dataclasses.replace(aims, share=len(part) / len(places), counts=counts)
+        losses += _learn(network, job, state, rows, hidden[part], on_device(aims, accelerator.device))
+    return sum_gradients(network.parameters(), losses)
+
+
+def rows_present(examples: Examples, streams: tuple[str, ...], places: NDArray[np.int64]) -> torch.Tensor:
+    """Tell where each stream is there.
+
+    Args:
+        examples: The examples.
+        streams: Order of the result's columns.
+        places: Places among the rows in use.
+
+    Returns:
+        bool ``[B, S]``.
+    """
+    columns = [examples.columns[stream] for stream in streams]
+    found = [column if column.outputs is None else column.outputs for column in columns]
+    rows = [column.present[examples.rows[places]] for column in found]
+    return torch.from_numpy(np.stack([row if row.ndim == 1 else row.any(axis=1) for row in rows], axis=1))
+
+
+def _learn(network: Network, job: Job, state: State, batch: Batch, hidden: torch.Tensor, aims: Aims) -> torch.Tensor:
+    """Run rows through the network, there and back."""
+    device = aims.present.device
+    moved = {stream: column.to(device) for stream, column in batch.items()}
+    with lowered(job.settings.precision, device):
+        outputs = network(moved, hidden.to(device), aims.truth, job.settings.label_smoothing, aims.mix)
+    terms = loss_terms(network, outputs, aims)
+    loss = backward(network, terms, outputs, aims, state.history)
+    return torch.cat([loss.detach().reshape(1), terms.fused.detach().reshape(1), terms.streams.detach()])
 
 
 def vary(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
@@ -121,30 +177,56 @@ def draw_mix(num_rows: int, strength: float) -> Mix | None:
     return Mix(torch.randperm(num_rows), max(share, 1 - share))
 
 
-def aims_of(
-    job: Job,
-    state: State,
-    places: NDArray[np.int64],
-    truth: Truth,
-    present: torch.Tensor,
-    mix: Mix | None,
-    device: torch.device,
-) -> Aims:
-    """Gather what a batch is to be learned for.
+def taken(truth: Truth, rows: torch.Tensor) -> Truth:
+    """Return the truth of some rows.
+
+    Args:
+        truth: Target to encoded cells and where they are known.
+        rows: int64, places in the batch.
+
+    Returns:
+        The same of those rows.
+    """
+    return {name: (values[rows], known[rows]) for name, (values, known) in truth.items()}
+
+
+def aims_of(job: Job, state: State, places: NDArray[np.int64], truth: Truth, present: torch.Tensor) -> Aims:
+    """Gather what rows are to be learned for.
 
     Args:
         job: Truth, targets and options.
         state: Where training stands.
-        places: Rows of the batch.
+        places: Which rows.
         truth: Target to encoded cells, as varied, and where they are known.
         present: bool ``[B, S]``.
-        mix: How rows are mixed.
-        device: Where tensors shall live.
 
     Returns:
         The aims.
     """
-    truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth.items()}
-    soft = {name: torch.from_numpy(values[places]).to(device) for name, values in job.soft.items()}
-    targets = targets_at(job.targets, state.step / job.total_steps)
-    return Aims(targets=targets, truth=truth, present=present.to(device), settings=job.settings, soft=soft, mix=mix)
+    return Aims(
+        targets=targets_at(job.targets, state.step / (state.planned_steps or job.total_steps)),
+        truth=truth,
+        present=present,
+        settings=job.settings,
+        soft={name: torch.from_numpy(values[places]) for name, values in job.soft.items()},
+        mix=draw_mix(len(places), job.settings.mixup),
+    )
+
+
+def on_device(aims: Aims, device: torch.device) -> Aims:
+    """Bring what is to be learned to where the network is.
+
+    Args:
+        aims: The aims.
+        device: Where tensors shall live.
+
+    Returns:
+        The same there.
+    """
+    return dataclasses.replace(
+        aims,
+        truth={name: (values.to(device), known.to(device)) for name, (values, known) in aims.truth.items()},
+        present=aims.present.to(device),
+        soft={name: values.to(device) for name, values in aims.soft.items()},
+        counts={name: count.to(device) for name, count in aims.counts.items()},
+    )

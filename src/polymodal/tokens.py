@@ -6,7 +6,7 @@ Shape legend: B rows of the batch, T tokens, W width, S streams.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -117,6 +117,10 @@ class Detail:
     present: Tensor
     shape: tuple[int, int] | None = None
 
+    def float(self) -> Detail:
+        """Return the same in float32."""
+        return replace(self, values=self.values.float())
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -155,6 +159,11 @@ class Tokens:
         total = torch.where(mask, self.values, 0.0).sum(dim=1)
         return total / mask.sum(dim=1).clamp(min=1)
 
+    def float(self) -> Tokens:
+        """Return the same in float32."""
+        detail = None if self.detail is None else self.detail.float()
+        return Tokens(self.values.float(), self.present, detail)
+
 
 @dataclass(frozen=True)
 class Fused:
@@ -175,3 +184,8 @@ class Fused:
     weights: Tensor | None = None
     details: Mapping[str, Detail] = field(default_factory=dict)
     streams: Mapping[str, Tokens] = field(default_factory=dict)
+
+    def float(self) -> Fused:
+        """Return the same in float32; what the streams gave it is already."""
+        weights = None if self.weights is None else self.weights.float()
+        return replace(self, pooled=self.pooled.float(), tokens=self.tokens.float(), weights=weights)

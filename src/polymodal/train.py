@@ -7,7 +7,6 @@ killed and resumed takes the very steps it would have taken.
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import torch
@@ -20,16 +19,20 @@ from polymodal.batches import epoch_batches, row_chances
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.job import Job, State
-from polymodal.launch import unwrap, wrap
 from polymodal.losses import check_loss
 from polymodal.network import Network
 from polymodal.optimizer import PlainAdamW
+from polymodal.plan import Plan
 from polymodal.pretrain import pretrain_images
+from polymodal.processes import is_main, main_says, num_processes
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
 from polymodal.schedule import rate_factor
 from polymodal.step import take_step
 from polymodal.validate import Validation, validate
+
+TRIED_ROWS = 128
+"""Validation rows by which the pace of looking at rows is measured before training."""
 
 
 def train_network(network: Network, job: Job, progress: Progress, resume: bool = False) -> State:
@@ -44,19 +47,23 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     Returns:
         The final state, with the history.
     """
-    check_balance(job.settings.balance, network, job.targets)
+    check_balance(job.settings.balance, network, job.targets, (job.settings.accumulate or 1) * num_processes())
     check_loss(job.settings, job.targets)
     accelerator = Accelerator()
+    network.to(accelerator.device)
     groups, rate = parameter_groups(network, job.settings), job.settings.learning_rate or 1e-3
-    prepared, optimizer = wrap(accelerator, network, PlainAdamW(groups, lr=rate, fused=True))
-    state = State()
+    optimizer = PlainAdamW(groups, lr=rate, fused=True)
+    state = State(num_parts=job.settings.accumulate or 1)
     if resume and job.state_path is not None and job.state_path.exists():
         load_state(job.state_path, network, optimizer, state)
-    elif job.settings.pretrain_epochs:
-        _pretrain(accelerator, prepared, optimizer, job, state, progress)
+    plan = job.plan(state)
+    if job.settings.pretrain_epochs and not state.pretraining:
+        _pretrain(accelerator, network, optimizer, job, state, progress)
+    _measure_validation(network, job, plan)
+    state.planned_steps = plan.steps
     with progress.phase("training", job.total_steps) as phase:
         phase.advance(state.step)
-        _run_epochs(accelerator, prepared, optimizer, job, state, phase)
+        _run_epochs(accelerator, network, optimizer, job, state, plan, phase)
     _keep_best(network, job, state)
     return state
 
@@ -64,30 +71,42 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
 def _pretrain(
     accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, progress: Progress
 ) -> None:
-    plain = unwrap(accelerator, network)
-    state.pretraining = pretrain_images(plain, job, accelerator.device, progress)
+    state.pretraining = pretrain_images(network, job, accelerator.device, progress)
     state.seconds += sum(found["seconds"] for found in state.pretraining.values())
-    if job.state_path is not None:
-        save_state(job.state_path, plain, optimizer, state)
+    if job.state_path is not None and is_main():
+        save_state(job.state_path, network, optimizer, state)
+
+
+def _measure_validation(network: Network, job: Job, plan: Plan) -> None:
+    """Look at a few validation rows, twice, for the pace: the first look is slow."""
+    if plan.budget is None:
+        return
+    few = job.validation.first(TRIED_ROWS)
+    for _ in range(2):
+        started = plan.clock()
+        validate(network, few, job.targets)
+        plan.note_validation(len(few), plan.clock() - started)
 
 
 def _run_epochs(
-    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, phase: Phase
+    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, plan: Plan, phase: Phase
 ) -> None:
     for epoch in range(len(state.history), job.settings.epochs or 1):
         if is_finished(job, state):
             return
-        started = time.perf_counter()
-        _run_epoch(accelerator, network, optimizer, job, state, epoch, phase)
-        result = validate(unwrap(accelerator, network), job.validation, job.targets)
-        _note_epoch(unwrap(accelerator, network), job, state, epoch, result, time.perf_counter() - started)
-        if job.state_path is not None:
-            save_state(job.state_path, unwrap(accelerator, network), optimizer, state)
+        started = plan.clock()
+        _run_epoch(accelerator, network, optimizer, job, state, plan, epoch, phase)
+        looked = plan.clock()
+        result = validate(network, job.validation, job.targets)
+        plan.note_validation(len(job.validation), plan.clock() - looked)
+        _note_epoch(network, job, state, epoch, result, plan.clock() - started)
+        if job.state_path is not None and is_main():
+            save_state(job.state_path, network, optimizer, state)
         phase.advance(0, note=f"validation loss {result.loss:.3f}")
 
 
 def is_finished(job: Job, state: State) -> bool:
-    """Whether training ends before its last epoch: out of patience or out of time.
+    """Whether training ends: all planned steps done, or out of patience.
 
     Args:
         job: Data and options.
@@ -96,10 +115,10 @@ def is_finished(job: Job, state: State) -> bool:
     Returns:
         True where no further epoch is to run.
     """
-    if job.settings.time_limit_s is not None and state.seconds >= job.settings.time_limit_s:
-        return bool(state.history)
     if not state.best:
         return False
+    if state.step >= state.planned_steps:
+        return True
     return len(state.history) - 1 - state.best[0][1] >= (job.settings.patience or math.inf)
 
 
@@ -109,6 +128,7 @@ def _run_epoch(
     optimizer: AdamW,
     job: Job,
     state: State,
+    plan: Plan,
     epoch: int,
     phase: Phase,
 ) -> None:
@@ -119,13 +139,20 @@ def _run_epoch(
     for number, places in enumerate(batches):
         if number < done:
             continue
-        started = time.perf_counter()
-        _set_rate(optimizer, rate_factor(state.step, job.total_steps, job.settings.warmup_fraction))
+        if state.step >= state.planned_steps:
+            return
+        started = plan.clock()
+        _set_rate(optimizer, rate_factor(state.step, state.planned_steps, job.settings.warmup_fraction))
         take_step(accelerator, network, optimizer, job, state, places)
-        state.seconds += time.perf_counter() - started
+        seconds = plan.clock() - started
+        state.seconds += seconds
+        plan.note_step(state.step, seconds)
+        if plan.budget is not None:
+            plan.steps = main_says(plan.steps)
+        state.planned_steps = plan.steps
         phase.advance(1)
-        if job.state_path is not None and state.step % job.settings.checkpoint_steps == 0:
-            save_state(job.state_path, unwrap(accelerator, network), optimizer, state)
+        if job.state_path is not None and is_main() and state.step % job.settings.checkpoint_steps == 0:
+            save_state(job.state_path, network, optimizer, state)
 
 
 def _set_rate(optimizer: AdamW, factor: float) -> None:
@@ -156,23 +183,25 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
 
 
 def _note_epoch(network: Network, job: Job, state: State, epoch: int, result: Validation, seconds: float) -> None:
+    state.read_losses()
+    steps = max(state.step - epoch * job.steps_per_epoch, 1)
     state.history.append(
         {
             "epoch": epoch,
-            "train_loss": state.loss_sum / job.steps_per_epoch,
+            "train_loss": state.loss_sum / steps,
             "validation_loss": result.loss,
             "part_losses": {
-                "train": [total / job.steps_per_epoch for total in state.part_sums],
+                "train": [total / steps for total in state.part_sums],
                 "validation": result.part_losses,
             },
             "validation_score": result.scores,
             "stream_scores": result.stream_scores,
             "learning_rate": (job.settings.learning_rate or 1e-3)
-            * rate_factor(state.step - 1, job.total_steps, job.settings.warmup_fraction),
+            * rate_factor(state.step - 1, state.planned_steps, job.settings.warmup_fraction),
             "seconds": seconds,
         }
     )
-    state.loss_sum, state.part_sums = 0.0, []
+    state.loss_sum, state.part_sums, state.running = 0.0, [], None
     places = sorted([*state.best, (result.loss, epoch)])[: job.settings.average_checkpoints]
     if (result.loss, epoch) not in places:
         return

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from polymodal.encoders import DEFAULT_ENCODER, ENCODERS, build_encoder, default_encoder
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Category, Image, Number, Points, Series, Tabular, Text, Vector, Video
+from polymodal.precision import lowered
 from polymodal.tokens import ColumnBatch
 
 WIDTH = 32
@@ -142,6 +143,22 @@ def test_all_parameters_get_finite_gradients(modality: str, name: str) -> None:
     without = [key for key, parameter in encoder.named_parameters() if parameter.grad is None]
     assert without == (["embed.table.weight"] if name.endswith("+frozen") else [])
     assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters() if parameter.grad is not None)
+
+
+@every_encoder
+def test_learning_in_bfloat16_is_nearly_the_same(modality: str, name: str) -> None:
+    batch, gradients = column(modality, name, rows=4), []
+    found = []
+    for precision in ("float32", "bfloat16"):
+        encoder = build(modality, name).eval()  # without dropout, which would draw anew
+        with lowered(precision, torch.device("cpu")):
+            values = encoder(batch).values.float()
+        values.square().mean().backward()
+        found.append(values.detach())
+        gradients.append([p.grad for p in encoder.parameters() if p.grad is not None])
+    assert all(gradient.isfinite().all() for gradient in gradients[1])
+    assert all(gradient.dtype == torch.float32 for gradient in gradients[1])
+    assert (found[0] - found[1]).abs().mean() < 0.03 * found[0].abs().mean()
 
 
 @every_encoder

@@ -22,6 +22,7 @@ from polymodal.fusion import FUSIONS
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import MODALITIES
 from polymodal.network import Batch, Network, Outputs
+from polymodal.precision import lowered
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress
 from polymodal.table import Table
@@ -136,6 +137,19 @@ def test_every_parameter_gets_a_finite_gradient(prepared: Prepared, fusion: str,
         unused |= {name for name, _ in network.named_parameters() if name.startswith("heads.")}
     without = {name for name, parameter in network.named_parameters() if parameter.grad is None}
     assert without <= unused
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+@every_pair
+def test_the_loss_in_bfloat16_is_nearly_the_same(prepared: Prepared, fusion: str, kind: str) -> None:
+    batch, losses = batch_with_holes(prepared), []
+    for precision in ("float32", "bfloat16"):
+        network = build(prepared, fusion, kind)
+        with lowered(precision, torch.device("cpu")):
+            losses.append(loss_of(network, prepared, batch, kind))
+    losses[1].backward()
+    assert losses[1].dtype == torch.float32
+    torch.testing.assert_close(losses[1], losses[0], rtol=0.03, atol=0.03)
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 

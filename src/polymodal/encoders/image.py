@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.encoders.pyramid import FeaturePyramid, run_stages
-from polymodal.layers import Transformer, num_groups, small_parameter, use_channels_last
+from polymodal.layers import Dropout, GroupNorm, Transformer, num_groups, small_parameter, use_channels_last
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class GridTokens(nn.Module):
         self.grid = grid
         self.project = nn.Linear(num_channels, width)
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.positions = small_parameter(grid[0] * grid[1], width)
 
     def forward(self, map_BCYX: Tensor, present: Tensor) -> Tokens:
@@ -154,7 +154,7 @@ def convolve(num_in: int, num_out: int, stride: int) -> nn.Sequential:
     kernel = 3 if stride <= 2 else 2 * stride - 1
     return nn.Sequential(
         nn.Conv2d(num_in, num_out, kernel, stride, padding=kernel // 2, bias=False),
-        nn.GroupNorm(num_groups(num_out), num_out),
+        GroupNorm(num_groups(num_out), num_out),
         nn.ReLU(),
     )
 

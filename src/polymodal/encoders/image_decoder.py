@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.encoders.image import ImageEncoder
-from polymodal.layers import num_groups, use_channels_last
+from polymodal.layers import GroupNorm, num_groups, use_channels_last
 
 MIN_CHANNELS = 16
 
@@ -66,7 +66,7 @@ def _grow(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Upsample(scale_factor=2, mode="nearest"),
         nn.Conv2d(num_in, num_out, 3, padding=1, bias=False),
-        nn.GroupNorm(num_groups(num_out), num_out),
+        GroupNorm(num_groups(num_out), num_out),
         nn.ReLU(),
     )
 

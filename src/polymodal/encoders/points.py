@@ -22,7 +22,7 @@ from polymodal.encoders.temporal import (
     levels_to_span,
     with_first,
 )
-from polymodal.layers import lengths_in_use, small_parameter, steps_present
+from polymodal.layers import Dropout, lengths_in_use, small_parameter, steps_present
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ def _sequence(
     dim = 2 * channels + 2 * num_values + 1
     return FrameSequence(
         points=PointFeatures(num_values, hidden, channels),
-        project=nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width), nn.GELU(), nn.Dropout(dropout)),
+        project=nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width), nn.GELU(), Dropout(dropout)),
         layers=layers,
         tokens=StepTokens(output_dim, width, max_tokens, dropout),
         statistics=TimeStatistics(dim, width, dropout),

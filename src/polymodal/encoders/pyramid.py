@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.layers import num_groups, use_channels_last
+from polymodal.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.tokens import Detail, PlaceGrid
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class FeaturePyramid(nn.Module):
 
 def _merge(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.GroupNorm(num_groups(num_out), num_out), nn.ReLU()
+        nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), GroupNorm(num_groups(num_out), num_out), nn.ReLU()
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.layers import small_parameter, steps_present
+from polymodal.layers import Dropout, small_parameter, steps_present
 from polymodal.tokens import Tokens
 
 FILTER_SIZES = (1, 3, 5)
@@ -33,7 +33,7 @@ class Reader(nn.Module):
             dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.project = nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), nn.Linear(dim, width), nn.GELU())
+        self.project = nn.Sequential(nn.LayerNorm(dim), Dropout(dropout), nn.Linear(dim, width), nn.GELU())
         self.filters = nn.ModuleList(nn.Conv1d(width, width, size, padding=size // 2) for size in FILTER_SIZES)
         self.queries = nn.Linear(width, NUM_QUERIES)
         self.places = small_parameter(NUM_TOKENS, width)
@@ -74,7 +74,7 @@ class PlaceReader(nn.Module):
             dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.project = nn.Sequential(nn.LayerNorm(dim), nn.Dropout(dropout), nn.Linear(dim, width), nn.GELU())
+        self.project = nn.Sequential(nn.LayerNorm(dim), Dropout(dropout), nn.Linear(dim, width), nn.GELU())
         self.norm = nn.LayerNorm(width)
         self.places = small_parameter(max_places, width)
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from polymodal.layers import steps_present
+from polymodal.layers import Dropout, steps_present
 
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -37,7 +37,7 @@ class Recurrent(nn.Module):
         inputs = [width] + [self.output_dim] * (depth - 1)
         self.forwards = nn.ModuleList(CELLS[cell](num_in, half, batch_first=True) for num_in in inputs)
         self.backwards = nn.ModuleList(CELLS[cell](num_in, half, batch_first=True) for num_in in inputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BTW: Tensor, lengths: Tensor) -> Tensor:
         """Run both directions.

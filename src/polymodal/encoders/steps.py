@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.layers import lengths_in_use, pool_steps, small_parameter, steps_present
+from polymodal.layers import Dropout, lengths_in_use, pool_steps, small_parameter, steps_present
 from polymodal.tokens import ColumnBatch, Detail, Tokens
 
 STEP_S = 0.040
@@ -38,7 +38,7 @@ class StepTokens(nn.Module):
         self.detail = detail
         self.project = nn.Linear(num_features, width)
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.positions = small_parameter(max_tokens, width)
 
     def forward(self, values_BTF: Tensor, lengths: Tensor) -> Tokens:

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from polymodal.layers import MaskedGroupNorm, Transformer, num_groups, sinusoidal_positions, steps_present
+from polymodal.layers import Dropout, MaskedGroupNorm, Transformer, num_groups, sinusoidal_positions, steps_present
 from polymodal.tokens import Tokens
 
 MAX_LEVELS = 6
@@ -72,7 +72,7 @@ class DilatedBlock(nn.Module):
             nn.Conv1d(channels, channels, kernel_size, padding=padding, dilation=dilation, bias=False) for _ in range(2)
         )
         self.norms = nn.ModuleList(MaskedGroupNorm(num_groups(channels), channels) for _ in range(2))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BCT: Tensor, keep_B1T: Tensor) -> Tensor:
         """Run the block.
@@ -136,7 +136,7 @@ class TimeStatistics(nn.Module):
             dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.project = nn.Sequential(nn.Linear(3 * num_features, width), nn.LayerNorm(width), nn.Dropout(dropout))
+        self.project = nn.Sequential(nn.Linear(3 * num_features, width), nn.LayerNorm(width), Dropout(dropout))
 
     def forward(self, steps_BTD: Tensor, lengths: Tensor) -> Tensor:
         """Measure and project.

@@ -14,13 +14,7 @@ from torch.nn import functional
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.word_embedding import WordEmbedding
 from polymodal.errors import parameter_error
-from polymodal.layers import (
-    Transformer,
-    pool_steps,
-    sinusoidal_positions,
-    small_parameter,
-    steps_present,
-)
+from polymodal.layers import Dropout, Transformer, pool_steps, sinusoidal_positions, small_parameter, steps_present
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:
@@ -91,7 +85,7 @@ class TextCNN(nn.Module):
         super().__init__()
         self.embed = embed
         self.convolutions = nn.ModuleList(nn.Conv1d(width, filters, kernel) for kernel in KERNELS)
-        self.project = nn.Sequential(nn.Dropout(dropout), nn.Linear(filters, width), nn.LayerNorm(width))
+        self.project = nn.Sequential(Dropout(dropout), nn.Linear(filters, width), nn.LayerNorm(width))
         self.kinds = small_parameter(len(KERNELS), width)
 
     def forward(self, column: ColumnBatch) -> Tokens:
@@ -115,9 +109,9 @@ class TextCNN(nn.Module):
 
 def _strongest(convolution: nn.Module, words_BWT: Tensor, lengths: Tensor, kernel: int) -> Tensor:
     padded = functional.pad(words_BWT, ((kernel - 1) // 2, kernel // 2))
-    answers_BCT = torch.relu(convolution(padded))
+    answers_BCT = convolution(padded)
     keep = steps_present(lengths, answers_BCT.shape[2]).unsqueeze(1)
-    return torch.where(keep, answers_BCT, 0).amax(dim=2)
+    return torch.relu((answers_BCT * keep).amax(dim=2))
 
 
 class TextRecurrent(nn.Module):

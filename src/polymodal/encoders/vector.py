@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from polymodal.layers import Dropout
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def perceptron(num_in: int, hidden: int, depth: int, width: int, dropout: float)
     """
     layers: list[nn.Module] = []
     for _ in range(depth):
-        layers += [nn.Linear(num_in, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(num_in, hidden), nn.LayerNorm(hidden), nn.GELU(), Dropout(dropout)]
         num_in = hidden
     return nn.Sequential(*layers, nn.Linear(num_in, width))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.errors import parameter_error
-from polymodal.layers import lengths_in_use, steps_present
+from polymodal.layers import Dropout, lengths_in_use, steps_present
 from polymodal.tokens import ColumnBatch
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class WordEmbedding(nn.Module):
         if fitted.vectors is not None:
             self.table.weight.data.copy_(torch.from_numpy(fitted.vectors))
         self.table.weight.requires_grad_(not frozen)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Look the ids up.

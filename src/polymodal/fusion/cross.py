@@ -9,11 +9,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from polymodal.errors import parameter_error
 from polymodal.fusion.base import Fusion, join, pool
-from polymodal.layers import Transformer, TransformerLayer, small_parameter
+from polymodal.layers import Dropout, Transformer, TransformerLayer, attend, small_parameter
 from polymodal.tokens import Fused, Tokens
 
 
@@ -46,7 +45,7 @@ class CrossLayer(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BTW: Tensor, source: Tokens) -> Tensor:
         """Let tokens look at others.
@@ -59,12 +58,8 @@ class CrossLayer(nn.Module):
             ``[B, T, W]``.
         """
         keys_BKW, values_BKW = self.project_keys(self.key_norm(source.values)).chunk(2, dim=2)
-        mixed_BHTD = functional.scaled_dot_product_attention(
-            self._heads(self.project_query(self.query_norm(x_BTW))),
-            self._heads(keys_BKW),
-            self._heads(values_BKW),
-            attn_mask=source.present[:, None, None, :],
-        )
+        queries_BTW = self.project_query(self.query_norm(x_BTW))
+        mixed_BHTD = attend(self._heads(queries_BTW), self._heads(keys_BKW), self._heads(values_BKW), source.present)
         x_BTW = x_BTW + self.dropout(self.project_out(mixed_BHTD.transpose(1, 2).flatten(2)))
         fed: Tensor = x_BTW + self.dropout(self.feed_forward(x_BTW))
         return fed
@@ -104,7 +99,7 @@ class CrossAttentionFusion(Fusion):
             nn.LayerNorm(num_streams * width),
             nn.Linear(num_streams * width, width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(width, width),
         )
 

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion, join, pool
+from polymodal.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
 
 def _perceptron(num_in: int, width: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(
-        nn.LayerNorm(num_in), nn.Linear(num_in, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+        nn.LayerNorm(num_in), nn.Linear(num_in, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width)
     )
 
 
@@ -101,7 +102,7 @@ class GatedFusion(Fusion):
         self.norm = nn.LayerNorm(width)
         self.candidates = nn.ModuleList(nn.Linear(width, width) for _ in self.streams)
         self.gates = nn.Linear(num_streams * width, num_streams * width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by gates.

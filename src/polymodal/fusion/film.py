@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion, join, largest, pool
+from polymodal.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
 
@@ -33,7 +34,7 @@ class FilmBlock(nn.Module):
         self.first = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
         self.second = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width, elementwise_affine=False))
         self.modulate = nn.Linear(context_dim, 2 * width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BTW: Tensor, context_BC: Tensor) -> Tensor:
         """Run the block.
@@ -79,7 +80,7 @@ class FilmFusion(Fusion):
             nn.LayerNorm(2 * num_streams * width),
             nn.Linear(2 * num_streams * width, width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(width, width),
         )
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion, join, pool
-from polymodal.layers import Transformer, TransformerLayer, small_parameter
+from polymodal.layers import Dropout, Transformer, TransformerLayer, small_parameter
 from polymodal.tokens import Fused, Tokens
 
 
@@ -89,7 +89,7 @@ class BottleneckFusion(Fusion):
         num_parts = len(self.streams) + 1
         self.norm = nn.LayerNorm(width)
         self.perceptron = nn.Sequential(
-            nn.Linear(num_parts * width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+            nn.Linear(num_parts * width, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width)
         )
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
 from polymodal.fusion.base import Fusion, join, pool
+from polymodal.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
 MAX_PRODUCTS = 8192
@@ -48,7 +49,7 @@ class LowRankFusion(Fusion):
             nn.init.ones_(factor.bias)  # type: ignore[arg-type]
         self.ranks = nn.Parameter(torch.randn(rank, 1) / math.sqrt(rank))
         self.close = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width)
         )
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
@@ -91,7 +92,7 @@ class TensorFusion(Fusion):
         )
         num_products = (num_factors + 1) ** len(self.streams)
         self.close = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(num_products, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width)
+            Dropout(dropout), nn.Linear(num_products, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width)
         )
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002

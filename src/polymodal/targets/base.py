@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.arrays import Cell
+from polymodal.layers import Dropout
 from polymodal.metrics import primary_metric
 from polymodal.targets.structured import StructuredTarget
 
@@ -121,7 +122,7 @@ def build_head(target: Target, width: int) -> nn.Module:
     Returns:
         A module from ``[B, width]`` to ``[B, output_dim]``.
     """
-    return nn.Sequential(nn.LayerNorm(width), nn.Dropout(0.1), nn.Linear(width, target.output_dim))
+    return nn.Sequential(nn.LayerNorm(width), Dropout(0.1), nn.Linear(width, target.output_dim))
 
 
 def primary_metric_of(target: Target | StructuredTarget) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.box_metrics import overlaps, sure_boxes
-from polymodal.layers import num_groups, use_channels_last
+from polymodal.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.targets.structured import Answer, StructuredHead
 from polymodal.tokens import Detail, Fused, PlaceGrid
 
@@ -40,6 +40,7 @@ SMALLEST_AREA = 1e-6
 class BoxHead(StructuredHead):
     """Finds boxes at the fine places of one stream."""
 
+    is_heavy = True
     centres: Tensor
 
     def __init__(
@@ -95,7 +96,9 @@ class BoxHead(StructuredHead):
         values_BPW = detail.values * (1 + gain_BW.unsqueeze(1)) + shift_BW.unsqueeze(1)
         map_BWYX = values_BPW.unflatten(1, self.places.shape).permute(0, 3, 1, 2)
         seen = self.tower(map_BWYX)
-        logits, geometry = (layer(seen).flatten(2).transpose(1, 2) for layer in (self.label_logits, self.geometry))
+        logits, geometry = (
+            layer(seen).float().flatten(2).transpose(1, 2) for layer in (self.label_logits, self.geometry)
+        )
         distances = (geometry[..., :4] + math.log(4.0)).clamp(max=LARGEST).exp() * self.places.stride
         return logits, distances, geometry[..., 4]
 
@@ -173,7 +176,7 @@ def _start(layer: nn.Linear | nn.Conv2d, bias: float) -> None:
 
 
 def _convolve(width: int) -> list[nn.Module]:
-    return [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(num_groups(width), width), nn.ReLU()]
+    return [nn.Conv2d(width, width, 3, padding=1, bias=False), GroupNorm(num_groups(width), width), nn.ReLU()]
 
 
 def place_centres(places: PlaceGrid) -> Tensor:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from polymodal.errors import parameter_error
+from polymodal.layers import Dropout, attend
 from polymodal.tokens import Tokens
 
 KeyValue = tuple[Tensor, Tensor]
@@ -64,10 +64,7 @@ class Attention(nn.Module):
         Returns:
             ``[B, T, W]``.
         """
-        mask = None if present is None else present[:, None, None, :]
-        mixed_BHTD = functional.scaled_dot_product_attention(
-            self._split(self.query(x_BTW)), *seen, attn_mask=mask, is_causal=causal
-        )
+        mixed_BHTD = attend(self._split(self.query(x_BTW)), *seen, present, causal)
         attended: Tensor = self.project_out(mixed_BHTD.transpose(1, 2).flatten(2))
         return attended
 
@@ -94,7 +91,7 @@ class DecoderLayer(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, x_BTW: Tensor, memory: KeyValue, present: Tensor, past: KeyValue | None, causal: bool

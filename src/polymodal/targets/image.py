@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import SchemaError
-from polymodal.layers import num_groups
+from polymodal.layers import GroupNorm, num_groups
 from polymodal.metrics import Measure
 from polymodal.modalities.image import Image, ImageSettings
 from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture, measure_pictures, picture_errors
@@ -54,6 +54,7 @@ class ImageHead(StructuredHead):
     untrained head answers.
     """
 
+    is_heavy = True
     mean: Tensor
 
     def __init__(self, target: ImageTarget, width: int) -> None:
@@ -109,13 +110,13 @@ class ImageHead(StructuredHead):
     def _painted(self, fused: Fused) -> Tensor:
         coarse_BCYX = self.begin(fused.pooled).view(len(fused.pooled), self.num_channels, *self.grid)
         painted: Tensor = self.paint(coarse_BCYX)[:, :, : self.shape[0], : self.shape[1]]
-        return painted + self.mean
+        return painted.float() + self.mean
 
 
 def _double(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.ConvTranspose2d(num_in, num_out, 4, stride=2, padding=1, bias=False),
-        nn.GroupNorm(num_groups(num_out), num_out),
+        GroupNorm(num_groups(num_out), num_out),
         nn.GELU(),
     )
 

@@ -90,7 +90,14 @@ class TargetSettings(BaseModel):
 
 
 class StructuredHead(nn.Module, ABC):
-    """The part of the network that learns and gives a structured target's answers."""
+    """The part of the network that learns and gives a structured target's answers.
+
+    Attributes:
+        is_heavy: Whether its layers cost enough to run in the precision of encoders and fusion while they learn; such
+            a head gives its loss float32 outputs. Other heads compute in float32.
+    """
+
+    is_heavy = False
 
     @abstractmethod
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:

@@ -21,6 +21,7 @@ from polymodal.arrays import Cell
 from polymodal.edits import edit_distance, error_rates
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.errors import ConfigError, SchemaError
+from polymodal.layers import Dropout
 from polymodal.metrics import Measure
 from polymodal.modalities import CellReadError
 from polymodal.targets.ctc import beam_ids, ctc_loss, greedy_ids
@@ -85,7 +86,7 @@ class TranscriptHead(StructuredHead):
         self.layers = Recurrent("gru", width, target.settings.depth, target.settings.dropout)
         self.output = nn.Sequential(
             nn.LayerNorm(self.layers.output_dim),
-            nn.Dropout(target.settings.dropout),
+            Dropout(target.settings.dropout),
             nn.Linear(self.layers.output_dim, len(target.units.symbols) + 1),
         )
 

@@ -1,0 +1,102 @@
+"""Several processes that train one network, each on its share of every batch (torch).
+
+``accelerate launch`` and ``torchrun`` start them and say so in their environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+def process_number() -> int:
+    """Return this process's number, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def num_processes() -> int:
+    """Return how many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this process writes and prints."""
+    return process_number() == 0
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """Let the main process do something before the others do, as to fill a cache that they read.
+
+    Yields:
+        Nothing.
+    """
+    if num_processes() == 1:
+        yield
+        return
+    from accelerate import PartialState
+
+    with PartialState().main_process_first():
+        yield
+
+
+def share_of(places: NDArray[np.int64]) -> slice:
+    """Return which part of a batch is this process's.
+
+    Args:
+        places: Rows of the batch.
+
+    Returns:
+        A stretch, empty where there are fewer rows than processes.
+    """
+    number, count = process_number(), num_processes()
+    return slice(len(places) * number // count, len(places) * (number + 1) // count)
+
+
+def sum_gradients(parameters: Iterable[Tensor], losses: Tensor) -> Tensor:
+    """Add up the gradients and losses of all processes, in one message.
+
+    Args:
+        parameters: The same ones in every process; their gradients become the sums. A parameter that has none in any
+            process keeps none.
+        losses: float ``[N]``.
+
+    Returns:
+        The summed losses.
+    """
+    if num_processes() == 1:
+        return losses
+    learned = [parameter for parameter in parameters if parameter.requires_grad]
+    has_one = losses.new_tensor([parameter.grad is not None for parameter in learned])
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learned]
+    message = torch.cat([losses, has_one, *(gradient.flatten() for gradient in gradients)])
+    torch.distributed.all_reduce(message)
+    sizes = [len(losses), len(learned), *(gradient.numel() for gradient in gradients)]
+    losses, has_one, *sums = torch.split(message, sizes)
+    for parameter, found, is_there in zip(learned, sums, has_one.tolist(), strict=True):
+        if is_there:
+            parameter.grad = torch.empty_like(parameter).copy_(found.view(parameter.shape))
+    return losses
+
+
+def main_says(value: int) -> int:
+    """Return what the main process holds.
+
+    Args:
+        value: What this process holds.
+
+    Returns:
+        The main process's value, in all.
+    """
+    if num_processes() == 1:
+        return value
+    device = torch.device("cuda") if torch.distributed.get_backend() == "nccl" else torch.device("cpu")
+    told = torch.tensor(value, device=device)
+    torch.distributed.broadcast(told, 0)
+    return int(told)

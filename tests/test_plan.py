@@ -1,0 +1,165 @@
+"""Runs that end on time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from polymodal.plan import AFTER_S, Budget, Plan, fitting_steps
+from polymodal.run_folder import STATE_FILE
+from polymodal.schedule import rate_factor
+
+
+@pytest.mark.parametrize(
+    ("done", "left_s", "expected"),
+    [
+        (0, 1000.0, 100),  # all that was asked for
+        (0, 24.0, 20),  # two epochs of ten steps and a look at validation of two seconds each
+        (0, 25.0, 20),  # a third look would cost all that is left
+        (0, 27.0, 21),
+        (0, 12.0, 10),
+        (0, 7.5, 5),  # not even one epoch
+        (0, 1.0, 0),
+        (5, 7.0, 10),
+        (5, 6.0, 9),
+        (5, 10.0, 11),
+        (15, -3.0, 15),
+    ],
+)
+def test_steps_and_looks_at_validation_fit_into_what_is_left(done: int, left_s: float, expected: int) -> None:
+    assert fitting_steps(done, left_s, 1.0, 2.0, 10, 100) == expected
+
+
+@dataclass
+class FakeClock:
+    """A clock that moves when it is told to."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_the_first_slow_step_does_not_set_the_pace() -> None:
+    clock = FakeClock()
+    plan = Plan(
+        budget=Budget(ends_s=AFTER_S + 100.0, judged_rows=0, clock=clock),
+        steps_per_epoch=1000,
+        most_steps=10_000,
+        validation_rows=0,
+        steps=10_000,
+    )
+    for step, seconds in ((1, 9.0), (2, 1.0), (3, 1.0)):
+        clock.now_s += seconds
+        plan.note_step(step, seconds)
+    assert plan.steps == 3 + 89
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """Let a step take one second, a look at ten validation rows one, and nothing else any time."""
+    clock = FakeClock()
+    import polymodal.train as module
+
+    take_step, validate = module.take_step, module.validate
+
+    def step(*given: Any) -> None:
+        take_step(*given)
+        clock.now_s += 1.0
+
+    def look(network: Any, examples: Any, targets: Any) -> Any:
+        clock.now_s += len(examples) / 10
+        return validate(network, examples, targets)
+
+    monkeypatch.setattr(module, "take_step", step)
+    monkeypatch.setattr(module, "validate", look)
+    return clock
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, clock: FakeClock, limit_s: float, rows: int = 0) -> None:
+    monkeypatch.setattr("polymodal.run._budget", lambda *_, **__: Budget(ends_s=limit_s, judged_rows=rows, clock=clock))
+
+
+SETTINGS = {"train.epochs": 50, "train.batch_size": 4, "train.patience": 50}
+
+
+@pytest.mark.parametrize("limit_s", [20.0, 40.0, 90.0])
+def test_a_run_fills_its_time_and_its_rate_has_fallen_by_then(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock, limit_s: float
+) -> None:
+    limited(monkeypatch, clock, limit_s)
+    history = tiny.train(tiny.numbers_table(), settings=SETTINGS).record["history"]
+    assert 0.8 * limit_s < clock.now_s + AFTER_S <= 1.1 * limit_s
+    steps = int(sum(entry["seconds"] for entry in history))
+    assert history[-1]["learning_rate"] < 0.1 * 1e-3
+    assert steps < 50 * 11
+
+
+def test_a_limit_that_does_not_bind_changes_nothing(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    settings = SETTINGS | {"train.epochs": 3}
+    plain = tiny.train(tiny.numbers_table(), settings=settings)
+    limited(monkeypatch, clock, 1e6)
+    timed = tiny.train(tiny.numbers_table(), settings=settings)
+    assert tiny.same(tiny.weights_of(timed), tiny.weights_of(plain))
+    assert [entry["learning_rate"] for entry in timed.record["history"]] == [
+        entry["learning_rate"] for entry in plain.record["history"]
+    ]
+
+
+def test_where_not_even_an_epoch_fits_training_stops_within_it(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    limited(monkeypatch, clock, 5.0 + AFTER_S)
+    model = tiny.train(tiny.numbers_table(), settings=SETTINGS)
+    assert len(model.record["history"]) == 1
+    assert model.record["history"][0]["train_loss"] > 0
+    assert model.predict(tiny.numbers_table())["kind"]
+
+
+def test_rows_that_are_judged_later_are_counted_in(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+    limited(monkeypatch, clock, 60.0 + AFTER_S, rows=100)
+    tiny.train(tiny.numbers_table(), settings=SETTINGS)
+    assert clock.now_s < 60.0 - 25
+
+
+def test_a_resumed_run_keeps_the_plan_and_the_time_it_has_used(
+    monkeypatch: pytest.MonkeyPatch, clock: FakeClock, tmp_path: Path
+) -> None:
+    import polymodal.train as module
+
+    limited(monkeypatch, clock, 40.0)
+    settings, take_step = SETTINGS | {"train.checkpoint_steps": 1}, module.take_step
+
+    def killed(*given: Any) -> None:
+        if given[4].step == 15:
+            raise KeyboardInterrupt
+        take_step(*given)
+
+    monkeypatch.setattr(module, "take_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tiny.train(tiny.numbers_table(), settings=settings, output=tmp_path / "run")
+    assert (tmp_path / "run" / STATE_FILE).exists()
+    monkeypatch.setattr(module, "take_step", take_step)
+    clock.now_s = 0.0
+    resumed = tiny.train(tiny.numbers_table(), settings=settings, output=tmp_path / "run", resume=True)
+    assert clock.now_s + 15 <= 44
+    assert resumed.record["history"][-1]["learning_rate"] < 0.1 * 1e-3
+
+
+def test_a_real_run_ends_near_its_limit() -> None:
+    started = time.perf_counter()
+    model = tiny.train(
+        tiny.numbers_table(300), time_limit=5.0, settings={"train.epochs": 10_000, "train.patience": 10_000}
+    )
+    assert 2.5 < time.perf_counter() - started < 9.0
+    rates = [entry["learning_rate"] for entry in model.record["history"]]
+    assert rates[-1] < 0.3 * max(rates)
+
+
+def test_the_rate_is_laid_over_planned_steps() -> None:
+    assert rate_factor(99, 100, 0.1) < 0.02 < rate_factor(99, 1000, 0.1)

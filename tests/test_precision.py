@@ -1,0 +1,97 @@
+"""In which numbers a network learns, and the layers that make it fast."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import polymodal
+import tiny
+from polymodal import precision
+from polymodal.layers import Dropout, GroupNorm, MaskedGroupNorm, attend, use_channels_last
+from polymodal.precision import choose_precision, lowered
+
+CPU = torch.device("cpu")
+
+
+def test_auto_is_what_the_processor_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_it, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(precision, "has_fast_bfloat16", lambda has_it=has_it: has_it)
+        assert choose_precision("auto") == expected
+    assert choose_precision("float32") == "float32"
+    assert choose_precision("bfloat16") == "bfloat16"
+    assert isinstance(precision.has_fast_bfloat16(), bool)
+
+
+@pytest.mark.parametrize("asked", ["float32", "bfloat16"])
+def test_a_run_says_in_what_it_learned_and_its_model_is_float32(asked: str) -> None:
+    model = tiny.train(tiny.numbers_table(), settings={"train.precision": asked, "train.epochs": 6})
+    assert model.record["config"]["train"]["precision"] == asked
+    assert all(value.dtype == torch.float32 for value in model.trained.network.parameters())
+    history = model.record["history"]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    again = polymodal.fit(tiny.numbers_table(), target="kind", config=model.record["config"])
+    assert tiny.scores_of(again) == tiny.scores_of(model)
+
+
+def test_what_auto_became_stands_in_the_record() -> None:
+    model = tiny.train(tiny.numbers_table())
+    assert model.record["config"]["train"]["precision"] == choose_precision("auto")
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    dropout, ones = Dropout(0.1).train(), torch.ones(300, 333)
+    found = dropout(ones)
+    assert found.unique().tolist() == [0.0, pytest.approx(1 / 0.9, rel=1e-4)]
+    assert float((found == 0).float().mean()) == pytest.approx(0.1, abs=0.004)
+    assert torch.equal(dropout.eval()(ones), ones)
+    assert torch.equal(Dropout(0.0).train()(ones), ones)
+    assert not Dropout(1.0).train()(ones).any()
+    assert dropout.train()(torch.ones(0, 3)).shape == (0, 3)
+    assert dropout(torch.ones(5, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_written_out_is_that_of_torch(causal: bool) -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 2, 4, 5, 8).unbind()
+    present = None if causal else torch.rand(2, 5) < 0.7
+    if present is not None:
+        present[:, 0] = True
+    expected = attend(query, key, value, present, causal)
+    mask = None if present is None else present[:, None, None, :]
+    whole = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+    assert torch.equal(expected, whole)
+    with lowered("bfloat16", CPU):
+        found = attend(query, key, value, present, causal)
+    torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 5, 6), (2, 8, 7)])
+def test_group_norm_in_bfloat16_is_that_of_torch(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    norm, maps = GroupNorm(4, 8), torch.randn(shape)
+    spread = maps.transpose(1, 2).contiguous().transpose(1, 2).bfloat16()
+    plain = nn.GroupNorm(4, 8)(maps)
+    torch.testing.assert_close(norm(spread).float(), plain, atol=0.05, rtol=0.05)
+    assert torch.equal(norm(maps), plain)
+
+
+def test_a_masked_norm_counts_steps_exactly_in_bfloat16() -> None:
+    """1001 has no place among bfloat16 numbers; a count rounded to 1000 would move every value."""
+    torch.manual_seed(0)
+    norm, steps = MaskedGroupNorm(2, 4), torch.randn(1, 4, 1100).bfloat16()
+    keep = (torch.arange(1100) < 1001).view(1, 1, -1)
+    found = norm(steps, keep.bfloat16())
+    assert torch.equal(found, norm(steps.float(), keep.float()))
+
+
+def test_convolutions_keep_their_channels_last() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), GroupNorm(2, 8))
+    use_channels_last(module)
+    with lowered("bfloat16", CPU):
+        found = module(torch.randn(2, 3, 9, 9).contiguous(memory_format=torch.channels_last))
+    assert found.is_contiguous(memory_format=torch.channels_last)

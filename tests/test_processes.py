@@ -1,0 +1,91 @@
+"""Two processes learn what one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from polymodal.processes import share_of, sum_gradients
+
+DEADLINE_S = 180
+SETTINGS = [
+    *("train.epochs=3", "train.batch_size=23", "train.modality_dropout=0.2", "train.augment=false"),
+    *("train.precision=float32", "width=16", "baselines=false", "num_threads=1"),
+]
+WITHOUT_DROPOUT = """
+import torch
+from polymodal import layers
+from polymodal.cli import main
+
+torch.nn.Dropout.forward = layers.Dropout.forward = lambda _, x: x
+main()
+"""
+"""What is dropped is drawn by each process for itself; all else is the same for any number of them."""
+
+
+def train_with(num_processes: int, folder: Path, data: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
+    script, output = folder / "train.py", folder / f"run{num_processes}"
+    script.write_text(WITHOUT_DROPOUT)
+    settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(num_processes), "--standalone"]
+    command = [sys.executable, *(launch if num_processes > 1 else []), str(script), "train", str(data), *settings]
+    command += ["--target", "kind", "--target", "weight", "--output", str(output), "--json"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=environment)
+    return run, output
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    table = tiny.only(tiny.write_table(tmp_path, rows=90), "note", "size", "colour", "code", "kind", "weight")
+    weights = [None if row % 4 == 1 else cell for row, cell in enumerate(table.columns["weight"])]
+    with tiny.decode_cache(tmp_path):
+        data = tiny.write_csv(tiny.with_cells(table, weight=weights), tmp_path / "tiny.csv")
+        (one, first), (two, second) = (train_with(count, tmp_path, data) for count in (1, 2))
+    assert one.returncode == 0, one.stderr
+    assert two.returncode == 0, two.stderr
+    json.loads(two.stdout)  # one process prints
+    alone, together = (json.loads((folder / "metrics.json").read_text())["record"] for folder in (first, second))
+    for entry, other in zip(alone["history"], together["history"], strict=True):
+        for name in ("train_loss", "validation_loss"):
+            assert other[name] == pytest.approx(entry[name], abs=1e-3)
+    scores, others = (found["evaluation"]["targets"] for found in (alone, together))
+    for target in scores:
+        assert others[target] == pytest.approx(scores[target], abs=0.02)
+    assert {path.name for path in second.iterdir()} == {"model", "report.html", "metrics.json", "run.yaml", "log.txt"}
+
+
+@pytest.mark.parametrize(("rows", "count"), [(10, 3), (1, 2), (7, 7), (2, 5)])
+def test_every_row_has_one_process(monkeypatch: pytest.MonkeyPatch, rows: int, count: int) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+    places, found = np.arange(rows), []
+    for number in range(count):
+        monkeypatch.setenv("RANK", str(number))
+        found.append(places[share_of(places)])
+    assert np.concatenate(found).tolist() == places.tolist()
+    assert max(map(len, found)) - min(map(len, found)) <= 1
+
+
+def test_gradients_are_added_up_and_none_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def as_if_two_alike(message: Any) -> None:
+        message *= 2
+
+    monkeypatch.setattr("torch.distributed.all_reduce", as_if_two_alike)
+    used, unused, frozen = (torch.nn.Parameter(torch.ones(2, 3)) for _ in range(3))
+    frozen.requires_grad_(False)
+    used.grad = torch.arange(6.0).view(2, 3)
+    losses = sum_gradients([used, unused, frozen], torch.tensor([1.0, 0.5]))
+    assert losses.tolist() == [2.0, 1.0]
+    assert torch.equal(used.grad, 2 * torch.arange(6.0).view(2, 3))
+    assert unused.grad is None

@@ -1,0 +1,89 @@
+"""One step: the same gradient in one part or in several, and batches that need too much memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import polymodal
+import tiny
+from polymodal.errors import ConfigError
+from polymodal.network import Network
+from polymodal.table import Table
+
+PLAIN = {"train.epochs": 3, "train.precision": "float32", "train.batch_size": 24}
+
+
+@pytest.fixture(autouse=True)
+def without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is dropped is drawn part by part; all else is drawn for the whole batch."""
+    monkeypatch.setattr("torch.nn.Dropout.forward", lambda _, x: x)
+    monkeypatch.setattr("polymodal.layers.Dropout.forward", lambda _, x: x)
+
+
+def history_of(table: Any, parts: int | None, **settings: Any) -> list[dict[str, Any]]:
+    targets = tiny.TARGETS if isinstance(table, Table) else "kind"
+    model = tiny.train(table, targets, settings=PLAIN | {"train.accumulate": parts} | settings)
+    history: list[dict[str, Any]] = model.record["history"]
+    return history
+
+
+@pytest.mark.parametrize("parts", [2, 5])
+def test_a_batch_in_parts_learns_what_a_whole_one_does(table: Table, parts: int) -> None:
+    """Some cells and truths are missing, so that the parts have unequal numbers of rows in each loss."""
+    holed = tiny.with_cells(
+        table, weight=[None if row % 3 else cell for row, cell in enumerate(table.columns["weight"])]
+    )
+    small = tiny.only(holed, "note", "size", "colour", "code", *tiny.TARGETS)
+    whole, cut = history_of(small, 1), history_of(small, parts)
+    for first, second in zip(whole, cut, strict=True):
+        assert second["train_loss"] == pytest.approx(first["train_loss"], abs=1e-4)
+        assert second["validation_loss"] == pytest.approx(first["validation_loss"], abs=1e-3)
+        assert second["part_losses"]["train"] == pytest.approx(first["part_losses"]["train"], abs=1e-4)
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, most_rows: int) -> list[int]:
+    """Let a network run out of memory with more rows than that, and return the sizes it is asked for."""
+    sizes, forward = [], Network.forward
+
+    def short_of_memory(self: Network, batch: Any, *rest: Any, **named: Any) -> Any:
+        rows = len(next(iter(batch.values())))
+        if self.training:
+            sizes.append(rows)
+            if rows > most_rows:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(self, batch, *rest, **named)
+
+    monkeypatch.setattr(Network, "forward", short_of_memory)
+    return sizes
+
+
+def test_a_batch_that_does_not_fit_is_cut_until_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = history_of(tiny.numbers_table(), None)
+    sizes = limited(monkeypatch, 7)
+    cut = history_of(tiny.numbers_table(), None)
+    assert sizes[:3] == [24, 12, 6]
+    assert max(sizes[3:]) <= 7
+    assert [entry["validation_loss"] for entry in cut] == pytest.approx(
+        [entry["validation_loss"] for entry in whole], abs=1e-3
+    )
+
+
+def test_one_row_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(monkeypatch, 0)
+    with pytest.raises(torch.OutOfMemoryError):
+        history_of(tiny.numbers_table(), None)
+
+
+def test_what_was_asked_for_is_not_cut_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(monkeypatch, 3)
+    with pytest.raises(torch.OutOfMemoryError):
+        history_of(tiny.numbers_table(), 2)
+
+
+def test_balances_that_need_the_whole_gradient_refuse_parts(table: Table) -> None:
+    small = tiny.only(table, "note", "size", "kind")
+    with pytest.raises(ConfigError, match=r"'balance' parameter of training a batch in parts or processes must be"):
+        polymodal.fit(small, target="kind", settings=tiny.QUICK | {"train.accumulate": 2, "train.balance": "mmpareto"})
