@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from polymodal.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
-    from polymodal.api import Model, fit, load
+    from polymodal.api import fit
     from polymodal.comparison import Comparison
     from polymodal.errors import CellError, CheckpointError, ConfigError, PolymodalError, SchemaError, TableError
     from polymodal.estimators import MultimodalClassifier, MultimodalRegressor
+    from polymodal.model import Model, load
     from polymodal.study import compare
     from polymodal.table import Table, read_table
 
@@ -53,7 +54,7 @@ _MODULES = {
     "CheckpointError": "errors",
     "Comparison": "comparison",
     "ConfigError": "errors",
-    "Model": "api",
+    "Model": "model",
     "MultimodalClassifier": "estimators",
     "MultimodalRegressor": "estimators",
     "PolymodalError": "errors",
@@ -62,7 +63,7 @@ _MODULES = {
     "TableError": "errors",
     "compare": "study",
     "fit": "api",
-    "load": "api",
+    "load": "model",
     "read_table": "table",
 }
 

@@ -203,7 +203,7 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."):
         from polymodal import console
-        from polymodal.api import load
+        from polymodal.model import load
 
         record = load(model).evaluation_record(data, strict=strict, progress=console.open_progress())
         if json:
@@ -242,7 +242,7 @@ def predict_command(
         from polymodal.progress import SilentProgress
 
         check_output(output)
-        from polymodal.api import load
+        from polymodal.model import load
 
         progress = SilentProgress() if on_screen else console.open_progress()
         parts = load(model).predict_batches(data, weights=weights, strict=strict, progress=progress)

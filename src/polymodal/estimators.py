@@ -20,7 +20,7 @@ from polymodal.errors import SchemaError, parameter_error
 from polymodal.table import Table, read_table
 
 if TYPE_CHECKING:
-    from polymodal.api import Model
+    from polymodal.model import Model
 
 TARGET = "__target__"
 """What the target is called inside; no column of X may have this name."""

@@ -23,7 +23,7 @@ def embed_command(
     """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
     with exits("Stopped; nothing was written."):
         from polymodal import console
-        from polymodal.api import load
+        from polymodal.model import load
         from polymodal.output import check_output, write_columns
 
         check_output(output)
@@ -41,7 +41,7 @@ def index_command(
     """Make a searchable index of a table's rows."""
     with exits("Stopped; nothing was written."):
         from polymodal import console
-        from polymodal.api import load
+        from polymodal.model import load
         from polymodal.search import save_index
 
         index, broken = load(model).index(data, progress=console.open_progress())
@@ -70,7 +70,7 @@ def search_command(
         import dataclasses
 
         from polymodal import console, options
-        from polymodal.api import load
+        from polymodal.model import load
         from polymodal.search import load_index
 
         cells = options.parse_pairs("--query", query)

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import torch
 
 import polymodal
-from polymodal.api import TableLike, merged_options, read_tables
+from polymodal.api import merged_options, read_tables
 from polymodal.build import build_network, num_parameters
 from polymodal.cache import ArrayCache
 from polymodal.cell_keys import cell_keys
@@ -33,6 +33,7 @@ from polymodal.comparison_report import write_comparison
 from polymodal.config import RunConfig, build_config, load_config
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS
+from polymodal.model import TableLike
 from polymodal.predict import NOTHING_HIDDEN, combine, run_members
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress, SilentProgress

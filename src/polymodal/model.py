@@ -1,0 +1,356 @@
+"""A trained model as a Python user meets it: ``Model`` and ``load``.
+
+What only judging needs is imported inside the functions that judge: a process that predicts starts sooner.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import BrokenCell, Cell
+from polymodal.batches import build_examples
+from polymodal.cache import ArrayCache
+from polymodal.checkpoint import MODEL_FOLDER, load_model, save_model
+from polymodal.embed import Embeddings, embed_table
+from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
+from polymodal.predict import predict_windows
+from polymodal.predictions import Predictions, join_predictions
+from polymodal.progress import Progress, SilentProgress
+from polymodal.search import Hit, SearchIndex, build_index
+from polymodal.table import Table, read_table
+from polymodal.trained import TrainedModel, precompute
+
+TableLike = Any
+"""A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
+
+
+class Model:
+    """A trained multimodal model.
+
+    Example:
+        >>> model = polymodal.fit("train.csv", target="label")  # doctest: +SKIP
+        >>> model.predict("new.csv")["label"]  # doctest: +SKIP
+
+    Attributes:
+        trained: The parts: network, fitted modalities and targets, baselines, decisions.
+        folder: The run folder it was written to, or None.
+    """
+
+    def __init__(self, trained: TrainedModel, folder: Path | None = None) -> None:
+        """Wrap the parts of a trained model.
+
+        Args:
+            trained: The parts.
+            folder: The run folder it was written to, if any.
+        """
+        self.trained = trained
+        self.folder = folder
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the report and ``metrics.json`` say, as plain JSON."""
+        return self.trained.record
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the columns it predicts."""
+        return tuple(target.name for target in self.trained.schema.targets)
+
+    @property
+    def classes(self) -> dict[str, list[str] | None]:
+        """Target to class names, or None for numbers."""
+        return {name: target.classes for name, target in self.trained.targets.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return the scores as ``polymodal train --json`` prints them."""
+        from polymodal.run_folder import summary_of
+
+        return summary_of(self.record)
+
+    def predict(self, table: TableLike, *, weights: bool = False) -> dict[str, list[Cell]]:
+        """Predict every row.
+
+        Args:
+            table: Rows to predict; absent columns count as missing cells.
+            weights: Whether to add ``weight:STREAM`` lists, where the fusion has weights.
+
+        Returns:
+            Target to one plain answer a row, in the table's order: a label, list of labels, number, text, ...
+
+        Raises:
+            PolymodalError: If the table cannot be read.
+        """
+        found = self.predictions(table, weights=weights)
+        shown = {f"weight:{stream}": [float(w) for w in values] for stream, values in found.weights.items()}
+        return found.labels | shown
+
+    def predict_proba(self, table: TableLike) -> dict[str, tuple[list[str], NDArray[np.float64]]]:
+        """Predict probabilities.
+
+        Args:
+            table: Rows to predict.
+
+        Returns:
+            Target to class names and probabilities ``[rows, classes]``; number targets are left out.
+        """
+        found = self.predictions(table)
+        return {name: (names, found.values[name]) for name, names in found.classes.items() if names is not None}
+
+    def predictions(
+        self, table: TableLike, *, weights: bool = False, strict: bool = False, progress: Progress | None = None
+    ) -> Predictions:
+        """Predict every row, with everything there is to say.
+
+        Args:
+            table: Rows to predict.
+            weights: Whether to return the fusion's stream weights.
+            strict: Whether a broken cell stops.
+            progress: Told how far it is.
+
+        Returns:
+            Labels, probabilities, weights and broken cells.
+
+        Raises:
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
+        parts = self.predict_batches(table, weights=weights, strict=strict, progress=progress)
+        return join_predictions(list(parts))
+
+    def predict_batches(
+        self,
+        table: TableLike,
+        *,
+        rows: int | None = None,
+        weights: bool = False,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Iterator[Predictions]:
+        """Predict a table part by part: a file of any length in the same memory.
+
+        Args:
+            table: Rows to predict; a file is read as far as it is predicted.
+            rows: Rows of a part at most; None: as many as are predicted at once. The predictions are the same.
+            weights: Whether to return the fusion's stream weights.
+            strict: Whether a broken cell stops.
+            progress: Told how far it is.
+
+        Yields:
+            Labels, probabilities, weights and broken cells of the next rows, in the table's order. Broken cells are
+            named by their row in the whole table.
+
+        Raises:
+            ConfigError: If the model has no target, or ``rows`` is not at least 1.
+            TableError: If the table cannot be read; for rows in which a file is broken, once they are reached.
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
+        if not self._has_columns():
+            raise ConfigError("This model has no target to predict: it embeds rows. Use `embed` or `search`.")
+        if rows is not None and rows < 1:
+            raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
+        source = table if isinstance(table, str | Path) else read_table(table)
+        name = Path(source).name if isinstance(source, str | Path) else source.name
+        done = 0
+        for found in predict_windows(self.trained, source, ArrayCache.default(), progress, weights):
+            if strict and found.broken_cells:
+                first = found.broken_cells[0]
+                raise CellError(f"{name}, row {first.row}, column {first.column!r}: {first.reason}.")
+            step = rows or max(len(found), 1)
+            for start in range(0, max(len(found), 1), step):
+                yield found if step >= len(found) else found.take(slice(start, start + step), done + 1)
+            done += len(found)
+
+    def evaluate(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+        """Judge the model on rows with truth.
+
+        Args:
+            table: Rows with the target columns.
+            strict: Whether a broken cell stops.
+            progress: Told how far it is.
+
+        Returns:
+            The object that ``polymodal evaluate --json`` prints.
+
+        Raises:
+            SchemaError: If the table lacks every target column or known value.
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
+        from polymodal.run_folder import summary_of
+
+        return summary_of(self.evaluation_record(table, strict=strict, progress=progress))
+
+    def evaluation_record(
+        self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        """Judge the model on rows with truth, in full: calibration, confusion, curves.
+
+        Args:
+            table: Rows with the target columns.
+            strict: Whether a broken cell stops.
+            progress: Told how far it is.
+
+        Returns:
+            The parts of a run's record that an evaluation has.
+
+        Raises:
+            SchemaError: If the table lacks every target column or known value.
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
+        from polymodal.evaluate import evaluate_examples
+        from polymodal.prepare import target_problems
+
+        started, source, told = time.perf_counter(), read_table(table), progress or SilentProgress()
+        if self._has_columns():
+            _check_has_targets(source, self.trained)
+        cache = ArrayCache.default()
+        with told.phase(f"decoding {source.name}", None):
+            columns, broken = self.trained.preprocessor.transform(source, cache)
+            broken = broken + target_problems(source, self.trained.targets)
+        if strict and broken:
+            raise CellError(f"{source.name}, row {broken[0].row}, column {broken[0].column!r}: {broken[0].reason}.")
+        columns = precompute(self.trained.network, columns, cache, told)
+        cells = _padded_cells(source, self.trained)
+        rows = np.arange(source.num_rows)
+        examples = build_examples(columns, cells, self.trained.targets, rows, source.name, source.folder)
+        known = np.any(list(examples.known.values()), axis=0)
+        if not known.any():
+            raise SchemaError(
+                f"{source.name}: no row has a target value known from training, so nothing can be judged."
+            )
+        examples = build_examples(columns, cells, self.trained.targets, rows[known], source.name, source.folder)
+        with told.phase("judging", None):
+            found = evaluate_examples(self.trained, examples, "test")
+        aside = source.num_rows - len(examples)
+        return {
+            "evaluation": found.report,
+            "tables": [{"name": source.name, "split": "test", "rows": len(examples), "set_aside": aside}],
+            "broken_cells": [{"table": source.name, **dataclasses.asdict(cell)} for cell in broken],
+            "targets_info": self.record["targets_info"],
+            "notices": [],
+            "seconds": {"total": time.perf_counter() - started},
+        }
+
+    def embed(self, table: TableLike, *, progress: Progress | None = None) -> Embeddings:
+        """Turn rows into vectors.
+
+        Args:
+            table: Rows to embed; absent columns count as missing cells.
+            progress: Told how far it is.
+
+        Returns:
+            One unit vector a row and, of a model without targets, one a stream.
+        """
+        return embed_table(self.trained, read_table(table), ArrayCache.default(), progress or SilentProgress())
+
+    def index(self, table: TableLike, *, progress: Progress | None = None) -> tuple[SearchIndex, list[BrokenCell]]:
+        """Make a searchable index of rows.
+
+        Args:
+            table: Rows to index.
+            progress: Told how far it is.
+
+        Returns:
+            The index, and the cells that could not be decoded.
+        """
+        source = read_table(table)
+        found = embed_table(self.trained, source, ArrayCache.default(), progress or SilentProgress())
+        return build_index(found, source), found.broken_cells
+
+    def search(self, index: SearchIndex, cells: Mapping[str, Cell], *, top: int = 10, within: str = "row") -> list[Hit]:
+        """Find the rows of an index that are nearest to some cells.
+
+        Args:
+            index: What ``index`` made, or ``polymodal.search.load_index`` read.
+            cells: Column to cell, such as ``{"caption": "a red circle"}``; other columns count as missing.
+            top: How many rows at most.
+            within: Whose vectors are compared: ``row``, or a stream.
+
+        Returns:
+            The nearest rows, best first.
+
+        Raises:
+            ConfigError: If no cell is given, or a column is unknown.
+            CellError: If a cell cannot be decoded.
+        """
+        known = self.trained.preprocessor.column_names
+        unknown = sorted(set(cells) - set(known))
+        if unknown or not cells:
+            asked = f"the column {unknown[0]!r}, which the model does not know" if unknown else "nothing"
+            raise ConfigError(f"The search asks for {asked}. The columns are: {', '.join(known)}.")
+        found = self.embed({name: [cell] for name, cell in cells.items()})
+        if found.broken_cells:
+            raise CellError(f"The cell of {found.broken_cells[0].column!r}: {found.broken_cells[0].reason}.")
+        return index.search(found.rows[0], top, within)
+
+    def query_cells(self, values: Mapping[str, Cell]) -> dict[str, Cell]:
+        """Find the columns that hold a modality.
+
+        Args:
+            values: Modality to cell.
+
+        Returns:
+            Column to cell.
+
+        Raises:
+            ConfigError: If a modality has no column or several.
+        """
+        found = {}
+        for modality, cell in values.items():
+            columns = [c.name for c in self.trained.schema.columns if c.modality == modality]
+            if len(columns) != 1:
+                have = f"{len(columns)} such columns ({', '.join(columns)})" if columns else "no such column"
+                raise ConfigError(f"The model has {have}; a search by {modality} needs one. Use --query COL=VALUE.")
+            found[columns[0]] = cell
+        return found
+
+    def _has_columns(self) -> bool:
+        return bool(self.trained.schema.targets)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model: safetensors, JSON and text.
+
+        Args:
+            path: The model's folder; an older model there is replaced.
+
+        Raises:
+            ConfigError: If the folder holds something else.
+        """
+        folder = Path(path)
+        if folder.exists() and not (folder / "model.json").is_file() and any(folder.iterdir()):
+            raise ConfigError(f"The folder {folder} holds something else than a model. Choose another one.")
+        save_model(self.trained, folder)
+
+
+def _check_has_targets(table: Table, trained: TrainedModel) -> None:
+    if not any(name in table.columns for name in trained.targets):
+        names = ", ".join(repr(name) for name in trained.targets)
+        raise SchemaError(f"{table.name} has no target column: expected {names}, got {', '.join(table.columns)}.")
+
+
+def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, list[Cell]]:
+    needed = [*trained.preprocessor.column_names, *trained.targets]
+    judged = {name: table.columns[name] for name in [trained.config.relevance] if name in table.columns}
+    given = trained.schema.with_sounds(table).columns
+    return {name: given.get(name, [None] * table.num_rows) for name in needed} | judged
+
+
+def load(path: str | Path) -> Model:
+    """Load a model.
+
+    Args:
+        path: A run folder, or the model folder in it.
+
+    Returns:
+        The model, ready to predict.
+
+    Raises:
+        CheckpointError: If there is no model, or it is damaged.
+    """
+    folder = Path(path)
+    return Model(load_model(folder), folder if (folder / MODEL_FOLDER).is_dir() else None)
