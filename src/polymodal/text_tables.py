@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
@@ -24,6 +25,8 @@ BLOCK_BYTES = 2**20
 MAX_BLOCK_BYTES = 2**30
 """A longer row is refused."""
 GROWTH = 8
+LAST_READ_S = 0.5
+"""A reader that is given up is waited for so long."""
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 
 
@@ -181,8 +184,9 @@ def _blocks(path: Path, delimiter: str, is_single: bool, block_bytes: int) -> It
 
     with path.open("rb") as file:
         _skip_blank_lines(file)
-        yield from arrow_csv.open_csv(
-            _WholeLineEnds(file),
+        source = _WholeLineEnds(file)
+        blocks = arrow_csv.open_csv(
+            source,
             read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block_bytes),
             parse_options=arrow_csv.ParseOptions(
                 delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not is_single
@@ -191,14 +195,28 @@ def _blocks(path: Path, delimiter: str, is_single: bool, block_bytes: int) -> It
                 default_column_type=pa.string(), null_values=[""], strings_can_be_null=True
             ),
         )
+        try:
+            yield from blocks
+        finally:
+            source.end()
 
 
 class _WholeLineEnds(io.RawIOBase):
-    """A file whose pieces never end between CR and LF: Arrow would drop the LF, even one inside quotes."""
+    """A file whose pieces never end between CR and LF: Arrow would drop the LF, even one inside quotes.
+
+    Arrow reads ahead in a thread, and a process that exits while that thread is here would be aborted: ``end`` waits.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._kept = b""
+        self._is_over = False
+        self._was_told = threading.Event()
+
+    def end(self) -> None:
+        """Pretend that the file is over, and wait until the reading thread knows, or has gone."""
+        self._is_over = True
+        self._was_told.wait(LAST_READ_S)
 
     def readable(self) -> bool:
         """Return True."""
@@ -206,7 +224,9 @@ class _WholeLineEnds(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes, one fewer than asked for where the last would be a CR."""
-        added = self._file.read(size - len(self._kept))
+        added = b"" if self._is_over else self._file.read(size - len(self._kept))
+        if not added:
+            self._was_told.set()
         data = self._kept + added
         self._kept = b"\r" if added and data.endswith(b"\r") and len(data) > 1 else b""
         return data[: len(data) - len(self._kept)]

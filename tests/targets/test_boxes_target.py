@@ -54,7 +54,7 @@ def write_squares(rows: int, seed: int) -> Table:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[polymodal.Model, Table]:
     folder = tmp_path_factory.mktemp("squares")
-    settings = {"train.epochs": 8, "width": 32, "num_threads": 1, "train.learning_rate": 3e-3}
+    settings = {"train.epochs": 14, "width": 32, "num_threads": 1, "train.learning_rate": 3e-3}
     settings |= {"train.modality_dropout": 0.05}
     with tiny.decode_cache(folder):
         model = polymodal.fit(
