@@ -1,4 +1,5 @@
-# Each goal does its own set-up: make demo, make test, make check, make bench-quality, make bench-speed, make clean.
+# Each goal does its own set-up: make demo, make test, make check, make bench-quality,
+# make bench-compare, make bench-speed, make clean.
 # PYTHON: which Python (3.11 or newer) the environment is made with.
 # TORCH_INDEX: where torch comes from. The default is its small CPU build; for a GPU: make TORCH_INDEX= demo
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -10,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test check bench-quality bench-speed clean
+.PHONY: demo test check bench-quality bench-compare bench-speed clean
 .DEFAULT_GOAL := test
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -38,6 +39,9 @@ test: $(INSTALLED)
 
 bench-quality: $(INSTALLED)
 	@$(BIN)/python benchmarks/quality.py
+
+bench-compare: $(INSTALLED)
+	@$(BIN)/python benchmarks/comparisons.py
 
 bench-speed: $(INSTALLED)
 	@$(BIN)/python benchmarks/speed.py
