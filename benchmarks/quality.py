@@ -132,7 +132,7 @@ CASES = (
         "movingdigits",
         "direction",
         {},
-        ("--set", "settings.clip.frames=1", "--drop", "digit"),
+        ("--set", "settings.video.frames=1", "--drop", "digit"),
         chance={"accuracy": 0.25},
     ),
     Case(
