@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.layers import small_parameter
+from polymodal.layers import Dropout, small_parameter
 from polymodal.tokens import Detail, Fused, Tokens
 
 
@@ -131,4 +131,20 @@ def largest(streams: Sequence[Tokens]) -> Tensor:
     lowest = torch.finfo(streams[0].values.dtype).min
     return torch.stack(
         [torch.where(tokens.present.unsqueeze(2), tokens.values, lowest).amax(dim=1) for tokens in streams], dim=1
+    )
+
+
+def perceptron(num_in: int, width: int, dropout: float) -> nn.Sequential:
+    """Return the two layers that follow a fusion of pooled streams.
+
+    Args:
+        num_in: Values that come in.
+        width: Values that go out.
+        dropout: Share of values set to zero in training.
+
+    Returns:
+        Layer norm, linear, GELU, dropout, linear.
+    """
+    return nn.Sequential(
+        nn.LayerNorm(num_in), nn.Linear(num_in, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width)
     )

@@ -10,15 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.fusion.base import Fusion, join, pool
+from polymodal.fusion.base import Fusion, join, perceptron, pool
 from polymodal.layers import Dropout
 from polymodal.tokens import Fused, Tokens
-
-
-def _perceptron(num_in: int, width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.LayerNorm(num_in), nn.Linear(num_in, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width)
-    )
 
 
 class ConcatFusion(Fusion):
@@ -33,7 +27,7 @@ class ConcatFusion(Fusion):
             dropout: Share of values set to zero in training.
         """
         super().__init__(streams, width)
-        self.perceptron = _perceptron(len(self.streams) * width, width, dropout)
+        self.perceptron = perceptron(len(self.streams) * width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by concatenation.
@@ -65,7 +59,7 @@ class SumFusion(Fusion):
         super().__init__(streams, width)
         self.norm = nn.LayerNorm(width)
         self.projections = nn.ModuleList(nn.Linear(width, width) for _ in self.streams)
-        self.perceptron = _perceptron(width, width, dropout)
+        self.perceptron = perceptron(width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by addition.
@@ -140,7 +134,7 @@ class AttentionFusion(Fusion):
         self.norm = nn.LayerNorm(width)
         self.projections = nn.ModuleList(nn.Linear(width, width) for _ in self.streams)
         self.score = nn.Sequential(nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
-        self.perceptron = _perceptron(width, width, dropout)
+        self.perceptron = perceptron(width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:
         """Fuse by attention weights.

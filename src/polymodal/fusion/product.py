@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
-from polymodal.fusion.base import Fusion, join, pool
+from polymodal.fusion.base import Fusion, join, perceptron, pool
 from polymodal.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
@@ -48,9 +48,7 @@ class LowRankFusion(Fusion):
             nn.init.normal_(factor.weight, std=1 / math.sqrt(width * len(self.streams)))  # type: ignore[arg-type]
             nn.init.ones_(factor.bias)  # type: ignore[arg-type]
         self.ranks = nn.Parameter(torch.randn(rank, 1) / math.sqrt(rank))
-        self.close = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width)
-        )
+        self.close = perceptron(width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by products of linear maps.
@@ -130,14 +128,7 @@ class MatchFusion(Fusion):
         """
         super().__init__(streams, width)
         self.norm = nn.LayerNorm(width)
-        num_values = (len(self.streams) + 2) * width
-        self.close = nn.Sequential(
-            nn.LayerNorm(num_values),
-            nn.Linear(num_values, width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-        )
+        self.close = perceptron((len(self.streams) + 2) * width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by comparing.
