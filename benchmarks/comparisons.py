@@ -21,7 +21,6 @@ SEEDS = "0,1,2"
 FILES = ("avdigits/train.csv", "--validation", "avdigits/validation.csv", "--test", "avdigits/test.csv")
 COMMON = ("--target", "digit", "--group", "speaker", "--drop", "speaker", "--preset", "fast", "--seeds", SEEDS)
 AIDS = {
-    "as it is": "train.balance=none",
     "OGM-GE": "train.balance=ogm_ge",
     "MMPareto": "train.balance=mmpareto",
     "Gradient-Blending": "train.balance=blending",
