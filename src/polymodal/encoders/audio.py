@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.convolution import Conv1d, Conv2d
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.steps import StepTokens, clean_steps, frames_per_step, stack_steps, stretch_steps
 from polymodal.errors import parameter_error
@@ -43,7 +44,7 @@ SHORT_CLIP_S = 1.5
 class MaskedConvolution(nn.Module):
     """Convolution, group norm and ReLU that keep padding at zero."""
 
-    def __init__(self, convolution: nn.Conv1d | nn.Conv2d) -> None:
+    def __init__(self, convolution: Conv1d | Conv2d) -> None:
         """Take the convolution; its padding is such that ceil(T / stride) steps come out.
 
         Args:
@@ -105,7 +106,7 @@ class AudioCNN(nn.Module):
         dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
         strides = [2 if not step_frames or 2**stage < step_frames else 1 for stage in range(4)]
         convolutions = [
-            nn.Conv2d(num_in, num_out, 3, (stride, 2), padding=1, bias=False)
+            Conv2d(num_in, num_out, 3, (stride, 2), padding=1, bias=False)
             for (num_in, num_out), stride in zip(pairwise(dims), strides, strict=True)
         ]
         self.stages = nn.ModuleList(MaskedConvolution(one) for one in convolutions)
@@ -264,7 +265,7 @@ class WaveformCNN(nn.Module):
         dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
         strides = (*self.STRIDES[:-1], last_stride)
         self.stages = nn.ModuleList(
-            MaskedConvolution(nn.Conv1d(num_in, num_out, 3 * stride, stride, padding=stride, bias=False))
+            MaskedConvolution(Conv1d(num_in, num_out, 3 * stride, stride, padding=stride, bias=False))
             for num_in, num_out, stride in zip(dims, dims[1:], strides, strict=False)
         )
         self.tokens = StepTokens(dims[-1], width, max_tokens, dropout, detail)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.convolution import Conv2d
 from polymodal.encoders.pyramid import FeaturePyramid, run_stages
 from polymodal.layers import Dropout, GroupNorm, Transformer, num_groups, small_parameter, use_channels_last
 from polymodal.tokens import ColumnBatch, Tokens
@@ -153,7 +154,7 @@ def convolve(num_in: int, num_out: int, stride: int) -> nn.Sequential:
     """
     kernel = 3 if stride <= 2 else 2 * stride - 1
     return nn.Sequential(
-        nn.Conv2d(num_in, num_out, kernel, stride, padding=kernel // 2, bias=False),
+        Conv2d(num_in, num_out, kernel, stride, padding=kernel // 2, bias=False),
         GroupNorm(num_groups(num_out), num_out),
         nn.ReLU(),
     )
@@ -264,7 +265,7 @@ class ResidualBlock(nn.Module):
         self.first = convolve(num_in, num_out, stride)
         self.second = nn.Sequential(*list(convolve(num_out, num_out, 1))[:2])
         same = stride == 1 and num_in == num_out
-        self.shortcut = nn.Identity() if same else nn.Conv2d(num_in, num_out, 1, stride, bias=False)
+        self.shortcut = nn.Identity() if same else Conv2d(num_in, num_out, 1, stride, bias=False)
 
     def forward(self, map_BCYX: Tensor) -> Tensor:
         """Run the block.
@@ -326,7 +327,7 @@ class ImageViT(ImageEncoder):
         self.patch = patch or max(2, math.ceil(max(fitted.height, fitted.width) / 8))
         self.map_shape = (math.ceil(fitted.height / self.patch), math.ceil(fitted.width / self.patch))
         self.normalise = Normalise(fitted)
-        self.embed = nn.Conv2d(fitted.channels, width, self.patch, self.patch)
+        self.embed = Conv2d(fitted.channels, width, self.patch, self.patch)
         self.positions = small_parameter(self.map_shape[0] * self.map_shape[1], width)
         self.layers = Transformer(width, depth, num_heads, dropout)
         self.tokens = GridTokens(width, grid_after(fitted, self.patch), width, dropout)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.convolution import Conv2d
 from polymodal.encoders.image import ImageEncoder
 from polymodal.layers import GroupNorm, num_groups, use_channels_last
 
@@ -39,9 +40,9 @@ class ImageDecoder(nn.Module):
         self.picture_shape = (height, width)
         doublings = max(0, math.ceil(math.log2(max(height / map_shape[0], width / map_shape[1]))))
         dims = [max(MIN_CHANNELS, map_channels >> step) for step in range(doublings + 1)]
-        self.enter = nn.Conv2d(map_channels, dims[0], 1)
+        self.enter = Conv2d(map_channels, dims[0], 1)
         self.stages = nn.ModuleList(_grow(num_in, num_out) for num_in, num_out in pairwise(dims))
-        self.leave = nn.Conv2d(dims[-1], channels, 3, padding=1)
+        self.leave = Conv2d(dims[-1], channels, 3, padding=1)
         use_channels_last(self)
 
     def forward(self, map_BCYX: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ class ImageDecoder(nn.Module):
 def _grow(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Upsample(scale_factor=2, mode="nearest"),
-        nn.Conv2d(num_in, num_out, 3, padding=1, bias=False),
+        Conv2d(num_in, num_out, 3, padding=1, bias=False),
         GroupNorm(num_groups(num_out), num_out),
         nn.ReLU(),
     )

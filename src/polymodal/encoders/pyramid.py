@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.convolution import Conv2d
 from polymodal.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.tokens import Detail, PlaceGrid
 
@@ -48,7 +49,7 @@ class FeaturePyramid(nn.Module):
         stride = strides[first]
         self.places = PlaceGrid((-(-fitted.height // stride), -(-fitted.width // stride)), stride)
         inner = width // 2
-        self.laterals = nn.ModuleList(nn.Conv2d(num_in, inner, 1) for num_in in channels[first:])
+        self.laterals = nn.ModuleList(Conv2d(num_in, inner, 1) for num_in in channels[first:])
         widths = [width, *itertools.repeat(inner, len(channels) - first - 1)]
         self.merges = nn.ModuleList(_merge(inner, num_out) for num_out in widths)
         use_channels_last(self)
@@ -78,7 +79,7 @@ class FeaturePyramid(nn.Module):
 
 def _merge(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), GroupNorm(num_groups(num_out), num_out), nn.ReLU()
+        Conv2d(num_in, num_out, 3, padding=1, bias=False), GroupNorm(num_groups(num_out), num_out), nn.ReLU()
     )
 
 

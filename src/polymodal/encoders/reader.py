@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.convolution import Conv1d
 from polymodal.layers import Dropout, small_parameter, steps_present
 from polymodal.tokens import Tokens
 
@@ -34,7 +35,7 @@ class Reader(nn.Module):
         """
         super().__init__()
         self.project = nn.Sequential(nn.LayerNorm(dim), Dropout(dropout), nn.Linear(dim, width), nn.GELU())
-        self.filters = nn.ModuleList(nn.Conv1d(width, width, size, padding=size // 2) for size in FILTER_SIZES)
+        self.filters = nn.ModuleList(Conv1d(width, width, size, padding=size // 2) for size in FILTER_SIZES)
         self.queries = nn.Linear(width, NUM_QUERIES)
         self.places = small_parameter(NUM_TOKENS, width)
 

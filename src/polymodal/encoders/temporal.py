@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from polymodal.convolution import Conv1d
 from polymodal.layers import Dropout, MaskedGroupNorm, Transformer, num_groups, sinusoidal_positions, steps_present
 from polymodal.tokens import Tokens
 
@@ -69,7 +70,7 @@ class DilatedBlock(nn.Module):
         super().__init__()
         padding = dilation * (kernel_size // 2)
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel_size, padding=padding, dilation=dilation, bias=False) for _ in range(2)
+            Conv1d(channels, channels, kernel_size, padding=padding, dilation=dilation, bias=False) for _ in range(2)
         )
         self.norms = nn.ModuleList(MaskedGroupNorm(num_groups(channels), channels) for _ in range(2))
         self.dropout = Dropout(dropout)

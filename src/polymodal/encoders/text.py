@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.convolution import Conv1d
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.word_embedding import WordEmbedding
 from polymodal.errors import parameter_error
@@ -84,7 +85,7 @@ class TextCNN(nn.Module):
         """
         super().__init__()
         self.embed = embed
-        self.convolutions = nn.ModuleList(nn.Conv1d(width, filters, kernel) for kernel in KERNELS)
+        self.convolutions = nn.ModuleList(Conv1d(width, filters, kernel) for kernel in KERNELS)
         self.project = nn.Sequential(Dropout(dropout), nn.Linear(filters, width), nn.LayerNorm(width))
         self.kinds = small_parameter(len(KERNELS), width)
 

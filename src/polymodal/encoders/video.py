@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from polymodal.convolution import Conv2d
 from polymodal.encoders.image import Normalise, convolve, num_halvings
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.steps import StepTokens
@@ -253,7 +254,7 @@ class SeparateConvolution(nn.Module):
         """
         super().__init__()
         self.space = convolve(num_in, num_out, stride)
-        self.time = nn.Conv2d(num_out, num_out, (3, 1), padding=(1, 0), bias=False)
+        self.time = Conv2d(num_out, num_out, (3, 1), padding=(1, 0), bias=False)
         self.norm = MaskedGroupNorm(num_groups(num_out), num_out)
 
     def forward(self, map_FCYX: Tensor, keep_BT: Tensor) -> Tensor:

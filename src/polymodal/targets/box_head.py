@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.box_metrics import overlaps, sure_boxes
+from polymodal.convolution import Conv2d
 from polymodal.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.targets.structured import Answer, StructuredHead
 from polymodal.tokens import Detail, Fused, PlaceGrid
@@ -73,8 +74,8 @@ class BoxHead(StructuredHead):
         self.max_boxes, self.score_threshold, self.overlap_threshold = max_boxes, score_threshold, overlap_threshold
         self.condition = nn.Linear(width, 2 * width)
         self.tower = nn.Sequential(*_convolve(width), *_convolve(width))
-        self.label_logits = nn.Conv2d(width, len(labels), 3, padding=1)
-        self.geometry = nn.Conv2d(width, 5, 3, padding=1)
+        self.label_logits = Conv2d(width, len(labels), 3, padding=1)
+        self.geometry = Conv2d(width, 5, 3, padding=1)
         use_channels_last(self)
         for layer in (self.condition, self.label_logits, self.geometry):
             start = -math.log((1 - RARITY) / RARITY) if layer is self.label_logits else 0.0
@@ -169,14 +170,14 @@ class BoxHead(StructuredHead):
         return Answer(found, float(np.mean(sure)) if sure else 1 - float(flat.max(initial=0.0)))
 
 
-def _start(layer: nn.Linear | nn.Conv2d, bias: float) -> None:
+def _start(layer: nn.Linear | Conv2d, bias: float) -> None:
     nn.init.normal_(layer.weight, std=0.01)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)
 
 
 def _convolve(width: int) -> list[nn.Module]:
-    return [nn.Conv2d(width, width, 3, padding=1, bias=False), GroupNorm(num_groups(width), width), nn.ReLU()]
+    return [Conv2d(width, width, 3, padding=1, bias=False), GroupNorm(num_groups(width), width), nn.ReLU()]
 
 
 def place_centres(places: PlaceGrid) -> Tensor:

@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.convolution import Conv2d, ConvTranspose2d
 from polymodal.errors import SchemaError
 from polymodal.layers import GroupNorm, num_groups
 from polymodal.metrics import Measure
@@ -73,7 +74,7 @@ class ImageHead(StructuredHead):
         self.grid = [math.ceil(side / 2**doublings) for side in self.shape]
         self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dims[0] * math.prod(self.grid)), nn.GELU())
         stages = [_double(*pair) for pair in itertools.pairwise(dims)]
-        last = nn.Conv2d(dims[-1], mean_YXC.shape[2], 3, padding=1)
+        last = Conv2d(dims[-1], mean_YXC.shape[2], 3, padding=1)
         nn.init.zeros_(last.weight)
         self.paint = nn.Sequential(*stages, last)
         mean_CYX = torch.from_numpy(mean_YXC.astype(np.float32) / 255).permute(2, 0, 1)
@@ -115,7 +116,7 @@ class ImageHead(StructuredHead):
 
 def _double(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.ConvTranspose2d(num_in, num_out, 4, stride=2, padding=1, bias=False),
+        ConvTranspose2d(num_in, num_out, 4, stride=2, padding=1, bias=False),
         GroupNorm(num_groups(num_out), num_out),
         nn.GELU(),
     )

@@ -1,0 +1,108 @@
+"""Convolutions that learn in bfloat16 on a CPU without waiting for each other's threads (torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Numbers = tuple[int, ...]
+
+
+class _Lowered(torch.autograd.Function):
+    """A convolution in bfloat16 whose weights get their gradient in float32.
+
+    The bfloat16 kernel for that gradient lets threads wait for each other in a loop. Where two of them share a core,
+    as in a container with fewer cores than threads or beside other work, it takes 500 ms in place of 2.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Numbers,
+        padding: Numbers,
+        dilation: Numbers,
+        groups: int,
+    ) -> Tensor:
+        low = x.to(torch.bfloat16)
+        ctx.save_for_backward(low, weight)
+        ctx.dtype, ctx.bias_sizes = x.dtype, None if bias is None else list(bias.shape)
+        ctx.options = (stride, padding, dilation, False, (0,) * len(stride), groups)
+        low_bias = None if bias is None else bias.to(torch.bfloat16)
+        return torch.convolution(low, weight.to(torch.bfloat16), low_bias, *ctx.options)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,), (low, weight) = grads, ctx.saved_tensors
+        differentiate = torch.ops.aten.convolution_backward
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            wanted = [True, False, False]
+            grad_x, _, _ = differentiate(grad, low, weight.to(torch.bfloat16), None, *ctx.options, wanted)
+            grad_x = grad_x.to(ctx.dtype)
+        wanted = [False, True, ctx.bias_sizes is not None]
+        _, grad_weight, grad_bias = differentiate(
+            grad.float(), low.float(), weight, ctx.bias_sizes, *ctx.options, wanted
+        )
+        return grad_x, grad_weight, grad_bias, None, None, None, None
+
+
+def _is_lowered(x: Tensor) -> bool:
+    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
+
+
+def _convolve(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+    apply: Callable[..., Tensor] = _Lowered.apply
+    return apply(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+class Conv1d(nn.Conv1d):
+    """``torch.nn.Conv1d``, padded with zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: ``[B, C, T]``.
+
+        Returns:
+            ``[B, C, T]``; bfloat16 where it learns in lower precision.
+        """
+        return _convolve(self, x) if _is_lowered(x) else super().forward(x)
+
+
+class Conv2d(nn.Conv2d):
+    """``torch.nn.Conv2d``, padded with zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: ``[B, C, H, W]``.
+
+        Returns:
+            ``[B, C, H, W]``; bfloat16 where it learns in lower precision.
+        """
+        return _convolve(self, x) if _is_lowered(x) else super().forward(x)
+
+
+class ConvTranspose2d(nn.ConvTranspose2d):
+    """``torch.nn.ConvTranspose2d`` that always computes in float32."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: ``[B, C, H, W]``.
+            output_size: Height and width of the result, where several are possible.
+
+        Returns:
+            float32 ``[B, C, H, W]``.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float(), output_size)
