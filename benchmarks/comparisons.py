@@ -37,7 +37,7 @@ AIDS = {
 COMPARISONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fusions": ("Fusions, 18 epochs.", ("--fusions", "all")),
     "learning aids": (
-        "Learning aids, and what is on by default taken away, after 6 epochs only: with more, all are near 0.99.",
+        "Learning aids, and defaults taken away, after 6 epochs only: with more, all are near 0.99.",
         (
             *("--set", "train.epochs=6"),
             *(part for name, options in AIDS.items() for part in ("--variant", f"{name}: {options}")),
