@@ -74,7 +74,7 @@ def calls(monkeypatch):
         return StubModel()
 
     monkeypatch.setattr(api, "fit", fit)
-    monkeypatch.setattr(api, "load", lambda path: StubModel())
+    monkeypatch.setattr("polymodal.model.load", lambda path: StubModel())
     return found
 
 
