@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,6 +37,39 @@ Shares = Annotated[
     typer.Option("--share", metavar="NAME=GLOB", help="Streams of one modality share one encoder; globs by comma."),
 ]
 Drop = Annotated[list[str], typer.Option("--drop", metavar="COL", help="Leave a column out.")]
+Validation = Annotated[
+    Path | None, typer.Option("--validation", metavar="FILE", help="Table to choose the best epoch by; else split off.")
+]
+Test = Annotated[Path | None, typer.Option("--test", metavar="FILE", help="Table to judge by; else split off.")]
+Group = Annotated[
+    str | None,
+    typer.Option("--group", metavar="COL", help="No value of this column stands on both sides of a split."),
+]
+Time = Annotated[str | None, typer.Option("--time", metavar="COL", help="Split by time; the latest rows are held out.")]
+Preset = Annotated[
+    Literal["fast", "balanced", "best"] | None,
+    typer.Option("--preset", help="How large and how long; default: balanced."),
+]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option("--time-limit", metavar="TIME", help="Plan each run to end after this time: 90, 90s, 5m, 1h."),
+]
+Encoders = Annotated[
+    list[str],
+    typer.Option(
+        "--encoder",
+        metavar="COL=NAME",
+        help="One of: polymodal list encoders; for text, images and sound also a checkpoint's folder or hub name.",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A run.yaml; repeats that run. Other options win over it."),
+]
+Settings = Annotated[
+    list[str],
+    typer.Option("--set", metavar="NAME=VALUE", help="Any option of run.yaml by its dotted name: train.epochs=20."),
+]
 
 
 @contextmanager

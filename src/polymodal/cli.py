@@ -14,15 +14,24 @@ from typing import Annotated, Literal
 import typer
 
 from polymodal.arguments import (
+    Config,
     Data,
     Drop,
+    Encoders,
+    Group,
     Json,
     Modalities,
     ModelPath,
+    Preset,
+    Settings,
     Shares,
     Streams,
     Strict,
     Targets,
+    Test,
+    Time,
+    TimeLimit,
+    Validation,
     exits,
     unwinding,
 )
@@ -83,22 +92,12 @@ def train_command(
         ),
     ] = None,
     target: Targets = [],  # noqa: B006
-    validation: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Table to choose the best epoch by; else split off.")
-    ] = None,
-    test: Annotated[Path | None, typer.Option(metavar="FILE", help="Table to judge by; else split off.")] = None,
-    group: Annotated[
-        str | None, typer.Option(metavar="COL", help="No value of this column stands on both sides of a split.")
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(metavar="COL", help="Split by time; the latest rows are held out.")
-    ] = None,
-    preset: Annotated[
-        Literal["fast", "balanced", "best"] | None, typer.Option(help="How large and how long; default: balanced.")
-    ] = None,
-    time_limit: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Plan the whole run to end after this time: 90, 90s, 5m, 1h.")
-    ] = None,
+    validation: Validation = None,
+    test: Test = None,
+    group: Group = None,
+    time: Time = None,
+    preset: Preset = None,
+    time_limit: TimeLimit = None,
     fusion: Annotated[str | None, typer.Option(metavar="NAME", help="One of: polymodal list fusions.")] = None,
     modality: Modalities = [],  # noqa: B006
     stream: Streams = [],  # noqa: B006
@@ -114,20 +113,9 @@ def train_command(
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A trained model to learn from as well; it may know more.")
     ] = None,
-    encoder: Annotated[
-        list[str],
-        typer.Option(
-            metavar="COL=NAME",
-            help="One of: polymodal list encoders; for text, images and sound also a checkpoint's folder or hub name.",
-        ),
-    ] = [],  # noqa: B006
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A run.yaml; repeats that run. Other options win over it.")
-    ] = None,
-    setting: Annotated[
-        list[str],
-        typer.Option("--set", metavar="NAME=VALUE", help="Any option of run.yaml by its dotted name: train.epochs=20."),
-    ] = [],  # noqa: B006
+    encoder: Encoders = [],  # noqa: B006
+    config: Config = None,
+    setting: Settings = [],  # noqa: B006
     seed: Annotated[int | None, typer.Option(help="Fixes every random choice; default: 0.")] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Run folder; default: runs/ and the table's name.")

@@ -5,18 +5,35 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from polymodal.arguments import exits
+from polymodal.arguments import (
+    Config,
+    Data,
+    Drop,
+    Encoders,
+    Group,
+    Json,
+    Modalities,
+    Preset,
+    Settings,
+    Shares,
+    Streams,
+    Strict,
+    Targets,
+    Test,
+    Time,
+    TimeLimit,
+    Validation,
+    exits,
+)
 
 
 def compare_command(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file, or a folder of class folders.")
-    ],
-    target: Annotated[list[str], typer.Option(metavar="COL", help="Column to predict; repeat for several.")] = [],  # noqa: B006
+    data: Data,
+    target: Targets = [],  # noqa: B006
     fusions: Annotated[
         str | None, typer.Option(metavar="NAMES", help="all (the default), or names by comma: sum,film,transformer.")
     ] = None,
@@ -25,48 +42,26 @@ def compare_command(
         typer.Option(metavar="NAME:OPTIONS", help="Options of run.yaml by comma, as in 'long: train.epochs=50'."),
     ] = [],  # noqa: B006
     seeds: Annotated[str, typer.Option(metavar="NUMBERS", help="Train each once with each of these: 0,1,2.")] = "0",
-    validation: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Table to choose the best epoch by; else split off.")
-    ] = None,
-    test: Annotated[Path | None, typer.Option(metavar="FILE", help="Table to judge by; else split off.")] = None,
-    group: Annotated[
-        str | None, typer.Option(metavar="COL", help="No value of this column stands on both sides of a split.")
-    ] = None,
-    time: Annotated[
-        str | None, typer.Option(metavar="COL", help="Split by time; the latest rows are held out.")
-    ] = None,
-    preset: Annotated[
-        Literal["fast", "balanced", "best"] | None, typer.Option(help="How large and how long; default: balanced.")
-    ] = None,
-    time_limit: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End each training after this time: 90, 90s, 5m, 1h.")
-    ] = None,
+    validation: Validation = None,
+    test: Test = None,
+    group: Group = None,
+    time: Time = None,
+    preset: Preset = None,
+    time_limit: TimeLimit = None,
     fusion: Annotated[str | None, typer.Option(metavar="NAME", help="Fusion of the variants that name none.")] = None,
-    modality: Annotated[
-        list[str], typer.Option(metavar="COL=MODALITY", help="Overrule what a column holds, as in col=image.")
-    ] = [],  # noqa: B006
-    stream: Annotated[
-        list[str], typer.Option(metavar="NAME=GLOB", help="Put columns into one stream; globs by comma.")
-    ] = [],  # noqa: B006
-    share: Annotated[
-        list[str], typer.Option(metavar="NAME=GLOB", help="Streams of one modality share one encoder; globs by comma.")
-    ] = [],  # noqa: B006
-    drop: Annotated[list[str], typer.Option(metavar="COL", help="Leave a column out.")] = [],  # noqa: B006
-    encoder: Annotated[
-        list[str], typer.Option(metavar="COL=NAME", help="One of: polymodal list encoders, or a checkpoint for text.")
-    ] = [],  # noqa: B006
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A run.yaml; other options win over it.")] = None,
-    setting: Annotated[
-        list[str], typer.Option("--set", metavar="NAME=VALUE", help="Any option of run.yaml for all variants.")
-    ] = [],  # noqa: B006
+    modality: Modalities = [],  # noqa: B006
+    stream: Streams = [],  # noqa: B006
+    share: Shares = [],  # noqa: B006
+    drop: Drop = [],  # noqa: B006
+    encoder: Encoders = [],  # noqa: B006
+    config: Config = None,
+    setting: Settings = [],  # noqa: B006
     output: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the comparison; default: runs/compare- and the table's name."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first cell that cannot be read.")] = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")
-    ] = False,
+    strict: Strict = False,
+    json: Json = False,
 ) -> None:
     """Train all fusions, or any variants, on the same rows and seeds; finished runs in the folder are not repeated."""
     with exits("Stopped. The same command goes on with the runs that are not finished."):
