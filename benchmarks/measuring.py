@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -111,3 +112,17 @@ def stop(sentence: str) -> NoReturn:
         sentence: What is wrong.
     """
     sys.exit(sentence)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long something takes.
+
+    Args:
+        work: What to do.
+
+    Returns:
+        Seconds.
+    """
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started

@@ -11,7 +11,6 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from measuring import seconds
 from polymodal.cache import ArrayCache
 from polymodal.decoding import decode_column
 from polymodal.modalities import MODALITIES, build_settings
-from polymodal.modalities.media import usable_cores
+from polymodal.modalities.decode import usable_cores
 from sections import replace_section
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -207,20 +207,6 @@ def go(cells: Sequence[str], scratch: Path, fitted: Any, bare: Callable[[str, An
         alone = seconds(lambda: run_bare(cells, fitted, bare))
         first = seconds(lambda: decode_column(fitted, cells, scratch, cache, None))
         return alone, first, seconds(lambda: decode_column(fitted, cells, scratch, cache, None))
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long something takes.
-
-    Args:
-        work: What to do.
-
-    Returns:
-        Seconds.
-    """
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def run_bare(files: Sequence[str], fitted: Any, decode: Callable[[str, Any], Any]) -> None:

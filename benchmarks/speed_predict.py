@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from measuring import seconds
 from sections import replace_section
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -200,20 +201,6 @@ def first_row(source: str) -> dict[str, Any]:
     cells = next(cells for cells in rows if None not in cells)
     row = dict(zip(table.columns, cells, strict=True))
     return {name: str(DATA / source / cell) if name in ("image", "audio") else cell for name, cell in row.items()}
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long something takes.
-
-    Args:
-        work: What to time.
-
-    Returns:
-        Seconds.
-    """
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def measure_many(model: Any, path: Path, num_rows: int) -> list[tuple[float, float, float]]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent
-from polymodal.modalities.media import distinct, resolve_path, unwrap
+from polymodal.modalities.decode import distinct
+from polymodal.modalities.media import resolve_path, unwrap
 
 FORMAT = 2
 """Part of every key; rises when decoding changes, so that older entries are not taken."""

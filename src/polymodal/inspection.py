@@ -15,7 +15,7 @@ from polymodal.infer import RECOGNISED_ONLY, are_urls, evenly, present_cells
 from polymodal.infer_target import STRUCTURED_KINDS, labels_of, number_of
 from polymodal.modalities import MODALITIES, CellReadError, build_settings
 from polymodal.modalities.box_cells import read_boxes
-from polymodal.modalities.media import distinct
+from polymodal.modalities.decode import distinct
 from polymodal.progress import Progress, SilentProgress
 from polymodal.schema import FILE_MODALITIES, ColumnSchema, Schema, TargetSchema, infer_schema
 from polymodal.splits import group_text

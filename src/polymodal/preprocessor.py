@@ -16,7 +16,8 @@ from polymodal.cache import ArrayCache
 from polymodal.decoding import decode_column
 from polymodal.errors import CellError, parameter_error
 from polymodal.modalities import MODALITIES, Audio, AudioSettings, Modality, build_settings
-from polymodal.modalities.media import describe, distinct
+from polymodal.modalities.decode import distinct
+from polymodal.modalities.media import describe
 from polymodal.schema import Schema, StreamSchema
 from polymodal.table import Table
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.media import as_array, distinct, in_threads, load_npy, read_media, sample
+from polymodal.modalities.decode import distinct, in_threads, sample
+from polymodal.modalities.media import as_array, load_npy, read_media
 
 
 def npy(array: Any, **options: Any) -> bytes:

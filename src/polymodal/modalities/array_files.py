@@ -20,13 +20,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, quote
-from polymodal.modalities.media import (
-    MAX_FILE_BYTES,
-    NUMPY_MAGIC,
-    as_array,
-    load_npy,
-    read_media,
-)
+from polymodal.modalities.media import MAX_FILE_BYTES, NUMPY_MAGIC, as_array, load_npy, read_media
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 """Beginnings of an archive, and of an empty one."""

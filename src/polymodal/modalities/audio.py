@@ -20,7 +20,8 @@ from polymodal.modalities import checkpoint_mel, mel
 from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.clip import load_clip, load_stereo, read_header
 from polymodal.modalities.container import NoMediaError, NoSoundError, is_file
-from polymodal.modalities.media import FileCellError, attempt, by_row, decode_chunks, distinct, place_of, sample, unwrap
+from polymodal.modalities.decode import decode_ragged, sample
+from polymodal.modalities.media import FileCellError, attempt, unwrap
 from polymodal.modalities.silence import choose_trim_db, loud_span
 
 __all__ = ["Audio", "AudioSettings", "load_clip"]
@@ -207,22 +208,9 @@ class Audio:
             float16 ``[rows, frames, features]`` or ``[rows, samples, channels]``, as long as the longest
             clip, with lengths; and the broken cells.
         """
-        groups = distinct(_with_sound(cells) if self.of_video else cells)
         work = partial(self._decode, folder=folder)
-        results = list(decode_chunks([cell for cell, _ in groups], work, num_threads))
-        steps = max((len(found) for found in results if isinstance(found, np.ndarray)), default=1)
-        values = np.zeros((len(cells), steps, self.num_features), np.float16)
-        lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
-        failures = []
-        for (_, rows), result in zip(groups, results, strict=True):
-            if isinstance(result, CellReadError):
-                failures.append((rows, result))
-            if not isinstance(result, np.ndarray):
-                continue
-            where = place_of(rows)
-            values[where, : len(result)] = result
-            lengths[where], present[where] = len(result), True
-        return Column(values, present, lengths), by_row(failures)
+        heard = _with_sound(cells) if self.of_video else cells
+        return decode_ragged(heard, work, (self.num_features,), np.float16, num_threads)
 
     def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError | None]:
         loaded = [attempt(partial(self._load, folder=folder), cell) for cell in chunk]

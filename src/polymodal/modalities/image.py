@@ -20,19 +20,9 @@ from pydantic_core import PydanticCustomError
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.cover import Resample, cover_box
+from polymodal.modalities.decode import decode_fixed, each, sample
 from polymodal.modalities.letterbox import fit_box
-from polymodal.modalities.media import (
-    NUMPY_MAGIC,
-    as_array,
-    attempt,
-    by_row,
-    decode_chunks,
-    distinct,
-    load_npy,
-    place_of,
-    read_media,
-    sample,
-)
+from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, read_media
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -161,20 +151,8 @@ class Image:
         Returns:
             uint8 ``[rows, height, width, channels]`` in 0..255, and the broken cells.
         """
-        values = np.zeros((len(cells), self.height, self.width, self.channels), np.uint8)
-        present = np.zeros(len(cells), bool)
-        groups, failures = distinct(cells), []
-        work = partial(self._decode, folder=folder)
-        decoded = decode_chunks(
-            [cell for cell, _ in groups], lambda chunk: [attempt(work, cell) for cell in chunk], num_threads
-        )
-        for (_, rows), pixels in zip(groups, decoded, strict=True):
-            if isinstance(pixels, CellReadError):
-                failures.append((rows, pixels))
-            else:
-                where = place_of(rows)
-                values[where], present[where] = pixels, True
-        return Column(values, present), by_row(failures)
+        work = each(partial(self._decode, folder=folder))
+        return decode_fixed(cells, work, (self.height, self.width, self.channels), np.uint8, num_threads)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
         picture = open_picture(cell, folder, self.max_pixels, draft=self._draft_size)

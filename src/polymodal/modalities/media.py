@@ -1,4 +1,4 @@
-"""Cells that hold files or arrays: finding, reading and decoding them in threads, each distinct cell once."""
+"""Cells that hold files or arrays: finding and reading them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ import io
 import os
 import re
 import stat
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import BrokenCell, Cell
+from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent, quote
 
-C = TypeVar("C")
 R = TypeVar("R")
-T = TypeVar("T")
 
 MAX_FILE_BYTES = 512 * 2**20
 """A larger file is refused before it is read."""
@@ -264,144 +260,3 @@ def _with_file(cell: Cell, reason: str) -> CellReadError:
     content = unwrap(cell)
     is_path = isinstance(content, PurePath) or (isinstance(content, str) and not content.lstrip().startswith("["))
     return CellReadError(f"{content} {reason}" if is_path else reason)
-
-
-def distinct(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
-    """Group rows that hold the same media cell, so that it is decoded once.
-
-    Args:
-        cells: Media cells.
-
-    Returns:
-        Each distinct cell with its row indices, in order of first appearance; absent cells left out.
-    """
-    groups: dict[Any, tuple[Cell, list[int]]] = {}
-    for index, cell in enumerate(cells):
-        if not is_absent_media(cell):
-            groups.setdefault(_key(cell), (cell, []))[1].append(index)
-    return list(groups.values())
-
-
-def place_of(rows: list[int]) -> int | list[int]:
-    """Return rows as an index: a single one as a number, which numpy assigns to many times as fast as to a list.
-
-    Args:
-        rows: At least one row.
-
-    Returns:
-        The row, or the rows.
-    """
-    return rows[0] if len(rows) == 1 else rows
-
-
-def _key(cell: Cell) -> Any:
-    content = unwrap(cell)
-    if isinstance(content, str | bytes):
-        return content
-    return ("path", str(content)) if isinstance(content, PurePath) else ("object", id(content))
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, and the quota of its container (cgroup v2).
-
-    Returns:
-        At least 1.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(cores, -(-int(quota) // int(period))))
-    except (OSError, ValueError):  # no quota
-        return max(1, cores)
-
-
-def in_threads(work: Callable[[list[C]], R], chunks: Sequence[list[C]], num_threads: int | None) -> Iterator[R]:
-    """Run work on chunks in a few threads and yield the results in order, a few ahead.
-
-    Args:
-        work: What to do with a chunk.
-        chunks: The chunks.
-        num_threads: Threads; 1 runs in the caller's, None takes as many as there are cores to use.
-
-    Yields:
-        One result per chunk.
-    """
-    num_threads = usable_cores() if num_threads is None else num_threads
-    if num_threads <= 1 or len(chunks) <= 1:
-        yield from map(work, chunks)
-        return
-    with ThreadPoolExecutor(num_threads) as pool:
-        waiting: deque[Future[R]] = deque()
-        try:
-            for chunk in chunks:
-                waiting.append(pool.submit(work, chunk))
-                if len(waiting) > 4 * num_threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def decode_chunks(
-    cells: Sequence[Cell],
-    work: Callable[[list[Cell]], list[T | CellReadError]],
-    num_threads: int | None,
-    chunk_size: int = 16,
-) -> Iterator[T | CellReadError]:
-    """Decode cells in threads, in order.
-
-    Args:
-        cells: Cells that are there.
-        work: Decodes a few cells at a time.
-        num_threads: Threads that decode; None means all cores.
-        chunk_size: Cells per call of ``work``.
-
-    Yields:
-        One result or failure per cell.
-    """
-    chunks = [list(cells[start : start + chunk_size]) for start in range(0, len(cells), chunk_size)]
-    for results in in_threads(work, chunks, num_threads):
-        yield from results
-
-
-def sample(
-    cells: Sequence[Cell], work: Callable[[Cell], T], limit: int, num_threads: int | None
-) -> list[tuple[Cell, T]]:
-    """Decode some cells, drawn without regard to their order, always the same ones.
-
-    Args:
-        cells: Media cells.
-        work: Decodes one; raises CellReadError.
-        limit: How many readable cells are wanted; broken ones are skipped.
-        num_threads: Threads that decode; None means all cores.
-
-    Returns:
-        At most ``limit`` distinct cells with what was read, in the order of the cells.
-    """
-    found = [cell for cell, _ in distinct(cells)]
-    order = np.random.default_rng(0).permutation(len(found)).tolist()
-    results: dict[int, T] = {}
-    drawn = [found[index] for index in order]
-    decoded = decode_chunks(drawn, lambda chunk: [attempt(work, cell) for cell in chunk], num_threads)
-    for index, result in zip(order, decoded, strict=True):
-        if not isinstance(result, CellReadError):
-            results[index] = result
-        if len(results) == limit:
-            break
-    return [(found[index], results[index]) for index in sorted(results)]
-
-
-def by_row(failures: Sequence[tuple[list[int], CellReadError]]) -> list[BrokenCell]:
-    """Name every row of every cell that could not be decoded.
-
-    Args:
-        failures: Row indices of a distinct cell, and why it is broken.
-
-    Returns:
-        Broken cells in order of their rows.
-    """
-    broken = [BrokenCell(row + 1, "", str(error)) for rows, error in failures for row in rows]
-    return sorted(broken, key=lambda cell: cell.row)

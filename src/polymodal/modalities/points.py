@@ -19,7 +19,7 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
 from polymodal.modalities.base import CellReadError, Settings, standardise
 from polymodal.modalities.clouds import Cloud, detect_frame_column, read_clouds, split_frames
-from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample
+from polymodal.modalities.decode import decode_ragged, each, sample
 from polymodal.modalities.scale import draw_rows, fit_robust_scale
 
 DETECT_SAMPLE = 50
@@ -156,23 +156,8 @@ class Points:
             point and 0 for padding; with lengths in frames; and the broken cells: with another number of
             values a point, or without any point.
         """
-        groups = distinct(cells)
-        read = partial(self._read, folder=folder)
-        decoded = decode_chunks(
-            [cell for cell, _ in groups], lambda chunk: [attempt(read, cell) for cell in chunk], num_threads
-        )
-        results = list(decoded)
-        frames = max((len(result) for result in results if not isinstance(result, CellReadError)), default=1)
-        values = np.zeros((len(cells), frames, self.num_points, self.num_features), np.float32)
-        lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
-        failures = []
-        for (_, rows), result in zip(groups, results, strict=True):
-            if isinstance(result, CellReadError):
-                failures.append((rows, result))
-                continue
-            values[rows, : len(result)] = result
-            lengths[rows], present[rows] = len(result), True
-        return Column(values, present, lengths), by_row(failures)
+        work = each(partial(self._read, folder=folder))
+        return decode_ragged(cells, work, (self.num_points, self.num_features), np.float32, num_threads)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
         frames = to_frames(read_clouds(cell, folder, self.bin_columns), self.num_columns, self.frame_column)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
 from polymodal.modalities.base import CellReadError, Settings, standardise
-from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, sample
+from polymodal.modalities.decode import decode_ragged, each, sample
 from polymodal.modalities.scale import draw_rows, fit_robust_scale
 
 SHAPE_SAMPLE = 200
@@ -131,24 +131,8 @@ class Series:
             float32 ``[rows, steps, features]``, as long as the longest series, with lengths; and the broken cells: with
             another number of channels, or without any sample.
         """
-        groups = distinct(cells)
-        read = partial(self._read, folder=folder)
-        results = list(
-            decode_chunks(
-                [cell for cell, _ in groups], lambda chunk: [attempt(read, cell) for cell in chunk], num_threads
-            )
-        )
-        steps = max((len(result) for result in results if not isinstance(result, CellReadError)), default=1)
-        values = np.zeros((len(cells), steps, self.num_features), np.float32)
-        lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
-        failures = []
-        for (_, rows), result in zip(groups, results, strict=True):
-            if isinstance(result, CellReadError):
-                failures.append((rows, result))
-                continue
-            values[rows, : len(result)] = result
-            lengths[rows], present[rows] = len(result), True
-        return Column(values, present, lengths), by_row(failures)
+        work = each(partial(self._read, folder=folder))
+        return decode_ragged(cells, work, (self.num_features,), np.float32, num_threads)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
         raw = _oriented(read_series(cell, folder), self.channels, self.channels_first)

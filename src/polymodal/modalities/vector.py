@@ -16,17 +16,8 @@ from pydantic import BaseModel, Field
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import parse_json
 from polymodal.modalities.base import CellReadError, Settings, fit_scale, standardise
-from polymodal.modalities.media import (
-    NUMPY_MAGIC,
-    as_array,
-    attempt,
-    by_row,
-    decode_chunks,
-    distinct,
-    load_npy,
-    read_media,
-    sample,
-)
+from polymodal.modalities.decode import decode_fixed, each, sample
+from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, read_media
 
 SAMPLE_SIZE = 20_000
 
@@ -96,19 +87,8 @@ class Vector:
         Returns:
             float32 ``[rows, dim]``; and the broken cells: of another length, or with NaN or infinity.
         """
-        values = np.zeros((len(cells), self.dim), np.float32)
-        present = np.zeros(len(cells), bool)
-        groups, failures = distinct(cells), []
-        read = partial(self._read, folder=folder)
-        decoded = decode_chunks(
-            [cell for cell, _ in groups], lambda chunk: [attempt(read, cell) for cell in chunk], num_threads, 256
-        )
-        for (_, rows), vector in zip(groups, decoded, strict=True):
-            if isinstance(vector, CellReadError):
-                failures.append((rows, vector))
-            else:
-                values[rows], present[rows] = vector, True
-        return Column(values, present), by_row(failures)
+        work = each(partial(self._read, folder=folder))
+        return decode_fixed(cells, work, (self.dim,), np.float32, num_threads, chunk_size=256)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
         values = read_vector(cell, folder)

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.base import CellReadError, Settings
+from polymodal.modalities.base import Settings
 from polymodal.modalities.container import check_av, is_file
+from polymodal.modalities.decode import decode_fixed, each, sample
 from polymodal.modalities.frames import Sampling, load_frames, measure_video
 from polymodal.modalities.image import GREY_TOLERANCE, choose_size, in_mode
 from polymodal.modalities.letterbox import fit_box
-from polymodal.modalities.media import attempt, by_row, decode_chunks, distinct, place_of, sample, unwrap
+from polymodal.modalities.media import unwrap
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -157,21 +158,9 @@ class Video:
             ConfigError: If there are files and PyAV is not installed.
         """
         _check_decoder(cells)
-        values = np.zeros((len(cells), self.frames, self.height, self.width, self.channels), np.uint8)
-        present, lengths = np.zeros(len(cells), bool), np.zeros(len(cells), np.int64)
-        groups, failures = distinct(cells), []
-        work = partial(self._decode, folder=folder)
-        decoded = decode_chunks(
-            [cell for cell, _ in groups], lambda chunk: [attempt(work, cell) for cell in chunk], num_threads, CHUNK
-        )
-        for (_, rows), frames in zip(groups, decoded, strict=True):
-            if isinstance(frames, CellReadError):
-                failures.append((rows, frames))
-            else:
-                where = place_of(rows)
-                values[where, : len(frames)] = frames
-                present[where], lengths[where] = True, len(frames)
-        return Column(values, present, lengths), by_row(failures)
+        work = each(partial(self._decode, folder=folder))
+        shape = (self.frames, self.height, self.width, self.channels)
+        return decode_fixed(cells, work, shape, np.uint8, num_threads, chunk_size=CHUNK, has_lengths=True)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
         return np.stack(load_frames(cell, folder, self.sampling, self._shrink))
