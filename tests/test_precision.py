@@ -10,7 +10,8 @@ from torch.nn import functional
 import polymodal
 import tiny
 from polymodal import precision
-from polymodal.layers import Dropout, GroupNorm, MaskedGroupNorm, attend, use_channels_last
+from polymodal.attention import attend
+from polymodal.layers import Dropout, GroupNorm, MaskedGroupNorm, use_channels_last
 from polymodal.precision import choose_precision, lowered
 
 CPU = torch.device("cpu")

@@ -1,6 +1,6 @@
 """Building blocks that encoders and fusion share (torch).
 
-Shape legend: B rows of the batch, T steps, K pooled tokens, W width, H heads, D width of a head.
+Shape legend: B rows of the batch, T steps, K pooled tokens, W width.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from polymodal.errors import parameter_error
 from polymodal.tokens import ColumnBatch
 
 
@@ -153,150 +151,6 @@ class GroupNorm(nn.GroupNorm):
             return super().forward(x)
         normed = super().forward(x.contiguous())
         return normed.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else normed
-
-
-def attend(
-    query_BHTD: Tensor, key_BHKD: Tensor, value_BHKD: Tensor, present_BK: Tensor | None, causal: bool = False
-) -> Tensor:
-    """Scaled dot-product attention: Vaswani et al. 2017, arXiv 1706.03762, equation 1.
-
-    Torch's own is slow backwards in bfloat16 on a CPU (seven times the time of these lines for 33 tokens), so that
-    there it is written out, with sums and softmax in float32.
-
-    Args:
-        query_BHTD: ``[B, H, T, D]``.
-        key_BHKD: ``[B, H, K, D]``.
-        value_BHKD: ``[B, H, K, D]``.
-        present_BK: bool ``[B, K]``, at least one True in each row; None: all are.
-        causal: Whether query t sees the keys 0 to t only.
-
-    Returns:
-        ``[B, H, T, D]``.
-    """
-    mask = None if present_BK is None else present_BK[:, None, None, :]
-    if query_BHTD.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
-        return functional.scaled_dot_product_attention(
-            query_BHTD, key_BHKD, value_BHKD, attn_mask=mask, is_causal=causal
-        )
-    scores_BHTK = (query_BHTD @ key_BHKD.transpose(2, 3)).float() * query_BHTD.shape[3] ** -0.5
-    if mask is not None:
-        scores_BHTK = scores_BHTK.masked_fill(~mask, -torch.inf)
-    if causal:
-        later_TK = torch.ones(scores_BHTK.shape[2:], dtype=torch.bool).triu(1)
-        scores_BHTK = scores_BHTK.masked_fill(later_TK, -torch.inf)
-    mixed_BHTD: Tensor = scores_BHTK.softmax(dim=3) @ value_BHKD
-    return mixed_BHTD
-
-
-class SelfAttention(nn.Module):
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2) that sees present tokens only."""
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        """Build the projections.
-
-        Args:
-            width: W.
-            num_heads: H; divides the width.
-
-        Raises:
-            ConfigError: If the heads do not divide the width.
-        """
-        super().__init__()
-        if width % num_heads:
-            raise parameter_error("num_heads", "a transformer", f"a divisor of the width {width}", num_heads)
-        self.num_heads = num_heads
-        self.project_in = nn.Linear(width, 3 * width)
-        self.project_out = nn.Linear(width, width)
-
-    def forward(self, x_BTW: Tensor, present: Tensor) -> Tensor:
-        """Let tokens look at each other.
-
-        Args:
-            x_BTW: ``[B, T, W]``.
-            present: bool ``[B, T]``; at least one True in each row.
-
-        Returns:
-            ``[B, T, W]``.
-        """
-        shape = (*x_BTW.shape[:2], 3, self.num_heads, x_BTW.shape[2] // self.num_heads)
-        query, key, value = self.project_in(x_BTW).view(shape).unbind(2)
-        mixed_BHTD = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), present)
-        attended: Tensor = self.project_out(mixed_BHTD.transpose(1, 2).flatten(2))
-        return attended
-
-
-class TransformerLayer(nn.Module):
-    """A pre-norm transformer layer: Xiong et al. 2020, arXiv 2002.04745, figure 1 (b).
-
-    Dropout stands at the end of both branches only; elsewhere it costs a quarter of the time on a CPU.
-    """
-
-    def __init__(self, width: int, num_heads: int, dropout: float, expansion: int = 2) -> None:
-        """Build the layer.
-
-        Args:
-            width: W.
-            num_heads: Heads of the attention; divides the width.
-            dropout: Share of values set to zero in training.
-            expansion: Width of the feed-forward part, in multiples of W.
-        """
-        super().__init__()
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention = SelfAttention(width, num_heads)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, expansion * width),
-            nn.GELU(),
-            nn.Linear(expansion * width, width),
-        )
-        self.dropout = Dropout(dropout)
-
-    def forward(self, x_BTW: Tensor, present: Tensor) -> Tensor:
-        """Run the layer.
-
-        Args:
-            x_BTW: ``[B, T, W]``.
-            present: bool ``[B, T]``; at least one True in each row.
-
-        Returns:
-            ``[B, T, W]``.
-        """
-        x_BTW = x_BTW + self.dropout(self.attention(self.attention_norm(x_BTW), present))
-        fed: Tensor = x_BTW + self.dropout(self.feed_forward(x_BTW))
-        return fed
-
-
-class Transformer(nn.Module):
-    """Pre-norm transformer layers and the closing norm."""
-
-    def __init__(self, width: int, depth: int, num_heads: int, dropout: float) -> None:
-        """Build the layers.
-
-        Args:
-            width: W.
-            depth: Number of layers.
-            num_heads: Heads of each layer; divides the width.
-            dropout: Share of values set to zero in training.
-        """
-        super().__init__()
-        self.layers = nn.ModuleList(TransformerLayer(width, num_heads, dropout) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, x_BTW: Tensor, present: Tensor) -> Tensor:
-        """Run all layers.
-
-        Args:
-            x_BTW: ``[B, T, W]``.
-            present: bool ``[B, T]``; rows without any True give finite values of no meaning.
-
-        Returns:
-            ``[B, T, W]``.
-        """
-        visible = present | ~present.any(dim=1, keepdim=True)
-        for layer in self.layers:
-            x_BTW = layer(x_BTW, visible)
-        normed: Tensor = self.norm(x_BTW)
-        return normed
 
 
 def use_channels_last(module: nn.Module) -> None:

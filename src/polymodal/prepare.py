@@ -20,7 +20,7 @@ from polymodal.sharing import shared_groups
 from polymodal.splits import check_groups, rows_apart, split_rows
 from polymodal.stream_settings import settings_notices, stream_settings
 from polymodal.table import Table, concatenate
-from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget, fit_target
+from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
 
 OBJECTIVE = "embedding"
 """Name of what several streams learn where no target is named."""
@@ -256,14 +256,9 @@ def _fit_objectives(
         raise ConfigError("The option --reconstruct recovers a stream from the others, but there is one stream only.")
     if config.reconstruct or (not config.target and len(streams) == 1):
         for stream in streams:
-            found[f"{stream.name} (recovered)" if config.reconstruct else RECONSTRUCTION] = SketchTarget.fit_stream(
-                stream.name,
-                stream.modality,
-                columns[stream.name],
-                rows,
-                recovered=config.reconstruct,
-                seed=config.seed,
-            )
+            options = {"stream": stream.name, "recovered": config.reconstruct, "seed": config.seed}
+            name = f"{stream.name} (recovered)" if config.reconstruct else RECONSTRUCTION
+            found[name] = fit_target("sketch", [], Source(columns=columns, rows=rows, streams=streams), options)
     return found
 
 

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.attention import Transformer
 from polymodal.convolution import Conv1d
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.word_embedding import WordEmbedding
 from polymodal.errors import parameter_error
-from polymodal.layers import Dropout, Transformer, pool_steps, sinusoidal_positions, small_parameter, steps_present
+from polymodal.layers import Dropout, pool_steps, sinusoidal_positions, small_parameter, steps_present
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from polymodal.attention import Transformer
 from polymodal.convolution import Conv2d
 from polymodal.encoders.image import Normalise, convolve, num_halvings
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.steps import StepTokens
 from polymodal.layers import (
     MaskedGroupNorm,
-    Transformer,
     lengths_in_use,
     num_groups,
     sinusoidal_positions,

@@ -1,6 +1,6 @@
 """Fusions by attention from one set of tokens to another: directed pairs of streams, and latents (torch).
 
-Shape legend: B rows of the batch, T query tokens, K key tokens, W width, S streams, H heads, D width of a head.
+Shape legend: B rows of the batch, T query tokens, K key tokens, W width, S streams.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.errors import parameter_error
+from polymodal.attention import Attention, Transformer, TransformerLayer, feed_forward
 from polymodal.fusion.base import Fusion, join, pool
-from polymodal.layers import Dropout, Transformer, TransformerLayer, attend, small_parameter
+from polymodal.layers import Dropout, small_parameter
 from polymodal.tokens import Fused, Tokens
 
 
@@ -34,17 +34,9 @@ class CrossLayer(nn.Module):
             ConfigError: If the heads do not divide the width.
         """
         super().__init__()
-        if width % num_heads:
-            raise parameter_error("num_heads", "a fusion by attention", f"a divisor of the width {width}", num_heads)
-        self.num_heads = num_heads
-        self.query_norm = nn.LayerNorm(width)
-        self.key_norm = nn.LayerNorm(width)
-        self.project_query = nn.Linear(width, width)
-        self.project_keys = nn.Linear(width, 2 * width)
-        self.project_out = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
+        self.query_norm, self.key_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, num_heads)
+        self.feed_forward = feed_forward(width, 2 * width, width)
         self.dropout = Dropout(dropout)
 
     def forward(self, x_BTW: Tensor, source: Tokens) -> Tensor:
@@ -57,16 +49,10 @@ class CrossLayer(nn.Module):
         Returns:
             ``[B, T, W]``.
         """
-        keys_BKW, values_BKW = self.project_keys(self.key_norm(source.values)).chunk(2, dim=2)
-        queries_BTW = self.project_query(self.query_norm(x_BTW))
-        mixed_BHTD = attend(self._heads(queries_BTW), self._heads(keys_BKW), self._heads(values_BKW), source.present)
-        x_BTW = x_BTW + self.dropout(self.project_out(mixed_BHTD.transpose(1, 2).flatten(2)))
+        seen = self.attention.keys_values(self.key_norm(source.values))
+        x_BTW = x_BTW + self.dropout(self.attention(self.query_norm(x_BTW), seen, source.present, causal=False))
         fed: Tensor = x_BTW + self.dropout(self.feed_forward(x_BTW))
         return fed
-
-    def _heads(self, x_BTW: Tensor) -> Tensor:
-        num_rows, num_tokens, width = x_BTW.shape
-        return x_BTW.view(num_rows, num_tokens, self.num_heads, width // self.num_heads).transpose(1, 2)
 
 
 class CrossAttentionFusion(Fusion):

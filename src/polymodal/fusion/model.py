@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from polymodal.attention import Transformer, TransformerLayer
 from polymodal.fusion.base import Fusion, join, pool
-from polymodal.layers import Dropout, Transformer, TransformerLayer, small_parameter
+from polymodal.layers import Dropout, small_parameter
 from polymodal.tokens import Fused, Tokens
 
 

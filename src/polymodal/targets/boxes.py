@@ -5,7 +5,6 @@ Shape legend: B rows of the batch, N rows of a table, M boxes of a row at most.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -351,23 +350,6 @@ class BoxesTarget(StructuredTarget):
     def prior(self) -> Answer:
         """No box."""
         return Answer([])
-
-    def state(self) -> dict[str, Any]:
-        """Return the fitted fields as plain JSON."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**fields, "settings": self.settings.model_dump(mode="json")}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """Rebuild from ``state``.
-
-        Args:
-            state: What ``state`` returned.
-
-        Returns:
-            The same target.
-        """
-        return cls(**{**state, "settings": BoxesSettings(**state["settings"])})
 
 
 def _read(cell: Cell, size: tuple[int, int] | None) -> list[LabelledBox] | str | None:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from polymodal.attention import KeyValue
 from polymodal.layers import small_parameter
 from polymodal.targets.beam_search import beam_search
 from polymodal.targets.caption_tokens import END, PADDING, CaptionTokens
-from polymodal.targets.decoder import Decoder, KeyValue
+from polymodal.targets.decoder import Decoder
 from polymodal.targets.structured import Answer, StructuredHead
 from polymodal.tokens import Fused
 

@@ -11,66 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from polymodal.errors import parameter_error
-from polymodal.layers import Dropout, attend
+from polymodal.attention import Attention, KeyValue, feed_forward
+from polymodal.layers import Dropout
 from polymodal.tokens import Tokens
-
-KeyValue = tuple[Tensor, Tensor]
-"""Keys and values of one attention, each ``[B, H, tokens, D]``."""
-
-
-class Attention(nn.Module):
-    """Multi-head attention (Vaswani et al. 2017, arXiv 1706.03762, section 3.2) over keys that can be kept."""
-
-    def __init__(self, width: int, num_heads: int) -> None:
-        """Build the projections.
-
-        Args:
-            width: W.
-            num_heads: H; divides the width.
-
-        Raises:
-            ConfigError: If the heads do not divide the width.
-        """
-        super().__init__()
-        if width % num_heads:
-            raise parameter_error("num_heads", "a decoder", f"a divisor of the width {width}", num_heads)
-        self.num_heads = num_heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.project_out = nn.Linear(width, width)
-
-    def keys_values(self, x_BTW: Tensor) -> KeyValue:
-        """Project tokens to what queries look at.
-
-        Args:
-            x_BTW: ``[B, T, W]``.
-
-        Returns:
-            Keys and values ``[B, H, T, D]``.
-        """
-        keys, values = self.key_value(x_BTW).chunk(2, dim=2)
-        return self._split(keys), self._split(values)
-
-    def forward(self, x_BTW: Tensor, seen: KeyValue, present: Tensor | None, causal: bool) -> Tensor:
-        """Look at keys.
-
-        Args:
-            x_BTW: Queries ``[B, T, W]``.
-            seen: Keys and values of M tokens.
-            present: bool ``[B, M]``, at least one True in each row; None: all are.
-            causal: Whether query t sees the keys 0 to t only.
-
-        Returns:
-            ``[B, T, W]``.
-        """
-        mixed_BHTD = attend(self._split(self.query(x_BTW)), *seen, present, causal)
-        attended: Tensor = self.project_out(mixed_BHTD.transpose(1, 2).flatten(2))
-        return attended
-
-    def _split(self, x_BTW: Tensor) -> Tensor:
-        shape = (*x_BTW.shape[:2], self.num_heads, x_BTW.shape[2] // self.num_heads)
-        return x_BTW.view(shape).transpose(1, 2)
 
 
 class DecoderLayer(nn.Module):
@@ -88,9 +31,7 @@ class DecoderLayer(nn.Module):
         self.own_norm, self.memory_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.own = Attention(width, num_heads)
         self.memory = Attention(width, num_heads)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
+        self.feed_forward = feed_forward(width, 2 * width, width)
         self.dropout = Dropout(dropout)
 
     def forward(

@@ -5,7 +5,6 @@ Shape legend: B rows of the batch, S streams, D width of the space.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.arrays import Cell
+from polymodal.attention import feed_forward
 from polymodal.metrics import Measure
 from polymodal.retrieval import Ranking, rank_all, ranking_metrics
 from polymodal.targets.structured import (
@@ -72,10 +72,7 @@ class EmbeddingHead(StructuredHead):
         """
         super().__init__()
         self.streams = tuple(streams)
-        self.projections = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
-            for _ in self.streams
-        )
+        self.projections = nn.ModuleList(feed_forward(width, 2 * dim, dim) for _ in self.streams)
         self.log_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
         self.bias = nn.Parameter(torch.tensor(START_BIAS))
 
@@ -286,22 +283,6 @@ class EmbeddingTarget(StructuredTarget):
     def prior(self) -> Answer:
         """No vector at all."""
         return Answer({})
-
-    def state(self) -> dict[str, Any]:
-        """Return the fitted fields as plain JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """Rebuild from ``state``.
-
-        Args:
-            state: What ``state`` returned.
-
-        Returns:
-            The same target.
-        """
-        return cls(**state)
 
 
 def _codes(cells: Sequence[tuple[Cell, ...]]) -> list[int]:

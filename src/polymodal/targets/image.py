@@ -6,7 +6,6 @@ Shape legend: N rows, B rows of a batch, Y and X height and width, C channels, W
 from __future__ import annotations
 
 import base64
-import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -245,22 +244,6 @@ class ImageTarget(StructuredTarget):
     def prior(self) -> Answer:
         """The mean training picture."""
         return Answer(self.mean_picture)
-
-    def state(self) -> dict[str, Any]:
-        """Return the fitted fields as plain JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """Rebuild from ``state``.
-
-        Args:
-            state: What ``state`` returned.
-
-        Returns:
-            The same target.
-        """
-        return cls(**state)
 
 
 def _unpacked(cells: Sequence[Cell]) -> list[Cell]:

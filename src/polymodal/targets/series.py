@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.arrays import Cell
+from polymodal.attention import feed_forward
 from polymodal.errors import SchemaError
 from polymodal.layers import small_parameter
 from polymodal.metrics import Measure
@@ -73,9 +74,7 @@ class SeriesHead(StructuredHead):
         self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
         self.decoder = Decoder(width, options.depth, options.num_heads, options.dropout)
         self.project = nn.Linear(width, self.steps_of_query * num_channels)
-        self.direct = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, num_steps * num_channels)
-        )
+        self.direct = feed_forward(width, 2 * width, num_steps * num_channels)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
         """Mean squared error of the standardised numbers, over the steps that are there.
@@ -297,23 +296,6 @@ class SeriesTarget(StructuredTarget):
     def prior(self) -> Answer:
         """The mean of the training cells, step by step."""
         return Answer(self.to_cell(self.mean_SC))
-
-    def state(self) -> dict[str, Any]:
-        """Return the fitted fields as plain JSON."""
-        fields = {name: getattr(self, name) for name in ("mean", "std", "is_flat", "num_shorter")}
-        return {**fields, "settings": self.settings.model_dump()}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """Rebuild from ``state``.
-
-        Args:
-            state: What ``state`` returned.
-
-        Returns:
-            The same target.
-        """
-        return cls(**{**state, "settings": SeriesTargetSettings(**state["settings"])})
 
 
 def _two_axes(values: Floats) -> Floats:

@@ -5,7 +5,6 @@ Shape legend: B rows of the batch, N rows of a table, D numbers of a sketch.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -15,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polymodal.arrays import Cell, Column
+from polymodal.arrays import Cell
+from polymodal.attention import feed_forward
 from polymodal.metrics import Measure
 from polymodal.sketches import sketch
-from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget
+from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.tokens import Fused
 
 SMALLEST_SCALE = 1e-6
@@ -40,9 +40,7 @@ class SketchHead(StructuredHead):
         """
         super().__init__()
         self.stream = stream
-        self.layers = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, size)
-        )
+        self.layers = feed_forward(width, 2 * width, size)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
         """Squared error over the numbers that are known.
@@ -75,6 +73,20 @@ class SketchHead(StructuredHead):
         return [Answer(row) for row in self.layers(fused.pooled).float().cpu().numpy()]
 
 
+class SketchSettings(TargetSettings):
+    """Which stream is given back.
+
+    Attributes:
+        stream: Its name.
+        recovered: Whether it is recovered from other streams.
+        seed: Chooses rows where there are many.
+    """
+
+    stream: str
+    recovered: bool = False
+    seed: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class SketchTarget(StructuredTarget):
     """A stream's sketch.
@@ -96,6 +108,7 @@ class SketchTarget(StructuredTarget):
     kind: ClassVar[str] = "sketch"
     primary_metric: ClassVar[str] = "r2"
     by_stream: ClassVar[bool] = False
+    Settings: ClassVar[type[TargetSettings]] = SketchSettings
 
     @property
     def judged_without(self) -> frozenset[str]:
@@ -103,49 +116,36 @@ class SketchTarget(StructuredTarget):
         return frozenset({self.stream}) if self.recovered else frozenset()
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: Any) -> Self:
-        """Not used: there is no column; see ``fit_stream``.
-
-        Args:
-            cells: Cells.
-            source: Source.
-            settings: Settings.
-
-        Returns:
-            Nothing.
-
-        Raises:
-            NotImplementedError: Always.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def fit_stream(
-        cls, stream: str, modality: str, column: Column, rows: NDArray[np.int64], *, recovered: bool, seed: int
-    ) -> Self:
+    def fit(cls, cells: Sequence[Cell], source: Source, settings: SketchSettings) -> Self:  # noqa: ARG003
         """Measure the sketches of training rows.
 
         Args:
-            stream: The stream to give back.
-            modality: Its modality.
-            column: Its arrays.
-            rows: The training rows.
-            recovered: Whether it is recovered from other streams.
-            seed: Chooses rows where there are many.
+            cells: Not used: there is no column.
+            source: The streams and their arrays, and which rows are for training.
+            settings: The stream, and what it is given back from.
 
         Returns:
             The fitted target.
         """
+        column = source.columns[settings.stream]
+        rows = np.arange(len(column)) if source.rows is None else source.rows
         usable = rows[column.row_present[rows]]
         if len(usable) > FITTED_ROWS:
-            usable = np.sort(np.random.default_rng(seed).choice(usable, FITTED_ROWS, replace=False))
+            usable = np.sort(np.random.default_rng(settings.seed).choice(usable, FITTED_ROWS, replace=False))
+        modality = next(stream.modality for stream in source.streams if stream.name == settings.stream)
         found = sketch(modality, column.take(usable)).astype(np.float64)
         known = ~np.isnan(found)
         count = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, found, 0).sum(axis=0) / count
         scale = float(np.sqrt(np.where(known, (found - mean) ** 2, 0).sum() / max(known.sum(), 1)))
         scale = scale if scale > SMALLEST_SCALE else 1.0
-        return cls(stream=stream, modality=modality, mean=mean.tolist(), scale=scale, recovered=recovered)
+        return cls(
+            stream=settings.stream,
+            modality=modality,
+            mean=mean.tolist(),
+            scale=scale,
+            recovered=settings.recovered,
+        )
 
     def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Standardise the sketches.
@@ -259,19 +259,3 @@ class SketchTarget(StructuredTarget):
             ``[D]``.
         """
         return np.asarray(value * self.scale + np.array(self.mean))
-
-    def state(self) -> dict[str, Any]:
-        """Return the fitted fields as plain JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """Rebuild from ``state``.
-
-        Args:
-            state: What ``state`` returned.
-
-        Returns:
-            The same target.
-        """
-        return cls(**state)

@@ -8,6 +8,7 @@ Shape legend: B rows of the batch, N rows of a table, R resamples.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,8 +137,9 @@ class StructuredHead(nn.Module, ABC):
         return []
 
 
+@dataclass(frozen=True)
 class StructuredTarget(ABC):
-    """A fitted structured target; its fields are plain JSON.
+    """A fitted structured target; its fields are plain JSON, and its settings where it has some.
 
     Attributes:
         kind: Name in ``TARGETS``.
@@ -364,12 +366,12 @@ class StructuredTarget(ABC):
     def prior(self) -> Answer:
         """What is answered where nothing is known."""
 
-    @abstractmethod
     def state(self) -> dict[str, Any]:
         """Return the fitted fields as plain JSON."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {n: v.model_dump(mode="json") if isinstance(v, TargetSettings) else v for n, v in fields.items()}
 
     @classmethod
-    @abstractmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Rebuild from ``state``.
 
@@ -379,6 +381,8 @@ class StructuredTarget(ABC):
         Returns:
             The same target.
         """
+        settings = {"settings": cls.Settings(**state["settings"])} if "settings" in state else {}
+        return cls(**{**state, **settings})
 
 
 def values_of(answers: Answers) -> list[Cell]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.arrays import Cell
+from polymodal.attention import feed_forward
 from polymodal.errors import SchemaError
 from polymodal.metrics import Measure
 from polymodal.modalities import CellReadError
@@ -34,9 +34,7 @@ class VectorHead(StructuredHead):
             width: W.
         """
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, len(target.mean))
-        )
+        self.layers = feed_forward(width, 2 * width, len(target.mean))
         self.mean, self.std = np.array(target.mean), np.array(target.std)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
@@ -208,22 +206,6 @@ class VectorTarget(StructuredTarget):
     def prior(self) -> Answer:
         """The training cells' mean."""
         return Answer(list(self.mean))
-
-    def state(self) -> dict[str, Any]:
-        """Return the fitted fields as plain JSON."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Self:
-        """Rebuild from ``state``.
-
-        Args:
-            state: What ``state`` returned.
-
-        Returns:
-            The same target.
-        """
-        return cls(**state)
 
 
 def _read(cell: Cell, source: Source) -> NDArray[np.float64] | str | None:
