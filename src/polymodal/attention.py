@@ -60,7 +60,7 @@ def check_heads(width: int, num_heads: int) -> None:
         ConfigError: If the heads do not divide the width.
     """
     if width % num_heads:
-        raise parameter_error("num_heads", "attention", f"a divisor of the width {width}", num_heads)
+        raise parameter_error("num_heads", "a transformer", f"a divisor of the width {width}", num_heads)
 
 
 def feed_forward(num_in: int, hidden: int, num_out: int) -> nn.Sequential:

@@ -162,41 +162,31 @@ def use_channels_last(module: nn.Module) -> None:
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-class MaskedGroupNorm(nn.Module):
+class MaskedGroupNorm(GroupNorm):
     """Group normalisation (Wu and He 2018, arXiv 1803.08494) over the steps in use.
 
     Differs from the source: padding takes no part in mean and variance, and stays zero.
     """
 
-    def __init__(self, num_groups: int, num_channels: int) -> None:
-        """Build the scale and shift.
-
-        Args:
-            num_groups: Groups of channels normalised together; divides the channels.
-            num_channels: C.
-        """
-        super().__init__()
-        self.num_groups = num_groups
-        self.weight = nn.Parameter(torch.ones(num_channels))
-        self.bias = nn.Parameter(torch.zeros(num_channels))
-
-    def forward(self, x: Tensor, keep: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """Normalise each row by itself.
 
         Args:
             x: ``[B, C, T, ...]``.
-            keep: float ``[B, 1, T, ...]`` (trailing sizes 1); 1 where a step is in use, else 0.
+            keep: float ``[B, 1, T, ...]`` (trailing sizes 1); 1 where a step is in use, else 0. None: all are.
 
         Returns:
             The shape of ``x``, zero in padding.
         """
+        if keep is None:
+            return super().forward(x)
         places = tuple(range(2, x.ndim))
         x, keep = x.float(), keep.float()
         x = x * keep
         count = keep.sum(places) * (x[0, 0].numel() // x.shape[2] if len(x) else 1)
         mean_BG = self._group_mean(x.sum(places) / count.clamp(min=1))
         square_BG = self._group_mean((x * x).sum(places) / count.clamp(min=1))
-        scale_BG = torch.rsqrt((square_BG - mean_BG * mean_BG).clamp(min=0) + 1e-5)
+        scale_BG = torch.rsqrt((square_BG - mean_BG * mean_BG).clamp(min=0) + self.eps)
         scale_BC = self._to_channels(scale_BG) * self.weight
         shift_BC = self.bias - self._to_channels(mean_BG) * scale_BC
         shape = (*scale_BC.shape, *(1,) * len(places))

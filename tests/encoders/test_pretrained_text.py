@@ -11,8 +11,9 @@ import torch
 from polymodal.arrays import Column
 from polymodal.cache import ArrayCache
 from polymodal.encoders import ENCODERS, build_encoder
-from polymodal.encoders.pretrained import Pretrained, batches_by_length, layer_level
+from polymodal.encoders.pretrained import Pretrained, layer_level
 from polymodal.encoders.reader import NUM_TOKENS
+from polymodal.encoders.source import batches_by_length
 from polymodal.errors import ConfigError
 from polymodal.modalities import Text
 from polymodal.progress import SilentProgress

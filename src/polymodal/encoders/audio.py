@@ -55,18 +55,21 @@ class MaskedConvolution(nn.Module):
         self.stride = int(convolution.stride[0])
         self.norm = MaskedGroupNorm(num_groups(convolution.out_channels), convolution.out_channels)
 
-    def forward(self, map_BCT: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, map_BCT: Tensor, lengths: Tensor, *, is_whole: bool = False) -> tuple[Tensor, Tensor]:
         """Run the block.
 
         Args:
             map_BCT: ``[B, C, T]`` or ``[B, C, T, F]``, zero in padding.
             lengths: int64 ``[B]``.
+            is_whole: Whether rows have no padding, except those of no length, which may become anything.
 
         Returns:
             The map and the lengths after the stride.
         """
         map_BCT = self.convolution(map_BCT)
         lengths = (lengths + self.stride - 1) // self.stride
+        if is_whole:
+            return torch.relu(self.norm(map_BCT)), lengths
         keep = steps_present(lengths, map_BCT.shape[2]).to(map_BCT.dtype).unsqueeze(1)
         keep = keep.reshape(*keep.shape, *(1,) * (map_BCT.ndim - 3))
         return torch.relu(self.norm(map_BCT, keep)), lengths
@@ -128,7 +131,7 @@ class AudioCNN(nn.Module):
             lengths = torch.where(lengths > 0, self.frames, 0)
         map_BCTF = split_channels(values_BTF, self.sound_channels)
         for stage in self.stages:
-            map_BCTF, lengths = stage(map_BCTF, lengths)
+            map_BCTF, lengths = stage(map_BCTF, lengths, is_whole=self.frames > 0)
         bands_BCTF = functional.adaptive_avg_pool2d(map_BCTF, (map_BCTF.shape[2], BANDS))
         tokens: Tokens = self.tokens(bands_BCTF.transpose(1, 2).flatten(2), lengths)
         return tokens

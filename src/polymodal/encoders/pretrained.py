@@ -7,11 +7,11 @@ W width of tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +25,10 @@ from polymodal.cache_entry import VALUES_FILE, map_values
 from polymodal.encoders.backbone import frozen_dtype, save_backbone
 from polymodal.encoders.hub import find_file
 from polymodal.encoders.lora import DEFAULT_RANK, add_adapters
+from polymodal.encoders.source import Source
 from polymodal.errors import parameter_error
 from polymodal.layers import lengths_in_use as steps_in_use
-from polymodal.layers import pool_steps, steps_present
+from polymodal.layers import pool_steps
 from polymodal.progress import Progress
 from polymodal.row_file import RowFile
 from polymodal.tokens import ColumnBatch, Tokens
@@ -37,67 +38,6 @@ BACKBONE_RATES = {"lora": 0.5, "full": 0.05}
 """The rate of what learns inside a checkpoint, as a share of the rate around it, where none is asked for."""
 HALF_LIMIT = 6e4
 VALUES_AT_ONCE = 5_000_000
-
-
-class Source(Protocol):
-    """How the checkpoints of one modality are loaded and read.
-
-    Attributes:
-        checkpoint: Folder or hub name.
-        modality: What they read.
-        layers: Shares of the checkpoint's height at which outputs are taken, side by side.
-        dim: D.
-    """
-
-    @property
-    def checkpoint(self) -> str: ...  # noqa: D102
-    @property
-    def modality(self) -> str: ...  # noqa: D102
-    @property
-    def layers(self) -> tuple[float, ...]: ...  # noqa: D102
-    @property
-    def dim(self) -> int: ...  # noqa: D102
-
-    def load(self) -> Any:
-        """Return the checkpoint's module in float32."""
-
-    def save_preparation(self, folder: Path) -> None:
-        """Write the files, besides weights and configuration, that the checkpoint is used with.
-
-        Args:
-            folder: Where.
-        """
-
-    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
-        """Run the checkpoint on rows that are all present.
-
-        Args:
-            backbone: What ``load`` returned, in any floats.
-            column: At least one row.
-
-        Returns:
-            Outputs ``[B, T, D]``, finite everywhere, and int64 ``[B]``, how many are in use.
-        """
-
-    def max_outputs(self, column: Column) -> int:
-        """Return how many outputs the longest row of a column can have.
-
-        Args:
-            column: The column.
-
-        Returns:
-            Most outputs of a row.
-        """
-
-    def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
-        """Group the present rows of a column into batches that fit into memory.
-
-        Args:
-            column: The column.
-
-        Returns:
-            Row indices of each batch.
-        """
 
 
 class Pretrained(nn.Module):
@@ -169,8 +109,7 @@ class Pretrained(nn.Module):
         """
         given = (column.values, steps_in_use(column))
         values_BKD, lengths = given if column.is_encoded else self._outputs(column)
-        present_BK = steps_present(lengths, values_BKD.shape[1])
-        tokens: Tokens = self.reader(torch.where(present_BK.unsqueeze(2), values_BKD, 0).float(), lengths)
+        tokens: Tokens = self.reader(values_BKD, lengths)
         return tokens
 
     def precompute(self, column: Column, progress: Progress, entry: Path | None = None) -> Column:
@@ -326,50 +265,3 @@ def layer_level(name: str, top: int) -> int:
 
 
 BELOW_THE_LAYERS = re.compile(r"(?:^|\.)(?:embed|wte|wpe|pre_layrnorm|pos_conv|feature_|conv\d)")
-
-
-def row_chunks(column: Column, size: int) -> Iterator[NDArray[np.int64]]:
-    """Cut the present rows of a column into batches.
-
-    Args:
-        column: The column.
-        size: Rows of a batch.
-
-    Yields:
-        Row indices.
-    """
-    rows = column.row_present.nonzero()[0]
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
-def lengths_in_use(column: Column) -> NDArray[np.int64]:
-    """Return how many steps each row has.
-
-    Args:
-        column: A ragged column; without lengths, all steps are in use.
-
-    Returns:
-        int64 ``[rows]``, 0 for absent rows.
-    """
-    lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
-    return np.where(column.row_present, lengths, 0).astype(np.int64)
-
-
-def batches_by_length(lengths: NDArray[np.int64], max_steps: int) -> Iterator[NDArray[np.int64]]:
-    """Group rows of like length, the longest first, so that little is padded.
-
-    Args:
-        lengths: Steps of each row; rows of length 0 are left out.
-        max_steps: Steps of a batch, padding counted.
-
-    Yields:
-        Row indices of a batch.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    order = order[lengths[order] > 0]
-    start = 0
-    while start < len(order):
-        size = max(1, max_steps // int(lengths[order[start]]))
-        yield order[start : start + size]
-        start += size

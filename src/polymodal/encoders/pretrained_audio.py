@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,11 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from polymodal.arrays import Column
-from polymodal.encoders.backbone import load_backbone, load_config
-from polymodal.encoders.preparation import SoundPreparation, copy_preprocessor, sound_preparation
-from polymodal.encoders.pretrained import Pretrained, batches_by_length, lengths_in_use, row_chunks
+from polymodal.encoders.backbone import load_config
+from polymodal.encoders.preparation import SoundPreparation, sound_preparation
+from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_text import layers_at
 from polymodal.encoders.reader import Reader
+from polymodal.encoders.source import Source, batches_by_length, lengths_in_use, row_chunks
 from polymodal.encoders.steps import clean_steps
 from polymodal.errors import ConfigError
 from polymodal.layers import steps_present
@@ -43,21 +43,17 @@ BATCH_SPECTRA = 8
 Read = Callable[[Any, ColumnBatch, "AudioSource"], tuple[list[Tensor], Tensor]]
 
 
-@dataclass(frozen=True)
-class AudioSource:
+@dataclass(frozen=True, kw_only=True)
+class AudioSource(Source):
     """Checkpoints that read samples or log-mel spectra.
 
     Attributes:
-        checkpoint: Folder or hub name.
         config: Its configuration.
         preparation: How it wants its sound.
-        layers: Shares of the checkpoint's height at which outputs are taken.
     """
 
-    checkpoint: str
     config: Any
     preparation: SoundPreparation
-    layers: tuple[float, ...]
 
     modality: ClassVar[str] = "audio"
 
@@ -65,18 +61,6 @@ class AudioSource:
     def dim(self) -> int:
         """Width of an output: D."""
         return int(self.config.hidden_size) * len(self.layers)
-
-    def load(self) -> Any:
-        """Return the checkpoint's module in float32."""
-        return load_backbone(self.checkpoint, self.modality)
-
-    def save_preparation(self, folder: Path) -> None:
-        """Write how the checkpoint wants its sound.
-
-        Args:
-            folder: Where.
-        """
-        copy_preprocessor(self.checkpoint, folder)
 
     def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint; each layer's outputs are brought to one scale.
@@ -275,7 +259,7 @@ def build_pretrained_audio(
     preparation = sound_preparation(checkpoint)
     _check_sound(fitted, config, preparation, checkpoint)
     layers = LAYERS if tuning == "frozen" else (1.0,)
-    source = AudioSource(checkpoint, config, preparation, layers)
+    source = AudioSource(checkpoint=checkpoint, config=config, preparation=preparation, layers=layers)
     reader = Reader(source.dim, width, dropout)
     return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)
 

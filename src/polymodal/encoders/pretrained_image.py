@@ -10,7 +10,6 @@ import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,14 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from polymodal.arrays import Column
-from polymodal.encoders.backbone import load_backbone, load_config
+from polymodal.encoders.backbone import load_config
 from polymodal.encoders.preparation import (
     PicturePreparation,
-    copy_preprocessor,
     picture_preparation,
 )
-from polymodal.encoders.pretrained import Pretrained, row_chunks
+from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.reader import PlaceReader
+from polymodal.encoders.source import Source, row_chunks
 from polymodal.errors import parameter_error
 from polymodal.tokens import ColumnBatch
 
@@ -37,45 +36,30 @@ if TYPE_CHECKING:
 BATCH_PICTURES = 32
 
 
-@dataclass(frozen=True)
-class ImageSource:
+@dataclass(frozen=True, kw_only=True)
+class ImageSource(Source):
     """Checkpoints that read pictures.
 
     The patches' outputs are averaged over a square grid; the class token, where there is one, stands
     before them.
 
     Attributes:
-        checkpoint: Folder or hub name.
         config: Its configuration, of checkpoints for pictures and text the pictures' part.
         preparation: How it wants its pictures.
         grid: Most outputs along each side.
     """
 
-    checkpoint: str
     config: Any
     preparation: PicturePreparation
     grid: int
 
     modality: ClassVar[str] = "image"
-    layers: ClassVar[tuple[float, ...]] = (1.0,)
 
     @property
     def dim(self) -> int:
         """Width of an output: D."""
         sizes = getattr(self.config, "hidden_sizes", None)
         return int(sizes[-1] if sizes else self.config.hidden_size)
-
-    def load(self) -> Any:
-        """Return the checkpoint's module in float32."""
-        return load_backbone(self.checkpoint, self.modality)
-
-    def save_preparation(self, folder: Path) -> None:
-        """Write how the checkpoint wants its pictures.
-
-        Args:
-            folder: Where.
-        """
-        copy_preprocessor(self.checkpoint, folder)
 
     def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint.
@@ -188,7 +172,8 @@ def build_pretrained_image(
         raise parameter_error("channels", f"pictures for the checkpoint {checkpoint!r}", "3", fitted.channels)
     _check_size(fitted, config, checkpoint)
     grid = math.isqrt(max_tokens)
-    source = ImageSource(checkpoint, config, picture_preparation(checkpoint), grid)
+    preparation = picture_preparation(checkpoint)
+    source = ImageSource(checkpoint=checkpoint, config=config, preparation=preparation, grid=grid)
     reader = PlaceReader(source.dim, width, grid**2 + 1, dropout)
     return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=grid**2 + 1, backbone_rate=backbone_rate)
 

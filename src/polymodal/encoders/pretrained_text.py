@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.arrays import Column
-from polymodal.encoders.backbone import load_backbone, load_config
-from polymodal.encoders.pretrained import Pretrained, batches_by_length, lengths_in_use
+from polymodal.encoders.backbone import load_config
+from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.reader import Reader
+from polymodal.encoders.source import Source, batches_by_length, lengths_in_use
 from polymodal.errors import ConfigError
 from polymodal.layers import lengths_in_use as batch_lengths
 from polymodal.layers import steps_present
@@ -39,19 +40,15 @@ BATCH_IDS = 8192
 """Token ids, padding counted, that are read at once when outputs are computed ahead."""
 
 
-@dataclass(frozen=True)
-class TextSource:
+@dataclass(frozen=True, kw_only=True)
+class TextSource(Source):
     """Checkpoints that read token ids, such as BERT.
 
     Attributes:
-        checkpoint: Folder or hub name.
-        layers: Shares of the checkpoint's height at which outputs are taken.
         hidden_size: Width of one layer's output.
         padding: The checkpoint's own id for padding.
     """
 
-    checkpoint: str
-    layers: tuple[float, ...]
     hidden_size: int
     padding: int
 
@@ -61,10 +58,6 @@ class TextSource:
     def dim(self) -> int:
         """Width of an output: D."""
         return self.hidden_size * len(self.layers)
-
-    def load(self) -> Any:
-        """Return the checkpoint's module in float32."""
-        return load_backbone(self.checkpoint, self.modality)
 
     def save_preparation(self, folder: Path) -> None:
         """Write nothing: the fitted modality holds the tokenizer.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -18,11 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from polymodal.arrays import Column
-from polymodal.encoders.backbone import load_backbone, load_config
-from polymodal.encoders.preparation import PicturePreparation, copy_preprocessor, picture_preparation
-from polymodal.encoders.pretrained import Pretrained, row_chunks
+from polymodal.encoders.backbone import load_config
+from polymodal.encoders.preparation import PicturePreparation, picture_preparation
+from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_image import normalise
 from polymodal.encoders.reader import PlaceReader
+from polymodal.encoders.source import Source, row_chunks
 from polymodal.errors import parameter_error
 from polymodal.layers import lengths_in_use
 from polymodal.tokens import ColumnBatch
@@ -43,44 +43,29 @@ class FittedVideo(Protocol):
     def channels(self) -> int: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class VideoSource:
+@dataclass(frozen=True, kw_only=True)
+class VideoSource(Source):
     """Checkpoints that read a fixed number of frames, cut into tubes: Tong et al. 2022, arXiv 2203.12602.
 
     Frames are taken evenly from those a video has; of a shorter one some are repeated. The tubes'
     outputs are averaged over a grid of 2 by 2 and over stretches of time.
 
     Attributes:
-        checkpoint: Folder or hub name.
         config: Its configuration.
         preparation: How it wants its frames.
         times: Most stretches of time that are kept.
     """
 
-    checkpoint: str
     config: Any
     preparation: PicturePreparation
     times: int
 
     modality: ClassVar[str] = "video"
-    layers: ClassVar[tuple[float, ...]] = (1.0,)
 
     @property
     def dim(self) -> int:
         """Width of an output: D."""
         return int(self.config.hidden_size)
-
-    def load(self) -> Any:
-        """Return the checkpoint's module in float32."""
-        return load_backbone(self.checkpoint, self.modality)
-
-    def save_preparation(self, folder: Path) -> None:
-        """Write how the checkpoint wants its frames.
-
-        Args:
-            folder: Where.
-        """
-        copy_preprocessor(self.checkpoint, folder)
 
     def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint.
@@ -191,7 +176,7 @@ def build_pretrained_video(
         raise parameter_error("channels", f"videos for the checkpoint {checkpoint!r}", "3", fitted.channels)
     preparation = picture_preparation(checkpoint, "video_processor")
     times = max(1, max_tokens // GRID**2)
-    source = VideoSource(checkpoint, config, preparation, times)
+    source = VideoSource(checkpoint=checkpoint, config=config, preparation=preparation, times=times)
     most = times * GRID**2
     reader = PlaceReader(source.dim, width, most, dropout)
     return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=most, backbone_rate=backbone_rate)

@@ -1,21 +1,24 @@
 """Reading the token outputs of a pretrained checkpoint (torch).
 
-Shape legend: B rows of the batch, T steps, D width of the checkpoint, W width of tokens, K tokens.
+Shape legend: B rows of the batch, T steps, N steps in use of all rows, D width of the checkpoint, W width of tokens,
+K tokens.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from polymodal.convolution import Conv1d
+from polymodal.encoders.filters import Filters, Steps
 from polymodal.layers import Dropout, small_parameter, steps_present
 from polymodal.tokens import Tokens
 
 FILTER_SIZES = (1, 3, 5)
 NUM_QUERIES = 4
 NUM_TOKENS = len(FILTER_SIZES) + NUM_QUERIES
+LEFT_OUT = 0.15
+LONG_ROW = 24
+"""Only rows of so many steps lose any in training: in a short one every step counts."""
 
 
 class Reader(nn.Module):
@@ -23,6 +26,7 @@ class Reader(nn.Module):
 
     The filters are those of Kim 2014, arXiv 1408.5882, on contextual vectors in place of word
     vectors; the averages are the attention pooling of Lin et al. 2017, arXiv 1703.03130, eq. 6.
+    In training, some outputs of long rows are left out.
     """
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
@@ -34,8 +38,10 @@ class Reader(nn.Module):
             dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.project = nn.Sequential(nn.LayerNorm(dim), Dropout(dropout), nn.Linear(dim, width), nn.GELU())
-        self.filters = nn.ModuleList(Conv1d(width, width, size, padding=size // 2) for size in FILTER_SIZES)
+        self.project = nn.Sequential(
+            nn.LayerNorm(dim, elementwise_affine=False), Dropout(dropout), nn.Linear(dim, width), nn.GELU()
+        )
+        self.filters = Filters(width, width, FILTER_SIZES)
         self.queries = nn.Linear(width, NUM_QUERIES)
         self.places = small_parameter(NUM_TOKENS, width)
 
@@ -43,23 +49,40 @@ class Reader(nn.Module):
         """Read the outputs of each row.
 
         Args:
-            hidden_BTD: Outputs, finite everywhere.
+            hidden_BTD: Outputs, in any floats; not looked at beyond the lengths.
             lengths: int64 ``[B]``, steps in use; 0 for absent rows.
 
         Returns:
             Tokens ``[B, K, W]``.
         """
         inside_BT = steps_present(lengths, hidden_BTD.shape[1])
-        steps_BTW = torch.where(inside_BT.unsqueeze(2), self.project(hidden_BTD), 0.0)
-        steps_BWT = steps_BTW.transpose(1, 2)
-        strongest = [self._strongest(layer(steps_BWT), inside_BT) for layer in self.filters]
-        scores_BTQ = self.queries(steps_BTW).masked_fill(~inside_BT.unsqueeze(2), -1e9)
-        averages_BQW = scores_BTQ.softmax(dim=1).transpose(1, 2) @ steps_BTW
-        values = torch.cat([torch.stack(strongest, dim=1), averages_BQW], dim=1) + self.places
+        if self.training:
+            inside_BT = inside_BT & _kept(lengths, hidden_BTD.shape[1])
+        row_N, time_N = inside_BT.nonzero(as_tuple=True)
+        steps_NW = self.project(hidden_BTD[row_N, time_N].float())
+        strongest_BFW = self.filters(Steps(steps_NW, row_N, time_N, lengths))
+        values = torch.cat([strongest_BFW, self._averages(steps_NW, inside_BT)], dim=1) + self.places
         return Tokens(values, (lengths > 0).unsqueeze(1).expand(-1, NUM_TOKENS))
 
-    def _strongest(self, answers_BWT: Tensor, inside_BT: Tensor) -> Tensor:
-        return functional.relu(answers_BWT).masked_fill(~inside_BT.unsqueeze(1), 0.0).amax(dim=2)
+    def _averages(self, steps_NW: Tensor, inside_BT: Tensor) -> Tensor:
+        """Return weighted means of the steps of each row: ``[B, queries, W]``."""
+        scores_BTQ = _in_rows(self.queries(steps_NW).float(), inside_BT).masked_fill(~inside_BT.unsqueeze(2), -1e9)
+        averages_BQW: Tensor = scores_BTQ.softmax(dim=1).transpose(1, 2) @ _in_rows(steps_NW, inside_BT)
+        return averages_BQW
+
+
+def _kept(lengths: Tensor, num_steps: int) -> Tensor:
+    """Draw which steps stay: bool ``[B, T]``; the first always does, and all of short rows."""
+    drawn = torch.rand(len(lengths), num_steps, device=lengths.device) >= LEFT_OUT
+    drawn[:, 0] = True
+    return drawn | (lengths < LONG_ROW).unsqueeze(1)
+
+
+def _in_rows(values_NW: Tensor, inside_BT: Tensor) -> Tensor:
+    """Put steps back to their places in padded rows, ``[B, T, W]``, zero elsewhere."""
+    places = inside_BT.flatten().nonzero().squeeze(1)
+    flat = values_NW.new_zeros(inside_BT.numel(), values_NW.shape[1]).index_copy(0, places, values_NW)
+    return flat.view(*inside_BT.shape, values_NW.shape[1])
 
 
 class PlaceReader(nn.Module):
@@ -83,12 +106,14 @@ class PlaceReader(nn.Module):
         """Read the outputs of each row.
 
         Args:
-            hidden_BTD: Outputs, finite everywhere.
+            hidden_BTD: Outputs, in any floats; not looked at beyond the lengths.
             lengths: int64 ``[B]``, outputs in use; 0 for absent rows.
 
         Returns:
             Tokens ``[B, T, W]``.
         """
         num_places = hidden_BTD.shape[1]
+        present_BT = steps_present(lengths, num_places)
+        hidden_BTD = torch.where(present_BT.unsqueeze(2), hidden_BTD, 0).float()
         values_BTW = self.norm(self.project(hidden_BTD)) + self.places[:num_places]
-        return Tokens(values_BTW, steps_present(lengths, num_places))
+        return Tokens(values_BTW, present_BT)

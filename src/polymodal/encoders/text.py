@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from polymodal.attention import Transformer
-from polymodal.convolution import Conv1d
+from polymodal.encoders.filters import Filters, Steps
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.word_embedding import WordEmbedding
 from polymodal.errors import parameter_error
@@ -86,7 +84,7 @@ class TextCNN(nn.Module):
         """
         super().__init__()
         self.embed = embed
-        self.convolutions = nn.ModuleList(Conv1d(width, filters, kernel) for kernel in KERNELS)
+        self.filters = Filters(width, filters, KERNELS)
         self.project = nn.Sequential(Dropout(dropout), nn.Linear(filters, width), nn.LayerNorm(width))
         self.kinds = small_parameter(len(KERNELS), width)
 
@@ -100,20 +98,10 @@ class TextCNN(nn.Module):
             A token for each filter size, ``[B, 4, W]``.
         """
         words_BTW, lengths = self.embed(column)
-        words_BWT = words_BTW.transpose(1, 2)
-        strongest = [
-            _strongest(convolution, words_BWT, lengths, kernel)
-            for convolution, kernel in zip(self.convolutions, KERNELS, strict=True)
-        ]
-        values_BKW = self.project(torch.stack(strongest, dim=1)) + self.kinds
+        row_N, time_N = steps_present(lengths, words_BTW.shape[1]).nonzero(as_tuple=True)
+        strongest_BKC = self.filters(Steps(words_BTW[row_N, time_N], row_N, time_N, lengths))
+        values_BKW = self.project(strongest_BKC) + self.kinds
         return Tokens(values_BKW, (lengths > 0).unsqueeze(1).expand(values_BKW.shape[:2]))
-
-
-def _strongest(convolution: nn.Module, words_BWT: Tensor, lengths: Tensor, kernel: int) -> Tensor:
-    padded = functional.pad(words_BWT, ((kernel - 1) // 2, kernel // 2))
-    answers_BCT = convolution(padded)
-    keep = steps_present(lengths, answers_BCT.shape[2]).unsqueeze(1)
-    return torch.relu((answers_BCT * keep).amax(dim=2))
 
 
 class TextRecurrent(nn.Module):
