@@ -62,7 +62,13 @@ def measure(command: list[str], environment: dict[str, str] | None = None) -> Me
     return Measured(wall_s, cpu_s, json.loads(done.stdout) if done.stdout.startswith("{") else {})
 
 
-def measure_polymodal(scratch: Path, options: list[str], data: Path = DATA, cache: str = "cache") -> Measured:
+def measure_polymodal(
+    scratch: Path,
+    options: list[str],
+    data: Path = DATA,
+    cache: str = "cache",
+    program: tuple[str, ...] = (),
+) -> Measured:
     """Train with polymodal.
 
     Args:
@@ -70,12 +76,14 @@ def measure_polymodal(scratch: Path, options: list[str], data: Path = DATA, cach
         options: Target, seed and so on.
         data: Folder with train.csv, validation.csv and test.csv.
         cache: Folder in ``scratch`` for decoded arrays; an empty one decodes everything anew.
+        program: What stands in place of ``polymodal``, such as a launcher of several processes.
 
     Returns:
         The measurement; ``found`` holds accuracy, epochs_s and phases.
     """
     files = [str(data / "train.csv"), "--validation", str(data / "validation.csv"), "--test", str(data / "test.csv")]
-    command = [polymodal_command(), "train", *files, *options, "--output", str(scratch / "run"), "--json"]
+    given = [*files, *options, "--output", str(scratch / "run"), "--json"]
+    command = [*(program or [polymodal_command()]), "train", *given]
     measured = measure(command, {"POLYMODAL_CACHE": str(scratch / cache)})
     record = json.loads((scratch / "run" / "metrics.json").read_text(encoding="utf-8"))["record"]
     (scores,) = measured.found["targets"].values()

@@ -17,8 +17,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,50 +33,19 @@ from measuring import (
 )
 from same_network import check_fair, check_same_network, settings_of
 from sections import replace_section
+from speed_tables import Line, Part, Result, number_of, row
 
 RESULTS = REPOSITORY / "benchmarks" / "results" / "speed"
 KERAS = REPOSITORY / ".venv-keras"
 KERAS_PACKAGES = ("tensorflow-cpu==2.21.0", "pillow", "soundfile")
 SHORT_EPOCHS, STEADY_EPOCHS = 3, 6
+SHARED_BATCH = 256
+"""Rows of a batch that two processes share."""
 STARTS = 10
 START_COMMANDS = {
     "python -c 'import polymodal'": [sys.executable, "-c", "import polymodal"],
     "polymodal --help": [polymodal_command(), "--help"],
 }
-Result = dict[str, Any]
-"""Side to measurement, as plain JSON."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the table: a ratio of two numbers of a pair.
-
-    Attributes:
-        what: Its first cell.
-        goal: What the ratio must reach: its beginning says whether ``at most`` or ``at least``.
-        ours: Side and number of the numerator, as ``first.wall_s``.
-        theirs: The same of the denominator.
-    """
-
-    what: str
-    goal: str
-    ours: str
-    theirs: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """One comparison.
-
-    Attributes:
-        measure: Runs the sides of one pair; a string says why it cannot.
-        lines: What the table says of it.
-        note: What was compared.
-    """
-
-    measure: Callable[[int], Result | str]
-    lines: tuple[Line, ...]
-    note: str
 
 
 def main() -> None:
@@ -151,10 +118,7 @@ def measure_steady(seed: int) -> Result:
         Sides ``polymodal`` and ``bare``, with the median epoch.
     """
     found = measure_whole(seed, "--set", f"train.epochs={STEADY_EPOCHS}", "--set", "baselines=false")
-    for side in found.values():
-        side["epoch_s"] = statistics.median(side["found"]["epochs_s"][1:])
-        side["epochs_a_second"] = 1 / side["epoch_s"]
-    return found
+    return {name: with_median_epoch(side) for name, side in found.items()}
 
 
 def measure_short(seed: int) -> Result:
@@ -174,6 +138,40 @@ def measure_short(seed: int) -> Result:
         (scratch / "run").rename(scratch / "before")
         second = measure_polymodal(scratch, options)
     return {"first": first.state(), "second": second.state(), "bare": bare.state()}
+
+
+def measure_processes(seed: int) -> Result:
+    """Train with one process and with two, each of one thread, on the same batches.
+
+    Args:
+        seed: The seed.
+
+    Returns:
+        Sides ``one`` and ``two``, with the median epoch.
+    """
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "polymodal")
+    options = ["--target", "digit", "--drop", "speaker", "--set", "num_threads=1", "--set", "baselines=false"]
+    options += ["--set", f"train.batch_size={SHARED_BATCH}", "--set", f"train.epochs={STEADY_EPOCHS}"]
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for side, program in (("one", ()), ("two", (sys.executable, *launch))):
+            (Path(scratch) / side).mkdir()
+            run = measure_polymodal(Path(scratch) / side, [*options, "--seed", str(seed)], program=program).state()
+            found[side] = with_median_epoch(run)
+    return found
+
+
+def with_median_epoch(side: dict[str, Any]) -> dict[str, Any]:
+    """Add the median epoch after the first to a measurement.
+
+    Args:
+        side: The measurement, as plain JSON.
+
+    Returns:
+        The same with ``epoch_s`` and ``epochs_a_second``.
+    """
+    epoch_s = statistics.median(side["found"]["epochs_s"][1:])
+    return {**side, "epoch_s": epoch_s, "epochs_a_second": 1 / epoch_s}
 
 
 def measure_bare(settings: dict[str, Any], seed: int) -> Measured:
@@ -313,23 +311,22 @@ PARTS: dict[str, Part] = {
         ),
         "frozen: 4 epochs on 18,788 rows; the phases `train` and `precompute` of one run.",
     ),
+    "processes": Part(
+        measure_processes,
+        (
+            Line(
+                "2 processes ÷ 1 process, one thread each, training throughput",
+                "at least 1.8",
+                "two.epochs_a_second",
+                "one.epochs_a_second",
+            ),
+        ),
+        f"processes: avdigits, {SHARED_BATCH} rows a batch in all; epochs 2 to {STEADY_EPOCHS}, in which each process "
+        "looks at all validation rows.",
+    ),
     "starts": Part(measure_starts, (), f"Starting, medians of {STARTS}:"),
 }
 START_GOALS_S = {"python -c 'import polymodal'": 0.15, "polymodal --help": 0.3}
-
-
-def number_of(found: Result, path: str) -> float:
-    """Return a number of a pair.
-
-    Args:
-        found: The pair.
-        path: Side and number, as ``first.wall_s``.
-
-    Returns:
-        The number.
-    """
-    side, name = path.split(".")
-    return float(found[side][name])
 
 
 def results(name: str) -> list[Result]:
@@ -364,27 +361,6 @@ def report(skipped: dict[str, str]) -> str:
         lines += [start_row(name, starts) for name in START_COMMANDS]
     shown = "polymodal train avdigits/train.csv --validation avdigits/validation.csv --test avdigits/test.csv"
     return "\n".join([*lines, "", "```", f"{shown} {' '.join(OPTIONS)}", "```"])
-
-
-def row(line: Line, found: list[Result]) -> str:
-    """Return a line of the table.
-
-    Args:
-        line: What to compare.
-        found: All pairs.
-
-    Returns:
-        Markdown.
-    """
-    ours, theirs = ([number_of(one, path) for one in found] for path in (line.ours, line.theirs))
-    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True))
-    spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
-    unit = " s" if line.ours.endswith("_s") else "/s"
-    sides = (
-        f"{path.split('.')[0]} {statistics.median(n):.3g}{unit}"
-        for path, n in ((line.ours, ours), (line.theirs, theirs))
-    )
-    return "| " + " | ".join([line.what, spread, line.goal or "–", *sides, str(len(found))]) + " |"
 
 
 def start_row(name: str, found: list[Result]) -> str:
