@@ -138,7 +138,7 @@ class Dropout(nn.Dropout):
 class GroupNorm(nn.GroupNorm):
     """Group normalisation (Wu and He 2018, arXiv 1803.08494), in float32 where it learns in bfloat16 on a CPU.
 
-    There, torch's own kernel for bfloat16 is slow with channels last, and changing the layout costs more than the dtype.
+    There, torch's own kernel is slow with channels last, and another layout costs more than another dtype.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def picture_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> 
     Returns:
         The URI, and the thumbnail's width and height in pixels.
     """
-    from polymodal.modalities.image import open_picture
+    from polymodal.modalities.pictures import open_picture
 
     picture = open_picture(cell, folder, MAX_PIXELS, draft=lambda _: (side, side))
     picture.thumbnail((side, side))

@@ -17,7 +17,7 @@ from PIL import Image as pillow  # noqa: N813
 from PIL import ImageOps
 
 from polymodal.modalities import Image, ImageSettings
-from polymodal.modalities.image import open_picture
+from polymodal.modalities.pictures import open_picture
 
 PIXELS = 50_000_000
 

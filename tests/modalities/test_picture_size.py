@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from polymodal.modalities.image import Image as ImageModality
-from polymodal.modalities.image import open_picture
 from polymodal.modalities.letterbox import Letterbox
 from polymodal.modalities.picture_size import picture_size
+from polymodal.modalities.pictures import open_picture
 
 
 def encoded(kind: str, turned: bool = False, size: tuple[int, int] = (30, 20)) -> bytes:

@@ -19,7 +19,8 @@ from polymodal.infer_target import infer_target_kind
 from polymodal.table import read_table
 from polymodal.targets import Source, TranscriptTarget, fit_target
 from polymodal.targets.ctc import beam_ids, ctc_loss, greedy_ids
-from polymodal.targets.transcript import TranscriptHead, unseen_share
+from polymodal.targets.transcript import unseen_share
+from polymodal.targets.transcript_head import TranscriptHead
 from polymodal.tokens import Detail, Fused, Tokens
 
 TEXTS = ["seven three one", "one six", "two  three", "six six two"]

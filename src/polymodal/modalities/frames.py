@@ -25,8 +25,8 @@ from polymodal.modalities.container import (
     is_file,
     open_container,
 )
-from polymodal.modalities.image import check_pixels, open_picture, to_bytes
 from polymodal.modalities.media import as_array, load_npy, locate_media, read_media
+from polymodal.modalities.pictures import check_pixels, open_picture, to_bytes
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.image import ORIENTATION, open_header, open_picture
 from polymodal.modalities.media import NUMPY_MAGIC, attempt, is_absent_media, locate_media
+from polymodal.modalities.pictures import ORIENTATION, open_header, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

@@ -17,9 +17,10 @@ from polymodal.modalities.base import Settings
 from polymodal.modalities.container import check_av, is_file
 from polymodal.modalities.decode import decode_fixed, each, sample
 from polymodal.modalities.frames import Sampling, load_frames, measure_video
-from polymodal.modalities.image import GREY_TOLERANCE, choose_size, in_mode
+from polymodal.modalities.image import GREY_TOLERANCE, choose_size
 from polymodal.modalities.letterbox import fit_box
 from polymodal.modalities.media import unwrap
+from polymodal.modalities.pictures import in_mode
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

@@ -1,0 +1,141 @@
+"""The head that spells: a recurrent network over the steps of one stream (torch).
+
+Shape legend: B rows of the batch, T steps, V units with the blank, L units of a text, W width, N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from polymodal.encoders.recurrent import Recurrent
+from polymodal.layers import Dropout
+from polymodal.targets.ctc import ctc_loss, greedy_ids
+from polymodal.targets.structured import Answer, Source, StructuredHead
+from polymodal.targets.units import BLANK
+from polymodal.tokens import Detail, Fused
+
+if TYPE_CHECKING:
+    from polymodal.targets.transcript import TranscriptTarget
+
+
+class TranscriptHead(StructuredHead):
+    """A bidirectional GRU over the steps of one stream, told of all streams by the fused vector."""
+
+    def __init__(self, target: TranscriptTarget, width: int, stream: str, step_frames: int) -> None:
+        """Build the layers.
+
+        Args:
+            target: The fitted target.
+            width: W.
+            stream: The stream whose steps are read.
+            step_frames: Frames, or samples, that make one of its steps.
+        """
+        super().__init__()
+        self.target = target
+        self.stream = stream
+        self.step_frames = step_frames
+        self.project = nn.Linear(width, width)
+        self.condition = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+        self.layers = Recurrent("gru", width, target.settings.depth, target.settings.dropout)
+        self.output = nn.Sequential(
+            nn.LayerNorm(self.layers.output_dim),
+            Dropout(target.settings.dropout),
+            nn.Linear(self.layers.output_dim, len(target.units.symbols) + 1),
+        )
+
+    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
+        """Negative logarithm of the text's probability, per unit of the text.
+
+        Args:
+            fused: What the fusion made of the streams.
+            truth: int64 ``[B, L]``, ids of units, filled up with 0.
+            smoothing: Not used: the blank would get most of what is spread.
+
+        Returns:
+            Loss ``[B]``; 0 where the stream is absent or has too few steps for the text.
+        """
+        log_probabilities_BTV, num_steps = self._log_probabilities(fused)
+        losses = ctc_loss(log_probabilities_BTV, num_steps, truth)
+        return losses / (truth != BLANK).sum(dim=1).clamp(min=1)
+
+    def notices(self, truth: NDArray[np.int64], source: Source) -> list[str]:
+        """Count the texts that are too long for their sound: nothing can be learnt from them.
+
+        Args:
+            truth: int64 ``[N, L]``, ids of units, filled up with 0.
+            source: The arrays of the same rows.
+
+        Returns:
+            One sentence or none.
+        """
+        column, rows = source.columns[self.stream], slice(None) if source.rows is None else source.rows
+        frames = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
+        steps = -(-frames[rows] // self.step_frames)
+        repeats = ((truth[:, 1:] == truth[:, :-1]) & (truth[:, 1:] != BLANK)).sum(axis=1)
+        needed = (truth != BLANK).sum(axis=1) + repeats
+        count = int((column.row_present[rows] & (needed > steps)).sum())
+        told = f"{count} training texts have more units than their sound has steps; nothing is learnt from them"
+        return [f"{told} (subwords are fewer units: its setting units=subwords)"] if count else []
+
+    def answers(self, fused: Fused) -> list[Answer]:
+        """Search for the texts.
+
+        Args:
+            fused: What the fusion made of the streams.
+
+        Returns:
+            A text a row; empty, without a confidence, where the stream is absent. The confidence is
+            the text's probability by the network, the geometric mean for each of its units.
+        """
+        with torch.no_grad():
+            log_probabilities_BTV, num_steps = self._log_probabilities(fused)
+        found = self._search(log_probabilities_BTV, num_steps.tolist())
+        truth = torch.from_numpy(padded(found)).to(num_steps.device)
+        losses = ctc_loss(log_probabilities_BTV, num_steps, truth).cpu().numpy()
+        sure = np.exp(-losses / np.array([max(len(ids), 1) for ids in found]))
+        return [
+            Answer(self.target.units.decode(ids), float(share) if steps else None)
+            for ids, share, steps in zip(found, sure, num_steps.tolist(), strict=True)
+        ]
+
+    def _log_probabilities(self, fused: Fused) -> tuple[Tensor, Tensor]:
+        """Return ``[B, T, V]`` and the int64 numbers of steps in use ``[B]``."""
+        detail = fused.details.get(self.stream)
+        if detail is None:
+            detail = _no_steps(fused.pooled)
+        num_steps = detail.present.sum(dim=1)
+        told_BTW = self.project(detail.values) + self.condition(fused.pooled).unsqueeze(1)
+        return self.output(self.layers(told_BTW, num_steps)).float().log_softmax(dim=2), num_steps
+
+    def _search(self, log_probabilities_BTV: Tensor, num_steps: list[int]) -> list[list[int]]:
+        if self.target.is_greedy:
+            best_BT = log_probabilities_BTV.argmax(dim=2).tolist()
+            return [greedy_ids(best_T[:steps]) for best_T, steps in zip(best_BT, num_steps, strict=True)]
+        shares_BTV = log_probabilities_BTV.exp().double().cpu().numpy()
+        return [self.target.search(shares_TV[:steps]) for shares_TV, steps in zip(shares_BTV, num_steps, strict=True)]
+
+
+def _no_steps(pooled_BW: Tensor) -> Detail:
+    """One step for each row that is not in use, for a batch without the stream."""
+    return Detail(torch.zeros_like(pooled_BW).unsqueeze(1), pooled_BW.new_zeros(len(pooled_BW), 1, dtype=torch.bool))
+
+
+def padded(texts: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Put ids into an array.
+
+    Args:
+        texts: Ids of N texts.
+
+    Returns:
+        int64 ``[N, L]``, filled up with 0; L is 1 or more.
+    """
+    ids = np.full((len(texts), max(map(len, texts), default=0) or 1), BLANK, dtype=np.int64)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = text
+    return ids
