@@ -199,7 +199,8 @@ def measure_keras(seed: int) -> Result | str:
         seed: The seed.
 
     Returns:
-        Sides ``polymodal`` and ``keras``, or why there is no Keras.
+        Sides ``polymodal``, ``same_job`` (without baselines, which the script does not fit either) and ``keras``, or
+        why there is no Keras.
     """
     problem = make_keras()
     if problem:
@@ -208,9 +209,12 @@ def measure_keras(seed: int) -> Result | str:
     options += ["--encoder", "audio=cnn", "--set", f"train.epochs={SHORT_EPOCHS}", "--set", "train.batch_size=64"]
     with tempfile.TemporaryDirectory() as scratch:
         ours = measure_polymodal(Path(scratch), [*options, "--seed", str(seed)])
+        (Path(scratch) / "run").rename(Path(scratch) / "before")
+        plain = ["--set", "baselines=false", "--seed", str(seed)]
+        bare = measure_polymodal(Path(scratch), [*options, *plain], cache="another")
     script = [str(KERAS / "bin" / "python"), str(REPOSITORY / "benchmarks" / "keras_script.py"), "--data", str(DATA)]
     script += ["--epochs", str(SHORT_EPOCHS), "--batch-size", "64", "--threads", str(THREADS), "--seed", str(seed)]
-    return {"polymodal": ours.state(), "keras": measure(script).state()}
+    return {"polymodal": ours.state(), "same_job": bare.state(), "keras": measure(script).state()}
 
 
 def make_keras() -> str:
@@ -295,9 +299,13 @@ PARTS: dict[str, Part] = {
     ),
     "keras": Part(
         measure_keras,
-        (Line("textbook Keras script ÷ polymodal, 3 epochs", "at least 2", "keras.wall_s", "polymodal.wall_s"),),
+        (
+            Line("textbook Keras script ÷ polymodal, 3 epochs", "at least 2", "keras.wall_s", "same_job.wall_s"),
+            Line("the same, with polymodal's baselines", "", "keras.wall_s", "polymodal.wall_s"),
+        ),
         "keras: image CNN and audio CNN, side by side, dense layers (`keras_script.py`, TensorFlow in an environment "
-        "of its own), against `--fusion concat --encoder image=cnn --encoder audio=cnn`; whole processes.",
+        "of its own), against `--fusion concat --encoder image=cnn --encoder audio=cnn --set baselines=false`; whole "
+        "processes, nothing decoded beforehand.",
     ),
     "frozen": Part(
         measure_frozen,
@@ -321,8 +329,8 @@ PARTS: dict[str, Part] = {
                 "one.epochs_a_second",
             ),
         ),
-        f"processes: avdigits, {SHARED_BATCH} rows a batch in all; epochs 2 to {STEADY_EPOCHS}, in which each process "
-        "looks at all validation rows.",
+        f"processes: avdigits, {SHARED_BATCH} rows a batch in all; epochs 2 to {STEADY_EPOCHS} with their look at "
+        "validation.",
     ),
     "starts": Part(measure_starts, (), f"Starting, medians of {STARTS}:"),
 }

@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from polymodal.arrays import Column
-from polymodal.baseline_features import FeatureBlocks, FeatureExtractor, sound_features
+from polymodal.baseline_features import FeatureBlocks, FeatureExtractor
 from polymodal.baseline_pictures import thumbnails, video_features
+from polymodal.baseline_sounds import sound_features
 from polymodal.baseline_text import TextGrams, choose_units
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.metrics import score

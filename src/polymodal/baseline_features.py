@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
-from polymodal.baseline_pictures import area_weights, in_parts, rows_at_once, thumbnails, video_features
+from polymodal.baseline_pictures import thumbnails, video_features
 from polymodal.baseline_sensors import cloud_features, series_features
+from polymodal.baseline_sounds import sound_features
 from polymodal.baseline_text import TextGrams
 from polymodal.schema import Schema, StreamSchema
 
 Floats = NDArray[np.float32]
+StreamPart = tuple[Floats, Any, Floats]
+"""The features of one stream: dense, sparse (None but for text) and for trees."""
 
 LINEAR, TREES = "linear", "trees"
 FORMS = frozenset({LINEAR, TREES})
@@ -29,8 +32,6 @@ MAX_SIDE = 28
 MAX_DENSE_CELLS = 30_000_000
 TREE_SIDES = {1: 12, 3: 8}
 """Channels to the longer side of the thumbnails that trees see, in pixels."""
-PICTURE_BINS = 20
-NUM_CEPSTRAL = 16
 STATISTICS_WEIGHT = 7.0
 """Statistics of a sound tell its speaker and its room as much as its content, so linear models see them small.
 
@@ -191,7 +192,7 @@ class StreamFeatures:
 
     def transform(
         self, column: Column, cells: Mapping[str, Sequence[Cell]], forms: frozenset[str] = FORMS
-    ) -> tuple[Floats, Any, Floats]:
+    ) -> StreamPart:
         """Return the features of rows: dense, sparse (None but for text) and for trees."""
         present, nothing = column.row_present, np.zeros((len(column), 0), np.float32)
         values, num_shared = (nothing, 0) if self._reads_no_values(forms) else self.measure(column)
@@ -202,6 +203,21 @@ class StreamFeatures:
             weights = self.grams.transform(_texts(cells.get(self.column, absent), present))
         trees = self._for_trees(column, values, num_shared, weights) if TREES in forms else nothing
         return dense, weights if LINEAR in forms else None, trees
+
+    def transform_absent(self, column: Column, forms: frozenset[str] = FORMS) -> StreamPart:
+        """Return the features of rows in which the stream is absent.
+
+        Args:
+            column: The stream's arrays.
+            forms: What is wanted.
+
+        Returns:
+            As of ``transform``; computed of one row, which all others are like.
+        """
+        rows = np.zeros(len(column), np.int64)
+        one = column.take(rows[:1]).without(np.ones(len(rows[:1]), np.bool_))
+        dense, weights, trees = self.transform(one, {}, forms)
+        return dense[rows], None if weights is None else weights[rows], trees[rows]
 
     def _reads_no_values(self, forms: frozenset[str]) -> bool:
         """Tell whether the dense features are not needed: trees see other pictures and plain table fields."""
@@ -272,12 +288,31 @@ class FeatureExtractor:
         Returns:
             The features.
         """
-        parts = [stream.transform(columns[stream.stream], cells, forms) for stream in self.streams]
-        return FeatureBlocks(
-            np.concatenate([dense for dense, _, _ in parts], axis=1),
-            _side_by_side([weights for _, weights, _ in parts if weights is not None]),
-            np.concatenate([trees for _, _, trees in parts], axis=1),
-        )
+        return self.transform_views(columns, cells, [frozenset()], forms)[0]
+
+    def transform_views(
+        self,
+        columns: Mapping[str, Column],
+        cells: Mapping[str, Sequence[Cell]],
+        views: Sequence[frozenset[str]],
+        forms: frozenset[str] = FORMS,
+    ) -> list[FeatureBlocks]:
+        """Make the features of rows several times, each time with some streams taken away.
+
+        Args:
+            columns: Stream to arrays.
+            cells: Column to raw cells.
+            views: The streams to take away, each time.
+            forms: What is wanted: ``LINEAR``, ``TREES`` or both.
+
+        Returns:
+            The features, once a view.
+        """
+        whole = [stream.transform(columns[stream.stream], cells, forms) for stream in self.streams]
+        hidden = frozenset().union(*views)
+        absent = {s.stream: s.transform_absent(columns[s.stream], forms) for s in self.streams if s.stream in hidden}
+        parts = list(zip([stream.stream for stream in self.streams], whole, strict=True))
+        return [_joined([absent[name] if name in view else part for name, part in parts]) for view in views]
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return the fitted state as plain JSON and named arrays."""
@@ -316,78 +351,20 @@ class FeatureExtractor:
         return cls(streams)
 
 
+def _joined(parts: Sequence[StreamPart]) -> FeatureBlocks:
+    return FeatureBlocks(
+        np.concatenate([dense for dense, _, _ in parts], axis=1),
+        _side_by_side([weights for _, weights, _ in parts if weights is not None]),
+        np.concatenate([trees for _, _, trees in parts], axis=1),
+    )
+
+
 def _side_by_side(sparse: list[Any]) -> Any:
     if len(sparse) < 2:
         return sparse[0] if sparse else None
     from scipy.sparse import hstack
 
     return hstack(sparse, format="csr")
-
-
-def sound_features(column: Column, channels: int = 1) -> tuple[Floats, int]:
-    """Describe sounds by small pictures and by statistics, one of each for every channel.
-
-    Args:
-        column: float ``[N, frames, channels * features]`` with lengths; a waveform counts as one feature.
-        channels: Channels, whose features follow each other.
-
-    Returns:
-        float32 ``[N, ...]``: the spectrograms stretched to 20 x 20, then the mean, deviation and mean absolute
-        change of their cepstral coefficients and the logarithm of the duration; and the number of pixels (400 of
-        each channel).
-    """
-    size = column.values.shape[2] // channels
-    found = [_channel_features(column, slice(start, start + size)) for start in range(0, channels * size, size)]
-    num_pixels = found[0][1]
-    pixels, statistics = ([values[:, part] for values, _ in found] for part in np.s_[:num_pixels, num_pixels:])
-    return np.concatenate([*pixels, *statistics], axis=1), channels * num_pixels
-
-
-def _channel_features(column: Column, channel: slice) -> tuple[Floats, int]:
-    num_features = channel.stop - channel.start
-    lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
-    lengths = np.where(column.row_present, np.maximum(lengths, 1), 1)
-    bands = area_weights(num_features, min(num_features, PICTURE_BINS))
-    cosines = _cosines(num_features)
-
-    step = rows_at_once(column)
-
-    def described(start: int) -> Floats:
-        rows = slice(start, start + step)
-        part = np.asarray(column.values[rows, :, channel], dtype=np.float32)
-        inside = (np.arange(part.shape[1]) < lengths[rows, None]) & column.row_present[rows, None]
-        part = np.where(inside[..., None], part, np.float32(0.0))
-        picture = _stretched(part @ bands.T, lengths[rows]).reshape(len(part), -1)
-        return np.concatenate([picture, _statistics(part @ cosines.T, inside, lengths[rows])], axis=1)
-
-    num_pixels = PICTURE_BINS * len(bands)
-    return in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1, step), num_pixels
-
-
-def _stretched(frames: Floats, lengths: NDArray[np.int64]) -> Floats:
-    """Average frames over 20 equal parts of each clip: ``[N, 20, bands]``."""
-    sums = np.concatenate([np.zeros_like(frames[:, :1]), np.cumsum(frames, axis=1, dtype=np.float32)], axis=1)
-    edges = lengths[:, None] * np.linspace(0, 1, PICTURE_BINS + 1)[None, :]
-    low = np.minimum(edges.astype(np.int64), lengths[:, None])
-    high, rest = np.minimum(low + 1, lengths[:, None]), (edges - low)[..., None]
-    below, above = (np.take_along_axis(sums, index[..., None], axis=1) for index in (low, high))
-    at_edges = below + (above - below) * rest
-    return np.asarray(np.diff(at_edges, axis=1) / (lengths / PICTURE_BINS)[:, None, None], dtype=np.float32)
-
-
-def _statistics(frames: Floats, inside: NDArray[np.bool_], lengths: NDArray[np.int64]) -> Floats:
-    count = np.maximum(lengths, 1)[:, None].astype(np.float32)
-    mean = frames.sum(axis=1) / count
-    spread = np.sqrt((((frames - mean[:, None]) ** 2) * inside[..., None]).sum(axis=1) / count)
-    change = (np.abs(np.diff(frames, axis=1)) * inside[:, 1:, None]).sum(axis=1) / count
-    return np.concatenate([mean, spread, change, np.log(count)], axis=1)
-
-
-def _cosines(num_features: int) -> Floats:
-    """Return the first rows of the orthonormal DCT-II, ``[coefficients, features]``."""
-    steps = (np.arange(num_features) + 0.5) / num_features
-    table = np.cos(np.pi * np.arange(min(NUM_CEPSTRAL, num_features))[:, None] * steps)
-    return np.asarray(table * np.sqrt(2 / num_features), dtype=np.float32)
 
 
 def _table_features(column: Column, cardinalities: list[int]) -> tuple[Floats, int]:

@@ -27,10 +27,12 @@ from polymodal.table import Table, iterate_table
 from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import Answer, to_answers, values_of
-from polymodal.trained import TrainedModel, precompute, without
+from polymodal.trained import TrainedModel, precompute
 
 View = frozenset[str]
 NOTHING_HIDDEN: View = frozenset()
+BaselinePredictions = dict[str, dict[str, Prediction]]
+"""Flat target to baseline to what it predicts."""
 BASELINE = "baseline:"
 
 WINDOW_ROWS = 4096
@@ -222,7 +224,8 @@ def run_members(
     }
     nothing = NetworkOutputs({}, {name: {} for name in model.network.targets}, None, {})
     outputs = run_network(model.network, columns, views) if _asks_network(model, wanted) else [nothing] * len(views)
-    return [_members(model, columns, source, view, found, asked) for view, found in zip(views, outputs, strict=True)]
+    baselines = _baseline_predictions(model, asked, columns, source.cells, views)
+    return [_members(model, columns, source, *found) for found in zip(views, outputs, baselines, strict=True)]
 
 
 def _asks_network(model: TrainedModel, wanted: Mapping[str, frozenset[str]] | None) -> bool:
@@ -260,11 +263,10 @@ def _members(
     source: Source,
     view: View,
     outputs: NetworkOutputs,
-    asked: Mapping[str, Sequence[Baseline]],
+    baselines: BaselinePredictions,
 ) -> Members:
     seen = {stream: columns[stream].row_present & (stream not in view) for stream in model.network.streams}
     some, complete = np.any(list(seen.values()), axis=0), np.all(list(seen.values()), axis=0)
-    baselines = _baseline_predictions(model, asked, columns, source.cells, view)
     predictions = {
         name: _target_members(name, target, outputs, baselines.get(name, {}), source)
         for name, target in model.targets.items()
@@ -295,15 +297,15 @@ def _baseline_predictions(
     asked: Mapping[str, Sequence[Baseline]],
     columns: Mapping[str, Column],
     cells: Mapping[str, Sequence[Cell]],
-    view: View,
-) -> dict[str, dict[str, Prediction]]:
+    views: Sequence[View],
+) -> list[BaselinePredictions]:
     forms = frozenset(form for found in asked.values() for baseline in found for form in baseline.forms)
     if model.features is None or not forms:
-        return {}
-    if view:
-        columns, cells = without(columns, cells, model.schema, view)
-    features = model.features.transform(columns, cells, forms)
-    return {name: {baseline.name: baseline.predict(features) for baseline in found} for name, found in asked.items()}
+        return [{} for _ in views]
+    return [
+        {name: {baseline.name: baseline.predict(features) for baseline in found} for name, found in asked.items()}
+        for features in model.features.transform_views(columns, cells, views, forms)
+    ]
 
 
 def run_network(network: Network, columns: Mapping[str, Column], views: Sequence[View]) -> list[NetworkOutputs]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def process_number() -> int:
@@ -83,6 +86,22 @@ def sum_gradients(parameters: Iterable[Tensor], losses: Tensor) -> Tensor:
         if is_there:
             parameter.grad = torch.empty_like(parameter).copy_(found.view(parameter.shape))
     return losses
+
+
+def gathered(value: T) -> list[T]:
+    """Return what every process holds.
+
+    Args:
+        value: What this process holds.
+
+    Returns:
+        All processes' values, in the order of their numbers; the same in each process.
+    """
+    if num_processes() == 1:
+        return [value]
+    found: list[Any] = [None] * num_processes()
+    torch.distributed.all_gather_object(found, value)
+    return found
 
 
 def main_says(value: int) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from polymodal.arrays import Cell, Column
+from polymodal.arrays import Column
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline
 from polymodal.cache import ArrayCache
@@ -90,25 +90,3 @@ def _outputs(encoder: Pretrained, column: Column, cache: ArrayCache, progress: P
             digest.update(np.ascontiguousarray(array[start : start + ROWS_AT_ONCE]).tobytes())
     found, _ = cache.column(digest.hexdigest(), lambda entry: (encoder.precompute(column, progress, entry), []))
     return found
-
-
-def without(
-    columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], schema: Schema, streams: frozenset[str]
-) -> tuple[dict[str, Column], dict[str, Sequence[Cell]]]:
-    """Take streams away from all rows.
-
-    Args:
-        columns: Stream to arrays.
-        cells: Column to raw cells.
-        schema: Tells which columns a stream has.
-        streams: The streams to take away.
-
-    Returns:
-        Columns and cells in which those streams are absent.
-    """
-    gone = {name for stream in schema.streams if stream.name in streams for name in stream.columns}
-    fewer = {
-        name: column.without(np.ones(len(column), dtype=np.bool_)) if name in streams else column
-        for name, column in columns.items()
-    }
-    return fewer, {name: [None] * len(values) if name in gone else values for name, values in cells.items()}

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from polymodal.batches import Examples, rows_at_once, truth_batch
 from polymodal.config import TrainConfig
 from polymodal.losses import Aims, stream_presence, target_losses
 from polymodal.metrics import score, score_of
 from polymodal.network import Batch, Network, Outputs, Truth
+from polymodal.processes import gathered, share_of
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.structured import Answer, values_of
 
@@ -38,7 +40,7 @@ class Validation:
 
 
 def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarget]) -> Validation:
-    """Run the network over the examples.
+    """Run the network over the examples; of several processes each takes a share of the rows.
 
     Args:
         network: The network; left in evaluation mode.
@@ -49,24 +51,11 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarg
         Loss and scores.
     """
     network.eval()
-    device = network.log_variances.device
-    sums = torch.zeros(1 + len(network.streams))
-    total = 0.0
-    outputs: list[Outputs] = []
-    answers: dict[str, list[Answer]] = {name: [] for name in network.structured}
-    with torch.inference_mode():
-        step = rows_at_once(examples.columns)
-        for start in range(0, len(examples), step):
-            places = np.arange(start, min(start + step, len(examples)))
-            batch = {stream: column.to(device) for stream, column in examples.batch(places).items()}
-            truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(examples, places).items()}
-            found = network(batch, None, truth)
-            outputs.append(found)
-            for name, said in network.answers(found.whole).items() if found.whole is not None else ():
-                answers[name] += said
-            parts = _part_losses(network, found, batch, truth, targets)
-            sums += len(places) * parts
-            total += len(places) * float(parts[0] if found.fused or found.whole is not None else parts[1:].mean())
+    rows = np.arange(len(examples))
+    seen = gathered(_look(network, examples, targets, rows[share_of(rows)]))
+    outputs = [found for look in seen for found in look.outputs]
+    answers = {name: [answer for look in seen for answer in look.answers[name]] for name in network.structured}
+    total, sums = sum(look.total for look in seen), torch.stack([look.sums for look in seen]).sum(dim=0)
     scores = {
         name: (_answer_score(name, target, answers[name], examples), {})
         if isinstance(target, StructuredTarget)
@@ -79,6 +68,45 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarg
         stream_scores={name: streams for name, (_, streams) in scores.items()},
         part_losses=(sums / max(len(examples), 1)).tolist(),
     )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one process saw of its rows: losses are sums over rows."""
+
+    total: float
+    sums: torch.Tensor
+    outputs: list[Outputs]
+    answers: dict[str, list[Answer]]
+
+
+def _look(network: Network, examples: Examples, targets: Mapping[str, AnyTarget], rows: NDArray[np.int64]) -> _Look:
+    device = network.log_variances.device
+    sums = torch.zeros(1 + len(network.streams))
+    total = 0.0
+    outputs: list[Outputs] = []
+    answers: dict[str, list[Answer]] = {name: [] for name in network.structured}
+    step = rows_at_once(examples.columns)
+    with torch.inference_mode():
+        for start in range(0, len(rows), step):
+            places = rows[start : start + step]
+            batch = {stream: column.to(device) for stream, column in examples.batch(places).items()}
+            truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(examples, places).items()}
+            found = network(batch, None, truth)
+            outputs.append(_flat_outputs(found))
+            for name, said in network.answers(found.whole).items() if found.whole is not None else ():
+                answers[name] += said
+            parts = _part_losses(network, found, batch, truth, targets)
+            sums += len(places) * parts
+            total += len(places) * float(parts[0] if found.fused or found.whole is not None else parts[1:].mean())
+    return _Look(total, sums, outputs, answers)
+
+
+def _flat_outputs(found: Outputs) -> Outputs:
+    """Return what flat targets are judged by, on the CPU."""
+    fused = {name: values.cpu() for name, values in found.fused.items()}
+    streams = {name: {stream: v.cpu() for stream, v in said.items()} for name, said in found.streams.items()}
+    return Outputs(fused=fused, streams=streams, whole=None, losses={})
 
 
 def _part_losses(
@@ -104,7 +132,7 @@ def _scores(
     name: str, target: Target, outputs: list[Outputs], examples: Examples
 ) -> tuple[float | None, dict[str, float]]:
     def primary(parts: list[torch.Tensor]) -> float | None:
-        prediction = target.to_prediction(torch.cat(parts).float().cpu().numpy())[known]
+        prediction = target.to_prediction(torch.cat(parts).float().numpy())[known]
         found = score(target.kind, examples.truth[name][known], prediction, target.classes or ())
         return found.get(primary_metric_of(target))
 
