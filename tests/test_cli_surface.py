@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from polymodal import api, console, options, output
+from polymodal import api, options, output
 from polymodal.arrays import BrokenCell
 from polymodal.cli import app
 from polymodal.errors import ConfigError, PolymodalError
 from polymodal.predictions import Predictions
+from polymodal.terminal_progress import TerminalProgress
 
 runner = CliRunner()
 
@@ -299,7 +300,7 @@ def nested_phases(progress) -> Iterator[None]:
 
 
 def test_progress_works_nested_and_leaves_standard_output_alone(capsys):
-    progress = console.TerminalProgress()
+    progress = TerminalProgress()
     with nested_phases(progress):
         progress.message("half way [x]")
     captured = capsys.readouterr()

@@ -65,6 +65,7 @@ def inspect_command(
         from polymodal import console, options
         from polymodal.inspection import inspect_table
         from polymodal.table import read_table
+        from polymodal.terminal_progress import open_progress
 
         table = read_table(data)
         found = inspect_table(
@@ -73,7 +74,7 @@ def inspect_command(
             modality=options.parse_pairs("--modality", modality, last=True),
             streams=options.parse_streams(stream),
             drop=drop,
-            progress=console.open_progress(),
+            progress=open_progress(),
         )
         if json:
             console.print_json(found)
@@ -127,6 +128,7 @@ def train_command(
     """Learn to predict columns of a table, or, without a target, how its columns relate; write a run folder."""
     with exits("Stopped. The same command with --resume goes on from the last saved step."):
         from polymodal import console, options
+        from polymodal.terminal_progress import open_progress
 
         source = options.find_data(data, config)
         folder = output or options.choose_run_folder(source, resume)
@@ -162,7 +164,7 @@ def train_command(
             output=folder,
             resume=resume,
             strict=strict or None,
-            progress=console.open_progress(),
+            progress=open_progress(),
             command=shlex.join(["polymodal", *sys.argv[1:]]),
         )
         if not is_main():
@@ -192,8 +194,9 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
     with exits("Stopped."):
         from polymodal import console
         from polymodal.model import load
+        from polymodal.terminal_progress import open_progress
 
-        record = load(model).evaluation_record(data, strict=strict, progress=console.open_progress())
+        record = load(model).evaluation_record(data, strict=strict, progress=open_progress())
         if json:
             from polymodal.run_folder import summary_of
 
@@ -228,11 +231,12 @@ def predict_command(
         from polymodal import console
         from polymodal.output import check_output, open_output
         from polymodal.progress import SilentProgress
+        from polymodal.terminal_progress import open_progress
 
         check_output(output)
         from polymodal.model import load
 
-        progress = SilentProgress() if on_screen else console.open_progress()
+        progress = SilentProgress() if on_screen else open_progress()
         parts = load(model).predict_batches(data, weights=weights, strict=strict, progress=progress)
         num_rows, broken = 0, console.BrokenCells()
         with open_output(output) as write:

@@ -66,6 +66,7 @@ def compare_command(
     """Train all fusions, or any variants, on the same rows and seeds; finished runs in the folder are not repeated."""
     with exits("Stopped. The same command goes on with the runs that are not finished."):
         from polymodal import console, options
+        from polymodal.terminal_progress import open_progress
 
         given: dict[str, Any] = {
             "group": group,
@@ -96,7 +97,7 @@ def compare_command(
             config=config,
             settings=settings,
             output=folder,
-            progress=console.open_progress(),
+            progress=open_progress(),
             command=shlex.join(["polymodal", *sys.argv[1:]]),
         )
         if json:

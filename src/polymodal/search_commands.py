@@ -25,9 +25,10 @@ def embed_command(
         from polymodal import console
         from polymodal.model import load
         from polymodal.output import check_output, write_columns
+        from polymodal.terminal_progress import open_progress
 
         check_output(output)
-        found = load(model).embed(data, progress=console.open_progress())
+        found = load(model).embed(data, progress=open_progress())
         write_columns(found.to_columns(), output)
         console.print_line(f"{len(found.rows):,} rows embedded: {output}")
         console.print_broken([vars(cell) for cell in found.broken_cells], "")
@@ -43,8 +44,9 @@ def index_command(
         from polymodal import console
         from polymodal.model import load
         from polymodal.search import save_index
+        from polymodal.terminal_progress import open_progress
 
-        index, broken = load(model).index(data, progress=console.open_progress())
+        index, broken = load(model).index(data, progress=open_progress())
         save_index(index, output)
         console.print_line(f"{len(index):,} rows indexed: {output}")
         console.print_broken([vars(cell) for cell in broken], "")
