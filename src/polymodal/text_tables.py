@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import csv
 import io
 import json
+import math
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TextIO
 
 from polymodal.arrays import Cell
 from polymodal.errors import TableError
@@ -27,6 +30,8 @@ MAX_BLOCK_BYTES = 2**30
 GROWTH = 8
 LAST_READ_S = 0.5
 """A reader that is given up is waited for so long."""
+LET_GO_S = 0.2
+"""A process does not end sooner after a reader has been given up."""
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 
 
@@ -185,18 +190,17 @@ def _blocks(path: Path, delimiter: str, is_single: bool, block_bytes: int) -> It
     with path.open("rb") as file:
         _skip_blank_lines(file)
         source = _WholeLineEnds(file)
-        blocks = arrow_csv.open_csv(
-            source,
-            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block_bytes),
-            parse_options=arrow_csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not is_single
-            ),
-            convert_options=arrow_csv.ConvertOptions(
-                default_column_type=pa.string(), null_values=[""], strings_can_be_null=True
-            ),
-        )
         try:
-            yield from blocks
+            yield from arrow_csv.open_csv(
+                source,
+                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block_bytes),
+                parse_options=arrow_csv.ParseOptions(
+                    delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not is_single
+                ),
+                convert_options=arrow_csv.ConvertOptions(
+                    default_column_type=pa.string(), null_values=[""], strings_can_be_null=True
+                ),
+            )
         finally:
             source.end()
 
@@ -205,7 +209,13 @@ class _WholeLineEnds(io.RawIOBase):
     """A file whose pieces never end between CR and LF: Arrow would drop the LF, even one inside quotes.
 
     Arrow reads ahead in a thread, and a process that exits while that thread is here would be aborted: ``end`` waits.
+    That thread lets go of the file and its last piece a moment later: a process that ends sooner waits for that too.
+
+    Attributes:
+        last_end_s: When reading ended last, on the monotonic clock.
     """
+
+    last_end_s: ClassVar[float] = -math.inf
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -217,6 +227,12 @@ class _WholeLineEnds(io.RawIOBase):
         """Pretend that the file is over, and wait until the reading thread knows, or has gone."""
         self._is_over = True
         self._was_told.wait(LAST_READ_S)
+        type(self).last_end_s = time.monotonic()
+
+    @classmethod
+    def wait_at_exit(cls) -> None:
+        """Give Arrow's thread the time to let go, where reading has ended just now."""
+        time.sleep(max(0.0, cls.last_end_s + LET_GO_S - time.monotonic()))
 
     def readable(self) -> bool:
         """Return True."""
@@ -230,6 +246,9 @@ class _WholeLineEnds(io.RawIOBase):
         data = self._kept + added
         self._kept = b"\r" if added and data.endswith(b"\r") and len(data) > 1 else b""
         return data[: len(data) - len(self._kept)]
+
+
+atexit.register(_WholeLineEnds.wait_at_exit)
 
 
 def _check_fields(path: Path, expected: int, delimiter: str) -> None:
