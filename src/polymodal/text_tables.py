@@ -210,12 +210,10 @@ class _WholeLineEnds(io.RawIOBase):
 
     Arrow reads ahead in a thread, and a process that exits while that thread is here would be aborted: ``end`` waits.
     That thread lets go of the file and its last piece a moment later: a process that ends sooner waits for that too.
-
-    Attributes:
-        last_end_s: When reading ended last, on the monotonic clock.
     """
 
     last_end_s: ClassVar[float] = -math.inf
+    """When reading ended last, on the monotonic clock."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
