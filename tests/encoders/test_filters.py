@@ -13,18 +13,12 @@ from polymodal.layers import steps_present
 LENGTHS = torch.tensor([7, 1, 0, 4, 7])
 
 
-def steps(values_BTW: torch.Tensor, inside_BT: torch.Tensor) -> Steps:
-    """Return the steps in use of padded rows."""
-    row, time = inside_BT.nonzero(as_tuple=True)
-    return Steps(values_BTW[row, time], row, time, LENGTHS)
-
-
 @pytest.mark.parametrize("sizes", [(1,), (1, 3, 5), (2, 3, 4, 5)])
 def test_filters_answer_as_convolutions_do(sizes: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     filters = Filters(6, 4, sizes)
     values = torch.randn(5, 7, 6) * steps_present(LENGTHS, 7).unsqueeze(2)
-    found = filters(steps(values, steps_present(LENGTHS, 7)))
+    found = filters(Steps.taken(values, steps_present(LENGTHS, 7), LENGTHS))
     for place, (size, layer) in enumerate(zip(sizes, filters.layers, strict=True)):
         weight = layer.weight.view(4, size, 6).transpose(1, 2)
         padded = functional.pad(values.transpose(1, 2), ((size - 1) // 2, size // 2))
@@ -40,16 +34,21 @@ def test_a_step_that_is_left_out_counts_as_zeros() -> None:
     emptied = values.clone()
     emptied[0, 3] = 0
     with torch.no_grad():
-        found, expected = filters(steps(values, kept)), filters(steps(emptied, inside))
+        found, expected = filters(Steps.taken(values, kept, LENGTHS)), filters(Steps.taken(emptied, inside, LENGTHS))
         assert (found <= expected).all()
         torch.testing.assert_close(found[1:], expected[1:])
         line = filters.layers[0](torch.cat([values[0, 1], values[0, 2], emptied[0, 3]])).relu()
     assert (found[0, 0] >= line - 1e-6).all()
 
 
+def test_steps_go_back_to_their_places() -> None:
+    values, inside = torch.randn(5, 7, 6), steps_present(LENGTHS, 7)
+    torch.testing.assert_close(Steps.taken(values, inside, LENGTHS).padded(7), values * inside.unsqueeze(2))
+
+
 def test_gradients_reach_the_steps_of_the_strongest_answers() -> None:
     values = torch.randn(5, 7, 6, requires_grad=True)
-    Filters(6, 4, (1, 3))(steps(values, steps_present(LENGTHS, 7))).sum().backward()
+    Filters(6, 4, (1, 3))(Steps.taken(values, steps_present(LENGTHS, 7), LENGTHS)).sum().backward()
     assert values.grad is not None
     assert values.grad[LENGTHS > 0].abs().sum(dim=(1, 2)).gt(0).all()
     assert not values.grad[~steps_present(LENGTHS, 7)].any()

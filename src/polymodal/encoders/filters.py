@@ -29,6 +29,35 @@ class Steps:
     time: Tensor
     lengths: Tensor
 
+    @classmethod
+    def taken(cls, values_BTW: Tensor, inside_BT: Tensor, lengths: Tensor) -> Steps:
+        """Take the steps in use out of padded rows.
+
+        Args:
+            values_BTW: ``[B, T, W]``.
+            inside_BT: bool ``[B, T]``, which steps are in use.
+            lengths: int64 ``[B]``, places of each row.
+
+        Returns:
+            The steps.
+        """
+        row_N, time_N = inside_BT.nonzero(as_tuple=True)
+        return cls(values_BTW[row_N, time_N], row_N, time_N, lengths)
+
+    def padded(self, num_steps: int) -> Tensor:
+        """Put the steps back to their places.
+
+        Args:
+            num_steps: T.
+
+        Returns:
+            ``[B, T, W]``, zero elsewhere.
+        """
+        width = self.values.shape[1]
+        flat = self.values.new_zeros(len(self.lengths) * num_steps, width)
+        flat = flat.index_copy(0, self.row * num_steps + self.time, self.values)
+        return flat.view(len(self.lengths), num_steps, width)
+
 
 class Filters(nn.Module):
     """Filters of several sizes, and each one's strongest answer in a row: Kim 2014, arXiv 1408.5882, figure 1.

@@ -6,6 +6,8 @@ K tokens.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -58,16 +60,17 @@ class Reader(nn.Module):
         inside_BT = steps_present(lengths, hidden_BTD.shape[1])
         if self.training:
             inside_BT = inside_BT & _kept(lengths, hidden_BTD.shape[1])
-        row_N, time_N = inside_BT.nonzero(as_tuple=True)
-        steps_NW = self.project(hidden_BTD[row_N, time_N].float())
-        strongest_BFW = self.filters(Steps(steps_NW, row_N, time_N, lengths))
-        values = torch.cat([strongest_BFW, self._averages(steps_NW, inside_BT)], dim=1) + self.places
+        hidden = Steps.taken(hidden_BTD, inside_BT, lengths)
+        steps = replace(hidden, values=self.project(hidden.values.float()))
+        values = torch.cat([self.filters(steps), self._averages(steps, inside_BT)], dim=1) + self.places
         return Tokens(values, (lengths > 0).unsqueeze(1).expand(-1, NUM_TOKENS))
 
-    def _averages(self, steps_NW: Tensor, inside_BT: Tensor) -> Tensor:
+    def _averages(self, steps: Steps, inside_BT: Tensor) -> Tensor:
         """Return weighted means of the steps of each row: ``[B, queries, W]``."""
-        scores_BTQ = _in_rows(self.queries(steps_NW).float(), inside_BT).masked_fill(~inside_BT.unsqueeze(2), -1e9)
-        averages_BQW: Tensor = scores_BTQ.softmax(dim=1).transpose(1, 2) @ _in_rows(steps_NW, inside_BT)
+        num_steps = inside_BT.shape[1]
+        scores_BTQ = replace(steps, values=self.queries(steps.values).float()).padded(num_steps)
+        shares_BTQ = scores_BTQ.masked_fill(~inside_BT.unsqueeze(2), -1e9).softmax(dim=1)
+        averages_BQW: Tensor = shares_BTQ.transpose(1, 2) @ steps.padded(num_steps)
         return averages_BQW
 
 
@@ -76,13 +79,6 @@ def _kept(lengths: Tensor, num_steps: int) -> Tensor:
     drawn = torch.rand(len(lengths), num_steps, device=lengths.device) >= LEFT_OUT
     drawn[:, 0] = True
     return drawn | (lengths < LONG_ROW).unsqueeze(1)
-
-
-def _in_rows(values_NW: Tensor, inside_BT: Tensor) -> Tensor:
-    """Put steps back to their places in padded rows, ``[B, T, W]``, zero elsewhere."""
-    places = inside_BT.flatten().nonzero().squeeze(1)
-    flat = values_NW.new_zeros(inside_BT.numel(), values_NW.shape[1]).index_copy(0, places, values_NW)
-    return flat.view(*inside_BT.shape, values_NW.shape[1])
 
 
 class PlaceReader(nn.Module):

@@ -98,9 +98,8 @@ class TextCNN(nn.Module):
             A token for each filter size, ``[B, 4, W]``.
         """
         words_BTW, lengths = self.embed(column)
-        row_N, time_N = steps_present(lengths, words_BTW.shape[1]).nonzero(as_tuple=True)
-        strongest_BKC = self.filters(Steps(words_BTW[row_N, time_N], row_N, time_N, lengths))
-        values_BKW = self.project(strongest_BKC) + self.kinds
+        steps = Steps.taken(words_BTW, steps_present(lengths, words_BTW.shape[1]), lengths)
+        values_BKW = self.project(self.filters(steps)) + self.kinds
         return Tokens(values_BKW, (lengths > 0).unsqueeze(1).expand(values_BKW.shape[:2]))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.attention import Attention, Transformer, TransformerLayer, feed_forward
-from polymodal.fusion.base import Fusion, join, pool
+from polymodal.fusion.base import Fusion, join, perceptron, pool
 from polymodal.layers import Dropout, small_parameter
 from polymodal.tokens import Fused, Tokens
 
@@ -81,13 +81,7 @@ class CrossAttentionFusion(Fusion):
         )
         self.joins = nn.ModuleList(nn.Linear(max(num_streams - 1, 1) * width, width) for _ in self.streams)
         self.mixers = nn.ModuleList(Transformer(width, 1, num_heads, dropout) for _ in self.streams)
-        self.perceptron = nn.Sequential(
-            nn.LayerNorm(num_streams * width),
-            nn.Linear(num_streams * width, width),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(width, width),
-        )
+        self.perceptron = perceptron(num_streams * width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by attention between pairs.

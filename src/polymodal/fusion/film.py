@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.fusion.base import Fusion, join, largest, pool
+from polymodal.fusion.base import Fusion, join, largest, perceptron, pool
 from polymodal.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
@@ -76,13 +76,7 @@ class FilmFusion(Fusion):
         self.blocks = nn.ModuleList(
             nn.ModuleList(FilmBlock(width, context_dim, dropout) for _ in range(depth)) for _ in self.streams
         )
-        self.perceptron = nn.Sequential(
-            nn.LayerNorm(2 * num_streams * width),
-            nn.Linear(2 * num_streams * width, width),
-            nn.GELU(),
-            Dropout(dropout),
-            nn.Linear(width, width),
-        )
+        self.perceptron = perceptron(2 * num_streams * width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by modulation.
