@@ -279,14 +279,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setitem(output.WRITERS, ".csv", fail)
-    with pytest.raises(PolymodalError, match="No space left"):
-        output.write_columns({"a": [1]}, str(path))
+    with pytest.raises(PolymodalError, match="No space left"), output.open_output(str(path)) as write:
+        write({"a": [1]}, ())
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.glob("*out*")] == ["out.csv"]
 
 
 def test_labels_with_lists_are_joined_in_csv(tmp_path):
-    output.write_columns({"tags": [["a", "b"], []]}, str(tmp_path / "out.csv"))
+    with output.open_output(str(tmp_path / "out.csv")) as write:
+        write({"tags": [["a", "b"], []]}, ())
     assert (tmp_path / "out.csv").read_text() == 'tags\na|b\n""\n'
 
 

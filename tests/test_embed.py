@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import polymodal
 import tiny
-from polymodal import search
+from polymodal import search, windows
 from polymodal.cli import app
 from polymodal.errors import CellError, CheckpointError, ConfigError
 from polymodal.schema import StreamSchema
@@ -89,6 +89,28 @@ def test_saved_and_loaded_vectors_are_the_same(world: Any, tmp_path: Path) -> No
     before = model.embed(table)
     assert np.array_equal(before.rows, again.rows)
     assert tiny.same(before.streams, again.streams)
+
+
+def test_a_long_table_is_embedded_part_by_part(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, table, folder = world
+    long = tiny.only(table.take(np.arange(600) % table.num_rows), "photo", "note")
+    long.columns["photo"][500] = "lost.png"
+    monkeypatch.setattr(windows, "WINDOW_ROWS", 256)
+    parts = list(model.embed_batches(long))
+    assert [len(part.rows) for part in parts] == [256, 256, 88]
+    whole = model.embed(long)
+    assert np.array_equal(np.concatenate([part.rows for part in parts]), whole.rows)
+    assert [cell.row for cell in whole.broken_cells] == [501]
+    assert np.allclose(whole.rows[160:180], whole.rows[:20], atol=1e-5)
+    tiny.write_csv(long, folder / "long.csv")
+    model.save(tmp_path / "model")
+    command = ["embed", str(tmp_path / "model"), str(folder / "long.csv"), "-o", str(tmp_path / "out.parquet")]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "600 rows embedded" in result.output
+    assert "row 501" in " ".join(result.output.split())
+    written = pyarrow.parquet.read_table(tmp_path / "out.parquet").column("embedding").to_pylist()
+    assert np.allclose([row or [0.0] * whole.rows.shape[1] for row in written], whole.rows, atol=1e-6)
 
 
 def test_a_text_finds_pictures(world: Any) -> None:

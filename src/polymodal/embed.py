@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from polymodal.table import Table
 from polymodal.targets.embedding import EmbeddingHead
 from polymodal.tokens import Fused
 from polymodal.trained import TrainedModel, precompute
+from polymodal.windows import in_whole_table, windows
 
 Floats = NDArray[np.float32]
 
@@ -59,12 +61,28 @@ def embed_table(model: TrainedModel, table: Table, cache: ArrayCache, progress: 
     Returns:
         Unit vectors and broken cells.
     """
-    columns, broken = model.preprocessor.transform(table, cache)
-    columns = precompute(model.network, columns, cache, progress)
-    with progress.phase("embedding", table.num_rows) as phase:
-        rows, streams = embed_columns(model.network, columns)
-        phase.advance(table.num_rows)
-    return Embeddings(rows, streams, broken)
+    parts = list(embed_windows(model, table, cache, progress))
+    streams = {name: np.concatenate([part.streams[name] for part in parts]) for name in parts[0].streams}
+    broken = [cell for part in parts for cell in part.broken_cells]
+    return Embeddings(np.concatenate([part.rows for part in parts]), streams, broken)
+
+
+def embed_windows(model: TrainedModel, source: Any, cache: ArrayCache, progress: Progress) -> Iterator[Embeddings]:
+    """Embed a table window by window, in memory that does not grow with its rows.
+
+    Args:
+        model: The trained model.
+        source: As for ``read_table``; a file is read as far as it is embedded.
+        cache: Where decoded arrays are kept.
+        progress: Told how far it is.
+
+    Yields:
+        The vectors of the next rows; broken cells are named by their row in the whole table.
+    """
+    for table, done in windows(model, source, progress, "embedding"):
+        columns, broken = model.preprocessor.transform(table, cache)
+        rows, streams = embed_columns(model.network, precompute(model.network, columns, cache, progress))
+        yield Embeddings(rows, streams, in_whole_table(broken, done))
 
 
 def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:

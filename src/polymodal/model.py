@@ -18,7 +18,7 @@ from polymodal.arrays import BrokenCell, Cell
 from polymodal.batches import build_examples
 from polymodal.cache import ArrayCache
 from polymodal.checkpoint import MODEL_FOLDER, load_model, save_model
-from polymodal.embed import Embeddings, embed_table
+from polymodal.embed import Embeddings, embed_table, embed_windows
 from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
 from polymodal.predict import predict_windows
 from polymodal.predictions import Predictions, join_predictions
@@ -247,6 +247,22 @@ class Model:
             One unit vector a row and, of a model without targets, one a stream.
         """
         return embed_table(self.trained, read_table(table), ArrayCache.default(), progress or SilentProgress())
+
+    def embed_batches(self, table: TableLike, *, progress: Progress | None = None) -> Iterator[Embeddings]:
+        """Turn a table's rows into vectors part by part: a file of any length in the same memory.
+
+        Args:
+            table: Rows to embed; a file is read as far as it is embedded.
+            progress: Told how far it is.
+
+        Yields:
+            The vectors of the next rows, in the table's order; broken cells are named by their row in the whole table.
+
+        Raises:
+            TableError: If the table cannot be read; for rows in which a file is broken, once they are reached.
+        """
+        source = table if isinstance(table, str | Path) else read_table(table)
+        yield from embed_windows(self.trained, source, ArrayCache.default(), progress or SilentProgress())
 
     def index(self, table: TableLike, *, progress: Progress | None = None) -> tuple[SearchIndex, list[BrokenCell]]:
         """Make a searchable index of rows.

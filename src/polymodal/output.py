@@ -39,20 +39,6 @@ def check_output(path: str | None) -> None:
         raise ConfigError(f"There is no folder {str(Path(path).parent)!r} to write to. Make it first.")
 
 
-def write_columns(columns: Columns, path: str) -> None:
-    """Write columns to a file; it appears whole or not at all.
-
-    Args:
-        columns: Column name to cells.
-        path: The file; its ending chooses the format.
-
-    Raises:
-        ConfigError: If the ending is unknown or the file cannot be written.
-    """
-    with open_output(path) as write:
-        write(columns, frozenset())
-
-
 @contextmanager
 def open_output(path: str | None) -> Iterator[Write]:
     """Open a place for rows that come in parts; a file appears whole, when the context ends, or not at all.

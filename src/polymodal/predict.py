@@ -17,17 +17,18 @@ from torch import Tensor
 
 from polymodal.arrays import Cell, Column
 from polymodal.baselines import Baseline
-from polymodal.batches import BATCH_ROWS, batch_of, length_order, rows_at_once, shapes_of
+from polymodal.batches import batch_of, length_order, rows_at_once, shapes_of
 from polymodal.cache import ArrayCache
 from polymodal.network import Network
 from polymodal.predictions import Predictions, join_predictions
 from polymodal.progress import Progress, SilentProgress
 from polymodal.recover import recovered_columns
-from polymodal.table import Table, iterate_table
+from polymodal.table import Table
 from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import Answer, to_answers, values_of
 from polymodal.trained import TrainedModel, precompute
+from polymodal.windows import in_whole_table, windows
 
 View = frozenset[str]
 NOTHING_HIDDEN: View = frozenset()
@@ -35,10 +36,6 @@ BaselinePredictions = dict[str, dict[str, Prediction]]
 """Flat target to baseline to what it predicts."""
 BASELINE = "baseline:"
 
-WINDOW_ROWS = 4096
-"""Rows that are decoded and predicted at once, at most."""
-WINDOW_BYTES = 2**26
-"""About how large their arrays may be."""
 KEPT_ROWS = 32
 """The arrays of fewer rows are not kept on disk: writing them takes longer than decoding them."""
 
@@ -92,8 +89,6 @@ def predict_windows(
 ) -> Iterator[Predictions]:
     """Predict a table window by window, in memory that does not grow with its rows.
 
-    Where windows begin depends on the model alone, so a table gets the same bits however it is read.
-
     Args:
         model: The trained model.
         source: As for ``read_table``; a file is read as far as it is predicted.
@@ -104,31 +99,10 @@ def predict_windows(
     Yields:
         The predictions of the next rows; broken cells are named by their row in the whole table.
     """
-    told, done = progress or SilentProgress(), 0
-    total = source.num_rows if isinstance(source, Table) else None
-    is_short = total is not None and total <= BATCH_ROWS
-    tables = [source] if is_short else iterate_table(source, window_rows(model))
-    with told.phase("predicting", total) as phase:
-        for table in tables:
-            found = _predict_window(model, table, cache, told, with_weights)
-            yield replace(found, broken_cells=[replace(cell, row=cell.row + done) for cell in found.broken_cells])
-            done += table.num_rows
-            phase.advance(table.num_rows)
-
-
-def window_rows(model: TrainedModel) -> int:
-    """Return how many rows a model decodes and predicts at once.
-
-    Args:
-        model: The trained model.
-
-    Returns:
-        256 to 4096, fewer where the arrays of a row are large.
-    """
-    absent = Table({name: [None] for name in model.preprocessor.column_names})
-    columns, _ = model.preprocessor.transform(absent)
-    row_bytes = sum(column.values.nbytes for column in columns.values())
-    return max(BATCH_ROWS, min(WINDOW_ROWS, WINDOW_BYTES // max(row_bytes, 1)))
+    told = progress or SilentProgress()
+    for table, done in windows(model, source, told, "predicting"):
+        found = _predict_window(model, table, cache, told, with_weights)
+        yield replace(found, broken_cells=in_whole_table(found.broken_cells, done))
 
 
 def _predict_window(

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from polymodal.arguments import Data, Json, ModelPath, exits
+from polymodal.arguments import Data, Json, ModelPath, exits, unwinding
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder that `polymodal index` wrote.")]
 
@@ -21,17 +21,21 @@ def embed_command(
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Ends in .parquet, .jsonl or .csv.")],
 ) -> None:
     """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
-    with exits("Stopped; nothing was written."):
+    with exits("Stopped; nothing was written."), unwinding():
         from polymodal import console
         from polymodal.model import load
-        from polymodal.output import check_output, write_columns
+        from polymodal.output import check_output, open_output
         from polymodal.terminal_progress import open_progress
 
         check_output(output)
-        found = load(model).embed(data, progress=open_progress())
-        write_columns(found.to_columns(), output)
-        console.print_line(f"{len(found.rows):,} rows embedded: {output}")
-        console.print_broken([vars(cell) for cell in found.broken_cells], "")
+        num_rows, broken = 0, console.BrokenCells()
+        with open_output(output) as write:
+            for found in load(model).embed_batches(data, progress=open_progress()):
+                write(found.to_columns(), ())
+                num_rows += len(found.rows)
+                broken.add(found.broken_cells)
+        console.print_line(f"{num_rows:,} rows embedded: {output}")
+        console.print_broken(broken.first, "", broken.number)
 
 
 def index_command(

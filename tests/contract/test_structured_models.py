@@ -81,12 +81,13 @@ def _rounded(cell: Any) -> Any:
 
 
 def test_answers_are_written_in_every_format(trained: tuple[polymodal.Model, Table], tmp_path: Path) -> None:
-    from polymodal.output import write_columns
+    from polymodal.output import open_output
 
     model, table = trained
     columns = model.predictions(table.take(np.arange(4))).to_columns()
     for ending in (".csv", ".jsonl", ".parquet"):
-        write_columns(columns, str(tmp_path / f"out{ending}"))
+        with open_output(str(tmp_path / f"out{ending}")) as write:
+            write(columns, ())
         assert (tmp_path / f"out{ending}").stat().st_size > 0
 
 
@@ -103,13 +104,14 @@ def test_which_columns_an_answer_has_depends_on_the_model_alone(trained: tuple[p
 
 
 def test_answers_in_csv_are_read_as_truth(trained: tuple[polymodal.Model, Table], tmp_path: Path) -> None:
-    from polymodal.output import write_columns
+    from polymodal.output import open_output
     from polymodal.table import read_table
 
     model, table = trained
     part = table.take(np.arange(4))
     answers = model.predict(part)["answer"]
-    write_columns({"answer": answers}, str(tmp_path / "out.csv"))
+    with open_output(str(tmp_path / "out.csv")) as write:
+        write({"answer": answers}, ())
     written = read_table(tmp_path / "out.csv").columns["answer"]
     target, source = model.trained.targets["answer"], Source(part.columns, part.folder)
     assert target.problems(written, source) == []
