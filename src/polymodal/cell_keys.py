@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -92,7 +93,7 @@ def _identity(cell: Cell, modality: str, folder: Path | None) -> bytes:
 def _file_identity(path: str | PurePath, folder: Path | None) -> bytes:
     try:
         resolved = resolve_path(path, folder)
-        status = resolved.stat()
+        status = os.stat(resolved)
     except (CellReadError, OSError, ValueError) as error:
         return f"unreadable {type(error).__name__} {folder} {path}".encode("utf-8", "surrogatepass")
     times = f"{status.st_mtime_ns} {status.st_ctime_ns}"  # the second sees a file put in place with the old one's time

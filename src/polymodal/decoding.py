@@ -99,9 +99,9 @@ class _Job:
                 if lengths is not None and column.lengths is not None:
                     lengths[rows] = column.lengths
                 if first + len(groups) < len(self.keys.groups):
-                    writing = writer.submit(file.write, rows, column.values)
+                    writing = writer.submit(file.write, rows, column.values, column.lengths)
                 else:
-                    file.write(rows, column.values)
+                    file.write(rows, column.values, column.lengths)
         row_present = present if present.ndim == 1 else present.any(axis=1)
         np.save(entry / CELLS_FILE, np.where(row_present, self.keys.of_rows(), b""), allow_pickle=False)
         values = map_values(entry, None if lengths is None else file.steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 COPIED_BYTES = 2**24
 GROWTH = 1.25
 """A file whose rows become longer is written anew, with room for so many times the steps."""
+
+MOSTLY = 0.75
+"""Where less of the steps is in use, rows are written one by one, each as far as it goes."""
 
 
 class RowFile:
@@ -55,19 +58,25 @@ class RowFile:
             if error is None:
                 os.fsync(self._file.fileno())
 
-    def write(self, rows: NDArray[np.int64], values: NDArray[Any]) -> None:
+    def write(self, rows: NDArray[np.int64], values: NDArray[Any], lengths: NDArray[np.int64] | None = None) -> None:
         """Write some rows.
 
         Args:
             rows: Where, ``[n]``; each row is written once.
             values: ``[n, ...]`` in the file's dtype; of a ragged file, with any number of steps.
+            lengths: int64 ``[n]``, steps of each row that are not zero; None for all.
         """
         if self.is_ragged:
             self.steps = max(self.steps, values.shape[1])
             if self.steps > self.shape[1]:
                 self._grow(int(self.steps * GROWTH))
-        is_whole = values.shape[1:] == self.shape[1:]
-        for place, part in _stretches(rows, values) if is_whole else zip(rows.tolist(), values, strict=True):
+        if lengths is not None and lengths.sum() < MOSTLY * values.shape[1] * len(rows):
+            parts: Iterable[tuple[int, NDArray[Any]]] = _cut(rows, values, lengths)
+        elif values.shape[1:] == self.shape[1:]:
+            parts = _stretches(rows, values)
+        else:
+            parts = zip(rows.tolist(), values, strict=True)
+        for place, part in parts:
             self._write_at(place, part)
 
     def _open(self, path: Path) -> tuple[IO[bytes], int]:
@@ -104,6 +113,15 @@ class RowFile:
                 for place in np.flatnonzero(values.reshape(num, -1).any(axis=1)).tolist():
                     self._write_at(row + place, values[place])
         grown.replace(self.path)
+
+
+def _cut(
+    rows: NDArray[np.int64], values: NDArray[Any], lengths: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield each row without the steps that are zero: the file has them already, and holes take no room."""
+    for row, value, length in zip(rows.tolist(), values, lengths.tolist(), strict=True):
+        if length:
+            yield row, value[:length]
 
 
 def _stretches(rows: NDArray[np.int64], values: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.decode import distinct, in_threads, sample
+from polymodal.modalities.decode import distinct, sample
 from polymodal.modalities.media import as_array, load_npy, read_media
 
 
@@ -120,12 +120,6 @@ def test_sample_goes_on_past_broken_cells() -> None:
 
     cells = [f"bad{index}" for index in range(100)] + ["7", "7", "8"]
     assert sorted(value for _, value in sample(cells, work, 10, 2)) == [7, 8]
-
-
-@pytest.mark.parametrize("num_threads", [1, 3])
-def test_results_come_in_order(num_threads: int) -> None:
-    chunks = [[index] for index in range(100)]
-    assert list(in_threads(lambda chunk: chunk[0], chunks, num_threads)) == list(range(100))
 
 
 def test_reason_names_the_full_path(tmp_path: Path) -> None:

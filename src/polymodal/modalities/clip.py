@@ -92,7 +92,7 @@ def _read_samples(
     content = locate_media(cell, folder)
     if _holds_array(content):
         content = load_npy(read_media(cell, folder))
-    if isinstance(content, bytes | Path):
+    if isinstance(content, bytes | str):
         return _read_file(content, max_duration_s, channels)
     array, rate = _split_rate(content)
     rate = rate or assumed_rate
@@ -100,8 +100,8 @@ def _read_samples(
 
 
 def _holds_array(content: Any) -> bool:
-    if isinstance(content, Path):
-        return content.suffix.lower() == ".npy"
+    if isinstance(content, str):
+        return content.lower().endswith(".npy")
     return isinstance(content, bytes) and content.startswith(NUMPY_MAGIC)
 
 
@@ -137,7 +137,7 @@ def _read_array(values: NDArray[Any], limit: int, channels: int) -> NDArray[np.f
         return _mix(samples / full, channels).astype(np.float32)
 
 
-def _open(content: bytes | Path) -> Any:
+def _open(content: bytes | str) -> Any:
     """Open a file with libsndfile; None where PyAV is to try."""
     import soundfile
 
@@ -156,7 +156,7 @@ def _error_text(error: Exception) -> str:
     return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
 
-def _read_file(content: bytes | Path, max_duration_s: float, channels: int) -> tuple[NDArray[np.float32], int]:
+def _read_file(content: bytes | str, max_duration_s: float, channels: int) -> tuple[NDArray[np.float32], int]:
     import soundfile
 
     opened = _open(content)
@@ -204,7 +204,7 @@ def read_header(cell: Cell, folder: Path | None) -> tuple[int | None, int, int]:
     content = locate_media(cell, folder)
     if _holds_array(content):
         content = load_npy(read_media(cell, folder))
-    if isinstance(content, bytes | Path):
+    if isinstance(content, bytes | str):
         opened = _open(content)
         if opened is None:
             return sound_header(content)

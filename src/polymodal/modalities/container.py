@@ -62,7 +62,7 @@ def check_av() -> None:
 
 
 @contextmanager
-def open_container(content: bytes | Path, what: str) -> Iterator[InputContainer]:
+def open_container(content: bytes | str, what: str) -> Iterator[InputContainer]:
     """Open a file of video or sound.
 
     Args:
@@ -155,7 +155,7 @@ def has_sound(cell: Cell, folder: Path | None) -> bool:
     """
     try:
         content = locate_media(cell, folder)
-        if not isinstance(content, bytes | Path):
+        if not isinstance(content, bytes | str):
             return False
         with open_container(content, "video") as container:
             return best_stream(container, "audio") is not None
@@ -163,7 +163,7 @@ def has_sound(cell: Cell, folder: Path | None) -> bool:
         return False
 
 
-def sound_header(content: bytes | Path) -> tuple[int, int, int]:
+def sound_header(content: bytes | str) -> tuple[int, int, int]:
     """Read what a file declares about its sound.
 
     Args:
@@ -183,7 +183,7 @@ def sound_header(content: bytes | Path) -> tuple[int, int, int]:
         return rate, int((container.duration or 0) / 1_000_000 * rate), num_channels
 
 
-def read_sound(content: bytes | Path, max_duration_s: float) -> tuple[NDArray[np.float32], int]:
+def read_sound(content: bytes | str, max_duration_s: float) -> tuple[NDArray[np.float32], int]:
     """Decode the sound of a file of sound or video.
 
     Args:

@@ -1,12 +1,10 @@
-"""Decoding a column's cells: each distinct one once, in threads, into one array."""
+"""Decoding a column's cells: each distinct one once, on all cores, into one array."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path, PurePath
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,14 +13,18 @@ from numpy.typing import DTypeLike, NDArray
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.media import attempt, is_absent_media, unwrap
+from polymodal.modalities.spread import shared_zeros, spread
 
-C = TypeVar("C")
-R = TypeVar("R")
 T = TypeVar("T")
+
+CHUNK = 16
+"""Cells that are decoded at a time."""
 
 Found = NDArray[Any] | CellReadError | None
 """What became of a cell: an array, why there is none, or None where it holds nothing after all."""
 Work = Callable[[list[Cell]], Sequence[Found]]
+Group = tuple[Cell, list[int]]
+"""A cell and the rows that hold it."""
 
 
 def each(decode: Callable[[Cell], T]) -> Callable[[list[Cell]], list[T | CellReadError]]:
@@ -44,7 +46,7 @@ def decode_fixed(
     dtype: DTypeLike,
     num_threads: int | None,
     *,
-    chunk_size: int = 16,
+    chunk_size: int = CHUNK,
     has_lengths: bool = False,
 ) -> tuple[Column, list[BrokenCell]]:
     """Decode cells into an array whose extents are known beforehand.
@@ -54,7 +56,7 @@ def decode_fixed(
         work: Decodes a few cells.
         shape: Of a decoded cell.
         dtype: Of the array.
-        num_threads: Threads that decode; None means all cores.
+        num_threads: Processes or threads that decode; None means all cores.
         chunk_size: Cells per call of ``work``.
         has_lengths: Whether a cell may be shorter than ``shape`` says, along its first axis.
 
@@ -62,8 +64,10 @@ def decode_fixed(
         Values ``[rows, *shape]``, with lengths where asked for; and the broken cells.
     """
     groups = distinct(cells)
-    decoded = decode_chunks([cell for cell, _ in groups], work, num_threads, chunk_size)
-    return _placed(len(cells), groups, decoded, shape, dtype, has_lengths)
+    is_spread = num_threads != 1 and len(groups) > chunk_size
+    values = (shared_zeros if is_spread else np.zeros)((len(cells), *shape), dtype)
+    steps = spread(partial(_decode_into, values, work), chunked(groups, chunk_size), num_threads)
+    return _column(values, groups, steps, has_lengths)
 
 
 def decode_ragged(
@@ -76,40 +80,45 @@ def decode_ragged(
         work: Decodes a few cells.
         step_shape: Of a step of a decoded cell.
         dtype: Of the array.
-        num_threads: Threads that decode; None means all cores.
+        num_threads: Processes or threads that decode; None means all cores.
 
     Returns:
         Values ``[rows, steps, *step_shape]`` with lengths, one step at least; and the broken cells.
     """
     groups = distinct(cells)
-    decoded = list(decode_chunks([cell for cell, _ in groups], work, num_threads))
-    steps = max((len(found) for found in decoded if isinstance(found, np.ndarray)), default=1)
-    return _placed(len(cells), groups, decoded, (steps, *step_shape), dtype, has_lengths=True)
+    decoded = list(spread(work, chunked([cell for cell, _ in groups], CHUNK), num_threads))
+    most = max((len(found) for found in decoded if isinstance(found, np.ndarray)), default=1)
+    values = np.zeros((len(cells), most, *step_shape), dtype)
+    steps = [_place(values, rows, found) for (_, rows), found in zip(groups, decoded, strict=True)]
+    return _column(values, groups, steps, has_lengths=True)
 
 
-def _placed(
-    num_rows: int,
-    groups: Sequence[tuple[Cell, list[int]]],
-    decoded: Iterable[Found],
-    shape: tuple[int, ...],
-    dtype: DTypeLike,
-    has_lengths: bool,
+def _decode_into(values: NDArray[Any], work: Work, groups: list[Group]) -> list[int | CellReadError | None]:
+    """Decode a few cells into their rows of the values; return each one's number of steps, or why there is none."""
+    decoded = work([cell for cell, _ in groups])
+    return [_place(values, rows, found) for (_, rows), found in zip(groups, decoded, strict=True)]
+
+
+def _place(values: NDArray[Any], rows: list[int], found: Found) -> int | CellReadError | None:
+    if not isinstance(found, np.ndarray):
+        return found
+    where = rows[0] if len(rows) == 1 else rows  # numpy assigns to a number many times as fast as to a list
+    values[where, : len(found)] = found
+    return len(found)
+
+
+def _column(
+    values: NDArray[Any], groups: Sequence[Group], steps: Iterable[int | CellReadError | None], has_lengths: bool
 ) -> tuple[Column, list[BrokenCell]]:
-    values, present = np.zeros((num_rows, *shape), dtype), np.zeros(num_rows, np.bool_)
-    lengths = np.zeros(num_rows, np.int64) if has_lengths else None
+    present, lengths = np.zeros(len(values), np.bool_), np.zeros(len(values), np.int64)
     failures = []
-    for (_, rows), found in zip(groups, decoded, strict=True):
-        if isinstance(found, CellReadError):
-            failures.append((rows, found))
-        if not isinstance(found, np.ndarray):
-            continue
-        where = rows[0] if len(rows) == 1 else rows  # numpy assigns to a number many times as fast as to a list
-        present[where] = True
-        if lengths is None:
-            values[where] = found
-        else:
-            values[where, : len(found)], lengths[where] = found, len(found)
-    return Column(values, present, lengths), _by_row(failures)
+    for (_, rows), num_steps in zip(groups, steps, strict=True):
+        if isinstance(num_steps, CellReadError):
+            failures.append((rows, num_steps))
+        elif num_steps is not None:
+            for row in rows:
+                present[row], lengths[row] = True, num_steps
+    return Column(values, present, lengths if has_lengths else None), _by_row(failures)
 
 
 def distinct(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
@@ -135,70 +144,17 @@ def _key(cell: Cell) -> Any:
     return ("path", str(content)) if isinstance(content, PurePath) else ("object", id(content))
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may use: its affinity, and the quota of its container (cgroup v2).
+def chunked(members: Sequence[T], size: int) -> list[list[T]]:
+    """Divide members into chunks.
+
+    Args:
+        members: Any.
+        size: Of a chunk; the last one may be shorter.
 
     Returns:
-        At least 1.
+        The chunks, in order.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(cores, -(-int(quota) // int(period))))
-    except (OSError, ValueError):  # no quota
-        return max(1, cores)
-
-
-def in_threads(work: Callable[[list[C]], R], chunks: Sequence[list[C]], num_threads: int | None) -> Iterator[R]:
-    """Run work on chunks in a few threads and yield the results in order, a few ahead.
-
-    Args:
-        work: What to do with a chunk.
-        chunks: The chunks.
-        num_threads: Threads; 1 runs in the caller's, None takes as many as there are cores to use.
-
-    Yields:
-        One result per chunk.
-    """
-    num_threads = usable_cores() if num_threads is None else num_threads
-    if num_threads <= 1 or len(chunks) <= 1:
-        yield from map(work, chunks)
-        return
-    with ThreadPoolExecutor(num_threads) as pool:
-        waiting: deque[Future[R]] = deque()
-        try:
-            for chunk in chunks:
-                waiting.append(pool.submit(work, chunk))
-                if len(waiting) > 4 * num_threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def decode_chunks(
-    cells: Sequence[Cell],
-    work: Callable[[list[Cell]], Sequence[T]],
-    num_threads: int | None,
-    chunk_size: int = 16,
-) -> Iterator[T]:
-    """Decode cells in threads, in order.
-
-    Args:
-        cells: Cells that are there.
-        work: Decodes a few cells at a time.
-        num_threads: Threads that decode; None means all cores.
-        chunk_size: Cells per call of ``work``.
-
-    Yields:
-        One result or failure per cell.
-    """
-    chunks = [list(cells[start : start + chunk_size]) for start in range(0, len(cells), chunk_size)]
-    for results in in_threads(work, chunks, num_threads):
-        yield from results
+    return [list(members[start : start + size]) for start in range(0, len(members), size)]
 
 
 def sample(
@@ -210,19 +166,18 @@ def sample(
         cells: Media cells.
         work: Decodes one; raises CellReadError.
         limit: How many readable cells are wanted; broken ones are skipped.
-        num_threads: Threads that decode; None means all cores.
+        num_threads: Processes or threads that decode.
 
     Returns:
         At most ``limit`` distinct cells with what was read, in the order of the cells.
     """
     found = [cell for cell, _ in distinct(cells)]
-    order = np.random.default_rng(0).permutation(len(found)).tolist()
     results: dict[int, T] = {}
-    drawn = [found[index] for index in order]
-    decoded = decode_chunks(drawn, each(work), num_threads)
-    for index, result in zip(order, decoded, strict=True):
-        if not isinstance(result, CellReadError):
-            results[index] = result
+    for order in chunked(np.random.default_rng(0).permutation(len(found)).tolist(), limit):
+        decoded = spread(each(work), chunked([found[index] for index in order], CHUNK), num_threads)
+        for index, result in zip(order, decoded, strict=True):
+            if not isinstance(result, CellReadError) and len(results) < limit:
+                results[index] = result
         if len(results) == limit:
             break
     return [(found[index], results[index]) for index in sorted(results)]

@@ -9,7 +9,9 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -26,7 +28,7 @@ from polymodal.modalities.container import (
     open_container,
 )
 from polymodal.modalities.media import as_array, load_npy, locate_media, read_media
-from polymodal.modalities.pictures import check_pixels, open_picture, to_bytes
+from polymodal.modalities.pictures import check_pixels, open_picture, pillow, to_bytes
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -106,9 +108,8 @@ class Timeline:
     @property
     def end_s(self) -> float:
         """When the last frame ends: it is taken to last as long as the median one."""
-        starts = self.starts_s
-        step = float(np.median(np.diff(starts))) if len(starts) > 1 else 1 / USUAL_RATE_HZ
-        return float(starts[-1]) + step
+        steps = [later - stamp for stamp, later in pairwise(self.stamps)]
+        return self.stamps[-1] * self.unit_s + (median(steps) * self.unit_s if steps else 1 / USUAL_RATE_HZ)
 
     def number_of(self, stamp: int | None, previous: int) -> int:
         """Return the number of a decoded frame.
@@ -212,7 +213,7 @@ def _video_array(cell: Cell, folder: Path | None, max_pixels: int) -> NDArray[An
     return values
 
 
-def _file_frames(content: bytes | Path, sampling: Sampling, shrink: Callable[[Picture], T]) -> list[T]:
+def _file_frames(content: bytes | str, sampling: Sampling, shrink: Callable[[Picture], T]) -> list[T]:
     with open_container(content, "video") as container:
         stream = _video_of(container, sampling.max_pixels)
         timeline, packets = _scan(container, stream, sampling)
@@ -304,7 +305,7 @@ class _JumpError(Exception):
 
 
 def _decode_all(
-    content: bytes | Path,
+    content: bytes | str,
     timeline: Timeline,
     runs: list[tuple[int, list[int]]],
     max_pixels: int,
@@ -372,13 +373,12 @@ def _upright(frame: Any, reformatter: VideoReformatter) -> Picture:
     One reformatter serves all frames: preparing the conversion of colours takes longer than converting a small frame.
     The matrix takes a point (x, y) of the frame, y downwards, to ``(a x + c y, b x + d y)`` (ISO 14496-12, 8.5.3).
     """
-    from PIL import Image as pillow  # noqa: N813
-    from PIL.Image import Transpose
-
-    picture = pillow.fromarray(reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray())
+    picture: Picture = pillow().fromarray(reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray())
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return picture
+    from PIL.Image import Transpose
+
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
     if abs(b) > abs(a):
         picture, a, d = picture.transpose(Transpose.TRANSPOSE), c, b

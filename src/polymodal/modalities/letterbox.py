@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+BILINEAR = 2
+"""Pillow's number of the filter."""
+
 
 @dataclass(frozen=True)
 class Letterbox:
@@ -88,14 +91,12 @@ def fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
     Returns:
         uint8 ``[height, width, channels]``.
     """
-    from PIL.Image import Resampling
-
     if (picture.height, picture.width) == (height, width):
         return np.asarray(picture).reshape(height, width, -1)
     place = Letterbox.fit((picture.height, picture.width), (height, width))
     inner_H, inner_W = place.inner
     if (inner_H, inner_W) != (picture.height, picture.width):
-        picture = picture.resize((inner_W, inner_H), Resampling.BILINEAR)
+        picture = picture.resize((inner_W, inner_H), BILINEAR)
     pixels = np.asarray(picture).reshape(inner_H, inner_W, -1)
     if (inner_H, inner_W) == (height, width):
         return pixels

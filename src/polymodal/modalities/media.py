@@ -40,6 +40,8 @@ def is_absent_media(cell: Cell) -> bool:
     Returns:
         True where there is nothing to decode.
     """
+    if isinstance(cell, str | bytes):
+        return is_absent(cell)
     if isinstance(cell, Mapping):
         return all(cell.get(key) is None for key in ("bytes", "path", "array"))
     return is_absent(cell)
@@ -54,12 +56,12 @@ def unwrap(cell: Cell) -> Cell:
     Returns:
         What to decode.
     """
-    if not isinstance(cell, Mapping) or cell.get("array") is not None:
+    if isinstance(cell, str | bytes) or not isinstance(cell, Mapping) or cell.get("array") is not None:
         return cell
     return cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
 
 
-def resolve_path(path: str | PurePath, folder: Path | None) -> Path:
+def resolve_path(path: str | PurePath, folder: Path | None) -> str:
     """Return where a cell's file lies.
 
     Args:
@@ -79,7 +81,7 @@ def resolve_path(path: str | PurePath, folder: Path | None) -> Path:
         raise FileCellError(f"the path {quote(text)} holds a NUL character")
     if ADDRESS.match(text):
         raise FileCellError(f"{quote(text)} is an address, not a path; download the file first")
-    return folder / text
+    return os.path.join(folder, text)
 
 
 def locate_media(cell: Cell, folder: Path | None) -> Any:
@@ -90,7 +92,7 @@ def locate_media(cell: Cell, folder: Path | None) -> Any:
         folder: Where relative paths begin.
 
     Returns:
-        A ``Path`` to a regular file of bounded size, ``bytes``, or the array, picture or list itself.
+        The full path of a regular file of bounded size as ``str``, ``bytes``, or the array, picture or list itself.
 
     Raises:
         CellReadError: If there is no such file or the cell holds no bytes.
@@ -116,9 +118,10 @@ FILE_ERRORS = {
 }
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: str) -> int:
+    """Return the size of a file in bytes."""
     try:
-        status = path.stat()
+        status = os.stat(path)
     except (OSError, ValueError) as error:
         raise _file_error(error, path) from None
     if stat.S_ISDIR(status.st_mode):
@@ -129,11 +132,12 @@ def _check_file(path: Path) -> None:
         raise FileCellError(f"{path} is empty (0 bytes)")
     if status.st_size > MAX_FILE_BYTES:
         raise FileCellError(f"{path} has {status.st_size:,} bytes, above the limit of {MAX_FILE_BYTES:,}")
+    return status.st_size
 
 
-def _file_error(error: Exception, path: Path) -> FileCellError:
+def _file_error(error: Exception, path: str) -> FileCellError:
     known = FILE_ERRORS.get(getattr(error, "errno", None) or 0)
-    name = str(path) if len(str(path)) <= MAX_NAMED else f"{str(path)[:MAX_NAMED]}..."
+    name = path if len(path) <= MAX_NAMED else f"{path[:MAX_NAMED]}..."
     return FileCellError(f"{known} {name}" if known else f"{name} cannot be opened: {error}")
 
 
@@ -150,14 +154,16 @@ def read_media(cell: Cell, folder: Path | None) -> Any:
     Raises:
         CellReadError: If the file cannot be read.
     """
-    content = locate_media(cell, folder)
-    if not isinstance(content, Path):
-        return content
+    content = unwrap(cell)
+    if not isinstance(content, str | PurePath):
+        return locate_media(content, folder)
+    path = resolve_path(content, folder)
+    size = _check_file(path)
     try:
-        with content.open("rb", buffering=0) as file:
-            return file.read(min(MAX_FILE_BYTES, os.fstat(file.fileno()).st_size))
+        with open(path, "rb", buffering=0) as file:
+            return file.read(size)
     except OSError as error:
-        raise _file_error(error, content) from None
+        raise _file_error(error, path) from None
 
 
 def describe(cell: Cell, folder: Path | None) -> str:

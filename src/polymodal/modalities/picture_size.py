@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +42,8 @@ def picture_size(cell: Cell, folder: Path | None) -> tuple[int, int] | None:
 
 def _size(cell: Cell, folder: Path | None) -> tuple[int, int]:
     content = locate_media(cell, folder)
-    if isinstance(content, Path):
-        status = content.stat()
+    if isinstance(content, str):
+        status = os.stat(content)
         return _file_size(content, status.st_mtime_ns, status.st_size)
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
         return _upright_size(open_header(io.BytesIO(content), MAX_PIXELS))
@@ -50,8 +51,8 @@ def _size(cell: Cell, folder: Path | None) -> tuple[int, int]:
 
 
 @lru_cache(REMEMBERED)
-def _file_size(path: Path, _changed_ns: int, _num_bytes: int) -> tuple[int, int]:
-    with path.open("rb") as file:
+def _file_size(path: str, _changed_ns: int, _num_bytes: int) -> tuple[int, int]:
+    with open(path, "rb") as file:
         is_array = file.read(len(NUMPY_MAGIC)) == NUMPY_MAGIC
         file.seek(0)
         return _decoded_size(file.read()) if is_array else _upright_size(open_header(file, MAX_PIXELS))

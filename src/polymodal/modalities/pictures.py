@@ -45,8 +45,6 @@ def open_picture(
     Raises:
         CellReadError: If there is no readable picture.
     """
-    from PIL import Image as pillow  # noqa: N813
-
     content = read_media(cell, folder)
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
         picture = open_header(io.BytesIO(content), max_pixels)
@@ -54,19 +52,20 @@ def open_picture(
         if draft is not None and picture.format in JPEG:
             picture.draft(None, draft(picture))
         return _plain(picture)
-    if isinstance(content, pillow.Image):
+    if isinstance(content, pillow().Image):
         check_pixels(content.width, content.height, max_pixels)
         return _plain(_copy(content))
     values = load_npy(content) if isinstance(content, bytes) else as_array(content)
-    return _plain(pillow.fromarray(_picture_array(values, max_pixels)))
+    return _plain(pillow().fromarray(_picture_array(values, max_pixels)))
 
 
 @cache
-def _quiet_pillow() -> None:
-    """Silence Pillow's own pixel limit below its hard one: ``max_pixels`` is the limit here."""
-    from PIL import Image as pillow  # noqa: N813
+def pillow() -> Any:
+    """Return ``PIL.Image``, imported with the first picture; ``max_pixels`` is the limit, not Pillow's lower one."""
+    from PIL import Image
 
-    warnings.filterwarnings("ignore", category=pillow.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    return Image
 
 
 def open_header(file: IO[bytes], max_pixels: int) -> Picture:
@@ -82,18 +81,15 @@ def open_header(file: IO[bytes], max_pixels: int) -> Picture:
     Raises:
         CellReadError: If the file is in no known format.
     """
-    from PIL import Image as pillow  # noqa: N813
-    from PIL import UnidentifiedImageError
-
-    _quiet_pillow()
     try:
-        return pillow.open(file, formats=FORMATS)
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
+        picture: Picture = pillow().open(file, formats=FORMATS)
+    except (pillow().DecompressionBombError, pillow().DecompressionBombWarning) as error:
         declared = re.search(r"\d+", str(error))
         count = f"{int(declared.group()):,}" if declared else "too many"
         raise CellReadError(f"declares {count} pixels, above the limit of {max_pixels:,}") from None
-    except UnidentifiedImageError:
+    except pillow().UnidentifiedImageError:
         raise CellReadError("is not a picture in a known format (PNG, JPEG, WebP, TIFF, GIF, BMP, ...)") from None
+    return picture
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -158,6 +154,8 @@ def orientation_of(picture: Picture) -> int:
     Returns:
         Exif's number, 1 to 8; 1 is upright.
     """
+    if not picture.info:
+        return 1
     try:
         return int(picture.getexif().get(ORIENTATION, 1))
     except Exception:  # damaged metadata does not break a picture
@@ -184,23 +182,21 @@ def _upright(picture: Picture) -> Picture:
 
 def _from_deep(picture: Picture) -> Picture:
     """Bring 16-bit, 32-bit and float pictures to 8 bits."""
-    from PIL import Image as pillow  # noqa: N813
-
     values = np.asarray(picture)
     if picture.mode.startswith("I;16") or (picture.mode == "I" and values.max() > 255):
         if values.max() > 65535 or values.min() < 0:
             raise CellReadError("holds 32-bit values outside 0..65535")
         values = values.astype(np.uint16)
-    return pillow.fromarray(to_bytes(values))
+    bright: Picture = pillow().fromarray(to_bytes(values))
+    return bright
 
 
 def _on_white(picture: Picture) -> Picture:
-    from PIL import Image as pillow  # noqa: N813
-
     is_grey = picture.mode in ("LA", "La", "L", "1")
     picture = picture.convert("RGBA")
-    ground = pillow.new("RGBA", picture.size, "white")
-    return pillow.alpha_composite(ground, picture).convert("L" if is_grey else "RGB")
+    ground = pillow().new("RGBA", picture.size, "white")
+    opaque: Picture = pillow().alpha_composite(ground, picture)
+    return opaque.convert("L" if is_grey else "RGB")
 
 
 def _picture_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:

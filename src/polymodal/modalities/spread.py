@@ -1,0 +1,170 @@
+"""Spreading work on cells over the cores: worker processes where they pay, threads elsewhere."""
+
+from __future__ import annotations
+
+import mmap
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+LEAST_WORK_S = 0.1
+"""Less than this is done in one thread: it is not worth copies of the process."""
+MOST_SENT_PER_S = 1.5e8
+"""Where more bytes a second would have to be sent to the main process, threads are as fast: such work is in C."""
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: its affinity, and the quota of its container (cgroup v2).
+
+    Returns:
+        At least 1.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(cores, -(-int(quota) // int(period))))
+    except (OSError, ValueError):  # no quota
+        return max(1, cores)
+
+
+def can_fork() -> bool:
+    """Return whether copies of this process can be made: on Linux, unless it is a daemon of ``multiprocessing``."""
+    return sys.platform == "linux" and not multiprocessing.current_process().daemon
+
+
+def shared_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Make an array that forked processes fill for the main one.
+
+    Args:
+        shape: Any.
+        dtype: Of its values.
+
+    Returns:
+        Zeros.
+    """
+    count = int(np.prod(shape, dtype=np.int64))
+    if not count:
+        return np.zeros(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, count * np.dtype(dtype).itemsize), dtype).reshape(shape)
+
+
+def spread(work: Callable[[list[C]], Sequence[R]], chunks: Sequence[list[C]], num_workers: int | None) -> Iterator[R]:
+    """Do work on chunks, a few ahead, and yield the results in order.
+
+    The first chunk shows what a chunk costs. Where much is left, each of a few forked processes does every so-manyth
+    chunk: decoding a small file is mostly Python, and threads would wait for each other. Work whose results are large
+    is done in threads, and so is all work where processes cannot be forked. What a killed process has left undone
+    is done in the caller's thread.
+
+    Args:
+        work: What to do with a chunk; one result for each member.
+        chunks: The chunks.
+        num_workers: Processes or threads; 1 works in the caller's thread, None takes as many as there are cores to use.
+
+    Yields:
+        The members' results.
+    """
+    num_workers = min(usable_cores() if num_workers is None else num_workers, len(chunks) - 1)
+    if num_workers <= 1:
+        yield from _here(work, chunks)
+        return
+    begun = time.perf_counter()
+    first = work(chunks[0])
+    chunk_s = time.perf_counter() - begun
+    yield from first
+    if chunk_s * len(chunks) < LEAST_WORK_S:
+        yield from _here(work, chunks[1:])
+        return
+    sent = sum(result.nbytes for result in first if isinstance(result, np.ndarray))
+    run = _in_processes if sent < MOST_SENT_PER_S * chunk_s and can_fork() else _in_threads
+    yield from run(work, chunks[1:], num_workers)
+
+
+def _here(work: Callable[[list[C]], Sequence[R]], chunks: Sequence[list[C]]) -> Iterator[R]:
+    for chunk in chunks:
+        yield from work(chunk)
+
+
+def _in_threads(work: Callable[[list[C]], Sequence[R]], chunks: Sequence[list[C]], num_threads: int) -> Iterator[R]:
+    with ThreadPoolExecutor(num_threads) as pool:
+        waiting: deque[Future[Sequence[R]]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(pool.submit(work, chunk))
+                if len(waiting) > 4 * num_threads:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _in_processes(work: Callable[[list[C]], Sequence[R]], chunks: Sequence[list[C]], num_workers: int) -> Iterator[R]:
+    with _forked(work, chunks, num_workers) as receivers:
+        for number, chunk in enumerate(chunks):
+            try:
+                results = receivers[number % len(receivers)].recv()
+            except (EOFError, OSError):  # the process was killed, or could not send what it found
+                results = work(chunk)
+            yield from results
+
+
+@contextmanager
+def _forked(
+    work: Callable[[list[C]], Sequence[R]], chunks: Sequence[list[C]], num_workers: int
+) -> Iterator[list[Connection]]:
+    """Fork processes that each send the results of every so-manyth chunk; end them at last."""
+    context = multiprocessing.get_context("fork")
+    pipes = [context.Pipe(duplex=False) for _ in range(num_workers)]
+    processes = []
+    for number, (_, sender) in enumerate(pipes):
+        others = [end for pipe in pipes for end in pipe if end is not sender]
+        arguments = (work, chunks[number::num_workers], sender, others)
+        processes.append(context.Process(target=_serve, args=arguments, daemon=True))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads: none of theirs is used
+            for process in processes:
+                process.start()
+        for _, sender in pipes:
+            sender.close()
+        yield [receiver for receiver, _ in pipes]
+    finally:
+        for receiver, _ in pipes:
+            receiver.close()
+        for process in processes:
+            if process.pid is not None:
+                process.kill()
+                process.join()
+
+
+def _serve(
+    work: Callable[[list[C]], Sequence[R]], chunks: Sequence[list[C]], sender: Connection, others: Sequence[Connection]
+) -> None:
+    """Work in a forked process, quietly: where it fails, the main process meets the same failure and reports it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for end in others:
+        end.close()  # so that each side notices when the other is gone
+    try:
+        for chunk in chunks:
+            sender.send(work(chunk))
+    except Exception:
+        sender.close()
