@@ -10,6 +10,7 @@ import torch
 import polymodal
 import tiny
 from polymodal.errors import ConfigError
+from polymodal.memory import PEAK, USABLE, free_bytes, kept_bytes
 from polymodal.network import Network
 from polymodal.table import Table
 
@@ -64,11 +65,38 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(monkeypatch: pytest.Monk
     whole = history_of(tiny.numbers_table(), None)
     sizes = limited(monkeypatch, 7)
     cut = history_of(tiny.numbers_table(), None)
-    assert sizes[:3] == [24, 12, 6]
-    assert max(sizes[3:]) <= 7
+    assert sizes[:5] == [2, 4, 24, 12, 6]  # two looks at what a row takes, then the batch
+    assert max(sizes[5:]) <= 7
     assert [entry["validation_loss"] for entry in cut] == pytest.approx(
         [entry["validation_loss"] for entry in whole], abs=1e-3
     )
+
+
+def test_a_batch_that_would_fill_the_memory_is_cut_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = history_of(tiny.numbers_table(), None)
+    row_bytes: list[float] = []
+    monkeypatch.setattr("polymodal.train.parts_that_fit", lambda size, *_: row_bytes.append(size) or 1)
+    history_of(tiny.numbers_table(), None)
+    monkeypatch.undo()
+    monkeypatch.setattr("polymodal.train.free_bytes", lambda: int(PEAK * row_bytes[0] * 24 / USABLE / 2.5))
+    model = tiny.train(tiny.numbers_table(), "kind", settings=PLAIN | {"train.accumulate": None})
+    assert any("in 4 parts" in notice for notice in model.record["notices"])
+    assert [entry["validation_loss"] for entry in model.record["history"]] == pytest.approx(
+        [entry["validation_loss"] for entry in whole], abs=0.05
+    )
+
+
+def test_what_gradients_keep_is_counted_once() -> None:
+    weight = torch.ones(100, 100, requires_grad=True)
+    x = torch.ones(50, 100)
+    with kept_bytes() as found:
+        (x @ weight).relu().exp().sum()
+    assert sum(found) == 4 * (50 * 100 + 2 * 50 * 100)  # x, and what relu and exp give; the weight needs no x.grad
+
+
+def test_free_memory_is_known_here() -> None:
+    free = free_bytes()
+    assert free is None or 2**20 < free < 2**50
 
 
 def test_one_row_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

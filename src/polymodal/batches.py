@@ -143,6 +143,20 @@ def length_order(columns: Mapping[str, Column]) -> NDArray[np.int64]:
     return np.argsort(sizes, kind="stable")
 
 
+def largest_places(examples: Examples) -> NDArray[np.int64]:
+    """Order the rows in use by size, the largest first.
+
+    Args:
+        examples: The rows.
+
+    Returns:
+        int64, places among the rows in use.
+    """
+    ranks = np.empty(len(next(iter(examples.columns.values()))), np.int64)
+    ranks[length_order(examples.columns)] = np.arange(len(ranks))
+    return np.argsort(-ranks[examples.rows])
+
+
 def shapes_of(columns: Mapping[str, Column]) -> dict[str, tuple[int, ...]]:
     """Return the shape of one cell of each stream.
 

@@ -297,7 +297,7 @@ def build_record(
             {"table": table, "row": cell.row, "column": cell.column, "reason": cell.reason}
             for table, cell in prepared.broken
         ],
-        "notices": prepared.notices + _pretraining_notices(state),
+        "notices": prepared.notices + _pretraining_notices(state) + _memory_notices(state, config.train),
         "config": config.model_dump(mode="json"),
     }
 
@@ -305,6 +305,13 @@ def build_record(
 def _title(model: TrainedModel) -> str:
     streams = ", ".join(model.network.streams)
     return f"{', '.join(model.targets)} from {streams}" if model.config.target else f"one space for {streams}"
+
+
+def _memory_notices(state: State, settings: TrainConfig) -> list[str]:
+    if state.num_parts <= (settings.accumulate or 1):
+        return []
+    batch = f"each batch of {settings.batch_size} rows in {state.num_parts} parts"
+    return [f"Training computed {batch}, one after the other: the memory does not hold it at once."]
 
 
 def _pretraining_notices(state: State) -> list[str]:

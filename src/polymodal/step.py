@@ -46,7 +46,7 @@ def take_step(
     """
     while True:
         try:
-            losses = _gradients(accelerator, network, optimizer, job, state, places)
+            losses = batch_gradients(accelerator, network, optimizer, job, state, places)
             break
         except torch.OutOfMemoryError:
             if job.settings.accumulate is not None or state.num_parts >= len(places):
@@ -61,10 +61,22 @@ def take_step(
     state.step += 1
 
 
-def _gradients(
+def batch_gradients(
     accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, places: NDArray[np.int64]
 ) -> torch.Tensor:
-    """Compute all gradients of a batch, and return its losses ``[2 + S]``: followed, fused and each stream's."""
+    """Compute all gradients of a batch.
+
+    Args:
+        accelerator: Knows the device.
+        network: The network; earlier gradients are forgotten.
+        optimizer: Of its weights, which stay as they are.
+        job: Data and options.
+        state: Where training stands.
+        places: Rows of the batch.
+
+    Returns:
+        Losses ``[2 + S]``: followed, fused and each stream's.
+    """
     seed = job.seed * STEP_SEED_STRIDE + state.step
     torch.manual_seed(seed)
     present = rows_present(job.train, network.streams, places)

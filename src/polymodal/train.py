@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from polymodal.balance import check_balance
-from polymodal.batches import epoch_batches, row_chances
+from polymodal.batches import epoch_batches, largest_places, row_chances
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.job import Job, State
 from polymodal.losses import check_loss
+from polymodal.memory import free_bytes, kept_bytes, parts_that_fit
 from polymodal.network import Network
 from polymodal.optimizer import PlainAdamW
 from polymodal.plan import Plan
@@ -28,9 +29,11 @@ from polymodal.processes import is_main, main_says, num_processes
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
 from polymodal.schedule import rate_factor
-from polymodal.step import take_step
+from polymodal.step import batch_gradients, take_step
 from polymodal.validate import Validation, validate
 
+FEW_ROWS = 4
+"""Rows by which the memory of a batch is measured before training."""
 TRIED_ROWS = 128
 """Validation rows by which the pace of looking at rows is measured before training."""
 
@@ -54,6 +57,9 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     groups, rate = parameter_groups(network, job.settings), job.settings.learning_rate or 1e-3
     optimizer = PlainAdamW(groups, lr=rate, fused=True)
     state = State(num_parts=job.settings.accumulate or 1)
+    if job.settings.accumulate is None and accelerator.device.type == "cpu":
+        state.num_parts = _parts_in_memory(accelerator, network, optimizer, job)
+        check_balance(job.settings.balance, network, job.targets, state.num_parts * num_processes())
     if resume and job.state_path is not None and job.state_path.exists():
         load_state(job.state_path, network, optimizer, state)
     plan = job.plan(state)
@@ -66,6 +72,25 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
         _run_epochs(accelerator, network, optimizer, job, state, plan, phase)
     _keep_best(network, job, state)
     return state
+
+
+def _parts_in_memory(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job) -> int:
+    """Return in how many parts a batch fits into memory, by what a few of the largest rows keep for the way back.
+
+    A CPU's memory, unlike a GPU's, does not say that it is full: the system ends the process.
+    """
+    free, count = free_bytes(), num_processes()
+    largest = largest_places(job.train)
+    if free is None or len(largest) < FEW_ROWS * count:
+        return 1
+    kept = []
+    for num_rows in (FEW_ROWS // 2 * count, FEW_ROWS * count):
+        with kept_bytes() as found:
+            batch_gradients(accelerator, network, optimizer, job, State(), largest[:num_rows])
+        kept.append(sum(found))
+    optimizer.zero_grad()
+    num_rows = math.ceil(min(job.settings.batch_size or 1, len(job.train)) / count)
+    return parts_that_fit((kept[1] - kept[0]) / (FEW_ROWS / 2), num_rows, free / count)
 
 
 def _pretrain(
