@@ -290,7 +290,9 @@ def hide(tokens: Tokens, hidden: Tensor) -> Tokens:
 
 
 def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Tokens:
-    """Run an encoder on the rows that are there; absent rows become zeros that are not present.
+    """Run an encoder on the rows that are there; the tokens of absent rows are not present.
+
+    What reads a frozen encoder's outputs skips absent rows itself: they have no outputs.
 
     Args:
         encoder: From ``ColumnBatch`` to ``Tokens``.
@@ -301,7 +303,7 @@ def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Token
         Tokens of all rows.
     """
     row_present = column.row_present
-    if bool(row_present.all()) and len(column):
+    if len(column) and (column.is_encoded or bool(row_present.all())):
         tokens: Tokens = encoder(column)
         return tokens.float()
     rows = row_present.nonzero().squeeze(1)

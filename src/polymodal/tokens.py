@@ -77,14 +77,15 @@ class ColumnBatch:
             These rows as tensors.
         """
         is_encoded = column.outputs is not None
-        column = (column if column.outputs is None else column.outputs).take(rows)
-        values, lengths = column.values, None
+        column = column if column.outputs is None else column.outputs
+        values, present, lengths = column.values, column.present[rows], None
         if column.lengths is not None:
-            lengths = np.where(column.row_present, column.lengths, 0)
+            row_present = present if present.ndim == 1 else present.any(axis=1)
+            lengths = np.where(row_present, column.lengths[rows], 0)
             values = values[:, : max(int(lengths.max(initial=1)), 1)]
         return ColumnBatch(
-            torch.from_numpy(np.ascontiguousarray(values)),
-            torch.from_numpy(np.ascontiguousarray(column.present)),
+            torch.from_numpy(np.ascontiguousarray(values[rows])),
+            torch.from_numpy(np.ascontiguousarray(present)),
             None if lengths is None else torch.from_numpy(lengths),
             is_encoded,
         )

@@ -54,6 +54,15 @@ def test_gradients_reach_the_steps_of_the_strongest_answers() -> None:
     assert not values.grad[~steps_present(LENGTHS, 7)].any()
 
 
+def test_gradients_are_those_of_differences() -> None:
+    torch.manual_seed(0)
+    filters, inside = Filters(3, 2, (1, 3)).double(), steps_present(LENGTHS, 7)
+    values = torch.randn(5, 7, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda given: filters(Steps.taken(given, inside, LENGTHS)).double(), values, atol=1e-2, rtol=1e-2, eps=1e-3
+    )
+
+
 def test_a_reader_does_not_look_beyond_the_lengths() -> None:
     torch.manual_seed(0)
     reader = Reader(12, 8, dropout=0.5).eval()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,19 +89,39 @@ class Filters(nn.Module):
         Returns:
             float32 ``[B, F, C]``, at least 0.
         """
+        num_rows = len(steps.lengths)
         begin_B = (steps.lengths + self.gap).cumsum(0) - steps.lengths
         place_N = begin_B[steps.row] + steps.time
-        num_places = int(steps.lengths.sum()) + (len(steps.lengths) + 1) * self.gap
+        num_places = int(steps.lengths.sum()) + max(num_rows + 1, 2) * self.gap
         line_PW = steps.values.new_zeros(num_places, steps.values.shape[1]).index_copy(0, place_N, steps.values)
+        row_P = steps.row.new_full((num_places - 2 * self.gap,), num_rows)  # what is not in use is of one row more
+        row_P[place_N - self.gap] = steps.row
         last = num_places - self.gap
         around = {shift: line_PW[self.gap + shift : last + shift] for shift in range(-self.gap, self.gap + 1)}
         found = []
         for size, layer in zip(self.sizes, self.layers, strict=True):
             window = torch.cat([around[shift] for shift in range(-((size - 1) // 2), size // 2 + 1)], dim=1)
-            found.append(_strongest(layer(window)[place_N - self.gap].float(), steps.row, len(steps.lengths)))
-        return torch.stack(found, dim=1)
+            largest = _Strongest.apply(layer(window), row_P, num_rows + 1)  # type: ignore[no-untyped-call]
+            found.append(largest[:num_rows])
+        return torch.stack(found, dim=1).float()
 
 
-def _strongest(answers_NC: Tensor, row_N: Tensor, num_rows: int) -> Tensor:
-    nothing_BC = answers_NC.new_zeros(num_rows, answers_NC.shape[1])
-    return nothing_BC.scatter_reduce(0, row_N.unsqueeze(1).expand_as(answers_NC), answers_NC, "amax")
+class _Strongest(torch.autograd.Function):
+    """The largest answer of each row, at least 0; all answers that are as large as it get its gradient.
+
+    Torch's own gradient divides it among them, which takes three passes more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, answers_PC: Tensor, row_P: Tensor, num_rows: int) -> Tensor:
+        """Find each row's largest answers ``[num_rows, C]``."""
+        nothing = answers_PC.new_zeros(num_rows, answers_PC.shape[1])
+        largest = nothing.scatter_reduce(0, row_P.unsqueeze(1).expand_as(answers_PC), answers_PC, "amax")
+        ctx.save_for_backward(answers_PC, row_P, largest)
+        return largest
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        """Give the gradients to the answers."""
+        answers_PC, row_P, largest = ctx.saved_tensors
+        return torch.where(answers_PC == largest[row_P], grad[row_P], 0), None, None

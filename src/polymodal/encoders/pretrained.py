@@ -36,7 +36,6 @@ from polymodal.tokens import ColumnBatch, Tokens
 TUNINGS = ("frozen", "lora", "full")
 BACKBONE_RATES = {"lora": 0.5, "full": 0.05}
 """The rate of what learns inside a checkpoint, as a share of the rate around it, where none is asked for."""
-HALF_LIMIT = 6e4
 VALUES_AT_ONCE = 5_000_000
 
 
@@ -121,8 +120,8 @@ class Pretrained(nn.Module):
             entry: Folder to write the values to, so that memory does not grow with the rows; None keeps them in memory.
 
         Returns:
-            float16 ``[rows, K, D]``: outputs of the layers at ``source.layers``, at most ``max_tokens`` a
-            row; lengths say how many.
+            float16 ``[rows, K, D]``: outputs of the layers at ``source.layers``, normalised, at most ``max_tokens``
+            a row; lengths say how many.
         """
         most = max(1, min(self.max_tokens, self.source.max_outputs(column)))
         shape = (len(column), most, self.source.dim)
@@ -154,7 +153,7 @@ class Pretrained(nn.Module):
         config = find_file(self.source.checkpoint, "config.json")
         folder = Path(self.source.checkpoint) if config is None else config.parent
         files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("*.*"))
-        return (str(folder), self.max_tokens, self.source.layers, *files)
+        return ("normalised", str(folder), self.max_tokens, self.source.layers, *files)
 
     def parameter_groups(self, learning_rate: float, decay: float) -> list[dict[str, Any]]:
         """Give every layer a learning rate: Howard and Ruder 2018, arXiv 1801.06146, section 3.2.
@@ -206,7 +205,9 @@ class Pretrained(nn.Module):
             found_RKD, used = self._in_parts(column.take(rows))
             if self.is_frozen:
                 found_RKD, present_RK = pool_steps(found_RKD.float(), used, self.max_tokens)
-                found_RKD, used = found_RKD.clamp(-HALF_LIMIT, HALF_LIMIT).half(), present_RK.sum(dim=1)
+                used = present_RK.sum(dim=1)
+            found_RKD = functional.layer_norm(found_RKD, found_RKD.shape[-1:])
+            found_RKD = found_RKD.half() if self.is_frozen else found_RKD
         values_BKD = found_RKD.new_zeros(len(column), *found_RKD.shape[1:]).index_copy(0, rows, found_RKD)
         return values_BKD, lengths.index_copy(0, rows, used)
 

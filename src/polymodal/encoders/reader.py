@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from polymodal.encoders.filters import Filters, Steps
 from polymodal.layers import Dropout, small_parameter, steps_present
@@ -40,9 +41,7 @@ class Reader(nn.Module):
             dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.project = nn.Sequential(
-            nn.LayerNorm(dim, elementwise_affine=False), Dropout(dropout), nn.Linear(dim, width), nn.GELU()
-        )
+        self.project, self.dropout = nn.Linear(dim, width), dropout
         self.filters = Filters(width, width, FILTER_SIZES)
         self.queries = nn.Linear(width, NUM_QUERIES)
         self.places = small_parameter(NUM_TOKENS, width)
@@ -51,7 +50,7 @@ class Reader(nn.Module):
         """Read the outputs of each row.
 
         Args:
-            hidden_BTD: Outputs, in any floats; not looked at beyond the lengths.
+            hidden_BTD: Normalised outputs, in any floats; not looked at beyond the lengths.
             lengths: int64 ``[B]``, steps in use; 0 for absent rows.
 
         Returns:
@@ -61,9 +60,18 @@ class Reader(nn.Module):
         if self.training:
             inside_BT = inside_BT & _kept(lengths, hidden_BTD.shape[1])
         hidden = Steps.taken(hidden_BTD, inside_BT, lengths)
-        steps = replace(hidden, values=self.project(hidden.values.float()))
+        steps = replace(hidden, values=self._projected(hidden.values))
         values = torch.cat([self.filters(steps), self._averages(steps, inside_BT)], dim=1) + self.places
         return Tokens(values, (lengths > 0).unsqueeze(1).expand(-1, NUM_TOKENS))
+
+    def _projected(self, values_ND: Tensor) -> Tensor:
+        """Return ``[N, W]``; in training, some of the D values are left out, the same ones of all outputs."""
+        weight_WD, device = self.project.weight, self.project.weight.device
+        if self.training:
+            weight_WD = weight_WD * functional.dropout(torch.ones(weight_WD.shape[1], device=device), self.dropout)
+        if not torch.is_autocast_enabled(device.type):
+            values_ND = values_ND.float()
+        return functional.gelu(functional.linear(values_ND, weight_WD, self.project.bias))
 
     def _averages(self, steps: Steps, inside_BT: Tensor) -> Tensor:
         """Return weighted means of the steps of each row: ``[B, queries, W]``."""
@@ -94,7 +102,7 @@ class PlaceReader(nn.Module):
             dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.project = nn.Sequential(nn.LayerNorm(dim), Dropout(dropout), nn.Linear(dim, width), nn.GELU())
+        self.project = nn.Sequential(Dropout(dropout), nn.Linear(dim, width), nn.GELU())
         self.norm = nn.LayerNorm(width)
         self.places = small_parameter(max_places, width)
 
@@ -102,7 +110,7 @@ class PlaceReader(nn.Module):
         """Read the outputs of each row.
 
         Args:
-            hidden_BTD: Outputs, in any floats; not looked at beyond the lengths.
+            hidden_BTD: Normalised outputs, in any floats; not looked at beyond the lengths.
             lengths: int64 ``[B]``, outputs in use; 0 for absent rows.
 
         Returns:
