@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -194,7 +195,8 @@ def fit_baselines(
         features_validation: Features of the rows that choose the penalty and the number of trees; may be empty.
         truth_validation: Their truth.
         seed: Fixes the trees' sampling.
-        num_threads: Threads of LightGBM, at most; small data use one.
+        num_threads: Threads of LightGBM, at most; small data use one. With more than one, the linear model is fitted
+            at the same time.
         budget_s: About how long the trees may take; None means 2.5 s, and 1 s more for 10,000 rows. It bounds their
             number by rows, features and classes, not by the clock, so that the machine does not change the result.
 
@@ -203,11 +205,17 @@ def fit_baselines(
     """
     prior = Prior(_prior(kind, num_classes, truth_train))
     train, validation = (features_train, truth_train), (features_validation, truth_validation)
-    found: list[Baseline] = [prior, _fit_linear(kind, num_classes, prior.prior, train, validation)]
-    if len(truth_train) >= MIN_ROWS and features_train.trees.shape[1]:
-        budget_s = BUDGET_S + BUDGET_S_PER_ROW * len(truth_train) if budget_s is None else budget_s
-        found.append(_fit_boosting(kind, num_classes, train, validation, seed, num_threads, budget_s))
-    return found
+    fit_linear = partial(_fit_linear, kind, num_classes, prior.prior, train, validation)
+    if len(truth_train) < MIN_ROWS or not features_train.trees.shape[1]:
+        return [prior, fit_linear()]
+    budget_s = BUDGET_S + BUDGET_S_PER_ROW * len(truth_train) if budget_s is None else budget_s
+    fit_trees = partial(_fit_boosting, kind, num_classes, train, validation, seed, num_threads, budget_s)
+    if num_threads == 1:
+        return [prior, fit_linear(), fit_trees()]
+    with ThreadPoolExecutor(1) as pool:  # either takes little more than one core
+        linear = pool.submit(fit_linear)
+        trees = fit_trees()
+        return [prior, linear.result(), trees]
 
 
 Rows = tuple[FeatureBlocks, NDArray[Any]]

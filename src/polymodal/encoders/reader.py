@@ -16,7 +16,7 @@ from polymodal.encoders.filters import Filters, Steps
 from polymodal.layers import Dropout, small_parameter, steps_present
 from polymodal.tokens import Tokens
 
-FILTER_SIZES = (1, 3, 5)
+FILTER_SIZES = (2, 4)
 NUM_QUERIES = 4
 NUM_TOKENS = len(FILTER_SIZES) + NUM_QUERIES
 LEFT_OUT = 0.15
