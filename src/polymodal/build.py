@@ -21,6 +21,8 @@ from polymodal.sizes import Size, builder_sizes
 from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
 
 WIDTHS = {"fast": 64, "balanced": 128, "best": 192}
+NARROW = (64, 32)
+"""Widths to fall back on where the time is limited."""
 EPOCH_FACTORS = {"fast": 0.5, "balanced": 1.0, "best": 2.0}
 ROWS_SEEN = 80_000
 """Rows a balanced run looks at, all epochs together, between the bounds below."""

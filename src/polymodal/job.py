@@ -95,6 +95,7 @@ class State:
         num_parts: In how many parts the steps are computed.
         planned_steps: Steps over which the learning rate is laid; 0 before training begins.
         pretraining: What ``pretrain_images`` said; empty without pretraining.
+        width: Of the network.
     """
 
     step: int = 0
@@ -108,6 +109,7 @@ class State:
     num_parts: int = 1
     planned_steps: int = 0
     pretraining: dict[str, Any] = field(default_factory=dict)
+    width: int = 0
 
     def add_losses(self, losses: Tensor) -> None:
         """Count a step's losses.

@@ -27,6 +27,7 @@ PLAIN_FIELDS = (
     "pretraining",
     "num_parts",
     "planned_steps",
+    "width",
 )
 
 
@@ -78,6 +79,21 @@ def load_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -
     state.best = [(loss, epoch) for loss, epoch in plain["best"]]
     best = tensors.get("best", {})
     state.snapshots = [_under(best, f"{index}/") for index in range(len(state.best))]
+
+
+def saved_width(path: Path | None) -> int | None:
+    """Return the width of the network whose training was saved.
+
+    Args:
+        path: What ``save_state`` wrote, or would have.
+
+    Returns:
+        The width; None where nothing readable was saved.
+    """
+    try:
+        return None if path is None else int(_read(path)[1]["width"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
 
 
 def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

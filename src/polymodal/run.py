@@ -21,7 +21,7 @@ from polymodal.baseline_cache import keep_baselines
 from polymodal.baseline_features import FeatureBlocks, FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples
-from polymodal.build import build_network, num_parameters, resolve_training
+from polymodal.build import NARROW, WIDTHS, build_network, num_parameters, resolve_training
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.decide import with_decisions
@@ -37,8 +37,10 @@ from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.processes import main_first
 from polymodal.progress import Progress
+from polymodal.resume import saved_width
 from polymodal.schema import ColumnSchema
 from polymodal.sharing import shared_groups
+from polymodal.sizing import Choice, choose_width
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.evidence import with_evidence
 from polymodal.train import train_network
@@ -132,6 +134,10 @@ def execute(
             _job(prepared, config, state_path, _taught(prepared, config, cache, progress)),
             budget=_budget(prepared, settings, watch, is_command=command is not None),
         )
+        if settings.time_limit_s is not None and config.width is None:
+            choice = _choose_width(job, config, prepared, saved_width(state_path) if resume else None)
+            config = config.model_copy(update={"width": choice.width})
+            network, prepared = _fresh_network(config, prepared), _with_notices(prepared, choice.notices)
         if settings.flip == "auto":
             settings, told = choose_flip(job, partial(_fresh_network, config, prepared), progress)
             job, config = dataclasses.replace(job, settings=settings), config.model_copy(update={"train": settings})
@@ -157,6 +163,16 @@ def execute(
 def _fresh_network(config: RunConfig, prepared: Prepared) -> Network:
     torch.manual_seed(config.seed)
     return build_network(config, prepared.preprocessor.modalities, prepared.targets)
+
+
+def _choose_width(job: Job, config: RunConfig, prepared: Prepared, saved: int | None) -> Choice:
+    """Settle the width where the time is limited; a resumed run keeps its own."""
+    widths = [WIDTHS[config.preset], *(width for width in NARROW if width < WIDTHS[config.preset])]
+
+    def build(width: int) -> Network:
+        return _fresh_network(config.model_copy(update={"width": width}), prepared)
+
+    return Choice(saved, {}) if saved else choose_width(job, build, widths)
 
 
 def _with_notices(prepared: Prepared, notices: list[str]) -> Prepared:

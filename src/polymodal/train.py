@@ -54,9 +54,8 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     check_loss(job.settings, job.targets)
     accelerator = Accelerator()
     network.to(accelerator.device)
-    groups, rate = parameter_groups(network, job.settings), job.settings.learning_rate or 1e-3
-    optimizer = PlainAdamW(groups, lr=rate, fused=True)
-    state = State(num_parts=job.settings.accumulate or 1)
+    optimizer = optimizer_of(network, job.settings)
+    state = State(width=network.width, num_parts=job.settings.accumulate or 1)
     if job.settings.accumulate is None and accelerator.device.type == "cpu":
         state.num_parts = _parts_in_memory(accelerator, network, optimizer, job)
         check_balance(job.settings.balance, network, job.targets, state.num_parts * num_processes())
@@ -65,7 +64,7 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     plan = job.plan(state)
     if job.settings.pretrain_epochs and not state.pretraining:
         _pretrain(accelerator, network, optimizer, job, state, progress)
-    _measure_validation(network, job, plan)
+    measure_validation(network, job, plan)
     state.planned_steps = plan.steps
     with progress.phase("training", job.total_steps) as phase:
         phase.advance(state.step)
@@ -102,8 +101,14 @@ def _pretrain(
         save_state(job.state_path, network, optimizer, state)
 
 
-def _measure_validation(network: Network, job: Job, plan: Plan) -> None:
-    """Look at a few validation rows, twice, for the pace: the first look is slow."""
+def measure_validation(network: Network, job: Job, plan: Plan) -> None:
+    """Look at a few validation rows, twice, for the pace: the first look is slow.
+
+    Args:
+        network: The network.
+        job: Data and options.
+        plan: Takes note; without a budget, nothing is done.
+    """
     if plan.budget is None:
         return
     few = job.validation.first(TRIED_ROWS)
@@ -183,6 +188,19 @@ def _run_epoch(
 def _set_rate(optimizer: AdamW, factor: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = group["peak_rate"] * factor
+
+
+def optimizer_of(network: Network, settings: TrainConfig) -> AdamW:
+    """Make the optimizer of a network.
+
+    Args:
+        network: The network, on its device.
+        settings: Resolved training options.
+
+    Returns:
+        AdamW.
+    """
+    return PlainAdamW(parameter_groups(network, settings), lr=settings.learning_rate or 1e-3, fused=True)
 
 
 def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, Any]]:
