@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_little_work_and_large_results_stay_in_this_process(monkeypatch: pytest.
     assert {int(values[0]) for values in large} == {MAIN}
     monkeypatch.setattr(module, "LEAST_WORK_S", 60.0)
     assert processes_of(list(spread(lambda chunk: [(value, os.getpid()) for value in chunk], chunks(), 2))) == {MAIN}
+
+
+def test_a_thread_does_not_fork() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        work = [(value, os.getpid()) for value in range(80)]
+        found = pool.submit(lambda: list(spread(lambda chunk: [work[value] for value in chunk], chunks(), 2))).result()
+        assert not pool.submit(can_fork).result()
+    assert found == work
 
 
 @needs_fork

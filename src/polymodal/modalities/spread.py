@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections import deque
@@ -45,8 +46,13 @@ def usable_cores() -> int:
 
 
 def can_fork() -> bool:
-    """Return whether copies of this process can be made: on Linux, unless it is a daemon of ``multiprocessing``."""
-    return sys.platform == "linux" and not multiprocessing.current_process().daemon
+    """Return whether to make copies of this process.
+
+    Returns:
+        True on Linux and in the main thread, which in a server does other things; no daemon of ``multiprocessing`` may.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    return sys.platform == "linux" and is_main and not multiprocessing.current_process().daemon
 
 
 def shared_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
