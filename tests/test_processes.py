@@ -89,3 +89,19 @@ def test_gradients_are_added_up_and_none_stays_none(monkeypatch: pytest.MonkeyPa
     assert losses.tolist() == [2.0, 1.0]
     assert torch.equal(used.grad, 2 * torch.arange(6.0).view(2, 3))
     assert unused.grad is None
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(4, 3, 3, 3), (4, 3, 1, 1), (1, 3, 2, 2), (0, 3, 2, 2)])
+def test_added_gradients_lie_as_their_weights_do(
+    monkeypatch: pytest.MonkeyPatch, layout: torch.memory_format, shape: tuple[int, ...]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda message: message.mul_(2))
+    weight = torch.nn.Parameter(torch.ones(shape).contiguous(memory_format=layout))
+    gradient = torch.randn(shape)
+    for given in (gradient.clone(), gradient.clone(memory_format=torch.channels_last)):
+        weight.grad = given
+        sum_gradients([weight], torch.zeros(1))
+        assert torch.equal(weight.grad, 2 * gradient)
+        assert weight.grad.stride() == weight.stride()

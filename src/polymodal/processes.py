@@ -77,15 +77,22 @@ def sum_gradients(parameters: Iterable[Tensor], losses: Tensor) -> Tensor:
         return losses
     learned = [parameter for parameter in parameters if parameter.requires_grad]
     has_one = losses.new_tensor([parameter.grad is not None for parameter in learned])
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in learned]
-    message = torch.cat([losses, has_one, *(gradient.flatten() for gradient in gradients)])
+    message = torch.cat([losses, has_one, *map(_laid_flat, learned)])
     torch.distributed.all_reduce(message)
-    sizes = [len(losses), len(learned), *(gradient.numel() for gradient in gradients)]
+    sizes = [len(losses), len(learned), *(parameter.numel() for parameter in learned)]
     losses, has_one, *sums = torch.split(message, sizes)
     for parameter, found, is_there in zip(learned, sums, has_one.tolist(), strict=True):
         if is_there:
-            parameter.grad = torch.empty_like(parameter).copy_(found.view(parameter.shape))
+            parameter.grad = found.as_strided(parameter.shape, parameter.stride())
     return losses
+
+
+def _laid_flat(parameter: Tensor) -> Tensor:
+    """Return a parameter's gradient as it lies in memory, in the parameter's layout; zeros where there is none."""
+    gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    if gradient.stride() != parameter.stride():
+        gradient = torch.empty_like(parameter).copy_(gradient)
+    return gradient.as_strided((parameter.numel(),), (1,))
 
 
 def gathered(value: T) -> list[T]:
