@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -319,3 +320,13 @@ def test_interrupt_signal_reaches_the_command_line(tmp_path):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
+def test_threads_do_not_wait_awake_for_long(given, expected):
+    told = "print(os.environ['GOMP_SPINCOUNT'])"
+    code = f"import os\nfrom polymodal.cli import main\ntry:\n    main()\nfinally:\n    {told}"
+    clean = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    command = [sys.executable, "-c", code, "list", "targets"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean | given)
+    assert done.stdout.splitlines()[-1] == expected

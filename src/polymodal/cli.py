@@ -5,6 +5,7 @@ Whatever is slow to import is imported inside the command that needs it.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from polymodal.cli_compare import compare_command
 from polymodal.search_commands import embed_command, index_command, search_command
 
 FEW_CLASSES = 20
+SPINS = "10000"
 
 app = typer.Typer(
     name="polymodal",
@@ -321,7 +323,13 @@ LISTS: dict[str, Callable[[], list[Entry]]] = {
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line.
+
+    Threads that wait for each other fall asleep after some 30 microseconds, not after a millisecond: on a machine that
+    is busy with other work they would keep each other from the cores. Who sets OpenMP's waiting decides.
+    """
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPINS  # read when torch is imported
     app()
 
 
