@@ -71,6 +71,21 @@ def test_where_time_suffices_nothing_changes(monkeypatch: pytest.MonkeyPatch) ->
     assert tiny.same(tiny.weights_of(fit()), tiny.weights_of(plain))
 
 
+def test_trials_are_cut_to_the_memory_as_the_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch).limit(monkeypatch, 1000.0)
+    parts: list[int] = []
+    step = sizing.take_step
+
+    def watched(*given: Any) -> None:
+        parts.append(given[4].num_parts)
+        step(*given)
+
+    monkeypatch.setattr(sizing, "take_step", watched)
+    monkeypatch.setattr(train, "parts_that_fit", lambda *_: 4)
+    fit()
+    assert set(parts) == {4}
+
+
 def test_a_width_that_was_asked_for_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     clock.limit(monkeypatch, 12.0)

@@ -52,7 +52,11 @@ Preset = Annotated[
 ]
 TimeLimit = Annotated[
     str | None,
-    typer.Option("--time-limit", metavar="TIME", help="Plan each run to end after this time: 90, 90s, 5m, 1h."),
+    typer.Option(
+        "--time-limit",
+        metavar="TIME",
+        help="Plan each run to end after this time, also the network's width: 90, 90s, 5m, 1h.",
+    ),
 ]
 Encoders = Annotated[
     list[str],

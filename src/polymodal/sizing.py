@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from accelerate import Accelerator
-
 from polymodal.batches import epoch_batches
-from polymodal.job import Job, State
+from polymodal.job import Job
 from polymodal.network import Network
 from polymodal.processes import main_says
 from polymodal.step import take_step
-from polymodal.train import measure_validation, optimizer_of
+from polymodal.train import begin, measure_validation
 
 LEAST_SHARE = 0.5
 """Where time is left for this share of the epochs that were asked for, the width stays."""
@@ -69,9 +67,8 @@ def choose_width(job: Job, build: Callable[[int], Network], widths: Sequence[int
 
 def _fitting(job: Job, network: Network) -> int:
     """Return how many steps of a network fit, by the pace of a few."""
-    accelerator = Accelerator()
-    network.to(accelerator.device)
-    optimizer, state, plan = optimizer_of(network, job.settings), State(), job.plan(State())
+    accelerator, optimizer, state = begin(network, job)
+    plan = job.plan(state)
     measure_validation(network, job, plan)
     network.train()
     batches = epoch_batches(len(job.train), job.settings.batch_size or 1, job.seed, 0)

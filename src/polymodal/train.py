@@ -52,13 +52,7 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     """
     check_balance(job.settings.balance, network, job.targets, (job.settings.accumulate or 1) * num_processes())
     check_loss(job.settings, job.targets)
-    accelerator = Accelerator()
-    network.to(accelerator.device)
-    optimizer = optimizer_of(network, job.settings)
-    state = State(width=network.width, num_parts=job.settings.accumulate or 1)
-    if job.settings.accumulate is None and accelerator.device.type == "cpu":
-        state.num_parts = _parts_in_memory(accelerator, network, optimizer, job)
-        check_balance(job.settings.balance, network, job.targets, state.num_parts * num_processes())
+    accelerator, optimizer, state = begin(network, job)
     if resume and job.state_path is not None and job.state_path.exists():
         load_state(job.state_path, network, optimizer, state)
     plan = job.plan(state)
@@ -71,6 +65,27 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
         _run_epochs(accelerator, network, optimizer, job, state, plan, phase)
     _keep_best(network, job, state)
     return state
+
+
+def begin(network: Network, job: Job) -> tuple[Accelerator, AdamW, State]:
+    """Bring a network to its device, and settle in how many parts its batches are computed.
+
+    Args:
+        network: The network.
+        job: Data and options.
+
+    Returns:
+        What knows the device, the optimizer, and a state at the beginning.
+    """
+    accelerator = Accelerator()
+    network.to(accelerator.device)
+    rate = job.settings.learning_rate or 1e-3
+    optimizer = PlainAdamW(parameter_groups(network, job.settings), lr=rate, fused=True)
+    state = State(width=network.width, num_parts=job.settings.accumulate or 1)
+    if job.settings.accumulate is None and accelerator.device.type == "cpu":
+        state.num_parts = main_says(_parts_in_memory(accelerator, network, optimizer, job))
+        check_balance(job.settings.balance, network, job.targets, state.num_parts * num_processes())
+    return accelerator, optimizer, state
 
 
 def _parts_in_memory(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job) -> int:
@@ -188,19 +203,6 @@ def _run_epoch(
 def _set_rate(optimizer: AdamW, factor: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = group["peak_rate"] * factor
-
-
-def optimizer_of(network: Network, settings: TrainConfig) -> AdamW:
-    """Make the optimizer of a network.
-
-    Args:
-        network: The network, on its device.
-        settings: Resolved training options.
-
-    Returns:
-        AdamW.
-    """
-    return PlainAdamW(parameter_groups(network, settings), lr=settings.learning_rate or 1e-3, fused=True)
 
 
 def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, Any]]:

@@ -77,6 +77,16 @@ def test_what_a_killed_process_left_undone_is_done_here() -> None:
 
 
 @needs_fork
+def test_where_no_process_can_be_made_the_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.ForkProcess.start", full)
+    found = list(spread(lambda chunk: [(value, os.getpid()) for value in chunk], chunks(), 2))
+    assert found == [(value, MAIN) for value in range(80)]
+
+
+@needs_fork
 def test_a_failure_is_raised_here_and_once(capfd: pytest.CaptureFixture[str]) -> None:
     def work(chunk: list[int]) -> list[int]:
         if chunk[0] == 20:

@@ -13,7 +13,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -146,7 +146,7 @@ def _forked(
         arguments = (work, chunks[number::num_workers], sender, others)
         processes.append(context.Process(target=_serve, args=arguments, daemon=True))
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), suppress(OSError):  # no room for one more: its chunks are done by the caller
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads: none of theirs is used
             for process in processes:
                 process.start()
