@@ -22,6 +22,7 @@ from polymodal.cache_entry import (
     publish,
     remove_entry,
     save_entry,
+    settle,
     size_of,
 )
 from polymodal.errors import parameter_error
@@ -169,6 +170,7 @@ class ArrayCache:
             if size > self.max_bytes:
                 return made
             publish(temporary, entry)
+            settle(entry)
             self._note(entry, size)
             return load_entry(entry) or made
         except OSError:  # no permission, disk full, folder gone: what is in memory, or is mapped already, serves

@@ -1,12 +1,18 @@
-"""One entry of the decode cache: a folder with the arrays of a column, whole or not there at all."""
+"""One entry of the decode cache: a folder with the arrays of a column, whole or not there at all.
+
+The system brings files to the disk in its own time; a power cut may leave zeros in them. Nobody waits for that: until
+an entry is *settled*, on the disk, its record names the machine's boot, and it counts until the next one only.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import threading
 import time
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +24,9 @@ from polymodal.cell_keys import FORMAT
 
 TEMPORARY = "unfinished-"
 VALUES_FILE, CELLS_FILE, RECORD_FILE = "values.npy", "cells.npy", "column.json"
+BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
+BOOT = "boot"
+"""Of the record: the boot of an entry that is not settled, or None."""
 
 Decoded = tuple[Column, list[BrokenCell]]
 
@@ -86,26 +95,64 @@ def save_entry(folder: Path, made: Decoded) -> None:
         "has_lengths": column.lengths is not None,
         "steps": steps,
         "broken": [asdict(cell) for cell in broken],
+        BOOT: boot(),
     }
-    with (folder / RECORD_FILE).open("w", encoding="utf-8") as file:
-        json.dump(record, file)
-        _flush(file)
+    (folder / RECORD_FILE).write_text(json.dumps(record), encoding="utf-8")
+    if boot() is None:
+        _bring_to_disk(folder)
 
 
 def _write_array(path: Path, array: NDArray[Any]) -> None:
     with path.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-        _flush(file)
 
 
-def _flush(file: Any) -> None:
-    """Bring a file to the disk before it gets its name: a power cut must not leave zeros under it."""
-    file.flush()
-    os.fsync(file.fileno())
+def _bring_to_disk(folder: Path) -> None:
+    for path in folder.iterdir():
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+
+
+@cache
+def boot() -> str | None:
+    """Return what names the time since the machine was started; None where the system does not tell."""
+    try:
+        return BOOT_FILE.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+
+
+def settle(entry: Path) -> threading.Thread | None:
+    """Bring an entry to the disk in the background, and then note in its record that it is there.
+
+    Args:
+        entry: Its folder.
+
+    Returns:
+        The thread that does it, which ends with the process; None where the entry was settled before it got its name.
+    """
+    if boot() is None:
+        return None
+    thread = threading.Thread(target=_settle, args=(entry,), daemon=True)
+    thread.start()
+    return thread
+
+
+def _settle(entry: Path) -> None:
+    try:
+        _bring_to_disk(entry)
+        with (entry / RECORD_FILE).open("r+b") as file:  # in place: a new file would make the folder look just used
+            record = file.read()
+            file.seek(0)
+            file.write(json.dumps({**json.loads(record), BOOT: None}).encode().ljust(len(record)))
+    except FileNotFoundError:  # removed meanwhile
+        return
+    except (OSError, ValueError):  # the disk refused what it had taken
+        remove_entry(entry)
 
 
 def load_entry(entry: Path) -> Decoded | None:
-    """Read an entry and note that it was used; one that is damaged or of another version is removed.
+    """Read an entry and note that it was used; one that is damaged, of another version or perhaps not whole is removed.
 
     Args:
         entry: Its folder.
@@ -115,8 +162,8 @@ def load_entry(entry: Path) -> Decoded | None:
     """
     try:
         record = json.loads((entry / RECORD_FILE).read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
-            raise ValueError("of another version")
+        if record["format"] != FORMAT or record.get(BOOT) not in (None, boot()):
+            raise ValueError("of another version, or never settled")
         lengths = _read_array(entry / "lengths.npy") if record["has_lengths"] else None
         column = Column(map_values(entry, record["steps"]), _read_array(entry / "present.npy"), lengths)
         broken = [BrokenCell(**cell) for cell in record["broken"]]

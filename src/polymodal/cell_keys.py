@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -50,8 +51,8 @@ class CellKeys:
     def of_rows(self) -> NDArray[np.bytes_]:
         """Return the digest of every row's cell, bytes ``[rows]``; empty where the cell is absent."""
         found = np.zeros(self.num_rows, f"S{DIGEST_BYTES}")
-        for (_, rows), digest in zip(self.groups, self.digests, strict=True):
-            found[rows] = digest
+        rows = np.fromiter(chain.from_iterable(rows for _, rows in self.groups), np.int64)
+        found[rows] = np.repeat(self.digests, [len(rows) for _, rows in self.groups])
         return found
 
 

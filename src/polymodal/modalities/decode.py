@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.media import attempt, is_absent_media, unwrap
-from polymodal.modalities.spread import shared_zeros, spread
+from polymodal.modalities.spread import chunked, shared_zeros, spread
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def decode_fixed(
     groups = distinct(cells)
     is_spread = num_threads != 1 and len(groups) > chunk_size
     values = (shared_zeros if is_spread else np.zeros)((len(cells), *shape), dtype)
-    steps = spread(partial(_decode_into, values, work), chunked(groups, chunk_size), num_threads)
+    steps = spread(partial(_decode_into, values, work), groups, num_threads, chunk_size)
     return _column(values, groups, steps, has_lengths)
 
 
@@ -86,7 +86,7 @@ def decode_ragged(
         Values ``[rows, steps, *step_shape]`` with lengths, one step at least; and the broken cells.
     """
     groups = distinct(cells)
-    decoded = list(spread(work, chunked([cell for cell, _ in groups], CHUNK), num_threads))
+    decoded = list(spread(work, [cell for cell, _ in groups], num_threads, CHUNK))
     most = max((len(found) for found in decoded if isinstance(found, np.ndarray)), default=1)
     values = np.zeros((len(cells), most, *step_shape), dtype)
     steps = [_place(values, rows, found) for (_, rows), found in zip(groups, decoded, strict=True)]
@@ -144,19 +144,6 @@ def _key(cell: Cell) -> Any:
     return ("path", str(content)) if isinstance(content, PurePath) else ("object", id(content))
 
 
-def chunked(members: Sequence[T], size: int) -> list[list[T]]:
-    """Divide members into chunks.
-
-    Args:
-        members: Any.
-        size: Of a chunk; the last one may be shorter.
-
-    Returns:
-        The chunks, in order.
-    """
-    return [list(members[start : start + size]) for start in range(0, len(members), size)]
-
-
 def sample(
     cells: Sequence[Cell], work: Callable[[Cell], T], limit: int, num_threads: int | None
 ) -> list[tuple[Cell, T]]:
@@ -174,7 +161,7 @@ def sample(
     found = [cell for cell, _ in distinct(cells)]
     results: dict[int, T] = {}
     for order in chunked(np.random.default_rng(0).permutation(len(found)).tolist(), limit):
-        decoded = spread(each(work), chunked([found[index] for index in order], CHUNK), num_threads)
+        decoded = spread(each(work), [found[index] for index in order], num_threads, CHUNK)
         for index, result in zip(order, decoded, strict=True):
             if not isinstance(result, CellReadError) and len(results) < limit:
                 results[index] = result

@@ -26,8 +26,9 @@ R = TypeVar("R")
 
 LEAST_WORK_S = 0.1
 """Less than this is done in one thread: it is not worth copies of the process."""
-MOST_SENT_PER_S = 1.5e8
-"""Where more bytes a second would have to be sent to the main process, threads are as fast: such work is in C."""
+MOST_SENT_PER_S, MOST_SENT = 1.5e8, 1e5
+"""Where more bytes, a second or for a member, would have to be sent to the main process, threads are as fast: such work
+is in C."""
 
 
 def usable_cores() -> int:
@@ -71,36 +72,55 @@ def shared_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     return np.frombuffer(mmap.mmap(-1, count * np.dtype(dtype).itemsize), dtype).reshape(shape)
 
 
-def spread(work: Callable[[list[C]], Sequence[R]], chunks: Sequence[list[C]], num_workers: int | None) -> Iterator[R]:
-    """Do work on chunks, a few ahead, and yield the results in order.
+def chunked(members: Sequence[C], size: int) -> list[list[C]]:
+    """Divide members into chunks.
 
-    The first chunk shows what a chunk costs. Where much is left, each of a few forked processes does every so-manyth
-    chunk: decoding a small file is mostly Python, and threads would wait for each other. Work whose results are large
-    is done in threads, and so is all work where processes cannot be forked. What a killed process has left undone
-    is done in the caller's thread.
+    Args:
+        members: Any.
+        size: Of a chunk; the last one may be shorter.
+
+    Returns:
+        The chunks, in order.
+    """
+    return [list(members[start : start + size]) for start in range(0, len(members), size)]
+
+
+def spread(
+    work: Callable[[list[C]], Sequence[R]], members: Sequence[C], num_workers: int | None, chunk_size: int
+) -> Iterator[R]:
+    """Do work on members, a chunk at a time and a few ahead, and yield the results in order.
+
+    The second member shows what each costs; the first one may still import something. Where much is left, each of a
+    few forked processes does every so-manyth chunk: decoding a small file is mostly Python, and threads would wait
+    for each other. Work whose results are large is done in threads, and so is all work where processes cannot be
+    forked. What a killed process has left undone is done in the caller's thread.
 
     Args:
         work: What to do with a chunk; one result for each member.
-        chunks: The chunks.
+        members: What to work on.
         num_workers: Processes or threads; 1 works in the caller's thread, None takes as many as there are cores to use.
+        chunk_size: Members that are worked on at a time.
 
     Yields:
         The members' results.
     """
-    num_workers = min(usable_cores() if num_workers is None else num_workers, len(chunks) - 1)
-    if num_workers <= 1:
-        yield from _here(work, chunks)
+    num_workers = usable_cores() if num_workers is None else num_workers
+    if num_workers == 1 or len(members) <= 2 * chunk_size:
+        yield from _here(work, chunked(members, chunk_size))
         return
+    yield from work([members[0]])
     begun = time.perf_counter()
-    first = work(chunks[0])
-    chunk_s = time.perf_counter() - begun
-    yield from first
-    if chunk_s * len(chunks) < LEAST_WORK_S:
-        yield from _here(work, chunks[1:])
-        return
-    sent = sum(result.nbytes for result in first if isinstance(result, np.ndarray))
-    run = _in_processes if sent < MOST_SENT_PER_S * chunk_s and can_fork() else _in_threads
-    yield from run(work, chunks[1:], num_workers)
+    tried = work([members[1]])
+    member_s = time.perf_counter() - begun
+    yield from tried
+    left = members[2:]
+    sent = sum(result.nbytes for result in tried if isinstance(result, np.ndarray))
+    if member_s * len(left) < LEAST_WORK_S:
+        yield from _here(work, chunked(left, chunk_size))
+    elif sent < min(MOST_SENT_PER_S * member_s, MOST_SENT) and can_fork():
+        yield from _in_processes(work, chunked(left, chunk_size), num_workers)
+    else:
+        yield from _in_threads(work, chunked(left, -(-chunk_size // 2)), num_workers)
 
 
 def _here(work: Callable[[list[C]], Sequence[R]], chunks: Sequence[list[C]]) -> Iterator[R]:
