@@ -28,6 +28,7 @@ from polymodal.arguments import (
     TimeLimit,
     Validation,
     exits,
+    importing,
 )
 
 
@@ -84,7 +85,8 @@ def compare_command(
         settings = {name: value for name, value in given.items() if value} | options.parse_settings(setting)
         variants = options.parse_variants(variant)
         folder = output or Path("runs") / f"compare-{Path(data).resolve().stem}"
-        from polymodal.study import compare
+        with importing():
+            from polymodal.study import compare
 
         found = compare(
             data,

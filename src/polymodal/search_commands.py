@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from polymodal.arguments import Data, Json, ModelPath, exits, unwinding
+from polymodal.arguments import Data, Json, ModelPath, exits, importing, unwinding
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder that `polymodal index` wrote.")]
 
@@ -22,10 +22,11 @@ def embed_command(
 ) -> None:
     """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
     with exits("Stopped; nothing was written."), unwinding():
-        from polymodal import console
-        from polymodal.model import load
-        from polymodal.output import check_output, open_output
-        from polymodal.terminal_progress import open_progress
+        with importing():
+            from polymodal import console
+            from polymodal.model import load
+            from polymodal.output import check_output, open_output
+            from polymodal.terminal_progress import open_progress
 
         check_output(output)
         num_rows, broken = 0, console.BrokenCells()
@@ -45,10 +46,11 @@ def index_command(
 ) -> None:
     """Make a searchable index of a table's rows."""
     with exits("Stopped; nothing was written."):
-        from polymodal import console
-        from polymodal.model import load
-        from polymodal.search import save_index
-        from polymodal.terminal_progress import open_progress
+        with importing():
+            from polymodal import console
+            from polymodal.model import load
+            from polymodal.search import save_index
+            from polymodal.terminal_progress import open_progress
 
         index, broken = load(model).index(data, progress=open_progress())
         save_index(index, output)
@@ -75,9 +77,10 @@ def search_command(
     with exits("Stopped."):
         import dataclasses
 
-        from polymodal import console, options
-        from polymodal.model import load
-        from polymodal.search import load_index
+        with importing():
+            from polymodal import console, options
+            from polymodal.model import load
+            from polymodal.search import load_index
 
         cells = options.parse_pairs("--query", query)
         by_modality = {"text": text, "image": image, "audio": audio}
