@@ -15,6 +15,7 @@ Floats = NDArray[np.float32]
 
 PICTURE_BINS = 20
 NUM_CEPSTRAL = 16
+ROWS_OF_LIKE_LENGTH = 128
 
 
 def sound_features(column: Column, channels: int = 1) -> tuple[Floats, int]:
@@ -43,18 +44,20 @@ def _channel_features(column: Column, channel: slice) -> tuple[Floats, int]:
     bands = area_weights(num_features, min(num_features, PICTURE_BINS))
     cosines = _cosines(num_features)
 
-    step = rows_at_once(column)
+    step = min(rows_at_once(column), ROWS_OF_LIKE_LENGTH)
+    order = np.argsort(lengths, kind="stable")  # what is padded is described too, so like lengths go together
 
     def described(start: int) -> Floats:
-        rows = slice(start, start + step)
-        part = np.asarray(column.values[rows, :, channel], dtype=np.float32)
+        rows = order[start : start + step]
+        part = np.asarray(column.values[:, : lengths[rows[-1]]][rows][..., channel], dtype=np.float32)
         inside = (np.arange(part.shape[1]) < lengths[rows, None]) & column.row_present[rows, None]
         part = np.where(inside[..., None], part, np.float32(0.0))
         picture = _stretched(part @ bands.T, lengths[rows]).reshape(len(part), -1)
         return np.concatenate([picture, _statistics(part @ cosines.T, inside, lengths[rows])], axis=1)
 
     num_pixels = PICTURE_BINS * len(bands)
-    return in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1, step), num_pixels
+    found = in_parts(described, len(column), num_pixels + 3 * len(cosines) + 1, step)
+    return found[np.argsort(order)], num_pixels
 
 
 def _stretched(frames: Floats, lengths: NDArray[np.int64]) -> Floats:
