@@ -18,8 +18,9 @@ from PIL import Image as pillow  # noqa: N813
 from polymodal import cache_entry
 from polymodal.arrays import BrokenCell, Column
 from polymodal.cache import ArrayCache
-from polymodal.cache_entry import RECORD_FILE, Decoded
+from polymodal.cache_entry import RECORD_FILE, VALUES_FILE, Decoded, map_values
 from polymodal.cell_keys import cell_keys
+from polymodal.row_file import RowFile
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,24 @@ def test_a_column_is_made_once_and_memory_mapped(tmp_path: Path) -> None:
     assert same(first, make())
     assert isinstance(second[0].values, np.memmap)
     assert entries(tmp_path / "deep" / "cache") == ["k"]
+
+
+def test_a_column_larger_than_the_memory_is_mapped(tmp_path: Path) -> None:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    steps = 2 * memory // 8
+
+    def make(entry: Path | None) -> Decoded:
+        assert entry is not None
+        with RowFile(entry / VALUES_FILE, (4, 1), np.dtype(np.float32), is_ragged=True) as file:
+            file.write(np.arange(3), np.ones((3, 2), np.float32))
+            file._grow(steps)  # a hole takes no room on the disk
+        column = Column(map_values(entry, 2), np.ones(4, bool), np.array([2, 2, 2, 0]))
+        return column, []
+
+    cache = ArrayCache(tmp_path)
+    for _ in range(2):
+        column, _ = cache.column("k", make)
+        assert np.asarray(column.values).tolist() == [[1, 1], [1, 1], [1, 1], [0, 0]]
 
 
 def test_writing_into_a_column_never_reaches_the_disk(tmp_path: Path) -> None:

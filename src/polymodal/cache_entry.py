@@ -6,6 +6,7 @@ an entry is *settled*, on the disk, its record names the machine's boot, and it 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -278,4 +279,8 @@ def _map_array(path: Path) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
     except ValueError:  # an array without values cannot be mapped
         return _read_array(path)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # larger than memory: copies on write could fill it
     return array

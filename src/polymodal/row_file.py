@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-COPIED_BYTES = 2**24
 GROWTH = 2.0
 """A file whose rows become longer is written anew with room for so many times the steps: holes take no disk."""
 
@@ -44,6 +44,8 @@ class RowFile:
         """
         self.path, self.shape, self.dtype, self.is_ragged = path, shape, dtype, is_ragged
         self.steps = shape[1] if is_ragged else 0
+        self._steps_of = np.zeros(shape[0] if is_ragged else 0, np.int32)
+        self._step_bytes = math.prod(shape[2:]) * dtype.itemsize
         self._file, self._start = self._open(path)
 
     def __enter__(self) -> Self:
@@ -68,6 +70,7 @@ class RowFile:
             self.steps = max(self.steps, values.shape[1])
             if self.steps > self.shape[1]:
                 self._grow(int(self.steps * GROWTH))
+            self._steps_of[rows] = values.shape[1] if lengths is None else lengths
         if lengths is not None and lengths.sum() < MOSTLY * values.shape[1] * len(rows):
             parts: Iterable[tuple[int, NDArray[Any]]] = _cut(rows, values, lengths)
         elif values.shape[1:] == self.shape[1:]:
@@ -82,34 +85,30 @@ class RowFile:
         header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
         np.lib.format.write_array_header_1_0(file, header)
         start = file.tell()
+        self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         file.truncate(start + self.shape[0] * self._row_bytes)
         return file, start
 
-    @property
-    def _row_bytes(self) -> int:
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
-
     def _write_at(self, row: int, values: NDArray[Any]) -> None:
-        left = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
-        position = self._start + row * self._row_bytes
+        self._write_bytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, row * self._row_bytes)
+
+    def _write_bytes(self, left: memoryview, offset: int) -> None:
+        position = self._start + offset
         while len(left):
             written = os.pwrite(self._file.fileno(), left, position)
             left, position = left[written:], position + written
 
     def _grow(self, steps: int) -> None:
         """Write the file anew with room for more steps."""
-        old_file, old_start, old_bytes, old_shape = self._file, self._start, self._row_bytes, self.shape
-        self.shape = (old_shape[0], steps, *old_shape[2:])
+        old_file, old_start, old_bytes = self._file, self._start, self._row_bytes
+        self.shape = (self.shape[0], steps, *self.shape[2:])
         grown = self.path.with_suffix(".grown")
         self._file, self._start = self._open(grown)
         with old_file:
-            at_once = max(1, COPIED_BYTES // max(old_bytes, 1))
-            for row in range(0, old_shape[0], at_once):
-                num = min(at_once, old_shape[0] - row)
-                content = os.pread(old_file.fileno(), num * old_bytes, old_start + row * old_bytes)
-                values = np.frombuffer(content, self.dtype).reshape(num, *old_shape[1:])
-                for place in np.flatnonzero(values.reshape(num, -1).any(axis=1)).tolist():
-                    self._write_at(row + place, values[place])
+            for row in np.flatnonzero(self._steps_of).tolist():
+                size = int(self._steps_of[row]) * self._step_bytes
+                content = os.pread(old_file.fileno(), size, old_start + row * old_bytes)
+                self._write_bytes(memoryview(content), row * self._row_bytes)
         grown.replace(self.path)
 
 
