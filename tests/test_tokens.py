@@ -40,3 +40,12 @@ def test_rows_and_absences_reach_the_outputs() -> None:
 def test_outputs_of_other_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="outputs have 2 rows, values 3"):
         column(outputs_rows=2)
+
+
+def test_cells_that_may_only_be_read_are_copied() -> None:
+    values = np.arange(6, dtype=np.float32).reshape(3, 2)
+    values.flags.writeable = False
+    batch = ColumnBatch.from_column(Column(values, np.ones(3, bool)), slice(1, 3))
+    batch.values.add_(1)
+    assert batch.values.tolist() == [[3.0, 4.0], [5.0, 6.0]]
+    assert values[1].tolist() == [2.0, 3.0]

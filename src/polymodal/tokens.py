@@ -84,7 +84,7 @@ class ColumnBatch:
             lengths = np.where(row_present, column.lengths[rows], 0)
             values = values[:, : max(int(lengths.max(initial=1)), 1)]
         return ColumnBatch(
-            torch.from_numpy(np.ascontiguousarray(values[rows])),
+            torch.from_numpy(np.require(values[rows], requirements=["C", "W"])),
             torch.from_numpy(np.ascontiguousarray(present)),
             None if lengths is None else torch.from_numpy(lengths),
             is_encoded,
