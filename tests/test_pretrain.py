@@ -107,9 +107,9 @@ def test_supervised_training_goes_on_from_those_weights(table: Table, monkeypatc
     first: list[dict[str, Any]] = []
     original = polymodal.train.take_step
 
-    def spied(accelerator: Any, network: Any, *rest: Any) -> None:
-        first.append({name: value.clone() for name, value in network.state_dict().items()})
-        original(accelerator, network, *rest)
+    def spied(learner: Any, *rest: Any) -> None:
+        first.append({name: value.clone() for name, value in learner.network.state_dict().items()})
+        original(learner, *rest)
 
     monkeypatch.setattr("polymodal.train.take_step", spied)
     tiny.train(table, settings={"train.pretrain_epochs": 0})

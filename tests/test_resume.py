@@ -20,6 +20,7 @@ import polymodal.progress
 import tiny
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.job import State
+from polymodal.learner import Learner
 from polymodal.resume import load_state, save_state
 from polymodal.run_folder import STATE_FILE
 
@@ -197,43 +198,45 @@ def test_run_yaml_repeats_the_run(tmp_path: Path) -> None:
     assert again.record["config"] == first.record["config"]
 
 
-def network_and_optimizer() -> tuple[torch.nn.Module, AdamW]:
-    torch.manual_seed(0)
-    network = torch.nn.Linear(3, 2)
+def learner_of(network: Any) -> Learner:
     optimizer = AdamW(network.parameters(), lr=0.1)
-    network(torch.ones(1, 3)).sum().backward()
-    optimizer.step()
-    return network, optimizer
+    return Learner(network=network, optimizer=optimizer, device=torch.device("cpu"))
+
+
+def one_that_learned() -> Learner:
+    torch.manual_seed(0)
+    learner = learner_of(torch.nn.Linear(3, 2))
+    learner.network(torch.ones(1, 3)).sum().backward()
+    learner.optimizer.step()
+    return learner
 
 
 def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    network, optimizer = network_and_optimizer()
-    kept = {name: value.clone() for name, value in network.state_dict().items()}
+    learner, other = one_that_learned(), one_that_learned()
+    kept = {name: value.clone() for name, value in learner.network.state_dict().items()}
     state = State(step=5, seconds=1.5, history=[{"epoch": 0}], best=[(0.25, 0)], snapshots=[kept], loss_sum=0.1 + 0.2)
-    save_state(tmp_path / "state.safetensors", network, optimizer, state)
-    other, other_optimizer = network_and_optimizer()
+    save_state(tmp_path / "state.safetensors", learner, state)
     with torch.no_grad():
-        other.weight.zero_()
+        other.network.weight.zero_()
     loaded = State()
-    load_state(tmp_path / "state.safetensors", other, other_optimizer, loaded)
-    assert torch.equal(other.weight, network.weight)
+    load_state(tmp_path / "state.safetensors", other, loaded)
+    assert torch.equal(other.network.weight, learner.network.weight)
     assert (loaded.step, loaded.history, loaded.best, loaded.loss_sum) == (5, [{"epoch": 0}], [(0.25, 0)], 0.1 + 0.2)
     assert torch.equal(loaded.snapshots[0]["weight"], kept["weight"])
-    first, second = optimizer.state_dict()["state"], other_optimizer.state_dict()["state"]
+    first, second = (each.optimizer.state_dict()["state"] for each in (learner, other))
     assert all(torch.equal(first[i][name], second[i][name]) for i in first for name in first[i])
     assert [path.name for path in tmp_path.glob("state*")] == ["state.safetensors"]
 
 
 def test_a_damaged_or_foreign_state_is_one_sentence(tmp_path: Path) -> None:
-    network, optimizer = network_and_optimizer()
+    learner = one_that_learned()
     path = tmp_path / "state.safetensors"
-    save_state(path, network, optimizer, State())
+    save_state(path, learner, State())
     content = path.read_bytes()
     for damaged in (b"", content[:40], b"\xff" * 100):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"does not fit this run \(.*\)\. Start again without --resume\."):
-            load_state(path, network, optimizer, State())
+            load_state(path, learner, State())
     path.write_bytes(content)
-    wider = torch.nn.Linear(4, 2)
     with pytest.raises(CheckpointError, match="does not fit this run"):
-        load_state(path, wider, AdamW(wider.parameters()), State())
+        load_state(path, learner_of(torch.nn.Linear(4, 2)), State())

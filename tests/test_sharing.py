@@ -19,6 +19,7 @@ from polymodal.errors import ConfigError
 from polymodal.sharing import shared_groups
 from polymodal.table import Table
 from polymodal.tokens import ColumnBatch
+from tiny_checkpoints import save_reader
 
 MODALITIES = {"cam_a": "image", "cam_b": "image", "note": "text", "tabular": "tabular"}
 CAMERAS = {"cameras": ["cam_*"]}
@@ -119,7 +120,8 @@ def test_the_report_names_the_group(models: Any, two_cameras: Table, tmp_path: P
 
 @pytest.mark.parametrize("tuning", ["frozen", "full"])
 def test_a_shared_checkpoint_is_copied_once(tuning: str, tmp_path: Path) -> None:
-    checkpoint = _save_checkpoint(tmp_path / "bert")
+    pytest.importorskip("transformers")
+    checkpoint = save_reader(tmp_path / "bert")
     random = np.random.default_rng(0)
     kinds = [tiny.KINDS[number] for number in random.integers(0, 3, 40)]
     said = {name: [f"{tiny.WORDS[tiny.KINDS.index(kind)]} at home" for kind in kinds] for name in ("first", "second")}
@@ -135,23 +137,6 @@ def test_a_shared_checkpoint_is_copied_once(tuning: str, tmp_path: Path) -> None
     loaded = polymodal.load(tmp_path / "model")
     rows = {name: cells[:5] for name, cells in said.items()}
     assert tiny.same(model.predictions(rows).values, loaded.predictions(rows).values)
-
-
-def _save_checkpoint(folder: Path) -> str:
-    transformers = pytest.importorskip("transformers")
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import Whitespace
-
-    words = sorted({word for sentence in tiny.WORDS for word in sentence.split()})
-    engine = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1} | {w: n + 2 for n, w in enumerate(words)}, unk_token="[UNK]"))
-    engine.pre_tokenizer = Whitespace()
-    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-    config = transformers.BertConfig(vocab_size=len(words) + 2, max_position_embeddings=32, **sizes)
-    torch.manual_seed(0)
-    transformers.BertModel(config).save_pretrained(folder)
-    engine.save(str(folder / "tokenizer.json"))
-    return str(folder)
 
 
 def test_groups_follow_the_streams_order() -> None:

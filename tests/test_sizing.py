@@ -28,8 +28,8 @@ class Clock:
 
         def step(*given: Any) -> None:
             take_step(*given)
-            self.widths.append(given[1].width)
-            self.now_s += (given[1].width / 128) ** self.power
+            self.widths.append(given[0].network.width)
+            self.now_s += (given[0].network.width / 128) ** self.power
 
         for module in (train, sizing):
             monkeypatch.setattr(module, "take_step", step)
@@ -77,7 +77,7 @@ def test_trials_are_cut_to_the_memory_as_the_training_is(monkeypatch: pytest.Mon
     step = sizing.take_step
 
     def watched(*given: Any) -> None:
-        parts.append(given[4].num_parts)
+        parts.append(given[2].num_parts)
         step(*given)
 
     monkeypatch.setattr(sizing, "take_step", watched)
@@ -105,7 +105,7 @@ def test_a_resumed_run_keeps_its_width(monkeypatch: pytest.MonkeyPatch, tmp_path
     step = train.take_step
 
     def killed(*given: Any) -> None:
-        if given[4].step == 15:
+        if given[2].step == 15:
             raise KeyboardInterrupt
         step(*given)
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+import tiny
+
 SIDE = 32
 RATE_HZ = 4000
 NORMALISED = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.25, 0.3], "do_normalize": True, "resample": 3}
@@ -168,4 +170,30 @@ def save_checkpoint(family: str, folder: Path, *, change: Callable[[dict[str, An
     if recipe.preprocessor is not None:
         text = json.dumps(change(dict(recipe.preprocessor)))
         (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
+    return str(folder)
+
+
+def save_reader(folder: Path) -> str:
+    """Make a tiny checkpoint that reads the tables' texts, with its tokenizer; it drops nothing out.
+
+    Args:
+        folder: Where.
+
+    Returns:
+        The folder as text.
+    """
+    import transformers
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    words = sorted({word for sentence in tiny.WORDS for word in sentence.split()})
+    engine = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1} | {w: n + 2 for n, w in enumerate(words)}, unk_token="[UNK]"))
+    engine.pre_tokenizer = Whitespace()
+    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    dropouts = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = transformers.BertConfig(vocab_size=len(words) + 2, max_position_embeddings=32, **sizes, **dropouts)
+    torch.manual_seed(0)
+    transformers.BertModel(config).save_pretrained(folder)
+    engine.save(str(folder / "tokenizer.json"))
     return str(folder)

@@ -80,6 +80,9 @@ class TrainConfig(Section):
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
         pretrain_epochs: Passes in which image encoders first learn to restore noisy training pictures, those of rows
             without a target included; 0 leaves it out.
+        shard: Whether several processes share out weights, gradients and optimiser states among them (FSDP), for
+            networks, such as fine-tuned checkpoints, that one device does not hold while they learn; ``accelerate
+            launch --use_fsdp`` switches it on too.
     """
 
     epochs: int | None = Field(default=None, ge=1)
@@ -106,6 +109,7 @@ class TrainConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     layer_decay: float = Field(default=0.8, gt=0, le=1)
     pretrain_epochs: int = Field(default=0, ge=0)
+    shard: bool = False
 
 
 class RunConfig(Section):

@@ -107,6 +107,7 @@ class Network(nn.Module):
         truth: Truth | None = None,
         smoothing: float = 0.0,
         mix: Mix | None = None,
+        stand_ins: Batch | None = None,
     ) -> Outputs:
         """Run a batch; heads and losses compute in float32 even where the rest is told to compute in less.
 
@@ -118,11 +119,12 @@ class Network(nn.Module):
             smoothing: Label smoothing of structured targets.
             mix: Mixes the fused rows before the flat targets' heads (manifold mixup, Verma et al. 2019, arXiv
                 1806.05236).
+            stand_ins: Stream that no row of the batch has to one row of it, so that its encoder runs all the same.
 
         Returns:
             Outputs of all heads.
         """
-        tokens = self.encode(batch)
+        tokens = self.encode(batch, stand_ins)
         fused = self.fuse(tokens, hidden)
         losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing)
         with exact(self.log_variances.device):
@@ -135,17 +137,21 @@ class Network(nn.Module):
         """Whether there are several streams that a fusion joins, so that hiding some teaches it something."""
         return len(self.streams) > 1 and not isinstance(self.fusion, Apart)
 
-    def encode(self, batch: Batch) -> dict[str, Tokens]:
+    def encode(self, batch: Batch, stand_ins: Batch | None = None) -> dict[str, Tokens]:
         """Encode every stream's present rows.
 
         Args:
             batch: Stream to cells.
+            stand_ins: Stream to a row that is encoded where the batch has none, and counts for nothing.
 
         Returns:
             Stream to tokens.
         """
         pairs = zip(self.streams, self.encoders, strict=True)
-        return {stream: encode_present(encoder, batch[stream], self.width) for stream, encoder in pairs}
+        return {
+            stream: encode_present(encoder, batch[stream], self.width, (stand_ins or {}).get(stream))
+            for stream, encoder in pairs
+        }
 
     def fuse(self, tokens: Mapping[str, Tokens], hidden: Tensor | None = None) -> Fused | None:
         """Fuse the streams.
@@ -289,7 +295,7 @@ def hide(tokens: Tokens, hidden: Tensor) -> Tokens:
     return Tokens(tokens.values, tokens.present & shown, detail)
 
 
-def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Tokens:
+def encode_present(encoder: nn.Module, column: ColumnBatch, width: int, stand_in: ColumnBatch | None = None) -> Tokens:
     """Run an encoder on the rows that are there; the tokens of absent rows are not present.
 
     What reads a frozen encoder's outputs skips absent rows itself: they have no outputs.
@@ -298,6 +304,7 @@ def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Token
         encoder: From ``ColumnBatch`` to ``Tokens``.
         column: Cells of the batch.
         width: Width of the tokens.
+        stand_in: A row that the encoder runs on where no row is there: its weights then get gradients, of zeros.
 
     Returns:
         Tokens of all rows.
@@ -307,14 +314,22 @@ def encode_present(encoder: nn.Module, column: ColumnBatch, width: int) -> Token
         tokens: Tokens = encoder(column)
         return tokens.float()
     rows = row_present.nonzero().squeeze(1)
-    if not len(rows):
+    if not len(rows) and stand_in is None:
         return _absent(len(column), 1, width, row_present.device)
-    found: Tokens = encoder(column.take(rows)).float()
+    found: Tokens = _no_rows(encoder(stand_in)) if stand_in is not None else encoder(column.take(rows))
+    found = found.float()
     values, present = _scatter(found.values, found.present, rows, len(column))
     detail = found.detail
     if detail is not None:
         detail = Detail(*_scatter(detail.values, detail.present, rows, len(column)), detail.shape)
     return Tokens(values, present, detail)
+
+
+def _no_rows(tokens: Tokens) -> Tokens:
+    detail = tokens.detail
+    if detail is not None:
+        detail = Detail(detail.values[:0], detail.present[:0], detail.shape)
+    return Tokens(tokens.values[:0], tokens.present[:0], detail)
 
 
 def _scatter(values: Tensor, present: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:

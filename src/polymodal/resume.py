@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from polymodal.errors import CheckpointError
+from polymodal.learner import Learner
+from polymodal.processes import is_main
+from polymodal.sharded import whole
 
 if TYPE_CHECKING:
     from polymodal.job import State
@@ -31,19 +33,23 @@ PLAIN_FIELDS = (
 )
 
 
-def save_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -> None:
-    """Write network, optimizer, best snapshots and counters.
+def save_state(path: Path, learner: Learner, state: State) -> None:
+    """Write network, optimizer, best snapshots and counters: whole tensors, also where they are shared out.
+
+    Every process calls it, as shares are gathered; the main one writes.
 
     Args:
         path: The file; replaced atomically.
-        network: The network being trained.
-        optimizer: Its optimizer.
+        learner: The network and its optimizer.
         state: Where training stands.
     """
     state.read_losses()
-    tensors = {f"network/{name}": value.contiguous() for name, value in _changing(network).items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": value.contiguous() for name, value in values.items()}
+    parameters, kept = _parameters(learner), learner.optimizer.state_dict()["state"]
+    tensors = _gathered("network/", _changing(learner.module))
+    for index, values in kept.items():
+        tensors |= _gathered(f"optimizer/{index}/", _each(values, parameters[index], learner.share))
+    if not is_main():
+        return
     for index, saved in enumerate(state.snapshots):
         tensors |= {f"best/{index}/{name}": value for name, value in saved.items()}
     plain = json.dumps({name: getattr(state, name) for name in PLAIN_FIELDS})
@@ -53,13 +59,22 @@ def save_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -
     temporary.replace(path)
 
 
-def load_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -> None:
+def _gathered(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors, whole, where the main process has them; others keep none."""
+    found = {}
+    for name, value in values.items():
+        gathered = whole(value)
+        if is_main():
+            found[prefix + name] = gathered.contiguous() if gathered is value else gathered.cpu()
+    return found
+
+
+def load_state(path: Path, learner: Learner, state: State) -> None:
     """Put everything back where it was.
 
     Args:
-        path: What ``save_state`` wrote.
-        network: A network built the same way.
-        optimizer: Its optimizer.
+        path: What ``save_state`` wrote, with any number of processes.
+        learner: A network built the same way, and its optimizer.
         state: Filled in.
 
     Raises:
@@ -67,13 +82,14 @@ def load_state(path: Path, network: nn.Module, optimizer: AdamW, state: State) -
     """
     try:
         tensors, plain = _read(path)
-        network.load_state_dict({**network.state_dict(), **tensors.pop("network")})
+        with learner.changed() as network:
+            network.load_state_dict({**network.state_dict(), **tensors.pop("network")})
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"The saved training state {path} does not fit this run ({reason}). Start again without --resume."
         ) from None
-    _load_optimizer(optimizer, tensors.get("optimizer", {}))
+    _load_optimizer(learner, tensors.get("optimizer", {}))
     for name in PLAIN_FIELDS:
         setattr(state, name, plain.get(name, getattr(state, name)))
     state.best = [(loss, epoch) for loss, epoch in plain["best"]]
@@ -106,15 +122,23 @@ def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     return groups, plain
 
 
-def _load_optimizer(optimizer: AdamW, tensors: dict[str, Tensor]) -> None:
-    values = optimizer.state_dict()
-    indices = {int(name.split("/")[0]) for name in tensors}
-    values["state"] = {index: _under(tensors, f"{index}/") for index in sorted(indices)}
-    optimizer.load_state_dict(values)
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if value.shape == parameter.shape:  # in the parameter's memory format, which fused steps rely on
-                state[name] = torch.empty_like(parameter).copy_(value)
+def _load_optimizer(learner: Learner, tensors: dict[str, Tensor]) -> None:
+    values, parameters = learner.optimizer.state_dict(), _parameters(learner)
+    indices = sorted({int(name.split("/")[0]) for name in tensors})
+    kept = {index: _under(tensors, f"{index}/") for index in indices}
+    values["state"] = {index: _each(found, parameters[index], learner.laid) for index, found in kept.items()}
+    learner.optimizer.load_state_dict(values)
+
+
+def _parameters(learner: Learner) -> list[nn.Parameter]:
+    return [parameter for group in learner.optimizer.param_groups for parameter in group["params"]]
+
+
+def _each(
+    kept: dict[str, Tensor], parameter: nn.Parameter, change: Callable[[Tensor, nn.Parameter], Tensor]
+) -> dict[str, Tensor]:
+    """Change what is kept of a parameter, but for the count of its steps: that is one number."""
+    return {name: value if name == "step" else change(value, parameter) for name, value in kept.items()}
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -35,10 +35,11 @@ from polymodal.pilot import choose_flip
 from polymodal.plan import Budget
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE
-from polymodal.processes import main_first
+from polymodal.processes import main_first, num_processes
 from polymodal.progress import Progress
 from polymodal.resume import saved_width
 from polymodal.schema import ColumnSchema
+from polymodal.sharded import is_asked_for
 from polymodal.sharing import shared_groups
 from polymodal.sizing import Choice, choose_width
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
@@ -324,10 +325,13 @@ def _title(model: TrainedModel) -> str:
 
 
 def _memory_notices(state: State, settings: TrainConfig) -> list[str]:
-    if state.num_parts <= (settings.accumulate or 1):
-        return []
-    batch = f"each batch of {settings.batch_size} rows in {state.num_parts} parts"
-    return [f"Training computed {batch}, one after the other: the memory does not hold it at once."]
+    notices = []
+    if state.num_parts > (settings.accumulate or 1):
+        batch = f"each batch of {settings.batch_size} rows in {state.num_parts} parts"
+        notices.append(f"Training computed {batch}, one after the other: the memory does not hold it at once.")
+    if is_asked_for(settings) and num_processes() == 1:
+        notices.append("One process trained and held all weights: train.shard needs several to share them out among.")
+    return notices
 
 
 def _pretraining_notices(state: State) -> list[str]:

@@ -67,13 +67,13 @@ def choose_width(job: Job, build: Callable[[int], Network], widths: Sequence[int
 
 def _fitting(job: Job, network: Network) -> int:
     """Return how many steps of a network fit, by the pace of a few."""
-    accelerator, optimizer, state = begin(network, job)
+    learner, state = begin(network, job)
     plan = job.plan(state)
-    measure_validation(network, job, plan)
-    network.train()
+    measure_validation(learner, job, plan)
+    learner.module.train()
     batches = epoch_batches(len(job.train), job.settings.batch_size or 1, job.seed, 0)
     for places, _ in zip(batches, range(TIMED_STEPS + 1), strict=False):
         started = plan.clock()
-        take_step(accelerator, network, optimizer, job, state, places)
+        take_step(learner, job, state, places)
         plan.note_step(state.step, plan.clock() - started)
     return plan.steps

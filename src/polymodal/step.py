@@ -6,20 +6,19 @@ import dataclasses
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch.optim import AdamW
 
 from polymodal.augment import augment, corrupt, mirror
 from polymodal.augment_speech import vary_speech
 from polymodal.balance import backward, check_balance
 from polymodal.batches import Examples, truth_batch
 from polymodal.job import Job, State
-from polymodal.losses import Aims, count_rows, draw_hidden, loss_terms
+from polymodal.learner import Learner
+from polymodal.losses import Aims, count_rows, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import Modality
 from polymodal.network import Batch, Mix, Network, Truth
 from polymodal.precision import lowered
-from polymodal.processes import process_number, share_of, sum_gradients
+from polymodal.processes import num_processes, process_number, share_of
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
 from polymodal.tokens import ColumnBatch
@@ -29,47 +28,42 @@ STEP_SEED_STRIDE = 1_000_003
 PROCESS_SEED_STRIDE = 2**40
 
 
-def take_step(
-    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, places: NDArray[np.int64]
-) -> None:
+def take_step(learner: Learner, job: Job, state: State, places: NDArray[np.int64]) -> None:
     """Learn from one batch; its randomness comes from the seed and the step's number.
 
-    A batch that does not fit into the device's memory is computed in twice as many parts, one after the other.
+    A batch that does not fit into the device's memory is computed in twice as many parts, one after the other; not
+    where weights are shared out: the other processes would wait for this one in the midst of the step.
 
     Args:
-        accelerator: Knows the device.
-        network: The network.
-        optimizer: Changes its weights.
+        learner: The network and its optimizer.
         job: Data and options.
         state: Where training stands; step and losses are counted on.
         places: Rows of the batch.
     """
     while True:
         try:
-            losses = batch_gradients(accelerator, network, optimizer, job, state, places)
+            losses = batch_gradients(learner, job, state, places)
             break
         except torch.OutOfMemoryError:
-            if job.settings.accumulate is not None or state.num_parts >= len(places):
+            if job.settings.accumulate is not None or state.num_parts >= len(places) or learner.shares is not None:
                 raise
-            check_balance(job.settings.balance, network, job.targets, 2)
+            check_balance(job.settings.balance, learner.network, job.targets, 2)
             state.num_parts *= 2
-        optimizer.zero_grad()
+        learner.optimizer.zero_grad()
         torch.cuda.empty_cache()
-    torch.nn.utils.clip_grad_norm_(network.parameters(), job.settings.clip_norm)
-    optimizer.step()
+    learner.follow_gradients(job.settings.clip_norm)
     state.add_losses(losses)
     state.step += 1
 
 
-def batch_gradients(
-    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, places: NDArray[np.int64]
-) -> torch.Tensor:
+def batch_gradients(learner: Learner, job: Job, state: State, places: NDArray[np.int64]) -> torch.Tensor:
     """Compute all gradients of a batch.
 
+    Where weights are shared out, all processes run the same parts of the network: a process without rows takes one
+    that counts for nothing, and encoders that have no rows of their own run on a row of the batch.
+
     Args:
-        accelerator: Knows the device.
-        network: The network; earlier gradients are forgotten.
-        optimizer: Of its weights, which stay as they are.
+        learner: The network, whose weights stay as they are; earlier gradients are forgotten.
         job: Data and options.
         state: Where training stands.
         places: Rows of the batch.
@@ -79,23 +73,30 @@ def batch_gradients(
     """
     seed = job.seed * STEP_SEED_STRIDE + state.step
     torch.manual_seed(seed)
+    network = learner.module
     present = rows_present(job.train, network.streams, places)
     hidden = draw_hidden(present, job.settings.modality_dropout if network.fuses_streams else 0.0)
     counts = count_rows({name: torch.from_numpy(known[places]) for name, known in job.train.known.items()}, present)
     share = share_of(places)
-    mine, hidden, present = places[share], hidden[share], present[share]
+    is_idle = learner.shares is not None and not len(places[share])
+    share = slice(0, 1) if is_idle else share
+    mine, hidden, here = places[share], hidden[share], present[share]
     if len(mine) < len(places):
         torch.manual_seed(seed + PROCESS_SEED_STRIDE * process_number())
     batch, truth = vary(job, job.train.batch(mine), truth_batch(job.train, mine))
-    optimizer.zero_grad()
-    losses = torch.zeros(2 + len(network.streams), device=accelerator.device)
-    for part in torch.arange(len(mine)).tensor_split(min(state.num_parts, len(mine))) if len(mine) else ():
+    learner.forget_gradients()
+    losses = torch.zeros(2 + len(network.streams), device=learner.device)
+    num_parts = min(state.num_parts, max(len(places) // num_processes(), 1))  # the same in every process
+    for part in torch.arange(len(mine)).tensor_split(num_parts) if len(mine) else ():
         rows = batch if len(part) == len(mine) else {stream: column.take(part) for stream, column in batch.items()}
-        aims = aims_of(job, state, mine[part.numpy()], taken(truth, part), present[part])
+        aims = aims_of(job, state, mine[part.numpy()], taken(truth, part), here[part])
         if len(part) < len(places):
             aims = dataclasses.replace(aims, share=len(part) / len(places), counts=counts)
-        losses += _learn(network, job, state, rows, hidden[part], on_device(aims, accelerator.device))
-    return sum_gradients(network.parameters(), losses)
+        aims = without_weight(aims) if is_idle else aims
+        own = stream_presence(rows, network.streams)
+        lent = {} if learner.shares is None else stand_ins(job, network.streams, places, present, own)
+        losses += _learn(network, job, state, rows, hidden[part], on_device(aims, learner.device), lent)
+    return learner.collect(losses)
 
 
 def rows_present(examples: Examples, streams: tuple[str, ...], places: NDArray[np.int64]) -> torch.Tensor:
@@ -115,12 +116,47 @@ def rows_present(examples: Examples, streams: tuple[str, ...], places: NDArray[n
     return torch.from_numpy(np.stack([row if row.ndim == 1 else row.any(axis=1) for row in rows], axis=1))
 
 
-def _learn(network: Network, job: Job, state: State, batch: Batch, hidden: torch.Tensor, aims: Aims) -> torch.Tensor:
+def stand_ins(
+    job: Job, streams: tuple[str, ...], places: NDArray[np.int64], present: torch.Tensor, own: torch.Tensor
+) -> Batch:
+    """Find a row of every stream that is there in the batch and not in this part of it.
+
+    Args:
+        job: Data.
+        streams: Order of the columns of ``present``.
+        places: Rows of the batch.
+        present: bool ``[B, S]``, of the batch.
+        own: bool ``[P, S]``, of the part.
+
+    Returns:
+        Stream to one row.
+    """
+    lacking = present.any(dim=0) & ~own.any(dim=0)
+    rows = {streams[index]: int(present[:, index].int().argmax()) for index in lacking.nonzero().flatten().tolist()}
+    return {stream: job.train.batch(places[row : row + 1])[stream] for stream, row in rows.items()}
+
+
+def without_weight(aims: Aims) -> Aims:
+    """Let rows count for nothing.
+
+    Args:
+        aims: What they would be learned for.
+
+    Returns:
+        The same, with a share of zero and nothing known.
+    """
+    truth = {name: (values, torch.zeros_like(known)) for name, (values, known) in aims.truth.items()}
+    return dataclasses.replace(aims, truth=truth, share=0.0)
+
+
+def _learn(
+    network: Network, job: Job, state: State, batch: Batch, hidden: torch.Tensor, aims: Aims, lent: Batch
+) -> torch.Tensor:
     """Run rows through the network, there and back."""
     device = aims.present.device
-    moved = {stream: column.to(device) for stream, column in batch.items()}
+    moved, lent = ({stream: column.to(device) for stream, column in given.items()} for given in (batch, lent))
     with lowered(job.settings.precision, device):
-        outputs = network(moved, hidden.to(device), aims.truth, job.settings.label_smoothing, aims.mix)
+        outputs = network(moved, hidden.to(device), aims.truth, job.settings.label_smoothing, aims.mix, lent)
     terms = loss_terms(network, outputs, aims)
     loss = backward(network, terms, outputs, aims, state.history)
     return torch.cat([loss.detach().reshape(1), terms.fused.detach().reshape(1), terms.streams.detach()])

@@ -7,10 +7,11 @@ killed and resumed takes the very steps it would have taken.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import PartialState
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -19,16 +20,18 @@ from polymodal.batches import epoch_batches, largest_places, row_chances
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.job import Job, State
+from polymodal.learner import Learner
 from polymodal.losses import check_loss
 from polymodal.memory import free_bytes, kept_bytes, parts_that_fit
 from polymodal.network import Network
 from polymodal.optimizer import PlainAdamW
 from polymodal.plan import Plan
 from polymodal.pretrain import pretrain_images
-from polymodal.processes import is_main, main_says, num_processes
+from polymodal.processes import main_says, num_processes
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
 from polymodal.schedule import rate_factor
+from polymodal.sharded import is_asked_for, share_out
 from polymodal.step import batch_gradients, take_step
 from polymodal.validate import Validation, validate
 
@@ -52,43 +55,55 @@ def train_network(network: Network, job: Job, progress: Progress, resume: bool =
     """
     check_balance(job.settings.balance, network, job.targets, (job.settings.accumulate or 1) * num_processes())
     check_loss(job.settings, job.targets)
-    accelerator, optimizer, state = begin(network, job)
+    learner, state = begin(network, job)
     if resume and job.state_path is not None and job.state_path.exists():
-        load_state(job.state_path, network, optimizer, state)
+        load_state(job.state_path, learner, state)
     plan = job.plan(state)
     if job.settings.pretrain_epochs and not state.pretraining:
-        _pretrain(accelerator, network, optimizer, job, state, progress)
-    measure_validation(network, job, plan)
+        _pretrain(learner, job, state, progress)
+    measure_validation(learner, job, plan)
     state.planned_steps = plan.steps
     with progress.phase("training", job.total_steps) as phase:
         phase.advance(state.step)
-        _run_epochs(accelerator, network, optimizer, job, state, plan, phase)
-    _keep_best(network, job, state)
+        _run_epochs(learner, job, state, plan, phase)
+    _keep_best(learner.fill(), job, state)
     return state
 
 
-def begin(network: Network, job: Job) -> tuple[Accelerator, AdamW, State]:
-    """Bring a network to its device, and settle in how many parts its batches are computed.
+def begin(network: Network, job: Job) -> tuple[Learner, State]:
+    """Bring a network to its device, settle in how many parts its batches are computed, and share its weights out.
 
     Args:
         network: The network.
         job: Data and options.
 
     Returns:
-        What knows the device, the optimizer, and a state at the beginning.
+        What learns, and a state at the beginning.
     """
-    accelerator = Accelerator()
-    network.to(accelerator.device)
-    rate = job.settings.learning_rate or 1e-3
-    optimizer = PlainAdamW(parameter_groups(network, job.settings), lr=rate, fused=True)
+    device = PartialState().device
+    network.to(device)
+    learner = Learner(network=network, optimizer=_optimizer(network, job.settings), device=device)
     state = State(width=network.width, num_parts=job.settings.accumulate or 1)
-    if job.settings.accumulate is None and accelerator.device.type == "cpu":
-        state.num_parts = main_says(_parts_in_memory(accelerator, network, optimizer, job))
+    if job.settings.accumulate is None and device.type == "cpu":
+        state.num_parts = main_says(_parts_in_memory(learner, job))
         check_balance(job.settings.balance, network, job.targets, state.num_parts * num_processes())
-    return accelerator, optimizer, state
+    if num_processes() > 1 and is_asked_for(job.settings):
+        shares = share_out(network, device)
+        optimizer = _optimizer(shares.module, job.settings, {share: rows for rows, share in shares.rows.items()})
+        learner = Learner(network=network, optimizer=optimizer, device=device, shares=shares)
+    return learner, state
 
 
-def _parts_in_memory(accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job) -> int:
+def _optimizer(
+    network: Network, settings: TrainConfig, rows: Mapping[nn.Parameter, nn.Parameter] | None = None
+) -> AdamW:
+    groups = parameter_groups(network, settings)
+    if rows is not None:
+        groups = [{**group, "params": [rows[share] for share in group["params"]]} for group in groups]
+    return PlainAdamW(groups, lr=settings.learning_rate or 1e-3, fused=True)
+
+
+def _parts_in_memory(learner: Learner, job: Job) -> int:
     """Return in how many parts a batch fits into memory, by what a few of the largest rows keep for the way back.
 
     A CPU's memory, unlike a GPU's, does not say that it is full: the system ends the process.
@@ -100,27 +115,30 @@ def _parts_in_memory(accelerator: Accelerator, network: Network, optimizer: Adam
     kept = []
     for num_rows in (FEW_ROWS // 2 * count, FEW_ROWS * count):
         with kept_bytes() as found:
-            batch_gradients(accelerator, network, optimizer, job, State(), largest[:num_rows])
+            batch_gradients(learner, job, State(), largest[:num_rows])
         kept.append(sum(found))
-    optimizer.zero_grad()
+    learner.forget_gradients()
     num_rows = math.ceil(min(job.settings.batch_size or 1, len(job.train)) / count)
     return parts_that_fit((kept[1] - kept[0]) / (FEW_ROWS / 2), num_rows, free / count)
 
 
-def _pretrain(
-    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, progress: Progress
-) -> None:
-    state.pretraining = pretrain_images(network, job, accelerator.device, progress)
+def _pretrain(learner: Learner, job: Job, state: State, progress: Progress) -> None:
+    with learner.changed() as network:
+        state.pretraining = pretrain_images(network, job, learner.device, progress)
     state.seconds += sum(found["seconds"] for found in state.pretraining.values())
-    if job.state_path is not None and is_main():
-        save_state(job.state_path, network, optimizer, state)
+    _save(learner, job, state)
 
 
-def measure_validation(network: Network, job: Job, plan: Plan) -> None:
+def _save(learner: Learner, job: Job, state: State) -> None:
+    if job.state_path is not None:
+        save_state(job.state_path, learner, state)
+
+
+def measure_validation(learner: Learner, job: Job, plan: Plan) -> None:
     """Look at a few validation rows, twice, for the pace: the first look is slow.
 
     Args:
-        network: The network.
+        learner: The network.
         job: Data and options.
         plan: Takes note; without a budget, nothing is done.
     """
@@ -129,24 +147,23 @@ def measure_validation(network: Network, job: Job, plan: Plan) -> None:
     few = job.validation.first(TRIED_ROWS)
     for _ in range(2):
         started = plan.clock()
-        validate(network, few, job.targets)
+        with learner.whole() as network:
+            validate(network, few, job.targets)
         plan.note_validation(len(few), plan.clock() - started)
 
 
-def _run_epochs(
-    accelerator: Accelerator, network: Network, optimizer: AdamW, job: Job, state: State, plan: Plan, phase: Phase
-) -> None:
+def _run_epochs(learner: Learner, job: Job, state: State, plan: Plan, phase: Phase) -> None:
     for epoch in range(len(state.history), job.settings.epochs or 1):
         if is_finished(job, state):
             return
         started = plan.clock()
-        _run_epoch(accelerator, network, optimizer, job, state, plan, epoch, phase)
+        _run_epoch(learner, job, state, plan, epoch, phase)
         looked = plan.clock()
-        result = validate(network, job.validation, job.targets)
-        plan.note_validation(len(job.validation), plan.clock() - looked)
-        _note_epoch(network, job, state, epoch, result, plan.clock() - started)
-        if job.state_path is not None and is_main():
-            save_state(job.state_path, network, optimizer, state)
+        with learner.whole() as network:
+            result = validate(network, job.validation, job.targets)
+            plan.note_validation(len(job.validation), plan.clock() - looked)
+            _note_epoch(network, job, state, epoch, result, plan.clock() - started)
+        _save(learner, job, state)
         phase.advance(0, note=f"validation loss {result.loss:.3f}")
 
 
@@ -167,17 +184,8 @@ def is_finished(job: Job, state: State) -> bool:
     return len(state.history) - 1 - state.best[0][1] >= (job.settings.patience or math.inf)
 
 
-def _run_epoch(
-    accelerator: Accelerator,
-    network: Network,
-    optimizer: AdamW,
-    job: Job,
-    state: State,
-    plan: Plan,
-    epoch: int,
-    phase: Phase,
-) -> None:
-    network.train()
+def _run_epoch(learner: Learner, job: Job, state: State, plan: Plan, epoch: int, phase: Phase) -> None:
+    learner.module.train()
     done = state.step - epoch * job.steps_per_epoch
     chances = row_chances(job.train, job.targets) if job.settings.sampling == "balanced" else None
     batches = epoch_batches(len(job.train), job.settings.batch_size or 1, job.seed, epoch, chances)
@@ -187,8 +195,8 @@ def _run_epoch(
         if state.step >= state.planned_steps:
             return
         started = plan.clock()
-        _set_rate(optimizer, rate_factor(state.step, state.planned_steps, job.settings.warmup_fraction))
-        take_step(accelerator, network, optimizer, job, state, places)
+        _set_rate(learner.optimizer, rate_factor(state.step, state.planned_steps, job.settings.warmup_fraction))
+        take_step(learner, job, state, places)
         seconds = plan.clock() - started
         state.seconds += seconds
         plan.note_step(state.step, seconds)
@@ -196,8 +204,8 @@ def _run_epoch(
             plan.steps = main_says(plan.steps)
         state.planned_steps = plan.steps
         phase.advance(1)
-        if job.state_path is not None and is_main() and state.step % job.settings.checkpoint_steps == 0:
-            save_state(job.state_path, network, optimizer, state)
+        if state.step % job.settings.checkpoint_steps == 0:
+            _save(learner, job, state)
 
 
 def _set_rate(optimizer: AdamW, factor: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -83,10 +84,10 @@ def add_adapters(backbone: nn.Module, rank: int) -> nn.ModuleDict:
 
 def _joined(layer: nn.Linear, rank: int) -> LowRank:
     adapter = LowRank(layer.in_features, layer.out_features, rank)
-
-    def add(_: nn.Module, inputs: tuple[Any, ...], answer: Tensor) -> Tensor:
-        added: Tensor = answer + adapter(inputs[0])
-        return added
-
-    layer.register_forward_hook(add)
+    layer.register_forward_hook(partial(_add, adapter))  # not a closure: a copy's hook must know the copied adapter
     return adapter
+
+
+def _add(adapter: LowRank, _: nn.Module, inputs: tuple[Any, ...], answer: Tensor) -> Tensor:
+    added: Tensor = answer + adapter(inputs[0])
+    return added

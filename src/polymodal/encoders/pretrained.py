@@ -184,6 +184,10 @@ class Pretrained(nn.Module):
         save_backbone(self._module(self._device), folder)
         self.source.save_preparation(folder)
 
+    def kept(self) -> list[Tensor]:
+        """Return the weights of a checkpoint that does not learn and is no part of the module."""
+        return [weight for module in self._held for weight in module.parameters()]
+
     @property
     def _device(self) -> torch.device:
         return next(self.reader.parameters()).device

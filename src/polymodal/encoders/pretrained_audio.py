@@ -62,6 +62,11 @@ class AudioSource(Source):
         """Width of an output: D."""
         return int(self.config.hidden_size) * len(self.layers)
 
+    @property
+    def reads_at_once(self) -> bool:
+        """Whether a batch takes one run; where ``read_samples`` sorts clips by length, it takes one a length."""
+        return getattr(self.config, "feat_extract_norm", "") != "group"
+
     def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint; each layer's outputs are brought to one scale.
 

@@ -41,6 +41,11 @@ class Source(ABC):
     def dim(self) -> int:
         """Width of an output: D."""
 
+    @property
+    def reads_at_once(self) -> bool:
+        """Whether a batch takes one run of the checkpoint, whatever its rows hold."""
+        return True
+
     def load(self) -> Any:
         """Return the checkpoint's module in float32."""
         return load_backbone(self.checkpoint, self.modality)

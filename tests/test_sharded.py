@@ -1,0 +1,240 @@
+"""Weights, gradients and optimiser states shared out among processes: the same training, each holding its share."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import polymodal
+import tiny
+from polymodal.learner import Learner
+from polymodal.network import encode_present
+from polymodal.run_folder import STATE_FILE
+from polymodal.sharded import cut, whole
+from polymodal.step import take_step
+from polymodal.tokens import ColumnBatch, Tokens
+from tiny_checkpoints import save_reader
+
+DEADLINE_S = 120
+WITHOUT_DROPOUT = """
+import sys
+import torch
+from polymodal import layers, train
+from polymodal.cli import main
+
+torch.nn.Dropout.forward = layers.Dropout.forward = lambda _, x: x
+torch.nn.functional.dropout = lambda x, *_, **__: x
+share_out = train.share_out
+
+
+def told(*given):
+    shares = share_out(*given)
+    own, whole = (sum(map(torch.Tensor.numel, weights)) for weights in (shares.rows, shares.rows.values()))
+    print("holds", own, "of", whole, file=sys.stderr)
+    return shares
+
+
+train.share_out = told
+main()
+"""
+"""What is dropped is drawn by each process for itself; all else is the same for any number of them."""
+BATCH_SIZE = 17
+SETTINGS = [
+    *(f"train.batch_size={BATCH_SIZE}", "train.augment=false", "train.precision=float32", "train.checkpoint_steps=2"),
+    *("width=16", "baselines=false", "num_threads=1", "train.patience=9"),
+]
+SHARED = "train.shard=true"
+
+
+def start(count: int, data: Path, output: Path, *settings: str, more: Any = (), **named: str) -> list[Any]:
+    """Start processes that train together, as torchrun would: what it starts outlives it when it is killed."""
+    script = data.parent / "train.py"
+    script.write_text(WITHOUT_DROPOUT)
+    options = [argument for setting in (*SETTINGS, *settings) for argument in ("--set", setting)]
+    command = [sys.executable, str(script), "train", str(data), "--validation", str(data.parent / "validation.csv")]
+    command += [*options, "--target", "kind", "--target", "weight", "--output", str(output), "--json", *more]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(count)}
+    environment = os.environ | named | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    numbers = [together | {"RANK": str(n), "LOCAL_RANK": str(n)} for n in range(count)] if count > 1 else [{}]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return [subprocess.Popen(command, env=environment | number, **pipes) for number in numbers]
+
+
+def finish(processes: list[Any]) -> list[str]:
+    """Wait for processes; none is left behind."""
+    try:
+        said = [process.communicate(timeout=DEADLINE_S) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    for process, (_, complaint) in zip(processes, said, strict=True):
+        assert process.returncode == 0, complaint
+    return [complaint for _, complaint in said]
+
+
+def kill_when_saved(processes: list[Any], state: Path) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not state.exists() and time.monotonic() < deadline and all(one.poll() is None for one in processes):
+        time.sleep(0.002)
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    complaints = [process.communicate()[1] for process in processes]
+    assert state.exists(), complaints
+
+
+def record_of(output: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((output / "metrics.json").read_text())["record"]
+    return found
+
+
+def check_same(record: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Compare the losses of every epoch, whose last batch has one row, so that one of two processes has none."""
+    assert record["tables"][0]["rows"] % BATCH_SIZE == 1
+    for entry, found in zip(record["history"], other["history"], strict=True):
+        for name in ("train_loss", "validation_loss"):
+            assert found[name] == pytest.approx(entry[name], abs=1e-3)
+        assert found["part_losses"]["train"] == pytest.approx(entry["part_losses"]["train"], abs=1e-3)
+
+
+def shares_of(complaint: str) -> float:
+    (line,) = [line.split() for line in complaint.splitlines() if line.startswith("holds")]
+    return int(line[1]) / int(line[3])
+
+
+def write_tables(folder: Path, *names: str, sparse: str = "", twin: str = "") -> Path:
+    """Write rows to learn from and to validate with; of one column few cells are there, another is like the first."""
+    for name, rows, seed in (("tiny", 61, 0), ("validation", 30, 1)):
+        table = tiny.only(tiny.write_table(folder, rows=rows, seed=seed), *names, "size", "colour", "kind", "weight")
+        changed = {"weight": [None if row % 4 == 1 else cell for row, cell in enumerate(table.columns["weight"])]}
+        if sparse:
+            changed[sparse] = [None if row % 12 else cell for row, cell in enumerate(table.columns[sparse])]
+        if twin:
+            changed[twin] = table.columns[names[0]][::-1]
+        tiny.write_csv(tiny.with_cells(table, **changed), folder / f"{name}.csv")
+    return folder / "tiny.csv"
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_weights_out_learn_what_one_does(tmp_path: Path) -> None:
+    """Of the notes few are there, so that often one of the processes, or both, have none."""
+    epochs, launch = "train.epochs=3", {"ACCELERATE_USE_FSDP": "true"}
+    with tiny.decode_cache(tmp_path):
+        data = write_tables(tmp_path, "note", "code", sparse="note")
+        finish(start(1, data, tmp_path / "one", epochs, SHARED))
+        complaints = finish(start(2, data, tmp_path / "two", epochs, "train.accumulate=2", **launch))
+    alone, together = record_of(tmp_path / "one"), record_of(tmp_path / "two")
+    check_same(alone, together)
+    assert [shares_of(complaint) for complaint in complaints] == pytest.approx([0.5, 0.5], abs=0.05)
+    assert [notice for notice in alone["notices"] if "share them out" in notice]
+    assert not [notice for notice in together["notices"] if "share them out" in notice]
+    found = {path.name for path in (tmp_path / "two").iterdir()}
+    assert found == {"model", "report.html", "metrics.json", "run.yaml", "log.txt"}
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Fine-tune a checkpoint that two streams share: with whole weights, with shares, and killed and resumed."""
+    pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("sharded")
+    checkpoint = save_reader(folder / "bert")
+    settings = ["train.epochs=3", SHARED]
+    for stream in ("note", "remark"):
+        settings += [f"encoder.{stream}.name={checkpoint}", f"encoder.{stream}.sizes.tuning=full"]
+    more = ["--share", "words=note,remark"]
+    with tiny.decode_cache(folder):
+        data = write_tables(folder, "note", sparse="note", twin="remark")
+        finish(start(2, data, folder / "whole", *settings, "train.shard=false", more=more))
+        complaints = finish(start(2, data, folder / "shared", *settings, more=more))
+        kill_when_saved(start(2, data, folder / "broken", *settings, more=more), folder / "broken" / STATE_FILE)
+        shutil.copytree(folder / "broken", folder / "alone")
+        finish(start(2, data, folder / "broken", *settings, more=[*more, "--resume"]))
+        finish(start(1, data, folder / "alone", *settings, more=[*more, "--resume"]))
+    return {"folder": folder, "complaints": complaints}
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_checkpoint_learns_the_same_in_shares(read: dict[str, Any]) -> None:
+    check_same(record_of(read["folder"] / "whole"), record_of(read["folder"] / "shared"))
+    assert [shares_of(complaint) for complaint in read["complaints"]] == pytest.approx([0.5, 0.5], abs=0.05)
+
+
+@pytest.mark.slow
+def test_a_killed_run_of_shares_ends_as_an_unbroken_one(read: dict[str, Any]) -> None:
+    first, second = (polymodal.load(read["folder"] / name) for name in ("shared", "broken"))
+    assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
+    assert tiny.scores_of(first) == tiny.scores_of(second)
+
+
+@pytest.mark.slow
+def test_what_processes_saved_together_one_process_goes_on_from(read: dict[str, Any]) -> None:
+    check_same(record_of(read["folder"] / "shared"), record_of(read["folder"] / "alone"))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5, 6, 7])
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_rows_are_cut_as_they_are_shared_out(monkeypatch: pytest.MonkeyPatch, rows: int, count: int) -> None:
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+    value = torch.arange(rows * 2.0).view(rows, 2)
+    chunks = list(value.chunk(count)) + [value[:0]] * count
+    for number in range(count):
+        monkeypatch.setenv("RANK", str(number))
+        assert torch.equal(cut(value, len(chunks[number])), chunks[number])
+
+
+def test_an_ordinary_tensor_is_whole_already() -> None:
+    value = torch.ones(2)
+    assert whole(value) is value
+
+
+class Doubling(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((1,), 2.0))
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        return Tokens((self.weight * column.values).unsqueeze(1), torch.ones(len(column), 1, dtype=torch.bool))
+
+
+def test_a_stand_in_row_gives_no_token_and_gradients_of_zeros() -> None:
+    absent = ColumnBatch(torch.zeros(3, 4), torch.zeros(3, dtype=torch.bool), None)
+    row = ColumnBatch(torch.ones(1, 4), torch.ones(1, dtype=torch.bool), None)
+    encoder = Doubling()
+    assert not encode_present(encoder, absent, 4).values.requires_grad
+    tokens = encode_present(encoder, absent, 4, row)
+    assert tokens.values.shape == (3, 1, 4)
+    assert not tokens.present.any()
+    tokens.values.sum().backward()
+    assert encoder.weight.grad is not None
+    assert encoder.weight.grad.tolist() == [0.0]
+
+
+def test_a_process_of_several_does_not_cut_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def short_of_memory(*given: Any) -> None:
+        tried.append(given)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("polymodal.step.batch_gradients", short_of_memory)
+    given: Any = {name: SimpleNamespace() for name in ("network", "optimizer", "shares")}
+    job: Any = SimpleNamespace(settings=SimpleNamespace(accumulate=None))
+    state: Any = SimpleNamespace(num_parts=1)
+    with pytest.raises(torch.OutOfMemoryError):
+        take_step(Learner(**given, device=torch.device("cpu")), job, state, [1, 2, 3])
+    assert len(tried) == 1
