@@ -226,6 +226,23 @@ def encode(target: AnyTarget, cells: list[Cell], source: Source) -> tuple[NDArra
     return target.encode(cells, source) if isinstance(target, StructuredTarget) else target.encode(cells)
 
 
+def rows_present(examples: Examples, streams: tuple[str, ...], places: NDArray[np.int64]) -> Tensor:
+    """Tell where each stream is there.
+
+    Args:
+        examples: The examples.
+        streams: Order of the result's columns.
+        places: Places among the rows in use.
+
+    Returns:
+        bool ``[B, S]``.
+    """
+    columns = [examples.columns[stream] for stream in streams]
+    found = [column if column.outputs is None else column.outputs for column in columns]
+    rows = [column.present[examples.rows[places]] for column in found]
+    return torch.from_numpy(np.stack([row if row.ndim == 1 else row.any(axis=1) for row in rows], axis=1))
+
+
 def truth_batch(examples: Examples, places: NDArray[np.int64]) -> dict[str, tuple[Tensor, Tensor]]:
     """Return the truth of some rows as tensors.
 

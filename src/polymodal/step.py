@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polymodal.augment import augment, corrupt, mirror
 from polymodal.augment_speech import vary_speech
 from polymodal.balance import backward, check_balance
-from polymodal.batches import Examples, truth_batch
+from polymodal.batches import rows_present, truth_batch
 from polymodal.job import Job, State
 from polymodal.learner import Learner
 from polymodal.losses import Aims, count_rows, draw_hidden, loss_terms, stream_presence
@@ -93,31 +93,13 @@ def batch_gradients(learner: Learner, job: Job, state: State, places: NDArray[np
         if len(part) < len(places):
             aims = dataclasses.replace(aims, share=len(part) / len(places), counts=counts)
         aims = without_weight(aims) if is_idle else aims
-        own = stream_presence(rows, network.streams)
-        lent = {} if learner.shares is None else stand_ins(job, network.streams, places, present, own)
+        lent = {} if learner.shares is None else stand_ins(job, network.streams, places, present, rows)
         losses += _learn(network, job, state, rows, hidden[part], on_device(aims, learner.device), lent)
     return learner.collect(losses)
 
 
-def rows_present(examples: Examples, streams: tuple[str, ...], places: NDArray[np.int64]) -> torch.Tensor:
-    """Tell where each stream is there.
-
-    Args:
-        examples: The examples.
-        streams: Order of the result's columns.
-        places: Places among the rows in use.
-
-    Returns:
-        bool ``[B, S]``.
-    """
-    columns = [examples.columns[stream] for stream in streams]
-    found = [column if column.outputs is None else column.outputs for column in columns]
-    rows = [column.present[examples.rows[places]] for column in found]
-    return torch.from_numpy(np.stack([row if row.ndim == 1 else row.any(axis=1) for row in rows], axis=1))
-
-
 def stand_ins(
-    job: Job, streams: tuple[str, ...], places: NDArray[np.int64], present: torch.Tensor, own: torch.Tensor
+    job: Job, streams: tuple[str, ...], places: NDArray[np.int64], present: torch.Tensor, part: Batch
 ) -> Batch:
     """Find a row of every stream that is there in the batch and not in this part of it.
 
@@ -126,12 +108,12 @@ def stand_ins(
         streams: Order of the columns of ``present``.
         places: Rows of the batch.
         present: bool ``[B, S]``, of the batch.
-        own: bool ``[P, S]``, of the part.
+        part: Stream to cells.
 
     Returns:
         Stream to one row.
     """
-    lacking = present.any(dim=0) & ~own.any(dim=0)
+    lacking = present.any(dim=0) & ~stream_presence(part, streams).any(dim=0)
     rows = {streams[index]: int(present[:, index].int().argmax()) for index in lacking.nonzero().flatten().tolist()}
     return {stream: job.train.batch(places[row : row + 1])[stream] for stream, row in rows.items()}
 

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polymodal.batches import Examples, rows_at_once, truth_batch
+from polymodal.batches import Examples, rows_at_once, rows_present, truth_batch
 from polymodal.config import TrainConfig
-from polymodal.losses import Aims, stream_presence, target_losses
+from polymodal.losses import Aims, count_rows, stream_presence, target_losses
 from polymodal.metrics import score, score_of
-from polymodal.network import Batch, Network, Outputs, Truth
+from polymodal.network import Network, Outputs
 from polymodal.processes import gathered, share_of
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.structured import Answer, values_of
@@ -52,10 +52,12 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarg
     """
     network.eval()
     rows = np.arange(len(examples))
-    seen = gathered(_look(network, examples, targets, rows[share_of(rows)]))
+    known = {name: torch.from_numpy(found) for name, found in examples.known.items()}
+    counts = count_rows(known, rows_present(examples, network.streams, rows))
+    seen = gathered(_look(network, examples, targets, counts, rows[share_of(rows)]))
     outputs = [found for look in seen for found in look.outputs]
     answers = {name: [answer for look in seen for answer in look.answers[name]] for name in network.structured}
-    total, sums = sum(look.total for look in seen), torch.stack([look.sums for look in seen]).sum(dim=0)
+    sums = torch.stack([look.sums for look in seen]).sum(dim=0)
     scores = {
         name: (_answer_score(name, target, answers[name], examples), {})
         if isinstance(target, StructuredTarget)
@@ -63,30 +65,35 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarg
         for name, target in targets.items()
     }
     return Validation(
-        loss=total / max(len(examples), 1),
+        loss=float(sums[0] if network.fusion is not None else sums[1:].mean()),
         scores={name: fused for name, (fused, _) in scores.items() if fused is not None},
         stream_scores={name: streams for name, (_, streams) in scores.items()},
-        part_losses=(sums / max(len(examples), 1)).tolist(),
+        part_losses=sums.tolist(),
     )
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What one process saw of its rows: losses are sums over rows."""
+    """What one process saw of its rows; its part of the losses, whose means are taken over all processes' rows."""
 
-    total: float
     sums: torch.Tensor
     outputs: list[Outputs]
     answers: dict[str, list[Answer]]
 
 
-def _look(network: Network, examples: Examples, targets: Mapping[str, AnyTarget], rows: NDArray[np.int64]) -> _Look:
+def _look(
+    network: Network,
+    examples: Examples,
+    targets: Mapping[str, AnyTarget],
+    counts: Mapping[str, torch.Tensor],
+    rows: NDArray[np.int64],
+) -> _Look:
     device = network.log_variances.device
-    sums = torch.zeros(1 + len(network.streams))
-    total = 0.0
+    sums = torch.zeros(1 + len(network.streams), dtype=torch.float64)
     outputs: list[Outputs] = []
     answers: dict[str, list[Answer]] = {name: [] for name in network.structured}
     step = rows_at_once(examples.columns)
+    here = {name: count.to(device) for name, count in counts.items()}
     with torch.inference_mode():
         for start in range(0, len(rows), step):
             places = rows[start : start + step]
@@ -96,10 +103,11 @@ def _look(network: Network, examples: Examples, targets: Mapping[str, AnyTarget]
             outputs.append(_flat_outputs(found))
             for name, said in network.answers(found.whole).items() if found.whole is not None else ():
                 answers[name] += said
-            parts = _part_losses(network, found, batch, truth, targets)
-            sums += len(places) * parts
-            total += len(places) * float(parts[0] if found.fused or found.whole is not None else parts[1:].mean())
-    return _Look(total, sums, outputs, answers)
+            present = stream_presence(batch, network.streams)
+            sums += _part_losses(
+                found, Aims(targets=targets, truth=truth, present=present, settings=PLAIN, counts=here)
+            )
+    return _Look(sums, outputs, answers)
 
 
 def _flat_outputs(found: Outputs) -> Outputs:
@@ -109,12 +117,9 @@ def _flat_outputs(found: Outputs) -> Outputs:
     return Outputs(fused=fused, streams=streams, whole=None, losses={})
 
 
-def _part_losses(
-    network: Network, outputs: Outputs, batch: Batch, truth: Truth, targets: Mapping[str, AnyTarget]
-) -> torch.Tensor:
+def _part_losses(outputs: Outputs, aims: Aims) -> torch.Tensor:
     """Return the fused loss and each stream's, summed over targets, in their plain form."""
-    aims = Aims(targets=targets, truth=truth, present=stream_presence(batch, network.streams), settings=PLAIN)
-    found = [target_losses(outputs, name, target, aims) for name, target in targets.items()]
+    found = [target_losses(outputs, name, target, aims) for name, target in aims.targets.items()]
     return torch.stack([torch.cat([fused.reshape(1), streams]) for fused, streams in found]).sum(dim=0).cpu()
 
 
