@@ -147,9 +147,10 @@ def write_rows(path: Path, num_rows: int) -> Path:
     Returns:
         The path.
     """
-    from polymodal.output import write_columns
+    from polymodal.output import open_output
 
-    write_columns(clothing(num_rows).drop(["recommended"]).columns, str(path))
+    with open_output(str(path)) as write:
+        write(clothing(num_rows).drop(["recommended"]).columns, ())
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import statistics
 import subprocess
 import sys
@@ -33,6 +35,16 @@ def median_seconds(command: list[str]) -> float:
 def test_every_public_name_exists():
     for name in polymodal.__all__:
         assert getattr(polymodal, name) is not None
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_what_benchmarks_import_exists(path):
+    tree = ast.parse(path.read_text())
+    taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    for node in taken:
+        if node.module.split(".")[0] == "polymodal":
+            module = importlib.import_module(node.module)
+            assert [name.name for name in node.names if not hasattr(module, name.name)] == []
 
 
 def test_public_names_are_these():
