@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -148,7 +149,7 @@ def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
         return source
     if isinstance(source, str | Path):
         return _read_path(Path(source).expanduser().absolute())
-    start = None if folder is None else Path(folder).expanduser().absolute()
+    start = None if folder is None else Path(os.getcwd(), os.path.expanduser(folder))
     table = Table(_memory_columns(source), folder=start, name="table")
     if not table.num_rows:
         raise TableError("The table has no rows. Expected at least one row.")

@@ -104,8 +104,11 @@ def spread(
     Yields:
         The members' results.
     """
-    num_workers = usable_cores() if num_workers is None else num_workers
-    if num_workers == 1 or len(members) <= 2 * chunk_size:
+    if len(members) <= 2 * chunk_size:
+        num_workers = 1
+    elif num_workers is None:
+        num_workers = usable_cores()
+    if num_workers == 1:
         yield from _here(work, chunked(members, chunk_size))
         return
     yield from work([members[0]])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -123,17 +124,16 @@ class Tabular:
             cells, with their columns, by row.
         """
         num_rows = len(next(iter(cells.values()), ()))
-        values, present = [np.zeros((num_rows, 0), np.float32)], [np.zeros((num_rows, 0), bool)]
-        broken: list[BrokenCell] = []
-        for name, member in self.members.items():
-            column, failures = member.transform(cells[name], folder)
-            block = column.values.reshape(num_rows, math.prod(column.values.shape[1:])).astype(np.float32)
-            there = np.repeat(column.present[:, None], block.shape[1], axis=1)
-            values.append(np.where(there, block, np.float32(0)))
-            present.append(there)
-            broken += [replace(failure, column=name) for failure in failures]
-        broken.sort(key=lambda cell: cell.row)
-        return Column(np.concatenate(values, axis=1), np.concatenate(present, axis=1)), broken
+        found = {name: member.transform(cells[name], folder) for name, member in self.members.items()}
+        widths = [math.prod(column.values.shape[1:]) for column, _ in found.values()]
+        values = np.zeros((num_rows, sum(widths)), np.float32)
+        present = np.zeros(values.shape, bool)
+        for (column, _), width, end in zip(found.values(), widths, accumulate(widths), strict=True):
+            values[:, end - width : end] = column.values.reshape(num_rows, width)
+            present[:, end - width : end] = column.present[:, None]
+        values[~present] = 0
+        broken = [replace(failure, column=name) for name, (_, failures) in found.items() for failure in failures]
+        return Column(values, present), sorted(broken, key=lambda cell: cell.row)
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types; ``fields`` is there for readers, ``members`` is the state."""
