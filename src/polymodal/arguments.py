@@ -117,7 +117,8 @@ def importing() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.freeze()
+        if not gc.get_freeze_count():  # once in a process: what is garbage by then stays
+            gc.freeze()
         gc.enable()
 
 
