@@ -12,11 +12,11 @@ Names are imported when they are first used, so that ``import polymodal`` takes 
 
 from __future__ import annotations
 
-import gc
 import importlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from polymodal.collector import collector_paused
 from polymodal.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
@@ -72,13 +72,8 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'polymodal' has no attribute {name!r}")
-    collects = gc.isenabled()
-    gc.disable()  # what is imported does not become garbage, and to look for some takes a fifth of the time
-    try:
+    with collector_paused():
         value = getattr(importlib.import_module(f"polymodal.{_MODULES[name]}"), name)
-    finally:
-        if collects:
-            gc.enable()
     globals()[name] = value
     return value
 

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from polymodal.collector import collector_paused
 from polymodal.errors import PolymodalError
 
 EXIT_USER_ERROR = 2
@@ -106,20 +107,15 @@ def exits(interrupted: str) -> Iterator[None]:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import what a command needs without looking for garbage meanwhile, and never look for some among it later.
-
-    Looking takes a quarter of the time of importing torch, and a tenth of a second each time later on.
+    """Import what a command needs, and never look for garbage among it: that would take a tenth of a second each time.
 
     Yields:
         Nothing; imports stand inside.
     """
-    gc.disable()
-    try:
+    with collector_paused():
         yield
-    finally:
         if not gc.get_freeze_count():  # once in a process: what is garbage by then stays
             gc.freeze()
-        gc.enable()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,33 +15,27 @@ import torch
 from numpy.typing import NDArray
 
 import polymodal
-from polymodal.arrays import Cell
 from polymodal.baseline_cache import keep_baselines
 from polymodal.baseline_features import FeatureBlocks, FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples
-from polymodal.build import NARROW, WIDTHS, build_network, num_parameters, resolve_training
+from polymodal.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.decide import with_decisions
 from polymodal.distil import teach
-from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation, evaluate_examples
-from polymodal.job import Job, State
-from polymodal.metrics import HIGHER_IS_BETTER
+from polymodal.job import Job
 from polymodal.network import Network
 from polymodal.pilot import choose_flip
 from polymodal.plan import Budget
 from polymodal.prepare import Prepared, Tables, prepare
-from polymodal.pretrain import HIDDEN_SHARE
-from polymodal.processes import main_first, num_processes
+from polymodal.processes import main_first
 from polymodal.progress import Progress
+from polymodal.record import build_record
 from polymodal.resume import saved_width
-from polymodal.schema import ColumnSchema
-from polymodal.sharded import is_asked_for
-from polymodal.sharing import shared_groups
 from polymodal.sizing import Choice, choose_width
-from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
+from polymodal.targets import StructuredTarget, Target
 from polymodal.targets.evidence import with_evidence
 from polymodal.train import train_network
 from polymodal.trained import TrainedModel, precompute
@@ -135,15 +128,10 @@ def execute(
             _job(prepared, config, state_path, _taught(prepared, config, cache, progress)),
             budget=_budget(prepared, settings, watch, is_command=command is not None),
         )
-        if settings.time_limit_s is not None and config.width is None:
-            choice = _choose_width(job, config, prepared, saved_width(state_path) if resume else None)
-            config = config.model_copy(update={"width": choice.width})
-            network, prepared = _fresh_network(config, prepared), _with_notices(prepared, choice.notices)
-        if settings.flip == "auto":
-            settings, told = choose_flip(job, partial(_fresh_network, config, prepared), progress)
-            job, config = dataclasses.replace(job, settings=settings), config.model_copy(update={"train": settings})
-            prepared = _with_notices(prepared, [told])
-        state = train_network(network, job, progress, resume)
+        settled, notices = _settled(job, config, prepared, progress, saved_width(state_path) if resume else None)
+        network = network if settled.width == config.width else _fresh_network(settled, prepared)
+        config, prepared = settled, _with_notices(prepared, notices)
+        state = train_network(network, dataclasses.replace(job, settings=config.train), progress, resume)
     model = TrainedModel(
         config=config,
         preprocessor=prepared.preprocessor,
@@ -164,6 +152,20 @@ def execute(
 def _fresh_network(config: RunConfig, prepared: Prepared) -> Network:
     torch.manual_seed(config.seed)
     return build_network(config, prepared.preprocessor.modalities, prepared.targets)
+
+
+def _settled(
+    job: Job, config: RunConfig, prepared: Prepared, progress: Progress, saved: int | None
+) -> tuple[RunConfig, list[str]]:
+    """Settle by trials what is left open: the width, where the time is limited, and whether pictures are mirrored."""
+    notices: list[str] = []
+    if config.train.time_limit_s is not None and config.width is None:
+        choice = _choose_width(job, config, prepared, saved)
+        config, notices = config.model_copy(update={"width": choice.width}), choice.notices
+    if config.train.flip == "auto":
+        settings, told = choose_flip(job, partial(_fresh_network, config, prepared), progress)
+        config, notices = config.model_copy(update={"train": settings}), [*notices, told]
+    return config, notices
 
 
 def _choose_width(job: Job, config: RunConfig, prepared: Prepared, saved: int | None) -> Choice:
@@ -256,146 +258,3 @@ def _fit_target(
     num_threads = config.num_threads or torch.get_num_threads()
     given: tuple[Any, ...] = (target.kind, len(target.classes or ()) or 1, *rows, config.seed, num_threads)
     return keep_baselines(cache, given, lambda: fit_baselines(*given))
-
-
-def build_record(
-    model: TrainedModel,
-    prepared: Prepared,
-    state: State,
-    evaluation: Evaluation,
-    seconds: dict[str, float],
-    command: str | None,
-) -> dict[str, Any]:
-    """Gather what the report and ``metrics.json`` say.
-
-    Args:
-        model: The trained model.
-        prepared: The examples it came from.
-        state: The final training state.
-        evaluation: How it did.
-        seconds: Phase to seconds.
-        command: The command line, if there was one.
-
-    Returns:
-        Plain JSON.
-    """
-    network, schema, config = model.network, model.schema, model.config
-    encoders = dict(zip(network.streams, network.encoders, strict=True))
-    groups = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
-    shared = {stream: name for name, streams in groups.items() for stream in streams}
-    return {
-        "version": polymodal.__version__,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": command,
-        "title": _title(model),
-        "seed": config.seed,
-        "seconds": seconds,
-        "tables": _table_rows(prepared),
-        "columns": _column_rows(prepared),
-        "streams": [
-            {
-                "name": stream.name,
-                "modality": stream.modality,
-                "encoder": _encoder_name(model, stream.name),
-                "shared": shared.get(stream.name),
-                "columns": list(stream.columns),
-                "parameters": num_parameters(encoders[stream.name]),
-            }
-            for stream in schema.streams
-        ],
-        "fusion": {"name": config.fusion.name, "parameters": num_parameters(network.fusion)},
-        "parameters": num_parameters(network),
-        "targets_info": [_target_info(name, target) for name, target in model.targets.items()],
-        "pretraining": state.pretraining,
-        "history": state.history,
-        "best_epoch": state.best[0][1] if state.best else 0,
-        "evaluation": evaluation.report,
-        "broken_cells": [
-            {"table": table, "row": cell.row, "column": cell.column, "reason": cell.reason}
-            for table, cell in prepared.broken
-        ],
-        "notices": prepared.notices + _pretraining_notices(state) + _memory_notices(state, config.train),
-        "config": config.model_dump(mode="json"),
-    }
-
-
-def _title(model: TrainedModel) -> str:
-    streams = ", ".join(model.network.streams)
-    return f"{', '.join(model.targets)} from {streams}" if model.config.target else f"one space for {streams}"
-
-
-def _memory_notices(state: State, settings: TrainConfig) -> list[str]:
-    notices = []
-    if state.num_parts > (settings.accumulate or 1):
-        batch = f"each batch of {settings.batch_size} rows in {state.num_parts} parts"
-        notices.append(f"Training computed {batch}, one after the other: the memory does not hold it at once.")
-    if is_asked_for(settings) and num_processes() == 1:
-        notices.append("One process trained and held all weights: train.shard needs several to share them out among.")
-    return notices
-
-
-def _pretraining_notices(state: State) -> list[str]:
-    told = {stream: found for stream, found in state.pretraining.items() if found["history"]}
-    return [
-        f"The encoder of {stream!r} first learned to restore {found['pictures']:,} pictures, "
-        f"{found['unlabelled']:,} of them without a target: with {HIDDEN_SHARE:.0%} of the pixels hidden, "
-        f"{found['history'][-1]['train_error']:.0%} of their variance stays unexplained."
-        for stream, found in told.items()
-    ]
-
-
-def _encoder_name(model: TrainedModel, stream: str) -> str:
-    chosen = model.config.encoder.get(stream)
-    fitted = model.preprocessor.modalities[stream]
-    return default_encoder(fitted.name, fitted) if chosen is None or chosen.name is None else chosen.name
-
-
-def _table_rows(prepared: Prepared) -> list[dict[str, Any]]:
-    seen: set[str] = set()
-    rows = []
-    for split, examples in prepared.splits.items():
-        first = examples.name not in seen
-        aside = prepared.set_aside.get(examples.name, 0) if first else 0
-        rows.append({"name": examples.name, "split": split, "rows": len(examples), "set_aside": aside})
-        seen.add(examples.name)
-    return rows
-
-
-def _column_rows(prepared: Prepared) -> list[dict[str, Any]]:
-    table = prepared.schema.with_sounds(prepared.tables["train"])
-    stream_of = {column: stream.name for stream in prepared.schema.streams for column in stream.columns}
-    broken = [cell.column for name, cell in prepared.broken if name == table.name]
-    return [
-        {
-            "name": column.name,
-            "modality": column.modality,
-            "stream": stream_of.get(column.name),
-            "reason": column.reason,
-            "missing": _num_missing(table.columns[column.name], prepared, column, broken.count(column.name)),
-            "broken": broken.count(column.name),
-            "rows": table.num_rows,
-        }
-        for column in (*prepared.schema.columns, *prepared.schema.ignored)
-    ]
-
-
-def _num_missing(cells: list[Cell], prepared: Prepared, column: ColumnSchema, broken: int) -> int:
-    """Return how many cells are missing; the sound of a silent video is, although its cell is there."""
-    if column.source and column in prepared.schema.columns:
-        stream = prepared.schema.stream_of(column.name)
-        return len(cells) - int(prepared.splits["train"].columns[stream].row_present.sum()) - broken
-    return sum(cell is None for cell in cells)
-
-
-def _target_info(name: str, target: AnyTarget) -> dict[str, Any]:
-    primary = primary_metric_of(target)
-    weighted = getattr(target, "weights", None)
-    return {
-        "name": name,
-        "kind": target.kind,
-        "classes": target.classes,
-        "counts": getattr(target, "counts", None),
-        "imbalance": "rare classes weigh more in the loss, by the root of their rarity" if weighted else None,
-        "primary_metric": primary,
-        "higher_is_better": HIGHER_IS_BETTER[primary],
-    }

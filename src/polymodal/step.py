@@ -49,7 +49,7 @@ def take_step(learner: Learner, job: Job, state: State, places: NDArray[np.int64
                 raise
             check_balance(job.settings.balance, learner.network, job.targets, 2)
             state.num_parts *= 2
-        learner.optimizer.zero_grad()
+        learner.forget_gradients()
         torch.cuda.empty_cache()
     learner.follow_gradients(job.settings.clip_norm)
     state.add_losses(losses)

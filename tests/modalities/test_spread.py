@@ -166,3 +166,14 @@ def test_rows_of_files_that_cannot_be_read_are_named_by_any_process(tmp_path: Pa
         (61, f"there is no file {tmp_path / '60.png'}"),
     ]
     assert np.flatnonzero(~found.present).tolist() == [45, 60]
+
+
+@needs_fork
+def test_no_more_processes_than_chunks_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    start = module.multiprocessing.context.ForkProcess.start
+    monkeypatch.setattr(
+        "multiprocessing.context.ForkProcess.start", lambda process: (started.append(process), start(process))
+    )
+    assert list(spread(lambda chunk: chunk, 64, number=8)) == list(range(8))
+    assert len(started) == 3  # two members are tried here, the other six are three chunks

@@ -104,10 +104,8 @@ def spread(
     Yields:
         The members' results.
     """
-    if len(members) <= 2 * chunk_size:
-        num_workers = 1
-    elif num_workers is None:
-        num_workers = usable_cores()
+    is_little = len(members) <= 2 * chunk_size
+    num_workers = 1 if is_little else num_workers or usable_cores()
     if num_workers == 1:
         yield from _here(work, chunked(members, chunk_size))
         return
@@ -162,6 +160,7 @@ def _forked(
 ) -> Iterator[list[Connection]]:
     """Fork processes that each send the results of every so-manyth chunk; end them at last."""
     context = multiprocessing.get_context("fork")
+    num_workers = min(num_workers, len(chunks))
     pipes = [context.Pipe(duplex=False) for _ in range(num_workers)]
     processes = []
     for number, (_, sender) in enumerate(pipes):

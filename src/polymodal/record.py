@@ -1,0 +1,171 @@
+"""What is kept of a run beside its model: the record that the report and ``metrics.json`` show."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import polymodal
+from polymodal.arrays import Cell
+from polymodal.build import num_parameters
+from polymodal.config import TrainConfig
+from polymodal.encoders import default_encoder
+from polymodal.evaluate import Evaluation
+from polymodal.job import State
+from polymodal.metrics import HIGHER_IS_BETTER
+from polymodal.prepare import Prepared
+from polymodal.pretrain import HIDDEN_SHARE
+from polymodal.processes import num_processes
+from polymodal.schema import ColumnSchema
+from polymodal.sharded import is_asked_for
+from polymodal.sharing import shared_groups
+from polymodal.targets import AnyTarget, primary_metric_of
+from polymodal.trained import TrainedModel
+
+
+def build_record(
+    model: TrainedModel,
+    prepared: Prepared,
+    state: State,
+    evaluation: Evaluation,
+    seconds: dict[str, float],
+    command: str | None,
+) -> dict[str, Any]:
+    """Gather what the report and ``metrics.json`` say.
+
+    Args:
+        model: The trained model.
+        prepared: The examples it came from.
+        state: The final training state.
+        evaluation: How it did.
+        seconds: Phase to seconds.
+        command: The command line, if there was one.
+
+    Returns:
+        Plain JSON.
+    """
+    network, config = model.network, model.config
+    return {
+        "version": polymodal.__version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "title": _title(model),
+        "seed": config.seed,
+        "seconds": seconds,
+        "tables": _table_rows(prepared),
+        "columns": _column_rows(prepared),
+        "streams": _stream_rows(model),
+        "fusion": {"name": config.fusion.name, "parameters": num_parameters(network.fusion)},
+        "parameters": num_parameters(network),
+        "targets_info": [_target_info(name, target) for name, target in model.targets.items()],
+        "pretraining": state.pretraining,
+        "history": state.history,
+        "best_epoch": state.best[0][1] if state.best else 0,
+        "evaluation": evaluation.report,
+        "broken_cells": [
+            {"table": table, "row": cell.row, "column": cell.column, "reason": cell.reason}
+            for table, cell in prepared.broken
+        ],
+        "notices": prepared.notices + _training_notices(state, config.train),
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def _title(model: TrainedModel) -> str:
+    streams = ", ".join(model.network.streams)
+    return f"{', '.join(model.targets)} from {streams}" if model.config.target else f"one space for {streams}"
+
+
+def _training_notices(state: State, settings: TrainConfig) -> list[str]:
+    notices = _pretraining_notices(state)
+    if state.num_parts > (settings.accumulate or 1):
+        batch = f"each batch of {settings.batch_size} rows in {state.num_parts} parts"
+        notices.append(f"Training computed {batch}, one after the other: the memory does not hold it at once.")
+    if is_asked_for(settings) and num_processes() == 1:
+        notices.append("One process trained and held all weights: train.shard needs several to share them out among.")
+    return notices
+
+
+def _pretraining_notices(state: State) -> list[str]:
+    told = {stream: found for stream, found in state.pretraining.items() if found["history"]}
+    return [
+        f"The encoder of {stream!r} first learned to restore {found['pictures']:,} pictures, "
+        f"{found['unlabelled']:,} of them without a target: with {HIDDEN_SHARE:.0%} of the pixels hidden, "
+        f"{found['history'][-1]['train_error']:.0%} of their variance stays unexplained."
+        for stream, found in told.items()
+    ]
+
+
+def _encoder_name(model: TrainedModel, stream: str) -> str:
+    chosen = model.config.encoder.get(stream)
+    fitted = model.preprocessor.modalities[stream]
+    return default_encoder(fitted.name, fitted) if chosen is None or chosen.name is None else chosen.name
+
+
+def _stream_rows(model: TrainedModel) -> list[dict[str, Any]]:
+    network, streams = model.network, model.schema.streams
+    encoders = dict(zip(network.streams, network.encoders, strict=True))
+    groups = shared_groups(model.config, {stream.name: stream.modality for stream in streams})
+    shared = {stream: name for name, members in groups.items() for stream in members}
+    return [
+        {
+            "name": stream.name,
+            "modality": stream.modality,
+            "encoder": _encoder_name(model, stream.name),
+            "shared": shared.get(stream.name),
+            "columns": list(stream.columns),
+            "parameters": num_parameters(encoders[stream.name]),
+        }
+        for stream in streams
+    ]
+
+
+def _table_rows(prepared: Prepared) -> list[dict[str, Any]]:
+    seen: set[str] = set()
+    rows = []
+    for split, examples in prepared.splits.items():
+        first = examples.name not in seen
+        aside = prepared.set_aside.get(examples.name, 0) if first else 0
+        rows.append({"name": examples.name, "split": split, "rows": len(examples), "set_aside": aside})
+        seen.add(examples.name)
+    return rows
+
+
+def _column_rows(prepared: Prepared) -> list[dict[str, Any]]:
+    table = prepared.schema.with_sounds(prepared.tables["train"])
+    stream_of = {column: stream.name for stream in prepared.schema.streams for column in stream.columns}
+    broken = [cell.column for name, cell in prepared.broken if name == table.name]
+    return [
+        {
+            "name": column.name,
+            "modality": column.modality,
+            "stream": stream_of.get(column.name),
+            "reason": column.reason,
+            "missing": _num_missing(table.columns[column.name], prepared, column, broken.count(column.name)),
+            "broken": broken.count(column.name),
+            "rows": table.num_rows,
+        }
+        for column in (*prepared.schema.columns, *prepared.schema.ignored)
+    ]
+
+
+def _num_missing(cells: list[Cell], prepared: Prepared, column: ColumnSchema, broken: int) -> int:
+    """Return how many cells are missing; the sound of a silent video is, although its cell is there."""
+    if column.source and column in prepared.schema.columns:
+        stream = prepared.schema.stream_of(column.name)
+        return len(cells) - int(prepared.splits["train"].columns[stream].row_present.sum()) - broken
+    return sum(cell is None for cell in cells)
+
+
+def _target_info(name: str, target: AnyTarget) -> dict[str, Any]:
+    primary = primary_metric_of(target)
+    weighted = getattr(target, "weights", None)
+    return {
+        "name": name,
+        "kind": target.kind,
+        "classes": target.classes,
+        "counts": getattr(target, "counts", None),
+        "imbalance": "rare classes weigh more in the loss, by the root of their rarity" if weighted else None,
+        "primary_metric": primary,
+        "higher_is_better": HIGHER_IS_BETTER[primary],
+    }
