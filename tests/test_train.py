@@ -6,18 +6,23 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import polymodal
+import polymodal.train
 import tiny
 from polymodal.batches import epoch_batches
 from polymodal.build import EPOCHS, resolve_training
 from polymodal.config import TrainConfig
+from polymodal.errors import ConfigError
+from polymodal.network import Network
 from polymodal.table import Table
 from polymodal.targets import Source, fit_target
 from polymodal.targets.transcript import MIN_STEPS
 from polymodal.train import average, parameter_groups, rate_factor, snapshot
+from polymodal.validate import Validation, validate
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +152,27 @@ def test_very_small_tables_and_last_batches_of_one_row_train(rows: int) -> None:
     validation: Any = tiny.numbers_table(12, seed=1)
     found = tiny.train(data, validation=validation, test=False, settings={"train.batch_size": 4})
     assert len(found.predict(data)["kind"]) == rows
+
+
+def test_training_that_diverges_at_once_says_so_in_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"diverged in its first epoch.*train\.learning_rate, which is 1e\+30"):
+        tiny.train(tiny.numbers_table(), settings={"train.learning_rate": 1e30, "train.clip_norm": 1e30})
+
+
+def test_training_that_diverges_later_keeps_the_epochs_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_a_fault(network: Network, *rest: Any) -> Validation:
+        looks.append(1)
+        if len(looks) == 3:
+            for parameter in network.parameters():
+                parameter.data.fill_(math.nan)
+        return validate(network, *rest)
+
+    looks: list[int] = []
+    settings = {"train.epochs": 4, "train.patience": 9}
+    before = tiny.train(tiny.numbers_table(), settings=settings)
+    monkeypatch.setattr(polymodal.train, "validate", with_a_fault)
+    model = tiny.train(tiny.numbers_table(), settings=settings)
+    losses, wanted = ([epoch["validation_loss"] for epoch in m.record["history"]] for m in (model, before))
+    assert losses == wanted[:2]
+    assert any("ended in epoch 3, where it diverged" in notice for notice in model.record["notices"])
+    assert np.isfinite(model.predict_proba(tiny.numbers_table(5))["kind"][1]).all()

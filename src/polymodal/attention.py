@@ -96,20 +96,26 @@ class SelfAttention(nn.Module):
         self.project_in = nn.Linear(width, 3 * width)
         self.project_out = nn.Linear(width, width)
 
-    def forward(self, x_BTW: Tensor, present: Tensor) -> Tensor:
+    def forward(self, x_BTW: Tensor, present: Tensor, num_wanted: int | None = None) -> Tensor:
         """Let tokens look at each other.
 
         Args:
             x_BTW: ``[B, T, W]``.
             present: bool ``[B, T]``; at least one True in each row.
+            num_wanted: Only the first so many tokens look; None: all do.
 
         Returns:
-            ``[B, T, W]``.
+            ``[B, T, W]``, or as many tokens as look.
         """
-        shape = (*x_BTW.shape[:2], 3, self.num_heads, x_BTW.shape[2] // self.num_heads)
-        query, key, value = self.project_in(x_BTW).view(shape).unbind(2)
-        mixed_BHTD = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), present)
-        attended: Tensor = self.project_out(mixed_BHTD.transpose(1, 2).flatten(2))
+        width = x_BTW.shape[2]
+        if num_wanted is None:
+            query, key, value = self.project_in(x_BTW).chunk(3, dim=2)
+        else:
+            weights, biases = self.project_in.weight, self.project_in.bias
+            query = functional.linear(x_BTW[:, :num_wanted], weights[:width], biases[:width])
+            key, value = functional.linear(x_BTW, weights[width:], biases[width:]).chunk(2, dim=2)
+        query, key, value = (_split_heads(part, self.num_heads) for part in (query, key, value))
+        attended: Tensor = self.project_out(attend(query, key, value, present).transpose(1, 2).flatten(2))
         return attended
 
 
@@ -143,7 +149,7 @@ class Attention(nn.Module):
             Keys and values ``[B, H, T, D]``.
         """
         keys, values = self.key_value(x_BTW).chunk(2, dim=2)
-        return self._split(keys), self._split(values)
+        return _split_heads(keys, self.num_heads), _split_heads(values, self.num_heads)
 
     def forward(self, x_BTW: Tensor, seen: KeyValue, present: Tensor | None, causal: bool) -> Tensor:
         """Look at keys.
@@ -157,13 +163,14 @@ class Attention(nn.Module):
         Returns:
             ``[B, T, W]``.
         """
-        mixed_BHTD = attend(self._split(self.query(x_BTW)), *seen, present, causal)
+        mixed_BHTD = attend(_split_heads(self.query(x_BTW), self.num_heads), *seen, present, causal)
         attended: Tensor = self.project_out(mixed_BHTD.transpose(1, 2).flatten(2))
         return attended
 
-    def _split(self, x_BTW: Tensor) -> Tensor:
-        shape = (*x_BTW.shape[:2], self.num_heads, x_BTW.shape[2] // self.num_heads)
-        return x_BTW.view(shape).transpose(1, 2)
+
+def _split_heads(x_BTW: Tensor, num_heads: int) -> Tensor:
+    """Return each head's part of the width: ``[B, H, T, D]``."""
+    return x_BTW.view(*x_BTW.shape[:2], num_heads, x_BTW.shape[2] // num_heads).transpose(1, 2)
 
 
 class TransformerLayer(nn.Module):
@@ -187,17 +194,19 @@ class TransformerLayer(nn.Module):
         self.feed_forward = feed_forward(width, expansion * width, width)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x_BTW: Tensor, present: Tensor) -> Tensor:
+    def forward(self, x_BTW: Tensor, present: Tensor, num_wanted: int | None = None) -> Tensor:
         """Run the layer.
 
         Args:
             x_BTW: ``[B, T, W]``.
             present: bool ``[B, T]``; at least one True in each row.
+            num_wanted: Only the first so many tokens are wanted; None: all are.
 
         Returns:
-            ``[B, T, W]``.
+            ``[B, T, W]``, or as many tokens as are wanted.
         """
-        x_BTW = x_BTW + self.dropout(self.attention(self.attention_norm(x_BTW), present))
+        attended = self.attention(self.attention_norm(x_BTW), present, num_wanted)
+        x_BTW = x_BTW[:, :num_wanted] + self.dropout(attended)
         fed: Tensor = x_BTW + self.dropout(self.feed_forward(x_BTW))
         return fed
 
@@ -218,18 +227,19 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(width, num_heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, x_BTW: Tensor, present: Tensor) -> Tensor:
+    def forward(self, x_BTW: Tensor, present: Tensor, num_wanted: int | None = None) -> Tensor:
         """Run all layers.
 
         Args:
             x_BTW: ``[B, T, W]``.
             present: bool ``[B, T]``; rows without any True give finite values of no meaning.
+            num_wanted: Only the first so many tokens are wanted, so that the last layer computes no others; None: all.
 
         Returns:
-            ``[B, T, W]``.
+            ``[B, T, W]``, or as many tokens as are wanted.
         """
         visible = present | ~present.any(dim=1, keepdim=True)
-        for layer in self.layers:
-            x_BTW = layer(x_BTW, visible)
-        normed: Tensor = self.norm(x_BTW)
+        for number, layer in enumerate(self.layers, 1):
+            x_BTW = layer(x_BTW, visible, num_wanted if number == len(self.layers) else None)
+        normed: Tensor = self.norm(x_BTW[:, :num_wanted])
         return normed

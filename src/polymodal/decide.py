@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.allocator import memory_reused
 from polymodal.batches import Examples
 from polymodal.decision import FUSION, Decision, Decisions, fit_decision
 from polymodal.predict import NOTHING_HIDDEN, Members, View, run_members
@@ -32,6 +33,7 @@ def single_views(model: TrainedModel) -> list[View]:
     return [NOTHING_HIDDEN, *(frozenset({stream}) for stream in streams if len(streams) > 1)]
 
 
+@memory_reused()
 def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
     """Fit the decision level of every flat target.
 

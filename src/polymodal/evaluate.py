@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.allocator import memory_reused
 from polymodal.batches import Examples
 from polymodal.decide import decision_summary, single_views
 from polymodal.metrics import calibration_bins, confusion, intervals, intervals_of, score, score_of
@@ -66,6 +67,7 @@ class _Look:
     finals: dict[str, Prediction]
 
 
+@memory_reused()
 def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Evaluation:
     """Judge a model on rows with truth.
 

@@ -96,6 +96,7 @@ class State:
         planned_steps: Steps over which the learning rate is laid; 0 before training begins.
         pretraining: What ``pretrain_images`` said; empty without pretraining.
         width: Of the network.
+        diverged_in: Epoch, from 1, at whose end the validation loss was no finite number; 0 if none was.
     """
 
     step: int = 0
@@ -110,6 +111,7 @@ class State:
     planned_steps: int = 0
     pretraining: dict[str, Any] = field(default_factory=dict)
     width: int = 0
+    diverged_in: int = 0
 
     def add_losses(self, losses: Tensor) -> None:
         """Count a step's losses.

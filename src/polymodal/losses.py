@@ -178,9 +178,10 @@ def target_losses(outputs: Outputs, name: str, target: AnyTarget, aims: Aims) ->
         )
         for index, output in enumerate(outputs.streams[name].values())
     ]
+    found = torch.stack(streams)
     if name not in outputs.fused:
-        return torch.zeros(()), torch.stack(streams)
-    return _fused_loss(outputs.fused[name], target, aims, name), torch.stack(streams)
+        return found.new_zeros(()), found
+    return _fused_loss(outputs.fused[name], target, aims, name), found
 
 
 def _fused_loss(output: Tensor, target: Target, aims: Aims, name: str) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from polymodal.fusion import EvidentialFusion
+from polymodal.fusion import EvidentialFusion, Fusion
 from polymodal.fusion.apart import Apart
 from polymodal.precision import exact
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
@@ -93,6 +93,8 @@ class Network(nn.Module):
             nn.ModuleList(build_head(target, width) for _ in encoders) for target in flat.values()
         )
         self.structured_heads = nn.ModuleList(target.build_head(width, encoders) for target in structured.values())
+        if isinstance(fusion, Fusion):
+            fusion.gives_tokens = any(head.reads_tokens for _, head in self.named_structured_heads())
         self.log_variances = nn.Parameter(torch.zeros(len(targets)))
 
     @property

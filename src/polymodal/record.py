@@ -81,6 +81,12 @@ def _training_notices(state: State, settings: TrainConfig) -> list[str]:
     if state.num_parts > (settings.accumulate or 1):
         batch = f"each batch of {settings.batch_size} rows in {state.num_parts} parts"
         notices.append(f"Training computed {batch}, one after the other: the memory does not hold it at once.")
+    if state.diverged_in:
+        notices.append(
+            f"Training ended in epoch {state.diverged_in}, where it diverged: the loss was no finite number. The "
+            f"weights are those of the epochs before. With a train.learning_rate below {settings.learning_rate:g} it "
+            f"may learn longer."
+        )
     if is_asked_for(settings) and num_processes() == 1:
         notices.append("One process trained and held all weights: train.shard needs several to share them out among.")
     return notices

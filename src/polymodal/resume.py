@@ -30,6 +30,7 @@ PLAIN_FIELDS = (
     "num_parts",
     "planned_steps",
     "width",
+    "diverged_in",
 )
 
 

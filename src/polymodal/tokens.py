@@ -172,7 +172,7 @@ class Fused:
 
     Attributes:
         pooled: float ``[B, W]``.
-        tokens: All tokens after fusion, for targets that need places or steps.
+        tokens: All tokens after fusion, for heads that read them; None where the fusion was told that none does.
         weights: float ``[B, S]`` in the order of the fusion's streams, rows sum to 1 where a
             stream is present; None where the fusion has no such weights.
         details: Stream to fine places or steps, as its encoder gave them; absent in rows in which
@@ -181,12 +181,23 @@ class Fused:
     """
 
     pooled: Tensor
-    tokens: Tokens
+    tokens: Tokens | None
     weights: Tensor | None = None
     details: Mapping[str, Detail] = field(default_factory=dict)
     streams: Mapping[str, Tokens] = field(default_factory=dict)
 
     def float(self) -> Fused:
         """Return the same in float32; what the streams gave it is already."""
+        tokens = None if self.tokens is None else self.tokens.float()
         weights = None if self.weights is None else self.weights.float()
-        return replace(self, pooled=self.pooled.float(), tokens=self.tokens.float(), weights=weights)
+        return replace(self, pooled=self.pooled.float(), tokens=tokens, weights=weights)
+
+    def read_tokens(self) -> Tokens:
+        """Return all tokens.
+
+        Raises:
+            ValueError: If the fusion was told that no head reads them.
+        """
+        if self.tokens is None:
+            raise ValueError("The fusion gives no tokens: set reads_tokens on the head that reads them")
+        return self.tokens

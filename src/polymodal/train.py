@@ -15,10 +15,12 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from polymodal.allocator import memory_reused
 from polymodal.balance import check_balance
 from polymodal.batches import epoch_batches, largest_places, row_chances
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
+from polymodal.errors import ConfigError
 from polymodal.job import Job, State
 from polymodal.learner import Learner
 from polymodal.losses import check_loss
@@ -41,6 +43,7 @@ TRIED_ROWS = 128
 """Validation rows by which the pace of looking at rows is measured before training."""
 
 
+@memory_reused()
 def train_network(network: Network, job: Job, progress: Progress, resume: bool = False) -> State:
     """Train to the end and leave the averaged best weights in the network.
 
@@ -163,12 +166,21 @@ def _run_epochs(learner: Learner, job: Job, state: State, plan: Plan, phase: Pha
             result = validate(network, job.validation, job.targets)
             plan.note_validation(len(job.validation), plan.clock() - looked)
             _note_epoch(network, job, state, epoch, result, plan.clock() - started)
+        _check_learned(job, state)
         _save(learner, job, state)
         phase.advance(0, note=f"validation loss {result.loss:.3f}")
 
 
+def _check_learned(job: Job, state: State) -> None:
+    if state.diverged_in and not state.best:
+        raise ConfigError(
+            f"Training diverged in its first epoch: the loss is no finite number. Lower train.learning_rate, which is "
+            f"{job.settings.learning_rate:g}."
+        )
+
+
 def is_finished(job: Job, state: State) -> bool:
-    """Whether training ends: all planned steps done, or out of patience.
+    """Whether training ends: all planned steps done, out of patience, or diverged.
 
     Args:
         job: Data and options.
@@ -179,7 +191,7 @@ def is_finished(job: Job, state: State) -> bool:
     """
     if not state.best:
         return False
-    if state.step >= state.planned_steps:
+    if state.step >= state.planned_steps or state.diverged_in:
         return True
     return len(state.history) - 1 - state.best[0][1] >= (job.settings.patience or math.inf)
 
@@ -236,6 +248,9 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
 
 
 def _note_epoch(network: Network, job: Job, state: State, epoch: int, result: Validation, seconds: float) -> None:
+    if not math.isfinite(result.loss):
+        state.diverged_in = epoch + 1
+        return
     state.read_losses()
     steps = max(state.step - epoch * job.steps_per_epoch, 1)
     state.history.append(

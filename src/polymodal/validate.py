@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,7 +29,8 @@ class Validation:
 
     Attributes:
         loss: Sum over targets of the fused loss, or of the streams' mean loss without a fusion.
-        scores: Target to primary metric, fused (the streams' mean probabilities without a fusion).
+        scores: Target to primary metric, fused (the streams' mean probabilities without a fusion); none where the loss
+            is no finite number.
         stream_scores: Target to stream to primary metric of the stream's own head.
         part_losses: Loss of the fused part and of each stream's own heads.
     """
@@ -58,14 +60,16 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarg
     outputs = [found for look in seen for found in look.outputs]
     answers = {name: [answer for look in seen for answer in look.answers[name]] for name in network.structured}
     sums = torch.stack([look.sums for look in seen]).sum(dim=0)
+    loss = float(sums[0] if network.fusion is not None else sums[1:].mean())
+    judged = targets if math.isfinite(loss) else {}
     scores = {
         name: (_answer_score(name, target, answers[name], examples), {})
         if isinstance(target, StructuredTarget)
         else _scores(name, target, outputs, examples)
-        for name, target in targets.items()
+        for name, target in judged.items()
     }
     return Validation(
-        loss=float(sums[0] if network.fusion is not None else sums[1:].mean()),
+        loss=loss,
         scores={name: fused for name, (fused, _) in scores.items() if fused is not None},
         stream_scores={name: streams for name, (_, streams) in scores.items()},
         part_losses=sums.tolist(),

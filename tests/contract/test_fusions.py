@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from polymodal.errors import ConfigError
-from polymodal.fusion import DEFAULT_FUSION, FUSIONS, build_fusion
+from polymodal.fusion import DEFAULT_FUSION, FUSIONS, Fusion, build_fusion
+from polymodal.network import Network
+from polymodal.targets import Category
 from polymodal.tokens import Fused, Tokens
 
 WIDTH = 16
@@ -164,3 +166,30 @@ def test_an_unknown_fusion_is_named_with_those_there_are() -> None:
 def test_an_unknown_size_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"'sizes' parameter of the fusion '{name}' must be .*Got 'colour'"):
         build_fusion(name, list(STREAMS), WIDTH, {"colour": 3})
+
+
+@every_fusion
+@pytest.mark.parametrize("gives_tokens", [True, False])
+def test_the_pooled_row_is_the_same_whether_tokens_are_wanted_or_not(name: str, gives_tokens: bool) -> None:
+    fusion = build_fusion(name, list(STREAMS), WIDTH, {"dropout": 0.0})
+    assert isinstance(fusion, Fusion)
+    tokens = streams(rows=4, absent={"image": [1], "text": [1, 2]})
+    expected, weights = fusion(tokens).pooled, torch.randn(4, WIDTH)
+    wanted = torch.autograd.grad((expected * weights).sum(), list(fusion.parameters()))
+    fusion.gives_tokens = gives_tokens
+    fused = fusion(tokens)
+    torch.testing.assert_close(fused.pooled, expected)
+    found = torch.autograd.grad((fused.pooled * weights).sum(), list(fusion.parameters()))
+    torch.testing.assert_close(found, wanted)
+
+
+def test_tokens_that_no_head_reads_are_not_computed() -> None:
+    layer_inputs = []
+    fusion = build(DEFAULT_FUSION)
+    fusion.layers.layers[-1].feed_forward.register_forward_hook(lambda _, given, __: layer_inputs.append(given[0]))
+    network = Network({stream: nn.Identity() for stream in STREAMS}, fusion, {"y": Category.fit(["a", "b"])}, WIDTH)
+    fused = network.fuse(streams(rows=4))
+    assert fused is not None
+    assert layer_inputs[0].shape == (4, 1, WIDTH)
+    with pytest.raises(ValueError, match="reads_tokens"):
+        fused.read_tokens()

@@ -21,7 +21,12 @@ class Fusion(nn.Module, ABC):
 
     A stream without a present token in a row is replaced there by that stream's learned missing
     token, in training and in inference alike; what stood in absent tokens is never read.
+
+    Attributes:
+        gives_tokens: Whether ``Fused.tokens`` is wanted; a network asks for it only where one of its heads reads them.
     """
+
+    gives_tokens = True
 
     def __init__(self, streams: Sequence[str], width: int) -> None:
         """Make the missing tokens.

@@ -49,7 +49,7 @@ class TransformerFusion(Fusion):
             row_present_BS: Not used: the missing tokens say it.
 
         Returns:
-            The class token's output ``[B, W]`` and the other tokens' outputs.
+            The class token's output ``[B, W]`` and, where they are wanted, the other tokens' outputs.
         """
         class_B1W = self.summarise(pool(streams).flatten(1)).unsqueeze(1)
         typed = [
@@ -57,8 +57,9 @@ class TransformerFusion(Fusion):
         ]
         always_B1 = torch.ones(class_B1W.shape[:2], dtype=torch.bool, device=class_B1W.device)
         everything = join([Tokens(class_B1W, always_B1), *typed])
-        mixed_BTW = self.layers(everything.values, everything.present)
-        return Fused(mixed_BTW[:, 0], Tokens(mixed_BTW[:, 1:], everything.present[:, 1:]))
+        mixed_BTW = self.layers(everything.values, everything.present, None if self.gives_tokens else 1)
+        tokens = Tokens(mixed_BTW[:, 1:], everything.present[:, 1:]) if self.gives_tokens else None
+        return Fused(mixed_BTW[:, 0], tokens)
 
 
 class BottleneckFusion(Fusion):

@@ -28,6 +28,8 @@ class CaptionHead(StructuredHead):
     (Press and Wolf 2017, arXiv 1608.05859).
     """
 
+    reads_tokens = True
+
     def __init__(
         self,
         tokens: CaptionTokens,
@@ -77,7 +79,7 @@ class CaptionHead(StructuredHead):
         truth, is_id = truth[:, :length], is_id[:, :length]
         steps_BTW = torch.cat([self.begin(fused.pooled).unsqueeze(1), self.embedded(truth[:, :-1])], dim=1)
         hidden_BTW, _ = self.decoder(
-            steps_BTW + self.positions_TW[:length], self.decoder.remember(fused.tokens), causal=True
+            steps_BTW + self.positions_TW[:length], self.decoder.remember(fused.read_tokens()), causal=True
         )
         losses_BT = functional.cross_entropy(
             self.logits(hidden_BTW).transpose(1, 2), truth, reduction="none", label_smoothing=smoothing
@@ -120,7 +122,7 @@ class _Writer:
     def __init__(self, head: CaptionHead, fused: Fused) -> None:
         self.head = head
         self.first_BW = head.begin(fused.pooled).repeat_interleave(head.beam_width, dim=0)
-        self.memory = head.decoder.remember(fused.tokens).repeated(head.beam_width)
+        self.memory = head.decoder.remember(fused.read_tokens()).repeated(head.beam_width)
         self.past: list[KeyValue] | None = None
         self.num_steps = 0
 

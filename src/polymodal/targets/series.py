@@ -58,6 +58,8 @@ class SeriesHead(StructuredHead):
     fused row alone is added to the output, as that is learnt sooner.
     """
 
+    reads_tokens = True
+
     def __init__(self, target: SeriesTarget, width: int) -> None:
         """Build the layers.
 
@@ -106,7 +108,7 @@ class SeriesHead(StructuredHead):
 
     def _standardised(self, fused: Fused) -> Tensor:
         queries_BQW = self.queries_QW + self.begin(fused.pooled).unsqueeze(1)
-        hidden_BQW, _ = self.decoder(queries_BQW, self.decoder.remember(fused.tokens))
+        hidden_BQW, _ = self.decoder(queries_BQW, self.decoder.remember(fused.read_tokens()))
         num_steps, num_channels = self.target.mean_SC.shape
         output_BSC: Tensor = self.project(hidden_BQW).view(
             len(hidden_BQW), hidden_BQW.shape[1] * self.steps_of_query, num_channels

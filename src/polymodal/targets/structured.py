@@ -96,9 +96,11 @@ class StructuredHead(nn.Module, ABC):
     Attributes:
         is_heavy: Whether its layers cost enough to run in the precision of encoders and fusion while they learn; such
             a head gives its loss float32 outputs. Other heads compute in float32.
+        reads_tokens: Whether it reads the tokens after fusion, which are not computed otherwise.
     """
 
     is_heavy = False
+    reads_tokens = False
 
     @abstractmethod
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:

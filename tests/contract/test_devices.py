@@ -1,0 +1,133 @@
+"""Whatever learns and answers, on another device than the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import test_encoders
+import test_pretrained
+import torch
+
+import polymodal
+import tiny
+from elsewhere import Elsewhere, elsewhere
+from polymodal.fusion import FUSIONS
+from polymodal.progress import SilentProgress
+from polymodal.table import Table
+from polymodal.targets import TARGETS, StructuredTarget
+from polymodal.tokens import ColumnBatch
+from tiny_checkpoints import RECIPES, save_checkpoint
+
+STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
+WAYS: dict[str, dict[str, Any]] = {
+    "mixup": {"settings": {"train.mixup": 0.3}},
+    "focal": {"settings": {"train.loss": "focal"}},
+    "logit_adjusted": {"settings": {"train.loss": "logit_adjusted"}, "target": "kind"},
+    "balanced": {"settings": {"train.sampling": "balanced"}, "target": "kind"},
+    "accumulate": {"settings": {"train.accumulate": 3}},
+    "flip": {"settings": {"train.flip": True}},
+    "pretrain": {"settings": {"train.pretrain_epochs": 1}},
+    "ogm_ge": {"settings": {"train.balance": "ogm_ge"}, "target": "kind"},
+    "mmpareto": {"settings": {"train.balance": "mmpareto"}},
+    "blending": {"settings": {"train.balance": "blending", "train.epochs": 3}},
+    "reconstruct": {"settings": {"reconstruct": True}},
+    "time limit": {"settings": {"train.time_limit_s": 60}, "target": "kind"},
+    "baselines": {"settings": {"baselines": True}},
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet(recwarn: Any) -> None:
+    """Torch warns that tensors without values are loaded; these have some."""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    return tiny.write_table(tmp_path_factory.mktemp("cells"), rows=32)
+
+
+def check(model: polymodal.Model, table: Table, folder: Path) -> None:
+    """A model that was trained elsewhere is judged and predicts there, and the same on the CPU when it was saved."""
+    assert all(isinstance(parameter, Elsewhere) for parameter in model.trained.network.parameters())
+    assert model.evaluate(table)["rows"]
+    found = model.predictions(table)
+    model.save(folder / "model")
+    again = polymodal.load(folder / "model").predictions(table)
+    for name, values in found.values.items():
+        np.testing.assert_allclose(again.values[name], values, rtol=1e-3, atol=1e-5)
+    words = {name for name, cells in found.labels.items() if isinstance(cells[0], str)}
+    assert {name: again.labels[name] for name in words} == {name: found.labels[name] for name in words}
+
+
+@pytest.mark.parametrize("fusion", list(FUSIONS))
+def test_every_fusion_with_every_flat_target(fusion: str, table: Table, tmp_path: Path) -> None:
+    kinds = FUSIONS[fusion].kinds
+    targets = [
+        name
+        for name, kind in zip(tiny.TARGETS, ("category", "categories", "number"), strict=True)
+        if kinds is None or kind in kinds
+    ]
+    given = tiny.only(table, *tiny.FEATURES, *targets)
+    with elsewhere():
+        check(tiny.train(given, targets, fusion=fusion), given, tmp_path)
+
+
+@pytest.mark.parametrize("kind", STRUCTURED)
+def test_every_structured_target(kind: str, tmp_path: Path) -> None:
+    table = tiny.write_structured_table(tmp_path, kind, rows=32)
+    with elsewhere():
+        check(tiny.train(table, "answer", modality={"answer": kind}), table, tmp_path)
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+def test_every_way_of_training(way: str, table: Table, tmp_path: Path) -> None:
+    options = dict(WAYS[way])
+    target = options.pop("target", list(tiny.TARGETS))
+    given = tiny.only(table, *tiny.FEATURES, *([target] if isinstance(target, str) else target))
+    with elsewhere():
+        check(tiny.train(given, target, **options), given, tmp_path)
+
+
+def test_distillation(table: Table, tmp_path: Path) -> None:
+    given = tiny.only(table, *tiny.FEATURES, "kind")
+    tiny.train(given, "kind", output=tmp_path / "teacher")
+    with elsewhere():
+        check(tiny.train(given, "kind", teacher=tmp_path / "teacher"), given, tmp_path)
+
+
+def test_without_a_target(table: Table) -> None:
+    given = tiny.only(table, "photo", "note")
+    with elsewhere():
+        model = tiny.train(given, [])
+        assert np.isfinite(model.embed(given).streams["photo"]).all()
+
+
+@test_encoders.every_encoder
+def test_every_encoder(modality: str, name: str) -> None:
+    with elsewhere() as device:
+        encoder = test_encoders.build(modality, name).to(device).train()
+        tokens = encoder(test_encoders.column(modality, name, rows=4).to(device))
+        (tokens.values * torch.randn(tokens.values.shape).to(device)).sum().backward()
+        assert isinstance(tokens.values, Elsewhere)
+        assert isinstance(tokens.present, Elsewhere)
+        gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
+        assert gradients
+        assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+
+
+@test_pretrained.every_case
+def test_every_checkpoint(family: str, tuning: str, tmp_path: Path) -> None:
+    with elsewhere() as device:
+        checkpoint = {family: save_checkpoint(family, tmp_path / family)}
+        encoder, cells = test_pretrained.build(family, tuning, checkpoint)
+        encoder = encoder.to(device).train()
+        if encoder.is_frozen:
+            cells = replace(cells, outputs=encoder.precompute(cells, SilentProgress()))
+        tokens = encoder(ColumnBatch.from_column(cells).to(device))
+        tokens.pooled().sum().backward()
+        assert isinstance(tokens.values, Elsewhere)
+        assert RECIPES[family]
