@@ -27,6 +27,8 @@ aten = torch.ops.aten
 CROSSING = {aten.copy_.default, aten._to_copy.default}
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._unsafe_index.Tensor}
 """Their indices may stand on the CPU."""
+WAITING = {aten._local_scalar_dense.default, aten.nonzero.default}
+"""What comes out is known on the CPU only when the device has done all that it was given."""
 RESHAPING = {aten.squeeze_.dim, aten.unsqueeze_.default, aten.transpose_.default, aten.t_.default}
 """They change the shape of the tensor itself."""
 
@@ -90,11 +92,41 @@ def _is_device(asked: Any) -> bool:
     return asked is not None and torch.device(asked).type == DEVICE.type
 
 
+@contextmanager
+def noting_waits(waits: list[str]) -> Iterator[None]:
+    """Note what waits for the device.
+
+    Args:
+        waits: Gets the operations' names.
+
+    Yields:
+        Nothing.
+    """
+    _noted.append(waits)
+    yield
+    _noted.remove(waits)
+
+
+_noted: list[list[str]] = []
+
+
+def _waits(operation: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    if operation in INDEXING:
+        return any(index is not None and index.dtype == torch.bool for index in args[1])
+    leaves = (
+        operation is aten._to_copy.default and kwargs.get("device") is not None and not _is_device(kwargs["device"])
+    )
+    return leaves or operation in WAITING
+
+
 def _compute(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operation on the values; what comes out is on the device where something that went in was."""
     tensors = [part for part in tree_leaves((args, kwargs)) if isinstance(part, Tensor)]
     there = {id(tensor.held): tensor for tensor in tensors if isinstance(tensor, Elsewhere)}
     _refuse_two_devices(operation, args, tensors)
+    if there and _waits(operation, args, kwargs):
+        for waits in _noted:
+            waits.append(str(operation))
     asked = kwargs.get("device")
     goes_there = bool(there) if asked is None else _is_device(asked)
     if operation is aten.copy_.default:

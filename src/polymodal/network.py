@@ -311,13 +311,12 @@ def encode_present(encoder: nn.Module, column: ColumnBatch, width: int, stand_in
     Returns:
         Tokens of all rows.
     """
-    row_present = column.row_present
-    if len(column) and (column.is_encoded or bool(row_present.all())):
+    rows = column.rows_there
+    if len(column) and (column.is_encoded or len(rows) == len(column)):
         tokens: Tokens = encoder(column)
         return tokens.float()
-    rows = row_present.nonzero().squeeze(1)
     if not len(rows) and stand_in is None:
-        return _absent(len(column), 1, width, row_present.device)
+        return _absent(len(column), 1, width, rows.device)
     found: Tokens = _no_rows(encoder(stand_in)) if stand_in is not None else encoder(column.take(rows))
     found = found.float()
     values, present = _scatter(found.values, found.present, rows, len(column))

@@ -25,12 +25,14 @@ class ColumnBatch:
         present: bool ``[B]`` or ``[B, cells]``; True where the cell is there.
         lengths: int64 ``[B]``, or None where rows are not ragged.
         is_encoded: Whether the values are a frozen encoder's outputs, no longer the modality's.
+        counted: int64, the rows that are there, counted before the batch went to a device; None: not counted yet.
     """
 
     values: Tensor
     present: Tensor
     lengths: Tensor | None = None
     is_encoded: bool = False
+    counted: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -40,6 +42,11 @@ class ColumnBatch:
     def row_present(self) -> Tensor:
         """True where at least one cell of the row is there: bool ``[B]``."""
         return self.present if self.present.ndim == 1 else self.present.any(dim=1)
+
+    @property
+    def rows_there(self) -> Tensor:
+        """The rows of which at least one cell is there, int64; no device is waited for where they were counted."""
+        return self.row_present.nonzero().squeeze(1) if self.counted is None else self.counted
 
     def take(self, rows: Tensor) -> ColumnBatch:
         """Return the given rows.
@@ -62,8 +69,9 @@ class ColumnBatch:
         Returns:
             The batch there.
         """
-        lengths = None if self.lengths is None else self.lengths.to(device)
-        return ColumnBatch(self.values.to(device), self.present.to(device), lengths, self.is_encoded)
+        lengths = None if self.lengths is None else _moved(self.lengths, device)
+        present, counted = _moved(self.present, device), _moved(self.rows_there, device)
+        return ColumnBatch(_moved(self.values, device), present, lengths, self.is_encoded, counted)
 
     @staticmethod
     def from_column(column: Column, rows: NDArray[np.int64] | slice = slice(None)) -> ColumnBatch:
@@ -102,6 +110,13 @@ class PlaceGrid:
 
     shape: tuple[int, int]
     stride: int
+
+
+def _moved(values: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; towards a GPU from page-locked memory, so that nobody waits for the copy."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ import test_pretrained
 import torch
 
 import polymodal
+import polymodal.train
 import tiny
-from elsewhere import Elsewhere, elsewhere
+from elsewhere import Elsewhere, elsewhere, noting_waits
 from polymodal.fusion import FUSIONS
 from polymodal.progress import SilentProgress
+from polymodal.step import take_step
 from polymodal.table import Table
 from polymodal.targets import TARGETS, StructuredTarget
 from polymodal.tokens import ColumnBatch
@@ -131,3 +133,20 @@ def test_every_checkpoint(family: str, tuning: str, tmp_path: Path) -> None:
         tokens.pooled().sum().backward()
         assert isinstance(tokens.values, Elsewhere)
         assert RECIPES[family]
+
+
+def test_no_step_waits_for_the_device(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which rows are there is counted before they go there; only texts and point clouds are packed on the device."""
+    waits: list[str] = []
+
+    def step(*given: Any) -> None:
+        with noting_waits(waits):
+            take_step(*given)
+
+    monkeypatch.setattr(polymodal.train, "take_step", step)
+    streams = [name for name in tiny.FEATURES if name not in ("note", "cloud")]
+    with elsewhere():
+        tiny.train(tiny.only(table, *streams, *tiny.TARGETS), list(tiny.TARGETS))
+        assert not waits
+        tiny.train(tiny.only(table, "note", "kind"))
+        assert waits
