@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+import polymodal.batches
+import polymodal.run
+import tiny
 from polymodal.arrays import Column
-from polymodal.batches import rows_at_once, shapes_of
+from polymodal.batches import Examples, bytes_of_row, rows_at_once, shapes_of
+from polymodal.table import Table
 
 
 def column(*shape: int) -> Column:
@@ -19,3 +24,60 @@ def test_fewer_rows_run_together_where_pictures_are_large() -> None:
 
 def test_shapes_are_those_of_one_cell() -> None:
     assert shapes_of({"picture": column(8, 6, 3), "number": column(4)}) == {"picture": (8, 6, 3), "number": (4,)}
+
+
+def examples(num_rows: int = 10) -> Examples:
+    rows = np.arange(num_rows)[::-1].copy()
+    values = np.arange(num_rows * 4, dtype=np.float32).reshape(num_rows, 4)
+    outputs = Column(np.zeros((num_rows, 2, 8), np.float16), np.ones(num_rows, bool), np.full(num_rows, 2))
+    columns = {"x": Column(values, np.ones(num_rows, bool), None, outputs)}
+    return Examples(columns, rows, {"x": list(rows)}, {"y": rows.copy()}, {"y": rows > 2}, "t.csv")
+
+
+def test_examples_are_cut_into_parts_that_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bytes_of_row(examples().columns) == 4 * 4 + 2 * 8 * 2
+    for bound, value in (("PART_ROWS", 3), ("PART_BYTES", 3 * 48 + 1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(polymodal.batches, bound, value)
+            parts = examples().parts()
+        assert [len(part) for part in parts] == [3, 3, 3, 1]
+        assert np.concatenate([part.truth["y"] for part in parts]).tolist() == list(range(9, -1, -1))
+        assert parts[1].taken()["x"].values[:, 0].tolist() == [24, 20, 16]
+    assert len(examples().parts()) == 1
+    assert examples(0).parts() == []
+
+
+def test_a_sample_is_random_in_order_and_always_the_same() -> None:
+    sample = examples().sample(4, seed=1)
+    assert len(sample) == 4
+    assert sample.rows.tolist() == sorted(sample.rows.tolist(), reverse=True)
+    assert sample.rows.tolist() == sample.truth["y"].tolist() == examples().sample(4, seed=1).rows.tolist()
+    assert sample.rows.tolist() != examples().sample(4, seed=2).rows.tolist()
+    assert len(examples().sample(10, seed=1)) == 10
+
+
+def test_judging_part_by_part_changes_nothing(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tiny.train(table, list(tiny.TARGETS), settings={"baselines": True})
+    monkeypatch.setattr(polymodal.batches, "PART_ROWS", 5)
+    parted = tiny.train(table, list(tiny.TARGETS), settings={"baselines": True})
+    assert tiny.same(tiny.weights_of(whole), tiny.weights_of(parted))
+    for section in ("targets", "streams", "baselines", "missing"):
+        for target, scores in whole.summary()[section].items():
+            assert _flat(parted.summary()[section][target]) == pytest.approx(_flat(scores), abs=1e-4)
+
+
+def _flat(scores: dict[str, object]) -> dict[str, float]:
+    parts = {name: value if isinstance(value, dict) else {"": value} for name, value in scores.items()}
+    return {f"{name} {metric}": float(value) for name, found in parts.items() for metric, value in found.items()}
+
+
+def test_baselines_of_many_rows_are_fitted_on_some_and_the_report_says_so(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polymodal.run, "BASELINE_ROWS", {"train": 40, "validation": 8})
+    monkeypatch.setattr(polymodal.run, "FITTED_BYTES", 2**14)
+    model = tiny.train(table, settings={"baselines": True})
+    rows = next(found["rows"] for found in model.record["tables"] if found["split"] == "train")
+    assert f"The baselines were fitted on 40 of {rows} training rows." in model.record["notices"]
+    assert model.summary()["baselines"]["kind"]["linear"]["accuracy"] > 0.5
+    assert not any("baselines were" in notice for notice in tiny.train(table).record["notices"])

@@ -74,6 +74,24 @@ class FeatureBlocks:
         """
         return FeatureBlocks(self.dense[rows], None if self.sparse is None else self.sparse[rows], self.trees[rows])
 
+    @staticmethod
+    def joined(parts: Sequence[FeatureBlocks]) -> FeatureBlocks:
+        """Put rows below each other.
+
+        Args:
+            parts: At least one, from the same extractor.
+
+        Returns:
+            The features of all rows.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        from scipy.sparse import vstack
+
+        sparse = None if parts[0].sparse is None else vstack([part.sparse for part in parts], format="csr")
+        dense, trees = (np.concatenate([getattr(part, name) for part in parts]) for name in ("dense", "trees"))
+        return FeatureBlocks(dense, sparse, trees)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:

@@ -18,6 +18,9 @@ from polymodal.tokens import ColumnBatch
 
 BATCH_ROWS = 256
 BATCH_BYTES = 2**25
+PART_ROWS = 2**15
+PART_BYTES = 2**28
+"""So much of the columns, which may lie on the disk, is held in memory at once where rows are judged or described."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,31 @@ class Examples:
         Returns:
             The same columns, fewer rows in use.
         """
-        truth = {name: values[:num_rows] for name, values in self.truth.items()}
-        known = {name: found[:num_rows] for name, found in self.known.items()}
-        return replace(self, rows=self.rows[:num_rows], truth=truth, known=known)
+        return self.picked(slice(num_rows))
+
+    def picked(self, places: NDArray[np.int64] | slice) -> Examples:
+        """Return some of the rows in use.
+
+        Args:
+            places: Places among the rows in use, from 0.
+
+        Returns:
+            The same columns, fewer rows in use.
+        """
+        truth = {name: values[places] for name, values in self.truth.items()}
+        known = {name: found[places] for name, found in self.known.items()}
+        return replace(self, rows=self.rows[places], truth=truth, known=known)
+
+    def sample(self, num_rows: int, seed: int) -> Examples:
+        """Return at most so many of the rows in use, drawn at random, in their order."""
+        if len(self) <= num_rows:
+            return self
+        return self.picked(np.sort(np.random.default_rng(seed).permutation(len(self))[:num_rows]))
+
+    def parts(self) -> list[Examples]:
+        """Cut the rows in use into stretches whose arrays fit into memory together; none where there are no rows."""
+        step = max(1, min(PART_ROWS, PART_BYTES // bytes_of_row(self.columns)))
+        return [self.picked(slice(start, start + step)) for start in range(0, len(self), step)]
 
     def batch(self, places: NDArray[np.int64]) -> dict[str, ColumnBatch]:
         """Return rows as tensors.
@@ -123,6 +148,19 @@ def rows_at_once(columns: Mapping[str, Column]) -> int:
     """
     row_bytes = sum(column.values[:1].nbytes for column in columns.values())
     return max(1, min(BATCH_ROWS, BATCH_BYTES // max(row_bytes, 1)))
+
+
+def bytes_of_row(columns: Mapping[str, Column]) -> int:
+    """Return how much memory a row takes, what frozen encoders made of it included.
+
+    Args:
+        columns: Stream to arrays.
+
+    Returns:
+        At least 1; padding counts.
+    """
+    arrays = [array for column in columns.values() for array in (column, column.outputs) if array is not None]
+    return max(1, sum(array.values[:1].nbytes for array in arrays))
 
 
 def length_order(columns: Mapping[str, Column]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polymodal.allocator import memory_reused
 from polymodal.batches import Examples
 from polymodal.decision import FUSION, Decision, Decisions, fit_decision
-from polymodal.predict import NOTHING_HIDDEN, Members, View, run_members
+from polymodal.predict import NOTHING_HIDDEN, Members, View, members_of
 from polymodal.stacking import Stacked, fit_stacker
 from polymodal.targets.base import Prediction
 from polymodal.trained import TrainedModel
@@ -46,7 +46,7 @@ def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
     """
     if not model.network.targets:
         return model
-    views = run_members(model, validation.taken(), validation.taken_source(), single_views(model))
+    views = members_of(model, validation, single_views(model))
     if model.config.fusion.name == "stacking":
         found = {name: _fit_stacker(model, name, validation, views) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: stacked.whole for name, stacked in found.items()})

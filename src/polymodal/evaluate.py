@@ -13,7 +13,7 @@ from polymodal.allocator import memory_reused
 from polymodal.batches import Examples
 from polymodal.decide import decision_summary, single_views
 from polymodal.metrics import calibration_bins, confusion, intervals, intervals_of, score, score_of
-from polymodal.predict import NOTHING_HIDDEN, Members, View, combine, prior_prediction, run_members
+from polymodal.predict import NOTHING_HIDDEN, Members, View, combine, members_of, prior_prediction
 from polymodal.targets import AnyTarget, StructuredTarget, primary_metric_of
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
@@ -82,7 +82,7 @@ def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Ev
     """
     needed = [t.judged_without for t in model.targets.values() if isinstance(t, StructuredTarget)]
     views = list(dict.fromkeys([*single_views(model), *_lone_views(model), *needed]))
-    found = run_members(model, examples.taken(), examples.taken_source(), views)
+    found = members_of(model, examples, views)
     looks = {view: _Look(members, combine(model, members)) for view, members in zip(views, found, strict=True)}
     report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": decision_summary(model.decisions)}
     for name, target in model.targets.items():

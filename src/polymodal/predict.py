@@ -17,7 +17,7 @@ from torch import Tensor
 
 from polymodal.arrays import Cell, Column
 from polymodal.baselines import Baseline
-from polymodal.batches import batch_of, length_order, rows_at_once, shapes_of
+from polymodal.batches import Examples, batch_of, length_order, rows_at_once, shapes_of
 from polymodal.cache import ArrayCache
 from polymodal.network import Network
 from polymodal.predictions import Predictions, join_predictions
@@ -200,6 +200,35 @@ def run_members(
     outputs = run_network(model.network, columns, views) if _asks_network(model, wanted) else [nothing] * len(views)
     baselines = _baseline_predictions(model, asked, columns, source.cells, views)
     return [_members(model, columns, source, *found) for found in zip(views, outputs, baselines, strict=True)]
+
+
+def members_of(model: TrainedModel, examples: Examples, views: Sequence[View]) -> list[Members]:
+    """Ask every member about examples, a part of them after the other: their columns may be larger than memory.
+
+    Args:
+        model: The trained model.
+        examples: The rows.
+        views: Sets of streams to hide.
+
+    Returns:
+        One ``Members`` a view.
+    """
+    parts = examples.parts() or [examples]
+    found = [run_members(model, part.taken(), part.taken_source(), views) for part in parts]
+    return [_joined_members(same) for same in zip(*found, strict=True)]
+
+
+def _joined_members(parts: Sequence[Members]) -> Members:
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    weights = None if first.weights is None else np.concatenate([p.weights for p in parts if p.weights is not None])
+    predictions = {
+        name: {member: np.concatenate([part.predictions[name][member] for part in parts]) for member in found}
+        for name, found in first.predictions.items()
+    }
+    present = {member: np.concatenate([part.present[member] for part in parts]) for member in first.present}
+    return Members(predictions, present, np.concatenate([part.complete for part in parts]), weights)
 
 
 def _asks_network(model: TrainedModel, wanted: Mapping[str, frozenset[str]] | None) -> bool:

@@ -18,7 +18,7 @@ import polymodal
 from polymodal.baseline_cache import keep_baselines
 from polymodal.baseline_features import FeatureBlocks, FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
-from polymodal.batches import Examples
+from polymodal.batches import Examples, bytes_of_row
 from polymodal.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig, TrainConfig
@@ -39,6 +39,11 @@ from polymodal.targets import StructuredTarget, Target
 from polymodal.targets.evidence import with_evidence
 from polymodal.train import train_network
 from polymodal.trained import TrainedModel, precompute
+
+BASELINE_ROWS = {"train": 200_000, "validation": 50_000}
+"""At most so many rows of each part are used to fit baselines."""
+FITTED_BYTES = 2**30
+"""At most so much of the arrays is looked at to fit the baselines' features."""
 
 
 class Stopwatch:
@@ -123,6 +128,7 @@ def execute(
         prepared = _precomputed(prepared, network, cache, progress)
     with watch.phase("baselines"), progress.phase("baselines", None):  # first: then training knows what time is left
         features, baselines = _baselines(prepared, config, cache)
+        prepared = _with_notices(prepared, _baseline_notices(prepared, baselines))
     with watch.phase("train"):
         job = dataclasses.replace(
             _job(prepared, config, state_path, _taught(prepared, config, cache, progress)),
@@ -238,23 +244,39 @@ def _job(
 def _baselines(
     prepared: Prepared, config: RunConfig, cache: ArrayCache
 ) -> tuple[FeatureExtractor | None, dict[str, list[Baseline]]]:
+    """Fit baselines, on a sample of the rows where they are many, so that neither time nor memory grows without end."""
     flat = {name: target for name, target in prepared.targets.items() if not isinstance(target, StructuredTarget)}
     if not config.baselines or not flat:
         return None, {}
-    train, validation = prepared.splits["train"], prepared.splits["validation"]
-    extractor = FeatureExtractor.fit(
-        prepared.schema, prepared.preprocessor.modalities, train.taken(), train.taken_cells()
-    )
-    parts = [(part, extractor.transform(part.taken(), part.taken_cells())) for part in (train, validation)]
+    train, validation = (prepared.splits[part].sample(most, config.seed) for part, most in BASELINE_ROWS.items())
+    few = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed)
+    extractor = FeatureExtractor.fit(prepared.schema, prepared.preprocessor.modalities, few.taken(), few.taken_cells())
+    parts = [(part, _features(extractor, part)) for part in (train, validation)]
     return extractor, {name: _fit_target(name, target, parts, config, cache) for name, target in flat.items()}
+
+
+def _features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
+    parts = examples.parts() or [examples]
+    return FeatureBlocks.joined([extractor.transform(part.taken(), part.taken_cells()) for part in parts])
+
+
+def _baseline_notices(prepared: Prepared, baselines: Mapping[str, list[Baseline]]) -> list[str]:
+    rows, most = len(prepared.splits["train"]), BASELINE_ROWS["train"]
+    return [f"The baselines were fitted on {most:,} of {rows:,} training rows."] if baselines and rows > most else []
 
 
 def _fit_target(
     name: str, target: Target, parts: list[tuple[Examples, FeatureBlocks]], config: RunConfig, cache: ArrayCache
 ) -> list[Baseline]:
     rows = [
-        given for part, found in parts for given in (found.take(part.known[name]), part.truth[name][part.known[name]])
+        given
+        for part, found in parts
+        for given in (_known(found, part.known[name]), part.truth[name][part.known[name]])
     ]
     num_threads = config.num_threads or torch.get_num_threads()
     given: tuple[Any, ...] = (target.kind, len(target.classes or ()) or 1, *rows, config.seed, num_threads)
     return keep_baselines(cache, given, lambda: fit_baselines(*given))
+
+
+def _known(features: FeatureBlocks, known: NDArray[np.bool_]) -> FeatureBlocks:
+    return features if known.all() else features.take(known)
