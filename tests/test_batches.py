@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,12 +50,21 @@ def test_examples_are_cut_into_parts_that_fit_into_memory(monkeypatch: pytest.Mo
 
 
 def test_a_sample_is_random_in_order_and_always_the_same() -> None:
-    sample = examples().sample(4, seed=1)
+    sample = examples().sample(4, 1, ["y"])
     assert len(sample) == 4
     assert sample.rows.tolist() == sorted(sample.rows.tolist(), reverse=True)
-    assert sample.rows.tolist() == sample.truth["y"].tolist() == examples().sample(4, seed=1).rows.tolist()
-    assert sample.rows.tolist() != examples().sample(4, seed=2).rows.tolist()
-    assert len(examples().sample(10, seed=1)) == 10
+    assert sample.rows.tolist() == sample.truth["y"].tolist() == examples().sample(4, 1, ["y"]).rows.tolist()
+    assert sample.rows.tolist() != examples().sample(4, 2, ["y"]).rows.tolist()
+    assert len(examples().sample(10, 1, ["y"])) == 10
+
+
+def test_a_sample_has_rows_for_every_target() -> None:
+    known = {"often": np.ones(10, bool), "seldom": np.arange(10) == 7}
+    both = replace(examples(), truth={name: np.arange(10) for name in known}, known=known)
+    for seed in range(5):
+        sample = both.sample(4, seed, list(known))
+        assert sample.known["seldom"].sum() == 1
+        assert 2 <= len(sample) <= 3
 
 
 def test_judging_part_by_part_changes_nothing(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,22 @@ class Examples:
         known = {name: found[places] for name, found in self.known.items()}
         return replace(self, rows=self.rows[places], truth=truth, known=known)
 
-    def sample(self, num_rows: int, seed: int) -> Examples:
-        """Return at most so many of the rows in use, drawn at random, in their order."""
+    def sample(self, num_rows: int, seed: int, targets: Sequence[str]) -> Examples:
+        """Draw rows where they are many; each target gets an equal share of rows in which its truth is known.
+
+        Args:
+            num_rows: How many at most; one for each target at least.
+            seed: Fixes the choice.
+            targets: Names of targets.
+
+        Returns:
+            Rows in their order; all of them where they are not more.
+        """
         if len(self) <= num_rows:
             return self
-        return self.picked(np.sort(np.random.default_rng(seed).permutation(len(self))[:num_rows]))
+        random, share = np.random.default_rng(seed), max(1, num_rows // len(targets))
+        drawn = [random.permutation(np.flatnonzero(self.known[name]))[:share] for name in targets]
+        return self.picked(np.unique(np.concatenate(drawn)))
 
     def parts(self) -> list[Examples]:
         """Cut the rows in use into stretches whose arrays fit into memory together; none where there are no rows."""

@@ -127,8 +127,8 @@ def execute(
     with watch.phase("precompute"):
         prepared = _precomputed(prepared, network, cache, progress)
     with watch.phase("baselines"), progress.phase("baselines", None):  # first: then training knows what time is left
-        features, baselines = _baselines(prepared, config, cache)
-        prepared = _with_notices(prepared, _baseline_notices(prepared, baselines))
+        features, baselines, notices = _baselines(prepared, config, cache)
+        prepared = _with_notices(prepared, notices)
     with watch.phase("train"):
         job = dataclasses.replace(
             _job(prepared, config, state_path, _taught(prepared, config, cache, progress)),
@@ -243,26 +243,26 @@ def _job(
 
 def _baselines(
     prepared: Prepared, config: RunConfig, cache: ArrayCache
-) -> tuple[FeatureExtractor | None, dict[str, list[Baseline]]]:
+) -> tuple[FeatureExtractor | None, dict[str, list[Baseline]], list[str]]:
     """Fit baselines, on a sample of the rows where they are many, so that neither time nor memory grows without end."""
     flat = {name: target for name, target in prepared.targets.items() if not isinstance(target, StructuredTarget)}
     if not config.baselines or not flat:
-        return None, {}
-    train, validation = (prepared.splits[part].sample(most, config.seed) for part, most in BASELINE_ROWS.items())
-    few = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed)
+        return None, {}, []
+    train, validation = (
+        prepared.splits[split].sample(most, config.seed, list(flat)) for split, most in BASELINE_ROWS.items()
+    )
+    few = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(flat))
     extractor = FeatureExtractor.fit(prepared.schema, prepared.preprocessor.modalities, few.taken(), few.taken_cells())
     parts = [(part, _features(extractor, part)) for part in (train, validation)]
-    return extractor, {name: _fit_target(name, target, parts, config, cache) for name, target in flat.items()}
+    baselines = {name: _fit_target(name, target, parts, config, cache) for name, target in flat.items()}
+    rows, used = len(prepared.splits["train"]), len(train)
+    told = f"The baselines were fitted on {used:,} of {rows:,} training rows."
+    return extractor, baselines, [told] if used < rows else []
 
 
 def _features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
     parts = examples.parts() or [examples]
     return FeatureBlocks.joined([extractor.transform(part.taken(), part.taken_cells()) for part in parts])
-
-
-def _baseline_notices(prepared: Prepared, baselines: Mapping[str, list[Baseline]]) -> list[str]:
-    rows, most = len(prepared.splits["train"]), BASELINE_ROWS["train"]
-    return [f"The baselines were fitted on {most:,} of {rows:,} training rows."] if baselines and rows > most else []
 
 
 def _fit_target(
