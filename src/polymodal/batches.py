@@ -91,9 +91,9 @@ class Examples:
         return self.picked(np.unique(np.concatenate(drawn)))
 
     def parts(self) -> list[Examples]:
-        """Cut the rows in use into stretches whose arrays fit into memory together; none where there are no rows."""
+        """Cut the rows in use into stretches, at least one, whose arrays fit into memory together."""
         step = max(1, min(PART_ROWS, PART_BYTES // bytes_of_row(self.columns)))
-        return [self.picked(slice(start, start + step)) for start in range(0, len(self), step)]
+        return [self.picked(slice(start, start + step)) for start in range(0, max(len(self), 1), step)]
 
     def batch(self, places: NDArray[np.int64]) -> dict[str, ColumnBatch]:
         """Return rows as tensors.

@@ -213,8 +213,7 @@ def members_of(model: TrainedModel, examples: Examples, views: Sequence[View]) -
     Returns:
         One ``Members`` a view.
     """
-    parts = examples.parts() or [examples]
-    found = [run_members(model, part.taken(), part.taken_source(), views) for part in parts]
+    found = [run_members(model, part.taken(), part.taken_source(), views) for part in examples.parts()]
     return [_joined_members(same) for same in zip(*found, strict=True)]
 
 

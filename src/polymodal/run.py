@@ -261,8 +261,8 @@ def _baselines(
 
 
 def _features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
-    parts = examples.parts() or [examples]
-    return FeatureBlocks.joined([extractor.transform(part.taken(), part.taken_cells()) for part in parts])
+    parts = [extractor.transform(part.taken(), part.taken_cells()) for part in examples.parts()]
+    return FeatureBlocks.joined(parts)
 
 
 def _fit_target(
