@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from polymodal.arrays import Column
-from polymodal.tokens import ColumnBatch
+from polymodal.tokens import ColumnBatch, rounded_up
 
 
 def column(outputs_rows: int = 3) -> Column:
@@ -49,3 +49,12 @@ def test_cells_that_may_only_be_read_are_copied() -> None:
     batch.values.add_(1)
     assert batch.values.tolist() == [[3.0, 4.0], [5.0, 6.0]]
     assert values[1].tolist() == [2.0, 3.0]
+
+
+def test_batches_of_about_the_same_length_have_the_same_shape() -> None:
+    lengths = np.array([3, 97, 103, 200])
+    texts = Column(np.ones((4, 200), np.int32), np.ones(4, bool), lengths)
+    shapes = [ColumnBatch.from_column(texts, np.array([0, row])).values.shape for row in (0, 1, 2, 3)]
+    assert shapes == [(2, 3), (2, 100), (2, 104), (2, 200)]
+    assert len({rounded_up(count) for count in range(1000, 1100)}) <= 5
+    assert all(count <= rounded_up(count) <= max(count * 17 / 16, 1) for count in range(3000))

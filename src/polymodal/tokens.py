@@ -75,7 +75,7 @@ class ColumnBatch:
 
     @staticmethod
     def from_column(column: Column, rows: NDArray[np.int64] | slice = slice(None)) -> ColumnBatch:
-        """Turn rows of a column into tensors, cut to the longest present row.
+        """Turn rows of a column into tensors, cut to about the longest present row.
 
         Args:
             column: Numpy arrays; where a frozen encoder's outputs are there, those are taken.
@@ -90,13 +90,32 @@ class ColumnBatch:
         if column.lengths is not None:
             row_present = present if present.ndim == 1 else present.any(axis=1)
             lengths = np.where(row_present, column.lengths[rows], 0)
-            values = values[:, : max(int(lengths.max(initial=1)), 1)]
+            values = values[:, : rounded_up(int(lengths.max(initial=1)))]
         return ColumnBatch(
             torch.from_numpy(np.require(values[rows], requirements=["C", "W"])),
             torch.from_numpy(np.ascontiguousarray(present)),
             None if lengths is None else torch.from_numpy(lengths),
             is_encoded,
         )
+
+
+def rounded_up(count: int) -> int:
+    """Round a length up by at most a sixteenth, so that few sizes of matrices occur.
+
+    For each size, a CPU's products in bfloat16 are compiled anew: a quarter of a millisecond, twenty times a step.
+
+    Args:
+        count: At least 0.
+
+    Returns:
+        At least 1.
+
+    Example:
+        >>> rounded_up(4606), rounded_up(311)
+        (4608, 320)
+    """
+    step: int = 2 ** max(count.bit_length() - 5, 0)
+    return max(-(-count // step), 1) * step
 
 
 @dataclass(frozen=True)

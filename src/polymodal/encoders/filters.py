@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polymodal.tokens import rounded_up
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -92,9 +94,10 @@ class Filters(nn.Module):
         num_rows = len(steps.lengths)
         begin_B = (steps.lengths + self.gap).cumsum(0) - steps.lengths
         place_N = begin_B[steps.row] + steps.time
-        num_places = int(steps.lengths.sum()) + max(num_rows + 1, 2) * self.gap
+        num_windows = rounded_up(int(steps.lengths.sum()) + max(num_rows - 1, 0) * self.gap)
+        num_places = num_windows + 2 * self.gap
         line_PW = steps.values.new_zeros(num_places, steps.values.shape[1]).index_copy(0, place_N, steps.values)
-        row_P = steps.row.new_full((num_places - 2 * self.gap,), num_rows)  # what is not in use is of one row more
+        row_P = steps.row.new_full((num_windows,), num_rows)  # what is not in use is of one row more
         row_P[place_N - self.gap] = steps.row
         last = num_places - self.gap
         around = {shift: line_PW[self.gap + shift : last + shift] for shift in range(-self.gap, self.gap + 1)}
