@@ -38,6 +38,7 @@ def examples(num_rows: int = 10) -> Examples:
 
 def test_examples_are_cut_into_parts_that_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bytes_of_row(examples().columns) == 4 * 4 + 2 * 8 * 2
+    assert bytes_of_row(examples().without_outputs().columns) == 4 * 4
     for bound, value in (("PART_ROWS", 3), ("PART_BYTES", 3 * 48 + 1)):
         with monkeypatch.context() as patch:
             patch.setattr(polymodal.batches, bound, value)

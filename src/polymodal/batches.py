@@ -73,6 +73,10 @@ class Examples:
         known = {name: found[places] for name, found in self.known.items()}
         return replace(self, rows=self.rows[places], truth=truth, known=known)
 
+    def without_outputs(self) -> Examples:
+        """Return the same rows without what frozen encoders made of them."""
+        return replace(self, columns={name: replace(column, outputs=None) for name, column in self.columns.items()})
+
     def sample(self, num_rows: int, seed: int, targets: Sequence[str]) -> Examples:
         """Draw rows where they are many; each target gets an equal share of rows in which its truth is known.
 

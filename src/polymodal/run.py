@@ -249,7 +249,8 @@ def _baselines(
     if not config.baselines or not flat:
         return None, {}, []
     train, validation = (
-        prepared.splits[split].sample(most, config.seed, list(flat)) for split, most in BASELINE_ROWS.items()
+        prepared.splits[split].without_outputs().sample(most, config.seed, list(flat))
+        for split, most in BASELINE_ROWS.items()
     )
     few = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(flat))
     extractor = FeatureExtractor.fit(prepared.schema, prepared.preprocessor.modalities, few.taken(), few.taken_cells())
