@@ -229,6 +229,9 @@ class Fused:
     def read_tokens(self) -> Tokens:
         """Return all tokens.
 
+        Returns:
+            Tokens ``[B, T, W]``.
+
         Raises:
             ValueError: If the fusion was told that no head reads them.
         """
