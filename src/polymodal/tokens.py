@@ -90,7 +90,8 @@ class ColumnBatch:
         if column.lengths is not None:
             row_present = present if present.ndim == 1 else present.any(axis=1)
             lengths = np.where(row_present, column.lengths[rows], 0)
-            values = values[:, : rounded_up(int(lengths.max(initial=1)))]
+            longest = max(int(lengths.max(initial=1)), 1)
+            values = values[:, : rounded_up(longest) if values.ndim == 2 else longest]  # texts come in many lengths
         return ColumnBatch(
             torch.from_numpy(np.require(values[rows], requirements=["C", "W"])),
             torch.from_numpy(np.ascontiguousarray(present)),
