@@ -72,9 +72,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
         take_step(*given)
         clock.now_s += 1.0
 
-    def look(network: Any, examples: Any, targets: Any) -> Any:
+    def look(network: Any, examples: Any, *rest: Any) -> Any:
         clock.now_s += len(examples) / 10
-        return validate(network, examples, targets)
+        return validate(network, examples, *rest)
 
     monkeypatch.setattr(module, "take_step", step)
     monkeypatch.setattr(module, "validate", look)

@@ -16,7 +16,7 @@ def looks_at(monkeypatch: pytest.MonkeyPatch, table: Table, **settings: Any) -> 
     """Train a little; look at the validation rows at once, in batches of seven, and by themselves."""
     found: list[Validation] = []
 
-    def looked(network: Any, examples: Any, targets: Any) -> Validation:
+    def looked(network: Any, examples: Any, targets: Any, _precision: str) -> Validation:
         for most in (1000, 7, 1):
             monkeypatch.setattr("polymodal.validate.rows_at_once", lambda _, most=most: most)
             found.append(validate(network, examples, targets))
@@ -36,3 +36,21 @@ def test_losses_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch, ta
         assert other.loss == pytest.approx(whole.loss, rel=1e-5)
         assert other.part_losses == pytest.approx(whole.part_losses, rel=1e-5)
         assert other.scores == pytest.approx(whole.scores, rel=1e-5)
+
+
+def test_a_look_computes_as_steps_do_and_finds_the_same(monkeypatch: pytest.MonkeyPatch, table: Table) -> None:
+    found: dict[str, Validation] = {}
+    asked: set[str] = set()
+
+    def looked(network: Any, examples: Any, targets: Any, precision: str) -> Validation:
+        asked.add(precision)
+        found.update({kind: validate(network, examples, targets, kind) for kind in ("float32", "bfloat16")})
+        return found["float32"]
+
+    monkeypatch.setattr(train, "validate", looked)
+    settings = {"train.epochs": 2, "train.precision": "bfloat16"}
+    tiny.train(tiny.only(table, "note", "photo", "size", "kind", "weight"), ["kind", "weight"], settings=settings)
+    assert asked == {"bfloat16"}
+    assert found["bfloat16"].loss == pytest.approx(found["float32"].loss, rel=0.02)
+    assert found["bfloat16"].loss != found["float32"].loss
+    assert found["bfloat16"].part_losses == pytest.approx(found["float32"].part_losses, rel=0.02)

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent
-from polymodal.modalities.decode import distinct
+from polymodal.modalities.decode import Group, distinct
 from polymodal.modalities.media import resolve_path, unwrap
 
 FORMAT = 2
@@ -32,14 +32,14 @@ class CellKeys:
 
     Attributes:
         settings: 16 hexadecimal digits: format, modality and its fitted state.
-        groups: Each distinct cell that is there, with its rows.
+        groups: Each distinct cell that is there, with its rows; a text stands alone with each of its rows.
         digests: bytes ``[distinct cells]``, 16 each: a file counts by its path, size and times of change (in
             nanoseconds), everything else by its content.
         num_rows: Rows of the column.
     """
 
     settings: str
-    groups: list[tuple[Cell, list[int]]]
+    groups: Sequence[Group]
     digests: NDArray[np.bytes_]
     num_rows: int
 
@@ -69,15 +69,33 @@ def cell_keys(modality: str, state: Mapping[str, Any], cells: Sequence[Cell], fo
         The keys; the same keys mean the same arrays.
     """
     settings = hashlib.sha256(json.dumps([FORMAT, modality, state], sort_keys=True).encode()).hexdigest()[:16]
-    groups = _present_texts(cells) if modality == "text" else distinct(cells)
+    groups = _Texts(cells) if modality == "text" else distinct(cells)
     start = None if folder is None else folder.absolute()
-    digests = [hashlib.sha256(_identity(cell, modality, start)).digest()[:DIGEST_BYTES] for cell, _ in groups]
-    return CellKeys(settings, groups, np.array(digests, f"S{DIGEST_BYTES}"), len(cells))
+    digests = (hashlib.sha256(_identity(cell, modality, start)).digest()[:DIGEST_BYTES] for cell, _ in groups)
+    return CellKeys(settings, groups, np.fromiter(digests, f"S{DIGEST_BYTES}", len(groups)), len(cells))
 
 
-def _present_texts(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
-    """Return each text with its row: tokenising is cheaper than looking for equal ones."""
-    return [(cell, [row]) for row, cell in enumerate(cells) if not is_absent(cell)]
+class _Texts(Sequence[Group]):
+    """Each text with its row: tokenising is cheaper than looking for equal ones. Groups are made when they are asked for."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self.cells = cells
+        self.rows = np.flatnonzero(np.fromiter((not is_absent(cell) for cell in cells), np.bool_, len(cells)))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Group: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Group]: ...
+
+    def __getitem__(self, place: int | slice) -> Group | Sequence[Group]:
+        if isinstance(place, slice):
+            return [(self.cells[row], [row]) for row in self.rows[place].tolist()]
+        row = int(self.rows[place])
+        return self.cells[row], [row]
 
 
 def _identity(cell: Cell, modality: str, folder: Path | None) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from polymodal.decoding import decode_column
 from polymodal.errors import CellError, parameter_error
 from polymodal.modalities import MODALITIES, Audio, AudioSettings, Modality, build_settings
 from polymodal.modalities.decode import distinct
-from polymodal.modalities.media import describe
+from polymodal.modalities.media import describe, is_absent_media
 from polymodal.schema import Schema, StreamSchema
 from polymodal.table import Table
 
@@ -183,7 +184,11 @@ def _check_readable(stream: StreamSchema, modality: Modality, training: Table, n
     if not modality.is_media:
         return
     name = stream.columns[0]
-    cells = [cell for cell, _ in distinct(training.columns.get(name, []))]
+    given = training.columns.get(name, [])
+    at_first = list(islice((cell for cell in given if not is_absent_media(cell)), 1))
+    if modality.transform(at_first, training.folder, num_threads=num_threads)[0].present.any():
+        return
+    cells = [cell for cell, _ in distinct(given)]
     first: list[BrokenCell] = []
     for chunk in _probes(cells):
         column, broken = modality.transform(chunk, training.folder, num_threads=num_threads)

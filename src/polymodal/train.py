@@ -151,7 +151,7 @@ def measure_validation(learner: Learner, job: Job, plan: Plan) -> None:
     for _ in range(2):
         started = plan.clock()
         with learner.whole() as network:
-            validate(network, few, job.targets)
+            validate(network, few, job.targets, job.settings.precision)
         plan.note_validation(len(few), plan.clock() - started)
 
 
@@ -163,7 +163,7 @@ def _run_epochs(learner: Learner, job: Job, state: State, plan: Plan, phase: Pha
         _run_epoch(learner, job, state, plan, epoch, phase)
         looked = plan.clock()
         with learner.whole() as network:
-            result = validate(network, job.validation, job.targets)
+            result = validate(network, job.validation, job.targets, job.settings.precision)
             plan.note_validation(len(job.validation), plan.clock() - looked)
             _note_epoch(network, job, state, epoch, result, plan.clock() - started)
         _check_learned(job, state)
@@ -298,7 +298,7 @@ def _keep_best(network: Network, job: Job, state: State) -> None:
     if len(state.snapshots) == 1:
         return
     network.load_state_dict(average(state.snapshots), strict=False)
-    if not validate(network, job.validation, job.targets).loss <= state.best[0][0]:
+    if not validate(network, job.validation, job.targets, job.settings.precision).loss <= state.best[0][0]:
         network.load_state_dict(state.snapshots[0], strict=False)
 
 

@@ -15,6 +15,7 @@ from polymodal.config import TrainConfig
 from polymodal.losses import Aims, count_rows, stream_presence, target_losses
 from polymodal.metrics import score, score_of
 from polymodal.network import Network, Outputs
+from polymodal.precision import exact, lowered
 from polymodal.processes import gathered, share_of
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.structured import Answer, values_of
@@ -41,13 +42,16 @@ class Validation:
     part_losses: list[float]
 
 
-def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarget]) -> Validation:
+def validate(
+    network: Network, examples: Examples, targets: Mapping[str, AnyTarget], precision: str = "float32"
+) -> Validation:
     """Run the network over the examples; of several processes each takes a share of the rows.
 
     Args:
         network: The network; left in evaluation mode.
         examples: Rows with truth.
         targets: Name to fitted target.
+        precision: In which it computes, as in ``lowered``; heads and losses are exact.
 
     Returns:
         Loss and scores.
@@ -56,7 +60,8 @@ def validate(network: Network, examples: Examples, targets: Mapping[str, AnyTarg
     rows = np.arange(len(examples))
     known = {name: torch.from_numpy(found) for name, found in examples.known.items()}
     counts = count_rows(known, rows_present(examples, network.streams, rows))
-    seen = gathered(_look(network, examples, targets, counts, rows[share_of(rows)]))
+    with lowered(precision, network.log_variances.device):
+        seen = gathered(_look(network, examples, targets, counts, rows[share_of(rows)]))
     outputs = [found for look in seen for found in look.outputs]
     answers = {name: [answer for look in seen for answer in look.answers[name]] for name in network.structured}
     sums = torch.stack([look.sums for look in seen]).sum(dim=0)
@@ -105,8 +110,10 @@ def _look(
             truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(examples, places).items()}
             found = network(batch, None, truth)
             outputs.append(_flat_outputs(found))
-            for name, said in network.answers(found.whole).items() if found.whole is not None else ():
-                answers[name] += said
+            with exact(device):
+                said = {} if found.whole is None else network.answers(found.whole)
+            for name, added in said.items():
+                answers[name] += added
             present = stream_presence(batch, network.streams)
             sums += _part_losses(
                 found, Aims(targets=targets, truth=truth, present=present, settings=PLAIN, counts=here)

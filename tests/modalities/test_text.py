@@ -44,6 +44,18 @@ def test_texts_become_tokens(tokenizer: str) -> None:
         assert 0 not in column.values[row, :length]
 
 
+def test_texts_are_encoded_some_at_a_time_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit(TEXTS)
+    monkeypatch.setattr("polymodal.modalities.text.TEXTS_AT_ONCE", 3)
+    parted = fit(TEXTS)
+    assert parted.state() == whole.state()
+    cells = [*TEXTS, None, b"\xff", "", "red"]
+    (column, broken), (other, same) = parted.transform(cells, None), whole.transform(cells, None)
+    assert broken == same
+    assert np.array_equal(column.values, other.values)
+    assert np.array_equal(column.present, other.present)
+
+
 def test_case_counts_only_where_asked() -> None:
     assert ids(fit(TEXTS), "RED") == ids(fit(TEXTS), "red")
     sensitive = fit(TEXTS, lowercase=False)

@@ -21,6 +21,7 @@ from polymodal.modalities.base import CellReadError, Settings
 from polymodal.modalities.clip import load_clip, load_stereo, read_header
 from polymodal.modalities.container import NoMediaError, NoSoundError, is_file
 from polymodal.modalities.decode import decode_ragged, sample
+from polymodal.modalities.half import to_half
 from polymodal.modalities.media import FileCellError, attempt, unwrap
 from polymodal.modalities.silence import choose_trim_db, loud_span
 
@@ -232,10 +233,10 @@ class Audio:
         if self.features == "waveform":
             return [normalise(clip[:, None]) for clip in clips]
         if self.features == "samples":
-            return [np.clip(clip[:, None], -LOUDEST, LOUDEST).astype(np.float16) for clip in clips]
+            return [to_half(np.clip(clip[:, None], -LOUDEST, LOUDEST)) for clip in clips]
         if self.features in checkpoint_mel.FEATURES:
             loud = [np.clip(clip, -LOUDEST, LOUDEST) for clip in clips]
-            return [checkpoint_mel.log_mel(clip, self).astype(np.float16) for clip in loud]
+            return [to_half(checkpoint_mel.log_mel(clip, self)) for clip in loud]
         spectra = self._log_mel(clips)
         if self.features == "log_mel":
             return [normalise(spectrum) for spectrum in spectra]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LENGTH_QUANTILE = 0.995
+TEXTS_AT_ONCE = 4096
 PLAIN = (int, float, Decimal, date, np.number, np.bool_)
 
 
@@ -184,15 +186,13 @@ class Text:
         """
         texts, broken = read_cells(cells, parse_text)
         rows = [row for row, text in enumerate(texts) if text is not None]
-        encoded = self._engine.encode_batch_fast(
-            [remove_words(text, self._removed) for text in texts if text is not None]
-        )
+        encoded = _encode(self._engine, (remove_words(text, self._removed) for text in texts if text is not None))
         values = np.zeros((len(cells), self.max_length), np.int32)
         lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
         present[rows] = True
-        for row, encoding in zip(rows, encoded, strict=True):
-            values[row, : len(encoding.ids)] = encoding.ids
-            lengths[row] = max(1, len(encoding.ids))
+        for row, ids in zip(rows, encoded, strict=True):
+            values[row, : len(ids)] = ids
+            lengths[row] = max(1, len(ids))
         return Column(values, present, lengths), broken
 
     def state(self) -> dict[str, Any]:
@@ -285,14 +285,21 @@ def _with_special_words(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([special, values])
 
 
+def _encode(engine: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
+    """Yield the ids of each text; what the tokenizer knows of a text beyond them takes a kilobyte."""
+    waiting = iter(texts)
+    while block := list(islice(waiting, TEXTS_AT_ONCE)):
+        yield from (encoding.ids for encoding in engine.encode_batch_fast(block))
+
+
 def _coverage(engine: Tokenizer, texts: Sequence[str]) -> float:
-    ids = [encoding.ids for encoding in engine.encode_batch_fast(list(texts))]
-    num_words = sum(map(len, ids))
-    return 1.0 - sum(row.count(1) for row in ids) / num_words if num_words else 0.0
+    counts = [(len(ids), ids.count(1)) for ids in _encode(engine, texts)]
+    num_words, num_unknown = (sum(count) for count in zip(*counts, strict=True)) if counts else (0, 0)
+    return 1.0 - num_unknown / num_words if num_words else 0.0
 
 
 def _choose_length(engine: Tokenizer, texts: Sequence[str], limit: int) -> int:
     if not texts:
         return min(limit, 16)
-    lengths = [len(encoding.ids) for encoding in engine.encode_batch_fast(list(texts))]
+    lengths = [len(ids) for ids in _encode(engine, texts)]
     return int(min(limit, max(4, np.ceil(np.quantile(lengths, LENGTH_QUANTILE)))))
