@@ -24,15 +24,6 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
     return path
 
 
-def test_equal_strings_are_one_object_where_they_are_many(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text("colour,name\n" + "".join(f"{'red' if row % 3 else 'green'},name {row}\n" for row in range(300)))
-    table = read_table(path)
-    assert table.columns["colour"][:2] == ["green", "red"]
-    assert table.columns["name"][299] == "name 299"
-    assert len({id(cell) for cell in table.columns["colour"]}) == 2
-
-
 def test_csv_keeps_every_cell_as_text(tmp_path: Path) -> None:
     table = read_table(write(tmp_path, "t.csv", "code,size\n007,1.50\n,nan\n"))
     assert table.columns == {"code": ["007", None], "size": ["1.50", "nan"]}

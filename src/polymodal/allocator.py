@@ -27,13 +27,19 @@ def memory_reused() -> Iterator[None]:
     Yields:
         Nothing.
     """
+    _give_back()  # what was freed before lies in pieces
     _set({TRIM_THRESHOLD: MOST, MMAP_THRESHOLD: MOST})
     try:
         yield
     finally:
         _set(USUAL)
-        if (library := _library()) is not None:
-            library.malloc_trim(0)
+        _give_back()
+
+
+def _give_back() -> None:
+    library = _library()
+    if library is not None:
+        library.malloc_trim(0)
 
 
 def _set(options: dict[int, int]) -> None:

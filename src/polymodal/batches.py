@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
+from polymodal.stored_cells import take_cells
 from polymodal.targets import AnyTarget, Category, SketchTarget, Source, StructuredTarget
 from polymodal.tokens import ColumnBatch
 
 BATCH_ROWS = 256
 BATCH_BYTES = 2**25
-PART_ROWS = 2**15
+PART_ROWS = 2**13
 PART_BYTES = 2**28
 """So much of the columns, which may lie on the disk, is held in memory at once where rows are judged or described."""
 
@@ -39,7 +40,7 @@ class Examples:
 
     columns: Mapping[str, Column]
     rows: NDArray[np.int64]
-    cells: Mapping[str, list[Cell]]
+    cells: Mapping[str, Sequence[Cell]]
     truth: Mapping[str, NDArray[Any]]
     known: Mapping[str, NDArray[np.bool_]]
     name: str
@@ -114,9 +115,9 @@ class Examples:
         """Return the columns narrowed to the rows in use."""
         return {stream: column.take(self.rows) for stream, column in self.columns.items()}
 
-    def taken_cells(self) -> dict[str, list[Cell]]:
+    def taken_cells(self) -> dict[str, Sequence[Cell]]:
         """Return the raw cells narrowed to the rows in use."""
-        return {name: [cells[row] for row in self.rows] for name, cells in self.cells.items()}
+        return {name: take_cells(cells, self.rows) for name, cells in self.cells.items()}
 
     def taken_source(self) -> Source:
         """Return the raw cells of the rows in use, as structured targets read them."""
@@ -148,7 +149,7 @@ class Examples:
             The cells of those rows.
         """
         rows = self.rows[places]
-        taken = {name: [cells[row] for row in rows] for name, cells in self.cells.items()}
+        taken = {name: take_cells(cells, rows) for name, cells in self.cells.items()}
         return Source(taken, self.folder, self.columns, rows, shapes=shapes_of(self.columns))
 
 
@@ -237,7 +238,7 @@ def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> 
 
 def build_examples(
     columns: Mapping[str, Column],
-    cells: Mapping[str, list[Cell]],
+    cells: Mapping[str, Sequence[Cell]],
     targets: Mapping[str, AnyTarget],
     rows: NDArray[np.int64],
     name: str,
@@ -256,7 +257,7 @@ def build_examples(
     Returns:
         The examples.
     """
-    taken = {column: [values[row] for row in rows] for column, values in cells.items()}
+    taken = {column: take_cells(values, rows) for column, values in cells.items()}
     source = Source(taken, folder, columns, rows, shapes=shapes_of(columns))
     nothing: list[Cell] = [None] * len(rows)
     encoded = {name: encode(target, taken.get(name, nothing), source) for name, target in targets.items()}
@@ -265,7 +266,7 @@ def build_examples(
     return Examples(columns, rows, cells, truth, known, name, folder)
 
 
-def encode(target: AnyTarget, cells: list[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def encode(target: AnyTarget, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Encode a target's cells.
 
     Args:

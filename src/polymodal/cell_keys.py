@@ -76,7 +76,7 @@ def cell_keys(modality: str, state: Mapping[str, Any], cells: Sequence[Cell], fo
 
 
 class _Texts(Sequence[Group]):
-    """Each text with its row: tokenising is cheaper than looking for equal ones. Groups are made when they are asked for."""
+    """Each text with its row, when it is asked for: tokenising is cheaper than looking for equal ones."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self.cells = cells

@@ -16,8 +16,10 @@ from polymodal.stacking import Stacked, fit_stacker
 from polymodal.targets.base import Prediction
 from polymodal.trained import TrainedModel
 
+COMPLETE_ROWS = 50_000
+"""At most this many validation rows weigh the members."""
 INCOMPLETE_ROWS = 4000
-"""At most this many validation rows are looked at with a stream hidden."""
+"""At most this many of them are looked at with a stream hidden."""
 
 
 def single_views(model: TrainedModel) -> list[View]:
@@ -46,6 +48,7 @@ def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
     """
     if not model.network.targets:
         return model
+    validation = validation.sample(COMPLETE_ROWS, model.config.seed, model.network.targets)
     views = members_of(model, validation, single_views(model))
     if model.config.fusion.name == "stacking":
         found = {name: _fit_stacker(model, name, validation, views) for name in model.network.targets}

@@ -55,7 +55,7 @@ HIGHER_IS_BETTER: dict[str, bool] = {
 POSITIVE_NAMES = frozenset({"1", "1.0", "true", "yes", "positive", "pos", "y", "t"})
 NUM_BINS = 15
 RANKING_RESAMPLES = 100
-CELLS_AT_ONCE = 4_000_000
+CELLS_AT_ONCE = 1_000_000
 
 
 def positive_class(classes: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -349,11 +349,12 @@ def _check_has_targets(table: Table, trained: TrainedModel) -> None:
         raise SchemaError(f"{table.name} has no target column: expected {names}, got {', '.join(table.columns)}.")
 
 
-def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, list[Cell]]:
+def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, Sequence[Cell]]:
     needed = [*trained.preprocessor.column_names, *trained.targets]
-    judged = {name: table.columns[name] for name in [trained.config.relevance] if name in table.columns}
+    judged = {name: cells for name, cells in table.columns.items() if name == trained.config.relevance}
     given = trained.schema.with_sounds(table).columns
-    return {name: given.get(name, [None] * table.num_rows) for name in needed} | judged
+    absent: Sequence[Cell] = [None] * table.num_rows
+    return {name: given.get(name, absent) for name in needed} | judged
 
 
 def load(path: str | Path) -> Model:

@@ -188,13 +188,13 @@ def _known_rows(table: Table, schema: Schema) -> NDArray[np.int64]:
     """Return the rows in which at least one target is there; the others are set aside and counted."""
     if not schema.targets:
         return np.arange(table.num_rows)
-    known = [
-        row for row in range(table.num_rows) if any(table.columns[t.name][row] is not None for t in schema.targets)
-    ]
-    if not known:
+    known = np.zeros(table.num_rows, np.bool_)
+    for target in schema.targets:
+        known |= np.fromiter((cell is not None for cell in table.columns[target.name]), np.bool_, table.num_rows)
+    if not known.any():
         names = ", ".join(repr(t.name) for t in schema.targets)
         raise SchemaError(f"{table.name}: the target {names} has no value in any row. Choose another --target.")
-    return np.array(known, dtype=np.int64)
+    return np.flatnonzero(known)
 
 
 def _split(tables: Tables, config: RunConfig, schema: Schema, known: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:

@@ -156,20 +156,20 @@ def _settings(stream: StreamSchema, schema: Schema, given: BaseModel | Mapping[s
     return settings.model_copy(update={"kinds": kinds})
 
 
-def _cells(stream: StreamSchema, table: Table) -> list[Cell] | dict[str, list[Cell]]:
-    absent: list[Cell] = [None] * table.num_rows
+def _cells(stream: StreamSchema, table: Table) -> Sequence[Cell] | dict[str, Sequence[Cell]]:
+    absent: Sequence[Cell] = [None] * table.num_rows
     cells = {name: table.columns.get(name, absent) for name in stream.columns}
     return cells if stream.modality == "tabular" else cells[stream.columns[0]]
 
 
 def _joint_cells(
     stream: StreamSchema, schema: Schema, mates: Mapping[str, Sequence[str]], table: Table
-) -> list[Cell] | dict[str, list[Cell]]:
+) -> Sequence[Cell] | dict[str, Sequence[Cell]]:
     """Return a stream's cells, and those of the media streams that share its encoder."""
     if stream.name not in mates:
         return _cells(stream, table)
     found = [_cells(other, table) for other in schema.streams if other.name in mates[stream.name]]
-    return [cell for cells in found if isinstance(cells, list) for cell in cells]
+    return [cell for cells in found if not isinstance(cells, dict) for cell in cells]
 
 
 def _of_stream(fitted: Modality, options: BaseModel) -> Modality:

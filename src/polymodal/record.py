@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import polymodal
@@ -155,7 +156,7 @@ def _column_rows(prepared: Prepared) -> list[dict[str, Any]]:
     ]
 
 
-def _num_missing(cells: list[Cell], prepared: Prepared, column: ColumnSchema, broken: int) -> int:
+def _num_missing(cells: Sequence[Cell], prepared: Prepared, column: ColumnSchema, broken: int) -> int:
     """Return how many cells are missing; the sound of a silent video is, although its cell is there."""
     if column.source and column in prepared.schema.columns:
         stream = prepared.schema.stream_of(column.name)

@@ -40,7 +40,7 @@ from polymodal.targets.evidence import with_evidence
 from polymodal.train import train_network
 from polymodal.trained import TrainedModel, precompute
 
-BASELINE_ROWS = {"train": 200_000, "validation": 50_000}
+BASELINE_ROWS = {"train": 100_000, "validation": 25_000}
 """At most so many rows of each part are used to fit baselines."""
 FITTED_BYTES = 2**30
 """At most so much of the arrays is looked at to fit the baselines' features."""

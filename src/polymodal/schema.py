@@ -118,7 +118,7 @@ class Schema:
         """
         if not self.sounds:
             return table
-        columns: dict[str, list[Any]] = {}
+        columns: dict[str, Sequence[Any]] = {}
         for name, cells in table.columns.items():
             columns.setdefault(name, cells)
             columns |= {sound: cells for sound, video in self.sounds.items() if video == name}

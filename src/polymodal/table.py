@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError, TableError
+from polymodal.stored_cells import store_columns, take_cells
 from polymodal.table_cells import arrow_columns, check_names, clean_column
 from polymodal.table_files import media_of_ending, read_class_folders, read_parquet
 from polymodal.text_tables import Columns, read_delimited, read_jsonl, records_columns
@@ -28,6 +30,8 @@ READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".parquet": read_parquet,
     ".pq": read_parquet,
 }
+STORED_BYTES = 2**23
+"""Strings of a larger file are kept in temporary files, not in memory."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Table:
     """Rows × columns of cells.
 
     Attributes:
-        columns: Column name to cells, one a row; None where a cell is absent.
+        columns: Column name to cells, one a row; None where a cell is absent. Strings of a large file are on the disk.
         folder: Relative media paths start here; None means that no cell may name a file.
         name: How messages call the table, as in ``train.csv``.
 
@@ -45,7 +49,7 @@ class Table:
         (2, ['size', 'label'])
     """
 
-    columns: dict[str, list[Cell]]
+    columns: Mapping[str, Sequence[Cell]]
     folder: Path | None = None
     name: str = "table"
 
@@ -82,8 +86,8 @@ class Table:
         Returns:
             A table of those rows.
         """
-        indices = [int(row) for row in rows]
-        return replace(self, columns={name: [cells[i] for i in indices] for name, cells in self.columns.items()})
+        places = np.asarray(rows, np.int64)
+        return replace(self, columns={name: take_cells(cells, places) for name, cells in self.columns.items()})
 
     def drop(self, names: Iterable[str]) -> Table:
         """Return the table without some columns.
@@ -184,7 +188,14 @@ def iterate_table(source: Any, num_rows: int, *, folder: str | Path | None = "."
 def _read_path(path: Path) -> Table:
     if path.is_dir():
         return Table(read_class_folders(path), folder=path, name=path.name)
-    return Table(next(_parts(_pieces(path), sys.maxsize)), folder=path.parent, name=path.name)
+    return Table(_whole(path), folder=path.parent, name=path.name)
+
+
+def _whole(path: Path) -> Mapping[str, Sequence[Cell]]:
+    if path.exists() and path.stat().st_size >= STORED_BYTES:
+        with suppress(OSError):  # no room on the disk: in memory there may be
+            return store_columns(_pieces(path))
+    return next(_parts(_pieces(path), sys.maxsize))
 
 
 def _pieces(path: Path) -> Iterator[Columns]:
@@ -216,7 +227,7 @@ def _parts(pieces: Iterable[Columns], num_rows: int) -> Iterator[Columns]:
         yield waiting
 
 
-def _put_below(columns: Columns, added: Columns) -> None:
+def _put_below(columns: Columns, added: Mapping[str, Sequence[Cell]]) -> None:
     """Add rows in place; a column that one side lacks is absent there."""
     num_rows, num_added = (len(next(iter(side.values()), ())) for side in (columns, added))
     for name in added:

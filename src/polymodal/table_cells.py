@@ -19,8 +19,6 @@ from polymodal.errors import TableError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHARED = 0.5
-"""Share of different strings up to which equal ones are kept once."""
 _ABSENT_TYPES = frozenset({"NAType", "NaTType"})
 _PLAIN_TYPES = frozenset({int, bool, bytes, dict, list, tuple, dt.datetime, dt.date})
 
@@ -152,15 +150,7 @@ def string_cells(values: pa.ChunkedArray) -> list[Cell]:
     Returns:
         One cell a row.
     """
-    return _shared([cell if cell is not None and cell.strip() else None for cell in values.to_pylist()])
-
-
-def _shared(cells: list[Cell]) -> list[Cell]:
-    """Let equal strings be one object where most are there more than once: a string by itself takes 50 bytes or more."""
-    if len(set(cells)) > SHARED * len(cells):
-        return cells
-    first: dict[Cell, Cell] = {}
-    return [first.setdefault(cell, cell) for cell in cells]
+    return [cell if cell is not None and cell.strip() else None for cell in values.to_pylist()]
 
 
 def _tensor_cells(values: pa.ChunkedArray) -> list[Cell]:
