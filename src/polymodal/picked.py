@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from polymodal.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pic
 from polymodal.gallery_answers import COMPARISONS, compare_html
 from polymodal.modalities.media import is_absent_media
 from polymodal.run import Run
+from polymodal.stored_cells import take_cells
 from polymodal.targets import AnyTarget, BoxesTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
@@ -62,12 +64,12 @@ def _target_gallery(
 
 def _picked(
     examples: Examples, name: str, target: AnyTarget, said: Prediction, known: NDArray[np.int64]
-) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], list[Cell]]:
+) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], Sequence[Cell]]:
     """Return the places of right and of wrong rows, and the truth of every place."""
     if isinstance(target, StructuredTarget):
-        cells = examples.references(name, target, known)
-        return pick_graded(target.quality(cells, values_of(said)), GALLERY_ROWS), cells
-    truth, cells = examples.truth[name][known], [examples.cells[name][examples.rows[place]] for place in known]
+        answers = examples.references(name, target, known)
+        return pick_graded(target.quality(answers, values_of(said)), GALLERY_ROWS), answers
+    truth, cells = examples.truth[name][known], take_cells(examples.cells[name], examples.rows[known])
     if target.kind == "number":
         return pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS), cells
     if target.kind == "categories":

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass, field
 from tempfile import TemporaryFile
-from typing import overload
+from typing import IO, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,27 +15,43 @@ from polymodal.arrays import Cell
 
 BLOCK = 4096
 """Cells that are read at once where a column is gone through."""
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Files:
+    """A table's two files, mapped into memory.
+
+    Attributes:
+        text: All cells in UTF-8, a column of a piece of the table after the other; an absent cell has no byte.
+        places: int64, for a column of a piece where its first cell begins and where each cell ends.
+        starts: int64 ``[1 + pieces]``, the first row of each piece, and the number of rows.
+    """
+
+    text: mmap.mmap
+    places: Rows
+    starts: Rows
 
 
 class StoredCells(Sequence[Cell]):
-    """A column whose cells are strings or None, in a file of UTF-8 text and a file of places; both mapped into memory.
+    """A column whose cells are strings or None, in the files of its table.
 
     The system reads what is used, and forgets it again where memory is short. A slice is a list.
     """
 
-    def __init__(self, text: mmap.mmap, ends: NDArray[np.int64], rows: NDArray[np.int64] | None = None) -> None:
-        """Name the files.
+    def __init__(self, files: Files, pieces: Rows, rows: Rows | None = None) -> None:
+        """Name the cells.
 
         Args:
-            text: All cells, one after the other; an absent one has no byte.
-            ends: int64 ``[1 + cells]``: 0, and where each cell ends.
-            rows: int64, the cells that belong to the column, in its order; None means all.
+            files: The files.
+            pieces: int64, at which of the places each piece of the column begins.
+            rows: int64, the table's rows that the column has, in its order; None means all.
         """
-        self._text, self._ends, self._rows = text, ends, rows
+        self._files, self._pieces, self._rows = files, pieces, rows
 
     def __len__(self) -> int:
         """Number of cells."""
-        return len(self._ends) - 1 if self._rows is None else len(self._rows)
+        return int(self._files.starts[len(self._pieces)]) if self._rows is None else len(self._rows)
 
     def __iter__(self) -> Iterator[Cell]:
         """Yield the cells in order."""
@@ -59,13 +75,14 @@ class StoredCells(Sequence[Cell]):
     def __getitem__(self, place: int | slice) -> Cell | list[Cell]:
         """Read a cell, or some."""
         if isinstance(place, slice):
-            return self._read(place)
+            places = np.arange(*place.indices(len(self)))
+            return self._read(places if self._rows is None else self._rows[places])
         if not -len(self) <= place < len(self):
             raise IndexError(f"There is no cell {place} in a column of {len(self)}.")
-        (cell,) = self._read(slice(place % len(self), place % len(self) + 1))
-        return cell
+        first = place % len(self)
+        return self[first : first + 1][0]
 
-    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> StoredCells:
+    def take(self, rows: Sequence[int] | Rows) -> StoredCells:
         """Return some cells, in the order asked for; nothing is read or copied.
 
         Args:
@@ -75,20 +92,17 @@ class StoredCells(Sequence[Cell]):
             A column of those cells.
         """
         places = np.asarray(rows, np.int64)
-        return StoredCells(self._text, self._ends, places if self._rows is None else self._rows[places])
+        return StoredCells(self._files, self._pieces, places if self._rows is None else self._rows[places])
 
-    def _read(self, places: slice) -> list[Cell]:
-        if self._rows is None and places.step in (None, 1):
-            first, last, _ = places.indices(len(self))
-            marks = self._ends[first : max(first, last) + 1].tolist()
-            spans: Iterable[tuple[int, int]] = pairwise(marks)
-        else:
-            rows = np.arange(len(self))[places] if self._rows is None else self._rows[places]
-            spans = zip(self._ends[rows].tolist(), self._ends[rows + 1].tolist(), strict=True)
-        return [self._text[start:end].decode("utf-8", "surrogatepass") if end > start else None for start, end in spans]
+    def _read(self, rows: Rows) -> list[Cell]:
+        text, places, starts = self._files.text, self._files.places, self._files.starts
+        piece = np.searchsorted(starts, rows, side="right") - 1
+        at = self._pieces[piece] + rows - starts[piece]
+        spans = zip(places[at].tolist(), places[at + 1].tolist(), strict=True)
+        return [text[start:end].decode("utf-8", "surrogatepass") if end > start else None for start, end in spans]
 
 
-def take_cells(cells: Sequence[Cell], rows: Sequence[int] | NDArray[np.int64]) -> Sequence[Cell]:
+def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Cell]:
     """Return some cells of a column, in the order asked for.
 
     Args:
@@ -108,55 +122,77 @@ def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Seque
         pieces: Column name to cells of the next rows; a column that a piece lacks is absent in it.
 
     Returns:
-        Column name to all cells. A column that holds anything but strings is a list.
+        Column name to all cells. A column that holds anything but strings, or begins later, is a list.
 
     Raises:
         OSError: If the disk is full, or there is no folder for temporary files.
     """
-    columns: dict[str, _Growing] = {}
-    num_rows = 0
-    for piece in pieces:
-        for name in piece:
-            if name not in columns:
-                columns[name] = _Growing()
-                columns[name].add([None] * num_rows)
-        length = len(next(iter(piece.values()), ()))
-        for name, column in columns.items():
-            column.add(piece[name] if name in piece else [None] * length)
-        num_rows += length
-    return {name: column.finish() for name, column in columns.items()}
+    with TemporaryFile() as text, TemporaryFile() as places:  # what is mapped outlives them
+        writer, columns, starts = _Writer(text, places), dict[str, _Growing](), [0]
+        for piece in pieces:
+            length = len(next(iter(piece.values()), ()))
+            for name in piece:
+                if name not in columns:
+                    columns[name] = _Growing([None] * starts[-1] or None)
+            for name, column in columns.items():
+                column.add(piece.get(name, [None] * length), writer)
+            starts.append(starts[-1] + length)
+        files = writer.map(np.array(starts))
+        return {name: column.finish(files) for name, column in columns.items()}
 
 
-class _Growing:
-    """A column to which cells are added: on the disk until one comes that is no string."""
+@dataclass
+class _Writer:
+    """Two files that grow."""
 
-    def __init__(self) -> None:
-        self._text, self._ends = TemporaryFile(), TemporaryFile()  # noqa: SIM115 - what is mapped outlives them
-        self._ends.write(np.zeros(1, np.int64).tobytes())
-        self._size = 0
-        self._list: list[Cell] | None = None
+    text: IO[bytes]
+    places: IO[bytes]
+    size: int = 0
+    count: int = 0
 
-    def add(self, cells: Sequence[Cell]) -> None:
-        """Write some cells."""
-        if self._list is None and not all(cell is None or type(cell) is str for cell in cells):
-            self._list = list(self.finish())
-        if self._list is not None:
-            self._list.extend(cells)
-            return
+    def write(self, cells: Sequence[Cell]) -> int:
+        """Write a column of a piece; return at which of the places it begins."""
         texts = [b"" if cell is None else cell.encode("utf-8", "surrogatepass") for cell in cells]
-        ends = self._size + np.cumsum([len(text) for text in texts], dtype=np.int64)
-        self._text.write(b"".join(texts))
-        self._ends.write(ends.tobytes())
-        self._size = int(ends[-1]) if len(ends) else self._size
+        ends = self.size + np.cumsum([0, *map(len, texts)], dtype=np.int64)
+        self.text.write(b"".join(texts))
+        self.places.write(ends.tobytes())
+        begin, self.size, self.count = self.count, int(ends[-1]), self.count + len(ends)
+        return begin
 
-    def finish(self) -> Sequence[Cell]:
-        """Return all cells; a column without any text is a list."""
-        if self._list is not None:
-            return self._list
-        with self._text, self._ends:
-            self._text.flush()
-            self._ends.flush()
-            ends: NDArray[np.int64] = np.memmap(self._ends, np.int64, "r")
-            if not self._size:
-                return [None] * (len(ends) - 1)
-            return StoredCells(mmap.mmap(self._text.fileno(), self._size, access=mmap.ACCESS_READ), ends)
+    def map(self, starts: Rows) -> Files | None:
+        """Return what was written; nothing where there is no text."""
+        self.text.flush()
+        self.places.flush()
+        if not self.size:
+            return None
+        text = mmap.mmap(self.text.fileno(), self.size, access=mmap.ACCESS_READ)
+        return Files(text, np.memmap(self.places, np.int64, "r"), starts)
+
+
+@dataclass
+class _Growing:
+    """A column to which cells are added: on the disk until one comes that is no string.
+
+    Attributes:
+        rest: Cells from then on.
+        pieces: At which of the places each piece before begins.
+        num_stored: Cells of those pieces.
+    """
+
+    rest: list[Cell] | None
+    pieces: list[int] = field(default_factory=list)
+    num_stored: int = 0
+
+    def add(self, cells: Sequence[Cell], writer: _Writer) -> None:
+        """Add some cells."""
+        if self.rest is None and all(cell is None or type(cell) is str for cell in cells):
+            self.pieces.append(writer.write(cells))
+            self.num_stored += len(cells)
+        else:
+            self.rest = self.rest or []
+            self.rest.extend(cells)
+
+    def finish(self, files: Files | None) -> Sequence[Cell]:
+        """Return all cells."""
+        stored = [None] * self.num_stored if files is None else StoredCells(files, np.array(self.pieces, np.int64))
+        return stored if self.rest is None else [*stored, *self.rest]

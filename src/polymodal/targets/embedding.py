@@ -183,9 +183,8 @@ class EmbeddingTarget(StructuredTarget):
             int64 ``[N, S]``, equal where a stream's cells are equal, and bool ``[N]``, where two streams are there.
             Files are equal if their paths are; arrays and other things of no fixed value are equal to none.
         """
-        rows = range(len(cells))
         found = [[source.cells.get(name, [None] * len(cells)) for name in names] for names in self.columns.values()]
-        codes = [_codes([tuple(column[row] for column in columns) for row in rows]) for columns in found]
+        codes = [_codes(list(zip(*columns, strict=True))) for columns in found]
         return np.array(codes, dtype=np.int64).reshape(len(codes), len(cells)).T, _pairs(source, len(cells))
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
