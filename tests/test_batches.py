@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 import polymodal.batches
+import polymodal.decide
 import polymodal.run
 import tiny
 from polymodal.arrays import Column
 from polymodal.batches import Examples, bytes_of_row, rows_at_once, shapes_of
+from polymodal.predict import members_of
 from polymodal.table import Table
 
 
@@ -93,3 +96,16 @@ def test_baselines_of_many_rows_are_fitted_on_some_and_the_report_says_so(
     assert f"The baselines were fitted on 40 of {rows} training rows." in model.record["notices"]
     assert model.summary()["baselines"]["kind"]["linear"]["accuracy"] > 0.5
     assert not any("baselines were" in notice for notice in tiny.train(table).record["notices"])
+
+
+def test_many_validation_rows_weigh_the_members_by_a_sample(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def members(model: Any, examples: Examples, views: Any) -> Any:
+        asked.append(len(examples))
+        return members_of(model, examples, views)
+
+    monkeypatch.setattr(polymodal.decide, "COMPLETE_ROWS", 7)
+    monkeypatch.setattr(polymodal.decide, "members_of", members)
+    assert tiny.train(table).record["evaluation"]["decision"]["kind"]["weights"]
+    assert asked == [7]

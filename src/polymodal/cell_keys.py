@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePath
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.decode import Group, distinct
 from polymodal.modalities.media import resolve_path, unwrap
-from polymodal.stored_cells import take_cells
+from polymodal.stored_cells import ReadSequence, take_cells
 
 FORMAT = 2
 """Part of every key; rises when decoding changes, so that older entries are not taken."""
@@ -76,8 +76,8 @@ def cell_keys(modality: str, state: Mapping[str, Any], cells: Sequence[Cell], fo
     return CellKeys(settings, groups, np.fromiter(digests, f"S{DIGEST_BYTES}", len(groups)), len(cells))
 
 
-class _Texts(Sequence[Group]):
-    """Each text with its row, when it is asked for: tokenising is cheaper than looking for equal ones."""
+class _Texts(ReadSequence[Group]):
+    """Each text with its row: tokenising is cheaper than looking for equal ones."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self.cells = cells
@@ -86,21 +86,9 @@ class _Texts(Sequence[Group]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Group]:
-        return zip(take_cells(self.cells, self.rows), ([row] for row in self.rows.tolist()), strict=True)
-
-    @overload
-    def __getitem__(self, place: int) -> Group: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[Group]: ...
-
-    def __getitem__(self, place: int | slice) -> Group | Sequence[Group]:
-        if isinstance(place, slice):
-            rows = self.rows[place]
-            return list(zip(take_cells(self.cells, rows), ([row] for row in rows.tolist()), strict=True))
-        row = int(self.rows[place])
-        return self.cells[row], [row]
+    def read(self, places: NDArray[np.int64]) -> list[Group]:
+        rows = self.rows[places]
+        return list(zip(take_cells(self.cells, rows), ([row] for row in rows.tolist()), strict=True))
 
 
 def _identity(cell: Cell, modality: str, folder: Path | None) -> bytes:

@@ -19,6 +19,7 @@ from polymodal.errors import CellError, parameter_error
 from polymodal.modalities import MODALITIES, Audio, AudioSettings, Modality, build_settings
 from polymodal.modalities.decode import distinct
 from polymodal.modalities.media import describe, is_absent_media
+from polymodal.modalities.spread import chunked
 from polymodal.schema import Schema, StreamSchema
 from polymodal.table import Table
 
@@ -185,24 +186,20 @@ def _check_readable(stream: StreamSchema, modality: Modality, training: Table, n
         return
     name = stream.columns[0]
     given = training.columns.get(name, [])
-    at_first = list(islice((cell for cell in given if not is_absent_media(cell)), 1))
-    if modality.transform(at_first, training.folder, num_threads=num_threads)[0].present.any():
-        return
-    cells = [cell for cell, _ in distinct(given)]
     first: list[BrokenCell] = []
-    for chunk in _probes(cells):
+    for chunk in _probes(given):
         column, broken = modality.transform(chunk, training.folder, num_threads=num_threads)
         if column.present.any():
             return
         first = first or broken
     if first:
-        raise CellError(_unreadable(training, name, cells, first[0].reason))
+        raise CellError(_unreadable(training, name, [cell for cell, _ in distinct(given)], first[0].reason))
 
 
 def _probes(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
-    yield cells[:1]
-    for start in range(1, len(cells), PROBE_SIZE):
-        yield cells[start : start + PROBE_SIZE]
+    """Yield the first cell, and only where that was not enough all other distinct ones."""
+    yield list(islice((cell for cell in cells if not is_absent_media(cell)), 1))
+    yield from chunked([cell for cell, _ in distinct(cells)][1:], PROBE_SIZE)
 
 
 def _unreadable(training: Table, name: str, cells: Sequence[Cell], reason: str) -> str:

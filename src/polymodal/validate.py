@@ -15,7 +15,7 @@ from polymodal.config import TrainConfig
 from polymodal.losses import Aims, count_rows, stream_presence, target_losses
 from polymodal.metrics import score, score_of
 from polymodal.network import Network, Outputs
-from polymodal.precision import exact, lowered
+from polymodal.precision import lowered
 from polymodal.processes import gathered, share_of
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.structured import Answer, values_of
@@ -60,8 +60,7 @@ def validate(
     rows = np.arange(len(examples))
     known = {name: torch.from_numpy(found) for name, found in examples.known.items()}
     counts = count_rows(known, rows_present(examples, network.streams, rows))
-    with lowered(precision, network.log_variances.device):
-        seen = gathered(_look(network, examples, targets, counts, rows[share_of(rows)]))
+    seen = gathered(_look(network, examples, targets, counts, rows[share_of(rows)], precision))
     outputs = [found for look in seen for found in look.outputs]
     answers = {name: [answer for look in seen for answer in look.answers[name]] for name in network.structured}
     sums = torch.stack([look.sums for look in seen]).sum(dim=0)
@@ -96,6 +95,7 @@ def _look(
     targets: Mapping[str, AnyTarget],
     counts: Mapping[str, torch.Tensor],
     rows: NDArray[np.int64],
+    precision: str,
 ) -> _Look:
     device = network.log_variances.device
     sums = torch.zeros(1 + len(network.streams), dtype=torch.float64)
@@ -108,12 +108,11 @@ def _look(
             places = rows[start : start + step]
             batch = {stream: column.to(device) for stream, column in examples.batch(places).items()}
             truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(examples, places).items()}
-            found = network(batch, None, truth)
+            with lowered(precision, device):
+                found = network(batch, None, truth)
             outputs.append(_flat_outputs(found))
-            with exact(device):
-                said = {} if found.whole is None else network.answers(found.whole)
-            for name, added in said.items():
-                answers[name] += added
+            for name, said in network.answers(found.whole).items() if found.whole is not None else ():
+                answers[name] += said
             present = stream_presence(batch, network.streams)
             sums += _part_losses(
                 found, Aims(targets=targets, truth=truth, present=present, settings=PLAIN, counts=here)

@@ -233,7 +233,7 @@ class Audio:
         if self.features == "waveform":
             return [normalise(clip[:, None]) for clip in clips]
         if self.features == "samples":
-            return [to_half(np.clip(clip[:, None], -LOUDEST, LOUDEST, out=clip[:, None])) for clip in clips]
+            return [to_half(np.clip(clip[:, None], -LOUDEST, LOUDEST)) for clip in clips]
         if self.features in checkpoint_mel.FEATURES:
             loud = [np.clip(clip, -LOUDEST, LOUDEST) for clip in clips]
             return [to_half(checkpoint_mel.log_mel(clip, self)) for clip in loud]
