@@ -86,7 +86,8 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
         "train t.csv --target a --target b --validation v.csv --test e.csv --group g --preset fast --time-limit 5m "
         "--fusion gated --modality x=y=image --stream s=m*,n* --stream t=z --share u=c*,d --drop p --drop q "
         "--encoder x=resnet --set train.epochs=20 "
-        "--set settings.x.size=[1,2] --seed 3 --output o --resume --strict --json"
+        "--set settings.x.size=[1,2] --seed 3 --output o --resume --strict --json "
+        "--relevance r --reconstruct --teacher runs/before"
     )
     result = runner.invoke(app, arguments.split())
     assert result.exit_code == 0, result.output
@@ -111,6 +112,9 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
         "output": Path("o"),
         "resume": True,
         "strict": True,
+        "relevance": "r",
+        "reconstruct": True,
+        "teacher": "runs/before",
     }
     assert {name: call[name] for name in expected} == expected
 
@@ -119,6 +123,7 @@ def test_options_not_given_leave_the_configuration_alone(calls, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert runner.invoke(app, ["train", "t.csv"]).exit_code == 0
     left = ("target", "validation", "test", "drop", "modality", "stream", "encoder", "settings", "seed", "strict")
+    left += ("relevance", "reconstruct", "teacher", "share")
     assert [calls[0][name] for name in left] == [None] * len(left)
 
 

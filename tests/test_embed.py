@@ -211,6 +211,13 @@ def test_the_commands(world: Any, tmp_path: Path) -> None:
     shown = runner.invoke(app, ["search", run, str(tmp_path / "index"), "--text", "it barks at the gate"])
     assert shown.exit_code == 0
     assert "similarity" in shown.stdout
+    sound = next(cell for cell in table.columns["sound"] if cell)
+    for asking in (["--audio", str(folder / sound)], ["--query", f"sound={folder / sound}"]):
+        found = runner.invoke(app, ["search", run, str(tmp_path / "index"), *asking, "--within", "sound", "--json"])
+        assert found.exit_code == 0, found.output
+        best = json.loads(found.stdout)["hits"][0]
+        assert best["score"] == pytest.approx(1.0, abs=1e-3)
+        assert table.columns["sound"][best["row"] - 1] == sound
     judged = runner.invoke(app, ["evaluate", run, rows, "--json"])
     assert judged.exit_code == 0, judged.output
     assert json.loads(judged.stdout)["pairs"]["embedding"]
