@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from polymodal import precision
 from polymodal.convolution import Conv1d, Conv2d, ConvTranspose2d
 from polymodal.precision import lowered
 
@@ -19,6 +20,9 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "series": (lambda: Conv1d(6, 8, 3, padding=2, dilation=2, bias=False), (4, 6, 9)),
     "picture": (lambda: Conv2d(3, 8, 3, 2, padding=1, bias=False), (4, 3, 10, 12)),
     "patches": (lambda: Conv2d(3, 8, 4, 4), (4, 3, 8, 12)),
+    "large patches": (lambda: Conv2d(4, 8, 16, 16), (4, 4, 32, 48)),
+    "long filter": (lambda: Conv1d(2, 16, 48, 16), (4, 2, 800)),
+    "one value left": (lambda: Conv2d(16, 8, 4, 4), (4, 16, 4, 4)),
     "painting": (lambda: ConvTranspose2d(6, 8, 4, stride=2, padding=1), (4, 6, 5, 5)),
 }
 
@@ -45,6 +49,18 @@ def test_without_learning_it_is_torch_s_own_convolution() -> None:
     layer, x = Conv2d(3, 8, 3), torch.randn(2, 3, 8, 8)
     with torch.inference_mode():
         assert torch.equal(layer(x), torch.nn.functional.conv2d(x, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_where_convolutions_in_bfloat16_are_wrong_they_compute_exactly(
+    learns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_levels", lambda: frozenset({"avx512_bf16", "amx_bf16"}))
+    layer, x = Conv1d(2, 16, 48, 16), torch.randn(4, 2, 800)
+    with torch.set_grad_enabled(learns), lowered("bfloat16", CPU):
+        found, after = layer(x.bfloat16()), torch.nn.Linear(8, 8)(torch.randn(2, 8))
+    assert (found.dtype, after.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(found, layer(x.bfloat16().float()))
 
 
 CROWDED = """

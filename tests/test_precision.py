@@ -17,13 +17,22 @@ from polymodal.precision import choose_precision, lowered
 CPU = torch.device("cpu")
 
 
-def test_auto_is_what_the_processor_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    for has_it, expected in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(precision, "has_fast_bfloat16", lambda has_it=has_it: has_it)
-        assert choose_precision("auto") == expected
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [({"avx512_bf16"}, "bfloat16"), ({"avx512_bf16", "amx_bf16"}, "float32"), ({"avx2"}, "float32")],
+)
+def test_auto_is_what_the_processor_is_fast_and_right_with(
+    levels: set[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_levels", lambda: frozenset(levels))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_precision("auto") == expected
     assert choose_precision("float32") == "float32"
     assert choose_precision("bfloat16") == "bfloat16"
-    assert isinstance(precision.has_fast_bfloat16(), bool)
+
+
+def test_this_processor_is_known() -> None:
+    assert choose_precision("auto") in ("float32", "bfloat16")
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])

@@ -76,7 +76,7 @@ class TrainConfig(Section):
         accumulate: Parts in which a batch is computed, one after the other, where it needs too much memory; None
             means: as many as it needs.
         precision: In which numbers encoders and fusion multiply while they learn; auto takes bfloat16 where the
-            processor has it.
+            processor has it and its convolutions are right in it.
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
         pretrain_epochs: Passes in which image encoders first learn to restore noisy training pictures, those of rows
             without a target included; 0 leaves it out.

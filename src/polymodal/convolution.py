@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polymodal.precision import exact, has_sound_convolutions
+
 Numbers = tuple[int, ...]
 
 
@@ -52,11 +54,14 @@ class _Lowered(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias, None, None, None, None
 
 
-def _is_lowered(x: Tensor) -> bool:
-    return x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
-
-
-def _convolve(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> Tensor:
+def _convolve(layer: nn.Conv1d | nn.Conv2d, x: Tensor, plain: Callable[[Tensor], Tensor]) -> Tensor:
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return plain(x)
+    if not has_sound_convolutions(x.device):
+        with exact(x.device):
+            return plain(x.float())
+    if not torch.is_grad_enabled():
+        return plain(x)
     apply: Callable[..., Tensor] = _Lowered.apply
     return apply(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
@@ -71,9 +76,9 @@ class Conv1d(nn.Conv1d):
             x: ``[B, C, T]``.
 
         Returns:
-            ``[B, C, T]``; bfloat16 where it learns in lower precision.
+            ``[B, C, T]``; bfloat16 where it learns in lower precision, unless its convolutions are unsound there.
         """
-        return _convolve(self, x) if _is_lowered(x) else super().forward(x)
+        return _convolve(self, x, super().forward)
 
 
 class Conv2d(nn.Conv2d):
@@ -86,9 +91,9 @@ class Conv2d(nn.Conv2d):
             x: ``[B, C, H, W]``.
 
         Returns:
-            ``[B, C, H, W]``; bfloat16 where it learns in lower precision.
+            ``[B, C, H, W]``; bfloat16 where it learns in lower precision, unless its convolutions are unsound there.
         """
-        return _convolve(self, x) if _is_lowered(x) else super().forward(x)
+        return _convolve(self, x, super().forward)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -104,5 +109,5 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         Returns:
             float32 ``[B, C, H, W]``.
         """
-        with torch.autocast(x.device.type, enabled=False):
+        with exact(x.device):
             return super().forward(x.float(), output_size)

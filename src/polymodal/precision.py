@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import cache
 
 import torch
 
-BFLOAT16_LEVELS = ("avx512_bf16", "amx_bf16")
+BFLOAT16_LEVELS = frozenset({"avx512_bf16", "amx_bf16"})
 """What a processor must have so that bfloat16 is faster than float32; others only imitate it."""
 
 
@@ -24,15 +25,43 @@ def choose_precision(asked: str) -> str:
     """
     if asked != "auto":
         return asked
-    return "bfloat16" if has_fast_bfloat16() else "float32"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return "bfloat16" if has_fast_bfloat16(device) and has_sound_convolutions(device) else "float32"
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether the device that trains multiplies bfloat16 numbers by itself."""
-    if torch.cuda.is_available():
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 numbers by itself.
+
+    Args:
+        device: A GPU or the CPU.
+
+    Returns:
+        False where it would only imitate them.
+    """
+    if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type != "cpu" or not BFLOAT16_LEVELS.isdisjoint(_levels())
+
+
+def has_sound_convolutions(device: torch.device) -> bool:
+    """Whether a device's convolutions of bfloat16 numbers are right.
+
+    Those of oneDNN (as it comes with torch 2.13) for processors with AMX are not where few channels times a long
+    filter make a multiple of 32, nor where a large filter leaves one value: what they return is no rounding.
+
+    Args:
+        device: A GPU or the CPU.
+
+    Returns:
+        False for the CPU where it has AMX.
+    """
+    return device.type != "cpu" or "amx_bf16" not in _levels()
+
+
+@cache
+def _levels() -> frozenset[str]:
     found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch 2.9
-    return any(found.get(level, False) for level in BFLOAT16_LEVELS)
+    return frozenset(level for level, there in found.items() if there)
 
 
 def lowered(precision: str, device: torch.device) -> AbstractContextManager[object]:

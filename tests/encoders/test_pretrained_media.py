@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from polymodal import precision
 from polymodal.encoders import PRETRAINED, Pretrained
+from polymodal.encoders.backbone import lower_backbone
 from polymodal.encoders.preparation import modality_settings, sound_preparation
 from polymodal.encoders.pretrained_audio import receptive_field
 from polymodal.encoders.pretrained_video import evenly
@@ -64,6 +67,25 @@ def test_a_picture_becomes_its_class_token_and_a_grid(family: str, count: int, t
     torch.testing.assert_close(found[:, -16:], whole[:, -16:])
     if count == 17:
         torch.testing.assert_close(found[:, 0], whole[:, 0])
+
+
+@pytest.mark.parametrize("levels", [None, frozenset({"amx_bf16"})])
+@pytest.mark.parametrize("family", ["vit", "clip", "convnext", "resnet"])
+def test_a_frozen_checkpoint_says_nearly_what_it_says_in_float32(
+    family: str, levels: frozenset[str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the processor is fast with; with AMX, convolutions stay float32."""
+    if levels is not None:
+        monkeypatch.setattr(precision, "_levels", lambda: levels)
+    encoder, batch = image_encoder(save_checkpoint(family, tmp_path)), pictures()
+    exact = outputs_of(encoder, batch)
+    module = lower_backbone(encoder.source.load(), torch.device("cpu"))
+    with torch.no_grad():
+        found = encoder.source.read(module, batch)[0].float()
+    assert (found - exact).norm() < 0.05 * exact.norm()
+    again = copy.deepcopy(module).float()
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.source.read(again, batch)[0], exact, atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize("family", ["vit", "deit", "dinov2", "clip", "siglip", "convnext", "resnet"])

@@ -9,11 +9,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from polymodal.errors import ConfigError, parameter_error
+from polymodal.precision import exact, has_fast_bfloat16, has_sound_convolutions
 
 EXAMPLES = {
     "text": "distilbert/distilbert-base-uncased",
@@ -113,7 +116,7 @@ def load_backbone(checkpoint: str, modality: str) -> Any:
     if missing:
         lack = f"its weights lack {len(missing):,} of the encoder's tensors, such as {missing[0]}"
         raise _unloadable(checkpoint, modality, lack)
-    return _without_unused(backbone.float())
+    return _with_sound_convolutions(_without_unused(backbone.float()))
 
 
 def _without_chance(config: Any) -> Any:
@@ -143,20 +146,36 @@ def save_backbone(backbone: Any, folder: Path) -> None:
         backbone.save_pretrained(folder)
 
 
-def frozen_dtype(device: torch.device) -> torch.dtype:
-    """Return the floats in which a frozen checkpoint is run: bfloat16 where the machine is fast with it.
+def lower_backbone(backbone: Any, device: torch.device) -> Any:
+    """Bring a frozen checkpoint to the floats in which it is run: bfloat16 where the device is fast with it.
 
     Args:
-        device: Where it runs.
+        backbone: What ``load_backbone`` returned; it is changed.
+        device: Where it will run.
 
     Returns:
-        bfloat16, or float32 on processors without instructions for it.
+        The checkpoint, without gradients, for evaluation.
     """
-    if device.type != "cpu":
-        return torch.bfloat16
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    has_bfloat16 = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
-    return torch.bfloat16 if has_bfloat16 else torch.float32
+    return backbone.requires_grad_(False).eval().to(torch.bfloat16 if has_fast_bfloat16(device) else torch.float32)
+
+
+def _with_sound_convolutions(backbone: Any) -> Any:
+    """Let a checkpoint's convolutions compute in float32 on a CPU whose convolutions in bfloat16 are wrong."""
+    if not has_sound_convolutions(torch.device("cpu")):
+        for module in backbone.modules():
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+                module.forward = MethodType(_convolve, module)  # type: ignore[method-assign]
+    return backbone
+
+
+def _convolve(layer: Any, x: Tensor) -> Tensor:
+    if x.device.type != "cpu":
+        found: Tensor = type(layer).forward(layer, x)
+        return found
+    bias = None if layer.bias is None else layer.bias.float()
+    with exact(x.device):
+        found = layer._conv_forward(x.float(), layer.weight.float(), bias)
+    return found.to(x.dtype)
 
 
 def _import_transformers() -> Any:

@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from polymodal.arrays import Column
 from polymodal.cache_entry import VALUES_FILE, map_values
-from polymodal.encoders.backbone import frozen_dtype, save_backbone
+from polymodal.encoders.backbone import lower_backbone, save_backbone
 from polymodal.encoders.hub import find_file
 from polymodal.encoders.lora import DEFAULT_RANK, add_adapters
 from polymodal.encoders.source import Source
@@ -153,7 +153,7 @@ class Pretrained(nn.Module):
         config = find_file(self.source.checkpoint, "config.json")
         folder = Path(self.source.checkpoint) if config is None else config.parent
         files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("*.*"))
-        return ("normalised", str(folder), self.max_tokens, self.source.layers, *files)
+        return ("normalised, convolutions sound", str(folder), self.max_tokens, self.source.layers, *files)
 
     def parameter_groups(self, learning_rate: float, decay: float) -> list[dict[str, Any]]:
         """Give every layer a learning rate: Howard and Ruder 2018, arXiv 1801.06146, section 3.2.
@@ -196,7 +196,7 @@ class Pretrained(nn.Module):
         if self.backbone is not None:
             return self.backbone
         if not self._held:
-            self._held.append(self.source.load().requires_grad_(False).eval().to(frozen_dtype(device)))
+            self._held.append(lower_backbone(self.source.load(), device))
         return self._held[0].to(device)
 
     def _outputs(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
