@@ -70,7 +70,8 @@ def labels(seed: int, num_rows: int = NUM_ROWS, num_classes: int = 3) -> NDArray
 
 @pytest.fixture(scope="module")
 def extractor() -> FeatureExtractor:
-    return FeatureExtractor.fit(SCHEMA, MODALITIES, *table(labels(0), 0))
+    columns, cells = table(labels(0), 0)
+    return FeatureExtractor.draft(SCHEMA, MODALITIES, columns).fit(columns, cells)
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +260,7 @@ def test_leaf_species_are_told_from_numbers_alone(shared_data: Path) -> None:
     fields = [{"name": name, "kind": "number", "cardinality": 0} for name in names]
     schema = Schema(columns=(), streams=(StreamSchema("tabular", "tabular", tuple(names)),), targets=(), ignored=())
     fitted = {"tabular": SimpleNamespace(state=lambda: {"fields": fields})}
-    extractor = FeatureExtractor.fit(schema, fitted, {"tabular": columns[0]}, {})
+    extractor = FeatureExtractor.draft(schema, fitted, {"tabular": columns[0]}).fit({"tabular": columns[0]}, {})
     train, validation, test = (extractor.transform({"tabular": column}, {}) for column in columns)
     species = sorted({row["species"] for row in tables[0]})
     truths = [np.array([species.index(row["species"]) for row in rows]) for rows in tables]

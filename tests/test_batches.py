@@ -101,9 +101,9 @@ def test_baselines_of_many_rows_are_fitted_on_some_and_the_report_says_so(
 def test_many_validation_rows_weigh_the_members_by_a_sample(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def members(model: Any, examples: Examples, views: Any) -> Any:
+    def members(model: Any, examples: Examples, *others: Any) -> Any:
         asked.append(len(examples))
-        return members_of(model, examples, views)
+        return members_of(model, examples, *others)
 
     monkeypatch.setattr(polymodal.decide, "COMPLETE_ROWS", 7)
     monkeypatch.setattr(polymodal.decide, "members_of", members)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,29 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from torch.optim import AdamW
 
 import polymodal
 from polymodal import run
-from polymodal.baseline_cache import keep_baselines
-from polymodal.baseline_features import FeatureBlocks
+from polymodal.arrays import Column
+from polymodal.baseline_cache import (
+    BaselinePredictions,
+    FittedBaselines,
+    content,
+    identity,
+    keep_baselines,
+    keep_predictions,
+)
+from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.cache import ArrayCache
 from polymodal.optimizer import PlainAdamW
+from polymodal.schema import Schema, StreamSchema
 
 HEAVY = ("torch._dynamo", "torch.distributed.tensor", "sympy", "sklearn", "scipy.stats", "matplotlib", "transformers")
 """What a run on tables, pictures and sounds needs nothing of."""
+FITTING = ("scipy", "polymodal_lightgbm", "threadpoolctl")
+"""What a second run on the same rows, whose baselines are fitted and asked already, needs nothing of either."""
 TRAIN = """
 import sys
 import numpy as np
@@ -40,34 +52,84 @@ print(lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(np.eye(40), np.a
 """
 
 
-def blocks(num_rows: int, seed: int) -> tuple[FeatureBlocks, NDArray[np.int64]]:
+def rows(num_rows: int, seed: int) -> tuple[dict[str, Column], dict[str, list[Any]], NDArray[np.int64]]:
+    """Return a vector stream and a text stream that tell three classes apart, and the classes."""
     random = np.random.default_rng(seed)
     truth = random.integers(0, 3, num_rows)
     values = (truth[:, None] + random.normal(size=(num_rows, 4))).astype(np.float32)
-    sparse = csr_matrix((random.random((num_rows, 6)) > 0.7).astype(np.float32))
-    return FeatureBlocks(values, sparse, values.copy()), truth
+    texts = [f"{['good', 'bad', 'fair'][kind]} {random.integers(9)}" for kind in truth]
+    there = np.ones(num_rows, np.bool_)
+    lengths = np.full(num_rows, 1, np.int64)
+    columns = {"size": Column(values, there), "said": Column(np.zeros((num_rows, 2), np.int32), there, lengths)}
+    return columns, {"said": texts}, truth
 
 
-def given(seed: int = 0) -> tuple[Any, ...]:
-    return ("category", 3, *blocks(120, 1), *blocks(40, 2), seed, 1)
+SCHEMA = Schema((), (StreamSchema("size", "vector", ("size",)), StreamSchema("said", "text", ("said",))))
 
 
 class Fit:
     """Fits baselines and counts how often."""
 
-    def __init__(self, arguments: tuple[Any, ...]) -> None:
-        self.arguments, self.count = arguments, 0
+    def __init__(self, seed: int = 0) -> None:
+        self.train, self.validation, self.seed, self.count = rows(120, 1), rows(40, 2), seed, 0
 
-    def __call__(self) -> list[Baseline]:
+    def given(self) -> Iterator[Any]:
+        yield self.seed
+        for columns, cells, truth in (self.train, self.validation):
+            yield from (truth, *content(columns, cells, ["said"]))
+
+    def __call__(self) -> FittedBaselines:
         self.count += 1
-        return fit_baselines(*self.arguments)
+        (columns, cells, truth), (others, other_cells, other_truth) = self.train, self.validation
+        features = FeatureExtractor.draft(SCHEMA, {"size": None, "said": None}, columns).fit(columns, cells)
+        blocks, other_blocks = features.transform(columns, cells), features.transform(others, other_cells)
+        found = fit_baselines("category", 3, blocks, truth, other_blocks, other_truth, self.seed, 1)
+        return FittedBaselines(features, {"kind": found})
+
+    def kept(self, cache: ArrayCache) -> FittedBaselines:
+        return keep_baselines(cache, self.given(), self)
+
+
+class Ask:
+    """Asks baselines about rows and counts how often."""
+
+    def __init__(self, fitted: FittedBaselines, views: list[list[str]]) -> None:
+        self.fitted, self.views, self.rows, self.count = fitted, views, rows(30, 3), 0
+
+    def __call__(self) -> list[BaselinePredictions]:
+        self.count += 1
+        columns, cells, _ = self.rows
+        blocks = self.fitted.features.transform_views(columns, cells, [frozenset(view) for view in self.views])
+        (found,) = self.fitted.baselines.values()
+        return [{"kind": {baseline.name: baseline.predict(part) for baseline in found}} for part in blocks]
+
+    def kept(self, cache: ArrayCache) -> list[BaselinePredictions]:
+        given = (*identity(self.fitted), self.views, *content(*self.rows[:2], ["said"]))
+        return keep_predictions(cache, given, self)
+
+
+def spoil(folder: Path) -> None:
+    """Change a byte in the midst of the one entry."""
+    (values,) = folder.glob("*/values.npy")
+    bytes_ = bytearray(values.read_bytes())
+    bytes_[len(bytes_) // 2] ^= 255
+    values.write_bytes(bytes_)
+
+
+def same(one: list[BaselinePredictions], other: list[BaselinePredictions]) -> bool:
+    return all(
+        np.array_equal(values, b["kind"][name])
+        for a, b in zip(one, other, strict=True)
+        for name, values in a["kind"].items()
+    )
 
 
 def test_a_run_loads_no_compiler_and_no_scikit_learn_and_lightgbm_stays_whole(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", TRAIN, str(tmp_path / "run"), *HEAVY]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["['boosting', 'linear', 'prior']", "[]", "2"]
+    for run_name, unwanted in (("first", HEAVY), ("second", (*HEAVY, *FITTING))):
+        command = [sys.executable, "-c", TRAIN, str(tmp_path / run_name), *unwanted]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == ["['boosting', 'linear', 'prior']", "[]", "2"]
 
 
 def test_the_plain_optimizer_takes_the_steps_of_torchs_own() -> None:
@@ -90,65 +152,103 @@ def test_the_plain_optimizer_takes_the_steps_of_torchs_own() -> None:
 
 
 def test_baselines_are_fitted_once_and_come_back_bit_identical(tmp_path: Path) -> None:
-    arguments, cache = given(), ArrayCache(tmp_path)
-    fit = Fit(arguments)
-    first, second = keep_baselines(cache, arguments, fit), keep_baselines(cache, arguments, fit)
+    fit, cache = Fit(), ArrayCache(tmp_path)
+    fitted = [fit.kept(cache), fit.kept(cache), Fit()()]
     assert fit.count == 1
-    fresh, features = fit_baselines(*arguments), arguments[4]
-    for one, other, kept in zip(fresh, first, second, strict=True):
-        assert one.name == other.name == kept.name
-        assert np.array_equal(one.predict(features), other.predict(features))
-        assert np.array_equal(one.predict(features), kept.predict(features))
+    said = [Ask(found, [[], ["size"], ["said"]])() for found in fitted]
+    assert list(said[0][0]["kind"]) == ["prior", "linear", "boosting"]
+    assert same(said[0], said[1])
+    assert same(said[0], said[2])
 
 
-@pytest.mark.parametrize("place", ["seed", "truth", "dense", "trees", "sparse"])
+def change(fit: Fit, place: str) -> None:
+    """Change one thing that the fit depends on."""
+    columns, cells, truth = fit.train
+    if place == "seed":
+        fit.seed = 1
+    elif place == "truth":
+        truth[0] = (truth[0] + 1) % 3
+    elif place == "text":
+        cells["said"][5] += "!"
+    elif place == "value":
+        columns["size"].values[0, 0] += 1
+    elif place == "present":
+        columns["said"].present[0] = False
+    elif place == "lengths":
+        columns["said"] = replace(columns["said"], lengths=np.full(120, 2, np.int64))
+    else:
+        fit.validation = rows(40, 4)
+
+
+@pytest.mark.parametrize("place", ["seed", "truth", "text", "value", "present", "lengths", "validation"])
 def test_anything_that_the_fit_depends_on_changes_the_key(tmp_path: Path, place: str) -> None:
-    cache, one, other = ArrayCache(tmp_path), given(), given(seed=1 if place == "seed" else 0)
-    features: FeatureBlocks = other[2]
-    if place == "truth":
-        other[3][0] = (other[3][0] + 1) % 3
-    elif place == "sparse":
-        features.sparse.data[0] += 1
-    elif place != "seed":
-        getattr(features, place)[0, 0] += 1
-    fit = Fit(other)
-    keep_baselines(cache, one, Fit(one))
-    keep_baselines(cache, other, fit)
+    cache, fit = ArrayCache(tmp_path), Fit()
+    Fit().kept(cache)
+    change(fit, place)
+    fit.kept(cache)
     assert fit.count == 1
 
 
 def test_damaged_baselines_are_fitted_again(tmp_path: Path) -> None:
-    arguments, cache = given(), ArrayCache(tmp_path)
-    keep_baselines(cache, arguments, Fit(arguments))
-    (values,) = tmp_path.glob("*/values.npy")
-    content = bytearray(values.read_bytes())
-    content[len(content) // 2] ^= 255
-    values.write_bytes(bytes(content))
-    fit = Fit(arguments)
-    assert [baseline.name for baseline in keep_baselines(cache, arguments, fit)] == ["prior", "linear", "boosting"]
-    assert fit.count == 1
-
-
-def test_without_a_cache_baselines_are_fitted_and_nothing_is_kept() -> None:
-    fit = Fit(given())
-    keep_baselines(ArrayCache(None), given(), fit)
-    keep_baselines(ArrayCache(None), given(), fit)
+    fit, cache = Fit(), ArrayCache(tmp_path)
+    fit.kept(cache)
+    spoil(tmp_path)
+    assert [baseline.name for baseline in fit.kept(cache).baselines["kind"]] == ["prior", "linear", "boosting"]
     assert fit.count == 2
 
 
-def test_a_second_run_on_the_same_rows_fits_no_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_baselines_are_asked_once_about_the_same_rows(tmp_path: Path) -> None:
+    ask, cache = Ask(Fit()(), [[], ["size"]]), ArrayCache(tmp_path)
+    assert same(ask.kept(cache), ask.kept(cache))
+    assert ask.count == 1
+    spoil(tmp_path)
+    assert same(ask.kept(cache), ask())
+    assert ask.count == 3
+
+
+@pytest.mark.parametrize("place", ["baselines", "views", "rows", "text"])
+def test_anything_that_an_answer_depends_on_changes_the_key(tmp_path: Path, place: str) -> None:
+    cache, fitted = ArrayCache(tmp_path), Fit()()
+    Ask(fitted, [[], ["size"]]).kept(cache)
+    ask = Ask(Fit(1)() if place == "baselines" else fitted, [["size"], []] if place == "views" else [[], ["size"]])
+    if place == "rows":
+        ask.rows = rows(30, 5)
+    if place == "text":
+        ask.rows[1]["said"][0] = "fair"
+    ask.kept(cache)
+    assert ask.count == 1
+
+
+def test_without_a_cache_baselines_are_fitted_and_asked_and_nothing_is_kept() -> None:
+    fit, cache = Fit(), ArrayCache(None)
+    ask = Ask(fit.kept(cache), [[]])
+    fit.kept(cache)
+    assert same(ask.kept(cache), ask.kept(cache))
+    assert (fit.count, ask.count) == (2, 2)
+
+
+def test_a_second_run_on_the_same_rows_neither_fits_nor_asks_baselines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("POLYMODAL_CACHE", str(tmp_path / "cache"))
-    counted: list[int] = []
+    counted: list[str] = []
 
     def counting(*arguments: Any) -> list[Baseline]:
-        counted.append(1)
+        counted.append("fit")
         return fit_baselines(*arguments)
 
+    def transforming(self: FeatureExtractor, *arguments: Any) -> Any:
+        counted.append("features")
+        return transform(self, *arguments)
+
+    transform = FeatureExtractor.transform_views
     monkeypatch.setattr(run, "fit_baselines", counting)
+    monkeypatch.setattr(FeatureExtractor, "transform_views", transforming)
     random = np.random.default_rng(0)
     kind = random.integers(0, 3, 90)
-    rows = {"size": (kind + random.random(90)).tolist(), "kind": [f"k{k}" for k in kind]}
+    table = {"size": (kind + random.random(90)).tolist(), "kind": [f"k{k}" for k in kind]}
     settings = {"train.epochs": 1, "width": 16, "num_threads": 1}
-    found = [polymodal.fit(rows, target="kind", settings=settings).summary()["baselines"] for _ in range(2)]
-    assert len(counted) == 1
-    assert found[0] == found[1]
+    first = polymodal.fit(table, target="kind", settings=settings).summary()
+    assert counted == ["features", "features", "fit", "features", "features"]
+    assert polymodal.fit(table, target="kind", settings=settings).summary()["baselines"] == first["baselines"]
+    assert len(counted) == 5

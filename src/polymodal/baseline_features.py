@@ -9,7 +9,7 @@ Shape legend: N rows, D dense features, S sparse features, K features for trees.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -162,22 +162,19 @@ class StreamFeatures:
     channels: int = 1
 
     @classmethod
-    def fit(
-        cls, stream: StreamSchema, fitted: Any, column: Column, cells: Mapping[str, Sequence[Cell]]
-    ) -> StreamFeatures:
-        """Learn the features of one stream from training rows.
+    def draft(cls, stream: StreamSchema, fitted: Any, column: Column) -> StreamFeatures:
+        """Settle what is to be learnt of one stream, before any value is looked at.
 
         Args:
             stream: The stream.
             fitted: Its fitted modality; a table stream's ``fields`` are read.
-            column: Its arrays.
-            cells: Column to raw cells.
+            column: Its arrays, of which only the shape counts.
 
         Returns:
-            The fitted features.
+            Features that are not fitted yet.
         """
         fields = fitted.state()["fields"] if stream.modality == "tabular" else []
-        draft = cls(
+        return cls(
             stream=stream.name,
             modality=stream.modality,
             column=stream.columns[0] if stream.modality == "text" else "",
@@ -187,10 +184,20 @@ class StreamFeatures:
             grams=None,
             channels=fitted.channels if stream.modality == "audio" else 1,
         )
-        grams = TextGrams.fit(_texts(cells[draft.column], column.row_present)) if draft.column else None
-        values, num_shared = draft.measure(column)
-        scaling = Scaling.fit(values, column.row_present, num_shared)
-        return cls(**{**draft.__dict__, "grams": grams, "scaling": scaling})
+
+    def fit(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> StreamFeatures:
+        """Learn the features of one stream from training rows.
+
+        Args:
+            column: Its arrays.
+            cells: Column to raw cells.
+
+        Returns:
+            The fitted features.
+        """
+        grams = TextGrams.fit(_texts(cells[self.column], column.row_present)) if self.column else None
+        values, num_shared = self.measure(column)
+        return replace(self, grams=grams, scaling=Scaling.fit(values, column.row_present, num_shared))
 
     def measure(self, column: Column) -> tuple[Floats, int]:
         """Return the dense features ``[N, D]`` of rows, and how many of the first are pixels of a picture."""
@@ -267,31 +274,41 @@ class FeatureExtractor:
     streams: list[StreamFeatures]
 
     @classmethod
-    def fit(
-        cls,
-        schema: Schema,
-        modalities: Mapping[str, Any],
-        columns: Mapping[str, Column],
-        cells: Mapping[str, Sequence[Cell]],
-    ) -> FeatureExtractor:
-        """Learn the features from training rows.
+    def draft(cls, schema: Schema, modalities: Mapping[str, Any], columns: Mapping[str, Column]) -> FeatureExtractor:
+        """Settle what is to be learnt, before any value is looked at.
 
         Args:
             schema: Names the streams.
             modalities: Stream to fitted modality.
+            columns: Stream to arrays of the training rows, of which only the shapes count.
+
+        Returns:
+            Features that are not fitted yet.
+        """
+        return cls(
+            [
+                StreamFeatures.draft(stream, modalities[stream.name], columns[stream.name])
+                for stream in schema.streams
+                if stream.name in columns
+            ]
+        )
+
+    def fit(self, columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]]) -> FeatureExtractor:
+        """Learn the features from training rows.
+
+        Args:
             columns: Stream to arrays of the training rows.
             cells: Column to raw cells of the training rows; only text columns are read.
 
         Returns:
             The fitted features.
         """
-        return cls(
-            [
-                StreamFeatures.fit(stream, modalities[stream.name], columns[stream.name], cells)
-                for stream in schema.streams
-                if stream.name in columns
-            ]
-        )
+        return FeatureExtractor([stream.fit(columns[stream.stream], cells) for stream in self.streams])
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns whose raw cells are read."""
+        return [stream.column for stream in self.streams if stream.column]
 
     def transform(
         self, columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], forms: frozenset[str] = FORMS

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polymodal.allocator import memory_reused
 from polymodal.batches import Examples
+from polymodal.cache import ArrayCache
 from polymodal.decision import FUSION, Decision, Decisions, fit_decision
 from polymodal.predict import NOTHING_HIDDEN, Members, View, members_of
 from polymodal.stacking import Stacked, fit_stacker
@@ -36,12 +37,13 @@ def single_views(model: TrainedModel) -> list[View]:
 
 
 @memory_reused()
-def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
+def with_decisions(model: TrainedModel, validation: Examples, cache: ArrayCache) -> TrainedModel:
     """Fit the decision level of every flat target.
 
     Args:
         model: A model whose network and baselines are trained.
         validation: Rows that neither was fitted on.
+        cache: Where it is kept what baselines say of them.
 
     Returns:
         The model with its decisions.
@@ -49,7 +51,7 @@ def with_decisions(model: TrainedModel, validation: Examples) -> TrainedModel:
     if not model.network.targets:
         return model
     validation = validation.sample(COMPLETE_ROWS, model.config.seed, model.network.targets)
-    views = members_of(model, validation, single_views(model))
+    views = members_of(model, validation, single_views(model), cache)
     if model.config.fusion.name == "stacking":
         found = {name: _fit_stacker(model, name, validation, views) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: stacked.whole for name, stacked in found.items()})

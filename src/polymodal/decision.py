@@ -1,4 +1,4 @@
-"""The decision level: members' predictions pooled with weights learned on validation rows (numpy, scipy).
+"""The decision level: members' predictions pooled with weights learned on validation rows (numpy).
 
 Probabilities are pooled in the logarithm, ``p ∝ exp(Σ_m w_m log p_m)`` with ``w_m ≥ 0``: the logarithmic opinion
 pool (Genest & Zidek 1986, section 3) or product of experts (Hinton 2002, equation 1). The weights need not sum
@@ -14,11 +14,13 @@ Shape legend: M members, N rows, C classes; labels of a multi-label target count
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from polymodal.newton import minimise
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -29,6 +31,7 @@ FUSION = "fusion"
 NUM_FOLDS = 5
 PULL = 2.0
 """Strength of the pull towards the anchor, in rows: a Gaussian prior on the weights with variance 1 / PULL."""
+MAX_WEIGHT = 50.0
 SMALLEST = 1e-12
 SMOOTHING = 1e-3
 """Added to a row's available weight while fitting, so that a member at weight zero keeps a bounded gradient."""
@@ -211,21 +214,15 @@ def fit_decision(
     Returns:
         The decision; with fewer than ten rows it is the anchor alone, or all members alike.
     """
-    import scipy.optimize  # noqa: F401 - brings a BLAS of its own, which cannot be limited before it is there
-    from threadpoolctl import threadpool_limits
-
     names = sorted(members)
     there = np.stack([present[name] for name in names])
     values = _views(kind, [members[name] for name in names], there)
     problem = _Problem(kind, values, there, _as_rows(kind, truth), _spread(kind, truth))
     start = np.array([float(name == anchor) for name in names])
     start = start if start.any() else np.full(len(names), 1.0 / len(names))
-    rows = np.arange(there.shape[1])
-    weights = start
-    with threadpool_limits(1, user_api="blas"):  # these products are too short to be worth handing over
-        reserve = _reserve(problem, rows)
-        if len(rows) >= 2 * NUM_FOLDS:
-            weights = _choose(problem, _candidates(start), rows, seed)(problem, rows, reserve)
+    weights, reserve = start, _reserve(problem)
+    if len(problem) >= 2 * NUM_FOLDS:
+        weights = _choose(problem, _candidates(start), seed)(problem, reserve, True)
     tables = (dict(zip(names, column.tolist(), strict=True)) for column in (weights, reserve, problem.scale()))
     return Decision(kind, *tables)
 
@@ -240,6 +237,23 @@ class _Problem:
     truth: NDArray[Any]
     spread: float
 
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.there.shape[1])
+
+    def only(self, member: int) -> _Problem:
+        """Return the problem of one member alone."""
+        return replace(self, values=self.values[[member]], there=self.there[[member]])
+
+    def take(self, rows: NDArray[Any]) -> _Problem:
+        """Return the problem of some rows."""
+        return replace(self, values=self.values[:, rows], there=self.there[:, rows], truth=self.truth[rows])
+
+    def known(self) -> _Problem:
+        """Return the problem of the rows with a present member."""
+        some = np.flatnonzero(self.there.any(axis=0))
+        return self if len(some) == len(self) else self.take(some)
+
     def scale(self) -> Floats:
         """Return the usual spread of each member's log-probabilities, ``[M]``; 1 for numbers."""
         if self.kind == "number":
@@ -248,103 +262,117 @@ class _Problem:
         spread = spread if spread.ndim == 2 else spread.mean(axis=2)
         return np.asarray((spread * self.there).sum(axis=1) / np.maximum(self.there.sum(axis=1), 1))
 
-    def loss(self, weights: Floats, rows: NDArray[np.int64], spare: Floats) -> float:
-        """Return the mean loss on some rows, as they would be combined."""
-        rows = rows[self.there[:, rows].any(axis=0)]
-        if not len(rows):
+    def loss(self, weights: Floats, spare: Floats) -> float:
+        """Return the mean loss on the rows with a present member, as they would be combined."""
+        known = self.known()
+        if not len(known):
             return 0.0
-        pooled = _pool(self.values[:, rows], self.there[:, rows], weights, spare, float(weights.sum()))
-        return self._losses(pooled, rows)[0]
+        return known._losses(_pool(known.values, known.there, weights, spare, float(weights.sum())))[0]
 
-    def slope(self, weights: Floats, rows: NDArray[np.int64]) -> tuple[float, Floats]:
-        """Return the mean loss and its gradient; every row must have a present member."""
-        values, there = self.values[:, rows], self.there[:, rows].astype(np.float64)
-        ones = (1,) * (values.ndim - 2)
+    def bend(self, weights: Floats) -> tuple[float, Floats, Floats]:
+        """Return the mean loss, its gradient ``[M]`` and its curvature ``[M, M]`` (Gauss-Newton, of the pooled values).
+
+        Every row must have a present member.
+        """
+        there, ones = self.there.astype(np.float64), (1,) * (self.values.ndim - 2)
         # einsum, not matmul: the arrays are too small for the threads of a matrix library to be worth their start.
         available = np.einsum("m,mn->n", weights, there) + SMOOTHING
-        summed = np.einsum("m,m...->...", weights, values)
+        summed = np.einsum("m,m...->...", weights, self.values)
         factor = weights.sum() / available if self.kind != "number" else 1.0 / available
-        loss, residual = self._losses(factor.reshape(-1, *ones) * summed, rows)
-        own = (values * residual).reshape(len(weights), len(rows), -1).sum(axis=2)
-        whole = (summed * residual).reshape(len(rows), -1).sum(axis=1)
-        growth = 1.0 / available if self.kind != "number" else np.zeros(len(rows))
-        change = growth[None, :] - (factor / available)[None, :] * there
-        return loss, np.einsum("mn,n->m", own, factor) + np.einsum("mn,n->m", change, whole)
+        growth = 1.0 / available if self.kind != "number" else np.zeros(len(self))
+        change = growth - (factor / available) * there
+        slopes = self.values * factor.reshape(-1, *ones) + change.reshape(*there.shape, *ones) * summed
+        loss, residual, answer = self._losses(factor.reshape(-1, *ones) * summed)
+        gradient = np.einsum("mi,i->m", slopes.reshape(len(weights), -1), residual.ravel())
+        return loss, gradient, self._curvature(slopes, answer)
 
-    def _losses(self, pooled: Floats, rows: NDArray[np.int64]) -> tuple[float, Floats]:
-        """Return the mean loss, and its gradient by the pooled values."""
-        truth = self.truth[rows]
+    def _curvature(self, slopes: Floats, answer: Floats) -> Floats:
+        """Return the curvature ``[M, M]`` for the pooled values' slopes ``[M, N, ..., K]``."""
+        if self.kind == "number":
+            flat = slopes.reshape(len(slopes), -1)
+            return np.asarray(2 * np.einsum("mi,li->ml", flat, flat) / flat.shape[1] / self.spread)
+        slopes -= (slopes * answer).sum(axis=-1, keepdims=True)
+        slopes *= np.sqrt(answer)
+        flat = slopes.reshape(len(slopes), -1)
+        return np.asarray(np.einsum("mi,li->ml", flat, flat) / answer[..., 0].size)
+
+    def _losses(self, pooled: Floats) -> tuple[float, Floats, Floats]:
+        """Return the mean loss, its gradient by the pooled values, and the answer they stand for."""
+        truth = self.truth
         if self.kind == "number":
             error = pooled[..., 0] - truth
-            return float((error**2).mean() / self.spread), 2 * error[..., None] / truth.size / self.spread
+            return float((error**2).mean() / self.spread), 2 * error[..., None] / truth.size / self.spread, pooled
         logs = _log_softmax(pooled)
         right = np.take_along_axis(logs, truth[..., None], axis=-1)
-        residual = np.exp(logs)
+        answer = np.exp(logs)
+        residual = answer.copy()
         np.put_along_axis(residual, truth[..., None], np.exp(right) - 1.0, axis=-1)
-        return float(-right.mean()), residual / truth.size
+        return float(-right.mean()), residual / truth.size, answer
 
 
-Candidate = Callable[[_Problem, NDArray[np.int64], Floats], Floats]
+Candidate = Callable[[_Problem, Floats, bool], Floats]
+"""From rows, the reserve and whether to search thoroughly to weights."""
 
 
 def _candidates(start: Floats) -> list[Candidate]:
     """Return ways of fitting weights, simplest first: each member alone, all alike, free."""
 
     def single(index: int) -> Candidate:
-        return lambda _problem, _rows, reserve: np.where(np.arange(len(start)) == index, reserve, 0.0)
+        return lambda _problem, reserve, _thorough: np.where(np.arange(len(start)) == index, reserve, 0.0)
 
-    def alike(problem: _Problem, rows: NDArray[np.int64], reserve: Floats) -> Floats:
-        return _fit(problem, rows, reserve[None, :] / len(start), np.ones(1))
+    def alike(problem: _Problem, reserve: Floats, _thorough: bool) -> Floats:
+        return _fit(problem, reserve[None, :] / len(start), np.ones(1))
 
-    def free(problem: _Problem, rows: NDArray[np.int64], _reserve: Floats) -> Floats:
-        return _fit(problem, rows, np.eye(len(start)), start)
+    def free(problem: _Problem, _reserve: Floats, thorough: bool) -> Floats:
+        return _fit(problem, np.eye(len(start)), start, thorough)
 
     singles = [single(index) for index in np.argsort(-start, kind="stable")]
     return singles if len(start) == 1 else [*singles, alike, free]
 
 
-def _choose(problem: _Problem, candidates: list[Candidate], rows: NDArray[np.int64], seed: int) -> Candidate:
+def _choose(problem: _Problem, candidates: list[Candidate], seed: int) -> Candidate:
     """Return the candidate with the least cross-validated loss; the simpler one if they are equal."""
     if len(candidates) == 1:
         return candidates[0]
-    losses = np.zeros(len(candidates))
-    for held_out in np.array_split(np.random.default_rng(seed).permutation(rows), NUM_FOLDS):
-        kept = np.setdiff1d(rows, held_out)
-        reserve = _reserve(problem, kept)
+    losses, rows = np.zeros(len(candidates)), np.arange(len(problem))
+    for places in np.array_split(np.random.default_rng(seed).permutation(rows), NUM_FOLDS):
+        kept, held_out = problem.take(np.setdiff1d(rows, places)), problem.take(places)
+        reserve = _reserve(kept)
         for index, candidate in enumerate(candidates):
-            weights = candidate(problem, kept, reserve)
-            losses[index] += problem.loss(weights, held_out, reserve) * len(held_out) / len(rows)
+            losses[index] += held_out.loss(candidate(kept, reserve, False), reserve) * len(places) / len(rows)
     return candidates[int(np.argmin(losses.round(9)))]
 
 
-def _reserve(problem: _Problem, rows: NDArray[np.int64]) -> Floats:
+def _reserve(problem: _Problem) -> Floats:
     """Return the best weight of each member alone, from the rows in which it is present; 1 for numbers."""
-    num_members = len(problem.there)
     if problem.kind == "number":
-        return np.ones(num_members)
-    alone = [
-        _fit(problem, rows[problem.there[index, rows]], np.eye(num_members)[[index]], np.ones(1))[index]
-        for index in range(num_members)
-    ]
+        return np.ones(len(problem.there))
+    alone = [_fit(problem.only(index), np.ones((1, 1)), np.ones(1))[0] for index in range(len(problem.there))]
     return np.maximum(alone, 1e-3)
 
 
-def _fit(problem: _Problem, rows: NDArray[np.int64], basis: Floats, start: Floats) -> Floats:
-    """Minimise the loss over non-negative combinations of the basis ``[K, M]``, pulled towards the start ``[K]``."""
-    from scipy.optimize import minimize
+def _fit(problem: _Problem, basis: Floats, start: Floats, thorough: bool = False) -> Floats:
+    """Minimise the loss over non-negative combinations of the basis ``[K, M]``, pulled towards the start ``[K]``.
 
-    rows = rows[problem.there[:, rows].any(axis=0)]
-    if not len(rows):
+    Where members are absent in some rows, leaving one out may be a minimum of its own: a thorough search looks there.
+    """
+    known = problem.known()
+    if not len(known):
         return start @ basis
-    pull = PULL / len(rows)
+    pull = PULL / len(known)
 
-    def objective(free: Floats) -> tuple[float, Floats]:
-        loss, gradient = problem.slope(free @ basis, rows)
+    def objective(free: Floats) -> tuple[float, Floats, Floats]:
+        loss, gradient, curvature = known.bend(free @ basis)
         away = free - start
-        return loss + pull / 2 * float(away @ away), basis @ gradient + pull * away
+        loss += pull / 2 * float(away @ away)
+        return loss, basis @ gradient + pull * away, basis @ curvature @ basis.T + pull * np.eye(len(free))
 
-    found = minimize(objective, start + 0.05, jac=True, method="L-BFGS-B", bounds=[(0.0, 50.0)] * len(start))
-    weights = np.asarray(found.x @ basis, dtype=np.float64)
+    found = minimise(objective, start + 0.05, MAX_WEIGHT)
+    if thorough and not known.there.all():
+        fewer = np.where(np.eye(len(start), dtype=np.bool_), 0.0, found)
+        others = [minimise(objective, free, MAX_WEIGHT) for free in fewer]
+        found = min([found, *others], key=lambda free: objective(free)[0])
+    weights = found @ basis
     weights = weights if weights.sum() > 1e-6 else start @ basis
     return weights / weights.sum() if problem.kind == "number" else weights
 

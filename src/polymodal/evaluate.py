@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polymodal.allocator import memory_reused
 from polymodal.batches import Examples
+from polymodal.cache import ArrayCache
 from polymodal.decide import decision_summary, single_views
 from polymodal.metrics import calibration_bins, confusion, intervals, intervals_of, score, score_of
 from polymodal.predict import NOTHING_HIDDEN, Members, View, combine, members_of, prior_prediction
@@ -68,13 +69,14 @@ class _Look:
 
 
 @memory_reused()
-def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Evaluation:
+def evaluate_examples(model: TrainedModel, examples: Examples, split: str, cache: ArrayCache) -> Evaluation:
     """Judge a model on rows with truth.
 
     Args:
         model: The trained model.
         examples: The rows.
         split: What they are: "test" or "validation".
+        cache: Where it is kept what baselines say of them.
 
     Returns:
         Scores of the final decision, the fusion, each stream and baseline; what is left when a
@@ -82,7 +84,7 @@ def evaluate_examples(model: TrainedModel, examples: Examples, split: str) -> Ev
     """
     needed = [t.judged_without for t in model.targets.values() if isinstance(t, StructuredTarget)]
     views = list(dict.fromkeys([*single_views(model), *_lone_views(model), *needed]))
-    found = members_of(model, examples, views)
+    found = members_of(model, examples, views, cache)
     looks = {view: _Look(members, combine(model, members)) for view, members in zip(views, found, strict=True)}
     report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": decision_summary(model.decisions)}
     for name, target in model.targets.items():

@@ -225,7 +225,7 @@ class Model:
             )
         examples = build_examples(columns, cells, self.trained.targets, rows[known], source.name, source.folder)
         with told.phase("judging", None):
-            found = evaluate_examples(self.trained, examples, "test")
+            found = evaluate_examples(self.trained, examples, "test", cache)
         aside = source.num_rows - len(examples)
         return {
             "evaluation": found.report,

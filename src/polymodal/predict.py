@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
+from polymodal.baseline_cache import BaselinePredictions, FittedBaselines, content, identity, keep_predictions
 from polymodal.baselines import Baseline
 from polymodal.batches import Examples, batch_of, length_order, rows_at_once, shapes_of
 from polymodal.cache import ArrayCache
@@ -32,8 +33,7 @@ from polymodal.windows import in_whole_table, windows
 
 View = frozenset[str]
 NOTHING_HIDDEN: View = frozenset()
-BaselinePredictions = dict[str, dict[str, Prediction]]
-"""Flat target to baseline to what it predicts."""
+NO_CACHE = ArrayCache(None)
 BASELINE = "baseline:"
 
 KEPT_ROWS = 32
@@ -179,6 +179,7 @@ def run_members(
     source: Source,
     views: Sequence[View],
     wanted: Mapping[str, frozenset[str]] | None = None,
+    cache: ArrayCache = NO_CACHE,
 ) -> list[Members]:
     """Ask every member about every row, once for each set of hidden streams.
 
@@ -188,6 +189,7 @@ def run_members(
         source: The raw cells of the same rows.
         views: Sets of streams to hide.
         wanted: Flat target to the members that matter; others may be left out. None asks all of them.
+        cache: Where it is kept what baselines say.
 
     Returns:
         One ``Members`` a view.
@@ -198,22 +200,26 @@ def run_members(
     }
     nothing = NetworkOutputs({}, {name: {} for name in model.network.targets}, None, {})
     outputs = run_network(model.network, columns, views) if _asks_network(model, wanted) else [nothing] * len(views)
-    baselines = _baseline_predictions(model, asked, columns, source.cells, views)
+    baselines = _baseline_predictions(model, asked, columns, source.cells, views, cache)
     return [_members(model, columns, source, *found) for found in zip(views, outputs, baselines, strict=True)]
 
 
-def members_of(model: TrainedModel, examples: Examples, views: Sequence[View]) -> list[Members]:
+def members_of(
+    model: TrainedModel, examples: Examples, views: Sequence[View], cache: ArrayCache = NO_CACHE
+) -> list[Members]:
     """Ask every member about examples, a part of them after the other: their columns may be larger than memory.
 
     Args:
         model: The trained model.
         examples: The rows.
         views: Sets of streams to hide.
+        cache: Where it is kept what baselines say.
 
     Returns:
         One ``Members`` a view.
     """
-    found = [run_members(model, part.taken(), part.taken_source(), views) for part in examples.parts()]
+    parts = examples.parts()
+    found = [run_members(model, part.taken(), part.taken_source(), views, cache=cache) for part in parts]
     return [_joined_members(same) for same in zip(*found, strict=True)]
 
 
@@ -300,14 +306,25 @@ def _baseline_predictions(
     columns: Mapping[str, Column],
     cells: Mapping[str, Sequence[Cell]],
     views: Sequence[View],
+    cache: ArrayCache,
 ) -> list[BaselinePredictions]:
+    features = model.features
     forms = frozenset(form for found in asked.values() for baseline in found for form in baseline.forms)
-    if model.features is None or not forms:
+    if features is None or not forms:
         return [{} for _ in views]
-    return [
-        {name: {baseline.name: baseline.predict(features) for baseline in found} for name, found in asked.items()}
-        for features in model.features.transform_views(columns, cells, views, forms)
-    ]
+
+    def given() -> Iterator[Any]:
+        yield from identity(FittedBaselines(features, {name: list(found) for name, found in asked.items()}))
+        yield [sorted(view) for view in views]
+        yield from content(columns, cells, features.text_columns)
+
+    def predict() -> list[BaselinePredictions]:
+        return [
+            {name: {baseline.name: baseline.predict(blocks) for baseline in found} for name, found in asked.items()}
+            for blocks in features.transform_views(columns, cells, views, forms)
+        ]
+
+    return keep_predictions(cache, given(), predict)
 
 
 def run_network(network: Network, columns: Mapping[str, Column], views: Sequence[View]) -> list[NetworkOutputs]:

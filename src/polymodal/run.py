@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 import polymodal
-from polymodal.baseline_cache import keep_baselines
+from polymodal.baseline_cache import FittedBaselines, content, keep_baselines
 from polymodal.baseline_features import FeatureBlocks, FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples, bytes_of_row
@@ -127,7 +127,7 @@ def execute(
     with watch.phase("precompute"):
         prepared = _precomputed(prepared, network, cache, progress)
     with watch.phase("baselines"), progress.phase("baselines", None):  # first: then training knows what time is left
-        features, baselines, notices = _baselines(prepared, config, cache)
+        fitted, notices = _baselines(prepared, config, cache)
         prepared = _with_notices(prepared, notices)
     with watch.phase("train"):
         job = dataclasses.replace(
@@ -143,14 +143,14 @@ def execute(
         preprocessor=prepared.preprocessor,
         targets=prepared.targets,
         network=network,
-        features=features,
-        baselines=baselines,
+        features=fitted.features if fitted else None,
+        baselines=fitted.baselines if fitted else {},
         decisions={},
     )
     split = "test" if "test" in prepared.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
-        model = with_decisions(model, prepared.splits["validation"])
-        evaluation = evaluate_examples(model, prepared.splits[split], split)
+        model = with_decisions(model, prepared.splits["validation"], cache)
+        evaluation = evaluate_examples(model, prepared.splits[split], split, cache)
     record = build_record(model, prepared, state, evaluation, watch.total(), command)
     return Run(model=dataclasses.replace(model, record=record), prepared=prepared, evaluation=evaluation, split=split)
 
@@ -241,24 +241,44 @@ def _job(
     )
 
 
-def _baselines(
-    prepared: Prepared, config: RunConfig, cache: ArrayCache
-) -> tuple[FeatureExtractor | None, dict[str, list[Baseline]], list[str]]:
+def _baselines(prepared: Prepared, config: RunConfig, cache: ArrayCache) -> tuple[FittedBaselines | None, list[str]]:
     """Fit baselines, on a sample of the rows where they are many, so that neither time nor memory grows without end."""
     flat = {name: target for name, target in prepared.targets.items() if not isinstance(target, StructuredTarget)}
     if not config.baselines or not flat:
-        return None, {}, []
-    train, validation = (
+        return None, []
+    parts = [
         prepared.splits[split].without_outputs().sample(most, config.seed, list(flat))
         for split, most in BASELINE_ROWS.items()
-    )
-    few = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(flat))
-    extractor = FeatureExtractor.fit(prepared.schema, prepared.preprocessor.modalities, few.taken(), few.taken_cells())
-    parts = [(part, _features(extractor, part)) for part in (train, validation)]
-    baselines = {name: _fit_target(name, target, parts, config, cache) for name, target in flat.items()}
-    rows, used = len(prepared.splits["train"]), len(train)
+    ]
+    few = parts[0].sample(max(1, FITTED_BYTES // bytes_of_row(parts[0].columns)), config.seed, list(flat))
+    draft = FeatureExtractor.draft(prepared.schema, prepared.preprocessor.modalities, few.columns)
+
+    def fit() -> FittedBaselines:
+        features = draft.fit(few.taken(), few.taken_cells())
+        found = [(part, _features(features, part)) for part in parts]
+        return FittedBaselines(features, {name: _fit_target(name, flat[name], found, config) for name in flat})
+
+    fitted = keep_baselines(cache, _given(draft, flat, parts, config), fit)
+    rows, used = len(prepared.splits["train"]), len(parts[0])
     told = f"The baselines were fitted on {used:,} of {rows:,} training rows."
-    return extractor, baselines, [told] if used < rows else []
+    return fitted, [told] if used < rows else []
+
+
+def _given(
+    draft: FeatureExtractor, targets: Mapping[str, Target], parts: list[Examples], config: RunConfig
+) -> Iterator[Any]:
+    """Yield all that fitted baselines depend on."""
+    yield from (draft, config.seed, _num_threads(config))
+    yield [(name, target.kind, target.classes) for name, target in targets.items()]
+    for examples in parts:
+        for name in targets:
+            yield from (examples.truth[name], examples.known[name])
+        for part in examples.parts():
+            yield from content(part.taken(), part.taken_cells(), draft.text_columns)
+
+
+def _num_threads(config: RunConfig) -> int:
+    return config.num_threads or torch.get_num_threads()
 
 
 def _features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
@@ -267,16 +287,15 @@ def _features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
 
 
 def _fit_target(
-    name: str, target: Target, parts: list[tuple[Examples, FeatureBlocks]], config: RunConfig, cache: ArrayCache
+    name: str, target: Target, parts: list[tuple[Examples, FeatureBlocks]], config: RunConfig
 ) -> list[Baseline]:
-    rows = [
-        given
-        for part, found in parts
-        for given in (_known(found, part.known[name]), part.truth[name][part.known[name]])
+    (train, train_truth), (validation, validation_truth) = [
+        (_known(found, part.known[name]), part.truth[name][part.known[name]]) for part, found in parts
     ]
-    num_threads = config.num_threads or torch.get_num_threads()
-    given: tuple[Any, ...] = (target.kind, len(target.classes or ()) or 1, *rows, config.seed, num_threads)
-    return keep_baselines(cache, given, lambda: fit_baselines(*given))
+    num_classes, num_threads = len(target.classes or ()) or 1, _num_threads(config)
+    return fit_baselines(
+        target.kind, num_classes, train, train_truth, validation, validation_truth, config.seed, num_threads
+    )
 
 
 def _known(features: FeatureBlocks, known: NDArray[np.bool_]) -> FeatureBlocks:

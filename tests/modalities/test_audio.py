@@ -95,6 +95,7 @@ def test_fixtures_that_are_no_sound(shared_data: Path, name: str, expected: str)
         ({"array": np.zeros(10), "sampling_rate": "fast"}, "cannot be decoded"),
         (7, "is of type int"),
     ],
+    ids=range(11),  # not the bytes, which tell the time they were written
 )
 def test_cells_that_are_no_sound(cell: Any, expected: str) -> None:
     assert expected in reason(cell)
