@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,6 +142,46 @@ def test_numbers_are_averaged_with_weights_that_sum_to_one() -> None:
     assert sum(decision.weights.values()) == pytest.approx(1.0)
     assert decision.weights["linear"] > 0.5 > max(decision.weights["fusion"], decision.weights["prior"])
     assert np.mean((combined - truth) ** 2) < np.mean((members["linear"] - truth) ** 2)
+
+
+def of_kind(kind: str, truth: NDArray[np.int64], member: Floats) -> tuple[NDArray[np.generic], Floats]:
+    """Turn class probabilities into labels, or into numbers."""
+    if kind == "category":
+        return truth, member
+    if kind == "categories":
+        return np.eye(3, dtype=np.int64)[truth], member
+    return truth.astype(np.float64), member @ np.arange(3.0)
+
+
+def loss_of(kind: str, truth: NDArray[np.generic], said: Floats) -> float:
+    if kind == "number":
+        return float(((said - truth) ** 2).mean())
+    if kind == "category":
+        return loss(truth.astype(np.int64), said)
+    return float(-np.log(np.where(truth > 0, said, 1 - said)).mean())
+
+
+@pytest.mark.parametrize("share_absent", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["category", "categories", "number"])
+def test_no_weights_nearby_and_no_fewer_members_fit_better(kind: str, share_absent: float) -> None:
+    classes, random = labels(600), np.random.default_rng(1)
+    said = {name: guess(classes, 0.6 + 0.2 * place, place + 1) for place, name in enumerate(["a", "fusion", "z"])}
+    truth, _ = of_kind(kind, classes, said["a"])
+    members = {name: of_kind(kind, classes, found)[1] for name, found in said.items()}
+    present = {name: random.random(600) >= share_absent for name in members}
+    some = np.any(list(present.values()), axis=0)
+    decision = fit_decision(kind, members, present, truth, seed=0)
+
+    def loss_with(weights: dict[str, float]) -> float:
+        total = sum(weights.values()) if kind == "number" else 1.0
+        weights = {name: weight / total for name, weight in weights.items()}
+        combined = replace(decision, weights=weights).combine(members, present, np.zeros(3) if kind != "number" else 0)
+        return loss_of(kind, truth[some], combined[some])
+
+    least = loss_with(decision.weights)
+    for name, weight in decision.weights.items():
+        for other in (0.0, 0.8 * weight, weight + 0.05):
+            assert least < loss_with({**decision.weights, name: other}) + 1e-3
 
 
 def test_multi_label_probabilities_are_calibrated() -> None:
