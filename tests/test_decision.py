@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polymodal.decision import Decision, Decisions, fit_decision
+from polymodal.decision import Decision, Decisions
 from polymodal.metrics import score
+from polymodal.weighing import fit_decision
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
