@@ -251,7 +251,8 @@ def _baselines(prepared: Prepared, config: RunConfig, cache: ArrayCache) -> tupl
         for split, most in BASELINE_ROWS.items()
     ]
     few = parts[0].sample(max(1, FITTED_BYTES // bytes_of_row(parts[0].columns)), config.seed, list(flat))
-    draft = FeatureExtractor.draft(prepared.schema, prepared.preprocessor.modalities, few.columns)
+    shapes = {stream: column.take(slice(len(few))) for stream, column in few.columns.items()}
+    draft = FeatureExtractor.draft(prepared.schema, prepared.preprocessor.modalities, shapes)
 
     def fit() -> FittedBaselines:
         features = draft.fit(few.taken(), few.taken_cells())
