@@ -36,7 +36,7 @@ check: $(INSTALLED)
 
 # One process a core, each with a thread of its own; the tests of a file stay together.
 test: $(INSTALLED)
-	@OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	@OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 bench-quality: $(INSTALLED)
 	@$(BIN)/python benchmarks/quality.py

@@ -9,8 +9,9 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from polymodal.arrays import Column
-from polymodal.baseline_features import FeatureBlocks, Scaling
+from polymodal.baseline_features import FeatureBlocks
 from polymodal.baseline_sensors import LAGS, QUANTILES, cloud_features, series_features
+from polymodal.baseline_streams import Scaling
 from polymodal.baselines import fit_baselines
 from polymodal.modalities import Points, PointsSettings
 from polymodal.table import read_table

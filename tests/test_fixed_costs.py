@@ -18,14 +18,7 @@ from torch.optim import AdamW
 import polymodal
 from polymodal import run
 from polymodal.arrays import Column
-from polymodal.baseline_cache import (
-    BaselinePredictions,
-    FittedBaselines,
-    content,
-    identity,
-    keep_baselines,
-    keep_predictions,
-)
+from polymodal.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines, content, keep_baselines
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.cache import ArrayCache
@@ -90,22 +83,33 @@ class Fit:
         return keep_baselines(cache, self.given(), self)
 
 
+class Counting(FeatureExtractor):
+    """Makes features and counts how often."""
+
+    count = 0
+
+    def transform_views(self, *arguments: Any) -> Any:
+        Counting.count += 1
+        return super().transform_views(*arguments)
+
+
 class Ask:
-    """Asks baselines about rows and counts how often."""
+    """Asks baselines about rows and counts how often it had to."""
 
     def __init__(self, fitted: FittedBaselines, views: list[list[str]]) -> None:
-        self.fitted, self.views, self.rows, self.count = fitted, views, rows(30, 3), 0
-
-    def __call__(self) -> list[BaselinePredictions]:
-        self.count += 1
-        columns, cells, _ = self.rows
-        blocks = self.fitted.features.transform_views(columns, cells, [frozenset(view) for view in self.views])
-        (found,) = self.fitted.baselines.values()
-        return [{"kind": {baseline.name: baseline.predict(part) for baseline in found}} for part in blocks]
+        self.fitted, self.rows, Counting.count = fitted, rows(30, 3), 0
+        self.views = [frozenset(view) for view in views]
 
     def kept(self, cache: ArrayCache) -> list[BaselinePredictions]:
-        given = (*identity(self.fitted), self.views, *content(*self.rows[:2], ["said"]))
-        return keep_predictions(cache, given, self)
+        counting = FittedBaselines(Counting(self.fitted.features.streams), self.fitted.baselines)
+        return ask_baselines(counting, *self.rows[:2], self.views, cache)
+
+    def __call__(self) -> list[BaselinePredictions]:
+        return self.kept(ArrayCache(None))
+
+    @property
+    def count(self) -> int:
+        return Counting.count
 
 
 def spoil(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
@@ -10,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,12 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell, Column
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline
-from polymodal.cache import ArrayCache
+from polymodal.cache import ArrayCache, content_key
 
 FORMAT = 2
-"""Part of every key; rises when baselines are fitted, or predict, in another way."""
+"""Part of every key; rises when features are made, or baselines fitted or asked, in another way."""
 PLAIN = "plain"
+T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 BaselinePredictions = dict[str, dict[str, NDArray[np.float64]]]
 """Flat target to baseline to what it predicts."""
@@ -52,31 +52,47 @@ def keep_baselines(cache: ArrayCache, given: Iterable[Any], fit: Callable[[], Fi
     Returns:
         The baselines; those from the cache predict the same bits.
     """
-    if cache.folder is None:
-        return fit()
-    kept, _ = cache.column(_key("baselines", given), lambda *_: (_packed(*_state(fit())), []))
-    found = _unpacked(kept)
-    return fit() if found is None else _from_state(*found)
+    return _kept(cache, "baselines", given, fit, _state, _from_state)
 
 
-def keep_predictions(
-    cache: ArrayCache, given: Iterable[Any], predict: Callable[[], list[BaselinePredictions]]
+def ask_baselines(
+    fitted: FittedBaselines,
+    columns: Mapping[str, Column],
+    cells: Mapping[str, Sequence[Cell]],
+    views: Sequence[frozenset[str]],
+    cache: ArrayCache,
 ) -> list[BaselinePredictions]:
-    """Return what baselines say of some rows from the cache, or ask them and keep it.
+    """Ask baselines about rows, or return from the cache what they said of them.
 
     Args:
-        cache: Where it is kept.
-        given: All that it depends on, the baselines' ``identity`` among it.
-        predict: Asks them; called only where the cache has no whole answer.
+        fitted: The baselines.
+        columns: Stream to arrays.
+        cells: Column to raw cells.
+        views: The streams to take away, each time.
+        cache: Where the answers are kept.
 
     Returns:
-        What ``predict`` returned, this time or another.
+        The predictions, once a view.
     """
-    if cache.folder is None:
-        return predict()
-    kept, _ = cache.column(_key("predictions", given), lambda *_: (_packed(*_listed(predict())), []))
-    found = _unpacked(kept)
-    return predict() if found is None else _nested(*found)
+    forms = frozenset(form for found in fitted.baselines.values() for baseline in found for form in baseline.forms)
+    if not forms:
+        return [{} for _ in views]
+
+    def given() -> Iterator[Any]:
+        plain, arrays = _state(fitted)
+        yield from (plain, [sorted(view) for view in views])
+        for name, array in arrays.items():
+            yield from (name, array)
+        yield from content(columns, cells, fitted.features.text_columns)
+
+    def ask() -> list[BaselinePredictions]:
+        asked = fitted.baselines.items()
+        return [
+            {name: {baseline.name: baseline.predict(blocks) for baseline in found} for name, found in asked}
+            for blocks in fitted.features.transform_views(columns, cells, views, forms)
+        ]
+
+    return _kept(cache, "predictions", given(), ask, _listed, _nested)
 
 
 def content(columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> Iterator[Any]:
@@ -96,28 +112,21 @@ def content(columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], 
         yield from (name, list(cells.get(name, ())))
 
 
-def identity(fitted: FittedBaselines) -> Iterator[Any]:
-    """Yield what baselines are told apart by: all that they learnt.
-
-    Args:
-        fitted: The baselines.
-
-    Yields:
-        Arrays and plain values.
-    """
-    plain, arrays = _state(fitted)
-    yield plain
-    for name, array in arrays.items():
-        yield from (name, array)
-
-
-def _key(what: str, given: Iterable[Any]) -> str:
-    digest = hashlib.sha256(f"{what} {FORMAT} lightgbm {version('lightgbm')}".encode())
-    for part in given:
-        is_array = isinstance(part, np.ndarray)
-        digest.update((f" {part.dtype.str} {part.shape} " if is_array else f" {part!r} ").encode("utf-8", "replace"))
-        digest.update(np.ascontiguousarray(part).data if is_array else b"")
-    return digest.hexdigest()
+def _kept(
+    cache: ArrayCache,
+    what: str,
+    given: Iterable[Any],
+    make: Callable[[], T],
+    to_state: Callable[[T], tuple[Any, Arrays]],
+    from_state: Callable[[Any, Arrays], T],
+) -> T:
+    """Return what is in the cache for what is given, or make and keep it; as if it were new where it is damaged."""
+    if cache.folder is None:
+        return make()
+    key = content_key(f"{what} {FORMAT} lightgbm {version('lightgbm')}", given)
+    kept, _ = cache.column(key, lambda *_: (_packed(*to_state(make())), []))
+    found = _unpacked(kept)
+    return make() if found is None else from_state(*found)
 
 
 def _state(fitted: FittedBaselines) -> tuple[dict[str, Any], Arrays]:

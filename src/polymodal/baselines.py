@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.baseline_features import LINEAR, TREES, FeatureBlocks
+from polymodal.baseline_features import FeatureBlocks
+from polymodal.baseline_streams import LINEAR, TREES
 from polymodal.lean_lightgbm import load_lightgbm
 
 Floats = NDArray[np.float64]

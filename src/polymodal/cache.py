@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from polymodal.cache_entry import (
     RECORD_FILE,
@@ -36,6 +40,7 @@ SEARCH_S = 3600.0
 SEARCH_STORES = 1000
 """The whole folder is looked through at most once in so many seconds or stored entries, unless the bound is passed."""
 MOST_LIKE = 8
+HASHED_ROWS = 256
 USAGE = "usage"
 BYTES_OF_UNIT = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -200,6 +205,26 @@ class ArrayCache:
                 remove_entry(entry)
                 total -= size
         _write_usage(kept.parent, total)
+
+
+def content_key(what: str, given: Iterable[Any]) -> str:
+    """Return a key that changes with anything that an entry depends on.
+
+    Args:
+        what: What kind of entry it is, and in which form.
+        given: Arrays, which count by their content, and plain values, which count as Python shows them.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(what.encode())
+    for part in given:
+        is_array = isinstance(part, np.ndarray)
+        digest.update((f" {part.dtype.str} {part.shape} " if is_array else f" {part!r} ").encode("utf-8", "replace"))
+        rows = np.atleast_1d(part) if is_array else np.zeros(0)
+        for start in range(0, len(rows), HASHED_ROWS):  # a mapped array may be larger than memory
+            digest.update(np.ascontiguousarray(rows[start : start + HASHED_ROWS]).data)
+    return digest.hexdigest()
 
 
 def parse_bytes(text: str) -> int:

@@ -58,12 +58,27 @@ def _convolve(layer: nn.Conv1d | nn.Conv2d, x: Tensor, plain: Callable[[Tensor],
     if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return plain(x)
     if not has_sound_convolutions(x.device):
-        with exact(x.device):
-            return plain(x.float())
+        return convolve_exactly(layer, x)
     if not torch.is_grad_enabled():
         return plain(x)
     apply: Callable[..., Tensor] = _Lowered.apply
     return apply(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+
+def convolve_exactly(layer: Any, x: Tensor) -> Tensor:
+    """Convolve in float32, whatever the weights and the context are.
+
+    Args:
+        layer: One of torch's convolutions, or of ours.
+        x: What it convolves.
+
+    Returns:
+        float32.
+    """
+    bias = None if layer.bias is None else layer.bias.float()
+    with exact(x.device):
+        found: Tensor = layer._conv_forward(x.float(), layer.weight.float(), bias)
+    return found
 
 
 class Conv1d(nn.Conv1d):

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
-from polymodal.baseline_cache import BaselinePredictions, FittedBaselines, content, identity, keep_predictions
-from polymodal.baselines import Baseline
+from polymodal.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines
 from polymodal.batches import Examples, batch_of, length_order, rows_at_once, shapes_of
 from polymodal.cache import ArrayCache
 from polymodal.network import Network
@@ -108,7 +107,7 @@ def predict_windows(
 def _predict_window(
     model: TrainedModel, table: Table, cache: ArrayCache, progress: Progress, with_weights: bool
 ) -> Predictions:
-    cache = cache if table.num_rows >= KEPT_ROWS else ArrayCache(None)
+    cache = cache if table.num_rows >= KEPT_ROWS else NO_CACHE
     columns, broken = model.preprocessor.transform(table, cache if _reads_files(model) else None)
     wanted = _deciding_members(model, with_weights)
     columns = precompute(model.network, columns, cache, progress) if _asks_network(model, wanted) else columns
@@ -194,13 +193,10 @@ def run_members(
     Returns:
         One ``Members`` a view.
     """
-    asked = {
-        name: [b for b in found if b.name != "prior" and (wanted is None or f"{BASELINE}{b.name}" in wanted[name])]
-        for name, found in model.baselines.items()
-    }
     nothing = NetworkOutputs({}, {name: {} for name in model.network.targets}, None, {})
     outputs = run_network(model.network, columns, views) if _asks_network(model, wanted) else [nothing] * len(views)
-    baselines = _baseline_predictions(model, asked, columns, source.cells, views, cache)
+    asked = _asked_baselines(model, wanted)
+    baselines = ask_baselines(asked, columns, source.cells, views, cache) if asked else [{} for _ in views]
     return [_members(model, columns, source, *found) for found in zip(views, outputs, baselines, strict=True)]
 
 
@@ -240,6 +236,17 @@ def _asks_network(model: TrainedModel, wanted: Mapping[str, frozenset[str]] | No
     if wanted is None or model.network.structured:
         return True
     return any(not member.startswith(BASELINE) for found in wanted.values() for member in found)
+
+
+def _asked_baselines(model: TrainedModel, wanted: Mapping[str, frozenset[str]] | None) -> FittedBaselines | None:
+    """Return the baselines that are wanted; the prior is known without being asked."""
+    if model.features is None:
+        return None
+    asked = {
+        name: [b for b in found if b.name != "prior" and (wanted is None or f"{BASELINE}{b.name}" in wanted[name])]
+        for name, found in model.baselines.items()
+    }
+    return FittedBaselines(model.features, asked)
 
 
 def _deciding_members(model: TrainedModel, with_weights: bool) -> dict[str, frozenset[str]]:
@@ -298,33 +305,6 @@ def _target_members(
         **{f"stream:{stream}": target.to_prediction(output) for stream, output in outputs.streams[name].items()},
         **{f"{BASELINE}{baseline}": values for baseline, values in baselines.items()},
     }
-
-
-def _baseline_predictions(
-    model: TrainedModel,
-    asked: Mapping[str, Sequence[Baseline]],
-    columns: Mapping[str, Column],
-    cells: Mapping[str, Sequence[Cell]],
-    views: Sequence[View],
-    cache: ArrayCache,
-) -> list[BaselinePredictions]:
-    features = model.features
-    forms = frozenset(form for found in asked.values() for baseline in found for form in baseline.forms)
-    if features is None or not forms:
-        return [{} for _ in views]
-
-    def given() -> Iterator[Any]:
-        yield from identity(FittedBaselines(features, {name: list(found) for name, found in asked.items()}))
-        yield [sorted(view) for view in views]
-        yield from content(columns, cells, features.text_columns)
-
-    def predict() -> list[BaselinePredictions]:
-        return [
-            {name: {baseline.name: baseline.predict(blocks) for baseline in found} for name, found in asked.items()}
-            for blocks in features.transform_views(columns, cells, views, forms)
-        ]
-
-    return keep_predictions(cache, given(), predict)
 
 
 def run_network(network: Network, columns: Mapping[str, Column], views: Sequence[View]) -> list[NetworkOutputs]:

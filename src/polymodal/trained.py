@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from polymodal.arrays import Column
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline
-from polymodal.cache import ArrayCache
+from polymodal.cache import ArrayCache, content_key
 from polymodal.config import RunConfig
 from polymodal.decision import Decisions
 from polymodal.encoders import Pretrained
@@ -23,8 +20,6 @@ from polymodal.progress import Progress
 from polymodal.schema import Schema
 from polymodal.stacking import Stacker
 from polymodal.targets import AnyTarget
-
-ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +79,6 @@ def precompute(
 def _outputs(encoder: Pretrained, column: Column, cache: ArrayCache, progress: Progress) -> Column:
     if cache.folder is None:
         return encoder.precompute(column, progress)
-    digest = hashlib.sha256(repr((encoder.identity(), column.values.shape)).encode())
-    for array in (column.values, column.present, *(() if column.lengths is None else (column.lengths,))):
-        for start in range(0, len(array), ROWS_AT_ONCE):
-            digest.update(np.ascontiguousarray(array[start : start + ROWS_AT_ONCE]).tobytes())
-    found, _ = cache.column(digest.hexdigest(), lambda entry: (encoder.precompute(column, progress, entry), []))
+    key = content_key("outputs", (encoder.identity(), column.values, column.present, column.lengths))
+    found, _ = cache.column(key, lambda entry: (encoder.precompute(column, progress, entry), []))
     return found

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from polymodal.convolution import convolve_exactly
 from polymodal.errors import ConfigError, parameter_error
-from polymodal.precision import exact, has_fast_bfloat16, has_sound_convolutions
+from polymodal.precision import has_fast_bfloat16, has_sound_convolutions
 
 EXAMPLES = {
     "text": "distilbert/distilbert-base-uncased",
@@ -169,13 +170,8 @@ def _with_sound_convolutions(backbone: Any) -> Any:
 
 
 def _convolve(layer: Any, x: Tensor) -> Tensor:
-    if x.device.type != "cpu":
-        found: Tensor = type(layer).forward(layer, x)
-        return found
-    bias = None if layer.bias is None else layer.bias.float()
-    with exact(x.device):
-        found = layer._conv_forward(x.float(), layer.weight.float(), bias)
-    return found.to(x.dtype)
+    found: Tensor = convolve_exactly(layer, x).to(x.dtype) if x.device.type == "cpu" else type(layer).forward(layer, x)
+    return found
 
 
 def _import_transformers() -> Any:
