@@ -27,6 +27,7 @@ from polymodal.baselines import Baseline
 from polymodal.build import build_network
 from polymodal.config import RunConfig
 from polymodal.decision import Decisions
+from polymodal.devices import choose_device
 from polymodal.encoders import Pretrained
 from polymodal.errors import CheckpointError
 from polymodal.preprocessor import Preprocessor
@@ -107,18 +108,21 @@ def _save_baseline(baseline: Baseline, name: str, folder: Path, arrays: dict[str
     return {"name": name, "state": state, "arrays": sorted(found), "texts": sorted(texts)}
 
 
-def load_model(path: Path) -> TrainedModel:
+def load_model(path: Path, device: str | None = None) -> TrainedModel:
     """Read a model.
 
     Args:
         path: The model's folder, or the run folder around it.
+        device: Where its network is to run; None takes a GPU where torch finds one.
 
     Returns:
         The model, ready to predict.
 
     Raises:
         CheckpointError: If there is no model, or it is damaged or of another version.
+        ConfigError: If there is no such device.
     """
+    chosen = choose_device(device)
     folder = path / MODEL_FOLDER if (path / MODEL_FOLDER / MODEL_FILE).is_file() else path
     if not (folder / MODEL_FILE).is_file():
         raise CheckpointError(
@@ -134,10 +138,12 @@ def load_model(path: Path) -> TrainedModel:
                 f"The model {folder} has format {plain.get('format')!r}; this version reads format {FORMAT}. "
                 "Train it again, or use the version of polymodal that wrote it."
             )
-        return _build(plain, folder)
+        model = _build(plain, folder)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"The model {folder} is damaged: {reason}. Train or copy it again.") from None
+    model.network.to(chosen)
+    return model
 
 
 def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:

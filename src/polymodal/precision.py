@@ -7,6 +7,8 @@ from functools import cache
 
 import torch
 
+from polymodal.devices import choose_device
+
 BFLOAT16_LEVELS = frozenset({"avx512_bf16", "amx_bf16"})
 """What a processor must have so that bfloat16 is faster than float32; others only imitate it."""
 
@@ -25,7 +27,7 @@ def choose_precision(asked: str) -> str:
     """
     if asked != "auto":
         return asked
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     return "bfloat16" if has_fast_bfloat16(device) and has_sound_convolutions(device) else "float32"
 
 

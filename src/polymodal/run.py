@@ -23,6 +23,7 @@ from polymodal.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.decide import with_decisions
+from polymodal.devices import choose_device
 from polymodal.distil import teach
 from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.job import Job
@@ -199,6 +200,7 @@ def _head_notices(network: Network, train: Examples) -> list[str]:
 
 
 def _precomputed(prepared: Prepared, network: Any, cache: ArrayCache, progress: Progress) -> Prepared:
+    network.to(choose_device())  # frozen checkpoints run where the network will learn
     done: dict[str, Mapping[str, Any]] = {}
     splits = {}
     for split, examples in prepared.splits.items():

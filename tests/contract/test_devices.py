@@ -13,6 +13,7 @@ import test_pretrained
 import torch
 
 import polymodal
+import polymodal.checkpoint
 import polymodal.train
 import tiny
 from elsewhere import Elsewhere, elsewhere, noting_waits
@@ -99,6 +100,16 @@ def test_distillation(table: Table, tmp_path: Path) -> None:
     tiny.train(given, "kind", output=tmp_path / "teacher")
     with elsewhere():
         check(tiny.train(given, "kind", teacher=tmp_path / "teacher"), given, tmp_path)
+
+
+def test_a_loaded_model_predicts_on_the_device(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = tiny.only(table, *tiny.FEATURES, "kind")
+    found = tiny.train(given, "kind", output=tmp_path).predictions(given)
+    with elsewhere() as device:
+        monkeypatch.setattr(polymodal.checkpoint, "choose_device", lambda _: device)
+        check(polymodal.load(tmp_path), given, tmp_path)
+        there = polymodal.load(tmp_path).predictions(given)
+        np.testing.assert_allclose(there.values["kind"], found.values["kind"], rtol=1e-3, atol=1e-5)
 
 
 def test_without_a_target(table: Table) -> None:

@@ -101,6 +101,14 @@ def test_cells_that_are_no_sound(cell: Any, expected: str) -> None:
     assert expected in reason(cell)
 
 
+def test_huge_samples_are_sound_though_their_sum_is_infinite() -> None:
+    cell = np.array([3e38, 3e38, -1.0], np.float32)
+    fitted = Audio.fit([cell], AudioSettings(features="samples"), None)
+    column, broken = fitted.transform([cell], None)
+    assert not broken
+    assert column.values[0, :, 0].tolist() == [10_000, 10_000, -1]
+
+
 def test_a_cut_off_file_is_broken() -> None:
     content = encode(np.random.default_rng(0).normal(0, 0.1, 40_000), kind="FLAC")
     assert "is damaged sound" in reason(content[: len(content) // 2])

@@ -140,9 +140,8 @@ class Pretrained(nn.Module):
         """Hand the outputs of all batches to ``write``; return how many each row has."""
         lengths = np.zeros(len(column), np.int64)
         with progress.phase(f"pretrained {self.source.modality}", int(column.row_present.sum())) as phase:
-            device = torch.device("cuda") if torch.cuda.is_available() else self._device
             for rows in self.source.batches(column):
-                part_BKD, used = self._outputs(ColumnBatch.from_column(column, rows).to(device))
+                part_BKD, used = self._outputs(ColumnBatch.from_column(column, rows).to(self._device))
                 write(rows, part_BKD.cpu().numpy())
                 lengths[rows] = used.cpu().numpy()
                 phase.advance(len(rows))
