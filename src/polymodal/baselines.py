@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from polymodal.baseline_features import FeatureBlocks
 from polymodal.baseline_streams import LINEAR, TREES
+from polymodal.baseline_trees import Rows, fit_trees
 from polymodal.lean_lightgbm import load_lightgbm
 
 Floats = NDArray[np.float64]
@@ -31,14 +31,6 @@ USUAL_PENALTY = 1.2e-4
 STEPS = (15, 40)
 STEP_CELLS = 8e9
 MAX_WEIGHTS = 4_000_000
-MAX_ROUNDS = 400
-MIN_ROUNDS = 12
-PATIENCE = 20
-BUDGET_S = 2.5
-BUDGET_S_PER_ROW = 1e-4
-SECONDS_PER_TREE = 3e-4
-SECONDS_PER_CELL = 1.3e-9
-CELLS_PER_THREAD = 400_000
 MIN_ROWS = 20
 
 
@@ -196,30 +188,19 @@ def fit_baselines(
         features_validation: Features of the rows that choose the penalty and the number of trees; may be empty.
         truth_validation: Their truth.
         seed: Fixes the trees' sampling.
-        num_threads: Threads of LightGBM, at most; small data use one. With more than one, the linear model is fitted
-            at the same time.
-        budget_s: About how long the trees may take; None means 2.5 s, and 1 s more for 10,000 rows. It bounds their
-            number by rows, features and classes, not by the clock, so that the machine does not change the result.
+        num_threads: Threads of LightGBM, at most.
+        budget_s: About how long the trees may take, which bounds their number; None leaves it to ``fit_trees``.
 
     Returns:
         The baselines; below 20 training rows, or without any feature for them, there are no trees.
     """
     prior = Prior(_prior(kind, num_classes, truth_train))
     train, validation = (features_train, truth_train), (features_validation, truth_validation)
-    fit_linear = partial(_fit_linear, kind, num_classes, prior.prior, train, validation)
+    linear = _fit_linear(kind, num_classes, prior.prior, train, validation)
     if len(truth_train) < MIN_ROWS or not features_train.trees.shape[1]:
-        return [prior, fit_linear()]
-    budget_s = BUDGET_S + BUDGET_S_PER_ROW * len(truth_train) if budget_s is None else budget_s
-    fit_trees = partial(_fit_boosting, kind, num_classes, train, validation, seed, num_threads, budget_s)
-    if num_threads == 1:
-        return [prior, fit_linear(), fit_trees()]
-    with ThreadPoolExecutor(1) as pool:  # either takes little more than one core
-        linear = pool.submit(fit_linear)
-        trees = fit_trees()
-        return [prior, linear.result(), trees]
-
-
-Rows = tuple[FeatureBlocks, NDArray[Any]]
+        return [prior, linear]
+    trees = fit_trees(kind, num_classes, train, validation, seed=seed, num_threads=num_threads, budget_s=budget_s)
+    return [prior, linear, Boosting(kind, trees)]
 
 
 def _prior(kind: str, num_classes: int, truth: NDArray[Any]) -> Floats:
@@ -362,57 +343,3 @@ def _loss(kind: str, prediction: Floats, truth: NDArray[Any]) -> float:
     else:
         right = np.where(truth > 0.5, prediction, 1.0 - prediction)
     return float(-np.log(np.clip(right, 1e-12, 1.0)).mean())
-
-
-def _fit_boosting(
-    kind: str, num_classes: int, train: Rows, validation: Rows, seed: int, num_threads: int, budget_s: float
-) -> Boosting:
-    num_models = num_classes if kind == "categories" else 1
-    trees_a_round = num_classes if kind == "category" and num_classes > 2 else 1
-    cells = train[0].trees.size
-    round_s = num_models * trees_a_round * (SECONDS_PER_TREE + SECONDS_PER_CELL * cells)
-    rounds = int(np.clip(budget_s / round_s, MIN_ROUNDS, MAX_ROUNDS))
-    threads = min(num_threads, 1 + cells // CELLS_PER_THREAD)
-    params = _tree_params(kind, num_classes, len(train[1]), rounds, seed, threads)
-    models = []
-    for index in range(num_models):
-        truths = [truth[:, index].copy() if kind == "categories" else truth for _, truth in (train, validation)]
-        models.append(_train_trees(params, rounds, (train[0], truths[0]), (validation[0], truths[1])))
-    return Boosting(kind, models)
-
-
-def _tree_params(
-    kind: str, num_classes: int, num_rows: int, rounds: int, seed: int, num_threads: int
-) -> dict[str, Any]:
-    objective: dict[str, Any] = {"objective": "regression" if kind == "number" else "binary"}
-    if kind == "category" and num_classes > 2:
-        objective = {"objective": "multiclass", "num_class": num_classes}
-    return {
-        **objective,
-        "learning_rate": float(np.clip(12 / rounds, 0.05, 0.2)),
-        "num_leaves": 8 if num_rows < 1_000 else 31,
-        "min_data_in_leaf": int(np.clip(num_rows // 100, 3, 20)),
-        "feature_fraction": 0.3,
-        "bagging_fraction": 0.8,
-        "bagging_freq": 1,
-        "lambda_l2": 1.0,
-        "max_bin": 63,
-        "extra_trees": num_rows < 1_000,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": num_threads,
-        "verbosity": -1,
-    }
-
-
-def _train_trees(params: dict[str, Any], rounds: int, train: Rows, validation: Rows) -> str:
-    lightgbm = load_lightgbm()
-    data = lightgbm.Dataset(train[0].trees, label=train[1], params=params, free_raw_data=False)
-    watched: list[Any] = []
-    callbacks: list[Any] = []
-    if len(validation[1]):
-        watched = [lightgbm.Dataset(validation[0].trees, label=validation[1], reference=data, params=params)]
-        callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False)]
-    booster = lightgbm.train(params, data, rounds, valid_sets=watched, callbacks=callbacks)
-    return str(booster.model_to_string(num_iteration=booster.best_iteration if watched else None))

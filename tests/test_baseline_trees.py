@@ -1,0 +1,53 @@
+"""Boosted trees: the same ones whatever the threads do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from polymodal import baseline_trees
+from polymodal.baseline_features import FeatureBlocks
+from polymodal.baseline_trees import fit_trees
+
+NUM_ROWS, NUM_CLASSES = 400, 3
+
+
+def truth_of(kind: str, random: np.random.Generator) -> NDArray[Any]:
+    if kind == "category":
+        return random.integers(0, NUM_CLASSES, NUM_ROWS)
+    return random.integers(0, 2, (NUM_ROWS, NUM_CLASSES)) if kind == "categories" else random.normal(size=NUM_ROWS)
+
+
+def fit(kind: str, num_threads: int) -> tuple[list[str], list[str]]:
+    """Return the trees, and what LightGBM says of its threads."""
+    random = np.random.default_rng(0)
+    truth, values = truth_of(kind, random), random.normal(size=(NUM_ROWS, 20)).astype(np.float32)
+    values[:, 0] += truth.reshape(NUM_ROWS, -1)[:, 0]
+    parts = (slice(0, 300), slice(300, None))
+    train, held_out = [(FeatureBlocks(values[part], None, values[part]), truth[part]) for part in parts]
+    texts = fit_trees(kind, NUM_CLASSES, train, held_out, seed=0, num_threads=num_threads, budget_s=0.05)
+    found = [text.partition("parameters:") for text in texts]
+    threads = [line for _, _, options in found for line in options.splitlines() if "num_threads" in line]
+    return [trees for trees, _, _ in found], threads
+
+
+@pytest.fixture(autouse=True)
+def _large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take any data for large."""
+    monkeypatch.setattr(baseline_trees, "CELLS_PER_THREAD", 1)
+    monkeypatch.setattr(baseline_trees, "GRACE_S", 60.0)
+
+
+@pytest.mark.parametrize("kind", ["category", "categories", "number"])
+def test_threads_that_wait_for_each_other_give_way_to_one(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, _ = fit(kind, 1)
+    two, threads = fit(kind, 2)
+    assert set(threads) == {"[num_threads: 2]"}
+    monkeypatch.setattr(baseline_trees, "GRACE_S", 0.0)
+    monkeypatch.setattr(baseline_trees, "TOO_SLOW", 0.0)
+    waiting, threads = fit(kind, 2)
+    assert set(threads) == {"[num_threads: 1]"}
+    assert one == two == waiting
