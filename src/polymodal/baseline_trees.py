@@ -99,7 +99,7 @@ def _params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int) 
         "extra_trees": num_rows < 1_000,
         "seed": seed,
         "deterministic": True,
-        "force_row_wise": True,
+        "force_col_wise": True,
         "verbosity": -1,
     }
 
