@@ -70,15 +70,11 @@ def fit_trees(
     rounds = int(np.clip(budget_s / (num_models * round_s), MIN_ROUNDS, MAX_ROUNDS))
     params = _params(kind, num_classes, num_rows, rounds, seed)
     params["num_threads"] = min(num_threads, 1 + cells // CELLS_PER_THREAD)
+    truths = [train[1], validation[1]]
     models = []
     for index in range(num_models):
-        truths = [truth[:, index].copy() if kind == "categories" else truth for _, truth in (train, validation)]
-        rows = (train[0], truths[0]), (validation[0], truths[1])
-        try:
-            models.append(_fit(params, rounds, *rows, round_s))
-        except _ThreadsWaitError:
-            params["num_threads"] = 1
-            models.append(_fit(params, rounds, *rows, round_s))
+        aims = [truth[:, index].copy() for truth in truths] if kind == "categories" else truths
+        models.append(_fit(params, rounds, round_s, (train[0], aims[0]), (validation[0], aims[1])))
     return models
 
 
@@ -104,7 +100,16 @@ def _params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int) 
     }
 
 
-def _fit(params: dict[str, Any], rounds: int, train: Rows, validation: Rows, round_s: float) -> str:
+def _fit(params: dict[str, Any], rounds: int, round_s: float, train: Rows, validation: Rows) -> str:
+    """Fit one model; where its threads wait for each other, ``params`` have one from then on."""
+    try:
+        return _fit_once(params, rounds, round_s, train, validation)
+    except _ThreadsWaitError:
+        params["num_threads"] = 1
+        return _fit_once(params, rounds, round_s, train, validation)
+
+
+def _fit_once(params: dict[str, Any], rounds: int, round_s: float, train: Rows, validation: Rows) -> str:
     lightgbm = load_lightgbm()
     data = lightgbm.Dataset(train[0].trees, label=train[1], params=params, free_raw_data=False)
     watched: list[Any] = []
