@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+import polymodal.run
 import polymodal.train
 
 DEVICE = torch.device("meta")
@@ -188,6 +188,7 @@ def elsewhere() -> Iterator[torch.device]:
         patch.setattr(torch, "autocast", autocast)
         patch.setattr(torch, "inference_mode", torch.no_grad)
         patch.setattr(optimizers, "_get_fused_kernels_supported_devices", lambda: [*known, DEVICE.type])
-        patch.setattr(polymodal.train, "PartialState", lambda: SimpleNamespace(device=DEVICE))
+        for module in (polymodal.run, polymodal.train):
+            patch.setattr(module, "own_device", lambda: DEVICE)
         with _Operations(), _Conversions():
             yield DEVICE

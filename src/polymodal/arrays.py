@@ -101,3 +101,16 @@ class Column:
         keep = ~absent if self.present.ndim == 1 else ~absent[:, None]
         outputs = None if self.outputs is None else self.outputs.without(absent)
         return Column(self.values, self.present & keep, self.lengths, outputs)
+
+
+def arrays_under(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names begin with a prefix, without it.
+
+    Args:
+        arrays: Name to array.
+        prefix: What the names begin with.
+
+    Returns:
+        Name to array.
+    """
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

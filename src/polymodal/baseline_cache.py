@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import Cell, Column
+from polymodal.arrays import Cell, Column, arrays_under
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline
 from polymodal.cache import ArrayCache, content_key
@@ -143,10 +143,10 @@ def _state(fitted: FittedBaselines) -> tuple[dict[str, Any], Arrays]:
 
 
 def _from_state(plain: dict[str, Any], arrays: Arrays) -> FittedBaselines:
-    features = FeatureExtractor.from_state(plain["features"], _under(arrays, "features."))
+    features = FeatureExtractor.from_state(plain["features"], arrays_under(arrays, "features."))
     baselines = {
         target: [
-            Baseline.from_state(entry["state"], _under(arrays, f"{number}.{place}."), entry["texts"])
+            Baseline.from_state(entry["state"], arrays_under(arrays, f"{number}.{place}."), entry["texts"])
             for place, entry in enumerate(entries)
         ]
         for number, (target, entries) in enumerate(plain["targets"].items())
@@ -182,7 +182,3 @@ def _unpacked(kept: Column) -> tuple[Any, Arrays] | None:
         return json.loads(arrays.pop(PLAIN).tobytes()), arrays
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
-
-
-def _under(arrays: Arrays, prefix: str) -> Arrays:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -22,6 +22,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
+from polymodal.arrays import arrays_under
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline
 from polymodal.build import build_network
@@ -158,7 +159,7 @@ def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:
     arrays = load_arrays(folder / "baselines.safetensors")
     features = None
     if plain["features"] is not None:
-        features = FeatureExtractor.from_state(plain["features"], _under(arrays, "features/"))
+        features = FeatureExtractor.from_state(plain["features"], arrays_under(arrays, "features/"))
     return TrainedModel(
         config=config,
         preprocessor=preprocessor,
@@ -186,8 +187,4 @@ def _with_checkpoints(config: RunConfig, plain: dict[str, Any], folder: Path) ->
 def _load_baseline(saved: dict[str, Any], folder: Path, arrays: dict[str, Any]) -> Baseline:
     name = Path(saved["name"]).name
     texts = {key: (folder / "baselines" / f"{name}-{key}.txt").read_text(encoding="utf-8") for key in saved["texts"]}
-    return Baseline.from_state(saved["state"], _under(arrays, f"{name}/"), texts)
-
-
-def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+    return Baseline.from_state(saved["state"], arrays_under(arrays, f"{name}/"), texts)

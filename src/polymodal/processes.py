@@ -33,6 +33,14 @@ def is_main() -> bool:
     return process_number() == 0
 
 
+def own_device() -> torch.device:
+    """Return the device on which this process trains: Accelerate's choice, of a GPU of its own or the CPU."""
+    from accelerate import PartialState
+
+    device: torch.device = PartialState().device
+    return device
+
+
 @contextmanager
 def main_first() -> Iterator[None]:
     """Let the main process do something before the others do, as to fill a cache that they read.

@@ -23,7 +23,6 @@ from polymodal.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.decide import with_decisions
-from polymodal.devices import choose_device
 from polymodal.distil import teach
 from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.job import Job
@@ -31,7 +30,7 @@ from polymodal.network import Network
 from polymodal.pilot import choose_flip
 from polymodal.plan import Budget
 from polymodal.prepare import Prepared, Tables, prepare
-from polymodal.processes import main_first
+from polymodal.processes import main_first, own_device
 from polymodal.progress import Progress
 from polymodal.record import build_record
 from polymodal.resume import saved_width
@@ -200,7 +199,7 @@ def _head_notices(network: Network, train: Examples) -> list[str]:
 
 
 def _precomputed(prepared: Prepared, network: Any, cache: ArrayCache, progress: Progress) -> Prepared:
-    network.to(choose_device())  # frozen checkpoints run where the network will learn
+    network.to(own_device())  # frozen checkpoints run where the network will learn
     done: dict[str, Mapping[str, Any]] = {}
     splits = {}
     for split, examples in prepared.splits.items():

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -29,7 +28,7 @@ from polymodal.network import Network
 from polymodal.optimizer import PlainAdamW
 from polymodal.plan import Plan
 from polymodal.pretrain import pretrain_images
-from polymodal.processes import main_says, num_processes
+from polymodal.processes import main_says, num_processes, own_device
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
 from polymodal.schedule import rate_factor
@@ -83,7 +82,7 @@ def begin(network: Network, job: Job) -> tuple[Learner, State]:
     Returns:
         What learns, and a state at the beginning.
     """
-    device = PartialState().device
+    device = own_device()
     network.to(device)
     learner = Learner(network=network, optimizer=_optimizer(network, job.settings), device=device)
     state = State(width=network.width, num_parts=job.settings.accumulate or 1)

@@ -194,5 +194,5 @@ def _serve(
     try:
         for chunk in chunks:
             sender.send(work(chunk))
-    except Exception:
+    except Exception:  # whatever it was, the main process meets it too
         sender.close()
