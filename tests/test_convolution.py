@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from polymodal import precision
+from polymodal import convolution, precision
 from polymodal.convolution import Conv1d, Conv2d, ConvTranspose2d
 from polymodal.precision import lowered
 
 CPU = torch.device("cpu")
+AMX = frozenset({"avx512_bf16", "amx_bf16"})
 LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "text": (lambda: Conv1d(6, 8, 3), (4, 6, 9)),
     "series": (lambda: Conv1d(6, 8, 3, padding=2, dilation=2, bias=False), (4, 6, 9)),
@@ -23,6 +25,11 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "large patches": (lambda: Conv2d(4, 8, 16, 16), (4, 4, 32, 48)),
     "long filter": (lambda: Conv1d(2, 16, 48, 16), (4, 2, 800)),
     "one value left": (lambda: Conv2d(16, 8, 4, 4), (4, 16, 4, 4)),
+    "usual picture": (lambda: Conv2d(24, 32, 3, 2, padding=1, bias=False), (4, 24, 9, 7)),
+    "usual series": (lambda: Conv1d(16, 8, 3, padding=1), (4, 16, 9)),
+    "frames": (lambda: Conv2d(16, 8, (3, 1), padding=(1, 0), bias=False), (3, 16, 5, 4)),
+    "points": (lambda: Conv2d(16, 8, 1, (2, 1)), (4, 16, 6, 5)),
+    "few places": (lambda: Conv1d(16, 8, 1), (1, 16, 2)),
     "painting": (lambda: ConvTranspose2d(6, 8, 4, stride=2, padding=1), (4, 6, 5, 5)),
 }
 
@@ -36,8 +43,14 @@ def gradients(layer: torch.nn.Module, x: torch.Tensor, precision: str) -> list[t
     return [out.detach().float(), *grads]
 
 
+@pytest.mark.parametrize("levels", [None, AMX])
 @pytest.mark.parametrize("name", list(LAYERS))
-def test_lower_precision_gives_nearly_the_same_gradients(name: str) -> None:
+def test_lower_precision_gives_nearly_the_same_gradients(
+    name: str, levels: frozenset[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As this processor computes, and as it would if it had AMX."""
+    if levels is not None:
+        monkeypatch.setattr(precision, "_levels", lambda: levels)
     torch.manual_seed(0)
     build, shape = LAYERS[name]
     layer, x = build(), torch.randn(shape)
@@ -55,12 +68,59 @@ def test_without_learning_it_is_torch_s_own_convolution() -> None:
 def test_where_convolutions_in_bfloat16_are_wrong_they_compute_exactly(
     learns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_levels", lambda: frozenset({"avx512_bf16", "amx_bf16"}))
+    monkeypatch.setattr(precision, "_levels", lambda: AMX)
     layer, x = Conv1d(2, 16, 48, 16), torch.randn(4, 2, 800)
     with torch.set_grad_enabled(learns), lowered("bfloat16", CPU):
         found, after = layer(x.bfloat16()), torch.nn.Linear(8, 8)(torch.randn(2, 8))
     assert (found.dtype, after.dtype) == (torch.float32, torch.bfloat16)
     assert torch.equal(found, layer(x.bfloat16().float()))
+
+
+def test_large_maps_are_laid_out_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_levels", lambda: AMX)
+    torch.manual_seed(0)
+    layer, x = Conv2d(16, 8, 3, padding=1), torch.randn(5, 16, 6, 7)
+    whole = gradients(layer, x, "bfloat16")
+    monkeypatch.setattr(convolution, "SEEN_AT_ONCE", 2 * 6 * 7 * 9 * 16)
+    for parts, expected in zip(gradients(layer, x, "bfloat16"), whole, strict=True):
+        assert (parts - expected).norm() <= 0.01 * expected.norm()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (Conv2d(16, 8, 3, 2, padding=1), (2, 16, 9, 9), torch.bfloat16),
+        (Conv2d(15, 8, 3, 2, padding=1), (2, 15, 9, 9), torch.float32),
+        (Conv2d(16, 8, 5, 2, padding=2), (2, 16, 9, 9), torch.float32),
+        (Conv2d(16, 8, 3, 3, padding=1), (2, 16, 9, 9), torch.float32),
+        (Conv2d(16, 8, 3, 2, padding=0), (2, 16, 9, 9), torch.float32),
+        (Conv2d(16, 8, 3, 2, padding=1), (2, 16, 9, 2), torch.float32),
+        (Conv2d(16, 8, 3, padding=1, groups=2), (2, 16, 9, 9), torch.float32),
+        (Conv1d(16, 8, 3, padding=2, dilation=2), (2, 16, 9), torch.float32),
+    ],
+)
+def test_only_usual_convolutions_are_trusted_where_others_are_wrong(
+    layer: torch.nn.Module, shape: tuple[int, ...], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_levels", lambda: AMX)
+    with lowered("bfloat16", CPU):
+        assert layer(torch.randn(shape)).dtype == expected
+
+
+@pytest.mark.skipif("amx_bf16" not in precision._levels(), reason="this processor has no AMX")
+@pytest.mark.parametrize("seed", range(40))
+def test_trusted_convolutions_are_right_with_amx(seed: int) -> None:
+    """Of random sizes: outputs and gradients against float32."""
+    draw = random.Random(seed)
+    size, stride = [draw.choice([1, 3, 3]) for _ in range(2)], [draw.choice([1, 2]) for _ in range(2)]
+    channels, rows, sides = draw.randint(16, 130), draw.choice([1, 3, 16]), [draw.randint(3, 40) for _ in range(2)]
+    torch.manual_seed(seed)
+    layer = Conv2d(channels, draw.randint(1, 130), size, stride, padding=[extent // 2 for extent in size])
+    x = torch.randn(rows, channels, *sides)
+    if draw.random() < 0.7:
+        layer, x = (part.to(memory_format=torch.channels_last) for part in (layer, x))
+    for low, exact in zip(gradients(layer, x, "bfloat16"), gradients(layer, x, "float32"), strict=True):
+        assert (low - exact).norm() <= 0.02 * exact.norm()
 
 
 CROWDED = """

@@ -19,9 +19,9 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(
     ("levels", "expected"),
-    [({"avx512_bf16"}, "bfloat16"), ({"avx512_bf16", "amx_bf16"}, "float32"), ({"avx2"}, "float32")],
+    [({"avx512_bf16"}, "bfloat16"), ({"avx512_bf16", "amx_bf16"}, "bfloat16"), ({"avx2"}, "float32")],
 )
-def test_auto_is_what_the_processor_is_fast_and_right_with(
+def test_auto_is_what_the_processor_is_fast_with(
     levels: set[str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "_levels", lambda: frozenset(levels))
@@ -88,6 +88,8 @@ def test_group_norm_in_bfloat16_is_that_of_torch(shape: tuple[int, ...]) -> None
     plain = nn.GroupNorm(4, 8)(maps)
     torch.testing.assert_close(norm(spread).float(), plain, atol=0.05, rtol=0.05)
     assert torch.equal(norm(maps), plain)
+    with lowered("bfloat16", CPU):
+        assert torch.equal(norm(maps), plain.bfloat16())
 
 
 def test_a_masked_norm_counts_steps_exactly_in_bfloat16() -> None:

@@ -136,7 +136,7 @@ class Dropout(nn.Dropout):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation (Wu and He 2018, arXiv 1803.08494), in float32 where it learns in bfloat16 on a CPU.
+    """Group normalisation (Wu and He 2018, arXiv 1803.08494), in float32 also where it learns in bfloat16 on a CPU.
 
     There, torch's own kernel is slow with channels last, and another layout costs more than another dtype.
     """
@@ -148,11 +148,12 @@ class GroupNorm(nn.GroupNorm):
             x: ``[B, C, ...]``.
 
         Returns:
-            The same shape, dtype and layout in memory.
+            The same shape and layout in memory; on a CPU, bfloat16 where it learns in that, else the same dtype.
         """
-        if x.dtype != torch.bfloat16 or x.device.type != "cpu":
+        if x.device.type != "cpu":
             return super().forward(x)
-        return super().forward(x.float()).to(x.dtype)
+        found = super().forward(x.float() if x.dtype == torch.bfloat16 else x)
+        return found.to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype)
 
 
 def use_channels_last(module: nn.Module) -> None:

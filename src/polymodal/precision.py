@@ -27,8 +27,7 @@ def choose_precision(asked: str) -> str:
     """
     if asked != "auto":
         return asked
-    device = choose_device()
-    return "bfloat16" if has_fast_bfloat16(device) and has_sound_convolutions(device) else "float32"
+    return "bfloat16" if has_fast_bfloat16(choose_device()) else "float32"
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -46,10 +45,11 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def has_sound_convolutions(device: torch.device) -> bool:
-    """Whether a device's convolutions of bfloat16 numbers are right.
+    """Whether all of a device's convolutions of bfloat16 numbers are right.
 
     Those of oneDNN (as it comes with torch 2.13) for processors with AMX are not where few channels times a long
-    filter make a multiple of 32, nor where a large filter leaves one value: what they return is no rounding.
+    filter make a multiple of 32, nor where a line is left one value, nor for some long, wide or even filters: what they
+    return is no rounding, and some write where they must not.
 
     Args:
         device: A GPU or the CPU.
