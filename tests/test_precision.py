@@ -65,7 +65,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_written_out_is_that_of_torch(causal: bool) -> None:
+def test_attention_is_that_of_torch_where_it_learns_in_bfloat16(causal: bool) -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 5, 8).unbind()
     present = None if causal else torch.rand(2, 5) < 0.7

@@ -26,6 +26,8 @@ BUDGET_S_PER_ROW = 1e-4
 SECONDS_PER_TREE = 3e-4
 SECONDS_PER_CELL = 1.3e-9
 CELLS_PER_THREAD = 400_000
+MANY_ROWS = 5_000
+"""From so many rows on, features are worth telling apart in more steps."""
 GRACE_S, TOO_SLOW = 0.5, 10
 """Threads that take so many times as long as was planned, beyond the first half of a second, wait for each other."""
 
@@ -91,7 +93,8 @@ def _params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int) 
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
         "lambda_l2": 1.0,
-        "max_bin": 63,
+        "min_sum_hessian_in_leaf": 0.1,
+        "max_bin": 31 if num_rows < MANY_ROWS else 63,
         "extra_trees": num_rows < 1_000,
         "seed": seed,
         "deterministic": True,
