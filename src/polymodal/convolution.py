@@ -22,6 +22,8 @@ FEWEST_CHANNELS, LONGEST_FILTER, LARGEST_STRIDE = 16, 3, 2
 PARTS, SEEN_AT_ONCE = 4, 2**25
 """Stretches of places that are multiplied side by side, and how many values of 16 bits are laid out for that."""
 
+_differentiate = torch.ops.aten.convolution_backward
+
 
 class _Lowered(torch.autograd.Function):
     """A convolution in bfloat16 whose weights get their gradient otherwise.
@@ -52,20 +54,19 @@ class _Lowered(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), (low, weight) = grads, ctx.saved_tensors
-        differentiate = torch.ops.aten.convolution_backward
         grad_x = None
         if ctx.needs_input_grad[0]:
-            wanted = [True, False, False]
-            grad_x, _, _ = differentiate(grad, low, weight.to(torch.bfloat16), None, *ctx.options, wanted)
-            grad_x = grad_x.to(ctx.dtype)
-        if not has_sound_convolutions(grad.device):
+            found = _differentiate(grad, low, weight.to(torch.bfloat16), None, *ctx.options, [True, False, False])
+            grad_x = found[0].to(ctx.dtype)
+        has_bias = ctx.bias_sizes is not None
+        if has_sound_convolutions(grad.device):
+            wanted = [False, True, has_bias]
+            _, grad_weight, grad_bias = _differentiate(
+                grad.float(), low.float(), weight, ctx.bias_sizes, *ctx.options, wanted
+            )
+        else:
             grad_weight = _weight_gradient(grad, low, weight.shape[2:], *ctx.options[:2])
-            grad_bias = None if ctx.bias_sizes is None else grad.float().sum((0, *range(2, grad.ndim)))
-            return grad_x, grad_weight, grad_bias, None, None, None, None
-        wanted = [False, True, ctx.bias_sizes is not None]
-        _, grad_weight, grad_bias = differentiate(
-            grad.float(), low.float(), weight, ctx.bias_sizes, *ctx.options, wanted
-        )
+            grad_bias = grad.float().sum((0, *range(2, grad.ndim))) if has_bias else None
         return grad_x, grad_weight, grad_bias, None, None, None, None
 
 
@@ -98,7 +99,7 @@ def _seen(x: Tensor, size: Numbers, stride: Numbers, padding: Numbers) -> Tensor
 def _convolve(layer: nn.Conv1d | nn.Conv2d, x: Tensor, plain: Callable[[Tensor], Tensor]) -> Tensor:
     if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return plain(x)
-    if not has_sound_convolutions(x.device) and not _is_right_with_amx(layer, x):
+    if not (has_sound_convolutions(x.device) or _is_usual(layer, x)):
         return convolve_exactly(layer, x)
     if not torch.is_grad_enabled():
         return plain(x)
@@ -106,8 +107,8 @@ def _convolve(layer: nn.Conv1d | nn.Conv2d, x: Tensor, plain: Callable[[Tensor],
     return apply(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
-def _is_right_with_amx(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
-    """Whether a convolution is one of the usual kind, and leaves more than one value in a line."""
+def _is_usual(layer: nn.Conv1d | nn.Conv2d, x: Tensor) -> bool:
+    """Whether a convolution is of the kind that is right with AMX: within the bounds, several values in a line."""
     is_near = all(size in (1, LONGEST_FILTER) for size in layer.kernel_size) and max(layer.stride) <= LARGEST_STRIDE
     is_plain = layer.groups == 1 and max(layer.dilation) == 1 and layer.in_channels >= FEWEST_CHANNELS
     keeps_size = tuple(layer.padding) == tuple(size // 2 for size in layer.kernel_size)
