@@ -65,8 +65,8 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(monkeypatch: pytest.Monk
     whole = history_of(tiny.numbers_table(), None)
     sizes = limited(monkeypatch, 7)
     cut = history_of(tiny.numbers_table(), None)
-    assert sizes[:5] == [2, 4, 24, 12, 6]  # two looks at what a row takes, then the batch
-    assert max(sizes[5:]) <= 7
+    assert sizes[:4] == [4, 24, 12, 6]  # a look at what rows take, then the batch
+    assert max(sizes[4:]) <= 7
     assert [entry["validation_loss"] for entry in cut] == pytest.approx(
         [entry["validation_loss"] for entry in whole], abs=1e-3
     )
@@ -75,10 +75,10 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(monkeypatch: pytest.Monk
 def test_a_batch_that_would_fill_the_memory_is_cut_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = history_of(tiny.numbers_table(), None)
     row_bytes: list[float] = []
-    monkeypatch.setattr("polymodal.train.parts_that_fit", lambda size, *_: row_bytes.append(size) or 1)
+    monkeypatch.setattr("polymodal.train.parts_that_fit", lambda size, *_: row_bytes.append(size) or 2)
     history_of(tiny.numbers_table(), None)
     monkeypatch.undo()
-    monkeypatch.setattr("polymodal.train.free_bytes", lambda: int(PEAK * row_bytes[0] * 24 / USABLE / 2.5))
+    monkeypatch.setattr("polymodal.train.free_bytes", lambda: int(PEAK * row_bytes[-1] * 24 / USABLE / 2.5))
     model = tiny.train(tiny.numbers_table(), "kind", settings=PLAIN | {"train.accumulate": None})
     assert any("in 4 parts" in notice for notice in model.record["notices"])
     assert [entry["validation_loss"] for entry in model.record["history"]] == pytest.approx(

@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -87,7 +89,7 @@ def begin(network: Network, job: Job) -> tuple[Learner, State]:
     learner = Learner(network=network, optimizer=_optimizer(network, job.settings), device=device)
     state = State(width=network.width, num_parts=job.settings.accumulate or 1)
     if job.settings.accumulate is None and device.type == "cpu":
-        state.num_parts = main_says(_parts_in_memory(learner, job))
+        state.num_parts = _parts_in_memory(learner, job)
         check_balance(job.settings.balance, network, job.targets, state.num_parts * num_processes())
     if num_processes() > 1 and is_asked_for(job.settings):
         shares = share_out(network, device)
@@ -108,20 +110,27 @@ def _optimizer(
 def _parts_in_memory(learner: Learner, job: Job) -> int:
     """Return in how many parts a batch fits into memory, by what a few of the largest rows keep for the way back.
 
-    A CPU's memory, unlike a GPU's, does not say that it is full: the system ends the process.
+    A CPU's memory, unlike a GPU's, does not say that it is full: the system ends the process. Only where weights and
+    rows together might not fit are fewer rows looked at besides, to tell the two apart.
     """
     free, count = free_bytes(), num_processes()
     largest = largest_places(job.train)
     if free is None or len(largest) < FEW_ROWS * count:
         return 1
-    kept = []
-    for num_rows in (FEW_ROWS // 2 * count, FEW_ROWS * count):
-        with kept_bytes() as found:
-            batch_gradients(learner, job, State(), largest[:num_rows])
-        kept.append(sum(found))
-    learner.forget_gradients()
     num_rows = math.ceil(min(job.settings.batch_size or 1, len(job.train)) / count)
-    return parts_that_fit((kept[1] - kept[0]) / (FEW_ROWS / 2), num_rows, free / count)
+    kept = _kept_bytes(learner, job, largest[: FEW_ROWS * count])
+    parts = main_says(parts_that_fit(kept / FEW_ROWS, num_rows, free / count))
+    if parts > 1:
+        kept -= _kept_bytes(learner, job, largest[: FEW_ROWS // 2 * count])
+        parts = main_says(parts_that_fit(kept / (FEW_ROWS / 2), num_rows, free / count))
+    return parts
+
+
+def _kept_bytes(learner: Learner, job: Job, places: NDArray[np.int64]) -> int:
+    with kept_bytes() as found:
+        batch_gradients(learner, job, State(), places)
+    learner.forget_gradients()
+    return sum(found)
 
 
 def _pretrain(learner: Learner, job: Job, state: State, progress: Progress) -> None:

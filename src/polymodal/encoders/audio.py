@@ -69,10 +69,10 @@ class MaskedConvolution(nn.Module):
         map_BCT = self.convolution(map_BCT)
         lengths = (lengths + self.stride - 1) // self.stride
         if is_whole:
-            return torch.relu(self.norm(map_BCT)), lengths
+            return self.norm(map_BCT).relu_(), lengths
         keep = steps_present(lengths, map_BCT.shape[2]).to(map_BCT.dtype).unsqueeze(1)
         keep = keep.reshape(*keep.shape, *(1,) * (map_BCT.ndim - 3))
-        return torch.relu(self.norm(map_BCT, keep)), lengths
+        return self.norm(map_BCT, keep).relu_(), lengths
 
 
 class AudioCNN(nn.Module):

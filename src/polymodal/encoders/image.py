@@ -157,7 +157,7 @@ def convolve(num_in: int, num_out: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         Conv2d(num_in, num_out, kernel, stride, padding=kernel // 2, bias=False),
         GroupNorm(num_groups(num_out), num_out),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     )
 
 
@@ -277,7 +277,8 @@ class ResidualBlock(nn.Module):
         Returns:
             ``[B, num_out, Y / stride, X / stride]``.
         """
-        return torch.relu(self.second(self.first(map_BCYX)) + self.shortcut(map_BCYX))
+        summed: Tensor = self.second(self.first(map_BCYX)) + self.shortcut(map_BCYX)
+        return summed.relu_()
 
 
 class ImageResNet(Staged):

@@ -68,7 +68,7 @@ def _grow(num_in: int, num_out: int) -> nn.Sequential:
         nn.Upsample(scale_factor=2, mode="nearest"),
         Conv2d(num_in, num_out, 3, padding=1, bias=False),
         GroupNorm(num_groups(num_out), num_out),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     )
 
 

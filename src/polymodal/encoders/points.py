@@ -62,10 +62,10 @@ class PointFeatures(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(num_features, hidden),
             nn.LayerNorm(hidden),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Linear(hidden, output_dim),
             nn.LayerNorm(output_dim),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
 
     def forward(self, points: Tensor, real: Tensor) -> Tensor:

@@ -79,7 +79,9 @@ class FeaturePyramid(nn.Module):
 
 def _merge(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(
-        Conv2d(num_in, num_out, 3, padding=1, bias=False), GroupNorm(num_groups(num_out), num_out), nn.ReLU()
+        Conv2d(num_in, num_out, 3, padding=1, bias=False),
+        GroupNorm(num_groups(num_out), num_out),
+        nn.ReLU(inplace=True),
     )
 
 

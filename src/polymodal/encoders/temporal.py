@@ -88,7 +88,7 @@ class DilatedBlock(nn.Module):
         """
         y_BCT = x_BCT
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            y_BCT = self.dropout(torch.relu(norm(convolution(y_BCT), keep_B1T)))
+            y_BCT = self.dropout(norm(convolution(y_BCT), keep_B1T).relu_())
         return x_BCT + y_BCT
 
 

@@ -271,7 +271,7 @@ class SeparateConvolution(nn.Module):
         num_out, height, width = map_FCYX.shape[1:]
         map_BCTP = map_FCYX.reshape(*keep_BT.shape, num_out, height * width).transpose(1, 2)
         keep = keep_BT[:, None, :, None]
-        mixed_BCTP = torch.relu(self.norm(self.time(map_BCTP * keep), keep))
+        mixed_BCTP: Tensor = self.norm(self.time(map_BCTP * keep), keep).relu_()
         return mixed_BCTP.transpose(1, 2).reshape(-1, num_out, height, width)
 
 

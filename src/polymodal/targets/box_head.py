@@ -177,7 +177,7 @@ def _start(layer: nn.Linear | Conv2d, bias: float) -> None:
 
 
 def _convolve(width: int) -> list[nn.Module]:
-    return [Conv2d(width, width, 3, padding=1, bias=False), GroupNorm(num_groups(width), width), nn.ReLU()]
+    return [Conv2d(width, width, 3, padding=1, bias=False), GroupNorm(num_groups(width), width), nn.ReLU(inplace=True)]
 
 
 def place_centres(places: PlaceGrid) -> Tensor:
