@@ -25,7 +25,15 @@ from polymodal.cache import ArrayCache
 from polymodal.optimizer import PlainAdamW
 from polymodal.schema import Schema, StreamSchema
 
-HEAVY = ("torch._dynamo", "torch.distributed.tensor", "sympy", "sklearn", "scipy.stats", "matplotlib", "transformers")
+HEAVY = (
+    "torch._dynamo",
+    "torch.distributed.tensor",
+    "sympy",
+    "sklearn",
+    "scipy.optimize",
+    "matplotlib",
+    "transformers",
+)
 """What a run on tables, pictures and sounds needs nothing of."""
 FITTING = ("scipy", "polymodal_lightgbm", "threadpoolctl")
 """What a second run on the same rows, whose baselines are fitted and asked already, needs nothing of either."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from polymodal.baseline_features import FeatureBlocks
 from polymodal.baseline_streams import LINEAR, TREES
 from polymodal.baseline_trees import Rows, fit_trees
+from polymodal.lbfgs import minimise
 from polymodal.lean_lightgbm import load_lightgbm
 
 Floats = NDArray[np.float64]
@@ -294,13 +295,11 @@ class _LinearProblem:
 
     def solve(self, start: Floats, penalty: float) -> Floats:
         """Minimise from a start by L-BFGS, in one thread: its vectors are too short to be worth handing over."""
-        from scipy.optimize import minimize
         from threadpoolctl import threadpool_limits
 
-        options = {"maxiter": self.num_steps, "gtol": 1e-5, "ftol": 1e-6}
         with threadpool_limits(1, user_api="blas"):
-            found = minimize(self.slope, start.ravel(), (penalty,), jac=True, method="L-BFGS-B", options=options)
-        return np.asarray(found.x).reshape(self.shape)
+            found = minimise(partial(self.slope, penalty=penalty), start.ravel(), num_steps=self.num_steps)
+        return found.reshape(self.shape)
 
     def slope(self, flat: Floats, penalty: float) -> tuple[float, Floats]:
         """Return the objective and its gradient."""

@@ -1,4 +1,4 @@
-"""A small model over the streams' own predictions, fitted on validation rows (numpy, scipy).
+"""A small model over the streams' own predictions, fitted on validation rows (numpy).
 
 Stacked generalisation (Wolpert 1992; Ting and Witten 1999, section 2) for streams that may be absent: with z_sc what
 stream s says of class c (centred log-probabilities, log-odds of a label, or a standardised number) and p_s = 1 where
@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.lbfgs import minimise
+
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -30,6 +32,8 @@ NUM_FOLDS = 5
 SMALLEST = 1e-6
 """Probabilities nearer to 0 or 1 count as this near."""
 MAX_STEPS = 100
+CONVERGED = 2e-9
+"""A step that lowers the loss by no more than this share of it ends the fit."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +197,6 @@ class _Problem:
 
     def fit(self, rows: Mask, blank: Stacker, pull: float) -> Stacker:
         """Return the model that fits some rows, pulled towards the blank one."""
-        from scipy.optimize import minimize
-
         part, start = self.take(rows & self.there.any(axis=1)), np.array(blank.parameters)
         strength = pull / max(len(part.wanted), 1)
 
@@ -205,8 +207,8 @@ class _Problem:
 
         if not len(part.wanted):
             return blank
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": MAX_STEPS})
-        return Stacker(**{**blank.state(), "parameters": found.x.tolist()})
+        found = minimise(objective, start, num_steps=MAX_STEPS, gain=CONVERGED)
+        return Stacker(**{**blank.state(), "parameters": found.tolist()})
 
     def slope(self, parameters: Floats) -> tuple[float, Floats]:
         """Return the mean loss and its gradient."""
