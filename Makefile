@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test check bench-quality bench-compare bench-speed clean
+.PHONY: bytecode demo test check bench-quality bench-compare bench-speed clean
 .DEFAULT_GOAL := test
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -24,7 +24,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PIP) -e '.[dev,pretrained,video,word2vec]'
 	@touch $@
 
-demo: $(INSTALLED)
+# What pip does for installed packages: without it, every start compiles the package anew where Python is told to write no
+# bytecode (PYTHONDONTWRITEBYTECODE), half a second on a slow core.
+bytecode: $(INSTALLED)
+	@$(BIN)/python -m compileall -q src
+
+demo: bytecode
 	@$(BIN)/python -m polymodal.demo --output demo
 
 check: $(INSTALLED)
@@ -35,16 +40,16 @@ check: $(INSTALLED)
 	$(BIN)/pydoclint --quiet src
 
 # One process a core, each with a thread of its own; the tests of a file stay together.
-test: $(INSTALLED)
+test: bytecode
 	@OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-bench-quality: $(INSTALLED)
+bench-quality: bytecode
 	@$(BIN)/python benchmarks/quality.py
 
-bench-compare: $(INSTALLED)
+bench-compare: bytecode
 	@$(BIN)/python benchmarks/comparisons.py
 
-bench-speed: $(INSTALLED)
+bench-speed: bytecode
 	@$(BIN)/python benchmarks/speed.py
 	@$(BIN)/python benchmarks/speed_predict.py
 	@$(BIN)/python benchmarks/speed_decoding.py
