@@ -18,7 +18,7 @@ from polymodal.text_tables import Columns, read_delimited, read_jsonl
 
 CELLS = [
     "", "1", "2.50", "007", "words", " ", '"a,b"', '"line\nbreak"', '"cr\r\nlf"', '"ends in cr\r\n"', '"say ""hi"""',
-    '5" pipe', "é", "猫", "nan", '""', f'"{"x" * 300}"',
+    '5" pipe', "é", "猫", "nan", '""', f'"{"x" * 60}"',
 ]  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def said(path: Path, block_bytes: int) -> Columns | str:
 @pytest.mark.parametrize("names", ["a", "a,b", "a,b,c"])
 def test_csv_is_the_same_in_blocks_of_any_size(tmp_path: Path, names: str, ending: str) -> None:
     chance = random.Random(names + ending)
-    for _ in range(12):
+    for _ in range(6):
         num_fields = [len(names.split(",")) + (chance.random() < 0.005) for _ in range(40)]
         lines = [",".join(chance.choice(CELLS) for _ in range(number)) for number in num_fields]
         path = tmp_path / "t.csv"
