@@ -19,7 +19,7 @@ from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline
 from polymodal.cache import ArrayCache, content_key
 
-FORMAT = 3
+FORMAT = 4
 """Part of every key; rises when features are made, or baselines fitted or asked, in another way."""
 PLAIN = "plain"
 T = TypeVar("T")
