@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,24 +144,41 @@ def measure_short(seed: int) -> Result:
 
 
 def measure_processes(seed: int) -> Result:
-    """Train with one process and with two, each of one thread, on the same batches.
+    """Train with one process, with two on the same batches, and, as the most the machine gives, with two apart.
 
     Args:
         seed: The seed.
 
     Returns:
-        Sides ``one`` and ``two``, with the median epoch.
+        Sides ``one``, ``two`` and ``apart``, with the median epoch; two apart do two epochs in that time.
     """
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "polymodal")
+    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "polymodal")
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
+        scratch = Path(name)
+        one = measure_one_thread(scratch / "one", SHARED_BATCH, seed)
+        two = measure_one_thread(scratch / "two", SHARED_BATCH, seed, launch)
+        folders = [scratch / "first", scratch / "second"]
+        apart = list(pool.map(lambda folder: measure_one_thread(folder, SHARED_BATCH // 2, seed), folders))
+    together = sum(side["epochs_a_second"] for side in apart)
+    return {"one": one, "two": two, "apart": {"sides": apart, "epochs_a_second": together}}
+
+
+def measure_one_thread(scratch: Path, batch_size: int, seed: int, program: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Train with one thread a process and nothing but the network.
+
+    Args:
+        scratch: A folder to be made, of the run and of what it decodes.
+        batch_size: Rows of a batch, of all processes together.
+        seed: The seed.
+        program: What stands in place of ``polymodal``.
+
+    Returns:
+        The measurement, with the median epoch.
+    """
+    scratch.mkdir()
     options = ["--target", "digit", "--drop", "speaker", "--set", "num_threads=1", "--set", "baselines=false"]
-    options += ["--set", f"train.batch_size={SHARED_BATCH}", "--set", f"train.epochs={STEADY_EPOCHS}"]
-    found = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for side, program in (("one", ()), ("two", (sys.executable, *launch))):
-            (Path(scratch) / side).mkdir()
-            run = measure_polymodal(Path(scratch) / side, [*options, "--seed", str(seed)], program=program).state()
-            found[side] = with_median_epoch(run)
-    return found
+    options += ["--set", f"train.batch_size={batch_size}", "--set", f"train.epochs={STEADY_EPOCHS}"]
+    return with_median_epoch(measure_polymodal(scratch, [*options, "--seed", str(seed)], program=program).state())
 
 
 def with_median_epoch(side: dict[str, Any]) -> dict[str, Any]:
@@ -330,9 +348,15 @@ PARTS: dict[str, Part] = {
                 "two.epochs_a_second",
                 "one.epochs_a_second",
             ),
+            Line(
+                "2 processes that know nothing of each other ÷ 1, the same",
+                "",
+                "apart.epochs_a_second",
+                "one.epochs_a_second",
+            ),
         ),
         f"processes: avdigits, {SHARED_BATCH} rows a batch in all; epochs 2 to {STEADY_EPOCHS} with their look at "
-        "validation.",
+        f"validation. Apart: two trainings at once, of {SHARED_BATCH // 2} rows a batch: what the cores give.",
     ),
     "starts": Part(measure_starts, (), f"Starting, medians of {STARTS}:"),
 }

@@ -42,7 +42,7 @@ def said(path: Path, block_bytes: int) -> Columns | str:
 @pytest.mark.parametrize("names", ["a", "a,b", "a,b,c"])
 def test_csv_is_the_same_in_blocks_of_any_size(tmp_path: Path, names: str, ending: str) -> None:
     chance = random.Random(names + ending)
-    for _ in range(6):
+    for _ in range(12):
         num_fields = [len(names.split(",")) + (chance.random() < 0.005) for _ in range(40)]
         lines = [",".join(chance.choice(CELLS) for _ in range(number)) for number in num_fields]
         path = tmp_path / "t.csv"

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from polymodal.precision import exact, has_sound_convolutions
 
@@ -89,23 +90,11 @@ def _product(answers_MO: Tensor, seen: Tensor) -> Tensor:
 
 def _seen(x: Tensor, size: Numbers, stride: Numbers, padding: Numbers) -> Tensor:
     """Find what lies under a filter at each place: a view ``[B, *places, *size, C]`` of padded cells."""
-    last = _padded(x.movedim(1, -1), padding)
+    sides = [pad for pad in reversed(padding) for _ in range(2)]
+    last = functional.pad(x.movedim(1, -1), (0, 0, *sides)).contiguous()
     for axis, (extent, step) in enumerate(zip(size, stride, strict=True), start=1):
         last = last.unfold(axis, extent, step)
     return last.movedim(1 + len(size), -1)
-
-
-def _padded(x: Tensor, padding: Numbers) -> Tensor:
-    """Surround ``[B, *places, C]`` by zeros, contiguous; only what is beside the cells is set to zero."""
-    inside = padded = x.new_empty(
-        (len(x), *(n + 2 * p for n, p in zip(x.shape[1:-1], padding, strict=True)), x.shape[-1])
-    )
-    for axis, pad in enumerate(padding, start=1):
-        inside.narrow(axis, 0, pad).zero_()
-        inside.narrow(axis, inside.shape[axis] - pad, pad).zero_()
-        inside = inside.narrow(axis, pad, x.shape[axis])
-    inside.copy_(x)
-    return padded
 
 
 def _convolve(layer: nn.Conv1d | nn.Conv2d, x: Tensor, plain: Callable[[Tensor], Tensor]) -> Tensor:
