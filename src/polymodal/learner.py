@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from polymodal.ahead import Ahead
 from polymodal.network import Network
 from polymodal.processes import sum_gradients
 from polymodal.sharded import Shares, cut, hollow
@@ -24,12 +26,14 @@ class Learner:
         optimizer: Changes the module's weights; where they are shared out, this process's rows of them.
         device: Where they are.
         shares: This process's shares, where weights are shared out.
+        ahead: Makes the batch of the next step.
     """
 
     network: Network
     optimizer: AdamW
     device: torch.device
     shares: Shares | None = None
+    ahead: Ahead[Any] = field(default_factory=Ahead)
 
     @property
     def module(self) -> Network:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,9 +16,9 @@ from polymodal.balance import backward, check_balance
 from polymodal.batches import rows_present, truth_batch
 from polymodal.job import Job, State
 from polymodal.learner import Learner
-from polymodal.losses import Aims, count_rows, draw_hidden, loss_terms, stream_presence
+from polymodal.losses import Aims, Terms, count_rows, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import Modality
-from polymodal.network import Batch, Mix, Network, Truth
+from polymodal.network import Batch, Mix, Network, Outputs, Truth
 from polymodal.precision import lowered
 from polymodal.processes import num_processes, process_number, share_of
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
@@ -26,9 +28,42 @@ from polymodal.warp import Warp
 
 STEP_SEED_STRIDE = 1_000_003
 PROCESS_SEED_STRIDE = 2**40
+DRAWS_LATE = frozenset({"ogm_ge"})
+"""Ways of balancing that draw random numbers after the way back."""
 
 
-def take_step(learner: Learner, job: Job, state: State, places: NDArray[np.int64]) -> None:
+@dataclass(frozen=True)
+class Drawn:
+    """A batch as one step learns from it, or one of several processes its share of it.
+
+    Attributes:
+        places: int64 ``[B]``, rows of the table.
+        batch: Stream to cells, varied.
+        truth: Target to encoded cells, moved with them, and where they are known.
+        present: bool ``[B, S]``, which streams a row has.
+        hidden: bool ``[B, S]``, which of them the fusion does not see.
+        counts: Target to how many rows of the whole batch count for it.
+        whole: bool ``[W, S]``, ``present`` of the whole batch.
+        is_idle: Whether the row is one that counts for nothing, as there was none for this process.
+    """
+
+    places: NDArray[np.int64]
+    batch: Batch
+    truth: Truth
+    present: torch.Tensor
+    hidden: torch.Tensor
+    counts: dict[str, torch.Tensor]
+    whole: torch.Tensor
+    is_idle: bool
+
+
+def take_step(
+    learner: Learner,
+    job: Job,
+    state: State,
+    places: NDArray[np.int64],
+    following: NDArray[np.int64] | None = None,
+) -> None:
     """Learn from one batch; its randomness comes from the seed and the step's number.
 
     A batch that does not fit into the device's memory is computed in twice as many parts, one after the other; not
@@ -39,10 +74,11 @@ def take_step(learner: Learner, job: Job, state: State, places: NDArray[np.int64
         job: Data and options.
         state: Where training stands; step and losses are counted on.
         places: Rows of the batch.
+        following: Rows of the next step's batch, which is drawn meanwhile; None where none is known.
     """
     while True:
         try:
-            losses = batch_gradients(learner, job, state, places)
+            losses = batch_gradients(learner, job, state, places, following)
             break
         except torch.OutOfMemoryError:
             if job.settings.accumulate is not None or state.num_parts >= len(places) or learner.shares is not None:
@@ -56,7 +92,13 @@ def take_step(learner: Learner, job: Job, state: State, places: NDArray[np.int64
     state.step += 1
 
 
-def batch_gradients(learner: Learner, job: Job, state: State, places: NDArray[np.int64]) -> torch.Tensor:
+def batch_gradients(
+    learner: Learner,
+    job: Job,
+    state: State,
+    places: NDArray[np.int64],
+    following: NDArray[np.int64] | None = None,
+) -> torch.Tensor:
     """Compute all gradients of a batch.
 
     Where weights are shared out, all processes run the same parts of the network: a process without rows takes one
@@ -67,35 +109,62 @@ def batch_gradients(learner: Learner, job: Job, state: State, places: NDArray[np
         job: Data and options.
         state: Where training stands.
         places: Rows of the batch.
+        following: Rows of the next step's batch.
 
     Returns:
         Losses ``[2 + S]``: followed, fused and each stream's.
     """
-    seed = job.seed * STEP_SEED_STRIDE + state.step
-    torch.manual_seed(seed)
     network = learner.module
-    present = rows_present(job.train, network.streams, places)
-    hidden = draw_hidden(present, job.settings.modality_dropout if network.fuses_streams else 0.0)
-    counts = count_rows({name: torch.from_numpy(known[places]) for name, known in job.train.known.items()}, present)
-    share = share_of(places)
-    is_idle = learner.shares is not None and not len(places[share])
-    share = slice(0, 1) if is_idle else share
-    mine, hidden, here = places[share], hidden[share], present[share]
-    if len(mine) < len(places):
-        torch.manual_seed(seed + PROCESS_SEED_STRIDE * process_number())
-    batch, truth = vary(job, job.train.batch(mine), truth_batch(job.train, mine))
+    drawn = learner.ahead.take(state.step, partial(draw, learner, job, state.step, places))
     learner.forget_gradients()
     losses = torch.zeros(2 + len(network.streams), device=learner.device)
     num_parts = min(state.num_parts, max(len(places) // num_processes(), 1))  # the same in every process
-    for part in torch.arange(len(mine)).tensor_split(num_parts) if len(mine) else ():
-        rows = batch if len(part) == len(mine) else {stream: column.take(part) for stream, column in batch.items()}
-        aims = aims_of(job, state, mine[part.numpy()], taken(truth, part), here[part])
-        if len(part) < len(places):
-            aims = dataclasses.replace(aims, share=len(part) / len(places), counts=counts)
-        aims = without_weight(aims) if is_idle else aims
-        lent = {} if learner.shares is None else stand_ins(job, network.streams, places, present, rows)
-        losses += _learn(network, job, state, rows, hidden[part], on_device(aims, learner.device), lent)
+    parts = torch.arange(len(drawn.places)).tensor_split(num_parts) if len(drawn.places) else ()
+    for part in parts:
+        rows = drawn.batch if len(part) == len(drawn.places) else {s: c.take(part) for s, c in drawn.batch.items()}
+        lent = {} if learner.shares is None else stand_ins(job, network.streams, places, drawn.whole, rows)
+        aims = on_device(_aims_of_part(job, state, drawn, part), learner.device)
+        outputs, terms = _run(network, job, rows, drawn.hidden[part], aims, lent)
+        if part is parts[-1] and following is not None and job.settings.balance not in DRAWS_LATE:
+            learner.ahead.begin(state.step + 1, partial(draw, learner, job, state.step + 1, following))
+        losses += _descend(network, state, outputs, terms, aims)
     return learner.collect(losses)
+
+
+def draw(learner: Learner, job: Job, number: int, places: NDArray[np.int64]) -> Drawn:
+    """Draw a step's batch; dropout draws on from where this ends.
+
+    Args:
+        learner: Says which streams there are.
+        job: Data and options.
+        number: The step's number.
+        places: Rows of the batch.
+
+    Returns:
+        The batch, or this process's share of it.
+    """
+    seed = job.seed * STEP_SEED_STRIDE + number
+    torch.manual_seed(seed)
+    network = learner.module
+    whole = rows_present(job.train, network.streams, places)
+    hidden = draw_hidden(whole, job.settings.modality_dropout if network.fuses_streams else 0.0)
+    counts = count_rows({name: torch.from_numpy(known[places]) for name, known in job.train.known.items()}, whole)
+    share = share_of(places)
+    is_idle = learner.shares is not None and not len(places[share])
+    share = slice(0, 1) if is_idle else share
+    mine = places[share]
+    if len(mine) < len(places):
+        torch.manual_seed(seed + PROCESS_SEED_STRIDE * process_number())
+    batch, truth = vary(job, job.train.batch(mine), truth_batch(job.train, mine))
+    return Drawn(mine, batch, truth, whole[share], hidden[share], counts, whole, is_idle)
+
+
+def _aims_of_part(job: Job, state: State, drawn: Drawn, part: torch.Tensor) -> Aims:
+    """Gather what some rows of a batch are to be learned for, and how much they count."""
+    aims = aims_of(job, state, drawn.places[part.numpy()], taken(drawn.truth, part), drawn.present[part])
+    if len(part) < len(drawn.whole):
+        aims = dataclasses.replace(aims, share=len(part) / len(drawn.whole), counts=drawn.counts)
+    return without_weight(aims) if drawn.is_idle else aims
 
 
 def stand_ins(
@@ -131,15 +200,19 @@ def without_weight(aims: Aims) -> Aims:
     return dataclasses.replace(aims, truth=truth, share=0.0)
 
 
-def _learn(
-    network: Network, job: Job, state: State, batch: Batch, hidden: torch.Tensor, aims: Aims, lent: Batch
-) -> torch.Tensor:
-    """Run rows through the network, there and back."""
+def _run(
+    network: Network, job: Job, batch: Batch, hidden: torch.Tensor, aims: Aims, lent: Batch
+) -> tuple[Outputs, Terms]:
+    """Run rows through the network, and compute what they lose."""
     device = aims.present.device
     moved, lent = ({stream: column.to(device) for stream, column in given.items()} for given in (batch, lent))
     with lowered(job.settings.precision, device):
         outputs = network(moved, hidden.to(device), aims.truth, job.settings.label_smoothing, aims.mix, lent)
-    terms = loss_terms(network, outputs, aims)
+    return outputs, loss_terms(network, outputs, aims)
+
+
+def _descend(network: Network, state: State, outputs: Outputs, terms: Terms, aims: Aims) -> torch.Tensor:
+    """Go the way back; return the losses."""
     loss = backward(network, terms, outputs, aims, state.history)
     return torch.cat([loss.detach().reshape(1), terms.fused.detach().reshape(1), terms.streams.detach()])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
+from polymodal.ahead import Ahead, has_room
 from polymodal.allocator import memory_reused
 from polymodal.balance import check_balance
 from polymodal.batches import epoch_batches, largest_places, row_chances
@@ -86,7 +88,8 @@ def begin(network: Network, job: Job) -> tuple[Learner, State]:
     """
     device = own_device()
     network.to(device)
-    learner = Learner(network=network, optimizer=_optimizer(network, job.settings), device=device)
+    ahead = Ahead[Any](has_room(device))
+    learner = Learner(network=network, optimizer=_optimizer(network, job.settings), device=device, ahead=ahead)
     state = State(width=network.width, num_parts=job.settings.accumulate or 1)
     if job.settings.accumulate is None and device.type == "cpu":
         state.num_parts = _parts_in_memory(learner, job)
@@ -94,7 +97,7 @@ def begin(network: Network, job: Job) -> tuple[Learner, State]:
     if num_processes() > 1 and is_asked_for(job.settings):
         shares = share_out(network, device)
         optimizer = _optimizer(shares.module, job.settings, {share: rows for rows, share in shares.rows.items()})
-        learner = Learner(network=network, optimizer=optimizer, device=device, shares=shares)
+        learner = Learner(network=network, optimizer=optimizer, device=device, shares=shares, ahead=ahead)
     return learner, state
 
 
@@ -208,15 +211,13 @@ def _run_epoch(learner: Learner, job: Job, state: State, plan: Plan, epoch: int,
     learner.module.train()
     done = state.step - epoch * job.steps_per_epoch
     chances = row_chances(job.train, job.targets) if job.settings.sampling == "balanced" else None
-    batches = epoch_batches(len(job.train), job.settings.batch_size or 1, job.seed, epoch, chances)
-    for number, places in enumerate(batches):
-        if number < done:
-            continue
+    batches = list(epoch_batches(len(job.train), job.settings.batch_size or 1, job.seed, epoch, chances))[done:]
+    for places, following in zip_longest(batches, batches[1:]):
         if state.step >= state.planned_steps:
-            return
+            break
         started = plan.clock()
         _set_rate(learner.optimizer, rate_factor(state.step, state.planned_steps, job.settings.warmup_fraction))
-        take_step(learner, job, state, places)
+        take_step(learner, job, state, places, following)
         seconds = plan.clock() - started
         state.seconds += seconds
         plan.note_step(state.step, seconds)
@@ -226,6 +227,7 @@ def _run_epoch(learner: Learner, job: Job, state: State, plan: Plan, epoch: int,
         phase.advance(1)
         if state.step % job.settings.checkpoint_steps == 0:
             _save(learner, job, state)
+    learner.ahead.drop()
 
 
 def _set_rate(optimizer: AdamW, factor: float) -> None:

@@ -1,0 +1,106 @@
+"""What a step takes is made while the step before is busy, and is the same as if it were not."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event, Thread, current_thread, main_thread
+from typing import Any
+
+import pytest
+import torch
+
+import polymodal.step
+import polymodal.train
+import tiny
+from polymodal.ahead import Ahead, has_room
+
+
+def test_it_is_made_while_the_step_before_is_busy() -> None:
+    ahead: Ahead[bool] = Ahead(has_room=True)
+    asked, wait_s = Event(), 20
+    ahead.begin(1, lambda: not asked.is_set())
+    ahead.begin(2, lambda: asked.wait(wait_s))  # the thread is free again, though nobody has taken what it made
+    asked.set()
+    assert ahead.take(2, lambda: False)
+
+
+def test_a_step_takes_its_own_alone() -> None:
+    ahead: Ahead[str] = Ahead(has_room=True)
+    ahead.begin(4, lambda: "of step 4")
+    assert ahead.take(3, lambda: "of step 3") == "of step 3"
+    assert ahead.take(4, lambda: "anew") == "anew"
+
+
+def test_what_fails_stops_the_step_that_needs_it() -> None:
+    ahead: Ahead[float] = Ahead(has_room=True)
+    ahead.begin(1, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ahead.take(1, lambda: 1.0)
+    ahead.begin(2, lambda: 1 / 0)
+    ahead.drop()
+    assert ahead.take(2, lambda: 1.0) == 1.0
+
+
+def test_without_room_everything_is_made_by_the_step() -> None:
+    ahead: Ahead[Thread] = Ahead(has_room=False)
+    ahead.begin(1, current_thread)
+    assert ahead.take(1, current_thread) is current_thread()
+
+
+def test_there_is_room_beside_another_device_and_beside_idle_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polymodal.ahead.usable_cores", lambda: 2 * torch.get_num_threads())
+    assert has_room(torch.device("cpu"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not has_room(torch.device("cpu"))
+    assert has_room(torch.device("cuda"))
+
+
+def test_other_threads_keep_their_number_of_torchs_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert Ahead[int](has_room=True).take(0, torch.get_num_threads) == 1
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("settings", [{}, {"train.accumulate": 2}, {"train.balance": "ogm_ge"}, {"train.mixup": 0.3}])
+def test_a_run_learns_the_same_whether_batches_are_drawn_ahead_or_not(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tiny.only(tiny.write_table(tmp_path, rows=60), "photo", "sound", "note", "kind")
+    begun: list[int] = []
+    begin = Ahead.begin
+
+    def noted(ahead: Ahead[Any], step: int, make: Any) -> None:
+        begun.append(step)
+        begin(ahead, step, make)
+
+    monkeypatch.setattr(Ahead, "begin", noted)
+    options = {"settings": {"train.epochs": 2, "train.batch_size": 12, **settings}}
+    models = []
+    for room in (False, True):
+        begun.clear()
+        monkeypatch.setattr(polymodal.train, "has_room", lambda _, room=room: room)
+        models.append(tiny.train(table, **options))
+    assert tiny.same(*map(tiny.weights_of, models))
+    assert bool(begun) == ("train.balance" not in settings)  # OGM-GE draws noise when the way back is over
+
+
+def test_batches_are_drawn_in_one_thread_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set()
+    vary = polymodal.step.vary
+
+    def noted(*given: Any) -> Any:
+        threads.add(current_thread())
+        return vary(*given)
+
+    monkeypatch.setattr(polymodal.step, "vary", noted)
+    monkeypatch.setattr(polymodal.train, "has_room", lambda _: True)
+    tiny.train(tiny.only(tiny.write_table(tmp_path, rows=40), "photo", "kind"), settings={"train.epochs": 2})
+    assert len(threads) == 1
+    assert main_thread() not in threads
