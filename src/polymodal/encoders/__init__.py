@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from polymodal.encoders.audio import build_audio_cnn, build_audio_gru, build_audio_transformer, build_waveform_cnn
-from polymodal.encoders.image import build_image_cnn, build_image_resnet, build_image_vit
+from polymodal.encoders.audio import build_audio_cnn, build_audio_gru, build_audio_transformer
+from polymodal.encoders.image import build_image_cnn, build_image_resnet
 from polymodal.encoders.points import (
     build_points_gru,
     build_points_pointnet,
@@ -41,6 +41,8 @@ from polymodal.encoders.text import (
 )
 from polymodal.encoders.vector import build_vector_mlp
 from polymodal.encoders.video import build_video_cnn, build_video_gru, build_video_r2plus1d
+from polymodal.encoders.vit import build_image_vit
+from polymodal.encoders.waveform import build_waveform_cnn
 from polymodal.errors import parameter_error
 from polymodal.sizes import Size, check_sizes
 

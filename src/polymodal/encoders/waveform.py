@@ -1,0 +1,104 @@
+"""The audio encoder of samples: from ``[B, samples, channels]`` to tokens (torch).
+
+Padding never matters: it is zeroed before every layer that could see it.
+Shape legend: B rows, T samples, C channels of a map, S channels of the sound (1 or 2), K tokens, W width of tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from torch import nn
+from torch.nn import functional
+
+from polymodal.convolution import Conv1d
+from polymodal.encoders.audio import MaskedConvolution
+from polymodal.encoders.steps import StepTokens, clean_steps, frames_per_step
+from polymodal.tokens import ColumnBatch, Tokens
+
+if TYPE_CHECKING:
+    from polymodal.modalities.audio import Audio
+
+
+class WaveformCNN(nn.Module):
+    """One-dimensional convolutions over samples, after Dai et al. 2017 (M5), arXiv 1610.00087.
+
+    Differs from the source: strides in place of pooling, group norm in place of batch norm.
+    """
+
+    STRIDES = (16, 4, 4, 4)
+
+    def __init__(
+        self,
+        sound_channels: int,
+        width: int,
+        channels: int,
+        max_tokens: int,
+        dropout: float,
+        last_stride: int = 4,
+        detail: bool = False,
+    ) -> None:
+        """Build the stages.
+
+        Args:
+            sound_channels: S.
+            width: W.
+            channels: C of the first stage; the next have 2, 4 and 4 times as many.
+            max_tokens: Most tokens of a clip.
+            dropout: Share of token values set to zero in training.
+            last_stride: Steps that the last stage makes one: 1, 2 or 4.
+            detail: Whether to give every step beside the tokens.
+        """
+        super().__init__()
+        self.step_frames = math.prod((*self.STRIDES[:-1], last_stride)) if detail else 0
+        dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
+        strides = (*self.STRIDES[:-1], last_stride)
+        self.stages = nn.ModuleList(
+            MaskedConvolution(Conv1d(num_in, num_out, 3 * stride, stride, padding=stride, bias=False))
+            for num_in, num_out, stride in zip(dims, dims[1:], strides, strict=False)
+        )
+        self.tokens = StepTokens(dims[-1], width, max_tokens, dropout, detail)
+
+    def forward(self, column: ColumnBatch) -> Tokens:
+        """Encode clips.
+
+        Args:
+            column: Values float16 ``[B, samples, S]`` and lengths.
+
+        Returns:
+            Tokens ``[B, K, W]``.
+        """
+        values_BTS, lengths = clean_steps(column)
+        map_BCT = functional.pad(values_BTS.transpose(1, 2), (0, -values_BTS.shape[1] % 1024))
+        for stage in self.stages:
+            map_BCT, lengths = stage(map_BCT, lengths)
+        tokens: Tokens = self.tokens(map_BCT.transpose(1, 2), lengths)
+        return tokens
+
+
+def build_waveform_cnn(
+    fitted: Audio,
+    width: int,
+    *,
+    channels: int = 32,
+    max_tokens: int = 16,
+    dropout: float = 0.1,
+    detail: bool = False,
+) -> nn.Module:
+    """Build the convolutional encoder of samples.
+
+    Args:
+        fitted: The fitted modality.
+        width: W.
+        channels: Channels of the first stage.
+        max_tokens: Most tokens of a clip.
+        dropout: Share of token values set to zero in training.
+        detail: Whether to give every step beside the tokens.
+
+    Returns:
+        The encoder.
+    """
+    before_last = math.prod(WaveformCNN.STRIDES[:-1]) / fitted.sample_rate_hz
+    last_stride = frames_per_step(before_last) if detail else 4
+    return WaveformCNN(fitted.channels, width, channels, max_tokens, dropout, last_stride, detail)
