@@ -76,9 +76,9 @@ def held_out_speaker(seed: int) -> str:
     Returns:
         The speaker's name.
     """
+    from polymodal.data.tables.splits import split_rows
+    from polymodal.data.tables.table import concatenate, read_table
     from polymodal.prepare import HELD_OUT_SHARE
-    from polymodal.splits import split_rows
-    from polymodal.table import concatenate, read_table
 
     table = concatenate([read_table(DATA / "train.csv"), read_table(DATA / "validation.csv")])
     fractions = {"validation": HELD_OUT_SHARE}
@@ -108,8 +108,8 @@ def check_same_network() -> None:
     import bare_loop
     import polymodal
     from polymodal.batches import batch_of
-    from polymodal.cache import ArrayCache
-    from polymodal.table import read_table
+    from polymodal.data.cache.cache import ArrayCache
+    from polymodal.data.tables.table import read_table
 
     with tempfile.TemporaryDirectory() as scratch:
         measure_polymodal(Path(scratch), ["--set", "train.epochs=1", *OPTIONS])

@@ -22,8 +22,8 @@ import numpy as np
 import torch  # noqa: F401 - is loaded wherever training decodes, and rounds to half precision faster than NumPy
 
 from measuring import seconds
-from polymodal.cache import ArrayCache
-from polymodal.decoding import decode_column
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.decoding import decode_column
 from polymodal.modalities import MODALITIES, build_settings
 from polymodal.modalities.spread import usable_cores
 from sections import replace_section

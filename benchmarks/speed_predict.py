@@ -89,7 +89,7 @@ def train_digits(folder: Path) -> Any:
     """Train on pictures and sounds of digits."""
     import numpy as np
 
-    from polymodal.table import read_table
+    from polymodal.data.tables.table import read_table
 
     table = read_table(DATA / "avdigits" / "train.csv")
     return train(folder, table.take(np.arange(0, table.num_rows, 10)).drop(["speaker"]), "digit")
@@ -131,7 +131,7 @@ def clothing(num_rows: int) -> Any:
     """
     import numpy as np
 
-    from polymodal.table import read_table
+    from polymodal.data.tables.table import read_table
 
     table = read_table(DATA / "clothing" / "train.csv").drop(["rating"])
     return table.take(np.arange(num_rows) % table.num_rows)
@@ -167,7 +167,7 @@ def measure_one_row(model: Any, source: str) -> tuple[float, float, float, float
     import torch
 
     from polymodal.batches import batch_of
-    from polymodal.table import read_table
+    from polymodal.data.tables.table import read_table
 
     row, network = first_row(source), model.trained.network
     preprocessor = model.trained.preprocessor
@@ -195,7 +195,7 @@ def first_row(source: str) -> dict[str, Any]:
     Returns:
         Column to cell; files by their full path.
     """
-    from polymodal.table import read_table
+    from polymodal.data.tables.table import read_table
 
     table = read_table(DATA / source / "test.csv")
     rows = zip(*table.columns.values(), strict=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tiny
-from polymodal.table import Table
+from polymodal.data.tables.table import Table
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -13,8 +13,8 @@ import pytest
 
 import polymodal
 import tiny
+from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import ConfigError, PolymodalError
-from polymodal.table import Table, read_table
 
 LEARN = {"train.epochs": 10, "train.batch_size": 16, "train.learning_rate": 3e-3}
 

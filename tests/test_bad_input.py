@@ -17,8 +17,8 @@ import pytest
 
 import polymodal
 import tiny
+from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, PolymodalError, SchemaError, TableError
-from polymodal.table import Table
 
 SECONDS = 60
 BROKEN_CELLS = [

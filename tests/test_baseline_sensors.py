@@ -13,8 +13,8 @@ from polymodal.baseline_features import FeatureBlocks
 from polymodal.baseline_sensors import LAGS, QUANTILES, cloud_features, series_features
 from polymodal.baseline_streams import Scaling
 from polymodal.baselines import fit_baselines
+from polymodal.data.tables.table import read_table
 from polymodal.modalities import Points, PointsSettings
-from polymodal.table import read_table
 
 CHANNELS = 2
 

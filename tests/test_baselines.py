@@ -19,8 +19,8 @@ from polymodal.baseline_pictures import thumbnails, video_features
 from polymodal.baseline_sounds import sound_features
 from polymodal.baseline_text import TextGrams, choose_units
 from polymodal.baselines import Baseline, fit_baselines
+from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.metrics import score
-from polymodal.schema import Schema, StreamSchema
 
 NUM_ROWS = 120
 STREAMS = (

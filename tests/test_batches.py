@@ -13,8 +13,8 @@ import polymodal.run
 import tiny
 from polymodal.arrays import Column
 from polymodal.batches import Examples, bytes_of_row, rows_at_once, shapes_of
+from polymodal.data.tables.table import Table
 from polymodal.predict import members_of
-from polymodal.table import Table
 
 
 def column(*shape: int) -> Column:

@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from polymodal.arrays import Column
-from polymodal.cache import ArrayCache, parse_bytes
-from polymodal.cache_entry import Decoded
 from polymodal.cli import app
+from polymodal.data.cache.cache import ArrayCache, parse_bytes
+from polymodal.data.cache.entry import Decoded
 from polymodal.errors import ConfigError
 
 runner = CliRunner()

@@ -17,8 +17,8 @@ import pytest
 
 import polymodal
 import tiny
+from polymodal.data.tables.table import Table
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.table import Table
 
 PLAIN = {".safetensors", ".json", ".txt"}
 

@@ -17,9 +17,9 @@ import polymodal
 import tiny
 from polymodal import search, windows
 from polymodal.cli import app
+from polymodal.data.schema.schema import StreamSchema
+from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, CheckpointError, ConfigError
-from polymodal.schema import StreamSchema
-from polymodal.table import Table
 from polymodal.targets import Source, fit_target
 from polymodal.targets.embedding import EmbeddingHead
 from polymodal.tokens import Fused, Tokens

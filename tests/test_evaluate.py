@@ -10,8 +10,8 @@ import pytest
 
 import polymodal
 import tiny
+from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
-from polymodal.table import Table
 
 SHARES = [0.0, 0.25, 0.5, 0.75, 1.0]
 

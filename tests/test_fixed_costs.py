@@ -21,9 +21,9 @@ from polymodal.arrays import Column
 from polymodal.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines, content, keep_baselines
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
-from polymodal.cache import ArrayCache
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.optimizer import PlainAdamW
-from polymodal.schema import Schema, StreamSchema
 
 HEAVY = (
     "torch._dynamo",

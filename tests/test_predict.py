@@ -13,10 +13,10 @@ import pytest
 
 import polymodal
 import tiny
-from polymodal.cache import ArrayCache
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.tables.table import Table
 from polymodal.errors import CellError
 from polymodal.predict import NOTHING_HIDDEN, run_members, run_network
-from polymodal.table import Table
 from polymodal.targets import Source
 
 

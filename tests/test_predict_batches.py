@@ -20,9 +20,9 @@ import polymodal
 import tiny
 from polymodal import predict, windows
 from polymodal.cli import app
+from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError, TableError
 from polymodal.predictions import Predictions, join_predictions
-from polymodal.table import Table
 
 runner = CliRunner()
 FEATURES = ("photo", "note", "code", "size", "colour", "day", "trace")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import tiny
-from polymodal.cache import ArrayCache
 from polymodal.config import build_config
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError, SchemaError
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress
-from polymodal.table import Table
 
 
 @pytest.fixture(scope="module")

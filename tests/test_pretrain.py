@@ -14,8 +14,10 @@ import torch
 import polymodal
 import polymodal.pretrain
 import tiny
-from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig, build_config
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.tables.splits import rows_apart
+from polymodal.data.tables.table import Table
 from polymodal.encoders import ENCODERS, build_encoder
 from polymodal.encoders.image import ImageEncoder
 from polymodal.encoders.image_decoder import build_image_decoder
@@ -24,8 +26,6 @@ from polymodal.modalities import Image
 from polymodal.prepare import Tables, prepare
 from polymodal.pretrain import HIDDEN_SHARE, hide_pixels
 from polymodal.progress import SilentProgress
-from polymodal.splits import rows_apart
-from polymodal.table import Table
 
 PRETRAIN = {"train.pretrain_epochs": 3}
 SCRATCH = [name for name in ENCODERS["image"] if name != "pretrained"]

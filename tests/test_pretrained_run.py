@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 import polymodal
 import tiny
 from polymodal.cli import app
+from polymodal.data.tables.table import Table
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
-from polymodal.table import Table
 from tiny_checkpoints import save_checkpoint
 
 transformers = pytest.importorskip("transformers")

@@ -17,9 +17,9 @@ import polymodal
 import tiny
 from polymodal.arrays import Column
 from polymodal.cli import app
+from polymodal.data.sketches import sketch
+from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
-from polymodal.sketches import sketch
-from polymodal.table import Table
 
 LONG: dict[str, Any] = {"train.epochs": 10, "width": 32}
 

@@ -15,9 +15,9 @@ from safetensors import safe_open
 import polymodal
 import tiny
 from polymodal.config import build_config
+from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
 from polymodal.sharing import shared_groups
-from polymodal.table import Table
 from polymodal.tokens import ColumnBatch
 from tiny_checkpoints import save_reader
 

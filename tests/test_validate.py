@@ -8,7 +8,7 @@ import pytest
 
 import tiny
 from polymodal import train
-from polymodal.table import Table
+from polymodal.data.tables.table import Table
 from polymodal.validate import Validation, validate
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 import films
 import polymodal
-from polymodal.table import Table
+from polymodal.data.tables.table import Table
 
 TARGETS = ("kind", "tags", "weight")
 FEATURES = ("photo", "sound", "note", "code", "size", "colour", "day", "clip", "trace", "cloud")

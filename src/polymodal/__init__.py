@@ -22,11 +22,11 @@ from polymodal.version import VERSION as __version__  # noqa: N811
 if TYPE_CHECKING:
     from polymodal.api import fit
     from polymodal.comparison import Comparison
+    from polymodal.data.tables.table import Table, read_table
     from polymodal.errors import CellError, CheckpointError, ConfigError, PolymodalError, SchemaError, TableError
     from polymodal.estimators import MultimodalClassifier, MultimodalRegressor
     from polymodal.model import Model, load
     from polymodal.study import compare
-    from polymodal.table import Table, read_table
 
 __all__ = [
     "CellError",
@@ -60,12 +60,12 @@ _MODULES = {
     "MultimodalRegressor": "estimators",
     "PolymodalError": "errors",
     "SchemaError": "errors",
-    "Table": "table",
+    "Table": "data.tables.table",
     "TableError": "errors",
     "compare": "study",
     "fit": "api",
     "load": "model",
-    "read_table": "table",
+    "read_table": "data.tables.table",
 }
 
 

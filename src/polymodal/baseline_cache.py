@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell, Column, arrays_under
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline
-from polymodal.cache import ArrayCache, content_key
+from polymodal.data.cache.cache import ArrayCache, content_key
 
 FORMAT = 4
 """Part of every key; rises when features are made, or baselines fitted or asked, in another way."""

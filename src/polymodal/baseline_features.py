@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell, Column
 from polymodal.baseline_streams import FORMS, Floats, Scaling, StreamFeatures, StreamPart
 from polymodal.baseline_text import TextGrams
-from polymodal.schema import Schema
+from polymodal.data.schema.schema import Schema
 
 KEPT = ("stream", "modality", "column", "cardinalities", "side", "channels")
 

@@ -20,7 +20,7 @@ from polymodal.baseline_pictures import thumbnails, video_features
 from polymodal.baseline_sensors import cloud_features, series_features
 from polymodal.baseline_sounds import sound_features
 from polymodal.baseline_text import TextGrams
-from polymodal.schema import StreamSchema
+from polymodal.data.schema.schema import StreamSchema
 
 Floats = NDArray[np.float32]
 StreamPart = tuple[Floats, Any, Floats]

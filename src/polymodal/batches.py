@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
-from polymodal.stored_cells import take_cells
+from polymodal.data.tables.stored_columns import take_cells
 from polymodal.targets import AnyTarget, Category, SketchTarget, Source, StructuredTarget
 from polymodal.tokens import ColumnBatch
 

@@ -12,7 +12,7 @@ from polymodal.arguments import Json, exits
 from polymodal.errors import parameter_error
 
 if TYPE_CHECKING:
-    from polymodal.cache import CacheUse
+    from polymodal.data.cache.cache import CacheUse
 
 SECONDS_OF_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
@@ -24,7 +24,7 @@ def info_command(json: Json = False) -> None:
     """Show the cache's folder, entries, size and bound, and when the oldest entry was last used."""
     with exits("Stopped."):
         from polymodal import console
-        from polymodal.cache import ArrayCache
+        from polymodal.data.cache.cache import ArrayCache
 
         found = ArrayCache.default().use()
         if json:
@@ -47,7 +47,7 @@ def clear_command(
     """Remove what earlier runs decoded; later runs decode it again. Runs that are at work go on undisturbed."""
     with exits("Stopped; what was removed by then is gone."):
         from polymodal import console
-        from polymodal.cache import ArrayCache
+        from polymodal.data.cache.cache import ArrayCache
 
         seconds = 0.0 if older_than is None else parse_age(older_than)
         removed = ArrayCache.default().clear(seconds)

@@ -67,8 +67,8 @@ def inspect_command(
     """Show what each column is and why, its missing and broken cells, and the balance of classes."""
     with exits("Stopped."):
         from polymodal import console, options
-        from polymodal.inspection import inspect_table
-        from polymodal.table import read_table
+        from polymodal.data.schema.inspection import inspect_table
+        from polymodal.data.tables.table import read_table
         from polymodal.terminal_progress import open_progress
 
         table = read_table(data)

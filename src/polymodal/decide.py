@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polymodal.allocator import memory_reused
 from polymodal.batches import Examples
-from polymodal.cache import ArrayCache
+from polymodal.data.cache.cache import ArrayCache
 from polymodal.decision import FUSION, Decision, Decisions
 from polymodal.predict import NOTHING_HIDDEN, Members, View, members_of
 from polymodal.stacking import Stacked, fit_stacker

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.batches import Examples
-from polymodal.cache import ArrayCache
 from polymodal.checkpoint import load_model
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
 from polymodal.predict import predict_table
 from polymodal.progress import Progress
-from polymodal.table import Table
 from polymodal.targets import AnyTarget, StructuredTarget
 
 

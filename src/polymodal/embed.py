@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.batches import batch_of, rows_at_once
-from polymodal.cache import ArrayCache
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.tables.table import Table
 from polymodal.network import Network
 from polymodal.progress import Progress
-from polymodal.table import Table
 from polymodal.targets.embedding import EmbeddingHead
 from polymodal.tokens import Fused
 from polymodal.trained import TrainedModel, precompute

@@ -16,8 +16,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import SchemaError, parameter_error
-from polymodal.table import Table, read_table
 
 if TYPE_CHECKING:
     from polymodal.model import Model

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polymodal.allocator import memory_reused
 from polymodal.batches import Examples
-from polymodal.cache import ArrayCache
+from polymodal.data.cache.cache import ArrayCache
 from polymodal.decide import decision_summary, single_views
 from polymodal.metrics import calibration_bins, confusion, intervals, intervals_of, score, score_of
 from polymodal.predict import NOTHING_HIDDEN, Members, View, combine, members_of, prior_prediction

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell
 from polymodal.batches import build_examples
-from polymodal.cache import ArrayCache
 from polymodal.checkpoint import MODEL_FOLDER, load_model, save_model
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.tables.table import Table, read_table
 from polymodal.embed import Embeddings, embed_table, embed_windows
 from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
 from polymodal.predict import predict_windows
 from polymodal.predictions import Predictions, join_predictions
 from polymodal.progress import Progress, SilentProgress
 from polymodal.search import Hit, SearchIndex, build_index
-from polymodal.table import Table, read_table
 from polymodal.trained import TrainedModel, precompute
 
 TableLike = Any

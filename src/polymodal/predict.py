@@ -18,12 +18,12 @@ from torch import Tensor
 from polymodal.arrays import Cell, Column
 from polymodal.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines
 from polymodal.batches import Examples, batch_of, length_order, rows_at_once, shapes_of
-from polymodal.cache import ArrayCache
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.tables.table import Table
 from polymodal.network import Network
 from polymodal.predictions import Predictions, join_predictions
 from polymodal.progress import Progress, SilentProgress
 from polymodal.recover import recovered_columns
-from polymodal.table import Table
 from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import Answer, to_answers, values_of

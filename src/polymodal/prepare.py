@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Column
 from polymodal.batches import Examples, build_examples
-from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.preprocessor import Preprocessor
+from polymodal.data.schema.schema import Schema, infer_schema
+from polymodal.data.tables.splits import check_groups, rows_apart, split_rows
+from polymodal.data.tables.table import Table, concatenate
 from polymodal.errors import CellError, ConfigError, SchemaError
-from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
-from polymodal.schema import Schema, infer_schema
 from polymodal.sharing import shared_groups
-from polymodal.splits import check_groups, rows_apart, split_rows
 from polymodal.stream_settings import settings_notices, stream_settings
-from polymodal.table import Table, concatenate
 from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
 
 OBJECTIVE = "embedding"

@@ -10,6 +10,7 @@ import polymodal
 from polymodal.arrays import Cell
 from polymodal.build import num_parameters
 from polymodal.config import TrainConfig
+from polymodal.data.schema.schema import ColumnSchema
 from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation
 from polymodal.job import State
@@ -17,7 +18,6 @@ from polymodal.metrics import HIGHER_IS_BETTER
 from polymodal.prepare import Prepared
 from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.processes import num_processes
-from polymodal.schema import ColumnSchema
 from polymodal.sharded import is_asked_for
 from polymodal.sharing import shared_groups
 from polymodal.targets import AnyTarget, primary_metric_of

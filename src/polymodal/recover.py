@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
+from polymodal.data.sketches import LONGEST, SIDE
 from polymodal.modalities import Modality
 from polymodal.modalities.image import Image
 from polymodal.modalities.number import Number
 from polymodal.modalities.tabular import Tabular
 from polymodal.modalities.vector import Vector
-from polymodal.sketches import LONGEST, SIDE
 from polymodal.targets.sketch import SketchTarget
 from polymodal.targets.structured import Answers
 

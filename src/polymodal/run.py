@@ -20,8 +20,8 @@ from polymodal.baseline_features import FeatureBlocks, FeatureExtractor
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples, bytes_of_row
 from polymodal.build import NARROW, WIDTHS, build_network, resolve_training
-from polymodal.cache import ArrayCache
 from polymodal.config import RunConfig, TrainConfig
+from polymodal.data.cache.cache import ArrayCache
 from polymodal.decide import with_decisions
 from polymodal.distil import teach
 from polymodal.evaluate import Evaluation, evaluate_examples

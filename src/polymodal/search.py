@@ -19,9 +19,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from polymodal.arrays import Cell
+from polymodal.data.tables.table import Table
 from polymodal.embed import Embeddings
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.table import Table
 
 FORMAT = 1
 EXACT_ROWS = 50_000

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from polymodal.config import EncoderConfig, RunConfig
+from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.encoders import is_checkpoint
 from polymodal.encoders.backbone import MODELS, load_config
 from polymodal.encoders.preparation import modality_settings
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Modality, Text
 from polymodal.modalities.word_vectors import WORD2VEC
-from polymodal.schema import Schema, StreamSchema
 from polymodal.targets import AnyTarget, StructuredTarget
 
 

@@ -26,11 +26,11 @@ import torch
 import polymodal
 from polymodal.api import merged_options, read_tables
 from polymodal.build import build_network, num_parameters
-from polymodal.cache import ArrayCache
-from polymodal.cell_keys import cell_keys
 from polymodal.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.comparison_report import write_comparison
 from polymodal.config import RunConfig, build_config, load_config
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.cache.keys import cell_keys
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS
 from polymodal.model import TableLike

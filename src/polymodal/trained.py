@@ -10,14 +10,14 @@ from typing import Any
 from polymodal.arrays import Column
 from polymodal.baseline_features import FeatureExtractor
 from polymodal.baselines import Baseline
-from polymodal.cache import ArrayCache, content_key
 from polymodal.config import RunConfig
+from polymodal.data.cache.cache import ArrayCache, content_key
+from polymodal.data.preprocessor import Preprocessor
+from polymodal.data.schema.schema import Schema
 from polymodal.decision import Decisions
 from polymodal.encoders import Pretrained
 from polymodal.network import Network
-from polymodal.preprocessor import Preprocessor
 from polymodal.progress import Progress
-from polymodal.schema import Schema
 from polymodal.stacking import Stacker
 from polymodal.targets import AnyTarget
 

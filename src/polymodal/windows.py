@@ -8,8 +8,8 @@ from typing import Any
 
 from polymodal.arrays import BrokenCell
 from polymodal.batches import BATCH_ROWS
+from polymodal.data.tables.table import Table, iterate_table
 from polymodal.progress import Progress
-from polymodal.table import Table, iterate_table
 from polymodal.trained import TrainedModel
 
 WINDOW_ROWS = 4096

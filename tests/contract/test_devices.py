@@ -17,10 +17,10 @@ import polymodal.checkpoint
 import polymodal.train
 import tiny
 from elsewhere import Elsewhere, elsewhere, noting_waits
+from polymodal.data.tables.table import Table
 from polymodal.fusion import FUSIONS
 from polymodal.progress import SilentProgress
 from polymodal.step import take_step
-from polymodal.table import Table
 from polymodal.targets import TARGETS, StructuredTarget
 from polymodal.tokens import ColumnBatch
 from tiny_checkpoints import save_checkpoint

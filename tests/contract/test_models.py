@@ -16,8 +16,9 @@ import tiny
 from polymodal.augment import augment
 from polymodal.batches import truth_batch
 from polymodal.build import build_network
-from polymodal.cache import ArrayCache
 from polymodal.config import TrainConfig, build_config
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.tables.table import Table
 from polymodal.fusion import FUSIONS
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import MODALITIES
@@ -25,7 +26,6 @@ from polymodal.network import Batch, Network, Outputs
 from polymodal.precision import lowered
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress
-from polymodal.table import Table
 from polymodal.tokens import ColumnBatch
 
 TARGET_OF_KIND = dict(zip(("category", "categories", "number"), tiny.TARGETS, strict=True))

@@ -11,8 +11,8 @@ import pytest
 
 import polymodal
 import tiny
+from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
-from polymodal.table import Table
 from polymodal.targets import TARGETS, Source, StructuredTarget
 from polymodal.targets.picture import PNG_URI, decode_picture
 
@@ -104,8 +104,8 @@ def test_which_columns_an_answer_has_depends_on_the_model_alone(trained: tuple[p
 
 
 def test_answers_in_csv_are_read_as_truth(trained: tuple[polymodal.Model, Table], tmp_path: Path) -> None:
+    from polymodal.data.tables.table import read_table
     from polymodal.output import open_output
-    from polymodal.table import read_table
 
     model, table = trained
     part = table.take(np.arange(4))

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
+from polymodal.data.schema.schema import StreamSchema
 from polymodal.errors import SchemaError
 from polymodal.metrics import HIGHER_IS_BETTER, intervals_of, score_of
-from polymodal.schema import StreamSchema
 from polymodal.targets import TARGETS, Answer, Source, StructuredTarget, fit_target
 from polymodal.targets.structured import values_of
 from polymodal.tokens import Detail, Fused, PlaceGrid, Tokens

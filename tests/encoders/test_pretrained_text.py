@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from polymodal.arrays import Column
-from polymodal.cache import ArrayCache
+from polymodal.data.cache.cache import ArrayCache
 from polymodal.encoders import ENCODERS, build_encoder
 from polymodal.encoders.pretrained import Pretrained, layer_level
 from polymodal.encoders.reader import NUM_TOKENS

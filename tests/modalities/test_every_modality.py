@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from polymodal.arrays import Cell, Column
-from polymodal.cache import ArrayCache
-from polymodal.decoding import decode_column
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.decoding import decode_column
 from polymodal.modalities import MODALITIES, Modality, build_settings
 
 GENERATOR = np.random.default_rng(0)

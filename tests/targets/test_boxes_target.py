@@ -16,12 +16,12 @@ import torch
 import polymodal
 import tiny
 from polymodal.config import TrainConfig
+from polymodal.data.schema.schema import StreamSchema
+from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.output import CsvWriter
 from polymodal.prepare import target_problems
-from polymodal.schema import StreamSchema
 from polymodal.step import vary
-from polymodal.table import Table
 from polymodal.targets import Answer, BoxesTarget, Source
 from polymodal.targets.box_head import BoxHead, assign, centreness, place_centres, suppress
 from polymodal.targets.boxes import BoxesSettings
@@ -337,7 +337,7 @@ def test_a_wrong_option_is_one_sentence(option: str, value: int, message: str) -
 
 
 def test_cells_are_found_in_blood(shared_data: Path) -> None:
-    from polymodal.table import read_table
+    from polymodal.data.tables.table import read_table
 
     table = read_table(shared_data / "bccd" / "train.csv").take(np.arange(24))
     target = BoxesTarget.fit(

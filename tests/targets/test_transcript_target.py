@@ -14,9 +14,9 @@ from torch import nn
 
 import polymodal
 import tiny
+from polymodal.data.schema.detect_target import infer_target_kind
+from polymodal.data.tables.table import read_table
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.infer_target import infer_target_kind
-from polymodal.table import read_table
 from polymodal.targets import Source, TranscriptTarget, fit_target
 from polymodal.targets.ctc import beam_ids, ctc_loss, greedy_ids
 from polymodal.targets.transcript import unseen_share

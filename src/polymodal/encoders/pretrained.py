@@ -21,7 +21,8 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from polymodal.arrays import Column
-from polymodal.cache_entry import VALUES_FILE, map_values
+from polymodal.data.cache.entry import VALUES_FILE, map_values
+from polymodal.data.cache.row_file import RowFile
 from polymodal.encoders.backbone import lower_backbone, save_backbone
 from polymodal.encoders.hub import find_file
 from polymodal.encoders.lora import DEFAULT_RANK, add_adapters
@@ -30,7 +31,6 @@ from polymodal.errors import parameter_error
 from polymodal.layers import lengths_in_use as steps_in_use
 from polymodal.layers import pool_steps
 from polymodal.progress import Progress
-from polymodal.row_file import RowFile
 from polymodal.tokens import ColumnBatch, Tokens
 
 TUNINGS = ("frozen", "lora", "full")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.infer_words import UNSPACED
+from polymodal.data.schema.detect_text import UNSPACED
 from polymodal.metrics import Measure
 
 ORDER = 4

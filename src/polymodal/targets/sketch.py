@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.attention import feed_forward
+from polymodal.data.sketches import sketch
 from polymodal.metrics import Measure
-from polymodal.sketches import sketch
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.tokens import Fused
 

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from polymodal.arrays import Cell, Column
+from polymodal.data.schema.schema import StreamSchema
 from polymodal.metrics import Measure
-from polymodal.schema import StreamSchema
 from polymodal.tokens import Fused
 from polymodal.warp import Warp, WarpLimits
 

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
+from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.modalities import CellReadError, DateTime, DateTimeSettings
 from polymodal.modalities.datetime import EPOCH, parse_datetime
 from polymodal.modalities.number import parse_number
-from polymodal.table import Table
 
 TRAIN = "train"
 Rows = NDArray[np.int64]

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from polymodal.data.tables.table import Table, concatenate, read_table
 from polymodal.errors import SchemaError, TableError
-from polymodal.table import Table, concatenate, read_table
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:

@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image as pillow  # noqa: N813
 
-from polymodal import cache_entry
 from polymodal.arrays import BrokenCell, Column
-from polymodal.cache import ArrayCache
-from polymodal.cache_entry import RECORD_FILE, VALUES_FILE, Decoded, map_values
-from polymodal.cell_keys import cell_keys
-from polymodal.row_file import RowFile
+from polymodal.data.cache import entry
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.cache.entry import RECORD_FILE, VALUES_FILE, Decoded, map_values
+from polymodal.data.cache.keys import cell_keys
+from polymodal.data.cache.row_file import RowFile
 
 
 @pytest.fixture(autouse=True)
 def _not_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written in the background, but where a test looks at that."""
-    monkeypatch.setattr("polymodal.cache.settle", lambda entry: None)
+    monkeypatch.setattr("polymodal.data.cache.cache.settle", lambda entry: None)
 
 
 class Maker:
@@ -124,12 +124,12 @@ def settling(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     threads: list[threading.Thread] = []
 
     def noted(entry: Path) -> None:
-        thread = cache_entry.settle(entry)
+        thread = entry.settle(entry)
         assert thread is not None
         threads.append(thread)
 
-    monkeypatch.setattr(cache_entry, "boot", lambda: "this boot")
-    monkeypatch.setattr("polymodal.cache.settle", noted)
+    monkeypatch.setattr(entry, "boot", lambda: "this boot")
+    monkeypatch.setattr("polymodal.data.cache.cache.settle", noted)
     return threads
 
 
@@ -148,14 +148,14 @@ def test_what_never_reached_the_disk_is_made_again_after_a_restart(
     tmp_path: Path, settling: list[threading.Thread], monkeypatch: pytest.MonkeyPatch, is_settled: bool
 ) -> None:
     if not is_settled:  # the power went first
-        monkeypatch.setattr("polymodal.cache.settle", lambda entry: None)
+        monkeypatch.setattr("polymodal.data.cache.cache.settle", lambda entry: None)
     make, cache = Maker(), ArrayCache(tmp_path)
     cache.column("k", make)
     cache.column("k", make)
     assert make.count == 1
     for thread in settling:
         thread.join()
-    monkeypatch.setattr(cache_entry, "boot", lambda: "the next boot")
+    monkeypatch.setattr(entry, "boot", lambda: "the next boot")
     cache.column("k", make)
     assert make.count == (1 if is_settled else 2)
 
@@ -178,7 +178,7 @@ def test_where_the_boot_is_not_told_an_entry_is_on_the_disk_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
-    monkeypatch.setattr(cache_entry, "boot", lambda: None)
+    monkeypatch.setattr(entry, "boot", lambda: None)
     monkeypatch.setattr("os.fsync", synced.append)
     ArrayCache(tmp_path).column("k", Maker())
     assert len(synced) == 4

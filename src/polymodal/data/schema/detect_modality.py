@@ -15,13 +15,22 @@ from typing import Any
 import numpy as np
 
 from polymodal.arrays import Cell
-from polymodal.infer_media import BOXES, array_kind, bytes_kind, file_kind, json_kind, list_kind, names_points, sniff
-from polymodal.infer_words import looks_like_text
+from polymodal.data.schema.detect_media import (
+    BOXES,
+    array_kind,
+    bytes_kind,
+    file_kind,
+    json_kind,
+    list_kind,
+    names_points,
+    sniff,
+)
+from polymodal.data.schema.detect_text import looks_like_text
+from polymodal.data.tables.files import media_of_ending
 from polymodal.modalities import CellReadError
 from polymodal.modalities.array_files import plain_lists
 from polymodal.modalities.datetime import parse_datetime
 from polymodal.modalities.number import BLANK_WORDS
-from polymodal.table_files import media_of_ending
 
 Found = tuple[str, str]
 """A modality and one clause why."""

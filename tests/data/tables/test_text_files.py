@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from polymodal.data.tables.table import iterate_table, read_table
+from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl
 from polymodal.errors import TableError
-from polymodal.table import iterate_table, read_table
-from polymodal.text_tables import Columns, read_delimited, read_jsonl
 
 CELLS = [
     "", "1", "2.50", "007", "words", " ", '"a,b"', '"line\nbreak"', '"cr\r\nlf"', '"ends in cr\r\n"', '"say ""hi"""',

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from polymodal.arrays import BrokenCell, Cell
-from polymodal.infer import RECOGNISED_ONLY, are_urls, evenly, present_cells
-from polymodal.infer_target import STRUCTURED_KINDS, labels_of, number_of
+from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, are_urls, evenly, present_cells
+from polymodal.data.schema.detect_target import STRUCTURED_KINDS, labels_of, number_of
+from polymodal.data.schema.schema import FILE_MODALITIES, ColumnSchema, Schema, TargetSchema, infer_schema
+from polymodal.data.tables.splits import group_text
+from polymodal.data.tables.table import Table
 from polymodal.modalities import MODALITIES, CellReadError, build_settings
 from polymodal.modalities.box_cells import read_boxes
 from polymodal.modalities.decode import distinct
 from polymodal.progress import Progress, SilentProgress
-from polymodal.schema import FILE_MODALITIES, ColumnSchema, Schema, TargetSchema, infer_schema
-from polymodal.splits import group_text
-from polymodal.table import Table
 
 MAX_EXAMPLES = 3
 MAX_BROKEN_SHOWN = 5

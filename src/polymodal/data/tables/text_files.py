@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TextIO
 
 from polymodal.arrays import Cell
+from polymodal.data.tables.cells import check_names, clean_cell, string_cells
 from polymodal.errors import TableError
-from polymodal.table_cells import check_names, clean_cell, string_cells
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Column
-from polymodal.cell_keys import FORMAT
+from polymodal.data.cache.keys import FORMAT
 
 TEMPORARY = "unfinished-"
 VALUES_FILE, CELLS_FILE, RECORD_FILE = "values.npy", "cells.npy", "column.json"

@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from polymodal.data.tables.splits import check_groups, split_rows
+from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.splits import check_groups, split_rows
-from polymodal.table import Table
 
 
 def cells_of(table: Table, column: str, rows: np.ndarray) -> list[object]:

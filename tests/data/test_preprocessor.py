@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image as pillow  # noqa: N813
 
 from polymodal.arrays import Column
-from polymodal.cache import ArrayCache
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.preprocessor import Preprocessor
+from polymodal.data.schema.schema import ColumnSchema, Schema, StreamSchema
+from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError
 from polymodal.modalities import ImageSettings
-from polymodal.preprocessor import Preprocessor
-from polymodal.schema import ColumnSchema, Schema, StreamSchema
-from polymodal.table import Table
 
 MODALITY = {"photo": "image", "voice": "audio", "note": "text", "code": "vector", "size": "number", "kind": "category"}
 SCHEMA = Schema(

@@ -8,11 +8,18 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from polymodal.data.schema.detect_modality import (
+    RECOGNISED_ONLY,
+    are_urls,
+    evenly,
+    identifier_reason,
+    infer_modality,
+    present_cells,
+)
+from polymodal.data.schema.detect_target import TARGET_KINDS, infer_target_kind
+from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
-from polymodal.infer import RECOGNISED_ONLY, are_urls, evenly, identifier_reason, infer_modality, present_cells
-from polymodal.infer_target import TARGET_KINDS, infer_target_kind
 from polymodal.modalities.container import has_av, has_sound
-from polymodal.table import Table
 
 TABULAR = "tabular"
 TABULAR_MODALITIES = ("number", "category", "datetime")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.cache_entry import (
+from polymodal.data.cache.entry import (
     RECORD_FILE,
     TEMPORARY,
     Decoded,

@@ -19,12 +19,12 @@ import soundfile
 from PIL import Image as pillow  # noqa: N813
 
 from polymodal.arrays import Cell
-from polymodal.cache import ArrayCache
-from polymodal.cache_entry import Decoded
-from polymodal.decoding import decode_column
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.cache.entry import Decoded
+from polymodal.data.cache.row_file import RowFile
+from polymodal.data.decoding import decode_column
 from polymodal.modalities import Audio, Image, Modality, build_settings
 from polymodal.modalities.image import ImageSettings
-from polymodal.row_file import RowFile
 
 RATE = 8000
 
@@ -139,8 +139,8 @@ def test_a_disk_that_is_full_keeps_the_column_in_memory(tmp_path: Path) -> None:
     code = f"""
 import resource, numpy as np
 from pathlib import Path
-from polymodal.cache import ArrayCache
-from polymodal.decoding import decode_column
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.decoding import decode_column
 from polymodal.modalities.image import Image, ImageSettings
 folder = Path({str(tmp_path)!r})
 cells = {cells!r}
@@ -205,8 +205,8 @@ def test_a_damaged_entry_is_neither_read_nor_copied_from(tmp_path: Path, damage:
 WORKER = """
 import sys, numpy as np
 from pathlib import Path
-from polymodal.cache import ArrayCache
-from polymodal.decoding import decode_column
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.decoding import decode_column
 from polymodal.modalities.image import Image, ImageSettings
 folder, count, limit, times = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 cells = [f"{index}.png" for index in range(count)]
@@ -245,8 +245,8 @@ def test_what_a_killed_process_left_is_removed_later(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from polymodal.cache import ArrayCache
-from polymodal.decoding import decode_column
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.decoding import decode_column
 from polymodal.modalities.image import Image, ImageSettings
 folder, cells = Path({str(tmp_path)!r}), {cells!r}
 image = Image.fit(cells[:8], ImageSettings(size=8), folder)
@@ -276,14 +276,14 @@ def peak_bytes(folder: Path, count: int) -> int:
     code = f"""
 import resource
 from pathlib import Path
-import polymodal.decoding
-from polymodal.cache import ArrayCache
+import polymodal.data.decoding
+from polymodal.data.cache.cache import ArrayCache
 from polymodal.modalities.image import Image
-polymodal.decoding.BLOCK_BYTES = 2**20
+polymodal.data.decoding.BLOCK_BYTES = 2**20
 folder = Path({str(folder)!r})
 cells = [f"{{index}}.png" for index in range({count})]
 image = Image(height=64, width=64, channels=3, mean=[0.5] * 3, std=[0.5] * 3)
-column, broken = polymodal.decoding.decode_column(image, cells, folder, ArrayCache(folder / "cache"), 2)
+column, broken = polymodal.data.decoding.decode_column(image, cells, folder, ArrayCache(folder / "cache"), 2)
 assert column.present.all(), broken[:1]
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

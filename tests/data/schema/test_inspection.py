@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from polymodal.data.schema.inspection import inspect_table
+from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import ConfigError
-from polymodal.inspection import inspect_table
-from polymodal.table import Table, read_table
 
 
 def column(found: dict[str, Any], name: str) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.cache import ArrayCache
-from polymodal.decoding import decode_column
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.decoding import decode_column
+from polymodal.data.schema.schema import Schema, StreamSchema
+from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, parameter_error
 from polymodal.modalities import MODALITIES, Audio, AudioSettings, Modality, build_settings
 from polymodal.modalities.decode import distinct
 from polymodal.modalities.media import describe, is_absent_media
 from polymodal.modalities.spread import chunked
-from polymodal.schema import Schema, StreamSchema
-from polymodal.table import Table
 
 PROBE_SIZE = 32
 NUM_NAMED = 3

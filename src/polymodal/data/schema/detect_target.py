@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polymodal.arrays import Cell
+from polymodal.data.schema.detect_modality import Found, infer_modality, present_cells
 from polymodal.errors import SchemaError
-from polymodal.infer import Found, infer_modality, present_cells
 from polymodal.modalities import CellReadError
 from polymodal.modalities.number import parse_number
 

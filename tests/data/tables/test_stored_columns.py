@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polymodal import stored_cells
 from polymodal.arrays import Cell
-from polymodal.stored_cells import StoredCells, store_columns, take_cells
-from polymodal.table import Table, concatenate, read_table
+from polymodal.data.tables import stored_columns
+from polymodal.data.tables.stored_columns import StoredCells, store_columns, take_cells
+from polymodal.data.tables.table import Table, concatenate, read_table
 
 CELLS: list[Cell] = ["one", None, "zwölf", "猫", "a\nb", "lone \ud800", None, "x" * 5000, "🙂"]
 PEAK = """
 import sys
-from polymodal.table import read_table
+from polymodal.data.tables.table import read_table
 held = read_table(sys.argv[1])
 cells = sum(len(cell) for cells in held.columns.values() for cell in cells)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("RssAnon")))
@@ -34,7 +34,7 @@ def stored(cells: list[Cell]) -> StoredCells:
 def test_cells_are_those_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     column = stored(CELLS)
     for block in (2, 4096):
-        monkeypatch.setattr(stored_cells, "BLOCK", block)
+        monkeypatch.setattr(stored_columns, "BLOCK", block)
         assert list(column) == CELLS
     assert column == CELLS
     assert column != [*CELLS, "more"]
@@ -88,7 +88,7 @@ def write_csv(folder: Path, num_rows: int) -> Path:
 def test_a_large_file_is_read_as_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_csv(tmp_path, 50_000)  # several blocks of the file
     small = read_table(path)
-    monkeypatch.setattr("polymodal.table.STORED_BYTES", 1)
+    monkeypatch.setattr("polymodal.data.tables.table.STORED_BYTES", 1)
     large = read_table(path)
     assert all(isinstance(cells, StoredCells) for cells in large.columns.values())
     assert dict(large.columns) == dict(small.columns)
@@ -100,8 +100,8 @@ def test_a_full_disk_leaves_the_cells_in_memory(tmp_path: Path, monkeypatch: pyt
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("polymodal.table.STORED_BYTES", 1)
-    monkeypatch.setattr(stored_cells, "TemporaryFile", full)
+    monkeypatch.setattr("polymodal.data.tables.table.STORED_BYTES", 1)
+    monkeypatch.setattr(stored_columns, "TemporaryFile", full)
     table = read_table(write_csv(tmp_path, 10))
     assert isinstance(table, Table)
     assert isinstance(table.columns["text"], list)

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.cache import ArrayCache
-from polymodal.cache_entry import CELLS_FILE, VALUES_FILE, Decoded, Kept, map_values
-from polymodal.cell_keys import CellKeys, cell_keys
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.cache.entry import CELLS_FILE, VALUES_FILE, Decoded, Kept, map_values
+from polymodal.data.cache.keys import CellKeys, cell_keys
+from polymodal.data.cache.row_file import RowFile
 from polymodal.modalities import Modality
-from polymodal.row_file import RowFile
 
 BLOCK_BYTES = 2**26
 FIRST_BLOCK = 64

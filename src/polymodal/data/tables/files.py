@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from polymodal.data.tables.cells import arrow_columns
+from polymodal.data.tables.text_files import BLOCK_BYTES, Columns, check_rows, first_line
 from polymodal.errors import TableError
-from polymodal.table_cells import arrow_columns
-from polymodal.text_tables import BLOCK_BYTES, Columns, check_rows, first_line
 
 MEDIA_ENDINGS: dict[str, frozenset[str]] = {
     "image": frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm",

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
+from polymodal.data.tables.cells import arrow_columns, check_names, clean_column
+from polymodal.data.tables.files import media_of_ending, read_class_folders, read_parquet
+from polymodal.data.tables.stored_columns import store_columns, take_cells
+from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
 from polymodal.errors import SchemaError, TableError
-from polymodal.stored_cells import store_columns, take_cells
-from polymodal.table_cells import arrow_columns, check_names, clean_column
-from polymodal.table_files import media_of_ending, read_class_folders, read_parquet
-from polymodal.text_tables import Columns, read_delimited, read_jsonl, records_columns
 
 READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".csv": read_delimited,

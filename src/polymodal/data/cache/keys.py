@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
+from polymodal.data.tables.stored_columns import ReadSequence, take_cells
 from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.decode import Group, distinct
 from polymodal.modalities.media import resolve_path, unwrap
-from polymodal.stored_cells import ReadSequence, take_cells
 
 FORMAT = 2
 """Part of every key; rises when decoding changes, so that older entries are not taken."""

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from polymodal.data.schema.detect_modality import infer_modality
+from polymodal.data.schema.schema import Schema, infer_schema
+from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import SchemaError
-from polymodal.infer import infer_modality
-from polymodal.schema import Schema, infer_schema
-from polymodal.table import Table, read_table
 
 LEAF = {f"{group}{number}": "number" for group in ("margin", "shape", "texture") for number in range(1, 65)}
 VIDEO = {"video": "video", "digit": "category", "direction": "category"}

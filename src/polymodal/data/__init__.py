@@ -1,0 +1,1 @@
+"""The user's table: read, understood, split, decoded and cached (numpy only)."""

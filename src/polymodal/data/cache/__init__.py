@@ -1,0 +1,1 @@
+"""Decoded columns on disk: made once, memory-mapped ever after (numpy only)."""

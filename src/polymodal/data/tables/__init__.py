@@ -1,0 +1,1 @@
+"""Tables: read from files and dataframes, and split into training, validation and test rows (numpy only)."""
