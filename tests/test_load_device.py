@@ -9,8 +9,8 @@ import torch
 
 import polymodal
 import tiny
-from polymodal.devices import choose_device
 from polymodal.errors import ConfigError
+from polymodal.nn.devices import choose_device
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")

@@ -24,7 +24,7 @@ from polymodal.data.tables.table import Table
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image, Text, build_settings
-from polymodal.sizes import check_sizes
+from polymodal.nn.builders import check_sizes
 
 DOCUMENT = (Path(__file__).resolve().parents[1] / "docs" / "representations.md").read_text(encoding="utf-8")
 COLUMNS = {"review": "text", "photo": "image", "clip": "audio"}

@@ -21,7 +21,7 @@ PLAIN = {"train.epochs": 3, "train.precision": "float32", "train.batch_size": 24
 def without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is dropped is drawn part by part; all else is drawn for the whole batch."""
     monkeypatch.setattr("torch.nn.Dropout.forward", lambda _, x: x)
-    monkeypatch.setattr("polymodal.layers.Dropout.forward", lambda _, x: x)
+    monkeypatch.setattr("polymodal.nn.layers.Dropout.forward", lambda _, x: x)
 
 
 def history_of(table: Any, parts: int | None, **settings: Any) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import torch
 
 from polymodal.modalities.spread import usable_cores
-from polymodal.processes import num_processes
+from polymodal.nn.distributed import num_processes
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from polymodal.config import RunConfig, Size, build_config, load_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table, read_table
 from polymodal.model import Model, TableLike, load
+from polymodal.nn.distributed import is_main
 from polymodal.prepare import Tables
-from polymodal.processes import is_main
 from polymodal.progress import Progress, SilentProgress
 from polymodal.run import Run, execute
 from polymodal.run_folder import STATE_FILE, check_folder, write_run

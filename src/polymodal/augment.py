@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from polymodal.augment_sensors import vary_points, vary_series
-from polymodal.layers import split_channels
 from polymodal.modalities import Modality
 from polymodal.modalities.audio import Audio
 from polymodal.modalities.tabular import Tabular
+from polymodal.nn.layers import split_channels
 from polymodal.tokens import ColumnBatch
 
 SHIFT = 0.08

@@ -10,10 +10,10 @@ import math
 import torch
 from torch import Tensor
 
-from polymodal.layers import lengths_in_use, steps_present
 from polymodal.modalities import Modality
 from polymodal.modalities.points import Points
 from polymodal.modalities.series import Series
+from polymodal.nn.layers import lengths_in_use, steps_present
 from polymodal.tokens import ColumnBatch
 
 SERIES_JITTER = 0.05

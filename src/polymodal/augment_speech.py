@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from polymodal.augment import FREQUENCY_WARP, NOISE, NORMALISED, augment, mask_stretch, uniform, warp_spectrum
-from polymodal.layers import split_channels
 from polymodal.modalities import Modality
 from polymodal.modalities.audio import Audio
+from polymodal.nn.layers import split_channels
 from polymodal.tokens import ColumnBatch
 
 SPEED = 0.20

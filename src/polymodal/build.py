@@ -15,9 +15,9 @@ from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
 from polymodal.fusion.apart import Apart
 from polymodal.modalities import Modality
 from polymodal.network import Network
-from polymodal.precision import choose_precision
+from polymodal.nn.builders import Size, builder_sizes
+from polymodal.nn.precision import choose_precision
 from polymodal.sharing import leaders, shared_groups
-from polymodal.sizes import Size, builder_sizes
 from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
 
 WIDTHS = {"fast": 64, "balanced": 128, "best": 192}

@@ -29,9 +29,9 @@ from polymodal.build import build_network
 from polymodal.config import RunConfig
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.decision import Decisions
-from polymodal.devices import choose_device
 from polymodal.encoders import Pretrained
 from polymodal.errors import CheckpointError
+from polymodal.nn.devices import choose_device
 from polymodal.stacking import Stacker
 from polymodal.targets import OBJECTIVES, TARGETS
 from polymodal.trained import TrainedModel

@@ -143,7 +143,7 @@ def train_command(
         seconds = None if time_limit is None else options.parse_duration(time_limit)
         with importing():
             from polymodal.api import fit
-            from polymodal.processes import is_main
+            from polymodal.nn.distributed import is_main
 
         model = fit(
             source,

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.allocator import memory_reused
 from polymodal.batches import Examples
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.decision import FUSION, Decision, Decisions
+from polymodal.nn.allocator import memory_reused
 from polymodal.predict import NOTHING_HIDDEN, Members, View, members_of
 from polymodal.stacking import Stacked, fit_stacker
 from polymodal.targets.base import Prediction

@@ -13,7 +13,7 @@ from torch.optim import AdamW
 
 from polymodal.ahead import Ahead
 from polymodal.network import Network
-from polymodal.processes import sum_gradients
+from polymodal.nn.distributed import sum_gradients
 from polymodal.sharded import Shares, cut, hollow
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from polymodal.fusion import EvidentialFusion, Fusion
 from polymodal.fusion.apart import Apart
-from polymodal.precision import exact
+from polymodal.nn.precision import exact
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
 from polymodal.targets.structured import Answer
 from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens

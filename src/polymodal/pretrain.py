@@ -31,8 +31,8 @@ from polymodal.encoders.image_decoder import ImageDecoder, build_image_decoder
 from polymodal.errors import parameter_error
 from polymodal.modalities import Modality
 from polymodal.network import Network
+from polymodal.nn.precision import lowered
 from polymodal.optimizer import PlainAdamW
-from polymodal.precision import lowered
 from polymodal.progress import Phase, Progress
 from polymodal.schedule import rate_factor
 from polymodal.tokens import ColumnBatch

@@ -15,9 +15,9 @@ from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation
 from polymodal.job import State
 from polymodal.metrics import HIGHER_IS_BETTER
+from polymodal.nn.distributed import num_processes
 from polymodal.prepare import Prepared
 from polymodal.pretrain import HIDDEN_SHARE
-from polymodal.processes import num_processes
 from polymodal.sharded import is_asked_for
 from polymodal.sharing import shared_groups
 from polymodal.targets import AnyTarget, primary_metric_of

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import CheckpointError
 from polymodal.learner import Learner
-from polymodal.processes import is_main
+from polymodal.nn.distributed import is_main
 from polymodal.sharded import whole
 
 if TYPE_CHECKING:

@@ -27,10 +27,10 @@ from polymodal.distil import teach
 from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.job import Job
 from polymodal.network import Network
+from polymodal.nn.distributed import main_first, own_device
 from polymodal.pilot import choose_flip
 from polymodal.plan import Budget
 from polymodal.prepare import Prepared, Tables, prepare
-from polymodal.processes import main_first, own_device
 from polymodal.progress import Progress
 from polymodal.record import build_record
 from polymodal.resume import saved_width

@@ -20,7 +20,7 @@ from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
 from polymodal.network import Network
-from polymodal.processes import num_processes, process_number
+from polymodal.nn.distributed import num_processes, process_number
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule

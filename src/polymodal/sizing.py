@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from polymodal.batches import epoch_batches
 from polymodal.job import Job
 from polymodal.network import Network
-from polymodal.processes import main_says
+from polymodal.nn.distributed import main_says
 from polymodal.step import take_step
 from polymodal.train import begin, measure_validation
 

@@ -19,12 +19,12 @@ from polymodal.learner import Learner
 from polymodal.losses import Aims, Terms, count_rows, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import Modality
 from polymodal.network import Batch, Mix, Network, Outputs, Truth
-from polymodal.precision import lowered
-from polymodal.processes import num_processes, process_number, share_of
+from polymodal.nn.affine import Warp
+from polymodal.nn.distributed import num_processes, process_number, share_of
+from polymodal.nn.precision import lowered
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
 from polymodal.tokens import ColumnBatch
-from polymodal.warp import Warp
 
 STEP_SEED_STRIDE = 1_000_003
 PROCESS_SEED_STRIDE = 2**40

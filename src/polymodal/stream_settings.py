@@ -9,7 +9,7 @@ from polymodal.config import EncoderConfig, RunConfig
 from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.encoders import is_checkpoint
 from polymodal.encoders.backbone import MODELS, load_config
-from polymodal.encoders.preparation import modality_settings
+from polymodal.encoders.checkpoint_settings import modality_settings
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Modality, Text
 from polymodal.modalities.word_vectors import WORD2VEC

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from polymodal.ahead import Ahead, has_room
-from polymodal.allocator import memory_reused
 from polymodal.balance import check_balance
 from polymodal.batches import epoch_batches, largest_places, row_chances
 from polymodal.config import TrainConfig
@@ -29,10 +28,11 @@ from polymodal.learner import Learner
 from polymodal.losses import check_loss
 from polymodal.memory import free_bytes, kept_bytes, parts_that_fit
 from polymodal.network import Network
+from polymodal.nn.allocator import memory_reused
+from polymodal.nn.distributed import main_says, num_processes, own_device
 from polymodal.optimizer import PlainAdamW
 from polymodal.plan import Plan
 from polymodal.pretrain import pretrain_images
-from polymodal.processes import main_says, num_processes, own_device
 from polymodal.progress import Phase, Progress
 from polymodal.resume import load_state, save_state
 from polymodal.schedule import rate_factor

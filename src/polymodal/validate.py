@@ -15,8 +15,8 @@ from polymodal.config import TrainConfig
 from polymodal.losses import Aims, count_rows, stream_presence, target_losses
 from polymodal.metrics import score, score_of
 from polymodal.network import Network, Outputs
-from polymodal.precision import lowered
-from polymodal.processes import gathered, share_of
+from polymodal.nn.distributed import gathered, share_of
+from polymodal.nn.precision import lowered
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.structured import Answer, values_of
 

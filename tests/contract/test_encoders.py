@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from polymodal.encoders import DEFAULT_ENCODER, ENCODERS, build_encoder, default_encoder
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Category, Image, Number, Points, Series, Tabular, Text, Vector, Video
-from polymodal.precision import lowered
+from polymodal.nn.precision import lowered
 from polymodal.tokens import ColumnBatch
 
 WIDTH = 32

@@ -23,7 +23,7 @@ from polymodal.fusion import FUSIONS
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import MODALITIES
 from polymodal.network import Batch, Network, Outputs
-from polymodal.precision import lowered
+from polymodal.nn.precision import lowered
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress
 from polymodal.tokens import ColumnBatch

@@ -13,7 +13,7 @@ import torch
 
 from polymodal.arrays import Column
 from polymodal.encoders import ENCODERS, PRETRAINED, Pretrained
-from polymodal.encoders.preparation import modality_settings
+from polymodal.encoders.checkpoint_settings import modality_settings
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image, Text, build_settings
 from polymodal.progress import SilentProgress

@@ -12,7 +12,7 @@ from polymodal.encoders import ENCODERS, build_encoder
 from polymodal.encoders.steps import frames_per_step
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio
-from polymodal.sizes import builder_sizes
+from polymodal.nn.builders import builder_sizes
 from polymodal.tokens import ColumnBatch, Detail
 
 WIDTH = 32

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from polymodal.encoders.filters import Filters, Steps
 from polymodal.encoders.reader import NUM_QUERIES, Reader
-from polymodal.layers import steps_present
+from polymodal.nn.layers import steps_present
 
 LENGTHS = torch.tensor([7, 1, 0, 4, 7])
 

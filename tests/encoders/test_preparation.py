@@ -12,8 +12,8 @@ import soundfile
 import torch
 from PIL import Image as pillow  # noqa: N813
 
+from polymodal.encoders.checkpoint_settings import modality_settings, picture_preparation, sound_preparation
 from polymodal.encoders.hub import find_file
-from polymodal.encoders.preparation import modality_settings, picture_preparation, sound_preparation
 from polymodal.encoders.pretrained_image import normalise
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image, build_settings

@@ -13,14 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from polymodal import precision
 from polymodal.encoders import PRETRAINED, Pretrained
 from polymodal.encoders.backbone import lower_backbone
-from polymodal.encoders.preparation import modality_settings, sound_preparation
+from polymodal.encoders.checkpoint_settings import modality_settings, sound_preparation
 from polymodal.encoders.pretrained_audio import receptive_field
 from polymodal.encoders.pretrained_video import evenly
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image, build_settings
+from polymodal.nn import precision
 from polymodal.tokens import ColumnBatch
 from tiny_checkpoints import RECIPES, save_checkpoint
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from polymodal.attention import Transformer
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.steps import stack_steps, stretch_steps
 from polymodal.encoders.tabular import PiecewiseNumbers
-from polymodal.layers import MaskedGroupNorm, pool_steps, sinusoidal_positions
+from polymodal.nn.attention import Transformer
+from polymodal.nn.layers import MaskedGroupNorm, pool_steps, sinusoidal_positions
 
 
 def test_pooling_keeps_short_rows_and_averages_stretches_of_long_ones() -> None:

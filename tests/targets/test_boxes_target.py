@@ -19,6 +19,7 @@ from polymodal.config import TrainConfig
 from polymodal.data.schema.schema import StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
+from polymodal.nn.affine import Warp
 from polymodal.output import CsvWriter
 from polymodal.prepare import target_problems
 from polymodal.step import vary
@@ -26,7 +27,6 @@ from polymodal.targets import Answer, BoxesTarget, Source
 from polymodal.targets.box_head import BoxHead, assign, centreness, place_centres, suppress
 from polymodal.targets.boxes import BoxesSettings
 from polymodal.tokens import ColumnBatch, Detail, Fused, PlaceGrid, Tokens
-from polymodal.warp import Warp
 
 COLOURS = ("red", "blue")
 HEIGHT, WIDTH = 48, 64

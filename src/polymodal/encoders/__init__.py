@@ -44,7 +44,7 @@ from polymodal.encoders.video import build_video_cnn, build_video_gru, build_vid
 from polymodal.encoders.vit import build_image_vit
 from polymodal.encoders.waveform import build_waveform_cnn
 from polymodal.errors import parameter_error
-from polymodal.sizes import Size, check_sizes
+from polymodal.nn.builders import Size, check_sizes
 
 
 class EncoderEntry(NamedTuple):

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.attention import Transformer
-from polymodal.convolution import Conv1d, Conv2d
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.steps import StepTokens, clean_steps, frames_per_step, stack_steps, stretch_steps
 from polymodal.errors import parameter_error
-from polymodal.layers import (
+from polymodal.nn.attention import Transformer
+from polymodal.nn.convolution import Conv1d, Conv2d
+from polymodal.nn.layers import (
     MaskedGroupNorm,
     num_groups,
     sinusoidal_positions,

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polymodal.convolution import convolve_exactly
 from polymodal.errors import ConfigError, parameter_error
-from polymodal.precision import has_fast_bfloat16, has_sound_convolutions
+from polymodal.nn.convolution import convolve_exactly
+from polymodal.nn.precision import has_fast_bfloat16, has_sound_convolutions
 
 EXAMPLES = {
     "text": "distilbert/distilbert-base-uncased",

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.convolution import Conv2d
 from polymodal.encoders.pyramid import FeaturePyramid, run_stages
-from polymodal.layers import Dropout, GroupNorm, num_groups, small_parameter, use_channels_last
+from polymodal.nn.convolution import Conv2d
+from polymodal.nn.layers import Dropout, GroupNorm, num_groups, small_parameter, use_channels_last
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:

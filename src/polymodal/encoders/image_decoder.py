@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.convolution import Conv2d
 from polymodal.encoders.image import ImageEncoder
-from polymodal.layers import GroupNorm, num_groups, use_channels_last
+from polymodal.nn.convolution import Conv2d
+from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
 
 MIN_CHANNELS = 16
 

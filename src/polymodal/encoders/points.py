@@ -22,7 +22,7 @@ from polymodal.encoders.temporal import (
     levels_to_span,
     with_first,
 )
-from polymodal.layers import Dropout, lengths_in_use, small_parameter, steps_present
+from polymodal.nn.layers import Dropout, lengths_in_use, small_parameter, steps_present
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from polymodal.encoders.hub import find_file
 from polymodal.encoders.lora import DEFAULT_RANK, add_adapters
 from polymodal.encoders.source import Source
 from polymodal.errors import parameter_error
-from polymodal.layers import lengths_in_use as steps_in_use
-from polymodal.layers import pool_steps
+from polymodal.nn.layers import lengths_in_use as steps_in_use
+from polymodal.nn.layers import pool_steps
 from polymodal.progress import Progress
 from polymodal.tokens import ColumnBatch, Tokens
 

@@ -18,14 +18,14 @@ from torch.nn import functional
 
 from polymodal.arrays import Column
 from polymodal.encoders.backbone import load_config
-from polymodal.encoders.preparation import SoundPreparation, sound_preparation
+from polymodal.encoders.checkpoint_settings import SoundPreparation, sound_preparation
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_text import layers_at
 from polymodal.encoders.reader import Reader
 from polymodal.encoders.source import Source, batches_by_length, lengths_in_use, row_chunks
 from polymodal.encoders.steps import clean_steps
 from polymodal.errors import ConfigError
-from polymodal.layers import steps_present
+from polymodal.nn.layers import steps_present
 from polymodal.tokens import ColumnBatch
 
 if TYPE_CHECKING:

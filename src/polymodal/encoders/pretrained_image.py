@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from polymodal.arrays import Column
 from polymodal.encoders.backbone import load_config
-from polymodal.encoders.preparation import (
+from polymodal.encoders.checkpoint_settings import (
     PicturePreparation,
     picture_preparation,
 )

@@ -21,8 +21,8 @@ from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.reader import Reader
 from polymodal.encoders.source import Source, batches_by_length, lengths_in_use
 from polymodal.errors import ConfigError
-from polymodal.layers import lengths_in_use as batch_lengths
-from polymodal.layers import steps_present
+from polymodal.nn.layers import lengths_in_use as batch_lengths
+from polymodal.nn.layers import steps_present
 from polymodal.tokens import ColumnBatch
 
 if TYPE_CHECKING:

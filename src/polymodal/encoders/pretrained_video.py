@@ -18,13 +18,13 @@ from torch.nn import functional
 
 from polymodal.arrays import Column
 from polymodal.encoders.backbone import load_config
-from polymodal.encoders.preparation import PicturePreparation, picture_preparation
+from polymodal.encoders.checkpoint_settings import PicturePreparation, picture_preparation
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_image import normalise
 from polymodal.encoders.reader import PlaceReader
 from polymodal.encoders.source import Source, row_chunks
 from polymodal.errors import parameter_error
-from polymodal.layers import lengths_in_use
+from polymodal.nn.layers import lengths_in_use
 from polymodal.tokens import ColumnBatch
 
 GRID = 2

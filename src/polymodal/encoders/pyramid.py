@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.convolution import Conv2d
-from polymodal.layers import GroupNorm, num_groups, use_channels_last
+from polymodal.nn.convolution import Conv2d
+from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.tokens import Detail, PlaceGrid
 
 if TYPE_CHECKING:

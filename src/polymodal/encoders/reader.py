@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.encoders.filters import Filters, Steps
-from polymodal.layers import Dropout, small_parameter, steps_present
+from polymodal.nn.layers import Dropout, small_parameter, steps_present
 from polymodal.tokens import Tokens
 
 FILTER_SIZES = (2, 4)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from polymodal.arrays import Column
 from polymodal.encoders.backbone import load_backbone
-from polymodal.encoders.preparation import copy_preprocessor
+from polymodal.encoders.checkpoint_settings import copy_preprocessor
 from polymodal.tokens import ColumnBatch
 
 

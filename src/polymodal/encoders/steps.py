@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.layers import Dropout, lengths_in_use, pool_steps, small_parameter, steps_present
+from polymodal.nn.layers import Dropout, lengths_in_use, pool_steps, small_parameter, steps_present
 from polymodal.tokens import ColumnBatch, Detail, Tokens
 
 STEP_S = 0.040

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from polymodal.attention import Transformer
 from polymodal.encoders.vector import perceptron
-from polymodal.layers import small_parameter
+from polymodal.nn.attention import Transformer
+from polymodal.nn.layers import small_parameter
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from polymodal.attention import Transformer
-from polymodal.convolution import Conv1d
-from polymodal.layers import Dropout, MaskedGroupNorm, num_groups, sinusoidal_positions, steps_present
+from polymodal.nn.attention import Transformer
+from polymodal.nn.convolution import Conv1d
+from polymodal.nn.layers import Dropout, MaskedGroupNorm, num_groups, sinusoidal_positions, steps_present
 from polymodal.tokens import Tokens
 
 MAX_LEVELS = 6

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor, nn
 
-from polymodal.attention import Transformer
 from polymodal.encoders.filters import Filters, Steps
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.word_embedding import WordEmbedding
 from polymodal.errors import parameter_error
-from polymodal.layers import Dropout, pool_steps, sinusoidal_positions, small_parameter, steps_present
+from polymodal.nn.attention import Transformer
+from polymodal.nn.layers import Dropout, pool_steps, sinusoidal_positions, small_parameter, steps_present
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:

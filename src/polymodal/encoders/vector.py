@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from polymodal.layers import Dropout
+from polymodal.nn.layers import Dropout
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:

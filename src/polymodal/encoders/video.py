@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from polymodal.attention import Transformer
-from polymodal.convolution import Conv2d
 from polymodal.encoders.image import Normalise, convolve, num_halvings
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.steps import StepTokens
-from polymodal.layers import (
+from polymodal.nn.attention import Transformer
+from polymodal.nn.convolution import Conv2d
+from polymodal.nn.layers import (
     MaskedGroupNorm,
     lengths_in_use,
     num_groups,

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.attention import Transformer
-from polymodal.convolution import Conv2d
 from polymodal.encoders.image import GridTokens, ImageEncoder, Normalise, grid_after
-from polymodal.layers import small_parameter
+from polymodal.nn.attention import Transformer
+from polymodal.nn.convolution import Conv2d
+from polymodal.nn.layers import small_parameter
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional
 
-from polymodal.convolution import Conv1d
 from polymodal.encoders.audio import MaskedConvolution
 from polymodal.encoders.steps import StepTokens, clean_steps, frames_per_step
+from polymodal.nn.convolution import Conv1d
 from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:

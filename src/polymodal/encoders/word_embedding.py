@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.errors import parameter_error
-from polymodal.layers import Dropout, lengths_in_use, steps_present
+from polymodal.nn.layers import Dropout, lengths_in_use, steps_present
 from polymodal.tokens import ColumnBatch
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from polymodal.fusion.feature import build_attention, build_concat, build_gated,
 from polymodal.fusion.film import build_film
 from polymodal.fusion.model import build_bottleneck, build_transformer_fusion
 from polymodal.fusion.product import build_low_rank, build_match, build_tensor
-from polymodal.sizes import Size, builder_sizes, check_sizes
+from polymodal.nn.builders import Size, builder_sizes, check_sizes
 
 
 class FusionEntry(NamedTuple):

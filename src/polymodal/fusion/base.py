@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.layers import Dropout, small_parameter
+from polymodal.nn.layers import Dropout, small_parameter
 from polymodal.tokens import Detail, Fused, Tokens
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.attention import Attention, Transformer, TransformerLayer, feed_forward
 from polymodal.fusion.base import Fusion, join, perceptron, pool
-from polymodal.layers import Dropout, small_parameter
+from polymodal.nn.attention import Attention, Transformer, TransformerLayer, feed_forward
+from polymodal.nn.layers import Dropout, small_parameter
 from polymodal.tokens import Fused, Tokens
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.fusion.base import Fusion, join, perceptron, pool
-from polymodal.layers import Dropout
+from polymodal.nn.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.attention import Transformer, TransformerLayer
 from polymodal.fusion.base import Fusion, join, pool
-from polymodal.layers import Dropout, small_parameter
+from polymodal.nn.attention import Transformer, TransformerLayer
+from polymodal.nn.layers import Dropout, small_parameter
 from polymodal.tokens import Fused, Tokens
 
 

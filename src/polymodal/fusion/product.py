@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
 from polymodal.fusion.base import Fusion, join, perceptron, pool
-from polymodal.layers import Dropout
+from polymodal.nn.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
 MAX_PRODUCTS = 8192

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.arrays import Cell
-from polymodal.layers import Dropout
 from polymodal.metrics import primary_metric
+from polymodal.nn.layers import Dropout
 from polymodal.targets.structured import StructuredTarget
 
 Prediction = NDArray[Any]

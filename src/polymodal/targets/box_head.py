@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.box_metrics import overlaps, sure_boxes
-from polymodal.convolution import Conv2d
-from polymodal.layers import GroupNorm, num_groups, use_channels_last
+from polymodal.nn.convolution import Conv2d
+from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.targets.structured import Answer, StructuredHead
 from polymodal.tokens import Detail, Fused, PlaceGrid
 

@@ -24,6 +24,7 @@ from polymodal.modalities import CellReadError
 from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.letterbox import Letterbox
 from polymodal.modalities.picture_size import picture_size
+from polymodal.nn.affine import Warp, WarpLimits
 from polymodal.targets.box_head import BoxHead
 from polymodal.targets.labels import LabelType, label_type, to_label
 from polymodal.targets.structured import (
@@ -36,7 +37,6 @@ from polymodal.targets.structured import (
     to_answers,
 )
 from polymodal.tokens import PlaceGrid
-from polymodal.warp import Warp, WarpLimits
 
 MOST_PIXELS = 320
 """Longest side of the network's pictures that is asked for."""

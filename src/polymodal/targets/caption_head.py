@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.attention import KeyValue
-from polymodal.layers import small_parameter
+from polymodal.nn.attention import KeyValue
+from polymodal.nn.layers import small_parameter
 from polymodal.targets.beam_search import beam_search
 from polymodal.targets.caption_tokens import END, PADDING, CaptionTokens
 from polymodal.targets.decoder import Decoder

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from polymodal.attention import Attention, KeyValue, feed_forward
-from polymodal.layers import Dropout
+from polymodal.nn.attention import Attention, KeyValue, feed_forward
+from polymodal.nn.layers import Dropout
 from polymodal.tokens import Tokens
 
 

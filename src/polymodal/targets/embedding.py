@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.arrays import Cell
-from polymodal.attention import feed_forward
 from polymodal.metrics import Measure
+from polymodal.nn.attention import feed_forward
 from polymodal.retrieval import Ranking, rank_all, ranking_metrics
 from polymodal.targets.structured import (
     Answer,

@@ -19,11 +19,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.convolution import Conv2d, ConvTranspose2d
 from polymodal.errors import SchemaError
-from polymodal.layers import GroupNorm, num_groups
 from polymodal.metrics import Measure
 from polymodal.modalities.image import Image, ImageSettings
+from polymodal.nn.convolution import Conv2d, ConvTranspose2d
+from polymodal.nn.layers import GroupNorm, num_groups
 from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture, measure_pictures, picture_errors
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.tokens import Fused

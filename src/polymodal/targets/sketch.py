@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.arrays import Cell
-from polymodal.attention import feed_forward
 from polymodal.data.sketches import sketch
 from polymodal.metrics import Measure
+from polymodal.nn.attention import feed_forward
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.tokens import Fused
 

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from polymodal.arrays import Cell, Column
 from polymodal.data.schema.schema import StreamSchema
 from polymodal.metrics import Measure
+from polymodal.nn.affine import Warp, WarpLimits
 from polymodal.tokens import Fused
-from polymodal.warp import Warp, WarpLimits
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.encoders.recurrent import Recurrent
-from polymodal.layers import Dropout
+from polymodal.nn.layers import Dropout
 from polymodal.targets.ctc import ctc_loss, greedy_ids
 from polymodal.targets.structured import Answer, Source, StructuredHead
 from polymodal.targets.units import BLANK

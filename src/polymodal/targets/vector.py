@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.arrays import Cell
-from polymodal.attention import feed_forward
 from polymodal.errors import SchemaError
 from polymodal.metrics import Measure
 from polymodal.modalities import CellReadError
 from polymodal.modalities.vector import read_vector
+from polymodal.nn.attention import feed_forward
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.tokens import Fused
 

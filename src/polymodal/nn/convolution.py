@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.precision import exact, has_sound_convolutions
+from polymodal.nn.precision import exact, has_sound_convolutions
 
 Numbers = tuple[int, ...]
 

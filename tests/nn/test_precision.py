@@ -9,10 +9,10 @@ from torch.nn import functional
 
 import polymodal
 import tiny
-from polymodal import precision
-from polymodal.attention import attend
-from polymodal.layers import Dropout, GroupNorm, MaskedGroupNorm, use_channels_last
-from polymodal.precision import choose_precision, lowered
+from polymodal.nn import precision
+from polymodal.nn.attention import attend
+from polymodal.nn.layers import Dropout, GroupNorm, MaskedGroupNorm, use_channels_last
+from polymodal.nn.precision import choose_precision, lowered
 
 CPU = torch.device("cpu")
 

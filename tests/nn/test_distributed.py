@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import tiny
-from polymodal.processes import share_of, sum_gradients
+from polymodal.nn.distributed import share_of, sum_gradients
 
 DEADLINE_S = 180
 SETTINGS = [
@@ -23,7 +23,7 @@ SETTINGS = [
 ]
 WITHOUT_DROPOUT = """
 import torch
-from polymodal import layers
+from polymodal.nn import layers
 from polymodal.cli import main
 
 torch.nn.Dropout.forward = layers.Dropout.forward = lambda _, x: x

@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 
-from polymodal.devices import choose_device
+from polymodal.nn.devices import choose_device
 
 BFLOAT16_LEVELS = frozenset({"avx512_bf16", "amx_bf16"})
 """What a processor must have so that bfloat16 is faster than float32; others only imitate it."""

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from polymodal.allocator import memory_reused
+from polymodal.nn.allocator import memory_reused
 
 MB = 2**20
 FIELDS = ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]

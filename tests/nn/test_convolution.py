@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from polymodal import convolution, precision
-from polymodal.convolution import Conv1d, Conv2d, ConvTranspose2d
-from polymodal.precision import lowered
+from polymodal.nn import convolution, precision
+from polymodal.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
+from polymodal.nn.precision import lowered
 
 CPU = torch.device("cpu")
 AMX = frozenset({"avx512_bf16", "amx_bf16"})
@@ -127,8 +127,8 @@ CROWDED = """
 import os, time, torch
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 torch.set_num_threads(2)
-from polymodal.convolution import Conv2d
-from polymodal.precision import lowered
+from polymodal.nn.convolution import Conv2d
+from polymodal.nn.precision import lowered
 layer, x = Conv2d(32, 64, 3, 2, padding=1, bias=False), torch.randn(64, 32, 28, 28)
 def seconds(precision):
     started = time.process_time()

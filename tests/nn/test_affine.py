@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from polymodal.nn.affine import Warp, WarpLimits
 from polymodal.tokens import ColumnBatch
-from polymodal.warp import Warp, WarpLimits
 
 STILL = WarpLimits(flip_x=False, flip_y=False, scale=0.0, shift=0.0)
 WIDTH, HEIGHT = 64, 48

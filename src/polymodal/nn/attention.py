@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.errors import parameter_error
-from polymodal.layers import Dropout
-from polymodal.precision import exact
+from polymodal.nn.layers import Dropout
+from polymodal.nn.precision import exact
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values of one attention, each ``[B, H, tokens, D]``."""

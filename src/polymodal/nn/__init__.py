@@ -1,0 +1,1 @@
+"""Building blocks of networks, and where and how exactly they compute (torch)."""
