@@ -20,7 +20,7 @@ from polymodal.baseline_sounds import sound_features
 from polymodal.baseline_text import TextGrams, choose_units
 from polymodal.baselines import Baseline, fit_baselines
 from polymodal.data.schema.schema import Schema, StreamSchema
-from polymodal.metrics import score
+from polymodal.metrics.metrics import score
 
 NUM_ROWS = 120
 STREAMS = (

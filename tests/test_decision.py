@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from polymodal.decision import Decision, Decisions
-from polymodal.metrics import score
+from polymodal.metrics.metrics import score
 from polymodal.weighing import fit_decision
 
 Floats = NDArray[np.float64]

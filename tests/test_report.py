@@ -14,7 +14,7 @@ import pytest
 
 from polymodal.charts import Line, line_chart, nice_ticks
 from polymodal.gallery import Gallery, GalleryCell, GalleryRow
-from polymodal.metrics import HIGHER_IS_BETTER
+from polymodal.metrics.metrics import HIGHER_IS_BETTER
 from polymodal.report import write_report
 from polymodal.wording import LOWER_IS_BETTER, METRIC_TITLES, format_seconds, write_headline
 

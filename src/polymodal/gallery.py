@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.charts import sparkline, waveform
 from polymodal.drawn_boxes import draw_boxes
-from polymodal.edits import Part
 from polymodal.gallery_sensors import DRAWINGS
+from polymodal.metrics.edit_distance import Part
 from polymodal.modalities.container import NoSoundError
 from polymodal.modalities.media import is_absent_media
 from polymodal.thumbnails import picture_uri, sound_uri, strip_uri

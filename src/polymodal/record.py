@@ -14,7 +14,7 @@ from polymodal.data.schema.schema import ColumnSchema
 from polymodal.encoders import default_encoder
 from polymodal.evaluate import Evaluation
 from polymodal.job import State
-from polymodal.metrics import HIGHER_IS_BETTER
+from polymodal.metrics.metrics import HIGHER_IS_BETTER
 from polymodal.nn.distributed import num_processes
 from polymodal.prepare import Prepared
 from polymodal.pretrain import HIDDEN_SHARE

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polymodal.batches import Examples, rows_at_once, rows_present, truth_batch
 from polymodal.config import TrainConfig
 from polymodal.losses import Aims, count_rows, stream_presence, target_losses
-from polymodal.metrics import score, score_of
+from polymodal.metrics.metrics import score, score_of
 from polymodal.network import Network, Outputs
 from polymodal.nn.distributed import gathered, share_of
 from polymodal.nn.precision import lowered

@@ -12,7 +12,7 @@ from torch import nn
 
 from polymodal.data.schema.schema import StreamSchema
 from polymodal.errors import SchemaError
-from polymodal.metrics import HIGHER_IS_BETTER, intervals_of, score_of
+from polymodal.metrics.metrics import HIGHER_IS_BETTER, intervals_of, score_of
 from polymodal.targets import TARGETS, Answer, Source, StructuredTarget, fit_target
 from polymodal.targets.structured import values_of
 from polymodal.tokens import Detail, Fused, PlaceGrid, Tokens

@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from polymodal.arrays import Cell
-from polymodal.box_metrics import grade_boxes, measure_boxes, measure_labels
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.metrics import Measure
+from polymodal.metrics.box_metrics import grade_boxes, measure_boxes, measure_labels
+from polymodal.metrics.metrics import Measure
 from polymodal.modalities import CellReadError
 from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.letterbox import Letterbox

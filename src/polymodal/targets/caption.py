@@ -14,11 +14,11 @@ from torch import nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.metrics import Measure
+from polymodal.metrics.caption_metrics import grade_captions, measure_captions
+from polymodal.metrics.metrics import Measure
 from polymodal.modalities.base import read_cells
 from polymodal.modalities.text import parse_text
 from polymodal.targets.caption_head import CaptionHead
-from polymodal.targets.caption_metrics import grade_captions, measure_captions
 from polymodal.targets.caption_tokens import END, PADDING, CaptionTokens
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.arrays import Cell
-from polymodal.metrics import Measure
+from polymodal.metrics.metrics import Measure
+from polymodal.metrics.retrieval import Ranking, rank_all, ranking_metrics
 from polymodal.nn.attention import feed_forward
-from polymodal.retrieval import Ranking, rank_all, ranking_metrics
 from polymodal.targets.structured import (
     Answer,
     Answers,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import SchemaError
-from polymodal.metrics import Measure
+from polymodal.metrics.metrics import Measure
 from polymodal.modalities.image import Image, ImageSettings
 from polymodal.nn.convolution import Conv2d, ConvTranspose2d
 from polymodal.nn.layers import GroupNorm, num_groups

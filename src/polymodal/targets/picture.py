@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.metrics import Measure
+from polymodal.metrics.metrics import Measure
 
 PNG_URI = "data:image/png;base64,"
 SMALLEST_ERROR = 1e-10

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
-from polymodal.metrics import Measure
+from polymodal.metrics.metrics import Measure
+from polymodal.metrics.series_metrics import measure_series
 from polymodal.modalities import CellReadError
 from polymodal.modalities.array_files import load_numbers, read_content
 from polymodal.modalities.vector import read_numbers
 from polymodal.nn.attention import feed_forward
 from polymodal.nn.layers import small_parameter
 from polymodal.targets.decoder import Decoder
-from polymodal.targets.series_metrics import measure_series
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.tokens import Fused
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.data.sketches import sketch
-from polymodal.metrics import Measure
+from polymodal.metrics.metrics import Measure
 from polymodal.nn.attention import feed_forward
 from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
 from polymodal.tokens import Fused

@@ -17,9 +17,9 @@ from pydantic import Field
 from torch import nn
 
 from polymodal.arrays import Cell
-from polymodal.edits import edit_distance, error_rates
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.metrics import Measure
+from polymodal.metrics.edit_distance import edit_distance, error_rates
+from polymodal.metrics.metrics import Measure
 from polymodal.modalities import CellReadError
 from polymodal.targets.ctc import beam_ids
 from polymodal.targets.lexicon import Lexicon

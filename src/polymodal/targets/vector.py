@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
-from polymodal.metrics import Measure
+from polymodal.metrics.metrics import Measure
 from polymodal.modalities import CellReadError
 from polymodal.modalities.vector import read_vector
 from polymodal.nn.attention import feed_forward

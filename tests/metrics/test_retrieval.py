@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polymodal.retrieval import rank, rank_all, ranking_metrics
+from polymodal.metrics.retrieval import rank, rank_all, ranking_metrics
 
 
 def test_metrics_of_a_ranking_worked_out_by_hand() -> None:

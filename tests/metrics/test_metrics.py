@@ -10,7 +10,7 @@ import pytest
 import sklearn.metrics as reference
 from numpy.typing import NDArray
 
-from polymodal import metrics
+from polymodal.metrics import metrics
 
 Floats = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from polymodal.edits import edit_distance, error_rates, word_differences
-from polymodal.metrics import intervals_of, score_of
+from polymodal.metrics.edit_distance import edit_distance, error_rates, word_differences
+from polymodal.metrics.metrics import intervals_of, score_of
 
 
 @pytest.mark.parametrize(

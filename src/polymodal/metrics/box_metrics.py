@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.metrics import CELLS_AT_ONCE, Floats, Measure
+from polymodal.metrics.metrics import CELLS_AT_ONCE, Floats, Measure
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 """T: the least overlaps at which a box counts as found; the first stands for ``map_50``."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.metrics import Measure
+from polymodal.metrics.metrics import Measure
 
 Floats = NDArray[np.float64]
 SMALLEST_SPREAD = 1e-12
