@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import polymodal.baseline_streams
 import polymodal.batches
 import polymodal.decide
+import polymodal.ensemble.stream_features
 import polymodal.run
 import tiny
 from polymodal.arrays import Column
@@ -92,7 +92,7 @@ def test_baselines_of_many_rows_are_fitted_on_some_and_the_report_says_so(
 ) -> None:
     monkeypatch.setattr(polymodal.run, "BASELINE_ROWS", {"train": 40, "validation": 8})
     monkeypatch.setattr(polymodal.run, "FITTED_BYTES", 2**14)
-    monkeypatch.setattr(polymodal.baseline_streams, "MAX_DENSE_CELLS", 100 * table.num_rows)
+    monkeypatch.setattr(polymodal.ensemble.stream_features, "MAX_DENSE_CELLS", 100 * table.num_rows)
     model = tiny.train(table, settings={"baselines": True})
     assert max(stream.side for stream in model.trained.features.streams) > 10  # as the rows that were fitted on allow
     rows = next(found["rows"] for found in model.record["tables"] if found["split"] == "train")

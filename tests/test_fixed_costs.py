@@ -18,11 +18,17 @@ from torch.optim import AdamW
 import polymodal
 from polymodal import run
 from polymodal.arrays import Column
-from polymodal.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines, content, keep_baselines
-from polymodal.baseline_features import FeatureExtractor
-from polymodal.baselines import Baseline, fit_baselines
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.schema.schema import Schema, StreamSchema
+from polymodal.ensemble.baseline_cache import (
+    BaselinePredictions,
+    FittedBaselines,
+    ask_baselines,
+    content,
+    keep_baselines,
+)
+from polymodal.ensemble.baselines import Baseline, fit_baselines
+from polymodal.ensemble.features import FeatureExtractor
 from polymodal.optimizer import PlainAdamW
 
 HEAVY = (

@@ -23,16 +23,16 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from polymodal.arrays import arrays_under
-from polymodal.baseline_features import FeatureExtractor
-from polymodal.baselines import Baseline
 from polymodal.build import build_network
 from polymodal.config import RunConfig
 from polymodal.data.preprocessor import Preprocessor
-from polymodal.decision import Decisions
 from polymodal.encoders import Pretrained
+from polymodal.ensemble.baselines import Baseline
+from polymodal.ensemble.ensemble import Decisions
+from polymodal.ensemble.features import FeatureExtractor
+from polymodal.ensemble.stacking import Stacker
 from polymodal.errors import CheckpointError
 from polymodal.nn.devices import choose_device
-from polymodal.stacking import Stacker
 from polymodal.targets import OBJECTIVES, TARGETS
 from polymodal.trained import TrainedModel
 

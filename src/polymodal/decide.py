@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from polymodal.batches import Examples
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.decision import FUSION, Decision, Decisions
+from polymodal.ensemble.ensemble import FUSION, Decision, Decisions
+from polymodal.ensemble.ensemble_weights import fit_decision
+from polymodal.ensemble.stacking import Stacked, fit_stacker
 from polymodal.nn.allocator import memory_reused
 from polymodal.predict import NOTHING_HIDDEN, Members, View, members_of
-from polymodal.stacking import Stacked, fit_stacker
 from polymodal.targets.base import Prediction
 from polymodal.trained import TrainedModel
-from polymodal.weighing import fit_decision
 
 COMPLETE_ROWS = 50_000
 """At most this many validation rows weigh the members."""

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
-from polymodal.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines
 from polymodal.batches import Examples, batch_of, length_order, rows_at_once, shapes_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
+from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines
 from polymodal.network import Network
 from polymodal.predictions import Predictions, join_predictions
 from polymodal.progress import Progress, SilentProgress

@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 
 import polymodal
-from polymodal.baseline_cache import FittedBaselines, content, keep_baselines
-from polymodal.baseline_features import FeatureBlocks, FeatureExtractor
-from polymodal.baselines import Baseline, fit_baselines
 from polymodal.batches import Examples, bytes_of_row
 from polymodal.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.decide import with_decisions
 from polymodal.distil import teach
+from polymodal.ensemble.baseline_cache import FittedBaselines, content, keep_baselines
+from polymodal.ensemble.baselines import Baseline, fit_baselines
+from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.job import Job
 from polymodal.network import Network

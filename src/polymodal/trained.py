@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polymodal.arrays import Column
-from polymodal.baseline_features import FeatureExtractor
-from polymodal.baselines import Baseline
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import Schema
-from polymodal.decision import Decisions
 from polymodal.encoders import Pretrained
+from polymodal.ensemble.baselines import Baseline
+from polymodal.ensemble.ensemble import Decisions
+from polymodal.ensemble.features import FeatureExtractor
+from polymodal.ensemble.stacking import Stacker
 from polymodal.network import Network
 from polymodal.progress import Progress
-from polymodal.stacking import Stacker
 from polymodal.targets import AnyTarget
 
 

@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.baseline_features import FeatureBlocks
-from polymodal.baseline_streams import LINEAR, TREES
-from polymodal.baseline_trees import Rows, fit_trees
-from polymodal.lbfgs import minimise
-from polymodal.lean_lightgbm import load_lightgbm
+from polymodal.ensemble.boosting import Rows, fit_trees
+from polymodal.ensemble.features import FeatureBlocks
+from polymodal.ensemble.lbfgs import minimise
+from polymodal.ensemble.lean_lightgbm import load_lightgbm
+from polymodal.ensemble.stream_features import LINEAR, TREES
 
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]

@@ -14,12 +14,12 @@ import pytest
 from numpy.typing import NDArray
 
 from polymodal.arrays import Column
-from polymodal.baseline_features import FeatureBlocks, FeatureExtractor
-from polymodal.baseline_pictures import thumbnails, video_features
-from polymodal.baseline_sounds import sound_features
-from polymodal.baseline_text import TextGrams, choose_units
-from polymodal.baselines import Baseline, fit_baselines
 from polymodal.data.schema.schema import Schema, StreamSchema
+from polymodal.ensemble.audio_features import sound_features
+from polymodal.ensemble.baselines import Baseline, fit_baselines
+from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
+from polymodal.ensemble.image_features import thumbnails, video_features
+from polymodal.ensemble.text_features import TextGrams, choose_units
 from polymodal.metrics.metrics import score
 
 NUM_ROWS = 120

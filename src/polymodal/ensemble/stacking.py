@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.lbfgs import minimise
+from polymodal.ensemble.lbfgs import minimise
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
-from polymodal.baseline_streams import FORMS, Floats, Scaling, StreamFeatures, StreamPart
-from polymodal.baseline_text import TextGrams
 from polymodal.data.schema.schema import Schema
+from polymodal.ensemble.stream_features import FORMS, Floats, Scaling, StreamFeatures, StreamPart
+from polymodal.ensemble.text_features import TextGrams
 
 KEPT = ("stream", "modality", "column", "cardinalities", "side", "channels")
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from polymodal.newton import minimise
+from polymodal.ensemble.newton import minimise
 
 Floats = NDArray[np.float64]
 

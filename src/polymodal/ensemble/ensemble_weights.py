@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.decision import FUSION, Decision, Floats, Mask, log_softmax, pool, views_of
-from polymodal.newton import minimise
+from polymodal.ensemble.ensemble import FUSION, Decision, Floats, Mask, log_softmax, pool, views_of
+from polymodal.ensemble.newton import minimise
 
 NUM_FOLDS = 5
 PULL = 2.0

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polymodal.decision import Decision, Decisions
+from polymodal.ensemble.ensemble import Decision, Decisions
+from polymodal.ensemble.ensemble_weights import fit_decision
 from polymodal.metrics.metrics import score
-from polymodal.weighing import fit_decision
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

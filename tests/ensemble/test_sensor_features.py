@@ -9,11 +9,11 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from polymodal.arrays import Column
-from polymodal.baseline_features import FeatureBlocks
-from polymodal.baseline_sensors import LAGS, QUANTILES, cloud_features, series_features
-from polymodal.baseline_streams import Scaling
-from polymodal.baselines import fit_baselines
 from polymodal.data.tables.table import read_table
+from polymodal.ensemble.baselines import fit_baselines
+from polymodal.ensemble.features import FeatureBlocks
+from polymodal.ensemble.sensor_features import LAGS, QUANTILES, cloud_features, series_features
+from polymodal.ensemble.stream_features import Scaling
 from polymodal.modalities import Points, PointsSettings
 
 CHANNELS = 2
@@ -112,5 +112,5 @@ def test_activities_are_told_from_statistics_alone(shared_data: Path) -> None:
 
 def test_many_rows_are_described_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = series_features(series(40))
-    monkeypatch.setattr("polymodal.baseline_sensors.CELLS_AT_ONCE", 200)
+    monkeypatch.setattr("polymodal.ensemble.sensor_features.CELLS_AT_ONCE", 200)
     np.testing.assert_allclose(series_features(series(40)), whole, rtol=1e-5, atol=1e-6)

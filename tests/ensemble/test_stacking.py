@@ -10,7 +10,7 @@ import pytest
 
 import polymodal
 import tiny
-from polymodal.stacking import Stacker, fit_stacker
+from polymodal.ensemble.stacking import Stacker, fit_stacker
 
 CLASSES = 3
 
@@ -54,7 +54,7 @@ def test_what_stands_in_absent_rows_is_never_read() -> None:
 
 
 def test_held_out_predictions_come_from_models_without_the_row(monkeypatch) -> None:
-    monkeypatch.setattr("polymodal.stacking.PULLS", (10.0,))
+    monkeypatch.setattr("polymodal.ensemble.stacking.PULLS", (10.0,))
     members, present, truth = opinions(60)
     rows = np.arange(len(truth))
     stacked = fit_stacker("category", members, present, truth, rows, 0)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.baseline_features import FeatureBlocks
-from polymodal.lean_lightgbm import load_lightgbm
+from polymodal.ensemble.features import FeatureBlocks
+from polymodal.ensemble.lean_lightgbm import load_lightgbm
 
 Rows = tuple[FeatureBlocks, NDArray[Any]]
 """Features of some rows, and their truth."""

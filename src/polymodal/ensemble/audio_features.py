@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Column
-from polymodal.baseline_pictures import area_weights, in_parts, rows_at_once
+from polymodal.ensemble.image_features import area_weights, in_parts, rows_at_once
 
 Floats = NDArray[np.float32]
 

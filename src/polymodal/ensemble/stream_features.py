@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
-from polymodal.baseline_pictures import thumbnails, video_features
-from polymodal.baseline_sensors import cloud_features, series_features
-from polymodal.baseline_sounds import sound_features
-from polymodal.baseline_text import TextGrams
 from polymodal.data.schema.schema import StreamSchema
+from polymodal.ensemble.audio_features import sound_features
+from polymodal.ensemble.image_features import thumbnails, video_features
+from polymodal.ensemble.sensor_features import cloud_features, series_features
+from polymodal.ensemble.text_features import TextGrams
 
 Floats = NDArray[np.float32]
 StreamPart = tuple[Floats, Any, Floats]

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column, arrays_under
-from polymodal.baseline_features import FeatureExtractor
-from polymodal.baselines import Baseline
 from polymodal.data.cache.cache import ArrayCache, content_key
+from polymodal.ensemble.baselines import Baseline
+from polymodal.ensemble.features import FeatureExtractor
 
 FORMAT = 4
 """Part of every key; rises when features are made, or baselines fitted or asked, in another way."""

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from polymodal.lbfgs import minimise
+from polymodal.ensemble.lbfgs import minimise
 
 Floats = NDArray[np.float64]
 

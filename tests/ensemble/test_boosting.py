@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polymodal import baseline_trees
-from polymodal.baseline_features import FeatureBlocks
-from polymodal.baseline_trees import fit_trees
+from polymodal.ensemble import boosting
+from polymodal.ensemble.boosting import fit_trees
+from polymodal.ensemble.features import FeatureBlocks
 
 NUM_ROWS, NUM_CLASSES = 400, 3
 
@@ -37,8 +37,8 @@ def fit(kind: str, num_threads: int) -> tuple[list[str], list[str]]:
 @pytest.fixture(autouse=True)
 def _large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take any data for large."""
-    monkeypatch.setattr(baseline_trees, "CELLS_PER_THREAD", 1)
-    monkeypatch.setattr(baseline_trees, "GRACE_S", 60.0)
+    monkeypatch.setattr(boosting, "CELLS_PER_THREAD", 1)
+    monkeypatch.setattr(boosting, "GRACE_S", 60.0)
 
 
 @pytest.mark.parametrize("kind", ["category", "categories", "number"])
@@ -46,8 +46,8 @@ def test_threads_that_wait_for_each_other_give_way_to_one(kind: str, monkeypatch
     one, _ = fit(kind, 1)
     two, threads = fit(kind, 2)
     assert set(threads) == {"[num_threads: 2]"}
-    monkeypatch.setattr(baseline_trees, "GRACE_S", 0.0)
-    monkeypatch.setattr(baseline_trees, "TOO_SLOW", 0.0)
+    monkeypatch.setattr(boosting, "GRACE_S", 0.0)
+    monkeypatch.setattr(boosting, "TOO_SLOW", 0.0)
     waiting, threads = fit(kind, 2)
     assert set(threads) == {"[num_threads: 1]"}
     assert one == two == waiting

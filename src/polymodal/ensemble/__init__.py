@@ -1,0 +1,1 @@
+"""Baselines beside the network, and how the predictions of all members are combined (numpy only)."""
