@@ -107,9 +107,9 @@ def check_same_network() -> None:
 
     import bare_loop
     import polymodal
-    from polymodal.batches import batch_of
     from polymodal.data.cache.cache import ArrayCache
     from polymodal.data.tables.table import read_table
+    from polymodal.model.batches import batch_of
 
     with tempfile.TemporaryDirectory() as scratch:
         measure_polymodal(Path(scratch), ["--set", "train.epochs=1", *OPTIONS])

@@ -166,8 +166,8 @@ def measure_one_row(model: Any, source: str) -> tuple[float, float, float, float
     """
     import torch
 
-    from polymodal.batches import batch_of
     from polymodal.data.tables.table import read_table
+    from polymodal.model.batches import batch_of
 
     row, network = first_row(source), model.trained.network
     preprocessor = model.trained.preprocessor
@@ -217,7 +217,7 @@ def measure_many(model: Any, path: Path, num_rows: int) -> list[tuple[float, flo
     """
     import numpy as np
 
-    from polymodal.batches import length_order
+    from polymodal.model.batches import length_order
     from polymodal.output import open_output
 
     columns, _ = model.trained.preprocessor.transform(clothing(FEW_ROWS))
@@ -247,7 +247,7 @@ def run_bare(model: Any, columns: Any, order: Any) -> None:
     """
     import torch
 
-    from polymodal.batches import BATCH_ROWS, batch_of
+    from polymodal.model.batches import BATCH_ROWS, batch_of
 
     with torch.inference_mode():
         for start in range(0, len(order), BATCH_ROWS):

@@ -19,7 +19,7 @@ from polymodal import api, options, output
 from polymodal.arrays import BrokenCell
 from polymodal.cli import app
 from polymodal.errors import ConfigError, PolymodalError
-from polymodal.predictions import Predictions
+from polymodal.model.predictions import Predictions
 from polymodal.terminal_progress import TerminalProgress
 
 runner = CliRunner()
@@ -76,7 +76,7 @@ def calls(monkeypatch):
         return StubModel()
 
     monkeypatch.setattr(api, "fit", fit)
-    monkeypatch.setattr("polymodal.model.load", lambda path: StubModel())
+    monkeypatch.setattr("polymodal.model.model.load", lambda path: StubModel())
     return found
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from polymodal.config import TrainConfig
 from polymodal.losses import Aims, draw_hidden, loss_terms, target_losses
-from polymodal.network import Network, Outputs, Truth
+from polymodal.model.network import Network, Outputs, Truth
 from polymodal.targets import Category, NumberTarget, Target
 from polymodal.tokens import Fused, Tokens
 

@@ -21,7 +21,7 @@ import torch
 import polymodal
 import tiny
 from polymodal.learner import Learner
-from polymodal.network import encode_present
+from polymodal.model.network import encode_present
 from polymodal.run_folder import STATE_FILE
 from polymodal.sharded import cut, whole
 from polymodal.step import take_step

@@ -12,7 +12,7 @@ import tiny
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
 from polymodal.memory import PEAK, USABLE, free_bytes, kept_bytes
-from polymodal.network import Network
+from polymodal.model.network import Network
 
 PLAIN = {"train.epochs": 3, "train.precision": "float32", "train.batch_size": 24}
 

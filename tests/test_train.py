@@ -13,12 +13,12 @@ import torch
 import polymodal
 import polymodal.train
 import tiny
-from polymodal.batches import epoch_batches
-from polymodal.build import EPOCHS, resolve_training
 from polymodal.config import TrainConfig
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
-from polymodal.network import Network
+from polymodal.model.batches import epoch_batches
+from polymodal.model.build import EPOCHS, resolve_training
+from polymodal.model.network import Network
 from polymodal.targets import Source, fit_target
 from polymodal.targets.transcript import MIN_STEPS
 from polymodal.train import average, parameter_groups, rate_factor, snapshot

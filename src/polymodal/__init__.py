@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from polymodal.data.tables.table import Table, read_table
     from polymodal.errors import CellError, CheckpointError, ConfigError, PolymodalError, SchemaError, TableError
     from polymodal.estimators import MultimodalClassifier, MultimodalRegressor
-    from polymodal.model import Model, load
+    from polymodal.model.model import Model, load
     from polymodal.study import compare
 
 __all__ = [
@@ -55,7 +55,7 @@ _MODULES = {
     "CheckpointError": "errors",
     "Comparison": "comparison",
     "ConfigError": "errors",
-    "Model": "model",
+    "Model": "model.model",
     "MultimodalClassifier": "estimators",
     "MultimodalRegressor": "estimators",
     "PolymodalError": "errors",
@@ -64,7 +64,7 @@ _MODULES = {
     "TableError": "errors",
     "compare": "study",
     "fit": "api",
-    "load": "model",
+    "load": "model.model",
     "read_table": "data.tables.table",
 }
 

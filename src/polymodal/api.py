@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from polymodal.checkpoint import MODEL_FOLDER
 from polymodal.config import RunConfig, Size, build_config, load_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table, read_table
-from polymodal.model import Model, TableLike, load
+from polymodal.model.checkpoint import MODEL_FOLDER
+from polymodal.model.model import Model, TableLike, load
 from polymodal.nn.distributed import is_main
 from polymodal.prepare import Tables
 from polymodal.progress import Progress, SilentProgress

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from polymodal.errors import parameter_error
 from polymodal.losses import Aims, Terms
-from polymodal.network import Network, Outputs
+from polymodal.model.network import Network, Outputs
 from polymodal.targets import AnyTarget, Category
 
 MODULATION = 0.3

@@ -199,7 +199,7 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
     with exits("Stopped."):
         with importing():
             from polymodal import console
-            from polymodal.model import load
+            from polymodal.model.model import load
             from polymodal.terminal_progress import open_progress
 
         record = load(model).evaluation_record(data, strict=strict, progress=open_progress())
@@ -241,7 +241,7 @@ def predict_command(
 
         check_output(output)
         with importing():
-            from polymodal.model import load
+            from polymodal.model.model import load
 
         progress = SilentProgress() if on_screen else open_progress()
         parts = load(model).predict_batches(data, weights=weights, strict=strict, progress=progress)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.batches import Examples
-from polymodal.checkpoint import load_model
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
-from polymodal.predict import predict_table
+from polymodal.model.batches import Examples
+from polymodal.model.checkpoint import load_model
+from polymodal.model.predict import predict_table
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, StructuredTarget
 

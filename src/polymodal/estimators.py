@@ -20,7 +20,7 @@ from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import SchemaError, parameter_error
 
 if TYPE_CHECKING:
-    from polymodal.model import Model
+    from polymodal.model.model import Model
 
 TARGET = "__target__"
 """What the target is called inside; no column of X may have this name."""

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polymodal.batches import Examples
 from polymodal.config import TrainConfig
 from polymodal.modalities import Modality
+from polymodal.model.batches import Examples
 from polymodal.plan import Budget, Plan
 from polymodal.targets import AnyTarget
 

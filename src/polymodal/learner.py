@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from polymodal.ahead import Ahead
-from polymodal.network import Network
+from polymodal.model.network import Network
 from polymodal.nn.distributed import sum_gradients
 from polymodal.sharded import Shares, cut, hollow
 

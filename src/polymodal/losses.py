@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from polymodal.config import TrainConfig
 from polymodal.errors import parameter_error
-from polymodal.network import Batch, Mix, Network, Outputs, Truth
+from polymodal.model.network import Batch, Mix, Network, Outputs, Truth
 from polymodal.targets import AnyTarget, Categories, Category, StructuredTarget, Target
 
 FOCUS = 2.0

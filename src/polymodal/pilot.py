@@ -8,7 +8,7 @@ from collections.abc import Callable
 from polymodal.config import TrainConfig
 from polymodal.errors import ConfigError
 from polymodal.job import Job
-from polymodal.network import Network
+from polymodal.model.network import Network
 from polymodal.plan import Budget
 from polymodal.progress import Progress
 from polymodal.train import train_network

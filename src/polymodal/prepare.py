@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Column
-from polymodal.batches import Examples, build_examples
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.preprocessor import Preprocessor
@@ -17,8 +16,9 @@ from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.splits import check_groups, rows_apart, split_rows
 from polymodal.data.tables.table import Table, concatenate
 from polymodal.errors import CellError, ConfigError, SchemaError
+from polymodal.model.batches import Examples, build_examples
+from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
-from polymodal.sharing import shared_groups
 from polymodal.stream_settings import settings_notices, stream_settings
 from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
 

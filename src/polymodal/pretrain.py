@@ -24,13 +24,13 @@ from torch.optim import AdamW
 
 from polymodal.arrays import Column
 from polymodal.augment import augment
-from polymodal.batches import epoch_batches
 from polymodal.config import TrainConfig
 from polymodal.encoders.image import ImageEncoder
 from polymodal.encoders.image_decoder import ImageDecoder, build_image_decoder
 from polymodal.errors import parameter_error
 from polymodal.modalities import Modality
-from polymodal.network import Network
+from polymodal.model.batches import epoch_batches
+from polymodal.model.network import Network
 from polymodal.nn.precision import lowered
 from polymodal.optimizer import PlainAdamW
 from polymodal.progress import Phase, Progress

@@ -8,20 +8,20 @@ from typing import Any
 
 import polymodal
 from polymodal.arrays import Cell
-from polymodal.build import num_parameters
 from polymodal.config import TrainConfig
 from polymodal.data.schema.schema import ColumnSchema
 from polymodal.encoders import default_encoder
-from polymodal.evaluate import Evaluation
 from polymodal.job import State
 from polymodal.metrics.metrics import HIGHER_IS_BETTER
+from polymodal.model.build import num_parameters
+from polymodal.model.evaluation import Evaluation
+from polymodal.model.shared_encoders import shared_groups
+from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.distributed import num_processes
 from polymodal.prepare import Prepared
 from polymodal.pretrain import HIDDEN_SHARE
 from polymodal.sharded import is_asked_for
-from polymodal.sharing import shared_groups
 from polymodal.targets import AnyTarget, primary_metric_of
-from polymodal.trained import TrainedModel
 
 
 def build_record(

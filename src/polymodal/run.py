@@ -15,18 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 import polymodal
-from polymodal.batches import Examples, bytes_of_row
-from polymodal.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.decide import with_decisions
 from polymodal.distil import teach
 from polymodal.ensemble.baseline_cache import FittedBaselines, content, keep_baselines
 from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
-from polymodal.evaluate import Evaluation, evaluate_examples
 from polymodal.job import Job
-from polymodal.network import Network
+from polymodal.model.batches import Examples, bytes_of_row
+from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
+from polymodal.model.evaluation import Evaluation, evaluate_examples
+from polymodal.model.fit_ensemble import with_decisions
+from polymodal.model.network import Network
+from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_first, own_device
 from polymodal.pilot import choose_flip
 from polymodal.plan import Budget
@@ -38,7 +39,6 @@ from polymodal.sizing import Choice, choose_width
 from polymodal.targets import StructuredTarget, Target
 from polymodal.targets.evidence import with_evidence
 from polymodal.train import train_network
-from polymodal.trained import TrainedModel, precompute
 
 BASELINE_ROWS = {"train": 100_000, "validation": 25_000}
 """At most so many rows of each part are used to fit baselines."""

@@ -17,9 +17,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from polymodal.checkpoint import MODEL_FOLDER, save_model
 from polymodal.config import RunConfig, load_config, save_config
 from polymodal.errors import ConfigError
+from polymodal.model.checkpoint import MODEL_FOLDER, save_model
 from polymodal.picked import build_gallery
 from polymodal.report import write_report
 from polymodal.run import Run

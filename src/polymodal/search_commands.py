@@ -24,7 +24,7 @@ def embed_command(
     with exits("Stopped; nothing was written."), unwinding():
         with importing():
             from polymodal import console
-            from polymodal.model import load
+            from polymodal.model.model import load
             from polymodal.output import check_output, open_output
             from polymodal.terminal_progress import open_progress
 
@@ -48,8 +48,8 @@ def index_command(
     with exits("Stopped; nothing was written."):
         with importing():
             from polymodal import console
-            from polymodal.model import load
-            from polymodal.search import save_index
+            from polymodal.model.model import load
+            from polymodal.model.search_index import save_index
             from polymodal.terminal_progress import open_progress
 
         index, broken = load(model).index(data, progress=open_progress())
@@ -79,8 +79,8 @@ def search_command(
 
         with importing():
             from polymodal import console, options
-            from polymodal.model import load
-            from polymodal.search import load_index
+            from polymodal.model.model import load
+            from polymodal.model.search_index import load_index
 
         cells = options.parse_pairs("--query", query)
         by_modality = {"text": text, "image": image, "audio": audio}

@@ -19,7 +19,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
-from polymodal.network import Network
+from polymodal.model.network import Network
 from polymodal.nn.distributed import num_processes, process_number
 
 if TYPE_CHECKING:

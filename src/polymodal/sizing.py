@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from polymodal.batches import epoch_batches
 from polymodal.job import Job
-from polymodal.network import Network
+from polymodal.model.batches import epoch_batches
+from polymodal.model.network import Network
 from polymodal.nn.distributed import main_says
 from polymodal.step import take_step
 from polymodal.train import begin, measure_validation

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from polymodal.augment import augment, corrupt, mirror
 from polymodal.augment_speech import vary_speech
 from polymodal.balance import backward, check_balance
-from polymodal.batches import rows_present, truth_batch
 from polymodal.job import Job, State
 from polymodal.learner import Learner
 from polymodal.losses import Aims, Terms, count_rows, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import Modality
-from polymodal.network import Batch, Mix, Network, Outputs, Truth
+from polymodal.model.batches import rows_present, truth_batch
+from polymodal.model.network import Batch, Mix, Network, Outputs, Truth
 from polymodal.nn.affine import Warp
 from polymodal.nn.distributed import num_processes, process_number, share_of
 from polymodal.nn.precision import lowered

@@ -25,7 +25,6 @@ import torch
 
 import polymodal
 from polymodal.api import merged_options, read_tables
-from polymodal.build import build_network, num_parameters
 from polymodal.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.comparison_report import write_comparison
 from polymodal.config import RunConfig, build_config, load_config
@@ -33,8 +32,9 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS
-from polymodal.model import TableLike
-from polymodal.predict import NOTHING_HIDDEN, combine, run_members
+from polymodal.model.build import build_network, num_parameters
+from polymodal.model.model import TableLike
+from polymodal.model.predict import NOTHING_HIDDEN, combine, run_members
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress, SilentProgress
 from polymodal.run import Run, execute

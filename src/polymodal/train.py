@@ -19,7 +19,6 @@ from torch.optim import AdamW
 
 from polymodal.ahead import Ahead, has_room
 from polymodal.balance import check_balance
-from polymodal.batches import epoch_batches, largest_places, row_chances
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
@@ -27,7 +26,8 @@ from polymodal.job import Job, State
 from polymodal.learner import Learner
 from polymodal.losses import check_loss
 from polymodal.memory import free_bytes, kept_bytes, parts_that_fit
-from polymodal.network import Network
+from polymodal.model.batches import epoch_batches, largest_places, row_chances
+from polymodal.model.network import Network
 from polymodal.nn.allocator import memory_reused
 from polymodal.nn.distributed import main_says, num_processes, own_device
 from polymodal.optimizer import PlainAdamW

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polymodal.batches import Examples, rows_at_once, rows_present, truth_batch
 from polymodal.config import TrainConfig
 from polymodal.losses import Aims, count_rows, stream_presence, target_losses
 from polymodal.metrics.metrics import score, score_of
-from polymodal.network import Network, Outputs
+from polymodal.model.batches import Examples, rows_at_once, rows_present, truth_batch
+from polymodal.model.network import Network, Outputs
 from polymodal.nn.distributed import gathered, share_of
 from polymodal.nn.precision import lowered
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of

@@ -13,7 +13,7 @@ import test_pretrained
 import torch
 
 import polymodal
-import polymodal.checkpoint
+import polymodal.model.checkpoint
 import polymodal.train
 import tiny
 from elsewhere import Elsewhere, elsewhere, noting_waits
@@ -109,7 +109,7 @@ def test_a_loaded_model_predicts_on_the_device(table: Table, tmp_path: Path, mon
     given = tiny.only(table, *FEW, "kind")
     found = tiny.train(given, "kind", output=tmp_path).predictions(given)
     with elsewhere() as device:
-        monkeypatch.setattr(polymodal.checkpoint, "choose_device", lambda _: device)
+        monkeypatch.setattr(polymodal.model.checkpoint, "choose_device", lambda _: device)
         check(polymodal.load(tmp_path), given, tmp_path)
         there = polymodal.load(tmp_path).predictions(given)
         np.testing.assert_allclose(there.values["kind"], found.values["kind"], rtol=1e-3, atol=1e-5)

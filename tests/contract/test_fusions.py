@@ -8,7 +8,7 @@ from torch import nn
 
 from polymodal.errors import ConfigError
 from polymodal.fusion import DEFAULT_FUSION, FUSIONS, Fusion, build_fusion
-from polymodal.network import Network
+from polymodal.model.network import Network
 from polymodal.targets import Category
 from polymodal.tokens import Fused, Tokens
 

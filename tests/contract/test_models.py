@@ -14,15 +14,15 @@ from torch import Tensor
 import polymodal
 import tiny
 from polymodal.augment import augment
-from polymodal.batches import truth_batch
-from polymodal.build import build_network
 from polymodal.config import TrainConfig, build_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.fusion import FUSIONS
 from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import MODALITIES
-from polymodal.network import Batch, Network, Outputs
+from polymodal.model.batches import truth_batch
+from polymodal.model.build import build_network
+from polymodal.model.network import Batch, Network, Outputs
 from polymodal.nn.precision import lowered
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell
-from polymodal.batches import build_examples
-from polymodal.checkpoint import MODEL_FOLDER, load_model, save_model
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table, read_table
-from polymodal.embed import Embeddings, embed_table, embed_windows
 from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
-from polymodal.predict import predict_windows
-from polymodal.predictions import Predictions, join_predictions
+from polymodal.model.batches import build_examples
+from polymodal.model.checkpoint import MODEL_FOLDER, load_model, save_model
+from polymodal.model.embed import Embeddings, embed_table, embed_windows
+from polymodal.model.predict import predict_windows
+from polymodal.model.predictions import Predictions, join_predictions
+from polymodal.model.search_index import Hit, SearchIndex, build_index
+from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress, SilentProgress
-from polymodal.search import Hit, SearchIndex, build_index
-from polymodal.trained import TrainedModel, precompute
 
 TableLike = Any
 """A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
@@ -202,7 +202,7 @@ class Model:
             SchemaError: If the table lacks every target column or known value.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
-        from polymodal.evaluate import evaluate_examples
+        from polymodal.model.evaluation import evaluate_examples
         from polymodal.prepare import target_problems
 
         started, source, told = time.perf_counter(), read_table(table), progress or SilentProgress()
@@ -282,7 +282,7 @@ class Model:
         """Find the rows of an index that are nearest to some cells.
 
         Args:
-            index: What ``index`` made, or ``polymodal.search.load_index`` read.
+            index: What ``index`` made, or ``polymodal.model.search_index.load_index`` read.
             cells: Column to cell, such as ``{"caption": "a red circle"}``; other columns count as missing.
             top: How many rows at most.
             within: Whose vectors are compared: ``row``, or a stream.

@@ -17,7 +17,7 @@ from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.ensemble import Decisions
 from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stacking import Stacker
-from polymodal.network import Network
+from polymodal.model.network import Network
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget
 

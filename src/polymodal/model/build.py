@@ -14,10 +14,10 @@ from polymodal.errors import ConfigError
 from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
 from polymodal.fusion.apart import Apart
 from polymodal.modalities import Modality
-from polymodal.network import Network
+from polymodal.model.network import Network
+from polymodal.model.shared_encoders import leaders, shared_groups
 from polymodal.nn.builders import Size, builder_sizes
 from polymodal.nn.precision import choose_precision
-from polymodal.sharing import leaders, shared_groups
 from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
 
 WIDTHS = {"fast": 64, "balanced": 128, "best": 192}

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.batches import Examples
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.decide import decision_summary, single_views
 from polymodal.metrics.metrics import calibration_bins, confusion, intervals, intervals_of, score, score_of
+from polymodal.model.batches import Examples
+from polymodal.model.fit_ensemble import decision_summary, single_views
+from polymodal.model.predict import NOTHING_HIDDEN, Members, View, combine, members_of, prior_prediction
+from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.allocator import memory_reused
-from polymodal.predict import NOTHING_HIDDEN, Members, View, combine, members_of, prior_prediction
 from polymodal.targets import AnyTarget, StructuredTarget, primary_metric_of
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
-from polymodal.trained import TrainedModel
 
 CURVE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CURVE_DRAWS = 5

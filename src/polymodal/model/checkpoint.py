@@ -23,7 +23,6 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from polymodal.arrays import arrays_under
-from polymodal.build import build_network
 from polymodal.config import RunConfig
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.encoders import Pretrained
@@ -32,9 +31,10 @@ from polymodal.ensemble.ensemble import Decisions
 from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stacking import Stacker
 from polymodal.errors import CheckpointError
+from polymodal.model.build import build_network
+from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.devices import choose_device
 from polymodal.targets import OBJECTIVES, TARGETS
-from polymodal.trained import TrainedModel
 
 FORMAT = 1
 MODEL_FOLDER, MODEL_FILE = "model", "model.json"

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 import polymodal
 import tiny
-from polymodal import predict, windows
 from polymodal.cli import app
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError, TableError
-from polymodal.predictions import Predictions, join_predictions
+from polymodal.model import chunks, predict
+from polymodal.model.predictions import Predictions, join_predictions
 
 runner = CliRunner()
 FEATURES = ("photo", "note", "code", "size", "colour", "day", "trace")
@@ -61,7 +61,7 @@ def rows(folder: Path) -> Table:
 
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 256)
+    monkeypatch.setattr(chunks, "WINDOW_ROWS", 256)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -93,7 +93,7 @@ def test_windows_change_nothing_but_rounding(
     model: polymodal.Model, rows: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = model.predictions(rows)
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 256)
+    monkeypatch.setattr(chunks, "WINDOW_ROWS", 256)
     second = model.predictions(rows)
     assert first.broken_cells == second.broken_cells
     assert all(np.allclose(second.values[name], values, atol=1e-5) for name, values in first.values.items())
@@ -266,7 +266,7 @@ def test_predicting_imports_nothing_it_does_not_need(folder: Path, rows: Table) 
 MEASURE = """
 import sys
 import polymodal
-from polymodal import windows
+from polymodal.model import chunks
 windows.WINDOW_ROWS = 256
 rows = sum(len(part) for part in polymodal.load(sys.argv[1]).predict_batches(sys.argv[2]))
 print(rows, next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

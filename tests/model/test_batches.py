@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import polymodal.batches
-import polymodal.decide
 import polymodal.ensemble.stream_features
+import polymodal.model.batches
+import polymodal.model.fit_ensemble
 import polymodal.run
 import tiny
 from polymodal.arrays import Column
-from polymodal.batches import Examples, bytes_of_row, rows_at_once, shapes_of
 from polymodal.data.tables.table import Table
-from polymodal.predict import members_of
+from polymodal.model.batches import Examples, bytes_of_row, rows_at_once, shapes_of
+from polymodal.model.predict import members_of
 
 
 def column(*shape: int) -> Column:
@@ -45,7 +45,7 @@ def test_examples_are_cut_into_parts_that_fit_into_memory(monkeypatch: pytest.Mo
     assert bytes_of_row(examples().without_outputs().columns) == 4 * 4
     for bound, value in (("PART_ROWS", 3), ("PART_BYTES", 3 * 48 + 1)):
         with monkeypatch.context() as patch:
-            patch.setattr(polymodal.batches, bound, value)
+            patch.setattr(polymodal.model.batches, bound, value)
             parts = examples().parts()
         assert [len(part) for part in parts] == [3, 3, 3, 1]
         assert np.concatenate([part.truth["y"] for part in parts]).tolist() == list(range(9, -1, -1))
@@ -74,7 +74,7 @@ def test_a_sample_has_rows_for_every_target() -> None:
 
 def test_judging_part_by_part_changes_nothing(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tiny.train(table, list(tiny.TARGETS), settings={"baselines": True})
-    monkeypatch.setattr(polymodal.batches, "PART_ROWS", 5)
+    monkeypatch.setattr(polymodal.model.batches, "PART_ROWS", 5)
     parted = tiny.train(table, list(tiny.TARGETS), settings={"baselines": True})
     assert tiny.same(tiny.weights_of(whole), tiny.weights_of(parted))
     for section in ("targets", "streams", "baselines", "missing"):
@@ -108,7 +108,7 @@ def test_many_validation_rows_weigh_the_members_by_a_sample(table: Table, monkey
         asked.append(len(examples))
         return members_of(model, examples, *others)
 
-    monkeypatch.setattr(polymodal.decide, "COMPLETE_ROWS", 7)
-    monkeypatch.setattr(polymodal.decide, "members_of", members)
+    monkeypatch.setattr(polymodal.model.fit_ensemble, "COMPLETE_ROWS", 7)
+    monkeypatch.setattr(polymodal.model.fit_ensemble, "members_of", members)
     assert tiny.train(table).record["evaluation"]["decision"]["kind"]["weights"]
     assert asked == [7]

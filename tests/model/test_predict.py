@@ -16,7 +16,7 @@ import tiny
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError
-from polymodal.predict import NOTHING_HIDDEN, run_members, run_network
+from polymodal.model.predict import NOTHING_HIDDEN, run_members, run_network
 from polymodal.targets import Source
 
 

@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from polymodal.arrays import Cell, Column
-from polymodal.batches import Examples, batch_of, length_order, rows_at_once, shapes_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines
-from polymodal.network import Network
-from polymodal.predictions import Predictions, join_predictions
+from polymodal.model.batches import Examples, batch_of, length_order, rows_at_once, shapes_of
+from polymodal.model.chunks import in_whole_table, windows
+from polymodal.model.network import Network
+from polymodal.model.predictions import Predictions, join_predictions
+from polymodal.model.reconstruction import recovered_columns
+from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress, SilentProgress
-from polymodal.recover import recovered_columns
 from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import Answer, to_answers, values_of
-from polymodal.trained import TrainedModel, precompute
-from polymodal.windows import in_whole_table, windows
 
 View = frozenset[str]
 NOTHING_HIDDEN: View = frozenset()

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.batches import batch_of, rows_at_once
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
-from polymodal.network import Network
+from polymodal.model.batches import batch_of, rows_at_once
+from polymodal.model.chunks import in_whole_table, windows
+from polymodal.model.network import Network
+from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress
 from polymodal.targets.embedding import EmbeddingHead
 from polymodal.tokens import Fused
-from polymodal.trained import TrainedModel, precompute
-from polymodal.windows import in_whole_table, windows
 
 Floats = NDArray[np.float32]
 

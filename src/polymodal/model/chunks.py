@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from polymodal.arrays import BrokenCell
-from polymodal.batches import BATCH_ROWS
 from polymodal.data.tables.table import Table, iterate_table
+from polymodal.model.batches import BATCH_ROWS
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
-from polymodal.trained import TrainedModel
 
 WINDOW_ROWS = 4096
 """Rows that are decoded at once, at most."""

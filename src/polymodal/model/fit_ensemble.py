@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.batches import Examples
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.ensemble.ensemble import FUSION, Decision, Decisions
 from polymodal.ensemble.ensemble_weights import fit_decision
 from polymodal.ensemble.stacking import Stacked, fit_stacker
+from polymodal.model.batches import Examples
+from polymodal.model.predict import NOTHING_HIDDEN, Members, View, members_of
+from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.allocator import memory_reused
-from polymodal.predict import NOTHING_HIDDEN, Members, View, members_of
 from polymodal.targets.base import Prediction
-from polymodal.trained import TrainedModel
 
 COMPLETE_ROWS = 50_000
 """At most this many validation rows weigh the members."""

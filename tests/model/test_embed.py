@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 import polymodal
 import tiny
-from polymodal import search, windows
 from polymodal.cli import app
 from polymodal.data.schema.schema import StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, CheckpointError, ConfigError
+from polymodal.model import chunks, search_index
 from polymodal.targets import Source, fit_target
 from polymodal.targets.embedding import EmbeddingHead
 from polymodal.tokens import Fused, Tokens
@@ -95,7 +95,7 @@ def test_a_long_table_is_embedded_part_by_part(world: Any, tmp_path: Path, monke
     model, table, folder = world
     long = tiny.only(table.take(np.arange(600) % table.num_rows), "photo", "note")
     long.columns["photo"][500] = "lost.png"
-    monkeypatch.setattr(windows, "WINDOW_ROWS", 256)
+    monkeypatch.setattr(chunks, "WINDOW_ROWS", 256)
     parts = list(model.embed_batches(long))
     assert [len(part.rows) for part in parts] == [256, 256, 88]
     whole = model.embed(long)
@@ -128,8 +128,8 @@ def test_a_text_finds_pictures(world: Any) -> None:
 def test_an_index_is_written_and_read_again(world: Any, tmp_path: Path) -> None:
     model, table, _ = world
     index, _ = model.index(table)
-    search.save_index(index, tmp_path / "index")
-    again = search.load_index(tmp_path / "index")
+    search_index.save_index(index, tmp_path / "index")
+    again = search_index.load_index(tmp_path / "index")
     cells = {"note": table.columns["note"][3] or "it purrs"}
     assert model.search(again, cells) == model.search(index, cells)
     assert {path.suffix for path in (tmp_path / "index").iterdir()} == {".json", ".jsonl", ".safetensors"}
@@ -138,10 +138,10 @@ def test_an_index_is_written_and_read_again(world: Any, tmp_path: Path) -> None:
 def test_a_large_table_is_searched_by_its_graph(world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, table, _ = world
     exact, _ = model.index(table)
-    monkeypatch.setattr(search, "EXACT_ROWS", 100)
+    monkeypatch.setattr(search_index, "EXACT_ROWS", 100)
     index, _ = model.index(table)
-    search.save_index(index, tmp_path / "index")
-    again = search.load_index(tmp_path / "index")
+    search_index.save_index(index, tmp_path / "index")
+    again = search_index.load_index(tmp_path / "index")
     assert again.graph is not None
     vector = model.embed(table).rows[0]
     near, true = ([hit.row for hit in found.search(vector, 10)] for found in (again, exact))
@@ -151,10 +151,10 @@ def test_a_large_table_is_searched_by_its_graph(world: Any, tmp_path: Path, monk
 @pytest.mark.parametrize("damage", ["index.json", "vectors.safetensors", "rows.jsonl"])
 def test_a_damaged_index_is_one_sentence(world: Any, tmp_path: Path, damage: str) -> None:
     model, table, _ = world
-    search.save_index(model.index(table)[0], tmp_path / "index")
+    search_index.save_index(model.index(table)[0], tmp_path / "index")
     (tmp_path / "index" / damage).write_bytes(b"\x00broken")
     with pytest.raises(CheckpointError, match=r"damaged.*Make it again"):
-        search.load_index(tmp_path / "index")
+        search_index.load_index(tmp_path / "index")
 
 
 def test_wrong_questions_are_one_sentence(world: Any, tmp_path: Path) -> None:
@@ -171,10 +171,10 @@ def test_wrong_questions_are_one_sentence(world: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such column"):
         model.query_cells({"video": "x.mp4"})
     with pytest.raises(CheckpointError, match="There is no index"):
-        search.load_index(tmp_path)
+        search_index.load_index(tmp_path)
     (tmp_path / "other.txt").write_text("mine")
     with pytest.raises(ConfigError, match="something else"):
-        search.save_index(index, tmp_path)
+        search_index.save_index(index, tmp_path)
 
 
 def test_there_is_nothing_to_predict(world: Any) -> None:

@@ -20,8 +20,8 @@ from safetensors.numpy import load_file, save_file
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.table import Table
-from polymodal.embed import Embeddings
 from polymodal.errors import CheckpointError, ConfigError
+from polymodal.model.embed import Embeddings
 
 FORMAT = 1
 EXACT_ROWS = 50_000

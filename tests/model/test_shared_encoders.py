@@ -17,7 +17,7 @@ import tiny
 from polymodal.config import build_config
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
-from polymodal.sharing import shared_groups
+from polymodal.model.shared_encoders import shared_groups
 from polymodal.tokens import ColumnBatch
 from tiny_checkpoints import save_reader
 
