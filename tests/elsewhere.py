@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 import polymodal.run
-import polymodal.train
+import polymodal.training.trainer
 
 DEVICE = torch.device("meta")
 aten = torch.ops.aten
@@ -188,7 +188,7 @@ def elsewhere() -> Iterator[torch.device]:
         patch.setattr(torch, "autocast", autocast)
         patch.setattr(torch, "inference_mode", torch.no_grad)
         patch.setattr(optimizers, "_get_fused_kernels_supported_devices", lambda: [*known, DEVICE.type])
-        for module in (polymodal.run, polymodal.train):
+        for module in (polymodal.run, polymodal.training.trainer):
             patch.setattr(module, "own_device", lambda: DEVICE)
         with _Operations(), _Conversions():
             yield DEVICE

@@ -29,7 +29,7 @@ from polymodal.ensemble.baseline_cache import (
 )
 from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureExtractor
-from polymodal.optimizer import PlainAdamW
+from polymodal.training.optimizer import PlainAdamW
 
 HEAVY = (
     "torch._dynamo",

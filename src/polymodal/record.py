@@ -11,7 +11,6 @@ from polymodal.arrays import Cell
 from polymodal.config import TrainConfig
 from polymodal.data.schema.schema import ColumnSchema
 from polymodal.encoders import default_encoder
-from polymodal.job import State
 from polymodal.metrics.metrics import HIGHER_IS_BETTER
 from polymodal.model.build import num_parameters
 from polymodal.model.evaluation import Evaluation
@@ -19,9 +18,10 @@ from polymodal.model.shared_encoders import shared_groups
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.distributed import num_processes
 from polymodal.prepare import Prepared
-from polymodal.pretrain import HIDDEN_SHARE
-from polymodal.sharded import is_asked_for
 from polymodal.targets import AnyTarget, primary_metric_of
+from polymodal.training.pretraining import HIDDEN_SHARE
+from polymodal.training.sharding import is_asked_for
+from polymodal.training.state import State
 
 
 def build_record(

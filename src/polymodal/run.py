@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 import polymodal
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.distil import teach
 from polymodal.ensemble.baseline_cache import FittedBaselines, content, keep_baselines
 from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
-from polymodal.job import Job
 from polymodal.model.batches import Examples, bytes_of_row
 from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.model.evaluation import Evaluation, evaluate_examples
@@ -29,16 +27,18 @@ from polymodal.model.fit_ensemble import with_decisions
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_first, own_device
-from polymodal.pilot import choose_flip
-from polymodal.plan import Budget
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress
 from polymodal.record import build_record
-from polymodal.resume import saved_width
-from polymodal.sizing import Choice, choose_width
 from polymodal.targets import StructuredTarget, Target
 from polymodal.targets.evidence import with_evidence
-from polymodal.train import train_network
+from polymodal.training.distillation import teach
+from polymodal.training.flip_trial import choose_flip
+from polymodal.training.state import Job
+from polymodal.training.time_budget import Budget
+from polymodal.training.trainer import train_network
+from polymodal.training.training_checkpoint import saved_width
+from polymodal.training.width_search import Choice, choose_width
 
 BASELINE_ROWS = {"train": 100_000, "validation": 25_000}
 """At most so many rows of each part are used to fit baselines."""

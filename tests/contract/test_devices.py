@@ -14,15 +14,15 @@ import torch
 
 import polymodal
 import polymodal.model.checkpoint
-import polymodal.train
+import polymodal.training.trainer
 import tiny
 from elsewhere import Elsewhere, elsewhere, noting_waits
 from polymodal.data.tables.table import Table
 from polymodal.fusion import FUSIONS
 from polymodal.progress import SilentProgress
-from polymodal.step import take_step
 from polymodal.targets import TARGETS, StructuredTarget
 from polymodal.tokens import ColumnBatch
+from polymodal.training.training_step import take_step
 from tiny_checkpoints import save_checkpoint
 
 FEW = ("photo", "note", "size")
@@ -159,7 +159,7 @@ def test_no_step_waits_for_the_device(table: Table, monkeypatch: pytest.MonkeyPa
         with noting_waits(waits):
             take_step(*given)
 
-    monkeypatch.setattr(polymodal.train, "take_step", step)
+    monkeypatch.setattr(polymodal.training.trainer, "take_step", step)
     streams = [name for name in tiny.FEATURES if name not in ("note", "cloud")]
     with elsewhere():
         tiny.train(tiny.only(table, *streams, *tiny.TARGETS), list(tiny.TARGETS))

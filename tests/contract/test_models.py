@@ -13,12 +13,10 @@ from torch import Tensor
 
 import polymodal
 import tiny
-from polymodal.augment import augment
 from polymodal.config import TrainConfig, build_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.fusion import FUSIONS
-from polymodal.losses import Aims, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import MODALITIES
 from polymodal.model.batches import truth_batch
 from polymodal.model.build import build_network
@@ -27,6 +25,8 @@ from polymodal.nn.precision import lowered
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress
 from polymodal.tokens import ColumnBatch
+from polymodal.training.augmentation import augment
+from polymodal.training.losses import Aims, draw_hidden, loss_terms, stream_presence
 
 TARGET_OF_KIND = dict(zip(("category", "categories", "number"), tiny.TARGETS, strict=True))
 PAIRS = [(fusion, kind) for fusion in FUSIONS for kind in FUSIONS[fusion].kinds or TARGET_OF_KIND]

@@ -22,11 +22,11 @@ from polymodal.errors import ConfigError, SchemaError
 from polymodal.nn.affine import Warp
 from polymodal.output import CsvWriter
 from polymodal.prepare import target_problems
-from polymodal.step import vary
 from polymodal.targets import Answer, BoxesTarget, Source
 from polymodal.targets.box_head import BoxHead, assign, centreness, place_centres, suppress
 from polymodal.targets.boxes import BoxesSettings
 from polymodal.tokens import ColumnBatch, Detail, Fused, PlaceGrid, Tokens
+from polymodal.training.training_step import vary
 
 COLOURS = ("red", "blue")
 HEIGHT, WIDTH = 48, 64

@@ -17,28 +17,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from polymodal.ahead import Ahead, has_room
-from polymodal.balance import check_balance
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
-from polymodal.job import Job, State
-from polymodal.learner import Learner
-from polymodal.losses import check_loss
-from polymodal.memory import free_bytes, kept_bytes, parts_that_fit
 from polymodal.model.batches import epoch_batches, largest_places, row_chances
 from polymodal.model.network import Network
 from polymodal.nn.allocator import memory_reused
 from polymodal.nn.distributed import main_says, num_processes, own_device
-from polymodal.optimizer import PlainAdamW
-from polymodal.plan import Plan
-from polymodal.pretrain import pretrain_images
 from polymodal.progress import Phase, Progress
-from polymodal.resume import load_state, save_state
-from polymodal.schedule import rate_factor
-from polymodal.sharded import is_asked_for, share_out
-from polymodal.step import batch_gradients, take_step
-from polymodal.validate import Validation, validate
+from polymodal.training.gradient_accumulation import free_bytes, kept_bytes, parts_that_fit
+from polymodal.training.losses import check_loss
+from polymodal.training.lr_schedule import rate_factor
+from polymodal.training.modality_balance import check_balance
+from polymodal.training.optimizer import PlainAdamW
+from polymodal.training.prefetch import Ahead, has_room
+from polymodal.training.pretraining import pretrain_images
+from polymodal.training.sharding import is_asked_for, share_out
+from polymodal.training.state import Job, State
+from polymodal.training.strategy import Learner
+from polymodal.training.time_budget import Plan
+from polymodal.training.training_checkpoint import load_state, save_state
+from polymodal.training.training_step import batch_gradients, take_step
+from polymodal.training.validation import Validation, validate
 
 FEW_ROWS = 4
 """Rows by which the memory of a batch is measured before training."""

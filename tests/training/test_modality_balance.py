@@ -12,14 +12,14 @@ from torch.nn import functional
 
 import polymodal
 import tiny
-from polymodal.balance import _pareto, blending_weights, modulation
 from polymodal.config import TrainConfig
 from polymodal.data.tables.table import Table
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.losses import Aims, row_losses
 from polymodal.model.batches import epoch_batches
 from polymodal.model.network import Outputs
 from polymodal.targets import Categories, Category, NumberTarget
+from polymodal.training.losses import Aims, row_losses
+from polymodal.training.modality_balance import _pareto, blending_weights, modulation
 
 AIDS: dict[str, dict[str, Any]] = {
     "ogm_ge": {"train.balance": "ogm_ge"},

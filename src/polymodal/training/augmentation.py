@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polymodal.augment_sensors import vary_points, vary_series
 from polymodal.modalities import Modality
 from polymodal.modalities.audio import Audio
 from polymodal.modalities.tabular import Tabular
 from polymodal.nn.layers import split_channels
 from polymodal.tokens import ColumnBatch
+from polymodal.training.sensor_augmentation import vary_points, vary_series
 
 SHIFT = 0.08
 ROTATION_RAD = math.radians(10)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from polymodal.errors import parameter_error
-from polymodal.losses import Aims, Terms
 from polymodal.model.network import Network, Outputs
 from polymodal.targets import AnyTarget, Category
+from polymodal.training.losses import Aims, Terms
 
 MODULATION = 0.3
 """Strength of the modulation of OGM-GE, its alpha."""

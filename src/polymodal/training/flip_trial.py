@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from polymodal.config import TrainConfig
 from polymodal.errors import ConfigError
-from polymodal.job import Job
 from polymodal.model.network import Network
-from polymodal.plan import Budget
 from polymodal.progress import Progress
-from polymodal.train import train_network
+from polymodal.training.state import Job
+from polymodal.training.time_budget import Budget
+from polymodal.training.trainer import train_network
 
 SHARE_OF_EPOCHS = 0.25
 FEWEST_EPOCHS = 2

@@ -23,7 +23,6 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 from polymodal.arrays import Column
-from polymodal.augment import augment
 from polymodal.config import TrainConfig
 from polymodal.encoders.image import ImageEncoder
 from polymodal.encoders.image_decoder import ImageDecoder, build_image_decoder
@@ -32,13 +31,14 @@ from polymodal.modalities import Modality
 from polymodal.model.batches import epoch_batches
 from polymodal.model.network import Network
 from polymodal.nn.precision import lowered
-from polymodal.optimizer import PlainAdamW
 from polymodal.progress import Phase, Progress
-from polymodal.schedule import rate_factor
 from polymodal.tokens import ColumnBatch
+from polymodal.training.augmentation import augment
+from polymodal.training.lr_schedule import rate_factor
+from polymodal.training.optimizer import PlainAdamW
 
 if TYPE_CHECKING:
-    from polymodal.job import Job
+    from polymodal.training.state import Job
 
 HIDDEN_SHARE = 0.3
 """Share of the pixels that are hidden; squares of 4 x 4 pixels in place of single ones helped less."""

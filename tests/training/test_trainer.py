@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import polymodal
-import polymodal.train
+import polymodal.training.trainer
 import tiny
 from polymodal.config import TrainConfig
 from polymodal.data.tables.table import Table
@@ -21,8 +21,8 @@ from polymodal.model.build import EPOCHS, resolve_training
 from polymodal.model.network import Network
 from polymodal.targets import Source, fit_target
 from polymodal.targets.transcript import MIN_STEPS
-from polymodal.train import average, parameter_groups, rate_factor, snapshot
-from polymodal.validate import Validation, validate
+from polymodal.training.trainer import average, parameter_groups, rate_factor, snapshot
+from polymodal.training.validation import Validation, validate
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_training_that_diverges_later_keeps_the_epochs_before(monkeypatch: pytes
     looks: list[int] = []
     settings = {"train.epochs": 4, "train.patience": 9}
     before = tiny.train(tiny.numbers_table(), settings=settings)
-    monkeypatch.setattr(polymodal.train, "validate", with_a_fault)
+    monkeypatch.setattr(polymodal.training.trainer, "validate", with_a_fault)
     model = tiny.train(tiny.numbers_table(), settings=settings)
     losses, wanted = ([epoch["validation_loss"] for epoch in m.record["history"]] for m in (model, before))
     assert losses == wanted[:2]

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.augment import AUGMENTATIONS, CORRUPTED, LENGTH_STEP, TOKEN_DROPOUT, augment, corrupt
 from polymodal.encoders import ENCODERS
 from polymodal.modalities import (
     Audio,
@@ -26,6 +25,7 @@ from polymodal.modalities import (
     build_settings,
 )
 from polymodal.tokens import ColumnBatch
+from polymodal.training.augmentation import AUGMENTATIONS, CORRUPTED, LENGTH_STEP, TOKEN_DROPOUT, augment, corrupt
 
 ROWS = 6
 every_modality = pytest.mark.parametrize("name", list(AUGMENTATIONS))
@@ -181,7 +181,7 @@ def test_samples_keep_one_band() -> None:
 
 
 def test_both_channels_of_a_sound_are_varied_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polymodal.augment.NOISE", 0.0)
+    monkeypatch.setattr("polymodal.training.augmentation.NOISE", 0.0)
     mono = column("audio")
     both = ColumnBatch(torch.cat([mono.values, mono.values], dim=2), mono.present, mono.lengths)
     torch.manual_seed(0)

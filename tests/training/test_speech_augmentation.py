@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.augment_speech import MASK_S, MASKED_BANDS, SPEED, vary_speech
 from polymodal.modalities import Audio, build_settings
 from polymodal.tokens import ColumnBatch
+from polymodal.training.speech_augmentation import MASK_S, MASKED_BANDS, SPEED, vary_speech
 
 ROWS, FRAMES, BANDS = 40, 120, 16
 
@@ -76,7 +76,7 @@ def test_the_seed_fixes_the_variation_and_an_empty_batch_passes() -> None:
 
 
 def test_both_channels_of_a_sound_are_varied_alike_but_for_the_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polymodal.augment_speech.NOISE", 0.0)
+    monkeypatch.setattr("polymodal.training.speech_augmentation.NOISE", 0.0)
     batch = clips("log_mel")
     both = ColumnBatch(torch.cat([batch.values, batch.values], dim=2), batch.present, batch.lengths)
     torch.manual_seed(0)

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from polymodal.ahead import Ahead
 from polymodal.model.network import Network
 from polymodal.nn.distributed import sum_gradients
-from polymodal.sharded import Shares, cut, hollow
+from polymodal.training.prefetch import Ahead
+from polymodal.training.sharding import Shares, cut, hollow
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from torch import Tensor
 from polymodal.config import TrainConfig
 from polymodal.modalities import Modality
 from polymodal.model.batches import Examples
-from polymodal.plan import Budget, Plan
 from polymodal.targets import AnyTarget
+from polymodal.training.time_budget import Budget, Plan
 
 
 @dataclass(frozen=True, kw_only=True)

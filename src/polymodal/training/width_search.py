@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from polymodal.job import Job
 from polymodal.model.batches import epoch_batches
 from polymodal.model.network import Network
 from polymodal.nn.distributed import main_says
-from polymodal.step import take_step
-from polymodal.train import begin, measure_validation
+from polymodal.training.state import Job
+from polymodal.training.trainer import begin, measure_validation
+from polymodal.training.training_step import take_step
 
 LEAST_SHARE = 0.5
 """Where time is left for this share of the epochs that were asked for, the width stays."""

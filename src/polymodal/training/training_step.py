@@ -10,12 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polymodal.augment import augment, corrupt, mirror
-from polymodal.augment_speech import vary_speech
-from polymodal.balance import backward, check_balance
-from polymodal.job import Job, State
-from polymodal.learner import Learner
-from polymodal.losses import Aims, Terms, count_rows, draw_hidden, loss_terms, stream_presence
 from polymodal.modalities import Modality
 from polymodal.model.batches import rows_present, truth_batch
 from polymodal.model.network import Batch, Mix, Network, Outputs, Truth
@@ -25,6 +19,12 @@ from polymodal.nn.precision import lowered
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
 from polymodal.tokens import ColumnBatch
+from polymodal.training.augmentation import augment, corrupt, mirror
+from polymodal.training.losses import Aims, Terms, count_rows, draw_hidden, loss_terms, stream_presence
+from polymodal.training.modality_balance import backward, check_balance
+from polymodal.training.speech_augmentation import vary_speech
+from polymodal.training.state import Job, State
+from polymodal.training.strategy import Learner
 
 STEP_SEED_STRIDE = 1_000_003
 PROCESS_SEED_STRIDE = 2**40

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-import polymodal.step
-import polymodal.train
+import polymodal.training.trainer
+import polymodal.training.training_step
 import tiny
-from polymodal.ahead import Ahead, has_room
+from polymodal.training.prefetch import Ahead, has_room
 
 
 def test_it_is_made_while_the_step_before_is_busy() -> None:
@@ -48,7 +48,7 @@ def test_without_room_everything_is_made_by_the_step() -> None:
 
 
 def test_there_is_room_beside_another_device_and_beside_idle_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polymodal.ahead.usable_cores", lambda: 2 * torch.get_num_threads())
+    monkeypatch.setattr("polymodal.training.prefetch.usable_cores", lambda: 2 * torch.get_num_threads())
     assert has_room(torch.device("cpu"))
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert not has_room(torch.device("cpu"))
@@ -84,7 +84,7 @@ def test_a_run_learns_the_same_whether_batches_are_drawn_ahead_or_not(
     models = []
     for room in (False, True):
         begun.clear()
-        monkeypatch.setattr(polymodal.train, "has_room", lambda _, room=room: room)
+        monkeypatch.setattr(polymodal.training.trainer, "has_room", lambda _, room=room: room)
         models.append(tiny.train(table, **options))
     assert tiny.same(*map(tiny.weights_of, models))
     assert bool(begun) == ("train.balance" not in settings)  # OGM-GE draws noise when the way back is over
@@ -92,14 +92,14 @@ def test_a_run_learns_the_same_whether_batches_are_drawn_ahead_or_not(
 
 def test_batches_are_drawn_in_one_thread_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     threads = set()
-    vary = polymodal.step.vary
+    vary = polymodal.training.training_step.vary
 
     def noted(*given: Any) -> Any:
         threads.add(current_thread())
         return vary(*given)
 
-    monkeypatch.setattr(polymodal.step, "vary", noted)
-    monkeypatch.setattr(polymodal.train, "has_room", lambda _: True)
+    monkeypatch.setattr(polymodal.training.training_step, "vary", noted)
+    monkeypatch.setattr(polymodal.training.trainer, "has_room", lambda _: True)
     tiny.train(tiny.only(tiny.write_table(tmp_path, rows=40), "photo", "kind"), settings={"train.epochs": 2})
     assert len(threads) == 1
     assert main_thread() not in threads

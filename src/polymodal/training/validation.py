@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from polymodal.config import TrainConfig
-from polymodal.losses import Aims, count_rows, stream_presence, target_losses
 from polymodal.metrics.metrics import score, score_of
 from polymodal.model.batches import Examples, rows_at_once, rows_present, truth_batch
 from polymodal.model.network import Network, Outputs
@@ -19,6 +18,7 @@ from polymodal.nn.distributed import gathered, share_of
 from polymodal.nn.precision import lowered
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
 from polymodal.targets.structured import Answer, values_of
+from polymodal.training.losses import Aims, count_rows, stream_presence, target_losses
 
 PLAIN = TrainConfig(label_smoothing=0.0)
 """Validation compares epochs, and runs, by the plain loss, whatever was trained with."""

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import tiny
-from polymodal import train
 from polymodal.data.tables.table import Table
-from polymodal.validate import Validation, validate
+from polymodal.training import trainer
+from polymodal.training.validation import Validation, validate
 
 
 def looks_at(monkeypatch: pytest.MonkeyPatch, table: Table, **settings: Any) -> list[Validation]:
@@ -18,11 +18,11 @@ def looks_at(monkeypatch: pytest.MonkeyPatch, table: Table, **settings: Any) -> 
 
     def looked(network: Any, examples: Any, targets: Any, _precision: str) -> Validation:
         for most in (1000, 7, 1):
-            monkeypatch.setattr("polymodal.validate.rows_at_once", lambda _, most=most: most)
+            monkeypatch.setattr("polymodal.training.validation.rows_at_once", lambda _, most=most: most)
             found.append(validate(network, examples, targets))
         return found[-1]
 
-    monkeypatch.setattr(train, "validate", looked)
+    monkeypatch.setattr(trainer, "validate", looked)
     tiny.train(table, ["kind", "weight"], settings={"train.epochs": 1} | settings)
     return found[:3]
 
@@ -47,7 +47,7 @@ def test_a_look_computes_as_steps_do_and_finds_the_same(monkeypatch: pytest.Monk
         found.update({kind: validate(network, examples, targets, kind) for kind in ("float32", "bfloat16")})
         return found["float32"]
 
-    monkeypatch.setattr(train, "validate", looked)
+    monkeypatch.setattr(trainer, "validate", looked)
     settings = {"train.epochs": 2, "train.precision": "bfloat16"}
     tiny.train(tiny.only(table, "note", "photo", "size", "kind", "weight"), ["kind", "weight"], settings=settings)
     assert asked == {"bfloat16"}

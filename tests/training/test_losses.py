@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from polymodal.config import TrainConfig
-from polymodal.losses import Aims, draw_hidden, loss_terms, target_losses
 from polymodal.model.network import Network, Outputs, Truth
 from polymodal.targets import Category, NumberTarget, Target
 from polymodal.tokens import Fused, Tokens
+from polymodal.training.losses import Aims, draw_hidden, loss_terms, target_losses
 
 KIND = Category.fit(["a", "b"])
 WEIGHT = NumberTarget.fit([0.0, 2.0])

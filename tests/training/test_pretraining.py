@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import polymodal
-import polymodal.pretrain
+import polymodal.training.pretraining
 import tiny
 from polymodal.config import RunConfig, build_config
 from polymodal.data.cache.cache import ArrayCache
@@ -24,8 +24,8 @@ from polymodal.encoders.image_decoder import build_image_decoder
 from polymodal.errors import ConfigError
 from polymodal.modalities import Image
 from polymodal.prepare import Tables, prepare
-from polymodal.pretrain import HIDDEN_SHARE, hide_pixels
 from polymodal.progress import SilentProgress
+from polymodal.training.pretraining import HIDDEN_SHARE, hide_pixels
 
 PRETRAIN = {"train.pretrain_epochs": 3}
 SCRATCH = [name for name in ENCODERS["image"] if name != "pretrained"]
@@ -105,13 +105,13 @@ def test_the_error_is_in_the_report_the_metrics_and_the_notices(model: polymodal
 
 def test_supervised_training_goes_on_from_those_weights(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     first: list[dict[str, Any]] = []
-    original = polymodal.train.take_step
+    original = polymodal.training.trainer.take_step
 
     def spied(learner: Any, *rest: Any) -> None:
         first.append({name: value.clone() for name, value in learner.network.state_dict().items()})
         original(learner, *rest)
 
-    monkeypatch.setattr("polymodal.train.take_step", spied)
+    monkeypatch.setattr("polymodal.training.trainer.take_step", spied)
     tiny.train(table, settings={"train.pretrain_epochs": 0})
     plain, count = first[0], len(first)
     tiny.train(table, settings={"train.pretrain_epochs": 1})

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from polymodal.augment import augment
-from polymodal.augment_sensors import POINT_DROPOUT, TIME_CUT
 from polymodal.modalities import Points, Series, build_settings
 from polymodal.tokens import ColumnBatch
+from polymodal.training.augmentation import augment
+from polymodal.training.sensor_augmentation import POINT_DROPOUT, TIME_CUT
 
 ROWS = 60
 

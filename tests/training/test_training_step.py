@@ -11,8 +11,8 @@ import polymodal
 import tiny
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
-from polymodal.memory import PEAK, USABLE, free_bytes, kept_bytes
 from polymodal.model.network import Network
+from polymodal.training.gradient_accumulation import PEAK, USABLE, free_bytes, kept_bytes
 
 PLAIN = {"train.epochs": 3, "train.precision": "float32", "train.batch_size": 24}
 
@@ -75,10 +75,10 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(monkeypatch: pytest.Monk
 def test_a_batch_that_would_fill_the_memory_is_cut_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = history_of(tiny.numbers_table(), None)
     row_bytes: list[float] = []
-    monkeypatch.setattr("polymodal.train.parts_that_fit", lambda size, *_: row_bytes.append(size) or 2)
+    monkeypatch.setattr("polymodal.training.trainer.parts_that_fit", lambda size, *_: row_bytes.append(size) or 2)
     history_of(tiny.numbers_table(), None)
     monkeypatch.undo()
-    monkeypatch.setattr("polymodal.train.free_bytes", lambda: int(PEAK * row_bytes[-1] * 24 / USABLE / 2.5))
+    monkeypatch.setattr("polymodal.training.trainer.free_bytes", lambda: int(PEAK * row_bytes[-1] * 24 / USABLE / 2.5))
     model = tiny.train(tiny.numbers_table(), "kind", settings=PLAIN | {"train.accumulate": None})
     assert any("in 4 parts" in notice for notice in model.record["notices"])
     assert [entry["validation_loss"] for entry in model.record["history"]] == pytest.approx(

@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from polymodal.errors import CheckpointError
-from polymodal.learner import Learner
 from polymodal.nn.distributed import is_main
-from polymodal.sharded import whole
+from polymodal.training.sharding import whole
+from polymodal.training.strategy import Learner
 
 if TYPE_CHECKING:
-    from polymodal.job import State
+    from polymodal.training.state import State
 
 PLAIN_FIELDS = (
     "step",

@@ -9,10 +9,10 @@ import pytest
 
 import polymodal
 import tiny
-from polymodal import sizing, train
-from polymodal.plan import AFTER_S, Budget
 from polymodal.run_folder import STATE_FILE
-from polymodal.sizing import Choice
+from polymodal.training import trainer, width_search
+from polymodal.training.time_budget import AFTER_S, Budget
+from polymodal.training.width_search import Choice
 
 SETTINGS = {"train.epochs": 20, "train.batch_size": 16, "train.patience": 50, "baselines": False, "num_threads": 1}
 STEPS = 4 * 20
@@ -24,14 +24,14 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, power: float = 1.0) -> None:
         self.now_s, self.widths, self.power = 0.0, list[int](), power
-        take_step = train.take_step
+        take_step = trainer.take_step
 
         def step(*given: Any) -> None:
             take_step(*given)
             self.widths.append(given[0].network.width)
             self.now_s += (given[0].network.width / 128) ** self.power
 
-        for module in (train, sizing):
+        for module in (trainer, width_search):
             monkeypatch.setattr(module, "take_step", step)
 
     def limit(self, monkeypatch: pytest.MonkeyPatch, limit_s: float) -> None:
@@ -74,14 +74,14 @@ def test_where_time_suffices_nothing_changes(monkeypatch: pytest.MonkeyPatch) ->
 def test_trials_are_cut_to_the_memory_as_the_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch).limit(monkeypatch, 1000.0)
     parts: list[int] = []
-    step = sizing.take_step
+    step = width_search.take_step
 
     def watched(*given: Any) -> None:
         parts.append(given[2].num_parts)
         step(*given)
 
-    monkeypatch.setattr(sizing, "take_step", watched)
-    monkeypatch.setattr(train, "parts_that_fit", lambda *_: 4)
+    monkeypatch.setattr(width_search, "take_step", watched)
+    monkeypatch.setattr(trainer, "parts_that_fit", lambda *_: 4)
     fit()
     assert set(parts) == {4}
 
@@ -102,18 +102,18 @@ def test_a_resumed_run_keeps_its_width(monkeypatch: pytest.MonkeyPatch, tmp_path
         "output": tmp_path / "run",
         "validation": tiny.numbers_table(20),
     }
-    step = train.take_step
+    step = trainer.take_step
 
     def killed(*given: Any) -> None:
         if given[2].step == 15:
             raise KeyboardInterrupt
         step(*given)
 
-    monkeypatch.setattr(train, "take_step", killed)
+    monkeypatch.setattr(trainer, "take_step", killed)
     with pytest.raises(KeyboardInterrupt):
         polymodal.fit(tiny.numbers_table(), target="kind", **arguments)
     assert (tmp_path / "run" / STATE_FILE).exists()
-    monkeypatch.setattr(train, "take_step", step)
+    monkeypatch.setattr(trainer, "take_step", step)
     clock.now_s, clock.widths = 0.0, []
     clock.limit(monkeypatch, 1000.0)  # time for the widest, were it asked again
     resumed = polymodal.fit(tiny.numbers_table(), target="kind", resume=True, **arguments)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import tiny
-from polymodal.plan import AFTER_S, Budget, Plan, fitting_steps
 from polymodal.run_folder import STATE_FILE
-from polymodal.schedule import rate_factor
+from polymodal.training.lr_schedule import rate_factor
+from polymodal.training.time_budget import AFTER_S, Budget, Plan, fitting_steps
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_first_slow_step_does_not_set_the_pace() -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """Let a step take one second, a look at ten validation rows one, and nothing else any time."""
     clock = FakeClock()
-    import polymodal.train as module
+    import polymodal.training.trainer as module
 
     take_step, validate = module.take_step, module.validate
 
@@ -130,7 +130,7 @@ def test_rows_that_are_judged_later_are_counted_in(monkeypatch: pytest.MonkeyPat
 def test_a_resumed_run_keeps_the_plan_and_the_time_it_has_used(
     monkeypatch: pytest.MonkeyPatch, clock: FakeClock, tmp_path: Path
 ) -> None:
-    import polymodal.train as module
+    import polymodal.training.trainer as module
 
     limited(monkeypatch, clock, 40.0)
     settings, take_step = SETTINGS | {"train.checkpoint_steps": 1}, module.take_step

@@ -20,19 +20,19 @@ import torch
 
 import polymodal
 import tiny
-from polymodal.learner import Learner
 from polymodal.model.network import encode_present
 from polymodal.run_folder import STATE_FILE
-from polymodal.sharded import cut, whole
-from polymodal.step import take_step
 from polymodal.tokens import ColumnBatch, Tokens
+from polymodal.training.sharding import cut, whole
+from polymodal.training.strategy import Learner
+from polymodal.training.training_step import take_step
 from tiny_checkpoints import save_reader
 
 DEADLINE_S = 120
 WITHOUT_DROPOUT = """
 import sys
 import torch
-from polymodal import train
+from polymodal.training import trainer
 from polymodal.nn import layers
 from polymodal.cli import main
 
@@ -232,7 +232,7 @@ def test_a_process_of_several_does_not_cut_its_batch(monkeypatch: pytest.MonkeyP
         tried.append(given)
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("polymodal.step.batch_gradients", short_of_memory)
+    monkeypatch.setattr("polymodal.training.training_step.batch_gradients", short_of_memory)
     given: Any = {name: SimpleNamespace() for name in ("network", "optimizer", "shares")}
     job: Any = SimpleNamespace(settings=SimpleNamespace(accumulate=None))
     state: Any = SimpleNamespace(num_parts=1)

@@ -8,11 +8,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from polymodal.augment import FREQUENCY_WARP, NOISE, NORMALISED, augment, mask_stretch, uniform, warp_spectrum
 from polymodal.modalities import Modality
 from polymodal.modalities.audio import Audio
 from polymodal.nn.layers import split_channels
 from polymodal.tokens import ColumnBatch
+from polymodal.training.augmentation import (
+    FREQUENCY_WARP,
+    NOISE,
+    NORMALISED,
+    augment,
+    mask_stretch,
+    uniform,
+    warp_spectrum,
+)
 
 SPEED = 0.20
 TILT = 0.5

@@ -19,10 +19,10 @@ import polymodal
 import polymodal.progress
 import tiny
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.job import State
-from polymodal.learner import Learner
-from polymodal.resume import load_state, save_state
 from polymodal.run_folder import STATE_FILE
+from polymodal.training.state import State
+from polymodal.training.strategy import Learner
+from polymodal.training.training_checkpoint import load_state, save_state
 
 DEADLINE_S = 120
 LONG = ["train.epochs=6", "train.batch_size=8", "train.checkpoint_steps=2", "width=16", "baselines=false"]

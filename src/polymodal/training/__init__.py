@@ -1,0 +1,1 @@
+"""One training run: the loop, its steps, losses, optimizer, augmentation and checkpoints (torch)."""
