@@ -13,9 +13,9 @@ import polymodal
 import tiny
 from polymodal import options, study
 from polymodal.cli import app
-from polymodal.comparison import RunResult, TargetResult, sorted_rows, summarise
 from polymodal.errors import ConfigError
 from polymodal.fusion import FUSIONS
+from polymodal.report.comparison import RunResult, TargetResult, sorted_rows, summarise
 from polymodal.study import GIVEN, compare
 
 STREAMS = {"stream": {"measures": ["size", "age"], "look": ["colour"]}}

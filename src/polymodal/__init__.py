@@ -21,11 +21,11 @@ from polymodal.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
     from polymodal.api import fit
-    from polymodal.comparison import Comparison
     from polymodal.data.tables.table import Table, read_table
     from polymodal.errors import CellError, CheckpointError, ConfigError, PolymodalError, SchemaError, TableError
     from polymodal.estimators import MultimodalClassifier, MultimodalRegressor
     from polymodal.model.model import Model, load
+    from polymodal.report.comparison import Comparison
     from polymodal.study import compare
 
 __all__ = [
@@ -53,7 +53,7 @@ STARTED_S = time.perf_counter()
 _MODULES = {
     "CellError": "errors",
     "CheckpointError": "errors",
-    "Comparison": "comparison",
+    "Comparison": "report.comparison",
     "ConfigError": "errors",
     "Model": "model.model",
     "MultimodalClassifier": "estimators",

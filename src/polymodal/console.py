@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from polymodal.comparison import margin_text
-from polymodal.wording import (
+from polymodal.report.comparison import margin_text
+from polymodal.report.wording import (
     LOWER_IS_BETTER,
     format_number,
     format_score,
@@ -25,7 +25,7 @@ from polymodal.wording import (
 
 if TYPE_CHECKING:
     from polymodal.arrays import BrokenCell
-    from polymodal.comparison import Comparison, ComparisonRow
+    from polymodal.report.comparison import Comparison, ComparisonRow
 
 
 SHOWN_METRICS = 3

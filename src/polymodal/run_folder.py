@@ -20,8 +20,8 @@ from typing import Any
 from polymodal.config import RunConfig, load_config, save_config
 from polymodal.errors import ConfigError
 from polymodal.model.checkpoint import MODEL_FOLDER, save_model
-from polymodal.picked import build_gallery
-from polymodal.report import write_report
+from polymodal.report.gallery_rows import build_gallery
+from polymodal.report.page import write_report
 from polymodal.run import Run
 
 STATE_FILE = "training.safetensors"

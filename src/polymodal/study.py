@@ -25,8 +25,6 @@ import torch
 
 import polymodal
 from polymodal.api import merged_options, read_tables
-from polymodal.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
-from polymodal.comparison_report import write_comparison
 from polymodal.config import RunConfig, build_config, load_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
@@ -37,6 +35,8 @@ from polymodal.model.model import TableLike
 from polymodal.model.predict import NOTHING_HIDDEN, combine, run_members
 from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress, SilentProgress
+from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
+from polymodal.report.comparison_page import write_comparison
 from polymodal.run import Run, execute
 from polymodal.run_folder import write_text
 from polymodal.targets import Source

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.charts import padded_range
+from polymodal.report.charts import padded_range
 from polymodal.targets.picture import PNG_URI
 
 SHOWN_CHANNELS = 3

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.charts import padded_range
+from polymodal.report.charts import padded_range
 
 WIDTH, HEIGHT = 240, 48
 SIDE = 118

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from polymodal.arrays import Cell
 from polymodal.metrics.box_metrics import match_boxes
 from polymodal.modalities.picture_size import picture_size
-from polymodal.thumbnails import picture_uri
+from polymodal.report.thumbnails import picture_uri
 
 SIDE = 480
 """Longest side of the drawn picture, in pixels."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.drawn_boxes import FEW, DrawnBoxes
-from polymodal.gallery import GalleryCell, GalleryRow, cell_html, row_html
+from polymodal.report.drawn_boxes import FEW, DrawnBoxes
+from polymodal.report.gallery import GalleryCell, GalleryRow, cell_html, row_html
 
 PICTURE = np.zeros((120, 640, 3), np.uint8)
 TRUTH = [{"label": "cat", "box": [10, 10, 60, 60]}, {"label": "owl", "box": [300, 20, 340, 80]}]

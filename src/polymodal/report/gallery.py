@@ -13,14 +13,14 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.charts import sparkline, waveform
-from polymodal.drawn_boxes import draw_boxes
-from polymodal.gallery_sensors import DRAWINGS
 from polymodal.metrics.edit_distance import Part
 from polymodal.modalities.container import NoSoundError
 from polymodal.modalities.media import is_absent_media
-from polymodal.thumbnails import picture_uri, sound_uri, strip_uri
-from polymodal.wording import format_number
+from polymodal.report.charts import sparkline, waveform
+from polymodal.report.drawn_boxes import draw_boxes
+from polymodal.report.gallery_sensors import DRAWINGS
+from polymodal.report.thumbnails import picture_uri, sound_uri, strip_uri
+from polymodal.report.wording import format_number
 
 TEXT_LENGTH = 300
 VALUE_LENGTH = 80

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polymodal.gallery import GalleryCell, GalleryRow, cell_html, row_html
+from polymodal.report.gallery import GalleryCell, GalleryRow, cell_html, row_html
 
 
 def drawn(modality: str, cell: Any, folder: Path | None = None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from polymodal.wording import format_score
+from polymodal.report.wording import format_score
 
 
 @dataclass(frozen=True)

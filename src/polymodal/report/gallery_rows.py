@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.stored_columns import take_cells
-from polymodal.drawn_boxes import DrawnBoxes
-from polymodal.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
-from polymodal.gallery_answers import COMPARISONS, compare_html
 from polymodal.metrics.box_metrics import count_labels, sure_boxes
 from polymodal.metrics.edit_distance import Part, word_differences
 from polymodal.modalities.media import is_absent_media
 from polymodal.model.batches import Examples
+from polymodal.report.drawn_boxes import DrawnBoxes
+from polymodal.report.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
+from polymodal.report.gallery_comparisons import COMPARISONS, compare_html
 from polymodal.run import Run
 from polymodal.targets import AnyTarget, BoxesTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polymodal.charts import Line, line_chart, nice_ticks
-from polymodal.gallery import Gallery, GalleryCell, GalleryRow
 from polymodal.metrics.metrics import HIGHER_IS_BETTER
-from polymodal.report import write_report
-from polymodal.wording import LOWER_IS_BETTER, METRIC_TITLES, format_seconds, write_headline
+from polymodal.report.charts import Line, line_chart, nice_ticks
+from polymodal.report.gallery import Gallery, GalleryCell, GalleryRow
+from polymodal.report.page import write_report
+from polymodal.report.wording import LOWER_IS_BETTER, METRIC_TITLES, format_seconds, write_headline
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WORDS = ("zero", "one", "two", "three", "fuor", "five", "six", "seven", "eihgt", "nine")

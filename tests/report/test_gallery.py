@@ -13,7 +13,7 @@ import soundfile
 from PIL import Image
 
 import films
-from polymodal.gallery import GalleryCell, GalleryRow, cell_html, pick_rows, row_html
+from polymodal.report.gallery import GalleryCell, GalleryRow, cell_html, pick_rows, row_html
 
 
 def embedded(html: str) -> bytes:

@@ -10,9 +10,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from polymodal import charts
-from polymodal.gallery import Gallery, GalleryRow, row_html
-from polymodal.wording import (
+from polymodal.report import charts
+from polymodal.report.gallery import Gallery, GalleryRow, row_html
+from polymodal.report.wording import (
     LOWER_IS_BETTER,
     PRIORS,
     UNIT_RANGE,

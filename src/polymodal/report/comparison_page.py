@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polymodal import charts
-from polymodal.comparison import Comparison, ComparisonRow, margin_text
-from polymodal.report import describe_config, describe_date, render
-from polymodal.wording import UNIT_RANGE
+from polymodal.report import charts
+from polymodal.report.comparison import Comparison, ComparisonRow, margin_text
+from polymodal.report.page import describe_config, describe_date, render
+from polymodal.report.wording import UNIT_RANGE
 
 
 def write_comparison(comparison: Comparison, path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from polymodal.wording import is_number
+from polymodal.report.wording import is_number
 
 NUM_COLOURS = 8
 """Series colours (``.s1`` ... ``.s8``) in the style sheet."""
