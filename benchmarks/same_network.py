@@ -78,7 +78,7 @@ def held_out_speaker(seed: int) -> str:
     """
     from polymodal.data.tables.splits import split_rows
     from polymodal.data.tables.table import concatenate, read_table
-    from polymodal.prepare import HELD_OUT_SHARE
+    from polymodal.runs.data_module import HELD_OUT_SHARE
 
     table = concatenate([read_table(DATA / "train.csv"), read_table(DATA / "validation.csv")])
     fractions = {"validation": HELD_OUT_SHARE}

@@ -19,7 +19,7 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-import polymodal.run
+import polymodal.runs.run
 import polymodal.training.trainer
 
 DEVICE = torch.device("meta")
@@ -188,7 +188,7 @@ def elsewhere() -> Iterator[torch.device]:
         patch.setattr(torch, "autocast", autocast)
         patch.setattr(torch, "inference_mode", torch.no_grad)
         patch.setattr(optimizers, "_get_fused_kernels_supported_devices", lambda: [*known, DEVICE.type])
-        for module in (polymodal.run, polymodal.training.trainer):
+        for module in (polymodal.runs.run, polymodal.training.trainer):
             patch.setattr(module, "own_device", lambda: DEVICE)
         with _Operations(), _Conversions():
             yield DEVICE

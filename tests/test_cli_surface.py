@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from polymodal import api, options, output
+from polymodal import options, output
 from polymodal.arrays import BrokenCell
 from polymodal.cli import app
 from polymodal.errors import ConfigError, PolymodalError
 from polymodal.model.predictions import Predictions
+from polymodal.runs import fit
 from polymodal.terminal_progress import TerminalProgress
 
 runner = CliRunner()
@@ -75,7 +76,7 @@ def calls(monkeypatch):
         found.append({"table": table, **arguments})
         return StubModel()
 
-    monkeypatch.setattr(api, "fit", fit)
+    monkeypatch.setattr(fit, "fit", fit)
     monkeypatch.setattr("polymodal.model.model.load", lambda path: StubModel())
     return found
 
@@ -212,7 +213,7 @@ def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "fit", interrupted)
+    monkeypatch.setattr(fit, "fit", interrupted)
     result = runner.invoke(app, ["train", "t.csv", "--target", "a"])
     assert result.exit_code == 130
     assert "--resume goes on" in result.stderr
@@ -318,8 +319,8 @@ def test_progress_works_nested_and_leaves_standard_output_alone(capsys):
 def test_interrupt_signal_reaches_the_command_line(tmp_path):
     """A real SIGINT while a command runs ends in 130, without a traceback."""
     code = (
-        "import os, signal, polymodal.api, polymodal.cli\n"
-        "polymodal.api.fit = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+        "import os, signal, polymodal.runs.fit, polymodal.cli\n"
+        "polymodal.runs.fit.fit = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
         "polymodal.cli.app(['train', 't.csv', '--target', 'a'])\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)

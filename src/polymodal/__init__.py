@@ -20,13 +20,13 @@ from polymodal.collector import collector_paused
 from polymodal.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
-    from polymodal.api import fit
     from polymodal.data.tables.table import Table, read_table
     from polymodal.errors import CellError, CheckpointError, ConfigError, PolymodalError, SchemaError, TableError
-    from polymodal.estimators import MultimodalClassifier, MultimodalRegressor
     from polymodal.model.model import Model, load
     from polymodal.report.comparison import Comparison
-    from polymodal.study import compare
+    from polymodal.runs.compare import compare
+    from polymodal.runs.estimators import MultimodalClassifier, MultimodalRegressor
+    from polymodal.runs.fit import fit
 
 __all__ = [
     "CellError",
@@ -56,14 +56,14 @@ _MODULES = {
     "Comparison": "report.comparison",
     "ConfigError": "errors",
     "Model": "model.model",
-    "MultimodalClassifier": "estimators",
-    "MultimodalRegressor": "estimators",
+    "MultimodalClassifier": "runs.estimators",
+    "MultimodalRegressor": "runs.estimators",
     "PolymodalError": "errors",
     "SchemaError": "errors",
     "Table": "data.tables.table",
     "TableError": "errors",
-    "compare": "study",
-    "fit": "api",
+    "compare": "runs.compare",
+    "fit": "runs.fit",
     "load": "model.model",
     "read_table": "data.tables.table",
 }

@@ -142,8 +142,8 @@ def train_command(
         settings = options.parse_settings(setting)
         seconds = None if time_limit is None else options.parse_duration(time_limit)
         with importing():
-            from polymodal.api import fit
             from polymodal.nn.distributed import is_main
+            from polymodal.runs.fit import fit
 
         model = fit(
             source,
@@ -204,7 +204,7 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
 
         record = load(model).evaluation_record(data, strict=strict, progress=open_progress())
         if json:
-            from polymodal.run_folder import summary_of
+            from polymodal.runs.run_folder import summary_of
 
             console.print_json(summary_of(record))
             return

@@ -86,7 +86,7 @@ def compare_command(
         variants = options.parse_variants(variant)
         folder = output or Path("runs") / f"compare-{Path(data).resolve().stem}"
         with importing():
-            from polymodal.study import compare
+            from polymodal.runs.compare import compare
 
         found = compare(
             data,

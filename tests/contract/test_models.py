@@ -22,8 +22,8 @@ from polymodal.model.batches import truth_batch
 from polymodal.model.build import build_network
 from polymodal.model.network import Batch, Network, Outputs
 from polymodal.nn.precision import lowered
-from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress
+from polymodal.runs.data_module import Prepared, Tables, prepare
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import augment
 from polymodal.training.losses import Aims, draw_hidden, loss_terms, stream_presence

@@ -9,7 +9,7 @@ import pytest
 import polymodal.ensemble.stream_features
 import polymodal.model.batches
 import polymodal.model.fit_ensemble
-import polymodal.run
+import polymodal.runs.run
 import tiny
 from polymodal.arrays import Column
 from polymodal.data.tables.table import Table
@@ -90,8 +90,8 @@ def _flat(scores: dict[str, object]) -> dict[str, float]:
 def test_baselines_of_many_rows_are_fitted_on_some_and_the_report_says_so(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polymodal.run, "BASELINE_ROWS", {"train": 40, "validation": 8})
-    monkeypatch.setattr(polymodal.run, "FITTED_BYTES", 2**14)
+    monkeypatch.setattr(polymodal.runs.run, "BASELINE_ROWS", {"train": 40, "validation": 8})
+    monkeypatch.setattr(polymodal.runs.run, "FITTED_BYTES", 2**14)
     monkeypatch.setattr(polymodal.ensemble.stream_features, "MAX_DENSE_CELLS", 100 * table.num_rows)
     model = tiny.train(table, settings={"baselines": True})
     assert max(stream.side for stream in model.trained.features.streams) > 10  # as the rows that were fitted on allow

@@ -21,7 +21,7 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.nn.affine import Warp
 from polymodal.output import CsvWriter
-from polymodal.prepare import target_problems
+from polymodal.runs.data_module import target_problems
 from polymodal.targets import Answer, BoxesTarget, Source
 from polymodal.targets.box_head import BoxHead, assign, centreness, place_centres, suppress
 from polymodal.targets.boxes import BoxesSettings

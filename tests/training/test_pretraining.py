@@ -23,8 +23,8 @@ from polymodal.encoders.image import ImageEncoder
 from polymodal.encoders.image_decoder import build_image_decoder
 from polymodal.errors import ConfigError
 from polymodal.modalities import Image
-from polymodal.prepare import Tables, prepare
 from polymodal.progress import SilentProgress
+from polymodal.runs.data_module import Tables, prepare
 from polymodal.training.pretraining import HIDDEN_SHARE, hide_pixels
 
 PRETRAIN = {"train.pretrain_epochs": 3}

@@ -21,7 +21,7 @@ import torch
 import polymodal
 import tiny
 from polymodal.model.network import encode_present
-from polymodal.run_folder import STATE_FILE
+from polymodal.runs.run_folder import STATE_FILE
 from polymodal.tokens import ColumnBatch, Tokens
 from polymodal.training.sharding import cut, whole
 from polymodal.training.strategy import Learner

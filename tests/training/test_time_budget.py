@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import tiny
-from polymodal.run_folder import STATE_FILE
+from polymodal.runs.run_folder import STATE_FILE
 from polymodal.training.lr_schedule import rate_factor
 from polymodal.training.time_budget import AFTER_S, Budget, Plan, fitting_steps
 
@@ -82,7 +82,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 
 def limited(monkeypatch: pytest.MonkeyPatch, clock: FakeClock, limit_s: float, rows: int = 0) -> None:
-    monkeypatch.setattr("polymodal.run._budget", lambda *_, **__: Budget(ends_s=limit_s, judged_rows=rows, clock=clock))
+    monkeypatch.setattr(
+        "polymodal.runs.run._budget", lambda *_, **__: Budget(ends_s=limit_s, judged_rows=rows, clock=clock)
+    )
 
 
 SETTINGS = {"train.epochs": 50, "train.batch_size": 4, "train.patience": 50}

@@ -19,7 +19,7 @@ import polymodal
 import polymodal.progress
 import tiny
 from polymodal.errors import CheckpointError, ConfigError
-from polymodal.run_folder import STATE_FILE
+from polymodal.runs.run_folder import STATE_FILE
 from polymodal.training.state import State
 from polymodal.training.strategy import Learner
 from polymodal.training.training_checkpoint import load_state, save_state

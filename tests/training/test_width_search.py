@@ -9,7 +9,7 @@ import pytest
 
 import polymodal
 import tiny
-from polymodal.run_folder import STATE_FILE
+from polymodal.runs.run_folder import STATE_FILE
 from polymodal.training import trainer, width_search
 from polymodal.training.time_budget import AFTER_S, Budget
 from polymodal.training.width_search import Choice
@@ -36,7 +36,7 @@ class Clock:
 
     def limit(self, monkeypatch: pytest.MonkeyPatch, limit_s: float) -> None:
         budget = Budget(ends_s=limit_s + AFTER_S, judged_rows=0, clock=lambda: self.now_s)
-        monkeypatch.setattr("polymodal.run._budget", lambda *_, **__: budget)
+        monkeypatch.setattr("polymodal.runs.run._budget", lambda *_, **__: budget)
 
 
 def fit(time_limit: float | None = 60.0, **settings: Any) -> polymodal.Model:

@@ -17,7 +17,7 @@ from polymodal.model.batches import Examples
 from polymodal.report.drawn_boxes import DrawnBoxes
 from polymodal.report.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
 from polymodal.report.gallery_comparisons import COMPARISONS, compare_html
-from polymodal.run import Run
+from polymodal.runs.run import Run
 from polymodal.targets import AnyTarget, BoxesTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of

@@ -22,7 +22,7 @@ from polymodal.errors import ConfigError
 from polymodal.model.checkpoint import MODEL_FOLDER, save_model
 from polymodal.report.gallery_rows import build_gallery
 from polymodal.report.page import write_report
-from polymodal.run import Run
+from polymodal.runs.run import Run
 
 STATE_FILE = "training.safetensors"
 

@@ -13,8 +13,8 @@ from polymodal.config import build_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError, SchemaError
-from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import SilentProgress
+from polymodal.runs.data_module import Prepared, Tables, prepare
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,9 @@ from polymodal.model.fit_ensemble import with_decisions
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_first, own_device
-from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress
-from polymodal.record import build_record
+from polymodal.runs.data_module import Prepared, Tables, prepare
+from polymodal.runs.report_data import build_record
 from polymodal.targets import StructuredTarget, Target
 from polymodal.targets.evidence import with_evidence
 from polymodal.training.distillation import teach

@@ -15,10 +15,10 @@ from polymodal.data.tables.table import Table, read_table
 from polymodal.model.checkpoint import MODEL_FOLDER
 from polymodal.model.model import Model, TableLike, load
 from polymodal.nn.distributed import is_main
-from polymodal.prepare import Tables
 from polymodal.progress import Progress, SilentProgress
-from polymodal.run import Run, execute
-from polymodal.run_folder import STATE_FILE, check_folder, write_run
+from polymodal.runs.data_module import Tables
+from polymodal.runs.run import Run, execute
+from polymodal.runs.run_folder import STATE_FILE, check_folder, write_run
 
 
 def fit(

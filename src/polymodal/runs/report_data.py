@@ -17,7 +17,7 @@ from polymodal.model.evaluation import Evaluation
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.distributed import num_processes
-from polymodal.prepare import Prepared
+from polymodal.runs.data_module import Prepared
 from polymodal.targets import AnyTarget, primary_metric_of
 from polymodal.training.pretraining import HIDDEN_SHARE
 from polymodal.training.sharding import is_asked_for

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch.optim import AdamW
 
 import polymodal
-from polymodal import run
 from polymodal.arrays import Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.schema.schema import Schema, StreamSchema
@@ -29,6 +28,7 @@ from polymodal.ensemble.baseline_cache import (
 )
 from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureExtractor
+from polymodal.runs import run
 from polymodal.training.optimizer import PlainAdamW
 
 HEAVY = (

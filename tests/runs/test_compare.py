@@ -11,12 +11,13 @@ from typer.testing import CliRunner
 
 import polymodal
 import tiny
-from polymodal import options, study
+from polymodal import options
 from polymodal.cli import app
 from polymodal.errors import ConfigError
 from polymodal.fusion import FUSIONS
 from polymodal.report.comparison import RunResult, TargetResult, sorted_rows, summarise
-from polymodal.study import GIVEN, compare
+from polymodal.runs import compare
+from polymodal.runs.compare import GIVEN, compare
 
 STREAMS = {"stream": {"measures": ["size", "age"], "look": ["colour"]}}
 SETTINGS = {**tiny.QUICK, **STREAMS}
@@ -45,7 +46,7 @@ def no_more_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(config.fusion.name)
         raise ConfigError("no more runs")
 
-    monkeypatch.setattr(study, "execute", execute)
+    monkeypatch.setattr(compare, "execute", execute)
     return asked
 
 
@@ -125,11 +126,11 @@ def test_the_same_encoders_start_from_the_same_weights(monkeypatch: pytest.Monke
         import torch
 
         torch.manual_seed(config.seed)
-        network = study.build_network(config, prepared.preprocessor.modalities, prepared.targets)
+        network = compare.build_network(config, prepared.preprocessor.modalities, prepared.targets)
         started.append({name: value.numpy() for name, value in network.own_encoders.state_dict().items()})
         raise ConfigError("stop")
 
-    monkeypatch.setattr(study, "execute", execute)
+    monkeypatch.setattr(compare, "execute", execute)
     for fusion in ("sum", "film"):
         with pytest.raises(ConfigError, match="stop"):
             compare(tiny.numbers_table(), target="kind", fusions=[fusion], settings=SETTINGS)
@@ -143,7 +144,7 @@ def test_fusions_that_cannot_answer_are_left_out_of_all_and_refused_by_name(monk
         compare(table, target="size", fusions=["sum", "evidential"], settings=settings)
     assert asked == []
     monkeypatch.undo()
-    monkeypatch.setattr(study, "FUSIONS", {name: FUSIONS[name] for name in ("sum", "evidential")})
+    monkeypatch.setattr(compare, "FUSIONS", {name: FUSIONS[name] for name in ("sum", "evidential")})
     found = compare(table, target="size", fusions="all", settings=settings)
     assert [row.variant for row in found.rows] == ["sum"]
     assert found.notes[0].startswith("evidential was left out: The fusion 'evidential' answers targets of the kind cat")
@@ -191,7 +192,9 @@ def test_lower_is_better_where_it_is() -> None:
 
 def test_the_command_hands_everything_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compared: Any) -> None:
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(study, "compare", lambda table, **named: calls.append({"table": table, **named}) or compared[0])
+    monkeypatch.setattr(
+        compare, "compare", lambda table, **named: calls.append({"table": table, **named}) or compared[0]
+    )
     monkeypatch.chdir(tmp_path)
     arguments = ["compare", "t.csv", "--target", "a", "--fusions", "sum, film", "--seeds", "0,3", "--test", "e.csv"]
     arguments += ["--variant", "long: train.epochs=9, settings.x.size=[1,2]", "--group", "g", "--preset", "fast"]
@@ -216,7 +219,7 @@ def test_the_command_hands_everything_over(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_the_command_prints_the_best_first(data: Path, compared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "compare", lambda table, **named: compared[0])
+    monkeypatch.setattr(compare, "compare", lambda table, **named: compared[0])
     lines = runner.invoke(app, ["compare", str(data), "--target", "kind"]).stdout.splitlines()
     shown = [line.split()[1] for line in lines if line.startswith("│")]
     assert shown == [row.variant for row in compared[0].rows]

@@ -24,7 +24,6 @@ from typing import Any, Literal
 import torch
 
 import polymodal
-from polymodal.api import merged_options, read_tables
 from polymodal.config import RunConfig, build_config, load_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
@@ -33,12 +32,13 @@ from polymodal.fusion import FUSIONS
 from polymodal.model.build import build_network, num_parameters
 from polymodal.model.model import TableLike
 from polymodal.model.predict import NOTHING_HIDDEN, combine, run_members
-from polymodal.prepare import Prepared, Tables, prepare
 from polymodal.progress import Progress, SilentProgress
 from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.report.comparison_page import write_comparison
-from polymodal.run import Run, execute
-from polymodal.run_folder import write_text
+from polymodal.runs.data_module import Prepared, Tables, prepare
+from polymodal.runs.fit import merged_options, read_tables
+from polymodal.runs.run import Run, execute
+from polymodal.runs.run_folder import write_text
 from polymodal.targets import Source
 
 RESULTS = "results"

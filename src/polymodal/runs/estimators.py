@@ -68,7 +68,7 @@ class _MultimodalEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         Raises:
             PolymodalError: If the columns or parameters cannot work.
         """
-        from polymodal.api import fit
+        from polymodal.runs.fit import fit
 
         table = _to_table(X)
         self._remember_columns(X, table)

@@ -19,7 +19,7 @@ from polymodal.errors import CellError, ConfigError, SchemaError
 from polymodal.model.batches import Examples, build_examples
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
-from polymodal.stream_settings import settings_notices, stream_settings
+from polymodal.runs.stream_settings import settings_notices, stream_settings
 from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
 
 OBJECTIVE = "embedding"
