@@ -147,7 +147,7 @@ def write_rows(path: Path, num_rows: int) -> Path:
     Returns:
         The path.
     """
-    from polymodal.output import open_output
+    from polymodal.cli.prediction_files import open_output
 
     with open_output(str(path)) as write:
         write(clothing(num_rows).drop(["recommended"]).columns, ())
@@ -217,8 +217,8 @@ def measure_many(model: Any, path: Path, num_rows: int) -> list[tuple[float, flo
     """
     import numpy as np
 
+    from polymodal.cli.prediction_files import open_output
     from polymodal.model.batches import length_order
-    from polymodal.output import open_output
 
     columns, _ = model.trained.preprocessor.transform(clothing(FEW_ROWS))
     orders = np.arange(FEW_ROWS), length_order(columns)
@@ -281,7 +281,7 @@ def peak_mb(model: str, table: str) -> float:
     import torch
 
     import polymodal
-    from polymodal.output import open_output
+    from polymodal.cli.prediction_files import open_output
 
     torch.set_num_threads(THREADS)
     with open_output(f"{table}.memory.csv") as write:

@@ -94,11 +94,11 @@ def test_import_is_quick():
 
 
 def test_help_is_quick():
-    assert median_seconds([sys.executable, "-m", "polymodal.cli", "--help"]) <= SLOW_MACHINE * HELP_LIMIT_S
+    assert median_seconds([sys.executable, "-m", "polymodal.cli.main", "--help"]) <= SLOW_MACHINE * HELP_LIMIT_S
 
 
 def test_help_loads_no_torch():
-    code = "import sys, polymodal.cli; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = "import sys, polymodal.cli.main; print('torch' in sys.modules, 'numpy' in sys.modules)"
     assert run_python(code) == "False False\n"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from polymodal.cli import app
+from polymodal.cli.main import app
 from polymodal.demo import write_tables
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def test_commands_run_in_order(workplace):
     for command in found:
         name, *arguments = shlex.split(command)
         assert name == "polymodal"
-        result = run([sys.executable, "-m", "polymodal.cli", *arguments], workplace)
+        result = run([sys.executable, "-m", "polymodal.cli.main", *arguments], workplace)
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     assert (workplace / "runs/digits/report.html").is_file()
     assert len((workplace / "answers.csv").read_text().splitlines()) == 1 + 240 * 297 // 1797
@@ -67,7 +67,7 @@ def test_every_command_is_mentioned():
 def test_every_option_named_exists():
     text = " ".join(
         subprocess.run(
-            [sys.executable, "-m", "polymodal.cli", command.name, "--help"],
+            [sys.executable, "-m", "polymodal.cli.main", command.name, "--help"],
             capture_output=True,
             text=True,
             check=True,

@@ -1,6 +1,6 @@
 """``python -m polymodal`` is the command line."""
 
-from polymodal.cli import main
+from polymodal.cli.main import main
 
 if __name__ == "__main__":
     main()

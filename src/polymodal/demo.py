@@ -18,7 +18,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from polymodal.console import print_line
+from polymodal.cli.console import print_line
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LOW_HZ, HIGH_HZ = (697, 770, 852, 941), (1209, 1336, 1477)
@@ -187,7 +187,7 @@ def main() -> None:
         shutil.rmtree(run)
     command = ["train", str(train), "--target", "digit", "--preset", "fast", "--output", str(run)]
     print_line(f"$ polymodal {' '.join(command)}")
-    from polymodal.cli import app
+    from polymodal.cli.main import app
 
     app([*command, "--seed", str(options.seed)])
 

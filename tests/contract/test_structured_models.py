@@ -81,7 +81,7 @@ def _rounded(cell: Any) -> Any:
 
 
 def test_answers_are_written_in_every_format(trained: tuple[polymodal.Model, Table], tmp_path: Path) -> None:
-    from polymodal.output import open_output
+    from polymodal.cli.prediction_files import open_output
 
     model, table = trained
     columns = model.predictions(table.take(np.arange(4))).to_columns()
@@ -104,8 +104,8 @@ def test_which_columns_an_answer_has_depends_on_the_model_alone(trained: tuple[p
 
 
 def test_answers_in_csv_are_read_as_truth(trained: tuple[polymodal.Model, Table], tmp_path: Path) -> None:
+    from polymodal.cli.prediction_files import open_output
     from polymodal.data.tables.table import read_table
-    from polymodal.output import open_output
 
     model, table = trained
     part = table.take(np.arange(4))

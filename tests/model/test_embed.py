@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import polymodal
 import tiny
-from polymodal.cli import app
+from polymodal.cli.main import app
 from polymodal.data.schema.schema import StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, CheckpointError, ConfigError

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import polymodal
 import tiny
-from polymodal.cli import app
+from polymodal.cli.main import app
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError, TableError
 from polymodal.model import chunks, predict
@@ -179,7 +179,7 @@ def test_strict_names_the_row_of_the_whole_table(model: polymodal.Model, rows: T
 
 
 def test_a_type_that_grows_is_one_type_in_parquet(tmp_path: Path) -> None:
-    from polymodal.output import open_output
+    from polymodal.cli.prediction_files import open_output
 
     box = {"label": "a", "box": [1.0, 2.0], "score": 0.5}
     parts: list[dict[str, Any]] = [
@@ -254,7 +254,7 @@ USELESS = ("accelerate", "torchmetrics", "transformers", "matplotlib", "lightgbm
 def test_predicting_imports_nothing_it_does_not_need(folder: Path, rows: Table) -> None:
     tiny.write_csv(rows.take(range(2)), folder / "two.csv")
     code = (
-        "import sys\nfrom polymodal.cli import app\n"
+        "import sys\nfrom polymodal.cli.main import app\n"
         f"app(['predict', {str(folder / 'advised')!r}, {str(folder / 'two.csv')!r}], standalone_mode=False)\n"
         f"print([name for name in {USELESS!r} if name in sys.modules], file=sys.stderr)"
     )

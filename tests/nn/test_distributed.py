@@ -24,7 +24,7 @@ SETTINGS = [
 WITHOUT_DROPOUT = """
 import torch
 from polymodal.nn import layers
-from polymodal.cli import main
+from polymodal.cli.main import main
 
 torch.nn.Dropout.forward = layers.Dropout.forward = lambda _, x: x
 main()

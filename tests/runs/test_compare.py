@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 import polymodal
 import tiny
-from polymodal import options
-from polymodal.cli import app
+from polymodal.cli import options
+from polymodal.cli.main import app
 from polymodal.errors import ConfigError
 from polymodal.fusion import FUSIONS
 from polymodal.report.comparison import RunResult, TargetResult, sorted_rows, summarise

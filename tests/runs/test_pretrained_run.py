@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import polymodal
 import tiny
-from polymodal.cli import app
+from polymodal.cli.main import app
 from polymodal.data.tables.table import Table
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import polymodal
 import tiny
 from polymodal.arrays import Column
-from polymodal.cli import app
+from polymodal.cli.main import app
 from polymodal.data.sketches import sketch
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import polymodal
 import tiny
-from polymodal.cli import app
+from polymodal.cli.main import app
 from polymodal.config import build_config
 from polymodal.data.tables.table import Table
 from polymodal.encoders import ENCODERS

@@ -142,7 +142,7 @@ def test_saved_models_predict_the_same(model: polymodal.Model, spoken: Table, tm
 def test_a_run_folder_from_the_command_line(spoken: Table, tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    from polymodal.cli import app
+    from polymodal.cli.main import app
 
     path = tiny.write_csv(spoken, Path(str(spoken.folder)) / "spoken.csv")
     options = [f"--set={name}={str(value).lower()}" for name, value in tiny.QUICK.items()]

@@ -15,12 +15,12 @@ import torch
 
 import polymodal
 import tiny
+from polymodal.cli.prediction_files import CsvWriter
 from polymodal.config import TrainConfig
 from polymodal.data.schema.schema import StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.nn.affine import Warp
-from polymodal.output import CsvWriter
 from polymodal.runs.data_module import target_problems
 from polymodal.targets import Answer, BoxesTarget, Source
 from polymodal.targets.box_head import BoxHead, assign, centreness, place_centres, suppress

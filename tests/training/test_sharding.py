@@ -34,7 +34,7 @@ import sys
 import torch
 from polymodal.training import trainer
 from polymodal.nn import layers
-from polymodal.cli import main
+from polymodal.cli.main import main
 
 torch.nn.Dropout.forward = layers.Dropout.forward = lambda _, x: x
 torch.nn.functional.dropout = lambda x, *_, **__: x

@@ -31,7 +31,7 @@ MANY_STEPS = [*LONG, "num_threads=1", "train.patience=6"]
 
 def train_command(data: Path, output: Path, *more: str) -> list[str]:
     settings = [argument for setting in MANY_STEPS for argument in ("--set", setting)]
-    command = [sys.executable, "-m", "polymodal.cli", "train", str(data), "--target", "kind", "--target", "weight"]
+    command = [sys.executable, "-m", "polymodal.cli.main", "train", str(data), "--target", "kind", "--target", "weight"]
     return [*command, *settings, "--seed", "3", "--output", str(output), "--json", *more]
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from polymodal import options, output
 from polymodal.arrays import BrokenCell
-from polymodal.cli import app
+from polymodal.cli import options, prediction_files
+from polymodal.cli.main import app
+from polymodal.cli.progress_bar import TerminalProgress
 from polymodal.errors import ConfigError, PolymodalError
 from polymodal.model.predictions import Predictions
 from polymodal.runs import fit
-from polymodal.terminal_progress import TerminalProgress
 
 runner = CliRunner()
 
@@ -220,7 +220,7 @@ def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
 
 
 def test_closed_pipe_is_quiet():
-    command = f"{sys.executable} -m polymodal.cli list encoders | head -c 1"
+    command = f"{sys.executable} -m polymodal.cli.main list encoders | head -c 1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert result.stderr == ""
 
@@ -285,15 +285,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         temporary.write_text("half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setitem(output.WRITERS, ".csv", fail)
-    with pytest.raises(PolymodalError, match="No space left"), output.open_output(str(path)) as write:
+    monkeypatch.setitem(prediction_files.WRITERS, ".csv", fail)
+    with pytest.raises(PolymodalError, match="No space left"), prediction_files.open_output(str(path)) as write:
         write({"a": [1]}, ())
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.glob("*out*")] == ["out.csv"]
 
 
 def test_labels_with_lists_are_joined_in_csv(tmp_path):
-    with output.open_output(str(tmp_path / "out.csv")) as write:
+    with prediction_files.open_output(str(tmp_path / "out.csv")) as write:
         write({"tags": [["a", "b"], []]}, ())
     assert (tmp_path / "out.csv").read_text() == 'tags\na|b\n""\n'
 
@@ -319,9 +319,9 @@ def test_progress_works_nested_and_leaves_standard_output_alone(capsys):
 def test_interrupt_signal_reaches_the_command_line(tmp_path):
     """A real SIGINT while a command runs ends in 130, without a traceback."""
     code = (
-        "import os, signal, polymodal.runs.fit, polymodal.cli\n"
+        "import os, signal, polymodal.runs.fit, polymodal.cli.main\n"
         "polymodal.runs.fit.fit = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
-        "polymodal.cli.app(['train', 't.csv', '--target', 'a'])\n"
+        "polymodal.cli.main.app(['train', 't.csv', '--target', 'a'])\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode in (130, -signal.SIGINT)
@@ -331,7 +331,7 @@ def test_interrupt_signal_reaches_the_command_line(tmp_path):
 @pytest.mark.parametrize(("given", "expected"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
 def test_threads_do_not_wait_awake_for_long(given, expected):
     told = "print(os.environ['GOMP_SPINCOUNT'])"
-    code = f"import os\nfrom polymodal.cli import main\ntry:\n    main()\nfinally:\n    {told}"
+    code = f"import os\nfrom polymodal.cli.main import main\ntry:\n    main()\nfinally:\n    {told}"
     clean = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     command = [sys.executable, "-c", code, "list", "targets"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean | given)
@@ -342,7 +342,7 @@ def test_threads_do_not_wait_awake_for_long(given, expected):
 def test_the_end_of_a_command_comes_at_once_but_whole(end, code):
     script = f"""
 import atexit, sys, threading
-import polymodal.cli as cli
+import polymodal.cli.main as cli
 
 def app():
     atexit.register(print, "handlers are called")
@@ -360,7 +360,7 @@ cli.main()
 
 
 def test_a_command_that_fails_shows_why():
-    script = "import polymodal.cli as cli\ndef app():\n    raise ValueError('why')\ncli.app = app\ncli.main()"
+    script = "import polymodal.cli.main as cli\ndef app():\n    raise ValueError('why')\ncli.app = app\ncli.main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "ValueError: why" in done.stderr

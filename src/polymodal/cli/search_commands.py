@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from polymodal.arguments import Data, Json, ModelPath, exits, importing, unwinding
+from polymodal.cli.arguments import Data, Json, ModelPath, exits, importing, unwinding
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder that `polymodal index` wrote.")]
 
@@ -23,10 +23,10 @@ def embed_command(
     """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
     with exits("Stopped; nothing was written."), unwinding():
         with importing():
-            from polymodal import console
+            from polymodal.cli import console
+            from polymodal.cli.prediction_files import check_output, open_output
+            from polymodal.cli.progress_bar import open_progress
             from polymodal.model.model import load
-            from polymodal.output import check_output, open_output
-            from polymodal.terminal_progress import open_progress
 
         check_output(output)
         num_rows, broken = 0, console.BrokenCells()
@@ -47,10 +47,10 @@ def index_command(
     """Make a searchable index of a table's rows."""
     with exits("Stopped; nothing was written."):
         with importing():
-            from polymodal import console
+            from polymodal.cli import console
+            from polymodal.cli.progress_bar import open_progress
             from polymodal.model.model import load
             from polymodal.model.search_index import save_index
-            from polymodal.terminal_progress import open_progress
 
         index, broken = load(model).index(data, progress=open_progress())
         save_index(index, output)
@@ -78,7 +78,7 @@ def search_command(
         import dataclasses
 
         with importing():
-            from polymodal import console, options
+            from polymodal.cli import console, options
             from polymodal.model.model import load
             from polymodal.model.search_index import load_index
 

@@ -69,7 +69,7 @@ def model(table: Table) -> polymodal.Model:
 
 
 def command(*arguments: str | Path, timeout_s: float = SECONDS) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "polymodal.cli", *map(str, arguments)]
+    words = [sys.executable, "-m", "polymodal.cli.main", *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 

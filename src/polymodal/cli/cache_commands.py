@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polymodal.arguments import Json, exits
+from polymodal.cli.arguments import Json, exits
 from polymodal.errors import parameter_error
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ cache_app = typer.Typer(help="What earlier runs decoded: where it lies and how l
 def info_command(json: Json = False) -> None:
     """Show the cache's folder, entries, size and bound, and when the oldest entry was last used."""
     with exits("Stopped."):
-        from polymodal import console
+        from polymodal.cli import console
         from polymodal.data.cache.cache import ArrayCache
 
         found = ArrayCache.default().use()
@@ -46,7 +46,7 @@ def clear_command(
 ) -> None:
     """Remove what earlier runs decoded; later runs decode it again. Runs that are at work go on undisturbed."""
     with exits("Stopped; what was removed by then is gone."):
-        from polymodal import console
+        from polymodal.cli import console
         from polymodal.data.cache.cache import ArrayCache
 
         seconds = 0.0 if older_than is None else parse_age(older_than)

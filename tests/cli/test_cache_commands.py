@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from polymodal.arrays import Column
-from polymodal.cli import app
+from polymodal.cli.main import app
 from polymodal.data.cache.cache import ArrayCache, parse_bytes
 from polymodal.data.cache.entry import Decoded
 from polymodal.errors import ConfigError

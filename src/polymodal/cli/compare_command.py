@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from polymodal.arguments import (
+from polymodal.cli.arguments import (
     Config,
     Data,
     Drop,
@@ -66,8 +66,8 @@ def compare_command(
 ) -> None:
     """Train all fusions, or any variants, on the same rows and seeds; finished runs in the folder are not repeated."""
     with exits("Stopped. The same command goes on with the runs that are not finished."):
-        from polymodal import console, options
-        from polymodal.terminal_progress import open_progress
+        from polymodal.cli import console, options
+        from polymodal.cli.progress_bar import open_progress
 
         given: dict[str, Any] = {
             "group": group,

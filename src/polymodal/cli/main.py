@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from polymodal.arguments import (
+from polymodal.cli.arguments import (
     Config,
     Data,
     Drop,
@@ -38,9 +38,9 @@ from polymodal.arguments import (
     importing,
     unwinding,
 )
-from polymodal.cache_commands import cache_app
-from polymodal.cli_compare import compare_command
-from polymodal.search_commands import embed_command, index_command, search_command
+from polymodal.cli.cache_commands import cache_app
+from polymodal.cli.compare_command import compare_command
+from polymodal.cli.search_commands import embed_command, index_command, search_command
 
 FEW_CLASSES = 20
 SPINS = "10000"
@@ -66,10 +66,10 @@ def inspect_command(
 ) -> None:
     """Show what each column is and why, its missing and broken cells, and the balance of classes."""
     with exits("Stopped."):
-        from polymodal import console, options
+        from polymodal.cli import console, options
+        from polymodal.cli.progress_bar import open_progress
         from polymodal.data.schema.inspection import inspect_table
         from polymodal.data.tables.table import read_table
-        from polymodal.terminal_progress import open_progress
 
         table = read_table(data)
         found = inspect_table(
@@ -131,8 +131,8 @@ def train_command(
 ) -> None:
     """Learn to predict columns of a table, or, without a target, how its columns relate; write a run folder."""
     with exits("Stopped. The same command with --resume goes on from the last saved step."):
-        from polymodal import console, options
-        from polymodal.terminal_progress import open_progress
+        from polymodal.cli import console, options
+        from polymodal.cli.progress_bar import open_progress
 
         source = options.find_data(data, config)
         folder = output or options.choose_run_folder(source, resume)
@@ -198,9 +198,9 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."):
         with importing():
-            from polymodal import console
+            from polymodal.cli import console
+            from polymodal.cli.progress_bar import open_progress
             from polymodal.model.model import load
-            from polymodal.terminal_progress import open_progress
 
         record = load(model).evaluation_record(data, strict=strict, progress=open_progress())
         if json:
@@ -234,10 +234,10 @@ def predict_command(
     """Predict every row of a table, in its order: labels and probabilities."""
     on_screen = output is None or output == "-"
     with exits("Stopped." if on_screen else "Stopped; nothing was written."), unwinding():
-        from polymodal import console
-        from polymodal.output import check_output, open_output
+        from polymodal.cli import console
+        from polymodal.cli.prediction_files import check_output, open_output
+        from polymodal.cli.progress_bar import open_progress
         from polymodal.progress import SilentProgress
-        from polymodal.terminal_progress import open_progress
 
         check_output(output)
         with importing():
@@ -268,7 +268,7 @@ def list_command(
 ) -> None:
     """List what there is, one line each, with the paper it comes from."""
     with exits("Stopped."):
-        from polymodal import console
+        from polymodal.cli import console
 
         entries = LISTS[what]()
         if json:
