@@ -15,8 +15,8 @@ from polymodal.cli import options
 from polymodal.cli.main import app
 from polymodal.errors import ConfigError
 from polymodal.fusion import FUSIONS
+from polymodal.model.build import build_network
 from polymodal.report.comparison import RunResult, TargetResult, sorted_rows, summarise
-from polymodal.runs import compare
 from polymodal.runs.compare import GIVEN, compare
 
 STREAMS = {"stream": {"measures": ["size", "age"], "look": ["colour"]}}
@@ -46,7 +46,7 @@ def no_more_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(config.fusion.name)
         raise ConfigError("no more runs")
 
-    monkeypatch.setattr(compare, "execute", execute)
+    monkeypatch.setattr("polymodal.runs.compare.execute", execute)
     return asked
 
 
@@ -126,11 +126,11 @@ def test_the_same_encoders_start_from_the_same_weights(monkeypatch: pytest.Monke
         import torch
 
         torch.manual_seed(config.seed)
-        network = compare.build_network(config, prepared.preprocessor.modalities, prepared.targets)
+        network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
         started.append({name: value.numpy() for name, value in network.own_encoders.state_dict().items()})
         raise ConfigError("stop")
 
-    monkeypatch.setattr(compare, "execute", execute)
+    monkeypatch.setattr("polymodal.runs.compare.execute", execute)
     for fusion in ("sum", "film"):
         with pytest.raises(ConfigError, match="stop"):
             compare(tiny.numbers_table(), target="kind", fusions=[fusion], settings=SETTINGS)
@@ -144,7 +144,7 @@ def test_fusions_that_cannot_answer_are_left_out_of_all_and_refused_by_name(monk
         compare(table, target="size", fusions=["sum", "evidential"], settings=settings)
     assert asked == []
     monkeypatch.undo()
-    monkeypatch.setattr(compare, "FUSIONS", {name: FUSIONS[name] for name in ("sum", "evidential")})
+    monkeypatch.setattr("polymodal.runs.compare.FUSIONS", {name: FUSIONS[name] for name in ("sum", "evidential")})
     found = compare(table, target="size", fusions="all", settings=settings)
     assert [row.variant for row in found.rows] == ["sum"]
     assert found.notes[0].startswith("evidential was left out: The fusion 'evidential' answers targets of the kind cat")
@@ -193,7 +193,7 @@ def test_lower_is_better_where_it_is() -> None:
 def test_the_command_hands_everything_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compared: Any) -> None:
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        compare, "compare", lambda table, **named: calls.append({"table": table, **named}) or compared[0]
+        "polymodal.runs.compare.compare", lambda table, **named: calls.append({"table": table, **named}) or compared[0]
     )
     monkeypatch.chdir(tmp_path)
     arguments = ["compare", "t.csv", "--target", "a", "--fusions", "sum, film", "--seeds", "0,3", "--test", "e.csv"]
@@ -219,7 +219,7 @@ def test_the_command_hands_everything_over(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_the_command_prints_the_best_first(data: Path, compared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "compare", lambda table, **named: compared[0])
+    monkeypatch.setattr("polymodal.runs.compare.compare", lambda table, **named: compared[0])
     lines = runner.invoke(app, ["compare", str(data), "--target", "kind"]).stdout.splitlines()
     shown = [line.split()[1] for line in lines if line.startswith("│")]
     assert shown == [row.variant for row in compared[0].rows]

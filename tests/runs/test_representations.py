@@ -26,7 +26,7 @@ from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image, Text, build_settings
 from polymodal.nn.builders import check_sizes
 
-DOCUMENT = (Path(__file__).resolve().parents[1] / "docs" / "representations.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "representations.md").read_text(encoding="utf-8")
 COLUMNS = {"review": "text", "photo": "image", "clip": "audio"}
 WORDS = ("purrs", "barks", "hoots", "sofa", "gate", "night", "on", "the", "week")
 TRAINED = {"settings.note.vectors": "word2vec", "settings.note.word2vec_dim": 8}

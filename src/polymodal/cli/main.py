@@ -204,7 +204,7 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
 
         record = load(model).evaluation_record(data, strict=strict, progress=open_progress())
         if json:
-            from polymodal.runs.run_folder import summary_of
+            from polymodal.model.summary import summary_of
 
             console.print_json(summary_of(record))
             return

@@ -176,7 +176,7 @@ class Audio:
         window = max(round(settings.window_s * rate), 2 * hop)
         fft_length = mel.choose_fft_length(rate, window, num_mels)
         if settings.features in checkpoint_mel.FEATURES:
-            hop, window, fft_length = checkpoint_mel.windows(settings, rate)
+            hop, window, fft_length = checkpoint_mel.windows(settings.features, settings.hop_s, settings.window_s, rate)
         return cls(
             features=settings.features,
             sample_rate_hz=rate,
@@ -236,11 +236,24 @@ class Audio:
             return [to_half(np.clip(clip[:, None], -LOUDEST, LOUDEST)) for clip in clips]
         if self.features in checkpoint_mel.FEATURES:
             loud = [np.clip(clip, -LOUDEST, LOUDEST) for clip in clips]
-            return [to_half(checkpoint_mel.log_mel(clip, self)) for clip in loud]
+            return [to_half(self._checkpoint_mel(clip)) for clip in loud]
         spectra = self._log_mel(clips)
         if self.features == "log_mel":
             return [normalise(spectrum) for spectrum in spectra]
         return [normalise(mel.mfcc(spectrum, self.num_mfcc), axis=0) for spectrum in spectra]
+
+    def _checkpoint_mel(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the spectrum ``[frames, num_mels]`` that a checkpoint was trained on."""
+        shared = {
+            "sample_rate_hz": self.sample_rate_hz,
+            "window_length": self.window_length,
+            "hop_length": self.hop_length,
+            "num_mels": self.num_mels,
+            "max_frames": self.max_frames,
+        }
+        if self.features == "whisper":
+            return checkpoint_mel.whisper_log_mel(clip, **shared)
+        return checkpoint_mel.kaldi_log_mel(clip, **shared, fft_length=self.fft_length, mean=self.mean, std=self.std)
 
     def _describe_stereo(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":

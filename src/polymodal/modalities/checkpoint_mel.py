@@ -6,15 +6,11 @@ Shape legend: T frames, N samples of a window, B bins of the spectrum, M mel ban
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.modalities.mel import Clip, apply_filters
-
-if TYPE_CHECKING:
-    from polymodal.modalities.audio import Audio, AudioSettings
 
 WHISPER_TOP_HZ = 8000.0
 WHISPER_FLOOR = 1e-10
@@ -27,40 +23,20 @@ FEATURES = ("whisper", "kaldi")
 """What ``AudioSettings.features`` calls them; their windows and bands do not depend on the clips."""
 
 
-def windows(settings: AudioSettings, rate: int) -> tuple[int, int, int]:
+def windows(features: str, hop_s: float, window_s: float, rate: int) -> tuple[int, int, int]:
     """Return the windows that a checkpoint was trained with.
 
     Args:
-        settings: Say which features, and the windows in seconds.
+        features: One of ``FEATURES``.
+        hop_s: From one window to the next, in seconds.
+        window_s: Length of a window, in seconds.
         rate: Samples per second.
 
     Returns:
         Samples from one window to the next, of a window, and of the Fourier transform.
     """
-    hop, window = max(round(settings.hop_s * rate), 1), round(settings.window_s * rate)
-    return hop, window, window if settings.features == "whisper" else 1 << (window - 1).bit_length()
-
-
-def log_mel(clip: Clip, fitted: Audio) -> Floats:
-    """Describe a clip as a checkpoint wants it.
-
-    Args:
-        clip: float32 ``[samples]``, in -1..1.
-        fitted: The modality; its features are one of ``FEATURES``.
-
-    Returns:
-        float32 ``[T, M]``.
-    """
-    shared = {
-        "sample_rate_hz": fitted.sample_rate_hz,
-        "window_length": fitted.window_length,
-        "hop_length": fitted.hop_length,
-        "num_mels": fitted.num_mels,
-        "max_frames": fitted.max_frames,
-    }
-    if fitted.features == "whisper":
-        return whisper_log_mel(clip, **shared)
-    return kaldi_log_mel(clip, **shared, fft_length=fitted.fft_length, mean=fitted.mean, std=fitted.std)
+    hop, window = max(round(hop_s * rate), 1), round(window_s * rate)
+    return hop, window, window if features == "whisper" else 1 << (window - 1).bit_length()
 
 
 def whisper_log_mel(

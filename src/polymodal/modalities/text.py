@@ -10,16 +10,17 @@ from decimal import Decimal
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import ConfigError
-from polymodal.modalities.base import CellReadError, Settings, quote, read_cells
+from polymodal.modalities.base import CellReadError, quote, read_cells
 from polymodal.modalities.stop_words import load_stop_words, remove_words
+from polymodal.modalities.text_settings import TextSettings
 from polymodal.modalities.tokenizer import load_tokenizer, most_frequent, split_words, train_tokenizer, word_tokenizer
 from polymodal.modalities.word_vectors import WORD2VEC, WordVectors, load_word_vectors, train_word_vectors
 
@@ -29,49 +30,6 @@ if TYPE_CHECKING:
 LENGTH_QUANTILE = 0.995
 TEXTS_AT_ONCE = 4096
 PLAIN = (int, float, Decimal, date, np.number, np.bool_)
-
-
-class TextSettings(Settings):
-    """Options of text.
-
-    Attributes:
-        vocabulary_size: Tokens that a tokenizer is trained to have at most.
-        max_length: Tokens of a text at most; the rest is cut off.
-        tokenizer: Which kind is trained on the column: byte-level BPE, WordPiece, or whole words. None means ``bpe``,
-            or ``word`` where there are word vectors.
-        lowercase: Whether upper and lower case are the same.
-        pretrained: A ``tokenizer.json``, or the folder that holds it; it is used as it is, and
-            nothing is trained.
-        stop_words: Words taken out first: ``none``, ``english``, or the path of a list with one word a line.
-        vectors: What encoders start from: a file of word vectors (word2vec text or binary, or GloVe; plain or .gz),
-            or ``word2vec`` to train them on the column's training texts. None starts from random ones.
-        word2vec_dim: Values of a vector that is trained on the column.
-        word2vec_window: Words to each side that count as neighbours while vectors are trained.
-        word2vec_epochs: Passes over the texts while vectors are trained.
-        word2vec_seed: Fixes the training of vectors; a run gives its own seed.
-    """
-
-    vocabulary_size: int = Field(default=8000, ge=300, le=200_000)
-    max_length: int = Field(default=256, ge=4, le=8192)
-    tokenizer: Literal["bpe", "wordpiece", "word"] | None = None
-    lowercase: bool = True
-    pretrained: str | None = None
-    stop_words: str = "none"
-    vectors: str | None = None
-    word2vec_dim: int = Field(default=100, ge=2, le=1000)
-    word2vec_window: int = Field(default=5, ge=1, le=50)
-    word2vec_epochs: int = Field(default=10, ge=1, le=1000)
-    word2vec_seed: int = Field(default=0, ge=0, lt=2**32)
-
-    @field_validator("vectors")
-    @classmethod
-    def _check_words(cls, vectors: str | None, info: ValidationInfo) -> str | None:
-        """Word vectors belong to whole words."""
-        if vectors is not None and info.data.get("pretrained") is not None:
-            raise ValueError("word vectors cannot be used with a pretrained tokenizer or checkpoint; choose one")
-        if vectors is not None and info.data.get("tokenizer") not in (None, "word"):
-            raise ValueError("word vectors need the tokenizer 'word'; leave the option 'tokenizer' out")
-        return vectors
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polymodal.errors import ConfigError
+from polymodal.modalities.text_settings import TextSettings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-    from polymodal.modalities.text import TextSettings
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 WORDS = r"\w+?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]"

@@ -70,7 +70,7 @@ class Model:
 
     def summary(self) -> dict[str, Any]:
         """Return the scores as ``polymodal train --json`` prints them."""
-        from polymodal.runs.run_folder import summary_of
+        from polymodal.model.summary import summary_of
 
         return summary_of(self.record)
 
@@ -181,7 +181,7 @@ class Model:
             SchemaError: If the table lacks every target column or known value.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
-        from polymodal.runs.run_folder import summary_of
+        from polymodal.model.summary import summary_of
 
         return summary_of(self.evaluation_record(table, strict=strict, progress=progress))
 
@@ -203,7 +203,7 @@ class Model:
             CellError: If ``strict`` and a cell cannot be decoded.
         """
         from polymodal.model.evaluation import evaluate_examples
-        from polymodal.runs.data_module import target_problems
+        from polymodal.targets.notices import target_problems
 
         started, source, told = time.perf_counter(), read_table(table), progress or SilentProgress()
         if self._has_columns():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from polymodal.metrics.box_metrics import count_labels, sure_boxes
 from polymodal.metrics.edit_distance import Part, word_differences
 from polymodal.modalities.media import is_absent_media
 from polymodal.model.batches import Examples
+from polymodal.model.trained_model import TrainedModel
 from polymodal.report.drawn_boxes import DrawnBoxes
 from polymodal.report.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
 from polymodal.report.gallery_comparisons import COMPARISONS, compare_html
-from polymodal.runs.run import Run
 from polymodal.targets import AnyTarget, BoxesTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
@@ -27,35 +27,36 @@ SHOWN_NUMBERS = 6
 SHOWN_MATCHES = 3
 
 
-def build_gallery(run: Run, examples: Examples) -> Gallery:
+def build_gallery(model: TrainedModel, examples: Examples, predictions: Mapping[str, Prediction]) -> Gallery:
     """Choose right and worst-wrong rows of every target.
 
     Args:
-        run: The finished run.
+        model: The trained model.
         examples: The rows that were judged.
+        predictions: Target to what was predicted for them.
 
     Returns:
         Target to rows.
     """
     return {
-        name: _target_gallery(run, examples, name, target, run.evaluation.predictions[name])
-        for name, target in run.model.targets.items()
+        name: _target_gallery(model, examples, name, target, predictions[name])
+        for name, target in model.targets.items()
     }
 
 
 def _target_gallery(
-    run: Run, examples: Examples, name: str, target: AnyTarget, prediction: Prediction
+    model: TrainedModel, examples: Examples, name: str, target: AnyTarget, prediction: Prediction
 ) -> dict[str, list[GalleryRow]]:
     known = np.flatnonzero(examples.known[name])
     if isinstance(target, SketchTarget):
         return {}
     if isinstance(target, EmbeddingTarget):
-        return _retrieval_gallery(run, examples, name, target, prediction, known)
+        return _retrieval_gallery(model, examples, name, target, prediction, known)
     picked, truths = _picked(examples, name, target, prediction[known], known)
 
     def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
         return [
-            _gallery_row(run, examples, target, truths[place], prediction[known[place]], int(known[place]))
+            _gallery_row(model, examples, target, truths[place], prediction[known[place]], int(known[place]))
             for place in places
         ]
 
@@ -81,10 +82,10 @@ def _picked(
 
 
 def _gallery_row(
-    run: Run, examples: Examples, target: AnyTarget, truth: Cell, prediction: Any, place: int
+    model: TrainedModel, examples: Examples, target: AnyTarget, truth: Cell, prediction: Any, place: int
 ) -> GalleryRow:
     row = int(examples.rows[place])
-    columns = run.model.schema.columns
+    columns = model.schema.columns
     is_number = target.kind == "number"
     label, certain = _label(target, prediction)
     is_drawn = target.kind in COMPARISONS
@@ -137,10 +138,15 @@ def _said(label: Cell) -> str:
 
 
 def _retrieval_gallery(
-    run: Run, examples: Examples, name: str, target: EmbeddingTarget, prediction: Prediction, known: NDArray[np.int64]
+    model: TrainedModel,
+    examples: Examples,
+    name: str,
+    target: EmbeddingTarget,
+    prediction: Prediction,
+    known: NDArray[np.int64],
 ) -> dict[str, list[GalleryRow]]:
     """Show queries of the first stream with what they find in the second."""
-    found, streams = values_of(prediction[known]), run.model.network.streams[:2]
+    found, streams = values_of(prediction[known]), model.network.streams[:2]
     labels = examples.references(name, target, known)
     both = np.array([place for place, row in enumerate(found) if all(name in row for name in streams)], dtype=np.int64)
     if not len(both):
@@ -151,20 +157,27 @@ def _retrieval_gallery(
     quality = np.array([np.mean([shown_labels[m] == shown_labels[q] for m in row]) for q, row in enumerate(best)])
 
     def shown(queries: NDArray[np.int64]) -> list[GalleryRow]:
-        return [_retrieval_row(run, examples, shown_labels, known[both], int(query), best[query]) for query in queries]
+        return [
+            _retrieval_row(model, examples, shown_labels, known[both], int(query), best[query]) for query in queries
+        ]
 
     right, wrong = pick_graded(quality, GALLERY_ROWS)
     return {"right": shown(right), "wrong": shown(wrong)}
 
 
 def _retrieval_row(
-    run: Run, examples: Examples, labels: list[Cell], places: NDArray[np.int64], query: int, matches: NDArray[np.int64]
+    model: TrainedModel,
+    examples: Examples,
+    labels: list[Cell],
+    places: NDArray[np.int64],
+    query: int,
+    matches: NDArray[np.int64],
 ) -> GalleryRow:
     rows = examples.rows[places]
-    asked, answered = run.model.schema.streams[:2]
-    cells = _stream_cells(run, examples, asked.columns, int(rows[query]), "")
+    asked, answered = model.schema.streams[:2]
+    cells = _stream_cells(model, examples, asked.columns, int(rows[query]), "")
     for number, match in enumerate(matches, start=1):
-        cells += _stream_cells(run, examples, answered.columns, int(rows[match]), f", match {number}")
+        cells += _stream_cells(model, examples, answered.columns, int(rows[match]), f", match {number}")
     return GalleryRow(
         row=int(rows[query]) + 1,
         truth=str(labels[query]),
@@ -174,6 +187,8 @@ def _retrieval_row(
     )
 
 
-def _stream_cells(run: Run, examples: Examples, columns: tuple[str, ...], row: int, suffix: str) -> list[GalleryCell]:
-    modalities = {column.name: column.modality for column in run.model.schema.columns}
+def _stream_cells(
+    model: TrainedModel, examples: Examples, columns: tuple[str, ...], row: int, suffix: str
+) -> list[GalleryCell]:
+    modalities = {column.name: column.modality for column in model.schema.columns}
     return [GalleryCell(name + suffix, modalities[name], examples.cells[name][row]) for name in columns]

@@ -20,7 +20,8 @@ from polymodal.model.batches import Examples, build_examples
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
-from polymodal.targets import AnyTarget, Source, StructuredTarget, fit_target
+from polymodal.targets import AnyTarget, Source, fit_target
+from polymodal.targets.notices import target_notices, target_problems
 
 OBJECTIVE = "embedding"
 """Name of what several streams learn where no target is named."""
@@ -260,42 +261,6 @@ def _fit_objectives(
             name = f"{stream.name} (recovered)" if config.reconstruct else RECONSTRUCTION
             found[name] = fit_target("sketch", [], Source(columns=columns, rows=rows, streams=streams), options)
     return found
-
-
-def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:
-    """Name the target cells that hold something, but no truth.
-
-    Args:
-        table: The table.
-        targets: Name to fitted target.
-
-    Returns:
-        Those of structured targets; flat ones count such rows as set aside.
-    """
-    source = Source(table.columns, table.folder)
-    return [
-        BrokenCell(row + 1, name, reason)
-        for name, target in targets.items()
-        if isinstance(target, StructuredTarget) and name in table.columns
-        for row, reason in target.problems(table.columns[name], source)
-    ]
-
-
-def target_notices(targets: Mapping[str, AnyTarget]) -> list[str]:
-    """Gather what the fitted targets have to say.
-
-    Args:
-        targets: Name to fitted target.
-
-    Returns:
-        Sentences the user should read.
-    """
-    return [
-        f"The target {name!r}: {notice}."
-        for name, target in targets.items()
-        if isinstance(target, StructuredTarget)
-        for notice in target.notices()
-    ]
 
 
 def _decode(

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from polymodal.config import RunConfig, load_config, save_config
 from polymodal.errors import ConfigError
 from polymodal.model.checkpoint import MODEL_FOLDER, save_model
+from polymodal.model.summary import summary_of
 from polymodal.report.gallery_rows import build_gallery
 from polymodal.report.page import write_report
 from polymodal.runs.run import Run
@@ -77,7 +77,7 @@ def write_run(run: Run, folder: Path, log: list[str]) -> None:
         folder / "metrics.json", json.dumps({**summary_of(run.model.record), "record": run.model.record}, indent=1)
     )
     examples = run.prepared.splits[run.split]
-    gallery = build_gallery(run, examples)
+    gallery = build_gallery(run.model, examples, run.evaluation.predictions)
     write_report(run.model.record, gallery, folder / "report.html", run.prepared.tables[run.split].folder)
     write_text(folder / "log.txt", "\n".join(log) + "\n")
     for leftover in (STATE_FILE, "asked.yaml"):
@@ -94,37 +94,3 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
-
-
-def summary_of(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the object that ``--json`` prints.
-
-    Args:
-        record: The run's record, or the same parts of an evaluation.
-
-    Returns:
-        Rows, scores by target, stream, baseline and missing stream, intervals, broken cells, seconds.
-    """
-    evaluation = record["evaluation"]
-    scores = {name: evaluation.get(name, {}) for name in ("targets", "fusion", "streams", "baselines", "missing")}
-    return {
-        "rows": {table["split"]: table["rows"] for table in record["tables"]},
-        "split": evaluation["split"],
-        **scores,
-        **({"pairs": evaluation["pairs"]} if "pairs" in evaluation else {}),
-        "intervals": evaluation.get("intervals", {}),
-        "calibration": {
-            name: {key: found[key] for key in ("ece_before", "ece_after")}
-            for name, found in evaluation.get("calibration", {}).items()
-        },
-        "decision": evaluation.get("decision", {}),
-        "pretraining": {
-            stream: {"pictures": found["pictures"], "unlabelled": found["unlabelled"], **found["history"][-1]}
-            for stream, found in record.get("pretraining", {}).items()
-            if found["history"]
-        },
-        "broken_cells": record["broken_cells"],
-        "set_aside": sum(table["set_aside"] for table in record["tables"]),
-        "notices": record["notices"],
-        "seconds": record["seconds"]["total"],
-    }

@@ -196,7 +196,15 @@ class TranscriptTarget(StructuredTarget):
             raise ConfigError(
                 f"The stream {stream!r} has no steps to read a transcript from. Choose: {', '.join(able)}."
             )
-        return TranscriptHead(self, width, stream, able[stream])
+        return TranscriptHead(
+            self.units,
+            width,
+            stream,
+            able[stream],
+            depth=self.settings.depth,
+            dropout=self.settings.dropout,
+            search=None if self.is_greedy else self.search,
+        )
 
     def search(self, shares_TV: NDArray[np.float64]) -> list[int]:
         """Search for the most probable text.

@@ -5,8 +5,7 @@ Shape legend: B rows of the batch, T steps, V units with the blank, L units of a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,36 +16,50 @@ from polymodal.encoders.recurrent import Recurrent
 from polymodal.nn.layers import Dropout
 from polymodal.targets.ctc import ctc_loss, greedy_ids
 from polymodal.targets.structured import Answer, Source, StructuredHead
-from polymodal.targets.units import BLANK
+from polymodal.targets.units import BLANK, Units
 from polymodal.tokens import Detail, Fused
 
-if TYPE_CHECKING:
-    from polymodal.targets.transcript import TranscriptTarget
+Search = Callable[[NDArray[np.float64]], list[int]]
+"""From probabilities ``[T, V]`` of the steps in use to the ids of the most probable text."""
 
 
 class TranscriptHead(StructuredHead):
     """A bidirectional GRU over the steps of one stream, told of all streams by the fused vector."""
 
-    def __init__(self, target: TranscriptTarget, width: int, stream: str, step_frames: int) -> None:
+    def __init__(
+        self,
+        units: Units,
+        width: int,
+        stream: str,
+        step_frames: int,
+        *,
+        depth: int,
+        dropout: float,
+        search: Search | None = None,
+    ) -> None:
         """Build the layers.
 
         Args:
-            target: The fitted target.
+            units: What texts are spelt in.
             width: W.
             stream: The stream whose steps are read.
             step_frames: Frames, or samples, that make one of its steps.
+            depth: Number of recurrent layers.
+            dropout: Probability of dropout.
+            search: Searches for the most probable text; None takes the best unit of each step (greedy decoding).
         """
         super().__init__()
-        self.target = target
+        self.units = units
+        self.search = search
         self.stream = stream
         self.step_frames = step_frames
         self.project = nn.Linear(width, width)
         self.condition = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
-        self.layers = Recurrent("gru", width, target.settings.depth, target.settings.dropout)
+        self.layers = Recurrent("gru", width, depth, dropout)
         self.output = nn.Sequential(
             nn.LayerNorm(self.layers.output_dim),
-            Dropout(target.settings.dropout),
-            nn.Linear(self.layers.output_dim, len(target.units.symbols) + 1),
+            Dropout(dropout),
+            nn.Linear(self.layers.output_dim, len(units.symbols) + 1),
         )
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
@@ -100,7 +113,7 @@ class TranscriptHead(StructuredHead):
         losses = ctc_loss(log_probabilities_BTV, num_steps, truth).cpu().numpy()
         sure = np.exp(-losses / np.array([max(len(ids), 1) for ids in found]))
         return [
-            Answer(self.target.units.decode(ids), float(share) if steps else None)
+            Answer(self.units.decode(ids), float(share) if steps else None)
             for ids, share, steps in zip(found, sure, num_steps.tolist(), strict=True)
         ]
 
@@ -114,11 +127,11 @@ class TranscriptHead(StructuredHead):
         return self.output(self.layers(told_BTW, num_steps)).float().log_softmax(dim=2), num_steps
 
     def _search(self, log_probabilities_BTV: Tensor, num_steps: list[int]) -> list[list[int]]:
-        if self.target.is_greedy:
+        if self.search is None:
             best_BT = log_probabilities_BTV.argmax(dim=2).tolist()
             return [greedy_ids(best_T[:steps]) for best_T, steps in zip(best_BT, num_steps, strict=True)]
         shares_BTV = log_probabilities_BTV.exp().double().cpu().numpy()
-        return [self.target.search(shares_TV[:steps]) for shares_TV, steps in zip(shares_BTV, num_steps, strict=True)]
+        return [self.search(shares_TV[:steps]) for shares_TV, steps in zip(shares_BTV, num_steps, strict=True)]
 
 
 def _no_steps(pooled_BW: Tensor) -> Detail:

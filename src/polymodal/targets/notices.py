@@ -1,0 +1,45 @@
+"""What fitted targets have to say of a table: cells without truth, and sentences for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polymodal.arrays import BrokenCell
+from polymodal.data.tables.table import Table
+from polymodal.targets import AnyTarget, Source, StructuredTarget
+
+
+def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:
+    """Name the target cells that hold something, but no truth.
+
+    Args:
+        table: The table.
+        targets: Name to fitted target.
+
+    Returns:
+        Those of structured targets; flat ones count such rows as set aside.
+    """
+    source = Source(table.columns, table.folder)
+    return [
+        BrokenCell(row + 1, name, reason)
+        for name, target in targets.items()
+        if isinstance(target, StructuredTarget) and name in table.columns
+        for row, reason in target.problems(table.columns[name], source)
+    ]
+
+
+def target_notices(targets: Mapping[str, AnyTarget]) -> list[str]:
+    """Gather what the fitted targets have to say.
+
+    Args:
+        targets: Name to fitted target.
+
+    Returns:
+        Sentences the user should read.
+    """
+    return [
+        f"The target {name!r}: {notice}."
+        for name, target in targets.items()
+        if isinstance(target, StructuredTarget)
+        for notice in target.notices()
+    ]
