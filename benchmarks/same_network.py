@@ -42,7 +42,7 @@ def settings_of(run: Path, seed: int) -> dict[str, Any]:
 
     config = yaml.safe_load((run / "run.yaml").read_text(encoding="utf-8"))
     model = polymodal.load(run).trained
-    record = model.record
+    record = model.report_data
     return {
         "epochs": config["train"]["epochs"],
         "batch_size": config["train"]["batch_size"],

@@ -155,7 +155,7 @@ def write_rows(path: Path, num_rows: int) -> Path:
 
 
 def measure_one_row(model: Any, source: str) -> tuple[float, float, float, float]:
-    """Time a warm prediction of one row against the bare network on prepared tensors, in turns.
+    """Time a warm prediction of one row against the bare network on data_module tensors, in turns.
 
     Args:
         model: The model.
@@ -205,7 +205,7 @@ def first_row(source: str) -> dict[str, Any]:
 
 
 def measure_many(model: Any, path: Path, num_rows: int) -> list[tuple[float, float, float]]:
-    """Predict a long file to a file, and after every fifth of it run the bare network on as many prepared rows.
+    """Predict a long file to a file, and after every fifth of it run the bare network on as many data_module rows.
 
     Args:
         model: The model.
@@ -238,7 +238,7 @@ def measure_many(model: Any, path: Path, num_rows: int) -> list[tuple[float, flo
 
 
 def run_bare(model: Any, columns: Any, order: Any) -> None:
-    """Run the bare network over prepared arrays.
+    """Run the bare network over data_module arrays.
 
     Args:
         model: The model.
@@ -349,7 +349,7 @@ def report(
         f"{num_rows // GOES:,} rows and {STARTS} starts, the sides in turns; ratios are medians over the goes).",
         "Models of one epoch, without baselines, so that the network decides.",
         "",
-        "One row, warm: `Model.predictions` of a list of one dict, against the bare network on prepared tensors.",
+        "One row, warm: `Model.predictions` of a list of one dict, against the bare network on data_module tensors.",
         "",
         "| model | polymodal | bare network | ratio | without decoding | must be at most |",
         "|---|---|---|---|---|---|",
@@ -361,7 +361,7 @@ def report(
     lines += [
         "",
         f"{num_rows:,} rows of clothing with two texts, from a CSV file to a CSV file, against the bare network on",
-        "prepared arrays in batches of 256.",
+        "data_module arrays in batches of 256.",
         "",
         "| bare network's rows | polymodal | bare network | ratio | must be at least |",
         "|---|---|---|---|---|",

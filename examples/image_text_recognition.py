@@ -1,4 +1,4 @@
-"""Answer a question about a picture: neither the picture nor the question is enough, only how they match.
+"""StructuredPrediction a question about a picture: neither the picture nor the question is enough, only how they match.
 
 A row is a handwritten digit (scikit-learn's) and one of six questions, such as "is it even?". The fusion ``low_rank``
 multiplies the two streams. Pictures of the test rows are never in training. Run it:

@@ -53,7 +53,7 @@ class StubModel:
     def summary(self):
         return {"targets": EVALUATION["targets"], "seconds": float("nan")}
 
-    def evaluation_record(self, table, *, strict=False, progress=None):
+    def evaluation_report(self, table, *, strict=False, progress=None):
         return RECORD
 
     def predict_batches(self, table, *, weights=False, strict=False, progress=None):

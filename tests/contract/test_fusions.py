@@ -9,7 +9,7 @@ from torch import nn
 from polymodal.errors import ConfigError
 from polymodal.fusion import DEFAULT_FUSION, FUSIONS, Fusion, build_fusion
 from polymodal.model.network import Network
-from polymodal.targets import Category
+from polymodal.targets import CategoryTarget
 from polymodal.tokens import Fused, Tokens
 
 WIDTH = 16
@@ -187,7 +187,9 @@ def test_tokens_that_no_head_reads_are_not_computed() -> None:
     layer_inputs = []
     fusion = build(DEFAULT_FUSION)
     fusion.layers.layers[-1].feed_forward.register_forward_hook(lambda _, given, __: layer_inputs.append(given[0]))
-    network = Network({stream: nn.Identity() for stream in STREAMS}, fusion, {"y": Category.fit(["a", "b"])}, WIDTH)
+    network = Network(
+        {stream: nn.Identity() for stream in STREAMS}, fusion, {"y": CategoryTarget.fit(["a", "b"])}, WIDTH
+    )
     fused = network.fuse(streams(rows=4))
     assert fused is not None
     assert layer_inputs[0].shape == (4, 1, WIDTH)

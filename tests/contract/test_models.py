@@ -20,13 +20,13 @@ from polymodal.fusion import FUSIONS
 from polymodal.modalities import MODALITIES
 from polymodal.model.batches import truth_batch
 from polymodal.model.build import build_network
-from polymodal.model.network import Batch, Network, Outputs
+from polymodal.model.network import Batch, Network, NetworkOutput
 from polymodal.nn.precision import lowered
 from polymodal.progress import SilentProgress
-from polymodal.runs.data_module import Prepared, Tables, prepare
+from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import augment
-from polymodal.training.losses import Aims, draw_hidden, loss_terms, stream_presence
+from polymodal.training.losses import LossInputs, draw_hidden, loss_terms, stream_presence
 
 TARGET_OF_KIND = dict(zip(("category", "categories", "number"), tiny.TARGETS, strict=True))
 PAIRS = [(fusion, kind) for fusion in FUSIONS for kind in FUSIONS[fusion].kinds or TARGET_OF_KIND]
@@ -39,9 +39,9 @@ HOLES |= {"trace": [1, 2], "cloud": [1, 6]}
 
 
 @pytest.fixture(scope="module")
-def prepared(table: Table) -> Prepared:
+def data_module(table: Table) -> DataModule:
     config = build_config({"target": list(TARGET_OF_KIND.values())})
-    return prepare(Tables(train=table), config, ArrayCache(None), SilentProgress())
+    return build_data_module(Tables(train=table), config, ArrayCache(None), SilentProgress())
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +59,15 @@ def columns_for(fusion: str, table: Table) -> Table:
     return tiny.only(table, *tiny.FEATURES, *targets_of(fusion))
 
 
-def build(prepared: Prepared, fusion: str, kind: str) -> Network:
+def build(data_module: DataModule, fusion: str, kind: str) -> Network:
     torch.manual_seed(0)
     name = TARGET_OF_KIND[kind]
     config = build_config({"target": [name], "width": 16, "fusion": {"name": fusion}})
-    return build_network(config, prepared.preprocessor.modalities, {name: prepared.targets[name]})
+    return build_network(config, data_module.preprocessor.modalities, {name: data_module.targets[name]})
 
 
-def batch_with_holes(prepared: Prepared, rows: np.ndarray = ROWS) -> dict[str, ColumnBatch]:
-    batch = prepared.splits["train"].batch(rows)
+def batch_with_holes(data_module: DataModule, rows: np.ndarray = ROWS) -> dict[str, ColumnBatch]:
+    batch = data_module.splits["train"].batch(rows)
     for stream, absent in HOLES.items():
         column = batch[stream]
         present = column.present.clone()
@@ -87,39 +87,39 @@ def with_garbage(batch: Batch) -> dict[str, ColumnBatch]:
     return changed
 
 
-def tensors_of(outputs: Outputs) -> list[Tensor]:
+def tensors_of(outputs: NetworkOutput) -> list[Tensor]:
     streams = [output for found in outputs.streams.values() for output in found.values()]
     weights = None if outputs.whole is None else outputs.whole.weights
     return [*outputs.fused.values(), *streams, *([] if weights is None else [weights])]
 
 
-def loss_of(network: Network, prepared: Prepared, batch: Batch, kind: str, rows: np.ndarray = ROWS) -> Tensor:
+def loss_of(network: Network, data_module: DataModule, batch: Batch, kind: str, rows: np.ndarray = ROWS) -> Tensor:
     """Return the loss of a training step, with varied inputs and hidden streams."""
     name = TARGET_OF_KIND[kind]
     torch.manual_seed(3)
     network.train()
-    varied = {stream: augment(prepared.preprocessor.modalities[stream], column) for stream, column in batch.items()}
+    varied = {stream: augment(data_module.preprocessor.modalities[stream], column) for stream, column in batch.items()}
     present = stream_presence(varied, network.streams)
     outputs = network(varied, draw_hidden(present, 0.3))
-    truth = {name: truth_batch(prepared.splits["train"], rows)[name]}
-    targets = {name: prepared.targets[name]}
+    truth = {name: truth_batch(data_module.splits["train"], rows)[name]}
+    targets = {name: data_module.targets[name]}
     return loss_terms(
-        network, outputs, Aims(targets=targets, truth=truth, present=present, settings=TrainConfig())
+        network, outputs, LossInputs(targets=targets, truth=truth, present=present, settings=TrainConfig())
     ).total
 
 
-def test_the_table_has_every_modality(prepared: Prepared) -> None:
-    streams = {stream.modality for stream in prepared.schema.streams}
-    columns = {column.modality for column in prepared.schema.columns}
+def test_the_table_has_every_modality(data_module: DataModule) -> None:
+    streams = {stream.modality for stream in data_module.schema.streams}
+    columns = {column.modality for column in data_module.schema.columns}
     assert streams | columns == set(MODALITIES)
-    assert [target.kind for target in prepared.targets.values()] == list(TARGET_OF_KIND)
+    assert [target.kind for target in data_module.targets.values()] == list(TARGET_OF_KIND)
 
 
 @every_pair
-def test_shapes(prepared: Prepared, fusion: str, kind: str) -> None:
-    network, name = build(prepared, fusion, kind).eval(), TARGET_OF_KIND[kind]
-    outputs = network(batch_with_holes(prepared))
-    expected = (len(ROWS), prepared.targets[name].output_dim)
+def test_shapes(data_module: DataModule, fusion: str, kind: str) -> None:
+    network, name = build(data_module, fusion, kind).eval(), TARGET_OF_KIND[kind]
+    outputs = network(batch_with_holes(data_module))
+    expected = (len(ROWS), data_module.targets[name].output_dim)
     assert all(output.shape == expected for output in outputs.fused.values())
     assert list(outputs.fused) == ([] if FUSIONS[fusion].build is None else [name])
     assert {stream: output.shape for stream, output in outputs.streams[name].items()} == dict.fromkeys(
@@ -129,9 +129,9 @@ def test_shapes(prepared: Prepared, fusion: str, kind: str) -> None:
 
 
 @every_pair
-def test_every_parameter_gets_a_finite_gradient(prepared: Prepared, fusion: str, kind: str) -> None:
-    network = build(prepared, fusion, kind)
-    loss_of(network, prepared, batch_with_holes(prepared), kind).backward()
+def test_every_parameter_gets_a_finite_gradient(data_module: DataModule, fusion: str, kind: str) -> None:
+    network = build(data_module, fusion, kind)
+    loss_of(network, data_module, batch_with_holes(data_module), kind).backward()
     unused = {"log_variances"}
     if FUSIONS[fusion].level == "decision":
         unused |= {name for name, _ in network.named_parameters() if name.startswith("heads.")}
@@ -141,12 +141,12 @@ def test_every_parameter_gets_a_finite_gradient(prepared: Prepared, fusion: str,
 
 
 @every_pair
-def test_the_loss_in_bfloat16_is_nearly_the_same(prepared: Prepared, fusion: str, kind: str) -> None:
-    batch, losses = batch_with_holes(prepared), []
+def test_the_loss_in_bfloat16_is_nearly_the_same(data_module: DataModule, fusion: str, kind: str) -> None:
+    batch, losses = batch_with_holes(data_module), []
     for precision in ("float32", "bfloat16"):
-        network = build(prepared, fusion, kind)
+        network = build(data_module, fusion, kind)
         with lowered(precision, torch.device("cpu")):
-            losses.append(loss_of(network, prepared, batch, kind))
+            losses.append(loss_of(network, data_module, batch, kind))
     losses[1].backward()
     assert losses[1].dtype == torch.float32
     torch.testing.assert_close(losses[1], losses[0], rtol=0.03, atol=0.03)
@@ -155,56 +155,56 @@ def test_the_loss_in_bfloat16_is_nearly_the_same(prepared: Prepared, fusion: str
 
 @every_pair
 @pytest.mark.parametrize("row", [0, 1], ids=["some-cells", "no-cell"])
-def test_a_batch_of_one_row_trains(prepared: Prepared, fusion: str, kind: str, row: int) -> None:
-    network, rows = build(prepared, fusion, kind), ROWS[row : row + 1]
-    whole = batch_with_holes(prepared)
+def test_a_batch_of_one_row_trains(data_module: DataModule, fusion: str, kind: str, row: int) -> None:
+    network, rows = build(data_module, fusion, kind), ROWS[row : row + 1]
+    whole = batch_with_holes(data_module)
     batch = {stream: column.take(torch.tensor([row])) for stream, column in whole.items()}
-    loss = loss_of(network, prepared, batch, kind, rows)
+    loss = loss_of(network, data_module, batch, kind, rows)
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
 
 
 @every_pair
-def test_no_rows_give_no_rows(prepared: Prepared, fusion: str, kind: str) -> None:
-    network = build(prepared, fusion, kind).eval()
-    outputs = network(prepared.splits["train"].batch(ROWS[:0]))
+def test_no_rows_give_no_rows(data_module: DataModule, fusion: str, kind: str) -> None:
+    network = build(data_module, fusion, kind).eval()
+    outputs = network(data_module.splits["train"].batch(ROWS[:0]))
     assert all(len(output) == 0 for output in tensors_of(outputs))
 
 
 @every_pair
-def test_values_of_absent_cells_are_never_read(prepared: Prepared, fusion: str, kind: str) -> None:
-    network = build(prepared, fusion, kind).eval()
-    batch = batch_with_holes(prepared)
+def test_values_of_absent_cells_are_never_read(data_module: DataModule, fusion: str, kind: str) -> None:
+    network = build(data_module, fusion, kind).eval()
+    batch = batch_with_holes(data_module)
     for first, second in zip(tensors_of(network(batch)), tensors_of(network(with_garbage(batch))), strict=True):
         assert torch.equal(first, second)
 
 
 @every_pair
-def test_values_of_absent_cells_never_move_training(prepared: Prepared, fusion: str, kind: str) -> None:
+def test_values_of_absent_cells_never_move_training(data_module: DataModule, fusion: str, kind: str) -> None:
     gradients = []
-    batch = batch_with_holes(prepared)
+    batch = batch_with_holes(data_module)
     for variant in (batch, with_garbage(batch)):
-        network = build(prepared, fusion, kind)
-        loss = loss_of(network, prepared, variant, kind)
+        network = build(data_module, fusion, kind)
+        loss = loss_of(network, data_module, variant, kind)
         loss.backward()
         gradients.append([loss.detach()] + [p.grad for p in network.parameters() if p.grad is not None])
     assert all(torch.equal(first, second) for first, second in zip(*gradients, strict=True))
 
 
 @every_pair
-def test_an_absent_cell_never_moves_another_row(prepared: Prepared, fusion: str, kind: str) -> None:
-    network = build(prepared, fusion, kind).eval()
-    full, holes = prepared.splits["train"].batch(ROWS), batch_with_holes(prepared)
+def test_an_absent_cell_never_moves_another_row(data_module: DataModule, fusion: str, kind: str) -> None:
+    network = build(data_module, fusion, kind).eval()
+    full, holes = data_module.splits["train"].batch(ROWS), batch_with_holes(data_module)
     untouched = [row for row in range(len(ROWS)) if not any(row in absent for absent in HOLES.values())]
     for first, second in zip(tensors_of(network(full)), tensors_of(network(holes)), strict=True):
         torch.testing.assert_close(first[untouched], second[untouched], atol=1e-6, rtol=1e-5)
 
 
 @every_pair
-def test_other_rows_change_nothing(prepared: Prepared, fusion: str, kind: str) -> None:
-    network = build(prepared, fusion, kind).eval()
-    batch = batch_with_holes(prepared)
+def test_other_rows_change_nothing(data_module: DataModule, fusion: str, kind: str) -> None:
+    network = build(data_module, fusion, kind).eval()
+    batch = batch_with_holes(data_module)
     alone = {stream: column.take(torch.tensor([5])) for stream, column in batch.items()}
     for among, single in zip(tensors_of(network(batch)), tensors_of(network(alone)), strict=True):
         torch.testing.assert_close(among[5:6], single, atol=1e-6, rtol=1e-5)
@@ -220,8 +220,8 @@ def test_a_row_without_any_cell_gets_exactly_the_prior(models: Any, table: Table
 
 
 @every_fusion
-def test_the_prior_comes_from_the_training_rows(models: Any, prepared: Prepared, fusion: str) -> None:
-    cells, rows = prepared.tables["train"].columns, prepared.splits["train"].rows
+def test_the_prior_comes_from_the_training_rows(models: Any, data_module: DataModule, fusion: str) -> None:
+    cells, rows = data_module.tables["train"].columns, data_module.splits["train"].rows
     weights = [float(cells["weight"][row]) for row in rows]
     kinds = [cells["kind"][row] for row in rows]
     priors = {name: target.prior for name, target in models[fusion].trained.targets.items()}
@@ -266,7 +266,7 @@ def test_save_load_predict_is_bit_identical(models: Any, table: Table, fusion: s
     assert tiny.same(before.weights, after.weights)
     assert before.labels == after.labels
     assert tiny.same(tiny.weights_of(model), tiny.weights_of(loaded))
-    assert json.dumps(loaded.record) == json.dumps(model.record)
+    assert json.dumps(loaded.report_data) == json.dumps(model.report_data)
 
 
 @every_fusion

@@ -13,7 +13,7 @@ import polymodal
 import tiny
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
-from polymodal.targets import TARGETS, Source, StructuredTarget
+from polymodal.targets import TARGETS, RowContext, StructuredTarget
 from polymodal.targets.picture import PNG_URI, decode_picture
 
 STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
@@ -45,7 +45,7 @@ def test_every_row_is_answered_and_scored(trained: tuple[polymodal.Model, Table]
     assert target.primary_metric in summary["baselines"]["answer"]["prior"]
     assert set(summary["streams"]["answer"]) == set(summary["missing"]["answer"]) == set(tiny.STREAMS)
     assert summary["intervals"]["answer"][target.primary_metric]
-    assert model.record["tables"][0]["set_aside"] == 1
+    assert model.report_data["tables"][0]["set_aside"] == 1
 
 
 def test_a_row_without_anything_gets_the_prior(trained: tuple[polymodal.Model, Table]) -> None:
@@ -113,11 +113,11 @@ def test_answers_in_csv_are_read_as_truth(trained: tuple[polymodal.Model, Table]
     with open_output(str(tmp_path / "out.csv")) as write:
         write({"answer": answers}, ())
     written = read_table(tmp_path / "out.csv").columns["answer"]
-    target, source = model.trained.targets["answer"], Source(part.columns, part.folder)
+    target, source = model.trained.targets["answer"], RowContext(part.columns, part.folder)
     assert target.problems(written, source) == []
     assert [cell is None for cell in written] == [cell in ("", []) for cell in answers]  # nothing said: empty
     full = [row for row, cell in enumerate(written) if cell is not None]
-    source = Source({name: [cells[row] for row in full] for name, cells in part.columns.items()}, part.folder)
+    source = RowContext({name: [cells[row] for row in full] for name, cells in part.columns.items()}, part.folder)
     again = target.references([written[row] for row in full], source)
     said = target.references([answers[row] for row in full], source)
     assert [json.dumps(_rounded(cell)) for cell in again] == [json.dumps(_rounded(cell)) for cell in said]

@@ -13,7 +13,7 @@ from torch import nn
 from polymodal.data.schema.schema import StreamSchema
 from polymodal.errors import SchemaError
 from polymodal.metrics.metrics import HIGHER_IS_BETTER, intervals_of, score_of
-from polymodal.targets import TARGETS, Answer, Source, StructuredTarget, fit_target
+from polymodal.targets import TARGETS, RowContext, StructuredPrediction, StructuredTarget, fit_target
 from polymodal.targets.structured import values_of
 from polymodal.tokens import Detail, Fused, PlaceGrid, Tokens
 
@@ -70,15 +70,15 @@ def encoders(kind: str) -> dict[str, nn.Module]:
     return {"stream": stream}
 
 
-def source(kind: str, rows: int = 6) -> Source:
+def source(kind: str, rows: int = 6) -> RowContext:
     return source_of(kind, CELLS[kind][:rows])
 
 
-def source_of(kind: str, cells: list[Any]) -> Source:
+def source_of(kind: str, cells: list[Any]) -> RowContext:
     """Return the cells beside a stream of pictures, 12 high and 16 wide, that the network sees as they are."""
     pictures = [np.zeros((12, 16, 3), np.uint8)] * len(cells)
     streams = (StreamSchema("stream", "image", ("picture",)),)
-    return Source({kind: cells, "picture": pictures}, None, streams=streams, shapes={"stream": (12, 16, 3)})
+    return RowContext({kind: cells, "picture": pictures}, None, streams=streams, shapes={"stream": (12, 16, 3)})
 
 
 def fit(kind: str) -> StructuredTarget:
@@ -142,7 +142,7 @@ def test_every_row_gets_one_answer_of_its_own(kind: str, rows: int) -> None:
     with torch.inference_mode():
         found = target.finish(head.answers(given), source(kind, rows))
     assert len(found) == rows
-    assert all(isinstance(answer, Answer) for answer in found)
+    assert all(isinstance(answer, StructuredPrediction) for answer in found)
     json.dumps(values_of(found))
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from polymodal.ensemble.ensemble import Decision, Decisions
-from polymodal.ensemble.ensemble_weights import fit_decision
+from polymodal.ensemble.ensemble import Ensemble, MemberWeights
+from polymodal.ensemble.ensemble_weights import fit_member_weights
 from polymodal.metrics.metrics import score
 
 Floats = NDArray[np.float64]
@@ -46,7 +46,7 @@ def loss(truth: NDArray[np.int64], prediction: Floats) -> float:
 def test_an_overconfident_member_is_calibrated() -> None:
     truth = labels(2_000)
     member = guess(truth, 1.0, 1, confidence=4.0)
-    decision = fit_decision("category", {"fusion": member}, everywhere({"fusion": member}), truth, seed=0)
+    decision = fit_member_weights("category", {"fusion": member}, everywhere({"fusion": member}), truth, seed=0)
     combined = decision.combine({"fusion": member}, everywhere({"fusion": member}), np.full(3, 1 / 3))
     assert decision.weights["fusion"] == pytest.approx(0.25, abs=0.03)
     assert score("category", truth, combined, CLASSES)["ece"] < 0.03 < score("category", truth, member, CLASSES)["ece"]
@@ -58,7 +58,7 @@ def test_temperature_undoes_overconfidence() -> None:
     truth = labels(2_000)
     member = guess(truth, 1.0, 1, confidence=4.0)
     members, present = {"fusion": member}, {"fusion": np.ones(len(truth), dtype=bool)}
-    decision = fit_decision("category", members, present, truth, seed=0)
+    decision = fit_member_weights("category", members, present, truth, seed=0)
     temperature = 1 / decision.weights["fusion"]
     assert temperature == pytest.approx(4.0, abs=0.4)
     calibrated = decision.combine(members, present, np.full(member.shape[1], 1 / member.shape[1]))
@@ -69,7 +69,7 @@ def test_the_single_best_member_is_chosen_among_noise() -> None:
     truth = labels(150)
     members = {"fusion": guess(truth, 0.0, 1), "image": guess(truth, 2.0, 2), "text": guess(truth, 0.0, 3)}
     members["text"] = softmax(np.random.default_rng(9).normal(size=(150, 3)) * 3)
-    decision = fit_decision("category", members, everywhere(members), truth, seed=0)
+    decision = fit_member_weights("category", members, everywhere(members), truth, seed=0)
     assert decision.shares["image"] > 0.9
     assert decision.note.startswith("The decision")
 
@@ -78,7 +78,7 @@ def test_members_that_know_different_things_are_pooled() -> None:
     truth, fresh = labels(300), labels(2_000, seed=7)
     members = {"fusion": guess(truth, 1.2, 1), "linear": guess(truth, 1.2, 2), "boosting": guess(truth, 1.2, 3)}
     unseen = {"fusion": guess(fresh, 1.2, 4), "linear": guess(fresh, 1.2, 5), "boosting": guess(fresh, 1.2, 6)}
-    decision = fit_decision("category", members, everywhere(members), truth, seed=0)
+    decision = fit_member_weights("category", members, everywhere(members), truth, seed=0)
     combined = decision.combine(unseen, everywhere(unseen), np.full(3, 1 / 3))
     assert loss(fresh, combined) < min(loss(fresh, member) for member in unseen.values()) - 0.1
     assert sum(decision.shares.values()) == pytest.approx(1.0)
@@ -97,13 +97,13 @@ def test_absent_members_say_nothing_and_no_member_gives_the_prior(kind: str) -> 
         members = {name: values[:, 0] for name, values in members.items()}
         truth, prior = generator.random(60), np.array(0.3)
     present = {name: generator.random(60) < 0.5 for name in members}
-    decision = fit_decision(kind, members, present, truth, seed=0)
+    decision = fit_member_weights(kind, members, present, truth, seed=0)
     combined = decision.combine(members, present, prior)
     poisoned = {name: values.copy() for name, values in members.items()}
     for name, values in poisoned.items():
         values[~present[name]] = np.nan
     assert (decision.combine(poisoned, present, prior) == combined).all()
-    assert fit_decision(kind, poisoned, present, truth, seed=0) == decision
+    assert fit_member_weights(kind, poisoned, present, truth, seed=0) == decision
     nobody = ~np.stack(list(present.values())).any(axis=0)
     assert nobody.any()
     assert (combined[nobody] == prior).all()
@@ -114,7 +114,7 @@ def test_the_weight_of_absent_members_goes_to_the_others() -> None:
     members = {"fusion": np.array([[0.8, 0.2]]), "image": np.array([[0.4, 0.6]])}
     present = {"fusion": np.array([True]), "image": np.array([False])}
     ones = {"fusion": 1.0, "image": 1.0}
-    pooled = Decision("category", {"fusion": 0.5, "image": 0.5}, reserve=ones, scale=ones)
+    pooled = MemberWeights("category", {"fusion": 0.5, "image": 0.5}, reserve=ones, scale=ones)
     assert pooled.combine(members, present, np.full(2, 0.5)) == pytest.approx(np.array([[0.8, 0.2]]))
 
 
@@ -122,7 +122,7 @@ def test_a_row_that_lacks_the_chosen_member_uses_the_ones_it_has() -> None:
     members = {"image": np.array([[0.9, 0.1]]), "text": np.array([[0.8, 0.2]])}
     present = {"image": np.array([False]), "text": np.array([True])}
     reserve = {"image": 1.0, "text": 0.5}
-    chosen = Decision("category", {"image": 1.0, "text": 0.0}, reserve=reserve, scale=reserve)
+    chosen = MemberWeights("category", {"image": 1.0, "text": 0.0}, reserve=reserve, scale=reserve)
     assert chosen.combine(members, present, np.full(2, 0.5)) == pytest.approx(np.array([[2 / 3, 1 / 3]]))
     assert chosen.combine({"text": members["text"]}, present, np.full(2, 0.5)) == pytest.approx(
         np.array([[2 / 3, 1 / 3]])
@@ -138,7 +138,7 @@ def test_numbers_are_averaged_with_weights_that_sum_to_one() -> None:
         "linear": truth + generator.normal(size=300) * 0.5,
         "prior": np.zeros(300),
     }
-    decision = fit_decision("number", members, everywhere(members), truth, seed=0)
+    decision = fit_member_weights("number", members, everywhere(members), truth, seed=0)
     combined = decision.combine(members, everywhere(members), 0.0)
     assert sum(decision.weights.values()) == pytest.approx(1.0)
     assert decision.weights["linear"] > 0.5 > max(decision.weights["fusion"], decision.weights["prior"])
@@ -171,7 +171,7 @@ def test_no_weights_nearby_and_no_fewer_members_fit_better(kind: str, share_abse
     members = {name: of_kind(kind, classes, found)[1] for name, found in said.items()}
     present = {name: random.random(600) >= share_absent for name in members}
     some = np.any(list(present.values()), axis=0)
-    decision = fit_decision(kind, members, present, truth, seed=0)
+    decision = fit_member_weights(kind, members, present, truth, seed=0)
 
     def loss_with(weights: dict[str, float]) -> float:
         total = sum(weights.values()) if kind == "number" else 1.0
@@ -190,7 +190,7 @@ def test_multi_label_probabilities_are_calibrated() -> None:
     logits = generator.normal(size=(1_000, 4))
     truth = generator.random((1_000, 4)) < 1 / (1 + np.exp(-logits))
     member = 1 / (1 + np.exp(-4 * logits))
-    decision = fit_decision("categories", {"fusion": member}, everywhere({"fusion": member}), truth, seed=0)
+    decision = fit_member_weights("categories", {"fusion": member}, everywhere({"fusion": member}), truth, seed=0)
     assert decision.weights["fusion"] == pytest.approx(0.25, abs=0.03)
 
 
@@ -198,8 +198,8 @@ def test_order_and_repetition_change_nothing() -> None:
     truth = labels(120)
     members = {"fusion": guess(truth, 1.0, 1), "linear": guess(truth, 1.0, 2), "image": guess(truth, 0.5, 3)}
     backwards = dict(reversed(members.items()))
-    first = fit_decision("category", members, everywhere(members), truth, seed=0)
-    second = fit_decision("category", backwards, everywhere(backwards), truth, seed=0)
+    first = fit_member_weights("category", members, everywhere(members), truth, seed=0)
+    second = fit_member_weights("category", backwards, everywhere(backwards), truth, seed=0)
     assert first == second
     prior = np.full(3, 1 / 3)
     forwards = first.combine(members, everywhere(members), prior)
@@ -210,15 +210,21 @@ def test_order_and_repetition_change_nothing() -> None:
 def test_a_handful_of_rows_changes_nothing_much(num_rows: int) -> None:
     truth = labels(num_rows)
     members = {"fusion": guess(truth, 1.0, 1), "linear": guess(truth, 1.0, 2)}
-    assert fit_decision("category", members, everywhere(members), truth, seed=0).weights == {"fusion": 1, "linear": 0}
+    assert fit_member_weights("category", members, everywhere(members), truth, seed=0).weights == {
+        "fusion": 1,
+        "linear": 0,
+    }
     alone = {"linear": members["linear"], "prior": members["fusion"]}
-    assert fit_decision("category", alone, everywhere(alone), truth, seed=0).weights == {"linear": 0.5, "prior": 0.5}
+    assert fit_member_weights("category", alone, everywhere(alone), truth, seed=0).weights == {
+        "linear": 0.5,
+        "prior": 0.5,
+    }
 
 
 def test_perfect_members_keep_finite_weights() -> None:
     truth = labels(99)
     members = {"fusion": np.eye(3)[truth], "linear": np.eye(3)[truth] * 0.94 + 0.02}
-    decision = fit_decision("category", members, everywhere(members), truth, seed=0)
+    decision = fit_member_weights("category", members, everywhere(members), truth, seed=0)
     combined = decision.combine(members, everywhere(members), np.full(3, 1 / 3))
     assert np.isfinite(combined).all()
     assert max(decision.weights.values()) < 20
@@ -229,9 +235,9 @@ def test_state_is_json_and_brings_back_the_same_numbers() -> None:
     members = {"fusion": guess(truth, 1.0, 1), "linear": guess(truth, 1.0, 2)}
     present = everywhere(members)
     present["linear"] = np.arange(60) % 2 == 0
-    complete = fit_decision("category", members, everywhere(members), truth, seed=0)
-    decisions = Decisions(complete=complete, incomplete=fit_decision("category", members, present, truth, seed=0))
-    again = Decisions.from_state(json.loads(json.dumps(decisions.state())))
+    complete = fit_member_weights("category", members, everywhere(members), truth, seed=0)
+    decisions = Ensemble(complete=complete, incomplete=fit_member_weights("category", members, present, truth, seed=0))
+    again = Ensemble.from_state(json.loads(json.dumps(decisions.state())))
     prior = np.full(3, 1 / 3)
     assert again == decisions
     expected = decisions.combine(members, present, prior, present["linear"])
@@ -241,9 +247,9 @@ def test_state_is_json_and_brings_back_the_same_numbers() -> None:
 def test_each_row_uses_the_weights_of_its_own_kind() -> None:
     members = {"fusion": np.array([[0.9, 0.1]] * 2), "linear": np.array([[0.2, 0.8]] * 2)}
     ones = {"fusion": 1.0, "linear": 1.0}
-    decisions = Decisions(
-        complete=Decision("category", {"fusion": 1.0, "linear": 0.0}, ones, ones),
-        incomplete=Decision("category", {"fusion": 0.0, "linear": 1.0}, ones, ones),
+    decisions = Ensemble(
+        complete=MemberWeights("category", {"fusion": 1.0, "linear": 0.0}, ones, ones),
+        incomplete=MemberWeights("category", {"fusion": 0.0, "linear": 1.0}, ones, ones),
     )
     combined = decisions.combine(members, everywhere(members), np.full(2, 0.5), np.array([True, False]))
     assert combined == pytest.approx(np.array([[0.9, 0.1], [0.2, 0.8]]))
@@ -253,7 +259,7 @@ def test_each_row_uses_the_weights_of_its_own_kind() -> None:
 def test_the_note_names_the_shares() -> None:
     weights = {"fusion": 0.4, "baseline:linear": 0.5, "stream:image": 0.1, "stream:text": 0.0}
     ones = dict.fromkeys(weights, 1.0)
-    note = Decision("category", weights, reserve=ones, scale=ones).note
+    note = MemberWeights("category", weights, reserve=ones, scale=ones).note
     assert note == (
         "The decision leans on the linear baseline for 50 %, the fusion for 40 % and the image stream for 10 %."
     )

@@ -95,10 +95,10 @@ def test_baselines_of_many_rows_are_fitted_on_some_and_the_report_says_so(
     monkeypatch.setattr(polymodal.ensemble.stream_features, "MAX_DENSE_CELLS", 100 * table.num_rows)
     model = tiny.train(table, settings={"baselines": True})
     assert max(stream.side for stream in model.trained.features.streams) > 10  # as the rows that were fitted on allow
-    rows = next(found["rows"] for found in model.record["tables"] if found["split"] == "train")
-    assert f"The baselines were fitted on 40 of {rows} training rows." in model.record["notices"]
+    rows = next(found["rows"] for found in model.report_data["tables"] if found["split"] == "train")
+    assert f"The baselines were fitted on 40 of {rows} training rows." in model.report_data["notices"]
     assert model.summary()["baselines"]["kind"]["linear"]["accuracy"] > 0.5
-    assert not any("baselines were" in notice for notice in tiny.train(table).record["notices"])
+    assert not any("baselines were" in notice for notice in tiny.train(table).report_data["notices"])
 
 
 def test_many_validation_rows_weigh_the_members_by_a_sample(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,5 +110,5 @@ def test_many_validation_rows_weigh_the_members_by_a_sample(table: Table, monkey
 
     monkeypatch.setattr(polymodal.model.fit_ensemble, "COMPLETE_ROWS", 7)
     monkeypatch.setattr(polymodal.model.fit_ensemble, "members_of", members)
-    assert tiny.train(table).record["evaluation"]["decision"]["kind"]["weights"]
+    assert tiny.train(table).report_data["evaluation"]["decision"]["kind"]["weights"]
     assert asked == [7]

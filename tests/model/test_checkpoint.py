@@ -160,9 +160,9 @@ def test_paths_inside_a_model_never_lead_out_of_it(copy: Path, tmp_path: Path) -
             for baseline in baselines:
                 baseline["name"] = f"../../../{baseline['name']}"
 
-    expected = polymodal.load(copy).trained.record
+    expected = polymodal.load(copy).trained.report_data
     _edited(climb)(copy)
-    assert polymodal.load(copy).trained.record == expected
+    assert polymodal.load(copy).trained.report_data == expected
 
 
 def test_what_is_no_model_is_one_sentence(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from polymodal.data.schema.schema import StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, CheckpointError, ConfigError
 from polymodal.model import chunks, search_index
-from polymodal.targets import Source, fit_target
+from polymodal.targets import RowContext, fit_target
 from polymodal.targets.embedding import EmbeddingHead
 from polymodal.tokens import Fused, Tokens
 
@@ -52,10 +52,10 @@ def test_rows_that_share_a_cell_are_no_strangers() -> None:
     tokens = {name: Tokens(torch.randn(3, 1, 8), torch.ones(3, 1, dtype=torch.bool)) for name in head.streams}
     fused = Fused(torch.zeros(3, 8), tokens["picture"], streams=tokens)
     target = fit_target(
-        "embedding", [], Source(streams=tuple(StreamSchema(name, "text", (name,)) for name in head.streams)), {}
+        "embedding", [], RowContext(streams=tuple(StreamSchema(name, "text", (name,)) for name in head.streams)), {}
     )
     columns = {"picture": ["a.png", "b.png", "c.png"], "caption": ["a dog", "a dog", "a cat"]}
-    truth, _ = target.encode([None] * 3, Source(cells=columns))
+    truth, _ = target.encode([None] * 3, RowContext(cells=columns))
     assert truth.tolist() == [[0, 0], [1, 0], [2, 2]]
     with torch.no_grad():
         vectors, _ = head.project(tokens)
@@ -95,7 +95,7 @@ def test_a_long_table_is_embedded_part_by_part(world: Any, tmp_path: Path, monke
     model, table, folder = world
     long = tiny.only(table.take(np.arange(600) % table.num_rows), "photo", "note")
     long.columns["photo"][500] = "lost.png"
-    monkeypatch.setattr(chunks, "WINDOW_ROWS", 256)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 256)
     parts = list(model.embed_batches(long))
     assert [len(part.rows) for part in parts] == [256, 256, 88]
     whole = model.embed(long)

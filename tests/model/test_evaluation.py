@@ -83,7 +83,7 @@ def test_everything_absent_scores_as_the_prior(model: polymodal.Model, table: Ta
 
 
 def test_curves_go_from_whole_to_missing(model: polymodal.Model, table: Table, found: dict[str, Any]) -> None:
-    evaluation = model.evaluation_record(table)["evaluation"]
+    evaluation = model.evaluation_report(table)["evaluation"]
     for name, metric in (("kind", "accuracy"), ("weight", "rmse")):
         for stream, points in evaluation["curves"][name].items():
             assert [share for share, _ in points] == SHARES
@@ -92,7 +92,7 @@ def test_curves_go_from_whole_to_missing(model: polymodal.Model, table: Table, f
 
 
 def test_pictures_of_the_report_count_every_row(model: polymodal.Model, table: Table) -> None:
-    evaluation = model.evaluation_record(table)["evaluation"]
+    evaluation = model.evaluation_report(table)["evaluation"]
     assert np.sum(evaluation["confusion"]["kind"]["counts"]) == table.num_rows
     assert evaluation["confusion"]["kind"]["labels"] == list(tiny.KINDS)
     assert [entry["label"] for entry in evaluation["per_label"]["tags"]] == ["feathered", "furry", "loud", "tame"]

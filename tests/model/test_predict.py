@@ -17,7 +17,7 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError
 from polymodal.model.predict import NOTHING_HIDDEN, run_members, run_network
-from polymodal.targets import Source
+from polymodal.targets import RowContext
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +189,8 @@ def test_a_hidden_stream_is_the_same_as_an_absent_one(model: polymodal.Model, ta
         (trained.preprocessor.transform(rows, ArrayCache(None))[0], features_of(rows).columns) for rows in (table, gone)
     )
     views = [frozenset({stream}), frozenset(tiny.STREAMS)]
-    hidden, nothing = run_members(trained, columns, Source(cells), views)
-    (absent,) = run_members(trained, fewer, Source(fewer_cells), [NOTHING_HIDDEN])
+    hidden, nothing = run_members(trained, columns, RowContext(cells), views)
+    (absent,) = run_members(trained, fewer, RowContext(fewer_cells), [NOTHING_HIDDEN])
     for name in tiny.TARGETS:
         for member, values in absent.predictions[name].items():
             if member != f"stream:{stream}":

@@ -61,7 +61,7 @@ def rows(folder: Path) -> Table:
 
 @pytest.fixture
 def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "WINDOW_ROWS", 256)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 256)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -93,7 +93,7 @@ def test_windows_change_nothing_but_rounding(
     model: polymodal.Model, rows: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = model.predictions(rows)
-    monkeypatch.setattr(chunks, "WINDOW_ROWS", 256)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 256)
     second = model.predictions(rows)
     assert first.broken_cells == second.broken_cells
     assert all(np.allclose(second.values[name], values, atol=1e-5) for name, values in first.values.items())
@@ -236,11 +236,11 @@ def test_one_row_leaves_nothing_on_disk(model: polymodal.Model, rows: Table, pri
 def test_members_without_a_weight_are_not_asked(advised: polymodal.Model, rows: Table) -> None:
     """Leaving out what cannot change a prediction changes no prediction."""
     trained = advised.trained
-    asked = {name: decisions.in_use for name, decisions in trained.decisions.items()}
+    asked = {name: decisions.in_use for name, decisions in trained.ensembles.items()}
     assert any("baseline:boosting" in found for found in asked.values())
     part = rows.take(range(40))
     columns, _ = trained.preprocessor.transform(part)
-    source = predict.Source(part.columns, part.folder)
+    source = predict.RowContext(part.columns, part.folder)
     (members,) = predict.run_members(trained, columns, source, [predict.NOTHING_HIDDEN])
     expected = predict.combine(trained, members)
     found = advised.predictions(part)
@@ -267,7 +267,7 @@ MEASURE = """
 import sys
 import polymodal
 from polymodal.model import chunks
-windows.WINDOW_ROWS = 256
+chunks.CHUNK_ROWS = 256
 rows = sum(len(part) for part in polymodal.load(sys.argv[1]).predict_batches(sys.argv[2]))
 print(rows, next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

@@ -41,7 +41,7 @@ def models(two_cameras: Table, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_a_shared_encoder_is_counted_and_written_once(models: Any, tmp_path: Path) -> None:
-    own, shared = (models[name].record for name in ("own", "shared"))
+    own, shared = (models[name].report_data for name in ("own", "shared"))
     (encoder,) = {stream["parameters"] for stream in shared["streams"] if stream["shared"] == "cameras"}
     assert own["parameters"] - shared["parameters"] == encoder > 0
     models["shared"].save(tmp_path / "model")

@@ -38,17 +38,17 @@ def test_this_processor_is_known() -> None:
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
 def test_a_run_says_in_what_it_learned_and_its_model_is_float32(asked: str) -> None:
     model = tiny.train(tiny.numbers_table(), settings={"train.precision": asked, "train.epochs": 6})
-    assert model.record["config"]["train"]["precision"] == asked
+    assert model.report_data["config"]["train"]["precision"] == asked
     assert all(value.dtype == torch.float32 for value in model.trained.network.parameters())
-    history = model.record["history"]
+    history = model.report_data["history"]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
-    again = polymodal.fit(tiny.numbers_table(), target="kind", config=model.record["config"])
+    again = polymodal.fit(tiny.numbers_table(), target="kind", config=model.report_data["config"])
     assert tiny.scores_of(again) == tiny.scores_of(model)
 
 
 def test_what_auto_became_stands_in_the_record() -> None:
     model = tiny.train(tiny.numbers_table())
-    assert model.record["config"]["train"]["precision"] == choose_precision("auto")
+    assert model.report_data["config"]["train"]["precision"] == choose_precision("auto")
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:

@@ -122,11 +122,11 @@ def test_variants_are_compared_with_the_options_as_given() -> None:
 def test_the_same_encoders_start_from_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
-    def execute(tables: Any, config: Any, *rest: Any, prepared: Any) -> Any:
+    def execute(tables: Any, config: Any, *rest: Any, data_module: Any) -> Any:
         import torch
 
         torch.manual_seed(config.seed)
-        network = build_network(config, prepared.preprocessor.modalities, prepared.targets)
+        network = build_network(config, data_module.preprocessor.modalities, data_module.targets)
         started.append({name: value.numpy() for name, value in network.own_encoders.state_dict().items()})
         raise ConfigError("stop")
 

@@ -14,7 +14,7 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError, SchemaError
 from polymodal.progress import SilentProgress
-from polymodal.runs.data_module import Prepared, Tables, prepare
+from polymodal.runs.data_module import DataModule, Tables, build_data_module
 
 
 @pytest.fixture(scope="module")
@@ -23,17 +23,17 @@ def other(table: Table) -> Table:
     return Table(tiny.write_table(table.folder, rows=20, seed=5).columns, table.folder, "other")
 
 
-def run(train: Table, validation: Table | None = None, test: Table | None = None, **options: Any) -> Prepared:
+def run(train: Table, validation: Table | None = None, test: Table | None = None, **options: Any) -> DataModule:
     values = {"target": list(tiny.TARGETS), **options}
     tables = Tables(train=train, validation=validation, test=test)
-    return prepare(tables, build_config(values), ArrayCache(None), SilentProgress())
+    return build_data_module(tables, build_config(values), ArrayCache(None), SilentProgress())
 
 
-def fitted_state(prepared: Prepared) -> Any:
+def fitted_state(data_module: DataModule) -> Any:
     """Return everything that was learned from cells, and the columns' modalities (not the words that explain them)."""
-    kinds = {column.name: column.modality for column in prepared.schema.columns}
-    targets = {name: target.state() for name, target in prepared.targets.items()}
-    return prepared.preprocessor.state()["modalities"], kinds, targets
+    kinds = {column.name: column.modality for column in data_module.schema.columns}
+    targets = {name: target.state() for name, target in data_module.targets.items()}
+    return data_module.preprocessor.state()["modalities"], kinds, targets
 
 
 def numbers(rows: int = 40, **columns: list[Any]) -> Table:
@@ -59,8 +59,8 @@ def disturbed(table: Table, rows: set[int]) -> Table:
 
 
 def test_rows_are_split_three_ways(table: Table) -> None:
-    prepared = run(table)
-    rows = {split: set(examples.rows.tolist()) for split, examples in prepared.splits.items()}
+    data_module = run(table)
+    rows = {split: set(examples.rows.tolist()) for split, examples in data_module.splits.items()}
     assert list(rows) == ["train", "validation", "test"]
     assert set.union(*rows.values()) == set(range(table.num_rows))
     assert sum(map(len, rows.values())) == table.num_rows
@@ -95,41 +95,41 @@ def test_training_rows_do_move_the_fit(table: Table) -> None:
 def test_rows_without_target_are_set_aside_and_counted() -> None:
     table = numbers()
     kinds = [None if row in (3, 7) else cell for row, cell in enumerate(table.columns["kind"])]
-    prepared = run(tiny.with_cells(table, kind=kinds), target=["kind"])
-    used = {int(row) for examples in prepared.splits.values() for row in examples.rows}
+    data_module = run(tiny.with_cells(table, kind=kinds), target=["kind"])
+    used = {int(row) for examples in data_module.splits.values() for row in examples.rows}
     assert used == set(range(40)) - {3, 7}
-    assert prepared.set_aside == {"numbers": 2}
+    assert data_module.set_aside == {"numbers": 2}
 
 
 def test_rows_with_one_of_two_targets_are_kept() -> None:
     table = numbers(weight=[None if row % 4 == 0 else row / 2 for row in range(40)])
-    prepared = run(table, target=["kind", "weight"])
-    assert sum(len(examples) for examples in prepared.splits.values()) == 40
-    assert not prepared.splits["train"].known["weight"].all()
-    assert prepared.splits["train"].known["kind"].all()
+    data_module = run(table, target=["kind", "weight"])
+    assert sum(len(examples) for examples in data_module.splits.values()) == 40
+    assert not data_module.splits["train"].known["weight"].all()
+    assert data_module.splits["train"].known["kind"].all()
 
 
 def test_labels_unseen_in_training_are_set_aside_and_counted() -> None:
     test = tiny.with_cells(numbers(20), kind=["cat", "yak", None, "dog"] * 5)
-    prepared = run(numbers(), test=Table(test.columns, name="test"), target=["kind"])
-    assert prepared.splits["test"].rows.tolist() == [row for row in range(20) if row % 4 in (0, 3)]
-    assert prepared.set_aside == {"numbers": 0, "test": 10}
+    data_module = run(numbers(), test=Table(test.columns, name="test"), target=["kind"])
+    assert data_module.splits["test"].rows.tolist() == [row for row in range(20) if row % 4 in (0, 3)]
+    assert data_module.set_aside == {"numbers": 0, "test": 10}
 
 
 def test_targets_that_cannot_be_read_are_set_aside_and_counted() -> None:
     weights = [str(row) for row in range(40)]
     weights[5] = "n/a"
-    prepared = run(numbers(weight=weights), target=["weight"], modality={"weight": "number"})
-    assert sum(len(examples) for examples in prepared.splits.values()) == 39
-    assert prepared.set_aside == {"numbers": 1}
+    data_module = run(numbers(weight=weights), target=["weight"], modality={"weight": "number"})
+    assert sum(len(examples) for examples in data_module.splits.values()) == 39
+    assert data_module.set_aside == {"numbers": 1}
 
 
 def test_broken_cells_are_counted_by_table_and_row(table: Table, other: Table) -> None:
     train = tiny.with_cell(table, "photo", 6, "photos/none.png")
-    prepared = run(train, test=tiny.with_cell(other, "size", 0, "big"))
-    found = [(name, cell.row, cell.column) for name, cell in prepared.broken]
+    data_module = run(train, test=tiny.with_cell(other, "size", 0, "big"))
+    found = [(name, cell.row, cell.column) for name, cell in data_module.broken]
     assert sorted(found) == [("other", 1, "size"), ("tiny", 7, "photo")]
-    assert not prepared.splits["train"].columns["photo"].present[6]
+    assert not data_module.splits["train"].columns["photo"].present[6]
 
 
 def test_a_strict_run_stops_at_the_first_broken_cell(table: Table) -> None:
@@ -140,31 +140,31 @@ def test_a_strict_run_stops_at_the_first_broken_cell(table: Table) -> None:
 
 def test_groups_stand_on_one_side_and_are_not_learned_from() -> None:
     table = numbers(60, person=[f"p{row % 12}" for row in range(60)])
-    prepared = run(table, target=["kind"], group="person")
-    sides = [{table.columns["person"][row] for row in part.rows} for part in prepared.splits.values()]
+    data_module = run(table, target=["kind"], group="person")
+    sides = [{table.columns["person"][row] for row in part.rows} for part in data_module.splits.values()]
     assert not sides[0] & sides[1]
     assert not sides[0] & sides[2]
     assert not sides[1] & sides[2]
-    assert "person" not in prepared.preprocessor.column_names
+    assert "person" not in data_module.preprocessor.column_names
 
 
 def test_a_validation_table_that_shares_groups_is_pooled_and_said() -> None:
     train = numbers(40, person=[f"p{row % 10}" for row in range(40)])
     validation = Table(numbers(20, person=[f"p{row % 10}" for row in range(20)]).columns, name="validation")
     test = Table(numbers(20, person=[f"p{9 + row % 4}" for row in range(20)]).columns, name="test")
-    prepared = run(train, validation, test, target=["kind"], group="person")
-    rows = {split: prepared.splits[split].rows for split in ("train", "validation")}
-    people = prepared.tables["train"].columns["person"]
+    data_module = run(train, validation, test, target=["kind"], group="person")
+    rows = {split: data_module.splits[split].rows for split in ("train", "validation")}
+    people = data_module.tables["train"].columns["person"]
     assert not {people[row] for row in rows["train"]} & {people[row] for row in rows["validation"]}
     assert len(rows["train"]) + len(rows["validation"]) == 60
-    assert prepared.notices[0].startswith("validation shares 10 groups of 'person' with numbers")
-    assert prepared.notices[1].startswith("test shares 1 groups of 'person'")
+    assert data_module.notices[0].startswith("validation shares 10 groups of 'person' with numbers")
+    assert data_module.notices[1].startswith("test shares 1 groups of 'person'")
 
 
 def test_the_latest_rows_are_held_out() -> None:
     table = numbers(40, when=[f"2024-02-{1 + row % 20:02}" for row in range(40)])
-    prepared = run(table, target=["kind"], time="when")
-    when = {split: [table.columns["when"][row] for row in part.rows] for split, part in prepared.splits.items()}
+    data_module = run(table, target=["kind"], time="when")
+    when = {split: [table.columns["when"][row] for row in part.rows] for split, part in data_module.splits.items()}
     assert max(when["train"]) <= min(when["validation"])
     assert max(when["validation"]) <= min(when["test"])
 
@@ -206,5 +206,5 @@ def test_a_batch_holds_the_rows_asked_for(table: Table) -> None:
 
 def test_relative_paths_begin_at_each_tables_folder(tmp_path: Path) -> None:
     first, second = (tiny.write_table(tmp_path / name, rows=24, seed=seed) for seed, name in enumerate("ab"))
-    prepared = run(Table(first.columns, first.folder, "a"), test=Table(second.columns, second.folder, "b"))
-    assert prepared.broken == []
+    data_module = run(Table(first.columns, first.folder, "a"), test=Table(second.columns, second.folder, "b"))
+    assert data_module.broken == []

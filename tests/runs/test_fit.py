@@ -125,7 +125,7 @@ def test_a_run_folder_holds_what_it_should(written: polymodal.Model) -> None:
     assert folder is not None
     assert {path.name for path in folder.iterdir()} == {"model", "report.html", "metrics.json", "run.yaml", "log.txt"}
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics.pop("record") == written.record
+    assert metrics.pop("record") == written.report_data
     assert metrics == json.loads(json.dumps(written.summary()))
     assert "make it so" in (folder / "log.txt").read_text(encoding="utf-8")
     report = (folder / "report.html").read_text(encoding="utf-8")
@@ -152,7 +152,7 @@ def test_two_tables_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
         data = Table(tiny.numbers_table(40 - 10 * number, seed=number), name="data")
         paths.append(tiny.write_csv(data, tmp_path / name / "data.csv"))
     model = tiny.train(paths[0], test=paths[1])
-    assert [table["name"] for table in model.record["tables"]] == ["data.csv", "data.csv", "data.csv (test)"]
+    assert [table["name"] for table in model.report_data["tables"]] == ["data.csv", "data.csv", "data.csv (test)"]
     assert model.summary()["rows"]["test"] == 30
     assert model.evaluate(paths[1])["targets"] == model.summary()["targets"]
 
@@ -172,9 +172,9 @@ def test_streams_encoders_and_modalities_can_be_chosen() -> None:
         modality={"age": "number"},
         fusion="gated",
     )
-    streams = {stream["name"]: stream["columns"] for stream in model.record["streams"]}
+    streams = {stream["name"]: stream["columns"] for stream in model.report_data["streams"]}
     assert streams == {"body": ["size", "age"], "look": ["colour"]}
-    assert model.record["fusion"]["name"] == "gated"
+    assert model.report_data["fusion"]["name"] == "gated"
     assert set(model.summary()["streams"]["kind"]) == {"body", "look"}
 
 

@@ -52,7 +52,7 @@ kind = random.integers(0, 3, 80)
 rows = {"size": (kind + random.random(80)).tolist(), "kind": [f"k{k}" for k in kind]}
 settings = {"train.epochs": 1, "width": 16, "train.pretrain_epochs": 0}
 model = polymodal.fit(rows, target="kind", settings=settings, output=sys.argv[1])
-print(sorted(model.record["evaluation"]["baselines"]["kind"]))
+print(sorted(model.report_data["evaluation"]["baselines"]["kind"]))
 print([name for name in sys.argv[2:] if name in sys.modules])
 import lightgbm
 print(lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(np.eye(40), np.arange(40) % 2).n_classes_)

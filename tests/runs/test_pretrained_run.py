@@ -152,7 +152,7 @@ def test_low_rank_adapters_learn_on_a_real_checkpoint(tmp_path: Path) -> None:
         encoder={"review": minilm()},
         settings={**tiny.QUICK, "train.epochs": 3, "encoder.review.sizes.tuning": "lora"},
     )
-    losses = [epoch["train_loss"] for epoch in model.record["history"]]
+    losses = [epoch["train_loss"] for epoch in model.report_data["history"]]
     assert losses[-1] < 0.7 * losses[0]
     (encoder,) = encoders_of(model)
     assert all(float(adapter.up.detach().abs().max()) > 0 for adapter in encoder.adapters.children())

@@ -121,11 +121,11 @@ def test_a_run_tells_the_streams_apart(model: polymodal.Model, spoken: Table) ->
     summary = model.summary()
     for target in ("way", "pitch"):
         assert set(summary["streams"][target]) == set(STREAMS) == set(summary["missing"][target])
-    columns = {entry["name"]: entry for entry in model.record["columns"]}
+    columns = {entry["name"]: entry for entry in model.report_data["columns"]}
     assert (columns["clip"]["missing"], columns["clip"]["broken"]) == (1, 1)
     assert columns["clip.audio"]["missing"] == 8
     assert columns["clip.audio"]["broken"] == 0
-    assert [(cell["row"], cell["column"]) for cell in model.record["broken_cells"]] == [(5, "clip")]
+    assert [(cell["row"], cell["column"]) for cell in model.report_data["broken_cells"]] == [(5, "clip")]
 
 
 def test_saved_models_predict_the_same(model: polymodal.Model, spoken: Table, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.nn.affine import Warp
 from polymodal.runs.data_module import target_problems
-from polymodal.targets import Answer, BoxesTarget, Source
+from polymodal.targets import BoxesTarget, RowContext, StructuredPrediction
 from polymodal.targets.box_head import BoxHead, assign, centreness, place_centres, suppress
 from polymodal.targets.boxes import BoxesSettings
 from polymodal.tokens import ColumnBatch, Detail, Fused, PlaceGrid, Tokens
@@ -117,7 +117,7 @@ def test_the_report_draws_the_boxes_and_scores_each_label(trained: tuple[polymod
     assert '<svg class="boxes"' in html
     assert "mAP@50" in html
     assert "true boxes" in html
-    assert model.record["evaluation"]["per_label"]["boxes"][0]["support"] == 32
+    assert model.report_data["evaluation"]["per_label"]["boxes"][0]["support"] == 32
 
 
 def test_broken_truth_is_named_and_an_empty_list_is_known(trained: tuple[polymodal.Model, Table]) -> None:
@@ -131,9 +131,9 @@ def test_broken_truth_is_named_and_an_empty_list_is_known(trained: tuple[polymod
     assert model.evaluate(broken)["rows"] == {"test": 3}
 
 
-def source(pictures: list[Any], shape: tuple[int, ...] = (32, 32, 3), cells: Any = ()) -> Source:
+def source(pictures: list[Any], shape: tuple[int, ...] = (32, 32, 3), cells: Any = ()) -> RowContext:
     streams = (StreamSchema("first", "image", ("one",)), StreamSchema("second", "image", ("two",)))
-    return Source(
+    return RowContext(
         {"one": pictures, "two": pictures, "boxes": cells},
         None,
         streams=streams,
@@ -159,7 +159,11 @@ def test_truth_is_carried_into_the_networks_pictures_and_answers_back() -> None:
     assert known.tolist() == [True, True, False]
     assert truth[0].tolist() == [[8, 10, 24, 18, 1], [0, 8, 4, 16, 0]]
     assert truth[1:, :, 4].tolist() == [[-1, -1], [-1, -1]]
-    said = [Answer([{"label": "b", "box": [8.0, 10.0, 24.0, 40.0], "score": 0.5}], 0.5), Answer([]), Answer([])]
+    said = [
+        StructuredPrediction([{"label": "b", "box": [8.0, 10.0, 24.0, 40.0], "score": 0.5}], 0.5),
+        StructuredPrediction([]),
+        StructuredPrediction([]),
+    ]
     finished = target.finish(said, source(PICTURES))
     assert finished[0].value == [{"label": "b", "box": [8.0, 2.0, 24.0, 16.0], "score": 0.5}]
     assert target.references(CELLS, source(PICTURES))[0][1] == {"label": "a", "box": [0.0, 0.0, 4.0, 8.0]}
@@ -169,9 +173,9 @@ def test_labels_keep_their_type_and_unknown_ones_count_as_missed() -> None:
     cells: list[Any] = [[{"label": 3, "box": [1, 1, 9, 9]}], [{"label": 11, "box": [1, 1, 9, 9]}]]
     pictures = [picture(32, 32)] * 2
     target = fit(cells, pictures)
-    assert target.finish([Answer([{"label": "11", "box": [1, 1, 9, 9], "score": 0.5}])] * 2, source(pictures))[
-        0
-    ].value == [{"label": 11, "box": [1.0, 1.0, 9.0, 9.0], "score": 0.5}]
+    assert target.finish(
+        [StructuredPrediction([{"label": "11", "box": [1, 1, 9, 9], "score": 0.5}])] * 2, source(pictures)
+    )[0].value == [{"label": 11, "box": [1.0, 1.0, 9.0, 9.0], "score": 0.5}]
     strange: list[Any] = [[{"label": "new", "box": [1, 1, 9, 9]}], []]
     assert target.encode(strange, source(pictures))[0][..., 4].max(initial=-1) == -1
     assert target.references(strange, source(pictures))[0][0]["label"] == "new"
@@ -185,7 +189,7 @@ def test_the_first_pictures_are_searched_unless_another_stream_is_named() -> Non
     with pytest.raises(SchemaError, match=r"image=third names no stream of pictures\. There are: first, second"):
         fit(CELLS, PICTURES, image="third")
     with pytest.raises(SchemaError, match="no input column holds any"):
-        BoxesTarget.fit(CELLS, Source({"boxes": CELLS}), BoxesSettings())
+        BoxesTarget.fit(CELLS, RowContext({"boxes": CELLS}), BoxesSettings())
 
 
 @pytest.mark.parametrize(("side", "wanted"), [(200, 128), (40, 288), (10, 320)])
@@ -300,7 +304,7 @@ def test_an_absent_picture_costs_nothing_and_answers_nothing() -> None:
     for given in (fused(1, present=False), plain):
         assert head().loss(given, truth, 0.0).tolist() == [0.0]
         with torch.inference_mode():
-            assert head().answers(given) == [Answer([])]
+            assert head().answers(given) == [StructuredPrediction([])]
 
 
 def test_the_loss_falls_as_a_box_is_learnt_and_no_box_is_a_truth_too() -> None:
@@ -342,9 +346,9 @@ def test_cells_are_found_in_blood(shared_data: Path) -> None:
     table = read_table(shared_data / "bccd" / "train.csv").take(np.arange(24))
     target = BoxesTarget.fit(
         table.columns["cells"],
-        Source(table.columns, table.folder, streams=(StreamSchema("image", "image", ("image",)),)),
+        RowContext(table.columns, table.folder, streams=(StreamSchema("image", "image", ("image",)),)),
         BoxesSettings(),
     )
     assert target.names == ["Platelets", "RBC", "WBC"]
     assert target.max_side == 320
-    assert target.problems(table.columns["cells"], Source(table.columns, table.folder)) == []
+    assert target.problems(table.columns["cells"], RowContext(table.columns, table.folder)) == []

@@ -10,7 +10,7 @@ import torch
 
 import tiny
 from polymodal.errors import ConfigError
-from polymodal.targets import CaptionTarget, Source, fit_target
+from polymodal.targets import CaptionTarget, RowContext, fit_target
 from polymodal.targets.beam_search import beam_search
 from polymodal.targets.caption_tokens import CaptionTokens
 from polymodal.tokens import Fused, Tokens
@@ -20,7 +20,7 @@ CAPTIONS = ["a red cat", "a blue cat", "two  red dogs!", "a blue dog sleeps on a
 
 
 def fit(cells: list[Any], **options: Any) -> CaptionTarget:
-    target = fit_target("caption", cells, Source(), options)
+    target = fit_target("caption", cells, RowContext(), options)
     assert isinstance(target, CaptionTarget)
     return target
 
@@ -39,7 +39,7 @@ def learnt() -> tuple[CaptionTarget, Any]:
     torch.manual_seed(0)
     target = fit(CAPTIONS * 5)
     head = target.build_head(WIDTH, {})
-    truth = torch.from_numpy(target.encode(CAPTIONS, Source())[0])
+    truth = torch.from_numpy(target.encode(CAPTIONS, RowContext())[0])
     optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
     for _ in range(80):
         optimizer.zero_grad()
@@ -67,7 +67,7 @@ def test_a_decoder_learns_its_captions_and_knows_how_sure_it_is(learnt: tuple[Ca
     target, head = learnt
     with torch.inference_mode():
         answers = head.answers(fused_of(4))
-        losses = head.loss(fused_of(4), torch.from_numpy(target.encode(CAPTIONS, Source())[0]), 0.0)
+        losses = head.loss(fused_of(4), torch.from_numpy(target.encode(CAPTIONS, RowContext())[0]), 0.0)
     assert [answer.value for answer in answers] == CAPTIONS
     for answer, loss in zip(answers, losses.tolist(), strict=True):
         assert answer.confidence == pytest.approx(math.exp(-loss), abs=1e-4)
@@ -78,7 +78,7 @@ def test_absent_tokens_and_longer_neighbours_change_nothing(learnt: tuple[Captio
     whole = fused_of(4)
     values = whole.tokens.values.clone()
     values[:, 2] = 1e6
-    truth = torch.from_numpy(target.encode(CAPTIONS, Source())[0])
+    truth = torch.from_numpy(target.encode(CAPTIONS, RowContext())[0])
     with torch.inference_mode():
         assert head.answers(Fused(whole.pooled, Tokens(values, whole.tokens.present))) == head.answers(whole)
         first = Fused(whole.pooled[:1], Tokens(whole.tokens.values[:1], whole.tokens.present[:1]))
@@ -131,11 +131,11 @@ def test_texts_end_at_the_longest_training_caption_unless_told_otherwise() -> No
     cut = fit(CAPTIONS * 5, max_length=8)
     assert cut.num_cut == 5
     assert "5 training captions have more than 8 pieces" in cut.notices()[0]
-    truth, known = cut.encode(CAPTIONS, Source())
+    truth, known = cut.encode(CAPTIONS, RowContext())
     assert known.all()
     assert 1 not in truth[3]
     assert truth[0, 3:].tolist() == [1, 0, 0, 0, 0]
-    assert cut.references(CAPTIONS, Source()) == CAPTIONS
+    assert cut.references(CAPTIONS, RowContext()) == CAPTIONS
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_run_tells_of_cut_captions_and_takes_the_options_of_the_target() -> No
     says = [f"{colour} {age}" for colour, age in zip(table["colour"], table["age"], strict=True)]
     options = {"target_settings.says.max_length": 3, "target_settings.says.decode": "beam"}
     model = tiny.train(table | {"says": says}, "says", modality={"says": "caption"}, settings=options)
-    (notice,) = model.record["notices"]
+    (notice,) = model.report_data["notices"]
     assert notice.startswith("The target 'says': ")
     assert "training captions have more than 3 pieces, the longest answer there is: they were learnt up to" in notice
     assert notice.endswith("The option max_length sets another limit.")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from polymodal.targets import Category
+from polymodal.targets import CategoryTarget
 from polymodal.targets.category import IMBALANCE_RATIO, LARGEST_WEIGHT, class_weights
 
 
@@ -24,7 +24,7 @@ from polymodal.targets.category import IMBALANCE_RATIO, LARGEST_WEIGHT, class_we
     ],
 )
 def test_labels_come_back_as_they_were(cells: list[Any], expected: list[Any]) -> None:
-    target = Category.fit(cells)
+    target = CategoryTarget.fit(cells)
     values, _ = target.encode(cells)
     said = target.decode(np.eye(target.output_dim)[values])
     if any(isinstance(cell, str) for cell in cells):
@@ -34,18 +34,18 @@ def test_labels_come_back_as_they_were(cells: list[Any], expected: list[Any]) ->
 
 
 def test_numbers_are_sorted_as_numbers() -> None:
-    assert Category.fit(["10", "9", "-1", "b", "a"]).names == ["-1", "9", "10", "a", "b"]
+    assert CategoryTarget.fit(["10", "9", "-1", "b", "a"]).names == ["-1", "9", "10", "a", "b"]
 
 
 def test_the_same_label_from_csv_and_from_memory_meets() -> None:
-    target = Category.fit([1, 2, 3])
+    target = CategoryTarget.fit([1, 2, 3])
     values, known = target.encode(["1", 2.0, " 3 ", "4", "", None])
     assert values[:3].tolist() == [0, 1, 2]
     assert known.tolist() == [True, True, True, False, False, False]
 
 
 def test_probabilities_sum_to_one() -> None:
-    target = Category.fit(["a", "b", "c"])
+    target = CategoryTarget.fit(["a", "b", "c"])
     said = target.to_prediction(np.array([[0, 1, 2], [900, -900, 0]], dtype=np.float32))
     assert np.allclose(said.sum(axis=1), 1)
     assert said[0].argmax() == 2
@@ -53,7 +53,7 @@ def test_probabilities_sum_to_one() -> None:
 
 def test_balanced_classes_are_not_weighted() -> None:
     assert class_weights([10, 100]) is None
-    assert Category.fit(["a"] * 5 + ["b"] * 20).weights is None
+    assert CategoryTarget.fit(["a"] * 5 + ["b"] * 20).weights is None
 
 
 @pytest.mark.parametrize("counts", [[1, 11], [5, 300, 20], [1, 100_000]])
@@ -68,6 +68,6 @@ def test_rare_classes_weigh_more_but_not_without_bound(counts: list[int]) -> Non
 
 
 def test_the_loss_of_a_rare_class_weighs_more() -> None:
-    target = Category.fit(["often"] * 40 + ["rare"] * 2)
+    target = CategoryTarget.fit(["often"] * 40 + ["rare"] * 2)
     losses = target.loss(torch.zeros(2, 2), torch.tensor([0, 1]), 0.0)
     assert losses[1] > 3 * losses[0]

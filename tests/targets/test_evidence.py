@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import torch
 
-from polymodal.targets import Category, NumberTarget
+from polymodal.targets import CategoryTarget, NumberTarget
 from polymodal.targets.evidence import WARMUP, EvidenceCategory, distance_from_uniform, targets_at, with_evidence
 
 CELLS = ["a", "b", "c", "a"]
 
 
 def evidence(penalty: float = 0.0) -> EvidenceCategory:
-    return EvidenceCategory(**Category.fit(CELLS).state(), penalty=penalty)
+    return EvidenceCategory(**CategoryTarget.fit(CELLS).state(), penalty=penalty)
 
 
 def test_the_loss_is_the_expected_cross_entropy() -> None:
@@ -36,9 +36,9 @@ def test_right_evidence_is_not_penalised() -> None:
 
 
 def test_the_penalty_grows_with_training() -> None:
-    targets = with_evidence({"kind": Category.fit(CELLS), "size": NumberTarget.fit([1.0, 2.0])})
+    targets = with_evidence({"kind": CategoryTarget.fit(CELLS), "size": NumberTarget.fit([1.0, 2.0])})
     assert isinstance(targets["size"], NumberTarget)
     weights = [targets_at(targets, share)["kind"].penalty for share in (0.0, WARMUP / 2, WARMUP, 1.0)]
     assert weights == [0.0, 0.5, 1.0, 1.0]
-    plain = {"kind": Category.fit(CELLS)}
+    plain = {"kind": CategoryTarget.fit(CELLS)}
     assert targets_at(plain, 1.0) is plain

@@ -15,13 +15,13 @@ from PIL import Image
 import tiny
 from polymodal.data.tables.table import Table
 from polymodal.metrics.metrics import score_of
-from polymodal.targets import ImageTarget, Source, fit_target
+from polymodal.targets import ImageTarget, RowContext, fit_target
 from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture
 from polymodal.tokens import Fused, Tokens
 
 
 def fit(cells: list[Any], folder: Path | None = None, **options: Any) -> ImageTarget:
-    target = fit_target("image", cells, Source(folder=folder), options)
+    target = fit_target("image", cells, RowContext(folder=folder), options)
     assert isinstance(target, ImageTarget)
     return target
 
@@ -66,7 +66,7 @@ def test_colour_is_kept_where_there_is_any() -> None:
 def test_broken_files_are_named_and_not_known(shared_data: Path) -> None:
     names = ["truncated.png", "empty.jpg", "text_renamed.png", "huge_header.png", "missing.png", PNG_URI + "AAA"]
     good = [str(shared_data / "leaf" / "images" / f"00{number}.png") for number in range(3)]
-    source = Source(folder=shared_data / "fixtures")
+    source = RowContext(folder=shared_data / "fixtures")
     target = fit([*good, *names], source.folder)
     assert target.encode([*names, *good, None], source)[1].tolist() == [False] * 6 + [True] * 3 + [False]
     problems = target.problems([*names, *good, None], source)

@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 import tiny
 from polymodal.errors import SchemaError
 from polymodal.metrics.metrics import score_of
-from polymodal.targets import SeriesTarget, Source, fit_target
+from polymodal.targets import RowContext, SeriesTarget, fit_target
 from polymodal.tokens import Fused, Tokens
 
 WIDTH = 16
@@ -22,7 +22,7 @@ RAGGED = [[1.0, 2.0, 3.0, 4.0], [2.0, 3.0], [0.0, 1.0, 5.0]]
 
 
 def fit(cells: list[Any], folder: Path | None = None, **options: Any) -> SeriesTarget:
-    target = fit_target("series", cells, Source(folder=folder), options)
+    target = fit_target("series", cells, RowContext(folder=folder), options)
     assert isinstance(target, SeriesTarget)
     return target
 
@@ -44,7 +44,7 @@ def test_answers_have_the_longest_length_and_the_notice_says_so() -> None:
 
 def test_steps_that_are_not_there_are_neither_learnt_nor_judged() -> None:
     target = fit(RAGGED)
-    truth, known = target.encode(RAGGED, Source())
+    truth, known = target.encode(RAGGED, RowContext())
     assert known.all()
     assert truth[1, :, -1].tolist() == [1, 1, 0, 0]
     head = target.build_head(WIDTH, {})
@@ -68,7 +68,7 @@ def test_cells_are_read_in_every_form_and_given_back_in_one(tmp_path: Path) -> N
     np.save(tmp_path / "a.npy", np.array([[1.0], [2.0]], dtype=np.float32))
     cells = ["a.npy", "[3, 4]", [5.0, 7.5], np.array([1, 9], dtype=np.int16), None]
     target = fit(cells, tmp_path)
-    source = Source(folder=tmp_path)
+    source = RowContext(folder=tmp_path)
     assert target.encode(cells, source)[1].tolist() == [True, True, True, True, False]
     assert target.references(cells[:4], source) == [[1.0, 2.0], [3.0, 4.0], [5.0, 7.5], [1.0, 9.0]]
     assert target.problems(cells, source) == []
@@ -89,7 +89,7 @@ def test_cells_are_read_in_every_form_and_given_back_in_one(tmp_path: Path) -> N
 )
 def test_cells_that_hold_no_such_series_are_named(cell: Any, reason: str, tmp_path: Path) -> None:
     target = fit(RAGGED, max_steps=10)
-    source = Source(folder=tmp_path)
+    source = RowContext(folder=tmp_path)
     assert target.encode([cell, RAGGED[0]], source)[1].tolist() == [False, True]
     ((row, said),) = target.problems([cell, RAGGED[0]], source)
     assert row == 0
@@ -129,4 +129,4 @@ def test_a_forecast_is_learnt_from_a_table() -> None:
 def test_true_series_are_read_from_tables_in_files(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n", encoding="utf-8")
     target = fit(["a.csv", [[5, 6], [7, 8]]], tmp_path)
-    assert target.references(["a.csv"], Source(folder=tmp_path)) == [[[1.0, 2.0], [3.0, 4.0]]]
+    assert target.references(["a.csv"], RowContext(folder=tmp_path)) == [[[1.0, 2.0], [3.0, 4.0]]]

@@ -14,10 +14,10 @@ from torch import nn
 
 import polymodal
 import tiny
-from polymodal.data.schema.detect_target import infer_target_kind
+from polymodal.data.schema.detect_target import detect_target_kind
 from polymodal.data.tables.table import read_table
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.targets import Source, TranscriptTarget, fit_target
+from polymodal.targets import RowContext, TranscriptTarget, fit_target
 from polymodal.targets.ctc import beam_ids, ctc_loss, greedy_ids
 from polymodal.targets.transcript import unseen_share
 from polymodal.targets.transcript_head import TranscriptHead
@@ -25,7 +25,7 @@ from polymodal.tokens import Detail, Fused, Tokens
 
 TEXTS = ["seven three one", "one six", "two  three", "six six two"]
 WIDTH = 16
-NOTHING = Source()
+NOTHING = RowContext()
 
 
 class Steps(nn.Identity):
@@ -247,7 +247,7 @@ def test_a_lexicon_mends_a_misheard_letter() -> None:
 
 def test_texts_beside_sound_are_transcripts() -> None:
     texts = [f"{a} {b} {c}" for a, b, c in product(("one", "two", "six"), repeat=3)]
-    kind, _ = infer_target_kind("said", texts, None, None, frozenset({"audio"}))
+    kind, _ = detect_target_kind("said", texts, None, None, frozenset({"audio"}))
     assert kind == "transcript"
 
 
@@ -255,11 +255,11 @@ def test_yesno_is_learnt_from_the_first_steps_on(shared_data: Path, tmp_path: Pa
     table = read_table(shared_data / "fixtures" / "yesno.csv").take(np.arange(16))
     settings = {"train.epochs": 3, "train.batch_size": 4, "train.learning_rate": 3e-3}
     model = tiny.train(table, "transcript", settings=settings, output=tmp_path / "run")
-    history = model.record["history"]
+    history = model.report_data["history"]
     assert history[-1]["train_loss"] < history[0]["train_loss"] * 0.8
     assert isinstance(model.trained.targets["transcript"], TranscriptTarget)
     assert model.summary()["targets"]["transcript"]["wer"] <= 1.5
-    assert model.record["targets_info"][0]["primary_metric"] == "wer"
+    assert model.report_data["targets_info"][0]["primary_metric"] == "wer"
     hop_s = model.trained.preprocessor.modalities["audio"].hop_length / 8000
     assert hop_s == pytest.approx(0.01), "long clips keep steps that are fine enough to spell by"
     html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
@@ -276,7 +276,7 @@ def test_an_empty_transcript_is_set_aside_and_one_of_invisible_characters_is_nam
     model = tiny.train(table, "transcript", modality={"transcript": "transcript"}, test=False)
     assert sum(model.summary()["rows"].values()) == 10
     assert model.summary()["set_aside"] == 2
-    assert [(cell["row"], cell["column"], cell["reason"]) for cell in model.record["broken_cells"]] == [
+    assert [(cell["row"], cell["column"], cell["reason"]) for cell in model.report_data["broken_cells"]] == [
         (6, "transcript", "holds an empty transcript")
     ]
 
@@ -287,7 +287,7 @@ def test_texts_longer_than_their_sound_are_counted(tmp_path: Path) -> None:
     for row in rows:
         table = tiny.with_cell(table, "answer", row, "one two " * 200)
     model = tiny.train(table, "answer", modality={"answer": "transcript"}, validation=table, test=False)
-    told = [notice for notice in model.record["notices"] if "nothing is learnt from them" in notice]
+    told = [notice for notice in model.report_data["notices"] if "nothing is learnt from them" in notice]
     assert len(told) == 1
     assert told[0].startswith("The target 'answer': 2 training texts have more units than their sound has steps")
 

@@ -7,25 +7,25 @@ import torch
 from torch import nn
 
 from polymodal.config import TrainConfig
-from polymodal.model.network import Network, Outputs, Truth
-from polymodal.targets import Category, NumberTarget, Target
+from polymodal.model.network import Network, NetworkOutput, Truth
+from polymodal.targets import CategoryTarget, NumberTarget, Target
 from polymodal.tokens import Fused, Tokens
-from polymodal.training.losses import Aims, draw_hidden, loss_terms, target_losses
+from polymodal.training.losses import LossInputs, draw_hidden, loss_terms, target_losses
 
-KIND = Category.fit(["a", "b"])
+KIND = CategoryTarget.fit(["a", "b"])
 WEIGHT = NumberTarget.fit([0.0, 2.0])
 PRESENT = torch.tensor([[True, True], [True, False], [False, True], [False, False]])
 
 
-def outputs_of(values: dict[str, torch.Tensor], with_fusion: bool = True) -> Outputs:
+def outputs_of(values: dict[str, torch.Tensor], with_fusion: bool = True) -> NetworkOutput:
     streams = {name: {"x": output, "y": output * 2} for name, output in values.items()}
     whole = Fused(torch.zeros(1, 4), Tokens(torch.zeros(1, 1, 4), torch.ones(1, 1, dtype=torch.bool)))
-    return Outputs(values if with_fusion else {}, streams, whole if with_fusion else None, {})
+    return NetworkOutput(values if with_fusion else {}, streams, whole if with_fusion else None, {})
 
 
-def aims_of(targets: dict[str, Target], truth: Truth, weight: float = 1.0, smoothing: float = 0.0) -> Aims:
+def loss_inputs_of(targets: dict[str, Target], truth: Truth, weight: float = 1.0, smoothing: float = 0.0) -> LossInputs:
     settings = TrainConfig(auxiliary_weight=weight, label_smoothing=smoothing)
-    return Aims(targets=targets, truth=truth, present=PRESENT, settings=settings)
+    return LossInputs(targets=targets, truth=truth, present=PRESENT, settings=settings)
 
 
 def network_of(targets: dict[str, Target]) -> Network:
@@ -66,7 +66,7 @@ def test_only_rows_with_truth_and_cells_count() -> None:
     truth = torch.tensor([0, 1, 0, 1])
     known = torch.tensor([True, False, True, True])
     fused, streams = target_losses(
-        outputs_of({"kind": output}), "kind", KIND, aims_of({"kind": KIND}, {"kind": (truth, known)})
+        outputs_of({"kind": output}), "kind", KIND, loss_inputs_of({"kind": KIND}, {"kind": (truth, known)})
     )
     losses = KIND.loss(output, truth, 0.0)
     torch.testing.assert_close(fused, losses[[0, 2]].mean())
@@ -80,8 +80,8 @@ def test_truth_that_is_not_known_is_never_read() -> None:
     found = []
     for other in (0.0, torch.nan):
         truth = torch.tensor([1.0, other, 2.0, 3.0])
-        aims = aims_of({"weight": WEIGHT}, {"weight": (truth, known)})
-        fused, streams = target_losses(outputs_of({"weight": output}), "weight", WEIGHT, aims)
+        loss_inputs = loss_inputs_of({"weight": WEIGHT}, {"weight": (truth, known)})
+        fused, streams = target_losses(outputs_of({"weight": output}), "weight", WEIGHT, loss_inputs)
         found.append(torch.stack([fused, *streams]))
     assert torch.equal(found[0], found[1])
 
@@ -89,8 +89,8 @@ def test_truth_that_is_not_known_is_never_read() -> None:
 def test_nothing_known_is_no_loss() -> None:
     truth = (torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.bool))
     output = torch.randn(4, 2, requires_grad=True)
-    aims = aims_of({"kind": KIND}, {"kind": truth}, smoothing=0.05)
-    loss = loss_terms(network_of({"kind": KIND}), outputs_of({"kind": output}), aims).total
+    loss_inputs = loss_inputs_of({"kind": KIND}, {"kind": truth}, smoothing=0.05)
+    loss = loss_terms(network_of({"kind": KIND}), outputs_of({"kind": output}), loss_inputs).total
     loss.backward()
     assert loss == 0
     assert not output.grad.any()
@@ -102,9 +102,11 @@ def test_the_streams_losses_are_weighted_unless_there_is_no_fusion() -> None:
     def loss(weight: float, with_fusion: bool) -> float:
         outputs = outputs_of({"kind": output}, with_fusion)
         network = network_of({"kind": KIND})
-        return float(loss_terms(network, outputs, aims_of({"kind": KIND}, {"kind": truth}, weight)).total)
+        return float(loss_terms(network, outputs, loss_inputs_of({"kind": KIND}, {"kind": truth}, weight)).total)
 
-    fused, streams = target_losses(outputs_of({"kind": output}), "kind", KIND, aims_of({"kind": KIND}, {"kind": truth}))
+    fused, streams = target_losses(
+        outputs_of({"kind": output}), "kind", KIND, loss_inputs_of({"kind": KIND}, {"kind": truth})
+    )
     assert loss(0.0, True) == pytest.approx(float(fused))
     assert loss(0.5, True) == pytest.approx(float(fused + 0.5 * streams.sum()))
     assert loss(0.0, False) == pytest.approx(float(streams.sum()))
@@ -116,9 +118,9 @@ def test_several_targets_are_weighted_by_their_uncertainty() -> None:
     outputs = outputs_of({"kind": torch.randn(4, 2), "weight": torch.full((4, 1), 30.0)})
     known = torch.ones(4, dtype=torch.bool)
     truth = {"kind": (torch.tensor([0, 1, 0, 1]), known), "weight": (torch.zeros(4), known)}
-    before = loss_terms(network, outputs, aims_of(targets, truth)).total
+    before = loss_terms(network, outputs, loss_inputs_of(targets, truth)).total
     before.backward()
     assert network.log_variances.grad[1] < network.log_variances.grad[0]
     with torch.no_grad():
         network.log_variances[1] = 5.0
-    assert loss_terms(network, outputs, aims_of(targets, truth)).total < before
+    assert loss_terms(network, outputs, loss_inputs_of(targets, truth)).total < before

@@ -16,9 +16,9 @@ from polymodal.config import TrainConfig
 from polymodal.data.tables.table import Table
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.model.batches import epoch_batches
-from polymodal.model.network import Outputs
-from polymodal.targets import Categories, Category, NumberTarget
-from polymodal.training.losses import Aims, row_losses
+from polymodal.model.network import NetworkOutput
+from polymodal.targets import CategoriesTarget, CategoryTarget, NumberTarget
+from polymodal.training.losses import LossInputs, row_losses
 from polymodal.training.modality_balance import _pareto, blending_weights, modulation
 
 AIDS: dict[str, dict[str, Any]] = {
@@ -74,8 +74,8 @@ def test_flips_are_chosen_by_validation(target: str, right: bool | None, helps: 
     model = tiny.train(
         spots(64, right, 0), target, validation=spots(32, None, 1), test=False, drop=[other], settings=settings
     )
-    assert model.record["config"]["train"]["flip"] is helps
-    assert [notice.split(":")[0] for notice in model.record["notices"]] == [
+    assert model.report_data["config"]["train"]["flip"] is helps
+    assert [notice.split(":")[0] for notice in model.report_data["notices"]] == [
         f"Pictures are {'' if helps else 'not '}mirrored"
     ]
 
@@ -105,14 +105,14 @@ def test_one_stream_has_nothing_to_balance(table: Table) -> None:
 
 
 def test_only_the_stream_ahead_is_slowed_down() -> None:
-    target = Category.fit(["a", "b"])
+    target = CategoryTarget.fit(["a", "b"])
     sure, unsure = torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.zeros(2, 2)
-    outputs = Outputs({}, {"kind": {"x": sure, "y": unsure}}, None, {})
+    outputs = NetworkOutput({}, {"kind": {"x": sure, "y": unsure}}, None, {})
     truth = {"kind": (torch.tensor([0, 1]), torch.ones(2, dtype=torch.bool))}
-    aims = Aims(
+    loss_inputs = LossInputs(
         targets={"kind": target}, truth=truth, present=torch.ones(2, 2, dtype=torch.bool), settings=TrainConfig()
     )
-    ahead, behind = modulation(outputs, aims)
+    ahead, behind = modulation(outputs, loss_inputs)
     assert ahead == pytest.approx(1 - np.tanh(0.3 * 2), abs=1e-3)
     assert behind == 1.0
 
@@ -139,19 +139,19 @@ def test_a_part_that_generalises_weighs_more_than_one_that_overfits() -> None:
 
 
 def test_focal_loss_looks_at_what_is_hard() -> None:
-    target = Category.fit(["a", "b"])
+    target = CategoryTarget.fit(["a", "b"])
     logits, truth = torch.tensor([[4.0, 0.0], [0.0, 0.1]]), torch.tensor([0, 0])
     plain = functional.cross_entropy(logits, truth, reduction="none")
     focal = row_losses(target, logits, truth, TrainConfig(loss="focal", label_smoothing=0.0))
     right = logits.softmax(dim=1)[:, 0]
     torch.testing.assert_close(focal, (1 - right) ** 2 * plain)
-    labels = Categories.fit(["a|b", "b"])
+    labels = CategoriesTarget.fit(["a|b", "b"])
     found = row_losses(labels, torch.zeros(2, 2), torch.ones(2, 2), TrainConfig(loss="focal"))
     assert found.shape == (2,)
 
 
 def test_adjusted_logits_ask_more_of_rare_classes() -> None:
-    target = Category.fit(["a"] * 9 + ["b"])
+    target = CategoryTarget.fit(["a"] * 9 + ["b"])
     found = row_losses(target, torch.zeros(2, 2), torch.tensor([0, 1]), TrainConfig(loss="logit_adjusted"))
     assert found[1] > found[0]
     number = NumberTarget.fit([0.0, 2.0])
@@ -176,7 +176,7 @@ def test_a_student_with_fewer_streams_learns_from_a_teacher(table: Table, tmp_pa
     before, after = (model.predict_proba(table)["kind"][1] for model in (alone, student))
     wanted = teacher.predict_proba(table)["kind"][1]
     assert np.abs(after - wanted).mean() < np.abs(before - wanted).mean() + 0.02
-    assert student.record["config"]["teacher"] == str(tmp_path / "teacher")
+    assert student.report_data["config"]["teacher"] == str(tmp_path / "teacher")
 
 
 def test_a_teacher_of_something_else_is_one_sentence(table: Table, tmp_path: Path) -> None:

@@ -13,53 +13,53 @@ import torch
 import polymodal.training.trainer
 import polymodal.training.training_step
 import tiny
-from polymodal.training.prefetch import Ahead, has_room
+from polymodal.training.prefetch import Prefetcher, has_free_core
 
 
 def test_it_is_made_while_the_step_before_is_busy() -> None:
-    ahead: Ahead[bool] = Ahead(has_room=True)
+    prefetcher: Prefetcher[bool] = Prefetcher(has_free_core=True)
     made = Event()
-    ahead.begin(1, lambda: made.set() is None)
+    prefetcher.begin(1, lambda: made.set() is None)
     assert made.wait(timeout=20)  # though no step has asked for it
-    assert ahead.take(1, lambda: False)
+    assert prefetcher.take(1, lambda: False)
 
 
 def test_a_step_takes_its_own_alone() -> None:
-    ahead: Ahead[str] = Ahead(has_room=True)
-    ahead.begin(4, lambda: "of step 4")
-    assert ahead.take(3, lambda: "of step 3") == "of step 3"
-    assert ahead.take(4, lambda: "anew") == "anew"
+    prefetcher: Prefetcher[str] = Prefetcher(has_free_core=True)
+    prefetcher.begin(4, lambda: "of step 4")
+    assert prefetcher.take(3, lambda: "of step 3") == "of step 3"
+    assert prefetcher.take(4, lambda: "anew") == "anew"
 
 
 def test_what_fails_stops_the_step_that_needs_it() -> None:
-    ahead: Ahead[float] = Ahead(has_room=True)
-    ahead.begin(1, lambda: 1 / 0)
+    prefetcher: Prefetcher[float] = Prefetcher(has_free_core=True)
+    prefetcher.begin(1, lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        ahead.take(1, lambda: 1.0)
-    ahead.begin(2, lambda: 1 / 0)
-    ahead.drop()
-    assert ahead.take(2, lambda: 1.0) == 1.0
+        prefetcher.take(1, lambda: 1.0)
+    prefetcher.begin(2, lambda: 1 / 0)
+    prefetcher.drop()
+    assert prefetcher.take(2, lambda: 1.0) == 1.0
 
 
 def test_without_room_everything_is_made_by_the_step() -> None:
-    ahead: Ahead[Thread] = Ahead(has_room=False)
-    ahead.begin(1, current_thread)
-    assert ahead.take(1, current_thread) is current_thread()
+    prefetcher: Prefetcher[Thread] = Prefetcher(has_free_core=False)
+    prefetcher.begin(1, current_thread)
+    assert prefetcher.take(1, current_thread) is current_thread()
 
 
 def test_there_is_room_beside_another_device_and_beside_idle_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polymodal.training.prefetch.usable_cores", lambda: 2 * torch.get_num_threads())
-    assert has_room(torch.device("cpu"))
+    assert has_free_core(torch.device("cpu"))
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert not has_room(torch.device("cpu"))
-    assert has_room(torch.device("cuda"))
+    assert not has_free_core(torch.device("cpu"))
+    assert has_free_core(torch.device("cuda"))
 
 
 def test_other_threads_keep_their_number_of_torchs_threads() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert Ahead[int](has_room=True).take(0, torch.get_num_threads) == 1
+        assert Prefetcher[int](has_free_core=True).take(0, torch.get_num_threads) == 1
         assert torch.get_num_threads() == 2
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(torch.get_num_threads).result() == 2
@@ -73,18 +73,18 @@ def test_a_run_learns_the_same_whether_batches_are_drawn_ahead_or_not(
 ) -> None:
     table = tiny.only(tiny.write_table(tmp_path, rows=60), "photo", "sound", "note", "kind")
     begun: list[int] = []
-    begin = Ahead.begin
+    begin = Prefetcher.begin
 
-    def noted(ahead: Ahead[Any], step: int, make: Any) -> None:
+    def noted(prefetcher: Prefetcher[Any], step: int, make: Any) -> None:
         begun.append(step)
-        begin(ahead, step, make)
+        begin(prefetcher, step, make)
 
-    monkeypatch.setattr(Ahead, "begin", noted)
+    monkeypatch.setattr(Prefetcher, "begin", noted)
     options = {"settings": {"train.epochs": 2, "train.batch_size": 12, **settings}}
     models = []
     for room in (False, True):
         begun.clear()
-        monkeypatch.setattr(polymodal.training.trainer, "has_room", lambda _, room=room: room)
+        monkeypatch.setattr(polymodal.training.trainer, "has_free_core", lambda _, room=room: room)
         models.append(tiny.train(table, **options))
     assert tiny.same(*map(tiny.weights_of, models))
     assert bool(begun) == ("train.balance" not in settings)  # OGM-GE draws noise when the way back is over
@@ -99,7 +99,7 @@ def test_batches_are_drawn_in_one_thread_of_their_own(tmp_path: Path, monkeypatc
         return vary(*given)
 
     monkeypatch.setattr(polymodal.training.training_step, "vary", noted)
-    monkeypatch.setattr(polymodal.training.trainer, "has_room", lambda _: True)
+    monkeypatch.setattr(polymodal.training.trainer, "has_free_core", lambda _: True)
     tiny.train(tiny.only(tiny.write_table(tmp_path, rows=40), "photo", "kind"), settings={"train.epochs": 2})
     assert len(threads) == 1
     assert main_thread() not in threads

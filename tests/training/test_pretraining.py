@@ -24,7 +24,7 @@ from polymodal.encoders.image_decoder import build_image_decoder
 from polymodal.errors import ConfigError
 from polymodal.modalities import Image
 from polymodal.progress import SilentProgress
-from polymodal.runs.data_module import Tables, prepare
+from polymodal.runs.data_module import Tables, build_data_module
 from polymodal.training.pretraining import HIDDEN_SHARE, hide_pixels
 
 PRETRAIN = {"train.pretrain_epochs": 3}
@@ -75,7 +75,7 @@ def test_pixels_are_hidden_in_all_channels() -> None:
 
 
 def test_pictures_are_restored_better_from_epoch_to_epoch(model: polymodal.Model) -> None:
-    found = model.record["pretraining"]["photo"]
+    found = model.report_data["pretraining"]["photo"]
     errors = [step["train_error"] for step in found["history"]]
     assert [step["epoch"] for step in found["history"]] == [0, 1, 2]
     assert errors[2] < errors[1] < errors[0]
@@ -84,7 +84,7 @@ def test_pictures_are_restored_better_from_epoch_to_epoch(model: polymodal.Model
 
 
 def test_rows_without_a_target_are_used_and_held_out_rows_are_not(model: polymodal.Model, table: Table) -> None:
-    found, summary = model.record["pretraining"]["photo"], model.summary()
+    found, summary = model.report_data["pretraining"]["photo"], model.summary()
     present = np.array([cell is not None for cell in table.columns["photo"]])
     assert found["unlabelled"] == present[::2].sum()
     assert found["unlabelled"] < found["pictures"] <= found["unlabelled"] + summary["rows"]["train"]
@@ -94,7 +94,7 @@ def test_rows_without_a_target_are_used_and_held_out_rows_are_not(model: polymod
 def test_the_error_is_in_the_report_the_metrics_and_the_notices(model: polymodal.Model) -> None:
     assert model.folder is not None
     metrics = json.loads((model.folder / "metrics.json").read_text(encoding="utf-8"))
-    last = model.record["pretraining"]["photo"]["history"][-1]
+    last = model.report_data["pretraining"]["photo"]["history"][-1]
     assert metrics["pretraining"]["photo"].items() >= last.items()
     report = (model.folder / "report.html").read_text(encoding="utf-8")
     assert "Reconstruction error of photo" in report
@@ -107,9 +107,9 @@ def test_supervised_training_goes_on_from_those_weights(table: Table, monkeypatc
     first: list[dict[str, Any]] = []
     original = polymodal.training.trainer.take_step
 
-    def spied(learner: Any, *rest: Any) -> None:
-        first.append({name: value.clone() for name, value in learner.network.state_dict().items()})
-        original(learner, *rest)
+    def spied(strategy: Any, *rest: Any) -> None:
+        first.append({name: value.clone() for name, value in strategy.network.state_dict().items()})
+        original(strategy, *rest)
 
     monkeypatch.setattr("polymodal.training.trainer.take_step", spied)
     tiny.train(table, settings={"train.pretrain_epochs": 0})
@@ -134,7 +134,7 @@ def test_a_saved_model_needs_no_decoder(table: Table, model: polymodal.Model, tm
     assert tiny.same(tiny.weights_of(loaded), tiny.weights_of(model))
     assert set(tiny.weights_of(model)) == set(tiny.weights_of(tiny.train(table)))
     assert loaded.predict(table) == model.predict(table)
-    assert loaded.record["pretraining"] == model.record["pretraining"]
+    assert loaded.report_data["pretraining"] == model.report_data["pretraining"]
 
 
 class Stop(Exception):  # noqa: N818
@@ -185,12 +185,12 @@ def test_without_a_picture_there_is_nothing_to_restore() -> None:
 
 def test_a_time_limit_leaves_time_for_the_targets(table: Table) -> None:
     found = tiny.train(table, time_limit=1e-6, settings={"train.pretrain_epochs": 50, "train.epochs": 50})
-    assert len(found.record["pretraining"]["photo"]["history"]) == 1
-    assert len(found.record["history"]) == 1
+    assert len(found.report_data["pretraining"]["photo"]["history"]) == 1
+    assert len(found.report_data["history"]) == 1
 
 
 def prepared_rows(table: Table, config: RunConfig) -> tuple[set[int], set[int], set[int]]:
-    found = prepare(Tables(train=table), config, ArrayCache(None), SilentProgress())
+    found = build_data_module(Tables(train=table), config, ArrayCache(None), SilentProgress())
     held = {int(row) for split in ("validation", "test") for row in found.splits[split].rows}
     return {int(row) for row in found.unlabelled}, held, {int(row) for row in found.splits["train"].rows}
 

@@ -24,7 +24,7 @@ from polymodal.model.network import encode_present
 from polymodal.runs.run_folder import STATE_FILE
 from polymodal.tokens import ColumnBatch, Tokens
 from polymodal.training.sharding import cut, whole
-from polymodal.training.strategy import Learner
+from polymodal.training.strategy import Strategy
 from polymodal.training.training_step import take_step
 from tiny_checkpoints import save_reader
 
@@ -38,17 +38,17 @@ from polymodal.cli.main import main
 
 torch.nn.Dropout.forward = layers.Dropout.forward = lambda _, x: x
 torch.nn.functional.dropout = lambda x, *_, **__: x
-share_out = train.share_out
+shard_module = train.shard_module
 
 
 def told(*given):
-    shares = share_out(*given)
+    shares = shard_module(*given)
     own, whole = (sum(map(torch.Tensor.numel, weights)) for weights in (shares.rows, shares.rows.values()))
     print("holds", own, "of", whole, file=sys.stderr)
     return shares
 
 
-train.share_out = told
+train.shard_module = told
 main()
 """
 """What is dropped is drawn by each process for itself; all else is the same for any number of them."""
@@ -234,8 +234,8 @@ def test_a_process_of_several_does_not_cut_its_batch(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("polymodal.training.training_step.batch_gradients", short_of_memory)
     given: Any = {name: SimpleNamespace() for name in ("network", "optimizer", "shares")}
-    job: Any = SimpleNamespace(settings=SimpleNamespace(accumulate=None))
+    inputs: Any = SimpleNamespace(settings=SimpleNamespace(accumulate=None))
     state: Any = SimpleNamespace(num_parts=1)
     with pytest.raises(torch.OutOfMemoryError):
-        take_step(Learner(**given, device=torch.device("cpu")), job, state, [1, 2, 3])
+        take_step(Strategy(**given, device=torch.device("cpu")), inputs, state, [1, 2, 3])
     assert len(tried) == 1

@@ -95,7 +95,7 @@ def test_a_run_fills_its_time_and_its_rate_has_fallen_by_then(
     monkeypatch: pytest.MonkeyPatch, clock: FakeClock, limit_s: float
 ) -> None:
     limited(monkeypatch, clock, limit_s)
-    history = tiny.train(tiny.numbers_table(), settings=SETTINGS).record["history"]
+    history = tiny.train(tiny.numbers_table(), settings=SETTINGS).report_data["history"]
     assert 0.8 * limit_s < clock.now_s + AFTER_S <= 1.1 * limit_s
     steps = int(sum(entry["seconds"] for entry in history))
     assert history[-1]["learning_rate"] < 0.1 * 1e-3
@@ -108,8 +108,8 @@ def test_a_limit_that_does_not_bind_changes_nothing(monkeypatch: pytest.MonkeyPa
     limited(monkeypatch, clock, 1e6)
     timed = tiny.train(tiny.numbers_table(), settings=settings)
     assert tiny.same(tiny.weights_of(timed), tiny.weights_of(plain))
-    assert [entry["learning_rate"] for entry in timed.record["history"]] == [
-        entry["learning_rate"] for entry in plain.record["history"]
+    assert [entry["learning_rate"] for entry in timed.report_data["history"]] == [
+        entry["learning_rate"] for entry in plain.report_data["history"]
     ]
 
 
@@ -118,8 +118,8 @@ def test_where_not_even_an_epoch_fits_training_stops_within_it(
 ) -> None:
     limited(monkeypatch, clock, 5.0 + AFTER_S)
     model = tiny.train(tiny.numbers_table(), settings=SETTINGS)
-    assert len(model.record["history"]) == 1
-    assert model.record["history"][0]["train_loss"] > 0
+    assert len(model.report_data["history"]) == 1
+    assert model.report_data["history"][0]["train_loss"] > 0
     assert model.predict(tiny.numbers_table())["kind"]
 
 
@@ -150,7 +150,7 @@ def test_a_resumed_run_keeps_the_plan_and_the_time_it_has_used(
     clock.now_s = 0.0
     resumed = tiny.train(tiny.numbers_table(), settings=settings, output=tmp_path / "run", resume=True)
     assert clock.now_s + 15 <= 44
-    assert resumed.record["history"][-1]["learning_rate"] < 0.1 * 1e-3
+    assert resumed.report_data["history"][-1]["learning_rate"] < 0.1 * 1e-3
 
 
 def test_a_real_run_ends_near_its_limit() -> None:
@@ -159,7 +159,7 @@ def test_a_real_run_ends_near_its_limit() -> None:
         tiny.numbers_table(300), time_limit=5.0, settings={"train.epochs": 10_000, "train.patience": 10_000}
     )
     assert 2.5 < time.perf_counter() - started < 9.0
-    rates = [entry["learning_rate"] for entry in model.record["history"]]
+    rates = [entry["learning_rate"] for entry in model.report_data["history"]]
     assert rates[-1] < 0.3 * max(rates)
 
 

@@ -19,7 +19,7 @@ from polymodal.errors import ConfigError
 from polymodal.model.batches import epoch_batches
 from polymodal.model.build import EPOCHS, resolve_training
 from polymodal.model.network import Network
-from polymodal.targets import Source, fit_target
+from polymodal.targets import RowContext, fit_target
 from polymodal.targets.transcript import MIN_STEPS
 from polymodal.training.trainer import average, parameter_groups, rate_factor, snapshot
 from polymodal.training.validation import Validation, validate
@@ -64,7 +64,7 @@ def test_absent_values_never_move_training(table: Table) -> None:
 
 
 def test_every_epoch_is_in_the_history(model: polymodal.Model) -> None:
-    (entry,) = model.record["history"]
+    (entry,) = model.report_data["history"]
     assert entry["epoch"] == 0
     assert set(entry["stream_scores"]["kind"]) == set(tiny.STREAMS)
     assert entry["validation_score"]["kind"] >= 0
@@ -72,7 +72,7 @@ def test_every_epoch_is_in_the_history(model: polymodal.Model) -> None:
 
 
 def test_losses_fall() -> None:
-    history = tiny.train(tiny.numbers_table(), settings={"train.epochs": 8}).record["history"]
+    history = tiny.train(tiny.numbers_table(), settings={"train.epochs": 8}).report_data["history"]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert history[-1]["validation_loss"] < history[0]["validation_loss"]
     assert history[-1]["learning_rate"] < max(entry["learning_rate"] for entry in history)
@@ -81,12 +81,12 @@ def test_losses_fall() -> None:
 def test_training_stops_when_patience_ends() -> None:
     data = tiny.numbers_table() | {"kind": ["cat", "dog", "dog", "cat", "cat", "dog"] * 10}
     found = tiny.train(data, settings={"train.epochs": 60, "train.patience": 2, "train.learning_rate": 0.03})
-    assert found.record["best_epoch"] + 3 == len(found.record["history"]) < 60
+    assert found.report_data["best_epoch"] + 3 == len(found.report_data["history"]) < 60
 
 
 def test_training_stops_when_its_time_ends() -> None:
     found = tiny.train(tiny.numbers_table(), time_limit=1e-6, settings={"train.epochs": 50})
-    assert len(found.record["history"]) == 1
+    assert len(found.report_data["history"]) == 1
     assert found.predict(tiny.numbers_table())["kind"]
 
 
@@ -135,7 +135,7 @@ def test_epochs_and_batches_follow_the_number_of_rows(rows: int) -> None:
 
 
 def test_a_target_that_needs_many_steps_gets_them_however_few_the_rows() -> None:
-    target = fit_target("transcript", ["one two", "two"], Source(), {})
+    target = fit_target("transcript", ["one two", "two"], RowContext(), {})
     for rows in (20, 300, 644):
         found = resolve_training(TrainConfig(), "balanced", rows, [target])
         steps = (found.epochs or 0) * math.ceil(rows / (found.batch_size or 1))
@@ -172,7 +172,7 @@ def test_training_that_diverges_later_keeps_the_epochs_before(monkeypatch: pytes
     before = tiny.train(tiny.numbers_table(), settings=settings)
     monkeypatch.setattr(polymodal.training.trainer, "validate", with_a_fault)
     model = tiny.train(tiny.numbers_table(), settings=settings)
-    losses, wanted = ([epoch["validation_loss"] for epoch in m.record["history"]] for m in (model, before))
+    losses, wanted = ([epoch["validation_loss"] for epoch in m.report_data["history"]] for m in (model, before))
     assert losses == wanted[:2]
-    assert any("ended in epoch 3, where it diverged" in notice for notice in model.record["notices"])
+    assert any("ended in epoch 3, where it diverged" in notice for notice in model.report_data["notices"])
     assert np.isfinite(model.predict_proba(tiny.numbers_table(5))["kind"][1]).all()

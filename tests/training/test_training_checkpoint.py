@@ -20,8 +20,8 @@ import polymodal.progress
 import tiny
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.runs.run_folder import STATE_FILE
-from polymodal.training.state import State
-from polymodal.training.strategy import Learner
+from polymodal.training.state import TrainingState
+from polymodal.training.strategy import Strategy
 from polymodal.training.training_checkpoint import load_state, save_state
 
 DEADLINE_S = 120
@@ -96,7 +96,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(killed: dict[str, Any]) -> None:
     assert scores(killed["again"].stdout) == scores(killed["whole"].stdout)
     first, second = (polymodal.load(killed["folder"] / name) for name in ("whole", "broken"))
     assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
-    for entry, other in zip(first.record["history"], second.record["history"], strict=True):
+    for entry, other in zip(first.report_data["history"], second.report_data["history"], strict=True):
         assert entry | {"seconds": 0} == other | {"seconds": 0}
 
 
@@ -195,48 +195,50 @@ def test_run_yaml_repeats_the_run(tmp_path: Path) -> None:
     again = polymodal.fit(data, config=tmp_path / "run" / "run.yaml")
     assert tiny.scores_of(again) == tiny.scores_of(first)
     assert tiny.same(tiny.weights_of(again), tiny.weights_of(first))
-    assert again.record["config"] == first.record["config"]
+    assert again.report_data["config"] == first.report_data["config"]
 
 
-def learner_of(network: Any) -> Learner:
+def learner_of(network: Any) -> Strategy:
     optimizer = AdamW(network.parameters(), lr=0.1)
-    return Learner(network=network, optimizer=optimizer, device=torch.device("cpu"))
+    return Strategy(network=network, optimizer=optimizer, device=torch.device("cpu"))
 
 
-def one_that_learned() -> Learner:
+def one_that_learned() -> Strategy:
     torch.manual_seed(0)
-    learner = learner_of(torch.nn.Linear(3, 2))
-    learner.network(torch.ones(1, 3)).sum().backward()
-    learner.optimizer.step()
-    return learner
+    strategy = learner_of(torch.nn.Linear(3, 2))
+    strategy.network(torch.ones(1, 3)).sum().backward()
+    strategy.optimizer.step()
+    return strategy
 
 
 def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    learner, other = one_that_learned(), one_that_learned()
-    kept = {name: value.clone() for name, value in learner.network.state_dict().items()}
-    state = State(step=5, seconds=1.5, history=[{"epoch": 0}], best=[(0.25, 0)], snapshots=[kept], loss_sum=0.1 + 0.2)
-    save_state(tmp_path / "state.safetensors", learner, state)
+    strategy, other = one_that_learned(), one_that_learned()
+    kept = {name: value.clone() for name, value in strategy.network.state_dict().items()}
+    state = TrainingState(
+        step=5, seconds=1.5, history=[{"epoch": 0}], best=[(0.25, 0)], snapshots=[kept], loss_sum=0.1 + 0.2
+    )
+    save_state(tmp_path / "state.safetensors", strategy, state)
     with torch.no_grad():
         other.network.weight.zero_()
-    loaded = State()
+    loaded = TrainingState()
     load_state(tmp_path / "state.safetensors", other, loaded)
-    assert torch.equal(other.network.weight, learner.network.weight)
+    assert torch.equal(other.network.weight, strategy.network.weight)
     assert (loaded.step, loaded.history, loaded.best, loaded.loss_sum) == (5, [{"epoch": 0}], [(0.25, 0)], 0.1 + 0.2)
     assert torch.equal(loaded.snapshots[0]["weight"], kept["weight"])
-    first, second = (each.optimizer.state_dict()["state"] for each in (learner, other))
+    first, second = (each.optimizer.state_dict()["state"] for each in (strategy, other))
     assert all(torch.equal(first[i][name], second[i][name]) for i in first for name in first[i])
     assert [path.name for path in tmp_path.glob("state*")] == ["state.safetensors"]
 
 
 def test_a_damaged_or_foreign_state_is_one_sentence(tmp_path: Path) -> None:
-    learner = one_that_learned()
+    strategy = one_that_learned()
     path = tmp_path / "state.safetensors"
-    save_state(path, learner, State())
+    save_state(path, strategy, TrainingState())
     content = path.read_bytes()
     for damaged in (b"", content[:40], b"\xff" * 100):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"does not fit this run \(.*\)\. Start again without --resume\."):
-            load_state(path, learner, State())
+            load_state(path, strategy, TrainingState())
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="does not fit this run"):
-        load_state(path, learner_of(torch.nn.Linear(4, 2)), State())
+        load_state(path, learner_of(torch.nn.Linear(4, 2)), TrainingState())

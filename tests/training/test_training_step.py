@@ -27,7 +27,7 @@ def without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
 def history_of(table: Any, parts: int | None, **settings: Any) -> list[dict[str, Any]]:
     targets = tiny.TARGETS if isinstance(table, Table) else "kind"
     model = tiny.train(table, targets, settings=PLAIN | {"train.accumulate": parts} | settings)
-    history: list[dict[str, Any]] = model.record["history"]
+    history: list[dict[str, Any]] = model.report_data["history"]
     return history
 
 
@@ -80,8 +80,8 @@ def test_a_batch_that_would_fill_the_memory_is_cut_beforehand(monkeypatch: pytes
     monkeypatch.undo()
     monkeypatch.setattr("polymodal.training.trainer.free_bytes", lambda: int(PEAK * row_bytes[-1] * 24 / USABLE / 2.5))
     model = tiny.train(tiny.numbers_table(), "kind", settings=PLAIN | {"train.accumulate": None})
-    assert any("in 4 parts" in notice for notice in model.record["notices"])
-    assert [entry["validation_loss"] for entry in model.record["history"]] == pytest.approx(
+    assert any("in 4 parts" in notice for notice in model.report_data["notices"])
+    assert [entry["validation_loss"] for entry in model.report_data["history"]] == pytest.approx(
         [entry["validation_loss"] for entry in whole], abs=0.05
     )
 

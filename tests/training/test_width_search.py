@@ -58,10 +58,10 @@ def test_the_width_follows_the_time(monkeypatch: pytest.MonkeyPatch, limit_s: fl
     clock = Clock(monkeypatch, power)
     clock.limit(monkeypatch, limit_s)
     model = fit()
-    assert model.record["config"]["width"] == width
+    assert model.report_data["config"]["width"] == width
     assert model.trained.network.width == width
     assert clock.now_s <= 1.1 * limit_s
-    notices = [notice for notice in model.record["notices"] if notice.startswith("The time limit leaves")]
+    notices = [notice for notice in model.report_data["notices"] if notice.startswith("The time limit leaves")]
     assert bool(notices) == (width < 128)
 
 
@@ -89,7 +89,7 @@ def test_trials_are_cut_to_the_memory_as_the_training_is(monkeypatch: pytest.Mon
 def test_a_width_that_was_asked_for_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     clock.limit(monkeypatch, 12.0)
-    assert fit(width=96).record["config"]["width"] == 96
+    assert fit(width=96).report_data["config"]["width"] == 96
     assert set(clock.widths) == {96}
 
 
@@ -117,7 +117,7 @@ def test_a_resumed_run_keeps_its_width(monkeypatch: pytest.MonkeyPatch, tmp_path
     clock.now_s, clock.widths = 0.0, []
     clock.limit(monkeypatch, 1000.0)  # time for the widest, were it asked again
     resumed = polymodal.fit(tiny.numbers_table(), target="kind", resume=True, **arguments)
-    assert resumed.record["config"]["width"] == 64
+    assert resumed.report_data["config"]["width"] == 64
     assert set(clock.widths) == {64}
 
 

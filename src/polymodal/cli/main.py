@@ -177,10 +177,10 @@ def train_command(
         if json:
             console.print_json(model.summary())
             return
-        console.print_results(model.record)
-        console.print_pairs(model.record)
-        console.print_broken(model.record["broken_cells"], f" in {folder / 'metrics.json'}")
-        for notice in model.record["notices"]:
+        console.print_results(model.report_data)
+        console.print_pairs(model.report_data)
+        console.print_broken(model.report_data["broken_cells"], f" in {folder / 'metrics.json'}")
+        for notice in model.report_data["notices"]:
             console.print_line(f"Note: {notice}")
         console.print_line(f"Run folder: {folder}")
         console.print_line(f"Report:     {folder / 'report.html'}")
@@ -202,7 +202,7 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
             from polymodal.cli.progress_bar import open_progress
             from polymodal.model.model import load
 
-        record = load(model).evaluation_record(data, strict=strict, progress=open_progress())
+        record = load(model).evaluation_report(data, strict=strict, progress=open_progress())
         if json:
             from polymodal.model.summary import summary_of
 

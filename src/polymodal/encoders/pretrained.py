@@ -26,7 +26,7 @@ from polymodal.data.cache.row_file import RowFile
 from polymodal.encoders.backbone import lower_backbone, save_backbone
 from polymodal.encoders.hub import find_file
 from polymodal.encoders.lora import DEFAULT_RANK, add_adapters
-from polymodal.encoders.source import Source
+from polymodal.encoders.source import CheckpointAdapter
 from polymodal.errors import parameter_error
 from polymodal.nn.layers import lengths_in_use as steps_in_use
 from polymodal.nn.layers import pool_steps
@@ -49,7 +49,14 @@ class Pretrained(nn.Module):
     """
 
     def __init__(
-        self, source: Source, reader: nn.Module, *, tuning: str, rank: int, max_tokens: int, backbone_rate: float
+        self,
+        source: CheckpointAdapter,
+        reader: nn.Module,
+        *,
+        tuning: str,
+        rank: int,
+        max_tokens: int,
+        backbone_rate: float,
     ) -> None:
         """Put the checkpoint below its reader.
 

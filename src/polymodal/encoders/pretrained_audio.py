@@ -22,7 +22,7 @@ from polymodal.encoders.checkpoint_settings import SoundPreparation, sound_prepa
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_text import layers_at
 from polymodal.encoders.reader import Reader
-from polymodal.encoders.source import Source, batches_by_length, lengths_in_use, row_chunks
+from polymodal.encoders.source import CheckpointAdapter, batches_by_length, lengths_in_use, row_chunks
 from polymodal.encoders.steps import clean_steps
 from polymodal.errors import ConfigError
 from polymodal.nn.layers import steps_present
@@ -44,7 +44,7 @@ Read = Callable[[Any, ColumnBatch, "AudioSource"], tuple[list[Tensor], Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioSource(Source):
+class AudioSource(CheckpointAdapter):
     """Checkpoints that read samples or log-mel spectra.
 
     Attributes:

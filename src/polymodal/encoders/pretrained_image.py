@@ -26,7 +26,7 @@ from polymodal.encoders.checkpoint_settings import (
 )
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.reader import PlaceReader
-from polymodal.encoders.source import Source, row_chunks
+from polymodal.encoders.source import CheckpointAdapter, row_chunks
 from polymodal.errors import parameter_error
 from polymodal.tokens import ColumnBatch
 
@@ -37,7 +37,7 @@ BATCH_PICTURES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSource(Source):
+class ImageSource(CheckpointAdapter):
     """Checkpoints that read pictures.
 
     The patches' outputs are averaged over a square grid; the class token, where there is one, stands

@@ -19,7 +19,7 @@ from polymodal.arrays import Column
 from polymodal.encoders.backbone import load_config
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.reader import Reader
-from polymodal.encoders.source import Source, batches_by_length, lengths_in_use
+from polymodal.encoders.source import CheckpointAdapter, batches_by_length, lengths_in_use
 from polymodal.errors import ConfigError
 from polymodal.nn.layers import lengths_in_use as batch_lengths
 from polymodal.nn.layers import steps_present
@@ -41,7 +41,7 @@ BATCH_IDS = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextSource(Source):
+class TextSource(CheckpointAdapter):
     """Checkpoints that read token ids, such as BERT.
 
     Attributes:

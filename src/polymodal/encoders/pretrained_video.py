@@ -22,7 +22,7 @@ from polymodal.encoders.checkpoint_settings import PicturePreparation, picture_p
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_image import normalise
 from polymodal.encoders.reader import PlaceReader
-from polymodal.encoders.source import Source, row_chunks
+from polymodal.encoders.source import CheckpointAdapter, row_chunks
 from polymodal.errors import parameter_error
 from polymodal.nn.layers import lengths_in_use
 from polymodal.tokens import ColumnBatch
@@ -44,7 +44,7 @@ class FittedVideo(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoSource(Source):
+class VideoSource(CheckpointAdapter):
     """Checkpoints that read a fixed number of frames, cut into tubes: Tong et al. 2022, arXiv 2203.12602.
 
     Frames are taken evenly from those a video has; of a shorter one some are repeated. The tubes'

@@ -22,7 +22,7 @@ from polymodal.tokens import ColumnBatch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(ABC):
+class CheckpointAdapter(ABC):
     """Checkpoints of one modality.
 
     Attributes:

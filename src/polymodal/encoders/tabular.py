@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from polymodal.encoders.vector import perceptron
+from polymodal.encoders.vector import build_mlp
 from polymodal.nn.attention import Transformer
 from polymodal.nn.layers import small_parameter
 from polymodal.tokens import ColumnBatch, Tokens
@@ -202,7 +202,7 @@ class TabularMLP(nn.Module):
         """
         super().__init__()
         self.cells = CellEmbedding(fitted, numbers, cell_dim)
-        self.layers = perceptron(len(fitted.fields) * cell_dim, hidden, depth, width, dropout)
+        self.layers = build_mlp(len(fitted.fields) * cell_dim, hidden, depth, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode rows of cells.

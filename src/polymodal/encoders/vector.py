@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from polymodal.modalities.vector import Vector
 
 
-def perceptron(num_in: int, hidden: int, depth: int, width: int, dropout: float) -> nn.Sequential:
+def build_mlp(num_in: int, hidden: int, depth: int, width: int, dropout: float) -> nn.Sequential:
     """Build hidden layers (linear, norm, GELU, dropout) and a linear layer to the token's width.
 
     Args:
@@ -48,7 +48,7 @@ class VectorMLP(nn.Module):
             dropout: Share of hidden values set to zero in training.
         """
         super().__init__()
-        self.layers = perceptron(dim, hidden, depth, width, dropout)
+        self.layers = build_mlp(dim, hidden, depth, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode vectors.

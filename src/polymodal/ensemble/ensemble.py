@@ -30,7 +30,7 @@ SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
-class Decision:
+class MemberWeights:
     """Weights of the members of one target.
 
     Attributes:
@@ -106,7 +106,7 @@ class Decision:
         return {"kind": self.kind, "weights": self.weights, "reserve": self.reserve, "scale": self.scale}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Decision:
+    def from_state(cls, state: dict[str, Any]) -> MemberWeights:
         """Make the decision again.
 
         Args:
@@ -119,7 +119,7 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decisions:
+class Ensemble:
     """Two sets of weights: for rows with all streams, and for rows that lack some.
 
     Attributes:
@@ -127,8 +127,8 @@ class Decisions:
         incomplete: Used where any stream is absent.
     """
 
-    complete: Decision
-    incomplete: Decision
+    complete: MemberWeights
+    incomplete: MemberWeights
 
     def combine(
         self, members: Mapping[str, Floats], present: Mapping[str, Mask], prior: Floats | float, complete: Mask
@@ -136,9 +136,9 @@ class Decisions:
         """Pool the members' predictions, each row with its own set of weights.
 
         Args:
-            members: As for ``Decision.combine``.
-            present: As for ``Decision.combine``.
-            prior: As for ``Decision.combine``.
+            members: As for ``MemberWeights.combine``.
+            present: As for ``MemberWeights.combine``.
+            prior: As for ``MemberWeights.combine``.
             complete: bool ``[N]``, True where every stream of the row is present.
 
         Returns:
@@ -170,7 +170,7 @@ class Decisions:
         return {"complete": self.complete.state(), "incomplete": self.incomplete.state()}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Decisions:
+    def from_state(cls, state: dict[str, Any]) -> Ensemble:
         """Make both decisions again.
 
         Args:
@@ -179,7 +179,7 @@ class Decisions:
         Returns:
             Equal decisions.
         """
-        return cls(**{name: Decision.from_state(state[name]) for name in ("complete", "incomplete")})
+        return cls(**{name: MemberWeights.from_state(state[name]) for name in ("complete", "incomplete")})
 
 
 def pool(values: Floats, there: Mask, weights: Floats, spare: Floats, total: float) -> Floats:

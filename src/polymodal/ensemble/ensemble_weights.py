@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.ensemble.ensemble import FUSION, Decision, Floats, Mask, log_softmax, pool, views_of
+from polymodal.ensemble.ensemble import FUSION, Floats, Mask, MemberWeights, log_softmax, pool, views_of
 from polymodal.ensemble.newton import minimise
 
 NUM_FOLDS = 5
@@ -23,14 +23,14 @@ SMOOTHING = 1e-3
 """Added to a row's available weight while fitting, so that a member at weight zero keeps a bounded gradient."""
 
 
-def fit_decision(
+def fit_member_weights(
     kind: str,
     members: Mapping[str, Floats],
     present: Mapping[str, Mask],
     truth: NDArray[np.generic],
     seed: int,
     anchor: str = FUSION,
-) -> Decision:
+) -> MemberWeights:
     """Learn the weights of the members on validation rows.
 
     Three candidates are compared by cross-validation on these rows: the best single member, all members alike,
@@ -57,7 +57,7 @@ def fit_decision(
     if len(problem) >= 2 * NUM_FOLDS:
         weights = _choose(problem, _candidates(start), seed)(problem, reserve, True)
     tables = (dict(zip(names, column.tolist(), strict=True)) for column in (weights, reserve, problem.scale()))
-    return Decision(kind, *tables)
+    return MemberWeights(kind, *tables)
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def largest(streams: Sequence[Tokens]) -> Tensor:
     )
 
 
-def perceptron(num_in: int, width: int, dropout: float) -> nn.Sequential:
+def fusion_mlp(num_in: int, width: int, dropout: float) -> nn.Sequential:
     """Return the two layers that follow a fusion of pooled streams.
 
     Args:

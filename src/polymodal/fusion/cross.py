@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.fusion.base import Fusion, join, perceptron, pool
+from polymodal.fusion.base import Fusion, fusion_mlp, join, pool
 from polymodal.nn.attention import Attention, Transformer, TransformerLayer, feed_forward
 from polymodal.nn.layers import Dropout, small_parameter
 from polymodal.tokens import Fused, Tokens
@@ -81,7 +81,7 @@ class CrossAttentionFusion(Fusion):
         )
         self.joins = nn.ModuleList(nn.Linear(max(num_streams - 1, 1) * width, width) for _ in self.streams)
         self.mixers = nn.ModuleList(Transformer(width, 1, num_heads, dropout) for _ in self.streams)
-        self.perceptron = perceptron(num_streams * width, width, dropout)
+        self.perceptron = fusion_mlp(num_streams * width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by attention between pairs.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.fusion.base import Fusion, join, perceptron, pool
+from polymodal.fusion.base import Fusion, fusion_mlp, join, pool
 from polymodal.nn.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
@@ -27,7 +27,7 @@ class ConcatFusion(Fusion):
             dropout: Share of values set to zero in training.
         """
         super().__init__(streams, width)
-        self.perceptron = perceptron(len(self.streams) * width, width, dropout)
+        self.fusion_mlp = fusion_mlp(len(self.streams) * width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by concatenation.
@@ -39,7 +39,7 @@ class ConcatFusion(Fusion):
         Returns:
             Pooled ``[B, W]`` and the streams' tokens.
         """
-        return Fused(self.perceptron(pool(streams).flatten(1)), join(streams))
+        return Fused(self.fusion_mlp(pool(streams).flatten(1)), join(streams))
 
 
 class SumFusion(Fusion):
@@ -59,7 +59,7 @@ class SumFusion(Fusion):
         super().__init__(streams, width)
         self.norm = nn.LayerNorm(width)
         self.projections = nn.ModuleList(nn.Linear(width, width) for _ in self.streams)
-        self.perceptron = perceptron(width, width, dropout)
+        self.fusion_mlp = fusion_mlp(width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by addition.
@@ -73,7 +73,7 @@ class SumFusion(Fusion):
         """
         parts = zip(self.projections, self.norm(pool(streams)).unbind(1), strict=True)
         total_BW = torch.stack([project(x_BW) for project, x_BW in parts]).sum(dim=0)
-        return Fused(self.perceptron(total_BW), join(streams))
+        return Fused(self.fusion_mlp(total_BW), join(streams))
 
 
 class GatedFusion(Fusion):
@@ -134,7 +134,7 @@ class AttentionFusion(Fusion):
         self.norm = nn.LayerNorm(width)
         self.projections = nn.ModuleList(nn.Linear(width, width) for _ in self.streams)
         self.score = nn.Sequential(nn.Linear(2 * width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
-        self.perceptron = perceptron(width, width, dropout)
+        self.fusion_mlp = fusion_mlp(width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:
         """Fuse by attention weights.
@@ -153,7 +153,7 @@ class AttentionFusion(Fusion):
         scores_BS = self.score(torch.cat([values_BSW, context_BSW], dim=2)).squeeze(2)
         weights_BS = softmax_present(scores_BS, row_present_BS)
         mixed_BW = (weights_BS.unsqueeze(2) * values_BSW).sum(dim=1)
-        return Fused(mixed_BW + self.perceptron(mixed_BW), join(streams), weights_BS)
+        return Fused(mixed_BW + self.fusion_mlp(mixed_BW), join(streams), weights_BS)
 
 
 def softmax_present(scores_BS: Tensor, present_BS: Tensor) -> Tensor:

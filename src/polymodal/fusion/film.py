@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.fusion.base import Fusion, join, largest, perceptron, pool
+from polymodal.fusion.base import Fusion, fusion_mlp, join, largest, pool
 from polymodal.nn.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
@@ -76,7 +76,7 @@ class FilmFusion(Fusion):
         self.blocks = nn.ModuleList(
             nn.ModuleList(FilmBlock(width, context_dim, dropout) for _ in range(depth)) for _ in self.streams
         )
-        self.perceptron = perceptron(2 * num_streams * width, width, dropout)
+        self.perceptron = fusion_mlp(2 * num_streams * width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by modulation.

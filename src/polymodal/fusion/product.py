@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError
-from polymodal.fusion.base import Fusion, join, perceptron, pool
+from polymodal.fusion.base import Fusion, fusion_mlp, join, pool
 from polymodal.nn.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
@@ -48,7 +48,7 @@ class LowRankFusion(Fusion):
             nn.init.normal_(factor.weight, std=1 / math.sqrt(width * len(self.streams)))  # type: ignore[arg-type]
             nn.init.ones_(factor.bias)  # type: ignore[arg-type]
         self.ranks = nn.Parameter(torch.randn(rank, 1) / math.sqrt(rank))
-        self.close = perceptron(width, width, dropout)
+        self.close = fusion_mlp(width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by products of linear maps.
@@ -128,7 +128,7 @@ class MatchFusion(Fusion):
         """
         super().__init__(streams, width)
         self.norm = nn.LayerNorm(width)
-        self.close = perceptron((len(self.streams) + 2) * width, width, dropout)
+        self.close = fusion_mlp((len(self.streams) + 2) * width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
         """Fuse by comparing.

@@ -55,7 +55,7 @@ def error_rates(truth: Sequence[str], found: Sequence[str]) -> Measure:
 
     Args:
         truth: True texts ``[N]``.
-        found: Answers ``[N]``.
+        found: StructuredPredictions ``[N]``.
 
     Returns:
         A function of row weights ``[R, N]`` to ``wer``, ``cer`` and ``exact_match``.

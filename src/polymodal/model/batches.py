@@ -14,7 +14,7 @@ from torch import Tensor
 
 from polymodal.arrays import Cell, Column
 from polymodal.data.tables.stored_columns import take_cells
-from polymodal.targets import AnyTarget, Category, SketchTarget, Source, StructuredTarget
+from polymodal.targets import AnyTarget, CategoryTarget, RowContext, SketchTarget, StructuredTarget
 from polymodal.tokens import ColumnBatch
 
 BATCH_ROWS = 256
@@ -59,9 +59,9 @@ class Examples:
         Returns:
             The same columns, fewer rows in use.
         """
-        return self.picked(slice(num_rows))
+        return self.subset(slice(num_rows))
 
-    def picked(self, places: NDArray[np.int64] | slice) -> Examples:
+    def subset(self, places: NDArray[np.int64] | slice) -> Examples:
         """Return some of the rows in use.
 
         Args:
@@ -93,12 +93,12 @@ class Examples:
             return self
         random, share = np.random.default_rng(seed), max(1, num_rows // len(targets))
         drawn = [random.permutation(np.flatnonzero(self.known[name]))[:share] for name in targets]
-        return self.picked(np.unique(np.concatenate(drawn)))
+        return self.subset(np.unique(np.concatenate(drawn)))
 
     def parts(self) -> list[Examples]:
         """Cut the rows in use into stretches, at least one, whose arrays fit into memory together."""
         step = max(1, min(PART_ROWS, PART_BYTES // bytes_of_row(self.columns)))
-        return [self.picked(slice(start, start + step)) for start in range(0, max(len(self), 1), step)]
+        return [self.subset(slice(start, start + step)) for start in range(0, max(len(self), 1), step)]
 
     def batch(self, places: NDArray[np.int64]) -> dict[str, ColumnBatch]:
         """Return rows as tensors.
@@ -119,9 +119,9 @@ class Examples:
         """Return the raw cells narrowed to the rows in use."""
         return {name: take_cells(cells, self.rows) for name, cells in self.cells.items()}
 
-    def taken_source(self) -> Source:
+    def taken_source(self) -> RowContext:
         """Return the raw cells of the rows in use, as structured targets read them."""
-        return Source(self.taken_cells(), self.folder, self.columns, self.rows, shapes=shapes_of(self.columns))
+        return RowContext(self.taken_cells(), self.folder, self.columns, self.rows, shapes=shapes_of(self.columns))
 
     def references(self, name: str, target: StructuredTarget, places: NDArray[np.int64]) -> list[Cell]:
         """Return the true answers of some rows.
@@ -139,7 +139,7 @@ class Examples:
         source = self.source(places)
         return target.references(source.cells.get(name, [None] * len(places)), source)
 
-    def source(self, places: NDArray[np.int64]) -> Source:
+    def source(self, places: NDArray[np.int64]) -> RowContext:
         """Return raw cells as structured targets read them.
 
         Args:
@@ -150,7 +150,7 @@ class Examples:
         """
         rows = self.rows[places]
         taken = {name: take_cells(cells, rows) for name, cells in self.cells.items()}
-        return Source(taken, self.folder, self.columns, rows, shapes=shapes_of(self.columns))
+        return RowContext(taken, self.folder, self.columns, rows, shapes=shapes_of(self.columns))
 
 
 def rows_at_once(columns: Mapping[str, Column]) -> int:
@@ -258,7 +258,7 @@ def build_examples(
         The examples.
     """
     taken = {column: take_cells(values, rows) for column, values in cells.items()}
-    source = Source(taken, folder, columns, rows, shapes=shapes_of(columns))
+    source = RowContext(taken, folder, columns, rows, shapes=shapes_of(columns))
     nothing: list[Cell] = [None] * len(rows)
     encoded = {name: encode(target, taken.get(name, nothing), source) for name, target in targets.items()}
     truth = {target: values for target, (values, _) in encoded.items()}
@@ -266,7 +266,7 @@ def build_examples(
     return Examples(columns, rows, cells, truth, known, name, folder)
 
 
-def encode(target: AnyTarget, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def encode(target: AnyTarget, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Encode a target's cells.
 
     Args:
@@ -323,7 +323,7 @@ def row_chances(examples: Examples, targets: Mapping[str, AnyTarget]) -> NDArray
     Returns:
         float64 ``[rows]`` that sum to one, or None where no target is a category.
     """
-    name = next((name for name, target in targets.items() if isinstance(target, Category)), None)
+    name = next((name for name, target in targets.items() if isinstance(target, CategoryTarget)), None)
     if name is None:
         return None
     truth, known = examples.truth[name], examples.known[name]

@@ -27,7 +27,7 @@ from polymodal.config import RunConfig
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.encoders import Pretrained
 from polymodal.ensemble.baselines import Baseline
-from polymodal.ensemble.ensemble import Decisions
+from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stacking import Stacker
 from polymodal.errors import CheckpointError
@@ -68,9 +68,9 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
         "config": model.config.model_dump(mode="json"),
         "preprocessor": model.preprocessor.state(),
         "targets": {name: {"kind": t.kind, "state": t.state()} for name, t in model.targets.items()},
-        "decisions": {name: decisions.state() for name, decisions in model.decisions.items()},
+        "decisions": {name: decisions.state() for name, decisions in model.ensembles.items()},
         "stackers": {name: stacker.state() for name, stacker in model.stackers.items()},
-        "record": model.record,
+        "record": model.report_data,
     }
 
 
@@ -170,9 +170,9 @@ def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:
             target: [_load_baseline(saved, folder, arrays) for saved in baselines]
             for target, baselines in plain["baselines"].items()
         },
-        decisions={name: Decisions.from_state(state) for name, state in plain["decisions"].items()},
+        ensembles={name: Ensemble.from_state(state) for name, state in plain["decisions"].items()},
         stackers={name: Stacker.from_state(state) for name, state in plain["stackers"].items()},
-        record=plain["record"],
+        report_data=plain["record"],
     )
 
 

@@ -12,13 +12,13 @@ from polymodal.model.batches import BATCH_ROWS
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 
-WINDOW_ROWS = 4096
+CHUNK_ROWS = 4096
 """Rows that are decoded at once, at most."""
-WINDOW_BYTES = 2**26
+CHUNK_BYTES = 2**26
 """About how large their arrays may be."""
 
 
-def windows(model: TrainedModel, source: Any, progress: Progress, verb: str) -> Iterator[tuple[Table, int]]:
+def iterate_chunks(model: TrainedModel, source: Any, progress: Progress, verb: str) -> Iterator[tuple[Table, int]]:
     """Read a table window by window, and tell how far it is.
 
     Where windows begin depends on the model alone, so a table gets the same bits however it is read.
@@ -35,13 +35,13 @@ def windows(model: TrainedModel, source: Any, progress: Progress, verb: str) -> 
     done, total = 0, source.num_rows if isinstance(source, Table) else None
     is_short = total is not None and total <= BATCH_ROWS
     with progress.phase(verb, total) as phase:
-        for table in [source] if is_short else iterate_table(source, window_rows(model)):
+        for table in [source] if is_short else iterate_table(source, chunk_rows(model)):
             yield table, done
             done += table.num_rows
             phase.advance(table.num_rows)
 
 
-def window_rows(model: TrainedModel) -> int:
+def chunk_rows(model: TrainedModel) -> int:
     """Return how many rows a model decodes at once.
 
     Args:
@@ -53,7 +53,7 @@ def window_rows(model: TrainedModel) -> int:
     absent = Table({name: [None] for name in model.preprocessor.column_names})
     columns, _ = model.preprocessor.transform(absent)
     row_bytes = sum(column.values.nbytes for column in columns.values())
-    return max(BATCH_ROWS, min(WINDOW_ROWS, WINDOW_BYTES // max(row_bytes, 1)))
+    return max(BATCH_ROWS, min(CHUNK_ROWS, CHUNK_BYTES // max(row_bytes, 1)))
 
 
 def in_whole_table(broken: Sequence[BrokenCell], done: int) -> list[BrokenCell]:

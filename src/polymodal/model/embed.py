@@ -14,7 +14,7 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.model.batches import batch_of, rows_at_once
-from polymodal.model.chunks import in_whole_table, windows
+from polymodal.model.chunks import in_whole_table, iterate_chunks
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress
@@ -61,13 +61,13 @@ def embed_table(model: TrainedModel, table: Table, cache: ArrayCache, progress: 
     Returns:
         Unit vectors and broken cells.
     """
-    parts = list(embed_windows(model, table, cache, progress))
+    parts = list(embed_chunks(model, table, cache, progress))
     streams = {name: np.concatenate([part.streams[name] for part in parts]) for name in parts[0].streams}
     broken = [cell for part in parts for cell in part.broken_cells]
     return Embeddings(np.concatenate([part.rows for part in parts]), streams, broken)
 
 
-def embed_windows(model: TrainedModel, source: Any, cache: ArrayCache, progress: Progress) -> Iterator[Embeddings]:
+def embed_chunks(model: TrainedModel, source: Any, cache: ArrayCache, progress: Progress) -> Iterator[Embeddings]:
     """Embed a table window by window, in memory that does not grow with its rows.
 
     Args:
@@ -79,7 +79,7 @@ def embed_windows(model: TrainedModel, source: Any, cache: ArrayCache, progress:
     Yields:
         The vectors of the next rows; broken cells are named by their row in the whole table.
     """
-    for table, done in windows(model, source, progress, "embedding"):
+    for table, done in iterate_chunks(model, source, progress, "embedding"):
         columns, broken = model.preprocessor.transform(table, cache)
         rows, streams = embed_columns(model.network, precompute(model.network, columns, cache, progress))
         yield Embeddings(rows, streams, in_whole_table(broken, done))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.metrics.metrics import calibration_bins, confusion, intervals, intervals_of, score, score_of
 from polymodal.model.batches import Examples
-from polymodal.model.fit_ensemble import decision_summary, single_views
+from polymodal.model.fit_ensemble import ensemble_summary, single_views
 from polymodal.model.predict import NOTHING_HIDDEN, Members, View, combine, members_of, prior_prediction
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.allocator import memory_reused
@@ -86,7 +86,7 @@ def evaluate_examples(model: TrainedModel, examples: Examples, split: str, cache
     views = list(dict.fromkeys([*single_views(model), *_lone_views(model), *needed]))
     found = members_of(model, examples, views, cache)
     looks = {view: _Look(members, combine(model, members)) for view, members in zip(views, found, strict=True)}
-    report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": decision_summary(model.decisions)}
+    report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": ensemble_summary(model.ensembles)}
     for name, target in model.targets.items():
         subject = _subject(model, name, target, examples)
         for section, value in _target_sections(model, name, subject, looks).items():

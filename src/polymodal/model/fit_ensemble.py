@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.ensemble.ensemble import FUSION, Decision, Decisions
-from polymodal.ensemble.ensemble_weights import fit_decision
+from polymodal.ensemble.ensemble import FUSION, Ensemble, MemberWeights
+from polymodal.ensemble.ensemble_weights import fit_member_weights
 from polymodal.ensemble.stacking import Stacked, fit_stacker
 from polymodal.model.batches import Examples
 from polymodal.model.predict import NOTHING_HIDDEN, Members, View, members_of
@@ -38,7 +38,7 @@ def single_views(model: TrainedModel) -> list[View]:
 
 
 @memory_reused()
-def with_decisions(model: TrainedModel, validation: Examples, cache: ArrayCache) -> TrainedModel:
+def fit_ensembles(model: TrainedModel, validation: Examples, cache: ArrayCache) -> TrainedModel:
     """Fit the decision level of every flat target.
 
     Args:
@@ -58,7 +58,7 @@ def with_decisions(model: TrainedModel, validation: Examples, cache: ArrayCache)
         model = dataclasses.replace(model, stackers={name: stacked.whole for name, stacked in found.items()})
         views = [_with_fusion(view, found, model.network.streams) for view in views]
     decisions = {name: _fit_target(model, name, validation, views) for name in model.network.targets}
-    return dataclasses.replace(model, decisions=decisions)
+    return dataclasses.replace(model, ensembles=decisions)
 
 
 def _fit_stacker(model: TrainedModel, name: str, validation: Examples, views: list[Members]) -> Stacked:
@@ -88,15 +88,15 @@ def _with_fusion(view: Members, found: Mapping[str, Stacked], streams: Sequence[
     return dataclasses.replace(view, predictions=predictions, present={FUSION: some, **view.present})
 
 
-def _fit_target(model: TrainedModel, name: str, validation: Examples, views: list[Members]) -> Decisions:
+def _fit_target(model: TrainedModel, name: str, validation: Examples, views: list[Members]) -> Ensemble:
     known = validation.known[name]
     whole, natural_gaps = known & views[0].complete, known & ~views[0].complete
     full = [(views[0], whole)] if whole.any() else [(views[0], known)]
     partial = [(views[0], natural_gaps), *((view, known) for view in views[1:])]
     complete = _fit(model, name, validation, full)
     if len(views) == 1:
-        return Decisions(complete=complete, incomplete=complete)
-    return Decisions(complete=complete, incomplete=_fit(model, name, validation, _thinned(partial, model.config.seed)))
+        return Ensemble(complete=complete, incomplete=complete)
+    return Ensemble(complete=complete, incomplete=_fit(model, name, validation, _thinned(partial, model.config.seed)))
 
 
 def _thinned(parts: list[tuple[Members, NDArray[np.bool_]]], seed: int) -> list[tuple[Members, NDArray[np.bool_]]]:
@@ -108,27 +108,27 @@ def _thinned(parts: list[tuple[Members, NDArray[np.bool_]]], seed: int) -> list[
 
 def _fit(
     model: TrainedModel, name: str, validation: Examples, parts: list[tuple[Members, NDArray[np.bool_]]]
-) -> Decision:
+) -> MemberWeights:
     members = {member: _stacked(parts, name, member) for member in parts[0][0].predictions[name]}
     present = {m: np.concatenate([view.present[m][rows] for view, rows in parts]) for m in members}
     truth = np.concatenate([validation.truth[name][rows] for _, rows in parts])
-    return fit_decision(model.targets[name].kind, members, present, truth, model.config.seed)
+    return fit_member_weights(model.targets[name].kind, members, present, truth, model.config.seed)
 
 
 def _stacked(parts: list[tuple[Members, NDArray[np.bool_]]], name: str, member: str) -> Prediction:
     return np.concatenate([view.predictions[name][member][rows] for view, rows in parts])
 
 
-def decision_summary(decisions: Mapping[str, Decisions]) -> dict[str, dict[str, object]]:
+def ensemble_summary(ensembles: Mapping[str, Ensemble]) -> dict[str, dict[str, object]]:
     """Describe what each target's decision leans on.
 
     Args:
-        decisions: Target to decision weights.
+        ensembles: Target to decision weights.
 
     Returns:
         Target to ``{"weights", "note"}``, as in the report.
     """
     return {
         name: {"weights": found.complete.shares, "note": found.note, "incomplete": found.incomplete.shares}
-        for name, found in decisions.items()
+        for name, found in ensembles.items()
     }

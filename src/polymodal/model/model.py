@@ -20,8 +20,8 @@ from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
 from polymodal.model.batches import build_examples
 from polymodal.model.checkpoint import MODEL_FOLDER, load_model, save_model
-from polymodal.model.embed import Embeddings, embed_table, embed_windows
-from polymodal.model.predict import predict_windows
+from polymodal.model.embed import Embeddings, embed_chunks, embed_table
+from polymodal.model.predict import predict_chunks
 from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.search_index import Hit, SearchIndex, build_index
 from polymodal.model.trained_model import TrainedModel, precompute
@@ -54,9 +54,9 @@ class Model:
         self.folder = folder
 
     @property
-    def record(self) -> dict[str, Any]:
+    def report_data(self) -> dict[str, Any]:
         """What the report and ``metrics.json`` say, as plain JSON."""
-        return self.trained.record
+        return self.trained.report_data
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class Model:
         """Return the scores as ``polymodal train --json`` prints them."""
         from polymodal.model.summary import summary_of
 
-        return summary_of(self.record)
+        return summary_of(self.report_data)
 
     def predict(self, table: TableLike, *, weights: bool = False) -> dict[str, list[Cell]]:
         """Predict every row.
@@ -157,7 +157,7 @@ class Model:
         source = table if isinstance(table, str | Path) else read_table(table)
         name = Path(source).name if isinstance(source, str | Path) else source.name
         done = 0
-        for found in predict_windows(self.trained, source, ArrayCache.default(), progress, weights):
+        for found in predict_chunks(self.trained, source, ArrayCache.default(), progress, weights):
             if strict and found.broken_cells:
                 first = found.broken_cells[0]
                 raise CellError(f"{name}, row {first.row}, column {first.column!r}: {first.reason}.")
@@ -183,9 +183,9 @@ class Model:
         """
         from polymodal.model.summary import summary_of
 
-        return summary_of(self.evaluation_record(table, strict=strict, progress=progress))
+        return summary_of(self.evaluation_report(table, strict=strict, progress=progress))
 
-    def evaluation_record(
+    def evaluation_report(
         self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
     ) -> dict[str, Any]:
         """Judge the model on rows with truth, in full: calibration, confusion, curves.
@@ -231,7 +231,7 @@ class Model:
             "evaluation": found.report,
             "tables": [{"name": source.name, "split": "test", "rows": len(examples), "set_aside": aside}],
             "broken_cells": [{"table": source.name, **dataclasses.asdict(cell)} for cell in broken],
-            "targets_info": self.record["targets_info"],
+            "targets_info": self.report_data["targets_info"],
             "notices": [],
             "seconds": {"total": time.perf_counter() - started},
         }
@@ -262,7 +262,7 @@ class Model:
             TableError: If the table cannot be read; for rows in which a file is broken, once they are reached.
         """
         source = table if isinstance(table, str | Path) else read_table(table)
-        yield from embed_windows(self.trained, source, ArrayCache.default(), progress or SilentProgress())
+        yield from embed_chunks(self.trained, source, ArrayCache.default(), progress or SilentProgress())
 
     def index(self, table: TableLike, *, progress: Progress | None = None) -> tuple[SearchIndex, list[BrokenCell]]:
         """Make a searchable index of rows.

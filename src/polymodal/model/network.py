@@ -17,7 +17,7 @@ from polymodal.fusion import EvidentialFusion, Fusion
 from polymodal.fusion.apart import Apart
 from polymodal.nn.precision import exact
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
-from polymodal.targets.structured import Answer
+from polymodal.targets.structured import StructuredPrediction
 from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens
 
 Batch = Mapping[str, ColumnBatch]
@@ -39,7 +39,7 @@ class Mix:
 
 
 @dataclass(frozen=True)
-class Outputs:
+class NetworkOutput:
     """What the network makes of a batch.
 
     Attributes:
@@ -59,8 +59,8 @@ class Network(nn.Module):
     """Encoders, one fusion, a head for each target, and a small head of each stream's own.
 
     Example:
-        >>> from polymodal.targets import Category
-        >>> target = Category.fit(["a", "b"])
+        >>> from polymodal.targets import CategoryTarget
+        >>> target = CategoryTarget.fit(["a", "b"])
         >>> network = Network({"x": nn.Identity()}, None, {"y": target}, width=8)
         >>> network.streams
         ('x',)
@@ -110,7 +110,7 @@ class Network(nn.Module):
         smoothing: float = 0.0,
         mix: Mix | None = None,
         stand_ins: Batch | None = None,
-    ) -> Outputs:
+    ) -> NetworkOutput:
         """Run a batch; heads and losses compute in float32 even where the rest is told to compute in less.
 
         Args:
@@ -132,7 +132,7 @@ class Network(nn.Module):
         with exact(self.log_variances.device):
             streams = self.stream_outputs(tokens)
             mixed_rows = fused if mix is None else mixed(fused, mix)
-            return Outputs(self.fused_outputs(tokens, streams, mixed_rows, hidden), streams, fused, losses)
+            return NetworkOutput(self.fused_outputs(tokens, streams, mixed_rows, hidden), streams, fused, losses)
 
     @property
     def fuses_streams(self) -> bool:
@@ -179,7 +179,7 @@ class Network(nn.Module):
         fused: Fused | None,
         hidden: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Answer every flat target from the fused tokens, or by fusing the streams' own answers.
+        """StructuredPrediction every flat target from the fused tokens, or by fusing the streams' own answers.
 
         Args:
             tokens: Stream to tokens.
@@ -243,8 +243,8 @@ class Network(nn.Module):
                 found[name] = head.loss(fused, truth[name][0], smoothing)
         return found
 
-    def answers(self, fused: Fused) -> dict[str, list[Answer]]:
-        """Answer the structured targets.
+    def answers(self, fused: Fused) -> dict[str, list[StructuredPrediction]]:
+        """Predict the structured targets.
 
         Args:
             fused: The fusion's output.

@@ -20,15 +20,15 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines
 from polymodal.model.batches import Examples, batch_of, length_order, rows_at_once, shapes_of
-from polymodal.model.chunks import in_whole_table, windows
+from polymodal.model.chunks import in_whole_table, iterate_chunks
 from polymodal.model.network import Network
 from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress, SilentProgress
-from polymodal.targets import AnyTarget, SketchTarget, Source, StructuredTarget
+from polymodal.targets import AnyTarget, RowContext, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
-from polymodal.targets.structured import Answer, to_answers, values_of
+from polymodal.targets.structured import StructuredPrediction, to_structured_predictions, values_of
 
 View = frozenset[str]
 NOTHING_HIDDEN: View = frozenset()
@@ -45,7 +45,7 @@ class Members:
 
     Attributes:
         predictions: Target to member to probabilities ``[rows, classes]``, values ``[rows]`` or,
-            of a structured target, ``Answer`` objects ``[rows]``.
+            of a structured target, ``StructuredPrediction`` objects ``[rows]``.
         present: Member to bool ``[rows]``; False where it has nothing to go by.
         complete: bool ``[rows]``; True where every stream is there.
         weights: The fusion's stream weights, float ``[rows, streams]``, where it has them.
@@ -76,10 +76,10 @@ def predict_table(
     Returns:
         Labels, probabilities and broken cells.
     """
-    return join_predictions(list(predict_windows(model, table, cache, progress, with_weights)))
+    return join_predictions(list(predict_chunks(model, table, cache, progress, with_weights)))
 
 
-def predict_windows(
+def predict_chunks(
     model: TrainedModel,
     source: Any,
     cache: ArrayCache,
@@ -99,12 +99,12 @@ def predict_windows(
         The predictions of the next rows; broken cells are named by their row in the whole table.
     """
     told = progress or SilentProgress()
-    for table, done in windows(model, source, told, "predicting"):
-        found = _predict_window(model, table, cache, told, with_weights)
+    for table, done in iterate_chunks(model, source, told, "predicting"):
+        found = _predict_chunk(model, table, cache, told, with_weights)
         yield replace(found, broken_cells=in_whole_table(found.broken_cells, done))
 
 
-def _predict_window(
+def _predict_chunk(
     model: TrainedModel, table: Table, cache: ArrayCache, progress: Progress, with_weights: bool
 ) -> Predictions:
     cache = cache if table.num_rows >= KEPT_ROWS else NO_CACHE
@@ -113,7 +113,7 @@ def _predict_window(
     columns = precompute(model.network, columns, cache, progress) if _asks_network(model, wanted) else columns
     given = model.schema.with_sounds(table).columns
     cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
-    source = Source(cells, table.folder, shapes=shapes_of(columns))
+    source = RowContext(cells, table.folder, shapes=shapes_of(columns))
     (members,) = run_members(model, columns, source, [NOTHING_HIDDEN], wanted)
     combined = combine(model, members)
     answers = {name: combined.pop(name) for name in model.network.structured}
@@ -169,13 +169,13 @@ def _combine_target(model: TrainedModel, name: str, target: AnyTarget, members: 
     found, present = members.predictions[name], members.present
     if isinstance(target, StructuredTarget):
         return np.where(present["fusion"], found["fusion"], prior_prediction(target, len(members.complete)))
-    return model.decisions[name].combine(found, present, target.prior, members.complete)
+    return model.ensembles[name].combine(found, present, target.prior, members.complete)
 
 
 def run_members(
     model: TrainedModel,
     columns: Mapping[str, Column],
-    source: Source,
+    source: RowContext,
     views: Sequence[View],
     wanted: Mapping[str, frozenset[str]] | None = None,
     cache: ArrayCache = NO_CACHE,
@@ -193,7 +193,7 @@ def run_members(
     Returns:
         One ``Members`` a view.
     """
-    nothing = NetworkOutputs({}, {name: {} for name in model.network.targets}, None, {})
+    nothing = NetworkPredictions({}, {name: {} for name in model.network.targets}, None, {})
     outputs = run_network(model.network, columns, views) if _asks_network(model, wanted) else [nothing] * len(views)
     asked = _asked_baselines(model, wanted)
     baselines = ask_baselines(asked, columns, source.cells, views, cache) if asked else [{} for _ in views]
@@ -252,11 +252,11 @@ def _asked_baselines(model: TrainedModel, wanted: Mapping[str, frozenset[str]] |
 def _deciding_members(model: TrainedModel, with_weights: bool) -> dict[str, frozenset[str]]:
     """Return the members that can change a prediction, by flat target."""
     fusion = frozenset({"fusion"} if with_weights else ())
-    return {name: decisions.in_use | fusion for name, decisions in model.decisions.items()}
+    return {name: decisions.in_use | fusion for name, decisions in model.ensembles.items()}
 
 
 @dataclass(frozen=True)
-class NetworkOutputs:
+class NetworkPredictions:
     """What the network says of some rows, with some streams hidden.
 
     Attributes:
@@ -269,15 +269,15 @@ class NetworkOutputs:
     fused: dict[str, NDArray[np.float32]]
     streams: dict[str, dict[str, NDArray[np.float32]]]
     weights: NDArray[np.float32] | None
-    answers: dict[str, list[Answer]]
+    answers: dict[str, list[StructuredPrediction]]
 
 
 def _members(
     model: TrainedModel,
     columns: Mapping[str, Column],
-    source: Source,
+    source: RowContext,
     view: View,
-    outputs: NetworkOutputs,
+    outputs: NetworkPredictions,
     baselines: BaselinePredictions,
 ) -> Members:
     seen = {stream: columns[stream].row_present & (stream not in view) for stream in model.network.streams}
@@ -296,7 +296,7 @@ def _members(
 
 
 def _target_members(
-    name: str, target: AnyTarget, outputs: NetworkOutputs, baselines: Mapping[str, Prediction], source: Source
+    name: str, target: AnyTarget, outputs: NetworkPredictions, baselines: Mapping[str, Prediction], source: RowContext
 ) -> dict[str, Prediction]:
     if isinstance(target, StructuredTarget):
         return {"fusion": target.finish(outputs.answers[name], source)}
@@ -307,7 +307,7 @@ def _target_members(
     }
 
 
-def run_network(network: Network, columns: Mapping[str, Column], views: Sequence[View]) -> list[NetworkOutputs]:
+def run_network(network: Network, columns: Mapping[str, Column], views: Sequence[View]) -> list[NetworkPredictions]:
     """Run the network on rows of similar length together, encoding each batch once and fusing it once a view.
 
     Args:
@@ -316,7 +316,7 @@ def run_network(network: Network, columns: Mapping[str, Column], views: Sequence
         views: Sets of streams to hide from the fusion.
 
     Returns:
-        One ``NetworkOutputs`` a view, in the order of the rows.
+        One ``NetworkPredictions`` a view, in the order of the rows.
     """
     if network.training:
         network.eval()
@@ -329,7 +329,9 @@ def run_network(network: Network, columns: Mapping[str, Column], views: Sequence
     return [_joined([batch[index] for batch in batches], places) for index in range(len(views))]
 
 
-BatchOutputs = tuple[dict[str, Tensor], dict[str, dict[str, Tensor]], Tensor | None, dict[str, list[Answer]]]
+BatchOutputs = tuple[
+    dict[str, Tensor], dict[str, dict[str, Tensor]], Tensor | None, dict[str, list[StructuredPrediction]]
+]
 
 
 def _run_batch(
@@ -356,11 +358,11 @@ def _hidden(network: Network, view: View, num_rows: int, device: torch.device) -
     return torch.tensor([stream in view for stream in network.streams], device=device).expand(num_rows, -1)
 
 
-def _joined(batches: list[BatchOutputs], places: NDArray[np.int64]) -> NetworkOutputs:
+def _joined(batches: list[BatchOutputs], places: NDArray[np.int64]) -> NetworkPredictions:
     """Put the batches' rows back to their places."""
     weights = [batch[2] for batch in batches]
     answers = {name: [one for batch in batches for one in batch[3][name]] for name in batches[0][3]}
-    return NetworkOutputs(
+    return NetworkPredictions(
         fused={name: _array([batch[0][name] for batch in batches], places) for name in batches[0][0]},
         streams={
             name: {stream: _array([batch[1][name][stream] for batch in batches], places) for stream in found}
@@ -386,6 +388,6 @@ def prior_prediction(target: AnyTarget, num_rows: int) -> Prediction:
         ``[rows, classes]``, ``[rows]``, or answers ``[rows]``.
     """
     if isinstance(target, StructuredTarget):
-        return to_answers([target.prior] * num_rows)
+        return to_structured_predictions([target.prior] * num_rows)
     prior = target.prior
     return np.tile(prior, (num_rows, 1)) if target.classes is not None else np.repeat(prior, num_rows)

@@ -18,14 +18,14 @@ from polymodal.modalities.number import Number
 from polymodal.modalities.tabular import Tabular
 from polymodal.modalities.vector import Vector
 from polymodal.targets.sketch import SketchTarget
-from polymodal.targets.structured import Answers
+from polymodal.targets.structured import StructuredPredictions
 
 PREFIX = "recovered:"
 
 
 def recovered_columns(
     targets: Mapping[str, Any],
-    answers: Mapping[str, Answers],
+    answers: Mapping[str, StructuredPredictions],
     modalities: Mapping[str, Modality],
     columns: Mapping[str, Column],
 ) -> dict[str, list[Cell]]:

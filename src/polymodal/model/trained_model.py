@@ -14,7 +14,7 @@ from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import Schema
 from polymodal.encoders import Pretrained
 from polymodal.ensemble.baselines import Baseline
-from polymodal.ensemble.ensemble import Decisions
+from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stacking import Stacker
 from polymodal.model.network import Network
@@ -44,9 +44,9 @@ class TrainedModel:
     network: Network
     features: FeatureExtractor | None
     baselines: Mapping[str, list[Baseline]]
-    decisions: Mapping[str, Decisions]
+    ensembles: Mapping[str, Ensemble]
     stackers: Mapping[str, Stacker] = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
+    report_data: dict[str, Any] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema:

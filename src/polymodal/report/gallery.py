@@ -53,7 +53,7 @@ class GalleryRow:
         prediction: The predicted value, written out.
         probability: How sure the model was, 0 to 1; None for numbers.
         cells: Its input cells.
-        comparison: Answer and truth drawn side by side, in place of the words; empty where words say it.
+        comparison: StructuredPrediction and truth drawn side by side, in place of the words; empty where words say it.
         differences: Where a text differs from the true one, word by word; empty where it does not.
     """
 

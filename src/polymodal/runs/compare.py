@@ -35,11 +35,11 @@ from polymodal.model.predict import NOTHING_HIDDEN, combine, run_members
 from polymodal.progress import Progress, SilentProgress
 from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.report.comparison_page import write_comparison
-from polymodal.runs.data_module import Prepared, Tables, prepare
+from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.fit import merged_options, read_tables
 from polymodal.runs.run import Run, execute
 from polymodal.runs.run_folder import write_text
-from polymodal.targets import Source
+from polymodal.targets import RowContext
 
 RESULTS = "results"
 ALL = "all"
@@ -47,7 +47,7 @@ GIVEN = "as given"
 TIMED_ROWS = 2048
 TIMED_REPEATS = 3
 UNPREPARED = ("fusion", "train", "baselines", "width", "preset", "num_threads")
-"""Options that change nothing in how rows are prepared."""
+"""Options that change nothing in how rows are data_module."""
 
 
 def compare(
@@ -189,7 +189,7 @@ class _Study:
         self.folder = folder
         self.progress = progress
         self.cache = ArrayCache.default()
-        self._prepared: tuple[str, Prepared] | None = None
+        self._prepared: tuple[str, DataModule] | None = None
         self._tables_key = _tables_key(tables)
 
     def config_of(self, variant: Variant, seed: int) -> RunConfig:
@@ -205,9 +205,9 @@ class _Study:
         kept = []
         for variant in variants:
             config = self.config_of(variant, seed)
-            prepared = self.prepared(config)
+            data_module = self.data_module(config)
             try:
-                build_network(config, prepared.preprocessor.modalities, prepared.targets)
+                build_network(config, data_module.preprocessor.modalities, data_module.targets)
             except ConfigError as error:
                 if not may_leave_out or variant.name not in FUSIONS:
                     raise ConfigError(f"The variant {variant.name!r}: {error}") from None
@@ -216,11 +216,11 @@ class _Study:
             kept.append(variant)
         return kept
 
-    def prepared(self, config: RunConfig) -> Prepared:
-        """Return the prepared rows; the last ones are kept."""
+    def data_module(self, config: RunConfig) -> DataModule:
+        """Return the data_module rows; the last ones are kept."""
         key = json.dumps(config.model_dump(mode="json", exclude=set(UNPREPARED)), sort_keys=True)
         if self._prepared is None or self._prepared[0] != key:
-            self._prepared = key, prepare(self.tables, config, self.cache, self.progress)
+            self._prepared = key, build_data_module(self.tables, config, self.cache, self.progress)
         return self._prepared[1]
 
     def result(self, variant: Variant, seed: int) -> RunResult:
@@ -230,7 +230,7 @@ class _Study:
         found = None if path is None else _read_result(path)
         if found is not None:
             return found
-        run = execute(self.tables, config, self.cache, self.progress, prepared=self.prepared(config))
+        run = execute(self.tables, config, self.cache, self.progress, data_module=self.data_module(config))
         result = result_of(run)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -269,7 +269,7 @@ def result_of(run: Run) -> RunResult:
     Returns:
         Its result.
     """
-    record, model = run.model.record, run.model
+    record, model = run.model.report_data, run.model
     stacked = sum(len(stacker.parameters) for stacker in model.stackers.values())
     name = model.config.fusion.name
     return RunResult(
@@ -310,14 +310,14 @@ def _target_result(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
 
 def _predict_ms(run: Run) -> float:
     """Return milliseconds a row, from decoded arrays to the final prediction: the median of a few goes."""
-    examples = run.prepared.splits[run.split]
+    examples = run.data_module.splits[run.split]
     few = dataclasses.replace(examples, rows=examples.rows[:TIMED_ROWS])
     columns, cells = few.taken(), few.taken_source()
     seconds = [_timed(run, columns, cells) for _ in range(TIMED_REPEATS)]
     return 1000 * statistics.median(seconds) / len(few)
 
 
-def _timed(run: Run, columns: Mapping[str, Any], source: Source) -> float:
+def _timed(run: Run, columns: Mapping[str, Any], source: RowContext) -> float:
     started = time.perf_counter()
     (members,) = run_members(run.model, columns, source, [NOTHING_HIDDEN])
     combine(run.model, members)

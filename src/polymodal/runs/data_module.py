@@ -20,7 +20,7 @@ from polymodal.model.batches import Examples, build_examples
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
-from polymodal.targets import AnyTarget, Source, fit_target
+from polymodal.targets import AnyTarget, RowContext, fit_target
 from polymodal.targets.notices import target_notices, target_problems
 
 OBJECTIVE = "embedding"
@@ -50,7 +50,7 @@ class Tables:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class DataModule:
     """Everything training starts from.
 
     Attributes:
@@ -80,7 +80,7 @@ class Prepared:
         return self.preprocessor.schema
 
 
-def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Progress) -> Prepared:
+def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Progress) -> DataModule:
     """Get everything ready that training needs.
 
     Args:
@@ -118,7 +118,7 @@ def prepare(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Prog
         splits[split] = _without_unknown(examples, targets)
         set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])
     _check_splits(splits, of_split)
-    return Prepared(
+    return DataModule(
         preprocessor=preprocessor,
         targets=targets,
         splits=splits,
@@ -236,7 +236,7 @@ def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: 
     for target in schema.targets:
         options = config.target_settings.get(target.name, {})
         try:
-            source = Source(part.columns, part.folder, streams=schema.streams)
+            source = RowContext(part.columns, part.folder, streams=schema.streams)
             targets[target.name] = fit_target(target.kind, part.columns[target.name], source, options)
         except SchemaError as error:
             raise SchemaError(f"{table.name}, column {target.name!r}: {error}") from None
@@ -252,14 +252,14 @@ def _fit_objectives(
     if not config.target and len(streams) > 1:
         relevance = {} if config.relevance is None else {"relevance": config.relevance}
         options = config.target_settings.get(OBJECTIVE, {})
-        found[OBJECTIVE] = fit_target("embedding", [], Source(streams=streams), {**options, **relevance})
+        found[OBJECTIVE] = fit_target("embedding", [], RowContext(streams=streams), {**options, **relevance})
     if config.reconstruct and len(streams) < 2:
         raise ConfigError("The option --reconstruct recovers a stream from the others, but there is one stream only.")
     if config.reconstruct or (not config.target and len(streams) == 1):
         for stream in streams:
             options = {"stream": stream.name, "recovered": config.reconstruct, "seed": config.seed}
             name = f"{stream.name} (recovered)" if config.reconstruct else RECONSTRUCTION
-            found[name] = fit_target("sketch", [], Source(columns=columns, rows=rows, streams=streams), options)
+            found[name] = fit_target("sketch", [], RowContext(columns=columns, rows=rows, streams=streams), options)
     return found
 
 

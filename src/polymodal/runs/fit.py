@@ -188,7 +188,7 @@ def _fit_tables(
 
 
 def _log(run: Run, started: datetime.datetime) -> list[str]:
-    record = run.model.record
+    record = run.model.report_data
     lines = [f"{started.isoformat(timespec='seconds')} started: {record['command'] or 'polymodal.fit'}"]
     lines += [f"{table['split']}: {table['rows']} rows of {table['name']}" for table in record["tables"]]
     lines += [f"notice: {notice}" for notice in record["notices"]]

@@ -17,17 +17,17 @@ from polymodal.model.evaluation import Evaluation
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.distributed import num_processes
-from polymodal.runs.data_module import Prepared
+from polymodal.runs.data_module import DataModule
 from polymodal.targets import AnyTarget, primary_metric_of
 from polymodal.training.pretraining import HIDDEN_SHARE
-from polymodal.training.sharding import is_asked_for
-from polymodal.training.state import State
+from polymodal.training.sharding import is_sharding_enabled
+from polymodal.training.state import TrainingState
 
 
-def build_record(
+def build_report_data(
     model: TrainedModel,
-    prepared: Prepared,
-    state: State,
+    data_module: DataModule,
+    state: TrainingState,
     evaluation: Evaluation,
     seconds: dict[str, float],
     command: str | None,
@@ -36,7 +36,7 @@ def build_record(
 
     Args:
         model: The trained model.
-        prepared: The examples it came from.
+        data_module: The examples it came from.
         state: The final training state.
         evaluation: How it did.
         seconds: Phase to seconds.
@@ -53,8 +53,8 @@ def build_record(
         "title": _title(model),
         "seed": config.seed,
         "seconds": seconds,
-        "tables": _table_rows(prepared),
-        "columns": _column_rows(prepared),
+        "tables": _table_rows(data_module),
+        "columns": _column_rows(data_module),
         "streams": _stream_rows(model),
         "fusion": {"name": config.fusion.name, "parameters": num_parameters(network.fusion)},
         "parameters": num_parameters(network),
@@ -65,9 +65,9 @@ def build_record(
         "evaluation": evaluation.report,
         "broken_cells": [
             {"table": table, "row": cell.row, "column": cell.column, "reason": cell.reason}
-            for table, cell in prepared.broken
+            for table, cell in data_module.broken
         ],
-        "notices": prepared.notices + _training_notices(state, config.train),
+        "notices": data_module.notices + _training_notices(state, config.train),
         "config": config.model_dump(mode="json"),
     }
 
@@ -77,7 +77,7 @@ def _title(model: TrainedModel) -> str:
     return f"{', '.join(model.targets)} from {streams}" if model.config.target else f"one space for {streams}"
 
 
-def _training_notices(state: State, settings: TrainConfig) -> list[str]:
+def _training_notices(state: TrainingState, settings: TrainConfig) -> list[str]:
     notices = _pretraining_notices(state)
     if state.num_parts > (settings.accumulate or 1):
         batch = f"each batch of {settings.batch_size} rows in {state.num_parts} parts"
@@ -88,12 +88,12 @@ def _training_notices(state: State, settings: TrainConfig) -> list[str]:
             f"weights are those of the epochs before. With a train.learning_rate below {settings.learning_rate:g} it "
             f"may learn longer."
         )
-    if is_asked_for(settings) and num_processes() == 1:
+    if is_sharding_enabled(settings) and num_processes() == 1:
         notices.append("One process trained and held all weights: train.shard needs several to share them out among.")
     return notices
 
 
-def _pretraining_notices(state: State) -> list[str]:
+def _pretraining_notices(state: TrainingState) -> list[str]:
     told = {stream: found for stream, found in state.pretraining.items() if found["history"]}
     return [
         f"The encoder of {stream!r} first learned to restore {found['pictures']:,} pictures, "
@@ -127,40 +127,40 @@ def _stream_rows(model: TrainedModel) -> list[dict[str, Any]]:
     ]
 
 
-def _table_rows(prepared: Prepared) -> list[dict[str, Any]]:
+def _table_rows(data_module: DataModule) -> list[dict[str, Any]]:
     seen: set[str] = set()
     rows = []
-    for split, examples in prepared.splits.items():
+    for split, examples in data_module.splits.items():
         first = examples.name not in seen
-        aside = prepared.set_aside.get(examples.name, 0) if first else 0
+        aside = data_module.set_aside.get(examples.name, 0) if first else 0
         rows.append({"name": examples.name, "split": split, "rows": len(examples), "set_aside": aside})
         seen.add(examples.name)
     return rows
 
 
-def _column_rows(prepared: Prepared) -> list[dict[str, Any]]:
-    table = prepared.schema.with_sounds(prepared.tables["train"])
-    stream_of = {column: stream.name for stream in prepared.schema.streams for column in stream.columns}
-    broken = [cell.column for name, cell in prepared.broken if name == table.name]
+def _column_rows(data_module: DataModule) -> list[dict[str, Any]]:
+    table = data_module.schema.with_sounds(data_module.tables["train"])
+    stream_of = {column: stream.name for stream in data_module.schema.streams for column in stream.columns}
+    broken = [cell.column for name, cell in data_module.broken if name == table.name]
     return [
         {
             "name": column.name,
             "modality": column.modality,
             "stream": stream_of.get(column.name),
             "reason": column.reason,
-            "missing": _num_missing(table.columns[column.name], prepared, column, broken.count(column.name)),
+            "missing": _num_missing(table.columns[column.name], data_module, column, broken.count(column.name)),
             "broken": broken.count(column.name),
             "rows": table.num_rows,
         }
-        for column in (*prepared.schema.columns, *prepared.schema.ignored)
+        for column in (*data_module.schema.columns, *data_module.schema.ignored)
     ]
 
 
-def _num_missing(cells: Sequence[Cell], prepared: Prepared, column: ColumnSchema, broken: int) -> int:
+def _num_missing(cells: Sequence[Cell], data_module: DataModule, column: ColumnSchema, broken: int) -> int:
     """Return how many cells are missing; the sound of a silent video is, although its cell is there."""
-    if column.source and column in prepared.schema.columns:
-        stream = prepared.schema.stream_of(column.name)
-        return len(cells) - int(prepared.splits["train"].columns[stream].row_present.sum()) - broken
+    if column.source and column in data_module.schema.columns:
+        stream = data_module.schema.stream_of(column.name)
+        return len(cells) - int(data_module.splits["train"].columns[stream].row_present.sum()) - broken
     return sum(cell is None for cell in cells)
 
 

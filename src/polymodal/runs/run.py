@@ -23,18 +23,18 @@ from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.model.batches import Examples, bytes_of_row
 from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.model.evaluation import Evaluation, evaluate_examples
-from polymodal.model.fit_ensemble import with_decisions
+from polymodal.model.fit_ensemble import fit_ensembles
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_first, own_device
 from polymodal.progress import Progress
-from polymodal.runs.data_module import Prepared, Tables, prepare
-from polymodal.runs.report_data import build_record
+from polymodal.runs.data_module import DataModule, Tables, build_data_module
+from polymodal.runs.report_data import build_report_data
 from polymodal.targets import StructuredTarget, Target
 from polymodal.targets.evidence import with_evidence
 from polymodal.training.distillation import teach
 from polymodal.training.flip_trial import choose_flip
-from polymodal.training.state import Job
+from polymodal.training.state import TrainingInputs
 from polymodal.training.time_budget import Budget
 from polymodal.training.trainer import train_network
 from polymodal.training.training_checkpoint import saved_width
@@ -79,13 +79,13 @@ class Run:
 
     Attributes:
         model: The trained model, its record filled in.
-        prepared: The examples it came from.
+        data_module: The examples it came from.
         evaluation: How it did on test, or on validation where there is no test.
         split: Which of the two.
     """
 
     model: TrainedModel
-    prepared: Prepared
+    data_module: DataModule
     evaluation: Evaluation
     split: str
 
@@ -98,7 +98,7 @@ def execute(
     state_path: Path | None = None,
     resume: bool = False,
     command: str | None = None,
-    prepared: Prepared | None = None,
+    data_module: DataModule | None = None,
 ) -> Run:
     """Run everything from tables to a judged model.
 
@@ -110,7 +110,7 @@ def execute(
         state_path: File with the training state to resume from; None keeps none.
         resume: Whether to go on from it.
         command: The command line that asked for this, for the record.
-        prepared: What ``prepare`` made of these tables, where it has been done already.
+        data_module: What ``prepare`` made of these tables, where it has been done already.
 
     Returns:
         The finished run.
@@ -119,73 +119,80 @@ def execute(
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     with watch.phase("prepare"), main_first():
-        prepared = prepared or prepare(tables, config, cache, progress)
-    settings = resolve_training(config.train, config.preset, len(prepared.splits["train"]), prepared.targets.values())
+        data_module = data_module or build_data_module(tables, config, cache, progress)
+    settings = resolve_training(
+        config.train, config.preset, len(data_module.splits["train"]), data_module.targets.values()
+    )
     config = config.model_copy(update={"train": settings})
-    network = _fresh_network(config, prepared)
-    prepared = _with_notices(prepared, _head_notices(network, prepared.splits["train"]))
+    network = _fresh_network(config, data_module)
+    data_module = _with_notices(data_module, _head_notices(network, data_module.splits["train"]))
     with watch.phase("precompute"):
-        prepared = _precomputed(prepared, network, cache, progress)
+        data_module = _precomputed(data_module, network, cache, progress)
     with watch.phase("baselines"), progress.phase("baselines", None):  # first: then training knows what time is left
-        fitted, notices = _baselines(prepared, config, cache)
-        prepared = _with_notices(prepared, notices)
+        fitted, notices = _baselines(data_module, config, cache)
+        data_module = _with_notices(data_module, notices)
     with watch.phase("train"):
-        job = dataclasses.replace(
-            _job(prepared, config, state_path, _taught(prepared, config, cache, progress)),
-            budget=_budget(prepared, settings, watch, is_command=command is not None),
+        inputs = dataclasses.replace(
+            _job(data_module, config, state_path, _taught(data_module, config, cache, progress)),
+            budget=_budget(data_module, settings, watch, is_command=command is not None),
         )
-        settled, notices = _settled(job, config, prepared, progress, saved_width(state_path) if resume else None)
-        network = network if settled.width == config.width else _fresh_network(settled, prepared)
-        config, prepared = settled, _with_notices(prepared, notices)
-        state = train_network(network, dataclasses.replace(job, settings=config.train), progress, resume)
+        settled, notices = _settled(inputs, config, data_module, progress, saved_width(state_path) if resume else None)
+        network = network if settled.width == config.width else _fresh_network(settled, data_module)
+        config, data_module = settled, _with_notices(data_module, notices)
+        state = train_network(network, dataclasses.replace(inputs, settings=config.train), progress, resume)
     model = TrainedModel(
         config=config,
-        preprocessor=prepared.preprocessor,
-        targets=prepared.targets,
+        preprocessor=data_module.preprocessor,
+        targets=data_module.targets,
         network=network,
         features=fitted.features if fitted else None,
         baselines=fitted.baselines if fitted else {},
-        decisions={},
+        ensembles={},
     )
-    split = "test" if "test" in prepared.splits else "validation"
+    split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
-        model = with_decisions(model, prepared.splits["validation"], cache)
-        evaluation = evaluate_examples(model, prepared.splits[split], split, cache)
-    record = build_record(model, prepared, state, evaluation, watch.total(), command)
-    return Run(model=dataclasses.replace(model, record=record), prepared=prepared, evaluation=evaluation, split=split)
+        model = fit_ensembles(model, data_module.splits["validation"], cache)
+        evaluation = evaluate_examples(model, data_module.splits[split], split, cache)
+    record = build_report_data(model, data_module, state, evaluation, watch.total(), command)
+    return Run(
+        model=dataclasses.replace(model, report_data=record),
+        data_module=data_module,
+        evaluation=evaluation,
+        split=split,
+    )
 
 
-def _fresh_network(config: RunConfig, prepared: Prepared) -> Network:
+def _fresh_network(config: RunConfig, data_module: DataModule) -> Network:
     torch.manual_seed(config.seed)
-    return build_network(config, prepared.preprocessor.modalities, prepared.targets)
+    return build_network(config, data_module.preprocessor.modalities, data_module.targets)
 
 
 def _settled(
-    job: Job, config: RunConfig, prepared: Prepared, progress: Progress, saved: int | None
+    inputs: TrainingInputs, config: RunConfig, data_module: DataModule, progress: Progress, saved: int | None
 ) -> tuple[RunConfig, list[str]]:
     """Settle by trials what is left open: the width, where the time is limited, and whether pictures are mirrored."""
     notices: list[str] = []
     if config.train.time_limit_s is not None and config.width is None:
-        choice = _choose_width(job, config, prepared, saved)
+        choice = _choose_width(inputs, config, data_module, saved)
         config, notices = config.model_copy(update={"width": choice.width}), choice.notices
     if config.train.flip == "auto":
-        settings, told = choose_flip(job, partial(_fresh_network, config, prepared), progress)
+        settings, told = choose_flip(inputs, partial(_fresh_network, config, data_module), progress)
         config, notices = config.model_copy(update={"train": settings}), [*notices, told]
     return config, notices
 
 
-def _choose_width(job: Job, config: RunConfig, prepared: Prepared, saved: int | None) -> Choice:
+def _choose_width(inputs: TrainingInputs, config: RunConfig, data_module: DataModule, saved: int | None) -> Choice:
     """Settle the width where the time is limited; a resumed run keeps its own."""
     widths = [WIDTHS[config.preset], *(width for width in NARROW if width < WIDTHS[config.preset])]
 
     def build(width: int) -> Network:
-        return _fresh_network(config.model_copy(update={"width": width}), prepared)
+        return _fresh_network(config.model_copy(update={"width": width}), data_module)
 
-    return Choice(saved, {}) if saved else choose_width(job, build, widths)
+    return Choice(saved, {}) if saved else choose_width(inputs, build, widths)
 
 
-def _with_notices(prepared: Prepared, notices: list[str]) -> Prepared:
-    return dataclasses.replace(prepared, notices=prepared.notices + notices)
+def _with_notices(data_module: DataModule, notices: list[str]) -> DataModule:
+    return dataclasses.replace(data_module, notices=data_module.notices + notices)
 
 
 def _head_notices(network: Network, train: Examples) -> list[str]:
@@ -198,62 +205,66 @@ def _head_notices(network: Network, train: Examples) -> list[str]:
     ]
 
 
-def _precomputed(prepared: Prepared, network: Any, cache: ArrayCache, progress: Progress) -> Prepared:
+def _precomputed(data_module: DataModule, network: Any, cache: ArrayCache, progress: Progress) -> DataModule:
     network.to(own_device())  # frozen checkpoints run where the network will learn
     done: dict[str, Mapping[str, Any]] = {}
     splits = {}
-    for split, examples in prepared.splits.items():
+    for split, examples in data_module.splits.items():
         if examples.name not in done:
             done[examples.name] = precompute(network, examples.columns, cache, progress)
         splits[split] = dataclasses.replace(examples, columns=done[examples.name])
-    return dataclasses.replace(prepared, splits=splits)
+    return dataclasses.replace(data_module, splits=splits)
 
 
 def _taught(
-    prepared: Prepared, config: RunConfig, cache: ArrayCache, progress: Progress
+    data_module: DataModule, config: RunConfig, cache: ArrayCache, progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
     if config.teacher is None:
         return {}
-    return teach(config.teacher, prepared.tables["train"], prepared.splits["train"], prepared.targets, cache, progress)
+    return teach(
+        config.teacher, data_module.tables["train"], data_module.splits["train"], data_module.targets, cache, progress
+    )
 
 
-def _budget(prepared: Prepared, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> Budget | None:
+def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> Budget | None:
     """Return when the run has to be over; a command's time begins with its process, before imports and tables."""
     if settings.time_limit_s is None:
         return None
     began = polymodal.STARTED_S if is_command else watch.started_s
-    judged = {split: len(examples) for split, examples in prepared.splits.items() if split != "train"}
+    judged = {split: len(examples) for split, examples in data_module.splits.items() if split != "train"}
     return Budget(ends_s=began + settings.time_limit_s, judged_rows=sum(judged.values()))
 
 
 def _job(
-    prepared: Prepared, config: RunConfig, state_path: Path | None, soft: Mapping[str, NDArray[np.float32]]
-) -> Job:
-    return Job(
-        train=prepared.splits["train"],
-        validation=prepared.splits["validation"],
-        targets=with_evidence(prepared.targets) if config.fusion.name == "evidential" else prepared.targets,
-        modalities=prepared.preprocessor.modalities,
+    data_module: DataModule, config: RunConfig, state_path: Path | None, soft: Mapping[str, NDArray[np.float32]]
+) -> TrainingInputs:
+    return TrainingInputs(
+        train=data_module.splits["train"],
+        validation=data_module.splits["validation"],
+        targets=with_evidence(data_module.targets) if config.fusion.name == "evidential" else data_module.targets,
+        modalities=data_module.preprocessor.modalities,
         settings=config.train,
         seed=config.seed,
         state_path=state_path,
         soft=soft,
-        unlabelled=prepared.unlabelled,
+        unlabelled=data_module.unlabelled,
     )
 
 
-def _baselines(prepared: Prepared, config: RunConfig, cache: ArrayCache) -> tuple[FittedBaselines | None, list[str]]:
+def _baselines(
+    data_module: DataModule, config: RunConfig, cache: ArrayCache
+) -> tuple[FittedBaselines | None, list[str]]:
     """Fit baselines, on a sample of the rows where they are many, so that neither time nor memory grows without end."""
-    flat = {name: target for name, target in prepared.targets.items() if not isinstance(target, StructuredTarget)}
+    flat = {name: target for name, target in data_module.targets.items() if not isinstance(target, StructuredTarget)}
     if not config.baselines or not flat:
         return None, []
     parts = [
-        prepared.splits[split].without_outputs().sample(most, config.seed, list(flat))
+        data_module.splits[split].without_outputs().sample(most, config.seed, list(flat))
         for split, most in BASELINE_ROWS.items()
     ]
     few = parts[0].sample(max(1, FITTED_BYTES // bytes_of_row(parts[0].columns)), config.seed, list(flat))
     shapes = {stream: column.take(slice(len(few))) for stream, column in few.columns.items()}
-    draft = FeatureExtractor.draft(prepared.schema, prepared.preprocessor.modalities, shapes)
+    draft = FeatureExtractor.draft(data_module.schema, data_module.preprocessor.modalities, shapes)
 
     def fit() -> FittedBaselines:
         features = draft.fit(few.taken(), few.taken_cells())
@@ -261,7 +272,7 @@ def _baselines(prepared: Prepared, config: RunConfig, cache: ArrayCache) -> tupl
         return FittedBaselines(features, {name: _fit_target(name, flat[name], found, config) for name in flat})
 
     fitted = keep_baselines(cache, _given(draft, flat, parts, config), fit)
-    rows, used = len(prepared.splits["train"]), len(parts[0])
+    rows, used = len(data_module.splits["train"]), len(parts[0])
     told = f"The baselines were fitted on {used:,} of {rows:,} training rows."
     return fitted, [told] if used < rows else []
 

@@ -74,11 +74,12 @@ def write_run(run: Run, folder: Path, log: list[str]) -> None:
     save_model(run.model, folder / MODEL_FOLDER)
     save_config(run.model.config, folder / "run.yaml")
     write_text(
-        folder / "metrics.json", json.dumps({**summary_of(run.model.record), "record": run.model.record}, indent=1)
+        folder / "metrics.json",
+        json.dumps({**summary_of(run.model.report_data), "record": run.model.report_data}, indent=1),
     )
-    examples = run.prepared.splits[run.split]
+    examples = run.data_module.splits[run.split]
     gallery = build_gallery(run.model, examples, run.evaluation.predictions)
-    write_report(run.model.record, gallery, folder / "report.html", run.prepared.tables[run.split].folder)
+    write_report(run.model.report_data, gallery, folder / "report.html", run.data_module.tables[run.split].folder)
     write_text(folder / "log.txt", "\n".join(log) + "\n")
     for leftover in (STATE_FILE, "asked.yaml"):
         (folder / leftover).unlink(missing_ok=True)

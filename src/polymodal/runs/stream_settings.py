@@ -54,7 +54,7 @@ def _wishes(stream: StreamSchema, targets: Mapping[str, AnyTarget]) -> dict[str,
 
 
 def _of_checkpoint(stream: StreamSchema, config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a pretrained encoder wants its cells prepared."""
+    """Return how a pretrained encoder wants its cells data_module."""
     checkpoint = _checkpoint(config.encoder.get(stream.name))
     if checkpoint is None:
         return {}

@@ -12,14 +12,20 @@ from polymodal.errors import ConfigError, parameter_error
 from polymodal.targets.base import Target, build_head, primary_metric_of
 from polymodal.targets.boxes import BoxesTarget
 from polymodal.targets.caption import CaptionTarget
-from polymodal.targets.categories import Categories
-from polymodal.targets.category import Category
+from polymodal.targets.categories import CategoriesTarget
+from polymodal.targets.category import CategoryTarget
 from polymodal.targets.embedding import EmbeddingTarget
 from polymodal.targets.image import ImageTarget
 from polymodal.targets.number import NumberTarget
 from polymodal.targets.series import SeriesTarget
 from polymodal.targets.sketch import SketchTarget
-from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.structured import (
+    RowContext,
+    StructuredHead,
+    StructuredPrediction,
+    StructuredTarget,
+    TargetSettings,
+)
 from polymodal.targets.transcript import TranscriptTarget
 from polymodal.targets.vector import VectorTarget
 
@@ -40,7 +46,7 @@ class TargetEntry(NamedTuple):
     paper: str
 
 
-def fit_target(kind: str, cells: Sequence[Cell], source: Source, options: Mapping[str, Any]) -> AnyTarget:
+def fit_target(kind: str, cells: Sequence[Cell], source: RowContext, options: Mapping[str, Any]) -> AnyTarget:
     """Fit a target by its kind.
 
     Args:
@@ -89,8 +95,12 @@ def build_target_settings(kind: str, settings: type[TargetSettings], options: Ma
 
 
 TARGETS: dict[str, TargetEntry] = {
-    "category": TargetEntry(Category, "one class a row: softmax, cross-entropy", "Szegedy et al. 2016 (smoothing)"),
-    "categories": TargetEntry(Categories, "any number of labels a row: a sigmoid each", "Zhang and Zhou 2014 (survey)"),
+    "category": TargetEntry(
+        CategoryTarget, "one class a row: softmax, cross-entropy", "Szegedy et al. 2016 (smoothing)"
+    ),
+    "categories": TargetEntry(
+        CategoriesTarget, "any number of labels a row: a sigmoid each", "Zhang and Zhou 2014 (survey)"
+    ),
     "number": TargetEntry(NumberTarget, "one number a row: squared error of the standardised value", "least squares"),
     "boxes": TargetEntry(BoxesTarget, "labelled boxes in a picture: one map of fine places", "Tian et al. 2019 (FCOS)"),
     "vector": TargetEntry(VectorTarget, "numbers of a fixed count: squared error, each standardised", "least squares"),
@@ -111,19 +121,19 @@ OBJECTIVES: dict[str, TargetEntry] = {
 __all__ = [
     "OBJECTIVES",
     "TARGETS",
-    "Answer",
     "AnyTarget",
     "BoxesTarget",
     "CaptionTarget",
-    "Categories",
-    "Category",
+    "CategoriesTarget",
+    "CategoryTarget",
     "EmbeddingTarget",
     "ImageTarget",
     "NumberTarget",
+    "RowContext",
     "SeriesTarget",
     "SketchTarget",
-    "Source",
     "StructuredHead",
+    "StructuredPrediction",
     "StructuredTarget",
     "Target",
     "TargetEntry",

@@ -15,7 +15,7 @@ from polymodal.nn.layers import Dropout
 from polymodal.targets.structured import StructuredTarget
 
 Prediction = NDArray[Any]
-"""float64 ``[rows, classes]`` or ``[rows]``; ``Answer`` objects ``[rows]`` of a structured target."""
+"""float64 ``[rows, classes]`` or ``[rows]``; ``StructuredPrediction`` objects ``[rows]`` of a structured target."""
 
 
 class Target(Protocol):

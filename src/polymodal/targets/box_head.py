@@ -21,7 +21,7 @@ from torch.nn import functional
 from polymodal.metrics.box_metrics import overlaps, sure_boxes
 from polymodal.nn.convolution import Conv2d
 from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
-from polymodal.targets.structured import Answer, StructuredHead
+from polymodal.targets.structured import StructuredHead, StructuredPrediction
 from polymodal.tokens import Detail, Fused, PlaceGrid
 
 RARITY = 0.01
@@ -133,7 +133,7 @@ class BoxHead(StructuredHead):
         places = torch.where(detail.present, focal + 2 * overlap + central, 0.0)
         return places.sum(dim=1) / self.num_expected
 
-    def answers(self, fused: Fused) -> list[Answer]:
+    def answers(self, fused: Fused) -> list[StructuredPrediction]:
         """Decode boxes.
 
         Args:
@@ -144,15 +144,18 @@ class BoxHead(StructuredHead):
         """
         detail = fused.details.get(self.stream)
         if detail is None:
-            return [Answer([]) for _ in range(len(fused.pooled))]
+            return [StructuredPrediction([]) for _ in range(len(fused.pooled))]
         logits, distances, centre_logits = self(detail, fused.pooled)
         scores = logits.sigmoid() * centre_logits.sigmoid().unsqueeze(2)
         boxes = torch.cat([self.centres - distances[..., :2], self.centres + distances[..., 2:]], dim=2)
         shown = detail.present.any(dim=1).tolist()
         arrays = zip(shown, scores.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
-        return [self._answer(scores_PL, boxes_P4) if seen else Answer([]) for seen, scores_PL, boxes_P4 in arrays]
+        return [
+            self._answer(scores_PL, boxes_P4) if seen else StructuredPrediction([])
+            for seen, scores_PL, boxes_P4 in arrays
+        ]
 
-    def _answer(self, scores_PL: NDArray[np.float32], boxes_P4: NDArray[np.float32]) -> Answer:
+    def _answer(self, scores_PL: NDArray[np.float32], boxes_P4: NDArray[np.float32]) -> StructuredPrediction:
         flat = scores_PL.ravel()
         surest = np.argsort(-flat, kind="stable")[: CANDIDATES * self.max_boxes]
         surest = surest[flat[surest] >= self.score_threshold]
@@ -167,7 +170,7 @@ class BoxHead(StructuredHead):
             for at in kept
         ]
         sure = [box["score"] for box in sure_boxes(found)]
-        return Answer(found, float(np.mean(sure)) if sure else 1 - float(flat.max(initial=0.0)))
+        return StructuredPrediction(found, float(np.mean(sure)) if sure else 1 - float(flat.max(initial=0.0)))
 
 
 def _start(layer: nn.Linear | Conv2d, bias: float) -> None:

@@ -28,13 +28,13 @@ from polymodal.nn.affine import Warp, WarpLimits
 from polymodal.targets.box_head import BoxHead
 from polymodal.targets.labels import LabelType, label_type, to_label
 from polymodal.targets.structured import (
-    Answer,
-    Answers,
-    Source,
+    RowContext,
     StructuredHead,
+    StructuredPrediction,
+    StructuredPredictions,
     StructuredTarget,
     TargetSettings,
-    to_answers,
+    to_structured_predictions,
 )
 from polymodal.tokens import PlaceGrid
 
@@ -101,7 +101,7 @@ class BoxesTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = BoxesSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: BoxesSettings) -> Self:
+    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: BoxesSettings) -> Self:
         """Learn the labels, how many boxes there are and how small they get.
 
         Args:
@@ -163,7 +163,7 @@ class BoxesTarget(StructuredTarget):
         """
         return modality in self.details and stream == self.stream
 
-    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Carry the boxes into the network's pictures; labels unknown from training are left out.
 
         Args:
@@ -191,11 +191,11 @@ class BoxesTarget(StructuredTarget):
         corners = place.into_frame(np.array([box.box for box in kept], dtype=np.float64).reshape(-1, 4))
         return np.concatenate([corners, np.array([[number[box.label]] for box in kept]).reshape(-1, 1)], axis=1)
 
-    def _sizes(self, rows: int, source: Source) -> list[tuple[int, int] | None]:
+    def _sizes(self, rows: int, source: RowContext) -> list[tuple[int, int] | None]:
         pictures = source.cells.get(self.column, [None] * rows)
         return [picture_size(cell, source.folder) for cell in pictures]
 
-    def _letterboxes(self, cells: Sequence[Any], source: Source) -> list[Letterbox | None]:
+    def _letterboxes(self, cells: Sequence[Any], source: RowContext) -> list[Letterbox | None]:
         """Say how each row's picture lies in the network's; None where either is not known."""
         shape = source.shapes.get(self.stream)
         if shape is None:
@@ -203,11 +203,11 @@ class BoxesTarget(StructuredTarget):
         frame = (shape[0], shape[1])
         return [None if size is None else Letterbox.fit(size, frame) for size in self._sizes(len(cells), source)]
 
-    def _rows(self, cells: Sequence[Cell], source: Source) -> list[list[LabelledBox] | str | None]:
+    def _rows(self, cells: Sequence[Cell], source: RowContext) -> list[list[LabelledBox] | str | None]:
         """Return each row's boxes, or why there are none, or None where the cell is absent."""
         return [_read(cell, size) for cell, size in zip(cells, self._sizes(len(cells), source), strict=True)]
 
-    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:
+    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:
         """Name the cells that hold no such boxes.
 
         Args:
@@ -266,7 +266,7 @@ class BoxesTarget(StructuredTarget):
             overlap_threshold=self.settings.overlap_threshold,
         )
 
-    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
         """Read the boxes.
 
         Args:
@@ -284,7 +284,7 @@ class BoxesTarget(StructuredTarget):
     def _label(self, box: LabelledBox) -> Cell:
         return to_label(box.label, self.label_type) if box.label in self.names else box.raw
 
-    def finish(self, found: Sequence[Answer], source: Source) -> Answers:
+    def finish(self, found: Sequence[StructuredPrediction], source: RowContext) -> StructuredPredictions:
         """Bring boxes into pixels of the rows' own pictures.
 
         Args:
@@ -295,11 +295,13 @@ class BoxesTarget(StructuredTarget):
             ``[N]``; an answer's confidence is the mean score of its boxes.
         """
         places = self._letterboxes(found, source)
-        return to_answers([self._finish(answer, place) for answer, place in zip(found, places, strict=True)])
+        return to_structured_predictions(
+            [self._finish(answer, place) for answer, place in zip(found, places, strict=True)]
+        )
 
-    def _finish(self, answer: Answer, place: Letterbox | None) -> Answer:
+    def _finish(self, answer: StructuredPrediction, place: Letterbox | None) -> StructuredPrediction:
         if place is None:
-            return Answer([])
+            return StructuredPrediction([])
         height, width = place.picture
         said = place.into_picture(np.array([box["box"] for box in answer.value], dtype=np.float64).reshape(-1, 4))
         corners = np.clip(said, 0, [width, height, width, height]).round(2)
@@ -308,7 +310,7 @@ class BoxesTarget(StructuredTarget):
             for box, corner in zip(answer.value, corners, strict=True)
             if (corner[2:] > corner[:2]).all()
         ]
-        return Answer(boxes, answer.confidence)
+        return StructuredPrediction(boxes, answer.confidence)
 
     def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
         """Prepare average precision.
@@ -347,9 +349,9 @@ class BoxesTarget(StructuredTarget):
         return measure_labels(truth, found)
 
     @property
-    def prior(self) -> Answer:
+    def prior(self) -> StructuredPrediction:
         """No box."""
-        return Answer([])
+        return StructuredPrediction([])
 
 
 def _read(cell: Cell, size: tuple[int, int] | None) -> list[LabelledBox] | str | None:
@@ -360,7 +362,7 @@ def _read(cell: Cell, size: tuple[int, int] | None) -> list[LabelledBox] | str |
         return str(error)
 
 
-def _choose_stream(source: Source, settings: BoxesSettings) -> tuple[str, str]:
+def _choose_stream(source: RowContext, settings: BoxesSettings) -> tuple[str, str]:
     pictures = {stream.name: stream.columns[0] for stream in source.streams if stream.modality == "image"}
     if not pictures:
         raise SchemaError("Boxes are found in pictures, and no input column holds any. Add one, or drop this target.")

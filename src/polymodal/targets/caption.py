@@ -20,7 +20,13 @@ from polymodal.modalities.base import read_cells
 from polymodal.modalities.text import parse_text
 from polymodal.targets.caption_head import CaptionHead
 from polymodal.targets.caption_tokens import END, PADDING, CaptionTokens
-from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.structured import (
+    RowContext,
+    StructuredHead,
+    StructuredPrediction,
+    StructuredTarget,
+    TargetSettings,
+)
 
 LONGEST = 256
 
@@ -75,7 +81,7 @@ class CaptionTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = CaptionSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: CaptionSettings) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: CaptionSettings) -> Self:  # noqa: ARG003
         """Learn pieces, lengths and the most frequent caption.
 
         Args:
@@ -117,7 +123,7 @@ class CaptionTarget(StructuredTarget):
             "is: they were learnt up to there. The option max_length sets another limit"
         ]
 
-    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
+    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
         """Turn texts into ids; a text that is too long is cut and has no end.
 
         Args:
@@ -136,7 +142,7 @@ class CaptionTarget(StructuredTarget):
             truth[row, : len(marked)] = marked
         return truth, known
 
-    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:  # noqa: ARG002
+    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
         """Name the cells that hold no text.
 
         Args:
@@ -171,7 +177,7 @@ class CaptionTarget(StructuredTarget):
             length_penalty=options.length_penalty,
         )
 
-    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:  # noqa: ARG002
+    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:  # noqa: ARG002
         """Read the whole texts.
 
         Args:
@@ -208,9 +214,9 @@ class CaptionTarget(StructuredTarget):
         return grade_captions(truth, found)
 
     @property
-    def prior(self) -> Answer:
+    def prior(self) -> StructuredPrediction:
         """The most frequent training caption."""
-        return Answer(self.frequent, self.share)
+        return StructuredPrediction(self.frequent, self.share)
 
     def state(self) -> dict[str, Any]:
         """Return the fitted fields as plain JSON."""

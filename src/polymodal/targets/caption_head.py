@@ -16,7 +16,7 @@ from polymodal.nn.layers import small_parameter
 from polymodal.targets.beam_search import beam_search
 from polymodal.targets.caption_tokens import END, PADDING, CaptionTokens
 from polymodal.targets.decoder import Decoder
-from polymodal.targets.structured import Answer, StructuredHead
+from polymodal.targets.structured import StructuredHead, StructuredPrediction
 from polymodal.tokens import Fused
 
 
@@ -86,7 +86,7 @@ class CaptionHead(StructuredHead):
         )
         return (losses_BT * is_id).sum(dim=1) / is_id.sum(dim=1).clamp(min=1)
 
-    def answers(self, fused: Fused) -> list[Answer]:
+    def answers(self, fused: Fused) -> list[StructuredPrediction]:
         """Write a text for each row.
 
         Args:
@@ -105,7 +105,9 @@ class CaptionHead(StructuredHead):
             self.length_penalty,
         )
         sure = log_mean.exp().clamp(max=1.0).tolist()
-        return [Answer(self.tokens.decode(row), share) for row, share in zip(ids.tolist(), sure, strict=True)]
+        return [
+            StructuredPrediction(self.tokens.decode(row), share) for row, share in zip(ids.tolist(), sure, strict=True)
+        ]
 
     def embedded(self, ids: Tensor) -> Tensor:
         """Return the embeddings of ids, ``[..., W]``."""

@@ -22,7 +22,7 @@ from polymodal.targets.labels import split_labels
 
 
 @dataclass(frozen=True, kw_only=True)
-class Categories:
+class CategoriesTarget:
     """A column with any number of labels in each row.
 
     Attributes:

@@ -25,7 +25,7 @@ LARGEST_WEIGHT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Category:
+class CategoryTarget:
     """A column with one class in each row.
 
     Attributes:

@@ -23,13 +23,13 @@ from polymodal.metrics.metrics import Measure
 from polymodal.metrics.retrieval import Ranking, rank_all, ranking_metrics
 from polymodal.nn.attention import feed_forward
 from polymodal.targets.structured import (
-    Answer,
-    Answers,
-    Source,
+    RowContext,
     StructuredHead,
+    StructuredPrediction,
+    StructuredPredictions,
     StructuredTarget,
     TargetSettings,
-    to_answers,
+    to_structured_predictions,
 )
 from polymodal.tokens import Fused, Tokens
 
@@ -117,7 +117,7 @@ class EmbeddingHead(StructuredHead):
         losses_BB = torch.where(both_B[:, None] & both_B[None, :], losses_BB, 0.0)
         return (losses_BB.sum(dim=1) + losses_BB.sum(dim=0)) / 2
 
-    def answers(self, fused: Fused) -> list[Answer]:
+    def answers(self, fused: Fused) -> list[StructuredPrediction]:
         """Return every row's vectors.
 
         Args:
@@ -129,7 +129,9 @@ class EmbeddingHead(StructuredHead):
         vectors_BSD, present_BS = self.project(fused.streams)
         vectors, present = vectors_BSD.float().cpu().numpy(), present_BS.cpu().numpy()
         return [
-            Answer({name: vectors[row, place] for place, name in enumerate(self.streams) if present[row, place]})
+            StructuredPrediction(
+                {name: vectors[row, place] for place, name in enumerate(self.streams) if present[row, place]}
+            )
             for row in range(len(vectors))
         ]
 
@@ -158,7 +160,7 @@ class EmbeddingTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = EmbeddingSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: Any) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: Any) -> Self:  # noqa: ARG003
         """Take over the options: there is nothing to fit.
 
         Args:
@@ -172,7 +174,7 @@ class EmbeddingTarget(StructuredTarget):
         columns = {stream.name: list(stream.columns) for stream in source.streams}
         return cls(dim=settings.dim, columns=columns, relevance=settings.relevance)
 
-    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Find the rows with a pair of streams, and those with equal cells.
 
         Args:
@@ -199,7 +201,7 @@ class EmbeddingTarget(StructuredTarget):
         """
         return EmbeddingHead(tuple(encoders), width, self.dim)
 
-    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
         """Say which rows match: those of one relevance label, else each row itself alone.
 
         Args:
@@ -267,7 +269,7 @@ class EmbeddingTarget(StructuredTarget):
             counts[ranking.rows] += 1
         return sums / np.maximum(counts, 1)
 
-    def uninformed(self, found: Answers) -> Answers:
+    def uninformed(self, found: StructuredPredictions) -> StructuredPredictions:
         """Return vectors that are all the same, so that the order of candidates is chance.
 
         Args:
@@ -276,12 +278,14 @@ class EmbeddingTarget(StructuredTarget):
         Returns:
             ``[N]``.
         """
-        return to_answers([Answer({name: np.ones_like(v) for name, v in one.value.items()}) for one in found])
+        return to_structured_predictions(
+            [StructuredPrediction({name: np.ones_like(v) for name, v in one.value.items()}) for one in found]
+        )
 
     @property
-    def prior(self) -> Answer:
+    def prior(self) -> StructuredPrediction:
         """No vector at all."""
-        return Answer({})
+        return StructuredPrediction({})
 
 
 def _codes(cells: Sequence[tuple[Cell, ...]]) -> list[int]:
@@ -293,7 +297,7 @@ def _is_value(cell: tuple[Cell, ...]) -> bool:
     return all(isinstance(part, str | bytes | int | float | None) for part in cell)
 
 
-def _pairs(source: Source, num_rows: int) -> NDArray[np.bool_]:
+def _pairs(source: RowContext, num_rows: int) -> NDArray[np.bool_]:
     present = list(source.row_present().values())
     return np.sum(present, axis=0) >= 2 if present else np.zeros(num_rows, dtype=np.bool_)
 

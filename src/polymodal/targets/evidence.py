@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polymodal.targets import AnyTarget, Category
+from polymodal.targets import AnyTarget, CategoryTarget
 
 WARMUP = 0.5
 """Share of the training steps until wrong evidence is penalised in full."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvidenceCategory(Category):
+class EvidenceCategory(CategoryTarget):
     """One class a row, learned as a Dirichlet distribution; used while training only.
 
     Attributes:
@@ -76,7 +76,7 @@ def with_evidence(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
         Name to target; other kinds stay as they are.
     """
     return {
-        name: EvidenceCategory(**target.state()) if isinstance(target, Category) else target
+        name: EvidenceCategory(**target.state()) if isinstance(target, CategoryTarget) else target
         for name, target in targets.items()
     }
 

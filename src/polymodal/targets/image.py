@@ -25,7 +25,13 @@ from polymodal.modalities.image import Image, ImageSettings
 from polymodal.nn.convolution import Conv2d, ConvTranspose2d
 from polymodal.nn.layers import GroupNorm, num_groups
 from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture, measure_pictures, picture_errors
-from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.structured import (
+    RowContext,
+    StructuredHead,
+    StructuredPrediction,
+    StructuredTarget,
+    TargetSettings,
+)
 from polymodal.tokens import Fused
 
 LEAST_CHANNELS = 16
@@ -95,7 +101,7 @@ class ImageHead(StructuredHead):
         error = self._painted(fused) - truth.permute(0, 3, 1, 2).float() / 255
         return error.square().mean(dim=(1, 2, 3)) + ABSOLUTE_SHARE * error.abs().mean(dim=(1, 2, 3))
 
-    def answers(self, fused: Fused) -> list[Answer]:
+    def answers(self, fused: Fused) -> list[StructuredPrediction]:
         """Paint a picture for each row.
 
         Args:
@@ -105,7 +111,10 @@ class ImageHead(StructuredHead):
             PNG files as ``data:`` URIs.
         """
         pixels_BCYX = (self._painted(fused).float().clamp(0, 1) * 255).round().to(torch.uint8)
-        return [Answer(encode_picture(one)) for one in pixels_BCYX.permute(0, 2, 3, 1).contiguous().cpu().numpy()]
+        return [
+            StructuredPrediction(encode_picture(one))
+            for one in pixels_BCYX.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        ]
 
     def _painted(self, fused: Fused) -> Tensor:
         coarse_BCYX = self.begin(fused.pooled).view(len(fused.pooled), self.num_channels, *self.grid)
@@ -125,7 +134,7 @@ def _double(num_in: int, num_out: int) -> nn.Sequential:
 class ImageTarget(StructuredTarget):
     """A column with a picture in each row, brought to one small size.
 
-    Answers are PNG files in the text of a ``data:`` URI, which browsers open and every table can hold.
+    Predictions are PNG files in the text of a ``data:`` URI, which browsers open and every table can hold.
 
     Attributes:
         mean_picture: The training pictures' mean, as such a URI; answers have its size and channels.
@@ -138,7 +147,7 @@ class ImageTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = ImageTargetSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: ImageTargetSettings) -> Self:
+    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: ImageTargetSettings) -> Self:
         """Learn size, colour and the mean picture.
 
         Args:
@@ -162,7 +171,7 @@ class ImageTarget(StructuredTarget):
         mean = np.rint(pixels.mean(axis=0, dtype=np.float64)).astype(np.uint8)
         return cls(mean_picture=encode_picture(mean))
 
-    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Decode and resize the pictures.
 
         Args:
@@ -175,7 +184,7 @@ class ImageTarget(StructuredTarget):
         column, _ = self._read(cells, source)
         return column.values, column.present
 
-    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:
+    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:
         """Name the cells that hold no readable picture.
 
         Args:
@@ -187,7 +196,7 @@ class ImageTarget(StructuredTarget):
         """
         return [(cell.row - 1, cell.reason) for cell in self._read(cells, source)[1]]
 
-    def _read(self, cells: Sequence[Cell], source: Source) -> tuple[Column, list[BrokenCell]]:
+    def _read(self, cells: Sequence[Cell], source: RowContext) -> tuple[Column, list[BrokenCell]]:
         height, width, channels = decode_picture(self.mean_picture).shape
         reader = Image(height=height, width=width, channels=channels, mean=[], std=[])
         return reader.transform(_unpacked(cells), source.folder)
@@ -204,7 +213,7 @@ class ImageTarget(StructuredTarget):
         """
         return ImageHead(self, width)
 
-    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
         """Read the pictures, in the size of the answers.
 
         Args:
@@ -241,9 +250,9 @@ class ImageTarget(StructuredTarget):
         return np.asarray(1 - picture_errors(truth, found)[:, 1])
 
     @property
-    def prior(self) -> Answer:
+    def prior(self) -> StructuredPrediction:
         """The mean training picture."""
-        return Answer(self.mean_picture)
+        return StructuredPrediction(self.mean_picture)
 
 
 def _unpacked(cells: Sequence[Cell]) -> list[Cell]:

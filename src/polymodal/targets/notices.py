@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from polymodal.arrays import BrokenCell
 from polymodal.data.tables.table import Table
-from polymodal.targets import AnyTarget, Source, StructuredTarget
+from polymodal.targets import AnyTarget, RowContext, StructuredTarget
 
 
 def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:
@@ -19,7 +19,7 @@ def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[Brok
     Returns:
         Those of structured targets; flat ones count such rows as set aside.
     """
-    source = Source(table.columns, table.folder)
+    source = RowContext(table.columns, table.folder)
     return [
         BrokenCell(row + 1, name, reason)
         for name, target in targets.items()

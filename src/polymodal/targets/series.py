@@ -26,7 +26,13 @@ from polymodal.modalities.vector import read_numbers
 from polymodal.nn.attention import feed_forward
 from polymodal.nn.layers import small_parameter
 from polymodal.targets.decoder import Decoder
-from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.structured import (
+    RowContext,
+    StructuredHead,
+    StructuredPrediction,
+    StructuredTarget,
+    TargetSettings,
+)
 from polymodal.tokens import Fused
 
 SMALLEST_STD = 1e-6
@@ -93,7 +99,7 @@ class SeriesHead(StructuredHead):
         error_BS = (self._standardised(fused) - values_BSC).square().mean(dim=2)
         return (error_BS * is_there_BS).sum(dim=1) / is_there_BS.sum(dim=1).clamp(min=1)
 
-    def answers(self, fused: Fused) -> list[Answer]:
+    def answers(self, fused: Fused) -> list[StructuredPrediction]:
         """Undo the standardisation.
 
         Args:
@@ -104,7 +110,10 @@ class SeriesHead(StructuredHead):
         """
         output_BSC = self._standardised(fused).float().cpu().numpy()
         target = self.target
-        return [Answer(target.to_cell(row_SC)) for row_SC in output_BSC * np.array(target.std) + target.mean_SC]
+        return [
+            StructuredPrediction(target.to_cell(row_SC))
+            for row_SC in output_BSC * np.array(target.std) + target.mean_SC
+        ]
 
     def _standardised(self, fused: Fused) -> Tensor:
         queries_BQW = self.queries_QW + self.begin(fused.pooled).unsqueeze(1)
@@ -148,7 +157,7 @@ class SeriesTarget(StructuredTarget):
         return np.array(self.mean)
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: SeriesTargetSettings) -> Self:
+    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: SeriesTargetSettings) -> Self:
         """Learn length, channels, means and scales.
 
         Args:
@@ -187,7 +196,7 @@ class SeriesTarget(StructuredTarget):
             f"{self.num_shorter:,} training series are shorter, and only the steps they have are learnt and judged"
         ]
 
-    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Standardise the numbers.
 
         Args:
@@ -207,7 +216,7 @@ class SeriesTarget(StructuredTarget):
             truth[row, :length, -1] = 1.0
         return truth, known
 
-    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:
+    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:
         """Name the cells that hold no such series.
 
         Args:
@@ -220,7 +229,7 @@ class SeriesTarget(StructuredTarget):
         found = ((row, self._fitting(cell, source)) for row, cell in enumerate(cells))
         return [(row, value) for row, value in found if isinstance(value, str)]
 
-    def _fitting(self, cell: Cell, source: Source) -> Any:
+    def _fitting(self, cell: Cell, source: RowContext) -> Any:
         """Return the numbers ``[steps, C]``, or why there are none, or None for an absent cell."""
         value = _read(cell, source, self.settings.max_steps)
         if not isinstance(value, np.ndarray):
@@ -256,7 +265,7 @@ class SeriesTarget(StructuredTarget):
         """
         return SeriesHead(self, width)
 
-    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
         """Read the series.
 
         Args:
@@ -295,9 +304,9 @@ class SeriesTarget(StructuredTarget):
         return np.array([1 / (1 + error.mean()) for error in errors])
 
     @property
-    def prior(self) -> Answer:
+    def prior(self) -> StructuredPrediction:
         """The mean of the training cells, step by step."""
-        return Answer(self.to_cell(self.mean_SC))
+        return StructuredPrediction(self.to_cell(self.mean_SC))
 
 
 def _two_axes(values: Floats) -> Floats:
@@ -316,7 +325,7 @@ def _measure_cells(found: Sequence[Floats]) -> tuple[Floats, Floats]:
     return mean_SC, np.sqrt(squared_C / count.sum()).clip(SMALLEST_STD)
 
 
-def _read(cell: Cell, source: Source, max_steps: int) -> Floats | str | None:
+def _read(cell: Cell, source: RowContext, max_steps: int) -> Floats | str | None:
     """Return the numbers ``[steps]`` or ``[steps, channels]``, or why there are none, or None for an absent cell."""
     if cell is None:
         return None
@@ -331,7 +340,7 @@ def _read(cell: Cell, source: Source, max_steps: int) -> Floats | str | None:
     return values
 
 
-def _numbers(cell: Cell, source: Source) -> Floats:
+def _numbers(cell: Cell, source: RowContext) -> Floats:
     """Read numbers as the modality series does, from its kinds of files too; none may be missing."""
     content, _ = read_content(cell, source.folder)
     return read_numbers(load_numbers(content) if isinstance(content, bytes) else content, None)

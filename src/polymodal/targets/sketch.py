@@ -18,7 +18,13 @@ from polymodal.arrays import Cell
 from polymodal.data.sketches import sketch
 from polymodal.metrics.metrics import Measure
 from polymodal.nn.attention import feed_forward
-from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.structured import (
+    RowContext,
+    StructuredHead,
+    StructuredPrediction,
+    StructuredTarget,
+    TargetSettings,
+)
 from polymodal.tokens import Fused
 
 SMALLEST_SCALE = 1e-6
@@ -61,16 +67,16 @@ class SketchHead(StructuredHead):
         seen = fused.streams[self.stream].row_present
         return torch.where(seen, SEEN_WEIGHT * error, error)
 
-    def answers(self, fused: Fused) -> list[Answer]:
+    def answers(self, fused: Fused) -> list[StructuredPrediction]:
         """Return standardised sketches.
 
         Args:
             fused: What the fusion made of the streams.
 
         Returns:
-            Answers whose values are float32 ``[D]``.
+            StructuredPredictions whose values are float32 ``[D]``.
         """
-        return [Answer(row) for row in self.layers(fused.pooled).float().cpu().numpy()]
+        return [StructuredPrediction(row) for row in self.layers(fused.pooled).float().cpu().numpy()]
 
 
 class SketchSettings(TargetSettings):
@@ -116,7 +122,7 @@ class SketchTarget(StructuredTarget):
         return frozenset({self.stream}) if self.recovered else frozenset()
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: SketchSettings) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: SketchSettings) -> Self:  # noqa: ARG003
         """Measure the sketches of training rows.
 
         Args:
@@ -147,7 +153,7 @@ class SketchTarget(StructuredTarget):
             recovered=settings.recovered,
         )
 
-    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Standardise the sketches.
 
         Args:
@@ -160,7 +166,7 @@ class SketchTarget(StructuredTarget):
         truth = self._truth(source, len(cells))
         return truth, np.asarray(~np.isnan(truth).all(axis=1))
 
-    def _truth(self, source: Source, num_rows: int) -> NDArray[np.float32]:
+    def _truth(self, source: RowContext, num_rows: int) -> NDArray[np.float32]:
         column = source.columns.get(self.stream)
         if column is None:
             return np.full((num_rows, len(self.mean)), np.nan, dtype=np.float32)
@@ -179,7 +185,7 @@ class SketchTarget(StructuredTarget):
         """
         return SketchHead(self.stream, width, len(self.mean))
 
-    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
         """Return the standardised sketches.
 
         Args:
@@ -245,9 +251,9 @@ class SketchTarget(StructuredTarget):
         return answers
 
     @property
-    def prior(self) -> Answer:
+    def prior(self) -> StructuredPrediction:
         """The mean sketch, which is zero when standardised."""
-        return Answer(np.zeros(len(self.mean), dtype=np.float32))
+        return StructuredPrediction(np.zeros(len(self.mean), dtype=np.float32))
 
     def unstandardised(self, value: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return a sketch in the units of the stream's arrays.

@@ -28,7 +28,7 @@ from polymodal.tokens import Fused
 
 
 @dataclass(frozen=True)
-class Answer:
+class StructuredPrediction:
     """What a target says of one row.
 
     Attributes:
@@ -40,11 +40,11 @@ class Answer:
     confidence: float | None = None
 
 
-Answers = NDArray[np.object_]
-"""One ``Answer`` a row: ``[N]``."""
+StructuredPredictions = NDArray[np.object_]
+"""One ``StructuredPrediction`` a row: ``[N]``."""
 
 
-def to_answers(found: Sequence[Answer]) -> Answers:
+def to_structured_predictions(found: Sequence[StructuredPrediction]) -> StructuredPredictions:
     """Put answers into an array.
 
     Args:
@@ -59,7 +59,7 @@ def to_answers(found: Sequence[Answer]) -> Answers:
 
 
 @dataclass(frozen=True)
-class Source:
+class RowContext:
     """The raw cells around a target, for one whose truth depends on them (boxes: the picture's size).
 
     Attributes:
@@ -116,8 +116,8 @@ class StructuredHead(nn.Module, ABC):
         """
 
     @abstractmethod
-    def answers(self, fused: Fused) -> list[Answer]:
-        """Answer for each row.
+    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+        """Predict each row.
 
         Args:
             fused: What the fusion made of the streams.
@@ -126,7 +126,7 @@ class StructuredHead(nn.Module, ABC):
             B answers, before the target's ``finish``.
         """
 
-    def notices(self, truth: NDArray[Any], source: Source) -> list[str]:  # noqa: ARG002
+    def notices(self, truth: NDArray[Any], source: RowContext) -> list[str]:  # noqa: ARG002
         """Say what the user should know of the training rows, now that the network is there.
 
         Args:
@@ -169,7 +169,7 @@ class StructuredTarget(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: Any) -> Self:
+    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: Any) -> Self:
         """Learn from the training cells.
 
         Args:
@@ -185,7 +185,7 @@ class StructuredTarget(ABC):
         """
 
     @abstractmethod
-    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Turn cells into what the loss compares with.
 
         Args:
@@ -196,7 +196,7 @@ class StructuredTarget(ABC):
             Truth ``[N, ...]`` and, bool ``[N]``, where it is known.
         """
 
-    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:  # noqa: ARG002
+    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
         """Name the cells that hold something, but no truth.
 
         Args:
@@ -275,8 +275,8 @@ class StructuredTarget(ABC):
         """
 
     @abstractmethod
-    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
-        """Read the true answers, in the form of ``Answer.value``.
+    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
+        """Read the true answers, in the form of ``StructuredPrediction.value``.
 
         Args:
             cells: Cells of rows in which the truth is known.
@@ -286,7 +286,7 @@ class StructuredTarget(ABC):
             One a row.
         """
 
-    def finish(self, found: Sequence[Answer], source: Source) -> Answers:  # noqa: ARG002
+    def finish(self, found: Sequence[StructuredPrediction], source: RowContext) -> StructuredPredictions:  # noqa: ARG002
         """Bring a head's answers into the units of the column.
 
         Args:
@@ -296,7 +296,7 @@ class StructuredTarget(ABC):
         Returns:
             ``[N]``.
         """
-        return to_answers(found)
+        return to_structured_predictions(found)
 
     @property
     def judged_without(self) -> frozenset[str]:
@@ -352,7 +352,7 @@ class StructuredTarget(ABC):
         per_label = self.per_label(truth, found)
         return {"per_label": per_label} if per_label else {}
 
-    def uninformed(self, found: Answers) -> Answers:
+    def uninformed(self, found: StructuredPredictions) -> StructuredPredictions:
         """Return what an answer without any input would be, for the baseline.
 
         Args:
@@ -361,11 +361,11 @@ class StructuredTarget(ABC):
         Returns:
             ``[N]``.
         """
-        return to_answers([self.prior] * len(found))
+        return to_structured_predictions([self.prior] * len(found))
 
     @property
     @abstractmethod
-    def prior(self) -> Answer:
+    def prior(self) -> StructuredPrediction:
         """What is answered where nothing is known."""
 
     def state(self) -> dict[str, Any]:
@@ -387,7 +387,7 @@ class StructuredTarget(ABC):
         return cls(**{**state, **settings})
 
 
-def values_of(answers: Answers) -> list[Cell]:
+def values_of(answers: StructuredPredictions) -> list[Cell]:
     """Return the answers' values.
 
     Args:

@@ -23,7 +23,13 @@ from polymodal.metrics.metrics import Measure
 from polymodal.modalities import CellReadError
 from polymodal.targets.ctc import beam_ids
 from polymodal.targets.lexicon import Lexicon
-from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.structured import (
+    RowContext,
+    StructuredHead,
+    StructuredPrediction,
+    StructuredTarget,
+    TargetSettings,
+)
 from polymodal.targets.transcript_head import TranscriptHead, padded
 from polymodal.targets.units import UnitKind, Units, read_transcript
 
@@ -84,7 +90,7 @@ class TranscriptTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = TranscriptSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: TranscriptSettings) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: TranscriptSettings) -> Self:  # noqa: ARG003
         """Learn what the texts are spelt in.
 
         Args:
@@ -143,7 +149,7 @@ class TranscriptTarget(StructuredTarget):
     def _lexicon(self) -> Lexicon | None:
         return Lexicon(self.words, self.units.symbols) if self.words else None
 
-    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
+    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
         """Spell the texts.
 
         Args:
@@ -158,7 +164,7 @@ class TranscriptTarget(StructuredTarget):
         ids = [[] if text is None else self.units.encode(text) for text in texts]
         return padded(ids), np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
 
-    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:  # noqa: ARG002
+    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
         """Name the cells that hold no text, an empty one, or characters that no training text has.
 
         Args:
@@ -224,7 +230,7 @@ class TranscriptTarget(StructuredTarget):
                 return list(ids)
         return self.units.encode(lexicon.finished(self.units.decode(found[0])))
 
-    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:  # noqa: ARG002
+    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:  # noqa: ARG002
         """Read the texts, with all their characters.
 
         Args:
@@ -262,9 +268,9 @@ class TranscriptTarget(StructuredTarget):
         return np.array([1 - edit_distance(true, said) / max(len(true), len(said), 1) for true, said in pairs])
 
     @property
-    def prior(self) -> Answer:
+    def prior(self) -> StructuredPrediction:
         """Nothing is said where nothing is heard."""
-        return Answer("")
+        return StructuredPrediction("")
 
     def state(self) -> dict[str, Any]:
         """Return the fitted fields as plain JSON."""

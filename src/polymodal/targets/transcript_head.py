@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.nn.layers import Dropout
 from polymodal.targets.ctc import ctc_loss, greedy_ids
-from polymodal.targets.structured import Answer, Source, StructuredHead
+from polymodal.targets.structured import RowContext, StructuredHead, StructuredPrediction
 from polymodal.targets.units import BLANK, Units
 from polymodal.tokens import Detail, Fused
 
@@ -77,7 +77,7 @@ class TranscriptHead(StructuredHead):
         losses = ctc_loss(log_probabilities_BTV, num_steps, truth)
         return losses / (truth != BLANK).sum(dim=1).clamp(min=1)
 
-    def notices(self, truth: NDArray[np.int64], source: Source) -> list[str]:
+    def notices(self, truth: NDArray[np.int64], source: RowContext) -> list[str]:
         """Count the texts that are too long for their sound: nothing can be learnt from them.
 
         Args:
@@ -96,7 +96,7 @@ class TranscriptHead(StructuredHead):
         told = f"{count} training texts have more units than their sound has steps; nothing is learnt from them"
         return [f"{told} (subwords are fewer units: its setting units=subwords)"] if count else []
 
-    def answers(self, fused: Fused) -> list[Answer]:
+    def answers(self, fused: Fused) -> list[StructuredPrediction]:
         """Search for the texts.
 
         Args:
@@ -113,7 +113,7 @@ class TranscriptHead(StructuredHead):
         losses = ctc_loss(log_probabilities_BTV, num_steps, truth).cpu().numpy()
         sure = np.exp(-losses / np.array([max(len(ids), 1) for ids in found]))
         return [
-            Answer(self.units.decode(ids), float(share) if steps else None)
+            StructuredPrediction(self.units.decode(ids), float(share) if steps else None)
             for ids, share, steps in zip(found, sure, num_steps.tolist(), strict=True)
         ]
 

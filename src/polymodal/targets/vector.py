@@ -17,7 +17,13 @@ from polymodal.metrics.metrics import Measure
 from polymodal.modalities import CellReadError
 from polymodal.modalities.vector import read_vector
 from polymodal.nn.attention import feed_forward
-from polymodal.targets.structured import Answer, Source, StructuredHead, StructuredTarget, TargetSettings
+from polymodal.targets.structured import (
+    RowContext,
+    StructuredHead,
+    StructuredPrediction,
+    StructuredTarget,
+    TargetSettings,
+)
 from polymodal.tokens import Fused
 
 SMALLEST_STD = 1e-6
@@ -51,7 +57,7 @@ class VectorHead(StructuredHead):
         output: Tensor = self.layers(fused.pooled)
         return (output - truth).square().mean(dim=1)
 
-    def answers(self, fused: Fused) -> list[Answer]:
+    def answers(self, fused: Fused) -> list[StructuredPrediction]:
         """Undo the standardisation.
 
         Args:
@@ -61,7 +67,7 @@ class VectorHead(StructuredHead):
             A list of numbers a row.
         """
         output = self.layers(fused.pooled).float().cpu().numpy()
-        return [Answer(row.tolist()) for row in output * self.std + self.mean]
+        return [StructuredPrediction(row.tolist()) for row in output * self.std + self.mean]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +86,7 @@ class VectorTarget(StructuredTarget):
     primary_metric: ClassVar[str] = "rmse"
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: Source, settings: TargetSettings) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: TargetSettings) -> Self:  # noqa: ARG003
         """Learn count, mean and scale.
 
         Args:
@@ -101,7 +107,7 @@ class VectorTarget(StructuredTarget):
             raise SchemaError("A vector target needs two different lists of numbers or more. Found fewer.")
         return cls(mean=values.mean(axis=0).tolist(), std=values.std(axis=0).clip(SMALLEST_STD).tolist())
 
-    def encode(self, cells: Sequence[Cell], source: Source) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Standardise the numbers.
 
         Args:
@@ -118,7 +124,7 @@ class VectorTarget(StructuredTarget):
             truth[row] = (found[row] - np.array(self.mean)) / np.array(self.std)
         return truth, known
 
-    def problems(self, cells: Sequence[Cell], source: Source) -> list[tuple[int, str]]:
+    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:
         """Name the cells that hold no such list.
 
         Args:
@@ -131,7 +137,7 @@ class VectorTarget(StructuredTarget):
         found = ((row, self._fitting(cell, source)) for row, cell in enumerate(cells))
         return [(row, value) for row, value in found if isinstance(value, str)]
 
-    def _fitting(self, cell: Cell, source: Source) -> NDArray[np.float64] | str | None:
+    def _fitting(self, cell: Cell, source: RowContext) -> NDArray[np.float64] | str | None:
         value = _read(cell, source)
         if isinstance(value, np.ndarray) and len(value) != len(self.mean):
             return f"holds {len(value)} numbers; expected {len(self.mean)}, as in training"
@@ -149,7 +155,7 @@ class VectorTarget(StructuredTarget):
         """
         return VectorHead(self, width)
 
-    def references(self, cells: Sequence[Cell], source: Source) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
         """Read the lists.
 
         Args:
@@ -203,12 +209,12 @@ class VectorTarget(StructuredTarget):
         return np.asarray(1 / (1 + error.reshape(len(truth), -1).mean(axis=1)))
 
     @property
-    def prior(self) -> Answer:
+    def prior(self) -> StructuredPrediction:
         """The training cells' mean."""
-        return Answer(list(self.mean))
+        return StructuredPrediction(list(self.mean))
 
 
-def _read(cell: Cell, source: Source) -> NDArray[np.float64] | str | None:
+def _read(cell: Cell, source: RowContext) -> NDArray[np.float64] | str | None:
     """Return the numbers, or why there are none, or None for an absent cell."""
     if cell is None:
         return None

@@ -9,7 +9,7 @@ from polymodal.config import TrainConfig
 from polymodal.errors import ConfigError
 from polymodal.model.network import Network
 from polymodal.progress import Progress
-from polymodal.training.state import Job
+from polymodal.training.state import TrainingInputs
 from polymodal.training.time_budget import Budget
 from polymodal.training.trainer import train_network
 
@@ -17,11 +17,11 @@ SHARE_OF_EPOCHS = 0.25
 FEWEST_EPOCHS = 2
 
 
-def choose_flip(job: Job, build: Callable[[], Network], progress: Progress) -> tuple[TrainConfig, str]:
+def choose_flip(inputs: TrainingInputs, build: Callable[[], Network], progress: Progress) -> tuple[TrainConfig, str]:
     """Train shortly without and with mirrored pictures, and keep what validates better.
 
     Args:
-        job: Data and options; ``flip`` is "auto".
+        inputs: Data and options; ``flip`` is "auto".
         build: Builds a fresh network, the same each time.
         progress: Told of every step.
 
@@ -31,34 +31,36 @@ def choose_flip(job: Job, build: Callable[[], Network], progress: Progress) -> t
     Raises:
         ConfigError: If there is no picture to mirror.
     """
-    if not mirrored_streams(job):
+    if not mirrored_streams(inputs):
         raise ConfigError("The option train.flip=auto mirrors pictures, but no stream of pictures is trained on.")
-    losses = {flip: _validation_loss(job, flip, build(), progress) for flip in (False, True)}
+    losses = {flip: _validation_loss(inputs, flip, build(), progress) for flip in (False, True)}
     flip = losses[True] < losses[False]
     told = (
-        f"Pictures are {'' if flip else 'not '}mirrored: after {_epochs(job.settings)} epochs of trial the validation "
-        f"loss was {losses[True]:.3f} with mirrored pictures and {losses[False]:.3f} without."
+        f"Pictures are {'' if flip else 'not '}mirrored: after {_epochs(inputs.settings)} epochs of trial the "
+        f"validation loss was {losses[True]:.3f} with mirrored pictures and {losses[False]:.3f} without."
     )
-    return job.settings.model_copy(update={"flip": flip}), told
+    return inputs.settings.model_copy(update={"flip": flip}), told
 
 
-def mirrored_streams(job: Job) -> list[str]:
+def mirrored_streams(inputs: TrainingInputs) -> list[str]:
     """Return the streams whose training pictures mirroring would change: not those that a frozen encoder has encoded.
 
     Args:
-        job: Data and options.
+        inputs: Data and options.
 
     Returns:
         Their names.
     """
-    columns = job.train.columns
-    return [name for name, fitted in job.modalities.items() if fitted.name == "image" and columns[name].outputs is None]
+    columns = inputs.train.columns
+    return [
+        name for name, fitted in inputs.modalities.items() if fitted.name == "image" and columns[name].outputs is None
+    ]
 
 
-def _validation_loss(job: Job, flip: bool, network: Network, progress: Progress) -> float:
+def _validation_loss(inputs: TrainingInputs, flip: bool, network: Network, progress: Progress) -> float:
     progress.message(f"trying {'mirrored' if flip else 'plain'} pictures")
-    settings = job.settings.model_copy(update={"flip": flip, "epochs": _epochs(job.settings)})
-    trial = dataclasses.replace(job, settings=settings, state_path=None, budget=_budget(job.budget))
+    settings = inputs.settings.model_copy(update={"flip": flip, "epochs": _epochs(inputs.settings)})
+    trial = dataclasses.replace(inputs, settings=settings, state_path=None, budget=_budget(inputs.budget))
     return train_network(network, trial, progress).best[0][0]
 
 

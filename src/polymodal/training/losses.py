@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from polymodal.config import TrainConfig
 from polymodal.errors import parameter_error
-from polymodal.model.network import Batch, Mix, Network, Outputs, Truth
-from polymodal.targets import AnyTarget, Categories, Category, StructuredTarget, Target
+from polymodal.model.network import Batch, Mix, Network, NetworkOutput, Truth
+from polymodal.targets import AnyTarget, CategoriesTarget, CategoryTarget, StructuredTarget, Target
 
 FOCUS = 2.0
 """The focusing parameter of Lin et al. 2017, where it works best."""
@@ -51,7 +51,7 @@ def stream_presence(batch: Batch, streams: tuple[str, ...]) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Aims:
+class LossInputs:
     """What a batch is to be learned for.
 
     Attributes:
@@ -120,7 +120,7 @@ class Terms:
         return factors[0] * self.fused + (factors[1:] * self.streams).sum()
 
 
-def loss_terms(network: Network, outputs: Outputs, aims: Aims) -> Terms:
+def loss_terms(network: Network, outputs: NetworkOutput, loss_inputs: LossInputs) -> Terms:
     """Add up the losses of all targets.
 
     Several targets are weighted by learned uncertainties (Kendall, Gal and Cipolla 2018, eq. 10).
@@ -128,51 +128,55 @@ def loss_terms(network: Network, outputs: Outputs, aims: Aims) -> Terms:
     Args:
         network: Holds the uncertainties.
         outputs: The network's outputs.
-        aims: What is to be learned.
+        loss_inputs: What is to be learned.
 
     Returns:
         The parts of the loss.
     """
-    found = [_target_terms(outputs, name, target, aims) for name, target in aims.targets.items()]
+    found = [_target_terms(outputs, name, target, loss_inputs) for name, target in loss_inputs.targets.items()]
     if len(found) == 1:
         return found[0]
     scales = (-network.log_variances).exp()
-    fused = (scales * torch.stack([terms.fused for terms in found])).sum() + aims.share * network.log_variances.sum()
+    fused = (
+        scales * torch.stack([terms.fused for terms in found])
+    ).sum() + loss_inputs.share * network.log_variances.sum()
     return Terms(fused, (scales.unsqueeze(1) * torch.stack([terms.streams for terms in found])).sum(dim=0))
 
 
-def _target_terms(outputs: Outputs, name: str, target: AnyTarget, aims: Aims) -> Terms:
-    fused, streams = target_losses(outputs, name, target, aims)
-    weight = aims.settings.auxiliary_weight if name in outputs.fused else 1.0
-    if name in aims.soft and name in outputs.fused:
-        fused = fused + aims.share * aims.settings.distill_weight * _distance(
-            outputs.fused[name], target, aims.soft[name]
+def _target_terms(outputs: NetworkOutput, name: str, target: AnyTarget, loss_inputs: LossInputs) -> Terms:
+    fused, streams = target_losses(outputs, name, target, loss_inputs)
+    weight = loss_inputs.settings.auxiliary_weight if name in outputs.fused else 1.0
+    if name in loss_inputs.soft and name in outputs.fused:
+        fused = fused + loss_inputs.share * loss_inputs.settings.distill_weight * _distance(
+            outputs.fused[name], target, loss_inputs.soft[name]
         )
     return Terms(fused, weight * streams)
 
 
-def target_losses(outputs: Outputs, name: str, target: AnyTarget, aims: Aims) -> tuple[Tensor, Tensor]:
+def target_losses(
+    outputs: NetworkOutput, name: str, target: AnyTarget, loss_inputs: LossInputs
+) -> tuple[Tensor, Tensor]:
     """Compute one target's fused loss and each stream's.
 
     Args:
         outputs: The network's outputs.
         name: The target's name.
         target: The fitted target.
-        aims: What is to be learned.
+        loss_inputs: What is to be learned.
 
     Returns:
         The fused loss (0 without a fusion) and the streams' ``[S]``; zeros for a structured target, which has no
         streams' own heads.
     """
-    (values, known), present = aims.truth[name], aims.present
-    counts = aims.counts.get(name)
+    (values, known), present = loss_inputs.truth[name], loss_inputs.present
+    counts = loss_inputs.counts.get(name)
     if isinstance(target, StructuredTarget):
         losses = outputs.losses[name]
         mean = _mean(losses, known & present.any(dim=1), None if counts is None else counts[0])
         return mean, losses.new_zeros(present.shape[1])
     streams = [
         _mean(
-            row_losses(target, output, values, aims.settings),
+            row_losses(target, output, values, loss_inputs.settings),
             known & present[:, index],
             None if counts is None else counts[1 + index],
         )
@@ -181,18 +185,18 @@ def target_losses(outputs: Outputs, name: str, target: AnyTarget, aims: Aims) ->
     found = torch.stack(streams)
     if name not in outputs.fused:
         return found.new_zeros(()), found
-    return _fused_loss(outputs.fused[name], target, aims, name), found
+    return _fused_loss(outputs.fused[name], target, loss_inputs, name), found
 
 
-def _fused_loss(output: Tensor, target: Target, aims: Aims, name: str) -> Tensor:
-    values, known = aims.truth[name]
-    usable = known & aims.present.any(dim=1)
-    losses = row_losses(target, output, values, aims.settings)
-    if aims.mix is None:
-        return _mean(losses, usable, aims.counts[name][0] if name in aims.counts else None)
-    other, share = aims.mix.partner, aims.mix.share
-    partners = row_losses(target, output, values[other], aims.settings)
-    return aims.share * _mean(share * losses + (1 - share) * partners, usable & usable[other])
+def _fused_loss(output: Tensor, target: Target, loss_inputs: LossInputs, name: str) -> Tensor:
+    values, known = loss_inputs.truth[name]
+    usable = known & loss_inputs.present.any(dim=1)
+    losses = row_losses(target, output, values, loss_inputs.settings)
+    if loss_inputs.mix is None:
+        return _mean(losses, usable, loss_inputs.counts[name][0] if name in loss_inputs.counts else None)
+    other, share = loss_inputs.mix.partner, loss_inputs.mix.share
+    partners = row_losses(target, output, values[other], loss_inputs.settings)
+    return loss_inputs.share * _mean(share * losses + (1 - share) * partners, usable & usable[other])
 
 
 def row_losses(target: Target, output: Tensor, truth: Tensor, settings: TrainConfig) -> Tensor:
@@ -208,16 +212,16 @@ def row_losses(target: Target, output: Tensor, truth: Tensor, settings: TrainCon
         Loss ``[B]``: the target's own; focal (Lin et al. 2017, arXiv 1708.02002, equation 4); or with logits
         adjusted by the classes' frequencies (Menon et al. 2021, arXiv 2007.07314, equation 10).
     """
-    if settings.loss == "logit_adjusted" and isinstance(target, Category):
+    if settings.loss == "logit_adjusted" and isinstance(target, CategoryTarget):
         prior = torch.tensor(target.prior, dtype=output.dtype, device=output.device)
         return functional.cross_entropy(
             output + prior.log(), truth, label_smoothing=settings.label_smoothing, reduction="none"
         )
     plain = target.loss(output, truth, settings.label_smoothing)
-    if settings.loss == "focal" and isinstance(target, Category):
+    if settings.loss == "focal" and isinstance(target, CategoryTarget):
         right = output.softmax(dim=1).gather(1, truth.unsqueeze(1)).squeeze(1)
         return (1 - right) ** FOCUS * plain
-    if settings.loss == "focal" and isinstance(target, Categories):
+    if settings.loss == "focal" and isinstance(target, CategoriesTarget):
         wrong = (truth - output.sigmoid()).abs().mean(dim=1)
         return wrong**FOCUS * plain
     return plain
@@ -233,20 +237,20 @@ def check_loss(settings: TrainConfig, targets: Mapping[str, AnyTarget]) -> None:
     Raises:
         ConfigError: If no target has classes, or labels, to apply them to.
     """
-    kinds = {"focal": (Category, Categories), "logit_adjusted": (Category,)}.get(settings.loss)
+    kinds = {"focal": (CategoryTarget, CategoriesTarget), "logit_adjusted": (CategoryTarget,)}.get(settings.loss)
     if kinds and not any(isinstance(target, kinds) for target in targets.values()):
         raise parameter_error("loss", "training", "cross_entropy, where no target has classes", settings.loss)
-    if settings.sampling == "balanced" and not any(isinstance(target, Category) for target in targets.values()):
+    if settings.sampling == "balanced" and not any(isinstance(target, CategoryTarget) for target in targets.values()):
         raise parameter_error("sampling", "training", "uniform, where no target is a category", settings.sampling)
 
 
 def _distance(output: Tensor, target: AnyTarget, soft: Tensor) -> Tensor:
     """How far a prediction is from the teacher's: Hinton et al. 2015, arXiv 1503.02531, section 2."""
-    if isinstance(target, Category):
+    if isinstance(target, CategoryTarget):
         teacher = (soft.clamp(min=1e-8).log() / TEMPERATURE).softmax(dim=1)
         student = (output / TEMPERATURE).log_softmax(dim=1)
         return TEMPERATURE**2 * functional.kl_div(student, teacher.to(student.dtype), reduction="batchmean")
-    if isinstance(target, Categories):
+    if isinstance(target, CategoriesTarget):
         return functional.binary_cross_entropy_with_logits(output, soft.to(output.dtype))
     assert not isinstance(target, StructuredTarget)
     return target.loss(output, soft, 0.0).mean()

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from polymodal.errors import parameter_error
-from polymodal.model.network import Network, Outputs
-from polymodal.targets import AnyTarget, Category
-from polymodal.training.losses import Aims, Terms
+from polymodal.model.network import Network, NetworkOutput
+from polymodal.targets import AnyTarget, CategoryTarget
+from polymodal.training.losses import LossInputs, Terms
 
 MODULATION = 0.3
 """Strength of the modulation of OGM-GE, its alpha."""
@@ -43,15 +43,15 @@ def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget],
         raise parameter_error("balance", "training", "none or blending, where streams share an encoder", name)
     if name in ("ogm_ge", "mmpareto") and num_parts > 1:
         raise parameter_error("balance", "training a batch in parts or processes", "none or blending", name)
-    if name == "ogm_ge" and not any(isinstance(target, Category) for target in targets.values()):
+    if name == "ogm_ge" and not any(isinstance(target, CategoryTarget) for target in targets.values()):
         raise parameter_error("balance", "training", "another method, where no target is a category", name)
 
 
 def backward(
     network: Network,
     terms: Terms,
-    outputs: Outputs,
-    aims: Aims,
+    outputs: NetworkOutput,
+    loss_inputs: LossInputs,
     history: Sequence[Mapping[str, Any]],
 ) -> Tensor:
     """Compute all gradients, balanced by the method that was asked for.
@@ -60,13 +60,13 @@ def backward(
         network: The network.
         terms: The parts of the loss.
         outputs: The network's outputs.
-        aims: What is to be learned.
+        loss_inputs: What is to be learned.
         history: The epochs so far.
 
     Returns:
         The loss that was followed.
     """
-    method = aims.settings.balance
+    method = loss_inputs.settings.balance
     if method == "blending":
         loss = terms.weighted(blending_weights(history, len(terms.streams)))
         torch.autograd.backward(loss)
@@ -79,11 +79,11 @@ def backward(
         return terms.total
     torch.autograd.backward(terms.total)
     if method == "ogm_ge":
-        modulate(network, modulation(outputs, aims))
+        modulate(network, modulation(outputs, loss_inputs))
     return terms.total
 
 
-def modulation(outputs: Outputs, aims: Aims) -> list[float]:
+def modulation(outputs: NetworkOutput, loss_inputs: LossInputs) -> list[float]:
     """Compute how much each encoder's gradient is kept: OGM-GE, Peng et al. 2022, arXiv 2203.15332, eq. 8 to 10.
 
     Differs from the source: scores come from the streams' own heads, and any number of streams is compared, each
@@ -91,17 +91,17 @@ def modulation(outputs: Outputs, aims: Aims) -> list[float]:
 
     Args:
         outputs: The network's outputs.
-        aims: What is to be learned.
+        loss_inputs: What is to be learned.
 
     Returns:
         Factor 0 to 1 of each stream; 1 for streams that are not ahead.
     """
-    name = next(name for name, target in aims.targets.items() if isinstance(target, Category))
-    values, known = aims.truth[name]
+    name = next(name for name, target in loss_inputs.targets.items() if isinstance(target, CategoryTarget))
+    values, known = loss_inputs.truth[name]
     scores = []
     for index, output in enumerate(outputs.streams[name].values()):
         right = output.detach().softmax(dim=1).gather(1, values.unsqueeze(1)).squeeze(1)
-        usable = known & aims.present[:, index]
+        usable = known & loss_inputs.present[:, index]
         scores.append(float(torch.where(usable, right, 0.0).sum() / usable.sum().clamp(min=1)))
     others = [(sum(scores) - score) / max(len(scores) - 1, 1) for score in scores]
     ratios = [score / max(other, 1e-6) for score, other in zip(scores, others, strict=True)]

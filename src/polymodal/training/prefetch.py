@@ -14,7 +14,7 @@ from polymodal.nn.distributed import num_processes
 T = TypeVar("T")
 
 
-def has_room(device: torch.device) -> bool:
+def has_free_core(device: torch.device) -> bool:
     """Whether a further thread would have a core to itself while a network learns.
 
     Where it has none it takes from the steps what it saves them, and more, as it computes alone.
@@ -28,27 +28,27 @@ def has_room(device: torch.device) -> bool:
     return device.type != "cpu" or torch.get_num_threads() * num_processes() < usable_cores()
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """A thread that makes what a step takes, at best before the step begins.
 
     What is made may draw from torch's generator: a step begins the next one's only when it draws nothing any more.
 
     Example:
-        >>> ahead = Ahead(has_room=True)
-        >>> ahead.begin(1, lambda: "made while step 0 was busy")
-        >>> ahead.take(1, lambda: "made when step 1 asked for it")
+        >>> prefetcher = Prefetcher(has_free_core=True)
+        >>> prefetcher.begin(1, lambda: "made while step 0 was busy")
+        >>> prefetcher.take(1, lambda: "made when step 1 asked for it")
         'made while step 0 was busy'
-        >>> ahead.take(2, lambda: "made when step 2 asked for it")
+        >>> prefetcher.take(2, lambda: "made when step 2 asked for it")
         'made when step 2 asked for it'
     """
 
-    def __init__(self, has_room: bool = False) -> None:
+    def __init__(self, has_free_core: bool = False) -> None:
         """Begin nothing; the thread starts when it is needed.
 
         Args:
-            has_room: Whether there is to be a thread; without one, everything is made when a step asks for it.
+            has_free_core: Whether there is to be a thread; without one, everything is made when a step asks for it.
         """
-        self.has_room = has_room
+        self.has_free_core = has_free_core
         self._pool: ThreadPoolExecutor | None = None
         self._begun: tuple[int, Future[T]] | None = None
 
@@ -59,7 +59,7 @@ class Ahead(Generic[T]):
             step: Its number.
             make: Makes it.
         """
-        if self.has_room:
+        if self.has_free_core:
             self._begun = step, self._submit(make)
 
     def take(self, step: int, make: Callable[[], T]) -> T:
@@ -75,7 +75,7 @@ class Ahead(Generic[T]):
         begun = self.drop()
         if begun and begun[0] == step:
             return begun[1].result()
-        return self._submit(make).result() if self.has_room else make()
+        return self._submit(make).result() if self.has_free_core else make()
 
     def drop(self) -> tuple[int, Future[T]] | None:
         """Wait for what was begun, and forget it.
@@ -90,7 +90,7 @@ class Ahead(Generic[T]):
 
     def _submit(self, make: Callable[[], T]) -> Future[T]:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="prefetcher")
             num_threads = torch.get_num_threads()
             self._pool.submit(_use_one_thread).result()
             torch.set_num_threads(num_threads)  # of this thread and of those to come

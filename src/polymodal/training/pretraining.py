@@ -38,7 +38,7 @@ from polymodal.training.lr_schedule import rate_factor
 from polymodal.training.optimizer import PlainAdamW
 
 if TYPE_CHECKING:
-    from polymodal.training.state import Job
+    from polymodal.training.state import TrainingInputs
 
 HIDDEN_SHARE = 0.3
 """Share of the pixels that are hidden; squares of 4 x 4 pixels in place of single ones helped less."""
@@ -141,12 +141,14 @@ def hide_pixels(pixels_BCYX: Tensor) -> Tensor:
     return pixels_BCYX.masked_fill(hidden.to(pixels_BCYX.device), 0.0)
 
 
-def pretrain_images(network: Network, job: Job, device: torch.device, progress: Progress) -> dict[str, Any]:
+def pretrain_images(
+    network: Network, inputs: TrainingInputs, device: torch.device, progress: Progress
+) -> dict[str, Any]:
     """Let every image encoder learn to restore the training pictures, those without a target included.
 
     Args:
         network: The network, freshly built; its image encoders are changed.
-        job: Data and options.
+        inputs: Data and options.
         device: Where the network is.
         progress: Told of every step.
 
@@ -161,29 +163,31 @@ def pretrain_images(network: Network, job: Job, device: torch.device, progress: 
     images = {stream: encoder for stream, encoder in encoders.items() if isinstance(encoder, ImageEncoder)}
     if not images:
         expected = "0 where no image column has an encoder that is trained from scratch"
-        raise parameter_error("train.pretrain_epochs", "this run", expected, job.settings.pretrain_epochs)
-    return {stream: _pretrain(stream, encoder, job, device, progress) for stream, encoder in images.items()}
+        raise parameter_error("train.pretrain_epochs", "this run", expected, inputs.settings.pretrain_epochs)
+    return {stream: _pretrain(stream, encoder, inputs, device, progress) for stream, encoder in images.items()}
 
 
-def _pretrain(stream: str, encoder: ImageEncoder, job: Job, device: torch.device, progress: Progress) -> dict[str, Any]:
-    column, started = job.train.columns[stream], time.perf_counter()
-    train = Pictures.of(column, np.concatenate([job.train.rows, job.unlabelled]))
+def _pretrain(
+    stream: str, encoder: ImageEncoder, inputs: TrainingInputs, device: torch.device, progress: Progress
+) -> dict[str, Any]:
+    column, started = inputs.train.columns[stream], time.perf_counter()
+    train = Pictures.of(column, np.concatenate([inputs.train.rows, inputs.unlabelled]))
     history: list[dict[str, Any]] = []
     if len(train):
         lesson = Lesson(
-            autoencoder=_build_autoencoder(encoder, train, job.seed, device),
+            autoencoder=_build_autoencoder(encoder, train, inputs.seed, device),
             train=train,
-            validation=Pictures.of(job.validation.columns[stream], job.validation.rows),
-            modality=job.modalities[stream],
-            settings=job.settings,
-            seed=job.seed,
+            validation=Pictures.of(inputs.validation.columns[stream], inputs.validation.rows),
+            modality=inputs.modalities[stream],
+            settings=inputs.settings,
+            seed=inputs.seed,
             device=device,
         )
         with progress.phase(f"pretraining {stream}", lesson.total_steps) as phase:
             history = lesson.run(phase)
     return {
         "pictures": len(train),
-        "unlabelled": len(Pictures.of(column, job.unlabelled)),
+        "unlabelled": len(Pictures.of(column, inputs.unlabelled)),
         "seconds": time.perf_counter() - started,
         "history": history,
     }

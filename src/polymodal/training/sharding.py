@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
 
 
-def is_asked_for(settings: TrainConfig) -> bool:
+def is_sharding_enabled(settings: TrainConfig) -> bool:
     """Whether weights are to be shared out, by the options or by ``accelerate launch --use_fsdp``.
 
     Args:
@@ -39,7 +39,7 @@ def is_asked_for(settings: TrainConfig) -> bool:
 
 
 @dataclass(frozen=True)
-class Shares:
+class ShardedModule:
     """A network that several processes hold together, each its share of every weight.
 
     Attributes:
@@ -59,7 +59,7 @@ class Shares:
         """Put the whole weights into a network; every process takes part.
 
         Args:
-            network: One that ``hollow`` emptied.
+            network: One that ``release_weights`` emptied.
         """
         for parameter, share in zip(network.parameters(), self.module.parameters(), strict=True):
             parameter.data = whole(share).view(parameter.shape)
@@ -134,11 +134,11 @@ class Shares:
         )
 
 
-def share_out(network: Network, device: torch.device) -> Shares:
+def shard_module(network: Network, device: torch.device) -> ShardedModule:
     """Share a network's weights out among all processes.
 
     Args:
-        network: The network, whole, on its device and the same in every process; is left hollow.
+        network: The network, whole, on its device and the same in every process; is left release_weights.
         device: Where it is.
 
     Returns:
@@ -165,7 +165,7 @@ def share_out(network: Network, device: torch.device) -> Shares:
         group.set_gradient_divide_factor(1.0)
         group.set_reduce_scatter_unused_params(True)  # which differ from process to process, as cells are missing
         _watch(module, group, reached)
-    return Shares(module, {_rows(share): share for share in module.parameters()}, reached)
+    return ShardedModule(module, {_rows(share): share for share in module.parameters()}, reached)
 
 
 def blocks_of(network: Network) -> list[nn.Module]:
@@ -190,7 +190,7 @@ def _runs(block: nn.Module) -> bool:
     return not isinstance(block, nn.ModuleList | nn.ModuleDict)
 
 
-def hollow(network: Network) -> None:
+def release_weights(network: Network) -> None:
     """Let go of a network's weights but for their shapes.
 
     Args:
@@ -260,7 +260,7 @@ def _moved(network: Network) -> Network:
     for parameter, emptied, weight in zip(module.parameters(), network.parameters(), weights, strict=True):
         parameter.data = weight.contiguous().view(weight.shape or (1,))
         emptied.data = weight
-    hollow(network)
+    release_weights(network)
     return module
 
 

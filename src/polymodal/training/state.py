@@ -21,7 +21,7 @@ from polymodal.training.time_budget import Budget, Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingInputs:
     """Everything the loop needs besides the network.
 
     Attributes:
@@ -58,7 +58,7 @@ class Job:
         """Number of batches in all epochs."""
         return self.steps_per_epoch * (self.settings.epochs or 1)
 
-    def plan(self, state: State) -> Plan:
+    def plan(self, state: TrainingState) -> Plan:
         """Return the plan of a training that begins, or goes on.
 
         Args:
@@ -80,7 +80,7 @@ class Job:
 
 
 @dataclass
-class State:
+class TrainingState:
     """Where training stands; saved to resume from.
 
     Attributes:

@@ -13,27 +13,28 @@ from torch.optim import AdamW
 
 from polymodal.model.network import Network
 from polymodal.nn.distributed import sum_gradients
-from polymodal.training.prefetch import Ahead
-from polymodal.training.sharding import Shares, cut, hollow
+from polymodal.training.prefetch import Prefetcher
+from polymodal.training.sharding import ShardedModule, cut, release_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learner:
+class Strategy:
     """A network that learns.
 
     Attributes:
-        network: What is judged and saved; hollow, but within ``whole`` and ``changed``, where weights are shared out.
+        network: What is evaluated and saved; where weights are sharded it holds them only within ``whole`` and
+            ``changed``.
         optimizer: Changes the module's weights; where they are shared out, this process's rows of them.
         device: Where they are.
         shares: This process's shares, where weights are shared out.
-        ahead: Makes the batch of the next step.
+        prefetcher: Makes the batch of the next step.
     """
 
     network: Network
     optimizer: AdamW
     device: torch.device
-    shares: Shares | None = None
-    ahead: Ahead[Any] = field(default_factory=Ahead)
+    shares: ShardedModule | None = None
+    prefetcher: Prefetcher[Any] = field(default_factory=Prefetcher)
 
     @property
     def module(self) -> Network:
@@ -109,7 +110,7 @@ class Learner:
         """
         yield self.fill()
         if self.shares is not None:
-            hollow(self.network)
+            release_weights(self.network)
 
     @contextmanager
     def changed(self) -> Iterator[Network]:
@@ -121,4 +122,4 @@ class Learner:
         yield self.fill()
         if self.shares is not None:
             self.shares.take(self.network)
-            hollow(self.network)
+            release_weights(self.network)

@@ -30,11 +30,11 @@ from polymodal.training.losses import check_loss
 from polymodal.training.lr_schedule import rate_factor
 from polymodal.training.modality_balance import check_balance
 from polymodal.training.optimizer import PlainAdamW
-from polymodal.training.prefetch import Ahead, has_room
+from polymodal.training.prefetch import Prefetcher, has_free_core
 from polymodal.training.pretraining import pretrain_images
-from polymodal.training.sharding import is_asked_for, share_out
-from polymodal.training.state import Job, State
-from polymodal.training.strategy import Learner
+from polymodal.training.sharding import is_sharding_enabled, shard_module
+from polymodal.training.state import TrainingInputs, TrainingState
+from polymodal.training.strategy import Strategy
 from polymodal.training.time_budget import Plan
 from polymodal.training.training_checkpoint import load_state, save_state
 from polymodal.training.training_step import batch_gradients, take_step
@@ -47,58 +47,60 @@ TRIED_ROWS = 128
 
 
 @memory_reused()
-def train_network(network: Network, job: Job, progress: Progress, resume: bool = False) -> State:
+def train_network(network: Network, inputs: TrainingInputs, progress: Progress, resume: bool = False) -> TrainingState:
     """Train to the end and leave the averaged best weights in the network.
 
     Args:
         network: The network, freshly built.
-        job: Data and options.
+        inputs: Data and options.
         progress: Told of every step.
-        resume: Whether to go on from ``job.state_path`` if it is there.
+        resume: Whether to go on from ``inputs.state_path`` if it is there.
 
     Returns:
         The final state, with the history.
     """
-    check_balance(job.settings.balance, network, job.targets, (job.settings.accumulate or 1) * num_processes())
-    check_loss(job.settings, job.targets)
-    learner, state = begin(network, job)
-    if resume and job.state_path is not None and job.state_path.exists():
-        load_state(job.state_path, learner, state)
-    plan = job.plan(state)
-    if job.settings.pretrain_epochs and not state.pretraining:
-        _pretrain(learner, job, state, progress)
-    measure_validation(learner, job, plan)
+    check_balance(inputs.settings.balance, network, inputs.targets, (inputs.settings.accumulate or 1) * num_processes())
+    check_loss(inputs.settings, inputs.targets)
+    strategy, state = begin(network, inputs)
+    if resume and inputs.state_path is not None and inputs.state_path.exists():
+        load_state(inputs.state_path, strategy, state)
+    plan = inputs.plan(state)
+    if inputs.settings.pretrain_epochs and not state.pretraining:
+        _pretrain(strategy, inputs, state, progress)
+    measure_validation(strategy, inputs, plan)
     state.planned_steps = plan.steps
-    with progress.phase("training", job.total_steps) as phase:
+    with progress.phase("training", inputs.total_steps) as phase:
         phase.advance(state.step)
-        _run_epochs(learner, job, state, plan, phase)
-    _keep_best(learner.fill(), job, state)
+        _run_epochs(strategy, inputs, state, plan, phase)
+    _keep_best(strategy.fill(), inputs, state)
     return state
 
 
-def begin(network: Network, job: Job) -> tuple[Learner, State]:
+def begin(network: Network, inputs: TrainingInputs) -> tuple[Strategy, TrainingState]:
     """Bring a network to its device, settle in how many parts its batches are computed, and share its weights out.
 
     Args:
         network: The network.
-        job: Data and options.
+        inputs: Data and options.
 
     Returns:
         What learns, and a state at the beginning.
     """
     device = own_device()
     network.to(device)
-    ahead = Ahead[Any](has_room(device))
-    learner = Learner(network=network, optimizer=_optimizer(network, job.settings), device=device, ahead=ahead)
-    state = State(width=network.width, num_parts=job.settings.accumulate or 1)
-    if job.settings.accumulate is None and device.type == "cpu":
-        state.num_parts = _parts_in_memory(learner, job)
-        check_balance(job.settings.balance, network, job.targets, state.num_parts * num_processes())
-    if num_processes() > 1 and is_asked_for(job.settings):
-        shares = share_out(network, device)
-        optimizer = _optimizer(shares.module, job.settings, {share: rows for rows, share in shares.rows.items()})
-        learner = Learner(network=network, optimizer=optimizer, device=device, shares=shares, ahead=ahead)
-    return learner, state
+    prefetcher = Prefetcher[Any](has_free_core(device))
+    strategy = Strategy(
+        network=network, optimizer=_optimizer(network, inputs.settings), device=device, prefetcher=prefetcher
+    )
+    state = TrainingState(width=network.width, num_parts=inputs.settings.accumulate or 1)
+    if inputs.settings.accumulate is None and device.type == "cpu":
+        state.num_parts = _parts_in_memory(strategy, inputs)
+        check_balance(inputs.settings.balance, network, inputs.targets, state.num_parts * num_processes())
+    if num_processes() > 1 and is_sharding_enabled(inputs.settings):
+        shares = shard_module(network, device)
+        optimizer = _optimizer(shares.module, inputs.settings, {share: rows for rows, share in shares.rows.items()})
+        strategy = Strategy(network=network, optimizer=optimizer, device=device, shares=shares, prefetcher=prefetcher)
+    return strategy, state
 
 
 def _optimizer(
@@ -110,91 +112,91 @@ def _optimizer(
     return PlainAdamW(groups, lr=settings.learning_rate or 1e-3, fused=True)
 
 
-def _parts_in_memory(learner: Learner, job: Job) -> int:
+def _parts_in_memory(strategy: Strategy, inputs: TrainingInputs) -> int:
     """Return in how many parts a batch fits into memory, by what a few of the largest rows keep for the way back.
 
     A CPU's memory, unlike a GPU's, does not say that it is full: the system ends the process. Only where weights and
     rows together might not fit are fewer rows looked at besides, to tell the two apart.
     """
     free, count = free_bytes(), num_processes()
-    largest = largest_places(job.train)
+    largest = largest_places(inputs.train)
     if free is None or len(largest) < FEW_ROWS * count:
         return 1
-    num_rows = math.ceil(min(job.settings.batch_size or 1, len(job.train)) / count)
-    kept = _kept_bytes(learner, job, largest[: FEW_ROWS * count])
+    num_rows = math.ceil(min(inputs.settings.batch_size or 1, len(inputs.train)) / count)
+    kept = _kept_bytes(strategy, inputs, largest[: FEW_ROWS * count])
     parts = main_says(parts_that_fit(kept / FEW_ROWS, num_rows, free / count))
     if parts > 1:
-        kept -= _kept_bytes(learner, job, largest[: FEW_ROWS // 2 * count])
+        kept -= _kept_bytes(strategy, inputs, largest[: FEW_ROWS // 2 * count])
         parts = main_says(parts_that_fit(kept / (FEW_ROWS / 2), num_rows, free / count))
     return parts
 
 
-def _kept_bytes(learner: Learner, job: Job, places: NDArray[np.int64]) -> int:
+def _kept_bytes(strategy: Strategy, inputs: TrainingInputs, places: NDArray[np.int64]) -> int:
     with kept_bytes() as found:
-        batch_gradients(learner, job, State(), places)
-    learner.forget_gradients()
+        batch_gradients(strategy, inputs, TrainingState(), places)
+    strategy.forget_gradients()
     return sum(found)
 
 
-def _pretrain(learner: Learner, job: Job, state: State, progress: Progress) -> None:
-    with learner.changed() as network:
-        state.pretraining = pretrain_images(network, job, learner.device, progress)
+def _pretrain(strategy: Strategy, inputs: TrainingInputs, state: TrainingState, progress: Progress) -> None:
+    with strategy.changed() as network:
+        state.pretraining = pretrain_images(network, inputs, strategy.device, progress)
     state.seconds += sum(found["seconds"] for found in state.pretraining.values())
-    _save(learner, job, state)
+    _save(strategy, inputs, state)
 
 
-def _save(learner: Learner, job: Job, state: State) -> None:
-    if job.state_path is not None:
-        save_state(job.state_path, learner, state)
+def _save(strategy: Strategy, inputs: TrainingInputs, state: TrainingState) -> None:
+    if inputs.state_path is not None:
+        save_state(inputs.state_path, strategy, state)
 
 
-def measure_validation(learner: Learner, job: Job, plan: Plan) -> None:
+def measure_validation(strategy: Strategy, inputs: TrainingInputs, plan: Plan) -> None:
     """Look at a few validation rows, twice, for the pace: the first look is slow.
 
     Args:
-        learner: The network.
-        job: Data and options.
+        strategy: The network.
+        inputs: Data and options.
         plan: Takes note; without a budget, nothing is done.
     """
     if plan.budget is None:
         return
-    few = job.validation.first(TRIED_ROWS)
+    few = inputs.validation.first(TRIED_ROWS)
     for _ in range(2):
         started = plan.clock()
-        with learner.whole() as network:
-            validate(network, few, job.targets, job.settings.precision)
+        with strategy.whole() as network:
+            validate(network, few, inputs.targets, inputs.settings.precision)
         plan.note_validation(len(few), plan.clock() - started)
 
 
-def _run_epochs(learner: Learner, job: Job, state: State, plan: Plan, phase: Phase) -> None:
-    for epoch in range(len(state.history), job.settings.epochs or 1):
-        if is_finished(job, state):
+def _run_epochs(strategy: Strategy, inputs: TrainingInputs, state: TrainingState, plan: Plan, phase: Phase) -> None:
+    for epoch in range(len(state.history), inputs.settings.epochs or 1):
+        if is_finished(inputs, state):
             return
         started = plan.clock()
-        _run_epoch(learner, job, state, plan, epoch, phase)
+        _run_epoch(strategy, inputs, state, plan, epoch, phase)
         looked = plan.clock()
-        with learner.whole() as network:
-            result = validate(network, job.validation, job.targets, job.settings.precision)
-            plan.note_validation(len(job.validation), plan.clock() - looked)
-            _note_epoch(network, job, state, epoch, result, plan.clock() - started)
-        _check_learned(job, state)
-        _save(learner, job, state)
+        with strategy.whole() as network:
+            result = validate(network, inputs.validation, inputs.targets, inputs.settings.precision)
+            plan.note_validation(len(inputs.validation), plan.clock() - looked)
+            _note_epoch(network, inputs, state, epoch, result, plan.clock() - started)
+        _check_learned(inputs, state)
+        _save(strategy, inputs, state)
         phase.advance(0, note=f"validation loss {result.loss:.3f}")
 
 
-def _check_learned(job: Job, state: State) -> None:
+def _check_learned(inputs: TrainingInputs, state: TrainingState) -> None:
     if state.diverged_in and not state.best:
         raise ConfigError(
             f"Training diverged in its first epoch: the loss is no finite number. Lower train.learning_rate, which is "
-            f"{job.settings.learning_rate:g}."
+            f"{inputs.settings.learning_rate:g}."
         )
 
 
-def is_finished(job: Job, state: State) -> bool:
+def is_finished(inputs: TrainingInputs, state: TrainingState) -> bool:
     """Whether training ends: all planned steps done, out of patience, or diverged.
 
     Args:
-        job: Data and options.
+        inputs: Data and options.
         state: Where training stands.
 
     Returns:
@@ -204,20 +206,24 @@ def is_finished(job: Job, state: State) -> bool:
         return False
     if state.step >= state.planned_steps or state.diverged_in:
         return True
-    return len(state.history) - 1 - state.best[0][1] >= (job.settings.patience or math.inf)
+    return len(state.history) - 1 - state.best[0][1] >= (inputs.settings.patience or math.inf)
 
 
-def _run_epoch(learner: Learner, job: Job, state: State, plan: Plan, epoch: int, phase: Phase) -> None:
-    learner.module.train()
-    done = state.step - epoch * job.steps_per_epoch
-    chances = row_chances(job.train, job.targets) if job.settings.sampling == "balanced" else None
-    batches = list(epoch_batches(len(job.train), job.settings.batch_size or 1, job.seed, epoch, chances))[done:]
+def _run_epoch(
+    strategy: Strategy, inputs: TrainingInputs, state: TrainingState, plan: Plan, epoch: int, phase: Phase
+) -> None:
+    strategy.module.train()
+    done = state.step - epoch * inputs.steps_per_epoch
+    chances = row_chances(inputs.train, inputs.targets) if inputs.settings.sampling == "balanced" else None
+    batches = list(epoch_batches(len(inputs.train), inputs.settings.batch_size or 1, inputs.seed, epoch, chances))[
+        done:
+    ]
     for places, following in zip_longest(batches, batches[1:]):
         if state.step >= state.planned_steps:
             break
         started = plan.clock()
-        _set_rate(learner.optimizer, rate_factor(state.step, state.planned_steps, job.settings.warmup_fraction))
-        take_step(learner, job, state, places, following)
+        _set_rate(strategy.optimizer, rate_factor(state.step, state.planned_steps, inputs.settings.warmup_fraction))
+        take_step(strategy, inputs, state, places, following)
         seconds = plan.clock() - started
         state.seconds += seconds
         plan.note_step(state.step, seconds)
@@ -225,9 +231,9 @@ def _run_epoch(learner: Learner, job: Job, state: State, plan: Plan, epoch: int,
             plan.steps = main_says(plan.steps)
         state.planned_steps = plan.steps
         phase.advance(1)
-        if state.step % job.settings.checkpoint_steps == 0:
-            _save(learner, job, state)
-    learner.ahead.drop()
+        if state.step % inputs.settings.checkpoint_steps == 0:
+            _save(strategy, inputs, state)
+    strategy.prefetcher.drop()
 
 
 def _set_rate(optimizer: AdamW, factor: float) -> None:
@@ -257,12 +263,14 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
     return [{**group, "peak_rate": group.get("lr", rate)} for group in [*groups, matrices, vectors] if group["params"]]
 
 
-def _note_epoch(network: Network, job: Job, state: State, epoch: int, result: Validation, seconds: float) -> None:
+def _note_epoch(
+    network: Network, inputs: TrainingInputs, state: TrainingState, epoch: int, result: Validation, seconds: float
+) -> None:
     if not math.isfinite(result.loss):
         state.diverged_in = epoch + 1
         return
     state.read_losses()
-    steps = max(state.step - epoch * job.steps_per_epoch, 1)
+    steps = max(state.step - epoch * inputs.steps_per_epoch, 1)
     state.history.append(
         {
             "epoch": epoch,
@@ -274,13 +282,13 @@ def _note_epoch(network: Network, job: Job, state: State, epoch: int, result: Va
             },
             "validation_score": result.scores,
             "stream_scores": result.stream_scores,
-            "learning_rate": (job.settings.learning_rate or 1e-3)
-            * rate_factor(state.step - 1, state.planned_steps, job.settings.warmup_fraction),
+            "learning_rate": (inputs.settings.learning_rate or 1e-3)
+            * rate_factor(state.step - 1, state.planned_steps, inputs.settings.warmup_fraction),
             "seconds": seconds,
         }
     )
     state.loss_sum, state.part_sums, state.running = 0.0, [], None
-    places = sorted([*state.best, (result.loss, epoch)])[: job.settings.average_checkpoints]
+    places = sorted([*state.best, (result.loss, epoch)])[: inputs.settings.average_checkpoints]
     if (result.loss, epoch) not in places:
         return
     kept = dict(zip(state.best, state.snapshots, strict=True)) | {(result.loss, epoch): snapshot(network)}
@@ -300,7 +308,7 @@ def snapshot(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items() if name not in frozen}
 
 
-def _keep_best(network: Network, job: Job, state: State) -> None:
+def _keep_best(network: Network, inputs: TrainingInputs, state: TrainingState) -> None:
     """Average the best epochs' weights (Izmailov et al. 2018) unless the single best validates better."""
     if not state.snapshots:
         return
@@ -308,7 +316,7 @@ def _keep_best(network: Network, job: Job, state: State) -> None:
     if len(state.snapshots) == 1:
         return
     network.load_state_dict(average(state.snapshots), strict=False)
-    if not validate(network, job.validation, job.targets, job.settings.precision).loss <= state.best[0][0]:
+    if not validate(network, inputs.validation, inputs.targets, inputs.settings.precision).loss <= state.best[0][0]:
         network.load_state_dict(state.snapshots[0], strict=False)
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from polymodal.errors import CheckpointError
 from polymodal.nn.distributed import is_main
 from polymodal.training.sharding import whole
-from polymodal.training.strategy import Learner
+from polymodal.training.strategy import Strategy
 
 if TYPE_CHECKING:
-    from polymodal.training.state import State
+    from polymodal.training.state import TrainingState
 
 PLAIN_FIELDS = (
     "step",
@@ -34,21 +34,21 @@ PLAIN_FIELDS = (
 )
 
 
-def save_state(path: Path, learner: Learner, state: State) -> None:
+def save_state(path: Path, strategy: Strategy, state: TrainingState) -> None:
     """Write network, optimizer, best snapshots and counters: whole tensors, also where they are shared out.
 
     Every process calls it, as shares are gathered; the main one writes.
 
     Args:
         path: The file; replaced atomically.
-        learner: The network and its optimizer.
+        strategy: The network and its optimizer.
         state: Where training stands.
     """
     state.read_losses()
-    parameters, kept = _parameters(learner), learner.optimizer.state_dict()["state"]
-    tensors = _gathered("network/", _changing(learner.module))
+    parameters, kept = _parameters(strategy), strategy.optimizer.state_dict()["state"]
+    tensors = _gathered("network/", _changing(strategy.module))
     for index, values in kept.items():
-        tensors |= _gathered(f"optimizer/{index}/", _each(values, parameters[index], learner.share))
+        tensors |= _gathered(f"optimizer/{index}/", _each(values, parameters[index], strategy.share))
     if not is_main():
         return
     for index, saved in enumerate(state.snapshots):
@@ -70,12 +70,12 @@ def _gathered(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def load_state(path: Path, learner: Learner, state: State) -> None:
+def load_state(path: Path, strategy: Strategy, state: TrainingState) -> None:
     """Put everything back where it was.
 
     Args:
         path: What ``save_state`` wrote, with any number of processes.
-        learner: A network built the same way, and its optimizer.
+        strategy: A network built the same way, and its optimizer.
         state: Filled in.
 
     Raises:
@@ -83,14 +83,14 @@ def load_state(path: Path, learner: Learner, state: State) -> None:
     """
     try:
         tensors, plain = _read(path)
-        with learner.changed() as network:
+        with strategy.changed() as network:
             network.load_state_dict({**network.state_dict(), **tensors.pop("network")})
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
             f"The saved training state {path} does not fit this run ({reason}). Start again without --resume."
         ) from None
-    _load_optimizer(learner, tensors.get("optimizer", {}))
+    _load_optimizer(strategy, tensors.get("optimizer", {}))
     for name in PLAIN_FIELDS:
         setattr(state, name, plain.get(name, getattr(state, name)))
     state.best = [(loss, epoch) for loss, epoch in plain["best"]]
@@ -123,16 +123,16 @@ def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     return groups, plain
 
 
-def _load_optimizer(learner: Learner, tensors: dict[str, Tensor]) -> None:
-    values, parameters = learner.optimizer.state_dict(), _parameters(learner)
+def _load_optimizer(strategy: Strategy, tensors: dict[str, Tensor]) -> None:
+    values, parameters = strategy.optimizer.state_dict(), _parameters(strategy)
     indices = sorted({int(name.split("/")[0]) for name in tensors})
     kept = {index: _under(tensors, f"{index}/") for index in indices}
-    values["state"] = {index: _each(found, parameters[index], learner.laid) for index, found in kept.items()}
-    learner.optimizer.load_state_dict(values)
+    values["state"] = {index: _each(found, parameters[index], strategy.laid) for index, found in kept.items()}
+    strategy.optimizer.load_state_dict(values)
 
 
-def _parameters(learner: Learner) -> list[nn.Parameter]:
-    return [parameter for group in learner.optimizer.param_groups for parameter in group["params"]]
+def _parameters(strategy: Strategy) -> list[nn.Parameter]:
+    return [parameter for group in strategy.optimizer.param_groups for parameter in group["params"]]
 
 
 def _each(

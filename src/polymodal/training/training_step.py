@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polymodal.modalities import Modality
 from polymodal.model.batches import rows_present, truth_batch
-from polymodal.model.network import Batch, Mix, Network, Outputs, Truth
+from polymodal.model.network import Batch, Mix, Network, NetworkOutput, Truth
 from polymodal.nn.affine import Warp
 from polymodal.nn.distributed import num_processes, process_number, share_of
 from polymodal.nn.precision import lowered
@@ -20,11 +20,11 @@ from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import augment, corrupt, mirror
-from polymodal.training.losses import Aims, Terms, count_rows, draw_hidden, loss_terms, stream_presence
+from polymodal.training.losses import LossInputs, Terms, count_rows, draw_hidden, loss_terms, stream_presence
 from polymodal.training.modality_balance import backward, check_balance
 from polymodal.training.speech_augmentation import vary_speech
-from polymodal.training.state import Job, State
-from polymodal.training.strategy import Learner
+from polymodal.training.state import TrainingInputs, TrainingState
+from polymodal.training.strategy import Strategy
 
 STEP_SEED_STRIDE = 1_000_003
 PROCESS_SEED_STRIDE = 2**40
@@ -58,9 +58,9 @@ class Drawn:
 
 
 def take_step(
-    learner: Learner,
-    job: Job,
-    state: State,
+    strategy: Strategy,
+    inputs: TrainingInputs,
+    state: TrainingState,
     places: NDArray[np.int64],
     following: NDArray[np.int64] | None = None,
 ) -> None:
@@ -70,32 +70,32 @@ def take_step(
     where weights are shared out: the other processes would wait for this one in the midst of the step.
 
     Args:
-        learner: The network and its optimizer.
-        job: Data and options.
+        strategy: The network and its optimizer.
+        inputs: Data and options.
         state: Where training stands; step and losses are counted on.
         places: Rows of the batch.
         following: Rows of the next step's batch, which is drawn meanwhile; None where none is known.
     """
     while True:
         try:
-            losses = batch_gradients(learner, job, state, places, following)
+            losses = batch_gradients(strategy, inputs, state, places, following)
             break
         except torch.OutOfMemoryError:
-            if job.settings.accumulate is not None or state.num_parts >= len(places) or learner.shares is not None:
+            if inputs.settings.accumulate is not None or state.num_parts >= len(places) or strategy.shares is not None:
                 raise
-            check_balance(job.settings.balance, learner.network, job.targets, 2)
+            check_balance(inputs.settings.balance, strategy.network, inputs.targets, 2)
             state.num_parts *= 2
-        learner.forget_gradients()
+        strategy.forget_gradients()
         torch.cuda.empty_cache()
-    learner.follow_gradients(job.settings.clip_norm)
+    strategy.follow_gradients(inputs.settings.clip_norm)
     state.add_losses(losses)
     state.step += 1
 
 
 def batch_gradients(
-    learner: Learner,
-    job: Job,
-    state: State,
+    strategy: Strategy,
+    inputs: TrainingInputs,
+    state: TrainingState,
     places: NDArray[np.int64],
     following: NDArray[np.int64] | None = None,
 ) -> torch.Tensor:
@@ -105,8 +105,8 @@ def batch_gradients(
     that counts for nothing, and encoders that have no rows of their own run on a row of the batch.
 
     Args:
-        learner: The network, whose weights stay as they are; earlier gradients are forgotten.
-        job: Data and options.
+        strategy: The network, whose weights stay as they are; earlier gradients are forgotten.
+        inputs: Data and options.
         state: Where training stands.
         places: Rows of the batch.
         following: Rows of the next step's batch.
@@ -114,66 +114,68 @@ def batch_gradients(
     Returns:
         Losses ``[2 + S]``: followed, fused and each stream's.
     """
-    network = learner.module
-    drawn = learner.ahead.take(state.step, partial(draw, learner, job, state.step, places))
-    learner.forget_gradients()
-    losses = torch.zeros(2 + len(network.streams), device=learner.device)
+    network = strategy.module
+    drawn = strategy.prefetcher.take(state.step, partial(draw, strategy, inputs, state.step, places))
+    strategy.forget_gradients()
+    losses = torch.zeros(2 + len(network.streams), device=strategy.device)
     num_parts = min(state.num_parts, max(len(places) // num_processes(), 1))  # the same in every process
     parts = torch.arange(len(drawn.places)).tensor_split(num_parts) if len(drawn.places) else ()
     for part in parts:
         rows = drawn.batch if len(part) == len(drawn.places) else {s: c.take(part) for s, c in drawn.batch.items()}
-        lent = {} if learner.shares is None else stand_ins(job, network.streams, places, drawn.whole, rows)
-        aims = on_device(_aims_of_part(job, state, drawn, part), learner.device)
-        outputs, terms = _run(network, job, rows, drawn.hidden[part], aims, lent)
-        if part is parts[-1] and following is not None and job.settings.balance not in DRAWS_LATE:
-            learner.ahead.begin(state.step + 1, partial(draw, learner, job, state.step + 1, following))
-        losses += _descend(network, state, outputs, terms, aims)
-    return learner.collect(losses)
+        lent = {} if strategy.shares is None else stand_ins(inputs, network.streams, places, drawn.whole, rows)
+        loss_inputs = on_device(_loss_inputs_of_part(inputs, state, drawn, part), strategy.device)
+        outputs, terms = _run(network, inputs, rows, drawn.hidden[part], loss_inputs, lent)
+        if part is parts[-1] and following is not None and inputs.settings.balance not in DRAWS_LATE:
+            strategy.prefetcher.begin(state.step + 1, partial(draw, strategy, inputs, state.step + 1, following))
+        losses += _descend(network, state, outputs, terms, loss_inputs)
+    return strategy.collect(losses)
 
 
-def draw(learner: Learner, job: Job, number: int, places: NDArray[np.int64]) -> Drawn:
+def draw(strategy: Strategy, inputs: TrainingInputs, number: int, places: NDArray[np.int64]) -> Drawn:
     """Draw a step's batch; dropout draws on from where this ends.
 
     Args:
-        learner: Says which streams there are.
-        job: Data and options.
+        strategy: Says which streams there are.
+        inputs: Data and options.
         number: The step's number.
         places: Rows of the batch.
 
     Returns:
         The batch, or this process's share of it.
     """
-    seed = job.seed * STEP_SEED_STRIDE + number
+    seed = inputs.seed * STEP_SEED_STRIDE + number
     torch.manual_seed(seed)
-    network = learner.module
-    whole = rows_present(job.train, network.streams, places)
-    hidden = draw_hidden(whole, job.settings.modality_dropout if network.fuses_streams else 0.0)
-    counts = count_rows({name: torch.from_numpy(known[places]) for name, known in job.train.known.items()}, whole)
+    network = strategy.module
+    whole = rows_present(inputs.train, network.streams, places)
+    hidden = draw_hidden(whole, inputs.settings.modality_dropout if network.fuses_streams else 0.0)
+    counts = count_rows({name: torch.from_numpy(known[places]) for name, known in inputs.train.known.items()}, whole)
     share = share_of(places)
-    is_idle = learner.shares is not None and not len(places[share])
+    is_idle = strategy.shares is not None and not len(places[share])
     share = slice(0, 1) if is_idle else share
     mine = places[share]
     if len(mine) < len(places):
         torch.manual_seed(seed + PROCESS_SEED_STRIDE * process_number())
-    batch, truth = vary(job, job.train.batch(mine), truth_batch(job.train, mine))
+    batch, truth = vary(inputs, inputs.train.batch(mine), truth_batch(inputs.train, mine))
     return Drawn(mine, batch, truth, whole[share], hidden[share], counts, whole, is_idle)
 
 
-def _aims_of_part(job: Job, state: State, drawn: Drawn, part: torch.Tensor) -> Aims:
+def _loss_inputs_of_part(inputs: TrainingInputs, state: TrainingState, drawn: Drawn, part: torch.Tensor) -> LossInputs:
     """Gather what some rows of a batch are to be learned for, and how much they count."""
-    aims = aims_of(job, state, drawn.places[part.numpy()], taken(drawn.truth, part), drawn.present[part])
+    loss_inputs = loss_inputs_of(
+        inputs, state, drawn.places[part.numpy()], taken(drawn.truth, part), drawn.present[part]
+    )
     if len(part) < len(drawn.whole):
-        aims = dataclasses.replace(aims, share=len(part) / len(drawn.whole), counts=drawn.counts)
-    return without_weight(aims) if drawn.is_idle else aims
+        loss_inputs = dataclasses.replace(loss_inputs, share=len(part) / len(drawn.whole), counts=drawn.counts)
+    return without_weight(loss_inputs) if drawn.is_idle else loss_inputs
 
 
 def stand_ins(
-    job: Job, streams: tuple[str, ...], places: NDArray[np.int64], present: torch.Tensor, part: Batch
+    inputs: TrainingInputs, streams: tuple[str, ...], places: NDArray[np.int64], present: torch.Tensor, part: Batch
 ) -> Batch:
     """Find a row of every stream that is there in the batch and not in this part of it.
 
     Args:
-        job: Data.
+        inputs: Data.
         streams: Order of the columns of ``present``.
         places: Rows of the batch.
         present: bool ``[B, S]``, of the batch.
@@ -184,68 +186,72 @@ def stand_ins(
     """
     lacking = present.any(dim=0) & ~stream_presence(part, streams).any(dim=0)
     rows = {streams[index]: int(present[:, index].int().argmax()) for index in lacking.nonzero().flatten().tolist()}
-    return {stream: job.train.batch(places[row : row + 1])[stream] for stream, row in rows.items()}
+    return {stream: inputs.train.batch(places[row : row + 1])[stream] for stream, row in rows.items()}
 
 
-def without_weight(aims: Aims) -> Aims:
+def without_weight(loss_inputs: LossInputs) -> LossInputs:
     """Let rows count for nothing.
 
     Args:
-        aims: What they would be learned for.
+        loss_inputs: What they would be learned for.
 
     Returns:
         The same, with a share of zero and nothing known.
     """
-    truth = {name: (values, torch.zeros_like(known)) for name, (values, known) in aims.truth.items()}
-    return dataclasses.replace(aims, truth=truth, share=0.0)
+    truth = {name: (values, torch.zeros_like(known)) for name, (values, known) in loss_inputs.truth.items()}
+    return dataclasses.replace(loss_inputs, truth=truth, share=0.0)
 
 
 def _run(
-    network: Network, job: Job, batch: Batch, hidden: torch.Tensor, aims: Aims, lent: Batch
-) -> tuple[Outputs, Terms]:
+    network: Network, inputs: TrainingInputs, batch: Batch, hidden: torch.Tensor, loss_inputs: LossInputs, lent: Batch
+) -> tuple[NetworkOutput, Terms]:
     """Run rows through the network, and compute what they lose."""
-    device = aims.present.device
+    device = loss_inputs.present.device
     moved, lent = ({stream: column.to(device) for stream, column in given.items()} for given in (batch, lent))
-    with lowered(job.settings.precision, device):
-        outputs = network(moved, hidden.to(device), aims.truth, job.settings.label_smoothing, aims.mix, lent)
-    return outputs, loss_terms(network, outputs, aims)
+    with lowered(inputs.settings.precision, device):
+        outputs = network(
+            moved, hidden.to(device), loss_inputs.truth, inputs.settings.label_smoothing, loss_inputs.mix, lent
+        )
+    return outputs, loss_terms(network, outputs, loss_inputs)
 
 
-def _descend(network: Network, state: State, outputs: Outputs, terms: Terms, aims: Aims) -> torch.Tensor:
+def _descend(
+    network: Network, state: TrainingState, outputs: NetworkOutput, terms: Terms, loss_inputs: LossInputs
+) -> torch.Tensor:
     """Go the way back; return the losses."""
-    loss = backward(network, terms, outputs, aims, state.history)
+    loss = backward(network, terms, outputs, loss_inputs, state.history)
     return torch.cat([loss.detach().reshape(1), terms.fused.detach().reshape(1), terms.streams.detach()])
 
 
-def vary(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
+def vary(inputs: TrainingInputs, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
     """Vary a batch's inputs; an autoencoder sees them with holes.
 
     Pictures with known places are moved together with them. Where several targets warp one stream, the first one's
     limits hold.
 
     Args:
-        job: Modalities, targets and options.
+        inputs: Modalities, targets and options.
         batch: Stream to cells.
         truth: Target to encoded cells and where they are known.
 
     Returns:
         Varied inputs and the truth that belongs to them.
     """
-    if job.settings.augment:
-        batch, truth = _varied(job, batch, truth)
-    if job.settings.flip:
-        pictures = {s for s, c in batch.items() if job.modalities[s].name == "image" and not c.is_encoded}
+    if inputs.settings.augment:
+        batch, truth = _varied(inputs, batch, truth)
+    if inputs.settings.flip:
+        pictures = {s for s, c in batch.items() if inputs.modalities[s].name == "image" and not c.is_encoded}
         batch = {s: mirror(c) if s in pictures else c for s, c in batch.items()}
-    if any(isinstance(target, SketchTarget) and not target.recovered for target in job.targets.values()):
-        batch = {stream: corrupt(job.modalities[stream], column) for stream, column in batch.items()}
+    if any(isinstance(target, SketchTarget) and not target.recovered for target in inputs.targets.values()):
+        batch = {stream: corrupt(inputs.modalities[stream], column) for stream, column in batch.items()}
     return batch, truth
 
 
-def _varied(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
-    structured = {name: target for name, target in job.targets.items() if isinstance(target, StructuredTarget)}
+def _varied(inputs: TrainingInputs, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
+    structured = {name: target for name, target in inputs.targets.items() if isinstance(target, StructuredTarget)}
     limits = {stream: found for t in reversed(structured.values()) for stream, found in t.warped.items()}
     varied = {
-        s: column if s in limits else _varied_cells(job, job.modalities[s], column) for s, column in batch.items()
+        s: column if s in limits else _varied_cells(inputs, inputs.modalities[s], column) for s, column in batch.items()
     }
     moved = dict(truth)
     for stream in [stream for stream in limits if len(batch[stream])]:
@@ -256,9 +262,9 @@ def _varied(job: Job, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
     return varied, moved
 
 
-def _varied_cells(job: Job, modality: Modality, column: ColumnBatch) -> ColumnBatch:
+def _varied_cells(inputs: TrainingInputs, modality: Modality, column: ColumnBatch) -> ColumnBatch:
     """Vary a stream's cells; where a transcript is read from them, by what leaves every word audible."""
-    is_spelt = any(isinstance(target, TranscriptTarget) for target in job.targets.values())
+    is_spelt = any(isinstance(target, TranscriptTarget) for target in inputs.targets.values())
     if is_spelt and modality.name in TranscriptTarget.details:
         return vary_speech(modality, column)
     return augment(modality, column)
@@ -293,43 +299,45 @@ def taken(truth: Truth, rows: torch.Tensor) -> Truth:
     return {name: (values[rows], known[rows]) for name, (values, known) in truth.items()}
 
 
-def aims_of(job: Job, state: State, places: NDArray[np.int64], truth: Truth, present: torch.Tensor) -> Aims:
+def loss_inputs_of(
+    inputs: TrainingInputs, state: TrainingState, places: NDArray[np.int64], truth: Truth, present: torch.Tensor
+) -> LossInputs:
     """Gather what rows are to be learned for.
 
     Args:
-        job: Truth, targets and options.
+        inputs: Truth, targets and options.
         state: Where training stands.
         places: Which rows.
         truth: Target to encoded cells, as varied, and where they are known.
         present: bool ``[B, S]``.
 
     Returns:
-        The aims.
+        The loss_inputs.
     """
-    return Aims(
-        targets=targets_at(job.targets, state.step / (state.planned_steps or job.total_steps)),
+    return LossInputs(
+        targets=targets_at(inputs.targets, state.step / (state.planned_steps or inputs.total_steps)),
         truth=truth,
         present=present,
-        settings=job.settings,
-        soft={name: torch.from_numpy(values[places]) for name, values in job.soft.items()},
-        mix=draw_mix(len(places), job.settings.mixup),
+        settings=inputs.settings,
+        soft={name: torch.from_numpy(values[places]) for name, values in inputs.soft.items()},
+        mix=draw_mix(len(places), inputs.settings.mixup),
     )
 
 
-def on_device(aims: Aims, device: torch.device) -> Aims:
+def on_device(loss_inputs: LossInputs, device: torch.device) -> LossInputs:
     """Bring what is to be learned to where the network is.
 
     Args:
-        aims: The aims.
+        loss_inputs: The loss_inputs.
         device: Where tensors shall live.
 
     Returns:
         The same there.
     """
     return dataclasses.replace(
-        aims,
-        truth={name: (values.to(device), known.to(device)) for name, (values, known) in aims.truth.items()},
-        present=aims.present.to(device),
-        soft={name: values.to(device) for name, values in aims.soft.items()},
-        counts={name: count.to(device) for name, count in aims.counts.items()},
+        loss_inputs,
+        truth={name: (values.to(device), known.to(device)) for name, (values, known) in loss_inputs.truth.items()},
+        present=loss_inputs.present.to(device),
+        soft={name: values.to(device) for name, values in loss_inputs.soft.items()},
+        counts={name: count.to(device) for name, count in loss_inputs.counts.items()},
     )

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from polymodal.config import TrainConfig
 from polymodal.metrics.metrics import score, score_of
 from polymodal.model.batches import Examples, rows_at_once, rows_present, truth_batch
-from polymodal.model.network import Network, Outputs
+from polymodal.model.network import Network, NetworkOutput
 from polymodal.nn.distributed import gathered, share_of
 from polymodal.nn.precision import lowered
 from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
-from polymodal.targets.structured import Answer, values_of
-from polymodal.training.losses import Aims, count_rows, stream_presence, target_losses
+from polymodal.targets.structured import StructuredPrediction, values_of
+from polymodal.training.losses import LossInputs, count_rows, stream_presence, target_losses
 
 PLAIN = TrainConfig(label_smoothing=0.0)
 """Validation compares epochs, and runs, by the plain loss, whatever was trained with."""
@@ -85,8 +85,8 @@ class _Look:
     """What one process saw of its rows; its part of the losses, whose means are taken over all processes' rows."""
 
     sums: torch.Tensor
-    outputs: list[Outputs]
-    answers: dict[str, list[Answer]]
+    outputs: list[NetworkOutput]
+    answers: dict[str, list[StructuredPrediction]]
 
 
 def _look(
@@ -99,8 +99,8 @@ def _look(
 ) -> _Look:
     device = network.log_variances.device
     sums = torch.zeros(1 + len(network.streams), dtype=torch.float64)
-    outputs: list[Outputs] = []
-    answers: dict[str, list[Answer]] = {name: [] for name in network.structured}
+    outputs: list[NetworkOutput] = []
+    answers: dict[str, list[StructuredPrediction]] = {name: [] for name in network.structured}
     step = rows_at_once(examples.columns)
     here = {name: count.to(device) for name, count in counts.items()}
     with torch.inference_mode():
@@ -115,25 +115,27 @@ def _look(
                 answers[name] += said
             present = stream_presence(batch, network.streams)
             sums += _part_losses(
-                found, Aims(targets=targets, truth=truth, present=present, settings=PLAIN, counts=here)
+                found, LossInputs(targets=targets, truth=truth, present=present, settings=PLAIN, counts=here)
             )
     return _Look(sums, outputs, answers)
 
 
-def _flat_outputs(found: Outputs) -> Outputs:
+def _flat_outputs(found: NetworkOutput) -> NetworkOutput:
     """Return what flat targets are judged by, on the CPU."""
     fused = {name: values.cpu() for name, values in found.fused.items()}
     streams = {name: {stream: v.cpu() for stream, v in said.items()} for name, said in found.streams.items()}
-    return Outputs(fused=fused, streams=streams, whole=None, losses={})
+    return NetworkOutput(fused=fused, streams=streams, whole=None, losses={})
 
 
-def _part_losses(outputs: Outputs, aims: Aims) -> torch.Tensor:
+def _part_losses(outputs: NetworkOutput, loss_inputs: LossInputs) -> torch.Tensor:
     """Return the fused loss and each stream's, summed over targets, in their plain form."""
-    found = [target_losses(outputs, name, target, aims) for name, target in aims.targets.items()]
+    found = [target_losses(outputs, name, target, loss_inputs) for name, target in loss_inputs.targets.items()]
     return torch.stack([torch.cat([fused.reshape(1), streams]) for fused, streams in found]).sum(dim=0).cpu()
 
 
-def _answer_score(name: str, target: StructuredTarget, found: list[Answer], examples: Examples) -> float | None:
+def _answer_score(
+    name: str, target: StructuredTarget, found: list[StructuredPrediction], examples: Examples
+) -> float | None:
     known = np.flatnonzero(examples.known[name])
     if not len(known):
         return None
@@ -144,7 +146,7 @@ def _answer_score(name: str, target: StructuredTarget, found: list[Answer], exam
 
 
 def _scores(
-    name: str, target: Target, outputs: list[Outputs], examples: Examples
+    name: str, target: Target, outputs: list[NetworkOutput], examples: Examples
 ) -> tuple[float | None, dict[str, float]]:
     def primary(parts: list[torch.Tensor]) -> float | None:
         prediction = target.to_prediction(torch.cat(parts).float().numpy())[known]

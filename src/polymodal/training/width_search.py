@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from polymodal.model.batches import epoch_batches
 from polymodal.model.network import Network
 from polymodal.nn.distributed import main_says
-from polymodal.training.state import Job
+from polymodal.training.state import TrainingInputs
 from polymodal.training.trainer import begin, measure_validation
 from polymodal.training.training_step import take_step
 
@@ -43,11 +43,11 @@ class Choice:
         ]
 
 
-def choose_width(job: Job, build: Callable[[int], Network], widths: Sequence[int]) -> Choice:
+def choose_width(inputs: TrainingInputs, build: Callable[[int], Network], widths: Sequence[int]) -> Choice:
     """Take steps with networks that are thrown away, from the widest on, while a narrower one has time for more.
 
     Args:
-        job: Data, options and the budget.
+        inputs: Data, options and the budget.
         build: Makes a fresh network of a width.
         widths: What to try, falling.
 
@@ -56,24 +56,24 @@ def choose_width(job: Job, build: Callable[[int], Network], widths: Sequence[int
     """
     chosen, found = widths[0], {}
     for width in widths:
-        found[width] = main_says(_fitting(job, build(width))) / job.steps_per_epoch
+        found[width] = main_says(_fitting(inputs, build(width))) / inputs.steps_per_epoch
         if found[width] < LEAST_GAIN * found[chosen] and width != chosen:
             break
         chosen = width
-        if found[width] >= LEAST_SHARE * (job.settings.epochs or 1):
+        if found[width] >= LEAST_SHARE * (inputs.settings.epochs or 1):
             break
     return Choice(chosen, found)
 
 
-def _fitting(job: Job, network: Network) -> int:
+def _fitting(inputs: TrainingInputs, network: Network) -> int:
     """Return how many steps of a network fit, by the pace of a few."""
-    learner, state = begin(network, job)
-    plan = job.plan(state)
-    measure_validation(learner, job, plan)
-    learner.module.train()
-    batches = epoch_batches(len(job.train), job.settings.batch_size or 1, job.seed, 0)
+    strategy, state = begin(network, inputs)
+    plan = inputs.plan(state)
+    measure_validation(strategy, inputs, plan)
+    strategy.module.train()
+    batches = epoch_batches(len(inputs.train), inputs.settings.batch_size or 1, inputs.seed, 0)
     for places, _ in zip(batches, range(TIMED_STEPS + 1), strict=False):
         started = plan.clock()
-        take_step(learner, job, state, places)
+        take_step(strategy, inputs, state, places)
         plan.note_step(state.step, plan.clock() - started)
     return plan.steps

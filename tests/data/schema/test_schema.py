@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polymodal.data.schema.detect_modality import infer_modality
+from polymodal.data.schema.detect_modality import detect_modality
 from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import SchemaError
@@ -52,7 +52,7 @@ SINGLE = {
 
 
 def modalities(table: Table) -> dict[str, str]:
-    return {name: infer_modality(name, cells, table.folder)[0] for name, cells in table.columns.items()}
+    return {name: detect_modality(name, cells, table.folder)[0] for name, cells in table.columns.items()}
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -236,7 +236,7 @@ COLUMNS: dict[str, tuple[list[Any], str]] = {
 @pytest.mark.parametrize("name", COLUMNS)
 def test_columns_of_every_kind(name: str) -> None:
     cells, expected = COLUMNS[name]
-    modality, reason = infer_modality(name, cells, None)
+    modality, reason = detect_modality(name, cells, None)
     assert modality == expected, reason
     assert reason
 
@@ -245,9 +245,9 @@ def test_array_files_are_told_by_their_headers(tmp_path: Path) -> None:
     shapes = {"vector": (5,), "series": (9, 2), "points": (9, 4)}
     for name, shape in shapes.items():
         np.save(tmp_path / f"{name}.npy", np.zeros(shape))
-        assert infer_modality(name, [f"{name}.npy"], tmp_path)[0] == name
+        assert detect_modality(name, [f"{name}.npy"], tmp_path)[0] == name
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
-    assert "none of which could be opened" in infer_modality("x", ["objects.npy", "missing.npy"], tmp_path)[1]
+    assert "none of which could be opened" in detect_modality("x", ["objects.npy", "missing.npy"], tmp_path)[1]
 
 
 def test_columns_that_teach_nothing_are_ignored() -> None:

@@ -69,7 +69,7 @@ def is_absent(cell: Cell) -> bool:
     return isinstance(cell, float) and cell != cell
 
 
-def infer_modality(name: str, cells: Sequence[Cell], folder: Path | None) -> Found:
+def detect_modality(name: str, cells: Sequence[Cell], folder: Path | None) -> Found:
     """Decide what a column holds.
 
     Args:
@@ -197,7 +197,7 @@ def _infer_dicts(name: str, cells: Sequence[dict[str, Any]], folder: Path | None
         return "boxes", "the cells hold labelled boxes"
     if keys <= {"bytes", "path"}:
         inner = [cell.get("bytes") or cell.get("path") for cell in cells]
-        return infer_modality(name, inner, folder)
+        return detect_modality(name, inner, folder)
     return "unknown", f"the cells are records with the keys {', '.join(sorted(map(str, keys)))}"
 
 

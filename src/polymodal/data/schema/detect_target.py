@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polymodal.arrays import Cell
-from polymodal.data.schema.detect_modality import Found, infer_modality, present_cells
+from polymodal.data.schema.detect_modality import Found, detect_modality, present_cells
 from polymodal.errors import SchemaError
 from polymodal.modalities import CellReadError
 from polymodal.modalities.number import parse_number
@@ -34,7 +34,7 @@ SHARE_JOINED = 0.05
 IDENTIFIER_ROWS = 20
 
 
-def infer_target_kind(
+def detect_target_kind(
     name: str,
     cells: Sequence[Cell],
     folder: Path | None,
@@ -70,7 +70,7 @@ def infer_target_kind(
 
 
 def _kind(name: str, present: Sequence[Cell], folder: Path | None, inputs: frozenset[str]) -> Found:
-    modality, reason = infer_modality(name, present, folder)
+    modality, reason = detect_modality(name, present, folder)
     if modality == "categories":
         return "categories", reason
     if modality == "number":

@@ -11,12 +11,12 @@ from typing import Any
 from polymodal.data.schema.detect_modality import (
     RECOGNISED_ONLY,
     are_urls,
+    detect_modality,
     evenly,
     identifier_reason,
-    infer_modality,
     present_cells,
 )
-from polymodal.data.schema.detect_target import TARGET_KINDS, infer_target_kind
+from polymodal.data.schema.detect_target import TARGET_KINDS, detect_target_kind
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
 from polymodal.modalities.container import has_av, has_sound
@@ -272,7 +272,7 @@ def _check_targets_used(targets: Sequence[str], left_out: Mapping[str, str]) -> 
 def _column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
     if overruled is not None:
         return ColumnSchema(name, overruled, OVERRULED)
-    return ColumnSchema(name, *infer_modality(name, table.columns[name], table.folder))
+    return ColumnSchema(name, *detect_modality(name, table.columns[name], table.folder))
 
 
 def _sound(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:
@@ -410,5 +410,5 @@ def _list(names: Sequence[str]) -> str:
 
 def _target(table: Table, name: str, overruled: str | None, columns: Sequence[ColumnSchema]) -> TargetSchema:
     inputs = frozenset(column.modality for column in columns)
-    kind, reason = infer_target_kind(name, table.columns[name], table.folder, overruled, inputs)
+    kind, reason = detect_target_kind(name, table.columns[name], table.folder, overruled, inputs)
     return TargetSchema(name, kind, reason)
