@@ -12,7 +12,7 @@ import torch
 from polymodal.encoders import ENCODERS
 from polymodal.modalities import (
     Audio,
-    CategoryTarget,
+    Category,
     Image,
     Modality,
     Number,
@@ -38,7 +38,7 @@ def audio(features: str = "log_mel") -> Modality:
 
 def tabular() -> Tabular:
     number = Number(mean=0.0, std=1.0, quantiles=[-1.0, 1.0])
-    return Tabular(members={"size": number, "colour": CategoryTarget(values=["a", "b", "c"]), "age": number})
+    return Tabular(members={"size": number, "colour": Category(values=["a", "b", "c"]), "age": number})
 
 
 MODALITIES: dict[str, Any] = {
