@@ -16,7 +16,6 @@ import importlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from polymodal.collector import collector_paused
 from polymodal.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
@@ -72,8 +71,7 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'polymodal' has no attribute {name!r}")
-    with collector_paused():
-        value = getattr(importlib.import_module(f"polymodal.{_MODULES[name]}"), name)
+    value = getattr(importlib.import_module(f"polymodal.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

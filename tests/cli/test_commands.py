@@ -338,27 +338,6 @@ def test_threads_do_not_wait_awake_for_long(given, expected):
     assert done.stdout.splitlines()[-1] == expected
 
 
-@pytest.mark.parametrize(("end", "code"), [("SystemExit(3)", 3), ("SystemExit()", 0), ("SystemExit('why')", 1)])
-def test_the_end_of_a_command_comes_at_once_but_whole(end, code):
-    script = f"""
-import atexit, sys, threading
-import polymodal.cli.main as cli
-
-def app():
-    atexit.register(print, "handlers are called")
-    threading.Thread(target=lambda: (threading.main_thread().join(), print("threads are waited for"))).start()
-    print("said", file=sys.stderr)
-    raise {end}
-
-cli.app = app
-cli.main()
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == code
-    assert done.stdout.splitlines() == ["threads are waited for", "handlers are called"]
-    assert done.stderr.startswith("said")
-
-
 def test_a_command_that_fails_shows_why():
     script = "import polymodal.cli.main as cli\ndef app():\n    raise ValueError('why')\ncli.app = app\ncli.main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -1,9 +1,7 @@
-"""What a run does not load and does not do again."""
+"""What a second run on the same rows does not do again."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from torch.optim import AdamW
 
 import polymodal
 from polymodal.arrays import Column
@@ -29,34 +25,6 @@ from polymodal.ensemble.baseline_cache import (
 from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureExtractor
 from polymodal.runs import run
-from polymodal.training.optimizer import PlainAdamW
-
-HEAVY = (
-    "torch._dynamo",
-    "torch.distributed.tensor",
-    "sympy",
-    "sklearn",
-    "scipy.optimize",
-    "matplotlib",
-    "transformers",
-)
-"""What a run on tables, pictures and sounds needs nothing of."""
-FITTING = ("scipy", "polymodal_lightgbm", "threadpoolctl")
-"""What a second run on the same rows, whose baselines are fitted and asked already, needs nothing of either."""
-TRAIN = """
-import sys
-import numpy as np
-import polymodal
-random = np.random.default_rng(0)
-kind = random.integers(0, 3, 80)
-rows = {"size": (kind + random.random(80)).tolist(), "kind": [f"k{k}" for k in kind]}
-settings = {"train.epochs": 1, "width": 16, "train.pretrain_epochs": 0}
-model = polymodal.fit(rows, target="kind", settings=settings, output=sys.argv[1])
-print(sorted(model.report_data["evaluation"]["baselines"]["kind"]))
-print([name for name in sys.argv[2:] if name in sys.modules])
-import lightgbm
-print(lightgbm.LGBMClassifier(n_estimators=2, verbosity=-1).fit(np.eye(40), np.arange(40) % 2).n_classes_)
-"""
 
 
 def rows(num_rows: int, seed: int) -> tuple[dict[str, Column], dict[str, list[Any]], NDArray[np.int64]]:
@@ -140,33 +108,6 @@ def same(one: list[BaselinePredictions], other: list[BaselinePredictions]) -> bo
         for a, b in zip(one, other, strict=True)
         for name, values in a["kind"].items()
     )
-
-
-def test_a_run_loads_no_compiler_and_no_scikit_learn_and_lightgbm_stays_whole(tmp_path: Path) -> None:
-    for run_name, unwanted in (("first", HEAVY), ("second", (*HEAVY, *FITTING))):
-        command = [sys.executable, "-c", TRAIN, str(tmp_path / run_name), *unwanted]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines() == ["['boosting', 'linear', 'prior']", "[]", "2"]
-
-
-def test_the_plain_optimizer_takes_the_steps_of_torchs_own() -> None:
-    def trained(kind: type[AdamW]) -> tuple[list[torch.Tensor], dict[str, Any]]:
-        torch.manual_seed(0)
-        network = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 1))
-        groups = [{"params": [p], "weight_decay": 0.1 * p.ndim} for p in network.parameters()]
-        optimizer = kind(groups, lr=0.05, fused=True)
-        for step in range(6):
-            if step == 3:
-                optimizer.load_state_dict(optimizer.state_dict())
-            optimizer.zero_grad()
-            network(torch.ones(4, 5)).pow(2).sum().backward()
-            optimizer.step()
-        return [p.detach() for p in network.parameters()], optimizer.state_dict()
-
-    (plain, plain_state), (usual, usual_state) = trained(PlainAdamW), trained(AdamW)
-    assert all(torch.equal(a, b) for a, b in zip(plain, usual, strict=True))
-    assert plain_state["param_groups"] == usual_state["param_groups"]
 
 
 def test_baselines_are_fitted_once_and_come_back_bit_identical(tmp_path: Path) -> None:

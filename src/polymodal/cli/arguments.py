@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -13,7 +12,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from polymodal.collector import collector_paused
 from polymodal.errors import PolymodalError
 
 EXIT_USER_ERROR = 2
@@ -103,19 +101,6 @@ def exits(interrupted: str) -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(EXIT_BROKEN_PIPE) from None
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """Import what a command needs, and never look for garbage among it: that would take a tenth of a second each time.
-
-    Yields:
-        Nothing; imports stand inside.
-    """
-    with collector_paused():
-        yield
-        if not gc.get_freeze_count():  # once in a process: what is garbage by then stays
-            gc.freeze()
 
 
 @contextmanager

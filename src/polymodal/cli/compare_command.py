@@ -28,7 +28,6 @@ from polymodal.cli.arguments import (
     TimeLimit,
     Validation,
     exits,
-    importing,
 )
 
 
@@ -85,8 +84,7 @@ def compare_command(
         settings = {name: value for name, value in given.items() if value} | options.parse_settings(setting)
         variants = options.parse_variants(variant)
         folder = output or Path("runs") / f"compare-{Path(data).resolve().stem}"
-        with importing():
-            from polymodal.runs.compare import compare
+        from polymodal.runs.compare import compare
 
         found = compare(
             data,

@@ -5,7 +5,6 @@ Whatever is slow to import is imported inside the command that needs it.
 
 from __future__ import annotations
 
-import atexit
 import os
 import shlex
 import sys
@@ -35,7 +34,6 @@ from polymodal.cli.arguments import (
     TimeLimit,
     Validation,
     exits,
-    importing,
     unwinding,
 )
 from polymodal.cli.cache_commands import cache_app
@@ -141,9 +139,8 @@ def train_command(
         encoders = options.parse_pairs("--encoder", encoder)
         settings = options.parse_settings(setting)
         seconds = None if time_limit is None else options.parse_duration(time_limit)
-        with importing():
-            from polymodal.nn.distributed import is_main
-            from polymodal.runs.fit import fit
+        from polymodal.nn.distributed import is_main
+        from polymodal.runs.fit import fit
 
         model = fit(
             source,
@@ -197,10 +194,9 @@ app.command("compare")(compare_command)
 def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json: Json = False) -> None:
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."):
-        with importing():
-            from polymodal.cli import console
-            from polymodal.cli.progress_bar import open_progress
-            from polymodal.model.model import load
+        from polymodal.cli import console
+        from polymodal.cli.progress_bar import open_progress
+        from polymodal.model.model import load
 
         record = load(model).evaluation_report(data, strict=strict, progress=open_progress())
         if json:
@@ -240,8 +236,7 @@ def predict_command(
         from polymodal.progress import SilentProgress
 
         check_output(output)
-        with importing():
-            from polymodal.model.model import load
+        from polymodal.model.model import load
 
         progress = SilentProgress() if on_screen else open_progress()
         parts = load(model).predict_batches(data, weights=weights, strict=strict, progress=progress)
@@ -338,21 +333,7 @@ def main() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS  # read when torch is imported
-    ended: list[int] = []
-    atexit.register(_leave, ended)
-    try:
-        app()
-    except SystemExit as end:
-        ended.append(end.code if isinstance(end.code, int) else int(end.code is not None))
-        raise
-
-
-def _leave(ended: list[int]) -> None:
-    """End the process when all else that happens at its end is done: to take torch apart would take 0.3 s."""
-    if ended:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(ended[0])
+    app()
 
 
 if __name__ == "__main__":

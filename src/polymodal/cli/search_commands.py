@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from polymodal.cli.arguments import Data, Json, ModelPath, exits, importing, unwinding
+from polymodal.cli.arguments import Data, Json, ModelPath, exits, unwinding
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder that `polymodal index` wrote.")]
 
@@ -22,11 +22,10 @@ def embed_command(
 ) -> None:
     """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
     with exits("Stopped; nothing was written."), unwinding():
-        with importing():
-            from polymodal.cli import console
-            from polymodal.cli.prediction_files import check_output, open_output
-            from polymodal.cli.progress_bar import open_progress
-            from polymodal.model.model import load
+        from polymodal.cli import console
+        from polymodal.cli.prediction_files import check_output, open_output
+        from polymodal.cli.progress_bar import open_progress
+        from polymodal.model.model import load
 
         check_output(output)
         num_rows, broken = 0, console.BrokenCells()
@@ -46,11 +45,10 @@ def index_command(
 ) -> None:
     """Make a searchable index of a table's rows."""
     with exits("Stopped; nothing was written."):
-        with importing():
-            from polymodal.cli import console
-            from polymodal.cli.progress_bar import open_progress
-            from polymodal.model.model import load
-            from polymodal.model.search_index import save_index
+        from polymodal.cli import console
+        from polymodal.cli.progress_bar import open_progress
+        from polymodal.model.model import load
+        from polymodal.model.search_index import save_index
 
         index, broken = load(model).index(data, progress=open_progress())
         save_index(index, output)
@@ -77,10 +75,9 @@ def search_command(
     with exits("Stopped."):
         import dataclasses
 
-        with importing():
-            from polymodal.cli import console, options
-            from polymodal.model.model import load
-            from polymodal.model.search_index import load_index
+        from polymodal.cli import console, options
+        from polymodal.model.model import load
+        from polymodal.model.search_index import load_index
 
         cells = options.parse_pairs("--query", query)
         by_modality = {"text": text, "image": image, "audio": audio}

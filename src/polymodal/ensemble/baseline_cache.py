@@ -19,7 +19,7 @@ from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.features import FeatureExtractor
 
-FORMAT = 4
+FORMAT = 5
 """Part of every key; rises when features are made, or baselines fitted or asked, in another way."""
 PLAIN = "plain"
 T = TypeVar("T")

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from polymodal.ensemble.boosting import Rows, fit_trees
 from polymodal.ensemble.features import FeatureBlocks
-from polymodal.ensemble.lbfgs import minimise
-from polymodal.ensemble.lean_lightgbm import load_lightgbm
 from polymodal.ensemble.stream_features import LINEAR, TREES
 
 Floats = NDArray[np.float64]
@@ -30,6 +28,8 @@ State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
 PENALTIES = (1e-3, 1.2e-4, 1.5e-5, 2e-6)
 USUAL_PENALTY = 1.2e-4
 STEPS = (15, 40)
+GAIN = 1e-6
+"""A step that lowers the objective by no more than this share of it ends the search."""
 STEP_CELLS = 8e9
 MAX_WEIGHTS = 4_000_000
 MIN_ROWS = 20
@@ -151,7 +151,9 @@ class Boosting(Baseline):
     @cached_property
     def boosters(self) -> list[Any]:
         """The models, read once."""
-        return [load_lightgbm().Booster(model_str=text) for text in self.models]
+        import lightgbm
+
+        return [lightgbm.Booster(model_str=text) for text in self.models]
 
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
@@ -295,11 +297,13 @@ class _LinearProblem:
 
     def solve(self, start: Floats, penalty: float) -> Floats:
         """Minimise from a start by L-BFGS, in one thread: its vectors are too short to be worth handing over."""
+        from scipy.optimize import minimize
         from threadpoolctl import threadpool_limits
 
+        objective, options = partial(self.slope, penalty=penalty), {"maxiter": self.num_steps, "ftol": GAIN}
         with threadpool_limits(1, user_api="blas"):
-            found = minimise(partial(self.slope, penalty=penalty), start.ravel(), num_steps=self.num_steps)
-        return found.reshape(self.shape)
+            found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+        return np.asarray(found.x).reshape(self.shape)
 
     def slope(self, flat: Floats, penalty: float) -> tuple[float, Floats]:
         """Return the objective and its gradient."""

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.ensemble.features import FeatureBlocks
-from polymodal.ensemble.lean_lightgbm import load_lightgbm
 
 Rows = tuple[FeatureBlocks, NDArray[Any]]
 """Features of some rows, and their truth."""
@@ -113,7 +112,8 @@ def _fit(params: dict[str, Any], rounds: int, round_s: float, train: Rows, valid
 
 
 def _fit_once(params: dict[str, Any], rounds: int, round_s: float, train: Rows, validation: Rows) -> str:
-    lightgbm = load_lightgbm()
+    import lightgbm
+
     data = lightgbm.Dataset(train[0].trees, label=train[1], params=params, free_raw_data=False)
     watched: list[Any] = []
     callbacks: list[Any] = [_watch(round_s)] if params["num_threads"] > 1 else []

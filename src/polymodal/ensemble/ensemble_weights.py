@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.ensemble.ensemble import FUSION, Floats, Mask, MemberWeights, log_softmax, pool, views_of
-from polymodal.ensemble.newton import minimise
 
 NUM_FOLDS = 5
 PULL = 2.0
@@ -102,45 +101,32 @@ class _Problem:
             return 0.0
         return known._losses(pool(known.values, known.there, weights, spare, float(weights.sum())))[0]
 
-    def bend(self, weights: Floats) -> tuple[float, Floats, Floats]:
-        """Return the mean loss, its gradient ``[M]`` and its curvature ``[M, M]`` (Gauss-Newton, of the pooled values).
-
-        Every row must have a present member.
-        """
-        there, ones = self.there.astype(np.float64), (1,) * (self.values.ndim - 2)
+    def slope(self, weights: Floats) -> tuple[float, Floats]:
+        """Return the mean loss and its gradient ``[M]``; every row must have a present member."""
+        there, by_row = self.there.astype(np.float64), (-1, *(1,) * (self.values.ndim - 2))
         # einsum, not matmul: the arrays are too small for the threads of a matrix library to be worth their start.
         available = np.einsum("m,mn->n", weights, there) + SMOOTHING
         summed = np.einsum("m,m...->...", weights, self.values)
         factor = weights.sum() / available if self.kind != "number" else 1.0 / available
         growth = 1.0 / available if self.kind != "number" else np.zeros(len(self))
         change = growth - (factor / available) * there
-        slopes = self.values * factor.reshape(-1, *ones) + change.reshape(*there.shape, *ones) * summed
-        loss, residual, answer = self._losses(factor.reshape(-1, *ones) * summed)
-        gradient = np.einsum("mi,i->m", slopes.reshape(len(weights), -1), residual.ravel())
-        return loss, gradient, self._curvature(slopes, answer)
+        loss, residual = self._losses(factor.reshape(by_row) * summed)
+        by_factor = (residual * summed).reshape(len(self), -1).sum(axis=1)
+        by_value = (residual * factor.reshape(by_row)).ravel()
+        gradient = np.einsum("mi,i->m", self.values.reshape(len(weights), -1), by_value)
+        return loss, gradient + np.einsum("mn,n->m", change, by_factor)
 
-    def _curvature(self, slopes: Floats, answer: Floats) -> Floats:
-        """Return the curvature ``[M, M]`` for the pooled values' slopes ``[M, N, ..., K]``."""
-        if self.kind == "number":
-            flat = slopes.reshape(len(slopes), -1)
-            return np.asarray(2 * np.einsum("mi,li->ml", flat, flat) / flat.shape[1] / self.spread)
-        slopes -= (slopes * answer).sum(axis=-1, keepdims=True)
-        slopes *= np.sqrt(answer)
-        flat = slopes.reshape(len(slopes), -1)
-        return np.asarray(np.einsum("mi,li->ml", flat, flat) / answer[..., 0].size)
-
-    def _losses(self, pooled: Floats) -> tuple[float, Floats, Floats]:
-        """Return the mean loss, its gradient by the pooled values, and the answer they stand for."""
+    def _losses(self, pooled: Floats) -> tuple[float, Floats]:
+        """Return the mean loss and its gradient by the pooled values."""
         truth = self.truth
         if self.kind == "number":
             error = pooled[..., 0] - truth
-            return float((error**2).mean() / self.spread), 2 * error[..., None] / truth.size / self.spread, pooled
+            return float((error**2).mean() / self.spread), 2 * error[..., None] / truth.size / self.spread
         logs = log_softmax(pooled)
         right = np.take_along_axis(logs, truth[..., None], axis=-1)
-        answer = np.exp(logs)
-        residual = answer.copy()
+        residual = np.exp(logs)
         np.put_along_axis(residual, truth[..., None], np.exp(right) - 1.0, axis=-1)
-        return float(-right.mean()), residual / truth.size, answer
+        return float(-right.mean()), residual / truth.size
 
 
 Candidate = Callable[[_Problem, Floats, bool], Floats]
@@ -194,20 +180,25 @@ def _fit(problem: _Problem, basis: Floats, start: Floats, thorough: bool = False
         return start @ basis
     pull = PULL / len(known)
 
-    def objective(free: Floats) -> tuple[float, Floats, Floats]:
-        loss, gradient, curvature = known.bend(free @ basis)
+    def objective(free: Floats) -> tuple[float, Floats]:
+        loss, gradient = known.slope(free @ basis)
         away = free - start
-        loss += pull / 2 * float(away @ away)
-        return loss, basis @ gradient + pull * away, basis @ curvature @ basis.T + pull * np.eye(len(free))
+        return loss + pull / 2 * float(away @ away), basis @ gradient + pull * away
 
-    found = minimise(objective, start + 0.05, MAX_WEIGHT)
+    found = _minimise(objective, start + 0.05)
     if thorough and not known.there.all():
-        fewer = np.where(np.eye(len(start), dtype=np.bool_), 0.0, found)
-        others = [minimise(objective, free, MAX_WEIGHT) for free in fewer]
-        found = min([found, *others], key=lambda free: objective(free)[0])
-    weights = found @ basis
+        fewer = np.where(np.eye(len(start), dtype=np.bool_), 0.0, found.x)
+        found = min([found, *(_minimise(objective, free) for free in fewer)], key=lambda result: result.fun)
+    weights = found.x @ basis
     weights = weights if weights.sum() > 1e-6 else start @ basis
     return weights / weights.sum() if problem.kind == "number" else weights
+
+
+def _minimise(objective: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Any:
+    """Return SciPy's result: the numbers ``x`` in 0..MAX_WEIGHT with the least loss ``fun``."""
+    from scipy.optimize import minimize
+
+    return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, MAX_WEIGHT)] * len(start))
 
 
 def _as_rows(kind: str, truth: NDArray[np.generic]) -> NDArray[Any]:

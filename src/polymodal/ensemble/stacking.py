@@ -21,8 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.ensemble.lbfgs import minimise
-
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -197,6 +195,8 @@ class _Problem:
 
     def fit(self, rows: Mask, blank: Stacker, pull: float) -> Stacker:
         """Return the model that fits some rows, pulled towards the blank one."""
+        from scipy.optimize import minimize
+
         part, start = self.take(rows & self.there.any(axis=1)), np.array(blank.parameters)
         strength = pull / max(len(part.wanted), 1)
 
@@ -207,8 +207,9 @@ class _Problem:
 
         if not len(part.wanted):
             return blank
-        found = minimise(objective, start, num_steps=MAX_STEPS, gain=CONVERGED)
-        return Stacker(**{**blank.state(), "parameters": found.tolist()})
+        options = {"maxiter": MAX_STEPS, "ftol": CONVERGED}
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+        return Stacker(**{**blank.state(), "parameters": found.x.tolist()})
 
     def slope(self, parameters: Floats) -> tuple[float, Floats]:
         """Return the mean loss and its gradient."""

@@ -35,7 +35,6 @@ from polymodal.progress import Phase, Progress
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import augment
 from polymodal.training.lr_schedule import rate_factor
-from polymodal.training.optimizer import PlainAdamW
 
 if TYPE_CHECKING:
     from polymodal.training.state import TrainingInputs
@@ -240,7 +239,7 @@ class Lesson:
         Returns:
             ``epoch``, ``train_error`` and ``validation_error`` (None without validation pictures) of each epoch.
         """
-        optimizer = PlainAdamW(self.autoencoder.parameters(), weight_decay=self.settings.weight_decay)
+        optimizer = AdamW(self.autoencoder.parameters(), weight_decay=self.settings.weight_decay)
         limit_s, started = TIME_SHARE * (self.settings.time_limit_s or math.inf), time.perf_counter()
         history: list[dict[str, Any]] = []
         for epoch in range(self.settings.pretrain_epochs):

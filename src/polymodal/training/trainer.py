@@ -29,7 +29,6 @@ from polymodal.training.gradient_accumulation import free_bytes, kept_bytes, par
 from polymodal.training.losses import check_loss
 from polymodal.training.lr_schedule import rate_factor
 from polymodal.training.modality_balance import check_balance
-from polymodal.training.optimizer import PlainAdamW
 from polymodal.training.prefetch import Prefetcher, has_free_core
 from polymodal.training.pretraining import pretrain_images
 from polymodal.training.sharding import is_sharding_enabled, shard_module
@@ -109,7 +108,7 @@ def _optimizer(
     groups = parameter_groups(network, settings)
     if rows is not None:
         groups = [{**group, "params": [rows[share] for share in group["params"]]} for group in groups]
-    return PlainAdamW(groups, lr=settings.learning_rate or 1e-3, fused=True)
+    return AdamW(groups, lr=settings.learning_rate or 1e-3, fused=True)
 
 
 def _parts_in_memory(strategy: Strategy, inputs: TrainingInputs) -> int:
