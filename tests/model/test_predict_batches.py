@@ -247,7 +247,7 @@ def test_members_without_a_weight_are_not_asked(advised: polymodal.Model, rows: 
     assert all(np.allclose(found.values[name], values, rtol=1e-12) for name, values in expected.items())
 
 
-USELESS = ("torchmetrics", "transformers", "jinja2", "polymodal.training.trainer", "polymodal.report.page")
+USELESS = ("accelerate", "torchmetrics", "transformers", "matplotlib", "jinja2", "polymodal.training.trainer")
 
 
 @pytest.mark.usefixtures("advised")

@@ -164,8 +164,8 @@ class FeatureExtractor:
             kept = {name: getattr(stream, name) for name in KEPT}
             kept |= {"share": stream.scaling.share, "grams": None}
             if stream.grams is not None:
-                kept["grams"] = {name: getattr(stream.grams, name) for name in ("units", "longest", "vocabulary")}
-                found |= {name: getattr(stream.grams, name) for name in ("codes", "idf", "frequent")}
+                kept["grams"], grams = stream.grams.state()
+                found |= grams
             plain.append(kept)
             arrays.update({f"{place}.{name}": array for name, array in found.items()})
         return {"streams": plain}, arrays
@@ -187,7 +187,7 @@ class FeatureExtractor:
                 name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{place}.")
             }
             scaling = Scaling(mean=own.pop("mean"), scale=own.pop("scale"), share=kept["share"])
-            grams = None if kept["grams"] is None else TextGrams(**kept["grams"], **own)
+            grams = None if kept["grams"] is None else TextGrams.from_state(kept["grams"], own)
             rest = {name: value for name, value in kept.items() if name not in ("share", "grams")}
             streams.append(StreamFeatures(**rest, scaling=scaling, grams=grams))
         return cls(streams)

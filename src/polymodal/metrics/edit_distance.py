@@ -1,50 +1,21 @@
-"""How texts differ: edit distances, error rates and the parts that were missed or added (numpy only).
+"""How texts differ: error rates, and the parts that were missed or added (numpy, rapidfuzz).
 
 Shape legend: N rows, R resamples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
 from polymodal.metrics.metrics import Measure
 
 Part = tuple[str, str]
 """``same``, ``missed`` or ``added``, and the words."""
-
-
-def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
-    """Count the fewest substitutions, deletions and insertions from one sequence to another.
-
-    The columns of Levenshtein's table are the bits of two whole numbers: Hyyrö 2003, "A bit-vector
-    algorithm for computing Levenshtein and Damerau edit distances", figure 4 (after Myers 1999).
-
-    Args:
-        first: A text for its characters, a list for its words.
-        second: The other one.
-
-    Returns:
-        The distance.
-    """
-    if not first:
-        return len(second)
-    places: dict[Hashable, int] = {}
-    for index, symbol in enumerate(first):
-        places[symbol] = places.get(symbol, 0) | 1 << index
-    distance, every, last = len(first), (1 << len(first)) - 1, 1 << (len(first) - 1)
-    up, down = every, 0
-    for symbol in second:
-        match = places.get(symbol, 0)
-        diagonal = (((match & up) + up) ^ up) | match | down
-        right, left = down | ~(diagonal | up) & every, up & diagonal
-        distance += bool(right & last) - bool(left & last)
-        right, left = right << 1 | 1, left << 1
-        up, down = (left | ~(diagonal | right)) & every, right & diagonal & every
-    return distance
 
 
 def error_rates(truth: Sequence[str], found: Sequence[str]) -> Measure:
@@ -61,8 +32,8 @@ def error_rates(truth: Sequence[str], found: Sequence[str]) -> Measure:
         A function of row weights ``[R, N]`` to ``wer``, ``cer`` and ``exact_match``.
     """
     pairs = list(zip(truth, found, strict=True))
-    words = _numbers(edit_distance(true.split(), said.split()) for true, said in pairs)
-    characters = _numbers(edit_distance(true, said) for true, said in pairs)
+    words = _numbers(Levenshtein.distance(true.split(), said.split()) for true, said in pairs)
+    characters = _numbers(Levenshtein.distance(true, said) for true, said in pairs)
     exact = _numbers(true == said for true, said in pairs)
     num_words, num_characters = _numbers(len(true.split()) for true in truth), _numbers(map(len, truth))
 

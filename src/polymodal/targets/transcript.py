@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from rapidfuzz.distance import Levenshtein
 from torch import nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.metrics.edit_distance import edit_distance, error_rates
+from polymodal.metrics.edit_distance import error_rates
 from polymodal.metrics.metrics import Measure
 from polymodal.modalities import CellReadError
 from polymodal.targets.ctc import beam_ids
@@ -265,7 +266,7 @@ class TranscriptTarget(StructuredTarget):
             1 without error, 0 where the edits are as many as the characters, ``[N]``.
         """
         pairs = [(str(true), str(said)) for true, said in zip(truth, found, strict=True)]
-        return np.array([1 - edit_distance(true, said) / max(len(true), len(said), 1) for true, said in pairs])
+        return np.array([Levenshtein.normalized_similarity(true, said) for true, said in pairs])
 
     @property
     def prior(self) -> StructuredPrediction:

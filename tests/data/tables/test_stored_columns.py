@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from polymodal.data.tables import stored_columns
 from polymodal.data.tables.stored_columns import StoredCells, store_columns, take_cells
 from polymodal.data.tables.table import Table, concatenate, read_table
 
-CELLS: list[Cell] = ["one", None, "zwölf", "猫", "a\nb", "lone \ud800", None, "x" * 5000, "🙂"]
+CELLS: list[Cell] = ["one", None, "zwölf", "猫", "a\nb", "tab\t", None, "x" * 5000, "🙂"]
 PEAK = """
 import sys
 from polymodal.data.tables.table import read_table
@@ -33,9 +34,11 @@ def stored(cells: list[Cell]) -> StoredCells:
 
 def test_cells_are_those_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     column = stored(CELLS)
-    for block in (2, 4096):
+    for block, few in ((2, 512), (4096, 512), (4096, 1)):
         monkeypatch.setattr(stored_columns, "BLOCK", block)
+        monkeypatch.setattr(stored_columns, "FEW", few)
         assert list(column) == CELLS
+        assert column[::-1] == CELLS[::-1]
     assert column == CELLS
     assert column != [*CELLS, "more"]
     assert column != [*CELLS[:-1], None]
@@ -66,6 +69,8 @@ def test_what_is_no_text_stays_a_list() -> None:
     assert found == {"a": ["x", None, 3, "y"], "b": [None] * 4, "c": [None, None, "late", "r"]}
     assert list(found) == ["a", "b", "c"]
     assert [type(found[name]) for name in "abc"] == [list, StoredCells, list]
+    assert store_columns([{"a": ["x"], "b": ["y"]}, {"b": ["z"]}]) == {"a": ["x", None], "b": ["y", "z"]}
+    assert store_columns([{"a": ["x"]}, {"a": ["half a pair \ud800"]}]) == {"a": ["x", "half a pair \ud800"]}
     assert store_columns([{"a": [None]}, {"a": [None]}]) == {"a": [None, None]}
     assert store_columns([]) == {}
 
@@ -96,12 +101,14 @@ def test_a_large_file_is_read_as_a_small_one(tmp_path: Path, monkeypatch: pytest
     assert dict(concatenate([large, small]).columns) == {n: [*c, *c] for n, c in small.columns.items()}
 
 
-def test_a_full_disk_leaves_the_cells_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+class FullDisk(io.BytesIO):
+    def write(self, data: object, /) -> int:
         raise OSError(28, "No space left on device")
 
+
+def test_a_full_disk_leaves_the_cells_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polymodal.data.tables.table.STORED_BYTES", 1)
-    monkeypatch.setattr(stored_columns, "TemporaryFile", full)
+    monkeypatch.setattr(stored_columns, "TemporaryFile", FullDisk)
     table = read_table(write_csv(tmp_path, 10))
     assert isinstance(table, Table)
     assert isinstance(table.columns["text"], list)

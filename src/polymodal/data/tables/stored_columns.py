@@ -5,19 +5,25 @@ from __future__ import annotations
 import mmap
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from itertools import chain
 from tempfile import TemporaryFile
-from typing import IO, TypeVar, overload
+from typing import IO, TYPE_CHECKING, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 T = TypeVar("T")
 
 BLOCK = 4096
 """Members that are read at once where a sequence is gone through."""
+FEW = 512
+"""Fewer members are read one by one."""
 Rows = NDArray[np.int64]
 
 
@@ -53,40 +59,26 @@ class ReadSequence(Sequence[T]):
         return self.read(np.array([range(len(self))[place]]))[0]
 
 
-@dataclass(frozen=True)
-class Files:
-    """A table's two files, mapped into memory.
-
-    Attributes:
-        text: All cells in UTF-8, a column of a piece of the table after the other; an absent cell has no byte.
-        ends: int64, for a column of a piece where its first cell begins and where each cell ends.
-        starts: int64 ``[1 + pieces]``, the first row of each piece, and the number of rows.
-    """
-
-    text: mmap.mmap | bytes
-    ends: Rows
-    starts: Rows
-
-
 class StoredCells(ReadSequence[Cell]):
-    """A column whose cells are strings or None, in the files of its table.
+    """A column whose cells are strings or None, in a temporary file that is mapped into memory.
 
     The system reads what is used, and forgets it again where memory is short.
     """
 
-    def __init__(self, files: Files, pieces: Rows, rows: Rows | None = None) -> None:
+    def __init__(self, column: pa.ChunkedArray, rows: Rows | None = None) -> None:
         """Name the cells.
 
         Args:
-            files: The files.
-            pieces: int64, at which of the ends each piece of the column begins.
-            rows: int64, the table's rows that the column has, in its order; None means all.
+            column: Strings, of which the buffers are mapped.
+            rows: int64, places in the column, in the order wanted; None means all.
         """
-        self._files, self._pieces, self._rows = files, pieces, rows
+        self._column, self._rows = column, rows
+        self._chunks = column.chunks
+        self._starts = np.cumsum([0, *map(len, self._chunks)])
 
     def __len__(self) -> int:
         """Number of cells."""
-        return int(self._files.starts[len(self._pieces)]) if self._rows is None else len(self._rows)
+        return len(self._column) if self._rows is None else len(self._rows)
 
     def __eq__(self, other: object) -> bool:
         """Compare with a list of cells, or with another column."""
@@ -106,10 +98,10 @@ class StoredCells(ReadSequence[Cell]):
             A column of those cells.
         """
         places = np.asarray(rows, np.int64)
-        return StoredCells(self._files, self._pieces, places if self._rows is None else self._rows[places])
+        return StoredCells(self._column, places if self._rows is None else self._rows[places])
 
     def read(self, places: Rows) -> list[Cell]:
-        """Read some cells.
+        """Read some cells: few one by one, many chunk by chunk (Arrow's ``take`` would copy all chunks into one first).
 
         Args:
             places: From 0.
@@ -118,11 +110,16 @@ class StoredCells(ReadSequence[Cell]):
             The cells, in that order.
         """
         rows = places if self._rows is None else self._rows[places]
-        text, ends, starts = self._files.text, self._files.ends, self._files.starts
-        piece = np.searchsorted(starts, rows, side="right") - 1
-        at = self._pieces[piece] + rows - starts[piece]
-        spans = zip(ends[at].tolist(), ends[at + 1].tolist(), strict=True)
-        return [text[start:end].decode("utf-8", "surrogatepass") if end > start else None for start, end in spans]
+        chunk_of = np.searchsorted(self._starts, rows, side="right") - 1
+        rows = rows - self._starts[chunk_of]
+        if len(rows) < FEW:
+            pairs = zip(chunk_of.tolist(), rows.tolist(), strict=True)
+            return [self._chunks[number][row].as_py() for number, row in pairs]
+        cells = np.empty(len(rows), object)
+        for number in np.unique(chunk_of):
+            here = chunk_of == number
+            cells[here] = self._chunks[number].take(rows[here]).to_numpy(zero_copy_only=False)
+        return cells.tolist()
 
 
 def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Cell]:
@@ -139,7 +136,7 @@ def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Ce
 
 
 def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Sequence[Cell]]:
-    """Put pieces of a table below each other, on the disk where their cells are strings.
+    """Put pieces of a table below each other, in a temporary Arrow file where their cells are strings.
 
     Args:
         pieces: Column name to cells of the next rows; a column that a piece lacks is absent in it.
@@ -150,67 +147,50 @@ def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Seque
     Raises:
         OSError: If the disk is full, or there is no folder for temporary files.
     """
-    with TemporaryFile() as text, TemporaryFile() as ends:  # what is mapped outlives them
-        writer, columns, starts = _Writer(text, ends), dict[str, _Growing](), [0]
-        for piece in pieces:
-            length = len(next(iter(piece.values()), ()))
-            for name in [name for name in piece if name not in columns]:
-                columns[name] = _Growing(rest=[None] * starts[-1] if len(starts) > 1 else None)
-            for name, column in columns.items():
-                column.add(piece.get(name, [None] * length), writer)
-            starts.append(starts[-1] + length)
-        files = writer.map(np.array(starts))
-        return {name: column.finish(files) for name, column in columns.items()}
+    import pyarrow as pa
+
+    pieces = iter(pieces)
+    first = next(pieces, {})
+    lists: dict[str, list[Cell]] = {}
+    num_rows = 0
+    with TemporaryFile() as file:  # the map outlives it
+        schema = pa.schema([(name, pa.large_string()) for name in first])
+        with pa.ipc.new_stream(file, schema) as writer:
+            for piece in chain([first], pieces):
+                length = len(next(iter(piece.values()), ()))
+                lists |= {name: [None] * num_rows for name in piece if name not in first and name not in lists}
+                for name in lists:
+                    lists[name].extend(piece.get(name, [None] * length))
+                arrays = [_array(name, piece.get(name), length, lists) for name in first]
+                writer.write_batch(pa.record_batch(arrays, schema=schema))
+                num_rows += length
+        stored = _map_table(file)
+    return {name: _joined(stored, name, num_rows, lists.get(name)) for name in dict.fromkeys([*first, *lists])}
 
 
-@dataclass
-class _Writer:
-    """Two files that grow."""
+def _array(name: str, cells: list[Cell] | None, length: int, lists: dict[str, list[Cell]]) -> pa.Array:
+    """Return a column of a piece for the file: nulls where it cannot hold the cells, which then begin a list."""
+    import pyarrow as pa
 
-    text: IO[bytes]
-    ends: IO[bytes]
-    size: int = 0
-    count: int = 0
-
-    def write(self, cells: Sequence[Cell]) -> int:
-        """Write a column of a piece; return at which of the ends it begins."""
-        texts = [b"" if cell is None else cell.encode("utf-8", "surrogatepass") for cell in cells]
-        ends = self.size + np.cumsum([0, *map(len, texts)], dtype=np.int64)
-        self.text.write(b"".join(texts))
-        self.ends.write(ends.tobytes())
-        begin, self.size, self.count = self.count, int(ends[-1]), self.count + len(ends)
-        return begin
-
-    def map(self, starts: Rows) -> Files:
-        """Return what was written; no file without any byte can be mapped."""
-        self.text.flush()
-        self.ends.flush()
-        text = mmap.mmap(self.text.fileno(), self.size, access=mmap.ACCESS_READ) if self.size else b""
-        ends = np.memmap(self.ends, np.int64, "r") if self.count else np.zeros(0, np.int64)
-        return Files(text, ends, starts)
+    if cells is not None and name not in lists:
+        if all(cell is None or type(cell) is str for cell in cells):
+            with suppress(UnicodeEncodeError, pa.ArrowInvalid):  # half of a surrogate pair is no text for Arrow
+                return pa.array(cells, pa.large_string())
+        lists[name] = list(cells)
+    return pa.nulls(length, pa.large_string())
 
 
-@dataclass
-class _Growing:
-    """A column to which cells are added: on the disk until one comes that is no string.
+def _map_table(file: IO[bytes]) -> pa.Table:
+    import pyarrow as pa
 
-    Attributes:
-        rest: Cells from then on.
-        pieces: At which of the ends each piece before begins.
-    """
+    file.flush()
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return pa.ipc.open_stream(pa.BufferReader(pa.py_buffer(mapped))).read_all()
 
-    rest: list[Cell] | None
-    pieces: list[int] = field(default_factory=list)
 
-    def add(self, cells: Sequence[Cell], writer: _Writer) -> None:
-        """Add some cells."""
-        if self.rest is None and all(cell is None or type(cell) is str for cell in cells):
-            self.pieces.append(writer.write(cells))
-        else:
-            self.rest = self.rest or []
-            self.rest.extend(cells)
-
-    def finish(self, files: Files) -> Sequence[Cell]:
-        """Return all cells."""
-        stored = StoredCells(files, np.array(self.pieces, np.int64))
-        return stored if self.rest is None else [*stored, *self.rest]
+def _joined(stored: pa.Table, name: str, num_rows: int, rest: list[Cell] | None) -> Sequence[Cell]:
+    """Return a column: from the file, then what is in a list."""
+    if rest is None:
+        return StoredCells(stored.column(name))
+    num_stored = num_rows - len(rest)
+    return [*StoredCells(stored.column(name).slice(0, num_stored)), *rest] if num_stored else rest
