@@ -1,4 +1,4 @@
-# Each goal does its own set-up: make demo, make test, make check, make bench-quality,
+# Each goal does its own set-up: make demo, make test, make test-all, make check, make bench-quality,
 # make bench-compare, make bench-speed, make clean.
 # PYTHON: which Python (3.11 or newer) the environment is made with.
 # TORCH_INDEX: where torch comes from. The default is its small CPU build; for a GPU: make TORCH_INDEX= demo
@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: bytecode demo test check bench-quality bench-compare bench-speed clean
+.PHONY: bytecode demo test test-all check bench-quality bench-compare bench-speed clean
 .DEFAULT_GOAL := test
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -40,8 +40,15 @@ check: $(INSTALLED)
 	$(BIN)/pydoclint --quiet src
 
 # One process a core, each with a thread of its own; the tests of a file stay together.
+PYTEST := OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# Every part in every check, and every pair of parts in one of them.
 test: bytecode
-	@OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(PYTEST) -m "not exhaustive"
+
+# All combinations of parts too.
+test-all: bytecode
+	@$(PYTEST)
 
 bench-quality: bytecode
 	@$(BIN)/python benchmarks/quality.py

@@ -27,10 +27,10 @@ from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import augment
 from polymodal.training.losses import LossInputs, draw_hidden, loss_terms, stream_presence
+from products import pairwise
 
 TARGET_OF_KIND = dict(zip(("category", "categories", "number"), tiny.TARGETS, strict=True))
-PAIRS = [(fusion, kind) for fusion in FUSIONS for kind in FUSIONS[fusion].kinds or TARGET_OF_KIND]
-every_pair = pytest.mark.parametrize(("fusion", "kind"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
+every_pair = pairwise("fusion,kind", {name: tuple(FUSIONS[name].kinds or TARGET_OF_KIND) for name in FUSIONS})
 every_fusion = pytest.mark.parametrize("fusion", list(FUSIONS))
 ROWS = np.arange(12)
 HOLES = {"photo": [0, 1], "sound": [1, 2], "clip": [1, 5], "note": [1, 3], "code": [1], "tabular": [1, 4]}
@@ -44,19 +44,28 @@ def data_module(table: Table) -> DataModule:
     return build_data_module(Tables(train=table), config, ArrayCache(None), SilentProgress())
 
 
-@pytest.fixture(scope="module")
-def models(table: Table) -> dict[str, polymodal.Model]:
-    """Return one model a fusion, each with all targets that it can answer."""
-    return {fusion: tiny.train(columns_for(fusion, table), targets_of(fusion), fusion=fusion) for fusion in FUSIONS}
+@pytest.fixture(scope="module", params=["few", pytest.param("all", marks=pytest.mark.exhaustive)])
+def models(request: Any, table: Table) -> dict[str, polymodal.Model]:
+    """Return one model a fusion, each with all targets that it can answer; from three streams, in turn, or from all."""
+    turns = {"few": few_features, "all": lambda _: tiny.FEATURES}[request.param]
+    features = {fusion: turns(turn) for turn, fusion in enumerate(FUSIONS)}
+    return {
+        fusion: tiny.train(tiny.only(table, *features[fusion], *targets_of(fusion)), targets_of(fusion), fusion=fusion)
+        for fusion in FUSIONS
+    }
+
+
+def few_features(turn: int) -> list[str]:
+    """Two media streams, others in each turn, and the columns that make one stream."""
+    return [tiny.MEDIA_STREAMS[(turn + step) % len(tiny.MEDIA_STREAMS)] for step in (0, 3)] + ["size", "colour", "day"]
+
+
+def streams_of(model: polymodal.Model) -> list[str]:
+    return [stream.name for stream in model.trained.schema.streams]
 
 
 def targets_of(fusion: str) -> list[str]:
     return [TARGET_OF_KIND[kind] for kind in FUSIONS[fusion].kinds or TARGET_OF_KIND]
-
-
-def columns_for(fusion: str, table: Table) -> Table:
-    """Leave out the targets that a fusion cannot answer; they are no inputs either."""
-    return tiny.only(table, *tiny.FEATURES, *targets_of(fusion))
 
 
 def build(data_module: DataModule, fusion: str, kind: str) -> Network:
@@ -249,7 +258,7 @@ def test_a_row_alone_gets_the_answer_it_gets_among_others(models: Any, table: Ta
 @every_fusion
 def test_taking_cells_from_a_row_never_moves_another(models: Any, table: Table, fusion: str) -> None:
     whole = models[fusion].predictions(table)
-    gone = tiny.with_cell(tiny.with_cell(table, "photo", 4, None), "size", 4, None)
+    gone = tiny.with_cell(tiny.with_cell(table, streams_of(models[fusion])[0], 4, None), "size", 4, None)
     fewer = models[fusion].predictions(gone)
     others = [row for row in range(table.num_rows) if row != 4]
     for name, values in whole.values.items():
@@ -275,10 +284,10 @@ def test_weights_sum_to_one_and_are_zero_for_absent_streams(models: Any, table: 
     if fusion != "attention":
         assert found == {}
         return
-    assert list(found) == list(tiny.STREAMS)
+    assert list(found) == streams_of(models[fusion])
     total = np.sum(list(found.values()), axis=0)
     np.testing.assert_allclose(total, 1, atol=1e-5)
-    for stream in tiny.MEDIA_STREAMS:
+    for stream in streams_of(models[fusion])[:-1]:
         absent = np.array([cell is None for cell in table.columns[stream]])
         assert absent.any()
         assert (found[stream][absent] == 0).all()
@@ -289,7 +298,7 @@ def test_weights_sum_to_one_and_are_zero_for_absent_streams(models: Any, table: 
 def test_every_target_has_scores_beside_its_streams(models: Any, fusion: str) -> None:
     summary = models[fusion].summary()
     for name in targets_of(fusion):
-        assert set(summary["streams"][name]) == set(tiny.STREAMS) == set(summary["missing"][name])
+        assert set(summary["streams"][name]) == set(streams_of(models[fusion])) == set(summary["missing"][name])
         assert "prior" in summary["baselines"][name]
         scores = [summary["targets"][name], *summary["streams"][name].values(), *summary["missing"][name].values()]
         assert all(isinstance(value, float) and np.isfinite(value) for found in scores for value in found.values())

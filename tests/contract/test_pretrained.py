@@ -18,6 +18,7 @@ from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image, Text, build_settings
 from polymodal.progress import SilentProgress
 from polymodal.tokens import ColumnBatch
+from products import pairwise
 from tiny_checkpoints import RECIPES, SIDE, save_checkpoint
 
 transformers = pytest.importorskip("transformers")
@@ -28,13 +29,15 @@ TUNINGS = ("frozen", "lora", "full")
 WITHOUT_ATTENTION = ("convnext", "convnextv2", "resnet")
 LIKE_OTHERS = ("roberta", "vit-classifier", "deit", "dinov2", "dinov2-registers", "convnextv2", "hubert")
 """Families so like another one that a single way of use is enough."""
-CASES = [
-    (family, tuning)
+WAYS = {
+    family: [
+        tuning
+        for tuning in TUNINGS
+        if not (family in WITHOUT_ATTENTION and tuning == "lora") and not (family in LIKE_OTHERS and tuning != "full")
+    ]
     for family in RECIPES
-    for tuning in TUNINGS
-    if not (family in WITHOUT_ATTENTION and tuning == "lora") and not (family in LIKE_OTHERS and tuning != "full")
-]
-every_case = pytest.mark.parametrize(("family", "tuning"), CASES, ids=["-".join(case) for case in CASES])
+}
+every_case = pairwise("family,tuning", WAYS)
 every_family = pytest.mark.parametrize("family", list(RECIPES))
 UNREAD = ("layernorm.", "post_layernorm.", "embed_positions", "logit", "masked_spec_embed", "key.bias", "k_proj.bias")
 """Parameters without effect on what is read: norms above the last output, and biases that attention cancels."""

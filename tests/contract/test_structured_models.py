@@ -24,10 +24,11 @@ def kind(request: Any) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
-def trained(kind: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[polymodal.Model, Table]:
+@pytest.fixture(scope="module", params=["few", pytest.param("all", marks=pytest.mark.exhaustive)])
+def trained(request: Any, kind: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[polymodal.Model, Table]:
     folder = tmp_path_factory.mktemp(kind)
-    table = tiny.write_structured_table(folder, kind)
+    features = {"few": ("photo", "sound", "note", "size"), "all": tiny.FEATURES}[request.param]
+    table = tiny.only(tiny.write_structured_table(folder, kind), *features, "answer")
     with tiny.decode_cache(folder):
         return tiny.train(table, "answer", modality={"answer": kind}, output=folder / "run"), table
 
@@ -43,7 +44,8 @@ def test_every_row_is_answered_and_scored(trained: tuple[polymodal.Model, Table]
     summary = model.summary()
     assert target.primary_metric in summary["targets"]["answer"]
     assert target.primary_metric in summary["baselines"]["answer"]["prior"]
-    assert set(summary["streams"]["answer"]) == set(summary["missing"]["answer"]) == set(tiny.STREAMS)
+    streams = {stream.name for stream in model.trained.schema.streams}
+    assert set(summary["streams"]["answer"]) == set(summary["missing"]["answer"]) == streams
     assert summary["intervals"]["answer"][target.primary_metric]
     assert model.report_data["tables"][0]["set_aside"] == 1
 

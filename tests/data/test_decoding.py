@@ -233,7 +233,7 @@ def test_processes_that_fill_evict_and_clear_the_same_cache_never_see_wrong_data
     picture_files(tmp_path, 40)
     workers = [work(tmp_path, 40, limit, 40) for limit in (30_000, 10**9)]
     for worker in workers:
-        out, error = worker.communicate(timeout=120)
+        out, error = worker.communicate(timeout=900)
         assert out == "sound\n", error
 
 

@@ -70,7 +70,7 @@ def test_loading_in_another_process_predicts_the_same(
         "print(json.dumps(polymodal.load(sys.argv[1]).predictions(sys.argv[2]).values['weight'].tolist()))"
     )
     found = subprocess.run(
-        [sys.executable, "-c", code, str(saved), str(data)], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code, str(saved), str(data)], capture_output=True, text=True, check=True, timeout=900
     )
     assert json.loads(found.stdout) == model.predictions(data).values["weight"].tolist()
 

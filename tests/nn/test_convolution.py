@@ -1,15 +1,13 @@
-"""Convolutions in lower precision: their gradients, and their patience with a busy machine."""
+"""Convolutions in lower precision: their gradients, and which kernels find them."""
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from polymodal.nn import convolution, precision
 from polymodal.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
@@ -17,6 +15,7 @@ from polymodal.nn.precision import lowered
 
 CPU = torch.device("cpu")
 AMX = frozenset({"avx512_bf16", "amx_bf16"})
+NO_AMX = frozenset({"avx512_bf16"})
 LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "text": (lambda: Conv1d(6, 8, 3), (4, 6, 9)),
     "series": (lambda: Conv1d(6, 8, 3, padding=2, dilation=2, bias=False), (4, 6, 9)),
@@ -123,27 +122,28 @@ def test_trusted_convolutions_are_right_with_amx(seed: int) -> None:
         assert (low - exact).norm() <= 0.02 * exact.norm()
 
 
-CROWDED = """
-import os, time, torch
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-torch.set_num_threads(2)
-from polymodal.nn.convolution import Conv2d
-from polymodal.nn.precision import lowered
-layer, x = Conv2d(32, 64, 3, 2, padding=1, bias=False), torch.randn(64, 32, 28, 28)
-def seconds(precision):
-    started = time.process_time()
-    for _ in range(3):
-        with lowered(precision, torch.device("cpu")):
-            out = layer(x)
-        out.float().square().mean().backward()
-    return time.process_time() - started
-seconds("float32"), seconds("bfloat16")
-print(seconds("bfloat16") / seconds("float32"))
-"""
+class Differentiated(TorchDispatchMode):
+    """Notes in which numbers torch's own convolutions find the gradients of their weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes: list[torch.dtype] = []
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if operation is torch.ops.aten.convolution_backward.default and args[-1][1]:
+            self.dtypes.append(args[0].dtype)
+        return operation(*args, **(kwargs or {}))
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot put a process onto one core")
-def test_two_threads_on_one_core_do_not_wait_for_each_other() -> None:
-    """As in a container with fewer cores than threads: torch's own convolution took a hundred times as long."""
-    done = subprocess.run([sys.executable, "-c", CROWDED], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 8
+@pytest.mark.parametrize("levels", [NO_AMX, AMX])
+@pytest.mark.parametrize("name", list(LAYERS))
+def test_the_kernel_whose_threads_wait_for_each_other_is_never_used(
+    name: str, levels: frozenset[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where two threads share a core, the bfloat16 one for gradients of weights takes a hundred times as long."""
+    monkeypatch.setattr(precision, "_levels", lambda: levels)
+    build, shape = LAYERS[name]
+    with Differentiated() as seen:
+        gradients(build(), torch.randn(shape), "bfloat16")
+    assert set(seen.dtypes) <= {torch.float32}
+    assert seen.dtypes or levels is AMX

@@ -16,7 +16,7 @@ import torch
 import tiny
 from polymodal.nn.distributed import share_of, sum_gradients
 
-DEADLINE_S = 180
+DEADLINE_S = 900
 SETTINGS = [
     *("train.epochs=3", "train.batch_size=23", "train.modality_dropout=0.2", "train.augment=false"),
     *("train.precision=float32", "width=16", "baselines=false", "num_threads=1"),

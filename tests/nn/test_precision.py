@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +16,7 @@ from torch.nn import functional
 
 import polymodal
 import tiny
+from polymodal.encoders.recurrent import Recurrent, can_lower
 from polymodal.nn import precision
 from polymodal.nn.attention import attend
 from polymodal.nn.layers import Dropout, GroupNorm, MaskedGroupNorm, use_channels_last
@@ -49,6 +57,48 @@ def test_a_run_says_in_what_it_learned_and_its_model_is_float32(asked: str) -> N
 def test_what_auto_became_stands_in_the_record() -> None:
     model = tiny.train(tiny.numbers_table())
     assert model.report_data["config"]["train"]["precision"] == choose_precision("auto")
+
+
+OLD_PROCESSOR = """
+import json, sys
+import tiny
+table = {"first": ["purrs on sofas", "barks at gates"] * 20, "second": ["it purrs aloud", "it barks aloud"] * 20}
+encoders = {"encoder.first.name": "lstm", "encoder.second.name": "gru"}
+settings = {"train.precision": "bfloat16", "modality.first": "text", "modality.second": "text"}
+model = tiny.train(table | {"kind": ["cat", "dog"] * 20}, settings=settings | encoders | {"train.epochs": 4})
+print(json.dumps(model.report_data["config"]["encoder"]), json.dumps(model.report_data["history"]), sep="\\n")
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is told to imitate an x86 processor")
+def test_recurrent_layers_learn_where_the_processor_has_no_bfloat16() -> None:
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", OLD_PROCESSOR]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parent)
+    assert done.returncode == 0, done.stderr
+    encoders, history = map(json.loads, done.stdout.splitlines())
+    assert [encoders[name]["name"] for name in ("first", "second")] == ["lstm", "gru"]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_the_trial_of_a_layer_draws_no_random_numbers() -> None:
+    can_lower.cache_clear()
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        assert isinstance(can_lower("lstm", CPU), bool)
+    found = torch.randn(3)
+    torch.manual_seed(0)
+    assert torch.equal(found, torch.randn(3))
+
+
+def test_a_layer_that_cannot_be_lowered_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, steps = Recurrent("lstm", 4, 1, 0.0), torch.randn(2, 5, 4).bfloat16()
+    monkeypatch.setattr("polymodal.encoders.recurrent.can_lower", lambda *_: False)
+    lengths = torch.tensor([5, 3])
+    with lowered("bfloat16", CPU):
+        found, after = layer(steps, lengths), nn.Linear(4, 4)(steps)
+    assert (found.dtype, after.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(found, layer(steps.float(), lengths))
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,8 +27,10 @@ from polymodal.training.strategy import Strategy
 from polymodal.training.training_step import take_step
 from tiny_checkpoints import save_reader
 
-DEADLINE_S = 120
+DEADLINE_S = 900
 WITHOUT_DROPOUT = """
+import os
+import signal
 import sys
 import torch
 from polymodal.training import trainer
@@ -38,7 +39,7 @@ from polymodal.cli.main import main
 
 torch.nn.Dropout.forward = layers.Dropout.forward = lambda _, x: x
 torch.nn.functional.dropout = lambda x, *_, **__: x
-shard_module = train.shard_module
+shard_module, save_state = train.shard_module, train.save_state
 
 
 def told(*given):
@@ -48,10 +49,19 @@ def told(*given):
     return shares
 
 
+def save_and_die(*given):
+    save_state(*given)
+    if os.environ["RANK"] == "0":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 train.shard_module = told
+if "DIES" in os.environ:
+    train.save_state = save_and_die
 main()
 """
-"""What is dropped is drawn by each process for itself; all else is the same for any number of them."""
+"""What is dropped is drawn by each process for itself; all else is the same for any number of them. A run that ``DIES``
+is killed once the first process, which writes for all, has saved their state for the first time."""
 BATCH_SIZE = 17
 SETTINGS = [
     *(f"train.batch_size={BATCH_SIZE}", "train.augment=false", "train.precision=float32", "train.checkpoint_steps=2"),
@@ -89,14 +99,13 @@ def finish(processes: list[Any]) -> list[str]:
     return [complaint for _, complaint in said]
 
 
-def kill_when_saved(processes: list[Any], state: Path) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not state.exists() and time.monotonic() < deadline and all(one.poll() is None for one in processes):
-        time.sleep(0.002)
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-    complaints = [process.communicate()[1] for process in processes]
-    assert state.exists(), complaints
+def wait_for_death(processes: list[Any]) -> None:
+    """Wait until the first process has killed itself, and kill the others."""
+    _, complaint = processes[0].communicate(timeout=DEADLINE_S)
+    for process in processes[1:]:
+        process.kill()
+        process.communicate()
+    assert processes[0].returncode == -signal.SIGKILL, complaint
 
 
 def record_of(output: Path) -> dict[str, Any]:
@@ -162,7 +171,8 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         data = write_tables(folder, "note", sparse="note", twin="remark")
         finish(start(2, data, folder / "whole", *settings, "train.shard=false", more=more))
         complaints = finish(start(2, data, folder / "shared", *settings, more=more))
-        kill_when_saved(start(2, data, folder / "broken", *settings, more=more), folder / "broken" / STATE_FILE)
+        wait_for_death(start(2, data, folder / "broken", *settings, more=more, DIES="yes"))
+        assert (folder / "broken" / STATE_FILE).exists()
         shutil.copytree(folder / "broken", folder / "alone")
         finish(start(2, data, folder / "broken", *settings, more=[*more, "--resume"]))
         finish(start(1, data, folder / "alone", *settings, more=[*more, "--resume"]))

@@ -5,14 +5,17 @@ Shape legend: B rows of the batch, T steps, W width.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from polymodal.nn.layers import Dropout, steps_present
+from polymodal.nn.precision import exact, lowered
 
-CELLS: dict[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+Cell = Literal["lstm", "gru"]
+CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Recurrent(nn.Module):
@@ -22,7 +25,7 @@ class Recurrent(nn.Module):
     CPU this is faster than packed sequences.
     """
 
-    def __init__(self, cell: Literal["lstm", "gru"], width: int, depth: int, dropout: float) -> None:
+    def __init__(self, cell: Cell, width: int, depth: int, dropout: float) -> None:
         """Build the layers.
 
         Args:
@@ -32,6 +35,7 @@ class Recurrent(nn.Module):
             dropout: Share of values set to zero between layers in training.
         """
         super().__init__()
+        self.cell = cell
         half = max(1, width // 2)
         self.output_dim = 2 * half
         inputs = [width] + [self.output_dim] * (depth - 1)
@@ -53,9 +57,40 @@ class Recurrent(nn.Module):
         keep = steps_present(lengths, x_BTW.shape[1]).unsqueeze(2)
         for index, (onwards, backwards) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             x_BTW = self.dropout(x_BTW) if index else x_BTW
-            reversed_BTW = _reorder(backwards(_reorder(x_BTW, mirror_BT))[0], mirror_BT)
-            x_BTW = torch.where(keep, torch.cat([onwards(x_BTW)[0], reversed_BTW], dim=2), 0)
+            reversed_BTW = _reorder(self._run(backwards, _reorder(x_BTW, mirror_BT)), mirror_BT)
+            x_BTW = torch.where(keep, torch.cat([self._run(onwards, x_BTW), reversed_BTW], dim=2), 0)
         return x_BTW
+
+    def _run(self, layer: nn.Module, x_BTW: Tensor) -> Tensor:
+        device = x_BTW.device
+        if not torch.is_autocast_enabled(device.type) or can_lower(self.cell, device):
+            return layer(x_BTW)[0]  # type: ignore[no-any-return]
+        with exact(device):
+            return layer(x_BTW.float())[0]  # type: ignore[no-any-return]
+
+
+@cache
+def can_lower(cell: Cell, device: torch.device) -> bool:
+    """Try, once a process, whether a device trains such a layer in bfloat16.
+
+    oneDNN has no LSTM in bfloat16 for processors without AVX-512: torch raises there. Such layers compute in float32.
+
+    Args:
+        cell: Which kind.
+        device: A GPU or the CPU.
+
+    Returns:
+        False where the trial raises.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+            layer, x_BTW = CELLS[cell](2, 2, batch_first=True).to(device), torch.zeros(2, 3, 2, device=device)
+            with lowered("bfloat16", device):
+                steps_BTW = layer(x_BTW)[0]
+            steps_BTW.float().sum().backward()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _reorder(x_BTW: Tensor, order_BT: Tensor) -> Tensor:
