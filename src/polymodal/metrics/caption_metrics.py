@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.data.schema.detect_text import UNSPACED
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics.weighted import Measure
 
 ORDER = 4
 """BLEU counts up to four words in a row."""

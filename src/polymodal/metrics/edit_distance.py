@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics.weighted import Measure
 
 Part = tuple[str, str]
 """``same``, ``missed`` or ``added``, and the words."""
