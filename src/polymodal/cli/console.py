@@ -15,11 +15,11 @@ from rich.table import Table
 
 from polymodal.report.comparison import margin_text
 from polymodal.report.wording import (
-    LOWER_IS_BETTER,
     format_number,
     format_score,
     format_seconds,
     format_share,
+    metric_heading,
     metric_title,
 )
 
@@ -142,8 +142,7 @@ def _results_table(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
     table.add_column("model")
     table.add_column("what it is", style="dim")
     for metric in (primary, *others):
-        worse = " (lower is better)" if metric in LOWER_IS_BETTER else ""
-        table.add_column(metric_title(metric) + worse, justify="right")
+        table.add_column(metric_heading(metric), justify="right")
         if metric == primary:
             table.add_column("95 % interval", justify="right", style="dim")
     for row in rows:
@@ -217,12 +216,11 @@ def _comparison_table(found: Comparison, target: str) -> Table:
     seeds = f"seed{'s' * many} {', '.join(map(str, rows[0].seeds))}"
     title = f"{escape(target)}: {found.num_rows:,} {found.split} rows, {seeds}"
     table = Table(title=title, title_justify="left", title_style="bold")
-    worse = " (lower is better)" if metric in LOWER_IS_BETTER else ""
     for heading in ("variant", "fusion", "level"):
         table.add_column(heading, style="dim" if heading == "level" else None)
     margin = "sd" if many else "95 % interval"
     names = ("whole model", "best stream alone", "fusion parameters", "training", "predict a row")
-    for heading in (metric_title(metric) + worse, margin, *names):
+    for heading in (metric_heading(metric), margin, *names):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(*_comparison_cells(row), style="bold" if row is rows[0] else None)
@@ -355,17 +353,18 @@ def _balance(target: Mapping[str, Any], num_rows: int) -> str:
     return f"{classes} and {rest:,} more classes" if rest > 0 else classes
 
 
-def print_entries(title: str, entries: Sequence[tuple[str, str, str]]) -> None:
+def print_entries(title: str, headings: Sequence[str], entries: Sequence[Sequence[str | list[str]]]) -> None:
     """Print a list of what there is.
 
     Args:
         title: What the entries are.
-        entries: Name, summary and paper of each.
+        headings: What is said of each, after its name.
+        entries: Name and cells of each; a cell may be a list.
     """
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     table.add_column("name", no_wrap=True)
-    table.add_column("what it does")
-    table.add_column("paper", style="dim")
+    for heading in headings:
+        table.add_column(heading, style="dim" if heading == headings[-1] else None)
     for entry in entries:
-        table.add_row(*map(escape, entry))
+        table.add_row(*(escape(cell if isinstance(cell, str) else ", ".join(cell)) for cell in entry))
     _console().print(table)

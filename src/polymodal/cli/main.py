@@ -256,20 +256,21 @@ def predict_command(
 @app.command("list")
 def list_command(
     what: Annotated[
-        Literal["modalities", "encoders", "fusions", "targets"],
+        Literal["modalities", "encoders", "fusions", "targets", "metrics"],
         typer.Argument(help="What to list."),
     ],
     json: Json = False,
 ) -> None:
-    """List what there is, one line each, with the paper it comes from."""
+    """List what there is, one line each; of parts the paper they come from, of metrics what they are measured in."""
     with exits("Stopped."):
         from polymodal.cli import console
 
-        entries = LISTS[what]()
+        headings, list_entries = LISTS[what]
+        entries = list_entries()
         if json:
-            console.print_json({name: {"summary": summary, "paper": paper} for name, summary, paper in entries})
+            console.print_json({str(name): dict(zip(headings, cells, strict=True)) for name, *cells in entries})
         else:
-            console.print_entries(what, entries)
+            console.print_entries(what, list(headings.values()), entries)
 
 
 app.command("embed")(embed_command)
@@ -277,7 +278,11 @@ app.command("index")(index_command)
 app.command("search")(search_command)
 app.add_typer(cache_app, name="cache", no_args_is_help=True)
 
-Entry = tuple[str, str, str]
+Entry = tuple[str | list[str], ...]
+"""Its name, and a cell for each heading of the list."""
+PART_HEADINGS = {"summary": "what it does", "paper": "paper"}
+METRIC_HEADINGS = {"title": "title", "better": "better", "unit": "unit", "kinds": "kinds of target"}
+"""Key in JSON to heading in the table."""
 
 
 def _list_modalities() -> list[Entry]:
@@ -310,15 +315,24 @@ def _list_targets() -> list[Entry]:
     return [(name, entry.summary, entry.paper) for name, entry in TARGETS.items()]
 
 
+def _list_metrics() -> list[Entry]:
+    from polymodal.metrics import METRICS
+
+    return [
+        (name, m.title, "higher" if m.higher_is_better else "lower", m.unit, m.kinds) for name, m in METRICS.items()
+    ]
+
+
 def _default_mark(is_default: bool) -> str:
     return " (default)" if is_default else ""
 
 
-LISTS: dict[str, Callable[[], list[Entry]]] = {
-    "modalities": _list_modalities,
-    "encoders": _list_encoders,
-    "fusions": _list_fusions,
-    "targets": _list_targets,
+LISTS: dict[str, tuple[dict[str, str], Callable[[], list[Entry]]]] = {
+    "modalities": (PART_HEADINGS, _list_modalities),
+    "encoders": (PART_HEADINGS, _list_encoders),
+    "fusions": (PART_HEADINGS, _list_fusions),
+    "targets": (PART_HEADINGS, _list_targets),
+    "metrics": (METRIC_HEADINGS, _list_metrics),
 }
 
 

@@ -20,7 +20,7 @@ from rapidfuzz.distance import LCSseq
 
 from polymodal.arrays import Cell
 from polymodal.data.schema.detect_text import UNSPACED
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics.weighted import Measure
 
 if TYPE_CHECKING:
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics.weighted import Measure
 
 Part = tuple[str, str]
 """``same``, ``missed`` or ``added``, and the words."""

@@ -1,18 +1,18 @@
-"""How well rows of one stream find their partners in another (numpy only).
+"""Metrics of retrieval: how well rows of one stream find their partners in another (numpy only).
 
-Every metric is written for weighted queries, as in ``metrics``. Shape legend: Q queries, N candidates, R resamples.
+Shape legend: Q queries, N candidates, R resamples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-CUTOFFS = (1, 5, 10)
+from polymodal.metrics.weighted import Floats, MetricFunction, Weighted
 
 
 @dataclass(frozen=True)
@@ -61,24 +61,74 @@ def rank(
     return Ranking(rows[0][usable], hits.argmax(axis=1) + 1.0, precision)
 
 
-def ranking_metrics(ranking: Ranking, weights: Floats) -> dict[str, Floats]:
-    """Score one direction.
+@dataclass(frozen=True, eq=False)
+class RetrievalRows:
+    """Rows of which each has a vector for some streams.
+
+    Attributes:
+        rankings: What each query found, for each direction (``"a → b"``).
+    """
+
+    rankings: Mapping[str, Ranking]
+
+    def weighted(self, weights: Floats) -> WeightedQueries:
+        """Weigh the rows.
+
+        Args:
+            weights: Weights of the table's rows ``[R, rows]``.
+
+        Returns:
+            What the metrics are computed from.
+        """
+        return WeightedQueries(self, weights)
+
+
+class WeightedQueries(Weighted[RetrievalRows]):
+    """Weights of the queries of each direction."""
+
+    @cached_property
+    def directions(self) -> list[tuple[Ranking, Floats, Floats]]:
+        """Each direction's ranking, the weights of its queries ``[R, Q]`` and their sums ``[R]``."""
+        chosen = [(ranking, self.weights[:, ranking.rows]) for ranking in self.rows.rankings.values()]
+        return [(ranking, weights, np.maximum(weights.sum(axis=1), 1e-12)) for ranking, weights in chosen]
+
+    def mean(self, values: Sequence[Floats]) -> Floats:
+        """Average over the directions.
+
+        Args:
+            values: ``[R]`` of each direction.
+
+        Returns:
+            ``[R]``, NaN where there is no direction.
+        """
+        return np.asarray(np.mean(values, axis=0)) if values else np.full(len(self.weights), np.nan)
+
+
+def recall_at(cutoff: int) -> MetricFunction:
+    """Return the metric of a cutoff.
 
     Args:
-        ranking: What each query found.
-        weights: Weights of the table's rows ``[R, rows]``.
+        cutoff: Number of candidates that are looked at.
 
     Returns:
-        ``recall_at_1``, ``recall_at_5``, ``recall_at_10``, ``median_rank`` and ``map``, each ``[R]``.
+        The share of queries that find a relevant candidate among so many.
     """
-    chosen = weights[:, ranking.rows]
-    total = np.maximum(chosen.sum(axis=1), 1e-12)
-    hits = {f"recall_at_{k}": chosen @ (ranking.first <= k).astype(np.float64) / total for k in CUTOFFS}
-    return {
-        **hits,
-        "median_rank": _weighted_median(ranking.first, chosen),
-        "map": chosen @ ranking.precision / total,
-    }
+
+    def recall(queries: WeightedQueries) -> Floats:
+        found = [(weights @ (r.first <= cutoff).astype(np.float64) / total) for r, weights, total in queries.directions]
+        return queries.mean(found)
+
+    return recall
+
+
+def median_rank(queries: WeightedQueries) -> Floats:
+    """Median rank of the first relevant candidate."""
+    return queries.mean([_weighted_median(ranking.first, weights) for ranking, weights, _ in queries.directions])
+
+
+def mean_average_precision(queries: WeightedQueries) -> Floats:
+    """Mean average precision over the queries."""
+    return queries.mean([weights @ ranking.precision / total for ranking, weights, total in queries.directions])
 
 
 def _weighted_median(values: Floats, weights: Floats) -> Floats:

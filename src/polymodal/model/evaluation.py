@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.metrics.metrics import calibration_bins, confusion, intervals, intervals_of, score, score_of
+from polymodal.metrics import intervals, intervals_of, score, score_of
+from polymodal.metrics.calibration import calibration_bins
+from polymodal.metrics.classification import confusion, label_scores
 from polymodal.model.batches import Examples
 from polymodal.model.fit_ensemble import ensemble_summary, single_views
 from polymodal.model.predict import NOTHING_HIDDEN, Members, View, combine, members_of, prior_prediction
@@ -205,17 +207,6 @@ def _pictures(subject: _Subject, final: Prediction, fusion: Prediction | None) -
         "ece_after": subject.score(final).get("ece"),
     }
     if kind == "categories":
-        return {"calibration": calibration, "per_label": _label_scores(subject, chosen)}
+        return {"calibration": calibration, "per_label": label_scores(truth, chosen, subject.target.classes or [])}
     counts = confusion(truth, chosen).tolist()
     return {"calibration": calibration, "confusion": {"labels": subject.target.classes, "counts": counts}}
-
-
-def _label_scores(subject: _Subject, prediction: Prediction) -> list[dict[str, Any]]:
-    rows = []
-    for index, label in enumerate(subject.target.classes or []):
-        truth, said = subject.truth[:, index] > 0.5, prediction[:, index] >= 0.5
-        hits = int((truth & said).sum())
-        precision, recall = hits / max(int(said.sum()), 1), hits / max(int(truth.sum()), 1)
-        f1 = 2 * precision * recall / max(precision + recall, 1e-12)
-        rows.append({"label": label, "precision": precision, "recall": recall, "f1": f1, "support": int(truth.sum())})
-    return rows

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from polymodal.arrays import Cell
-from polymodal.metrics.box_metrics import match_boxes
+from polymodal.metrics.detection import match_boxes
 from polymodal.modalities.picture_size import picture_size
 from polymodal.report.thumbnails import picture_uri
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.stored_columns import take_cells
-from polymodal.metrics.box_metrics import count_labels, sure_boxes
+from polymodal.metrics.detection import count_labels, sure_boxes
 from polymodal.metrics.edit_distance import Part, word_differences
 from polymodal.modalities.media import is_absent_media
 from polymodal.model.batches import Examples

@@ -10,12 +10,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from polymodal.metrics import metric_of
 from polymodal.report import charts
 from polymodal.report.gallery import Gallery, GalleryRow, row_html
 from polymodal.report.wording import (
-    LOWER_IS_BETTER,
     PRIORS,
-    UNIT_RANGE,
     Rival,
     find_rivals,
     format_number,
@@ -26,6 +25,7 @@ from polymodal.report.wording import (
     member_title,
     metric_title,
     spoken_score,
+    within_range,
     write_headline,
 )
 
@@ -271,12 +271,12 @@ def _score_scale(metric: str, rows: Sequence[Mapping[str, Any]]) -> charts.Point
     shown = [row for row, distance in zip(shown, away, strict=True) if distance <= FAR * usual or not usual]
     values = [row["values"][metric] for row in shown] + [end for row in shown for end in row["interval"] or ()]
     low, high = charts.padded_range([value for value in values if is_number(value)] or [0.0, 1.0], share=0.08)
-    return (max(low, 0.0), min(high, 1.0)) if metric in UNIT_RANGE and low < 1 else (low, high)
+    return within_range(metric, low, high)
 
 
 def _best_value(metric: str, rows: Sequence[Mapping[str, Any]]) -> str:
     values = [row["values"][metric] for row in rows if is_number(row["values"].get(metric))]
-    best = (min if metric in LOWER_IS_BETTER else max)(values, default=None)
+    best = (max if metric_of(metric).higher_is_better else min)(values, default=None)
     return format_score(metric, best) if len(values) > 1 else ""
 
 

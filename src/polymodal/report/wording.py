@@ -7,46 +7,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-METRIC_TITLES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "log_loss": "log loss",
-    "ece": "ECE",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "mape": "MAPE",
-    "r2": "R²",
-    "exact_match": "exact match",
-    "recall_at_1": "R@1",
-    "recall_at_5": "R@5",
-    "recall_at_10": "R@10",
-    "median_rank": "median rank",
-    "ap_50": "AP@50",
-    "ap": "AP@50–95",
-    "map_50": "mAP@50",
-    "map": "mAP",
-    "bleu": "BLEU",
-    "rouge_l": "ROUGE-L",
-    "psnr": "PSNR in dB",
-    "wer": "word error rate",
-    "cer": "character error rate",
-}
-LOWER_IS_BETTER = frozenset({"log_loss", "ece", "rmse", "mae", "mape", "median_rank", "wer", "cer"})
-PERCENT = frozenset({"accuracy", "balanced_accuracy", "mape", "exact_match", "wer", "cer"})
-UNIT_RANGE = frozenset(METRIC_TITLES) - {"log_loss", "rmse", "mae", "mape", "r2", "median_rank", "psnr"}
+from polymodal.metrics import metric_of
+
+THREE_DECIMALS = frozenset({"percent", "share", "nats"})
+"""Units of metrics that are written with three decimals."""
 PRIORS = frozenset({"prior", "majority", "mean", "median", "constant"})
 """Baselines that look at no input cell: they answer with what is usual in the training rows."""
 
 
 def metric_title(metric: str) -> str:
     """Return a metric's name as people write it."""
-    return METRIC_TITLES.get(metric, metric.replace("_", " "))
+    return metric_of(metric).title
+
+
+def metric_heading(metric: str) -> str:
+    """Return a metric's title, with "lower is better" where that holds."""
+    return metric_title(metric) + ("" if metric_of(metric).higher_is_better else " (lower is better)")
+
+
+def within_range(metric: str, low: float, high: float) -> tuple[float, float]:
+    """Cut the ends of a chart's scale at 0 and 1 where the metric lies between them.
+
+    Args:
+        metric: The metric.
+        low: The scale's lower end.
+        high: Its upper end.
+
+    Returns:
+        Both ends.
+    """
+    return (max(low, 0.0), min(high, 1.0)) if metric_of(metric).zero_to_one and low < 1 else (low, high)
 
 
 def is_number(value: object) -> bool:
@@ -64,17 +54,17 @@ def format_number(value: Any) -> str:
 
 
 def format_score(metric: str, value: Any) -> str:
-    """Write a score as it stands in tables: three decimals where the metric ends at one."""
+    """Write a score as it stands in tables: three decimals but for what has a unit of its own."""
     if not is_number(value):
         return "–"
-    if metric in UNIT_RANGE or metric in LOWER_IS_BETTER - {"rmse", "mae", "median_rank"} or metric == "r2":
+    if metric_of(metric).unit in THREE_DECIMALS:
         return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
     return format_number(value)
 
 
 def spoken_score(metric: str, value: Any) -> str:
     """Write a score as it stands in a sentence: accuracies as percentages."""
-    if metric in PERCENT and is_number(value):
+    if metric_of(metric).unit == "percent" and is_number(value):
         return f"{100 * value:.1f}%".replace("-", "−")
     return format_score(metric, value)
 
@@ -166,7 +156,7 @@ def write_headline(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> He
     return Headline(
         score=written,
         interval=interval,
-        metric=metric_title(metric) + ("" if info["higher_is_better"] else " (lower is better)"),
+        metric=metric_heading(metric),
         sentence=_sentence(name, metric, written, interval, evaluation),
         comparison=_comparison(rivals, verdicts),
         verdict=verdict,
@@ -231,18 +221,13 @@ def _sentence(name: str, metric: str, written: str, interval: str | None, evalua
     if name in evaluation.get("pairs", {}):
         found = "Asked with one stream, the model finds the matching rows by another with a mean average precision of"
         return f"{found} {written} among the {rows}" + (f" (95% interval {interval})." if interval else ".")
+    noun = f"{metric_of(metric).article} {metric_title(metric)}"
     reached = (
         f"The model gets “{name}” right in {written} of the {rows}"
         if metric == "accuracy"
-        else f"The model predicts “{name}” with {_article(metric)} {metric_title(metric)} of {written} on the {rows}"
+        else f"The model predicts “{name}” with {noun} of {written} on the {rows}"
     )
     return reached + (f" (95% interval {interval})." if interval else ".")
-
-
-def _article(metric: str) -> str:
-    if metric.startswith("map_") or metric == "map":
-        return "an"
-    return "an" if metric_title(metric)[0] in "aeiouFRM" and metric != "macro_f1" and metric != "roc_auc" else "a"
 
 
 def _comparison(rivals: Mapping[str, Rival], verdicts: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from polymodal.arrays import Cell
 from polymodal.config import TrainConfig
 from polymodal.data.schema.schema import ColumnSchema
 from polymodal.encoders import default_encoder
-from polymodal.metrics.metrics import HIGHER_IS_BETTER
+from polymodal.metrics import metric_of
 from polymodal.model.build import num_parameters
 from polymodal.model.evaluation import Evaluation
 from polymodal.model.shared_encoders import shared_groups
@@ -174,5 +174,5 @@ def _target_info(name: str, target: AnyTarget) -> dict[str, Any]:
         "counts": getattr(target, "counts", None),
         "imbalance": "rare classes weigh more in the loss, by the root of their rarity" if weighted else None,
         "primary_metric": primary,
-        "higher_is_better": HIGHER_IS_BETTER[primary],
+        "higher_is_better": metric_of(primary).higher_is_better,
     }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polymodal.arrays import Cell
-from polymodal.metrics.metrics import primary_metric
+from polymodal.metrics import primary_metric
 from polymodal.nn.layers import Dropout
 from polymodal.targets.structured import StructuredTarget
 

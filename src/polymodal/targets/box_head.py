@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.metrics.box_metrics import overlaps, sure_boxes
+from polymodal.metrics.detection import overlaps, sure_boxes
 from polymodal.nn.convolution import Conv2d
 from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.targets.structured import StructuredHead, StructuredPrediction

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.metrics.box_metrics import grade_boxes, measure_boxes, measure_labels
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics import Measure, measure_rows
+from polymodal.metrics.detection import BoxRows, grade_boxes, measure_labels
 from polymodal.modalities import CellReadError
 from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.letterbox import Letterbox
@@ -322,7 +322,7 @@ class BoxesTarget(StructuredTarget):
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_boxes(truth, found)
+        return measure_rows(self.kind, BoxRows(truth, found))
 
     def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade rows by the F1 of the boxes that it is sure of.

@@ -14,8 +14,9 @@ from torch import nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.metrics.caption_metrics import grade_captions, measure_captions
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics import Measure, measure_rows
+from polymodal.metrics.caption_metrics import grade_captions
+from polymodal.metrics.text import caption_rows
 from polymodal.modalities.base import read_cells
 from polymodal.modalities.text import parse_text
 from polymodal.targets.caption_head import CaptionHead
@@ -199,7 +200,7 @@ class CaptionTarget(StructuredTarget):
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_captions(truth, found)
+        return measure_rows(self.kind, caption_rows(truth, found))
 
     def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade each answer by its common words with the truth.

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.arrays import Cell
-from polymodal.metrics.metrics import Measure
-from polymodal.metrics.retrieval import Ranking, rank_all, ranking_metrics
+from polymodal.metrics import Measure, measure_rows, score_of
+from polymodal.metrics.retrieval import Ranking, RetrievalRows, rank_all
 from polymodal.nn.attention import feed_forward
 from polymodal.targets.structured import (
     RowContext,
@@ -226,13 +226,7 @@ class EmbeddingTarget(StructuredTarget):
         Returns:
             A function of row weights ``[R, N]``.
         """
-        rankings = _rankings(truth, found)
-
-        def measure(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-            each = [ranking_metrics(ranking, weights) for ranking in rankings.values()]
-            return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]} if each else {}
-
-        return measure
+        return measure_rows(self.kind, RetrievalRows(_rankings(truth, found)))
 
     def sections(self, truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Any]:
         """Score each direction by itself, beside chance.
@@ -245,13 +239,8 @@ class EmbeddingTarget(StructuredTarget):
             ``pairs``: direction to metrics.
         """
         rankings = _rankings(truth, found)
-        weights = np.ones((1, len(truth)))
-        return {
-            "pairs": {
-                name: {metric: float(value[0]) for metric, value in ranking_metrics(ranking, weights).items()}
-                for name, ranking in rankings.items()
-            }
-        }
+        alone = {name: measure_rows(self.kind, RetrievalRows({name: ranking})) for name, ranking in rankings.items()}
+        return {"pairs": {name: score_of(measure, len(truth)) for name, measure in alone.items()}}
 
     def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade each row by how well its streams find each other.

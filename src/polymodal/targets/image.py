@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import SchemaError
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics import Measure, measure_rows
+from polymodal.metrics.image import ImageRows
 from polymodal.modalities.image import Image, ImageSettings
 from polymodal.nn.convolution import Conv2d, ConvTranspose2d
 from polymodal.nn.layers import GroupNorm, num_groups
-from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture, measure_pictures, picture_errors
+from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture, picture_errors
 from polymodal.targets.structured import (
     RowContext,
     StructuredHead,
@@ -235,7 +236,7 @@ class ImageTarget(StructuredTarget):
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_pictures(truth, found)
+        return measure_rows(self.kind, ImageRows(picture_errors(truth, found)))
 
     def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the mean absolute error.

@@ -11,11 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.metrics.metrics import Measure
 
 PNG_URI = "data:image/png;base64,"
-SMALLEST_ERROR = 1e-10
-"""Mean squared error below which the peak signal-to-noise ratio rises no further: 100 dB."""
 Floats = NDArray[np.float64]
 
 
@@ -65,27 +62,3 @@ def picture_errors(truth: Sequence[Cell], found: Sequence[Cell]) -> Floats:
     pairs = ((decode_picture(str(true)), decode_picture(str(said))) for true, said in zip(truth, found, strict=True))
     errors = [(said.astype(np.float64) - true) / 255 for true, said in pairs]
     return np.array([((error**2).mean(), np.abs(error).mean()) for error in errors]).reshape(-1, 2)
-
-
-def measure_pictures(truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
-    """Prepare the metrics of some rows.
-
-    ``rmse`` and ``mae`` are over all pixels and channels, black being 0 and white 1; ``psnr`` is the mean over rows
-    of the peak signal-to-noise ratio ``10 log10(1 / squared error)`` in dB, at most 100.
-
-    Args:
-        truth: Pictures ``[N]`` as ``data:`` URIs.
-        found: Pictures ``[N]`` of the same sizes.
-
-    Returns:
-        A function of row weights ``[R, N]``.
-    """
-    errors = picture_errors(truth, found)
-    ratio = -10 * np.log10(np.maximum(errors[:, 0], SMALLEST_ERROR))
-
-    def measure(weights: Floats) -> dict[str, Floats]:
-        total = weights.sum(axis=1)
-        squared, absolute = (weights @ errors / total[:, None]).T
-        return {"rmse": np.sqrt(squared), "mae": absolute, "psnr": weights @ ratio / total}
-
-    return measure

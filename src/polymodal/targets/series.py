@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
-from polymodal.metrics.metrics import Measure
-from polymodal.metrics.series_metrics import measure_series
+from polymodal.metrics import Measure, measure_rows
+from polymodal.metrics.series import SeriesRows
 from polymodal.modalities import CellReadError
 from polymodal.modalities.array_files import load_numbers, read_content
 from polymodal.modalities.vector import read_numbers
@@ -287,7 +287,7 @@ class SeriesTarget(StructuredTarget):
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_series(truth, found, len(self.std))
+        return measure_rows(self.kind, SeriesRows(truth, found, len(self.std)))
 
     def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the mean error in units of the training cells' spread.

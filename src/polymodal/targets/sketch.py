@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.data.sketches import sketch
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics import Measure, measure_rows
+from polymodal.metrics.regression import SketchRows
 from polymodal.nn.attention import feed_forward
 from polymodal.targets.structured import (
     RowContext,
@@ -207,22 +208,7 @@ class SketchTarget(StructuredTarget):
         Returns:
             A function of row weights ``[R, N]``.
         """
-        true = np.array(truth, dtype=np.float64).reshape(len(truth), -1)
-        known = ~np.isnan(true)
-        true = np.where(known, true, 0.0)
-        error = np.where(known, np.array(found, dtype=np.float64).reshape(true.shape) - true, 0.0)
-        squared, absolute = (error**2).sum(axis=1), np.abs(error).sum(axis=1)
-        spread, count = (true**2).sum(axis=1), known.sum(axis=1)
-
-        def measure(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-            total = np.maximum(weights @ count, 1e-12)
-            return {
-                "rmse": np.sqrt(weights @ squared / total),
-                "mae": weights @ absolute / total,
-                "r2": 1 - weights @ squared / np.maximum(weights @ spread, 1e-12),
-            }
-
-        return measure
+        return measure_rows(self.kind, SketchRows(truth, found))
 
     def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the squared error.

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell, Column
 from polymodal.data.schema.schema import StreamSchema
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics import Measure
 from polymodal.nn.affine import Warp, WarpLimits
 from polymodal.tokens import Fused
 

@@ -19,8 +19,8 @@ from torch import nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
-from polymodal.metrics.edit_distance import error_rates
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics import Measure, measure_rows
+from polymodal.metrics.text import transcript_rows
 from polymodal.modalities import CellReadError
 from polymodal.targets.ctc import beam_ids
 from polymodal.targets.lexicon import Lexicon
@@ -253,7 +253,7 @@ class TranscriptTarget(StructuredTarget):
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return error_rates([str(text) for text in truth], [str(text) for text in found])
+        return measure_rows(self.kind, transcript_rows(truth, found))
 
     def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the characters that are right.

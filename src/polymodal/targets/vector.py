@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
-from polymodal.metrics.metrics import Measure
+from polymodal.metrics import Measure, measure_rows
+from polymodal.metrics.regression import VectorRows
 from polymodal.modalities import CellReadError
 from polymodal.modalities.vector import read_vector
 from polymodal.nn.attention import feed_forward
@@ -177,23 +178,7 @@ class VectorTarget(StructuredTarget):
         Returns:
             A function of row weights ``[R, N]``.
         """
-        true, said = (np.array(lists, dtype=np.float64).reshape(len(truth), -1) for lists in (truth, found))
-        squared, absolute = (said - true) ** 2, np.abs(said - true)
-
-        def measure(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-            total = weights.sum(axis=1)
-            errors, mean = weights @ squared, weights @ true / total[:, None]
-            spread = weights @ true**2 - total[:, None] * mean**2
-            usable = spread > SMALLEST_STD
-            explained = np.where(usable, 1 - errors / np.where(usable, spread, 1.0), 0.0)
-            count = usable.sum(axis=1)
-            return {
-                "rmse": np.sqrt(errors.mean(axis=1) / total),
-                "mae": (weights @ absolute).mean(axis=1) / total,
-                "r2": np.where(count > 0, explained.sum(axis=1) / np.maximum(count, 1), np.nan),
-            }
-
-        return measure
+        return measure_rows(self.kind, VectorRows(truth, found))
 
     def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the mean error in units of the training cells' spread.

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from polymodal.config import TrainConfig
-from polymodal.metrics.metrics import score, score_of
+from polymodal.metrics import score, score_of
 from polymodal.model.batches import Examples, rows_at_once, rows_present, truth_batch
 from polymodal.model.network import Network, NetworkOutput
 from polymodal.nn.distributed import gathered, share_of

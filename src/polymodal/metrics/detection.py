@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.metrics.metrics import CELLS_AT_ONCE, Floats, Measure
+from polymodal.metrics.weighted import CELLS_AT_ONCE, Floats, Weighted
 
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 """T: the least overlaps at which a box counts as found; the first stands for ``map_50``."""
@@ -61,33 +62,59 @@ def overlaps(first: NDArray[Any], second: NDArray[Any]) -> Floats:
     return np.where(union > 0, shared / np.where(union > 0, union, 1.0), 0.0)
 
 
-def measure_boxes(truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
-    """Prepare ``map_50`` and ``map``; all matching is done once, here.
+class BoxRows:
+    """Rows of labelled boxes each. All matching is done once, here."""
 
-    Args:
-        truth: Lists of ``{"label", "box"}`` ``[N]``.
-        found: Lists of ``{"label", "box", "score"}`` ``[N]``; without a score a box counts as sure.
+    def __init__(self, truth: Sequence[Cell], found: Sequence[Cell]) -> None:
+        """Match the boxes.
 
-    Returns:
-        A function of row weights ``[R, N]``; labels without a true box do not count.
-    """
-    ranked = list(_rank(truth, found).values())
-    at_once = max(1, CELLS_AT_ONCE // max([len(truth), *(len(label.rows) for label in ranked)], default=1))
+        Args:
+            truth: Lists of ``{"label", "box"}`` ``[N]``.
+            found: Lists of ``{"label", "box", "score"}`` ``[N]``; without a score a box counts as sure.
+        """
+        self.ranked = list(_rank(truth, found).values())
+        longest = max([len(truth), *(len(label.rows) for label in self.ranked)], default=1)
+        self.at_once = max(1, CELLS_AT_ONCE // longest)
 
-    def measure(weights: Floats) -> dict[str, Floats]:
-        slices = range(0, len(weights), at_once)
-        parts = [_mean_precisions(ranked, weights[start : start + at_once]) for start in slices]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    def weighted(self, weights: Floats) -> WeightedBoxes:
+        """Weigh the rows.
 
-    return measure
+        Args:
+            weights: ``[R, N]``.
+
+        Returns:
+            What the metrics are computed from.
+        """
+        return WeightedBoxes(self, weights)
+
+
+class WeightedBoxes(Weighted[BoxRows]):
+    """Weighted precisions of found boxes."""
+
+    @cached_property
+    def precisions(self) -> Floats:
+        """Average precision at each overlap ``[R, T]``; labels without a true box do not count."""
+        starts = range(0, len(self.weights), self.rows.at_once)
+        parts = [self.weights[start : start + self.rows.at_once] for start in starts]
+        return np.concatenate([_mean_precisions(self.rows.ranked, part) for part in parts])
+
+
+def map_50(boxes: WeightedBoxes) -> Floats:
+    """Mean average precision at an overlap of one half."""
+    return boxes.precisions[:, 0]
+
+
+def mean_average_precision(boxes: WeightedBoxes) -> Floats:
+    """Mean average precision at overlaps from 0.5 to 0.95."""
+    return np.asarray(boxes.precisions.mean(axis=1))
 
 
 def measure_labels(truth: Sequence[Cell], found: Sequence[Cell]) -> list[dict[str, Any]]:
     """Score each label by itself.
 
     Args:
-        truth: As for ``measure_boxes``.
-        found: As for ``measure_boxes``.
+        truth: As for ``BoxRows``.
+        found: As for ``BoxRows``.
 
     Returns:
         One entry a label that has true boxes: ``label``, ``support`` (their number), ``ap`` and ``ap_50``.
@@ -137,8 +164,8 @@ def grade_boxes(truth: Sequence[Cell], found: Sequence[Cell]) -> Floats:
     """Grade each row by the F1 of the boxes that are likely right, at an overlap of at least one half.
 
     Args:
-        truth: As for ``measure_boxes``.
-        found: As for ``measure_boxes``.
+        truth: As for ``BoxRows``.
+        found: As for ``BoxRows``.
 
     Returns:
         ``[N]``, 1 where all is right, also where there is nothing and nothing was found.
@@ -189,13 +216,12 @@ def _take(pairs_DG: Floats, least_T: Floats) -> NDArray[np.int64]:
     return taken
 
 
-def _mean_precisions(ranked: Sequence[_Ranked], weights: Floats) -> dict[str, Floats]:
+def _mean_precisions(ranked: Sequence[_Ranked], weights: Floats) -> Floats:
     found = [_precisions(label, weights) for label in ranked]
     counted = np.array([weights @ label.support > 0 for label in ranked]).reshape(len(ranked), len(weights))
     number = counted.sum(axis=0)
     sums = sum((np.where(c[:, None], p, 0.0) for c, p in zip(counted, found, strict=True)), np.zeros((len(weights), 1)))
-    means = np.where(number[:, None] > 0, sums / np.maximum(number, 1)[:, None], np.nan)
-    return {"map_50": means[:, 0], "map": means.mean(axis=1)}
+    return np.where(number[:, None] > 0, sums / np.maximum(number, 1)[:, None], np.nan)
 
 
 def _precisions(label: _Ranked, weights: Floats) -> Floats:

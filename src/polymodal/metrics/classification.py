@@ -1,0 +1,290 @@
+"""Metrics of one class a row (``category``) and of any number of labels a row (``categories``) (numpy only).
+
+Names and definitions are scikit-learn's. What is not defined on the given rows (a ROC curve of one class, for
+example) is NaN.
+
+Shape legend: N rows, C classes (or labels), R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.metrics.calibration import calibration_gaps
+from polymodal.metrics.ranking_curves import RankingCurve
+from polymodal.metrics.weighted import Floats, Weighted, mean_where, ratio
+
+POSITIVE_NAMES = frozenset({"1", "1.0", "true", "yes", "positive", "pos", "y", "t"})
+SMALLEST_PROBABILITY = np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True, eq=False)
+class ClassRows:
+    """Rows with classes or labels, and the probability of each.
+
+    Attributes:
+        is_true: ``[N, C]``, 1 where the row has the class.
+        is_predicted: ``[N, C]``, 1 for the most probable class, or for labels with a probability of one half or more.
+        probabilities: ``[N, C]``.
+        losses: Cross-entropy ``[N]``, of labels the mean.
+        gaps: Each row's share of every bin's accuracy minus confidence ``[N, bins]``.
+        curves: A curve for each class that has positive and negative rows; of two classes, for the positive one.
+        positive: The class that F1, precision and recall are of, where there are two.
+    """
+
+    is_true: Floats
+    is_predicted: Floats
+    probabilities: Floats
+    losses: Floats
+    gaps: Floats
+    curves: Sequence[RankingCurve]
+    positive: int | None
+
+    @cached_property
+    def is_hit(self) -> Floats:
+        """1 where a class is true and predicted, ``[N, C]``."""
+        return self.is_true * self.is_predicted
+
+    @cached_property
+    def is_right(self) -> Floats:
+        """1 where all of a row is right, ``[N]``."""
+        return np.asarray((self.is_true == self.is_predicted).all(axis=1), dtype=np.float64)
+
+    def weighted(self, weights: Floats) -> WeightedClasses:
+        """Weigh the rows.
+
+        Args:
+            weights: ``[R, N]``.
+
+        Returns:
+            What the metrics are computed from.
+        """
+        return WeightedClasses(self, weights)
+
+
+class WeightedClasses(Weighted[ClassRows]):
+    """Weighted counts of each class."""
+
+    @cached_property
+    def hits(self) -> Floats:
+        """Weight of the rows in which a class is true and predicted ``[R, C]``."""
+        return self.weights @ self.rows.is_hit
+
+    @cached_property
+    def support(self) -> Floats:
+        """Weight of the rows in which a class is true ``[R, C]``."""
+        return self.weights @ self.rows.is_true
+
+    @cached_property
+    def predicted(self) -> Floats:
+        """Weight of the rows in which a class is predicted ``[R, C]``."""
+        return self.weights @ self.rows.is_predicted
+
+    @cached_property
+    def areas(self) -> Floats:
+        """ROC area and average precision, means over the curves ``[2, R]``."""
+        if not self.rows.curves:
+            return np.full((2, len(self.weights)), np.nan)
+        areas = np.stack([np.stack(curve.areas(self.weights)) for curve in self.rows.curves])
+        defined = np.isfinite(areas)
+        return ratio(np.where(defined, areas, 0.0).sum(axis=0), defined.sum(axis=0), np.nan)
+
+
+def category_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> ClassRows:
+    """Prepare rows of which each has one class.
+
+    Args:
+        truth: Class indices ``[N]``.
+        prediction: Probabilities ``[N, C]``.
+        classes: The names of the classes.
+
+    Returns:
+        What the metrics are computed from.
+    """
+    indices, num_classes = truth.astype(np.int64), prediction.shape[1]
+    right = prediction[np.arange(len(indices)), indices]
+    positive = positive_class(classes) if num_classes == 2 else None
+    ranked = range(num_classes) if positive is None else [positive]
+    return ClassRows(
+        is_true=_one_hot(indices, num_classes),
+        is_predicted=_one_hot(prediction.argmax(axis=1), num_classes),
+        probabilities=prediction,
+        losses=-np.log(np.clip(right, SMALLEST_PROBABILITY, 1.0)),
+        gaps=calibration_gaps("category", truth, prediction),
+        curves=_curves((indices == index, prediction[:, index]) for index in ranked),
+        positive=positive,
+    )
+
+
+def categories_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> ClassRows:  # noqa: ARG001
+    """Prepare rows of which each has any number of labels.
+
+    Args:
+        truth: Labels of 0 and 1 ``[N, C]``.
+        prediction: Probabilities ``[N, C]``.
+        classes: Not used: no label is the positive one.
+
+    Returns:
+        What the metrics are computed from.
+    """
+    is_true = truth.astype(np.bool_)
+    right = np.where(is_true, prediction, 1.0 - prediction)
+    return ClassRows(
+        is_true=is_true.astype(np.float64),
+        is_predicted=(prediction >= 0.5).astype(np.float64),
+        probabilities=prediction,
+        losses=-np.log(np.clip(right, SMALLEST_PROBABILITY, 1.0)).mean(axis=1),
+        gaps=calibration_gaps("categories", truth, prediction),
+        curves=_curves((is_true[:, label], prediction[:, label]) for label in range(prediction.shape[1])),
+        positive=None,
+    )
+
+
+def accuracy(counts: WeightedClasses) -> Floats:
+    """Share of the rows in which all is right, of labels the whole set."""
+    return counts.weights @ counts.rows.is_right / counts.totals
+
+
+def balanced_accuracy(counts: WeightedClasses) -> Floats:
+    """Mean recall of the classes that occur."""
+    return mean_where(ratio(counts.hits, counts.support), counts.support > 0)
+
+
+def macro_f1(counts: WeightedClasses) -> Floats:
+    """Mean F1 of the classes that occur or are predicted."""
+    return mean_where(_f1(counts), counts.support + counts.predicted > 0)
+
+
+def macro_f1_of_labels(counts: WeightedClasses) -> Floats:
+    """Mean F1 of all labels, 0 for those that neither occur nor are predicted."""
+    return np.asarray(_f1(counts).mean(axis=1))
+
+
+def f1(counts: WeightedClasses) -> Floats:
+    """F1 of the positive class of two, else the mean over classes."""
+    return _of_positive(counts, _f1(counts))
+
+
+def precision(counts: WeightedClasses) -> Floats:
+    """Precision of the positive class of two, else the mean over classes."""
+    return _of_positive(counts, ratio(counts.hits, counts.predicted))
+
+
+def recall(counts: WeightedClasses) -> Floats:
+    """Recall of the positive class of two, else the mean over classes."""
+    return _of_positive(counts, ratio(counts.hits, counts.support))
+
+
+def micro_f1(counts: WeightedClasses) -> Floats:
+    """F1 of all labels pooled."""
+    return ratio(2 * counts.hits.sum(axis=1), counts.support.sum(axis=1) + counts.predicted.sum(axis=1))
+
+
+def micro_precision(counts: WeightedClasses) -> Floats:
+    """Precision of all labels pooled."""
+    return ratio(counts.hits.sum(axis=1), counts.predicted.sum(axis=1))
+
+
+def micro_recall(counts: WeightedClasses) -> Floats:
+    """Recall of all labels pooled."""
+    return ratio(counts.hits.sum(axis=1), counts.support.sum(axis=1))
+
+
+def roc_auc(counts: WeightedClasses) -> Floats:
+    """Area under the ROC curve of the positive class of two, else the mean over classes, each against the rest."""
+    return np.asarray(counts.areas[0])
+
+
+def average_precision(counts: WeightedClasses) -> Floats:
+    """Average precision of the positive class of two, else the mean over classes, each against the rest."""
+    return np.asarray(counts.areas[1])
+
+
+def log_loss(counts: WeightedClasses) -> Floats:
+    """Mean cross-entropy in nats."""
+    return counts.weights @ counts.rows.losses / counts.totals
+
+
+def expected_calibration_error(counts: WeightedClasses) -> Floats:
+    """Guo et al. 2017, equation 3, with 15 bins of equal width."""
+    return np.asarray(np.abs(counts.weights @ counts.rows.gaps).sum(axis=1) / counts.totals)
+
+
+def positive_class(classes: Sequence[str]) -> int:
+    """Say which of two classes is the positive one.
+
+    Args:
+        classes: The names of the classes.
+
+    Returns:
+        The index of the class named 1, true, yes or positive; else of the second in sorted order.
+    """
+    for index, name in enumerate(classes):
+        if str(name).strip().lower() in POSITIVE_NAMES:
+            return index
+    ordered = sorted(range(len(classes)), key=lambda index: str(classes[index]))
+    return ordered[min(1, len(ordered) - 1)]
+
+
+def confusion(truth: NDArray[np.int64], prediction: Floats) -> NDArray[np.int64]:
+    """Count rows by true and predicted class.
+
+    Args:
+        truth: int64 ``[N]`` class indices.
+        prediction: ``[N, C]`` probabilities.
+
+    Returns:
+        int64 ``[C, C]``: rows are the truth, columns the most probable class.
+    """
+    num_classes = prediction.shape[1]
+    cells = truth * num_classes + prediction.argmax(axis=1)
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def label_scores(truth: NDArray[np.generic], prediction: Floats, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Score each label by itself.
+
+    Args:
+        truth: Labels of 0 and 1 ``[N, C]``.
+        prediction: Probabilities ``[N, C]``.
+        labels: Their names.
+
+    Returns:
+        One entry a label: ``label``, ``precision``, ``recall``, ``f1`` and ``support``, its number of rows.
+    """
+    entries = []
+    for index, label in enumerate(labels):
+        true, said = truth[:, index].astype(np.bool_), prediction[:, index] >= 0.5
+        hits, support = int((true & said).sum()), int(true.sum())
+        precise, found = hits / max(int(said.sum()), 1), hits / max(support, 1)
+        both = 2 * precise * found / max(precise + found, 1e-12)
+        entries.append({"label": label, "precision": precise, "recall": found, "f1": both, "support": support})
+    return entries
+
+
+def _f1(counts: WeightedClasses) -> Floats:
+    return ratio(2 * counts.hits, counts.support + counts.predicted)
+
+
+def _of_positive(counts: WeightedClasses, values: Floats) -> Floats:
+    """Return the positive class's value of two, else the mean over the classes that occur or are predicted."""
+    positive = counts.rows.positive
+    if positive is None:
+        return mean_where(values, counts.support + counts.predicted > 0)
+    return np.where(counts.support[:, positive] > 0, values[:, positive], np.nan)
+
+
+def _curves(pairs: Iterable[tuple[NDArray[np.bool_], Floats]]) -> list[RankingCurve]:
+    return [RankingCurve(is_positive, scores) for is_positive, scores in pairs if 0 < is_positive.sum() < len(scores)]
+
+
+def _one_hot(indices: NDArray[np.int64], num_classes: int) -> Floats:
+    hot = np.zeros((len(indices), num_classes))
+    hot[np.arange(len(indices)), indices] = 1.0
+    return hot

@@ -1,0 +1,57 @@
+"""Areas under the ROC curve and the precision-recall curve, for weighted rows (numpy only).
+
+Shape legend: N rows, R resamples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.metrics.weighted import Floats, ratio
+
+
+class RankingCurve:
+    """Rows sorted by descending score; the areas under their ROC and precision-recall curves."""
+
+    def __init__(self, is_positive: NDArray[np.bool_], scores: Floats) -> None:
+        """Sort the rows.
+
+        Args:
+            is_positive: bool ``[N]``, some True and some False.
+            scores: ``[N]``, larger where a row is more likely positive.
+        """
+        order = np.argsort(-scores, kind="stable")
+        self.positives, self.negatives = order[is_positive[order]], order[~is_positive[order]]
+        ranked = scores[order]
+        ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+        passed = np.cumsum(is_positive[order])[ends]
+        kept = np.append(True, np.diff(passed) > 0)
+        kept[-1] = True
+        # Between two positives the curve only runs sideways: thresholds that add no positive are merged.
+        kept[:-1] |= kept[1:]
+        self.num_positives, self.num_rows = passed[kept], ends[kept] + 1
+
+    def areas(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Compute the ROC area and the average precision.
+
+        Args:
+            weights: ``[R, N]``.
+
+        Returns:
+            Both ``[R]``, NaN where all rows with weight are positive, or all negative.
+        """
+        hits = _cumulative(weights[:, self.positives], self.num_positives)
+        misses = _cumulative(weights[:, self.negatives], self.num_rows - self.num_positives)
+        gained = np.diff(hits, axis=1)
+        below = (gained * (misses[:, 1:] + misses[:, :-1])).sum(axis=1) / 2
+        precise = (gained * ratio(hits[:, 1:], hits[:, 1:] + misses[:, 1:])).sum(axis=1)
+        positives, both = hits[:, -1], hits[:, -1] * misses[:, -1]
+        return 1.0 - ratio(below, both, np.nan), np.where(both > 0, ratio(precise, positives), np.nan)
+
+
+def _cumulative(weights: Floats, ends: NDArray[np.int64]) -> Floats:
+    """Return the weight of the first ``ends`` columns, led by a zero: ``[R, ends + 1]``."""
+    sums = np.zeros((len(weights), weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=sums[:, 1:])
+    return sums[:, np.append(0, ends)]

@@ -1,0 +1,252 @@
+"""Metrics of numbers: one a row, lists of them, and sketches of streams (numpy only).
+
+Shape legend: N rows, D numbers a row, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Cell
+from polymodal.metrics.weighted import Floats, Weighted
+
+SMALLEST_SPREAD = 1e-6
+"""A number of a list that varies less has no r2."""
+SMALLEST_SUM = 1e-12
+
+
+class MeanErrors(Protocol):
+    """Mean errors of weighted rows, whatever they hold."""
+
+    @property
+    def mean_squared(self) -> Floats:
+        """Mean squared error ``[R]``."""
+
+    @property
+    def mean_absolute(self) -> Floats:
+        """Mean absolute error ``[R]``."""
+
+
+class ExplainedVariance(Protocol):
+    """Share of the truth's variance that predictions explain."""
+
+    @property
+    def explained(self) -> Floats:
+        """One minus the squared error over the squared distance from the mean ``[R]``."""
+
+
+def rmse(errors: MeanErrors) -> Floats:
+    """Root of the mean squared error."""
+    return np.sqrt(errors.mean_squared)
+
+
+def mae(errors: MeanErrors) -> Floats:
+    """Mean absolute error."""
+    return errors.mean_absolute
+
+
+def r2(errors: ExplainedVariance) -> Floats:
+    """Coefficient of determination, of several numbers a row the mean."""
+    return errors.explained
+
+
+def mape(errors: WeightedNumbers) -> Floats:
+    """Mean absolute error as a share of the truth, where no truth is 0."""
+    if not (errors.rows.truth != 0).all():
+        return np.full(len(errors.weights), np.nan)
+    return errors.weights @ np.abs(errors.rows.error / errors.rows.truth) / errors.totals
+
+
+@dataclass(frozen=True, eq=False)
+class NumberRows:
+    """Rows of one number each.
+
+    Attributes:
+        truth: ``[N]``.
+        prediction: ``[N]``.
+    """
+
+    truth: Floats
+    prediction: Floats
+
+    @cached_property
+    def error(self) -> Floats:
+        """Prediction minus truth ``[N]``."""
+        return self.prediction - self.truth
+
+    def weighted(self, weights: Floats) -> WeightedNumbers:
+        """Weigh the rows.
+
+        Args:
+            weights: ``[R, N]``.
+
+        Returns:
+            What the metrics are computed from.
+        """
+        return WeightedNumbers(self, weights)
+
+
+class WeightedNumbers(Weighted[NumberRows]):
+    """Weighted errors of one number a row."""
+
+    @cached_property
+    def _squared(self) -> Floats:
+        return self.weights @ self.rows.error**2
+
+    @property
+    def mean_squared(self) -> Floats:
+        """Mean squared error ``[R]``."""
+        return self._squared / self.totals
+
+    @property
+    def mean_absolute(self) -> Floats:
+        """Mean absolute error ``[R]``."""
+        return self.weights @ np.abs(self.rows.error) / self.totals
+
+    @property
+    def explained(self) -> Floats:
+        """Coefficient of determination ``[R]``, NaN where the truth does not vary."""
+        truth = self.rows.truth
+        centre = self.weights @ truth / self.totals
+        spread = (self.weights * (truth[None, :] - centre[:, None]) ** 2).sum(axis=1)
+        return np.where(spread > 0, 1.0 - self._squared / np.where(spread > 0, spread, 1.0), np.nan)
+
+
+def number_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> NumberRows:  # noqa: ARG001
+    """Prepare rows of one number each.
+
+    Args:
+        truth: ``[N]``.
+        prediction: ``[N]``.
+        classes: Not used: numbers have no classes.
+
+    Returns:
+        What the metrics are computed from.
+    """
+    return NumberRows(truth.astype(np.float64), prediction)
+
+
+class VectorRows:
+    """Rows of D numbers each."""
+
+    def __init__(self, truth: Sequence[Cell], found: Sequence[Cell]) -> None:
+        """Compute the errors.
+
+        Args:
+            truth: Lists of numbers ``[N]``.
+            found: Lists of numbers ``[N]``, as long.
+        """
+        self.truth, self.found = (np.array(lists, dtype=np.float64).reshape(len(truth), -1) for lists in (truth, found))
+        self.squared, self.absolute = (self.found - self.truth) ** 2, np.abs(self.found - self.truth)
+
+    def weighted(self, weights: Floats) -> WeightedVectors:
+        """Weigh the rows.
+
+        Args:
+            weights: ``[R, N]``.
+
+        Returns:
+            What the metrics are computed from.
+        """
+        return WeightedVectors(self, weights)
+
+
+class WeightedVectors(Weighted[VectorRows]):
+    """Weighted errors of D numbers a row."""
+
+    @cached_property
+    def _squared(self) -> Floats:
+        return self.weights @ self.rows.squared
+
+    @property
+    def mean_squared(self) -> Floats:
+        """Mean squared error of all numbers ``[R]``."""
+        return np.asarray(self._squared.mean(axis=1) / self.totals)
+
+    @property
+    def mean_absolute(self) -> Floats:
+        """Mean absolute error of all numbers ``[R]``."""
+        return np.asarray((self.weights @ self.rows.absolute).mean(axis=1) / self.totals)
+
+    @property
+    def explained(self) -> Floats:
+        """The numbers' mean coefficient of determination ``[R]``, NaN where none varies."""
+        mean = self.weights @ self.rows.truth / self.totals[:, None]
+        spread = self.weights @ self.rows.truth**2 - self.totals[:, None] * mean**2
+        return mean_explained(self._squared, spread, SMALLEST_SPREAD)
+
+
+class SketchRows:
+    """Rows of D standardised numbers each, some of them unknown."""
+
+    def __init__(self, truth: Sequence[Any], found: Sequence[Any]) -> None:
+        """Sum the errors of each row.
+
+        Args:
+            truth: Standardised numbers ``[D]`` a row, NaN where unknown.
+            found: Standardised numbers ``[D]`` a row.
+        """
+        true = np.array(truth, dtype=np.float64).reshape(len(truth), -1)
+        known = ~np.isnan(true)
+        true = np.where(known, true, 0.0)
+        error = np.where(known, np.array(found, dtype=np.float64).reshape(true.shape) - true, 0.0)
+        self.squared, self.absolute = (error**2).sum(axis=1), np.abs(error).sum(axis=1)
+        self.spread, self.count = (true**2).sum(axis=1), known.sum(axis=1)
+
+    def weighted(self, weights: Floats) -> WeightedSketches:
+        """Weigh the rows.
+
+        Args:
+            weights: ``[R, N]``.
+
+        Returns:
+            What the metrics are computed from.
+        """
+        return WeightedSketches(self, weights)
+
+
+class WeightedSketches(Weighted[SketchRows]):
+    """Weighted errors of the known numbers, in units of their spread in training."""
+
+    @cached_property
+    def _count(self) -> Floats:
+        return np.asarray(np.maximum(self.weights @ self.rows.count, SMALLEST_SUM))
+
+    @property
+    def mean_squared(self) -> Floats:
+        """Mean squared error of the known numbers ``[R]``."""
+        return np.asarray(self.weights @ self.rows.squared / self._count)
+
+    @property
+    def mean_absolute(self) -> Floats:
+        """Mean absolute error of the known numbers ``[R]``."""
+        return np.asarray(self.weights @ self.rows.absolute / self._count)
+
+    @property
+    def explained(self) -> Floats:
+        """Share of the variance about the training mean that is explained ``[R]``."""
+        spread = np.maximum(self.weights @ self.rows.spread, SMALLEST_SUM)
+        return np.asarray(1 - self.weights @ self.rows.squared / spread)
+
+
+def mean_explained(squared: Floats, spread: Floats, least: float) -> Floats:
+    """Average one minus the squared error over the spread, over the numbers that vary.
+
+    Args:
+        squared: Sums of squared errors ``[R, D]``.
+        spread: Sums of squared distances from the mean ``[R, D]``.
+        least: A number with a smaller spread does not count.
+
+    Returns:
+        ``[R]``; NaN where no number varies.
+    """
+    usable = spread > least
+    parts = np.where(usable, 1 - squared / np.where(usable, spread, 1.0), 0.0)
+    count = usable.sum(axis=1)
+    return np.where(count > 0, parts.sum(axis=1) / np.maximum(count, 1), np.nan)

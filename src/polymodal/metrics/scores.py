@@ -1,0 +1,107 @@
+"""Scores of predictions: the metrics of a kind of target, on all rows alike (numpy only).
+
+Shape legend: N rows, C classes (or labels), R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.metrics.classification import categories_rows, category_rows
+from polymodal.metrics.regression import number_rows
+from polymodal.metrics.table import METRICS, functions_of, metric_of
+from polymodal.metrics.weighted import Floats, Measure, Rows
+
+ROWS: dict[str, Callable[[NDArray[np.generic], Floats, Sequence[str]], Rows]] = {
+    "category": category_rows,
+    "categories": categories_rows,
+    "number": number_rows,
+}
+"""Kind of target to how its rows are prepared, from truth, prediction and the names of the classes."""
+
+
+def primary_metric(kind: str, classes: Sequence[str] = (), largest_share: float = 0.0) -> str:
+    """Name the one metric that stands for a target.
+
+    Accuracy says little where one class holds nearly all rows, and a calibrated model then rarely names the
+    small class; so beyond a share of 80 % two classes are ranked (``roc_auc``), and several are averaged
+    (``macro_f1``).
+
+    Args:
+        kind: "category", "categories" or "number".
+        classes: The names of the classes.
+        largest_share: Share of the training rows in the largest class.
+
+    Returns:
+        Name in ``METRICS``.
+    """
+    if kind == "number":
+        return "rmse"
+    if kind == "categories":
+        return "macro_f1"
+    if largest_share <= 0.8:
+        return "accuracy"
+    return "roc_auc" if len(classes) == 2 else "macro_f1"
+
+
+def score(kind: str, truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str] = ()) -> dict[str, float]:
+    """Score predictions against the truth.
+
+    Args:
+        kind: "category", "categories" or "number".
+        truth: ``[N]`` class indices, ``[N, C]`` labels of 0 and 1, or ``[N]`` numbers.
+        prediction: ``[N, C]`` probabilities, or ``[N]`` numbers.
+        classes: The names of the classes or labels; a number needs none.
+
+    Returns:
+        Metric to value; metrics that are undefined on these rows are left out.
+    """
+    if not len(truth):
+        return {}
+    return score_of(measure_rows(kind, ROWS[kind](truth, prediction, classes)), len(truth))
+
+
+def score_of(measure: Measure, num_rows: int) -> dict[str, float]:
+    """Score with any metrics of weighted rows.
+
+    Args:
+        measure: From weights ``[R, N]`` to metrics ``[R]``.
+        num_rows: N.
+
+    Returns:
+        Metric to value, in the order of ``METRICS``; metrics that are undefined on these rows are left out.
+
+    Raises:
+        ValueError: If a metric has no row in ``METRICS``.
+    """
+    if not num_rows:
+        return {}
+    values = {name: float(value[0]) for name, value in measure(np.ones((1, num_rows))).items() if metric_of(name)}
+    return {name: values[name] for name in METRICS if np.isfinite(values.get(name, np.nan))}
+
+
+def measure_rows(kind: str, rows: Rows, names: Collection[str] | None = None) -> Measure:
+    """Make the function that computes the metrics of some rows.
+
+    Args:
+        kind: Kind of target.
+        rows: The rows.
+        names: The metrics; None for all of the kind.
+
+    Returns:
+        From weights ``[R, N]`` to metrics ``[R]``.
+
+    Raises:
+        ValueError: If the kind has no metric.
+    """
+    functions = functions_of(kind)
+    chosen = {name: function for name, function in functions.items() if names is None or name in names}
+
+    def measure(weights: Floats) -> dict[str, Floats]:
+        weighted = rows.weighted(weights)
+        return {name: function(weighted) for name, function in chosen.items()}
+
+    return measure
