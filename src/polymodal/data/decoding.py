@@ -39,7 +39,8 @@ def decode_column(
     """
     if cache.folder is None:
         return modality.transform(cells, folder, num_threads=num_threads)
-    keys = cell_keys(modality.name, modality.state(), cells, folder)
+    facts = {"is_file": modality.is_file, "is_json": modality.is_json}
+    keys = cell_keys(modality.name, modality.state(), cells, folder, **facts)
     job = _Job(modality, cells, folder, keys, num_threads, cache)
     return cache.column(keys.name, job.decode)
 

@@ -18,7 +18,7 @@ from polymodal.data.decoding import decode_column
 from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, parameter_error
-from polymodal.modalities import MODALITIES, Audio, AudioSettings, Modality, build_settings
+from polymodal.modalities import MODALITIES, Modality, build_settings
 from polymodal.modalities.decode import distinct
 from polymodal.modalities.media import describe, is_absent_media
 from polymodal.modalities.spread import chunked
@@ -87,7 +87,7 @@ class Preprocessor:
                 cells = _joint_cells(stream, schema, mates, training)
                 modality = MODALITIES[stream.modality].fit(cells, options, table.folder, num_threads=num_threads)
                 fitted[leader] = modality
-            fitted[stream.name] = _of_stream(fitted[leader], options)
+            fitted[stream.name] = fitted[leader].with_settings(options)
             _check_readable(stream, fitted[stream.name], training, num_threads)
         return cls(schema, fitted)
 
@@ -149,9 +149,9 @@ class Preprocessor:
 
 def _settings(stream: StreamSchema, schema: Schema, given: BaseModel | Mapping[str, Any]) -> BaseModel:
     settings = given if isinstance(given, BaseModel) else build_settings(stream.modality, given)
-    if stream.modality == "audio" and stream.columns[0] in schema.sounds:
+    if stream.columns[0] in schema.sounds:
         return settings.model_copy(update={"of_video": True})
-    if stream.modality != "tabular":
+    if MODALITIES[stream.modality].is_column:
         return settings
     kinds = {name: schema.modality_of(name) for name in stream.columns}
     return settings.model_copy(update={"kinds": kinds})
@@ -160,7 +160,7 @@ def _settings(stream: StreamSchema, schema: Schema, given: BaseModel | Mapping[s
 def _cells(stream: StreamSchema, table: Table) -> Sequence[Cell] | dict[str, Sequence[Cell]]:
     absent: Sequence[Cell] = [None] * table.num_rows
     cells = {name: table.columns.get(name, absent) for name in stream.columns}
-    return cells if stream.modality == "tabular" else cells[stream.columns[0]]
+    return cells[stream.columns[0]] if MODALITIES[stream.modality].is_column else cells
 
 
 def _joint_cells(
@@ -171,13 +171,6 @@ def _joint_cells(
         return _cells(stream, table)
     found = [_cells(other, table) for other in schema.streams if other.name in mates[stream.name]]
     return [cell for cells in found if not isinstance(cells, dict) for cell in cells]
-
-
-def _of_stream(fitted: Modality, options: BaseModel) -> Modality:
-    """Return what streams fitted together share; whether its cells are videos is a stream's own."""
-    if isinstance(fitted, Audio) and isinstance(options, AudioSettings) and fitted.of_video != options.of_video:
-        return replace(fitted, of_video=options.of_video)
-    return fitted
 
 
 def _check_readable(stream: StreamSchema, modality: Modality, training: Table, num_threads: int | None) -> None:

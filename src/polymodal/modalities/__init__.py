@@ -26,7 +26,10 @@ from polymodal.modalities.vector import Vector, VectorSettings
 from polymodal.modalities.video import Video, VideoSettings
 
 __all__ = [
+    "COLUMN_MODALITIES",
+    "FILE_MODALITIES",
     "MODALITIES",
+    "STREAM_MODALITIES",
     "Audio",
     "AudioSettings",
     "Category",
@@ -68,6 +71,12 @@ MODALITIES: dict[str, type[Modality]] = {
     "series": Series,
     "points": Points,
 }
+COLUMN_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.is_column)
+"""What a column of a table can be."""
+STREAM_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.is_stream)
+"""What an encoder reads."""
+FILE_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.is_file)
+"""What paths of files can stand for."""
 
 
 def build_settings(modality: str, options: Mapping[str, Any] | None = None) -> BaseModel:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
 from polymodal.modalities import checkpoint_mel, mel
-from polymodal.modalities.base import CellReadError, Settings
+from polymodal.modalities.base import CellReadError, Modality, Settings
 from polymodal.modalities.clip import load_clip, load_stereo, read_header
 from polymodal.modalities.container import NoMediaError, NoSoundError, is_file
 from polymodal.modalities.decode import decode_ragged, sample
@@ -34,6 +34,8 @@ LOUDEST = 1e4
 """Samples are limited to this where loudness counts; those of files lie in -1..1."""
 CONSTANT = 1e-5
 """A deviation below this share of the clip's largest value is rounding, not sound."""
+ENDINGS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".m4a",
+                     ".aac", ".wma", ".caf"})  # fmt: skip
 
 Features = Literal["log_mel", "mfcc", "waveform", "samples", "whisper", "kaldi"]
 
@@ -76,7 +78,7 @@ class AudioSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audio:
+class Audio(Modality):
     """Clips of one rate, as frames of features or as samples.
 
     One channel is the mean of all; of two channels the first two are left and right, and a clip that has
@@ -127,6 +129,8 @@ class Audio:
     summary: ClassVar[str] = "sound as files, bytes or arrays, mono or stereo, to log-mel spectra, MFCCs or samples"
     paper: ClassVar[str] = "Davis and Mermelstein 1980 (mel cepstra); the HTK Book 3.4, section 5; soxr resampling"
     is_media: ClassVar[bool] = True
+    is_file: ClassVar[bool] = True
+    endings: ClassVar[frozenset[str]] = ENDINGS
     Settings: ClassVar[type[BaseModel]] = AudioSettings
 
     @property
@@ -277,6 +281,31 @@ class Audio:
             num_mels=self.num_mels,
             max_frames=self.max_frames,
         )
+
+    def with_settings(self, settings: AudioSettings) -> Audio:
+        """Return the modality for one of several streams that were fitted together.
+
+        Args:
+            settings: The stream's own options.
+
+        Returns:
+            The same, for cells that are videos or are not.
+        """
+        return self if self.of_video == settings.of_video else replace(self, of_video=settings.of_video)
+
+    def notice(self, column: str, asked: Mapping[str, Any]) -> str:
+        """Say that there is one channel where two were asked for.
+
+        Args:
+            column: The column's name.
+            asked: Options that the user gave.
+
+        Returns:
+            A sentence for the user; empty where there is nothing to say.
+        """
+        if asked.get("channels") == 2 and self.channels == 1:
+            return f"No training clip of the column {column!r} has two channels, so one is kept (asked for: 2)."
+        return ""
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
@@ -35,18 +35,32 @@ class Settings(BaseModel):
 class Modality(Protocol):
     """A fitted modality: it turns cells into arrays. Its fields are its whole state, plain JSON types.
 
+    A class of its own derives from this one and states what differs from the defaults.
+
     Attributes:
         name: The modality's name.
         summary: One line: what cells it takes and what it makes of them.
         paper: Where the method comes from.
+        is_column: Whether a column of a table can be of it; False where it is several columns together.
+        is_stream: Whether it is one encoder's input; columns of other modalities join the stream ``tabular``.
         is_media: Whether decoding is worth caching: files, arrays and text.
+        is_file: Whether cells may be paths of files.
+        is_json: Whether cells may be JSON text.
+        endings: Endings of files, in lower case with their dot, that are taken for this modality.
+        track: Modality of a second column that files hold, as videos hold sound; empty where there is none.
         Settings: Its options.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     paper: ClassVar[str]
-    is_media: ClassVar[bool]
+    is_column: ClassVar[bool] = True
+    is_stream: ClassVar[bool] = True
+    is_media: ClassVar[bool] = False
+    is_file: ClassVar[bool] = False
+    is_json: ClassVar[bool] = False
+    endings: ClassVar[frozenset[str]] = frozenset()
+    track: ClassVar[str] = ""
     Settings: ClassVar[type[BaseModel]]
 
     @classmethod
@@ -91,6 +105,29 @@ class Modality(Protocol):
         Returns:
             A modality that transforms every cell to the same bits.
         """
+
+    def with_settings(self, settings: Any) -> Self:  # noqa: ARG002  (few modalities differ)
+        """Return the modality for one of several streams that were fitted together.
+
+        Args:
+            settings: The stream's own ``Settings``.
+
+        Returns:
+            The same state, but for what each stream has for itself.
+        """
+        return self
+
+    def notice(self, column: str, asked: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """Say what became of settings whose effect depends on the data.
+
+        Args:
+            column: The column's name.
+            asked: Options that the user gave.
+
+        Returns:
+            A sentence for the user; empty where there is nothing to say.
+        """
+        return ""
 
 
 def is_absent(cell: Cell) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.base import CellReadError, Settings, quote, read_cells
+from polymodal.modalities.base import CellReadError, Modality, Settings, quote, read_cells
 
 WHOLE = re.compile(r"(-?\d+)\.0+")
 PLAIN = (str, int, float, Decimal, date, np.number, np.bool_)
@@ -67,7 +67,7 @@ def _decode(cell: bytes) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Category:
+class Category(Modality):
     """Labels as codes: 1 for the most frequent training value, 2 for the next, 0 for unseen ones.
 
     Attributes:
@@ -79,7 +79,7 @@ class Category:
     name: ClassVar[str] = "category"
     summary: ClassVar[str] = "labels, coded by frequency, with one code for unseen ones"
     paper: ClassVar[str] = "Guo and Berkhahn 2016, Entity Embeddings of Categorical Variables"
-    is_media: ClassVar[bool] = False
+    is_stream: ClassVar[bool] = False
     Settings: ClassVar[type[BaseModel]] = CategorySettings
 
     @property

@@ -15,7 +15,16 @@ import numpy as np
 from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.base import CellReadError, Settings, fit_scale, quantile_edges, quote, read_cells, standardise
+from polymodal.modalities.base import (
+    CellReadError,
+    Modality,
+    Settings,
+    fit_scale,
+    quantile_edges,
+    quote,
+    read_cells,
+    standardise,
+)
 
 EPOCH = datetime(1970, 1, 1)
 DAY_S = 86_400.0
@@ -69,7 +78,7 @@ def _to_iso(text: str, day_first: bool) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DateTime:
+class DateTime(Modality):
     """Moments as eight values.
 
     ``time``: days since 1970, standardised and limited to -10..10. ``year_*``, ``week_*``,
@@ -93,7 +102,7 @@ class DateTime:
     name: ClassVar[str] = "datetime"
     summary: ClassVar[str] = "dates and times: place in time, year, month, week and day"
     paper: ClassVar[str] = "cyclic encoding by sine and cosine; ISO 8601"
-    is_media: ClassVar[bool] = False
+    is_stream: ClassVar[bool] = False
     Settings: ClassVar[type[BaseModel]] = DateTimeSettings
 
     @classmethod

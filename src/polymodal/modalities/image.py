@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.base import Settings
+from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.cover import Resample, cover_box
 from polymodal.modalities.decode import decode_fixed, each, sample
 from polymodal.modalities.letterbox import fit_box
@@ -28,6 +28,8 @@ SAMPLE_SIZE = 256
 ALIKE = 0.05
 GREY_TOLERANCE = 4
 LOOK_SIDE = 64
+ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm",
+                     ".pgm", ".pbm", ".avif", ".heic", ".jp2", ".tga", ".ico", ".qoi"})  # fmt: skip
 
 
 class ImageSettings(Settings):
@@ -62,7 +64,7 @@ class ImageSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Image:
+class Image(Modality):
     """Pictures of one size.
 
     A picture keeps its aspect: it is scaled to fit and padded with the colour of its own border, unless
@@ -103,6 +105,8 @@ class Image:
         "EXIF 2.3 orientation; antialiased bilinear resampling (Pillow); padding as in YOLO's letterbox"
     )
     is_media: ClassVar[bool] = True
+    is_file: ClassVar[bool] = True
+    endings: ClassVar[frozenset[str]] = ENDINGS
     Settings: ClassVar[type[BaseModel]] = ImageSettings
 
     @classmethod

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import (
     CellReadError,
+    Modality,
     Settings,
     fit_scale,
     quantile_edges,
@@ -66,7 +67,7 @@ def _parse_word(cell: Cell) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Number:
+class Number(Modality):
     """Numbers standardised by the training cells' mean and deviation, limited to -10..10.
 
     Attributes:
@@ -83,7 +84,7 @@ class Number:
     name: ClassVar[str] = "number"
     summary: ClassVar[str] = "numbers, standardised, with quantile edges"
     paper: ClassVar[str] = "Gorishniy et al. 2022, On Embeddings for Numerical Features, section 3.2"
-    is_media: ClassVar[bool] = False
+    is_stream: ClassVar[bool] = False
     Settings: ClassVar[type[BaseModel]] = NumberSettings
 
     @classmethod

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
-from polymodal.modalities.base import CellReadError, Settings, standardise
+from polymodal.modalities.base import CellReadError, Modality, Settings, standardise
 from polymodal.modalities.clouds import Cloud, detect_frame_column, read_clouds, split_frames
 from polymodal.modalities.decode import decode_ragged, each, sample
 from polymodal.modalities.scale import draw_rows, fit_robust_scale
@@ -55,7 +55,7 @@ class PointsSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Points:
+class Points(Modality):
     """Frames of points. The axes share one scale, so that shapes keep their proportions; other values have their own.
 
     The first three values of a point are x, y and z. A point with a value that is NaN or infinite is left out. Of a
@@ -89,6 +89,9 @@ class Points:
     summary: ClassVar[str] = "point clouds and sequences of them (lidar, radar), to frames of points"
     paper: ClassVar[str] = "Qi et al. 2017, arXiv 1612.00593; PCD 0.7; Geiger et al. 2013 (KITTI)"
     is_media: ClassVar[bool] = True
+    is_file: ClassVar[bool] = True
+    is_json: ClassVar[bool] = True
+    endings: ClassVar[frozenset[str]] = frozenset({".bin", ".pcd"})
     Settings: ClassVar[type[BaseModel]] = PointsSettings
 
     @property

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
-from polymodal.modalities.base import CellReadError, Settings, standardise
+from polymodal.modalities.base import CellReadError, Modality, Settings, standardise
 from polymodal.modalities.decode import decode_ragged, each, sample
 from polymodal.modalities.scale import draw_rows, fit_robust_scale
 
@@ -44,7 +44,7 @@ class SeriesSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class Series(Modality):
     """Series of one number of channels, each channel standardised by itself and limited to -10..10.
 
     A sample that is missing (NaN, infinite, an empty field) becomes 0, the mean. Behind the channels stands
@@ -74,6 +74,9 @@ class Series:
     summary: ClassVar[str] = "sensor series as lists, arrays or files, standardised by channel, gaps marked"
     paper: ClassVar[str] = "Lipton, Kale and Wetzel 2016, arXiv 1606.04130 (indicators of missing samples)"
     is_media: ClassVar[bool] = True
+    is_file: ClassVar[bool] = True
+    is_json: ClassVar[bool] = True
+    endings: ClassVar[frozenset[str]] = frozenset({".csv", ".tsv", ".parquet"})
     Settings: ClassVar[type[BaseModel]] = SeriesSettings
 
     @property

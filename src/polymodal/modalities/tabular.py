@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
-from polymodal.modalities.base import Settings
+from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.category import Category, CategorySettings
 from polymodal.modalities.datetime import EVEN_EDGES, PARTS, DateTime, DateTimeSettings
 from polymodal.modalities.number import Number, NumberSettings
@@ -56,7 +56,7 @@ class TabularField:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tabular:
+class Tabular(Modality):
     """Numbers, categories and dates of a row, side by side; each cell may be absent.
 
     Attributes:
@@ -68,7 +68,7 @@ class Tabular:
     name: ClassVar[str] = "tabular"
     summary: ClassVar[str] = "a row's numbers, categories and dates together"
     paper: ClassVar[str] = "Gorishniy et al. 2021, Revisiting Deep Learning Models for Tabular Data"
-    is_media: ClassVar[bool] = False
+    is_column: ClassVar[bool] = False
     Settings: ClassVar[type[BaseModel]] = TabularSettings
 
     @cached_property

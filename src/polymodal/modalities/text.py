@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from decimal import Decimal
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import ConfigError
-from polymodal.modalities.base import CellReadError, quote, read_cells
+from polymodal.modalities.base import CellReadError, Modality, quote, read_cells
 from polymodal.modalities.stop_words import load_stop_words, remove_words
 from polymodal.modalities.text_settings import TextSettings
 from polymodal.modalities.tokenizer import load_tokenizer, most_frequent, split_words, train_tokenizer, word_tokenizer
@@ -33,7 +33,7 @@ PLAIN = (int, float, Decimal, date, np.number, np.bool_)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class Text(Modality):
     """Texts as token ids, one tokenizer for the column.
 
     Attributes:
@@ -152,6 +152,24 @@ class Text:
             values[row, : len(ids)] = ids
             lengths[row] = max(1, len(ids))
         return Column(values, present, lengths), broken
+
+    def notice(self, column: str, asked: Mapping[str, Any]) -> str:
+        """Say how many words have vectors.
+
+        Args:
+            column: The column's name.
+            asked: Options that the user gave.
+
+        Returns:
+            A sentence for the user; empty where encoders learn their own vectors.
+        """
+        if not self.vector_dim:
+            return ""
+        source = "trained on them" if asked["vectors"] == WORD2VEC else f"from {asked['vectors']}"
+        return (
+            f"{self.num_ids - 2:,} words of the column {column!r} have vectors ({source}): "
+            f"{self.coverage:.1%} of all words in its training texts."
+        )
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""

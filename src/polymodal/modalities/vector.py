@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import parse_json
-from polymodal.modalities.base import CellReadError, Settings, fit_scale, standardise
+from polymodal.modalities.base import CellReadError, Modality, Settings, fit_scale, standardise
 from polymodal.modalities.decode import decode_fixed, each, sample
 from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, read_media
 
@@ -33,7 +33,7 @@ class VectorSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vector:
+class Vector(Modality):
     """Vectors of one length, each number standardised by itself and limited to -10..10.
 
     Attributes:
@@ -50,6 +50,8 @@ class Vector:
     summary: ClassVar[str] = "fixed-length lists of numbers, arrays or .npy files, standardised"
     paper: ClassVar[str] = "NumPy .npy format 1.0 and 2.0, read without pickle"
     is_media: ClassVar[bool] = True
+    is_file: ClassVar[bool] = True
+    is_json: ClassVar[bool] = True
     Settings: ClassVar[type[BaseModel]] = VectorSettings
 
     @classmethod

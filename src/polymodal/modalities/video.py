@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.base import Settings
+from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.container import check_av, is_file
 from polymodal.modalities.decode import decode_fixed, each, sample
 from polymodal.modalities.frames import Sampling, load_frames, measure_video
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SAMPLE_SIZE = 64
 CHUNK = 4
 MEASURED_PIXELS = 1_000_000
+ENDINGS = frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp"})
 
 
 class VideoSettings(Settings):
@@ -55,7 +56,7 @@ class VideoSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Video:
+class Video(Modality):
     """Videos of one size, as some of their frames.
 
     Without a rate, frames are taken from the middle of equal stretches of the video's time, by their own
@@ -90,6 +91,9 @@ class Video:
     summary: ClassVar[str] = "video as files, bytes or arrays, to some frames of one size"
     paper: ClassVar[str] = "FFmpeg through PyAV; sparse sampling over the whole video (Wang et al. 2016, TSN)"
     is_media: ClassVar[bool] = True
+    is_file: ClassVar[bool] = True
+    endings: ClassVar[frozenset[str]] = ENDINGS
+    track: ClassVar[str] = "audio"
     Settings: ClassVar[type[BaseModel]] = VideoSettings
 
     @property

@@ -135,7 +135,7 @@ def _predict_chunk(
 
 def _reads_files(model: TrainedModel) -> bool:
     """Tell whether decoding takes so long that it is worth keeping; cutting texts into tokens does not."""
-    return any(modality.is_media and modality.name != "text" for modality in model.preprocessor.modalities.values())
+    return any(modality.is_file for modality in model.preprocessor.modalities.values())
 
 
 def _labels(

@@ -8,8 +8,7 @@ from typing import Any
 
 from polymodal.config import EncoderConfig, RunConfig
 from polymodal.errors import ConfigError
-
-TABULAR = "tabular"
+from polymodal.modalities import MODALITIES
 
 
 def shared_groups(config: RunConfig, modalities: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -74,7 +73,7 @@ def _members(name: str, patterns: Sequence[str], streams: Sequence[str]) -> tupl
 def _check_alike(name: str, streams: Sequence[str], config: RunConfig, modalities: Mapping[str, str]) -> None:
     first = streams[0]
     for stream in streams:
-        if modalities[stream] == TABULAR:
+        if not MODALITIES[modalities[stream]].is_column:
             raise ConfigError(
                 f"The stream {stream!r} of the group {name!r} of --share holds numbers, categories or dates, whose "
                 "encoder belongs to its columns. Share media streams only."

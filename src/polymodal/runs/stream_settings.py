@@ -11,7 +11,7 @@ from polymodal.encoders import is_checkpoint
 from polymodal.encoders.backbone import MODELS, load_config
 from polymodal.encoders.checkpoint_settings import modality_settings
 from polymodal.errors import ConfigError
-from polymodal.modalities import Audio, Modality, Text
+from polymodal.modalities import Modality
 from polymodal.modalities.word_vectors import WORD2VEC
 from polymodal.targets import AnyTarget, StructuredTarget
 
@@ -89,17 +89,5 @@ def settings_notices(modalities: Mapping[str, Modality], settings: Mapping[str, 
     Returns:
         Sentences the user should read.
     """
-    found = (_settings_notice(name, fitted, settings.get(name, {})) for name, fitted in modalities.items())
+    found = (fitted.notice(name, settings.get(name, {})) for name, fitted in modalities.items())
     return [notice for notice in found if notice]
-
-
-def _settings_notice(stream: str, fitted: Modality, asked: Mapping[str, Any]) -> str:
-    if isinstance(fitted, Text) and fitted.vector_dim:
-        source = "trained on them" if asked["vectors"] == WORD2VEC else f"from {asked['vectors']}"
-        return (
-            f"{fitted.num_ids - 2:,} words of the column {stream!r} have vectors ({source}): "
-            f"{fitted.coverage:.1%} of all words in its training texts."
-        )
-    if isinstance(fitted, Audio) and asked.get("channels") == 2 and fitted.channels == 1:
-        return f"No training clip of the column {stream!r} has two channels, so one is kept (asked for: 2)."
-    return ""

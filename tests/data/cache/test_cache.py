@@ -21,6 +21,7 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.entry import RECORD_FILE, VALUES_FILE, Decoded, map_values
 from polymodal.data.cache.keys import cell_keys
 from polymodal.data.cache.row_file import RowFile
+from polymodal.modalities import MODALITIES
 
 
 @pytest.fixture(autouse=True)
@@ -245,7 +246,8 @@ def test_default_folder_follows_the_environment(private_cache: Path, monkeypatch
 
 
 def key(cells: list[Any], folder: Path | None = None, modality: str = "image", **state: Any) -> str:
-    return cell_keys(modality, state, cells, folder).name
+    facts = {"is_file": MODALITIES[modality].is_file, "is_json": MODALITIES[modality].is_json}
+    return cell_keys(modality, state, cells, folder, **facts).name
 
 
 def test_a_key_changes_with_state_modality_and_order(tmp_path: Path) -> None:

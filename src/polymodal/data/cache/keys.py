@@ -22,8 +22,6 @@ from polymodal.modalities.media import resolve_path, unwrap
 
 FORMAT = 2
 """Part of every key; rises when decoding changes, so that older entries are not taken."""
-JSON_MODALITIES = ("vector", "series", "points")
-"""Modalities whose cells may be JSON text instead of paths."""
 DIGEST_BYTES = 16
 
 
@@ -57,7 +55,15 @@ class CellKeys:
         return found
 
 
-def cell_keys(modality: str, state: Mapping[str, Any], cells: Sequence[Cell], folder: Path | None) -> CellKeys:
+def cell_keys(
+    modality: str,
+    state: Mapping[str, Any],
+    cells: Sequence[Cell],
+    folder: Path | None,
+    *,
+    is_file: bool = True,
+    is_json: bool = False,
+) -> CellKeys:
     """Return the keys of a column and of its cells.
 
     Args:
@@ -65,14 +71,17 @@ def cell_keys(modality: str, state: Mapping[str, Any], cells: Sequence[Cell], fo
         state: Its fitted state.
         cells: The cells.
         folder: Where relative paths begin.
+        is_file: Whether strings are paths of files.
+        is_json: Whether strings may be JSON text instead.
 
     Returns:
         The keys; the same keys mean the same arrays.
     """
     settings = hashlib.sha256(json.dumps([FORMAT, modality, state], sort_keys=True).encode()).hexdigest()[:16]
-    groups = _Texts(cells) if modality == "text" else distinct(cells)
+    groups = distinct(cells) if is_file else _Texts(cells)
     start = None if folder is None else folder.absolute()
-    digests = (hashlib.sha256(_identity(cell, modality, start)).digest()[:DIGEST_BYTES] for cell, _ in groups)
+    identities = (_identity(cell, start, is_file, is_json) for cell, _ in groups)
+    digests = (hashlib.sha256(identity).digest()[:DIGEST_BYTES] for identity in identities)
     return CellKeys(settings, groups, np.fromiter(digests, f"S{DIGEST_BYTES}", len(groups)), len(cells))
 
 
@@ -91,10 +100,10 @@ class _Texts(ReadSequence[Group]):
         return list(zip(take_cells(self.cells, rows), ([row] for row in rows.tolist()), strict=True))
 
 
-def _identity(cell: Cell, modality: str, folder: Path | None) -> bytes:
+def _identity(cell: Cell, folder: Path | None, is_file: bool, is_json: bool) -> bytes:
     content = unwrap(cell)
-    is_path = isinstance(content, PurePath) or (isinstance(content, str) and modality != "text")
-    if is_path and not (modality in JSON_MODALITIES and str(content).lstrip().startswith("[")):
+    is_path = isinstance(content, PurePath) or (isinstance(content, str) and is_file)
+    if is_path and not (is_json and str(content).lstrip().startswith("[")):
         return _file_identity(content, folder)
     try:
         return _content(content)
