@@ -91,8 +91,8 @@ CASES = (
         {"f1": 0.957, "average_precision": 0.992},
         (
             *("--drop", "rating", "--encoder", "title=MINILM", "--encoder", "review_text=MINILM"),
-            *("--set", "train.epochs=4", "--set", "encoder.title.sizes.max_tokens=128"),
-            *("--set", "encoder.review_text.sizes.max_tokens=128"),
+            *("--set", "train.epochs=4", "--set", "encoder.title.hyperparameters.max_tokens=128"),
+            *("--set", "encoder.review_text.hyperparameters.max_tokens=128"),
         ),
     ),
     Case(

@@ -23,10 +23,12 @@ def test_everything_has_a_default() -> None:
 
 def test_dotted_names_win_over_values() -> None:
     values = {"train": {"epochs": 3, "batch_size": 8}, "seed": 1}
-    config = build_config(values, {"train.epochs": 5, "encoder.photo.name": "vit", "encoder.photo.sizes.depth": 2})
+    config = build_config(
+        values, {"train.epochs": 5, "encoder.photo.name": "vit", "encoder.photo.hyperparameters.depth": 2}
+    )
     assert (config.train.epochs, config.train.batch_size, config.seed) == (5, 8, 1)
     assert config.encoder["photo"].name == "vit"
-    assert config.encoder["photo"].sizes == {"depth": 2}
+    assert config.encoder["photo"].hyperparameters == {"depth": 2}
     assert values == {"train": {"epochs": 3, "batch_size": 8}, "seed": 1}
 
 
@@ -59,13 +61,27 @@ def test_streams_may_have_dots_in_their_names() -> None:
             "settings.clip.audio.num_mels": 40,
             "settings.clip.frames": 8,
             "encoder.clip.audio.name": "gru",
-            "encoder.clip.audio.sizes.depth": 2,
-            "encoder.clip.sizes.channels": 16,
+            "encoder.clip.audio.hyperparameters.depth": 2,
+            "encoder.clip.hyperparameters.channels": 16,
         },
     )
     assert config.settings == {"clip.audio": {"num_mels": 40}, "clip": {"frames": 8}}
-    assert (config.encoder["clip.audio"].name, config.encoder["clip.audio"].sizes) == ("gru", {"depth": 2})
-    assert config.encoder["clip"].sizes == {"channels": 16}
+    assert (config.encoder["clip.audio"].name, config.encoder["clip.audio"].hyperparameters) == ("gru", {"depth": 2})
+    assert config.encoder["clip"].hyperparameters == {"channels": 16}
+
+
+def test_hyperparameters_may_have_the_name_that_version_0_1_wrote() -> None:
+    values = {
+        "fusion": {"name": "film", "sizes": {"depth": 3, "dropout": 0.2}},
+        "encoder": {"photo": {"name": "cnn", "sizes": {"channels": 8}}},
+    }
+    overrides = {"fusion.sizes.depth": 1, "encoder.photo.hyperparameters.depth": 2, "encoder.sizes.name": "gru"}
+    config = build_config(values, overrides)
+    assert config.fusion.hyperparameters == {"depth": 1, "dropout": 0.2}
+    assert config.encoder["photo"].hyperparameters == {"channels": 8, "depth": 2}
+    assert config.encoder["sizes"].name == "gru"
+    assert RunConfig.model_validate(values).encoder["photo"].hyperparameters == {"channels": 8}
+    assert "sizes" not in config.model_dump()["fusion"]
 
 
 def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
@@ -74,7 +90,7 @@ def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
             "target": ["a", "b"],
             "stream": {"shape": ["s*", "t"]},
             "settings": {"photo": {"size": 32}},
-            "encoder": {"photo": {"name": "cnn", "sizes": {"channels": 8}}},
+            "encoder": {"photo": {"name": "cnn", "hyperparameters": {"channels": 8}}},
             "train": {"learning_rate": 1e-3, "time_limit_s": 2.5},
             "modality": {"größe": "number"},
         }

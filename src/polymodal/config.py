@@ -5,15 +5,17 @@ A resolved configuration is written to ``run.yaml``; ``--config run.yaml`` repea
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from polymodal.errors import ConfigError
 
 Preset = Literal["fast", "balanced", "best"]
-Size = int | float | bool | str
+Hyperparameter = int | float | bool | str
+HYPERPARAMETERS, OLD_HYPERPARAMETERS = "hyperparameters", "sizes"
 
 
 class Section(BaseModel):
@@ -22,29 +24,58 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EncoderConfig(Section):
+class PartConfig(Section):
+    """A part that is chosen by its name, or given from Python."""
+
+    _given: Any = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_name(cls, values: Any) -> Any:
+        return _renamed(values)
+
+    @property
+    def given(self) -> Any:
+        """The table row, class or function that was given from Python; None: it is found by its name."""
+        return self._given
+
+    def with_given(self, part: Any) -> Self:
+        """Return the same with a part given from Python, which is not written with the configuration.
+
+        Args:
+            part: A table row, class or function.
+
+        Returns:
+            A copy.
+        """
+        copy = self.model_copy()
+        copy._given = part
+        return copy
+
+
+class EncoderConfig(PartConfig):
     """Which encoder a stream uses.
 
     Attributes:
         name: Name from ``polymodal list encoders``, a folder or a hub name of a pretrained
             checkpoint, or None for the modality's default.
-        sizes: Keyword arguments of that encoder's builder.
+        hyperparameters: Keyword arguments of its constructor; called ``sizes`` by version 0.1, which is still read.
     """
 
     name: str | None = None
-    sizes: dict[str, Size] = Field(default_factory=dict)
+    hyperparameters: dict[str, Hyperparameter] = Field(default_factory=dict)
 
 
-class FusionConfig(Section):
+class FusionConfig(PartConfig):
     """How streams become one.
 
     Attributes:
         name: Name from ``polymodal list fusions``.
-        sizes: Keyword arguments of that fusion's builder.
+        hyperparameters: Keyword arguments of its constructor; called ``sizes`` by version 0.1, which is still read.
     """
 
     name: str = "transformer"
-    sizes: dict[str, Size] = Field(default_factory=dict)
+    hyperparameters: dict[str, Hyperparameter] = Field(default_factory=dict)
 
 
 class TrainConfig(Section):
@@ -160,7 +191,7 @@ class RunConfig(Section):
     encoder: dict[str, EncoderConfig] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     target_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    fusion: FusionConfig = FusionConfig()
+    fusion: FusionConfig = Field(default_factory=FusionConfig)
     train: TrainConfig = TrainConfig()
     baselines: bool = True
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -181,7 +212,7 @@ def build_config(values: dict[str, Any], overrides: dict[str, Any] | None = None
     Raises:
         ConfigError: If a name is unknown or a value cannot work.
     """
-    merged = dict(values)
+    merged = _with_current_names(values)
     for name, value in (overrides or {}).items():
         merged = _with_override(merged, _path(name), value)
     try:
@@ -190,17 +221,37 @@ def build_config(values: dict[str, Any], overrides: dict[str, Any] | None = None
         raise ConfigError(_explain(error)) from None
 
 
+def _with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename what version 0.1 called otherwise, so that overrides meet it under its present name."""
+    found = dict(values)
+    if "fusion" in found:
+        found["fusion"] = _renamed(found["fusion"])
+    if isinstance(found.get("encoder"), Mapping):
+        found["encoder"] = {stream: _renamed(chosen) for stream, chosen in found["encoder"].items()}
+    return found
+
+
+def _renamed(section: Any) -> Any:
+    if not isinstance(section, Mapping) or OLD_HYPERPARAMETERS not in section:
+        return section
+    rest = {name: value for name, value in section.items() if name != OLD_HYPERPARAMETERS}
+    return {HYPERPARAMETERS: section[OLD_HYPERPARAMETERS], **rest}
+
+
 def _path(name: str) -> list[str]:
     """Split a dotted name; a stream's name may have dots of its own, as the sound of videos has (``clip.audio``).
 
     Args:
-        name: ``settings.STREAM.OPTION``, ``encoder.STREAM.name``, ``encoder.STREAM.sizes.SIZE``, or any other.
+        name: ``settings.STREAM.OPTION``, ``encoder.STREAM.name``, ``encoder.STREAM.hyperparameters.NAME``, or any
+            other.
 
     Returns:
         The parts.
     """
     path = name.split(".")
-    tail = {"settings": 1, "encoder": 2 if "sizes" in path[2:-1] else 1}.get(path[0], 0)
+    first = {"fusion": 1, "encoder": 2}.get(path[0], len(path))
+    path = [*path[:first], *(HYPERPARAMETERS if part == OLD_HYPERPARAMETERS else part for part in path[first:])]
+    tail = {"settings": 1, "encoder": 2 if HYPERPARAMETERS in path[2:-1] else 1}.get(path[0], 0)
     if not tail or len(path) <= tail + 2:
         return path
     return [path[0], ".".join(path[1:-tail]), *path[-tail:]]

@@ -252,9 +252,11 @@ def test_an_absent_table_cell_is_never_read_and_not_the_same_as_the_mean(name: s
 
 
 @every_encoder
-def test_an_unknown_size_is_named_with_those_there_are(modality: str, name: str) -> None:
+def test_an_unknown_hyperparameter_is_named_with_those_there_are(modality: str, name: str) -> None:
     plain = name.partition("+")[0]
-    with pytest.raises(ConfigError, match=rf"'sizes' parameter of the {modality} encoder '{plain}' must be one of: .*"):
+    with pytest.raises(
+        ConfigError, match=rf"'hyperparameters' parameter of the {modality} encoder '{plain}' must be one of: .*"
+    ):
         build_encoder(modality, plain, fitted(modality, name), WIDTH, {"colour": 3})
 
 
@@ -266,7 +268,7 @@ def test_an_unknown_encoder_is_named_with_those_there_are(modality: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("size", "value"),
+    ("hyperparameter", "value"),
     [
         ("channels", -1),
         ("depth", 0),
@@ -277,11 +279,11 @@ def test_an_unknown_encoder_is_named_with_those_there_are(modality: str) -> None
         ("dropout", "x"),
     ],
 )
-def test_a_size_that_cannot_work_is_refused(size: str, value: Any) -> None:
+def test_a_hyperparameter_that_cannot_work_is_refused(hyperparameter: str, value: Any) -> None:
     with pytest.raises(
-        ConfigError, match=rf"The '{size}' parameter of the image encoder 'cnn' must be .*Got {value!r}"
+        ConfigError, match=rf"The '{hyperparameter}' parameter of the image encoder 'cnn' must be .*Got {value!r}"
     ):
-        build_encoder("image", "cnn", fitted("image"), WIDTH, {size: value})
+        build_encoder("image", "cnn", fitted("image"), WIDTH, {hyperparameter: value})
 
 
 def test_heads_that_do_not_divide_the_width_are_refused() -> None:

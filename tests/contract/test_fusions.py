@@ -163,8 +163,10 @@ def test_an_unknown_fusion_is_named_with_those_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", list(FUSIONS))
-def test_an_unknown_size_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"'sizes' parameter of the fusion '{name}' must be .*Got 'colour'"):
+def test_an_unknown_hyperparameter_is_refused(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"'hyperparameters' parameter of the fusion '{name}' must be .*Got 'colour'"
+    ):
         build_fusion(name, list(STREAMS), WIDTH, {"colour": 3})
 
 

@@ -76,11 +76,11 @@ def column(modality: str, fit: Any) -> Column:
     return Column(values, present, lengths)
 
 
-def build(family: str, tuning: str, checkpoints: dict[str, str], **sizes: Any) -> tuple[Pretrained, Column]:
+def build(family: str, tuning: str, checkpoints: dict[str, str], **hyperparameters: Any) -> tuple[Pretrained, Column]:
     modality, checkpoint = RECIPES[family].modality, checkpoints[family]
     fit = fitted(modality, checkpoint)
     torch.manual_seed(0)
-    encoder = PRETRAINED[modality].build(fit, WIDTH, checkpoint=checkpoint, tuning=tuning, **sizes)
+    encoder = PRETRAINED[modality].build(fit, WIDTH, checkpoint=checkpoint, tuning=tuning, **hyperparameters)
     return encoder, column(modality, fit)
 
 

@@ -12,12 +12,12 @@ from polymodal.encoders import ENCODERS, build_encoder
 from polymodal.encoders.steps import frames_per_step
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio
-from polymodal.nn.builders import builder_sizes
+from polymodal.nn.builders import hyperparameters_of
 from polymodal.tokens import ColumnBatch, Detail
 
 WIDTH = 32
 RATE_HZ, HOP = 8000, 80
-STEPPED = [name for name, entry in ENCODERS["audio"].items() if "detail" in builder_sizes(entry.build)]
+STEPPED = [name for name, entry in ENCODERS["audio"].items() if "detail" in hyperparameters_of(entry.build)]
 every_encoder = pytest.mark.parametrize("name", STEPPED)
 
 
@@ -36,9 +36,9 @@ def fitted(name: str) -> Audio:
     )
 
 
-def build(name: str, **sizes: Any) -> torch.nn.Module:
+def build(name: str, **hyperparameters: Any) -> torch.nn.Module:
     torch.manual_seed(0)
-    return build_encoder("audio", name, fitted(name), WIDTH, sizes).eval()
+    return build_encoder("audio", name, fitted(name), WIDTH, hyperparameters).eval()
 
 
 def clips(name: str, seconds: list[float]) -> ColumnBatch:

@@ -28,17 +28,19 @@ transformers = pytest.importorskip("transformers")
 WIDTH = 16
 
 
-def image_encoder(checkpoint: str, side: int = 32, **sizes: Any) -> Pretrained:
+def image_encoder(checkpoint: str, side: int = 32, **hyperparameters: Any) -> Pretrained:
     torch.manual_seed(0)
     fitted = Image(height=side, width=side, channels=3, mean=[], std=[])
-    built: Any = PRETRAINED["image"].build(fitted, WIDTH, checkpoint=checkpoint, **sizes)
+    built: Any = PRETRAINED["image"].build(fitted, WIDTH, checkpoint=checkpoint, **hyperparameters)
     return built
 
 
-def audio_encoder(checkpoint: str, **sizes: Any) -> Pretrained:
+def audio_encoder(checkpoint: str, **hyperparameters: Any) -> Pretrained:
     torch.manual_seed(0)
     settings: Any = build_settings("audio", modality_settings("audio", checkpoint))
-    built: Any = PRETRAINED["audio"].build(Audio.fit([], settings, None), WIDTH, checkpoint=checkpoint, **sizes)
+    built: Any = PRETRAINED["audio"].build(
+        Audio.fit([], settings, None), WIDTH, checkpoint=checkpoint, **hyperparameters
+    )
     return built
 
 

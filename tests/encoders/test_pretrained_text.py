@@ -77,9 +77,9 @@ def with_outputs(column: Column, outputs: Column) -> Column:
     return dataclasses.replace(column, outputs=outputs)
 
 
-def build(checkpoint: str, **sizes: Any) -> Pretrained:
+def build(checkpoint: str, **hyperparameters: Any) -> Pretrained:
     torch.manual_seed(0)
-    encoder = build_encoder("text", checkpoint, FITTED, WIDTH, sizes)
+    encoder = build_encoder("text", checkpoint, FITTED, WIDTH, hyperparameters)
     assert isinstance(encoder, Pretrained)
     return encoder
 

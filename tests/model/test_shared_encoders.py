@@ -130,7 +130,7 @@ def test_a_shared_checkpoint_is_copied_once(tuning: str, tmp_path: Path) -> None
         modality={"first": "text", "second": "text"},
         share={"words": ["first", "second"]},
         encoder=dict.fromkeys(said, checkpoint),
-        settings={f"encoder.{name}.sizes": {"tuning": tuning} for name in said},
+        settings={f"encoder.{name}.hyperparameters": {"tuning": tuning} for name in said},
     )
     model.save(tmp_path / "model")
     assert len(list((tmp_path / "model" / "checkpoints").iterdir())) == 1

@@ -158,7 +158,10 @@ def test_fusions_that_cannot_answer_are_left_out_of_all_and_refused_by_name(monk
         ({"seeds": []}, r"'seeds' parameter of a comparison must be one whole number or several"),
         ({"seeds": [1, 1]}, r"'seeds' parameter .*several different ones. Got \[1, 1\]"),
         ({"variants": {"x": {"train.epoch": 3}}}, r"The variant 'x': There is no option 'train.epoch'"),
-        ({"variants": {"x": {"fusion.sizes": {"colour": 1}}}}, r"The variant 'x': .*'sizes' parameter"),
+        (
+            {"variants": {"x": {"fusion.hyperparameters": {"colour": 1}}}},
+            r"The variant 'x': .*'hyperparameters' parameter",
+        ),
     ],
 )
 def test_wrong_requests_are_refused_before_the_first_run(

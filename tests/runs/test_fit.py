@@ -214,7 +214,7 @@ def test_configurations_come_as_mappings_and_arguments_win() -> None:
         ({"encoder": {"tabular": "oracle"}}, "one of: .*mlp"),
         ({"encoder": {"photo": "cnn"}}, "There is no stream 'photo' to give an encoder to. The streams are: tabular"),
         ({"settings": {"train.epoch": 1}}, "There is no option 'train.epoch'"),
-        ({"settings": {"fusion.sizes.colour": 1}}, "colour"),
+        ({"settings": {"fusion.hyperparameters.colour": 1}}, "colour"),
         ({"modality": {"size": "smell"}}, "smell"),
         ({"modality": {"sise": "number"}}, "sise"),
         ({"drop": ["sise"]}, "sise"),

@@ -37,7 +37,7 @@ def columns(table: Table) -> Table:
 
 
 def train(table: Table, photo: str, sound: str, tuning: str = "frozen", **arguments: Any) -> polymodal.Model:
-    sizes = {f"encoder.{stream}.sizes.tuning": tuning for stream in ("photo", "sound")}
+    sizes = {f"encoder.{stream}.hyperparameters.tuning": tuning for stream in ("photo", "sound")}
     settings = {**sizes, "baselines": True, **arguments.pop("settings", {})}
     return tiny.train(columns(table), encoder={"photo": photo, "sound": sound}, settings=settings, **arguments)
 
@@ -121,7 +121,7 @@ def test_a_checkpoint_of_another_modality_is_refused(checkpoints: dict[str, str]
 def test_options_that_would_do_nothing_are_refused(
     sizes: dict[str, Any], reason: str, checkpoints: dict[str, str], table: Table
 ) -> None:
-    settings = {f"encoder.photo.sizes.{name}": value for name, value in sizes.items()}
+    settings = {f"encoder.photo.hyperparameters.{name}": value for name, value in sizes.items()}
     with pytest.raises(ConfigError, match=reason):
         tiny.train(tiny.only(table, "photo", "kind"), encoder={"photo": checkpoints["vit"]}, settings=settings)
 
@@ -150,7 +150,7 @@ def test_low_rank_adapters_learn_on_a_real_checkpoint(tmp_path: Path) -> None:
         target="verdict",
         modality={"review": "text"},
         encoder={"review": minilm()},
-        settings={**tiny.QUICK, "train.epochs": 3, "encoder.review.sizes.tuning": "lora"},
+        settings={**tiny.QUICK, "train.epochs": 3, "encoder.review.hyperparameters.tuning": "lora"},
     )
     losses = [epoch["train_loss"] for epoch in model.report_data["history"]]
     assert losses[-1] < 0.7 * losses[0]

@@ -24,7 +24,7 @@ from polymodal.data.tables.table import Table
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image, Text, build_settings
-from polymodal.nn.builders import check_sizes
+from polymodal.nn.builders import check_hyperparameters
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "representations.md").read_text(encoding="utf-8")
 COLUMNS = {"review": "text", "photo": "image", "clip": "audio"}
@@ -63,7 +63,7 @@ def test_every_text_encoder_begins_with_vectors_of_a_file(
 ) -> None:
     path = write_vectors(tmp_path)
     notes = tiny.only(table, "note", "size", "kind")
-    settings = {"settings.note.vectors": str(path), "encoder.note.sizes.frozen": frozen}
+    settings = {"settings.note.vectors": str(path), "encoder.note.hyperparameters.frozen": frozen}
     model = tiny.train(notes, encoder={"note": encoder}, settings=settings)
     given = {line.split()[0]: np.array(line.split()[1:], np.float32) for line in path.read_text().splitlines()}
     assert set(words_of(model)) == {"[PAD]", "[UNK]", *WORDS}
@@ -83,7 +83,7 @@ def test_a_loaded_model_needs_neither_file_nor_gensim(
     pytest.importorskip("gensim")
     path = write_vectors(tmp_path)
     settings = {name: str(path) if value == "file" else value for name, value in settings.items()}
-    model = tiny.train(table, settings=settings | {"encoder.note.sizes.frozen": True})
+    model = tiny.train(table, settings=settings | {"encoder.note.hyperparameters.frozen": True})
     model.save(tmp_path / "model")
     path.unlink()
     monkeypatch.setitem(sys.modules, "gensim.models", None)
@@ -109,7 +109,7 @@ def test_trained_vectors_follow_the_runs_seed_and_training_rows_alone(table: Tab
 
 
 def test_a_run_with_frozen_vectors_goes_on_where_it_stopped(table: Table, tmp_path: Path) -> None:
-    settings = {"settings.note.vectors": str(write_vectors(tmp_path)), "encoder.note.sizes.frozen": True}
+    settings = {"settings.note.vectors": str(write_vectors(tmp_path)), "encoder.note.hyperparameters.frozen": True}
     notes = tiny.only(table, "note", "size", "kind")
     settings |= {"train.epochs": 2, "train.checkpoint_steps": 1}
     whole = tiny.train(notes, settings=settings)
@@ -245,8 +245,9 @@ def test_every_command_of_the_document_names_options_that_exist(command: str) ->
         build_settings(COLUMNS[column], options)
     chosen = [word.partition("=")[::2] for flag, word in itertools.pairwise(words) if flag == "--encoder"]
     for column, name in chosen:
-        sizes = {size: value == "true" for size, value in config.encoder.get(column, _no_encoder()).sizes.items()}
-        check_sizes(ENCODERS[COLUMNS[column]][name].build, name, sizes)
+        given = config.encoder.get(column, _no_encoder()).hyperparameters
+        values = {option: value == "true" for option, value in given.items()}
+        check_hyperparameters(ENCODERS[COLUMNS[column]][name].build, name, values)
 
 
 def _no_encoder() -> Any:

@@ -165,7 +165,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     checkpoint = save_reader(folder / "bert")
     settings = ["train.epochs=3", SHARED]
     for stream in ("note", "remark"):
-        settings += [f"encoder.{stream}.name={checkpoint}", f"encoder.{stream}.sizes.tuning=full"]
+        settings += [f"encoder.{stream}.name={checkpoint}", f"encoder.{stream}.hyperparameters.tuning=full"]
     more = ["--share", "words=note,remark"]
     with tiny.decode_cache(folder):
         data = write_tables(folder, "note", sparse="note", twin="remark")

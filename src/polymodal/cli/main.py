@@ -295,7 +295,7 @@ def _list_encoders() -> list[Entry]:
     from polymodal.encoders import DEFAULT_ENCODER, ENCODERS
 
     return [
-        (f"{modality}: {name}", entry.summary + _default_mark(DEFAULT_ENCODER[modality] == name), entry.paper)
+        (f"{modality}: {name}", entry.summary + _default_mark(DEFAULT_ENCODER.get(modality) == name), entry.paper)
         for modality, entries in ENCODERS.items()
         for name, entry in entries.items()
     ]

@@ -3,140 +3,129 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
-from polymodal.encoders.audio import build_audio_cnn, build_audio_gru, build_audio_transformer
-from polymodal.encoders.image import build_image_cnn, build_image_resnet
-from polymodal.encoders.points import (
-    build_points_gru,
-    build_points_pointnet,
-    build_points_tcn,
-    build_points_transformer,
-)
+from polymodal.config import Hyperparameter
+from polymodal.encoders.audio import AudioCNN, AudioGRU, AudioTransformer
+from polymodal.encoders.image import ImageCNN, ImageResNet
+from polymodal.encoders.points import PointSet, PointsGRU, PointsTCN, PointsTransformer
 from polymodal.encoders.pretrained import Pretrained
-from polymodal.encoders.pretrained_audio import build_pretrained_audio
-from polymodal.encoders.pretrained_image import build_pretrained_image
-from polymodal.encoders.pretrained_text import build_pretrained_text
-from polymodal.encoders.pretrained_video import build_pretrained_video
-from polymodal.encoders.series import (
-    build_series_gru,
-    build_series_lstm,
-    build_series_tcn,
-    build_series_transformer,
-)
-from polymodal.encoders.tabular import (
-    build_ft_transformer,
-    build_tabular_mlp,
-    build_tabular_periodic,
-    build_tabular_piecewise,
-)
-from polymodal.encoders.text import (
-    build_text_bag,
-    build_text_cnn,
-    build_text_gru,
-    build_text_lstm,
-    build_text_transformer,
-)
-from polymodal.encoders.vector import build_vector_mlp
-from polymodal.encoders.video import build_video_cnn, build_video_gru, build_video_r2plus1d
-from polymodal.encoders.vit import build_image_vit
-from polymodal.encoders.waveform import build_waveform_cnn
+from polymodal.encoders.pretrained_audio import PretrainedAudio
+from polymodal.encoders.pretrained_image import PretrainedImage
+from polymodal.encoders.pretrained_text import PretrainedText
+from polymodal.encoders.pretrained_video import PretrainedVideo
+from polymodal.encoders.series import SeriesGRU, SeriesLSTM, SeriesTCN, SeriesTransformer
+from polymodal.encoders.tabular import FTTransformer, TabularMLP, TabularPeriodic, TabularPiecewise
+from polymodal.encoders.text import TextBag, TextCNN, TextGRU, TextLSTM, TextTransformer
+from polymodal.encoders.vector import VectorMLP
+from polymodal.encoders.video import VideoCNN, VideoGRU, VideoR2Plus1D
+from polymodal.encoders.vit import ImageViT
+from polymodal.encoders.waveform import WaveformCNN
 from polymodal.errors import parameter_error
-from polymodal.nn.builders import Size, check_sizes
+from polymodal.nn.builders import build, part_name
+from polymodal.plugins import ENCODER_GROUP, PartTables
 
 
 class EncoderEntry(NamedTuple):
     """A row of the table of encoders.
 
     Attributes:
-        build: Builder, called with the fitted modality, the width and its sizes by name.
+        build: The class, or a function that makes the module: called with the fitted modality, the width and, by name,
+            its hyperparameters, which are its keyword-only parameters.
         summary: One line.
         paper: Where it comes from.
+        reads: Of sound: whether it reads spectra or samples; None where it reads whatever the modality gives.
     """
 
     build: Callable[..., nn.Module]
     summary: str
     paper: str
+    reads: Literal["spectra", "samples"] | None = None
 
+
+EncoderChoice = str | EncoderEntry | Callable[..., nn.Module] | None
+"""A name in ``ENCODERS[modality]`` or a checkpoint's, a row, class or function given directly, None for the default."""
 
 PRETRAINED: dict[str, EncoderEntry] = {
-    "text": EncoderEntry(
-        build_pretrained_text, "checkpoint: BERT, RoBERTa, DistilBERT and their kin", "Devlin et al. 2019"
-    ),
+    "text": EncoderEntry(PretrainedText, "checkpoint: BERT, RoBERTa, DistilBERT and their kin", "Devlin et al. 2019"),
     "image": EncoderEntry(
-        build_pretrained_image,
+        PretrainedImage,
         "checkpoint: ViT, DINOv2, CLIP, SigLIP, ConvNeXt, ResNet",
         "Dosovitskiy et al. 2021; Oquab et al. 2023; Radford et al. 2021",
     ),
     "audio": EncoderEntry(
-        build_pretrained_audio,
+        PretrainedAudio,
         "checkpoint: wav2vec 2.0, HuBERT, Whisper, AST",
         "Baevski et al. 2020; Hsu et al. 2021; Radford et al. 2022",
     ),
-    "video": EncoderEntry(build_pretrained_video, "checkpoint: VideoMAE", "Tong et al. 2022"),
+    "video": EncoderEntry(PretrainedVideo, "checkpoint: VideoMAE", "Tong et al. 2022"),
 }
 """Encoders of each modality that read a checkpoint others trained: frozen, with low-rank adapters, or fine-tuned."""
 
-ENCODERS: dict[str, dict[str, EncoderEntry]] = {
-    "tabular": {
-        "mlp": EncoderEntry(build_tabular_mlp, "perceptron over numbers and categories", "Gorishniy et al. 2021"),
-        "piecewise": EncoderEntry(
-            build_tabular_piecewise, "perceptron over piecewise-linear numbers", "Gorishniy et al. 2022"
-        ),
-        "periodic": EncoderEntry(build_tabular_periodic, "perceptron over periodic numbers", "Gorishniy et al. 2022"),
-        "ft_transformer": EncoderEntry(build_ft_transformer, "transformer over cells", "Gorishniy et al. 2021"),
+ENCODERS = PartTables(
+    ENCODER_GROUP,
+    EncoderEntry,
+    {
+        "tabular": {
+            "mlp": EncoderEntry(TabularMLP, "perceptron over numbers and categories", "Gorishniy et al. 2021"),
+            "piecewise": EncoderEntry(
+                TabularPiecewise, "perceptron over piecewise-linear numbers", "Gorishniy et al. 2022"
+            ),
+            "periodic": EncoderEntry(TabularPeriodic, "perceptron over periodic numbers", "Gorishniy et al. 2022"),
+            "ft_transformer": EncoderEntry(FTTransformer, "transformer over cells", "Gorishniy et al. 2021"),
+        },
+        "text": {
+            "cnn": EncoderEntry(TextCNN, "filters over 2 to 5 words, strongest answers", "Kim 2014"),
+            "lstm": EncoderEntry(TextLSTM, "LSTM in both directions", "Hochreiter and Schmidhuber 1997"),
+            "gru": EncoderEntry(TextGRU, "GRU in both directions", "Cho et al. 2014"),
+            "transformer": EncoderEntry(TextTransformer, "pre-norm transformer layers", "Vaswani et al. 2017"),
+            "bag": EncoderEntry(TextBag, "mean of word vectors", "Joulin et al. 2017"),
+            "pretrained": PRETRAINED["text"],
+        },
+        "image": {
+            "cnn": EncoderEntry(ImageCNN, "four convolution stages, a grid of tokens", "LeCun et al. 1998"),
+            "resnet": EncoderEntry(ImageResNet, "residual blocks, a grid of tokens", "He et al. 2016"),
+            "vit": EncoderEntry(ImageViT, "transformer over patches", "Dosovitskiy et al. 2021"),
+            "pretrained": PRETRAINED["image"],
+        },
+        "audio": {
+            "cnn": EncoderEntry(
+                AudioCNN, "convolutions over time and frequency", "Hershey et al. 2017", reads="spectra"
+            ),
+            "gru": EncoderEntry(AudioGRU, "GRU over frames in both directions", "Cho et al. 2014", reads="spectra"),
+            "transformer": EncoderEntry(
+                AudioTransformer, "transformer over stacked frames", "Gong et al. 2021", reads="spectra"
+            ),
+            "waveform": EncoderEntry(WaveformCNN, "convolutions over samples", "Dai et al. 2017", reads="samples"),
+            "pretrained": PRETRAINED["audio"],
+        },
+        "video": {
+            "cnn": EncoderEntry(
+                VideoCNN, "convolutions over frames and changes, attention in time", "Wang et al. 2016 (TSN)"
+            ),
+            "gru": EncoderEntry(VideoGRU, "convolutions over frames and changes, GRU in time", "Donahue et al. 2015"),
+            "r2plus1d": EncoderEntry(VideoR2Plus1D, "convolutions over space and time in turn", "Tran et al. 2018"),
+            "pretrained": PRETRAINED["video"],
+        },
+        "vector": {
+            "mlp": EncoderEntry(VectorMLP, "perceptron over the vector", "Rumelhart et al. 1986"),
+        },
+        "series": {
+            "tcn": EncoderEntry(SeriesTCN, "dilated convolutions over time", "Bai et al. 2018"),
+            "gru": EncoderEntry(SeriesGRU, "GRU over patches, both directions", "Cho et al. 2014"),
+            "lstm": EncoderEntry(SeriesLSTM, "LSTM over patches, both directions", "Hochreiter and Schmidhuber 1997"),
+            "transformer": EncoderEntry(SeriesTransformer, "transformer over patches", "Nie et al. 2023"),
+        },
+        "points": {
+            "gru": EncoderEntry(PointsGRU, "PointNet for each frame, GRU over frames", "Qi et al. 2017"),
+            "tcn": EncoderEntry(PointsTCN, "PointNet for each frame, dilated convolutions", "Qi et al. 2017"),
+            "transformer": EncoderEntry(PointsTransformer, "PointNet for each frame, transformer", "Qi et al. 2017"),
+            "pointnet": EncoderEntry(PointSet, "PointNet over all points as one set", "Qi et al. 2017"),
+        },
     },
-    "text": {
-        "cnn": EncoderEntry(build_text_cnn, "filters over 2 to 5 words, strongest answers", "Kim 2014"),
-        "lstm": EncoderEntry(build_text_lstm, "LSTM in both directions", "Hochreiter and Schmidhuber 1997"),
-        "gru": EncoderEntry(build_text_gru, "GRU in both directions", "Cho et al. 2014"),
-        "transformer": EncoderEntry(build_text_transformer, "pre-norm transformer layers", "Vaswani et al. 2017"),
-        "bag": EncoderEntry(build_text_bag, "mean of word vectors", "Joulin et al. 2017"),
-        "pretrained": PRETRAINED["text"],
-    },
-    "image": {
-        "cnn": EncoderEntry(build_image_cnn, "four convolution stages, a grid of tokens", "LeCun et al. 1998"),
-        "resnet": EncoderEntry(build_image_resnet, "residual blocks, a grid of tokens", "He et al. 2016"),
-        "vit": EncoderEntry(build_image_vit, "transformer over patches", "Dosovitskiy et al. 2021"),
-        "pretrained": PRETRAINED["image"],
-    },
-    "audio": {
-        "cnn": EncoderEntry(build_audio_cnn, "convolutions over time and frequency", "Hershey et al. 2017"),
-        "gru": EncoderEntry(build_audio_gru, "GRU over frames in both directions", "Cho et al. 2014"),
-        "transformer": EncoderEntry(build_audio_transformer, "transformer over stacked frames", "Gong et al. 2021"),
-        "waveform": EncoderEntry(build_waveform_cnn, "convolutions over samples", "Dai et al. 2017"),
-        "pretrained": PRETRAINED["audio"],
-    },
-    "video": {
-        "cnn": EncoderEntry(
-            build_video_cnn, "convolutions over frames and changes, attention in time", "Wang et al. 2016 (TSN)"
-        ),
-        "gru": EncoderEntry(
-            build_video_gru, "convolutions over frames and changes, GRU in time", "Donahue et al. 2015"
-        ),
-        "r2plus1d": EncoderEntry(build_video_r2plus1d, "convolutions over space and time in turn", "Tran et al. 2018"),
-        "pretrained": PRETRAINED["video"],
-    },
-    "vector": {
-        "mlp": EncoderEntry(build_vector_mlp, "perceptron over the vector", "Rumelhart et al. 1986"),
-    },
-    "series": {
-        "tcn": EncoderEntry(build_series_tcn, "dilated convolutions over time", "Bai et al. 2018"),
-        "gru": EncoderEntry(build_series_gru, "GRU over patches, both directions", "Cho et al. 2014"),
-        "lstm": EncoderEntry(
-            build_series_lstm, "LSTM over patches, both directions", "Hochreiter and Schmidhuber 1997"
-        ),
-        "transformer": EncoderEntry(build_series_transformer, "transformer over patches", "Nie et al. 2023"),
-    },
-    "points": {
-        "gru": EncoderEntry(build_points_gru, "PointNet for each frame, GRU over frames", "Qi et al. 2017"),
-        "tcn": EncoderEntry(build_points_tcn, "PointNet for each frame, dilated convolutions", "Qi et al. 2017"),
-        "transformer": EncoderEntry(build_points_transformer, "PointNet for each frame, transformer", "Qi et al. 2017"),
-        "pointnet": EncoderEntry(build_points_pointnet, "PointNet over all points as one set", "Qi et al. 2017"),
-    },
-}
+)
 
 DEFAULT_ENCODER: dict[str, str] = {
     "tabular": "mlp",
@@ -164,52 +153,86 @@ def default_encoder(modality: str, fitted: Any) -> str:
         return "waveform"
     if modality == "points" and fitted.num_frames == 1:
         return "pointnet"
-    return DEFAULT_ENCODER[modality]
+    return DEFAULT_ENCODER.get(modality) or next(iter(ENCODERS[modality]))
 
 
-def build_encoder(modality: str, name: str | None, fitted: Any, width: int, sizes: Mapping[str, Size]) -> nn.Module:
-    """Build an encoder by name.
+def encoder_name(modality: str, name: str | None, fitted: Any) -> str:
+    """Return the name of an encoder in the table.
 
     Args:
         modality: Name of the stream's modality.
-        name: Name in ``ENCODERS[modality]``, None for the default, or the folder or hub name (with a
-            slash) of a pretrained checkpoint, where the modality can read one.
+        name: What the user gave: a name in the table, a checkpoint's folder or hub name, or None.
+        fitted: The fitted modality.
+
+    Returns:
+        A name in ``ENCODERS[modality]``, unless the user gave another.
+    """
+    if name is None:
+        return default_encoder(modality, fitted)
+    return "pretrained" if is_checkpoint(name) and "pretrained" in ENCODERS[modality] else name
+
+
+def encoder_entry(modality: str, choice: EncoderChoice, fitted: Any) -> EncoderEntry:
+    """Return the row of an encoder.
+
+    Args:
+        modality: Name of the stream's modality.
+        choice: Name in ``ENCODERS[modality]`` or a checkpoint's, a row, class or function given directly, or None for
+            the default.
+        fitted: The fitted modality.
+
+    Returns:
+        The row.
+
+    Raises:
+        ConfigError: If there is no encoder of that name.
+    """
+    if isinstance(choice, EncoderEntry):
+        return choice
+    if callable(choice):
+        return EncoderEntry(choice, "given directly", "")
+    name, entries = encoder_name(modality, choice, fitted), ENCODERS[modality]
+    if name not in entries:
+        raise parameter_error("encoder", f"the modality {modality!r}", f"one of: {', '.join(entries)}", name)
+    return entries[name]
+
+
+def build_encoder(
+    modality: str, choice: EncoderChoice, fitted: Any, width: int, hyperparameters: Mapping[str, Hyperparameter]
+) -> nn.Module:
+    """Build an encoder.
+
+    Args:
+        modality: Name of the stream's modality.
+        choice: Name in ``ENCODERS[modality]``, None for the default, the folder or hub name (with a slash) of a
+            pretrained checkpoint, where the modality can read one, or a row, class or function given directly.
         fitted: The fitted modality.
         width: Width of the tokens.
-        sizes: Keyword arguments of the builder.
+        hyperparameters: Name to value; the others keep their defaults.
 
     Returns:
         A module from ``ColumnBatch`` to ``Tokens``.
 
     Raises:
-        ConfigError: If the name or a size is unknown, or a size cannot work.
+        ConfigError: If the name or a hyperparameter is unknown, or a value cannot work.
     """
-    if name is None:
-        name = default_encoder(modality, fitted)
-    entries = ENCODERS[modality]
-    if is_checkpoint(name) and "pretrained" in entries:
-        name, sizes = "pretrained", {**sizes, "checkpoint": name}
-    if name not in entries:
-        raise parameter_error("encoder", f"the modality {modality!r}", f"one of: {', '.join(entries)}", name)
-    check_kind(modality, name, fitted)
-    check_sizes(entries[name].build, f"the {modality} encoder {name!r}", sizes)
-    return entries[name].build(fitted, width, **sizes)
+    entry, name = encoder_entry(modality, choice, fitted), part_name(choice)
+    if choice is None or isinstance(choice, str):
+        name = encoder_name(modality, choice, fitted)
+        if choice is not None and choice != name:
+            hyperparameters = {**hyperparameters, "checkpoint": choice}
+    _check_reads(entry, name, fitted)
+    return build(entry.build, f"the {modality} encoder {name!r}", fitted, width, hyperparameters)
 
 
-def check_kind(modality: str, name: str, fitted: Any) -> None:
-    """Check that an audio encoder gets what it reads: spectra, or samples.
-
-    Args:
-        modality: Name of the stream's modality.
-        name: Name of the encoder.
-        fitted: The fitted modality.
-
-    Raises:
-        ConfigError: If it does not.
-    """
-    if modality == "audio" and name != "pretrained" and (name == "waveform") != fitted.is_waveform:
-        others = [other for other in ENCODERS["audio"] if other not in ("waveform", "pretrained")]
-        fitting = "waveform" if fitted.is_waveform else f"one of: {', '.join(others)}"
+def _check_reads(entry: EncoderEntry, name: str, fitted: Any) -> None:
+    """Check that an encoder of sound gets what it reads: spectra, or samples."""
+    if entry.reads is None:
+        return
+    given = "samples" if fitted.is_waveform else "spectra"
+    if entry.reads != given:
+        able = [other for other, row in ENCODERS[fitted.name].items() if row.reads == given]
+        fitting = f"one of: {', '.join(able)}" if len(able) > 1 else able[0]
         raise parameter_error("encoder", f"audio with the features {fitted.features!r}", fitting, name)
 
 
@@ -229,9 +252,12 @@ __all__ = [
     "DEFAULT_ENCODER",
     "ENCODERS",
     "PRETRAINED",
+    "EncoderChoice",
     "EncoderEntry",
     "Pretrained",
     "build_encoder",
     "default_encoder",
+    "encoder_entry",
+    "encoder_name",
     "is_checkpoint",
 ]

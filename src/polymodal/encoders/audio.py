@@ -82,38 +82,49 @@ class AudioCNN(nn.Module):
 
     def __init__(
         self,
-        sound_channels: int,
+        fitted: Audio,
         width: int,
-        channels: int,
-        frames: int,
-        max_tokens: int,
-        dropout: float,
-        step_frames: int = 0,
+        *,
+        channels: int = 0,
+        frames: int = -1,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
+        detail: bool = False,
     ) -> None:
         """Build the stages.
 
         Args:
-            sound_channels: S; a frame's features are those of one channel after the other.
+            fitted: The fitted modality; a frame's features are those of one channel after the other.
             width: W.
-            channels: C of the first stage; the next have 2, 4 and 4 times as many.
-            frames: Every clip is stretched to so many frames; 0 keeps the natural length.
+            channels: C of the first stage; the next have 2, 4 and 4 times as many; 0 means three sixteenths of the
+                width.
+            frames: Every clip is stretched to so many frames; 0 keeps its natural length; -1 stretches clips that
+                hold one short event, as told by their median length: a word spoken slowly or fast is the same word.
+                Where steps are given, clips keep their length.
             max_tokens: Most tokens of a clip.
             dropout: Share of token values set to zero in training.
-            step_frames: Frames of a step, 1, 2 or 4, where every step is given; else 0.
+            detail: Whether to give every step beside the tokens.
+
+        Raises:
+            ConfigError: If clips shall be stretched although steps are given.
         """
         super().__init__()
-        self.sound_channels = sound_channels
-        self.frames = frames
-        self.step_frames = step_frames
-        dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
-        strides = [2 if not step_frames or 2**stage < step_frames else 1 for stage in range(4)]
+        if detail and frames > 0:
+            raise parameter_error("frames", "an audio encoder whose steps a target reads", "0 or -1", frames)
+        is_stretched = fitted.median_duration_s <= SHORT_CLIP_S and not detail
+        self.sound_channels = fitted.channels
+        self.frames = frames if frames >= 0 else STRETCHED_FRAMES * is_stretched
+        self.step_frames = _frames_per_step(fitted) if detail else 0
+        channels = channels or 3 * width // 16
+        dims = [fitted.channels, channels, 2 * channels, 4 * channels, 4 * channels]
+        strides = [2 if not detail or 2**stage < self.step_frames else 1 for stage in range(4)]
         convolutions = [
             Conv2d(num_in, num_out, 3, (stride, 2), padding=1, bias=False)
             for (num_in, num_out), stride in zip(pairwise(dims), strides, strict=True)
         ]
         self.stages = nn.ModuleList(MaskedConvolution(one) for one in convolutions)
         use_channels_last(self.stages)
-        self.tokens = StepTokens(BANDS * dims[-1], width, max_tokens, dropout, step_frames > 0)
+        self.tokens = StepTokens(BANDS * dims[-1], width, max_tokens, dropout, detail)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode clips.
@@ -141,29 +152,30 @@ class AudioGRU(nn.Module):
 
     def __init__(
         self,
-        num_features: int,
+        fitted: Audio,
         width: int,
-        depth: int,
-        stack: int,
-        max_tokens: int,
-        dropout: float,
+        *,
+        depth: int = 1,
+        stack: int = 0,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
         detail: bool = False,
     ) -> None:
         """Build the layers.
 
         Args:
-            num_features: F.
+            fitted: The fitted modality.
             width: W; also the state of both directions together.
             depth: GRU layers.
-            stack: Frames per step.
+            stack: Frames per step; 0 means 4, or at most 40 ms where steps are given.
             max_tokens: Most tokens of a clip.
             dropout: Share of values set to zero in training.
             detail: Whether to give every step beside the tokens.
         """
         super().__init__()
-        self.stack = stack
-        self.step_frames = stack if detail else 0
-        self.project = nn.Sequential(nn.Linear(stack * num_features, width), nn.LayerNorm(width), nn.GELU())
+        self.stack = stack or (_frames_per_step(fitted) if detail else 4)
+        self.step_frames = self.stack if detail else 0
+        self.project = nn.Sequential(nn.Linear(self.stack * fitted.num_features, width), nn.LayerNorm(width), nn.GELU())
         self.layers = Recurrent("gru", width, depth, dropout)
         self.tokens = StepTokens(self.layers.output_dim, width, max_tokens, dropout, detail)
 
@@ -189,31 +201,32 @@ class AudioTransformer(nn.Module):
 
     def __init__(
         self,
-        num_features: int,
+        fitted: Audio,
         width: int,
-        depth: int,
-        num_heads: int,
-        stack: int,
-        max_tokens: int,
-        dropout: float,
+        *,
+        depth: int = 2,
+        num_heads: int = 4,
+        stack: int = 0,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
         detail: bool = False,
     ) -> None:
         """Build the layers.
 
         Args:
-            num_features: F.
+            fitted: The fitted modality.
             width: W.
             depth: Transformer layers.
             num_heads: Heads of each layer.
-            stack: Frames per step.
+            stack: Frames per step; 0 means 8, or at most 40 ms where steps are given.
             max_tokens: Most tokens of a clip.
             dropout: Share of values set to zero in training.
             detail: Whether to give every step beside the tokens.
         """
         super().__init__()
-        self.stack = stack
-        self.step_frames = stack if detail else 0
-        self.project = nn.Linear(stack * num_features, width)
+        self.stack = stack or (_frames_per_step(fitted) if detail else 8)
+        self.step_frames = self.stack if detail else 0
+        self.project = nn.Linear(self.stack * fitted.num_features, width)
         self.layers = Transformer(width, depth, num_heads, dropout)
         self.tokens = StepTokens(width, width, max_tokens, dropout, detail)
 
@@ -233,96 +246,5 @@ class AudioTransformer(nn.Module):
         return tokens
 
 
-def build_audio_cnn(
-    fitted: Audio,
-    width: int,
-    *,
-    channels: int = 0,
-    frames: int = -1,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-    detail: bool = False,
-) -> nn.Module:
-    """Build the convolutional encoder of spectra.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        channels: Channels of the first stage; 0 means three sixteenths of the width.
-        frames: Every clip is stretched to so many frames; 0 keeps its natural length; -1 stretches
-            clips that hold one short event, as told by their median length: a word spoken slowly
-            or fast is the same word. Where steps are given, clips keep their length.
-        max_tokens: Most tokens of a clip.
-        dropout: Share of token values set to zero in training.
-        detail: Whether to give every step beside the tokens.
-
-    Returns:
-        The encoder.
-
-    Raises:
-        ConfigError: If clips shall be stretched although steps are given.
-    """
-    if detail and frames > 0:
-        raise parameter_error("frames", "an audio encoder whose steps a target reads", "0 or -1", frames)
-    if frames < 0:
-        frames = STRETCHED_FRAMES if fitted.median_duration_s <= SHORT_CLIP_S and not detail else 0
-    step_frames = frames_per_step(fitted.hop_length / fitted.sample_rate_hz) if detail else 0
-    return AudioCNN(fitted.channels, width, channels or 3 * width // 16, frames, max_tokens, dropout, step_frames)
-
-
-def build_audio_gru(
-    fitted: Audio,
-    width: int,
-    *,
-    depth: int = 1,
-    stack: int = 0,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-    detail: bool = False,
-) -> nn.Module:
-    """Build the recurrent encoder of spectra.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: GRU layers.
-        stack: Frames per step; 0 means 4, or at most 40 ms where steps are given.
-        max_tokens: Most tokens of a clip.
-        dropout: Share of values set to zero in training.
-        detail: Whether to give every step beside the tokens.
-
-    Returns:
-        The encoder.
-    """
-    stack = stack or (frames_per_step(fitted.hop_length / fitted.sample_rate_hz) if detail else 4)
-    return AudioGRU(fitted.num_features, width, depth, stack, max_tokens, dropout, detail)
-
-
-def build_audio_transformer(
-    fitted: Audio,
-    width: int,
-    *,
-    depth: int = 2,
-    num_heads: int = 4,
-    stack: int = 0,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-    detail: bool = False,
-) -> nn.Module:
-    """Build the transformer encoder of spectra.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: Transformer layers.
-        num_heads: Heads of each layer.
-        stack: Frames per step; 0 means 8, or at most 40 ms where steps are given.
-        max_tokens: Most tokens of a clip.
-        dropout: Share of values set to zero in training.
-        detail: Whether to give every step beside the tokens.
-
-    Returns:
-        The encoder.
-    """
-    stack = stack or (frames_per_step(fitted.hop_length / fitted.sample_rate_hz) if detail else 8)
-    return AudioTransformer(fitted.num_features, width, depth, num_heads, stack, max_tokens, dropout, detail)
+def _frames_per_step(fitted: Audio) -> int:
+    return frames_per_step(fitted.hop_length / fitted.sample_rate_hz)

@@ -226,18 +226,26 @@ class ImageCNN(Staged):
     """Four convolution stages with group norm, and a grid of tokens."""
 
     def __init__(
-        self, fitted: Image, width: int, channels: int, depth: int, dropout: float, detail: bool = False
+        self,
+        fitted: Image,
+        width: int,
+        *,
+        channels: int = 0,
+        depth: int = 1,
+        dropout: float = 0.1,
+        detail: bool = False,
     ) -> None:
         """Build the stages.
 
         Args:
             fitted: The fitted modality.
             width: W.
-            channels: C of the first stage; the next have 2, 4 and 4 times as many.
+            channels: C of the first stage; the next have 2, 4 and 4 times as many; 0 means a quarter of the width.
             depth: Convolutions of each stage after the first.
             dropout: Share of token values set to zero in training.
-            detail: Whether fine places are given as well.
+            detail: Whether fine places are given as well, for targets that read them.
         """
+        channels = channels or width // 4
         strides = _stage_strides(fitted, 4)
         dims = [channels, 2 * channels, 4 * channels, 4 * channels]
         stages = [[convolve(fitted.channels, channels, strides[0])]]
@@ -284,7 +292,14 @@ class ImageResNet(Staged):
     """A small residual network."""
 
     def __init__(
-        self, fitted: Image, width: int, channels: int, depth: int, dropout: float, detail: bool = False
+        self,
+        fitted: Image,
+        width: int,
+        *,
+        channels: int = 24,
+        depth: int = 1,
+        dropout: float = 0.1,
+        detail: bool = False,
     ) -> None:
         """Build the stages.
 
@@ -294,7 +309,7 @@ class ImageResNet(Staged):
             channels: C of the first stage; the next have 2, 4 and 8 times as many.
             depth: Residual blocks of each stage.
             dropout: Share of token values set to zero in training.
-            detail: Whether fine places are given as well.
+            detail: Whether fine places are given as well, for targets that read them.
         """
         strides = _stage_strides(fitted, 4)
         dims = [channels, 2 * channels, 4 * channels, 8 * channels]
@@ -305,41 +320,3 @@ class ImageResNet(Staged):
                 stage.append(ResidualBlock(num_in, num_out, stride if index == 0 else 1))
                 num_in = num_out
         super().__init__(fitted, width, stages, dims, strides, dropout, detail)
-
-
-def build_image_cnn(
-    fitted: Image, width: int, *, channels: int = 0, depth: int = 1, dropout: float = 0.1, detail: bool = False
-) -> nn.Module:
-    """Build the convolutional encoder.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        channels: Channels of the first stage; 0 means a quarter of the width.
-        depth: Convolutions of each later stage.
-        dropout: Share of token values set to zero in training.
-        detail: Whether fine places are given as well, for targets that read them.
-
-    Returns:
-        The encoder.
-    """
-    return ImageCNN(fitted, width, channels or width // 4, depth, dropout, detail)
-
-
-def build_image_resnet(
-    fitted: Image, width: int, *, channels: int = 24, depth: int = 1, dropout: float = 0.1, detail: bool = False
-) -> nn.Module:
-    """Build the residual encoder.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        channels: Channels of the first stage.
-        depth: Residual blocks of each stage.
-        dropout: Share of token values set to zero in training.
-        detail: Whether fine places are given as well, for targets that read them.
-
-    Returns:
-        The encoder.
-    """
-    return ImageResNet(fitted, width, channels, depth, dropout, detail)

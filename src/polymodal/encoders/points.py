@@ -106,32 +106,40 @@ def pool_points(points: Tensor, features: Tensor, real: Tensor) -> Tensor:
 
 
 class FrameSequence(nn.Module):
-    """Each frame as a set of points, then layers over time, and tokens."""
+    """Each frame as a set of points, then layers over time, and tokens; one more token for the whole row."""
 
     def __init__(
         self,
+        fitted: Points,
+        width: int,
         *,
-        points: PointFeatures,
-        project: nn.Module,
         layers: nn.Module,
-        tokens: StepTokens,
-        statistics: TimeStatistics,
+        output_dim: int,
+        channels: int,
+        hidden: int,
+        max_tokens: int,
+        dropout: float,
     ) -> None:
-        """Take the parts.
+        """Put the layers between frames and tokens.
 
         Args:
-            points: Features of each point.
-            project: From a pooled frame to the width.
+            fitted: The fitted modality.
+            width: W.
             layers: Over frames, from ``[B, T, W]`` and lengths to as many steps.
-            tokens: From frames to tokens.
-            statistics: From pooled frames to one more token.
+            output_dim: Width of what the layers give.
+            channels: Features learned of each point.
+            hidden: Values of the points' hidden layer.
+            max_tokens: Most tokens of a row.
+            dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.points = points
-        self.project = project
+        num_values = fitted.num_features - 1
+        dim = 2 * channels + 2 * num_values + 1
+        self.points = PointFeatures(num_values, hidden, channels)
+        self.project = nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width), nn.GELU(), Dropout(dropout))
         self.layers = layers
-        self.tokens = tokens
-        self.statistics = statistics
+        self.tokens = StepTokens(output_dim, width, max_tokens, dropout)
+        self.statistics = TimeStatistics(dim, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode sequences of clouds.
@@ -148,6 +156,126 @@ class FrameSequence(nn.Module):
         return with_first(self.statistics(frames_BTD, lengths), tokens)
 
 
+class PointsGRU(FrameSequence):
+    """A GRU over frames in both directions."""
+
+    def __init__(
+        self,
+        fitted: Points,
+        width: int,
+        *,
+        depth: int = 1,
+        channels: int = 128,
+        hidden: int = 64,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            depth: GRU layers.
+            channels: Features learned of each point.
+            hidden: Values of the points' hidden layer.
+            max_tokens: Most tokens of a row.
+            dropout: Share of values set to zero in training.
+        """
+        layers = Recurrent("gru", width, depth, dropout)
+        super().__init__(
+            fitted,
+            width,
+            layers=layers,
+            output_dim=layers.output_dim,
+            channels=channels,
+            hidden=hidden,
+            max_tokens=max_tokens,
+            dropout=dropout,
+        )
+
+
+class PointsTCN(FrameSequence):
+    """Dilated convolutions over frames."""
+
+    def __init__(
+        self,
+        fitted: Points,
+        width: int,
+        *,
+        levels: int = 0,
+        kernel_size: int = 3,
+        channels: int = 128,
+        hidden: int = 64,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            levels: Residual blocks; 0: as many as it takes to see a usual sequence as a whole, 2 to 6.
+            kernel_size: Frames that a filter sees; an even number becomes the next odd one.
+            channels: Features learned of each point.
+            hidden: Values of the points' hidden layer.
+            max_tokens: Most tokens of a row.
+            dropout: Share of values set to zero in training.
+        """
+        kernel_size += 1 - kernel_size % 2
+        levels = levels or levels_to_span(fitted.num_frames, kernel_size)
+        layers = TemporalConvolutions(width, levels, kernel_size, dropout)
+        super().__init__(
+            fitted,
+            width,
+            layers=layers,
+            output_dim=width,
+            channels=channels,
+            hidden=hidden,
+            max_tokens=max_tokens,
+            dropout=dropout,
+        )
+
+
+class PointsTransformer(FrameSequence):
+    """A transformer over frames."""
+
+    def __init__(
+        self,
+        fitted: Points,
+        width: int,
+        *,
+        depth: int = 2,
+        num_heads: int = 4,
+        channels: int = 128,
+        hidden: int = 64,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            depth: Transformer layers.
+            num_heads: Heads of each layer.
+            channels: Features learned of each point.
+            hidden: Values of the points' hidden layer.
+            max_tokens: Most tokens of a row.
+            dropout: Share of values set to zero in training.
+        """
+        layers = TransformerSteps(width, depth, num_heads, dropout)
+        super().__init__(
+            fitted,
+            width,
+            layers=layers,
+            output_dim=width,
+            channels=channels,
+            hidden=hidden,
+            max_tokens=max_tokens,
+            dropout=dropout,
+        )
+
+
 class PointSet(nn.Module):
     """All points of a row as one set: its strongest features, their mean, and a few learned averages.
 
@@ -157,21 +285,23 @@ class PointSet(nn.Module):
     Differs from the source: points of a sequence carry their time.
     """
 
-    def __init__(self, *, points: PointFeatures, dim: int, num_frames: int, num_queries: int, width: int) -> None:
+    def __init__(
+        self, fitted: Points, width: int, *, channels: int = 128, num_queries: int = 6, hidden: int = 64
+    ) -> None:
         """Build the queries and the projection.
 
         Args:
-            points: Features of each point, the time among its inputs where there are several frames.
-            dim: C, what ``points`` gives.
-            num_frames: Frames of a usual row.
-            num_queries: Q.
+            fitted: The fitted modality.
             width: W.
+            channels: C, features learned of each point.
+            num_queries: Q, learned averages; each is a token, beside the strongest and the mean features.
+            hidden: Values of the points' hidden layer.
         """
         super().__init__()
-        self.points = points
-        self.num_frames = num_frames
-        self.queries = nn.Linear(dim, num_queries)
-        self.project = nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width))
+        self.num_frames = fitted.num_frames
+        self.points = PointFeatures(fitted.num_features - 1 + (fitted.num_frames > 1), hidden, channels)
+        self.queries = nn.Linear(channels, num_queries)
+        self.project = nn.Sequential(nn.Linear(channels, width), nn.LayerNorm(width))
         self.places = small_parameter(2 + num_queries, width)
 
     def forward(self, column: ColumnBatch) -> Tokens:
@@ -200,134 +330,3 @@ class PointSet(nn.Module):
         place_T = torch.arange(points_BTPF.shape[1], device=points_BTPF.device) * 2 / (self.num_frames - 1) - 1
         time = place_T.view(-1, 1, 1).expand(*points_BTPF.shape[:3], 1)
         return torch.cat([points_BTPF, time.to(points_BTPF.dtype)], dim=3)
-
-
-def build_points_pointnet(
-    fitted: Points, width: int, *, channels: int = 128, num_queries: int = 6, hidden: int = 64
-) -> nn.Module:
-    """Build the encoder of all points as one set.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        channels: Features learned of each point.
-        num_queries: Learned averages; each is a token, beside the strongest and the mean features.
-        hidden: Values of the points' hidden layer.
-
-    Returns:
-        The encoder.
-    """
-    num_features = fitted.num_features - 1 + (fitted.num_frames > 1)
-    points = PointFeatures(num_features, hidden, channels)
-    return PointSet(points=points, dim=channels, num_frames=fitted.num_frames, num_queries=num_queries, width=width)
-
-
-def build_points_gru(
-    fitted: Points,
-    width: int,
-    *,
-    depth: int = 1,
-    channels: int = 128,
-    hidden: int = 64,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-) -> nn.Module:
-    """Build the encoder with a GRU over frames in both directions.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: GRU layers.
-        channels: Features learned of each point.
-        hidden: Values of the points' hidden layer.
-        max_tokens: Most tokens of a row.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    layers = Recurrent("gru", width, depth, dropout)
-    return _sequence(fitted, width, layers, layers.output_dim, channels, hidden, max_tokens, dropout)
-
-
-def build_points_tcn(
-    fitted: Points,
-    width: int,
-    *,
-    levels: int = 0,
-    kernel_size: int = 3,
-    channels: int = 128,
-    hidden: int = 64,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-) -> nn.Module:
-    """Build the encoder with temporal convolutions over frames.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        levels: Residual blocks; 0: as many as it takes to see a usual sequence as a whole, 2 to 6.
-        kernel_size: Frames that a filter sees; an even number becomes the next odd one.
-        channels: Features learned of each point.
-        hidden: Values of the points' hidden layer.
-        max_tokens: Most tokens of a row.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    kernel_size += 1 - kernel_size % 2
-    levels = levels or levels_to_span(fitted.num_frames, kernel_size)
-    layers = TemporalConvolutions(width, levels, kernel_size, dropout)
-    return _sequence(fitted, width, layers, width, channels, hidden, max_tokens, dropout)
-
-
-def build_points_transformer(
-    fitted: Points,
-    width: int,
-    *,
-    depth: int = 2,
-    num_heads: int = 4,
-    channels: int = 128,
-    hidden: int = 64,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-) -> nn.Module:
-    """Build the encoder with a transformer over frames.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: Transformer layers.
-        num_heads: Heads of each layer.
-        channels: Features learned of each point.
-        hidden: Values of the points' hidden layer.
-        max_tokens: Most tokens of a row.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    layers = TransformerSteps(width, depth, num_heads, dropout)
-    return _sequence(fitted, width, layers, width, channels, hidden, max_tokens, dropout)
-
-
-def _sequence(
-    fitted: Points,
-    width: int,
-    layers: nn.Module,
-    output_dim: int,
-    channels: int,
-    hidden: int,
-    max_tokens: int,
-    dropout: float,
-) -> nn.Module:
-    num_values = fitted.num_features - 1
-    dim = 2 * channels + 2 * num_values + 1
-    return FrameSequence(
-        points=PointFeatures(num_values, hidden, channels),
-        project=nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width), nn.GELU(), Dropout(dropout)),
-        layers=layers,
-        tokens=StepTokens(output_dim, width, max_tokens, dropout),
-        statistics=TimeStatistics(dim, width, dropout),
-    )

@@ -230,43 +230,44 @@ READS: dict[str, Read] = {
 """How checkpoints of each model type are run: outputs of each layer that is wanted, and how many are in use."""
 
 
-def build_pretrained_audio(
-    fitted: Audio,
-    width: int,
-    *,
-    checkpoint: str = "",
-    tuning: str = "frozen",
-    rank: int = 0,
-    max_tokens: int = 64,
-    backbone_rate: float = 0.0,
-    dropout: float = 0.1,
-) -> Pretrained:
-    """Build the pretrained encoder of sound.
+class PretrainedAudio(Pretrained):
+    """A checkpoint of sound below its reader."""
 
-    Args:
-        fitted: The fitted modality; it must give what the checkpoint reads.
-        width: W.
-        checkpoint: Folder or hub name of the checkpoint.
-        tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
-        rank: Rank of the adapters; 0 means 8.
-        max_tokens: Most outputs kept of a clip by a frozen checkpoint; more are means of equal stretches.
-        backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
-            rest's; 0 means a half, or a twentieth.
-        dropout: Share of values set to zero in training.
+    def __init__(
+        self,
+        fitted: Audio,
+        width: int,
+        *,
+        checkpoint: str = "",
+        tuning: str = "frozen",
+        rank: int = 0,
+        max_tokens: int = 64,
+        backbone_rate: float = 0.0,
+        dropout: float = 0.1,
+    ) -> None:
+        """Load the checkpoint's settings and put it below its reader.
 
-    Returns:
-        The encoder.
+        Args:
+            fitted: The fitted modality; it must give what the checkpoint reads.
+            width: W.
+            checkpoint: Folder or hub name of the checkpoint.
+            tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
+            rank: Rank of the adapters; 0 means 8.
+            max_tokens: Most outputs kept of a clip by a frozen checkpoint; more are means of equal stretches.
+            backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
+                rest's; 0 means a half, or a twentieth.
+            dropout: Share of values set to zero in training.
 
-    Raises:
-        ConfigError: If the checkpoint cannot be loaded, or reads other sound than the modality gives.
-    """
-    config = load_config(checkpoint, "audio")
-    preparation = sound_preparation(checkpoint)
-    _check_sound(fitted, config, preparation, checkpoint)
-    layers = LAYERS if tuning == "frozen" else (1.0,)
-    source = AudioSource(checkpoint=checkpoint, config=config, preparation=preparation, layers=layers)
-    reader = Reader(source.dim, width, dropout)
-    return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)
+        Raises:
+            ConfigError: If the checkpoint cannot be loaded, or reads other sound than the modality gives.
+        """
+        config = load_config(checkpoint, "audio")
+        preparation = sound_preparation(checkpoint)
+        _check_sound(fitted, config, preparation, checkpoint)
+        layers = LAYERS if tuning == "frozen" else (1.0,)
+        source = AudioSource(checkpoint=checkpoint, config=config, preparation=preparation, layers=layers)
+        reader = Reader(source.dim, width, dropout)
+        super().__init__(source, reader, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)
 
 
 def _check_sound(fitted: Audio, config: Any, preparation: SoundPreparation, checkpoint: str) -> None:

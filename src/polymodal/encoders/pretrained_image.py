@@ -136,46 +136,47 @@ def _averaged(map_BDYX: Tensor, grid: int) -> Tensor:
     return functional.adaptive_avg_pool2d(map_BDYX, shape).flatten(2).transpose(1, 2)
 
 
-def build_pretrained_image(
-    fitted: Image,
-    width: int,
-    *,
-    checkpoint: str = "",
-    tuning: str = "frozen",
-    rank: int = 0,
-    max_tokens: int = 16,
-    backbone_rate: float = 0.0,
-    dropout: float = 0.1,
-) -> Pretrained:
-    """Build the pretrained encoder of pictures.
+class PretrainedImage(Pretrained):
+    """A checkpoint of pictures below its reader."""
 
-    Args:
-        fitted: The fitted modality; three channels.
-        width: W.
-        checkpoint: Folder or hub name of the checkpoint.
-        tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
-        rank: Rank of the adapters; 0 means 8.
-        max_tokens: Most places kept of a picture: the largest square grid with so many, or fewer. The class
-            token comes on top.
-        backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
-            rest's; 0 means a half, or a twentieth.
-        dropout: Share of values set to zero in training.
+    def __init__(
+        self,
+        fitted: Image,
+        width: int,
+        *,
+        checkpoint: str = "",
+        tuning: str = "frozen",
+        rank: int = 0,
+        max_tokens: int = 16,
+        backbone_rate: float = 0.0,
+        dropout: float = 0.1,
+    ) -> None:
+        """Load the checkpoint's settings and put it below its reader.
 
-    Returns:
-        The encoder.
+        Args:
+            fitted: The fitted modality; three channels.
+            width: W.
+            checkpoint: Folder or hub name of the checkpoint.
+            tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
+            rank: Rank of the adapters; 0 means 8.
+            max_tokens: Most places kept of a picture: the largest square grid with so many, or fewer. The class
+                token comes on top.
+            backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
+                rest's; 0 means a half, or a twentieth.
+            dropout: Share of values set to zero in training.
 
-    Raises:
-        ConfigError: If the checkpoint cannot be loaded, or reads other pictures than the modality gives.
-    """
-    config = load_config(checkpoint, "image")
-    if fitted.channels != 3:
-        raise parameter_error("channels", f"pictures for the checkpoint {checkpoint!r}", "3", fitted.channels)
-    _check_size(fitted, config, checkpoint)
-    grid = math.isqrt(max_tokens)
-    preparation = picture_preparation(checkpoint)
-    source = ImageSource(checkpoint=checkpoint, config=config, preparation=preparation, grid=grid)
-    reader = PlaceReader(source.dim, width, grid**2 + 1, dropout)
-    return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=grid**2 + 1, backbone_rate=backbone_rate)
+        Raises:
+            ConfigError: If the checkpoint cannot be loaded, or reads other pictures than the modality gives.
+        """
+        config = load_config(checkpoint, "image")
+        if fitted.channels != 3:
+            raise parameter_error("channels", f"pictures for the checkpoint {checkpoint!r}", "3", fitted.channels)
+        _check_size(fitted, config, checkpoint)
+        grid = math.isqrt(max_tokens)
+        preparation = picture_preparation(checkpoint)
+        source = ImageSource(checkpoint=checkpoint, config=config, preparation=preparation, grid=grid)
+        reader = PlaceReader(source.dim, width, grid**2 + 1, dropout)
+        super().__init__(source, reader, tuning=tuning, rank=rank, max_tokens=grid**2 + 1, backbone_rate=backbone_rate)
 
 
 def _check_size(fitted: Image, config: Any, checkpoint: str) -> None:

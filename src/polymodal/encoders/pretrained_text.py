@@ -139,48 +139,49 @@ def max_positions(backbone: nn.Module) -> int | None:
     return None
 
 
-def build_pretrained_text(
-    fitted: Text,
-    width: int,
-    *,
-    checkpoint: str = "",
-    tuning: str = "frozen",
-    rank: int = 0,
-    max_tokens: int = 64,
-    backbone_rate: float = 0.0,
-    dropout: float = 0.1,
-) -> Pretrained:
-    """Build the pretrained encoder of texts.
+class PretrainedText(Pretrained):
+    """A checkpoint of texts below its reader."""
 
-    Args:
-        fitted: The fitted modality; its tokenizer must be the checkpoint's.
-        width: W.
-        checkpoint: Folder or hub name of the checkpoint.
-        tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
-        rank: Rank of the adapters; 0 means 8.
-        max_tokens: Most outputs kept of a row of a frozen checkpoint; more are means of equal stretches.
-        backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
-            rest's; 0 means a half, or a twentieth.
-        dropout: Share of values set to zero in training.
+    def __init__(
+        self,
+        fitted: Text,
+        width: int,
+        *,
+        checkpoint: str = "",
+        tuning: str = "frozen",
+        rank: int = 0,
+        max_tokens: int = 64,
+        backbone_rate: float = 0.0,
+        dropout: float = 0.1,
+    ) -> None:
+        """Load the checkpoint's settings and put it below its reader.
 
-    Returns:
-        The encoder.
+        Args:
+            fitted: The fitted modality; its tokenizer must be the checkpoint's.
+            width: W.
+            checkpoint: Folder or hub name of the checkpoint.
+            tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
+            rank: Rank of the adapters; 0 means 8.
+            max_tokens: Most outputs kept of a row of a frozen checkpoint; more are means of equal stretches.
+            backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
+                rest's; 0 means a half, or a twentieth.
+            dropout: Share of values set to zero in training.
 
-    Raises:
-        ConfigError: If the checkpoint cannot be loaded or its vocabulary is smaller than the tokenizer's.
-    """
-    config = load_config(checkpoint, "text")
-    if fitted.num_ids > int(config.vocab_size):
-        raise ConfigError(
-            f"The tokenizer of the text column knows {fitted.num_ids} tokens, the checkpoint {checkpoint!r} only "
-            f"{config.vocab_size}. Use the checkpoint's own tokenizer.json: set the column's setting 'pretrained' to "
-            "it."
+        Raises:
+            ConfigError: If the checkpoint cannot be loaded or its vocabulary is smaller than the tokenizer's.
+        """
+        config = load_config(checkpoint, "text")
+        if fitted.num_ids > int(config.vocab_size):
+            raise ConfigError(
+                f"The tokenizer of the text column knows {fitted.num_ids} tokens, the checkpoint {checkpoint!r} only "
+                f"{config.vocab_size}. Use the checkpoint's own tokenizer.json: set the column's setting 'pretrained' "
+                "to it."
+            )
+        source = TextSource(
+            checkpoint=checkpoint,
+            layers=LAYERS if tuning == "frozen" else (1.0,),
+            hidden_size=int(config.hidden_size),
+            padding=getattr(config, "pad_token_id", None) or 0,
         )
-    source = TextSource(
-        checkpoint=checkpoint,
-        layers=LAYERS if tuning == "frozen" else (1.0,),
-        hidden_size=int(config.hidden_size),
-        padding=getattr(config, "pad_token_id", None) or 0,
-    )
-    reader = Reader(source.dim, width, dropout)
-    return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)
+        reader = Reader(source.dim, width, dropout)
+        super().__init__(source, reader, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)

@@ -141,42 +141,43 @@ def evenly(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
     return frames_BFYXC[torch.arange(len(lengths), device=lengths.device).unsqueeze(1), place_BF]
 
 
-def build_pretrained_video(
-    fitted: FittedVideo,
-    width: int,
-    *,
-    checkpoint: str = "",
-    tuning: str = "frozen",
-    rank: int = 0,
-    max_tokens: int = 32,
-    backbone_rate: float = 0.0,
-    dropout: float = 0.1,
-) -> Pretrained:
-    """Build the pretrained encoder of videos.
+class PretrainedVideo(Pretrained):
+    """A checkpoint of videos below its reader."""
 
-    Args:
-        fitted: The fitted modality; three channels.
-        width: W.
-        checkpoint: Folder or hub name of the checkpoint.
-        tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
-        rank: Rank of the adapters; 0 means 8.
-        max_tokens: Most outputs kept of a video: four for each stretch of time.
-        backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
-            rest's; 0 means a half, or a twentieth.
-        dropout: Share of values set to zero in training.
+    def __init__(
+        self,
+        fitted: FittedVideo,
+        width: int,
+        *,
+        checkpoint: str = "",
+        tuning: str = "frozen",
+        rank: int = 0,
+        max_tokens: int = 32,
+        backbone_rate: float = 0.0,
+        dropout: float = 0.1,
+    ) -> None:
+        """Load the checkpoint's settings and put it below its reader.
 
-    Returns:
-        The encoder.
+        Args:
+            fitted: The fitted modality; three channels.
+            width: W.
+            checkpoint: Folder or hub name of the checkpoint.
+            tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
+            rank: Rank of the adapters; 0 means 8.
+            max_tokens: Most outputs kept of a video: four for each stretch of time.
+            backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
+                rest's; 0 means a half, or a twentieth.
+            dropout: Share of values set to zero in training.
 
-    Raises:
-        ConfigError: If the checkpoint cannot be loaded, or reads other videos than the modality gives.
-    """
-    config = load_config(checkpoint, "video")
-    if fitted.channels != 3:
-        raise parameter_error("channels", f"videos for the checkpoint {checkpoint!r}", "3", fitted.channels)
-    preparation = picture_preparation(checkpoint, "video_processor")
-    times = max(1, max_tokens // GRID**2)
-    source = VideoSource(checkpoint=checkpoint, config=config, preparation=preparation, times=times)
-    most = times * GRID**2
-    reader = PlaceReader(source.dim, width, most, dropout)
-    return Pretrained(source, reader, tuning=tuning, rank=rank, max_tokens=most, backbone_rate=backbone_rate)
+        Raises:
+            ConfigError: If the checkpoint cannot be loaded, or reads other videos than the modality gives.
+        """
+        config = load_config(checkpoint, "video")
+        if fitted.channels != 3:
+            raise parameter_error("channels", f"videos for the checkpoint {checkpoint!r}", "3", fitted.channels)
+        preparation = picture_preparation(checkpoint, "video_processor")
+        times = max(1, max_tokens // GRID**2)
+        source = VideoSource(checkpoint=checkpoint, config=config, preparation=preparation, times=times)
+        most = times * GRID**2
+        reader = PlaceReader(source.dim, width, most, dropout)
+        super().__init__(source, reader, tuning=tuning, rank=rank, max_tokens=most, backbone_rate=backbone_rate)

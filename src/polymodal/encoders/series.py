@@ -7,7 +7,7 @@ Shape legend: B rows, T steps, F features of a step, K tokens, W width of tokens
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -24,11 +24,6 @@ from polymodal.tokens import ColumnBatch, Tokens
 
 if TYPE_CHECKING:
     from polymodal.modalities.series import Series
-
-STEPS = {"tcn": 128, "gru": 64, "lstm": 64, "transformer": 32}
-"""Patches into which a usual series is cut at most, where the size of a patch is left open."""
-WORD = 8
-"""Steps of a transformer's patch at least, where there are enough: a single sample says too little to attend to."""
 
 
 class Patches(nn.Module):
@@ -66,20 +61,33 @@ class Patches(nn.Module):
 class SeriesEncoder(nn.Module):
     """Patches, layers over time, and tokens; one more token for the statistics of the whole series."""
 
-    def __init__(self, *, patches: Patches, layers: nn.Module, tokens: StepTokens, statistics: TimeStatistics) -> None:
-        """Take the parts.
+    def __init__(
+        self,
+        fitted: Series,
+        width: int,
+        *,
+        patch: int,
+        layers: nn.Module,
+        output_dim: int,
+        max_tokens: int,
+        dropout: float,
+    ) -> None:
+        """Put the layers between patches and tokens.
 
         Args:
-            patches: From features to steps of the width.
-            layers: Over steps, from ``[B, T, W]`` and lengths to as many steps.
-            tokens: From steps to tokens.
-            statistics: From features to one token.
+            fitted: The fitted modality.
+            width: W.
+            patch: Steps of a patch.
+            layers: Over patches, from ``[B, T, W]`` and lengths to as many steps.
+            output_dim: Width of what the layers give.
+            max_tokens: Most tokens of a series.
+            dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.patches = patches
+        self.patches = Patches(fitted.num_features, patch, width)
         self.layers = layers
-        self.tokens = tokens
-        self.statistics = statistics
+        self.tokens = StepTokens(output_dim, width, max_tokens, dropout)
+        self.statistics = TimeStatistics(fitted.num_features, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode series.
@@ -96,116 +104,136 @@ class SeriesEncoder(nn.Module):
         return with_first(self.statistics(values_BTF, lengths), tokens)
 
 
-def build_series_tcn(
-    fitted: Series,
-    width: int,
-    *,
-    levels: int = 0,
-    kernel_size: int = 3,
-    patch: int = 0,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-) -> nn.Module:
-    """Build the temporal convolutional encoder.
+class SeriesTCN(SeriesEncoder):
+    """Dilated convolutions over patches."""
+
+    def __init__(
+        self,
+        fitted: Series,
+        width: int,
+        *,
+        levels: int = 0,
+        kernel_size: int = 3,
+        patch: int = 0,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            levels: Residual blocks; 0: as many as it takes to see a usual series as a whole, 2 to 6.
+            kernel_size: Steps that a filter sees; an even number becomes the next odd one.
+            patch: Steps of a patch; 0: so many that a usual series has at most 128 patches.
+            max_tokens: Most tokens of a series.
+            dropout: Share of values set to zero in training.
+        """
+        kernel_size += 1 - kernel_size % 2
+        patch = patch or patch_length(fitted, max_patches=128)
+        levels = levels or levels_to_span(fitted.median_length // patch, kernel_size)
+        layers = TemporalConvolutions(width, levels, kernel_size, dropout)
+        super().__init__(
+            fitted, width, patch=patch, layers=layers, output_dim=width, max_tokens=max_tokens, dropout=dropout
+        )
+
+
+class SeriesRecurrent(SeriesEncoder):
+    """Recurrent layers over patches in both directions.
+
+    Attributes:
+        cell: Which kind.
+    """
+
+    cell: ClassVar[Literal["lstm", "gru"]]
+
+    def __init__(
+        self,
+        fitted: Series,
+        width: int,
+        *,
+        depth: int = 1,
+        patch: int = 0,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            depth: Recurrent layers.
+            patch: Steps of a patch; 0: so many that a usual series has at most 64 patches.
+            max_tokens: Most tokens of a series.
+            dropout: Share of values set to zero in training.
+        """
+        layers = Recurrent(self.cell, width, depth, dropout)
+        super().__init__(
+            fitted,
+            width,
+            patch=patch or patch_length(fitted, max_patches=64),
+            layers=layers,
+            output_dim=layers.output_dim,
+            max_tokens=max_tokens,
+            dropout=dropout,
+        )
+
+
+class SeriesGRU(SeriesRecurrent):
+    """GRU layers over patches in both directions."""
+
+    cell = "gru"
+
+
+class SeriesLSTM(SeriesRecurrent):
+    """LSTM layers over patches in both directions."""
+
+    cell = "lstm"
+
+
+class SeriesTransformer(SeriesEncoder):
+    """A transformer over patches."""
+
+    def __init__(
+        self,
+        fitted: Series,
+        width: int,
+        *,
+        depth: int = 2,
+        num_heads: int = 4,
+        patch: int = 0,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            depth: Transformer layers.
+            num_heads: Heads of each layer.
+            patch: Steps of a patch; 0: so many that a usual series has at most 32 patches, and 8 where it is long
+                enough: a single sample says too little to attend to.
+            max_tokens: Most tokens of a series.
+            dropout: Share of values set to zero in training.
+        """
+        layers = TransformerSteps(width, depth, num_heads, dropout)
+        patch = patch or patch_length(fitted, max_patches=32, min_steps=8)
+        super().__init__(
+            fitted, width, patch=patch, layers=layers, output_dim=width, max_tokens=max_tokens, dropout=dropout
+        )
+
+
+def patch_length(fitted: Series, max_patches: int, min_steps: int = 1) -> int:
+    """Choose the steps of a patch.
 
     Args:
         fitted: The fitted modality.
-        width: W.
-        levels: Residual blocks; 0: as many as it takes to see a usual series as a whole, 2 to 6.
-        kernel_size: Steps that a filter sees; an even number becomes the next odd one.
-        patch: Steps of a patch; 0: so many that a usual series has at most 128 patches.
-        max_tokens: Most tokens of a series.
-        dropout: Share of values set to zero in training.
+        max_patches: Patches of a usual series at most.
+        min_steps: Steps of a patch at least, where a usual series has that many squared.
 
     Returns:
-        The encoder.
+        1 or more.
     """
-    kernel_size += 1 - kernel_size % 2
-    patch = patch or _patch(fitted, "tcn")
-    levels = levels or levels_to_span(fitted.median_length // patch, kernel_size)
-    layers = TemporalConvolutions(width, levels, kernel_size, dropout)
-    return _encoder(fitted, width, patch, layers, width, max_tokens, dropout)
-
-
-def build_series_gru(
-    fitted: Series, width: int, *, depth: int = 1, patch: int = 0, max_tokens: int = 16, dropout: float = 0.1
-) -> nn.Module:
-    """Build the encoder with a GRU in both directions.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: GRU layers.
-        patch: Steps of a patch; 0: so many that a usual series has at most 64 patches.
-        max_tokens: Most tokens of a series.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    layers = Recurrent("gru", width, depth, dropout)
-    return _encoder(fitted, width, patch or _patch(fitted, "gru"), layers, layers.output_dim, max_tokens, dropout)
-
-
-def build_series_lstm(
-    fitted: Series, width: int, *, depth: int = 1, patch: int = 0, max_tokens: int = 16, dropout: float = 0.1
-) -> nn.Module:
-    """Build the encoder with an LSTM in both directions.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: LSTM layers.
-        patch: Steps of a patch; 0: so many that a usual series has at most 64 patches.
-        max_tokens: Most tokens of a series.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    layers = Recurrent("lstm", width, depth, dropout)
-    return _encoder(fitted, width, patch or _patch(fitted, "lstm"), layers, layers.output_dim, max_tokens, dropout)
-
-
-def build_series_transformer(
-    fitted: Series,
-    width: int,
-    *,
-    depth: int = 2,
-    num_heads: int = 4,
-    patch: int = 0,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-) -> nn.Module:
-    """Build the transformer over patches.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: Transformer layers.
-        num_heads: Heads of each layer.
-        patch: Steps of a patch; 0: so many that a usual series has at most 32 patches, and 8 where it is long enough.
-        max_tokens: Most tokens of a series.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    layers = TransformerSteps(width, depth, num_heads, dropout)
-    return _encoder(fitted, width, patch or _patch(fitted, "transformer"), layers, width, max_tokens, dropout)
-
-
-def _patch(fitted: Series, encoder: str) -> int:
-    least = min(WORD, fitted.median_length // WORD) if encoder == "transformer" else 1
-    return max(1, least, math.ceil(fitted.median_length / STEPS[encoder]))
-
-
-def _encoder(
-    fitted: Series, width: int, patch: int, layers: nn.Module, output_dim: int, max_tokens: int, dropout: float
-) -> nn.Module:
-    return SeriesEncoder(
-        patches=Patches(fitted.num_features, patch, width),
-        layers=layers,
-        tokens=StepTokens(output_dim, width, max_tokens, dropout),
-        statistics=TimeStatistics(fitted.num_features, width, dropout),
-    )
+    least = min(min_steps, fitted.median_length // min_steps)
+    return max(1, least, math.ceil(fitted.median_length / max_patches))

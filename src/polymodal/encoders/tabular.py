@@ -183,18 +183,26 @@ class CellEmbedding(nn.Module):
         return torch.where(column.present.unsqueeze(2), cells[:, self.order], self.absent_FE)
 
 
-class TabularMLP(nn.Module):
+class CellsMLP(nn.Module):
     """All cells' vectors side by side, then a perceptron."""
 
     def __init__(
-        self, fitted: Tabular, numbers: nn.Module, width: int, cell_dim: int, hidden: int, depth: int, dropout: float
+        self,
+        fitted: Tabular,
+        width: int,
+        *,
+        numbers: nn.Module,
+        cell_dim: int,
+        hidden: int,
+        depth: int,
+        dropout: float,
     ) -> None:
         """Build the layers.
 
         Args:
             fitted: The fitted modality.
-            numbers: How numbers are embedded.
             width: Width of the token.
+            numbers: How numbers are embedded.
             cell_dim: Width of a cell.
             hidden: Values of each hidden layer.
             depth: Number of hidden layers.
@@ -217,10 +225,98 @@ class TabularMLP(nn.Module):
         return Tokens(values_BW.unsqueeze(1), column.row_present.unsqueeze(1))
 
 
+class TabularMLP(CellsMLP):
+    """A perceptron over numbers, each by a linear map, and category embeddings."""
+
+    def __init__(
+        self,
+        fitted: Tabular,
+        width: int,
+        *,
+        cell_dim: int = 8,
+        hidden: int = 256,
+        depth: int = 2,
+        dropout: float = 0.2,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: Width of the token.
+            cell_dim: Width of a cell.
+            hidden: Values of each hidden layer.
+            depth: Number of hidden layers.
+            dropout: Share of hidden values set to zero in training.
+        """
+        numbers = LinearNumbers(count_numbers(fitted), cell_dim)
+        super().__init__(fitted, width, numbers=numbers, cell_dim=cell_dim, hidden=hidden, depth=depth, dropout=dropout)
+
+
+class TabularPiecewise(CellsMLP):
+    """A perceptron over piecewise-linear embeddings of numbers, and category embeddings."""
+
+    def __init__(
+        self,
+        fitted: Tabular,
+        width: int,
+        *,
+        cell_dim: int = 12,
+        hidden: int = 256,
+        depth: int = 2,
+        dropout: float = 0.2,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: Width of the token.
+            cell_dim: Width of a cell.
+            hidden: Values of each hidden layer.
+            depth: Number of hidden layers.
+            dropout: Share of hidden values set to zero in training.
+        """
+        quantiles = [field.quantiles or [] for field in fitted.fields if field.kind == "number"]
+        numbers = PiecewiseNumbers(quantiles, cell_dim)
+        super().__init__(fitted, width, numbers=numbers, cell_dim=cell_dim, hidden=hidden, depth=depth, dropout=dropout)
+
+
+class TabularPeriodic(CellsMLP):
+    """A perceptron over periodic embeddings of numbers, and category embeddings."""
+
+    def __init__(
+        self,
+        fitted: Tabular,
+        width: int,
+        *,
+        cell_dim: int = 12,
+        num_frequencies: int = 16,
+        sigma: float = 0.1,
+        hidden: int = 256,
+        depth: int = 2,
+        dropout: float = 0.2,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: Width of the token.
+            cell_dim: Width of a cell.
+            num_frequencies: Learned frequencies of each number field.
+            sigma: Deviation of the frequencies' first values.
+            hidden: Values of each hidden layer.
+            depth: Number of hidden layers.
+            dropout: Share of hidden values set to zero in training.
+        """
+        numbers = PeriodicNumbers(count_numbers(fitted), cell_dim, num_frequencies, sigma)
+        super().__init__(fitted, width, numbers=numbers, cell_dim=cell_dim, hidden=hidden, depth=depth, dropout=dropout)
+
+
 class FTTransformer(nn.Module):
     """A transformer over cells: Gorishniy et al. 2021, arXiv 2106.11959, figure 1."""
 
-    def __init__(self, fitted: Tabular, width: int, depth: int, num_heads: int, dropout: float) -> None:
+    def __init__(
+        self, fitted: Tabular, width: int, *, depth: int = 2, num_heads: int = 4, dropout: float = 0.1
+    ) -> None:
         """Build the layers.
 
         Args:
@@ -261,91 +357,3 @@ def count_numbers(fitted: Tabular) -> int:
         Their count.
     """
     return sum(field.kind == "number" for field in fitted.fields)
-
-
-def build_tabular_mlp(
-    fitted: Tabular, width: int, *, cell_dim: int = 8, hidden: int = 256, depth: int = 2, dropout: float = 0.2
-) -> nn.Module:
-    """Build the perceptron over numbers and category embeddings.
-
-    Args:
-        fitted: The fitted modality.
-        width: Width of the token.
-        cell_dim: Width of a cell.
-        hidden: Values of each hidden layer.
-        depth: Number of hidden layers.
-        dropout: Share of hidden values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    numbers = LinearNumbers(count_numbers(fitted), cell_dim)
-    return TabularMLP(fitted, numbers, width, cell_dim, hidden, depth, dropout)
-
-
-def build_tabular_piecewise(
-    fitted: Tabular, width: int, *, cell_dim: int = 12, hidden: int = 256, depth: int = 2, dropout: float = 0.2
-) -> nn.Module:
-    """Build the perceptron over piecewise-linear embeddings.
-
-    Args:
-        fitted: The fitted modality.
-        width: Width of the token.
-        cell_dim: Width of a cell.
-        hidden: Values of each hidden layer.
-        depth: Number of hidden layers.
-        dropout: Share of hidden values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    quantiles = [field.quantiles or [] for field in fitted.fields if field.kind == "number"]
-    return TabularMLP(fitted, PiecewiseNumbers(quantiles, cell_dim), width, cell_dim, hidden, depth, dropout)
-
-
-def build_tabular_periodic(
-    fitted: Tabular,
-    width: int,
-    *,
-    cell_dim: int = 12,
-    num_frequencies: int = 16,
-    sigma: float = 0.1,
-    hidden: int = 256,
-    depth: int = 2,
-    dropout: float = 0.2,
-) -> nn.Module:
-    """Build the perceptron over periodic embeddings.
-
-    Args:
-        fitted: The fitted modality.
-        width: Width of the token.
-        cell_dim: Width of a cell.
-        num_frequencies: Learned frequencies of each number field.
-        sigma: Deviation of the frequencies' first values.
-        hidden: Values of each hidden layer.
-        depth: Number of hidden layers.
-        dropout: Share of hidden values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    numbers = PeriodicNumbers(count_numbers(fitted), cell_dim, num_frequencies, sigma)
-    return TabularMLP(fitted, numbers, width, cell_dim, hidden, depth, dropout)
-
-
-def build_ft_transformer(
-    fitted: Tabular, width: int, *, depth: int = 2, num_heads: int = 4, dropout: float = 0.1
-) -> nn.Module:
-    """Build the transformer over cells.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: Transformer layers.
-        num_heads: Heads of each layer; divides the width.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    return FTTransformer(fitted, width, depth, num_heads, dropout)

@@ -5,7 +5,7 @@ Shape legend: B rows of the batch, T token ids, C filters, K tokens that come ou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -43,15 +43,17 @@ def some_tokens(values_BTW: Tensor, lengths: Tensor, max_tokens: int, project: n
 class TextBag(nn.Module):
     """The mean of word vectors, after Joulin et al. 2017 (fastText), arXiv 1607.01759, figure 1."""
 
-    def __init__(self, embed: WordEmbedding, width: int) -> None:
+    def __init__(self, fitted: Text, width: int, *, frozen: bool = False, dropout: float = 0.2) -> None:
         """Build the projection.
 
         Args:
-            embed: From token ids to vectors of width W.
+            fitted: The fitted modality.
             width: W.
+            frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
+            dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.embed = embed
+        self.embed = WordEmbedding(fitted, width, dropout, frozen)
         self.project = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width))
 
     def forward(self, column: ColumnBatch) -> Tokens:
@@ -73,17 +75,21 @@ class TextCNN(nn.Module):
     Differs from the source: the filters of each size make one token.
     """
 
-    def __init__(self, embed: WordEmbedding, width: int, filters: int, dropout: float) -> None:
+    def __init__(
+        self, fitted: Text, width: int, *, filters: int = 0, frozen: bool = False, dropout: float = 0.2
+    ) -> None:
         """Build the filters.
 
         Args:
-            embed: From token ids to vectors of width W.
+            fitted: The fitted modality.
             width: W.
-            filters: C, filters of each size.
+            filters: C, filters of each size; 0 means three quarters of the width.
+            frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
             dropout: Share of values set to zero in training.
         """
         super().__init__()
-        self.embed = embed
+        filters = filters or 3 * width // 4
+        self.embed = WordEmbedding(fitted, width, dropout, frozen)
         self.filters = Filters(width, filters, KERNELS)
         self.project = nn.Sequential(Dropout(dropout), nn.Linear(filters, width), nn.LayerNorm(width))
         self.kinds = small_parameter(len(KERNELS), width)
@@ -104,31 +110,38 @@ class TextCNN(nn.Module):
 
 
 class TextRecurrent(nn.Module):
-    """Bidirectional LSTM or GRU layers over word vectors."""
+    """Bidirectional recurrent layers over word vectors.
+
+    Attributes:
+        cell: Which kind.
+    """
+
+    cell: ClassVar[Literal["lstm", "gru"]]
 
     def __init__(
         self,
-        cell: Literal["lstm", "gru"],
-        embed: WordEmbedding,
+        fitted: Text,
         width: int,
-        depth: int,
-        max_tokens: int,
-        dropout: float,
+        *,
+        depth: int = 1,
+        max_tokens: int = 16,
+        frozen: bool = False,
+        dropout: float = 0.2,
     ) -> None:
         """Build the layers.
 
         Args:
-            cell: Which kind.
-            embed: From token ids to vectors of width W.
+            fitted: The fitted modality.
             width: W; each direction has half of it.
             depth: Number of layers.
             max_tokens: Most tokens of a row.
+            frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
             dropout: Share of values set to zero in training.
         """
         super().__init__()
         self.max_tokens = max_tokens
-        self.embed = embed
-        self.layers = Recurrent(cell, width, depth, dropout)
+        self.embed = WordEmbedding(fitted, width, dropout, frozen)
+        self.layers = Recurrent(self.cell, width, depth, dropout)
         self.project = nn.Sequential(nn.Linear(self.layers.output_dim, width), nn.LayerNorm(width))
 
     def forward(self, column: ColumnBatch) -> Tokens:
@@ -144,6 +157,18 @@ class TextRecurrent(nn.Module):
         return some_tokens(self.layers(words_BTW, lengths), lengths, self.max_tokens, self.project)
 
 
+class TextLSTM(TextRecurrent):
+    """Bidirectional LSTM layers over word vectors."""
+
+    cell = "lstm"
+
+
+class TextGRU(TextRecurrent):
+    """Bidirectional GRU layers over word vectors."""
+
+    cell = "gru"
+
+
 class TextTransformer(nn.Module):
     """Pre-norm transformer layers over word vectors: Vaswani et al. 2017, arXiv 1706.03762."""
 
@@ -151,34 +176,40 @@ class TextTransformer(nn.Module):
 
     def __init__(
         self,
-        embed: WordEmbedding,
-        max_length: int,
+        fitted: Text,
         width: int,
-        depth: int,
-        num_heads: int,
-        max_tokens: int,
-        learned_positions: bool,
-        dropout: float,
+        *,
+        depth: int = 2,
+        num_heads: int = 4,
+        max_tokens: int = 16,
+        positions: str = "learned",
+        frozen: bool = False,
+        dropout: float = 0.2,
     ) -> None:
         """Build the layers.
 
         Args:
-            embed: From token ids to vectors of width W.
-            max_length: Most token ids of a row.
+            fitted: The fitted modality.
             width: W.
             depth: Number of layers.
             num_heads: Heads of each layer; divides the width.
             max_tokens: Most tokens of a row.
-            learned_positions: Whether positions are learned; else they are sines and cosines.
+            positions: "learned" or "sinusoidal".
+            frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
             dropout: Share of values set to zero in training.
+
+        Raises:
+            ConfigError: If positions is something else.
         """
         super().__init__()
+        if positions not in ("learned", "sinusoidal"):
+            raise parameter_error("positions", "the text encoder 'transformer'", "learned or sinusoidal", positions)
         self.max_tokens = max_tokens
-        self.embed = embed
-        if learned_positions:
-            self.positions = small_parameter(max_length, width)
+        self.embed = WordEmbedding(fitted, width, dropout, frozen)
+        if positions == "learned":
+            self.positions = small_parameter(fitted.max_length, width)
         else:
-            fixed = sinusoidal_positions(max_length, width)
+            fixed = sinusoidal_positions(fitted.max_length, width)
             self.register_buffer("positions", 0.1 * fixed, persistent=False)
         self.layers = Transformer(width, depth, num_heads, dropout)
         self.project = nn.Linear(width, width)
@@ -196,113 +227,3 @@ class TextTransformer(nn.Module):
         num_steps = words_BTW.shape[1]
         mixed_BTW = self.layers(words_BTW + self.positions[:num_steps], steps_present(lengths, num_steps))
         return some_tokens(mixed_BTW, lengths, self.max_tokens, self.project)
-
-
-def build_text_bag(fitted: Text, width: int, *, frozen: bool = False, dropout: float = 0.2) -> nn.Module:
-    """Build the encoder by mean word vectors.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    return TextBag(WordEmbedding(fitted, width, dropout, frozen), width)
-
-
-def build_text_cnn(
-    fitted: Text, width: int, *, filters: int = 0, frozen: bool = False, dropout: float = 0.2
-) -> nn.Module:
-    """Build the convolutional encoder.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        filters: Filters of each size; 0 means three quarters of the width.
-        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    return TextCNN(WordEmbedding(fitted, width, dropout, frozen), width, filters or 3 * width // 4, dropout)
-
-
-def build_text_lstm(
-    fitted: Text, width: int, *, depth: int = 1, max_tokens: int = 16, frozen: bool = False, dropout: float = 0.2
-) -> nn.Module:
-    """Build the LSTM encoder.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: Number of layers.
-        max_tokens: Most tokens of a row.
-        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    embed = WordEmbedding(fitted, width, dropout, frozen)
-    return TextRecurrent("lstm", embed, width, depth, max_tokens, dropout)
-
-
-def build_text_gru(
-    fitted: Text, width: int, *, depth: int = 1, max_tokens: int = 16, frozen: bool = False, dropout: float = 0.2
-) -> nn.Module:
-    """Build the GRU encoder.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: Number of layers.
-        max_tokens: Most tokens of a row.
-        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    embed = WordEmbedding(fitted, width, dropout, frozen)
-    return TextRecurrent("gru", embed, width, depth, max_tokens, dropout)
-
-
-def build_text_transformer(
-    fitted: Text,
-    width: int,
-    *,
-    depth: int = 2,
-    num_heads: int = 4,
-    max_tokens: int = 16,
-    positions: str = "learned",
-    frozen: bool = False,
-    dropout: float = 0.2,
-) -> nn.Module:
-    """Build the transformer encoder.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: Number of layers.
-        num_heads: Heads of each layer; divides the width.
-        max_tokens: Most tokens of a row.
-        positions: "learned" or "sinusoidal".
-        frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-
-    Raises:
-        ConfigError: If positions is something else.
-    """
-    if positions not in ("learned", "sinusoidal"):
-        raise parameter_error("positions", "the text encoder 'transformer'", "learned or sinusoidal", positions)
-    embed = WordEmbedding(fitted, width, dropout, frozen)
-    return TextTransformer(
-        embed, fitted.max_length, width, depth, num_heads, max_tokens, positions == "learned", dropout
-    )

@@ -37,18 +37,18 @@ def build_mlp(num_in: int, hidden: int, depth: int, width: int, dropout: float) 
 class VectorMLP(nn.Module):
     """A perceptron over the vector's values."""
 
-    def __init__(self, dim: int, width: int, hidden: int, depth: int, dropout: float) -> None:
+    def __init__(self, fitted: Vector, width: int, *, hidden: int = 256, depth: int = 1, dropout: float = 0.2) -> None:
         """Build the layers.
 
         Args:
-            dim: Values of a vector.
+            fitted: The fitted modality.
             width: Width of the token.
             hidden: Values of each hidden layer.
             depth: Number of hidden layers.
             dropout: Share of hidden values set to zero in training.
         """
         super().__init__()
-        self.layers = build_mlp(dim, hidden, depth, width, dropout)
+        self.layers = build_mlp(fitted.dim, hidden, depth, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode vectors.
@@ -62,21 +62,3 @@ class VectorMLP(nn.Module):
         present_B1 = column.row_present.unsqueeze(1)
         values = torch.where(present_B1, column.values, 0).float()
         return Tokens(self.layers(values).unsqueeze(1), present_B1)
-
-
-def build_vector_mlp(
-    fitted: Vector, width: int, *, hidden: int = 256, depth: int = 1, dropout: float = 0.2
-) -> nn.Module:
-    """Build the perceptron.
-
-    Args:
-        fitted: The fitted modality.
-        width: Width of the token.
-        hidden: Values of each hidden layer.
-        depth: Number of hidden layers.
-        dropout: Share of hidden values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    return VectorMLP(fitted.dim, width, hidden, depth, dropout)

@@ -310,70 +310,78 @@ class R2Plus1D(nn.Module):
         return pool_frames(map_FCYX).reshape(*keep_BT.shape, self.output_dim)
 
 
-def build_video_cnn(
-    fitted: Video,
-    width: int,
-    *,
-    channels: int = 0,
-    depth: int = 1,
-    num_heads: int = 4,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-) -> nn.Module:
-    """Build the encoder of single frames and their changes with self-attention over time.
+class VideoCNN(VideoEncoder):
+    """Convolutions over single frames and their changes, self-attention over time."""
 
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        channels: Channels of the first stage; 0 means a quarter of the width.
-        depth: Transformer layers over time.
-        num_heads: Heads of each layer.
-        max_tokens: Most tokens of a video.
-        dropout: Share of values set to zero in training.
+    def __init__(
+        self,
+        fitted: Video,
+        width: int,
+        *,
+        channels: int = 0,
+        depth: int = 1,
+        num_heads: int = 4,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build the layers.
 
-    Returns:
-        The encoder.
-    """
-    frames = FrameCNN(fitted, channels or width // 4)
-    mixer = TemporalMixer(frames.output_dim, width, depth, num_heads, dropout)
-    return VideoEncoder(frames, mixer, StepTokens(width, width, max_tokens, dropout))
-
-
-def build_video_gru(
-    fitted: Video, width: int, *, channels: int = 0, depth: int = 1, max_tokens: int = 16, dropout: float = 0.1
-) -> nn.Module:
-    """Build the encoder of single frames and their changes with a GRU over time.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        channels: Channels of the first stage; 0 means a quarter of the width.
-        depth: GRU layers.
-        max_tokens: Most tokens of a video.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    frames = FrameCNN(fitted, channels or width // 4)
-    mixer = RecurrentMixer(frames.output_dim, width, depth, dropout)
-    return VideoEncoder(frames, mixer, StepTokens(mixer.output_dim, width, max_tokens, dropout))
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            channels: Channels of the first stage; 0 means a quarter of the width.
+            depth: Transformer layers over time.
+            num_heads: Heads of each layer.
+            max_tokens: Most tokens of a video.
+            dropout: Share of values set to zero in training.
+        """
+        frames = FrameCNN(fitted, channels or width // 4)
+        mixer = TemporalMixer(frames.output_dim, width, depth, num_heads, dropout)
+        super().__init__(frames, mixer, StepTokens(width, width, max_tokens, dropout))
 
 
-def build_video_r2plus1d(
-    fitted: Video, width: int, *, channels: int = 0, max_tokens: int = 16, dropout: float = 0.1
-) -> nn.Module:
-    """Build the encoder of convolutions over space and time in turn.
+class VideoGRU(VideoEncoder):
+    """Convolutions over single frames and their changes, a GRU over time."""
 
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        channels: Channels of the first stage; 0 means a quarter of the width.
-        max_tokens: Most tokens of a video.
-        dropout: Share of values set to zero in training.
+    def __init__(
+        self,
+        fitted: Video,
+        width: int,
+        *,
+        channels: int = 0,
+        depth: int = 1,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
+    ) -> None:
+        """Build the layers.
 
-    Returns:
-        The encoder.
-    """
-    frames = R2Plus1D(fitted, channels or width // 4)
-    return VideoEncoder(frames, None, StepTokens(frames.output_dim, width, max_tokens, dropout))
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            channels: Channels of the first stage; 0 means a quarter of the width.
+            depth: GRU layers.
+            max_tokens: Most tokens of a video.
+            dropout: Share of values set to zero in training.
+        """
+        frames = FrameCNN(fitted, channels or width // 4)
+        mixer = RecurrentMixer(frames.output_dim, width, depth, dropout)
+        super().__init__(frames, mixer, StepTokens(mixer.output_dim, width, max_tokens, dropout))
+
+
+class VideoR2Plus1D(VideoEncoder):
+    """Convolutions over space and time in turn."""
+
+    def __init__(
+        self, fitted: Video, width: int, *, channels: int = 0, max_tokens: int = 16, dropout: float = 0.1
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            fitted: The fitted modality.
+            width: W.
+            channels: Channels of the first stage; 0 means a quarter of the width.
+            max_tokens: Most tokens of a video.
+            dropout: Share of values set to zero in training.
+        """
+        frames = R2Plus1D(fitted, channels or width // 4)
+        super().__init__(frames, None, StepTokens(frames.output_dim, width, max_tokens, dropout))

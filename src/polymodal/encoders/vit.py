@@ -9,7 +9,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from polymodal.encoders.image import GridTokens, ImageEncoder, Normalise, grid_after
@@ -28,7 +28,16 @@ class ImageViT(ImageEncoder):
     Differs from the source: no class token; the patches' outputs are pooled to a grid of tokens.
     """
 
-    def __init__(self, fitted: Image, width: int, depth: int, num_heads: int, patch: int, dropout: float) -> None:
+    def __init__(
+        self,
+        fitted: Image,
+        width: int,
+        *,
+        depth: int = 3,
+        num_heads: int = 4,
+        patch: int = 0,
+        dropout: float = 0.1,
+    ) -> None:
         """Build the layers.
 
         Args:
@@ -74,22 +83,3 @@ class ImageViT(ImageEncoder):
         present = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
         mixed_BTW: Tensor = self.layers(patches + self.positions, present)
         return mixed_BTW.transpose(1, 2).reshape(len(pixels_BCYX), self.positions.shape[1], *self.map_shape)
-
-
-def build_image_vit(
-    fitted: Image, width: int, *, depth: int = 3, num_heads: int = 4, patch: int = 0, dropout: float = 0.1
-) -> nn.Module:
-    """Build the patch transformer.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        depth: Transformer layers.
-        num_heads: Heads of each layer.
-        patch: Side of a patch in pixels; 0 chooses it from the picture's size.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The encoder.
-    """
-    return ImageViT(fitted, width, depth, num_heads, patch, dropout)

@@ -31,29 +31,29 @@ class WaveformCNN(nn.Module):
 
     def __init__(
         self,
-        sound_channels: int,
+        fitted: Audio,
         width: int,
-        channels: int,
-        max_tokens: int,
-        dropout: float,
-        last_stride: int = 4,
+        *,
+        channels: int = 32,
+        max_tokens: int = 16,
+        dropout: float = 0.1,
         detail: bool = False,
     ) -> None:
         """Build the stages.
 
         Args:
-            sound_channels: S.
+            fitted: The fitted modality.
             width: W.
             channels: C of the first stage; the next have 2, 4 and 4 times as many.
             max_tokens: Most tokens of a clip.
             dropout: Share of token values set to zero in training.
-            last_stride: Steps that the last stage makes one: 1, 2 or 4.
             detail: Whether to give every step beside the tokens.
         """
         super().__init__()
-        self.step_frames = math.prod((*self.STRIDES[:-1], last_stride)) if detail else 0
-        dims = [sound_channels, channels, 2 * channels, 4 * channels, 4 * channels]
-        strides = (*self.STRIDES[:-1], last_stride)
+        before_last = math.prod(self.STRIDES[:-1]) / fitted.sample_rate_hz
+        strides = (*self.STRIDES[:-1], frames_per_step(before_last) if detail else self.STRIDES[-1])
+        self.step_frames = math.prod(strides) if detail else 0
+        dims = [fitted.channels, channels, 2 * channels, 4 * channels, 4 * channels]
         self.stages = nn.ModuleList(
             MaskedConvolution(Conv1d(num_in, num_out, 3 * stride, stride, padding=stride, bias=False))
             for num_in, num_out, stride in zip(dims, dims[1:], strides, strict=False)
@@ -75,30 +75,3 @@ class WaveformCNN(nn.Module):
             map_BCT, lengths = stage(map_BCT, lengths)
         tokens: Tokens = self.tokens(map_BCT.transpose(1, 2), lengths)
         return tokens
-
-
-def build_waveform_cnn(
-    fitted: Audio,
-    width: int,
-    *,
-    channels: int = 32,
-    max_tokens: int = 16,
-    dropout: float = 0.1,
-    detail: bool = False,
-) -> nn.Module:
-    """Build the convolutional encoder of samples.
-
-    Args:
-        fitted: The fitted modality.
-        width: W.
-        channels: Channels of the first stage.
-        max_tokens: Most tokens of a clip.
-        dropout: Share of token values set to zero in training.
-        detail: Whether to give every step beside the tokens.
-
-    Returns:
-        The encoder.
-    """
-    before_last = math.prod(WaveformCNN.STRIDES[:-1]) / fitted.sample_rate_hz
-    last_stride = frames_per_step(before_last) if detail else 4
-    return WaveformCNN(fitted.channels, width, channels, max_tokens, dropout, last_stride, detail)

@@ -7,22 +7,26 @@ from typing import Literal, NamedTuple
 
 from torch import nn
 
+from polymodal.config import Hyperparameter
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion.base import Fusion
-from polymodal.fusion.cross import build_cross_attention, build_latent
-from polymodal.fusion.decision import EvidentialFusion, build_evidential
-from polymodal.fusion.feature import build_attention, build_concat, build_gated, build_sum
-from polymodal.fusion.film import build_film
-from polymodal.fusion.model import build_bottleneck, build_transformer_fusion
-from polymodal.fusion.product import build_low_rank, build_match, build_tensor
-from polymodal.nn.builders import Size, builder_sizes, check_sizes
+from polymodal.fusion.cross import CrossAttentionFusion, LatentFusion
+from polymodal.fusion.decision import EvidentialFusion
+from polymodal.fusion.feature import AttentionFusion, ConcatFusion, GatedFusion, SumFusion
+from polymodal.fusion.film import FilmFusion
+from polymodal.fusion.model import BottleneckFusion, TransformerFusion
+from polymodal.fusion.product import LowRankFusion, MatchFusion, TensorFusion
+from polymodal.nn.builders import build, check_hyperparameters, part_name
+from polymodal.plugins import FUSION_GROUP, PartTable
 
 
 class FusionEntry(NamedTuple):
     """A row of the table of fusions.
 
     Attributes:
-        build: Builder; None for a fusion of decisions that has no module.
+        build: The class, or a function that makes the module: called with the names of the streams, the width and, by
+            name, its hyperparameters, which are its keyword-only parameters. None for a fusion of decisions that has
+            no module.
         level: Where it joins the streams: pooled features, inside a model, or decisions.
         summary: One line.
         paper: Where it comes from.
@@ -36,98 +40,112 @@ class FusionEntry(NamedTuple):
     kinds: tuple[str, ...] | None = None
 
 
-FUSIONS: dict[str, FusionEntry] = {
-    "transformer": FusionEntry(
-        build_transformer_fusion,
-        "model",
-        "a class token and all streams' tokens look at each other",
-        "Vaswani et al. 2017; Devlin et al. 2019",
-    ),
-    "bottleneck": FusionEntry(
-        build_bottleneck, "model", "streams exchange through a few bottleneck tokens", "Nagrani et al. 2021"
-    ),
-    "cross_attention": FusionEntry(
-        build_cross_attention, "model", "each stream looks at each other one", "Tsai et al. 2019"
-    ),
-    "latent": FusionEntry(build_latent, "model", "a few learned vectors look at all tokens", "Jaegle et al. 2021"),
-    "concat": FusionEntry(build_concat, "feature", "pooled streams side by side, two layers", "Ngiam et al. 2011"),
-    "sum": FusionEntry(build_sum, "feature", "pooled streams projected and added", "Baltrusaitis et al. 2019"),
-    "gated": FusionEntry(build_gated, "feature", "a gate for each value of each stream", "Arevalo et al. 2017"),
-    "attention": FusionEntry(
-        build_attention, "feature", "a weighted mean; predictions can return the weights", "Bahdanau et al. 2015"
-    ),
-    "film": FusionEntry(build_film, "feature", "the others scale and shift a stream's tokens", "Perez et al. 2018"),
-    "low_rank": FusionEntry(build_low_rank, "feature", "a low-rank product of all streams", "Liu et al. 2018"),
-    "match": FusionEntry(build_match, "feature", "products and differences of all pairs of streams", "Mou et al. 2016"),
-    "tensor": FusionEntry(build_tensor, "feature", "the outer product of up to eight streams", "Zadeh et al. 2017"),
-    "vote": FusionEntry(None, "decision", "a weighted vote of the streams' own predictions", "Kittler et al. 1998"),
-    "stacking": FusionEntry(
-        None, "decision", "a small model over the streams' own predictions", "Wolpert 1992; Ting and Witten 1999"
-    ),
-    "evidential": FusionEntry(
-        build_evidential, "decision", "the streams' evidence by Dempster's rule", "Han et al. 2021", ("category",)
-    ),
-}
+FusionChoice = str | FusionEntry | Callable[..., nn.Module]
+"""A name in ``FUSIONS``, or a row, class or function given directly."""
+
+FUSIONS = PartTable(
+    FUSION_GROUP,
+    FusionEntry,
+    {
+        "transformer": FusionEntry(
+            TransformerFusion,
+            "model",
+            "a class token and all streams' tokens look at each other",
+            "Vaswani et al. 2017; Devlin et al. 2019",
+        ),
+        "bottleneck": FusionEntry(
+            BottleneckFusion, "model", "streams exchange through a few bottleneck tokens", "Nagrani et al. 2021"
+        ),
+        "cross_attention": FusionEntry(
+            CrossAttentionFusion, "model", "each stream looks at each other one", "Tsai et al. 2019"
+        ),
+        "latent": FusionEntry(LatentFusion, "model", "a few learned vectors look at all tokens", "Jaegle et al. 2021"),
+        "concat": FusionEntry(ConcatFusion, "feature", "pooled streams side by side, two layers", "Ngiam et al. 2011"),
+        "sum": FusionEntry(SumFusion, "feature", "pooled streams projected and added", "Baltrusaitis et al. 2019"),
+        "gated": FusionEntry(GatedFusion, "feature", "a gate for each value of each stream", "Arevalo et al. 2017"),
+        "attention": FusionEntry(
+            AttentionFusion, "feature", "a weighted mean; predictions can return the weights", "Bahdanau et al. 2015"
+        ),
+        "film": FusionEntry(FilmFusion, "feature", "the others scale and shift a stream's tokens", "Perez et al. 2018"),
+        "low_rank": FusionEntry(LowRankFusion, "feature", "a low-rank product of all streams", "Liu et al. 2018"),
+        "match": FusionEntry(
+            MatchFusion, "feature", "products and differences of all pairs of streams", "Mou et al. 2016"
+        ),
+        "tensor": FusionEntry(TensorFusion, "feature", "the outer product of up to eight streams", "Zadeh et al. 2017"),
+        "vote": FusionEntry(None, "decision", "a weighted vote of the streams' own predictions", "Kittler et al. 1998"),
+        "stacking": FusionEntry(
+            None, "decision", "a small model over the streams' own predictions", "Wolpert 1992; Ting and Witten 1999"
+        ),
+        "evidential": FusionEntry(
+            EvidentialFusion, "decision", "the streams' evidence by Dempster's rule", "Han et al. 2021", ("category",)
+        ),
+    },
+)
 
 DEFAULT_FUSION = "transformer"
 
 
-def build_fusion(name: str, streams: Sequence[str], width: int, sizes: Mapping[str, Size]) -> nn.Module | None:
-    """Build a fusion by name.
+def fusion_entry(choice: FusionChoice) -> FusionEntry:
+    """Return the row of a fusion.
 
     Args:
-        name: Name in ``FUSIONS``.
+        choice: Name in ``FUSIONS``, or a row, class or function given directly.
+
+    Returns:
+        The row; of a class or function one of the level "model".
+
+    Raises:
+        ConfigError: If there is no fusion of that name, or it is none of all these.
+    """
+    if isinstance(choice, FusionEntry):
+        return choice
+    if callable(choice):
+        return FusionEntry(choice, "model", "given directly", "")
+    if choice not in FUSIONS:
+        raise parameter_error("fusion", "a run", f"one of: {', '.join(FUSIONS)}", choice)
+    return FUSIONS[choice]
+
+
+def build_fusion(
+    choice: FusionChoice, streams: Sequence[str], width: int, hyperparameters: Mapping[str, Hyperparameter]
+) -> nn.Module | None:
+    """Build a fusion.
+
+    Args:
+        choice: Name in ``FUSIONS``, or a row, class or function given directly.
         streams: Names of the streams.
         width: Width of all tokens.
-        sizes: Keyword arguments of the builder.
+        hyperparameters: Name to value; the others keep their defaults.
 
     Returns:
         The fusion, or None where only decisions are joined.
 
     Raises:
-        ConfigError: If the name or a size is unknown, or a size cannot work.
+        ConfigError: If the name or a hyperparameter is unknown, or a value cannot work.
     """
-    if name not in FUSIONS:
-        raise parameter_error("fusion", "a run", f"one of: {', '.join(FUSIONS)}", name)
-    build = FUSIONS[name].build
-    if build is None or not builder_sizes(build):
-        check_none(name, sizes)
-    if build is None:
+    entry, owner = fusion_entry(choice), f"the fusion {part_name(choice)!r}"
+    if entry.build is None:
+        check_hyperparameters(None, owner, hyperparameters)
         return None
-    check_sizes(build, f"the fusion {name!r}", sizes)
-    return build(streams, width, **sizes)
+    return build(entry.build, owner, streams, width, hyperparameters)
 
 
-def check_none(name: str, sizes: Mapping[str, Size]) -> None:
-    """Check that a fusion without sizes is given none.
-
-    Args:
-        name: Name of the fusion.
-        sizes: What the user gave.
-
-    Raises:
-        ConfigError: If there are any.
-    """
-    if sizes:
-        raise parameter_error("sizes", f"the fusion {name!r}", "left out: it has none", next(iter(sizes)))
-
-
-def check_kinds(name: str, kinds: Mapping[str, str]) -> None:
+def check_kinds(choice: FusionChoice, kinds: Mapping[str, str]) -> None:
     """Check that a fusion can answer the targets.
 
     Args:
-        name: Name in ``FUSIONS``.
+        choice: Name in ``FUSIONS``, or a row, class or function given directly.
         kinds: Target to its kind.
 
     Raises:
-        ConfigError: If it cannot answer one.
+        ConfigError: If the name is unknown, or it cannot answer a target.
     """
-    wanted = FUSIONS[name].kinds if name in FUSIONS else None
+    wanted = fusion_entry(choice).kinds
     for target, kind in kinds.items():
         if wanted is not None and kind not in wanted:
             raise ConfigError(
-                f"The fusion {name!r} answers targets of the kind {' or '.join(wanted)} only. The target {target!r} "
-                f"is of the kind {kind!r}. Choose another --fusion, such as 'stacking' or 'transformer'."
+                f"The fusion {part_name(choice)!r} answers targets of the kind {' or '.join(wanted)} only. The target "
+                f"{target!r} is of the kind {kind!r}. Choose another --fusion, such as 'stacking' or 'transformer'."
             )
 
 
@@ -136,7 +154,9 @@ __all__ = [
     "FUSIONS",
     "EvidentialFusion",
     "Fusion",
+    "FusionChoice",
     "FusionEntry",
     "build_fusion",
     "check_kinds",
+    "fusion_entry",
 ]

@@ -63,7 +63,9 @@ class CrossAttentionFusion(Fusion):
     from the source: a linear layer brings the joined width back to W, and means stand for the last tokens.
     """
 
-    def __init__(self, streams: Sequence[str], width: int, depth: int, num_heads: int, dropout: float) -> None:
+    def __init__(
+        self, streams: Sequence[str], width: int, *, depth: int = 1, num_heads: int = 4, dropout: float = 0.1
+    ) -> None:
         """Build the layers of each directed pair.
 
         Args:
@@ -114,7 +116,14 @@ class LatentFusion(Fusion):
     """
 
     def __init__(
-        self, streams: Sequence[str], width: int, num_latents: int, depth: int, num_heads: int, dropout: float
+        self,
+        streams: Sequence[str],
+        width: int,
+        *,
+        num_latents: int = 16,
+        depth: int = 2,
+        num_heads: int = 4,
+        dropout: float = 0.1,
     ) -> None:
         """Build the layers.
 
@@ -152,46 +161,3 @@ class LatentFusion(Fusion):
         for _ in range(self.depth):
             latents_BLW = self.think(self.look(latents_BLW, everything), present_BL)
         return Fused(self.norm(latents_BLW).mean(dim=1), join(streams))
-
-
-def build_cross_attention(
-    streams: Sequence[str], width: int, *, depth: int = 1, num_heads: int = 4, dropout: float = 0.1
-) -> nn.Module:
-    """Build the fusion by attention between pairs of streams.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        depth: Layers of each directed pair.
-        num_heads: Heads of each layer; divides the width.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return CrossAttentionFusion(streams, width, depth, num_heads, dropout)
-
-
-def build_latent(
-    streams: Sequence[str],
-    width: int,
-    *,
-    num_latents: int = 16,
-    depth: int = 2,
-    num_heads: int = 4,
-    dropout: float = 0.1,
-) -> nn.Module:
-    """Build the fusion by latents.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        num_latents: Learned vectors.
-        depth: How often they look at the tokens.
-        num_heads: Heads of each layer; divides the width.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return LatentFusion(streams, width, num_latents, depth, num_heads, dropout)

@@ -24,6 +24,15 @@ class EvidentialFusion(nn.Module):
     no learned token has to stand in. Answers are written as log α, whose softmax is the expected probability.
     """
 
+    def __init__(self, streams: Sequence[str] = (), width: int = 0) -> None:  # noqa: ARG002
+        """Make the combination, which has no weights.
+
+        Args:
+            streams: Not used: it takes any number.
+            width: Not used: it sees answers, not tokens.
+        """
+        super().__init__()
+
     def opinions(self, outputs: Tensor) -> Tensor:
         """Turn a head's outputs into evidence.
 
@@ -82,16 +91,3 @@ def combine_opinions(first: Opinion, second: Opinion) -> Opinion:
     both_B1 = doubt_B1 * other_doubt_B1
     kept_B1 = agreed_BK.sum(dim=1, keepdim=True) + both_B1
     return agreed_BK / kept_B1, both_B1 / kept_B1
-
-
-def build_evidential(streams: Sequence[str], width: int) -> nn.Module:  # noqa: ARG001
-    """Build the combination of opinions.
-
-    Args:
-        streams: Not used: it takes any number.
-        width: Not used: it sees answers, not tokens.
-
-    Returns:
-        The fusion.
-    """
-    return EvidentialFusion()

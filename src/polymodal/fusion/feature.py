@@ -18,7 +18,7 @@ from polymodal.tokens import Fused, Tokens
 class ConcatFusion(Fusion):
     """All streams' pooled tokens side by side, then two layers."""
 
-    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+    def __init__(self, streams: Sequence[str], width: int, *, dropout: float = 0.1) -> None:
         """Build the layers.
 
         Args:
@@ -48,7 +48,7 @@ class SumFusion(Fusion):
     The simplest of the fusions that Baltrusaitis et al. 2019, arXiv 1705.09406, section 3.1, call joint.
     """
 
-    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+    def __init__(self, streams: Sequence[str], width: int, *, dropout: float = 0.1) -> None:
         """Build the layers.
 
         Args:
@@ -83,7 +83,7 @@ class GatedFusion(Fusion):
     each of its values. Differs from the source: any number of streams, each with a gate of its own.
     """
 
-    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+    def __init__(self, streams: Sequence[str], width: int, *, dropout: float = 0.1) -> None:
         """Build the gates.
 
         Args:
@@ -122,7 +122,7 @@ class AttentionFusion(Fusion):
     Bahdanau et al. 2015, arXiv 1409.0473, equations 5 and 6. An absent stream weighs exactly 0.
     """
 
-    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+    def __init__(self, streams: Sequence[str], width: int, *, dropout: float = 0.1) -> None:
         """Build the scores.
 
         Args:
@@ -169,59 +169,3 @@ def softmax_present(scores_BS: Tensor, present_BS: Tensor) -> Tensor:
     lowest = torch.finfo(scores_BS.dtype).min
     weights_BS = torch.softmax(torch.where(present_BS, scores_BS, lowest), dim=1)
     return torch.where(present_BS, weights_BS, 0)
-
-
-def build_concat(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
-    """Build the fusion by concatenation.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return ConcatFusion(streams, width, dropout)
-
-
-def build_sum(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
-    """Build the fusion by addition.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return SumFusion(streams, width, dropout)
-
-
-def build_gated(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
-    """Build the gated multimodal unit.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return GatedFusion(streams, width, dropout)
-
-
-def build_attention(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
-    """Build the fusion by attention weights.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return AttentionFusion(streams, width, dropout)

@@ -60,7 +60,7 @@ class FilmFusion(Fusion):
     largest values of its tokens (Perez et al. 2018, section 2.2, take the largest), for two layers over all streams.
     """
 
-    def __init__(self, streams: Sequence[str], width: int, depth: int, dropout: float) -> None:
+    def __init__(self, streams: Sequence[str], width: int, *, depth: int = 2, dropout: float = 0.1) -> None:
         """Build the blocks.
 
         Args:
@@ -101,18 +101,3 @@ class FilmFusion(Fusion):
         for block in blocks if isinstance(blocks, nn.ModuleList) else ():
             values_BTW = block(values_BTW, context_BC)
         return Tokens(values_BTW, tokens.present)
-
-
-def build_film(streams: Sequence[str], width: int, *, depth: int = 2, dropout: float = 0.1) -> nn.Module:
-    """Build the fusion by modulation.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        depth: Residual blocks of each stream.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return FilmFusion(streams, width, depth, dropout)

@@ -24,7 +24,9 @@ class TransformerFusion(Fusion):
     from the streams' pooled tokens, so that the layers only have to learn what a concatenation lacks.
     """
 
-    def __init__(self, streams: Sequence[str], width: int, depth: int, num_heads: int, dropout: float) -> None:
+    def __init__(
+        self, streams: Sequence[str], width: int, *, depth: int = 2, num_heads: int = 4, dropout: float = 0.1
+    ) -> None:
         """Build the layers.
 
         Args:
@@ -71,14 +73,21 @@ class BottleneckFusion(Fusion):
     """
 
     def __init__(
-        self, streams: Sequence[str], width: int, num_bottlenecks: int, depth: int, num_heads: int, dropout: float
+        self,
+        streams: Sequence[str],
+        width: int,
+        *,
+        num_bottlenecks: int = 4,
+        depth: int = 2,
+        num_heads: int = 4,
+        dropout: float = 0.1,
     ) -> None:
         """Build the layers.
 
         Args:
             streams: Names of the streams.
             width: W.
-            num_bottlenecks: N.
+            num_bottlenecks: N, tokens through which the streams exchange what they know.
             depth: Layers of each stream.
             num_heads: Heads of each layer; divides the width.
             dropout: Share of values set to zero in training.
@@ -121,46 +130,3 @@ def _exchange(layers: nn.Module, streams: list[Tokens], neck_BNW: Tensor) -> tup
         necks.append(mixed_BTW[:, : neck_BNW.shape[1]])
         read.append(Tokens(mixed_BTW[:, neck_BNW.shape[1] :], tokens.present))
     return read, torch.stack(necks).mean(dim=0)
-
-
-def build_bottleneck(
-    streams: Sequence[str],
-    width: int,
-    *,
-    num_bottlenecks: int = 4,
-    depth: int = 2,
-    num_heads: int = 4,
-    dropout: float = 0.1,
-) -> nn.Module:
-    """Build the fusion through a bottleneck.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        num_bottlenecks: Tokens through which the streams exchange what they know.
-        depth: Layers of each stream.
-        num_heads: Heads of each layer; divides the width.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return BottleneckFusion(streams, width, num_bottlenecks, depth, num_heads, dropout)
-
-
-def build_transformer_fusion(
-    streams: Sequence[str], width: int, *, depth: int = 2, num_heads: int = 4, dropout: float = 0.1
-) -> nn.Module:
-    """Build the late transformer.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        depth: Transformer layers.
-        num_heads: Heads of each layer; divides the width.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return TransformerFusion(streams, width, depth, num_heads, dropout)

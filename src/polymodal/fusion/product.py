@@ -31,7 +31,7 @@ class LowRankFusion(Fusion):
     about half of it, whatever the number of streams.
     """
 
-    def __init__(self, streams: Sequence[str], width: int, rank: int, dropout: float) -> None:
+    def __init__(self, streams: Sequence[str], width: int, *, rank: int = 4, dropout: float = 0.1) -> None:
         """Build the factors.
 
         Args:
@@ -73,11 +73,11 @@ class TensorFusion(Fusion):
     every stream alone, every pair, and so on. Differs from the source: the projection, which keeps the product small.
     """
 
-    def __init__(self, streams: Sequence[str], width: int, factors: int, dropout: float) -> None:
+    def __init__(self, streams: Sequence[str], width: int, *, factors: int = 16, dropout: float = 0.1) -> None:
         """Build the projections.
 
         Args:
-            streams: Names of the streams.
+            streams: Names of the streams; eight at most.
             width: W.
             factors: K, fewer where the product of all streams would pass ``MAX_PRODUCTS``.
             dropout: Share of values set to zero in training.
@@ -118,7 +118,7 @@ class MatchFusion(Fusion):
     beside the vectors themselves. Differs from the source: any number of streams.
     """
 
-    def __init__(self, streams: Sequence[str], width: int, dropout: float) -> None:
+    def __init__(self, streams: Sequence[str], width: int, *, dropout: float = 0.1) -> None:
         """Build the layers.
 
         Args:
@@ -169,47 +169,3 @@ def most_factors(num_streams: int) -> int:
     while (factors + 2) ** num_streams <= MAX_PRODUCTS:
         factors += 1
     return factors
-
-
-def build_low_rank(streams: Sequence[str], width: int, *, rank: int = 4, dropout: float = 0.1) -> nn.Module:
-    """Build the low-rank product.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        rank: Products that are summed.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return LowRankFusion(streams, width, rank, dropout)
-
-
-def build_tensor(streams: Sequence[str], width: int, *, factors: int = 16, dropout: float = 0.1) -> nn.Module:
-    """Build the outer product.
-
-    Args:
-        streams: Names of the streams; eight at most.
-        width: W.
-        factors: Values of each stream in the product; fewer where the product would grow too large.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return TensorFusion(streams, width, factors, dropout)
-
-
-def build_match(streams: Sequence[str], width: int, *, dropout: float = 0.1) -> nn.Module:
-    """Build the fusion by products and differences of pairs.
-
-    Args:
-        streams: Names of the streams.
-        width: W.
-        dropout: Share of values set to zero in training.
-
-    Returns:
-        The fusion.
-    """
-    return MatchFusion(streams, width, dropout)

@@ -8,15 +8,15 @@ from typing import Any
 
 from torch import nn
 
-from polymodal.config import EncoderConfig, RunConfig, TrainConfig
-from polymodal.encoders import ENCODERS, build_encoder, default_encoder
+from polymodal.config import EncoderConfig, Hyperparameter, RunConfig, TrainConfig
+from polymodal.encoders import ENCODERS, build_encoder, encoder_entry, encoder_name
 from polymodal.errors import ConfigError
 from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
 from polymodal.fusion.apart import Apart
 from polymodal.modalities import Modality
 from polymodal.model.network import Network
 from polymodal.model.shared_encoders import leaders, shared_groups
-from polymodal.nn.builders import Size, builder_sizes
+from polymodal.nn.builders import hyperparameters_of, part_name
 from polymodal.nn.precision import choose_precision
 from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
 
@@ -41,21 +41,21 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
         The network.
 
     Raises:
-        ConfigError: If an encoder or fusion is unknown or a size does not fit.
+        ConfigError: If an encoder or fusion is unknown or a hyperparameter does not fit.
     """
     unknown = sorted(set(config.encoder) - set(modalities))
     if unknown:
         known = ", ".join(modalities)
         raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. The streams are: {known}.")
-    check_kinds(config.fusion.name, {name: target.kind for name, target in targets.items()})
+    check_kinds(config.fusion.given or config.fusion.name, {name: target.kind for name, target in targets.items()})
     width = config.width or WIDTHS[config.preset]
     leader_of = leaders(shared_groups(config, {stream: fitted.name for stream, fitted in modalities.items()}))
     encoders: dict[str, nn.Module] = {}
     for stream, fitted in modalities.items():
         chosen, leader = config.encoder.get(stream, EncoderConfig()), leader_of.get(stream, stream)
         if leader == stream:
-            sizes = {**chosen.sizes, **_detail(stream, fitted, chosen.name, targets)}
-            encoders[stream] = build_encoder(fitted.name, chosen.name, fitted, width, sizes)
+            hyperparameters = {**chosen.hyperparameters, **_detail(stream, fitted, chosen, targets)}
+            encoders[stream] = build_encoder(fitted.name, chosen.given or chosen.name, fitted, width, hyperparameters)
         encoders[stream] = encoders[leader]
     fusion = _build_fusion(config, tuple(modalities), targets, width)
     structured = [name for name, target in targets.items() if isinstance(target, StructuredTarget)]
@@ -73,22 +73,24 @@ def _build_fusion(
     """Build the fusion; where streams are only compared with each other, they stay apart."""
     if all(isinstance(target, EmbeddingTarget) for target in targets.values()):
         return Apart(streams)
-    return build_fusion(config.fusion.name, streams, width, config.fusion.sizes)
+    return build_fusion(config.fusion.given or config.fusion.name, streams, width, config.fusion.hyperparameters)
 
 
-def _detail(stream: str, fitted: Modality, encoder: str | None, targets: Mapping[str, AnyTarget]) -> dict[str, Size]:
+def _detail(
+    stream: str, fitted: Modality, chosen: EncoderConfig, targets: Mapping[str, AnyTarget]
+) -> dict[str, Hyperparameter]:
     """Ask a stream's encoder for fine places or steps if a target reads them."""
     structured = {name: target for name, target in targets.items() if isinstance(target, StructuredTarget)}
     readers = [name for name, target in structured.items() if target.reads_detail(stream, fitted.name)]
     if not readers:
         return {}
-    entries = ENCODERS[fitted.name]
-    able = [name for name, entry in entries.items() if "detail" in builder_sizes(entry.build)]
-    chosen = encoder or default_encoder(fitted.name, fitted)
-    if chosen not in able:
+    entry = encoder_entry(fitted.name, chosen.given or chosen.name, fitted)
+    if "detail" not in hyperparameters_of(entry.build):
+        able = [name for name, row in ENCODERS[fitted.name].items() if "detail" in hyperparameters_of(row.build)]
+        name = part_name(chosen.given or encoder_name(fitted.name, chosen.name, fitted))
         raise ConfigError(
             f"The target {readers[0]!r} reads the fine places or steps of the stream {stream!r}, which its encoder "
-            f"{chosen!r} does not give. Choose one of: {', '.join(able)}."
+            f"{name!r} does not give. Choose one of: {', '.join(able)}."
         )
     return {"detail": True}
 

@@ -34,7 +34,7 @@ from polymodal.errors import CheckpointError
 from polymodal.model.build import build_network
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.devices import choose_device
-from polymodal.targets import OBJECTIVES, TARGETS
+from polymodal.targets import target_class
 
 FORMAT = 1
 MODEL_FOLDER, MODEL_FILE = "model", "model.json"
@@ -150,9 +150,7 @@ def load_model(path: Path, device: str | None = None) -> TrainedModel:
 def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:
     config = RunConfig.model_validate(plain["config"])
     preprocessor = Preprocessor.from_state(plain["preprocessor"])
-    targets = {
-        name: (TARGETS | OBJECTIVES)[t["kind"]].target.from_state(t["state"]) for name, t in plain["targets"].items()
-    }
+    targets = {name: target_class(t["kind"]).from_state(t["state"]) for name, t in plain["targets"].items()}
     network = build_network(_with_checkpoints(config, plain, folder), preprocessor.modalities, targets)
     network.load_state_dict(load_file(folder / "network.safetensors"))
     network.eval()

@@ -92,8 +92,8 @@ def _traits(config: RunConfig, modalities: Mapping[str, str]) -> dict[str, Any]:
 
     def encoder(stream: str) -> str:
         chosen = config.encoder.get(stream, EncoderConfig())
-        sizes = [f"{size}={value}" for size, value in sorted(chosen.sizes.items())]
-        return " ".join([chosen.name or "default", *sizes])
+        values = [f"{name}={value}" for name, value in sorted(chosen.hyperparameters.items())]
+        return " ".join([chosen.name or "default", *values])
 
     def settings(stream: str) -> str:
         found = config.settings.get(stream, {})

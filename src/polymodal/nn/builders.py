@@ -1,4 +1,4 @@
-"""Sizes: the named numbers of a builder function, checked before it is called."""
+"""Hyperparameters: the keyword-only parameters of a part's constructor, checked before the part is built."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import nn
+
+from polymodal.config import Hyperparameter
 from polymodal.errors import parameter_error
 
-Size = int | float | bool | str
 
-
-def builder_sizes(build: Callable[..., Any]) -> dict[str, Size]:
-    """Return the sizes a builder takes.
+def hyperparameters_of(part: Callable[..., Any] | None) -> dict[str, Hyperparameter]:
+    """Return the hyperparameters a part takes.
 
     Args:
-        build: A function whose keyword-only parameters are its sizes.
+        part: A class, or a function that makes a module; its keyword-only parameters are its hyperparameters. None
+            for a part without a module.
 
     Returns:
         Name to default; the empty string where a text has no default.
     """
-    parameters = inspect.signature(build).parameters.values()
+    parameters = () if part is None else inspect.signature(part).parameters.values()
     return {
         parameter.name: "" if parameter.default is parameter.empty else parameter.default
         for parameter in parameters
@@ -28,26 +30,55 @@ def builder_sizes(build: Callable[..., Any]) -> dict[str, Size]:
     }
 
 
-def check_sizes(build: Callable[..., Any], owner: str, sizes: Mapping[str, Size]) -> None:
-    """Check sizes against a builder's parameters.
+def check_hyperparameters(
+    part: Callable[..., Any] | None, owner: str, hyperparameters: Mapping[str, Hyperparameter]
+) -> None:
+    """Check values against a part's hyperparameters.
 
     Args:
-        build: The builder.
-        owner: What it builds, for the message.
-        sizes: Name to value.
+        part: The class or function, or None.
+        owner: What it is, for the message.
+        hyperparameters: Name to value.
 
     Raises:
-        ConfigError: If a name is unknown or a value is of the wrong kind or range.
+        ConfigError: If a name is unknown or a value is of the wrong type or range.
     """
-    known = builder_sizes(build)
-    for name, value in sizes.items():
+    known = hyperparameters_of(part)
+    for name, value in hyperparameters.items():
         if name not in known:
-            raise parameter_error("sizes", owner, f"one of: {', '.join(known)}", name)
+            expected = f"one of: {', '.join(known)}" if known else "left out: it has none"
+            raise parameter_error("hyperparameters", owner, expected, name)
         if not _fits(known[name], value):
             raise parameter_error(name, owner, _expected(known[name]), value)
 
 
-def _expected(default: Size) -> str:
+def build(
+    part: Callable[..., nn.Module],
+    owner: str,
+    inputs: object,
+    width: int,
+    hyperparameters: Mapping[str, Hyperparameter],
+) -> nn.Module:
+    """Build an encoder or a fusion.
+
+    Args:
+        part: The class, or a function that makes the module.
+        owner: What it is, for messages.
+        inputs: What it reads: the fitted modality of an encoder, the names of a fusion's streams.
+        width: Width of all tokens.
+        hyperparameters: Name to value; the others keep their defaults.
+
+    Returns:
+        The module.
+
+    Raises:
+        ConfigError: If a hyperparameter is unknown or cannot work.
+    """
+    check_hyperparameters(part, owner, hyperparameters)
+    return part(inputs, width, **hyperparameters)
+
+
+def _expected(default: Hyperparameter) -> str:
     if isinstance(default, bool):
         return "true or false"
     if isinstance(default, int):
@@ -57,7 +88,7 @@ def _expected(default: Size) -> str:
     return "a text"
 
 
-def _fits(default: Size, value: Size) -> bool:
+def _fits(default: Hyperparameter, value: Hyperparameter) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
     if isinstance(default, int):
@@ -65,3 +96,17 @@ def _fits(default: Size, value: Size) -> bool:
     if isinstance(default, float):
         return isinstance(value, int | float) and 0 <= value <= 1
     return isinstance(value, str)
+
+
+def part_name(choice: object) -> str:
+    """Name a part that was chosen by name or given directly.
+
+    Args:
+        choice: A name; a class or function; or a table row, which is called after what it builds.
+
+    Returns:
+        The name.
+    """
+    if isinstance(choice, str):
+        return choice
+    return str(getattr(getattr(choice, "build", choice), "__name__", choice))

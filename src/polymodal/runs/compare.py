@@ -163,9 +163,9 @@ def list_variants(
 
 
 def _fusion_variant(name: str, base: RunConfig) -> Variant:
-    """Sizes that were given for one fusion are none for another."""
-    sizes = base.fusion.sizes if name == base.fusion.name else {}
-    return Variant(name, {"fusion.name": name, "fusion.sizes": sizes})
+    """Hyperparameters that were given for one fusion are none for another."""
+    values = base.fusion.hyperparameters if name == base.fusion.name else {}
+    return Variant(name, {"fusion.name": name, "fusion.hyperparameters": values})
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from polymodal.config import RunConfig, Size, build_config, load_config
+from polymodal.config import Hyperparameter, RunConfig, build_config, load_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table, read_table
 from polymodal.model.checkpoint import MODEL_FOLDER
@@ -126,7 +126,7 @@ def merged_options(given: Mapping[str, Any], **named: Any) -> dict[str, Any]:
 
 
 def _overrides(time_limit: float | None, fusion: str | None, encoder: Mapping[str, str] | None) -> dict[str, Any]:
-    found: dict[str, Size | None] = {}
+    found: dict[str, Hyperparameter | None] = {}
     if time_limit is not None:
         found["train.time_limit_s"] = time_limit
     if fusion is not None:

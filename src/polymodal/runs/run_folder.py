@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from polymodal.config import RunConfig, load_config, save_config
+from polymodal.config import RunConfig, build_config, load_config, save_config
 from polymodal.errors import ConfigError
 from polymodal.model.checkpoint import MODEL_FOLDER, save_model
 from polymodal.model.summary import summary_of
@@ -40,7 +40,7 @@ def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
     """
     asked = folder / "asked.yaml"
     if resume and asked.is_file():
-        before, now = load_config(asked), json.loads(config.model_dump_json())
+        before, now = (json.loads(one.model_dump_json()) for one in (build_config(load_config(asked)), config))
         changed = [name for name in now if now[name] != before.get(name)]
         if changed:
             raise ConfigError(

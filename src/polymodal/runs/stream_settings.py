@@ -75,7 +75,7 @@ def _checkpoint(chosen: EncoderConfig | None) -> str | None:
         return None
     if is_checkpoint(chosen.name):
         return chosen.name
-    named = chosen.sizes.get("checkpoint")
+    named = chosen.hyperparameters.get("checkpoint")
     return str(named) if chosen.name == "pretrained" and named is not None else None
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, parameter_error
+from polymodal.plugins import TARGET_GROUP, PartTable
 from polymodal.targets.base import Target, build_head, primary_metric_of
 from polymodal.targets.boxes import BoxesTarget
 from polymodal.targets.caption import CaptionTarget
@@ -62,11 +63,23 @@ def fit_target(kind: str, cells: Sequence[Cell], source: RowContext, options: Ma
         ConfigError: If an option is unknown or a value cannot work.
         SchemaError: If there is nothing to learn.
     """
-    target = (TARGETS | OBJECTIVES)[kind].target
+    target = target_class(kind)
     if issubclass(target, StructuredTarget):
         return target.fit(cells, source, build_target_settings(kind, target.Settings, options))
     build_target_settings(kind, TargetSettings, options)
     return target.fit(cells)
+
+
+def target_class(kind: str) -> type[Target] | type[StructuredTarget]:
+    """Return the class of a kind of target.
+
+    Args:
+        kind: Name in ``TARGETS`` or ``OBJECTIVES``.
+
+    Returns:
+        The class.
+    """
+    return OBJECTIVES[kind].target if kind in OBJECTIVES else TARGETS[kind].target
 
 
 def build_target_settings(kind: str, settings: type[TargetSettings], options: Mapping[str, Any]) -> TargetSettings:
@@ -94,23 +107,35 @@ def build_target_settings(kind: str, settings: type[TargetSettings], options: Ma
         raise parameter_error(name, f"the target kind {kind!r}", first["msg"].lower(), first["input"]) from None
 
 
-TARGETS: dict[str, TargetEntry] = {
-    "category": TargetEntry(
-        CategoryTarget, "one class a row: softmax, cross-entropy", "Szegedy et al. 2016 (smoothing)"
-    ),
-    "categories": TargetEntry(
-        CategoriesTarget, "any number of labels a row: a sigmoid each", "Zhang and Zhou 2014 (survey)"
-    ),
-    "number": TargetEntry(NumberTarget, "one number a row: squared error of the standardised value", "least squares"),
-    "boxes": TargetEntry(BoxesTarget, "labelled boxes in a picture: one map of fine places", "Tian et al. 2019 (FCOS)"),
-    "vector": TargetEntry(VectorTarget, "numbers of a fixed count: squared error, each standardised", "least squares"),
-    "caption": TargetEntry(CaptionTarget, "a text in each row, written piece by piece", "Vaswani et al. 2017"),
-    "series": TargetEntry(
-        SeriesTarget, "numbers of several steps: a forecast, a signal", "Carion et al. 2020 (queries)"
-    ),
-    "image": TargetEntry(ImageTarget, "a small picture, painted by transposed convolutions", "Radford et al. 2016"),
-    "transcript": TargetEntry(TranscriptTarget, "words spoken in a sound: CTC over its steps", "Graves et al. 2006"),
-}
+TARGETS = PartTable(
+    TARGET_GROUP,
+    TargetEntry,
+    {
+        "category": TargetEntry(
+            CategoryTarget, "one class a row: softmax, cross-entropy", "Szegedy et al. 2016 (smoothing)"
+        ),
+        "categories": TargetEntry(
+            CategoriesTarget, "any number of labels a row: a sigmoid each", "Zhang and Zhou 2014 (survey)"
+        ),
+        "number": TargetEntry(
+            NumberTarget, "one number a row: squared error of the standardised value", "least squares"
+        ),
+        "boxes": TargetEntry(
+            BoxesTarget, "labelled boxes in a picture: one map of fine places", "Tian et al. 2019 (FCOS)"
+        ),
+        "vector": TargetEntry(
+            VectorTarget, "numbers of a fixed count: squared error, each standardised", "least squares"
+        ),
+        "caption": TargetEntry(CaptionTarget, "a text in each row, written piece by piece", "Vaswani et al. 2017"),
+        "series": TargetEntry(
+            SeriesTarget, "numbers of several steps: a forecast, a signal", "Carion et al. 2020 (queries)"
+        ),
+        "image": TargetEntry(ImageTarget, "a small picture, painted by transposed convolutions", "Radford et al. 2016"),
+        "transcript": TargetEntry(
+            TranscriptTarget, "words spoken in a sound: CTC over its steps", "Graves et al. 2006"
+        ),
+    },
+)
 
 OBJECTIVES: dict[str, TargetEntry] = {
     "embedding": TargetEntry(EmbeddingTarget, "streams of a row close in one space: sigmoid loss", "Zhai et al. 2023"),
@@ -144,4 +169,5 @@ __all__ = [
     "build_target_settings",
     "fit_target",
     "primary_metric_of",
+    "target_class",
 ]
