@@ -180,14 +180,14 @@ def test_a_comparison_takes_the_options_of_a_run(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("polymodal.runs.compare.execute", execute)
     options: dict[str, Any] = {
         "preset": "fast",
-        "encoder": {"tabular": "tokens"},
+        "encoder": {"tabular": "piecewise"},
         "drop": ["size"],
         "settings": {**SETTINGS, "stream": {}},
     }
     with pytest.raises(ConfigError, match="stop"):
         compare(tiny.numbers_table(), target="kind", fusions=["sum"], **options)
     (config,) = configs
-    assert (config.preset, config.encoder["tabular"].name, config.drop) == ("fast", "tokens", ("size",))
+    assert (config.preset, config.encoder["tabular"].name, config.drop) == ("fast", "piecewise", ("size",))
     with pytest.raises(TypeError, match=r"compare\(\) got an unexpected keyword argument 'seed'. Did you mean 'seeds'"):
         compare(tiny.numbers_table(), target="kind", seed=3)
 
