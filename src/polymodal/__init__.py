@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from polymodal.runs.compare import compare
     from polymodal.runs.estimators import MultimodalClassifier, MultimodalRegressor
     from polymodal.runs.fit import fit
+    from polymodal.runs.options import RunOptions
 
 __all__ = [
     "CellError",
@@ -36,6 +37,7 @@ __all__ = [
     "MultimodalClassifier",
     "MultimodalRegressor",
     "PolymodalError",
+    "RunOptions",
     "SchemaError",
     "Table",
     "TableError",
@@ -58,6 +60,7 @@ _MODULES = {
     "MultimodalClassifier": "runs.estimators",
     "MultimodalRegressor": "runs.estimators",
     "PolymodalError": "errors",
+    "RunOptions": "runs.options",
     "SchemaError": "errors",
     "Table": "data.tables.table",
     "TableError": "errors",

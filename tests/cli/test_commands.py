@@ -21,7 +21,6 @@ from polymodal.cli.main import app
 from polymodal.cli.progress_bar import TerminalProgress
 from polymodal.errors import ConfigError, PolymodalError
 from polymodal.model.predictions import Predictions
-from polymodal.runs import fit
 
 runner = CliRunner()
 
@@ -37,7 +36,7 @@ EVALUATION = {
     "missing": {"label": {"photo [1]": {"accuracy": 0.6, "log_loss": 0.6}}},
     "member_intervals": {"label": {"fusion": [0.7, 0.9]}},
 }
-RECORD = {
+REPORT_DATA = {
     "evaluation": EVALUATION,
     "targets_info": [{"name": "label", "kind": "category", "primary_metric": "accuracy", "higher_is_better": True}],
     "tables": [{"name": "t.csv", "split": "test", "rows": 20, "set_aside": 0}],
@@ -48,13 +47,13 @@ RECORD = {
 
 
 class StubModel:
-    record = RECORD
+    report_data = REPORT_DATA
 
     def summary(self):
         return {"targets": EVALUATION["targets"], "seconds": float("nan")}
 
     def evaluation_report(self, table, *, strict=False, progress=None):
-        return RECORD
+        return REPORT_DATA
 
     def predict_batches(self, table, *, weights=False, strict=False, progress=None):
         import numpy as np
@@ -76,7 +75,7 @@ def calls(monkeypatch):
         found.append({"table": table, **arguments})
         return StubModel()
 
-    monkeypatch.setattr(fit, "fit", fit)
+    monkeypatch.setattr("polymodal.runs.fit.fit", fit)
     monkeypatch.setattr("polymodal.model.model.load", lambda path: StubModel())
     return found
 
@@ -213,7 +212,7 @@ def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fit, "fit", interrupted)
+    monkeypatch.setattr("polymodal.runs.fit.fit", interrupted)
     result = runner.invoke(app, ["train", "t.csv", "--target", "a"])
     assert result.exit_code == 130
     assert "--resume goes on" in result.stderr

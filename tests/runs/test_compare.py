@@ -173,6 +173,28 @@ def test_wrong_requests_are_refused_before_the_first_run(
     assert asked == []
 
 
+def test_a_comparison_takes_the_options_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = []
+
+    def execute(tables: Any, config: Any, *rest: Any, **named: Any) -> Any:
+        configs.append(config)
+        raise ConfigError("stop")
+
+    monkeypatch.setattr("polymodal.runs.compare.execute", execute)
+    options: dict[str, Any] = {
+        "preset": "fast",
+        "encoder": {"tabular": "piecewise"},
+        "drop": ["size"],
+        "settings": {**SETTINGS, "stream": {}},
+    }
+    with pytest.raises(ConfigError, match="stop"):
+        compare(tiny.numbers_table(), target="kind", fusions=["sum"], **options)
+    (config,) = configs
+    assert (config.preset, config.encoder["tabular"].name, config.drop) == ("fast", "piecewise", ("size",))
+    with pytest.raises(TypeError, match=r"compare\(\) got an unexpected keyword argument 'seed'. Did you mean 'seeds'"):
+        compare(tiny.numbers_table(), target="kind", seed=3)
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(ConfigError, match=r"holds something else than a comparison. Choose another --output"):
@@ -206,7 +228,6 @@ def test_the_command_hands_everything_over(monkeypatch: pytest.MonkeyPatch, tmp_
     assert result.exit_code == 0, result.output
     (call,) = calls
     assert json.loads(result.stdout)["rows"][0]["variant"] == compared[0].best().variant
-    settings = {"group": "g", "preset": "fast", "share": {"s": ("c*",)}, "encoder.x.name": "vit"}
     expected = {
         "table": "t.csv",
         "target": ("a",),
@@ -215,7 +236,12 @@ def test_the_command_hands_everything_over(monkeypatch: pytest.MonkeyPatch, tmp_
         "seeds": [0, 3],
         "validation": None,
         "test": "e.csv",
-        "settings": {**settings, "train.time_limit_s": 120.0, "baselines": True},
+        "group": "g",
+        "preset": "fast",
+        "share": {"s": ("c*",)},
+        "encoder": {"x": "vit"},
+        "time_limit": 120.0,
+        "settings": {"baselines": True},
         "output": Path("runs/compare-t"),
     }
     assert {name: call[name] for name in expected} == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,19 @@ def test_arguments_that_cannot_work_are_one_sentence(arguments: dict[str, Any], 
     with pytest.raises(PolymodalError, match=message) as caught:
         tiny.train(tiny.numbers_table(), **({"target": "kind"} | arguments))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "message"),
+    [
+        ("fusions", "unexpected keyword argument 'fusions'. Did you mean 'fusion'?"),
+        ("outptu", "unexpected keyword argument 'outptu'. Did you mean 'output'?"),
+        ("zzz", "unexpected keyword argument 'zzz'. The options are: validation, test, group,"),
+    ],
+)
+def test_an_unknown_keyword_names_the_nearest_option(keyword: str, message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        polymodal.fit(tiny.numbers_table(), target="kind", **{keyword: "sum"})
 
 
 def test_saving_never_overwrites_what_is_no_model(written: polymodal.Model, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -68,40 +68,40 @@ def compare_command(
         from polymodal.cli import console, options
         from polymodal.cli.progress_bar import open_progress
 
-        given: dict[str, Any] = {
-            "group": group,
-            "time": time,
-            "preset": preset,
-            "modality": options.parse_pairs("--modality", modality, last=True),
-            "stream": options.parse_streams(stream),
-            "share": options.parse_streams(share, "--share"),
-            "drop": tuple(drop),
-            "strict": strict,
-            "fusion.name": fusion,
-            "train.time_limit_s": None if time_limit is None else options.parse_duration(time_limit),
-            **{f"encoder.{name}.name": value for name, value in options.parse_pairs("--encoder", encoder).items()},
-        }
-        settings = {name: value for name, value in given.items() if value} | options.parse_settings(setting)
+        common = options.RunArguments(
+            validation=validation,
+            test=test,
+            group=group,
+            time=time,
+            preset=preset,
+            time_limit=time_limit,
+            fusion=fusion,
+            modality=modality,
+            stream=stream,
+            share=share,
+            drop=drop,
+            encoder=encoder,
+            config=config,
+            setting=setting,
+            strict=strict,
+        ).parsed()
         variants = options.parse_variants(variant)
         folder = output or Path("runs") / f"compare-{Path(data).resolve().stem}"
         from polymodal.runs.compare import compare
 
-        found = compare(
+        comparison = compare(
             data,
             target=tuple(target) or None,
             fusions=options.parse_names(fusions),
             variants=variants,
             seeds=options.parse_seeds(seeds),
-            validation=None if validation is None else str(validation),
-            test=None if test is None else str(test),
-            config=config,
-            settings=settings,
             output=folder,
             progress=open_progress(),
             command=shlex.join(["polymodal", *sys.argv[1:]]),
+            **common,
         )
         if json:
-            console.print_json(found.to_dict())
+            console.print_json(comparison.to_dict())
             return
-        console.print_comparison(found)
+        console.print_comparison(comparison)
         console.print_line(f"Comparison: {folder / 'compare.html'}")

@@ -134,40 +134,36 @@ def train_command(
 
         source = options.find_data(data, config)
         folder = output or options.choose_run_folder(source, resume)
-        modalities = options.parse_pairs("--modality", modality, last=True)
-        streams = options.parse_streams(stream)
-        encoders = options.parse_pairs("--encoder", encoder)
-        settings = options.parse_settings(setting)
-        seconds = None if time_limit is None else options.parse_duration(time_limit)
+        common = options.RunArguments(
+            validation=validation,
+            test=test,
+            group=group,
+            time=time,
+            preset=preset,
+            time_limit=time_limit,
+            fusion=fusion,
+            modality=modality,
+            stream=stream,
+            share=share,
+            drop=drop,
+            encoder=encoder,
+            config=config,
+            setting=setting,
+            strict=strict,
+        ).parsed()
+        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
         from polymodal.nn.distributed import is_main
         from polymodal.runs.fit import fit
 
         model = fit(
             source,
             target=tuple(target) or None,
-            validation=_text(validation),
-            test=_text(test),
-            group=group,
-            time=time,
-            drop=tuple(drop) or None,
-            relevance=relevance,
-            reconstruct=reconstruct or None,
-            teacher=teacher,
-            modality=modalities or None,
-            stream=streams or None,
-            share=options.parse_streams(share, "--share") or None,
-            preset=preset,
-            time_limit=seconds,
-            fusion=fusion,
-            encoder=encoders or None,
-            config=config,
-            settings=settings or None,
             seed=seed,
             output=folder,
             resume=resume,
-            strict=strict or None,
             progress=open_progress(),
             command=shlex.join(["polymodal", *sys.argv[1:]]),
+            **common,
         )
         if not is_main():
             return
@@ -181,10 +177,6 @@ def train_command(
             console.print_line(f"Note: {notice}")
         console.print_line(f"Run folder: {folder}")
         console.print_line(f"Report:     {folder / 'report.html'}")
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 app.command("compare")(compare_command)

@@ -4,13 +4,88 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from polymodal.errors import ConfigError, parameter_error
 
+if TYPE_CHECKING:
+    from polymodal.runs.options import RunOptions
+
 COMMAND = "the command line"
 SECONDS_OF_UNIT = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunArguments:
+    """Options that ``train`` and ``compare`` have in common, as typed on the command line.
+
+    Attributes:
+        validation: Table to choose the best epoch by.
+        test: Table to evaluate on.
+        group: Column whose values never stand on both sides of a split.
+        time: Column that orders the split.
+        preset: fast, balanced or best.
+        time_limit: A duration.
+        fusion: Name of a fusion.
+        modality: ``COL=MODALITY`` each.
+        stream: ``NAME=GLOB,GLOB`` each.
+        share: ``NAME=GLOB,GLOB`` each.
+        drop: Columns.
+        encoder: ``STREAM=NAME`` each.
+        config: A ``run.yaml``.
+        setting: ``NAME=VALUE`` each, the value in YAML.
+        strict: Whether a broken cell stops the run.
+    """
+
+    validation: Path | None
+    test: Path | None
+    group: str | None
+    time: str | None
+    preset: str | None
+    time_limit: str | None
+    fusion: str | None
+    modality: list[str]
+    stream: list[str]
+    share: list[str]
+    drop: list[str]
+    encoder: list[str]
+    config: Path | None
+    setting: list[str]
+    strict: bool
+
+    def parsed(self) -> RunOptions:
+        """Return the keywords of ``polymodal.fit`` and ``polymodal.compare``; what was not given is None."""
+        return {
+            "validation": path_text(self.validation),
+            "test": path_text(self.test),
+            "group": self.group,
+            "time": self.time,
+            "preset": self.preset,
+            "time_limit": None if self.time_limit is None else parse_duration(self.time_limit),
+            "fusion": self.fusion,
+            "modality": parse_pairs("--modality", self.modality, last=True) or None,
+            "stream": parse_streams(self.stream) or None,
+            "share": parse_streams(self.share, "--share") or None,
+            "drop": tuple(self.drop) or None,
+            "encoder": parse_pairs("--encoder", self.encoder) or None,
+            "config": self.config,
+            "settings": parse_settings(self.setting) or None,
+            "strict": self.strict or None,
+        }
+
+
+def path_text(path: Path | None) -> str | None:
+    """Write a path as text.
+
+    Args:
+        path: The path, or None.
+
+    Returns:
+        Its text, or None.
+    """
+    return None if path is None else str(path)
 
 
 def parse_duration(text: str) -> float:
@@ -36,9 +111,9 @@ def parse_pairs(option: str, texts: Sequence[str], last: bool = False) -> dict[s
     """Read values of the form ``name=value``.
 
     Args:
-        option: The option they were given to, for messages.
+        option: The option's name, for messages.
         texts: The values.
-        last: Whether the last equals sign divides (column names may hold one), not the first.
+        last: Whether to split at the last equals sign (column names may contain one), not at the first.
 
     Returns:
         Name to value; a later value of the same name wins.
@@ -60,7 +135,7 @@ def parse_streams(texts: Sequence[str], option: str = "--stream") -> dict[str, t
 
     Args:
         texts: The values of the option.
-        option: Which it is, for messages.
+        option: The option's name, for messages.
 
     Returns:
         Name to patterns.
@@ -74,7 +149,7 @@ def parse_settings(texts: Sequence[str], option: str = "--set") -> dict[str, Any
 
     Args:
         texts: The values of the option.
-        option: Which it is, for messages.
+        option: The option's name, for messages.
 
     Returns:
         Dotted name to value.
@@ -102,15 +177,15 @@ def parse_variants(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
     Raises:
         ConfigError: If a value has no name or no options, or a name comes twice.
     """
-    found: dict[str, dict[str, Any]] = {}
+    variants: dict[str, dict[str, Any]] = {}
     for text in texts:
         name, _, rest = text.partition(":")
         settings = [part for part in re.split(r",(?=\s*[\w.-]+=)", rest) if part.strip()]
-        if not (name.strip() and settings) or name.strip() in found:
+        if not (name.strip() and settings) or name.strip() in variants:
             form = "of the form NAME:OPTION=VALUE,OPTION=VALUE, each with a name of its own"
             raise parameter_error("--variant", COMMAND, form, text)
-        found[name.strip()] = parse_settings([part.strip() for part in settings], "--variant")
-    return found
+        variants[name.strip()] = parse_settings([part.strip() for part in settings], "--variant")
+    return variants
 
 
 def parse_names(text: str | None) -> list[str] | Literal["all"] | None:
@@ -138,7 +213,7 @@ def parse_seeds(text: str) -> list[int]:
         The numbers.
 
     Raises:
-        ConfigError: If there is anything else.
+        ConfigError: If the text holds anything else.
     """
     parts = text.replace(",", " ").split()
     if not parts or not all(part.isdecimal() for part in parts):
@@ -147,37 +222,37 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def choose_run_folder(data: str, resume: bool, runs: Path = Path("runs")) -> Path:
-    """Name a run's folder where the user named none.
+    """Choose a run's folder where the user named none.
 
     Args:
         data: The table's path; its stem names the folder.
-        resume: Whether the newest such folder is wanted, not a new one.
+        resume: Whether to choose the newest existing folder, not a new one.
         runs: Folder of all runs.
 
     Returns:
-        ``runs/STEM``, or ``runs/STEM-2`` and so on where that is taken.
+        ``runs/STEM``, or ``runs/STEM-2`` and so on where that exists.
 
     Raises:
         ConfigError: If there is no run to resume.
     """
     stem = Path(data).resolve().stem or "run"
-    taken, number, folder = None, 1, runs / stem
+    newest, number, folder = None, 1, runs / stem
     while folder.exists():
         number += 1
-        taken, folder = folder, runs / f"{stem}-{number}"
+        newest, folder = folder, runs / f"{stem}-{number}"
     if not resume:
         return folder
-    if taken is None:
+    if newest is None:
         raise ConfigError(f"There is no run in {runs / stem} to resume. Name its folder with --output.")
-    return taken
+    return newest
 
 
 def find_data(data: str | None, config: Path | None) -> str:
-    """Find which table a run reads.
+    """Choose the table that a run reads.
 
     Args:
-        data: What the command names.
-        config: Configuration of a run; it knows its table.
+        data: The table on the command line, if any.
+        config: The ``run.yaml`` of a run, which names its table, if any.
 
     Returns:
         The table's path.
@@ -190,7 +265,7 @@ def find_data(data: str | None, config: Path | None) -> str:
     if config is not None:
         from polymodal.config import load_config
 
-        found = load_config(config).get("data")
-        if isinstance(found, str):
-            return found
+        path = load_config(config).get("data")
+        if isinstance(path, str):
+            return path
     raise ConfigError("No table to learn from. Name it, as in: polymodal train train.csv --target label")

@@ -19,12 +19,12 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 
 import polymodal
-from polymodal.config import RunConfig, build_config, load_config
+from polymodal.config import RunConfig, build_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
 from polymodal.errors import ConfigError, parameter_error
@@ -36,7 +36,7 @@ from polymodal.progress import Progress, SilentProgress
 from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.report.comparison_page import write_comparison
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
-from polymodal.runs.fit import merged_options, read_tables
+from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import Run, execute
 from polymodal.runs.run_folder import write_text
 from polymodal.targets import RowContext
@@ -57,13 +57,10 @@ def compare(
     fusions: Sequence[str] | Literal["all"] | None = None,
     variants: Mapping[str, Mapping[str, Any]] | None = None,
     seeds: Sequence[int] = (0,),
-    validation: TableLike | None = None,
-    test: TableLike | Literal[False] | None = None,
-    config: str | Path | Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
     output: str | Path | None = None,
     progress: Progress | None = None,
     command: str | None = None,
+    **options: Unpack[RunOptions],
 ) -> Comparison:
     """Train variants on the same data, with the same encoders and seeds, and put their scores side by side.
 
@@ -73,65 +70,40 @@ def compare(
     Args:
         table: Rows to learn from.
         target: Column or columns to predict.
-        fusions: Names of fusions, or "all": those of the table that can answer the targets.
+        fusions: Names of fusions, or "all": those of the table that can predict the targets.
         variants: Name to dotted options, such as ``{"long": {"train.epochs": 50}}``.
         seeds: Each variant is trained once with each.
-        validation: Rows to choose the best epoch by; held out from ``table`` if not given.
-        test: Rows to judge by; held out from ``table`` if not given; False for none.
-        config: A ``run.yaml``, or its values.
-        settings: Dotted option names to values, in common to all variants.
         output: Folder for results and report; runs that are finished there are not repeated. None writes nothing.
-        progress: Told how far it is.
-        command: The command line, for the record.
+        progress: Reports the progress of the comparison.
+        command: The command line, for the report.
+        **options: Options in common to all variants: the keywords of ``polymodal.RunOptions``.
 
     Returns:
         The comparison.
 
     Raises:
         PolymodalError: If tables, columns or options do not fit; the message says what to do.
+        TypeError: If there is no such keyword.
 
     Example:
-        >>> found = polymodal.compare("train.csv", target="label", fusions=["sum", "film"])  # doctest: +SKIP
-        >>> found.best().variant  # doctest: +SKIP
+        >>> comparison = polymodal.compare("train.csv", target="label", fusions=["sum", "film"])  # doctest: +SKIP
+        >>> comparison.best().variant  # doctest: +SKIP
         'film'
     """
-    told, folder = progress or SilentProgress(), None if output is None else Path(output)
-    base = _base_config(table, target, validation, test, config, settings)
-    tables = read_tables(table, validation, test, base)
-    study = _Study(tables, base, folder, told)
-    chosen = list_variants(base, fusions, variants)
+    check_options(compare, options)
+    base = build_run_config(table, target, options, defaults={"baselines": False})
+    folder = None if output is None else Path(output)
+    runs = _ComparisonRuns(read_tables(table, options, base), base, folder, progress or SilentProgress())
+    listed = list_variants(base, fusions, variants)
     _check_seeds(seeds)
     _check_folder(folder)
     notes: list[str] = []
-    chosen = study.checked(chosen, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants), notes=notes)
-    results: dict[str, list[RunResult]] = {variant.name: [] for variant in chosen}
-    for number, (seed, variant) in enumerate(((seed, variant) for seed in seeds for variant in chosen), start=1):
-        told.message(f"{variant.name}, seed {seed} ({number} of {len(seeds) * len(chosen)})")
-        results[variant.name].append(study.result(variant, seed))
-    comparison = _join(results, base, notes, command)
+    listed = runs.checked(listed, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants), notes=notes)
+    comparison = _join(runs.results(listed, seeds), base, notes, command)
     if folder is not None:
         write_text(folder / "compare.json", json.dumps(comparison.to_dict(), indent=1))
         write_comparison(comparison, folder / "compare.html")
     return comparison
-
-
-def _base_config(
-    table: TableLike,
-    target: str | Sequence[str] | None,
-    validation: TableLike | None,
-    test: TableLike | Literal[False] | None,
-    config: str | Path | Mapping[str, Any] | None,
-    settings: Mapping[str, Any] | None,
-) -> RunConfig:
-    given = load_config(Path(config)) if isinstance(config, (str, Path)) else dict(config or {})
-    values = merged_options(
-        given,
-        data=str(table) if isinstance(table, (str, Path)) else None,
-        target=(target,) if isinstance(target, str) else target,
-        validation=str(validation) if isinstance(validation, (str, Path)) else None,
-        test=str(test) if isinstance(test, (str, Path)) else None,
-    )
-    return build_config({"baselines": False, **values}, dict(settings or {}))
 
 
 def list_variants(
@@ -180,7 +152,7 @@ def _check_folder(folder: Path | None) -> None:
         raise ConfigError(f"The folder {folder} holds something else than a comparison. Choose another --output.")
 
 
-class _Study:
+class _ComparisonRuns:
     """The tables and options that all runs of a comparison have in common."""
 
     def __init__(self, tables: Tables, base: RunConfig, folder: Path | None, progress: Progress) -> None:
@@ -222,6 +194,15 @@ class _Study:
         if self._prepared is None or self._prepared[0] != key:
             self._prepared = key, build_data_module(self.tables, config, self.cache, self.progress)
         return self._prepared[1]
+
+    def results(self, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, list[RunResult]]:
+        """Return the results of every variant, one a seed."""
+        results: dict[str, list[RunResult]] = {variant.name: [] for variant in variants}
+        pairs = [(seed, variant) for seed in seeds for variant in variants]
+        for number, (seed, variant) in enumerate(pairs, start=1):
+            self.progress.message(f"{variant.name}, seed {seed} ({number} of {len(pairs)})")
+            results[variant.name].append(self.result(variant, seed))
+        return results
 
     def result(self, variant: Variant, seed: int) -> RunResult:
         """Return a run's result: the one in the folder if it is there, else of a new run."""

@@ -1,0 +1,181 @@
+"""Options of a run as Python callers give them, and the configuration and tables that they name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from polymodal.config import RunConfig, build_config, load_config
+from polymodal.data.tables.table import Table, read_table
+from polymodal.model.model import TableLike
+from polymodal.runs.data_module import Tables
+
+
+class RunOptions(TypedDict, total=False):
+    """Keywords that ``polymodal.fit`` and ``polymodal.compare`` share.
+
+    An option that is left out, or None, keeps the value of ``config``, else the default of ``RunConfig``.
+
+    Attributes:
+        validation: Rows to choose the best epoch by; held out from the table if not given.
+        test: Rows to evaluate on; held out from the table if not given; False for none.
+        group: Column whose values never stand on both sides of a split.
+        time: Column that orders the split; the latest rows are held out.
+        drop: Columns to leave out.
+        relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
+        reconstruct: Whether each stream is also learned to be recovered from the others.
+        teacher: A trained model whose predictions the new one also learns from (distillation).
+        modality: Column to modality, where the inferred one is wrong.
+        stream: Stream name to column patterns, to encode columns together.
+        share: Group name to stream patterns; the streams of a group share one encoder.
+        preset: "fast", "balanced" or "best".
+        time_limit: Seconds after which the whole run is to end; the learning-rate schedule covers the steps that fit.
+        fusion: Name of the fusion.
+        encoder: Stream to encoder name, or the folder or hub name of a pretrained checkpoint.
+        config: A ``run.yaml``, or its values.
+        settings: Dotted option names to values, such as ``{"train.epochs": 20}``; they win over all others.
+        strict: Whether a broken cell stops the run.
+    """
+
+    validation: TableLike | None
+    test: TableLike | Literal[False] | None
+    group: str | None
+    time: str | None
+    drop: Sequence[str] | None
+    relevance: str | None
+    reconstruct: bool | None
+    teacher: str | Path | None
+    modality: Mapping[str, str] | None
+    stream: Mapping[str, Sequence[str]] | None
+    share: Mapping[str, Sequence[str]] | None
+    preset: str | None
+    time_limit: float | None
+    fusion: str | None
+    encoder: Mapping[str, str] | None
+    config: str | Path | Mapping[str, Any] | None
+    settings: Mapping[str, Any] | None
+    strict: bool | None
+
+
+CONFIG_FIELDS = (
+    "group",
+    "time",
+    "drop",
+    "relevance",
+    "reconstruct",
+    "modality",
+    "stream",
+    "share",
+    "preset",
+    "strict",
+)
+"""Options that ``RunConfig`` has by the same name and in the same form."""
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, object]) -> None:
+    """Check that keywords are options of a run.
+
+    Args:
+        function: The function they were given to.
+        options: The keywords that are no parameters of its own.
+
+    Raises:
+        TypeError: If a keyword is unknown; the message names the nearest known one.
+    """
+    known = [*RunOptions.__annotations__, *inspect.signature(function).parameters]
+    for name in options:
+        if name not in RunOptions.__annotations__:
+            near = difflib.get_close_matches(name, known, n=1)
+            advice = (
+                f"Did you mean {near[0]!r}?" if near else f"The options are: {', '.join(RunOptions.__annotations__)}."
+            )
+            raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}. {advice}")
+
+
+def build_run_config(
+    table: TableLike,
+    target: str | Sequence[str] | None,
+    options: RunOptions,
+    seed: int | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> RunConfig:
+    """Build the configuration that options ask for.
+
+    Args:
+        table: Rows to learn from; the configuration notes their path.
+        target: Column or columns to predict.
+        options: The options.
+        seed: Fixes every random choice.
+        defaults: Values that win over the defaults of ``RunConfig`` only.
+
+    Returns:
+        The checked configuration.
+    """
+    named = {
+        "data": _path_text(table),
+        "target": (target,) if isinstance(target, str) else target,
+        "validation": _path_text(options.get("validation")),
+        "test": _path_text(options.get("test")),
+        "teacher": _path_text(options.get("teacher")),
+        "seed": seed,
+        **{name: options.get(name) for name in CONFIG_FIELDS},
+    }
+    given = {name: value for name, value in named.items() if value is not None}
+    return build_config({**(defaults or {}), **_config_values(options), **given}, _overrides(options))
+
+
+def _path_text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | Path) else None
+
+
+def _config_values(options: RunOptions) -> dict[str, Any]:
+    config = options.get("config")
+    return load_config(Path(config)) if isinstance(config, str | Path) else dict(config or {})
+
+
+def _overrides(options: RunOptions) -> dict[str, Any]:
+    """Return the options that ``RunConfig`` has in one of its sections, by their dotted names."""
+    named = {"train.time_limit_s": options.get("time_limit"), "fusion.name": options.get("fusion")}
+    encoders = {f"encoder.{stream}.name": name for stream, name in (options.get("encoder") or {}).items()}
+    given = {name: value for name, value in named.items() if value is not None}
+    return {**given, **encoders, **(options.get("settings") or {})}
+
+
+def read_tables(table: TableLike, options: RunOptions, config: RunConfig) -> Tables:
+    """Read the tables of a run.
+
+    Args:
+        table: Rows to learn from.
+        options: Their ``validation`` and ``test`` win over those of the configuration.
+        config: The run's configuration.
+
+    Returns:
+        The tables, no two of the same name.
+    """
+    validation, test = options.get("validation"), options.get("test")
+    sources = {
+        "train": table,
+        "validation": config.validation if validation is None else validation,
+        "test": config.test if test is None else None if test is False else test,
+    }
+    tables: dict[str, Table] = {}
+    for split, source in sources.items():
+        if source is not None:
+            names = {other.name for other in tables.values()}
+            tables[split] = _with_unique_name(read_table(source), split, names)
+    return Tables(
+        train=tables["train"],
+        validation=tables.get("validation"),
+        test=tables.get("test"),
+        has_test=test is not False,
+    )
+
+
+def _with_unique_name(table: Table, split: str, names: set[str]) -> Table:
+    """Name a table from memory after its split, and add the split to a name that another table has."""
+    name = split if table.name == "table" else table.name
+    return dataclasses.replace(table, name=f"{name} ({split})" if name in names else name)
