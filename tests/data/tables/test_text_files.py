@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import json
 import random
@@ -49,6 +50,18 @@ def test_csv_is_the_same_in_blocks_of_any_size(tmp_path: Path, names: str, endin
         path.write_bytes(ending.join([chance.choice(["", "\ufeff"]) + names, *lines, ""]).encode())
         expected = said(path, 2**20)
         assert [said(path, block) for block in (8, 50, 1000)] == [expected] * 3
+
+
+def test_cells_may_be_long_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = csv.field_size_limit()
+    (tmp_path / "t.csv").write_text(f"a,b\n1,{'x' * 2 * limit}\n1,2\n")
+    for columns in read_delimited(tmp_path / "t.csv", 10):
+        assert csv.field_size_limit() == limit
+        assert len(str(columns["b"][0])) in (2 * limit, 1)
+    monkeypatch.setattr("polymodal.data.tables.text_files.MAX_CELL", 1000)
+    with pytest.raises(TableError, match=r"t.csv cannot be read as a table: field larger than field limit \(1000\)"):
+        list(read_delimited(tmp_path / "t.csv"))
+    assert csv.field_size_limit() == limit
 
 
 def test_what_stands_in_later_rows_changes_no_cell(tmp_path: Path) -> None:

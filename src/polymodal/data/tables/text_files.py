@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-import atexit
 import codecs
 import csv
 import io
 import json
-import math
-import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from polymodal.arrays import Cell
-from polymodal.data.tables.cells import check_names, clean_cell, string_cells
+from polymodal.data.tables.cells import check_names, clean_cell
 from polymodal.errors import TableError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Columns = dict[str, list[Cell]]
 
 BLOCK_BYTES = 2**20
 """About how much of a file is held at once."""
-MAX_BLOCK_BYTES = 2**30
-"""A longer row is refused."""
-GROWTH = 8
-LAST_READ_S = 0.5
-"""A reader that is given up is waited for so long."""
-LET_GO_S = 0.2
-"""A process does not end sooner after a reader has been given up."""
+ROWS_AT_ONCE = 64
+MAX_CELL = 2**30
+"""A cell of more characters is refused."""
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 
 
@@ -41,7 +31,7 @@ def read_delimited(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Colum
     Args:
         path: The file, in UTF-8. A ``.csv`` without a comma in its header is read with the ``;``,
             or else the tab, that the header has.
-        block_bytes: About how much of the file makes a piece; more where a row is longer.
+        block_bytes: About how much of the file makes a piece.
 
     Yields:
         Column name to cells of the next rows; an empty or blank cell is None.
@@ -57,10 +47,15 @@ def read_delimited(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Colum
     except csv.Error as error:
         raise TableError(f"The header of {path.name} cannot be read: {error}. Expected column names.") from None
     num_rows = 0
-    for batch in _batches(path, delimiter, len(names), block_bytes):
-        num_rows += batch.num_rows
-        yield {name: string_cells(batch.column(place)) for place, name in enumerate(names)}
+    for rows in _blocks(path, delimiter, len(names), block_bytes):
+        num_rows += len(rows)
+        columns = zip(*rows, strict=True)
+        yield {name: _text_cells(cells) for name, cells in zip(names, columns, strict=True)}
     check_rows(num_rows, path.name)
+
+
+def _text_cells(cells: Iterable[str]) -> list[Cell]:
+    return [cell if cell and not cell.isspace() else None for cell in cells]
 
 
 def _check_text(path: Path) -> bool:
@@ -161,105 +156,43 @@ def _header(path: Path, delimiter: str) -> list[str]:
     return names
 
 
-def _batches(path: Path, delimiter: str, num_columns: int, block_bytes: int) -> Iterator[pa.Table]:
-    """Read a file in blocks; where a row is longer than a block, go on in larger ones."""
-    import pyarrow as pa
-
-    done = 0
-    while True:
-        passed = 0
-        try:
-            for batch in _blocks(path, delimiter, num_columns == 1, block_bytes):
-                passed += len(batch)
-                if passed > done:
-                    yield pa.Table.from_batches([batch.slice(max(0, done - passed + len(batch)))])
-                    done = passed
-            return
-        except pa.ArrowInvalid as error:
-            if "straddling" not in str(error) or block_bytes >= MAX_BLOCK_BYTES:
-                _check_fields(path, num_columns, delimiter)
-                reason = first_line(error)
-                raise TableError(f"{path.name} cannot be read as a table: {reason}. Check its quotes.") from None
-            block_bytes = min(GROWTH * block_bytes, MAX_BLOCK_BYTES)
+def _blocks(path: Path, delimiter: str, num_columns: int, block_bytes: int) -> Iterator[list[list[str]]]:
+    """Yield the rows below the header; a blank line is an absent cell where there is one column, else no row."""
+    with _open_text(path) as lines:
+        reader = csv.reader(lines, delimiter=delimiter)
+        next(reader)
+        records = (record or [""] for record in reader if record or num_columns == 1)
+        num_rows = 0
+        while rows := _next_rows(records, lines.buffer, block_bytes, path.name):
+            _check_fields(rows, num_columns, num_rows, path.name)
+            num_rows += len(rows)
+            yield rows
 
 
-def _blocks(path: Path, delimiter: str, is_single: bool, block_bytes: int) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-
-    with path.open("rb") as file:
-        _skip_blank_lines(file)
-        source = _WholeLineEnds(file)
-        try:
-            yield from arrow_csv.open_csv(
-                source,
-                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=block_bytes),
-                parse_options=arrow_csv.ParseOptions(
-                    delimiter=delimiter, newlines_in_values=True, ignore_empty_lines=not is_single
-                ),
-                convert_options=arrow_csv.ConvertOptions(
-                    default_column_type=pa.string(), null_values=[""], strings_can_be_null=True
-                ),
-            )
-        finally:
-            source.end()
-
-
-class _WholeLineEnds(io.RawIOBase):
-    """A file whose pieces never end between CR and LF: Arrow would drop the LF, even one inside quotes.
-
-    Arrow reads ahead in a thread, and a process that exits while that thread is here would be aborted: ``end`` waits.
-    That thread lets go of the file and its last piece a moment later: a process that ends sooner waits for that too.
-    """
-
-    last_end_s: ClassVar[float] = -math.inf
-    """When reading ended last, on the monotonic clock."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._kept = b""
-        self._is_over = False
-        self._was_told = threading.Event()
-
-    def end(self) -> None:
-        """Pretend that the file is over, and wait until the reading thread knows, or has gone."""
-        self._is_over = True
-        self._was_told.wait(LAST_READ_S)
-        type(self).last_end_s = time.monotonic()
-
-    @classmethod
-    def wait_at_exit(cls) -> None:
-        """Give Arrow's thread the time to let go, where reading has ended just now."""
-        time.sleep(max(0.0, cls.last_end_s + LET_GO_S - time.monotonic()))
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes, one fewer than asked for where the last would be a CR."""
-        added = b"" if self._is_over else self._file.read(size - len(self._kept))
-        if not added:
-            self._was_told.set()
-        data = self._kept + added
-        self._kept = b"\r" if added and data.endswith(b"\r") and len(data) > 1 else b""
-        return data[: len(data) - len(self._kept)]
-
-
-atexit.register(_WholeLineEnds.wait_at_exit)
-
-
-def _check_fields(path: Path, expected: int, delimiter: str) -> None:
+def _next_rows(records: Iterator[list[str]], file: BinaryIO, block_bytes: int, table: str) -> list[list[str]]:
+    """Read rows until the file has moved on by a block; cells may be longer than the csv module's default limit."""
+    rows: list[list[str]] = []
+    end = file.tell() + block_bytes
+    limit = csv.field_size_limit(MAX_CELL)
     try:
-        with _open_text(path) as lines:
-            for row, record in enumerate(_records(lines, delimiter)):
-                if row and len(record) != expected:
-                    raise TableError(
-                        f"Row {row} of {path.name} has {_count(len(record), 'field')}, expected {expected} as in the "
-                        "header. Add or remove fields there, or put a field that holds the separator in double quotes."
-                    )
-    except csv.Error:
-        return
+        while some := list(islice(records, ROWS_AT_ONCE)):
+            rows += some
+            if file.tell() >= end:
+                break
+    except csv.Error as error:
+        raise TableError(f"{table} cannot be read as a table: {error}. Check its quotes.") from None
+    finally:
+        csv.field_size_limit(limit)
+    return rows
+
+
+def _check_fields(rows: list[list[str]], expected: int, num_before: int, table: str) -> None:
+    for number, row in enumerate(rows, start=num_before + 1):
+        if len(row) != expected:
+            raise TableError(
+                f"Row {number} of {table} has {_count(len(row), 'field')}, expected {expected} as in the header. "
+                "Add or remove fields there, or put a field that holds the separator in double quotes."
+            )
 
 
 def _count(number: int, noun: str) -> str:
