@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import tiny
-from polymodal.nn.distributed import share_of, sum_gradients
+from polymodal.nn.distributed import own_device, share_of, sum_gradients
 
 DEADLINE_S = 900
 SETTINGS = [
@@ -39,7 +39,7 @@ def train_with(num_processes: int, folder: Path, data: Path) -> tuple[subprocess
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(num_processes), "--standalone"]
     command = [sys.executable, *(launch if num_processes > 1 else []), str(script), "train", str(data), *settings]
     command += ["--target", "kind", "--target", "weight", "--output", str(output), "--json"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=environment)
     return run, output
 
@@ -105,3 +105,10 @@ def test_added_gradients_lie_as_their_weights_do(
         sum_gradients([weight], torch.zeros(1))
         assert torch.equal(weight.grad, 2 * gradient)
         assert weight.grad.stride() == weight.stride()
+
+
+def test_the_launcher_may_ask_for_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert own_device() == torch.device("cuda")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")  # accelerate launch --cpu
+    assert own_device() == torch.device("cpu")

@@ -80,7 +80,7 @@ def start(count: int, data: Path, output: Path, *settings: str, more: Any = (), 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(count)}
-    environment = os.environ | named | {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | named | {"CUDA_VISIBLE_DEVICES": ""}
     numbers = [together | {"RANK": str(n), "LOCAL_RANK": str(n)} for n in range(count)] if count > 1 else [{}]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return [subprocess.Popen(command, env=environment | number, **pipes) for number in numbers]

@@ -1,6 +1,6 @@
 """Several processes that train one network, each on its share of every batch (torch).
 
-``accelerate launch`` and ``torchrun`` start them and say so in their environment.
+``torchrun`` starts them, or ``accelerate launch`` where Accelerate is installed; both say so in their environment.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
+
+from polymodal.nn.devices import choose_device
 
 T = TypeVar("T")
 
@@ -34,10 +36,20 @@ def is_main() -> bool:
 
 
 def own_device() -> torch.device:
-    """Return the device on which this process trains: Accelerate's choice, of a GPU of its own or the CPU."""
-    from accelerate import PartialState
+    """Return the device on which this process trains, having joined it with the others that train together.
 
-    device: torch.device = PartialState().device
+    Returns:
+        A GPU of this process's own where torch finds one, else the CPU, also after ``accelerate launch --cpu``.
+    """
+    wants_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() == "true"
+    device = choose_device("cpu" if wants_cpu else None)
+    if num_processes() == 1:
+        return device
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return device
 
 
@@ -51,10 +63,13 @@ def main_first() -> Iterator[None]:
     if num_processes() == 1:
         yield
         return
-    from accelerate import PartialState
-
-    with PartialState().main_process_first():
-        yield
+    device = own_device()
+    gpu = None if device.index is None else [device.index]
+    if not is_main():
+        distributed.barrier(device_ids=gpu)
+    yield
+    if is_main():
+        distributed.barrier(device_ids=gpu)
 
 
 def share_of(places: NDArray[np.int64]) -> slice:
@@ -86,7 +101,7 @@ def sum_gradients(parameters: Iterable[Tensor], losses: Tensor) -> Tensor:
     learned = [parameter for parameter in parameters if parameter.requires_grad]
     has_one = losses.new_tensor([parameter.grad is not None for parameter in learned])
     message = torch.cat([losses, has_one, *map(_laid_flat, learned)])
-    torch.distributed.all_reduce(message)
+    distributed.all_reduce(message)
     sizes = [len(losses), len(learned), *(parameter.numel() for parameter in learned)]
     losses, has_one, *sums = torch.split(message, sizes)
     for parameter, found, is_there in zip(learned, sums, has_one.tolist(), strict=True):
@@ -115,7 +130,7 @@ def gathered(value: T) -> list[T]:
     if num_processes() == 1:
         return [value]
     found: list[Any] = [None] * num_processes()
-    torch.distributed.all_gather_object(found, value)
+    distributed.all_gather_object(found, value)
     return found
 
 
@@ -130,7 +145,7 @@ def main_says(value: int) -> int:
     """
     if num_processes() == 1:
         return value
-    device = torch.device("cuda") if torch.distributed.get_backend() == "nccl" else torch.device("cpu")
+    device = torch.device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
     told = torch.tensor(value, device=device)
-    torch.distributed.broadcast(told, 0)
+    distributed.broadcast(told, 0)
     return int(told)

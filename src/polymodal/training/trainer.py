@@ -1,4 +1,4 @@
-"""The training loop: small functions over plain PyTorch modules, on Accelerate.
+"""The training loop: small functions over plain PyTorch modules.
 
 Every step draws its randomness from the seed and the step's number, so that a run that was
 killed and resumed takes the very steps it would have taken.

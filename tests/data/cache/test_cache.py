@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import stat
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,11 @@ import pytest
 from PIL import Image as pillow  # noqa: N813
 
 from polymodal.arrays import BrokenCell, Column
-from polymodal.data.cache import entry
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.entry import RECORD_FILE, VALUES_FILE, Decoded, map_values
 from polymodal.data.cache.keys import cell_keys
 from polymodal.data.cache.row_file import RowFile
 from polymodal.modalities import MODALITIES
-
-
-@pytest.fixture(autouse=True)
-def _not_settling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is written in the background, but where a test looks at that."""
-    monkeypatch.setattr("polymodal.data.cache.cache.settle", lambda entry: None)
 
 
 class Maker:
@@ -119,71 +111,32 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, name: str, damage: str) -
     assert make.count == 4
 
 
-@pytest.fixture
-def settling(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
-    """Gather the threads that bring entries to the disk, on a machine that tells its boot."""
-    threads: list[threading.Thread] = []
-
-    def noted(entry: Path) -> None:
-        thread = entry.settle(entry)
-        assert thread is not None
-        threads.append(thread)
-
-    monkeypatch.setattr(entry, "boot", lambda: "this boot")
-    monkeypatch.setattr("polymodal.data.cache.cache.settle", noted)
-    return threads
+def test_an_entry_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[list[str]] = []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(entries(tmp_path)))
+    ArrayCache(tmp_path).column("k", Maker())
+    assert len(synced) == 4
+    assert all("k" not in names for names in synced)
+    assert entries(tmp_path) == ["k"]
 
 
-def test_an_entry_settles_in_the_background(tmp_path: Path, settling: list[threading.Thread]) -> None:
-    make, cache = Maker(), ArrayCache(tmp_path)
-    cache.column("k", make)
-    settling[0].join()
-    assert json.loads((tmp_path / "k" / RECORD_FILE).read_text())["boot"] is None
-    assert sorted(os.listdir(tmp_path / "k")) == [RECORD_FILE, "lengths.npy", "present.npy", "values.npy"]
-    cache.column("k", make)
-    assert make.count == 1
-
-
-@pytest.mark.parametrize("is_settled", [True, False])
-def test_what_never_reached_the_disk_is_made_again_after_a_restart(
-    tmp_path: Path, settling: list[threading.Thread], monkeypatch: pytest.MonkeyPatch, is_settled: bool
-) -> None:
-    if not is_settled:  # the power went first
-        monkeypatch.setattr("polymodal.data.cache.cache.settle", lambda entry: None)
-    make, cache = Maker(), ArrayCache(tmp_path)
-    cache.column("k", make)
-    cache.column("k", make)
-    assert make.count == 1
-    for thread in settling:
-        thread.join()
-    monkeypatch.setattr(entry, "boot", lambda: "the next boot")
-    cache.column("k", make)
-    assert make.count == (1 if is_settled else 2)
-
-
-def test_what_the_disk_refuses_later_is_made_again(
-    tmp_path: Path, settling: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_disk_refuses_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("os.fsync", refuse)
     make, cache = Maker(), ArrayCache(tmp_path)
-    first = cache.column("k", make)
-    settling[0].join()
-    assert same(first, make())
+    assert same(cache.column("k", make), make())
     assert entries(tmp_path) == []
 
 
-def test_where_the_boot_is_not_told_an_entry_is_on_the_disk_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    synced: list[int] = []
-    monkeypatch.setattr(entry, "boot", lambda: None)
-    monkeypatch.setattr("os.fsync", synced.append)
-    ArrayCache(tmp_path).column("k", Maker())
-    assert len(synced) == 4
-    assert json.loads((tmp_path / "k" / RECORD_FILE).read_text())["boot"] is None
+def test_an_entry_of_another_version_is_made_again(tmp_path: Path) -> None:
+    make, cache = Maker(), ArrayCache(tmp_path)
+    cache.column("k", make)
+    record = json.loads((tmp_path / "k" / RECORD_FILE).read_text())
+    (tmp_path / "k" / RECORD_FILE).write_text(json.dumps(record | {"format": record["format"] - 1}))
+    assert same(cache.column("k", make), make())
+    assert make.count == 3
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -26,7 +26,6 @@ from polymodal.data.cache.entry import (
     publish,
     remove_entry,
     save_entry,
-    settle,
     size_of,
 )
 from polymodal.errors import parameter_error
@@ -175,7 +174,6 @@ class ArrayCache:
             if size > self.max_bytes:
                 return made
             publish(temporary, entry)
-            settle(entry)
             self._note(entry, size)
             return load_entry(entry) or made
         except OSError:  # no permission, disk full, folder gone: what is in memory, or is mapped already, serves

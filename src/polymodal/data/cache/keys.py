@@ -20,7 +20,7 @@ from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.decode import Group, distinct
 from polymodal.modalities.media import resolve_path, unwrap
 
-FORMAT = 2
+FORMAT = 3
 """Part of every key; rises when decoding changes, so that older entries are not taken."""
 DIGEST_BYTES = 16
 
