@@ -25,6 +25,8 @@ from pathlib import Path
 
 from sections import replace_section
 
+from polymodal.metrics import metric_of
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("POLYMODAL_DATA", REPOSITORY.parent / "shared" / "data"))
 RUNS = REPOSITORY / "runs" / "quality"
@@ -337,7 +339,8 @@ def bounds(case: Case) -> dict[str, str]:
         Metric to bound.
     """
     floors = {
-        metric: f"at most {floor:.3f}" if metric == "wer" else f"{floor:.3f}" for metric, floor in case.floors.items()
+        metric: f"{floor:.3f}" if metric_of(metric).higher_is_better else f"at most {floor:.3f}"
+        for metric, floor in case.floors.items()
     }
     return floors | {metric: f"near {chance:.3f}" for metric, chance in case.chance.items()}
 
@@ -352,7 +355,7 @@ def row(case: Case, target: str, found: list[dict], metric: str, bound: str) -> 
         metric: The metric.
         bound: What it must reach.
     """
-    best = min if metric == "wer" else max
+    best = max if metric_of(metric).higher_is_better else min
     reached = [one["targets"][target][metric] for one in found]
     seconds = statistics.median(one["seconds"] for one in found)
     name = case.name if len(case.targets) == 1 else f"{case.name}: {target}"

@@ -235,6 +235,15 @@ def test_list_names_everything_with_its_paper(what):
         assert entry["paper"]
 
 
+def test_list_metrics_says_title_direction_unit_and_kinds():
+    entries = json.loads(runner.invoke(app, ["list", "metrics", "--json"]).stdout)
+    wer = {"title": "word error rate", "better": "lower", "unit": "percent", "kinds": ["transcript"]}
+    assert entries["wer"] == wer
+    assert entries["accuracy"]["kinds"] == ["category", "categories"]
+    shown = runner.invoke(app, ["list", "metrics"]).stdout
+    assert all(name in shown and entry["title"] in shown for name, entry in entries.items())
+
+
 def test_inspect_counts_missing_and_broken_cells(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     rows = [f"broken.png,{i},{'a' if i % 2 else 'b'}" for i in range(5)] + [",,a"]

@@ -12,7 +12,7 @@ from torch import nn
 
 from polymodal.data.schema.schema import StreamSchema
 from polymodal.errors import SchemaError
-from polymodal.metrics.metrics import HIGHER_IS_BETTER, intervals_of, score_of
+from polymodal.metrics import METRICS, intervals_of, score_of
 from polymodal.targets import TARGETS, RowContext, StructuredPrediction, StructuredTarget, fit_target
 from polymodal.targets.structured import values_of
 from polymodal.tokens import Detail, Fused, PlaceGrid, Tokens
@@ -106,7 +106,7 @@ def known_cells(kind: str) -> list[Any]:
 def test_the_checks_cover_the_table() -> None:
     assert set(CELLS) == set(STRUCTURED) == set(BROKEN) == set(HOPELESS)
     assert all(TARGETS[kind].target.kind == kind for kind in STRUCTURED)
-    assert all(TARGETS[kind].target.primary_metric in HIGHER_IS_BETTER for kind in STRUCTURED)
+    assert all(kind in METRICS[TARGETS[kind].target.primary_metric].functions for kind in STRUCTURED)
 
 
 @every_kind
@@ -166,8 +166,7 @@ def test_the_truth_itself_scores_best_and_the_prior_can_be_scored(kind: str) -> 
     truth = target.references(cells, source_of(kind, cells))
     perfect = score_of(target.measure(truth, truth), len(truth))
     prior = score_of(target.measure(truth, [target.prior.value] * len(truth)), len(truth))
-    better = HIGHER_IS_BETTER[target.primary_metric]
-    assert set(perfect) <= set(HIGHER_IS_BETTER)
+    better = METRICS[target.primary_metric].higher_is_better
     assert perfect[target.primary_metric] == (1.0 if better else 0.0)
     assert (prior[target.primary_metric] < perfect[target.primary_metric]) == better
     low, high = intervals_of(target.measure(truth, truth), len(truth))[target.primary_metric]

@@ -20,7 +20,7 @@ from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.ensemble.image_features import thumbnails, video_features
 from polymodal.ensemble.text_features import TextGrams, choose_units
-from polymodal.metrics.metrics import score
+from polymodal.metrics import score
 
 NUM_ROWS = 120
 STREAMS = (

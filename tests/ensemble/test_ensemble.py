@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polymodal.ensemble.ensemble import Ensemble, MemberWeights
 from polymodal.ensemble.ensemble_weights import fit_member_weights
-from polymodal.metrics.metrics import score
+from polymodal.metrics import score
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

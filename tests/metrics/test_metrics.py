@@ -9,7 +9,9 @@ import pytest
 import sklearn.metrics as reference
 from numpy.typing import NDArray
 
-from polymodal.metrics import metrics
+from polymodal import metrics
+from polymodal.metrics.calibration import calibration_bins
+from polymodal.metrics.classification import confusion, positive_class
 
 Floats = NDArray[np.float64]
 
@@ -121,20 +123,20 @@ def test_classes_that_never_occur_do_not_lower_the_averages() -> None:
     [(["0", "1"], 1), (["yes", "no"], 0), (["True", "False"], 0), (["Positive", "negative"], 0), (["b", "a"], 0)],
 )
 def test_positive_class(classes: list[str], positive: int) -> None:
-    assert metrics.positive_class(classes) == positive
+    assert positive_class(classes) == positive
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
     truth = np.array([0] * 6 + [1] * 4)
     prediction = np.tile([0.9, 0.1], (10, 1))
     assert metrics.score("category", truth, prediction, names(2))["ece"] == pytest.approx(0.3)
-    (only,) = metrics.calibration_bins("category", truth, prediction)
+    (only,) = calibration_bins("category", truth, prediction)
     assert only == pytest.approx({"confidence": 0.9, "accuracy": 0.6, "count": 10})
 
 
 def test_confusion_has_the_truth_in_rows() -> None:
     truth, prediction = guesses(200, 4)
-    assert (metrics.confusion(truth, prediction) == reference.confusion_matrix(truth, prediction.argmax(axis=1))).all()
+    assert (confusion(truth, prediction) == reference.confusion_matrix(truth, prediction.argmax(axis=1))).all()
 
 
 @pytest.mark.parametrize("num_classes", [2, 4])

@@ -14,7 +14,7 @@ from PIL import Image
 
 import tiny
 from polymodal.data.tables.table import Table
-from polymodal.metrics.metrics import score_of
+from polymodal.metrics import score_of
 from polymodal.targets import ImageTarget, RowContext, fit_target
 from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture
 from polymodal.tokens import Fused, Tokens

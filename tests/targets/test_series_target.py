@@ -13,7 +13,7 @@ from sklearn.metrics import r2_score
 
 import tiny
 from polymodal.errors import SchemaError
-from polymodal.metrics.metrics import score_of
+from polymodal.metrics import score_of
 from polymodal.targets import RowContext, SeriesTarget, fit_target
 from polymodal.tokens import Fused, Tokens
 

@@ -1,7 +1,8 @@
 """The table of metrics: all that is known of each, in one place.
 
-A new metric is a function of the weighted rows of its kind of target and a row here. It is then computed, bounded by
-intervals, written to ``metrics.json`` and shown on the terminal, in the report and by ``polymodal list metrics``.
+A new metric is a function of the weighted rows of its kind of target and a row here. It is then computed with an
+interval, written to ``metrics.json`` and shown in the report, by ``polymodal list metrics`` and, if it is among the
+first of its kind, on the terminal.
 """
 
 from __future__ import annotations
@@ -323,4 +324,4 @@ METRICS: dict[str, Metric] = {
         functions={"transcript": measured("cer")},
     ),
 }
-"""All metrics, in the order in which they are shown; the terminal shows the first ones only."""
+"""All metrics, in the order in which they are shown; of each target the terminal shows the primary and the first two."""

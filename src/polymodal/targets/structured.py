@@ -312,7 +312,8 @@ class StructuredTarget(ABC):
             found: Values of the answers ``[N]``.
 
         Returns:
-            A function of row weights.
+            From row weights ``[R, N]`` to metrics ``[R]``, all of them named in ``METRICS``; ``measure_rows`` makes
+            it from the functions that ``METRICS`` has for the kind.
         """
 
     @abstractmethod

@@ -7,17 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polymodal.metrics.box_metrics import (
-    count_labels,
-    grade_boxes,
-    match_boxes,
-    measure_boxes,
-    measure_labels,
-    overlaps,
-)
-from polymodal.metrics.metrics import intervals_of, score_of
+from polymodal.metrics import Measure, intervals_of, measure_rows, score_of
+from polymodal.metrics.detection import BoxRows, count_labels, grade_boxes, match_boxes, measure_labels, overlaps
 
 Rows = list[list[dict[str, Any]]]
+
+
+def measure_boxes(truth: Rows, found: Rows) -> Measure:
+    return measure_rows("boxes", BoxRows(truth, found))
 
 
 def random_boxes(rows: int, noise: float, seed: int) -> tuple[Rows, Rows]:
@@ -90,7 +87,7 @@ def test_intervals_lie_around_the_score_and_many_resamples_are_cut_into_parts(mo
     measure, value = measure_boxes(truth, found), score_of(measure_boxes(truth, found), 40)["map_50"]
     low, high = intervals_of(measure, 40)["map_50"]
     assert low < value < high
-    monkeypatch.setattr("polymodal.metrics.box_metrics.CELLS_AT_ONCE", 200)
+    monkeypatch.setattr("polymodal.metrics.detection.CELLS_AT_ONCE", 200)
     assert intervals_of(measure_boxes(truth, found), 40)["map_50"] == [low, high]
 
 
