@@ -8,25 +8,17 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from polymodal.data.schema.detect_modality import (
-    RECOGNISED_ONLY,
-    are_urls,
-    detect_modality,
-    evenly,
-    identifier_reason,
-    present_cells,
-)
+from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, detect_modality, identifier_reason
 from polymodal.data.schema.detect_target import TARGET_KINDS, detect_target_kind
+from polymodal.data.schema.samples import are_urls, evenly, present_cells
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
+from polymodal.modalities import COLUMN_MODALITIES, FILE_MODALITIES, MODALITIES, STREAM_MODALITIES, Tabular
 from polymodal.modalities.container import has_av, has_sound
 
-TABULAR = "tabular"
-TABULAR_MODALITIES = ("number", "category", "datetime")
-MEDIA_MODALITIES = ("text", "image", "audio", "video", "vector", "series", "points")
-FILE_MODALITIES = ("image", "audio", "video", "vector", "series", "points")
-SOUND = ".audio"
-"""What the sound of a video column is called: the column's name and this."""
+TABULAR = Tabular.name
+TABULAR_MODALITIES = frozenset(COLUMN_MODALITIES) - frozenset(STREAM_MODALITIES)
+"""What the columns of the stream ``tabular`` hold."""
 SOUND_SAMPLE = 32
 OVERRULED = "as the user says"
 
@@ -70,7 +62,7 @@ class TargetSchema:
 
     Attributes:
         name: The column's name.
-        kind: A name in ``infer_target.TARGET_KINDS``.
+        kind: A name in ``detect_target.TARGET_KINDS``.
         reason: One clause why.
     """
 
@@ -233,7 +225,7 @@ def _check_request(table: Table, targets: Sequence[str], modality: Mapping[str, 
     if len(set(targets)) < len(targets):
         raise SchemaError(f"A target is named twice: {', '.join(targets)}. Name each target once.")
     for name, value in modality.items():
-        known = TARGET_KINDS if name in targets else TABULAR_MODALITIES + MEDIA_MODALITIES
+        known = TARGET_KINDS if name in targets else COLUMN_MODALITIES
         if value not in known:
             raise SchemaError(_unknown_modality(name, value, known))
 
@@ -277,13 +269,14 @@ def _column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
 
 def _sound(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:
     """Return the sound of a video column, unless no video has any or the table has a column of that name."""
-    name = entry.name + SOUND
-    if entry.modality != "video" or name in table.columns or not has_av():
+    track = MODALITIES[entry.modality].track if entry.modality in MODALITIES else ""
+    name = f"{entry.name}.{track}"
+    if not track or name in table.columns or not has_av():
         return []
     sample = evenly(present_cells(table.columns[entry.name]), SOUND_SAMPLE)
     with_sound = sum(has_sound(cell, table.folder) for cell in sample)
     reason = f"{with_sound} of {len(sample)} videos looked at have sound"
-    return [ColumnSchema(name, "audio", reason, source=entry.name)] if with_sound else []
+    return [ColumnSchema(name, track, reason, source=entry.name)] if with_sound else []
 
 
 def _ignore_reason(table: Table, entry: ColumnSchema, modality: Mapping[str, str]) -> str | None:
@@ -299,7 +292,7 @@ def _ignore_reason(table: Table, entry: ColumnSchema, modality: Mapping[str, str
 
 def _is_constant(modality: str, present: Sequence[Any], num_rows: int) -> bool:
     """A constant with holes still says which rows have it."""
-    if modality not in TABULAR_MODALITIES or len(present) < num_rows:
+    if modality not in MODALITIES or MODALITIES[modality].is_media or len(present) < num_rows:
         return False
     first = str(present[0])
     return all(str(cell) == first for cell in present)
