@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from polymodal.metrics.metrics import score
 
 from polymodal.arrays import Column
 from polymodal.data.schema.schema import Schema, StreamSchema
@@ -20,7 +21,6 @@ from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.ensemble.image_features import thumbnails, video_features
 from polymodal.ensemble.text_features import TextGrams, choose_units
-from polymodal.metrics.metrics import score
 
 NUM_ROWS = 120
 STREAMS = (

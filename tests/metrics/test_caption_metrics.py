@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from polymodal.metrics.metrics import intervals_of, score_of
 from sacrebleu import corpus_bleu
 
 from polymodal.metrics.caption_metrics import grade_captions, measure_captions, split_words
-from polymodal.metrics.metrics import intervals_of, score_of
 
 TRUTH = ["The cat is on the mat, isn't it?", "It costs 3.5 dollars &amp; 10,000 euros.", "a dog runs over the lawn"]
 SAID = ["The cat sat on the mat, isn't it?", "It costs 3.5 euros & 10,000 euros", "a dog runs over the big lawn now"]

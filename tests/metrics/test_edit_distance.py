@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from polymodal.metrics.metrics import intervals_of, score_of
 
 from polymodal.metrics.edit_distance import error_rates, word_differences
-from polymodal.metrics.metrics import intervals_of, score_of
 
 
 def test_error_rates_are_of_the_whole_set_of_rows() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from polymodal.metrics.metrics import HIGHER_IS_BETTER
+
 from polymodal.report.charts import Line, line_chart, nice_ticks
 from polymodal.report.gallery import Gallery, GalleryCell, GalleryRow
 from polymodal.report.page import write_report

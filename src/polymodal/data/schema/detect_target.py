@@ -27,8 +27,6 @@ TARGET_KINDS = (
     "transcript",
 )
 STRUCTURED_KINDS = frozenset(TARGET_KINDS) - {"category", "categories", "number"}
-SOUNDING = frozenset(name for name, modality in MODALITIES.items() if Audio.name in (name, modality.track))
-"""Inputs that a text may be the transcript of."""
 MAX_WHOLE_CLASSES = 20
 ROWS_PER_TEXT = 5
 LABEL_MARKS = ("|", ";")
@@ -108,8 +106,13 @@ def _text_kind(cells: _TargetCells) -> Found:
     rows, distinct = len(cells.present), len(set(map(str, cells.present)))
     if distinct * ROWS_PER_TEXT <= rows or _joined_reason(cells.present):
         return _label_kind(cells)
-    kind = "transcript" if cells.inputs & SOUNDING else "caption"
+    kind = "transcript" if any(map(_has_sound, cells.inputs)) else "caption"
     return kind, f"{distinct} different texts in {rows} rows"
+
+
+def _has_sound(modality: str) -> bool:
+    """Tell whether a text may be the transcript of such an input."""
+    return modality in MODALITIES and Audio.name in (modality, MODALITIES[modality].track)
 
 
 def _label_kind(cells: _TargetCells) -> Found:

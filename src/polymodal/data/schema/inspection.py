@@ -17,7 +17,7 @@ from polymodal.data.schema.samples import are_urls, evenly, present_cells
 from polymodal.data.schema.schema import ColumnSchema, Schema, TargetSchema, infer_schema
 from polymodal.data.tables.splits import group_text
 from polymodal.data.tables.table import Table
-from polymodal.modalities import COLUMN_MODALITIES, FILE_MODALITIES, MODALITIES, Category, CellReadError, build_settings
+from polymodal.modalities import MODALITIES, Category, CellReadError, Modality, build_settings
 from polymodal.modalities.box_cells import read_boxes
 from polymodal.modalities.decode import distinct
 from polymodal.progress import Progress, SilentProgress
@@ -26,10 +26,6 @@ MAX_EXAMPLES = 3
 MAX_BROKEN_SHOWN = 5
 MAX_VALUES_SHOWN = 20
 CHUNK = 64
-CHECKED_MODALITIES = frozenset(
-    name for name in COLUMN_MODALITIES if MODALITIES[name].is_file or not MODALITIES[name].is_media
-)
-"""Modalities whose cells can be broken without anyone seeing it; texts are left out, for their tokenizer takes long."""
 
 
 def inspect_table(
@@ -123,7 +119,7 @@ def _role(name: str, schema: Schema) -> tuple[str, ColumnSchema]:
 def _is_supported(entry: ColumnSchema, present: Sequence[Cell]) -> bool:
     if entry.modality in RECOGNISED_ONLY:
         return False
-    return entry.modality not in FILE_MODALITIES or not are_urls(evenly(present, 100))
+    return not MODALITIES[entry.modality].is_file or not are_urls(evenly(present, 100))
 
 
 def _value_text(cell: Cell) -> str:
@@ -201,7 +197,7 @@ def _broken_cells(
 ) -> tuple[dict[str, list[BrokenCell]], dict[str, int]]:
     """Return each column's broken cells, and for the sound of videos the number of rows without any."""
     checked = [entry for entry in columns if _is_supported(entry, present_cells(table.columns[entry.name]))]
-    checked = [entry for entry in checked if entry.modality in CHECKED_MODALITIES]
+    checked = [entry for entry in checked if _is_checked(MODALITIES[entry.modality])]
     groups = {entry.name: _distinct(entry, table.columns[entry.name]) for entry in checked}
     broken: dict[str, list[BrokenCell]] = {}
     silent: dict[str, int] = {}
@@ -223,6 +219,11 @@ def _broken_cells(
                 phase.advance(len(chunk), note=entry.name)
             broken[entry.name] = _by_row(failures, groups[entry.name])
     return broken, silent
+
+
+def _is_checked(modality: type[Modality]) -> bool:
+    """Tell whether cells are decoded to find the broken ones; texts are not, for to train a tokenizer takes long."""
+    return modality.is_file or not modality.is_media
 
 
 def _distinct(entry: ColumnSchema, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:

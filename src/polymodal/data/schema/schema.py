@@ -13,12 +13,10 @@ from polymodal.data.schema.detect_target import TARGET_KINDS, detect_target_kind
 from polymodal.data.schema.samples import are_urls, evenly, present_cells
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
-from polymodal.modalities import COLUMN_MODALITIES, FILE_MODALITIES, MODALITIES, STREAM_MODALITIES, Tabular
+from polymodal.modalities import MODALITIES, Tabular, column_modalities
 from polymodal.modalities.container import has_av, has_sound
 
 TABULAR = Tabular.name
-TABULAR_MODALITIES = frozenset(COLUMN_MODALITIES) - frozenset(STREAM_MODALITIES)
-"""What the columns of the stream ``tabular`` hold."""
 SOUND_SAMPLE = 32
 OVERRULED = "as the user says"
 
@@ -225,7 +223,7 @@ def _check_request(table: Table, targets: Sequence[str], modality: Mapping[str, 
     if len(set(targets)) < len(targets):
         raise SchemaError(f"A target is named twice: {', '.join(targets)}. Name each target once.")
     for name, value in modality.items():
-        known = TARGET_KINDS if name in targets else COLUMN_MODALITIES
+        known = TARGET_KINDS if name in targets else column_modalities()
         if value not in known:
             raise SchemaError(_unknown_modality(name, value, known))
 
@@ -309,7 +307,7 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
                 f"not learn from. {leave_out}"
             )
         sample = evenly(present_cells(table.columns[entry.source or entry.name]), 100)
-        if entry.modality in FILE_MODALITIES and are_urls(sample):
+        if MODALITIES[entry.modality].is_file and are_urls(sample):
             raise SchemaError(
                 f"The column {entry.name!r} holds URLs (such as {str(sample[0])[:80]}), which are not fetched. "
                 f"Download the files and give their paths. {leave_out}"
@@ -339,7 +337,7 @@ def _group(
 
 
 def _is_tabular(entry: ColumnSchema) -> bool:
-    return entry.modality in TABULAR_MODALITIES
+    return entry.modality in MODALITIES and not MODALITIES[entry.modality].is_stream
 
 
 def _position(stream: StreamSchema, columns: Sequence[ColumnSchema]) -> tuple[bool, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from polymodal.data.tables.cells import arrow_columns
@@ -13,14 +14,15 @@ from polymodal.modalities import MODALITIES, Series
 
 ARRAY = "array"
 """What ``.npy`` and ``.npz`` files hold: only their content tells of which modality it is."""
-MEDIA_ENDINGS = {
-    **{name: modality.endings for name, modality in MODALITIES.items() if modality.endings},
-    ARRAY: frozenset({".npy", ".npz"}),
-}
-"""What a file holds, by its ending in lower case."""
-
-_MEDIA_OF_ENDING = {ending: media for media, endings in MEDIA_ENDINGS.items() for ending in endings}
+ARRAY_ENDINGS = (".npy", ".npz")
 PARQUET_ROWS = 256
+
+
+@cache
+def media_endings() -> dict[str, str]:
+    """Return what files hold: their endings, in lower case with the dot, to a modality or ``ARRAY``."""
+    found = {ending: name for name, modality in MODALITIES.items() for ending in modality.endings}
+    return found | dict.fromkeys(ARRAY_ENDINGS, ARRAY)
 
 
 def media_of_ending(path: str) -> str | None:
@@ -35,7 +37,7 @@ def media_of_ending(path: str) -> str | None:
     if "://" in path:
         path = path.split("?", 1)[0].split("#", 1)[0]
     _, dot, ending = path.rpartition(".")
-    return _MEDIA_OF_ENDING.get(dot + ending.lower())
+    return media_endings().get(dot + ending.lower())
 
 
 def read_parquet(path: Path) -> Iterator[Columns]:
