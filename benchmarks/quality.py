@@ -23,9 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sections import replace_section
-
 from polymodal.metrics import metric_of
+from sections import replace_section
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("POLYMODAL_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -26,10 +26,7 @@ from polymodal.modalities.vector import Vector, VectorSettings
 from polymodal.modalities.video import Video, VideoSettings
 
 __all__ = [
-    "COLUMN_MODALITIES",
-    "FILE_MODALITIES",
     "MODALITIES",
-    "STREAM_MODALITIES",
     "Audio",
     "AudioSettings",
     "Category",
@@ -56,6 +53,8 @@ __all__ = [
     "Video",
     "VideoSettings",
     "build_settings",
+    "column_modalities",
+    "stream_modalities",
 ]
 
 MODALITIES: dict[str, type[Modality]] = {
@@ -71,12 +70,16 @@ MODALITIES: dict[str, type[Modality]] = {
     "series": Series,
     "points": Points,
 }
-COLUMN_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.is_column)
-"""What a column of a table can be."""
-STREAM_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.is_stream)
-"""What an encoder reads."""
-FILE_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.is_file)
-"""What paths of files can stand for."""
+
+
+def column_modalities() -> tuple[str, ...]:
+    """Return the names of what a column of a table can be."""
+    return tuple(name for name, modality in MODALITIES.items() if modality.is_column)
+
+
+def stream_modalities() -> tuple[str, ...]:
+    """Return the names of what an encoder reads."""
+    return tuple(name for name, modality in MODALITIES.items() if modality.is_stream)
 
 
 def build_settings(modality: str, options: Mapping[str, Any] | None = None) -> BaseModel:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from polymodal.arrays import Cell
-from polymodal.data.schema.detect_modality import Found, detect_modality, present_cells
+from polymodal.data.schema.detect_modality import detect_modality
+from polymodal.data.schema.samples import Found, present_cells
 from polymodal.errors import SchemaError
-from polymodal.modalities import CellReadError
+from polymodal.modalities import MODALITIES, Audio, CellReadError
 from polymodal.modalities.number import parse_number
 
 TARGET_KINDS = (
@@ -25,8 +27,6 @@ TARGET_KINDS = (
     "transcript",
 )
 STRUCTURED_KINDS = frozenset(TARGET_KINDS) - {"category", "categories", "number"}
-SOUNDING = frozenset({"audio", "video"})
-"""Inputs that a text may be the transcript of."""
 MAX_WHOLE_CLASSES = 20
 ROWS_PER_TEXT = 5
 LABEL_MARKS = ("|", ";")
@@ -71,35 +71,64 @@ def detect_target_kind(
 
 def _kind(name: str, present: Sequence[Cell], folder: Path | None, inputs: frozenset[str]) -> Found:
     modality, reason = detect_modality(name, present, folder)
-    if modality == "categories":
-        return "categories", reason
-    if modality == "number":
-        return _number_kind(present)
-    if modality in STRUCTURED_KINDS:
+    cells = _TargetCells(name, present, reason, inputs)
+    if modality in _DECIDERS:
+        return _DECIDERS[modality](cells)
+    if modality in TARGET_KINDS:
         return modality, reason
-    if modality not in {"category", "text"}:
-        raise SchemaError(
-            f"The target {name!r} holds {modality} cells ({reason}), which this version does not predict. "
-            f"It predicts {', '.join(TARGET_KINDS)}."
-        )
-    joined = _joined_reason(present)
-    if joined:
-        return "categories", joined
-    texts = "transcript" if inputs & SOUNDING else "caption"
-    distinct = len(set(map(str, present)))
-    if modality == "text" and distinct * ROWS_PER_TEXT > len(present) and texts in STRUCTURED_KINDS:
-        return texts, f"{distinct} different texts in {len(present)} rows"
-    _check_repeats(name, modality, present)
-    return "category", reason
+    raise SchemaError(
+        f"The target {name!r} holds {modality} cells ({reason}), which this version does not predict. "
+        f"It predicts {', '.join(TARGET_KINDS)}."
+    )
 
 
-def _number_kind(present: Sequence[Cell]) -> Found:
+@dataclass(frozen=True)
+class _TargetCells:
+    """A column to predict: its name, the cells that are there, why they are what they are, and what the inputs hold."""
+
+    name: str
+    present: Sequence[Cell]
+    reason: str
+    inputs: frozenset[str]
+
+
+def _number_kind(cells: _TargetCells) -> Found:
+    present = cells.present
     numbers = {number for cell in present if (number := number_of(cell)) is not None}
     whole = all(number.is_integer() for number in numbers)
     about = f"{len(numbers)} different {'whole numbers' if whole else 'numbers'}"
     if len(numbers) <= 2 or (whole and len(numbers) <= MAX_WHOLE_CLASSES and len(numbers) <= len(present) / 2):
         return "category", about
     return "number", about
+
+
+def _text_kind(cells: _TargetCells) -> Found:
+    rows, distinct = len(cells.present), len(set(map(str, cells.present)))
+    if distinct * ROWS_PER_TEXT <= rows or _joined_reason(cells.present):
+        return _label_kind(cells)
+    kind = "transcript" if any(map(_has_sound, cells.inputs)) else "caption"
+    return kind, f"{distinct} different texts in {rows} rows"
+
+
+def _has_sound(modality: str) -> bool:
+    """Tell whether a text may be the transcript of such an input."""
+    return modality in MODALITIES and Audio.name in (modality, MODALITIES[modality].track)
+
+
+def _label_kind(cells: _TargetCells) -> Found:
+    joined = _joined_reason(cells.present)
+    if joined:
+        return "categories", joined
+    _check_repeats(cells.name, cells.present)
+    return "category", cells.reason
+
+
+_DECIDERS: dict[str, Callable[[_TargetCells], Found]] = {
+    "number": _number_kind,
+    "text": _text_kind,
+    "category": _label_kind,
+}
+"""Modalities that are targets of several kinds; others are targets of the kind of their own name, or none."""
 
 
 def _joined_reason(present: Sequence[Cell]) -> str | None:
@@ -112,16 +141,12 @@ def _joined_reason(present: Sequence[Cell]) -> str | None:
     return None
 
 
-def _check_repeats(name: str, modality: str, present: Sequence[Cell]) -> None:
-    distinct = len(set(map(str, present)))
-    advice = f"If each value is a class, say `--modality {name}=category`."
-    if modality == "text" and distinct * ROWS_PER_TEXT > len(present):
+def _check_repeats(name: str, present: Sequence[Cell]) -> None:
+    if len(set(map(str, present))) == len(present) >= IDENTIFIER_ROWS:
         raise SchemaError(
-            f"The target {name!r} holds {distinct} different texts in {len(present)} rows; this version predicts "
-            f"{', '.join(TARGET_KINDS)}, not text. {advice}"
+            f"The target {name!r} has another value in every row, so no class can be learnt. If each value is a "
+            f"class, say `--modality {name}=category`."
         )
-    if distinct == len(present) >= IDENTIFIER_ROWS:
-        raise SchemaError(f"The target {name!r} has another value in every row, so no class can be learnt. {advice}")
 
 
 def _check_values(name: str, kind: str, present: Sequence[Cell]) -> None:

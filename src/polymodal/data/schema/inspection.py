@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from polymodal.arrays import BrokenCell, Cell
-from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, are_urls, evenly, present_cells
+from polymodal.data.schema.detect_modality import RECOGNISED_ONLY
 from polymodal.data.schema.detect_target import STRUCTURED_KINDS, labels_of, number_of
-from polymodal.data.schema.schema import FILE_MODALITIES, ColumnSchema, Schema, TargetSchema, infer_schema
+from polymodal.data.schema.samples import are_urls, evenly, present_cells
+from polymodal.data.schema.schema import ColumnSchema, Schema, TargetSchema, infer_schema
 from polymodal.data.tables.splits import group_text
 from polymodal.data.tables.table import Table
-from polymodal.modalities import MODALITIES, CellReadError, build_settings
+from polymodal.modalities import MODALITIES, Category, CellReadError, Modality, build_settings
 from polymodal.modalities.box_cells import read_boxes
 from polymodal.modalities.decode import distinct
 from polymodal.progress import Progress, SilentProgress
@@ -25,7 +26,6 @@ MAX_EXAMPLES = 3
 MAX_BROKEN_SHOWN = 5
 MAX_VALUES_SHOWN = 20
 CHUNK = 64
-CHECKED_MODALITIES = ("number", "category", "datetime", *FILE_MODALITIES)
 
 
 def inspect_table(
@@ -104,7 +104,7 @@ def _describe_column(table: Table, name: str, schema: Schema, broken: Sequence[B
         "broken_examples": [{"row": cell.row, "reason": cell.reason} for cell in broken[:MAX_BROKEN_SHOWN]],
         "examples": [_shorten(value) for value in list(values)[:MAX_EXAMPLES]],
     }
-    return described | ({"balance": _balance(values)} if entry.modality == "category" else {})
+    return described | ({"balance": _balance(values)} if entry.modality == Category.name else {})
 
 
 def _role(name: str, schema: Schema) -> tuple[str, ColumnSchema]:
@@ -119,7 +119,7 @@ def _role(name: str, schema: Schema) -> tuple[str, ColumnSchema]:
 def _is_supported(entry: ColumnSchema, present: Sequence[Cell]) -> bool:
     if entry.modality in RECOGNISED_ONLY:
         return False
-    return entry.modality not in FILE_MODALITIES or not are_urls(evenly(present, 100))
+    return not MODALITIES[entry.modality].is_file or not are_urls(evenly(present, 100))
 
 
 def _value_text(cell: Cell) -> str:
@@ -197,15 +197,16 @@ def _broken_cells(
 ) -> tuple[dict[str, list[BrokenCell]], dict[str, int]]:
     """Return each column's broken cells, and for the sound of videos the number of rows without any."""
     checked = [entry for entry in columns if _is_supported(entry, present_cells(table.columns[entry.name]))]
-    checked = [entry for entry in checked if entry.modality in CHECKED_MODALITIES]
+    checked = [entry for entry in checked if _is_checked(MODALITIES[entry.modality])]
     groups = {entry.name: _distinct(entry, table.columns[entry.name]) for entry in checked}
     broken: dict[str, list[BrokenCell]] = {}
     silent: dict[str, int] = {}
     with progress.phase("decoding", sum(map(len, groups.values()))) as phase:
         for entry in checked:
-            settings = build_settings(entry.modality, options[entry.name] if entry.modality in FILE_MODALITIES else {})
+            modality = MODALITIES[entry.modality]
+            settings = build_settings(entry.modality, options[entry.name] if modality.is_stream else {})
             cells = [cell for cell, _ in groups[entry.name]]
-            fitted = MODALITIES[entry.modality].fit(cells, settings, table.folder, num_threads=num_threads)
+            fitted = modality.fit(cells, settings, table.folder, num_threads=num_threads)
             failures: list[BrokenCell] = []
             for start in range(0, len(cells), CHUNK):
                 chunk = cells[start : start + CHUNK]
@@ -220,8 +221,13 @@ def _broken_cells(
     return broken, silent
 
 
+def _is_checked(modality: type[Modality]) -> bool:
+    """Tell whether cells are decoded to find the broken ones; texts are not, for to train a tokenizer takes long."""
+    return modality.is_file or not modality.is_media
+
+
 def _distinct(entry: ColumnSchema, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
-    if entry.modality in FILE_MODALITIES:
+    if MODALITIES[entry.modality].is_media:
         return distinct(cells)
     return [(cell, [row]) for row, cell in enumerate(cells)]
 

@@ -8,25 +8,15 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from polymodal.data.schema.detect_modality import (
-    RECOGNISED_ONLY,
-    are_urls,
-    detect_modality,
-    evenly,
-    identifier_reason,
-    present_cells,
-)
+from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, detect_modality, identifier_reason
 from polymodal.data.schema.detect_target import TARGET_KINDS, detect_target_kind
+from polymodal.data.schema.samples import are_urls, evenly, present_cells
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
+from polymodal.modalities import MODALITIES, Tabular, column_modalities
 from polymodal.modalities.container import has_av, has_sound
 
-TABULAR = "tabular"
-TABULAR_MODALITIES = ("number", "category", "datetime")
-MEDIA_MODALITIES = ("text", "image", "audio", "video", "vector", "series", "points")
-FILE_MODALITIES = ("image", "audio", "video", "vector", "series", "points")
-SOUND = ".audio"
-"""What the sound of a video column is called: the column's name and this."""
+TABULAR = Tabular.name
 SOUND_SAMPLE = 32
 OVERRULED = "as the user says"
 
@@ -70,7 +60,7 @@ class TargetSchema:
 
     Attributes:
         name: The column's name.
-        kind: A name in ``infer_target.TARGET_KINDS``.
+        kind: A name in ``detect_target.TARGET_KINDS``.
         reason: One clause why.
     """
 
@@ -233,7 +223,7 @@ def _check_request(table: Table, targets: Sequence[str], modality: Mapping[str, 
     if len(set(targets)) < len(targets):
         raise SchemaError(f"A target is named twice: {', '.join(targets)}. Name each target once.")
     for name, value in modality.items():
-        known = TARGET_KINDS if name in targets else TABULAR_MODALITIES + MEDIA_MODALITIES
+        known = TARGET_KINDS if name in targets else column_modalities()
         if value not in known:
             raise SchemaError(_unknown_modality(name, value, known))
 
@@ -277,13 +267,14 @@ def _column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
 
 def _sound(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:
     """Return the sound of a video column, unless no video has any or the table has a column of that name."""
-    name = entry.name + SOUND
-    if entry.modality != "video" or name in table.columns or not has_av():
+    track = MODALITIES[entry.modality].track if entry.modality in MODALITIES else ""
+    name = f"{entry.name}.{track}"
+    if not track or name in table.columns or not has_av():
         return []
     sample = evenly(present_cells(table.columns[entry.name]), SOUND_SAMPLE)
     with_sound = sum(has_sound(cell, table.folder) for cell in sample)
     reason = f"{with_sound} of {len(sample)} videos looked at have sound"
-    return [ColumnSchema(name, "audio", reason, source=entry.name)] if with_sound else []
+    return [ColumnSchema(name, track, reason, source=entry.name)] if with_sound else []
 
 
 def _ignore_reason(table: Table, entry: ColumnSchema, modality: Mapping[str, str]) -> str | None:
@@ -299,7 +290,7 @@ def _ignore_reason(table: Table, entry: ColumnSchema, modality: Mapping[str, str
 
 def _is_constant(modality: str, present: Sequence[Any], num_rows: int) -> bool:
     """A constant with holes still says which rows have it."""
-    if modality not in TABULAR_MODALITIES or len(present) < num_rows:
+    if modality not in MODALITIES or MODALITIES[modality].is_media or len(present) < num_rows:
         return False
     first = str(present[0])
     return all(str(cell) == first for cell in present)
@@ -316,7 +307,7 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
                 f"not learn from. {leave_out}"
             )
         sample = evenly(present_cells(table.columns[entry.source or entry.name]), 100)
-        if entry.modality in FILE_MODALITIES and are_urls(sample):
+        if MODALITIES[entry.modality].is_file and are_urls(sample):
             raise SchemaError(
                 f"The column {entry.name!r} holds URLs (such as {str(sample[0])[:80]}), which are not fetched. "
                 f"Download the files and give their paths. {leave_out}"
@@ -346,7 +337,7 @@ def _group(
 
 
 def _is_tabular(entry: ColumnSchema) -> bool:
-    return entry.modality in TABULAR_MODALITIES
+    return entry.modality in MODALITIES and not MODALITIES[entry.modality].is_stream
 
 
 def _position(stream: StreamSchema, columns: Sequence[ColumnSchema]) -> tuple[bool, int]:

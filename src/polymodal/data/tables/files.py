@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from polymodal.data.tables.cells import arrow_columns
 from polymodal.data.tables.text_files import BLOCK_BYTES, Columns, check_rows, first_line
 from polymodal.errors import TableError
+from polymodal.modalities import MODALITIES, Series
 
-MEDIA_ENDINGS: dict[str, frozenset[str]] = {
-    "image": frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm",
-                        ".pgm", ".pbm", ".avif", ".heic", ".jp2", ".tga", ".ico", ".qoi"}),
-    "audio": frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".m4a",
-                        ".aac", ".wma", ".caf"}),
-    "video": frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp"}),
-    "array": frozenset({".npy", ".npz"}),
-    "series": frozenset({".csv", ".tsv", ".parquet"}),
-    "points": frozenset({".bin", ".pcd"}),
-}  # fmt: skip
-"""What a file holds, by its ending in lower case."""
-
-_MEDIA_OF_ENDING = {ending: media for media, endings in MEDIA_ENDINGS.items() for ending in endings}
+ARRAY = "array"
+"""What ``.npy`` and ``.npz`` files hold: only their content tells of which modality it is."""
+ARRAY_ENDINGS = (".npy", ".npz")
 PARQUET_ROWS = 256
+
+
+@cache
+def media_endings() -> dict[str, str]:
+    """Return what files hold: their endings, in lower case with the dot, to a modality or ``ARRAY``."""
+    found = {ending: name for name, modality in MODALITIES.items() for ending in modality.endings}
+    return found | dict.fromkeys(ARRAY_ENDINGS, ARRAY)
 
 
 def media_of_ending(path: str) -> str | None:
@@ -33,12 +32,12 @@ def media_of_ending(path: str) -> str | None:
         path: A path or a URL; a URL's query is cut off.
 
     Returns:
-        ``image``, ``audio``, ``video``, ``array``, ``series``, ``points``, or None.
+        A modality, ``ARRAY`` for arrays of numbers of any modality, or None.
     """
     if "://" in path:
         path = path.split("?", 1)[0].split("#", 1)[0]
     _, dot, ending = path.rpartition(".")
-    return _MEDIA_OF_ENDING.get(dot + ending.lower())
+    return media_endings().get(dot + ending.lower())
 
 
 def read_parquet(path: Path) -> Iterator[Columns]:
@@ -87,9 +86,9 @@ def read_class_folders(folder: Path) -> Columns:
             f"pictures or sounds (as in {folder.name}/cat/1.jpg), or give the path of a table file."
         )
     kinds = Counter(media for _, _, media in files)
-    if len(kinds) == 2 and "series" in kinds:  # a list of the pictures, most likely
-        files = [file for file in files if file[2] != "series"]
-        del kinds["series"]
+    if len(kinds) == 2 and Series.name in kinds:  # a list of the pictures, most likely
+        files = [file for file in files if file[2] != Series.name]
+        del kinds[Series.name]
     if len(kinds) > 1:
         found = " and ".join(f"{count} {media} files" for media, count in kinds.most_common())
         raise TableError(f"The folder {folder} mixes {found}. Expected one kind, or a CSV that names the files.")

@@ -1,0 +1,181 @@
+"""What gives each modality away in a column's cells: one row a modality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from polymodal.arrays import Cell
+from polymodal.data.schema.array_evidence import (
+    ArrayCells,
+    are_clouds,
+    image_reason,
+    points_reason,
+    ragged_points_reason,
+    series_reason,
+    vector_reason,
+    video_reason,
+)
+from polymodal.data.schema.samples import Found
+from polymodal.data.schema.string_evidence import (
+    StringCells,
+    category_identifier,
+    category_reason,
+    datetime_reason,
+    number_identifier,
+    number_reason,
+    text_reason,
+)
+
+T = TypeVar("T")
+Look = Callable[[T], str | None]
+"""Looks at cells and returns one clause why they are of the modality, or None where they are not."""
+
+
+def _nothing(_cells: Any) -> str | None:
+    return None
+
+
+def _no_files(_name: str, _ending: str) -> bool:
+    return False
+
+
+def _always(reason: str) -> Look[Sequence[Any]]:
+    return lambda _cells: reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What gives one modality away.
+
+    Attributes:
+        types: Name of a Python type, as ``detect_modality.TYPES`` calls it, to a look at cells of that type.
+        magic: First bytes of its files, and where in the file they stand.
+        file: What a sentence calls such a file.
+        arrays: Looks at arrays and at lists that form arrays.
+        ragged: Looks at lists that form none.
+        strings: Looks at strings that are neither paths nor JSON.
+        claims: Tells by a column's name and an ending whether files that others read are of this modality.
+        identifier: Says of a column's name and cells, which all differ, why nothing can be learnt from them; None
+            for modalities whose columns are never identifiers.
+    """
+
+    types: Mapping[str, Look[Sequence[Any]]] = field(default_factory=dict)
+    magic: tuple[tuple[bytes, int], ...] = ()
+    file: str = ""
+    arrays: Look[ArrayCells] = _nothing
+    ragged: Look[Sequence[list[Any]]] = _nothing
+    strings: Look[StringCells] = _nothing
+    claims: Callable[[str, str], bool] = _no_files
+    identifier: Callable[[str, Sequence[Cell]], str | None] | None = None
+
+    def of_type(self, kind: str) -> Look[Sequence[Any]]:
+        """Return the look at cells of one Python type.
+
+        Args:
+            kind: Name of the type.
+
+        Returns:
+            The row's own look, or one that never finds anything.
+        """
+        return self.types.get(kind, _nothing)
+
+
+def _samples_reason(cells: Sequence[dict[str, Any]]) -> str | None:
+    is_sound = {"array", "sampling_rate"} <= set(cells[0])
+    return "the cells hold samples and a sampling rate" if is_sound else None
+
+
+def _pairs_reason(cells: Sequence[tuple[Any, ...]]) -> str | None:
+    first = cells[0]
+    is_sound = len(first) == 2 and np.ndim(first[0]) in {1, 2} and isinstance(first[1], int | np.integer)
+    return "the cells are (samples, sample rate) pairs" if is_sound else None
+
+
+EVIDENCE: dict[str, Evidence] = {
+    "points": Evidence(
+        magic=((b"# .PCD", 0),),
+        file="a .pcd file",
+        arrays=points_reason,
+        ragged=ragged_points_reason,
+        claims=are_clouds,
+    ),
+    "image": Evidence(
+        types={"picture": _always("the cells are pictures in memory")},
+        magic=(
+            (b"\x89PNG", 0),
+            (b"\xff\xd8\xff", 0),
+            (b"GIF8", 0),
+            (b"BM", 0),
+            (b"II*\x00", 0),
+            (b"MM\x00*", 0),
+            (b"WEBP", 8),
+            (b"ftypavif", 4),
+            (b"ftypheic", 4),
+        ),
+        file="an image file",
+        arrays=image_reason,
+    ),
+    "audio": Evidence(
+        types={"dict": _samples_reason, "tuple": _pairs_reason},
+        magic=(
+            (b"WAVE", 8),
+            (b"fLaC", 0),
+            (b"OggS", 0),
+            (b"ID3", 0),
+            (b"AIFF", 8),
+            (b"AIFC", 8),
+            (b"ftypM4A", 4),
+            (b"\xff\xfb", 0),
+            (b"\xff\xf3", 0),
+            (b"\xff\xf2", 0),
+        ),
+        file="an audio file",
+    ),
+    "video": Evidence(
+        magic=((b"ftyp", 4), (b"AVI ", 8), (b"\x1a\x45\xdf\xa3", 0), (b"\x00\x00\x01\xba", 0)),
+        file="a video file",
+        arrays=video_reason,
+    ),
+    "series": Evidence(magic=((b"PAR1", 0),), file="a Parquet file", arrays=series_reason),
+    "vector": Evidence(magic=((b"\x93NUMPY", 0),), file="a .npy file", arrays=vector_reason),
+    "number": Evidence(
+        types={"number": _always("the cells are numbers")}, strings=number_reason, identifier=number_identifier
+    ),
+    "datetime": Evidence(types={"date": _always("the cells are dates")}, strings=datetime_reason),
+    "category": Evidence(
+        types={"bool": _always("the cells are true or false")}, strings=category_reason, identifier=category_identifier
+    ),
+    "text": Evidence(strings=text_reason),
+}
+"""Rows are asked in this order and the first that finds something wins: narrow evidence stands before broad."""
+
+
+def find(look: Callable[[Evidence], Look[T]], cells: T) -> Found | None:
+    """Ask the rows one after the other.
+
+    Args:
+        look: Chooses what is asked of a row.
+        cells: What the look takes.
+
+    Returns:
+        The modality and one clause why; None where no row finds anything.
+    """
+    asked = ((modality, look(row)(cells)) for modality, row in EVIDENCE.items())
+    return next(((modality, reason) for modality, reason in asked if reason is not None), None)
+
+
+def sniff(data: bytes) -> str | None:
+    """Tell what a file holds by its first bytes.
+
+    Args:
+        data: The file.
+
+    Returns:
+        A modality, or None where the format is not known.
+    """
+    magics = ((modality, magic, start) for modality, row in EVIDENCE.items() for magic, start in row.magic)
+    return next((modality for modality, magic, start in magics if data[start : start + len(magic)] == magic), None)
