@@ -1,6 +1,6 @@
 """From cells to arrays, one file per modality (numpy only, never torch).
 
-Adding a modality: one file with a class that fulfils ``Modality``, and one line in ``MODALITIES``.
+Adding a modality: one file with a class that fulfils ``Modality``, and one line in ``OWN_MODALITIES``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from polymodal.modalities.audio import Audio, AudioSettings
 from polymodal.modalities.base import CellReadError, Modality
 from polymodal.modalities.category import Category, CategorySettings
 from polymodal.modalities.datetime import DateTime, DateTimeSettings
+from polymodal.modalities.entry import ModalityEntry
 from polymodal.modalities.image import Image, ImageSettings
 from polymodal.modalities.number import Number, NumberSettings
 from polymodal.modalities.points import Points, PointsSettings
@@ -24,6 +25,7 @@ from polymodal.modalities.text import Text
 from polymodal.modalities.text_settings import TextSettings
 from polymodal.modalities.vector import Vector, VectorSettings
 from polymodal.modalities.video import Video, VideoSettings
+from polymodal.plugins import AspectTable
 
 __all__ = [
     "COLUMN_MODALITIES",
@@ -40,6 +42,7 @@ __all__ = [
     "Image",
     "ImageSettings",
     "Modality",
+    "ModalityEntry",
     "Number",
     "NumberSettings",
     "Points",
@@ -58,7 +61,7 @@ __all__ = [
     "build_settings",
 ]
 
-MODALITIES: dict[str, type[Modality]] = {
+OWN_MODALITIES: dict[str, type[Modality]] = {
     "number": Number,
     "category": Category,
     "datetime": DateTime,
@@ -71,12 +74,14 @@ MODALITIES: dict[str, type[Modality]] = {
     "series": Series,
     "points": Points,
 }
-COLUMN_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.is_column)
-"""What a column of a table can be."""
-STREAM_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.is_stream)
-"""What an encoder reads."""
-FILE_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.is_file)
-"""What paths of files can stand for."""
+MODALITIES: Mapping[str, type[Modality]] = AspectTable(ModalityEntry, "modality", OWN_MODALITIES)
+"""The package's own modalities and those of installed packages."""
+COLUMN_MODALITIES = tuple(name for name, modality in OWN_MODALITIES.items() if modality.is_column)
+"""What a column of a table can be, beside the modalities of installed packages."""
+STREAM_MODALITIES = tuple(name for name, modality in OWN_MODALITIES.items() if modality.is_stream)
+"""What an encoder reads, beside the modalities of installed packages."""
+FILE_MODALITIES = tuple(name for name, modality in OWN_MODALITIES.items() if modality.is_file)
+"""What paths of files can stand for, beside the modalities of installed packages."""
 
 
 def build_settings(modality: str, options: Mapping[str, Any] | None = None) -> BaseModel:

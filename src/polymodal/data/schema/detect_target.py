@@ -24,7 +24,8 @@ TARGET_KINDS = (
     "boxes",
     "transcript",
 )
-STRUCTURED_KINDS = frozenset(TARGET_KINDS) - {"category", "categories", "number"}
+FLAT_KINDS = frozenset({"category", "categories", "number"})
+STRUCTURED_KINDS = frozenset(TARGET_KINDS) - FLAT_KINDS
 SOUNDING = frozenset({"audio", "video"})
 """Inputs that a text may be the transcript of."""
 MAX_WHOLE_CLASSES = 20
