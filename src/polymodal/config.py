@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from polymodal.errors import ConfigError
 
@@ -25,19 +33,31 @@ class Section(BaseModel):
 
 
 class PartConfig(Section):
-    """A part that is chosen by its name, or given from Python."""
+    """A part that is chosen by its name, or given from Python in place of the name.
+
+    What is given from Python is not written with the configuration: there it is called by the name of its class.
+    """
 
     _given: Any = PrivateAttr(default=None)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _read_old_name(cls, values: Any) -> Any:
-        return _renamed(values)
+    def _read(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        values = _renamed(values)
+        part = values.get("name") if isinstance(values, Mapping) else None
+        if isinstance(part, str) or not (callable(part) or hasattr(part, "build")):
+            return handler(values)
+        return handler({**values, "name": part_name(part)}).with_given(part)
 
     @property
-    def given(self) -> Any:
-        """The table row, class or function that was given from Python; None: it is found by its name."""
-        return self._given
+    def choice(self) -> Any:
+        """The table row, class or function that was given from Python, else the name."""
+        return getattr(self, "name", None) if self._given is None else self._given
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the part was given from Python."""
+        return self._given is not None
 
     def with_given(self, part: Any) -> Self:
         """Return the same with a part given from Python, which is not written with the configuration.
@@ -197,6 +217,36 @@ class RunConfig(Section):
     seed: int = Field(default=0, ge=0, lt=2**32)
     strict: bool = False
     num_threads: int | None = Field(default=None, ge=1)
+
+
+def part_name(choice: object) -> str:
+    """Name a part that was chosen by name or given from Python.
+
+    Args:
+        choice: A name; a class or function; or a table row, which is called after what it builds.
+
+    Returns:
+        The name.
+    """
+    if isinstance(choice, str):
+        return choice
+    return str(getattr(getattr(choice, "build", choice), "__name__", choice))
+
+
+def values_of(config: RunConfig) -> dict[str, Any]:
+    """Return a configuration as nested option values, from which ``build_config`` makes it again.
+
+    Args:
+        config: A configuration.
+
+    Returns:
+        Plain JSON, but for parts that were given from Python.
+    """
+    values = config.model_dump(mode="json")
+    values["fusion"]["name"] = config.fusion.choice
+    for stream, chosen in config.encoder.items():
+        values["encoder"][stream]["name"] = chosen.choice
+    return values
 
 
 def build_config(values: dict[str, Any], overrides: dict[str, Any] | None = None) -> RunConfig:

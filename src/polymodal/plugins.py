@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from polymodal.errors import ConfigError
 
@@ -200,3 +200,34 @@ class PartTables(Mapping[str, PartTable[Row]], Generic[Row]):
 
     def __len__(self) -> int:
         return len(self._tables) + len(self._others)
+
+
+class AspectTable(Mapping[str, Row], Generic[Row]):
+    """What is known of each modality in one respect: of the package's own ones, and of those of installed packages."""
+
+    def __init__(self, kind: type[Any], aspect: str, own: Mapping[str, Row]) -> None:
+        """Keep what the package knows of its own modalities.
+
+        Args:
+            kind: Class of the rows that packages name in the group ``polymodal.modalities``.
+            aspect: Attribute of such a row; modalities for which it is None are not in the table.
+            own: Modality to what is known of it.
+        """
+        self.aspect = aspect
+        self._own = dict(own)
+        self._rows: PartTable[Any] = PartTable(MODALITY_GROUP, kind, {})
+
+    def __getitem__(self, modality: str) -> Row:
+        if modality in self._own:
+            return self._own[modality]
+        found: Row | None = getattr(self._rows[modality], self.aspect)
+        if found is None:
+            raise KeyError(modality)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        known = (name for name in self._rows if getattr(self._rows[name], self.aspect) is not None)
+        return iter([*self._own, *known])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from polymodal.metrics.metrics import score
 
 from polymodal.arrays import Column
 from polymodal.data.schema.schema import Schema, StreamSchema

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from polymodal.metrics.metrics import intervals_of, score_of
 
 from polymodal.metrics import intervals_of, score_of
 from polymodal.metrics.edit_distance import error_rates, word_differences

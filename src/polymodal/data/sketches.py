@@ -7,13 +7,15 @@ Shape legend: N rows, D numbers of a sketch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Column
+from polymodal.modalities import ModalityEntry
+from polymodal.plugins import AspectTable
 
 Floats = NDArray[np.float32]
 
@@ -136,7 +138,7 @@ def _reduced(steps: NDArray[np.generic], most: int) -> Floats:
     return _flat(values)
 
 
-SKETCHES: dict[str, Callable[[Column], Floats]] = {
+OWN_SKETCHES: dict[str, Callable[[Column], Floats]] = {
     "image": _image,
     "text": _text,
     "vector": _whole,
@@ -144,3 +146,4 @@ SKETCHES: dict[str, Callable[[Column], Floats]] = {
     "points": _points,
 }
 """Modality to its sketch; those with steps in time share one."""
+SKETCHES: Mapping[str, Callable[[Column], Floats]] = AspectTable(ModalityEntry, "sketch", OWN_SKETCHES)

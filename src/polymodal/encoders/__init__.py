@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
-from polymodal.config import Hyperparameter
+from polymodal.config import Hyperparameter, part_name
 from polymodal.encoders.audio import AudioCNN, AudioGRU, AudioTransformer
 from polymodal.encoders.image import ImageCNN, ImageResNet
 from polymodal.encoders.points import PointSet, PointsGRU, PointsTCN, PointsTransformer
@@ -24,7 +24,7 @@ from polymodal.encoders.video import VideoCNN, VideoGRU, VideoR2Plus1D
 from polymodal.encoders.vit import ImageViT
 from polymodal.encoders.waveform import WaveformCNN
 from polymodal.errors import parameter_error
-from polymodal.nn.builders import build, part_name
+from polymodal.nn.builders import build
 from polymodal.plugins import ENCODER_GROUP, PartTables
 
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from torch import nn
 
-from polymodal.config import Hyperparameter
+from polymodal.config import Hyperparameter, part_name
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion.base import Fusion
 from polymodal.fusion.cross import CrossAttentionFusion, LatentFusion
@@ -16,7 +16,7 @@ from polymodal.fusion.feature import AttentionFusion, ConcatFusion, GatedFusion,
 from polymodal.fusion.film import FilmFusion
 from polymodal.fusion.model import BottleneckFusion, TransformerFusion
 from polymodal.fusion.product import LowRankFusion, MatchFusion, TensorFusion
-from polymodal.nn.builders import build, check_hyperparameters, part_name
+from polymodal.nn.builders import build, check_hyperparameters
 from polymodal.plugins import FUSION_GROUP, PartTable
 
 

@@ -324,4 +324,4 @@ METRICS: dict[str, Metric] = {
         functions={"transcript": measured("cer")},
     ),
 }
-"""All metrics, in the order in which they are shown; of each target the terminal shows the primary and the first two."""
+"""All metrics, in the order in which they are shown; the terminal shows the primary and first two of each target."""

@@ -1,6 +1,6 @@
 """From cells to arrays, one file per modality (numpy only, never torch).
 
-Adding a modality: one file with a class that fulfils ``Modality``, and one line in ``MODALITIES``.
+Adding a modality: one file with a class that fulfils ``Modality``, and one line in ``OWN_MODALITIES``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from polymodal.modalities.audio import Audio, AudioSettings
 from polymodal.modalities.base import CellReadError, Modality
 from polymodal.modalities.category import Category, CategorySettings
 from polymodal.modalities.datetime import DateTime, DateTimeSettings
+from polymodal.modalities.entry import ModalityEntry
 from polymodal.modalities.image import Image, ImageSettings
 from polymodal.modalities.number import Number, NumberSettings
 from polymodal.modalities.points import Points, PointsSettings
@@ -24,6 +25,7 @@ from polymodal.modalities.text import Text
 from polymodal.modalities.text_settings import TextSettings
 from polymodal.modalities.vector import Vector, VectorSettings
 from polymodal.modalities.video import Video, VideoSettings
+from polymodal.plugins import AspectTable
 
 __all__ = [
     "MODALITIES",
@@ -37,6 +39,7 @@ __all__ = [
     "Image",
     "ImageSettings",
     "Modality",
+    "ModalityEntry",
     "Number",
     "NumberSettings",
     "Points",
@@ -57,7 +60,7 @@ __all__ = [
     "stream_modalities",
 ]
 
-MODALITIES: dict[str, type[Modality]] = {
+OWN_MODALITIES: dict[str, type[Modality]] = {
     "number": Number,
     "category": Category,
     "datetime": DateTime,
@@ -70,6 +73,8 @@ MODALITIES: dict[str, type[Modality]] = {
     "series": Series,
     "points": Points,
 }
+MODALITIES: Mapping[str, type[Modality]] = AspectTable(ModalityEntry, "modality", OWN_MODALITIES)
+"""The package's own modalities and those of installed packages."""
 
 
 def column_modalities() -> tuple[str, ...]:

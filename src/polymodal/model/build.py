@@ -16,7 +16,7 @@ from polymodal.fusion.apart import Apart
 from polymodal.modalities import Modality
 from polymodal.model.network import Network
 from polymodal.model.shared_encoders import leaders, shared_groups
-from polymodal.nn.builders import hyperparameters_of, part_name
+from polymodal.nn.builders import hyperparameters_of
 from polymodal.nn.precision import choose_precision
 from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
 
@@ -47,7 +47,7 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
     if unknown:
         known = ", ".join(modalities)
         raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. The streams are: {known}.")
-    check_kinds(config.fusion.given or config.fusion.name, {name: target.kind for name, target in targets.items()})
+    check_kinds(config.fusion.choice, {name: target.kind for name, target in targets.items()})
     width = config.width or WIDTHS[config.preset]
     leader_of = leaders(shared_groups(config, {stream: fitted.name for stream, fitted in modalities.items()}))
     encoders: dict[str, nn.Module] = {}
@@ -55,7 +55,7 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
         chosen, leader = config.encoder.get(stream, EncoderConfig()), leader_of.get(stream, stream)
         if leader == stream:
             hyperparameters = {**chosen.hyperparameters, **_detail(stream, fitted, chosen, targets)}
-            encoders[stream] = build_encoder(fitted.name, chosen.given or chosen.name, fitted, width, hyperparameters)
+            encoders[stream] = build_encoder(fitted.name, chosen.choice, fitted, width, hyperparameters)
         encoders[stream] = encoders[leader]
     fusion = _build_fusion(config, tuple(modalities), targets, width)
     structured = [name for name, target in targets.items() if isinstance(target, StructuredTarget)]
@@ -73,7 +73,7 @@ def _build_fusion(
     """Build the fusion; where streams are only compared with each other, they stay apart."""
     if all(isinstance(target, EmbeddingTarget) for target in targets.values()):
         return Apart(streams)
-    return build_fusion(config.fusion.given or config.fusion.name, streams, width, config.fusion.hyperparameters)
+    return build_fusion(config.fusion.choice, streams, width, config.fusion.hyperparameters)
 
 
 def _detail(
@@ -84,10 +84,10 @@ def _detail(
     readers = [name for name, target in structured.items() if target.reads_detail(stream, fitted.name)]
     if not readers:
         return {}
-    entry = encoder_entry(fitted.name, chosen.given or chosen.name, fitted)
+    entry = encoder_entry(fitted.name, chosen.choice, fitted)
     if "detail" not in hyperparameters_of(entry.build):
         able = [name for name, row in ENCODERS[fitted.name].items() if "detail" in hyperparameters_of(row.build)]
-        name = part_name(chosen.given or encoder_name(fitted.name, chosen.name, fitted))
+        name = chosen.name if chosen.is_given else encoder_name(fitted.name, chosen.name, fitted)
         raise ConfigError(
             f"The target {readers[0]!r} reads the fine places or steps of the stream {stream!r}, which its encoder "
             f"{name!r} does not give. Choose one of: {', '.join(able)}."

@@ -3,7 +3,7 @@
 ::
 
     model/
-      model.json                  schema, fitted modalities and targets, decisions, configuration, record
+      model.json                  schema, fitted modalities and targets, decisions, configuration, record, parts
       network.safetensors         the network's weights
       baselines.safetensors       linear baselines' weights
       baselines/*.txt             boosted trees in LightGBM's text format
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stacking import Stacker
 from polymodal.errors import CheckpointError
 from polymodal.model.build import build_network
+from polymodal.model.custom_objects import list_parts, with_parts
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.devices import choose_device
 from polymodal.targets import target_class
@@ -71,6 +73,7 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
         "decisions": {name: decisions.state() for name, decisions in model.ensembles.items()},
         "stackers": {name: stacker.state() for name, stacker in model.stackers.items()},
         "record": model.report_data,
+        "parts": list_parts(model.config, model.preprocessor.modalities, model.targets),
     }
 
 
@@ -109,18 +112,19 @@ def _save_baseline(baseline: Baseline, name: str, folder: Path, arrays: dict[str
     return {"name": name, "state": state, "arrays": sorted(found), "texts": sorted(texts)}
 
 
-def load_model(path: Path, device: str | None = None) -> TrainedModel:
+def load_model(path: Path, device: str | None = None, custom_objects: Mapping[str, Any] | None = None) -> TrainedModel:
     """Read a model.
 
     Args:
         path: The model's folder, or the run folder around it.
         device: Where its network is to run; None takes a GPU where torch finds one.
+        custom_objects: Name to class, function or table row, for parts that were given from Python.
 
     Returns:
         The model, ready to predict.
 
     Raises:
-        CheckpointError: If there is no model, or it is damaged or of another version.
+        CheckpointError: If there is no model, it is damaged or of another version, or it needs a part that is not here.
         ConfigError: If there is no such device.
     """
     chosen = choose_device(device)
@@ -139,7 +143,7 @@ def load_model(path: Path, device: str | None = None) -> TrainedModel:
                 f"The model {folder} has format {plain.get('format')!r}; this version reads format {FORMAT}. "
                 "Train it again, or use the version of polymodal that wrote it."
             )
-        model = _build(plain, folder)
+        model = _build(plain, folder, custom_objects or {})
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"The model {folder} is damaged: {reason}. Train or copy it again.") from None
@@ -147,8 +151,9 @@ def load_model(path: Path, device: str | None = None) -> TrainedModel:
     return model
 
 
-def _build(plain: dict[str, Any], folder: Path) -> TrainedModel:
+def _build(plain: dict[str, Any], folder: Path, custom_objects: Mapping[str, Any]) -> TrainedModel:
     config = RunConfig.model_validate(plain["config"])
+    config = with_parts(config, plain.get("parts", []), custom_objects, folder)
     preprocessor = Preprocessor.from_state(plain["preprocessor"])
     targets = {name: target_class(t["kind"]).from_state(t["state"]) for name, t in plain["targets"].items()}
     network = build_network(_with_checkpoints(config, plain, folder), preprocessor.modalities, targets)

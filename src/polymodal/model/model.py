@@ -357,20 +357,22 @@ def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, Sequence[Cel
     return {name: given.get(name, absent) for name in needed} | judged
 
 
-def load(path: str | Path, device: str | None = None) -> Model:
+def load(path: str | Path, device: str | None = None, custom_objects: Mapping[str, Any] | None = None) -> Model:
     """Load a model.
 
     Args:
         path: A run folder, or the model folder in it.
         device: Where its network is to run, by torch's name: ``cpu``, ``cuda``, ``cuda:1``; None takes a GPU where
             torch finds one, else the CPU.
+        custom_objects: Name to class, function or table row, for encoders and fusions that were given from Python
+            when it was trained, such as ``{"MyFusion": MyFusion}``.
 
     Returns:
         The model, ready to predict.
 
     Raises:
-        CheckpointError: If there is no model, or it is damaged.
+        CheckpointError: If there is no model, it is damaged, or it needs a part that is not here.
         ConfigError: If there is no such device.
     """
     folder = Path(path)
-    return Model(load_model(folder, device), folder if (folder / MODEL_FOLDER).is_dir() else None)
+    return Model(load_model(folder, device, custom_objects), folder if (folder / MODEL_FOLDER).is_dir() else None)

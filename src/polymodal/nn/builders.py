@@ -96,17 +96,3 @@ def _fits(default: Hyperparameter, value: Hyperparameter) -> bool:
     if isinstance(default, float):
         return isinstance(value, int | float) and 0 <= value <= 1
     return isinstance(value, str)
-
-
-def part_name(choice: object) -> str:
-    """Name a part that was chosen by name or given directly.
-
-    Args:
-        choice: A name; a class or function; or a table row, which is called after what it builds.
-
-    Returns:
-        The name.
-    """
-    if isinstance(choice, str):
-        return choice
-    return str(getattr(getattr(choice, "build", choice), "__name__", choice))

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.metrics.edit_distance import Part
+from polymodal.modalities import ModalityEntry
 from polymodal.modalities.container import NoSoundError
 from polymodal.modalities.media import is_absent_media
+from polymodal.plugins import AspectTable
 from polymodal.report.charts import sparkline, waveform
 from polymodal.report.drawn_boxes import draw_boxes
 from polymodal.report.gallery_sensors import DRAWINGS
@@ -241,7 +243,8 @@ def _value(value: Cell) -> Markup | str:
     return text if len(text) <= VALUE_LENGTH else text[:VALUE_LENGTH] + "…"
 
 
-RENDERERS: dict[str, Callable[[GalleryCell, Path | None], Markup]] = {
+Renderer = Callable[[GalleryCell, Path | None], Markup]
+OWN_RENDERERS: dict[str, Renderer] = {
     "image": _image,
     "audio": _audio,
     "video": _video,
@@ -251,3 +254,4 @@ RENDERERS: dict[str, Callable[[GalleryCell, Path | None], Markup]] = {
     "boxes": _boxes,
     **dict.fromkeys(DRAWINGS, _drawing),
 }
+RENDERERS: Mapping[str, Renderer] = AspectTable(ModalityEntry, "render", OWN_RENDERERS)

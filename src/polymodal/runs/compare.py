@@ -24,11 +24,11 @@ from typing import Any, Literal, Unpack
 import torch
 
 import polymodal
-from polymodal.config import RunConfig, build_config
+from polymodal.config import RunConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
 from polymodal.errors import ConfigError, parameter_error
-from polymodal.fusion import FUSIONS
+from polymodal.fusion import FUSIONS, fusion_entry
 from polymodal.model.build import build_network, num_parameters
 from polymodal.model.model import TableLike
 from polymodal.model.predict import NOTHING_HIDDEN, combine, run_members
@@ -166,9 +166,8 @@ class _ComparisonRuns:
 
     def config_of(self, variant: Variant, seed: int) -> RunConfig:
         """Return the options of one run."""
-        plain = self.base.model_dump(mode="json")
         try:
-            return build_config(plain, {**variant.overrides, "seed": seed})
+            return build_config(values_of(self.base), {**variant.overrides, "seed": seed})
         except ConfigError as error:
             raise ConfigError(f"The variant {variant.name!r}: {error}") from None
 
@@ -255,7 +254,7 @@ def result_of(run: Run) -> RunResult:
     name = model.config.fusion.name
     return RunResult(
         fusion=name,
-        level=FUSIONS[name].level,
+        level=fusion_entry(model.config.fusion.choice).level,
         seed=model.config.seed,
         split=run.split,
         rows=record["evaluation"]["rows"],

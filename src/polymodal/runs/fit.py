@@ -11,6 +11,7 @@ from typing import Unpack
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.checkpoint import MODEL_FOLDER
+from polymodal.model.custom_objects import custom_objects_of
 from polymodal.model.model import Model, TableLike, load
 from polymodal.nn.distributed import is_main
 from polymodal.progress import Progress, SilentProgress
@@ -67,7 +68,7 @@ def _fit_tables(
         return Model(execute(tables, config, ArrayCache.default(), progress, command=command).model)
     if resume and (folder / MODEL_FOLDER / "model.json").is_file() and not (folder / STATE_FILE).exists():
         progress.message(f"The run in {folder} is finished; nothing is left to resume.")
-        return load(folder)
+        return load(folder, custom_objects=custom_objects_of(config))
     if is_main():
         check_folder(folder, config, resume)
     started = datetime.datetime.now(datetime.UTC)

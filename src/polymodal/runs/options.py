@@ -11,6 +11,8 @@ from typing import Any, Literal, TypedDict
 
 from polymodal.config import RunConfig, build_config, load_config
 from polymodal.data.tables.table import Table, read_table
+from polymodal.encoders import EncoderChoice
+from polymodal.fusion import FusionChoice
 from polymodal.model.model import TableLike
 from polymodal.runs.data_module import Tables
 
@@ -34,8 +36,8 @@ class RunOptions(TypedDict, total=False):
         share: Group name to stream patterns; the streams of a group share one encoder.
         preset: "fast", "balanced" or "best".
         time_limit: Seconds after which the whole run is to end; the learning-rate schedule covers the steps that fit.
-        fusion: Name of the fusion.
-        encoder: Stream to encoder name, or the folder or hub name of a pretrained checkpoint.
+        fusion: Name of the fusion, or a class of your own.
+        encoder: Stream to encoder name, the folder or hub name of a pretrained checkpoint, or a class of your own.
         config: A ``run.yaml``, or its values.
         settings: Dotted option names to values, such as ``{"train.epochs": 20}``; they win over all others.
         strict: Whether a broken cell stops the run.
@@ -54,8 +56,8 @@ class RunOptions(TypedDict, total=False):
     share: Mapping[str, Sequence[str]] | None
     preset: str | None
     time_limit: float | None
-    fusion: str | None
-    encoder: Mapping[str, str] | None
+    fusion: FusionChoice | None
+    encoder: Mapping[str, EncoderChoice] | None
     config: str | Path | Mapping[str, Any] | None
     settings: Mapping[str, Any] | None
     strict: bool | None

@@ -7,16 +7,17 @@ N tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polymodal.modalities import Modality
+from polymodal.modalities import Modality, ModalityEntry
 from polymodal.modalities.audio import Audio
 from polymodal.modalities.tabular import Tabular
 from polymodal.nn.layers import split_channels
+from polymodal.plugins import AspectTable
 from polymodal.tokens import ColumnBatch
 from polymodal.training.sensor_augmentation import vary_points, vary_series
 
@@ -272,7 +273,8 @@ def corrupt(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     return ColumnBatch(values * keep, column.present, column.lengths, column.is_encoded)
 
 
-AUGMENTATIONS: dict[str, Callable[[Modality, ColumnBatch], ColumnBatch]] = {
+Augmentation = Callable[[Modality, ColumnBatch], ColumnBatch]
+OWN_AUGMENTATIONS: dict[str, Augmentation] = {
     "image": vary_image,
     "audio": vary_audio,
     "video": vary_video,
@@ -282,3 +284,4 @@ AUGMENTATIONS: dict[str, Callable[[Modality, ColumnBatch], ColumnBatch]] = {
     "series": vary_series,
     "points": vary_points,
 }
+AUGMENTATIONS: Mapping[str, Augmentation] = AspectTable(ModalityEntry, "augment", OWN_AUGMENTATIONS)

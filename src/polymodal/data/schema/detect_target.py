@@ -26,7 +26,8 @@ TARGET_KINDS = (
     "boxes",
     "transcript",
 )
-STRUCTURED_KINDS = frozenset(TARGET_KINDS) - {"category", "categories", "number"}
+FLAT_KINDS = frozenset({"category", "categories", "number"})
+STRUCTURED_KINDS = frozenset(TARGET_KINDS) - FLAT_KINDS
 MAX_WHOLE_CLASSES = 20
 ROWS_PER_TEXT = 5
 LABEL_MARKS = ("|", ";")

@@ -12,7 +12,7 @@ import numpy as np
 
 from polymodal.arrays import BrokenCell, Cell
 from polymodal.data.schema.detect_modality import RECOGNISED_ONLY
-from polymodal.data.schema.detect_target import STRUCTURED_KINDS, labels_of, number_of
+from polymodal.data.schema.detect_target import FLAT_KINDS, labels_of, number_of
 from polymodal.data.schema.samples import are_urls, evenly, present_cells
 from polymodal.data.schema.schema import ColumnSchema, Schema, TargetSchema, infer_schema
 from polymodal.data.tables.splits import group_text
@@ -161,7 +161,7 @@ def _describe_target(table: Table, target: TargetSchema) -> dict[str, Any]:
         return described | {"classes": len(boxes), "balance": _balance(boxes), "boxes": boxes.total()}
     if target.kind == "number":
         return described | {"range": _range(present)}
-    if target.kind in STRUCTURED_KINDS:
+    if target.kind not in FLAT_KINDS:
         return described | {"different": len({_value_text(cell) for cell in present})}
     labels = Counter(label for cell in present for label in _labels(cell, target.kind))
     return described | {"classes": len(labels), "balance": _balance(labels)}

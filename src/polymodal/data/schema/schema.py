@@ -15,6 +15,7 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
 from polymodal.modalities import MODALITIES, Tabular, column_modalities
 from polymodal.modalities.container import has_av, has_sound
+from polymodal.plugins import TARGET_GROUP, installed
 
 TABULAR = Tabular.name
 SOUND_SAMPLE = 32
@@ -223,16 +224,17 @@ def _check_request(table: Table, targets: Sequence[str], modality: Mapping[str, 
     if len(set(targets)) < len(targets):
         raise SchemaError(f"A target is named twice: {', '.join(targets)}. Name each target once.")
     for name, value in modality.items():
-        known = TARGET_KINDS if name in targets else column_modalities()
+        is_target = name in targets
+        known = (*TARGET_KINDS, *installed(TARGET_GROUP)) if is_target else column_modalities()
         if value not in known:
-            raise SchemaError(_unknown_modality(name, value, known))
+            raise SchemaError(_unknown_modality(name, value, known, is_target))
 
 
-def _unknown_modality(column: str, value: str, known: Sequence[str]) -> str:
+def _unknown_modality(column: str, value: str, known: Sequence[str], is_target: bool) -> str:
     near = difflib.get_close_matches(value.lower(), known, n=1)
     advice = f" Did you mean {near[0]!r}?" if near else ""
-    what = "kind of target" if known is TARGET_KINDS else "modality"
-    if value in RECOGNISED_ONLY and known is not TARGET_KINDS:
+    what = "kind of target" if is_target else "modality"
+    if value in RECOGNISED_ONLY and not is_target:
         return f"This version does not learn from {value!r} columns such as {column!r}. There are: {', '.join(known)}."
     return f"There is no {what} {value!r} (given for the column {column!r}). There are: {', '.join(known)}.{advice}"
 
