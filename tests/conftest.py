@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import polymodal
 import tiny
 from polymodal.data.tables.table import Table
 
@@ -31,9 +32,20 @@ def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    """Write the small table of every modality once a file of tests, with a decode cache of its own."""
-    folder = tmp_path_factory.mktemp("tiny")
-    with tiny.decode_cache(folder):
-        yield tiny.write_table(folder)
+@pytest.fixture(scope="session", autouse=True)
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give what is made for several tests one decode cache."""
+    with tiny.decode_cache(tmp_path_factory.mktemp("shared")):
+        yield
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    """Write the small table of every modality."""
+    return tiny.write_table(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def model(table: Table) -> polymodal.Model:
+    """Train a model of every stream, flat target and baseline, for tests that only ask it something."""
+    return tiny.train(table, tiny.TARGETS, settings={"baselines": True, "train.epochs": 4})

@@ -9,7 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,6 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import CheckpointError, ConfigError
 
 PLAIN = {".safetensors", ".json", ".txt"}
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    folder = tmp_path_factory.mktemp("tiny")
-    with tiny.decode_cache(folder):
-        yield tiny.write_table(folder, rows=60)
-
-
-@pytest.fixture(scope="module")
-def model(table: Table) -> polymodal.Model:
-    return tiny.train(table, tiny.TARGETS, settings={"baselines": True})
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,6 @@ SHARES = [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
 @pytest.fixture(scope="module")
-def model(table: Table) -> polymodal.Model:
-    return tiny.train(table, tiny.TARGETS, settings={"baselines": True, "train.epochs": 4})
-
-
-@pytest.fixture(scope="module")
 def found(model: polymodal.Model, table: Table) -> dict[str, Any]:
     return model.evaluate(table)
 

@@ -20,11 +20,6 @@ from polymodal.model.predict import NOTHING_HIDDEN, run_members, run_network
 from polymodal.targets import RowContext
 
 
-@pytest.fixture(scope="module")
-def model(table: Table) -> polymodal.Model:
-    return tiny.train(table, tiny.TARGETS, settings={"baselines": True, "train.epochs": 2})
-
-
 def features_of(table: Table) -> Table:
     return tiny.only(table, *tiny.FEATURES)
 

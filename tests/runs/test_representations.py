@@ -83,7 +83,8 @@ def test_a_loaded_model_needs_neither_file_nor_gensim(
     pytest.importorskip("gensim")
     path = write_vectors(tmp_path)
     settings = {name: str(path) if value == "file" else value for name, value in settings.items()}
-    model = tiny.train(table, settings=settings | {"encoder.note.hyperparameters.frozen": True})
+    notes = tiny.only(table, "note", "size", "kind")
+    model = tiny.train(notes, settings=settings | {"encoder.note.hyperparameters.frozen": True})
     model.save(tmp_path / "model")
     path.unlink()
     monkeypatch.setitem(sys.modules, "gensim.models", None)
@@ -129,7 +130,7 @@ def test_a_run_with_frozen_vectors_goes_on_where_it_stopped(table: Table, tmp_pa
 
 
 def test_stop_words_are_saved_with_the_model(table: Table, tmp_path: Path) -> None:
-    model = tiny.train(table, settings={"settings.note.stop_words": "english"})
+    model = tiny.train(tiny.only(table, "note", "size", "kind"), settings={"settings.note.stop_words": "english"})
     model.save(tmp_path / "model")
     loaded = polymodal.load(tmp_path / "model")
     assert "the" in fitted(loaded, "note").stop_words
