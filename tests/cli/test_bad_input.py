@@ -256,7 +256,9 @@ def test_names_of_columns_may_be_anything(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["ragged.csv", "latin1.csv", "empty.csv"])
+@pytest.mark.parametrize(
+    "file", ["ragged.csv", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("latin1.csv", "empty.csv"))]
+)
 def test_the_command_line_says_one_sentence_and_exits_with_2(shared_data: Path, tmp_path: Path, file: str) -> None:
     found = command(
         "train", shared_data / "fixtures" / file, "--target", "label", "--output", tmp_path / "run", "--json"
