@@ -14,7 +14,7 @@ the names imports nothing; a package is imported when one of its rows is looked 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -205,29 +205,45 @@ class PartTables(Mapping[str, PartTable[Row]], Generic[Row]):
 class AspectTable(Mapping[str, Row], Generic[Row]):
     """What is known of each modality in one respect: of the package's own ones, and of those of installed packages."""
 
-    def __init__(self, kind: type[Any], aspect: str, own: Mapping[str, Row]) -> None:
+    def __init__(
+        self,
+        kind: type[Any],
+        aspect: str,
+        own: Mapping[str, Row],
+        wrap: Callable[[Any], Row] | None = None,
+        default: Row | None = None,
+    ) -> None:
         """Keep what the package knows of its own modalities.
 
         Args:
             kind: Class of the rows that packages name in the group ``polymodal.modalities``.
-            aspect: Attribute of such a row; modalities for which it is None are not in the table.
+            aspect: Attribute of such a row.
             own: Modality to what is known of it.
+            wrap: From the attribute to a row of this table; None where it is one.
+            default: Row of installed modalities whose attribute is None; without one they are not in the table.
         """
         self.aspect = aspect
         self._own = dict(own)
-        self._rows: PartTable[Any] = PartTable(MODALITY_GROUP, kind, {})
+        self._wrap = wrap
+        self._default = default
+        self._entries: PartTable[Any] = PartTable(MODALITY_GROUP, kind, {})
 
     def __getitem__(self, modality: str) -> Row:
         if modality in self._own:
             return self._own[modality]
-        found: Row | None = getattr(self._rows[modality], self.aspect)
-        if found is None:
+        row = self._installed_row(modality)
+        if row is None:
             raise KeyError(modality)
-        return found
+        return row
 
     def __iter__(self) -> Iterator[str]:
-        known = (name for name in self._rows if getattr(self._rows[name], self.aspect) is not None)
-        return iter([*self._own, *known])
+        return iter([*self._own, *(name for name in self._entries if self._installed_row(name) is not None)])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
+
+    def _installed_row(self, modality: str) -> Row | None:
+        found = getattr(self._entries[modality], self.aspect)
+        if found is None:
+            return self._default
+        return found if self._wrap is None else self._wrap(found)  # type: ignore[no-any-return]

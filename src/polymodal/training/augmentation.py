@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,8 +52,9 @@ def augment(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     Returns:
         A varied batch; ``present`` is unchanged.
     """
-    vary = AUGMENTATIONS.get(modality.name)
-    return column if vary is None or column.is_encoded or not len(column) else vary(modality, column)
+    if column.is_encoded or not len(column):
+        return column
+    return AUGMENTATIONS[modality.name].vary(modality, column)
 
 
 def uniform(size: int, reach: float) -> Tensor:
@@ -221,20 +223,48 @@ def vary_text(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: 
     return ColumnBatch(column.values * keep, column.present, column.lengths)
 
 
-def vary_numbers(modality: Modality, column: ColumnBatch) -> ColumnBatch:
-    """Jitter standardised numbers; categories stay.
+def vary_vector(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: ARG001
+    """Jitter standardised numbers.
 
     Args:
-        modality: The fitted tabular or vector modality.
+        modality: The fitted vector modality.
         column: float32 ``[B, cells]``.
 
     Returns:
         The same layout.
     """
     noise = NUMBER_JITTER * torch.randn_like(column.values)
-    if isinstance(modality, Tabular):
-        noise = noise * torch.tensor([field.kind == "number" for field in modality.fields])
     return ColumnBatch(column.values + noise, column.present, column.lengths)
+
+
+def vary_table(modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Jitter standardised numbers; categories stay.
+
+    Args:
+        modality: The fitted tabular modality.
+        column: float32 ``[B, cells]``.
+
+    Returns:
+        The same layout.
+    """
+    assert isinstance(modality, Tabular)
+    numbers = torch.tensor([field.kind == "number" for field in modality.fields])
+    noise = NUMBER_JITTER * torch.randn_like(column.values) * numbers
+    return ColumnBatch(column.values + noise, column.present, column.lengths)
+
+
+def mirrored(modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Mirror half of the rows of a batch, if the modality can be mirrored.
+
+    Args:
+        modality: The fitted modality of the stream.
+        column: The batch; a frozen encoder's outputs pass unchanged.
+
+    Returns:
+        The same layout.
+    """
+    mirror = AUGMENTATIONS[modality.name].mirror
+    return column if mirror is None or column.is_encoded else mirror(column)
 
 
 def mirror(column: ColumnBatch) -> ColumnBatch:
@@ -261,27 +291,88 @@ def corrupt(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     Returns:
         The same layout.
     """
-    values = column.values
-    if modality.name == "image" and not column.is_encoded:
-        coarse = torch.rand(len(column), 1, -(-values.shape[1] // 4), -(-values.shape[2] // 4))
-        fine = functional.interpolate(coarse, scale_factor=4.0)[:, 0, : values.shape[1], : values.shape[2]]
-        keep = (fine >= CORRUPTED).unsqueeze(3)
-    else:
-        axes = 3 if modality.name == "points" else 2
-        keep = torch.rand(values.shape[:axes]) >= CORRUPTED
-        keep = keep.reshape(*keep.shape, *(1,) * (values.ndim - axes))
-    return ColumnBatch(values * keep, column.present, column.lengths, column.is_encoded)
+    draw = draw_places if column.is_encoded else AUGMENTATIONS[modality.name].draw
+    drawn = draw(column.values)
+    keep = (drawn >= CORRUPTED).reshape(*drawn.shape, *(1,) * (column.values.ndim - drawn.ndim))
+    return ColumnBatch(column.values * keep, column.present, column.lengths, column.is_encoded)
 
 
-Augmentation = Callable[[Modality, ColumnBatch], ColumnBatch]
+def draw_places(values: Tensor) -> Tensor:
+    """Draw one number for each token, frame or number.
+
+    Args:
+        values: ``[B, N, ...]``.
+
+    Returns:
+        float ``[B, N]`` in 0..1.
+    """
+    return torch.rand(values.shape[:2])
+
+
+def draw_points(values: Tensor) -> Tensor:
+    """Draw one number for each point.
+
+    Args:
+        values: ``[B, T, P, F]``.
+
+    Returns:
+        float ``[B, T, P]`` in 0..1.
+    """
+    return torch.rand(values.shape[:3])
+
+
+def draw_squares(values: Tensor) -> Tensor:
+    """Draw one number for each square of 4 x 4 pixels.
+
+    Args:
+        values: ``[B, height, width, channels]``.
+
+    Returns:
+        float ``[B, height, width]`` in 0..1, the same for all pixels of a square.
+    """
+    coarse = torch.rand(len(values), 1, -(-values.shape[1] // 4), -(-values.shape[2] // 4))
+    return functional.interpolate(coarse, scale_factor=4.0)[:, 0, : values.shape[1], : values.shape[2]]
+
+
+def unvaried(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: ARG001
+    """Leave a batch as it is.
+
+    Args:
+        modality: The fitted modality.
+        column: The batch.
+
+    Returns:
+        The same batch.
+    """
+    return column
+
+
+class Augmentation(NamedTuple):
+    """How training inputs of one modality are varied.
+
+    Attributes:
+        vary: Varies a batch that is not empty and not encoded; ``unvaried`` for modalities that stay as they are.
+        draw: From values to one number in 0..1 for each place that ``corrupt`` may set to zero, ``[B, ...]``: the
+            first axes of the values.
+        mirror: Mirrors half of the rows, for the option ``train.flip``; None where that would make no sense.
+    """
+
+    vary: Callable[[Modality, ColumnBatch], ColumnBatch] = unvaried
+    draw: Callable[[Tensor], Tensor] = draw_places
+    mirror: Callable[[ColumnBatch], ColumnBatch] | None = None
+
+
 OWN_AUGMENTATIONS: dict[str, Augmentation] = {
-    "image": vary_image,
-    "audio": vary_audio,
-    "video": vary_video,
-    "text": vary_text,
-    "tabular": vary_numbers,
-    "vector": vary_numbers,
-    "series": vary_series,
-    "points": vary_points,
+    "tabular": Augmentation(vary_table),
+    "text": Augmentation(vary_text),
+    "image": Augmentation(vary_image, draw_squares, mirror),
+    "audio": Augmentation(vary_audio),
+    "video": Augmentation(vary_video),
+    "vector": Augmentation(vary_vector),
+    "series": Augmentation(vary_series),
+    "points": Augmentation(vary_points, draw_points),
 }
-AUGMENTATIONS: Mapping[str, Augmentation] = AspectTable(ModalityEntry, "augment", OWN_AUGMENTATIONS)
+"""Modality of a stream to how its training inputs are varied."""
+AUGMENTATIONS: Mapping[str, Augmentation] = AspectTable(
+    ModalityEntry, "augment", OWN_AUGMENTATIONS, Augmentation, Augmentation()
+)
