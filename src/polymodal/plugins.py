@@ -205,17 +205,30 @@ class PartTables(Mapping[str, PartTable[Row]], Generic[Row]):
 class AspectTable(Mapping[str, Row], Generic[Row]):
     """What is known of each modality in one respect: of the package's own ones, and of those of installed packages."""
 
-    def __init__(self, kind: type[Any], aspect: str, own: Mapping[str, Row]) -> None:
+    def __init__(self, kind: type[Any], aspect: str, own: Mapping[str, Row], *, installed_first: bool = False) -> None:
         """Keep what the package knows of its own modalities.
 
         Args:
             kind: Class of the rows that packages name in the group ``polymodal.modalities``.
             aspect: Attribute of such a row; modalities for which it is None are not in the table.
             own: Modality to what is known of it.
+            installed_first: Whether rows of installed packages stand before the package's own.
         """
         self.aspect = aspect
+        self.installed_first = installed_first
         self._own = dict(own)
         self._rows: PartTable[Any] = PartTable(MODALITY_GROUP, kind, {})
+
+    def installed_part(self, modality: str) -> InstalledPart | None:
+        """Return the package that a modality comes from.
+
+        Args:
+            modality: Name of the modality.
+
+        Returns:
+            The installed part; None for the package's own modalities and for unknown names.
+        """
+        return None if modality in self._own else self._rows.installed_part(modality)
 
     def __getitem__(self, modality: str) -> Row:
         if modality in self._own:
@@ -226,8 +239,8 @@ class AspectTable(Mapping[str, Row], Generic[Row]):
         return found
 
     def __iter__(self) -> Iterator[str]:
-        known = (name for name in self._rows if getattr(self._rows[name], self.aspect) is not None)
-        return iter([*self._own, *known])
+        known = [name for name in self._rows if getattr(self._rows[name], self.aspect) is not None]
+        return iter([*known, *self._own] if self.installed_first else [*self._own, *known])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
