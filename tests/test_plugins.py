@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,3 +165,48 @@ def test_the_example_package_is_listed_trained_saved_loaded_and_missed(example_s
     )
     refused = polymodal("train", data, "--target", "kind", "--fusion", "median", "--output", str(tmp_path / "other"))
     assert "'fusion' parameter of a run must be one of: transformer" in refused.stderr
+
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "extending.md"
+SCRIPT = """
+import sys
+import polymodal, tiny
+
+table = tiny.numbers_table(40)
+angles = {"cat": 0.0, "dog": 90.0, "owl": 180.0}
+table["bearing"] = [None if row == 3 else f"{angles[kind] + row}°" for row, kind in enumerate(table["kind"])]
+table["note"] = ["word " * (1 + row % 7) + str(row) for row in range(40)]
+table["way"] = [[1.0, 0.0] if kind == "cat" else [0.0, 1.0] for kind in table["kind"]]
+settings = {"encoder.note.hyperparameters.hidden": 4}
+model = tiny.train(
+    table, "way", modality={"way": "direction"}, fusion="median", encoder={"note": "length"}, drop=["kind"],
+    settings=settings, output=sys.argv[1],
+)
+assert model.trained.schema.modality_of("bearing") == "angle"
+loaded = polymodal.load(sys.argv[1])
+found = loaded.predict(table)["way"]
+assert found == model.predict(table)["way"]
+assert all(abs(x**2 + y**2 - 1) < 1e-6 for x, y in found)
+"""
+
+
+@pytest.mark.slow
+def test_the_parts_of_the_document_are_trained_saved_and_loaded(site: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    (site / "my_parts").mkdir()
+    for code in (code for language, code in blocks if language == "python"):
+        path = code.partition("\n")[0].removeprefix("# ")
+        (site / path).write_text(code, encoding="utf-8")
+    (declared,) = (tomllib.loads(code) for language, code in blocks if language == "toml")
+    groups = declared["project"]["entry-points"]
+    lines = [
+        f"[{group}]\n" + "\n".join(f"{name} = {row}" for name, row in rows.items()) for group, rows in groups.items()
+    ]
+    write_package(site, "my-parts", "", "\n".join(lines) + "\n")
+    (site / "my_parts.py").unlink()
+    paths = os.pathsep.join([str(site), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run")]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    missed = polymodal("predict", str(tmp_path / "run"), str(tmp_path / "none.csv"))
+    assert "of the package my-parts 1.2, which is not installed here" in missed.stderr

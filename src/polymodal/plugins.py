@@ -210,8 +210,10 @@ class AspectTable(Mapping[str, Row], Generic[Row]):
         kind: type[Any],
         aspect: str,
         own: Mapping[str, Row],
+        *,
         wrap: Callable[[Any], Row] | None = None,
         default: Row | None = None,
+        installed_first: bool = False,
     ) -> None:
         """Keep what the package knows of its own modalities.
 
@@ -221,12 +223,25 @@ class AspectTable(Mapping[str, Row], Generic[Row]):
             own: Modality to what is known of it.
             wrap: From the attribute to a row of this table; None where it is one.
             default: Row of installed modalities whose attribute is None; without one they are not in the table.
+            installed_first: Whether rows of installed packages stand before the package's own.
         """
         self.aspect = aspect
+        self.installed_first = installed_first
         self._own = dict(own)
         self._wrap = wrap
         self._default = default
         self._entries: PartTable[Any] = PartTable(MODALITY_GROUP, kind, {})
+
+    def installed_part(self, modality: str) -> InstalledPart | None:
+        """Return the package that a modality comes from.
+
+        Args:
+            modality: Name of the modality.
+
+        Returns:
+            The installed part; None for the package's own modalities and for unknown names.
+        """
+        return None if modality in self._own else self._entries.installed_part(modality)
 
     def __getitem__(self, modality: str) -> Row:
         if modality in self._own:
@@ -237,7 +252,8 @@ class AspectTable(Mapping[str, Row], Generic[Row]):
         return row
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._own, *(name for name in self._entries if self._installed_row(name) is not None)])
+        known = [name for name in self._entries if self._installed_row(name) is not None]
+        return iter([*known, *self._own] if self.installed_first else [*self._own, *known])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -246,4 +262,5 @@ class AspectTable(Mapping[str, Row], Generic[Row]):
         found = getattr(self._entries[modality], self.aspect)
         if found is None:
             return self._default
-        return found if self._wrap is None else self._wrap(found)  # type: ignore[no-any-return]
+        row: Row = found if self._wrap is None else self._wrap(found)
+        return row

@@ -73,7 +73,7 @@ OWN_MODALITIES: dict[str, type[Modality]] = {
     "series": Series,
     "points": Points,
 }
-MODALITIES: Mapping[str, type[Modality]] = AspectTable(ModalityEntry, "modality", OWN_MODALITIES)
+MODALITIES: AspectTable[type[Modality]] = AspectTable(ModalityEntry, "modality", OWN_MODALITIES)
 """The package's own modalities and those of installed packages."""
 
 

@@ -18,6 +18,7 @@ class ModalityEntry:
 
     Attributes:
         modality: The class; its ``name`` is that of the entry point.
+        evidence: What gives it away in a column's cells, an ``Evidence``; without it the user has to name the modality.
         sketch: From a ``Column`` to float64 ``[rows, values]``, by which streams are recovered from each other.
         augment: Varies a batch while the network learns, from the fitted modality and a ``ColumnBatch`` to a
             ``ColumnBatch``.
@@ -25,6 +26,7 @@ class ModalityEntry:
     """
 
     modality: type[Modality]
+    evidence: Any = None
     sketch: Callable[..., Any] | None = None
     augment: Callable[..., Any] | None = None
     render: Callable[..., Any] | None = None

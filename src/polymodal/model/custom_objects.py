@@ -14,7 +14,7 @@ from polymodal.config import EncoderConfig, RunConfig
 from polymodal.encoders import ENCODERS, encoder_name
 from polymodal.errors import CheckpointError
 from polymodal.fusion import FUSIONS
-from polymodal.modalities import Modality
+from polymodal.modalities import MODALITIES, Modality
 from polymodal.plugins import NOUNS, InstalledPart, installed
 from polymodal.targets import TARGETS, AnyTarget
 
@@ -37,6 +37,7 @@ def list_parts(
     used = [] if config.fusion.is_given else [FUSIONS.installed_part(config.fusion.name)]
     used += [TARGETS.installed_part(target.kind) for target in targets.values()]
     for stream, fitted in modalities.items():
+        used.append(MODALITIES.installed_part(fitted.name))
         chosen = config.encoder.get(stream, EncoderConfig())
         if not chosen.is_given:
             used.append(ENCODERS[fitted.name].installed_part(encoder_name(fitted.name, chosen.name, fitted)))

@@ -280,6 +280,6 @@ OWN_RENDERERS: dict[str, Rendering] = {
     "points": Rendering(_points),
 }
 """Modality to how its cells are shown."""
-RENDERERS: Mapping[str, Rendering] = AspectTable(ModalityEntry, "render", OWN_RENDERERS, Rendering)
+RENDERERS: Mapping[str, Rendering] = AspectTable(ModalityEntry, "render", OWN_RENDERERS, wrap=Rendering)
 TARGET_RENDERERS: dict[str, Rendering] = {"boxes": Rendering(_boxes)}
 """What is drawn into an input cell, by the kind of target."""

@@ -374,5 +374,5 @@ OWN_AUGMENTATIONS: dict[str, Augmentation] = {
 }
 """Modality of a stream to how its training inputs are varied."""
 AUGMENTATIONS: Mapping[str, Augmentation] = AspectTable(
-    ModalityEntry, "augment", OWN_AUGMENTATIONS, Augmentation, Augmentation()
+    ModalityEntry, "augment", OWN_AUGMENTATIONS, wrap=Augmentation, default=Augmentation()
 )

@@ -29,6 +29,8 @@ from polymodal.data.schema.string_evidence import (
     number_reason,
     text_reason,
 )
+from polymodal.modalities import ModalityEntry
+from polymodal.plugins import AspectTable
 
 T = TypeVar("T")
 Look = Callable[[T], str | None]
@@ -95,7 +97,7 @@ def _pairs_reason(cells: Sequence[tuple[Any, ...]]) -> str | None:
     return "the cells are (samples, sample rate) pairs" if is_sound else None
 
 
-EVIDENCE: dict[str, Evidence] = {
+OWN_EVIDENCE: dict[str, Evidence] = {
     "points": Evidence(
         magic=((b"# .PCD", 0),),
         file="a .pcd file",
@@ -151,7 +153,9 @@ EVIDENCE: dict[str, Evidence] = {
     ),
     "text": Evidence(strings=text_reason),
 }
-"""Rows are asked in this order and the first that finds something wins: narrow evidence stands before broad."""
+EVIDENCE: Mapping[str, Evidence] = AspectTable(ModalityEntry, "evidence", OWN_EVIDENCE, installed_first=True)
+"""Rows are asked in this order and the first that finds something wins: narrow evidence stands before broad, that of
+installed packages before all."""
 
 
 def find(look: Callable[[Evidence], Look[T]], cells: T) -> Found | None:
