@@ -109,7 +109,7 @@ def check_same_network() -> None:
     import polymodal
     from polymodal.data.cache.cache import ArrayCache
     from polymodal.data.tables.table import read_table
-    from polymodal.model.batches import batch_of
+    from polymodal.model.batches import collate
 
     with tempfile.TemporaryDirectory() as scratch:
         measure_polymodal(Path(scratch), ["--set", "train.epochs=1", *OPTIONS])
@@ -123,7 +123,7 @@ def check_same_network() -> None:
     model.network.eval()
     for hidden in torch.tensor([[False, False], [True, False], [False, True]]):
         with torch.inference_mode():
-            outputs = model.network(batch_of(columns, slice(None)), hidden.expand(64, 2))
+            outputs = model.network(collate(columns, slice(None)), hidden.expand(64, 2))
             found = bare(rows.images, rows.clips, rows.lengths, hidden.expand(64, 2))
         ours = [outputs.fused["digit"], *outputs.streams["digit"].values()]
         furthest = max(float((a - b).abs().max()) for a, b in zip(ours, found, strict=True))

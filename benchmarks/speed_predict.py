@@ -167,13 +167,11 @@ def measure_one_row(model: Any, source: str) -> tuple[float, float, float, float
     import torch
 
     from polymodal.data.tables.table import read_table
-    from polymodal.model.batches import batch_of
+    from polymodal.model.batches import collate
 
     row, network = first_row(source), model.trained.network
     preprocessor = model.trained.preprocessor
-    batch = batch_of(
-        {name: preprocessor.transform(read_table([row]))[0][name] for name in network.streams}, slice(None)
-    )
+    batch = collate({name: preprocessor.transform(read_table([row]))[0][name] for name in network.streams}, slice(None))
 
     def bare() -> None:
         with torch.inference_mode():
@@ -247,11 +245,11 @@ def run_bare(model: Any, columns: Any, order: Any) -> None:
     """
     import torch
 
-    from polymodal.model.batches import BATCH_ROWS, batch_of
+    from polymodal.model.batches import BATCH_ROWS, collate
 
     with torch.inference_mode():
         for start in range(0, len(order), BATCH_ROWS):
-            model.trained.network(batch_of(columns, order[start : start + BATCH_ROWS]))
+            model.trained.network(collate(columns, order[start : start + BATCH_ROWS]))
 
 
 def memory_of(model: Path, table: Path) -> float:

@@ -98,7 +98,7 @@ def with_garbage(batch: Batch) -> dict[str, ColumnBatch]:
 
 def tensors_of(outputs: NetworkOutput) -> list[Tensor]:
     streams = [output for found in outputs.streams.values() for output in found.values()]
-    weights = None if outputs.whole is None else outputs.whole.weights
+    weights = None if outputs.fusion_output is None else outputs.fusion_output.weights
     return [*outputs.fused.values(), *streams, *([] if weights is None else [weights])]
 
 

@@ -18,9 +18,9 @@ from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.ensemble.baseline_cache import (
     BaselinePredictions,
     FittedBaselines,
-    ask_baselines,
     content,
     keep_baselines,
+    predict_baselines,
 )
 from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureExtractor
@@ -84,7 +84,7 @@ class Ask:
 
     def kept(self, cache: ArrayCache) -> list[BaselinePredictions]:
         counting = FittedBaselines(Counting(self.fitted.features.streams), self.fitted.baselines)
-        return ask_baselines(counting, *self.rows[:2], self.views, cache)
+        return predict_baselines(counting, *self.rows[:2], self.views, cache)
 
     def __call__(self) -> list[BaselinePredictions]:
         return self.kept(ArrayCache(None))

@@ -13,8 +13,8 @@ import polymodal.runs.run
 import tiny
 from polymodal.arrays import Column
 from polymodal.data.tables.table import Table
-from polymodal.model.batches import Examples, bytes_of_row, rows_at_once, shapes_of
-from polymodal.model.predict import members_of
+from polymodal.model.batches import Examples, bytes_of_row, inference_batch_size, shapes_of
+from polymodal.model.predict import predict_examples
 
 
 def column(*shape: int) -> Column:
@@ -22,10 +22,10 @@ def column(*shape: int) -> Column:
 
 
 def test_fewer_rows_run_together_where_pictures_are_large() -> None:
-    assert rows_at_once({"number": column(4)}) == 256
-    assert rows_at_once({"picture": column(512, 512, 3), "number": column(4)}) == 42
-    assert rows_at_once({"picture": column(9000, 9000, 3)}) == 1
-    assert rows_at_once({"picture": column(16, 16, 3).take(slice(0, 0))}) == 256
+    assert inference_batch_size({"number": column(4)}) == 256
+    assert inference_batch_size({"picture": column(512, 512, 3), "number": column(4)}) == 42
+    assert inference_batch_size({"picture": column(9000, 9000, 3)}) == 1
+    assert inference_batch_size({"picture": column(16, 16, 3).take(slice(0, 0))}) == 256
 
 
 def test_shapes_are_those_of_one_cell() -> None:
@@ -43,15 +43,15 @@ def examples(num_rows: int = 10) -> Examples:
 def test_examples_are_cut_into_parts_that_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bytes_of_row(examples().columns) == 4 * 4 + 2 * 8 * 2
     assert bytes_of_row(examples().without_outputs().columns) == 4 * 4
-    for bound, value in (("PART_ROWS", 3), ("PART_BYTES", 3 * 48 + 1)):
+    for bound, value in (("IN_MEMORY_ROWS", 3), ("IN_MEMORY_BYTES", 3 * 48 + 1)):
         with monkeypatch.context() as patch:
             patch.setattr(polymodal.model.batches, bound, value)
-            parts = examples().parts()
+            parts = examples().chunks()
         assert [len(part) for part in parts] == [3, 3, 3, 1]
         assert np.concatenate([part.truth["y"] for part in parts]).tolist() == list(range(9, -1, -1))
-        assert parts[1].taken()["x"].values[:, 0].tolist() == [24, 20, 16]
-    assert len(examples().parts()) == 1
-    assert [len(part) for part in examples(0).parts()] == [0]
+        assert parts[1].columns_in_use()["x"].values[:, 0].tolist() == [24, 20, 16]
+    assert len(examples().chunks()) == 1
+    assert [len(part) for part in examples(0).chunks()] == [0]
 
 
 def test_a_sample_is_random_in_order_and_always_the_same() -> None:
@@ -74,7 +74,7 @@ def test_a_sample_has_rows_for_every_target() -> None:
 
 def test_judging_part_by_part_changes_nothing(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tiny.train(table, list(tiny.TARGETS), settings={"baselines": True})
-    monkeypatch.setattr(polymodal.model.batches, "PART_ROWS", 5)
+    monkeypatch.setattr(polymodal.model.batches, "IN_MEMORY_ROWS", 5)
     parted = tiny.train(table, list(tiny.TARGETS), settings={"baselines": True})
     assert tiny.same(tiny.weights_of(whole), tiny.weights_of(parted))
     for section in ("targets", "streams", "baselines", "missing"):
@@ -106,9 +106,9 @@ def test_many_validation_rows_weigh_the_members_by_a_sample(table: Table, monkey
 
     def members(model: Any, examples: Examples, *others: Any) -> Any:
         asked.append(len(examples))
-        return members_of(model, examples, *others)
+        return predict_examples(model, examples, *others)
 
     monkeypatch.setattr(polymodal.model.fit_ensemble, "COMPLETE_ROWS", 7)
-    monkeypatch.setattr(polymodal.model.fit_ensemble, "members_of", members)
+    monkeypatch.setattr(polymodal.model.fit_ensemble, "predict_examples", members)
     assert tiny.train(table).report_data["evaluation"]["decision"]["kind"]["weights"]
     assert asked == [7]

@@ -16,7 +16,7 @@ import tiny
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError
-from polymodal.model.predict import NOTHING_HIDDEN, run_members, run_network
+from polymodal.model.predict import NO_MASK, predict_members, run_network
 from polymodal.targets import RowContext
 
 
@@ -185,8 +185,8 @@ def test_a_hidden_stream_is_the_same_as_an_absent_one(model: polymodal.Model, ta
         (trained.preprocessor.transform(rows, ArrayCache(None))[0], features_of(rows).columns) for rows in (table, gone)
     )
     views = [frozenset({stream}), frozenset(tiny.STREAMS)]
-    hidden, nothing = run_members(trained, columns, RowContext(cells), views)
-    (absent,) = run_members(trained, fewer, RowContext(fewer_cells), [NOTHING_HIDDEN])
+    hidden, nothing = predict_members(trained, columns, RowContext(cells), views)
+    (absent,) = predict_members(trained, fewer, RowContext(fewer_cells), [NO_MASK])
     for name in tiny.TARGETS:
         for member, values in absent.predictions[name].items():
             if member != f"stream:{stream}":
@@ -198,5 +198,5 @@ def test_a_hidden_stream_is_the_same_as_an_absent_one(model: polymodal.Model, ta
 def test_the_network_is_asked_in_evaluation_mode(model: polymodal.Model, table: Table) -> None:
     columns, _ = model.trained.preprocessor.transform(table, ArrayCache(None))
     model.trained.network.train()
-    run_network(model.trained.network, columns, [NOTHING_HIDDEN])
+    run_network(model.trained.network, columns, [NO_MASK])
     assert not model.trained.network.training

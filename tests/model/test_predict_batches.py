@@ -207,8 +207,8 @@ def test_rows_of_similar_length_run_together(model: polymodal.Model, rows: Table
     words = ["it", "purrs", "on", "the", "sofa", "on", "day", "3", "of", "week", "7"]
     notes = [" ".join(words[: 1 + row * 7 % 10]) for row in range(ROWS)]
     columns, _ = model.trained.preprocessor.transform(tiny.with_cells(rows, note=notes, trace=[None] * ROWS))
-    network, views = model.trained.network, [predict.NOTHING_HIDDEN]
-    monkeypatch.setattr(predict, "rows_at_once", lambda _: 16)
+    network, views = model.trained.network, [predict.NO_MASK]
+    monkeypatch.setattr(predict, "inference_batch_size", lambda _: 16)
     lengths, run_batch = [], predict._run_batch
 
     def watched(network: Any, columns: Any, taken: Any, views: Any) -> Any:
@@ -241,7 +241,7 @@ def test_members_without_a_weight_are_not_asked(advised: polymodal.Model, rows: 
     part = rows.take(range(40))
     columns, _ = trained.preprocessor.transform(part)
     source = predict.RowContext(part.columns, part.folder)
-    (members,) = predict.run_members(trained, columns, source, [predict.NOTHING_HIDDEN])
+    (members,) = predict.predict_members(trained, columns, source, [predict.NO_MASK])
     expected = predict.combine(trained, members)
     found = advised.predictions(part)
     assert all(np.allclose(found.values[name], values, rtol=1e-12) for name, values in expected.items())

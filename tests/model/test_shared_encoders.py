@@ -93,7 +93,7 @@ def test_the_encoder_learns_from_each_of_its_streams(models: Any, two_cameras: T
     network = models["shared"].trained.network
     columns, _ = models["shared"].trained.preprocessor.transform(two_cameras)
     batch = {stream: _batch(columns[stream]) for stream in network.streams}
-    place = network.encoder_places[network.streams.index("cam_a")]
+    place = network.encoder_indices[network.streams.index("cam_a")]
     for stream in ("cam_a", "cam_b"):
         network.zero_grad()
         network.train()(batch).streams["kind"][stream].square().sum().backward()

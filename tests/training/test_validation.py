@@ -18,7 +18,7 @@ def looks_at(monkeypatch: pytest.MonkeyPatch, table: Table, **settings: Any) -> 
 
     def looked(network: Any, examples: Any, targets: Any, _precision: str) -> Validation:
         for most in (1000, 7, 1):
-            monkeypatch.setattr("polymodal.training.validation.rows_at_once", lambda _, most=most: most)
+            monkeypatch.setattr("polymodal.training.validation.inference_batch_size", lambda _, most=most: most)
             found.append(validate(network, examples, targets))
         return found[-1]
 

@@ -55,7 +55,7 @@ def keep_baselines(cache: ArrayCache, given: Iterable[Any], fit: Callable[[], Fi
     return _kept(cache, "baselines", given, fit, _state, _from_state)
 
 
-def ask_baselines(
+def predict_baselines(
     fitted: FittedBaselines,
     columns: Mapping[str, Column],
     cells: Mapping[str, Sequence[Cell]],

@@ -1,4 +1,4 @@
-"""Rows of a table as the network sees them: columns, the rows to use, and the truth."""
+"""Batches of examples: decoded columns, the rows in use, the ground truth, and their collation into tensors."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from polymodal.tokens import ColumnBatch
 
 BATCH_ROWS = 256
 BATCH_BYTES = 2**25
-PART_ROWS = 2**13
-PART_BYTES = 2**28
-"""So much of the columns, which may lie on the disk, is held in memory at once where rows are judged or described."""
+"""Most rows and bytes of an inference batch."""
+IN_MEMORY_ROWS = 2**13
+IN_MEMORY_BYTES = 2**28
+"""Most rows and bytes of memory-mapped columns that evaluation and baselines hold in memory at once."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Some rows of a table with their truth.
+    """Some rows of a table with their ground truth.
 
     Attributes:
         columns: Stream to the arrays of the whole table.
         rows: int64, the table's rows in use, from 0.
-        cells: Column to the raw cells of the whole table, for baselines and the gallery.
+        cells: Column to the raw cells of the whole table, for baselines and the gallery of the report.
         truth: Target to encoded cells of the rows in use.
         known: Target to bool, where the truth is known among the rows in use.
         name: The table's name.
@@ -61,29 +62,29 @@ class Examples:
         """
         return self.subset(slice(num_rows))
 
-    def subset(self, places: NDArray[np.int64] | slice) -> Examples:
+    def subset(self, indices: NDArray[np.int64] | slice) -> Examples:
         """Return some of the rows in use.
 
         Args:
-            places: Places among the rows in use, from 0.
+            indices: Indices into the rows in use.
 
         Returns:
             The same columns, fewer rows in use.
         """
-        truth = {name: values[places] for name, values in self.truth.items()}
-        known = {name: found[places] for name, found in self.known.items()}
-        return replace(self, rows=self.rows[places], truth=truth, known=known)
+        truth = {name: values[indices] for name, values in self.truth.items()}
+        known = {name: mask[indices] for name, mask in self.known.items()}
+        return replace(self, rows=self.rows[indices], truth=truth, known=known)
 
     def without_outputs(self) -> Examples:
-        """Return the same rows without what frozen encoders made of them."""
+        """Return the same rows without the precomputed outputs of frozen encoders."""
         return replace(self, columns={name: replace(column, outputs=None) for name, column in self.columns.items()})
 
     def sample(self, num_rows: int, seed: int, targets: Sequence[str]) -> Examples:
-        """Draw rows where they are many; each target gets an equal share of rows in which its truth is known.
+        """Draw a random sample of the rows; each target gets an equal share of rows in which its truth is known.
 
         Args:
             num_rows: How many at most; one for each target at least.
-            seed: Fixes the choice.
+            seed: Fixes the sample.
             targets: Names of targets.
 
         Returns:
@@ -95,66 +96,62 @@ class Examples:
         drawn = [random.permutation(np.flatnonzero(self.known[name]))[:share] for name in targets]
         return self.subset(np.unique(np.concatenate(drawn)))
 
-    def parts(self) -> list[Examples]:
-        """Cut the rows in use into stretches, at least one, whose arrays fit into memory together."""
-        step = max(1, min(PART_ROWS, PART_BYTES // bytes_of_row(self.columns)))
+    def chunks(self) -> list[Examples]:
+        """Split the rows in use into consecutive chunks, at least one, whose arrays fit into memory."""
+        step = max(1, min(IN_MEMORY_ROWS, IN_MEMORY_BYTES // bytes_of_row(self.columns)))
         return [self.subset(slice(start, start + step)) for start in range(0, max(len(self), 1), step)]
 
-    def batch(self, places: NDArray[np.int64]) -> dict[str, ColumnBatch]:
-        """Return rows as tensors.
+    def batch(self, indices: NDArray[np.int64]) -> dict[str, ColumnBatch]:
+        """Collate rows into tensors.
 
         Args:
-            places: Places among the rows in use, from 0.
+            indices: Indices into the rows in use.
 
         Returns:
             Stream to batch.
         """
-        return batch_of(self.columns, self.rows[places])
+        return collate(self.columns, self.rows[indices])
 
-    def taken(self) -> dict[str, Column]:
-        """Return the columns narrowed to the rows in use."""
+    def columns_in_use(self) -> dict[str, Column]:
+        """Return the columns with the rows in use only."""
         return {stream: column.take(self.rows) for stream, column in self.columns.items()}
 
-    def taken_cells(self) -> dict[str, Sequence[Cell]]:
-        """Return the raw cells narrowed to the rows in use."""
+    def cells_in_use(self) -> dict[str, Sequence[Cell]]:
+        """Return the raw cells of the rows in use."""
         return {name: take_cells(cells, self.rows) for name, cells in self.cells.items()}
 
-    def taken_source(self) -> RowContext:
-        """Return the raw cells of the rows in use, as structured targets read them."""
-        return RowContext(self.taken_cells(), self.folder, self.columns, self.rows, shapes=shapes_of(self.columns))
-
-    def references(self, name: str, target: StructuredTarget, places: NDArray[np.int64]) -> list[Cell]:
-        """Return the true answers of some rows.
+    def references(self, name: str, target: StructuredTarget, indices: NDArray[np.int64]) -> list[Cell]:
+        """Return the reference values of some rows, as metrics compare them with predictions.
 
         Args:
             name: The target's name.
             target: The fitted target.
-            places: Places among the rows in use in which the truth is known.
+            indices: Indices into the rows in use; the truth is known there.
 
         Returns:
             One a row.
         """
-        if isinstance(target, SketchTarget):  # frozen encoders' outputs have taken the place of the arrays
-            return list(self.truth[name][places])
-        source = self.source(places)
-        return target.references(source.cells.get(name, [None] * len(places)), source)
+        if isinstance(target, SketchTarget):  # the arrays may be dropped once a frozen encoder's outputs exist
+            return list(self.truth[name][indices])
+        context = self.row_context(indices)
+        return target.references(context.cells.get(name, [None] * len(indices)), context)
 
-    def source(self, places: NDArray[np.int64]) -> RowContext:
-        """Return raw cells as structured targets read them.
+    def row_context(self, indices: NDArray[np.int64] | None = None) -> RowContext:
+        """Return the raw cells of rows, as structured targets read them.
 
         Args:
-            places: Places among the rows in use, from 0.
+            indices: Indices into the rows in use; None means all of them.
 
         Returns:
             The cells of those rows.
         """
-        rows = self.rows[places]
-        taken = {name: take_cells(cells, rows) for name, cells in self.cells.items()}
-        return RowContext(taken, self.folder, self.columns, rows, shapes=shapes_of(self.columns))
+        rows = self.rows if indices is None else self.rows[indices]
+        cells = {name: take_cells(values, rows) for name, values in self.cells.items()}
+        return RowContext(cells, self.folder, self.columns, rows, shapes=shapes_of(self.columns))
 
 
-def rows_at_once(columns: Mapping[str, Column]) -> int:
-    """Return how many rows to run together without gradients: fewer where cells are large pictures.
+def inference_batch_size(columns: Mapping[str, Column]) -> int:
+    """Choose the batch size of inference: smaller where cells are large pictures.
 
     Args:
         columns: Stream to arrays.
@@ -167,7 +164,7 @@ def rows_at_once(columns: Mapping[str, Column]) -> int:
 
 
 def bytes_of_row(columns: Mapping[str, Column]) -> int:
-    """Return how much memory a row takes, what frozen encoders made of it included.
+    """Return the memory of a row, the outputs of frozen encoders included.
 
     Args:
         columns: Stream to arrays.
@@ -180,31 +177,31 @@ def bytes_of_row(columns: Mapping[str, Column]) -> int:
 
 
 def length_order(columns: Mapping[str, Column]) -> NDArray[np.int64]:
-    """Order rows so that those of similar length follow each other and batches need little padding.
+    """Sort rows by length, so that batches need little padding.
 
     Args:
-        columns: Stream to arrays; where a frozen encoder's outputs are there, those count.
+        columns: Stream to arrays; the outputs of a frozen encoder count in place of its input.
 
     Returns:
-        Row indices by the rising size of their texts, sounds, series and the like; equal rows, and all where nothing
-        is ragged, keep their order.
+        Row indices by the rising size of their texts, sounds, series and the like; the sort is stable, and without
+        variable-length columns it keeps the order.
     """
     sizes = np.zeros(len(next(iter(columns.values()))), np.int64)
     for column in columns.values():
-        read = column if column.outputs is None else column.outputs
-        if read.lengths is not None:
-            sizes += np.where(read.row_present, read.lengths, 0) * read.values[:1, :1].nbytes
+        arrays = column if column.outputs is None else column.outputs
+        if arrays.lengths is not None:
+            sizes += np.where(arrays.row_present, arrays.lengths, 0) * arrays.values[:1, :1].nbytes
     return np.argsort(sizes, kind="stable")
 
 
-def largest_places(examples: Examples) -> NDArray[np.int64]:
-    """Order the rows in use by size, the largest first.
+def largest_first(examples: Examples) -> NDArray[np.int64]:
+    """Sort the rows in use by size, the largest first.
 
     Args:
         examples: The rows.
 
     Returns:
-        int64, places among the rows in use.
+        int64, indices into the rows in use.
     """
     ranks = np.empty(len(next(iter(examples.columns.values()))), np.int64)
     ranks[length_order(examples.columns)] = np.arange(len(ranks))
@@ -223,8 +220,8 @@ def shapes_of(columns: Mapping[str, Column]) -> dict[str, tuple[int, ...]]:
     return {stream: column.values.shape[1:] for stream, column in columns.items()}
 
 
-def batch_of(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
-    """Turn rows of columns into tensors.
+def collate(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
+    """Collate rows of columns into tensors.
 
     Args:
         columns: Stream to arrays.
@@ -257,64 +254,56 @@ def build_examples(
     Returns:
         The examples.
     """
-    taken = {column: take_cells(values, rows) for column, values in cells.items()}
-    source = RowContext(taken, folder, columns, rows, shapes=shapes_of(columns))
-    nothing: list[Cell] = [None] * len(rows)
-    encoded = {name: encode(target, taken.get(name, nothing), source) for name, target in targets.items()}
+    used = {column: take_cells(values, rows) for column, values in cells.items()}
+    context = RowContext(used, folder, columns, rows, shapes=shapes_of(columns))
+    absent: list[Cell] = [None] * len(rows)
+    encoded = {name: _encode_target(target, used.get(name, absent), context) for name, target in targets.items()}
     truth = {target: values for target, (values, _) in encoded.items()}
     known = {target: present for target, (_, present) in encoded.items()}
     return Examples(columns, rows, cells, truth, known, name, folder)
 
 
-def encode(target: AnyTarget, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """Encode a target's cells.
-
-    Args:
-        target: The fitted target.
-        cells: Its cells.
-        source: The other columns of the same rows.
-
-    Returns:
-        Truth ``[rows, ...]`` and, bool ``[rows]``, where it is known.
-    """
-    return target.encode(cells, source) if isinstance(target, StructuredTarget) else target.encode(cells)
+def _encode_target(
+    target: AnyTarget, cells: Sequence[Cell], context: RowContext
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    return target.encode(cells, context) if isinstance(target, StructuredTarget) else target.encode(cells)
 
 
-def rows_present(examples: Examples, streams: tuple[str, ...], places: NDArray[np.int64]) -> Tensor:
-    """Tell where each stream is there.
+def presence_mask(examples: Examples, streams: tuple[str, ...], indices: NDArray[np.int64]) -> Tensor:
+    """Return the mask of present streams.
 
     Args:
         examples: The examples.
         streams: Order of the result's columns.
-        places: Places among the rows in use.
+        indices: Indices into the rows in use.
 
     Returns:
-        bool ``[B, S]``.
+        bool ``[B, S]``; True where the stream is present.
     """
     columns = [examples.columns[stream] for stream in streams]
-    found = [column if column.outputs is None else column.outputs for column in columns]
-    rows = [column.present[examples.rows[places]] for column in found]
-    return torch.from_numpy(np.stack([row if row.ndim == 1 else row.any(axis=1) for row in rows], axis=1))
+    inputs = [column if column.outputs is None else column.outputs for column in columns]
+    masks = [column.present[examples.rows[indices]] for column in inputs]
+    return torch.from_numpy(np.stack([mask if mask.ndim == 1 else mask.any(axis=1) for mask in masks], axis=1))
 
 
-def truth_batch(examples: Examples, places: NDArray[np.int64]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return the truth of some rows as tensors.
+def truth_batch(examples: Examples, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Collate the ground truth of some rows into tensors.
 
     Args:
         examples: The examples.
-        places: Places among the rows in use.
+        indices: Indices into the rows in use.
 
     Returns:
         Target to truth and, bool ``[B]``, where it is known.
     """
     return {
-        target: (torch.from_numpy(values[places]), torch.from_numpy(examples.known[target][places]))
+        target: (torch.from_numpy(values[indices]), torch.from_numpy(examples.known[target][indices]))
         for target, values in examples.truth.items()
     }
 
 
-def row_chances(examples: Examples, targets: Mapping[str, AnyTarget]) -> NDArray[np.float64] | None:
-    """Compute with which chance each row is drawn so that all classes come equally often.
+def sampling_probabilities(examples: Examples, targets: Mapping[str, AnyTarget]) -> NDArray[np.float64] | None:
+    """Compute the probability of drawing each row so that all classes are drawn equally often.
 
     Args:
         examples: The training rows.
@@ -328,26 +317,28 @@ def row_chances(examples: Examples, targets: Mapping[str, AnyTarget]) -> NDArray
         return None
     truth, known = examples.truth[name], examples.known[name]
     counts = np.maximum(np.bincount(truth[known], minlength=1), 1)
-    chances = np.where(known, 1.0 / counts[np.where(known, truth, 0)], 1.0 / len(truth))
-    return np.asarray(chances / chances.sum())
+    weights = np.where(known, 1.0 / counts[np.where(known, truth, 0)], 1.0 / len(truth))
+    return np.asarray(weights / weights.sum())
 
 
 def epoch_batches(
-    num_rows: int, batch_size: int, seed: int, epoch: int, chances: NDArray[np.float64] | None = None
+    num_rows: int, batch_size: int, seed: int, epoch: int, probabilities: NDArray[np.float64] | None = None
 ) -> Iterator[NDArray[np.int64]]:
-    """Shuffle the rows and cut them into batches, the same ones for the same seed and epoch.
+    """Shuffle the rows and split them into batches, the same ones for the same seed and epoch.
 
     Args:
         num_rows: Rows to draw from.
         batch_size: Rows a batch; the last one may be smaller.
         seed: The run's seed.
         epoch: Number of the epoch, from 0.
-        chances: Chance of each row, to draw with replacement; None takes each row once.
+        probabilities: Probability of each row, to sample with replacement; None draws each row once.
 
     Yields:
-        Row places of one batch.
+        Row indices of one batch.
     """
     random = np.random.default_rng((seed, epoch))
-    order = random.permutation(num_rows) if chances is None else random.choice(num_rows, num_rows, p=chances)
+    order = (
+        random.permutation(num_rows) if probabilities is None else random.choice(num_rows, num_rows, p=probabilities)
+    )
     for start in range(0, num_rows, batch_size):
         yield order[start : start + batch_size]

@@ -80,7 +80,7 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
 def _save_checkpoints(model: TrainedModel, folder: Path) -> dict[str, str]:
     """Copy pretrained checkpoints, so that the model needs no other place."""
     saved = {}
-    places = model.network.encoder_places
+    places = model.network.encoder_indices
     for stream, encoder, place in zip(model.network.streams, model.network.encoders, places, strict=True):
         if isinstance(encoder, Pretrained):
             saved[stream] = f"checkpoints/{place}"

@@ -1,4 +1,4 @@
-"""A table of any length, as many rows at a time as a model reads in bounded memory."""
+"""Reading a table of any length in chunks of rows that fit into bounded memory."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 
 CHUNK_ROWS = 4096
-"""Rows that are decoded at once, at most."""
+"""Most rows that are decoded at once."""
 CHUNK_BYTES = 2**26
-"""About how large their arrays may be."""
+"""Approximate limit of the size of their arrays."""
 
 
-def iterate_chunks(model: TrainedModel, source: Any, progress: Progress, verb: str) -> Iterator[tuple[Table, int]]:
-    """Read a table window by window, and tell how far it is.
+def iterate_chunks(
+    model: TrainedModel, source: Any, progress: Progress, phase_name: str
+) -> Iterator[tuple[Table, int]]:
+    """Read a table chunk by chunk, and report progress.
 
-    Where windows begin depends on the model alone, so a table gets the same bits however it is read.
+    The size of chunks depends on the model alone, so that predictions are the same bits however the table is read.
 
     Args:
         model: The trained model.
-        source: As for ``read_table``; a file is read as far as its windows are asked for.
-        progress: Told how far it is.
-        verb: What is done with the rows, as a phase's name.
+        source: As for ``read_table``; a file is read lazily.
+        progress: Reports progress.
+        phase_name: Name of the phase.
 
     Yields:
-        The next rows, and how many came before them.
+        The next rows, and the index of the first of them, from 0.
     """
-    done, total = 0, source.num_rows if isinstance(source, Table) else None
+    first_row, total = 0, source.num_rows if isinstance(source, Table) else None
     is_short = total is not None and total <= BATCH_ROWS
-    with progress.phase(verb, total) as phase:
+    with progress.phase(phase_name, total) as phase:
         for table in [source] if is_short else iterate_table(source, chunk_rows(model)):
-            yield table, done
-            done += table.num_rows
+            yield table, first_row
+            first_row += table.num_rows
             phase.advance(table.num_rows)
 
 
 def chunk_rows(model: TrainedModel) -> int:
-    """Return how many rows a model decodes at once.
+    """Choose the number of rows of a chunk.
 
     Args:
         model: The trained model.
@@ -56,14 +58,14 @@ def chunk_rows(model: TrainedModel) -> int:
     return max(BATCH_ROWS, min(CHUNK_ROWS, CHUNK_BYTES // max(row_bytes, 1)))
 
 
-def in_whole_table(broken: Sequence[BrokenCell], done: int) -> list[BrokenCell]:
-    """Name a window's broken cells by their rows in the whole table.
+def with_table_rows(broken: Sequence[BrokenCell], first_row: int) -> list[BrokenCell]:
+    """Convert row numbers of broken cells from a chunk to the whole table.
 
     Args:
-        broken: By their rows in the window.
-        done: Rows before the window.
+        broken: Broken cells, by their rows in the chunk.
+        first_row: Rows before the chunk.
 
     Returns:
-        The same cells.
+        The same cells, by their rows in the table.
     """
-    return [replace(cell, row=cell.row + done) for cell in broken]
+    return [replace(cell, row=cell.row + first_row) for cell in broken]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
-from polymodal.model.batches import batch_of, rows_at_once
-from polymodal.model.chunks import in_whole_table, iterate_chunks
+from polymodal.model.batches import collate, inference_batch_size
+from polymodal.model.chunks import iterate_chunks, with_table_rows
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress
@@ -82,7 +82,7 @@ def embed_chunks(model: TrainedModel, source: Any, cache: ArrayCache, progress: 
     for table, done in iterate_chunks(model, source, progress, "embedding"):
         columns, broken = model.preprocessor.transform(table, cache)
         rows, streams = embed_columns(model.network, precompute(model.network, columns, cache, progress))
-        yield Embeddings(rows, streams, in_whole_table(broken, done))
+        yield Embeddings(rows, streams, with_table_rows(broken, done))
 
 
 def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:
@@ -98,7 +98,7 @@ def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floa
     network.eval()
     used = {stream: columns[stream] for stream in network.streams}
     num_rows = len(next(iter(used.values())))
-    step = rows_at_once(used)
+    step = inference_batch_size(used)
     starts = range(0, max(num_rows, 1), step)
     parts = [_embed_batch(network, used, slice(start, start + step)) for start in starts]
     streams = {name: np.concatenate([found[name] for _, found in parts]) for name in parts[0][1]}
@@ -107,7 +107,7 @@ def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floa
 
 def _embed_batch(network: Network, columns: Mapping[str, Column], rows: slice) -> tuple[Floats, dict[str, Floats]]:
     device = network.log_variances.device
-    batch = {stream: column.to(device) for stream, column in batch_of(columns, rows).items()}
+    batch = {stream: column.to(device) for stream, column in collate(columns, rows).items()}
     with torch.inference_mode():
         tokens = network.encode(batch)
         fused = network.fuse(tokens)

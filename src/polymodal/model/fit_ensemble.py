@@ -1,4 +1,4 @@
-"""Fitting the decision level on validation rows, with streams hidden as they may be later."""
+"""Fitting the ensembles (the decision level) on validation rows, with streams masked as they may be absent later."""
 
 from __future__ import annotations
 
@@ -13,122 +13,130 @@ from polymodal.ensemble.ensemble import FUSION, Ensemble, MemberWeights
 from polymodal.ensemble.ensemble_weights import fit_member_weights
 from polymodal.ensemble.stacking import Stacked, fit_stacker
 from polymodal.model.batches import Examples
-from polymodal.model.predict import NOTHING_HIDDEN, Members, View, members_of
+from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, predict_examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.allocator import memory_reused
 from polymodal.targets.base import Prediction
 
 COMPLETE_ROWS = 50_000
-"""At most this many validation rows weigh the members."""
+"""Most validation rows that the weights for complete rows are fitted on."""
 INCOMPLETE_ROWS = 4000
-"""At most this many of them are looked at with a stream hidden."""
+"""Most validation rows, of all masks together, that the weights for incomplete rows are fitted on."""
+
+Subset = tuple[MemberPredictions, NDArray[np.bool_]]
+"""Predictions under one mask, and the rows of them to fit on, bool ``[rows]``."""
 
 
-def single_views(model: TrainedModel) -> list[View]:
-    """Return the views to look through: nothing hidden, then each stream hidden alone.
+def single_stream_masks(model: TrainedModel) -> list[StreamMask]:
+    """Return the masks that ensembles are fitted with: no stream, then each stream by itself.
 
     Args:
         model: The model.
 
     Returns:
-        Sets of hidden streams.
+        Sets of masked streams.
     """
     streams = model.network.streams
-    return [NOTHING_HIDDEN, *(frozenset({stream}) for stream in streams if len(streams) > 1)]
+    return [NO_MASK, *(frozenset({stream}) for stream in streams if len(streams) > 1)]
 
 
 @memory_reused()
 def fit_ensembles(model: TrainedModel, validation: Examples, cache: ArrayCache) -> TrainedModel:
-    """Fit the decision level of every flat target.
+    """Fit the ensemble of every flat target.
 
     Args:
         model: A model whose network and baselines are trained.
         validation: Rows that neither was fitted on.
-        cache: Where it is kept what baselines say of them.
+        cache: Cache of the baselines' predictions.
 
     Returns:
-        The model with its decisions.
+        The model with its ensembles.
     """
     if not model.network.targets:
         return model
     validation = validation.sample(COMPLETE_ROWS, model.config.seed, model.network.targets)
-    views = members_of(model, validation, single_views(model), cache)
+    of_mask = predict_examples(model, validation, single_stream_masks(model), cache)
     if model.config.fusion.name == "stacking":
-        found = {name: _fit_stacker(model, name, validation, views) for name in model.network.targets}
-        model = dataclasses.replace(model, stackers={name: stacked.whole for name, stacked in found.items()})
-        views = [_with_fusion(view, found, model.network.streams) for view in views]
-    decisions = {name: _fit_target(model, name, validation, views) for name in model.network.targets}
-    return dataclasses.replace(model, ensembles=decisions)
+        stacked = {name: _fit_stacker(model, name, validation, of_mask) for name in model.network.targets}
+        model = dataclasses.replace(model, stackers={name: fitted.whole for name, fitted in stacked.items()})
+        of_mask = [_with_fusion(members, stacked, model.network.streams) for members in of_mask]
+    ensembles = {name: _fit_target(model, name, validation, of_mask) for name in model.network.targets}
+    return dataclasses.replace(model, ensembles=ensembles)
 
 
-def _fit_stacker(model: TrainedModel, name: str, validation: Examples, views: list[Members]) -> Stacked:
-    """Fit the model over the streams on rows as they are and with each stream hidden."""
-    parts = [(view, validation.known[name]) for view in views]
-    parts = [parts[0], *_thinned(parts[1:], model.config.seed)]
-    members = [f"stream:{stream}" for stream in model.network.streams]
-    rows = np.concatenate([np.flatnonzero(rows) for _, rows in parts])
+def _fit_stacker(model: TrainedModel, name: str, validation: Examples, of_mask: list[MemberPredictions]) -> Stacked:
+    """Fit the stacking model on complete rows and with each stream masked."""
+    subsets = [(members, validation.known[name]) for members in of_mask]
+    subsets = [subsets[0], *_subsample(subsets[1:], model.config.seed)]
+    streams = {stream: f"stream:{stream}" for stream in model.network.streams}
+    rows = np.concatenate([np.flatnonzero(used) for _, used in subsets])
     return fit_stacker(
         model.targets[name].kind,
-        {m.removeprefix("stream:"): _stacked(parts, name, m) for m in members},
-        {m.removeprefix("stream:"): np.concatenate([view.present[m][rows] for view, rows in parts]) for m in members},
+        {stream: _concatenate(subsets, name, member) for stream, member in streams.items()},
+        {stream: _concatenate_present(subsets, member) for stream, member in streams.items()},
         validation.truth[name][rows],
         rows,
         model.config.seed,
     )
 
 
-def _with_fusion(view: Members, found: Mapping[str, Stacked], streams: Sequence[str]) -> Members:
-    """Add the stacked predictions to what the members say, each row's by a model that has not seen it."""
-    there = {stream: view.present[f"stream:{stream}"] for stream in streams}
+def _with_fusion(
+    members: MemberPredictions, stacked: Mapping[str, Stacked], streams: Sequence[str]
+) -> MemberPredictions:
+    """Add the out-of-fold predictions of the stacking models to those of the members."""
+    present = {stream: members.present[f"stream:{stream}"] for stream in streams}
     predictions = {}
-    for name, said in view.predictions.items():
-        alone = {stream: said[f"stream:{stream}"] for stream in streams}
-        predictions[name] = {FUSION: found[name].predict_held_out(alone, there), **said}
-    some = np.any(list(there.values()), axis=0)
-    return dataclasses.replace(view, predictions=predictions, present={FUSION: some, **view.present})
+    for name, of_target in members.predictions.items():
+        of_stream = {stream: of_target[f"stream:{stream}"] for stream in streams}
+        predictions[name] = {FUSION: stacked[name].predict_held_out(of_stream, present), **of_target}
+    any_present = np.any(list(present.values()), axis=0)
+    return dataclasses.replace(members, predictions=predictions, present={FUSION: any_present, **members.present})
 
 
-def _fit_target(model: TrainedModel, name: str, validation: Examples, views: list[Members]) -> Ensemble:
-    known = validation.known[name]
-    whole, natural_gaps = known & views[0].complete, known & ~views[0].complete
-    full = [(views[0], whole)] if whole.any() else [(views[0], known)]
-    partial = [(views[0], natural_gaps), *((view, known) for view in views[1:])]
-    complete = _fit(model, name, validation, full)
-    if len(views) == 1:
+def _fit_target(model: TrainedModel, name: str, validation: Examples, of_mask: list[MemberPredictions]) -> Ensemble:
+    """Fit one set of weights for complete rows and one for rows with an absent stream."""
+    known, unmasked = validation.known[name], of_mask[0]
+    complete_rows, incomplete_rows = known & unmasked.complete, known & ~unmasked.complete
+    complete = _fit_weights(model, name, validation, [(unmasked, complete_rows if complete_rows.any() else known)])
+    if len(of_mask) == 1:
         return Ensemble(complete=complete, incomplete=complete)
-    return Ensemble(complete=complete, incomplete=_fit(model, name, validation, _thinned(partial, model.config.seed)))
+    subsets = [(unmasked, incomplete_rows), *((members, known) for members in of_mask[1:])]
+    incomplete = _fit_weights(model, name, validation, _subsample(subsets, model.config.seed))
+    return Ensemble(complete=complete, incomplete=incomplete)
 
 
-def _thinned(parts: list[tuple[Members, NDArray[np.bool_]]], seed: int) -> list[tuple[Members, NDArray[np.bool_]]]:
-    total = sum(int(rows.sum()) for _, rows in parts)
+def _subsample(subsets: list[Subset], seed: int) -> list[Subset]:
+    total = sum(int(rows.sum()) for _, rows in subsets)
     share = min(1.0, INCOMPLETE_ROWS / max(total, 1))
     random = np.random.default_rng(seed)
-    return [(view, rows & (random.random(len(rows)) < share)) for view, rows in parts]
+    return [(members, rows & (random.random(len(rows)) < share)) for members, rows in subsets]
 
 
-def _fit(
-    model: TrainedModel, name: str, validation: Examples, parts: list[tuple[Members, NDArray[np.bool_]]]
-) -> MemberWeights:
-    members = {member: _stacked(parts, name, member) for member in parts[0][0].predictions[name]}
-    present = {m: np.concatenate([view.present[m][rows] for view, rows in parts]) for m in members}
-    truth = np.concatenate([validation.truth[name][rows] for _, rows in parts])
-    return fit_member_weights(model.targets[name].kind, members, present, truth, model.config.seed)
+def _fit_weights(model: TrainedModel, name: str, validation: Examples, subsets: list[Subset]) -> MemberWeights:
+    predictions = {member: _concatenate(subsets, name, member) for member in subsets[0][0].predictions[name]}
+    present = {member: _concatenate_present(subsets, member) for member in predictions}
+    truth = np.concatenate([validation.truth[name][rows] for _, rows in subsets])
+    return fit_member_weights(model.targets[name].kind, predictions, present, truth, model.config.seed)
 
 
-def _stacked(parts: list[tuple[Members, NDArray[np.bool_]]], name: str, member: str) -> Prediction:
-    return np.concatenate([view.predictions[name][member][rows] for view, rows in parts])
+def _concatenate(subsets: list[Subset], name: str, member: str) -> Prediction:
+    return np.concatenate([members.predictions[name][member][rows] for members, rows in subsets])
+
+
+def _concatenate_present(subsets: list[Subset], member: str) -> NDArray[np.bool_]:
+    return np.concatenate([members.present[member][rows] for members, rows in subsets])
 
 
 def ensemble_summary(ensembles: Mapping[str, Ensemble]) -> dict[str, dict[str, object]]:
-    """Describe what each target's decision leans on.
+    """Summarise the weights of each target's ensemble.
 
     Args:
-        ensembles: Target to decision weights.
+        ensembles: Target to ensemble.
 
     Returns:
-        Target to ``{"weights", "note"}``, as in the report.
+        Target to ``{"weights", "note", "incomplete"}``, as in the report.
     """
     return {
-        name: {"weights": found.complete.shares, "note": found.note, "incomplete": found.incomplete.shares}
-        for name, found in ensembles.items()
+        name: {"weights": ensemble.complete.shares, "note": ensemble.note, "incomplete": ensemble.incomplete.shares}
+        for name, ensemble in ensembles.items()
     }

@@ -1,4 +1,4 @@
-"""The network: encoders, fusion and heads put together (torch).
+"""The network: encoders, a fusion and heads as one ``nn.Module``.
 
 Shape legend: B rows of the batch, T tokens, W width, S streams.
 """
@@ -22,12 +22,12 @@ from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens
 
 Batch = Mapping[str, ColumnBatch]
 Truth = Mapping[str, tuple[Tensor, Tensor]]
-"""Target to encoded cells and, bool ``[B]``, where they are known."""
+"""Target to encoded cells and, bool ``[B]``, a mask of those that are known."""
 
 
 @dataclass(frozen=True)
-class Mix:
-    """Rows of a batch mixed with others.
+class Mixup:
+    """Coefficients of mixup: each row of a batch is mixed with a partner.
 
     Attributes:
         partner: int64 ``[B]``, the row each is mixed with.
@@ -40,23 +40,23 @@ class Mix:
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """What the network makes of a batch.
+    """Outputs of the network for a batch.
 
     Attributes:
         fused: Flat target to head output ``[B, output_dim]``; empty without a fusion inside the network.
-        streams: Flat target to stream to that stream's own head output ``[B, output_dim]``.
-        whole: What the fusion made of the streams, which structured targets answer from.
-        losses: Structured target to loss ``[B]``, where the truth was given.
+        streams: Flat target to stream to the output of that stream's own head ``[B, output_dim]``.
+        fusion_output: Output of the fusion, which structured targets predict from; None without a fusion of tokens.
+        losses: Structured target to loss ``[B]``; empty if the truth was not given.
     """
 
     fused: dict[str, Tensor]
     streams: dict[str, dict[str, Tensor]]
-    whole: Fused | None
+    fusion_output: Fused | None
     losses: dict[str, Tensor]
 
 
 class Network(nn.Module):
-    """Encoders, one fusion, a head for each target, and a small head of each stream's own.
+    """Encoders, one fusion, a head for each target, and an auxiliary head for each stream and target.
 
     Example:
         >>> from polymodal.targets import CategoryTarget
@@ -69,11 +69,12 @@ class Network(nn.Module):
     def __init__(
         self, encoders: Mapping[str, nn.Module], fusion: nn.Module | None, targets: Mapping[str, AnyTarget], width: int
     ) -> None:
-        """Put the parts together.
+        """Assemble the modules.
 
         Args:
             encoders: Stream to encoder; streams may share one.
-            fusion: Fusion of those streams' tokens or answers, or None where only the decision level joins them.
+            fusion: Fusion of the streams' tokens or predictions; None where only the ensemble
+                combines them.
             targets: Name to fitted target.
             width: Width of all tokens.
         """
@@ -84,9 +85,9 @@ class Network(nn.Module):
         self.targets = tuple(flat)
         self.structured = tuple(structured)
         self.width = width
-        own = list(dict.fromkeys(encoders.values()))
-        self.own_encoders = nn.ModuleList(own)
-        self.encoder_places = [own.index(encoder) for encoder in encoders.values()]
+        unique = list(dict.fromkeys(encoders.values()))
+        self.own_encoders = nn.ModuleList(unique)
+        self.encoder_indices = [unique.index(encoder) for encoder in encoders.values()]
         self.fusion = fusion
         self.heads = nn.ModuleList(build_head(target, width) for target in flat.values())
         self.stream_heads = nn.ModuleList(
@@ -99,8 +100,8 @@ class Network(nn.Module):
 
     @property
     def encoders(self) -> list[nn.Module]:
-        """The encoder of each stream, in the streams' order; a shared one stands there more than once."""
-        return [self.own_encoders[place] for place in self.encoder_places]
+        """The encoder of each stream, in the streams' order; a shared one is repeated."""
+        return [self.own_encoders[index] for index in self.encoder_indices]
 
     def forward(
         self,
@@ -108,50 +109,50 @@ class Network(nn.Module):
         hidden: Tensor | None = None,
         truth: Truth | None = None,
         smoothing: float = 0.0,
-        mix: Mix | None = None,
-        stand_ins: Batch | None = None,
+        mix: Mixup | None = None,
+        dummy_rows: Batch | None = None,
     ) -> NetworkOutput:
-        """Run a batch; heads and losses compute in float32 even where the rest is told to compute in less.
+        """Run a batch; heads and losses compute in float32, also under autocast.
 
         Args:
             batch: Stream to cells.
-            hidden: bool ``[B, S]``; True where a stream is hidden from the fusion (not from its
+            hidden: bool ``[B, S]``; True where a stream is masked in the fusion (not in its
                 own head).
-            truth: Target to truth; structured targets learn from it.
+            truth: Target to truth, for the losses of structured targets.
             smoothing: Label smoothing of structured targets.
             mix: Mixes the fused rows before the flat targets' heads (manifold mixup, Verma et al. 2019, arXiv
                 1806.05236).
-            stand_ins: Stream that no row of the batch has to one row of it, so that its encoder runs all the same.
+            dummy_rows: Stream that is absent in the whole batch to one row of it, so that its encoder runs anyway.
 
         Returns:
             Outputs of all heads.
         """
-        tokens = self.encode(batch, stand_ins)
+        tokens = self.encode(batch, dummy_rows)
         fused = self.fuse(tokens, hidden)
         losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing)
         with exact(self.log_variances.device):
             streams = self.stream_outputs(tokens)
-            mixed_rows = fused if mix is None else mixed(fused, mix)
+            mixed_rows = fused if mix is None else apply_mixup(fused, mix)
             return NetworkOutput(self.fused_outputs(tokens, streams, mixed_rows, hidden), streams, fused, losses)
 
     @property
     def fuses_streams(self) -> bool:
-        """Whether there are several streams that a fusion joins, so that hiding some teaches it something."""
+        """Whether a fusion combines several streams, so that modality dropout has an effect."""
         return len(self.streams) > 1 and not isinstance(self.fusion, Apart)
 
-    def encode(self, batch: Batch, stand_ins: Batch | None = None) -> dict[str, Tokens]:
+    def encode(self, batch: Batch, dummy_rows: Batch | None = None) -> dict[str, Tokens]:
         """Encode every stream's present rows.
 
         Args:
             batch: Stream to cells.
-            stand_ins: Stream to a row that is encoded where the batch has none, and counts for nothing.
+            dummy_rows: Stream to a row that is encoded where the batch has none; it adds no tokens.
 
         Returns:
             Stream to tokens.
         """
         pairs = zip(self.streams, self.encoders, strict=True)
         return {
-            stream: encode_present(encoder, batch[stream], self.width, (stand_ins or {}).get(stream))
+            stream: encode_present(encoder, batch[stream], self.width, (dummy_rows or {}).get(stream))
             for stream, encoder in pairs
         }
 
@@ -160,15 +161,15 @@ class Network(nn.Module):
 
         Args:
             tokens: Stream to tokens.
-            hidden: bool ``[B, S]``; True where a stream is hidden.
+            hidden: bool ``[B, S]``; True where a stream is masked.
 
         Returns:
-            What the fusion makes of them, or None without a fusion of tokens.
+            The output of the fusion, or None without a fusion of tokens.
         """
         if self.fusion is None or isinstance(self.fusion, EvidentialFusion):
             return None
         if hidden is not None:
-            tokens = {stream: hide(tokens[stream], hidden[:, index]) for index, stream in enumerate(self.streams)}
+            tokens = {stream: mask_rows(tokens[stream], hidden[:, index]) for index, stream in enumerate(self.streams)}
         fused: Fused = self.fusion(dict(tokens))
         return fused.float()
 
@@ -179,13 +180,13 @@ class Network(nn.Module):
         fused: Fused | None,
         hidden: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """StructuredPrediction every flat target from the fused tokens, or by fusing the streams' own answers.
+        """Predict every flat target from the fused tokens, or by fusing the predictions of the streams' own heads.
 
         Args:
             tokens: Stream to tokens.
-            streams: What ``stream_outputs`` made of them.
-            fused: What ``fuse`` made of them.
-            hidden: bool ``[B, S]``; True where a stream is hidden.
+            streams: The output of ``stream_outputs``.
+            fused: The output of ``fuse``.
+            hidden: bool ``[B, S]``; True where a stream is masked.
 
         Returns:
             Target to ``[B, output_dim]``, empty without a fusion inside the network.
@@ -193,7 +194,7 @@ class Network(nn.Module):
         if isinstance(self.fusion, EvidentialFusion):
             present = torch.stack([tokens[stream].row_present for stream in self.streams], dim=1)
             present = present if hidden is None else present & ~hidden
-            return {name: self.fusion(list(found.values()), present) for name, found in streams.items()}
+            return {name: self.fusion(list(outputs.values()), present) for name, outputs in streams.items()}
         return {} if fused is None else self.head_outputs(fused)
 
     def head_outputs(self, fused: Fused) -> dict[str, Tensor]:
@@ -224,7 +225,7 @@ class Network(nn.Module):
         if not isinstance(self.fusion, EvidentialFusion):
             return outputs
         opinions = self.fusion.opinions
-        return {name: {stream: opinions(output) for stream, output in found.items()} for name, found in outputs.items()}
+        return {name: {stream: opinions(o) for stream, o in of_target.items()} for name, of_target in outputs.items()}
 
     def structured_losses(self, fused: Fused, truth: Truth, smoothing: float) -> dict[str, Tensor]:
         """Compute the structured targets' losses.
@@ -237,20 +238,20 @@ class Network(nn.Module):
         Returns:
             Target to loss ``[B]``.
         """
-        found = {}
+        losses = {}
         for name, head in self.named_structured_heads():
             with nullcontext() if head.is_heavy else exact(self.log_variances.device):
-                found[name] = head.loss(fused, truth[name][0], smoothing)
-        return found
+                losses[name] = head.loss(fused, truth[name][0], smoothing)
+        return losses
 
-    def answers(self, fused: Fused) -> dict[str, list[StructuredPrediction]]:
+    def predict_structured(self, fused: Fused) -> dict[str, list[StructuredPrediction]]:
         """Predict the structured targets.
 
         Args:
             fused: The fusion's output.
 
         Returns:
-            Target to B answers.
+            Target to B predictions.
         """
         return {name: head.answers(fused) for name, head in self.named_structured_heads()}
 
@@ -263,15 +264,15 @@ class Network(nn.Module):
         return [heads for heads in self.stream_heads if isinstance(heads, nn.ModuleList)]
 
 
-def mixed(fused: Fused | None, mix: Mix) -> Fused | None:
-    """Mix the pooled rows.
+def apply_mixup(fused: Fused | None, mix: Mixup) -> Fused | None:
+    """Mixup the pooled rows.
 
     Args:
-        fused: What the fusion made of the streams, if it did.
+        fused: The output of the fusion, if there is one.
         mix: Partners and share.
 
     Returns:
-        The same with other pooled rows.
+        The same with mixed pooled rows.
     """
     if fused is None:
         return None
@@ -279,12 +280,12 @@ def mixed(fused: Fused | None, mix: Mix) -> Fused | None:
     return dataclasses.replace(fused, pooled=pooled)
 
 
-def hide(tokens: Tokens, hidden: Tensor) -> Tokens:
-    """Make the tokens of some rows absent.
+def mask_rows(tokens: Tokens, hidden: Tensor) -> Tokens:
+    """Mark the tokens of some rows as absent.
 
     Args:
-        tokens: One stream's tokens.
-        hidden: bool ``[B]``.
+        tokens: Tokens of one stream.
+        hidden: bool ``[B]``; True where the row is masked.
 
     Returns:
         The same values, fewer of them present.
@@ -297,16 +298,16 @@ def hide(tokens: Tokens, hidden: Tensor) -> Tokens:
     return Tokens(tokens.values, tokens.present & shown, detail)
 
 
-def encode_present(encoder: nn.Module, column: ColumnBatch, width: int, stand_in: ColumnBatch | None = None) -> Tokens:
-    """Run an encoder on the rows that are there; the tokens of absent rows are not present.
+def encode_present(encoder: nn.Module, column: ColumnBatch, width: int, dummy_row: ColumnBatch | None = None) -> Tokens:
+    """Run an encoder on the present rows; the tokens of absent rows are not present.
 
-    What reads a frozen encoder's outputs skips absent rows itself: they have no outputs.
+    Encoders that read precomputed outputs skip absent rows themselves: those have no outputs.
 
     Args:
         encoder: From ``ColumnBatch`` to ``Tokens``.
         column: Cells of the batch.
         width: Width of the tokens.
-        stand_in: A row that the encoder runs on where no row is there: its weights then get gradients, of zeros.
+        dummy_row: A row that the encoder runs on if no row is present: its weights then get gradients of zero.
 
     Returns:
         Tokens of all rows.
@@ -315,12 +316,12 @@ def encode_present(encoder: nn.Module, column: ColumnBatch, width: int, stand_in
     if len(column) and (column.is_encoded or len(rows) == len(column)):
         tokens: Tokens = encoder(column)
         return tokens.float()
-    if not len(rows) and stand_in is None:
+    if not len(rows) and dummy_row is None:
         return _absent(len(column), 1, width, rows.device)
-    found: Tokens = _no_rows(encoder(stand_in)) if stand_in is not None else encoder(column.take(rows))
-    found = found.float()
-    values, present = _scatter(found.values, found.present, rows, len(column))
-    detail = found.detail
+    encoded: Tokens = _no_rows(encoder(dummy_row)) if dummy_row is not None else encoder(column.take(rows))
+    encoded = encoded.float()
+    values, present = _scatter(encoded.values, encoded.present, rows, len(column))
+    detail = encoded.detail
     if detail is not None:
         detail = Detail(*_scatter(detail.values, detail.present, rows, len(column)), detail.shape)
     return Tokens(values, present, detail)
@@ -334,7 +335,7 @@ def _no_rows(tokens: Tokens) -> Tokens:
 
 
 def _scatter(values: Tensor, present: Tensor, rows: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
-    """Put the tokens of some rows among absent ones."""
+    """Scatter the tokens of present rows into a batch of absent ones."""
     return (
         values.new_zeros(num_rows, *values.shape[1:]).index_copy(0, rows, values),
         present.new_zeros(num_rows, *present.shape[1:]).index_copy(0, rows, present),

@@ -1,7 +1,7 @@
-"""The one inference path: evaluate, the command line and the Python API all come through here.
+"""Inference: the one path to a prediction, for evaluation, the command line and the Python API.
 
-Every target is decided by *members*: the fused network (``fusion``), each stream's own head
-(``stream:NAME``) and the baselines (``baseline:NAME``), joined by the decision level.
+The ensemble of every flat target has these *members*: the fused network (``fusion``), each stream's own head
+(``stream:NAME``) and the baselines (``baseline:NAME``).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch import Tensor
 from polymodal.arrays import Cell, Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
-from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, ask_baselines
-from polymodal.model.batches import Examples, batch_of, length_order, rows_at_once, shapes_of
-from polymodal.model.chunks import in_whole_table, iterate_chunks
+from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, predict_baselines
+from polymodal.model.batches import Examples, collate, inference_batch_size, length_order, shapes_of
+from polymodal.model.chunks import iterate_chunks, with_table_rows
 from polymodal.model.network import Network
 from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.reconstruction import recovered_columns
@@ -30,24 +30,25 @@ from polymodal.targets import AnyTarget, RowContext, SketchTarget, StructuredTar
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import StructuredPrediction, to_structured_predictions, values_of
 
-View = frozenset[str]
-NOTHING_HIDDEN: View = frozenset()
+StreamMask = frozenset[str]
+"""Streams that are masked: treated as absent in every row."""
+NO_MASK: StreamMask = frozenset()
 NO_CACHE = ArrayCache(None)
 BASELINE = "baseline:"
 
-KEPT_ROWS = 32
-"""The arrays of fewer rows are not kept on disk: writing them takes longer than decoding them."""
+MIN_CACHED_ROWS = 32
+"""The arrays of fewer rows are not cached on disk: writing them takes longer than decoding them."""
 
 
 @dataclass(frozen=True)
-class Members:
-    """What every member says of some rows, with some streams hidden.
+class MemberPredictions:
+    """What every member of the ensembles predicts for some rows under one stream mask.
 
     Attributes:
         predictions: Target to member to probabilities ``[rows, classes]``, values ``[rows]`` or,
             of a structured target, ``StructuredPrediction`` objects ``[rows]``.
-        present: Member to bool ``[rows]``; False where it has nothing to go by.
-        complete: bool ``[rows]``; True where every stream is there.
+        present: Member to bool ``[rows]``; False where none of its inputs is present.
+        complete: bool ``[rows]``; True where every stream is present.
         weights: The fusion's stream weights, float ``[rows, streams]``, where it has them.
     """
 
@@ -69,8 +70,8 @@ def predict_table(
     Args:
         model: The trained model.
         table: Rows to predict; absent columns count as absent cells, further ones are ignored.
-        cache: Where decoded arrays are kept.
-        progress: Told how far it is.
+        cache: Cache of decoded arrays.
+        progress: Reports progress.
         with_weights: Whether the fusion's stream weights are returned.
 
     Returns:
@@ -86,78 +87,82 @@ def predict_chunks(
     progress: Progress | None = None,
     with_weights: bool = False,
 ) -> Iterator[Predictions]:
-    """Predict a table window by window, in memory that does not grow with its rows.
+    """Predict a table chunk by chunk, in memory that does not grow with its rows.
 
     Args:
         model: The trained model.
         source: As for ``read_table``; a file is read as far as it is predicted.
-        cache: Where decoded arrays are kept.
-        progress: Told how far it is.
+        cache: Cache of decoded arrays.
+        progress: Reports progress.
         with_weights: Whether the fusion's stream weights are returned.
 
     Yields:
         The predictions of the next rows; broken cells are named by their row in the whole table.
     """
-    told = progress or SilentProgress()
-    for table, done in iterate_chunks(model, source, told, "predicting"):
-        found = _predict_chunk(model, table, cache, told, with_weights)
-        yield replace(found, broken_cells=in_whole_table(found.broken_cells, done))
+    progress = progress or SilentProgress()
+    for table, first_row in iterate_chunks(model, source, progress, "predicting"):
+        predictions = _predict_chunk(model, table, cache, progress, with_weights)
+        yield replace(predictions, broken_cells=with_table_rows(predictions.broken_cells, first_row))
 
 
 def _predict_chunk(
     model: TrainedModel, table: Table, cache: ArrayCache, progress: Progress, with_weights: bool
 ) -> Predictions:
-    cache = cache if table.num_rows >= KEPT_ROWS else NO_CACHE
+    cache = cache if table.num_rows >= MIN_CACHED_ROWS else NO_CACHE
     columns, broken = model.preprocessor.transform(table, cache if _reads_files(model) else None)
-    wanted = _deciding_members(model, with_weights)
-    columns = precompute(model.network, columns, cache, progress) if _asks_network(model, wanted) else columns
-    given = model.schema.with_sounds(table).columns
-    cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
-    source = RowContext(cells, table.folder, shapes=shapes_of(columns))
-    (members,) = run_members(model, columns, source, [NOTHING_HIDDEN], wanted)
+    needed = _needed_members(model, with_weights)
+    columns = precompute(model.network, columns, cache, progress) if _needs_network(model, needed) else columns
+    (members,) = predict_members(model, columns, _row_context(model, table, columns), [NO_MASK], needed)
     combined = combine(model, members)
-    answers = {name: combined.pop(name) for name in model.network.structured}
+    structured = {name: combined.pop(name) for name in model.network.structured}
     targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
-    structured = {name: target for name, target in targets.items() if isinstance(target, StructuredTarget)}
-    shown = {} if members.weights is None or not with_weights else _by_stream(model.network, members.weights)
+    structured_targets = {name: t for name, t in targets.items() if isinstance(t, StructuredTarget)}
+    confident = [name for name, target in structured_targets.items() if target.has_confidence]
+    weights = {} if members.weights is None or not with_weights else _by_stream(model.network, members.weights)
     return Predictions(
         values=combined,
-        labels={name: _labels(target, combined, answers, name) for name, target in targets.items()},
+        labels={name: _labels(target, combined, structured, name) for name, target in targets.items()},
         classes={name: target.classes for name, target in targets.items()},
-        weights=shown,
+        weights=weights,
         broken_cells=broken,
         multi_label=frozenset(name for name, target in model.targets.items() if target.kind == "categories"),
-        records=frozenset(name for name, target in structured.items() if target.gives_records),
-        recovered=recovered_columns(model.targets, answers, model.preprocessor.modalities, columns),
-        confidences={name: _confidences(answers[name]) for name, t in structured.items() if t.has_confidence},
+        records=frozenset(name for name, target in structured_targets.items() if target.gives_records),
+        recovered=recovered_columns(model.targets, structured, model.preprocessor.modalities, columns),
+        confidences={name: _confidences(structured[name]) for name in confident},
     )
 
 
+def _row_context(model: TrainedModel, table: Table, columns: Mapping[str, Column]) -> RowContext:
+    given = model.schema.with_sounds(table).columns
+    cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
+    return RowContext(cells, table.folder, shapes=shapes_of(columns))
+
+
 def _reads_files(model: TrainedModel) -> bool:
-    """Tell whether decoding takes so long that it is worth keeping; cutting texts into tokens does not."""
+    """Return whether decoding is slow enough for the cache; tokenizing text is not."""
     return any(modality.is_file for modality in model.preprocessor.modalities.values())
 
 
 def _labels(
-    target: AnyTarget, combined: Mapping[str, Prediction], answers: Mapping[str, Prediction], name: str
+    target: AnyTarget, combined: Mapping[str, Prediction], structured: Mapping[str, Prediction], name: str
 ) -> list[Cell]:
-    return values_of(answers[name]) if isinstance(target, StructuredTarget) else target.decode(combined[name])
+    return values_of(structured[name]) if isinstance(target, StructuredTarget) else target.decode(combined[name])
 
 
-def _confidences(answers: Prediction) -> list[float | None]:
-    return [answer.confidence for answer in answers]
+def _confidences(predictions: Prediction) -> list[float | None]:
+    return [prediction.confidence for prediction in predictions]
 
 
 def _by_stream(network: Network, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return {stream: weights[:, index] for index, stream in enumerate(network.streams)}
 
 
-def combine(model: TrainedModel, members: Members) -> dict[str, Prediction]:
-    """Let the decision level join the members; a structured target has the fusion's answer alone.
+def combine(model: TrainedModel, members: MemberPredictions) -> dict[str, Prediction]:
+    """Combine the members by the ensemble of each target; a structured target has the network as its only member.
 
     Args:
-        model: Holds the decision weights and the priors.
-        members: What the members say.
+        model: The trained model, with ensembles and priors.
+        members: Their predictions.
 
     Returns:
         Target to prediction.
@@ -165,141 +170,141 @@ def combine(model: TrainedModel, members: Members) -> dict[str, Prediction]:
     return {name: _combine_target(model, name, target, members) for name, target in model.targets.items()}
 
 
-def _combine_target(model: TrainedModel, name: str, target: AnyTarget, members: Members) -> Prediction:
-    found, present = members.predictions[name], members.present
+def _combine_target(model: TrainedModel, name: str, target: AnyTarget, members: MemberPredictions) -> Prediction:
+    predictions, present = members.predictions[name], members.present
     if isinstance(target, StructuredTarget):
-        return np.where(present["fusion"], found["fusion"], prior_prediction(target, len(members.complete)))
-    return model.ensembles[name].combine(found, present, target.prior, members.complete)
+        return np.where(present["fusion"], predictions["fusion"], prior_prediction(target, len(members.complete)))
+    return model.ensembles[name].combine(predictions, present, target.prior, members.complete)
 
 
-def run_members(
+def predict_members(
     model: TrainedModel,
     columns: Mapping[str, Column],
-    source: RowContext,
-    views: Sequence[View],
-    wanted: Mapping[str, frozenset[str]] | None = None,
+    context: RowContext,
+    masks: Sequence[StreamMask],
+    needed: Mapping[str, frozenset[str]] | None = None,
     cache: ArrayCache = NO_CACHE,
-) -> list[Members]:
-    """Ask every member about every row, once for each set of hidden streams.
+) -> list[MemberPredictions]:
+    """Predict rows with every member, once for each stream mask.
 
     Args:
         model: The trained model.
         columns: Stream to arrays, frozen encoders' outputs included.
-        source: The raw cells of the same rows.
-        views: Sets of streams to hide.
-        wanted: Flat target to the members that matter; others may be left out. None asks all of them.
-        cache: Where it is kept what baselines say.
+        context: The raw cells of the same rows.
+        masks: Sets of streams to mask.
+        needed: Flat target to the members that are needed; others may be left out. None means all of them.
+        cache: Cache of the baselines' predictions.
 
     Returns:
-        One ``Members`` a view.
+        One ``MemberPredictions`` a mask.
     """
-    nothing = NetworkPredictions({}, {name: {} for name in model.network.targets}, None, {})
-    outputs = run_network(model.network, columns, views) if _asks_network(model, wanted) else [nothing] * len(views)
-    asked = _asked_baselines(model, wanted)
-    baselines = ask_baselines(asked, columns, source.cells, views, cache) if asked else [{} for _ in views]
-    return [_members(model, columns, source, *found) for found in zip(views, outputs, baselines, strict=True)]
+    empty = NetworkPredictions({}, {name: {} for name in model.network.targets}, None, {})
+    outputs = run_network(model.network, columns, masks) if _needs_network(model, needed) else [empty] * len(masks)
+    fitted = _needed_baselines(model, needed)
+    baselines = predict_baselines(fitted, columns, context.cells, masks, cache) if fitted else [{} for _ in masks]
+    return [_members(model, columns, context, *of_mask) for of_mask in zip(masks, outputs, baselines, strict=True)]
 
 
-def members_of(
-    model: TrainedModel, examples: Examples, views: Sequence[View], cache: ArrayCache = NO_CACHE
-) -> list[Members]:
-    """Ask every member about examples, a part of them after the other: their columns may be larger than memory.
+def predict_examples(
+    model: TrainedModel, examples: Examples, masks: Sequence[StreamMask], cache: ArrayCache = NO_CACHE
+) -> list[MemberPredictions]:
+    """Predict examples with every member, chunk by chunk: their columns may be larger than memory.
 
     Args:
         model: The trained model.
         examples: The rows.
-        views: Sets of streams to hide.
-        cache: Where it is kept what baselines say.
+        masks: Sets of streams to mask.
+        cache: Cache of the baselines' predictions.
 
     Returns:
-        One ``Members`` a view.
+        One ``MemberPredictions`` a mask.
     """
-    parts = examples.parts()
-    found = [run_members(model, part.taken(), part.taken_source(), views, cache=cache) for part in parts]
-    return [_joined_members(same) for same in zip(*found, strict=True)]
+    chunks = examples.chunks()
+    of_chunk = [predict_members(model, c.columns_in_use(), c.row_context(), masks, cache=cache) for c in chunks]
+    return [_concatenate_members(of_mask) for of_mask in zip(*of_chunk, strict=True)]
 
 
-def _joined_members(parts: Sequence[Members]) -> Members:
-    first = parts[0]
-    if len(parts) == 1:
+def _concatenate_members(chunks: Sequence[MemberPredictions]) -> MemberPredictions:
+    first = chunks[0]
+    if len(chunks) == 1:
         return first
-    weights = None if first.weights is None else np.concatenate([p.weights for p in parts if p.weights is not None])
+    weights = None if first.weights is None else np.concatenate([c.weights for c in chunks if c.weights is not None])
     predictions = {
-        name: {member: np.concatenate([part.predictions[name][member] for part in parts]) for member in found}
-        for name, found in first.predictions.items()
+        name: {member: np.concatenate([chunk.predictions[name][member] for chunk in chunks]) for member in of_target}
+        for name, of_target in first.predictions.items()
     }
-    present = {member: np.concatenate([part.present[member] for part in parts]) for member in first.present}
-    return Members(predictions, present, np.concatenate([part.complete for part in parts]), weights)
+    present = {member: np.concatenate([chunk.present[member] for chunk in chunks]) for member in first.present}
+    return MemberPredictions(predictions, present, np.concatenate([chunk.complete for chunk in chunks]), weights)
 
 
-def _asks_network(model: TrainedModel, wanted: Mapping[str, frozenset[str]] | None) -> bool:
-    if wanted is None or model.network.structured:
+def _needs_network(model: TrainedModel, needed: Mapping[str, frozenset[str]] | None) -> bool:
+    if needed is None or model.network.structured:
         return True
-    return any(not member.startswith(BASELINE) for found in wanted.values() for member in found)
+    return any(not member.startswith(BASELINE) for members in needed.values() for member in members)
 
 
-def _asked_baselines(model: TrainedModel, wanted: Mapping[str, frozenset[str]] | None) -> FittedBaselines | None:
-    """Return the baselines that are wanted; the prior is known without being asked."""
+def _needed_baselines(model: TrainedModel, needed: Mapping[str, frozenset[str]] | None) -> FittedBaselines | None:
+    """Return the baselines that are needed; the prior is a constant of the target and needs no prediction."""
     if model.features is None:
         return None
-    asked = {
-        name: [b for b in found if b.name != "prior" and (wanted is None or f"{BASELINE}{b.name}" in wanted[name])]
-        for name, found in model.baselines.items()
+    baselines = {
+        name: [b for b in fitted if b.name != "prior" and (needed is None or f"{BASELINE}{b.name}" in needed[name])]
+        for name, fitted in model.baselines.items()
     }
-    return FittedBaselines(model.features, asked)
+    return FittedBaselines(model.features, baselines)
 
 
-def _deciding_members(model: TrainedModel, with_weights: bool) -> dict[str, frozenset[str]]:
+def _needed_members(model: TrainedModel, with_weights: bool) -> dict[str, frozenset[str]]:
     """Return the members that can change a prediction, by flat target."""
     fusion = frozenset({"fusion"} if with_weights else ())
-    return {name: decisions.in_use | fusion for name, decisions in model.ensembles.items()}
+    return {name: ensemble.in_use | fusion for name, ensemble in model.ensembles.items()}
 
 
 @dataclass(frozen=True)
 class NetworkPredictions:
-    """What the network says of some rows, with some streams hidden.
+    """What the network predicts for some rows under one stream mask.
 
     Attributes:
         fused: Flat target to head output ``[rows, output_dim]``.
         streams: Flat target to stream to ``[rows, output_dim]``.
         weights: The fusion's stream weights ``[rows, streams]``, where it has them.
-        answers: Structured target to answers.
+        structured: Structured target to predictions, one a row.
     """
 
     fused: dict[str, NDArray[np.float32]]
     streams: dict[str, dict[str, NDArray[np.float32]]]
     weights: NDArray[np.float32] | None
-    answers: dict[str, list[StructuredPrediction]]
+    structured: dict[str, list[StructuredPrediction]]
 
 
 def _members(
     model: TrainedModel,
     columns: Mapping[str, Column],
-    source: RowContext,
-    view: View,
+    context: RowContext,
+    mask: StreamMask,
     outputs: NetworkPredictions,
     baselines: BaselinePredictions,
-) -> Members:
-    seen = {stream: columns[stream].row_present & (stream not in view) for stream in model.network.streams}
-    some, complete = np.any(list(seen.values()), axis=0), np.all(list(seen.values()), axis=0)
+) -> MemberPredictions:
+    visible = {stream: columns[stream].row_present & (stream not in mask) for stream in model.network.streams}
+    any_visible, complete = np.any(list(visible.values()), axis=0), np.all(list(visible.values()), axis=0)
     predictions = {
-        name: _target_members(name, target, outputs, baselines.get(name, {}), source)
+        name: _target_members(name, target, outputs, baselines.get(name, {}), context)
         for name, target in model.targets.items()
     }
     for name, stacker in model.stackers.items():
         if outputs.streams[name]:
-            alone = {stream: predictions[name][f"stream:{stream}"] for stream in model.network.streams}
-            predictions[name] = {"fusion": stacker.predict(alone, seen), **predictions[name]}
-    members = {member for found in predictions.values() for member in found}
-    present = {member: seen[member[7:]] if member.startswith("stream:") else some for member in members}
-    return Members(predictions, present, complete, outputs.weights)
+            of_stream = {stream: predictions[name][f"stream:{stream}"] for stream in model.network.streams}
+            predictions[name] = {"fusion": stacker.predict(of_stream, visible), **predictions[name]}
+    members = {member for of_target in predictions.values() for member in of_target}
+    present = {m: visible[m.removeprefix("stream:")] if m.startswith("stream:") else any_visible for m in members}
+    return MemberPredictions(predictions, present, complete, outputs.weights)
 
 
 def _target_members(
-    name: str, target: AnyTarget, outputs: NetworkPredictions, baselines: Mapping[str, Prediction], source: RowContext
+    name: str, target: AnyTarget, outputs: NetworkPredictions, baselines: Mapping[str, Prediction], context: RowContext
 ) -> dict[str, Prediction]:
     if isinstance(target, StructuredTarget):
-        return {"fusion": target.finish(outputs.answers[name], source)}
+        return {"fusion": target.finish(outputs.structured[name], context)}
     return {
         **({"fusion": target.to_prediction(outputs.fused[name])} if name in outputs.fused else {}),
         **{f"stream:{stream}": target.to_prediction(output) for stream, output in outputs.streams[name].items()},
@@ -307,26 +312,28 @@ def _target_members(
     }
 
 
-def run_network(network: Network, columns: Mapping[str, Column], views: Sequence[View]) -> list[NetworkPredictions]:
-    """Run the network on rows of similar length together, encoding each batch once and fusing it once a view.
+def run_network(
+    network: Network, columns: Mapping[str, Column], masks: Sequence[StreamMask]
+) -> list[NetworkPredictions]:
+    """Run the network on batches of rows of similar length; each batch is encoded once and fused once a mask.
 
     Args:
         network: The network.
         columns: Stream to arrays.
-        views: Sets of streams to hide from the fusion.
+        masks: Sets of streams to mask in the fusion.
 
     Returns:
-        One ``NetworkPredictions`` a view, in the order of the rows.
+        One ``NetworkPredictions`` a mask, in the order of the rows.
     """
     if network.training:
         network.eval()
     used = {stream: columns[stream] for stream in network.streams}
-    num_rows, step = len(next(iter(columns.values()))), rows_at_once(columns)
+    num_rows, step = len(next(iter(columns.values()))), inference_batch_size(columns)
     order = length_order(used) if num_rows > step else np.arange(num_rows)
     starts = range(0, max(num_rows, 1), step)
-    batches = [_run_batch(network, used, order[start : start + step], views) for start in starts]
-    places = np.argsort(order)
-    return [_joined([batch[index] for batch in batches], places) for index in range(len(views))]
+    batches = [_run_batch(network, used, order[start : start + step], masks) for start in starts]
+    inverse = np.argsort(order)
+    return [_concatenate_batches([batch[index] for batch in batches], inverse) for index in range(len(masks))]
 
 
 BatchOutputs = tuple[
@@ -335,57 +342,57 @@ BatchOutputs = tuple[
 
 
 def _run_batch(
-    network: Network, columns: Mapping[str, Column], rows: NDArray[np.int64], views: Sequence[View]
+    network: Network, columns: Mapping[str, Column], rows: NDArray[np.int64], masks: Sequence[StreamMask]
 ) -> list[BatchOutputs]:
     device = network.log_variances.device
-    batch = {stream: column.to(device) for stream, column in batch_of(columns, rows).items()}
+    batch = {stream: column.to(device) for stream, column in collate(columns, rows).items()}
     with torch.inference_mode():
         tokens = network.encode(batch)
         streams = network.stream_outputs(tokens)
         results: list[BatchOutputs] = []
-        for view in views:
-            hidden = _hidden(network, view, len(rows), device)
+        for mask in masks:
+            hidden = _hidden(network, mask, len(rows), device)
             fused = network.fuse(tokens, hidden)
             outputs = network.fused_outputs(tokens, streams, fused, hidden)
             weights = None if fused is None else fused.weights
-            results.append((outputs, streams, weights, {} if fused is None else network.answers(fused)))
+            results.append((outputs, streams, weights, {} if fused is None else network.predict_structured(fused)))
     return results
 
 
-def _hidden(network: Network, view: View, num_rows: int, device: torch.device) -> Tensor | None:
-    if not view:
+def _hidden(network: Network, mask: StreamMask, num_rows: int, device: torch.device) -> Tensor | None:
+    if not mask:
         return None
-    return torch.tensor([stream in view for stream in network.streams], device=device).expand(num_rows, -1)
+    return torch.tensor([stream in mask for stream in network.streams], device=device).expand(num_rows, -1)
 
 
-def _joined(batches: list[BatchOutputs], places: NDArray[np.int64]) -> NetworkPredictions:
-    """Put the batches' rows back to their places."""
+def _concatenate_batches(batches: list[BatchOutputs], inverse: NDArray[np.int64]) -> NetworkPredictions:
+    """Concatenate the batches and restore the order of the rows."""
     weights = [batch[2] for batch in batches]
-    answers = {name: [one for batch in batches for one in batch[3][name]] for name in batches[0][3]}
+    structured = {name: [row for batch in batches for row in batch[3][name]] for name in batches[0][3]}
     return NetworkPredictions(
-        fused={name: _array([batch[0][name] for batch in batches], places) for name in batches[0][0]},
+        fused={name: _array([batch[0][name] for batch in batches], inverse) for name in batches[0][0]},
         streams={
-            name: {stream: _array([batch[1][name][stream] for batch in batches], places) for stream in found}
-            for name, found in batches[0][1].items()
+            name: {stream: _array([batch[1][name][stream] for batch in batches], inverse) for stream in outputs}
+            for name, outputs in batches[0][1].items()
         },
-        weights=None if weights[0] is None else _array([w for w in weights if w is not None], places),
-        answers={name: [found[place] for place in places] for name, found in answers.items()},
+        weights=None if weights[0] is None else _array([w for w in weights if w is not None], inverse),
+        structured={name: [rows[index] for index in inverse] for name, rows in structured.items()},
     )
 
 
-def _array(parts: list[Tensor], places: NDArray[np.int64]) -> NDArray[np.float32]:
-    return np.asarray(torch.cat(parts).float().cpu().numpy())[places]
+def _array(batches: list[Tensor], inverse: NDArray[np.int64]) -> NDArray[np.float32]:
+    return np.asarray(torch.cat(batches).float().cpu().numpy())[inverse]
 
 
 def prior_prediction(target: AnyTarget, num_rows: int) -> Prediction:
-    """Return what is predicted where nothing is known.
+    """Return the prediction for rows in which every stream is absent.
 
     Args:
         target: The fitted target.
         num_rows: Rows to repeat it for.
 
     Returns:
-        ``[rows, classes]``, ``[rows]``, or answers ``[rows]``.
+        ``[rows, classes]``, ``[rows]``, or structured predictions ``[rows]``.
     """
     if isinstance(target, StructuredTarget):
         return to_structured_predictions([target.prior] * num_rows)

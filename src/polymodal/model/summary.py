@@ -1,39 +1,39 @@
-"""What ``--json`` prints of a run or an evaluation: the scores of its record, without the parts for the page."""
+"""Summary of a run or an evaluation, as ``--json`` prints it: the scores without the data of charts."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def summary_of(record: dict[str, Any]) -> dict[str, Any]:
+def summary_of(report_data: dict[str, Any]) -> dict[str, Any]:
     """Return the object that ``--json`` prints.
 
     Args:
-        record: The run's record, or the same parts of an evaluation.
+        report_data: The report data of a run, or the same keys of an evaluation.
 
     Returns:
         Rows, scores by target, stream, baseline and missing stream, intervals, broken cells, seconds.
     """
-    evaluation = record["evaluation"]
+    evaluation = report_data["evaluation"]
     scores = {name: evaluation.get(name, {}) for name in ("targets", "fusion", "streams", "baselines", "missing")}
     return {
-        "rows": {table["split"]: table["rows"] for table in record["tables"]},
+        "rows": {table["split"]: table["rows"] for table in report_data["tables"]},
         "split": evaluation["split"],
         **scores,
         **({"pairs": evaluation["pairs"]} if "pairs" in evaluation else {}),
         "intervals": evaluation.get("intervals", {}),
         "calibration": {
-            name: {key: found[key] for key in ("ece_before", "ece_after")}
-            for name, found in evaluation.get("calibration", {}).items()
+            name: {key: calibration[key] for key in ("ece_before", "ece_after")}
+            for name, calibration in evaluation.get("calibration", {}).items()
         },
         "decision": evaluation.get("decision", {}),
         "pretraining": {
-            stream: {"pictures": found["pictures"], "unlabelled": found["unlabelled"], **found["history"][-1]}
-            for stream, found in record.get("pretraining", {}).items()
-            if found["history"]
+            stream: {"pictures": run["pictures"], "unlabelled": run["unlabelled"], **run["history"][-1]}
+            for stream, run in report_data.get("pretraining", {}).items()
+            if run["history"]
         },
-        "broken_cells": record["broken_cells"],
-        "set_aside": sum(table["set_aside"] for table in record["tables"]),
-        "notices": record["notices"],
-        "seconds": record["seconds"]["total"],
+        "broken_cells": report_data["broken_cells"],
+        "set_aside": sum(table["set_aside"] for table in report_data["tables"]),
+        "notices": report_data["notices"],
+        "seconds": report_data["seconds"]["total"],
     }

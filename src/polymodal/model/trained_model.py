@@ -1,4 +1,4 @@
-"""Everything that learning left behind, in one value: what is saved, loaded and predicted with."""
+"""The trained model: everything that is saved, loaded and predicted with."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class TrainedModel:
 
     Attributes:
         config: The resolved configuration of its run.
-        preprocessor: From table to arrays, with the schema.
+        preprocessor: From table to arrays; holds the schema.
         targets: Name to fitted target.
         network: The network, in evaluation mode.
-        features: Cheap features for the baselines; None where baselines are off.
+        features: Feature extractor of the baselines; None where baselines are off.
         baselines: Target to its baselines.
-        decisions: Target to the decision level's weights.
+        ensembles: Target to the weights of its ensemble (the decision level).
         stackers: Target to the model over the streams' predictions; empty unless the fusion is stacking.
-        record: What the report and ``metrics.json`` say.
+        report_data: Plain JSON with all that ``report.html`` and ``metrics.json`` show.
     """
 
     config: RunConfig
@@ -57,16 +57,16 @@ class TrainedModel:
 def precompute(
     network: Network, columns: Mapping[str, Column], cache: ArrayCache, progress: Progress
 ) -> dict[str, Column]:
-    """Run frozen pretrained encoders once; the cache keeps their outputs.
+    """Precompute the outputs of frozen pretrained encoders.
 
     Args:
         network: The network.
         columns: Stream to arrays.
-        cache: Where outputs are kept.
-        progress: Told of every batch.
+        cache: Cache of the outputs.
+        progress: Reports every batch.
 
     Returns:
-        Stream to arrays, those of frozen encoders with their outputs beside them.
+        Stream to arrays, with ``outputs`` for frozen encoders.
     """
     result = dict(columns)
     for stream, encoder in zip(network.streams, network.encoders, strict=True):
@@ -80,5 +80,5 @@ def _outputs(encoder: Pretrained, column: Column, cache: ArrayCache, progress: P
     if cache.folder is None:
         return encoder.precompute(column, progress)
     key = content_key("outputs", (encoder.identity(), column.values, column.present, column.lengths))
-    found, _ = cache.column(key, lambda entry: (encoder.precompute(column, progress, entry), []))
-    return found
+    outputs, _ = cache.column(key, lambda entry: (encoder.precompute(column, progress, entry), []))
+    return outputs

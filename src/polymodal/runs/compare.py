@@ -31,7 +31,7 @@ from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS, fusion_entry
 from polymodal.model.build import build_network, num_parameters
 from polymodal.model.model import TableLike
-from polymodal.model.predict import NOTHING_HIDDEN, combine, run_members
+from polymodal.model.predict import NO_MASK, combine, predict_members
 from polymodal.progress import Progress, SilentProgress
 from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.report.comparison_page import write_comparison
@@ -292,14 +292,14 @@ def _predict_ms(run: Run) -> float:
     """Return milliseconds a row, from decoded arrays to the final prediction: the median of a few goes."""
     examples = run.data_module.splits[run.split]
     few = dataclasses.replace(examples, rows=examples.rows[:TIMED_ROWS])
-    columns, cells = few.taken(), few.taken_source()
+    columns, cells = few.columns_in_use(), few.row_context()
     seconds = [_timed(run, columns, cells) for _ in range(TIMED_REPEATS)]
     return 1000 * statistics.median(seconds) / len(few)
 
 
 def _timed(run: Run, columns: Mapping[str, Any], source: RowContext) -> float:
     started = time.perf_counter()
-    (members,) = run_members(run.model, columns, source, [NOTHING_HIDDEN])
+    (members,) = predict_members(run.model, columns, source, [NO_MASK])
     combine(run.model, members)
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -197,11 +197,11 @@ def _with_notices(data_module: DataModule, notices: list[str]) -> DataModule:
 
 def _head_notices(network: Network, train: Examples) -> list[str]:
     """Gather what the heads have to say of the training rows."""
-    places = {name: np.flatnonzero(known) for name, known in train.known.items()}
+    indices = {name: np.flatnonzero(known) for name, known in train.known.items()}
     return [
         f"The target {name!r}: {notice}."
         for name, head in network.named_structured_heads()
-        for notice in head.notices(train.truth[name][places[name]], train.source(places[name]))
+        for notice in head.notices(train.truth[name][indices[name]], train.row_context(indices[name]))
     ]
 
 
@@ -267,7 +267,7 @@ def _baselines(
     draft = FeatureExtractor.draft(data_module.schema, data_module.preprocessor.modalities, shapes)
 
     def fit() -> FittedBaselines:
-        features = draft.fit(few.taken(), few.taken_cells())
+        features = draft.fit(few.columns_in_use(), few.cells_in_use())
         found = [(part, _features(features, part)) for part in parts]
         return FittedBaselines(features, {name: _fit_target(name, flat[name], found, config) for name in flat})
 
@@ -286,8 +286,8 @@ def _given(
     for examples in parts:
         for name in targets:
             yield from (examples.truth[name], examples.known[name])
-        for part in examples.parts():
-            yield from content(part.taken(), part.taken_cells(), draft.text_columns)
+        for part in examples.chunks():
+            yield from content(part.columns_in_use(), part.cells_in_use(), draft.text_columns)
 
 
 def _num_threads(config: RunConfig) -> int:
@@ -295,7 +295,7 @@ def _num_threads(config: RunConfig) -> int:
 
 
 def _features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
-    parts = [extractor.transform(part.taken(), part.taken_cells()) for part in examples.parts()]
+    parts = [extractor.transform(part.columns_in_use(), part.cells_in_use()) for part in examples.chunks()]
     return FeatureBlocks.joined(parts)
 
 

@@ -118,7 +118,7 @@ class SketchTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = SketchSettings
 
     @property
-    def judged_without(self) -> frozenset[str]:
+    def evaluated_without(self) -> frozenset[str]:
         """The stream itself, where it is recovered from others."""
         return frozenset({self.stream}) if self.recovered else frozenset()
 

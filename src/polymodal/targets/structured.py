@@ -299,7 +299,7 @@ class StructuredTarget(ABC):
         return to_structured_predictions(found)
 
     @property
-    def judged_without(self) -> frozenset[str]:
+    def evaluated_without(self) -> frozenset[str]:
         """Streams that are hidden when a target that is not judged by stream is judged."""
         return frozenset()
 

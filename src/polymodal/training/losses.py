@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from polymodal.config import TrainConfig
 from polymodal.errors import parameter_error
-from polymodal.model.network import Batch, Mix, Network, NetworkOutput, Truth
+from polymodal.model.network import Batch, Mixup, Network, NetworkOutput, Truth
 from polymodal.targets import AnyTarget, CategoriesTarget, CategoryTarget, StructuredTarget, Target
 
 FOCUS = 2.0
@@ -71,7 +71,7 @@ class LossInputs:
     present: Tensor
     settings: TrainConfig
     soft: Mapping[str, Tensor] = field(default_factory=dict)
-    mix: Mix | None = None
+    mix: Mixup | None = None
     share: float = 1.0
     counts: Mapping[str, Tensor] = field(default_factory=dict)
 

@@ -20,7 +20,7 @@ from torch.optim import AdamW
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
-from polymodal.model.batches import epoch_batches, largest_places, row_chances
+from polymodal.model.batches import epoch_batches, largest_first, sampling_probabilities
 from polymodal.model.network import Network
 from polymodal.nn.allocator import memory_reused
 from polymodal.nn.distributed import main_says, num_processes, own_device
@@ -118,7 +118,7 @@ def _parts_in_memory(strategy: Strategy, inputs: TrainingInputs) -> int:
     rows together might not fit are fewer rows looked at besides, to tell the two apart.
     """
     free, count = free_bytes(), num_processes()
-    largest = largest_places(inputs.train)
+    largest = largest_first(inputs.train)
     if free is None or len(largest) < FEW_ROWS * count:
         return 1
     num_rows = math.ceil(min(inputs.settings.batch_size or 1, len(inputs.train)) / count)
@@ -213,7 +213,7 @@ def _run_epoch(
 ) -> None:
     strategy.module.train()
     done = state.step - epoch * inputs.steps_per_epoch
-    chances = row_chances(inputs.train, inputs.targets) if inputs.settings.sampling == "balanced" else None
+    chances = sampling_probabilities(inputs.train, inputs.targets) if inputs.settings.sampling == "balanced" else None
     batches = list(epoch_batches(len(inputs.train), inputs.settings.batch_size or 1, inputs.seed, epoch, chances))[
         done:
     ]

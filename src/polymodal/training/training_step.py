@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from polymodal.modalities import Modality
-from polymodal.model.batches import rows_present, truth_batch
-from polymodal.model.network import Batch, Mix, Network, NetworkOutput, Truth
+from polymodal.model.batches import presence_mask, truth_batch
+from polymodal.model.network import Batch, Mixup, Network, NetworkOutput, Truth
 from polymodal.nn.affine import Warp
 from polymodal.nn.distributed import num_processes, process_number, share_of
 from polymodal.nn.precision import lowered
@@ -122,7 +122,7 @@ def batch_gradients(
     parts = torch.arange(len(drawn.places)).tensor_split(num_parts) if len(drawn.places) else ()
     for part in parts:
         rows = drawn.batch if len(part) == len(drawn.places) else {s: c.take(part) for s, c in drawn.batch.items()}
-        lent = {} if strategy.shares is None else stand_ins(inputs, network.streams, places, drawn.whole, rows)
+        lent = {} if strategy.shares is None else dummy_rows(inputs, network.streams, places, drawn.whole, rows)
         loss_inputs = on_device(_loss_inputs_of_part(inputs, state, drawn, part), strategy.device)
         outputs, terms = _run(network, inputs, rows, drawn.hidden[part], loss_inputs, lent)
         if part is parts[-1] and following is not None and inputs.settings.balance not in DRAWS_LATE:
@@ -146,7 +146,7 @@ def draw(strategy: Strategy, inputs: TrainingInputs, number: int, places: NDArra
     seed = inputs.seed * STEP_SEED_STRIDE + number
     torch.manual_seed(seed)
     network = strategy.module
-    whole = rows_present(inputs.train, network.streams, places)
+    whole = presence_mask(inputs.train, network.streams, places)
     hidden = draw_hidden(whole, inputs.settings.modality_dropout if network.fuses_streams else 0.0)
     counts = count_rows({name: torch.from_numpy(known[places]) for name, known in inputs.train.known.items()}, whole)
     share = share_of(places)
@@ -169,7 +169,7 @@ def _loss_inputs_of_part(inputs: TrainingInputs, state: TrainingState, drawn: Dr
     return without_weight(loss_inputs) if drawn.is_idle else loss_inputs
 
 
-def stand_ins(
+def dummy_rows(
     inputs: TrainingInputs, streams: tuple[str, ...], places: NDArray[np.int64], present: torch.Tensor, part: Batch
 ) -> Batch:
     """Find a row of every stream that is there in the batch and not in this part of it.
@@ -269,7 +269,7 @@ def _varied_cells(inputs: TrainingInputs, modality: Modality, column: ColumnBatc
     return augment(modality, column)
 
 
-def draw_mix(num_rows: int, strength: float) -> Mix | None:
+def draw_mix(num_rows: int, strength: float) -> Mixup | None:
     """Draw how rows are mixed.
 
     Args:
@@ -282,7 +282,7 @@ def draw_mix(num_rows: int, strength: float) -> Mix | None:
     if not strength:
         return None
     share = float(torch.distributions.Beta(strength, strength).sample())
-    return Mix(torch.randperm(num_rows), max(share, 1 - share))
+    return Mixup(torch.randperm(num_rows), max(share, 1 - share))
 
 
 def taken(truth: Truth, rows: torch.Tensor) -> Truth:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polymodal.config import TrainConfig
 from polymodal.metrics import score, score_of
-from polymodal.model.batches import Examples, rows_at_once, rows_present, truth_batch
+from polymodal.model.batches import Examples, inference_batch_size, presence_mask, truth_batch
 from polymodal.model.network import Network, NetworkOutput
 from polymodal.nn.distributed import gathered, share_of
 from polymodal.nn.precision import lowered
@@ -59,7 +59,7 @@ def validate(
     network.eval()
     rows = np.arange(len(examples))
     known = {name: torch.from_numpy(found) for name, found in examples.known.items()}
-    counts = count_rows(known, rows_present(examples, network.streams, rows))
+    counts = count_rows(known, presence_mask(examples, network.streams, rows))
     seen = gathered(_look(network, examples, targets, counts, rows[share_of(rows)], precision))
     outputs = [found for look in seen for found in look.outputs]
     answers = {name: [answer for look in seen for answer in look.answers[name]] for name in network.structured}
@@ -101,7 +101,7 @@ def _look(
     sums = torch.zeros(1 + len(network.streams), dtype=torch.float64)
     outputs: list[NetworkOutput] = []
     answers: dict[str, list[StructuredPrediction]] = {name: [] for name in network.structured}
-    step = rows_at_once(examples.columns)
+    step = inference_batch_size(examples.columns)
     here = {name: count.to(device) for name, count in counts.items()}
     with torch.inference_mode():
         for start in range(0, len(rows), step):
@@ -111,8 +111,9 @@ def _look(
             with lowered(precision, device):
                 found = network(batch, None, truth)
             outputs.append(_flat_outputs(found))
-            for name, said in network.answers(found.whole).items() if found.whole is not None else ():
-                answers[name] += said
+            if found.fusion_output is not None:
+                for name, said in network.predict_structured(found.fusion_output).items():
+                    answers[name] += said
             present = stream_presence(batch, network.streams)
             sums += _part_losses(
                 found, LossInputs(targets=targets, truth=truth, present=present, settings=PLAIN, counts=here)
@@ -124,7 +125,7 @@ def _flat_outputs(found: NetworkOutput) -> NetworkOutput:
     """Return what flat targets are judged by, on the CPU."""
     fused = {name: values.cpu() for name, values in found.fused.items()}
     streams = {name: {stream: v.cpu() for stream, v in said.items()} for name, said in found.streams.items()}
-    return NetworkOutput(fused=fused, streams=streams, whole=None, losses={})
+    return NetworkOutput(fused=fused, streams=streams, fusion_output=None, losses={})
 
 
 def _part_losses(outputs: NetworkOutput, loss_inputs: LossInputs) -> torch.Tensor:
@@ -139,7 +140,7 @@ def _answer_score(
     known = np.flatnonzero(examples.known[name])
     if not len(known):
         return None
-    source = examples.source(known)
+    source = examples.row_context(known)
     said = values_of(target.finish([found[place] for place in known], source))
     truth = examples.references(name, target, known)
     return score_of(target.measure(truth, said), len(known)).get(target.primary_metric)
