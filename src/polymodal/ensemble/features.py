@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
 from polymodal.data.schema.schema import Schema
-from polymodal.ensemble.stream_features import FORMS, Floats, Scaling, StreamFeatures, StreamPart
+from polymodal.ensemble.stream_features import FEATURES, FORMS, Floats, Scaling, StreamFeatures, StreamPart
 from polymodal.ensemble.text_features import TextGrams
 
 KEPT = ("stream", "modality", "column", "cardinalities", "side", "channels")
@@ -96,7 +96,7 @@ class FeatureExtractor:
             [
                 StreamFeatures.draft(stream, modalities[stream.name], columns[stream.name])
                 for stream in schema.streams
-                if stream.name in columns
+                if stream.name in columns and stream.modality in FEATURES
             ]
         )
 

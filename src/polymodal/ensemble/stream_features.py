@@ -21,6 +21,8 @@ from polymodal.ensemble.audio_features import sound_features
 from polymodal.ensemble.image_features import thumbnails, video_features
 from polymodal.ensemble.sensor_features import cloud_features, series_features
 from polymodal.ensemble.text_features import TextGrams
+from polymodal.modalities import ModalityEntry
+from polymodal.plugins import AspectTable
 
 Floats = NDArray[np.float32]
 StreamPart = tuple[Floats, Any, Floats]
@@ -320,7 +322,7 @@ def _blank(values: Floats, present: NDArray[np.bool_]) -> Floats:
     return np.where(present[:, None], values, np.float32(np.nan))
 
 
-FEATURES: dict[str, FeatureEntry] = {
+OWN_FEATURES: dict[str, FeatureEntry] = {
     "tabular": FeatureEntry(_measure_table, _table_draft, trees=_table_trees),
     "text": FeatureEntry(_measure_text, _text_draft),
     "image": FeatureEntry(_measure_image, _picture_draft, trees=_image_trees),
@@ -331,3 +333,10 @@ FEATURES: dict[str, FeatureEntry] = {
     "points": FeatureEntry(_measure_points),
 }
 """Modality of a stream to how its cheap features are made."""
+
+
+def _installed_entry(features: Callable[[Column], Floats]) -> FeatureEntry:
+    return FeatureEntry(lambda _features, column: (_clean(features(column), column.row_present), 0))
+
+
+FEATURES: Mapping[str, FeatureEntry] = AspectTable(ModalityEntry, "features", OWN_FEATURES, wrap=_installed_entry)

@@ -19,6 +19,8 @@ class ModalityEntry:
     Attributes:
         modality: The class; its ``name`` is that of the entry point.
         evidence: What gives it away in a column's cells, an ``Evidence``; without it the user has to name the modality.
+        features: From a ``Column`` to float32 ``[rows, features]``, which the baselines learn from; without them the
+            baselines leave the modality out, and the report says so.
         sketch: From a ``Column`` to float64 ``[rows, values]``, by which streams are recovered from each other.
         augment: Varies a batch while the network learns, from the fitted modality and a ``ColumnBatch`` to a
             ``ColumnBatch``.
@@ -27,6 +29,7 @@ class ModalityEntry:
 
     modality: type[Modality]
     evidence: Any = None
+    features: Callable[..., Any] | None = None
     sketch: Callable[..., Any] | None = None
     augment: Callable[..., Any] | None = None
     render: Callable[..., Any] | None = None

@@ -266,15 +266,28 @@ def _baselines(
     shapes = {stream: column.take(slice(len(few))) for stream, column in few.columns.items()}
     draft = FeatureExtractor.draft(data_module.schema, data_module.preprocessor.modalities, shapes)
 
+    notices = _baseline_notices(data_module, draft, len(parts[0]))
+    if not draft.streams:
+        return None, notices
+
     def fit() -> FittedBaselines:
         features = draft.fit(few.columns_in_use(), few.cells_in_use())
         found = [(part, _features(features, part)) for part in parts]
         return FittedBaselines(features, {name: _fit_target(name, flat[name], found, config) for name in flat})
 
     fitted = keep_baselines(cache, _given(draft, flat, parts, config), fit)
-    rows, used = len(data_module.splits["train"]), len(parts[0])
-    told = f"The baselines were fitted on {used:,} of {rows:,} training rows."
-    return fitted, [told] if used < rows else []
+    return fitted, notices
+
+
+def _baseline_notices(data_module: DataModule, draft: FeatureExtractor, used: int) -> list[str]:
+    rows = len(data_module.splits["train"])
+    notices = [f"The baselines were fitted on {used:,} of {rows:,} training rows."] if used < rows else []
+    known = {features.stream for features in draft.streams}
+    return notices + [
+        f"The baselines leave out the stream {stream.name!r}: {stream.modality!r} has no features for them."
+        for stream in data_module.schema.streams
+        if stream.name not in known
+    ]
 
 
 def _given(
