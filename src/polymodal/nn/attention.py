@@ -171,10 +171,11 @@ def _split_heads(x_BTW: Tensor, num_heads: int) -> Tensor:
 class TransformerLayer(nn.Module):
     """A pre-norm transformer layer: Xiong et al. 2020, arXiv 2002.04745, figure 1 (b).
 
-    Dropout stands at the end of both branches only; elsewhere it costs a quarter of the time on a CPU. One reason
-    why this is not ``nn.TransformerEncoderLayer``, which also drops attention weights and activations. The others: it
-    computes the outputs of all tokens, where often one is wanted; it has no way to attend in float32 while the rest
-    computes in bfloat16; and its weights have other names, so that saved models would no longer load.
+    Dropout stands at the end of both branches only; elsewhere it costs a quarter of the time on a CPU.
+
+    It is not ``nn.TransformerEncoderLayer``, which also drops attention weights and activations, computes the outputs
+    of all tokens where often one is wanted, cannot attend in float32 while the rest computes in bfloat16, and names its
+    weights otherwise, so that saved models would no longer load.
     """
 
     def __init__(self, width: int, num_heads: int, dropout: float, expansion: int = 2) -> None:
