@@ -71,7 +71,7 @@ def test_words_are_misspelled_but_never_empty():
 
 @pytest.mark.slow
 def test_the_demo_trains_and_prints_its_table(tmp_path):
-    command = [sys.executable, "-m", "polymodal.demo", "--output", "demo", "--rows", "200"]
+    command = [sys.executable, "-m", "polymodal.demo", "--output", "demo", "--rows", "120"]
     for _ in range(2):
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr

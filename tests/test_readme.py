@@ -15,6 +15,7 @@ from polymodal.cli.main import app
 from polymodal.demo import write_tables
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+ROWS = 120
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
@@ -30,7 +31,7 @@ def commands() -> list[str]:
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
-    write_tables(folder / "demo", num_rows=240)
+    write_tables(folder / "demo", num_rows=ROWS)
     return folder
 
 
@@ -49,7 +50,7 @@ def test_commands_run_in_order(workplace):
         result = run([sys.executable, "-m", "polymodal.cli.main", *arguments], workplace)
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     assert (workplace / "runs/digits/report.html").is_file()
-    assert len((workplace / "answers.csv").read_text().splitlines()) == 1 + 240 * 297 // 1797
+    assert len((workplace / "answers.csv").read_text().splitlines()) == 1 + ROWS * 297 // 1797
 
 
 @pytest.mark.slow

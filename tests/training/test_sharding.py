@@ -143,7 +143,7 @@ def write_tables(folder: Path, *names: str, sparse: str = "", twin: str = "") ->
 @pytest.mark.slow
 def test_two_processes_that_share_weights_out_learn_what_one_does(tmp_path: Path) -> None:
     """Of the notes few are there, so that often one of the processes, or both, have none."""
-    epochs, launch = "train.epochs=3", {"ACCELERATE_USE_FSDP": "true"}
+    epochs, launch = "train.epochs=2", {"ACCELERATE_USE_FSDP": "true"}
     with tiny.decode_cache(tmp_path):
         data = write_tables(tmp_path, "note", "code", sparse="note")
         finish(start(1, data, tmp_path / "one", epochs, SHARED))
@@ -163,7 +163,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("sharded")
     checkpoint = save_reader(folder / "bert")
-    settings = ["train.epochs=3", SHARED]
+    settings = ["train.epochs=2", SHARED]
     for stream in ("note", "remark"):
         settings += [f"encoder.{stream}.name={checkpoint}", f"encoder.{stream}.hyperparameters.tuning=full"]
     more = ["--share", "words=note,remark"]
