@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,6 @@ Chosen by the loss with one speaker, or one fold, of the training rows left out 
 """
 MAX_ONE_HOT = 100
 CLIP = 5.0
-STATISTICS: dict[str, Callable[[Column], Floats]] = {"series": series_features, "points": cloud_features}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,17 +121,21 @@ class StreamFeatures:
         Returns:
             Features that are not fitted yet.
         """
-        fields = fitted.state()["fields"] if stream.modality == "tabular" else []
-        return cls(
+        plain = cls(
             stream=stream.name,
             modality=stream.modality,
-            column=stream.columns[0] if stream.modality == "text" else "",
-            cardinalities=[_cardinality(field) for field in fields],
-            side=_thumbnail_side(column) if stream.modality in ("image", "video") else 0,
+            column="",
+            cardinalities=[],
+            side=0,
             scaling=Scaling(mean=np.zeros(0, np.float32), scale=np.zeros(0, np.float32), share=1.0),
             grams=None,
-            channels=fitted.channels if stream.modality == "audio" else 1,
         )
+        return plain.entry.draft(plain, stream, fitted, column)
+
+    @property
+    def entry(self) -> FeatureEntry:
+        """How features of the modality are made."""
+        return FEATURES[self.modality]
 
     def fit(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> StreamFeatures:
         """Learn the features of one stream from training rows.
@@ -150,26 +153,15 @@ class StreamFeatures:
 
     def measure(self, column: Column) -> tuple[Floats, int]:
         """Return the dense features ``[N, D]`` of rows, and how many of the first are pixels of a picture."""
-        if self.modality == "image":
-            return thumbnails(column, self.side)
-        if self.modality == "audio":
-            return sound_features(column, self.channels)
-        if self.modality == "video":
-            return video_features(column, self.side)
-        if self.modality == "tabular":
-            return _table_features(column, self.cardinalities)
-        if self.modality == "vector":
-            return _clean(column.values, column.present), 0
-        if self.modality in STATISTICS:
-            return STATISTICS[self.modality](column), 0
-        return np.zeros((len(column), 0), np.float32), 0
+        return self.entry.measure(self, column)
 
     def transform(
         self, column: Column, cells: Mapping[str, Sequence[Cell]], forms: frozenset[str] = FORMS
     ) -> StreamPart:
         """Return the features of rows: dense, sparse (None but for text) and for trees."""
         present, nothing = column.row_present, np.zeros((len(column), 0), np.float32)
-        values, num_shared = (nothing, 0) if self._reads_no_values(forms) else self.measure(column)
+        is_measured = LINEAR in forms or self.entry.trees is None
+        values, num_shared = self.measure(column) if is_measured else (nothing, 0)
         dense = self.scaling.apply(values, present) if LINEAR in forms else nothing
         weights = None
         if self.grams is not None:
@@ -193,36 +185,117 @@ class StreamFeatures:
         dense, weights, trees = self.transform(one, {}, forms)
         return dense[rows], None if weights is None else weights[rows], trees[rows]
 
-    def _reads_no_values(self, forms: frozenset[str]) -> bool:
-        """Tell whether the dense features are not needed: trees see other pictures and plain table fields."""
-        return LINEAR not in forms and self.modality in ("image", "video", "tabular")
-
     def _for_trees(self, column: Column, values: Floats, num_shared: int, weights: Any) -> Floats:
         present = column.row_present
         if self.grams is not None:
             return _blank(weights[:, self.grams.frequent].toarray(), present)
-        if self.modality == "tabular":
-            return np.where(column.present, column.values, np.nan).astype(np.float32)
-        if self.modality == "image":
-            values = thumbnails(column, TREE_SIDES.get(column.values.shape[-1], 8))[0]
-        if self.modality == "video":
-            values = video_features(column, TREE_SIDES.get(column.values.shape[-1], 8), with_differences=True)[0]
-        if self.modality == "audio":
-            values = np.concatenate([values[:, :num_shared:2], values[:, num_shared:]], axis=1)
-        return _blank(values, present)
+        if self.entry.trees is not None:
+            return self.entry.trees(column)
+        return _blank(self.entry.thin(values, num_shared), present)
 
 
-def _table_features(column: Column, cardinalities: list[int]) -> tuple[Floats, int]:
+def _plain_draft(plain: StreamFeatures, _stream: StreamSchema, _fitted: Any, _column: Column) -> StreamFeatures:
+    return plain
+
+
+def _all_features(values: Floats, _num_shared: int) -> Floats:
+    return values
+
+
+class FeatureEntry(NamedTuple):
+    """How cheap features of one modality are made.
+
+    Attributes:
+        measure: From fitted features and arrays to the dense features ``[N, D]``, and how many of the first are pixels
+            of a picture; for rows where the stream is absent they may be anything finite.
+        draft: From plain features, the stream, its fitted modality and arrays to features for which all is settled
+            that needs no values.
+        trees: From arrays to the features for trees ``[N, K]``, NaN where absent; None takes them of the dense ones.
+        thin: Chooses those for trees of the dense features, given how many of the first are pixels.
+    """
+
+    measure: Callable[[StreamFeatures, Column], tuple[Floats, int]]
+    draft: Callable[[StreamFeatures, StreamSchema, Any, Column], StreamFeatures] = _plain_draft
+    trees: Callable[[Column], Floats] | None = None
+    thin: Callable[[Floats, int], Floats] = _all_features
+
+
+def _table_draft(plain: StreamFeatures, _stream: StreamSchema, fitted: Any, _column: Column) -> StreamFeatures:
+    return replace(plain, cardinalities=[_cardinality(field) for field in fitted.state()["fields"]])
+
+
+def _measure_table(features: StreamFeatures, column: Column) -> tuple[Floats, int]:
     """Return numbers with zero where absent, whether each is present, and one column a category."""
     values = _clean(column.values, column.present)
     parts = [column.present.astype(np.float32)]
-    for field, cardinality in enumerate(cardinalities):
+    for field, cardinality in enumerate(features.cardinalities):
         if not cardinality:
             parts.append(values[:, [field]])
             continue
         codes = np.arange(min(cardinality, MAX_ONE_HOT), dtype=np.float32)
         parts.append(((values[:, [field]] == codes) & column.present[:, [field]]).astype(np.float32))
     return np.concatenate(parts, axis=1), 0
+
+
+def _table_trees(column: Column) -> Floats:
+    return np.where(column.present, column.values, np.nan).astype(np.float32)
+
+
+def _text_draft(plain: StreamFeatures, stream: StreamSchema, _fitted: Any, _column: Column) -> StreamFeatures:
+    return replace(plain, column=stream.columns[0])
+
+
+def _measure_text(_features: StreamFeatures, column: Column) -> tuple[Floats, int]:
+    """Return nothing: texts have sparse features."""
+    return np.zeros((len(column), 0), np.float32), 0
+
+
+def _picture_draft(plain: StreamFeatures, _stream: StreamSchema, _fitted: Any, column: Column) -> StreamFeatures:
+    return replace(plain, side=_thumbnail_side(column))
+
+
+def _measure_image(features: StreamFeatures, column: Column) -> tuple[Floats, int]:
+    return thumbnails(column, features.side)
+
+
+def _image_trees(column: Column) -> Floats:
+    return _blank(thumbnails(column, _tree_side(column))[0], column.row_present)
+
+
+def _measure_video(features: StreamFeatures, column: Column) -> tuple[Floats, int]:
+    return video_features(column, features.side)
+
+
+def _video_trees(column: Column) -> Floats:
+    return _blank(video_features(column, _tree_side(column), with_differences=True)[0], column.row_present)
+
+
+def _sound_draft(plain: StreamFeatures, _stream: StreamSchema, fitted: Any, _column: Column) -> StreamFeatures:
+    return replace(plain, channels=fitted.channels)
+
+
+def _measure_sound(features: StreamFeatures, column: Column) -> tuple[Floats, int]:
+    return sound_features(column, features.channels)
+
+
+def _every_second_pixel(values: Floats, num_shared: int) -> Floats:
+    return np.concatenate([values[:, :num_shared:2], values[:, num_shared:]], axis=1)
+
+
+def _measure_vector(_features: StreamFeatures, column: Column) -> tuple[Floats, int]:
+    return _clean(column.values, column.present), 0
+
+
+def _measure_series(_features: StreamFeatures, column: Column) -> tuple[Floats, int]:
+    return series_features(column), 0
+
+
+def _measure_points(_features: StreamFeatures, column: Column) -> tuple[Floats, int]:
+    return cloud_features(column), 0
+
+
+def _tree_side(column: Column) -> int:
+    return TREE_SIDES.get(column.values.shape[-1], 8)
 
 
 def _thumbnail_side(column: Column) -> int:
@@ -245,3 +318,16 @@ def _clean(values: NDArray[Any], present: NDArray[np.bool_]) -> Floats:
 
 def _blank(values: Floats, present: NDArray[np.bool_]) -> Floats:
     return np.where(present[:, None], values, np.float32(np.nan))
+
+
+FEATURES: dict[str, FeatureEntry] = {
+    "tabular": FeatureEntry(_measure_table, _table_draft, trees=_table_trees),
+    "text": FeatureEntry(_measure_text, _text_draft),
+    "image": FeatureEntry(_measure_image, _picture_draft, trees=_image_trees),
+    "audio": FeatureEntry(_measure_sound, _sound_draft, thin=_every_second_pixel),
+    "video": FeatureEntry(_measure_video, _picture_draft, trees=_video_trees),
+    "vector": FeatureEntry(_measure_vector),
+    "series": FeatureEntry(_measure_series),
+    "points": FeatureEntry(_measure_points),
+}
+"""Modality of a stream to how its cheap features are made."""
