@@ -7,15 +7,13 @@ Shape legend: N rows, D numbers of a sketch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Column
-from polymodal.modalities import ModalityEntry
-from polymodal.plugins import AspectTable
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +36,7 @@ def sketch(modality: str, column: Column) -> Floats:
     Returns:
         float32 ``[N, D]``, with NaN where a value is absent.
     """
-    values = SKETCHES.get(modality, _steps)(column)
+    values = SKETCHES[modality](column)
     present = column.present if column.present.shape == values.shape else column.row_present[:, None]
     return np.where(present, values, np.float32(np.nan)).astype(np.float32)
 
@@ -88,9 +86,12 @@ def _table(column: Column) -> Floats:
     return _flat(column.values)
 
 
-def _steps(column: Column) -> Floats:
+def _video(column: Column) -> Floats:
+    return _steps(column, VIDEO_STRETCHES, VIDEO_SIDE)
+
+
+def _steps(column: Column, count: int = SIDE, most: int = SIDE) -> Floats:
     """Average stretches of time, each row's own length; what a step holds is reduced as well."""
-    count, most = (VIDEO_STRETCHES, VIDEO_SIDE) if column.values.ndim == 5 else (SIDE, SIDE)
     lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
     size = _reduced(column.values[:1, :1], most).shape[1]
     found = np.zeros((len(column), count, size), dtype=np.float32)
@@ -138,12 +139,14 @@ def _reduced(steps: NDArray[np.generic], most: int) -> Floats:
     return _flat(values)
 
 
-OWN_SKETCHES: dict[str, Callable[[Column], Floats]] = {
-    "image": _image,
-    "text": _text,
-    "vector": _whole,
+SKETCHES: dict[str, Callable[[Column], Floats]] = {
     "tabular": _table,
+    "text": _text,
+    "image": _image,
+    "audio": _steps,
+    "video": _video,
+    "vector": _whole,
+    "series": _steps,
     "points": _points,
 }
-"""Modality to its sketch; those with steps in time share one."""
-SKETCHES: Mapping[str, Callable[[Column], Floats]] = AspectTable(ModalityEntry, "sketch", OWN_SKETCHES)
+"""Modality of a stream to its sketch."""

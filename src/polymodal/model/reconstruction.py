@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,23 +46,33 @@ def recovered_columns(
         if isinstance(target, SketchTarget) and target.recovered:
             stream = target.stream
             values = np.stack([target.unstandardised(answer.value) for answer in answers[name]])
-            found |= _decoded(stream, modalities[stream], values, columns[stream])
+            found |= RECOVERIES[modalities[stream].name](stream, modalities[stream], values, columns[stream])
     return {f"{PREFIX}{name}": cells for name, cells in found.items()}
 
 
-def _decoded(stream: str, modality: Modality, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
-    if isinstance(modality, Vector) and modality.dim <= LONGEST:
-        own = values * np.array(modality.std) + np.array(modality.mean)
-        return {stream: _where_absent(column.row_present, [row.tolist() for row in own])}
-    if isinstance(modality, Image):
-        shape = (min(modality.height, SIDE), min(modality.width, SIDE), modality.channels)
-        return {stream: _where_absent(column.row_present, [_png(row.reshape(shape)) for row in values])}
-    if isinstance(modality, Tabular):
-        return _numbers(modality, values, column)
+def sketch_only(
+    _stream: str, _modality: Modality, _values: NDArray[np.float64], _column: Column
+) -> dict[str, list[Cell]]:
+    """Return no cells: what such a modality held cannot be told from its sketch."""
     return {}
 
 
-def _numbers(modality: Tabular, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
+def _vector(stream: str, modality: Modality, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
+    assert isinstance(modality, Vector)
+    if modality.dim > LONGEST:
+        return {}
+    own = values * np.array(modality.std) + np.array(modality.mean)
+    return {stream: _where_absent(column.row_present, [row.tolist() for row in own])}
+
+
+def _image(stream: str, modality: Modality, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
+    assert isinstance(modality, Image)
+    shape = (min(modality.height, SIDE), min(modality.width, SIDE), modality.channels)
+    return {stream: _where_absent(column.row_present, [_png(row.reshape(shape)) for row in values])}
+
+
+def _numbers(_stream: str, modality: Modality, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
+    assert isinstance(modality, Tabular)
     found: dict[str, list[Cell]] = {}
     for place, entry in enumerate(modality.fields):
         member = modality.members.get(entry.name)
@@ -83,3 +93,18 @@ def _png(pixels: NDArray[np.float64]) -> str:
     file = io.BytesIO()
     Pillow.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+Recovery = Callable[[str, Modality, NDArray[np.float64], Column], dict[str, list[Cell]]]
+"""From a stream, its fitted modality, recovered sketches ``[rows, values]`` and its arrays to columns of cells."""
+RECOVERIES: dict[str, Recovery] = {
+    "tabular": _numbers,
+    "text": sketch_only,
+    "image": _image,
+    "audio": sketch_only,
+    "video": sketch_only,
+    "vector": _vector,
+    "series": sketch_only,
+    "points": sketch_only,
+}
+"""Modality of a stream to how its absent cells are made of a recovered sketch."""

@@ -7,17 +7,17 @@ N tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polymodal.modalities import Modality, ModalityEntry
+from polymodal.modalities import Modality
 from polymodal.modalities.audio import Audio
 from polymodal.modalities.tabular import Tabular
 from polymodal.nn.layers import split_channels
-from polymodal.plugins import AspectTable
 from polymodal.tokens import ColumnBatch
 from polymodal.training.sensor_augmentation import vary_points, vary_series
 
@@ -51,8 +51,9 @@ def augment(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     Returns:
         A varied batch; ``present`` is unchanged.
     """
-    vary = AUGMENTATIONS.get(modality.name)
-    return column if vary is None or column.is_encoded or not len(column) else vary(modality, column)
+    if column.is_encoded or not len(column):
+        return column
+    return AUGMENTATIONS[modality.name].vary(modality, column)
 
 
 def uniform(size: int, reach: float) -> Tensor:
@@ -237,6 +238,20 @@ def vary_numbers(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     return ColumnBatch(column.values + noise, column.present, column.lengths)
 
 
+def mirrored(modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Mirror half of the rows of a batch, if the modality can be mirrored.
+
+    Args:
+        modality: The fitted modality of the stream.
+        column: The batch; a frozen encoder's outputs pass unchanged.
+
+    Returns:
+        The same layout.
+    """
+    mirror = AUGMENTATIONS[modality.name].mirror
+    return column if mirror is None or column.is_encoded else mirror(column)
+
+
 def mirror(column: ColumnBatch) -> ColumnBatch:
     """Mirror half of the pictures, left to right.
 
@@ -261,27 +276,85 @@ def corrupt(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     Returns:
         The same layout.
     """
-    values = column.values
-    if modality.name == "image" and not column.is_encoded:
-        coarse = torch.rand(len(column), 1, -(-values.shape[1] // 4), -(-values.shape[2] // 4))
-        fine = functional.interpolate(coarse, scale_factor=4.0)[:, 0, : values.shape[1], : values.shape[2]]
-        keep = (fine >= CORRUPTED).unsqueeze(3)
-    else:
-        axes = 3 if modality.name == "points" else 2
-        keep = torch.rand(values.shape[:axes]) >= CORRUPTED
-        keep = keep.reshape(*keep.shape, *(1,) * (values.ndim - axes))
-    return ColumnBatch(values * keep, column.present, column.lengths, column.is_encoded)
+    draw = draw_places if column.is_encoded else AUGMENTATIONS[modality.name].draw
+    drawn = draw(column.values)
+    keep = (drawn >= CORRUPTED).reshape(*drawn.shape, *(1,) * (column.values.ndim - drawn.ndim))
+    return ColumnBatch(column.values * keep, column.present, column.lengths, column.is_encoded)
 
 
-Augmentation = Callable[[Modality, ColumnBatch], ColumnBatch]
-OWN_AUGMENTATIONS: dict[str, Augmentation] = {
-    "image": vary_image,
-    "audio": vary_audio,
-    "video": vary_video,
-    "text": vary_text,
-    "tabular": vary_numbers,
-    "vector": vary_numbers,
-    "series": vary_series,
-    "points": vary_points,
+def draw_places(values: Tensor) -> Tensor:
+    """Draw one number for each token, frame or number.
+
+    Args:
+        values: ``[B, N, ...]``.
+
+    Returns:
+        float ``[B, N]`` in 0..1.
+    """
+    return torch.rand(values.shape[:2])
+
+
+def draw_points(values: Tensor) -> Tensor:
+    """Draw one number for each point.
+
+    Args:
+        values: ``[B, T, P, F]``.
+
+    Returns:
+        float ``[B, T, P]`` in 0..1.
+    """
+    return torch.rand(values.shape[:3])
+
+
+def draw_squares(values: Tensor) -> Tensor:
+    """Draw one number for each square of 4 x 4 pixels.
+
+    Args:
+        values: ``[B, height, width, channels]``.
+
+    Returns:
+        float ``[B, height, width]`` in 0..1, the same for all pixels of a square.
+    """
+    coarse = torch.rand(len(values), 1, -(-values.shape[1] // 4), -(-values.shape[2] // 4))
+    return functional.interpolate(coarse, scale_factor=4.0)[:, 0, : values.shape[1], : values.shape[2]]
+
+
+def unvaried(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: ARG001
+    """Leave a batch as it is.
+
+    Args:
+        modality: The fitted modality.
+        column: The batch.
+
+    Returns:
+        The same batch.
+    """
+    return column
+
+
+class Augmentation(NamedTuple):
+    """How training inputs of one modality are varied.
+
+    Attributes:
+        vary: Varies a batch that is not empty and not encoded; ``unvaried`` for modalities that stay as they are.
+        draw: From values to one number in 0..1 for each place that ``corrupt`` may set to zero, ``[B, ...]``: the
+            first axes of the values.
+        mirror: Mirrors half of the rows, for the option ``train.flip``; None where that would make no sense.
+    """
+
+    vary: Callable[[Modality, ColumnBatch], ColumnBatch] = unvaried
+    draw: Callable[[Tensor], Tensor] = draw_places
+    mirror: Callable[[ColumnBatch], ColumnBatch] | None = None
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "tabular": Augmentation(vary_numbers),
+    "text": Augmentation(vary_text),
+    "image": Augmentation(vary_image, draw_squares, mirror),
+    "audio": Augmentation(vary_audio),
+    "video": Augmentation(vary_video),
+    "vector": Augmentation(vary_numbers),
+    "series": Augmentation(vary_series),
+    "points": Augmentation(vary_points, draw_points),
 }
-AUGMENTATIONS: Mapping[str, Augmentation] = AspectTable(ModalityEntry, "augment", OWN_AUGMENTATIONS)
+"""Modality of a stream to how its training inputs are varied."""

@@ -9,6 +9,7 @@ from polymodal.config import TrainConfig
 from polymodal.errors import ConfigError
 from polymodal.model.network import Network
 from polymodal.progress import Progress
+from polymodal.training.augmentation import AUGMENTATIONS
 from polymodal.training.state import TrainingInputs
 from polymodal.training.time_budget import Budget
 from polymodal.training.trainer import train_network
@@ -53,7 +54,9 @@ def mirrored_streams(inputs: TrainingInputs) -> list[str]:
     """
     columns = inputs.train.columns
     return [
-        name for name, fitted in inputs.modalities.items() if fitted.name == "image" and columns[name].outputs is None
+        name
+        for name, fitted in inputs.modalities.items()
+        if AUGMENTATIONS[fitted.name].mirror is not None and columns[name].outputs is None
     ]
 
 

@@ -19,7 +19,7 @@ from polymodal.nn.precision import lowered
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
 from polymodal.tokens import ColumnBatch
-from polymodal.training.augmentation import augment, corrupt, mirror
+from polymodal.training.augmentation import augment, corrupt, mirrored
 from polymodal.training.losses import LossInputs, Terms, count_rows, draw_hidden, loss_terms, stream_presence
 from polymodal.training.modality_balance import backward, check_balance
 from polymodal.training.speech_augmentation import vary_speech
@@ -240,8 +240,7 @@ def vary(inputs: TrainingInputs, batch: Batch, truth: Truth) -> tuple[Batch, Tru
     if inputs.settings.augment:
         batch, truth = _varied(inputs, batch, truth)
     if inputs.settings.flip:
-        pictures = {s for s, c in batch.items() if inputs.modalities[s].name == "image" and not c.is_encoded}
-        batch = {s: mirror(c) if s in pictures else c for s, c in batch.items()}
+        batch = {stream: mirrored(inputs.modalities[stream], column) for stream, column in batch.items()}
     if any(isinstance(target, SketchTarget) and not target.recovered for target in inputs.targets.values()):
         batch = {stream: corrupt(inputs.modalities[stream], column) for stream, column in batch.items()}
     return batch, truth
