@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -14,20 +14,17 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.metrics.edit_distance import Part
-from polymodal.modalities import ModalityEntry
 from polymodal.modalities.container import NoSoundError
 from polymodal.modalities.media import is_absent_media
-from polymodal.plugins import AspectTable
 from polymodal.report.charts import sparkline, waveform
 from polymodal.report.drawn_boxes import draw_boxes
-from polymodal.report.gallery_sensors import DRAWINGS
+from polymodal.report.gallery_sensors import draw_points, draw_series
 from polymodal.report.thumbnails import picture_uri, sound_uri, strip_uri
 from polymodal.report.wording import format_number
 
 TEXT_LENGTH = 300
 VALUE_LENGTH = 80
 NOT_DRAWN = Markup("")
-MEDIA = frozenset({"image", "audio", "video", "text", "vector", "boxes", *DRAWINGS})
 
 
 @dataclass(frozen=True)
@@ -147,9 +144,8 @@ def cell_html(cell: GalleryCell, folder: Path | None) -> Markup:
     """
     if is_absent_media(cell.cell):
         return _chip("missing", cell.column)
-    render = RENDERERS.get(cell.modality)
     try:
-        return render(cell, folder) if render else _values(GalleryCell("", "", {cell.column: cell.cell}), folder)
+        return _rendering(cell).render(cell, folder)
     except NoSoundError:
         return _chip("no sound", cell.column)
     except Exception:  # decoders raise anything on broken files, and the report is written all the same
@@ -166,12 +162,16 @@ def row_html(row: GalleryRow, folder: Path | None) -> Markup:
     Returns:
         Safe HTML.
     """
-    media = [cell_html(cell, folder) for cell in row.cells if cell.modality in MEDIA]
+    media = [cell_html(cell, folder) for cell in row.cells if _rendering(cell).is_figure]
     values: dict[str, Cell] = {}
     for cell in row.cells:
-        if cell.modality not in MEDIA:
+        if not _rendering(cell).is_figure:
             values.update(cell.cell if isinstance(cell.cell, Mapping) else {cell.column: cell.cell})
     return Markup("").join([*media, _values(GalleryCell("", "tabular", values), folder)] if values else media)
+
+
+def _rendering(cell: GalleryCell) -> Rendering:
+    return TARGET_RENDERERS.get(cell.modality) or RENDERERS.get(cell.modality, PLAIN)
 
 
 def _chip(word: str, column: str) -> Markup:
@@ -227,8 +227,16 @@ def _vector(cell: GalleryCell, folder: Path | None) -> Markup:
     return _figure(cell.column, drawing + Markup('<span class="note">{} numbers</span>').format(numbers.size))
 
 
-def _drawing(cell: GalleryCell, folder: Path | None) -> Markup:
-    return _figure(cell.column, DRAWINGS[cell.modality](cell.cell, folder, cell.column))
+def _series(cell: GalleryCell, folder: Path | None) -> Markup:
+    return _figure(cell.column, draw_series(cell.cell, folder, cell.column))
+
+
+def _points(cell: GalleryCell, folder: Path | None) -> Markup:
+    return _figure(cell.column, draw_points(cell.cell, folder, cell.column))
+
+
+def _plain(cell: GalleryCell, folder: Path | None) -> Markup:
+    return _values(GalleryCell("", "", {cell.column: cell.cell}), folder)
 
 
 def _values(cell: GalleryCell, _: Path | None) -> Markup:
@@ -243,15 +251,32 @@ def _value(value: Cell) -> Markup | str:
     return text if len(text) <= VALUE_LENGTH else text[:VALUE_LENGTH] + "…"
 
 
-Renderer = Callable[[GalleryCell, Path | None], Markup]
-OWN_RENDERERS: dict[str, Renderer] = {
-    "image": _image,
-    "audio": _audio,
-    "video": _video,
-    "text": _text,
-    "vector": _vector,
-    "tabular": _values,
-    "boxes": _boxes,
-    **dict.fromkeys(DRAWINGS, _drawing),
+class Rendering(NamedTuple):
+    """How cells of one modality are shown.
+
+    Attributes:
+        render: From a cell and the folder of relative paths, None to refuse every path, to safe HTML.
+        is_figure: Whether each cell stands alone, in front of the values, which a row shows all together.
+    """
+
+    render: Callable[[GalleryCell, Path | None], Markup]
+    is_figure: bool = True
+
+
+PLAIN = Rendering(_plain, is_figure=False)
+RENDERERS: dict[str, Rendering] = {
+    "number": PLAIN,
+    "category": PLAIN,
+    "datetime": PLAIN,
+    "tabular": Rendering(_values, is_figure=False),
+    "text": Rendering(_text),
+    "image": Rendering(_image),
+    "audio": Rendering(_audio),
+    "video": Rendering(_video),
+    "vector": Rendering(_vector),
+    "series": Rendering(_series),
+    "points": Rendering(_points),
 }
-RENDERERS: Mapping[str, Renderer] = AspectTable(ModalityEntry, "render", OWN_RENDERERS)
+"""Modality to how its cells are shown."""
+TARGET_RENDERERS: dict[str, Rendering] = {"boxes": Rendering(_boxes)}
+"""What is drawn into an input cell, by the kind of target."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +101,3 @@ def _view(places: NDArray[np.float64], left: int) -> Markup:
 
 def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-DRAWINGS: dict[str, Callable[[Cell, Path | None, str], Markup]] = {"series": draw_series, "points": draw_points}
