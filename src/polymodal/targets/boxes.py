@@ -363,7 +363,7 @@ def _read(cell: Cell, size: tuple[int, int] | None) -> list[LabelledBox] | str |
 
 
 def _choose_stream(source: RowContext, settings: BoxesSettings) -> tuple[str, str]:
-    pictures = {stream.name: stream.columns[0] for stream in source.streams if stream.modality == "image"}
+    pictures = {stream.name: stream.columns[0] for stream in source.streams if stream.modality in BoxesTarget.details}
     if not pictures:
         raise SchemaError("Boxes are found in pictures, and no input column holds any. Add one, or drop this target.")
     if settings.image is not None and settings.image not in pictures:

@@ -222,19 +222,33 @@ def vary_text(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: 
     return ColumnBatch(column.values * keep, column.present, column.lengths)
 
 
-def vary_numbers(modality: Modality, column: ColumnBatch) -> ColumnBatch:
-    """Jitter standardised numbers; categories stay.
+def vary_vector(modality: Modality, column: ColumnBatch) -> ColumnBatch:  # noqa: ARG001
+    """Jitter standardised numbers.
 
     Args:
-        modality: The fitted tabular or vector modality.
+        modality: The fitted vector modality.
         column: float32 ``[B, cells]``.
 
     Returns:
         The same layout.
     """
     noise = NUMBER_JITTER * torch.randn_like(column.values)
-    if isinstance(modality, Tabular):
-        noise = noise * torch.tensor([field.kind == "number" for field in modality.fields])
+    return ColumnBatch(column.values + noise, column.present, column.lengths)
+
+
+def vary_table(modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Jitter standardised numbers; categories stay.
+
+    Args:
+        modality: The fitted tabular modality.
+        column: float32 ``[B, cells]``.
+
+    Returns:
+        The same layout.
+    """
+    assert isinstance(modality, Tabular)
+    numbers = torch.tensor([field.kind == "number" for field in modality.fields])
+    noise = NUMBER_JITTER * torch.randn_like(column.values) * numbers
     return ColumnBatch(column.values + noise, column.present, column.lengths)
 
 
@@ -348,12 +362,12 @@ class Augmentation(NamedTuple):
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
-    "tabular": Augmentation(vary_numbers),
+    "tabular": Augmentation(vary_table),
     "text": Augmentation(vary_text),
     "image": Augmentation(vary_image, draw_squares, mirror),
     "audio": Augmentation(vary_audio),
     "video": Augmentation(vary_video),
-    "vector": Augmentation(vary_numbers),
+    "vector": Augmentation(vary_vector),
     "series": Augmentation(vary_series),
     "points": Augmentation(vary_points, draw_points),
 }
