@@ -205,29 +205,36 @@ class PartTables(Mapping[str, PartTable[Row]], Generic[Row]):
 class AspectTable(Mapping[str, Row], Generic[Row]):
     """What is known of each modality in one respect: of the package's own ones, and of those of installed packages."""
 
-    def __init__(self, kind: type[Any], aspect: str, own: Mapping[str, Row]) -> None:
+    def __init__(self, kind: type[Any], aspect: str, own: Mapping[str, Row], default: Row | None = None) -> None:
         """Keep what the package knows of its own modalities.
 
         Args:
             kind: Class of the rows that packages name in the group ``polymodal.modalities``.
-            aspect: Attribute of such a row; modalities for which it is None are not in the table.
+            aspect: Attribute of such a row.
             own: Modality to what is known of it.
+            default: Stands for a modality of an installed package whose row says None; where the default is None too,
+                such a modality is not in the table.
         """
         self.aspect = aspect
-        self._own = dict(own)
+        self.own = dict(own)
+        self.default = default
         self._rows: PartTable[Any] = PartTable(MODALITY_GROUP, kind, {})
 
     def __getitem__(self, modality: str) -> Row:
-        if modality in self._own:
-            return self._own[modality]
-        found: Row | None = getattr(self._rows[modality], self.aspect)
+        if modality in self.own:
+            return self.own[modality]
+        found = self._installed_row(modality)
         if found is None:
             raise KeyError(modality)
         return found
 
+    def _installed_row(self, modality: str) -> Row | None:
+        found: Row | None = getattr(self._rows[modality], self.aspect)
+        return self.default if found is None else found
+
     def __iter__(self) -> Iterator[str]:
-        known = (name for name in self._rows if getattr(self._rows[name], self.aspect) is not None)
-        return iter([*self._own, *known])
+        known = (name for name in self._rows if self._installed_row(name) is not None)
+        return iter([*self.own, *known])
 
     def __len__(self) -> int:
         return len(list(iter(self)))

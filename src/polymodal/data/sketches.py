@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Column
+from polymodal.modalities import ModalityEntry
+from polymodal.plugins import AspectTable
 
 Floats = NDArray[np.float32]
 
@@ -139,14 +141,19 @@ def _reduced(steps: NDArray[np.generic], most: int) -> Floats:
     return _flat(values)
 
 
-SKETCHES: dict[str, Callable[[Column], Floats]] = {
-    "tabular": _table,
-    "text": _text,
-    "image": _image,
-    "audio": _steps,
-    "video": _video,
-    "vector": _whole,
-    "series": _steps,
-    "points": _points,
-}
+SKETCHES: AspectTable[Callable[[Column], Floats]] = AspectTable(
+    ModalityEntry,
+    "sketch",
+    {
+        "tabular": _table,
+        "text": _text,
+        "image": _image,
+        "audio": _steps,
+        "video": _video,
+        "vector": _whole,
+        "series": _steps,
+        "points": _points,
+    },
+    default=_whole,
+)
 """Modality of a stream to its sketch."""

@@ -21,6 +21,8 @@ from polymodal.ensemble.audio_features import sound_features
 from polymodal.ensemble.image_features import thumbnails, video_features
 from polymodal.ensemble.sensor_features import cloud_features, series_features
 from polymodal.ensemble.text_features import TextGrams
+from polymodal.modalities import ModalityEntry
+from polymodal.plugins import AspectTable
 
 Floats = NDArray[np.float32]
 StreamPart = tuple[Floats, Any, Floats]
@@ -245,8 +247,8 @@ def _text_draft(plain: StreamFeatures, stream: StreamSchema, _fitted: Any, _colu
     return replace(plain, column=stream.columns[0])
 
 
-def _measure_text(_features: StreamFeatures, column: Column) -> tuple[Floats, int]:
-    """Return nothing: texts have sparse features."""
+def _measure_nothing(_features: StreamFeatures, column: Column) -> tuple[Floats, int]:
+    """Return no dense features: texts have sparse ones."""
     return np.zeros((len(column), 0), np.float32), 0
 
 
@@ -320,14 +322,19 @@ def _blank(values: Floats, present: NDArray[np.bool_]) -> Floats:
     return np.where(present[:, None], values, np.float32(np.nan))
 
 
-FEATURES: dict[str, FeatureEntry] = {
-    "tabular": FeatureEntry(_measure_table, _table_draft, trees=_table_trees),
-    "text": FeatureEntry(_measure_text, _text_draft),
-    "image": FeatureEntry(_measure_image, _picture_draft, trees=_image_trees),
-    "audio": FeatureEntry(_measure_sound, _sound_draft, thin=_every_second_pixel),
-    "video": FeatureEntry(_measure_video, _picture_draft, trees=_video_trees),
-    "vector": FeatureEntry(_measure_vector),
-    "series": FeatureEntry(_measure_series),
-    "points": FeatureEntry(_measure_points),
-}
+FEATURES: AspectTable[FeatureEntry] = AspectTable(
+    ModalityEntry,
+    "features",
+    {
+        "tabular": FeatureEntry(_measure_table, _table_draft, trees=_table_trees),
+        "text": FeatureEntry(_measure_nothing, _text_draft),
+        "image": FeatureEntry(_measure_image, _picture_draft, trees=_image_trees),
+        "audio": FeatureEntry(_measure_sound, _sound_draft, thin=_every_second_pixel),
+        "video": FeatureEntry(_measure_video, _picture_draft, trees=_video_trees),
+        "vector": FeatureEntry(_measure_vector),
+        "series": FeatureEntry(_measure_series),
+        "points": FeatureEntry(_measure_points),
+    },
+    default=FeatureEntry(_measure_nothing),
+)
 """Modality of a stream to how its cheap features are made."""

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.metrics.edit_distance import Part
+from polymodal.modalities import ModalityEntry
 from polymodal.modalities.container import NoSoundError
 from polymodal.modalities.media import is_absent_media
+from polymodal.plugins import AspectTable
 from polymodal.report.charts import sparkline, waveform
 from polymodal.report.drawn_boxes import draw_boxes
 from polymodal.report.gallery_sensors import draw_points, draw_series
@@ -264,19 +266,24 @@ class Rendering(NamedTuple):
 
 
 PLAIN = Rendering(_plain, is_figure=False)
-RENDERERS: dict[str, Rendering] = {
-    "number": PLAIN,
-    "category": PLAIN,
-    "datetime": PLAIN,
-    "tabular": Rendering(_values, is_figure=False),
-    "text": Rendering(_text),
-    "image": Rendering(_image),
-    "audio": Rendering(_audio),
-    "video": Rendering(_video),
-    "vector": Rendering(_vector),
-    "series": Rendering(_series),
-    "points": Rendering(_points),
-}
+RENDERERS: AspectTable[Rendering] = AspectTable(
+    ModalityEntry,
+    "rendering",
+    {
+        "number": PLAIN,
+        "category": PLAIN,
+        "datetime": PLAIN,
+        "tabular": Rendering(_values, is_figure=False),
+        "text": Rendering(_text),
+        "image": Rendering(_image),
+        "audio": Rendering(_audio),
+        "video": Rendering(_video),
+        "vector": Rendering(_vector),
+        "series": Rendering(_series),
+        "points": Rendering(_points),
+    },
+    default=PLAIN,
+)
 """Modality to how its cells are shown."""
 TARGET_RENDERERS: dict[str, Rendering] = {"boxes": Rendering(_boxes)}
 """What is drawn into an input cell, by the kind of target."""

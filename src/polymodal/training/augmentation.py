@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polymodal.modalities import Modality
+from polymodal.modalities import Modality, ModalityEntry
 from polymodal.modalities.audio import Audio
 from polymodal.modalities.tabular import Tabular
 from polymodal.nn.layers import split_channels
+from polymodal.plugins import AspectTable
 from polymodal.tokens import ColumnBatch
 from polymodal.training.sensor_augmentation import vary_points, vary_series
 
@@ -361,14 +362,19 @@ class Augmentation(NamedTuple):
     mirror: Callable[[ColumnBatch], ColumnBatch] | None = None
 
 
-AUGMENTATIONS: dict[str, Augmentation] = {
-    "tabular": Augmentation(vary_table),
-    "text": Augmentation(vary_text),
-    "image": Augmentation(vary_image, draw_squares, mirror),
-    "audio": Augmentation(vary_audio),
-    "video": Augmentation(vary_video),
-    "vector": Augmentation(vary_vector),
-    "series": Augmentation(vary_series),
-    "points": Augmentation(vary_points, draw_points),
-}
+AUGMENTATIONS: AspectTable[Augmentation] = AspectTable(
+    ModalityEntry,
+    "augmentation",
+    {
+        "tabular": Augmentation(vary_table),
+        "text": Augmentation(vary_text),
+        "image": Augmentation(vary_image, draw_squares, mirror),
+        "audio": Augmentation(vary_audio),
+        "video": Augmentation(vary_video),
+        "vector": Augmentation(vary_vector),
+        "series": Augmentation(vary_series),
+        "points": Augmentation(vary_points, draw_points),
+    },
+    default=Augmentation(),
+)
 """Modality of a stream to how its training inputs are varied."""
