@@ -14,7 +14,7 @@ the names imports nothing; a package is imported when one of its rows is looked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -205,32 +205,20 @@ class PartTables(Mapping[str, PartTable[Row]], Generic[Row]):
 class AspectTable(Mapping[str, Row], Generic[Row]):
     """What is known of each modality in one respect: of the package's own ones, and of those of installed packages."""
 
-    def __init__(
-        self,
-        kind: type[Any],
-        aspect: str,
-        own: Mapping[str, Row],
-        *,
-        wrap: Callable[[Any], Row] | None = None,
-        default: Row | None = None,
-        installed_first: bool = False,
-    ) -> None:
+    def __init__(self, kind: type[Any], aspect: str, own: Mapping[str, Row], default: Row | None = None) -> None:
         """Keep what the package knows of its own modalities.
 
         Args:
             kind: Class of the rows that packages name in the group ``polymodal.modalities``.
             aspect: Attribute of such a row.
             own: Modality to what is known of it.
-            wrap: From the attribute to a row of this table; None where it is one.
-            default: Row of installed modalities whose attribute is None; without one they are not in the table.
-            installed_first: Whether rows of installed packages stand before the package's own.
+            default: Stands for a modality of an installed package whose row says None; where the default is None too,
+                such a modality is not in the table.
         """
         self.aspect = aspect
-        self.installed_first = installed_first
-        self._own = dict(own)
-        self._wrap = wrap
-        self._default = default
-        self._entries: PartTable[Any] = PartTable(MODALITY_GROUP, kind, {})
+        self.own = dict(own)
+        self.default = default
+        self._rows: PartTable[Any] = PartTable(MODALITY_GROUP, kind, {})
 
     def installed_part(self, modality: str) -> InstalledPart | None:
         """Return the package that a modality comes from.
@@ -241,26 +229,23 @@ class AspectTable(Mapping[str, Row], Generic[Row]):
         Returns:
             The installed part; None for the package's own modalities and for unknown names.
         """
-        return None if modality in self._own else self._entries.installed_part(modality)
+        return None if modality in self.own else self._rows.installed_part(modality)
 
     def __getitem__(self, modality: str) -> Row:
-        if modality in self._own:
-            return self._own[modality]
-        row = self._installed_row(modality)
-        if row is None:
+        if modality in self.own:
+            return self.own[modality]
+        found = self._installed_row(modality)
+        if found is None:
             raise KeyError(modality)
-        return row
+        return found
+
+    def _installed_row(self, modality: str) -> Row | None:
+        found: Row | None = getattr(self._rows[modality], self.aspect)
+        return self.default if found is None else found
 
     def __iter__(self) -> Iterator[str]:
-        known = [name for name in self._entries if self._installed_row(name) is not None]
-        return iter([*known, *self._own] if self.installed_first else [*self._own, *known])
+        known = (name for name in self._rows if self._installed_row(name) is not None)
+        return iter([*self.own, *known])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
-
-    def _installed_row(self, modality: str) -> Row | None:
-        found = getattr(self._entries[modality], self.aspect)
-        if found is None:
-            return self._default
-        row: Row = found if self._wrap is None else self._wrap(found)
-        return row

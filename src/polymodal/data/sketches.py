@@ -7,7 +7,7 @@ Shape legend: N rows, D numbers of a sketch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -141,15 +141,19 @@ def _reduced(steps: NDArray[np.generic], most: int) -> Floats:
     return _flat(values)
 
 
-OWN_SKETCHES: dict[str, Callable[[Column], Floats]] = {
-    "tabular": _table,
-    "text": _text,
-    "image": _image,
-    "audio": _steps,
-    "video": _video,
-    "vector": _whole,
-    "series": _steps,
-    "points": _points,
-}
+SKETCHES: AspectTable[Callable[[Column], Floats]] = AspectTable(
+    ModalityEntry,
+    "sketch",
+    {
+        "tabular": _table,
+        "text": _text,
+        "image": _image,
+        "audio": _steps,
+        "video": _video,
+        "vector": _whole,
+        "series": _steps,
+        "points": _points,
+    },
+    default=_whole,
+)
 """Modality of a stream to its sketch."""
-SKETCHES: Mapping[str, Callable[[Column], Floats]] = AspectTable(ModalityEntry, "sketch", OWN_SKETCHES)

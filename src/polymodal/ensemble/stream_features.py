@@ -247,8 +247,8 @@ def _text_draft(plain: StreamFeatures, stream: StreamSchema, _fitted: Any, _colu
     return replace(plain, column=stream.columns[0])
 
 
-def _measure_text(_features: StreamFeatures, column: Column) -> tuple[Floats, int]:
-    """Return nothing: texts have sparse features."""
+def _measure_nothing(_features: StreamFeatures, column: Column) -> tuple[Floats, int]:
+    """Return no dense features: texts have sparse ones."""
     return np.zeros((len(column), 0), np.float32), 0
 
 
@@ -322,21 +322,19 @@ def _blank(values: Floats, present: NDArray[np.bool_]) -> Floats:
     return np.where(present[:, None], values, np.float32(np.nan))
 
 
-OWN_FEATURES: dict[str, FeatureEntry] = {
-    "tabular": FeatureEntry(_measure_table, _table_draft, trees=_table_trees),
-    "text": FeatureEntry(_measure_text, _text_draft),
-    "image": FeatureEntry(_measure_image, _picture_draft, trees=_image_trees),
-    "audio": FeatureEntry(_measure_sound, _sound_draft, thin=_every_second_pixel),
-    "video": FeatureEntry(_measure_video, _picture_draft, trees=_video_trees),
-    "vector": FeatureEntry(_measure_vector),
-    "series": FeatureEntry(_measure_series),
-    "points": FeatureEntry(_measure_points),
-}
+FEATURES: AspectTable[FeatureEntry] = AspectTable(
+    ModalityEntry,
+    "features",
+    {
+        "tabular": FeatureEntry(_measure_table, _table_draft, trees=_table_trees),
+        "text": FeatureEntry(_measure_nothing, _text_draft),
+        "image": FeatureEntry(_measure_image, _picture_draft, trees=_image_trees),
+        "audio": FeatureEntry(_measure_sound, _sound_draft, thin=_every_second_pixel),
+        "video": FeatureEntry(_measure_video, _picture_draft, trees=_video_trees),
+        "vector": FeatureEntry(_measure_vector),
+        "series": FeatureEntry(_measure_series),
+        "points": FeatureEntry(_measure_points),
+    },
+    default=FeatureEntry(_measure_nothing),
+)
 """Modality of a stream to how its cheap features are made."""
-
-
-def _installed_entry(features: Callable[[Column], Floats]) -> FeatureEntry:
-    return FeatureEntry(lambda _features, column: (_clean(features(column), column.row_present), 0))
-
-
-FEATURES: Mapping[str, FeatureEntry] = AspectTable(ModalityEntry, "features", OWN_FEATURES, wrap=_installed_entry)

@@ -1,6 +1,6 @@
 """From cells to arrays, one file per modality (numpy only, never torch).
 
-Adding a modality: one file with a class that fulfils ``Modality``, and one line in ``OWN_MODALITIES``.
+Adding a modality: one file with a class that fulfils ``Modality``, and one line in ``MODALITIES``.
 """
 
 from __future__ import annotations
@@ -60,20 +60,23 @@ __all__ = [
     "stream_modalities",
 ]
 
-OWN_MODALITIES: dict[str, type[Modality]] = {
-    "number": Number,
-    "category": Category,
-    "datetime": DateTime,
-    "tabular": Tabular,
-    "text": Text,
-    "image": Image,
-    "audio": Audio,
-    "video": Video,
-    "vector": Vector,
-    "series": Series,
-    "points": Points,
-}
-MODALITIES: AspectTable[type[Modality]] = AspectTable(ModalityEntry, "modality", OWN_MODALITIES)
+MODALITIES: AspectTable[type[Modality]] = AspectTable(
+    ModalityEntry,
+    "modality",
+    {
+        "number": Number,
+        "category": Category,
+        "datetime": DateTime,
+        "tabular": Tabular,
+        "text": Text,
+        "image": Image,
+        "audio": Audio,
+        "video": Video,
+        "vector": Vector,
+        "series": Series,
+        "points": Points,
+    },
+)
 """The package's own modalities and those of installed packages."""
 
 

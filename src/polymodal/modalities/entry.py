@@ -11,25 +11,27 @@ from polymodal.modalities.base import Modality
 
 @dataclass(frozen=True, kw_only=True)
 class ModalityEntry:
-    """A modality of an installed package, with what other tables hold of polymodal's own modalities.
+    """A modality of an installed package, with the rows that polymodal's tables hold of its own modalities.
 
-    What is left out, the modality does without; its encoders are entry points of their own, ``MODALITY.NAME`` in the
-    group ``polymodal.encoders``.
+    A row that is left out has a default. The modality's encoders are entry points of their own, ``MODALITY.NAME`` in
+    the group ``polymodal.encoders``.
 
     Attributes:
         modality: The class; its ``name`` is that of the entry point.
-        evidence: What gives it away in a column's cells, an ``Evidence``; without it the user has to name the modality.
-        features: From a ``Column`` to float32 ``[rows, features]``, which the baselines learn from; without them the
-            baselines leave the modality out, and the report says so.
-        sketch: From a ``Column`` to float64 ``[rows, values]``, by which streams are recovered from each other.
-        augment: Varies a batch while the network learns, from the fitted modality and a ``ColumnBatch`` to a
-            ``ColumnBatch``.
-        render: From a ``GalleryCell`` and the folder of relative paths to markup, for the report's gallery.
+        evidence: An ``Evidence`` of ``polymodal.data.schema.evidence``; without, columns are of the modality only where
+            the user says so.
+        sketch: From a ``Column`` to float32 ``[rows, values]``; without, means of stretches of all values of a row.
+        recovery: A ``Recovery`` of ``polymodal.model.reconstruction``; without, cells are not made of sketches.
+        features: A ``FeatureEntry`` of ``polymodal.ensemble.stream_features``; without, the baselines do not see the
+            modality.
+        augmentation: An ``Augmentation`` of ``polymodal.training.augmentation``; without, inputs are not varied.
+        rendering: A ``Rendering`` of ``polymodal.report.gallery``; without, cells are shown as text.
     """
 
     modality: type[Modality]
     evidence: Any = None
-    features: Callable[..., Any] | None = None
     sketch: Callable[..., Any] | None = None
-    augment: Callable[..., Any] | None = None
-    render: Callable[..., Any] | None = None
+    recovery: Callable[..., Any] | None = None
+    features: Any = None
+    augmentation: Any = None
+    rendering: Any = None

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
 from polymodal.data.sketches import LONGEST, SIDE
-from polymodal.modalities import Modality
+from polymodal.modalities import Modality, ModalityEntry
 from polymodal.modalities.image import Image
 from polymodal.modalities.number import Number
 from polymodal.modalities.tabular import Tabular
 from polymodal.modalities.vector import Vector
+from polymodal.plugins import AspectTable
 from polymodal.targets.sketch import SketchTarget
 from polymodal.targets.structured import StructuredPredictions
 
@@ -97,14 +98,19 @@ def _png(pixels: NDArray[np.float64]) -> str:
 
 Recovery = Callable[[str, Modality, NDArray[np.float64], Column], dict[str, list[Cell]]]
 """From a stream, its fitted modality, recovered sketches ``[rows, values]`` and its arrays to columns of cells."""
-RECOVERIES: dict[str, Recovery] = {
-    "tabular": _numbers,
-    "text": sketch_only,
-    "image": _image,
-    "audio": sketch_only,
-    "video": sketch_only,
-    "vector": _vector,
-    "series": sketch_only,
-    "points": sketch_only,
-}
+RECOVERIES: AspectTable[Recovery] = AspectTable(
+    ModalityEntry,
+    "recovery",
+    {
+        "tabular": _numbers,
+        "text": sketch_only,
+        "image": _image,
+        "audio": sketch_only,
+        "video": sketch_only,
+        "vector": _vector,
+        "series": sketch_only,
+        "points": sketch_only,
+    },
+    default=sketch_only,
+)
 """Modality of a stream to how its absent cells are made of a recovered sketch."""

@@ -266,20 +266,24 @@ class Rendering(NamedTuple):
 
 
 PLAIN = Rendering(_plain, is_figure=False)
-OWN_RENDERERS: dict[str, Rendering] = {
-    "number": PLAIN,
-    "category": PLAIN,
-    "datetime": PLAIN,
-    "tabular": Rendering(_values, is_figure=False),
-    "text": Rendering(_text),
-    "image": Rendering(_image),
-    "audio": Rendering(_audio),
-    "video": Rendering(_video),
-    "vector": Rendering(_vector),
-    "series": Rendering(_series),
-    "points": Rendering(_points),
-}
+RENDERERS: AspectTable[Rendering] = AspectTable(
+    ModalityEntry,
+    "rendering",
+    {
+        "number": PLAIN,
+        "category": PLAIN,
+        "datetime": PLAIN,
+        "tabular": Rendering(_values, is_figure=False),
+        "text": Rendering(_text),
+        "image": Rendering(_image),
+        "audio": Rendering(_audio),
+        "video": Rendering(_video),
+        "vector": Rendering(_vector),
+        "series": Rendering(_series),
+        "points": Rendering(_points),
+    },
+    default=PLAIN,
+)
 """Modality to how its cells are shown."""
-RENDERERS: Mapping[str, Rendering] = AspectTable(ModalityEntry, "render", OWN_RENDERERS, wrap=Rendering)
 TARGET_RENDERERS: dict[str, Rendering] = {"boxes": Rendering(_boxes)}
 """What is drawn into an input cell, by the kind of target."""

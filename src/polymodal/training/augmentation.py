@@ -7,7 +7,7 @@ N tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -362,17 +362,19 @@ class Augmentation(NamedTuple):
     mirror: Callable[[ColumnBatch], ColumnBatch] | None = None
 
 
-OWN_AUGMENTATIONS: dict[str, Augmentation] = {
-    "tabular": Augmentation(vary_table),
-    "text": Augmentation(vary_text),
-    "image": Augmentation(vary_image, draw_squares, mirror),
-    "audio": Augmentation(vary_audio),
-    "video": Augmentation(vary_video),
-    "vector": Augmentation(vary_vector),
-    "series": Augmentation(vary_series),
-    "points": Augmentation(vary_points, draw_points),
-}
-"""Modality of a stream to how its training inputs are varied."""
-AUGMENTATIONS: Mapping[str, Augmentation] = AspectTable(
-    ModalityEntry, "augment", OWN_AUGMENTATIONS, wrap=Augmentation, default=Augmentation()
+AUGMENTATIONS: AspectTable[Augmentation] = AspectTable(
+    ModalityEntry,
+    "augmentation",
+    {
+        "tabular": Augmentation(vary_table),
+        "text": Augmentation(vary_text),
+        "image": Augmentation(vary_image, draw_squares, mirror),
+        "audio": Augmentation(vary_audio),
+        "video": Augmentation(vary_video),
+        "vector": Augmentation(vary_vector),
+        "series": Augmentation(vary_series),
+        "points": Augmentation(vary_points, draw_points),
+    },
+    default=Augmentation(),
 )
+"""Modality of a stream to how its training inputs are varied."""

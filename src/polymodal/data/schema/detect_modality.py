@@ -17,7 +17,7 @@ import numpy as np
 from polymodal.arrays import Cell
 from polymodal.data.schema.array_evidence import ArrayCells
 from polymodal.data.schema.detect_media import BOXES, array_kind, bytes_kind, file_kind, json_kind, list_kind
-from polymodal.data.schema.evidence import EVIDENCE, find, sniff
+from polymodal.data.schema.evidence import EVIDENCE, claimed_by, find, sniff
 from polymodal.data.schema.samples import MOST, SAMPLE, Found, are_urls, evenly, present_cells
 from polymodal.data.schema.string_evidence import StringCells
 from polymodal.data.tables.files import ARRAY, media_of_ending
@@ -145,7 +145,7 @@ def _of_paths(name: str, sample: Sequence[str], folder: Path | None) -> Found | 
         return file_kind(name, named, folder)
     ending = Counter(cell.rpartition(".")[2].lower() for cell in named).most_common(1)[0][0]
     reason = f"the cells are paths that end in .{ending}"
-    claimed = next((modality for modality, row in EVIDENCE.items() if row.claims(name, f".{ending}")), None)
+    claimed = claimed_by(name, f".{ending}")
     return (kind, reason) if claimed is None else (claimed, f"{reason}, {claimed} by the name")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -97,65 +98,76 @@ def _pairs_reason(cells: Sequence[tuple[Any, ...]]) -> str | None:
     return "the cells are (samples, sample rate) pairs" if is_sound else None
 
 
-OWN_EVIDENCE: dict[str, Evidence] = {
-    "points": Evidence(
-        magic=((b"# .PCD", 0),),
-        file="a .pcd file",
-        arrays=points_reason,
-        ragged=ragged_points_reason,
-        claims=are_clouds,
-    ),
-    "image": Evidence(
-        types={"picture": _always("the cells are pictures in memory")},
-        magic=(
-            (b"\x89PNG", 0),
-            (b"\xff\xd8\xff", 0),
-            (b"GIF8", 0),
-            (b"BM", 0),
-            (b"II*\x00", 0),
-            (b"MM\x00*", 0),
-            (b"WEBP", 8),
-            (b"ftypavif", 4),
-            (b"ftypheic", 4),
+EVIDENCE: AspectTable[Evidence] = AspectTable(
+    ModalityEntry,
+    "evidence",
+    {
+        "points": Evidence(
+            magic=((b"# .PCD", 0),),
+            file="a .pcd file",
+            arrays=points_reason,
+            ragged=ragged_points_reason,
+            claims=are_clouds,
         ),
-        file="an image file",
-        arrays=image_reason,
-    ),
-    "audio": Evidence(
-        types={"dict": _samples_reason, "tuple": _pairs_reason},
-        magic=(
-            (b"WAVE", 8),
-            (b"fLaC", 0),
-            (b"OggS", 0),
-            (b"ID3", 0),
-            (b"AIFF", 8),
-            (b"AIFC", 8),
-            (b"ftypM4A", 4),
-            (b"\xff\xfb", 0),
-            (b"\xff\xf3", 0),
-            (b"\xff\xf2", 0),
+        "image": Evidence(
+            types={"picture": _always("the cells are pictures in memory")},
+            magic=(
+                (b"\x89PNG", 0),
+                (b"\xff\xd8\xff", 0),
+                (b"GIF8", 0),
+                (b"BM", 0),
+                (b"II*\x00", 0),
+                (b"MM\x00*", 0),
+                (b"WEBP", 8),
+                (b"ftypavif", 4),
+                (b"ftypheic", 4),
+            ),
+            file="an image file",
+            arrays=image_reason,
         ),
-        file="an audio file",
-    ),
-    "video": Evidence(
-        magic=((b"ftyp", 4), (b"AVI ", 8), (b"\x1a\x45\xdf\xa3", 0), (b"\x00\x00\x01\xba", 0)),
-        file="a video file",
-        arrays=video_reason,
-    ),
-    "series": Evidence(magic=((b"PAR1", 0),), file="a Parquet file", arrays=series_reason),
-    "vector": Evidence(magic=((b"\x93NUMPY", 0),), file="a .npy file", arrays=vector_reason),
-    "number": Evidence(
-        types={"number": _always("the cells are numbers")}, strings=number_reason, identifier=number_identifier
-    ),
-    "datetime": Evidence(types={"date": _always("the cells are dates")}, strings=datetime_reason),
-    "category": Evidence(
-        types={"bool": _always("the cells are true or false")}, strings=category_reason, identifier=category_identifier
-    ),
-    "text": Evidence(strings=text_reason),
-}
-EVIDENCE: Mapping[str, Evidence] = AspectTable(ModalityEntry, "evidence", OWN_EVIDENCE, installed_first=True)
-"""Rows are asked in this order and the first that finds something wins: narrow evidence stands before broad, that of
-installed packages before all."""
+        "audio": Evidence(
+            types={"dict": _samples_reason, "tuple": _pairs_reason},
+            magic=(
+                (b"WAVE", 8),
+                (b"fLaC", 0),
+                (b"OggS", 0),
+                (b"ID3", 0),
+                (b"AIFF", 8),
+                (b"AIFC", 8),
+                (b"ftypM4A", 4),
+                (b"\xff\xfb", 0),
+                (b"\xff\xf3", 0),
+                (b"\xff\xf2", 0),
+            ),
+            file="an audio file",
+        ),
+        "video": Evidence(
+            magic=((b"ftyp", 4), (b"AVI ", 8), (b"\x1a\x45\xdf\xa3", 0), (b"\x00\x00\x01\xba", 0)),
+            file="a video file",
+            arrays=video_reason,
+        ),
+        "series": Evidence(magic=((b"PAR1", 0),), file="a Parquet file", arrays=series_reason),
+        "vector": Evidence(magic=((b"\x93NUMPY", 0),), file="a .npy file", arrays=vector_reason),
+        "number": Evidence(
+            types={"number": _always("the cells are numbers")}, strings=number_reason, identifier=number_identifier
+        ),
+        "datetime": Evidence(types={"date": _always("the cells are dates")}, strings=datetime_reason),
+        "category": Evidence(
+            types={"bool": _always("the cells are true or false")},
+            strings=category_reason,
+            identifier=category_identifier,
+        ),
+        "text": Evidence(strings=text_reason),
+    },
+    default=Evidence(),
+)
+"""Rows are asked in this order and the first that finds something wins: narrow evidence stands before broad."""
+
+
+@cache
+def _asked() -> tuple[tuple[str, Evidence], ...]:
+    """Return the rows in the order in which they are asked: those of installed packages before the package's own."""
+    return tuple((name, EVIDENCE[name]) for name in sorted(EVIDENCE, key=EVIDENCE.own.__contains__))
 
 
 def find(look: Callable[[Evidence], Look[T]], cells: T) -> Found | None:
@@ -168,8 +180,21 @@ def find(look: Callable[[Evidence], Look[T]], cells: T) -> Found | None:
     Returns:
         The modality and one clause why; None where no row finds anything.
     """
-    asked = ((modality, look(row)(cells)) for modality, row in EVIDENCE.items())
-    return next(((modality, reason) for modality, reason in asked if reason is not None), None)
+    answers = ((modality, look(row)(cells)) for modality, row in _asked())
+    return next(((modality, reason) for modality, reason in answers if reason is not None), None)
+
+
+def claimed_by(name: str, ending: str) -> str | None:
+    """Tell whose files are of another modality by the name of their column.
+
+    Args:
+        name: The column's name.
+        ending: Ending of most of its paths, in lower case with its dot.
+
+    Returns:
+        The modality that claims them, or None.
+    """
+    return next((modality for modality, row in _asked() if row.claims(name, ending)), None)
 
 
 def sniff(data: bytes) -> str | None:
@@ -181,5 +206,5 @@ def sniff(data: bytes) -> str | None:
     Returns:
         A modality, or None where the format is not known.
     """
-    magics = ((modality, magic, start) for modality, row in EVIDENCE.items() for magic, start in row.magic)
+    magics = ((modality, magic, start) for modality, row in _asked() for magic, start in row.magic)
     return next((modality for modality, magic, start in magics if data[start : start + len(magic)] == magic), None)
