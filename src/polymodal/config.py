@@ -110,30 +110,29 @@ class TrainConfig(Section):
         clip_norm: Largest norm of the gradient.
         patience: Epochs without a better validation loss before training stops.
         average_checkpoints: How many of the best epochs' weights are averaged.
-        modality_dropout: Chance that a present stream is hidden from the fusion, per row.
-        auxiliary_weight: Weight of the streams' own losses against the fused loss.
+        modality_dropout: Probability that a present stream is masked in the fusion, per row.
+        auxiliary_weight: Weight of the losses of the streams' own heads, relative to the fused loss.
         label_smoothing: Share of the label mass spread over all classes.
         loss: Form of the loss of classes and labels: plain, focal, or with logits adjusted by class frequency.
-        sampling: Whether rows are drawn evenly, or so that all classes come equally often.
+        sampling: Whether rows are sampled uniformly, or so that all classes are equally frequent.
         mixup: Strength of mixing fused rows with each other; 0 for none, 0.2 to 0.4 are usual.
-        balance: How streams are kept from learning at each other's cost, beside their own heads.
-        distill_weight: Weight of a teacher's predictions against the truth.
-        augment: Whether training inputs are varied (shifts, warps, masks), by modality.
-        flip: Whether half of the training pictures are mirrored; off, because a mirrored digit or word is another one;
-            "auto" tries both shortly and keeps what validates better.
-        time_limit_s: The whole run, from reading cells to the report, ends after about so many seconds: the schedule
-            is laid over the steps that fit; None means no limit.
-        checkpoint_steps: Steps between two saved states to resume from.
-        accumulate: Parts in which a batch is computed, one after the other, where it needs too much memory; None
-            means: as many as it needs.
-        precision: In which numbers encoders and fusion multiply while they learn; auto takes bfloat16 where the
-            processor has it and its convolutions are right in it.
+        balance: Method that balances the gradients or losses of the streams, beside their own heads.
+        distill_weight: Weight of the distillation loss, relative to the loss against the truth.
+        augment: Whether training inputs are augmented (shifts, warps, masks), by modality.
+        flip: Whether training images are flipped horizontally with probability 0.5; off, because a mirrored digit or
+            word differs; "auto" runs a short trial of both and keeps the better one on validation rows.
+        time_limit_s: Seconds after which the whole run, from reading cells to the report, is to end: the learning-rate
+            schedule covers the steps that fit; None means no limit.
+        checkpoint_steps: Steps between two training checkpoints.
+        accumulate: Gradient-accumulation steps of a batch that does not fit into memory; None chooses their number.
+        precision: Precision of encoders and fusion in training; auto uses bfloat16 if the processor supports it and
+            its convolutions are correct in it.
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
-        pretrain_epochs: Passes in which image encoders first learn to restore noisy training pictures, those of rows
-            without a target included; 0 leaves it out.
-        shard: Whether several processes share out weights, gradients and optimiser states among them (FSDP), for
-            networks, such as fine-tuned checkpoints, that one device does not hold while they learn; ``accelerate
-            launch --use_fsdp`` switches it on too.
+        pretrain_epochs: Epochs of self-supervised pretraining of image encoders (restoring noisy training images, those
+            of rows without a target included); 0 means none.
+        shard: Whether weights, gradients and optimizer states are sharded over processes (FSDP), for networks, such as
+            fine-tuned checkpoints, that do not fit on one device in training; ``accelerate launch --use_fsdp``
+            switches it on too.
     """
 
     epochs: int | None = Field(default=None, ge=1)
@@ -175,19 +174,19 @@ class RunConfig(Section):
         time: Column that orders the split: the latest rows are held out.
         teacher: Path of a trained model whose predictions the new one also learns from.
         reconstruct: Whether each stream is also recovered from the others.
-        relevance: Without a target: column whose equal values count as a match when retrieval is judged.
+        relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
         drop: Columns left out.
         modality: Column to modality, where the user overrules the schema.
         stream: Stream name to patterns of column names.
         share: Group name to patterns of stream names; the streams of a group share one encoder.
-        preset: How large and how long: fast, balanced or best.
+        preset: Size of the network and length of training: fast, balanced or best.
         width: Width of tokens; None means: chosen by the preset.
         encoder: Stream to encoder.
         settings: Stream to settings of its modality (image size, sample rate, ...).
         target_settings: Target to settings of its kind (beam width, longest caption, ...).
         fusion: How streams become one.
         train: How the network is trained.
-        baselines: Whether simple baselines are fitted and may vote.
+        baselines: Whether simple baselines are fitted and join the ensemble.
         seed: Fixes every random choice.
         strict: Whether a broken cell stops the run.
         num_threads: Threads to compute with; None means all cores.
@@ -273,12 +272,12 @@ def build_config(values: dict[str, Any], overrides: dict[str, Any] | None = None
 
 def _with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """Rename what version 0.1 called otherwise, so that overrides meet it under its present name."""
-    found = dict(values)
-    if "fusion" in found:
-        found["fusion"] = _renamed(found["fusion"])
-    if isinstance(found.get("encoder"), Mapping):
-        found["encoder"] = {stream: _renamed(chosen) for stream, chosen in found["encoder"].items()}
-    return found
+    renamed = dict(values)
+    if "fusion" in renamed:
+        renamed["fusion"] = _renamed(renamed["fusion"])
+    if isinstance(renamed.get("encoder"), Mapping):
+        renamed["encoder"] = {stream: _renamed(chosen) for stream, chosen in renamed["encoder"].items()}
+    return renamed
 
 
 def _renamed(section: Any) -> Any:

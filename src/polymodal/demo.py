@@ -34,11 +34,11 @@ FIRST_DAY = datetime.date(2024, 1, 1)
 
 
 def draw_picture(pixels: NDArray[np.float64], random: Generator) -> NDArray[np.uint8]:
-    """Smear a digit: noise, and a stain that hides a part.
+    """Corrupt the picture of a digit: noise, and a uniform square.
 
     Args:
         pixels: ``[8, 8]``, 0 (paper) to 16 (ink).
-        random: Source of chance.
+        random: Random generator.
 
     Returns:
         uint8 ``[16, 16]``, 255 = ink.
@@ -50,11 +50,11 @@ def draw_picture(pixels: NDArray[np.float64], random: Generator) -> NDArray[np.u
 
 
 def play_tone(digit: int, random: Generator) -> NDArray[np.float32]:
-    """Press a key of a telephone somewhere in a noisy clip.
+    """Synthesise the tone of a telephone key in a noisy clip.
 
     Args:
         digit: 0 to 9.
-        random: Source of chance.
+        random: Random generator.
 
     Returns:
         float32 ``[samples]`` within ±1, 0.3 to 0.6 s at 8 kHz.
@@ -74,32 +74,32 @@ def misspell(word: str, random: Generator) -> str:
 
     Args:
         word: The right spelling.
-        random: Source of chance.
+        random: Random generator.
 
     Returns:
         The wrong spelling; at least one letter long.
     """
     letters = list(word)
     for _ in range(random.integers(1, 4)):
-        place, kind = int(random.integers(len(letters))), random.integers(4)
+        index, kind = int(random.integers(len(letters))), random.integers(4)
         if kind == 0 and len(letters) > 2:
-            del letters[place]
+            del letters[index]
         elif kind == 1:
-            letters.insert(place, letters[place])
+            letters.insert(index, letters[index])
         elif kind == 2:
-            letters[place] = LETTERS[random.integers(len(LETTERS))]
+            letters[index] = LETTERS[random.integers(len(LETTERS))]
         else:
-            letters[place - 1], letters[place] = letters[place], letters[place - 1]
+            letters[index - 1], letters[index] = letters[index], letters[index - 1]
     return "".join(letters)
 
 
 def describe(digit: int, pixels: NDArray[np.float64], random: Generator) -> dict[str, str]:
-    """Make the table's plain columns, each a weak hint.
+    """Make the number, category and date columns; each is weakly correlated with the digit.
 
     Args:
         digit: 0 to 9.
         pixels: ``[8, 8]``, the clean picture.
-        random: Source of chance.
+        random: Random generator.
 
     Returns:
         Column name to cell.
@@ -122,7 +122,7 @@ def write_row(folder: Path, number: int, digit: int, pixels: NDArray[np.float64]
         number: The row's number; it names the files.
         digit: 0 to 9.
         pixels: ``[8, 8]``, the clean picture.
-        random: Source of chance.
+        random: Random generator.
 
     Returns:
         Column name to cell; a quarter of them empty.
@@ -155,13 +155,13 @@ def write_tables(folder: Path, seed: int = 0, num_rows: int | None = None) -> tu
 
     for name in ("pictures", "tones"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    random, bunch = np.random.default_rng(seed), load_digits()
-    chosen = random.permutation(len(bunch.target))[:num_rows]
+    random, digits = np.random.default_rng(seed), load_digits()
+    chosen = random.permutation(len(digits.target))[:num_rows]
     rows = [
-        write_row(folder, number, int(bunch.target[index]), bunch.images[index], random)
+        write_row(folder, number, int(digits.target[index]), digits.images[index], random)
         for number, index in enumerate(chosen, 1)
     ]
-    num_new = NUM_NEW * len(rows) // len(bunch.target)
+    num_new = NUM_NEW * len(rows) // len(digits.target)
     return _write_csv(folder / "train.csv", rows[num_new:]), _write_csv(folder / "new.csv", rows[:num_new])
 
 
@@ -174,7 +174,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def main() -> None:
-    """Write the tables, then run the very command that a user would type."""
+    """Write the tables, then run the command that a user would type."""
     parser = argparse.ArgumentParser(prog="python -m polymodal.demo", description="Digits seen, heard and spelled.")
     parser.add_argument("--output", type=Path, default=Path("demo"), help="folder of the tables and the run")
     parser.add_argument("--rows", type=int, default=None, help="rows of both tables; default: all 1,797 digits")

@@ -1,4 +1,4 @@
-"""How long work says how far it is: a small protocol and its silent form (no terminal library here)."""
+"""Progress reporting: a protocol and its silent implementation (no terminal library here)."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Protocol
 
 
 class Phase(Protocol):
-    """One stretch of work with a known number of steps."""
+    """A phase of the work with a known number of steps."""
 
     def advance(self, n: int = 1, note: str = "") -> None:
-        """Say that steps were done.
+        """Report that steps are done.
 
         Args:
-            n: How many.
-            note: A few words to show beside the bar, such as the present loss; empty keeps the last.
+            n: Number of steps.
+            note: Text to show beside the bar, such as the current loss; empty keeps the last.
         """
 
 
 class Progress(Protocol):
-    """Whoever wants to know how far the work is: a terminal, a notebook, or nobody."""
+    """A progress reporter: of a terminal, a notebook, or silent."""
 
     def phase(self, name: str, total: int | None) -> AbstractContextManager[Phase]:
-        """Open a stretch of work; it ends with the context.
+        """Open a phase; it ends with the context.
 
         Args:
-            name: What is being done, as in "decoding".
-            total: Number of steps; None where it is not known.
+            name: Name of the phase, such as "decoding".
+            total: Number of steps; None if it is not known.
 
         Returns:
             A context that gives the phase.
         """
 
     def message(self, text: str) -> None:
-        """Say one sentence that stays on the screen.
+        """Print one sentence that stays on the screen.
 
         Args:
             text: The sentence.
@@ -42,19 +42,19 @@ class Progress(Protocol):
 
 
 class SilentPhase:
-    """A phase that nobody watches."""
+    """A phase that shows nothing."""
 
     def advance(self, n: int = 1, note: str = "") -> None:
         """Do nothing.
 
         Args:
             n: Steps done.
-            note: What would be shown.
+            note: Ignored text.
         """
 
 
 class SilentProgress:
-    """Progress that nobody watches: the default of the Python API.
+    """Progress that shows nothing: the default of the Python API.
 
     Example:
         >>> with SilentProgress().phase("decoding", 10) as phase:
@@ -66,7 +66,7 @@ class SilentProgress:
         """Yield a phase that shows nothing.
 
         Args:
-            name: What is being done.
+            name: Name of the phase.
             total: Number of steps, or None.
 
         Yields:

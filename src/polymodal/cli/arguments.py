@@ -1,4 +1,4 @@
-"""What all commands share: their common arguments, and how errors become sentences and exit codes."""
+"""Arguments that commands have in common, and the conversion of errors to sentences and exit codes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ Settings = Annotated[
 
 @contextmanager
 def exits(interrupted: str) -> Iterator[None]:
-    """Turn what a user can cause into a sentence on standard error and an exit code, never a traceback.
+    """Convert errors of the user to a sentence on standard error and an exit code, without a traceback.
 
     Args:
         interrupted: The sentence for a keyboard interrupt.
@@ -105,7 +105,7 @@ def exits(interrupted: str) -> Iterator[None]:
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """Let a polite kill (SIGTERM) end the command as an interrupt does, so that nothing half-written stays.
+    """Handle SIGTERM like a keyboard interrupt, so that temporary files are removed.
 
     Yields:
         Nothing; the command runs inside.

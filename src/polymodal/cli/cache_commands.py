@@ -1,4 +1,4 @@
-"""The commands around decoded arrays on disk: ``polymodal cache info | clear``."""
+"""The commands for the cache of decoded arrays: ``polymodal cache info | clear``."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def info_command(json: Json = False) -> None:
         from polymodal.cli import console
         from polymodal.data.cache.cache import ArrayCache
 
-        found = ArrayCache.default().use()
+        use = ArrayCache.default().use()
         if json:
-            console.print_json(_plain(found))
+            console.print_json(_plain(use))
             return
-        console.print_line(f"Folder:  {found.folder}")
-        console.print_line(f"Entries: {found.entries:,}")
-        console.print_line(f"Size:    {show_bytes(found.bytes)} of at most {show_bytes(found.max_bytes)}")
-        if found.oldest_use is not None:
-            console.print_line(f"Oldest:  last used {datetime.fromtimestamp(found.oldest_use):%Y-%m-%d %H:%M}")
+        console.print_line(f"Folder:  {use.folder}")
+        console.print_line(f"Entries: {use.entries:,}")
+        console.print_line(f"Size:    {show_bytes(use.bytes)} of at most {show_bytes(use.max_bytes)}")
+        if use.oldest_use is not None:
+            console.print_line(f"Oldest:  last used {datetime.fromtimestamp(use.oldest_use):%Y-%m-%d %H:%M}")
 
 
 @cache_app.command("clear")
@@ -59,7 +59,7 @@ def clear_command(
 
 
 def parse_age(text: str) -> float:
-    """Read how long ago something was.
+    """Parse an age.
 
     Args:
         text: A number with the unit s, m, h, d or w: ``7d``.
@@ -77,7 +77,7 @@ def parse_age(text: str) -> float:
 
 
 def show_bytes(count: int) -> str:
-    """Write a number of bytes for people.
+    """Format a number of bytes.
 
     Args:
         count: Bytes.
@@ -93,11 +93,11 @@ def show_bytes(count: int) -> str:
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
-def _plain(found: CacheUse) -> dict[str, object]:
+def _plain(use: CacheUse) -> dict[str, object]:
     return {
-        "folder": str(found.folder),
-        "entries": found.entries,
-        "bytes": found.bytes,
-        "max_bytes": found.max_bytes,
-        "oldest_use": found.oldest_use,
+        "folder": str(use.folder),
+        "entries": use.entries,
+        "bytes": use.bytes,
+        "max_bytes": use.max_bytes,
+        "oldest_use": use.oldest_use,
     }

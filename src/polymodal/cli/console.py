@@ -1,4 +1,4 @@
-"""What the command line says: lines, JSON and tables on standard output, sentences on standard error (rich)."""
+"""Output of the command line: lines, JSON and tables on standard output, error sentences on standard error (rich)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def print_line(text: str = "") -> None:
 
 
 def _console() -> Console:
-    """Standard output; wide enough for the tables where it is no terminal."""
+    """Return a console on standard output; wide enough for the tables if it is not a terminal."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=max(console.width, MIN_WIDTH))
 
@@ -81,7 +81,7 @@ class ScoreRow:
 
     Attributes:
         kind: final, fusion, stream or baseline.
-        name: What is scored.
+        name: The member that is scored.
         scores: Metric to value.
         bounds: 95 % interval of the primary metric, or None.
     """
@@ -93,20 +93,20 @@ class ScoreRow:
 
 
 def score_rows(target: str, primary: str, evaluation: Mapping[str, Any]) -> list[ScoreRow]:
-    """List everything that was scored for a target: the model, its parts and its rivals.
+    """List everything that was scored for a target: the whole model, its members and the baselines.
 
     Args:
         target: Name of the target.
         primary: Its primary metric.
-        evaluation: The record's ``evaluation``.
+        evaluation: The ``evaluation`` of the report data.
 
     Returns:
         The rows, the final model first.
     """
 
     def section(name: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = evaluation.get(name, {}).get(target) or {}
-        return found
+        scores: Mapping[str, Any] = evaluation.get(name, {}).get(target) or {}
+        return scores
 
     bounds, intervals = section("member_intervals"), section("intervals")
     rows = [ScoreRow("final", "polymodal", section("targets"), intervals.get(primary))]
@@ -118,15 +118,15 @@ def score_rows(target: str, primary: str, evaluation: Mapping[str, Any]) -> list
     return rows
 
 
-def print_results(record: Mapping[str, Any]) -> None:
+def print_results(report_data: Mapping[str, Any]) -> None:
     """Print "fused vs each modality vs baseline", one table a target.
 
     Args:
-        record: A model's record: its ``targets_info`` and its ``evaluation``.
+        report_data: The ``targets_info`` and the ``evaluation`` of a model.
     """
     console = _console()
-    evaluation = record["evaluation"]
-    for info in record["targets_info"]:
+    evaluation = report_data["evaluation"]
+    for info in report_data["targets_info"]:
         if evaluation["targets"].get(info["name"]):
             console.print(_results_table(info, evaluation))
             note = evaluation.get("decision", {}).get(info["name"], {}).get("note")
@@ -163,7 +163,7 @@ def _score_cells(row: ScoreRow, primary: str, others: Sequence[str]) -> list[str
 
 
 def print_hits(hits: Sequence[Any]) -> None:
-    """Print the rows a search found.
+    """Print the results of a search.
 
     Args:
         hits: Rows, scores and cells, best first.
@@ -180,13 +180,13 @@ def print_hits(hits: Sequence[Any]) -> None:
     _console().print(table)
 
 
-def print_pairs(record: Mapping[str, Any]) -> None:
-    """Print how well each stream finds the others, of a model without target.
+def print_pairs(report_data: Mapping[str, Any]) -> None:
+    """Print the retrieval scores from stream to stream, for a model without target.
 
     Args:
-        record: A model's record.
+        report_data: The report data of a model.
     """
-    for name, pairs in record["evaluation"].get("pairs", {}).items():
+    for name, pairs in report_data["evaluation"].get("pairs", {}).items():
         metrics = list(next(iter(pairs.values()), {}))
         table = Table(title=f"{escape(name)}: from stream to stream", title_justify="left", title_style="bold")
         table.add_column("query → found")
@@ -197,24 +197,24 @@ def print_pairs(record: Mapping[str, Any]) -> None:
         _console().print(table)
 
 
-def print_comparison(found: Comparison) -> None:
+def print_comparison(comparison: Comparison) -> None:
     """Print the rows of a comparison, target by target, the best first.
 
     Args:
-        found: The comparison.
+        comparison: The comparison.
     """
     console = _console()
-    for target in found.targets:
-        console.print(_comparison_table(found, target))
-    for note in found.notes:
+    for target in comparison.targets:
+        console.print(_comparison_table(comparison, target))
+    for note in comparison.notes:
         print_line(f"Note: {note}")
 
 
-def _comparison_table(found: Comparison, target: str) -> Table:
-    rows = found.of(target)
+def _comparison_table(comparison: Comparison, target: str) -> Table:
+    rows = comparison.of(target)
     metric, many = rows[0].metric, rows[0].spread is not None
     seeds = f"seed{'s' * many} {', '.join(map(str, rows[0].seeds))}"
-    title = f"{escape(target)}: {found.num_rows:,} {found.split} rows, {seeds}"
+    title = f"{escape(target)}: {comparison.num_rows:,} {comparison.split} rows, {seeds}"
     table = Table(title=title, title_justify="left", title_style="bold")
     for heading in ("variant", "fusion", "level"):
         table.add_column(heading, style="dim" if heading == "level" else None)
@@ -243,14 +243,14 @@ def _comparison_cells(row: ComparisonRow) -> list[str]:
     ]
 
 
-def print_missing(record: Mapping[str, Any]) -> None:
-    """Print what is left of the primary metric when a stream is absent in every row.
+def print_missing(report_data: Mapping[str, Any]) -> None:
+    """Print the primary metric with each stream absent in every row.
 
     Args:
-        record: A model's ``targets_info`` and an ``evaluation``.
+        report_data: The ``targets_info`` and an ``evaluation`` of a model.
     """
-    evaluation = record["evaluation"]
-    for info in record["targets_info"]:
+    evaluation = report_data["evaluation"]
+    for info in report_data["targets_info"]:
         missing = evaluation["missing"].get(info["name"])
         if not missing:
             continue
@@ -266,30 +266,30 @@ def print_missing(record: Mapping[str, Any]) -> None:
 
 
 class BrokenCells:
-    """Cells that could not be read, of a table that comes in parts: the first ones, and how many there were."""
+    """Counter of cells that could not be read, over the chunks of a table; keeps the first ones."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Start at zero."""
         self.first: list[dict[str, Any]] = []
         self.number = 0
 
     def add(self, broken: Sequence[BrokenCell]) -> None:
-        """Count further cells.
+        """Count the broken cells of the next rows.
 
         Args:
-            broken: Those of the next rows.
+            broken: The cells.
         """
         self.number += len(broken)
         self.first += [vars(cell) for cell in broken[: SHOWN_BROKEN - len(self.first)]]
 
 
 def print_broken(broken: Sequence[Mapping[str, Any]], more: str, number: int | None = None) -> None:
-    """Say on standard error which cells could not be read, the first few by name.
+    """Print on standard error which cells could not be read, the first few with their reasons.
 
     Args:
         broken: Rows, columns and reasons; the first few are enough.
-        more: Where to find the others.
-        number: How many there were; None: as many as are given.
+        more: Text that says where the others are listed.
+        number: Their total number; None: the length of ``broken``.
     """
     if not broken:
         return
@@ -301,29 +301,29 @@ def print_broken(broken: Sequence[Mapping[str, Any]], more: str, number: int | N
         print_error(f"  and {number - SHOWN_BROKEN:,} more{more}")
 
 
-def print_inspection(name: str, found: Mapping[str, Any]) -> None:
-    """Print what each column is, why, and what is wrong in it.
+def print_inspection(name: str, inspection: Mapping[str, Any]) -> None:
+    """Print the modality of each column, the reason, and missing and broken cells.
 
     Args:
         name: The table.
-        found: What ``inspect_table`` found.
+        inspection: The output of ``inspect_table``.
     """
     console = _console()
-    title = f"{escape(name)}: {found['rows']:,} rows, {len(found['columns'])} columns"
+    title = f"{escape(name)}: {inspection['rows']:,} rows, {len(inspection['columns'])} columns"
     table = Table(title=title, title_justify="left", title_style="bold")
     for heading in ("column", "modality", "goes to"):
         table.add_column(heading)
     for heading in ("missing", "broken"):
         table.add_column(heading, justify="right")
     table.add_column("why", style="dim", ratio=1)
-    for column in found["columns"]:
-        table.add_row(*map(escape, _column_cells(column, found["rows"])))
+    for column in inspection["columns"]:
+        table.add_row(*map(escape, _column_cells(column, inspection["rows"])))
     console.print(table)
-    for target in found["targets"]:
+    for target in inspection["targets"]:
         console.print(
-            f"[bold]{escape(target['name'])}[/bold] ({target['kind']})", escape(_balance(target, found["rows"]))
+            f"[bold]{escape(target['name'])}[/bold] ({target['kind']})", escape(_balance(target, inspection["rows"]))
         )
-    for column in found["columns"]:
+    for column in inspection["columns"]:
         for cell in column["broken_examples"]:
             print_error(f"row {cell['row']}, column {column['name']!r}: {cell['reason']}")
 
@@ -340,7 +340,7 @@ def _count(part: int, whole: int) -> str:
 
 
 def _balance(target: Mapping[str, Any], num_rows: int) -> str:
-    """Say how often each class occurs, or what range the numbers have."""
+    """Return the frequency of each class, or the range of the numbers."""
     if "range" in target:
         return ", ".join(f"{name} {format_number(value)}" for name, value in target["range"].items())
     if "different" in target:
@@ -354,7 +354,7 @@ def _balance(target: Mapping[str, Any], num_rows: int) -> str:
 
 
 def print_entries(title: str, headings: Sequence[str], entries: Sequence[Sequence[str | list[str]]]) -> None:
-    """Print a list of what there is.
+    """Print a list of names with their descriptions.
 
     Args:
         title: What the entries are.

@@ -1,6 +1,6 @@
 """The command line: ``polymodal inspect | train | compare | evaluate | predict | embed | index | search | cache ...``.
 
-Whatever is slow to import is imported inside the command that needs it.
+Slow imports are made inside the command that needs them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def inspect_command(
         from polymodal.data.tables.table import read_table
 
         table = read_table(data)
-        found = inspect_table(
+        inspection = inspect_table(
             table,
             targets=target,
             modality=options.parse_pairs("--modality", modality, last=True),
@@ -79,9 +79,9 @@ def inspect_command(
             progress=open_progress(),
         )
         if json:
-            console.print_json(found)
+            console.print_json(inspection)
         else:
-            console.print_inspection(table.name, found)
+            console.print_inspection(table.name, inspection)
 
 
 @app.command("train")
@@ -190,16 +190,16 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load
 
-        record = load(model).evaluation_report(data, strict=strict, progress=open_progress())
+        report_data = load(model).evaluation_report(data, strict=strict, progress=open_progress())
         if json:
             from polymodal.model.summary import summary_of
 
-            console.print_json(summary_of(record))
+            console.print_json(summary_of(report_data))
             return
-        console.print_results(record)
-        console.print_pairs(record)
-        console.print_missing(record)
-        console.print_broken(record["broken_cells"], " (--json lists them all)")
+        console.print_results(report_data)
+        console.print_pairs(report_data)
+        console.print_missing(report_data)
+        console.print_broken(report_data["broken_cells"], " (--json lists them all)")
 
 
 @app.command("predict")
@@ -231,15 +231,15 @@ def predict_command(
         from polymodal.model.model import load
 
         progress = SilentProgress() if on_screen else open_progress()
-        parts = load(model).predict_batches(data, weights=weights, strict=strict, progress=progress)
+        batches = load(model).predict_batches(data, weights=weights, strict=strict, progress=progress)
         num_rows, broken = 0, console.BrokenCells()
         with open_output(output) as write:
-            for found in parts:
-                most = max((len(names or ()) for names in found.classes.values()), default=0)
+            for batch in batches:
+                most = max((len(names or ()) for names in batch.classes.values()), default=0)
                 all_classes = probabilities == "all" or (probabilities is None and most <= FEW_CLASSES)
-                write(found.to_columns(all_classes), found.records)
-                num_rows += len(found)
-                broken.add(found.broken_cells)
+                write(batch.to_columns(all_classes), batch.records)
+                num_rows += len(batch)
+                broken.add(batch.broken_cells)
         if not on_screen:
             console.print_line(f"{num_rows:,} rows predicted: {output}")
         console.print_broken(broken.first, "", broken.number)

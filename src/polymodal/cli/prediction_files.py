@@ -1,4 +1,4 @@
-"""Writing predictions: CSV, JSON lines or Parquet, by the file's ending; whole or not at all."""
+"""Writing predictions atomically: CSV, JSON lines or Parquet, by the file's ending."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_output(path: str | None) -> None:
 
 @contextmanager
 def open_output(path: str | None) -> Iterator[Write]:
-    """Open a place for rows that come in parts; a file appears whole, when the context ends, or not at all.
+    """Open an output for rows that come in chunks; a file is written atomically, when the context ends.
 
     Args:
         path: The file, whose ending chooses the format; ``-`` or None for CSV on standard output.
@@ -62,17 +62,17 @@ def open_output(path: str | None) -> Iterator[Write]:
     try:
         with _file_errors(path):
             write = WRITERS[target.suffix.lower()](temporary, opened)
-        yield partial(_write_or_say, write, path)
+        yield partial(_write_with_errors, write, path)
         with _file_errors(path):
             opened.close()
             temporary.replace(target)
     finally:
-        with suppress(OSError):  # what is thrown away need not be whole
+        with suppress(OSError):  # the temporary file is deleted anyway
             opened.close()
         temporary.unlink(missing_ok=True)
 
 
-def _write_or_say(write: Write, path: str, columns: Columns, records: Collection[str]) -> None:
+def _write_with_errors(write: Write, path: str, columns: Columns, records: Collection[str]) -> None:
     with _file_errors(path):
         write(columns, records)
 
@@ -108,12 +108,12 @@ class CsvWriter:
         if not self._has_header:
             self._writer.writerow(columns)
             self._has_header = True
-        ways = [
+        formats = [
             _json_cell if name in records or any(map(_holds_records, cells)) else _csv_cell
             for name, cells in columns.items()
         ]
         for row in zip(*columns.values(), strict=True):
-            self._writer.writerow([write(cell) for write, cell in zip(ways, row, strict=True)])
+            self._writer.writerow([format_cell(cell) for format_cell, cell in zip(formats, row, strict=True)])
         self._stream.flush()
 
 
@@ -128,17 +128,17 @@ def _json_cell(cell: Cell) -> str | None:
 def _csv_cell(cell: Cell) -> Any:
     if isinstance(cell, list | tuple):
         is_labels = all(isinstance(part, str) for part in cell)
-        return "|".join(cell) if is_labels else json.dumps(_brief(cell), ensure_ascii=False)
+        return "|".join(cell) if is_labels else json.dumps(_rounded(cell), ensure_ascii=False)
     return format(cell, ".7g") if isinstance(cell, float) else cell
 
 
-def _brief(cell: Cell) -> Any:
-    """Round the numbers inside a cell to seven digits, as they stand alone."""
+def _rounded(cell: Cell) -> Any:
+    """Round the numbers inside a cell to seven digits, like numbers that are cells."""
     if isinstance(cell, float):
         return float(format(cell, ".7g"))
     if isinstance(cell, list | tuple):
-        return [_brief(part) for part in cell]
-    return {name: _brief(part) for name, part in cell.items()} if isinstance(cell, dict) else cell
+        return [_rounded(part) for part in cell]
+    return {name: _rounded(part) for name, part in cell.items()} if isinstance(cell, dict) else cell
 
 
 def _open_csv(path: Path, stack: ExitStack) -> Write:
@@ -156,7 +156,7 @@ def _open_jsonl(path: Path, stack: ExitStack) -> Write:
 
 
 class ParquetRows:
-    """Parquet whose types are those of all rows: rows already written are written again when a type grows."""
+    """Parquet with the common types of all rows; written rows are rewritten if a later row needs a wider type."""
 
     def __init__(self, path: Path) -> None:
         """Store the file's path.

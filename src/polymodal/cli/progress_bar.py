@@ -26,7 +26,7 @@ class TerminalPhase:
         self._task = task
 
     def advance(self, n: int = 1, note: str = "") -> None:
-        """Draw steps as done.
+        """Advance the bar.
 
         Args:
             n: How many.
@@ -38,7 +38,7 @@ class TerminalPhase:
 
 
 class TerminalProgress:
-    """Bars with an estimate of what is left, on standard error; each vanishes with its phase."""
+    """Progress bars with the estimated time left, on standard error; each is removed at the end of its phase."""
 
     def __init__(self) -> None:
         """Open standard error; nothing is drawn yet."""

@@ -1,6 +1,6 @@
-"""The commands around vectors: ``polymodal embed | index | search``.
+"""The commands for embeddings: ``polymodal embed | index | search``.
 
-Whatever is slow to import is imported inside the command that needs it.
+Slow imports are made inside the command that needs them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def embed_command(
         check_output(output)
         num_rows, broken = 0, console.BrokenCells()
         with open_output(output) as write:
-            for found in load(model).embed_batches(data, progress=open_progress()):
-                write(found.to_columns(), ())
-                num_rows += len(found.rows)
-                broken.add(found.broken_cells)
+            for batch in load(model).embed_batches(data, progress=open_progress()):
+                write(batch.to_columns(), ())
+                num_rows += len(batch.rows)
+                broken.add(batch.broken_cells)
         console.print_line(f"{num_rows:,} rows embedded: {output}")
         console.print_broken(broken.first, "", broken.number)
 

@@ -3,7 +3,7 @@
 ::
 
     model/
-      model.json                  schema, fitted modalities and targets, decisions, configuration, record, parts
+      model.json                  schema, fitted modalities and targets, ensembles, configuration, report data, parts
       network.safetensors         the network's weights
       baselines.safetensors       linear baselines' weights
       baselines/*.txt             boosted trees in LightGBM's text format
@@ -43,10 +43,10 @@ MODEL_FOLDER, MODEL_FILE = "model", "model.json"
 
 
 def save_model(model: TrainedModel, folder: Path) -> None:
-    """Write a model; an older one of that name is replaced only when the new one is whole.
+    """Write a model atomically; an older one of that name is replaced.
 
     Args:
-        model: What to write.
+        model: The model.
         folder: The model's folder.
     """
     temporary = folder.with_name(folder.name + ".new")
@@ -70,7 +70,7 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
         "config": model.config.model_dump(mode="json"),
         "preprocessor": model.preprocessor.state(),
         "targets": {name: {"kind": t.kind, "state": t.state()} for name, t in model.targets.items()},
-        "decisions": {name: decisions.state() for name, decisions in model.ensembles.items()},
+        "decisions": {name: ensemble.state() for name, ensemble in model.ensembles.items()},
         "stackers": {name: stacker.state() for name, stacker in model.stackers.items()},
         "record": model.report_data,
         "parts": list_parts(model.config, model.preprocessor.modalities, model.targets),
@@ -78,12 +78,12 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
 
 
 def _save_checkpoints(model: TrainedModel, folder: Path) -> dict[str, str]:
-    """Copy pretrained checkpoints, so that the model needs no other place."""
+    """Copy pretrained checkpoints, so that the model folder is self-contained."""
     saved = {}
-    places = model.network.encoder_indices
-    for stream, encoder, place in zip(model.network.streams, model.network.encoders, places, strict=True):
+    indices = model.network.encoder_indices
+    for stream, encoder, index in zip(model.network.streams, model.network.encoders, indices, strict=True):
         if isinstance(encoder, Pretrained):
-            saved[stream] = f"checkpoints/{place}"
+            saved[stream] = f"checkpoints/{index}"
             if not (folder / saved[stream]).exists():
                 encoder.save_backbone(folder / saved[stream])
     return saved
@@ -94,22 +94,22 @@ def _save_baselines(model: TrainedModel, folder: Path, plain: dict[str, Any]) ->
     arrays: dict[str, Any] = {}
     plain["features"] = None
     if model.features is not None:
-        plain["features"], found = model.features.state()
-        arrays |= {f"features/{name}": value for name, value in found.items()}
+        plain["features"], fitted = model.features.state()
+        arrays |= {f"features/{name}": value for name, value in fitted.items()}
     plain["baselines"] = {}
-    for place, (target, baselines) in enumerate(model.baselines.items()):
+    for index, (target, baselines) in enumerate(model.baselines.items()):
         plain["baselines"][target] = [
-            _save_baseline(baseline, f"{place}-{baseline.name}", folder, arrays) for baseline in baselines
+            _save_baseline(baseline, f"{index}-{baseline.name}", folder, arrays) for baseline in baselines
         ]
     return arrays
 
 
 def _save_baseline(baseline: Baseline, name: str, folder: Path, arrays: dict[str, Any]) -> dict[str, Any]:
-    state, found, texts = baseline.state()
-    arrays |= {f"{name}/{key}": value for key, value in found.items()}
+    state, weights, texts = baseline.state()
+    arrays |= {f"{name}/{key}": value for key, value in weights.items()}
     for key, text in texts.items():
         (folder / "baselines" / f"{name}-{key}.txt").write_text(text, encoding="utf-8")
-    return {"name": name, "state": state, "arrays": sorted(found), "texts": sorted(texts)}
+    return {"name": name, "state": state, "arrays": sorted(weights), "texts": sorted(texts)}
 
 
 def load_model(path: Path, device: str | None = None, custom_objects: Mapping[str, Any] | None = None) -> TrainedModel:
@@ -182,8 +182,8 @@ def _build(plain: dict[str, Any], folder: Path, custom_objects: Mapping[str, Any
 def _with_checkpoints(config: RunConfig, plain: dict[str, Any], folder: Path) -> RunConfig:
     encoders = dict(config.encoder)
     for stream in plain["checkpoints"]:
-        place = folder / "checkpoints" / Path(plain["checkpoints"][stream]).name
-        encoders[stream] = encoders[stream].model_copy(update={"name": str(place)})
+        copy = folder / "checkpoints" / Path(plain["checkpoints"][stream]).name
+        encoders[stream] = encoders[stream].model_copy(update={"name": str(copy)})
     return config.model_copy(update={"encoder": encoders})
 
 

@@ -1,4 +1,4 @@
-"""Rows as vectors: one a row, and one of each stream."""
+"""Embeddings: one vector a row, and one a stream."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Embeddings:
     Attributes:
         rows: float32 ``[rows, D]``: the mean of a row's streams in the joint space, or, of a model with targets,
             the fused row. Zeros where every stream is absent.
-        streams: Stream to float32 ``[rows, D]``, zeros where it is absent; only of a model without targets.
+        streams: Stream to float32 ``[rows, D]``, zeros where it is absent; empty for a model with targets.
         broken_cells: Cells that could not be decoded and counted as absent.
     """
 
@@ -40,13 +40,13 @@ class Embeddings:
     broken_cells: list[BrokenCell]
 
     def to_columns(self) -> dict[str, list[Cell]]:
-        """Lay the vectors out as a table; an absent vector is an empty cell.
+        """Convert the vectors to columns of a table; an absent vector is an empty cell.
 
         Returns:
             ``embedding`` and ``embedding:STREAM`` to lists of numbers.
         """
-        columns = {"embedding": self.rows} | {f"embedding:{name}": found for name, found in self.streams.items()}
-        return {name: [row.tolist() if row.any() else None for row in found] for name, found in columns.items()}
+        columns = {"embedding": self.rows} | {f"embedding:{name}": vectors for name, vectors in self.streams.items()}
+        return {name: [row.tolist() if row.any() else None for row in vectors] for name, vectors in columns.items()}
 
 
 def embed_table(model: TrainedModel, table: Table, cache: ArrayCache, progress: Progress) -> Embeddings:
@@ -55,34 +55,34 @@ def embed_table(model: TrainedModel, table: Table, cache: ArrayCache, progress: 
     Args:
         model: The trained model.
         table: Rows to embed; absent columns count as absent cells.
-        cache: Where decoded arrays are kept.
-        progress: Told how far it is.
+        cache: Cache of decoded arrays.
+        progress: Reports progress.
 
     Returns:
         Unit vectors and broken cells.
     """
-    parts = list(embed_chunks(model, table, cache, progress))
-    streams = {name: np.concatenate([part.streams[name] for part in parts]) for name in parts[0].streams}
-    broken = [cell for part in parts for cell in part.broken_cells]
-    return Embeddings(np.concatenate([part.rows for part in parts]), streams, broken)
+    chunks = list(embed_chunks(model, table, cache, progress))
+    streams = {name: np.concatenate([chunk.streams[name] for chunk in chunks]) for name in chunks[0].streams}
+    broken = [cell for chunk in chunks for cell in chunk.broken_cells]
+    return Embeddings(np.concatenate([chunk.rows for chunk in chunks]), streams, broken)
 
 
 def embed_chunks(model: TrainedModel, source: Any, cache: ArrayCache, progress: Progress) -> Iterator[Embeddings]:
-    """Embed a table window by window, in memory that does not grow with its rows.
+    """Embed a table chunk by chunk, in memory that does not grow with its rows.
 
     Args:
         model: The trained model.
-        source: As for ``read_table``; a file is read as far as it is embedded.
-        cache: Where decoded arrays are kept.
-        progress: Told how far it is.
+        source: As for ``read_table``; a file is read lazily.
+        cache: Cache of decoded arrays.
+        progress: Reports progress.
 
     Yields:
         The vectors of the next rows; broken cells are named by their row in the whole table.
     """
-    for table, done in iterate_chunks(model, source, progress, "embedding"):
+    for table, first_row in iterate_chunks(model, source, progress, "embedding"):
         columns, broken = model.preprocessor.transform(table, cache)
         rows, streams = embed_columns(model.network, precompute(model.network, columns, cache, progress))
-        yield Embeddings(rows, streams, with_table_rows(broken, done))
+        yield Embeddings(rows, streams, with_table_rows(broken, first_row))
 
 
 def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:
@@ -100,9 +100,9 @@ def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floa
     num_rows = len(next(iter(used.values())))
     step = inference_batch_size(used)
     starts = range(0, max(num_rows, 1), step)
-    parts = [_embed_batch(network, used, slice(start, start + step)) for start in starts]
-    streams = {name: np.concatenate([found[name] for _, found in parts]) for name in parts[0][1]}
-    return np.concatenate([rows for rows, _ in parts]), streams
+    batches = [_embed_batch(network, used, slice(start, start + step)) for start in starts]
+    streams = {name: np.concatenate([vectors[name] for _, vectors in batches]) for name in batches[0][1]}
+    return np.concatenate([rows for rows, _ in batches]), streams
 
 
 def _embed_batch(network: Network, columns: Mapping[str, Column], rows: slice) -> tuple[Floats, dict[str, Floats]]:
@@ -113,20 +113,20 @@ def _embed_batch(network: Network, columns: Mapping[str, Column], rows: slice) -
         fused = network.fuse(tokens)
         if fused is None:
             pooled = torch.cat([tokens[stream].pooled() for stream in network.streams], dim=1)
-            return _unit(pooled.float().cpu().numpy()), {}
+            return _normalized(pooled.float().cpu().numpy()), {}
         head = next((head for head in network.structured_heads if isinstance(head, EmbeddingHead)), None)
         if head is None:
             present = torch.stack([column.row_present for column in batch.values()], dim=1).any(dim=1, keepdim=True)
-            return _unit(torch.where(present, fused.pooled, 0.0).float().cpu().numpy()), {}
-        return _joint(head, fused)
+            return _normalized(torch.where(present, fused.pooled, 0.0).float().cpu().numpy()), {}
+        return _joint_embeddings(head, fused)
 
 
-def _joint(head: EmbeddingHead, fused: Fused) -> tuple[Floats, dict[str, Floats]]:
+def _joint_embeddings(head: EmbeddingHead, fused: Fused) -> tuple[Floats, dict[str, Floats]]:
     vectors, present = head.project(fused.streams)
     kept = torch.where(present.unsqueeze(2), vectors, 0.0).float().cpu().numpy()
-    return _unit(kept.sum(axis=1)), {name: kept[:, place] for place, name in enumerate(head.streams)}
+    return _normalized(kept.sum(axis=1)), {name: kept[:, index] for index, name in enumerate(head.streams)}
 
 
-def _unit(vectors: Floats) -> Floats:
+def _normalized(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -1,6 +1,6 @@
-"""A trained model as a Python user meets it: ``Model`` and ``load``.
+"""The Python interface to a trained model: ``Model`` and ``load``.
 
-What only judging needs is imported inside the functions that judge: a process that predicts starts sooner.
+Imports that only evaluation needs are made inside the functions that evaluate, so that prediction starts sooner.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Model:
         >>> model.predict("new.csv")["label"]  # doctest: +SKIP
 
     Attributes:
-        trained: The parts: network, fitted modalities and targets, baselines, decisions.
+        trained: Network, fitted modalities and targets, baselines, ensembles.
         folder: The run folder it was written to, or None.
     """
 
     def __init__(self, trained: TrainedModel, folder: Path | None = None) -> None:
-        """Wrap the parts of a trained model.
+        """Wrap a trained model.
 
         Args:
-            trained: The parts.
+            trained: The trained model.
             folder: The run folder it was written to, if any.
         """
         self.trained = trained
@@ -55,7 +55,7 @@ class Model:
 
     @property
     def report_data(self) -> dict[str, Any]:
-        """What the report and ``metrics.json`` say, as plain JSON."""
+        """Plain JSON with all that ``report.html`` and ``metrics.json`` show."""
         return self.trained.report_data
 
     @property
@@ -82,14 +82,14 @@ class Model:
             weights: Whether to add ``weight:STREAM`` lists, where the fusion has weights.
 
         Returns:
-            Target to one plain answer a row, in the table's order: a label, list of labels, number, text, ...
+            Target to one plain value a row, in the table's order: a label, list of labels, number, text, ...
 
         Raises:
             PolymodalError: If the table cannot be read.
         """
-        found = self.predictions(table, weights=weights)
-        shown = {f"weight:{stream}": [float(w) for w in values] for stream, values in found.weights.items()}
-        return found.labels | shown
+        predictions = self.predictions(table, weights=weights)
+        columns = {f"weight:{stream}": [float(w) for w in values] for stream, values in predictions.weights.items()}
+        return predictions.labels | columns
 
     def predict_proba(self, table: TableLike) -> dict[str, tuple[list[str], NDArray[np.float64]]]:
         """Predict probabilities.
@@ -100,19 +100,20 @@ class Model:
         Returns:
             Target to class names and probabilities ``[rows, classes]``; number targets are left out.
         """
-        found = self.predictions(table)
-        return {name: (names, found.values[name]) for name, names in found.classes.items() if names is not None}
+        predictions = self.predictions(table)
+        classes = {name: names for name, names in predictions.classes.items() if names is not None}
+        return {name: (names, predictions.values[name]) for name, names in classes.items()}
 
     def predictions(
         self, table: TableLike, *, weights: bool = False, strict: bool = False, progress: Progress | None = None
     ) -> Predictions:
-        """Predict every row, with everything there is to say.
+        """Predict every row, with probabilities, confidences and broken cells.
 
         Args:
             table: Rows to predict.
             weights: Whether to return the fusion's stream weights.
-            strict: Whether a broken cell stops.
-            progress: Told how far it is.
+            strict: Whether a broken cell raises.
+            progress: Reports progress.
 
         Returns:
             Labels, probabilities, weights and broken cells.
@@ -120,8 +121,8 @@ class Model:
         Raises:
             CellError: If ``strict`` and a cell cannot be decoded.
         """
-        parts = self.predict_batches(table, weights=weights, strict=strict, progress=progress)
-        return join_predictions(list(parts))
+        batches = self.predict_batches(table, weights=weights, strict=strict, progress=progress)
+        return join_predictions(list(batches))
 
     def predict_batches(
         self,
@@ -132,14 +133,14 @@ class Model:
         strict: bool = False,
         progress: Progress | None = None,
     ) -> Iterator[Predictions]:
-        """Predict a table part by part: a file of any length in the same memory.
+        """Predict a table batch by batch: a file of any length in bounded memory.
 
         Args:
-            table: Rows to predict; a file is read as far as it is predicted.
-            rows: Rows of a part at most; None: as many as are predicted at once. The predictions are the same.
+            table: Rows to predict; a file is read lazily.
+            rows: Most rows of a batch; None: as many as are predicted at once. The predictions are the same.
             weights: Whether to return the fusion's stream weights.
-            strict: Whether a broken cell stops.
-            progress: Told how far it is.
+            strict: Whether a broken cell raises.
+            progress: Reports progress.
 
         Yields:
             Labels, probabilities, weights and broken cells of the next rows, in the table's order. Broken cells are
@@ -147,7 +148,7 @@ class Model:
 
         Raises:
             ConfigError: If the model has no target, or ``rows`` is not at least 1.
-            TableError: If the table cannot be read; for rows in which a file is broken, once they are reached.
+            TableError: If the table cannot be read; for broken rows of a file, once they are reached.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
         if not self._has_columns():
@@ -156,23 +157,23 @@ class Model:
             raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
         source = table if isinstance(table, str | Path) else read_table(table)
         name = Path(source).name if isinstance(source, str | Path) else source.name
-        done = 0
-        for found in predict_chunks(self.trained, source, ArrayCache.default(), progress, weights):
-            if strict and found.broken_cells:
-                first = found.broken_cells[0]
+        first_row = 0
+        for chunk in predict_chunks(self.trained, source, ArrayCache.default(), progress, weights):
+            if strict and chunk.broken_cells:
+                first = chunk.broken_cells[0]
                 raise CellError(f"{name}, row {first.row}, column {first.column!r}: {first.reason}.")
-            step = rows or max(len(found), 1)
-            for start in range(0, max(len(found), 1), step):
-                yield found if step >= len(found) else found.take(slice(start, start + step), done + 1)
-            done += len(found)
+            step = rows or max(len(chunk), 1)
+            for start in range(0, max(len(chunk), 1), step):
+                yield chunk if step >= len(chunk) else chunk.take(slice(start, start + step), first_row + 1)
+            first_row += len(chunk)
 
     def evaluate(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> dict[str, Any]:
-        """Judge the model on rows with truth.
+        """Evaluate the model on rows with truth.
 
         Args:
             table: Rows with the target columns.
-            strict: Whether a broken cell stops.
-            progress: Told how far it is.
+            strict: Whether a broken cell raises.
+            progress: Reports progress.
 
         Returns:
             The object that ``polymodal evaluate --json`` prints.
@@ -188,15 +189,15 @@ class Model:
     def evaluation_report(
         self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
     ) -> dict[str, Any]:
-        """Judge the model on rows with truth, in full: calibration, confusion, curves.
+        """Evaluate the model on rows with truth, in full: calibration, confusion, curves.
 
         Args:
             table: Rows with the target columns.
-            strict: Whether a broken cell stops.
-            progress: Told how far it is.
+            strict: Whether a broken cell raises.
+            progress: Reports progress.
 
         Returns:
-            The parts of a run's record that an evaluation has.
+            The keys of a run's report data that an evaluation has.
 
         Raises:
             SchemaError: If the table lacks every target column or known value.
@@ -205,16 +206,16 @@ class Model:
         from polymodal.model.evaluation import evaluate_examples
         from polymodal.targets.notices import target_problems
 
-        started, source, told = time.perf_counter(), read_table(table), progress or SilentProgress()
+        started, source, progress = time.perf_counter(), read_table(table), progress or SilentProgress()
         if self._has_columns():
             _check_has_targets(source, self.trained)
         cache = ArrayCache.default()
-        with told.phase(f"decoding {source.name}", None):
+        with progress.phase(f"decoding {source.name}", None):
             columns, broken = self.trained.preprocessor.transform(source, cache)
             broken = broken + target_problems(source, self.trained.targets)
         if strict and broken:
             raise CellError(f"{source.name}, row {broken[0].row}, column {broken[0].column!r}: {broken[0].reason}.")
-        columns = precompute(self.trained.network, columns, cache, told)
+        columns = precompute(self.trained.network, columns, cache, progress)
         cells = _padded_cells(source, self.trained)
         rows = np.arange(source.num_rows)
         examples = build_examples(columns, cells, self.trained.targets, rows, source.name, source.folder)
@@ -224,12 +225,12 @@ class Model:
                 f"{source.name}: no row has a target value known from training, so nothing can be judged."
             )
         examples = build_examples(columns, cells, self.trained.targets, rows[known], source.name, source.folder)
-        with told.phase("judging", None):
-            found = evaluate_examples(self.trained, examples, "test", cache)
-        aside = source.num_rows - len(examples)
+        with progress.phase("judging", None):
+            evaluation = evaluate_examples(self.trained, examples, "test", cache)
+        set_aside = source.num_rows - len(examples)
         return {
-            "evaluation": found.report,
-            "tables": [{"name": source.name, "split": "test", "rows": len(examples), "set_aside": aside}],
+            "evaluation": evaluation.report,
+            "tables": [{"name": source.name, "split": "test", "rows": len(examples), "set_aside": set_aside}],
             "broken_cells": [{"table": source.name, **dataclasses.asdict(cell)} for cell in broken],
             "targets_info": self.report_data["targets_info"],
             "notices": [],
@@ -241,7 +242,7 @@ class Model:
 
         Args:
             table: Rows to embed; absent columns count as missing cells.
-            progress: Told how far it is.
+            progress: Reports progress.
 
         Returns:
             One unit vector a row and, of a model without targets, one a stream.
@@ -249,17 +250,17 @@ class Model:
         return embed_table(self.trained, read_table(table), ArrayCache.default(), progress or SilentProgress())
 
     def embed_batches(self, table: TableLike, *, progress: Progress | None = None) -> Iterator[Embeddings]:
-        """Turn a table's rows into vectors part by part: a file of any length in the same memory.
+        """Turn a table's rows into vectors batch by batch: a file of any length in bounded memory.
 
         Args:
-            table: Rows to embed; a file is read as far as it is embedded.
-            progress: Told how far it is.
+            table: Rows to embed; a file is read lazily.
+            progress: Reports progress.
 
         Yields:
             The vectors of the next rows, in the table's order; broken cells are named by their row in the whole table.
 
         Raises:
-            TableError: If the table cannot be read; for rows in which a file is broken, once they are reached.
+            TableError: If the table cannot be read; for broken rows of a file, once they are reached.
         """
         source = table if isinstance(table, str | Path) else read_table(table)
         yield from embed_chunks(self.trained, source, ArrayCache.default(), progress or SilentProgress())
@@ -269,23 +270,23 @@ class Model:
 
         Args:
             table: Rows to index.
-            progress: Told how far it is.
+            progress: Reports progress.
 
         Returns:
             The index, and the cells that could not be decoded.
         """
         source = read_table(table)
-        found = embed_table(self.trained, source, ArrayCache.default(), progress or SilentProgress())
-        return build_index(found, source), found.broken_cells
+        embeddings = embed_table(self.trained, source, ArrayCache.default(), progress or SilentProgress())
+        return build_index(embeddings, source), embeddings.broken_cells
 
     def search(self, index: SearchIndex, cells: Mapping[str, Cell], *, top: int = 10, within: str = "row") -> list[Hit]:
         """Find the rows of an index that are nearest to some cells.
 
         Args:
-            index: What ``index`` made, or ``polymodal.model.search_index.load_index`` read.
+            index: An index of ``Model.index`` or ``polymodal.model.search_index.load_index``.
             cells: Column to cell, such as ``{"caption": "a red circle"}``; other columns count as missing.
             top: How many rows at most.
-            within: Whose vectors are compared: ``row``, or a stream.
+            within: The vectors to compare with: ``row``, or a stream.
 
         Returns:
             The nearest rows, best first.
@@ -297,12 +298,13 @@ class Model:
         known = self.trained.preprocessor.column_names
         unknown = sorted(set(cells) - set(known))
         if unknown or not cells:
-            asked = f"the column {unknown[0]!r}, which the model does not know" if unknown else "nothing"
-            raise ConfigError(f"The search asks for {asked}. The columns are: {', '.join(known)}.")
-        found = self.embed({name: [cell] for name, cell in cells.items()})
-        if found.broken_cells:
-            raise CellError(f"The cell of {found.broken_cells[0].column!r}: {found.broken_cells[0].reason}.")
-        return index.search(found.rows[0], top, within)
+            query = f"the column {unknown[0]!r}, which the model does not know" if unknown else "nothing"
+            raise ConfigError(f"The search asks for {query}. The columns are: {', '.join(known)}.")
+        embeddings = self.embed({name: [cell] for name, cell in cells.items()})
+        if embeddings.broken_cells:
+            broken = embeddings.broken_cells[0]
+            raise CellError(f"The cell of {broken.column!r}: {broken.reason}.")
+        return index.search(embeddings.rows[0], top, within)
 
     def query_cells(self, values: Mapping[str, Cell]) -> dict[str, Cell]:
         """Find the columns that hold a modality.
@@ -316,14 +318,14 @@ class Model:
         Raises:
             ConfigError: If a modality has no column or several.
         """
-        found = {}
+        cells = {}
         for modality, cell in values.items():
             columns = [c.name for c in self.trained.schema.columns if c.modality == modality]
             if len(columns) != 1:
                 have = f"{len(columns)} such columns ({', '.join(columns)})" if columns else "no such column"
                 raise ConfigError(f"The model has {have}; a search by {modality} needs one. Use --query COL=VALUE.")
-            found[columns[0]] = cell
-        return found
+            cells[columns[0]] = cell
+        return cells
 
     def _has_columns(self) -> bool:
         return bool(self.trained.schema.targets)
@@ -351,10 +353,10 @@ def _check_has_targets(table: Table, trained: TrainedModel) -> None:
 
 def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, Sequence[Cell]]:
     needed = [*trained.preprocessor.column_names, *trained.targets]
-    judged = {name: cells for name, cells in table.columns.items() if name == trained.config.relevance}
+    relevance = {name: cells for name, cells in table.columns.items() if name == trained.config.relevance}
     given = trained.schema.with_sounds(table).columns
     absent: Sequence[Cell] = [None] * table.num_rows
-    return {name: given.get(name, absent) for name in needed} | judged
+    return {name: given.get(name, absent) for name in needed} | relevance
 
 
 def load(path: str | Path, device: str | None = None, custom_objects: Mapping[str, Any] | None = None) -> Model:

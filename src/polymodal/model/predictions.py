@@ -1,4 +1,4 @@
-"""What a model says of rows, and how it is laid out as a table."""
+"""Predictions for the rows of a table, and their conversion to columns."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Predictions:
         values: Flat target to probabilities ``[rows, classes]`` or values ``[rows]``.
         labels: Target to plain predictions, one a row.
         classes: Target to class names, or None for numbers.
-        weights: Stream to the fusion's weight ``[rows]``, where asked for and there.
+        weights: Stream to the fusion's weight ``[rows]``, if requested and available.
         broken_cells: Cells that could not be decoded and counted as absent.
         multi_label: Targets with any number of labels a row.
-        records: Targets whose answers are lists of dictionaries.
-        confidences: Structured target to how sure each answer is, of targets that have such a number.
-        recovered: ``recovered:COLUMN`` to what an absent cell may have held.
+        records: Targets whose predictions are lists of dictionaries.
+        confidences: Structured target to the confidence of each prediction, for targets that have one.
+        recovered: ``recovered:COLUMN`` to reconstructed values of absent cells.
     """
 
     values: dict[str, Prediction]
@@ -46,7 +46,7 @@ class Predictions:
         return len(next(iter(self.labels.values()), []))
 
     def to_columns(self, all_classes: bool = True) -> dict[str, list[Cell]]:
-        """Lay the predictions out as a table.
+        """Convert the predictions to columns of a table.
 
         Args:
             all_classes: Whether every class gets a column of probabilities.
@@ -70,7 +70,7 @@ class Predictions:
         return columns | self.recovered | weights
 
     def to_rows(self, all_classes: bool = True) -> list[dict[str, Cell]]:
-        """Lay the predictions out as one dictionary a row.
+        """Convert the predictions to one dictionary a row.
 
         Args:
             all_classes: Whether every class gets a probability.
@@ -82,55 +82,55 @@ class Predictions:
         return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
 
     def take(self, rows: slice, first_row: int = 1) -> Predictions:
-        """Return some rows that follow each other.
+        """Return consecutive rows.
 
         Args:
-            rows: Places from 0.
-            first_row: What the table calls the row at place 0.
+            rows: Indices from 0.
+            first_row: The table's number of the row at index 0.
 
         Returns:
             Those rows; broken cells keep the table's row numbers.
         """
-        meant = range(len(self))[rows]
+        selected = range(len(self))[rows]
         return replace(
             self,
             values={name: values[rows] for name, values in self.values.items()},
             labels={name: cells[rows] for name, cells in self.labels.items()},
             weights={name: values[rows] for name, values in self.weights.items()},
-            broken_cells=[cell for cell in self.broken_cells if cell.row - first_row in meant],
+            broken_cells=[cell for cell in self.broken_cells if cell.row - first_row in selected],
             confidences={name: cells[rows] for name, cells in self.confidences.items()},
             recovered={name: cells[rows] for name, cells in self.recovered.items()},
         )
 
 
-def join_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """Put the predictions of one model below each other.
+def join_predictions(chunks: Sequence[Predictions]) -> Predictions:
+    """Concatenate predictions of one model.
 
     Args:
-        parts: At least one.
+        chunks: At least one.
 
     Returns:
         All rows.
     """
-    if len(parts) == 1:
-        return parts[0]
+    if len(chunks) == 1:
+        return chunks[0]
     return replace(
-        parts[0],
-        values=_joined_arrays([part.values for part in parts]),
-        labels=_joined_lists([part.labels for part in parts]),
-        weights=_joined_arrays([part.weights for part in parts]),
-        broken_cells=[cell for part in parts for cell in part.broken_cells],
-        confidences=_joined_lists([part.confidences for part in parts]),
-        recovered=_joined_lists([part.recovered for part in parts]),
+        chunks[0],
+        values=_concatenate_arrays([chunk.values for chunk in chunks]),
+        labels=_concatenate_lists([chunk.labels for chunk in chunks]),
+        weights=_concatenate_arrays([chunk.weights for chunk in chunks]),
+        broken_cells=[cell for chunk in chunks for cell in chunk.broken_cells],
+        confidences=_concatenate_lists([chunk.confidences for chunk in chunks]),
+        recovered=_concatenate_lists([chunk.recovered for chunk in chunks]),
     )
 
 
-def _joined_arrays(parts: Sequence[Mapping[str, Prediction]]) -> dict[str, Prediction]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _concatenate_arrays(chunks: Sequence[Mapping[str, Prediction]]) -> dict[str, Prediction]:
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _joined_lists(parts: Sequence[Mapping[str, list[T]]]) -> dict[str, list[T]]:
-    return {name: [cell for part in parts for cell in part[name]] for name in parts[0]}
+def _concatenate_lists(chunks: Sequence[Mapping[str, list[T]]]) -> dict[str, list[T]]:
+    return {name: [cell for chunk in chunks for cell in chunk[name]] for name in chunks[0]}
 
 
 def _class_columns(target: str, names: list[str], values: Prediction) -> dict[str, list[Cell]]:

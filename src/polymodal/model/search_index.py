@@ -1,6 +1,6 @@
-"""Finding rows: an index of their vectors, and questions to it.
+"""Nearest-neighbour search: an index of the embeddings of a table's rows.
 
-An index is a folder: ``index.json`` (what made it), ``vectors.safetensors`` (unit vectors), ``rows.jsonl``
+An index is a folder: ``index.json`` (metadata), ``vectors.safetensors`` (unit vectors), ``rows.jsonl``
 (the rows' own cells, to show) and, for large tables, ``graph.usearch`` (Malkov and Yashunin 2018, HNSW).
 """
 
@@ -25,19 +25,19 @@ from polymodal.model.embed import Embeddings
 
 FORMAT = 1
 EXACT_ROWS = 50_000
-"""Below so many rows every vector is compared; from there on a graph is searched."""
+"""Number of rows from which on a graph is searched; below it every vector is compared."""
 ROW = "row"
 LONGEST_TEXT = 500
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A row that was found.
+    """A search result.
 
     Attributes:
         row: Its number in the indexed table, from 1.
         score: Cosine similarity, -1 to 1.
-        cells: Its cells that can be written down.
+        cells: Its cells that JSON can hold.
     """
 
     row: int
@@ -53,7 +53,7 @@ class SearchIndex:
         vectors: ``row``, and each stream of a model without targets, to unit vectors float32 ``[rows, D]``.
         cells: The rows' cells.
         source: The table's name.
-        graph: The graph over ``row`` of a large table.
+        graph: The HNSW graph over ``row`` of a large table.
     """
 
     vectors: dict[str, NDArray[np.float32]]
@@ -71,10 +71,10 @@ class SearchIndex:
         Args:
             vector: A unit vector ``[D]``.
             top: How many rows at most.
-            within: Whose vectors are compared: ``row``, or a stream.
+            within: The vectors to compare with: ``row``, or a stream.
 
         Returns:
-            The nearest rows, best first; rows without that vector are never found.
+            The nearest rows, best first; rows without that vector are left out.
 
         Raises:
             ConfigError: If there are no such vectors.
@@ -83,14 +83,14 @@ class SearchIndex:
             known = ", ".join(self.vectors)
             raise ConfigError(f"The index has no vectors of {within!r}. There are: {known}.")
         if self.graph is not None and within == ROW:
-            found = self.graph.search(vector, min(top, len(self)))
-            places, scores = found.keys.astype(np.int64), 1 - found.distances
+            matches = self.graph.search(vector, min(top, len(self)))
+            indices, scores = matches.keys.astype(np.int64), 1 - matches.distances
         else:
-            places, scores = _exact(self.vectors[within], vector, top)
-        return [Hit(int(p) + 1, float(s), self.cells[p]) for p, s in zip(places, scores, strict=True)]
+            indices, scores = _exact_search(self.vectors[within], vector, top)
+        return [Hit(int(i) + 1, float(s), self.cells[i]) for i, s in zip(indices, scores, strict=True)]
 
 
-def _exact(
+def _exact_search(
     vectors: NDArray[np.float32], vector: NDArray[np.float32], top: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     scores = vectors @ vector
@@ -113,13 +113,15 @@ def build_index(embeddings: Embeddings, table: Table) -> SearchIndex:
         ConfigError: If the table is large and usearch is not installed.
     """
     vectors = {ROW: embeddings.rows, **embeddings.streams}
-    cells = [_shown(dict(zip(table.columns, row, strict=True))) for row in zip(*table.columns.values(), strict=True)]
+    cells = [
+        _json_cells(dict(zip(table.columns, row, strict=True))) for row in zip(*table.columns.values(), strict=True)
+    ]
     graph = _build_graph(embeddings.rows) if table.num_rows >= EXACT_ROWS else None
     return SearchIndex(vectors, cells, table.name, graph)
 
 
-def _shown(cells: Mapping[str, Cell]) -> dict[str, Any]:
-    """Keep the cells that are short and plain: paths, texts, numbers."""
+def _json_cells(cells: Mapping[str, Cell]) -> dict[str, Any]:
+    """Keep the cells that JSON can hold: paths, texts, numbers; long texts are cut."""
     return {
         name: cell[:LONGEST_TEXT] if isinstance(cell, str) else cell
         for name, cell in cells.items()
@@ -145,7 +147,7 @@ def _usearch() -> Any:
 
 
 def save_index(index: SearchIndex, folder: Path) -> None:
-    """Write an index; an older one of that name is replaced only when the new one is whole.
+    """Write an index atomically; an older one of that name is replaced.
 
     Args:
         index: What to write.
@@ -164,8 +166,8 @@ def save_index(index: SearchIndex, folder: Path) -> None:
     (temporary / "rows.jsonl").write_text(lines, encoding="utf-8")
     if index.graph is not None:
         index.graph.save(str(temporary / "graph.usearch"))
-    about = {"format": FORMAT, "source": index.source, "graph": index.graph is not None}
-    (temporary / "index.json").write_text(json.dumps(about), encoding="utf-8")
+    metadata = {"format": FORMAT, "source": index.source, "graph": index.graph is not None}
+    (temporary / "index.json").write_text(json.dumps(metadata), encoding="utf-8")
     if folder.exists():
         shutil.rmtree(folder)
     temporary.replace(folder)
@@ -187,15 +189,15 @@ def load_index(folder: Path) -> SearchIndex:
     if not (folder / "index.json").is_file():
         raise CheckpointError(f"There is no index in {folder}. Make one with: polymodal index MODEL DATA -o {folder}")
     try:
-        about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        if about["format"] != FORMAT:
-            raise ValueError(f"it has format {about['format']!r}, this version reads {FORMAT}")
+        metadata = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        if metadata["format"] != FORMAT:
+            raise ValueError(f"it has format {metadata['format']!r}, this version reads {FORMAT}")
         vectors = load_file(folder / "vectors.safetensors")
         cells = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-        if any(len(found) != len(cells) for found in vectors.values()):
+        if any(len(of_stream) != len(cells) for of_stream in vectors.values()):
             raise ValueError("vectors and rows differ in number")
-        graph = _usearch().Index.restore(str(folder / "graph.usearch")) if about["graph"] else None
+        graph = _usearch().Index.restore(str(folder / "graph.usearch")) if metadata["graph"] else None
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"The index {folder} is damaged: {reason}. Make it again.") from None
-    return SearchIndex(vectors, cells, about["source"], graph)
+    return SearchIndex(vectors, cells, metadata["source"], graph)

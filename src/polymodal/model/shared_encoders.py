@@ -1,4 +1,4 @@
-"""Which streams share one encoder: ``--share cameras=cam_*``."""
+"""Groups of streams that share one encoder: ``--share cameras=cam_*``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polymodal.modalities import MODALITIES
 
 
 def shared_groups(config: RunConfig, modalities: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Find the streams of each group that shares an encoder.
+    """Resolve the groups of streams that share an encoder.
 
     Args:
         config: The run's configuration; ``share`` names groups by patterns of stream names.
@@ -26,21 +26,21 @@ def shared_groups(config: RunConfig, modalities: Mapping[str, str]) -> dict[str,
             in modality, encoder or settings.
     """
     groups = {name: _members(name, patterns, list(modalities)) for name, patterns in config.share.items()}
-    taken: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     for name, streams in groups.items():
         for stream in streams:
-            if stream in taken:
+            if stream in group_of:
                 raise ConfigError(
-                    f"The stream {stream!r} stands in two groups of --share, {taken[stream]!r} and {name!r}. "
+                    f"The stream {stream!r} stands in two groups of --share, {group_of[stream]!r} and {name!r}. "
                     "Give each stream to one group."
                 )
-            taken[stream] = name
+            group_of[stream] = name
         _check_alike(name, streams, config, modalities)
     return groups
 
 
 def leaders(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return whose encoder each sharing stream uses.
+    """Return the stream whose encoder each sharing stream uses.
 
     Args:
         groups: Group to its streams.
@@ -52,7 +52,7 @@ def leaders(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _members(name: str, patterns: Sequence[str], streams: Sequence[str]) -> tuple[str, ...]:
-    found: set[str] = set()
+    members: set[str] = set()
     for pattern in patterns:
         matches = {stream for stream in streams if stream == pattern or fnmatchcase(stream, pattern)}
         if not matches:
@@ -60,14 +60,14 @@ def _members(name: str, patterns: Sequence[str], streams: Sequence[str]) -> tupl
                 f"The group {name!r} of --share asks for {pattern!r}, which matches no stream. "
                 f"The streams are: {', '.join(streams)}."
             )
-        found |= matches
-    if len(found) < 2:
-        named = ", ".join(sorted(found)) or "none"
+        members |= matches
+    if len(members) < 2:
+        named = ", ".join(sorted(members)) or "none"
         raise ConfigError(
             f"The group {name!r} of --share needs two streams or more. Got {named}. "
             f"The streams are: {', '.join(streams)}."
         )
-    return tuple(stream for stream in streams if stream in found)
+    return tuple(stream for stream in streams if stream in members)
 
 
 def _check_alike(name: str, streams: Sequence[str], config: RunConfig, modalities: Mapping[str, str]) -> None:
@@ -96,7 +96,7 @@ def _traits(config: RunConfig, modalities: Mapping[str, str]) -> dict[str, Any]:
         return " ".join([chosen.name or "default", *values])
 
     def settings(stream: str) -> str:
-        found = config.settings.get(stream, {})
-        return ", ".join(f"{option}={value}" for option, value in sorted(found.items())) or "default"
+        options = config.settings.get(stream, {})
+        return ", ".join(f"{option}={value}" for option, value in sorted(options.items())) or "default"
 
     return {"modality": modalities.__getitem__, "encoder": encoder, "settings": settings}

@@ -46,8 +46,8 @@ ALL = "all"
 GIVEN = "as given"
 TIMED_ROWS = 2048
 TIMED_REPEATS = 3
-UNPREPARED = ("fusion", "train", "baselines", "width", "preset", "num_threads")
-"""Options that change nothing in how rows are data_module."""
+NOT_OF_DATA = ("fusion", "train", "baselines", "width", "preset", "num_threads")
+"""Options that the data module does not depend on."""
 
 
 def compare(
@@ -109,7 +109,7 @@ def compare(
 def list_variants(
     base: RunConfig, fusions: Sequence[str] | Literal["all"] | None, variants: Mapping[str, Mapping[str, Any]] | None
 ) -> list[Variant]:
-    """List what is to be compared.
+    """List the variants to compare.
 
     Args:
         base: The options in common.
@@ -120,22 +120,23 @@ def list_variants(
         The variants, fusions first.
 
     Raises:
-        ConfigError: If a fusion is unknown or a name stands there twice.
+        ConfigError: If a fusion is unknown or a name is repeated.
     """
-    names = list(FUSIONS) if fusions == ALL or not (fusions or variants) else list(fusions or ())
-    unknown = [name for name in names if name not in FUSIONS]
+    chosen = list(FUSIONS) if fusions == ALL or not (fusions or variants) else list(fusions or ())
+    unknown = [name for name in chosen if name not in FUSIONS]
     if unknown:
         raise parameter_error("fusions", "a comparison", f"all, or some of: {', '.join(FUSIONS)}", unknown[0])
-    found = [_fusion_variant(name, base) for name in names] or [Variant(GIVEN)]
-    found += [Variant(name, overrides) for name, overrides in (variants or {}).items()]
-    twice = next((v.name for place, v in enumerate(found) if v.name in [other.name for other in found[:place]]), None)
+    listed = [_fusion_variant(name, base) for name in chosen] or [Variant(GIVEN)]
+    listed += [Variant(name, overrides) for name, overrides in (variants or {}).items()]
+    names = [variant.name for variant in listed]
+    twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
     if twice is not None:
         raise ConfigError(f"Two variants are called {twice!r}. Give each variant a name of its own.")
-    return found
+    return listed
 
 
 def _fusion_variant(name: str, base: RunConfig) -> Variant:
-    """Hyperparameters that were given for one fusion are none for another."""
+    """Return the variant of a fusion; the hyperparameters of the configuration apply to its own fusion only."""
     values = base.fusion.hyperparameters if name == base.fusion.name else {}
     return Variant(name, {"fusion.name": name, "fusion.hyperparameters": values})
 
@@ -161,7 +162,7 @@ class _ComparisonRuns:
         self.folder = folder
         self.progress = progress
         self.cache = ArrayCache.default()
-        self._prepared: tuple[str, DataModule] | None = None
+        self._data_module: tuple[str, DataModule] | None = None
         self._tables_key = _tables_key(tables)
 
     def config_of(self, variant: Variant, seed: int) -> RunConfig:
@@ -172,8 +173,8 @@ class _ComparisonRuns:
             raise ConfigError(f"The variant {variant.name!r}: {error}") from None
 
     def checked(self, variants: list[Variant], seed: int, may_leave_out: bool, notes: list[str]) -> list[Variant]:
-        """Build every network once, so that what cannot work is said before the first run."""
-        kept = []
+        """Build every network once, so that errors are raised before the first run."""
+        usable = []
         for variant in variants:
             config = self.config_of(variant, seed)
             data_module = self.data_module(config)
@@ -184,15 +185,15 @@ class _ComparisonRuns:
                     raise ConfigError(f"The variant {variant.name!r}: {error}") from None
                 notes.append(f"{variant.name} was left out: {error}")
                 continue
-            kept.append(variant)
-        return kept
+            usable.append(variant)
+        return usable
 
     def data_module(self, config: RunConfig) -> DataModule:
-        """Return the data_module rows; the last ones are kept."""
-        key = json.dumps(config.model_dump(mode="json", exclude=set(UNPREPARED)), sort_keys=True)
-        if self._prepared is None or self._prepared[0] != key:
-            self._prepared = key, build_data_module(self.tables, config, self.cache, self.progress)
-        return self._prepared[1]
+        """Return the data module; the last one is cached."""
+        key = json.dumps(config.model_dump(mode="json", exclude=set(NOT_OF_DATA)), sort_keys=True)
+        if self._data_module is None or self._data_module[0] != key:
+            self._data_module = key, build_data_module(self.tables, config, self.cache, self.progress)
+        return self._data_module[1]
 
     def results(self, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, list[RunResult]]:
         """Return the results of every variant, one a seed."""
@@ -204,12 +205,12 @@ class _ComparisonRuns:
         return results
 
     def result(self, variant: Variant, seed: int) -> RunResult:
-        """Return a run's result: the one in the folder if it is there, else of a new run."""
+        """Return a run's result, from the folder if it is finished there, else of a new run."""
         config = self.config_of(variant, seed)
         path = None if self.folder is None else self._path(variant, config)
-        found = None if path is None else _read_result(path)
-        if found is not None:
-            return found
+        finished = None if path is None else _read_result(path)
+        if finished is not None:
+            return finished
         run = execute(self.tables, config, self.cache, self.progress, data_module=self.data_module(config))
         result = result_of(run)
         if path is not None:
@@ -241,7 +242,7 @@ def _read_result(path: Path) -> RunResult | None:
 
 
 def result_of(run: Run) -> RunResult:
-    """Keep of a run what a comparison shows.
+    """Return the result of a run, as a comparison shows it.
 
     Args:
         run: The finished run.
@@ -249,24 +250,24 @@ def result_of(run: Run) -> RunResult:
     Returns:
         Its result.
     """
-    record, model = run.model.report_data, run.model
+    report_data, model = run.model.report_data, run.model
     stacked = sum(len(stacker.parameters) for stacker in model.stackers.values())
-    name = model.config.fusion.name
+    name, history = model.config.fusion.name, report_data["history"]
     return RunResult(
         fusion=name,
         level=fusion_entry(model.config.fusion.choice).level,
         seed=model.config.seed,
         split=run.split,
-        rows=record["evaluation"]["rows"],
+        rows=report_data["evaluation"]["rows"],
         fusion_parameters=num_parameters(model.network.fusion) + stacked,
         parameters=num_parameters(model.network) + stacked,
-        epochs=len(record["history"]),
-        train_seconds=len(record["history"]) * statistics.median(epoch["seconds"] for epoch in record["history"]),
+        epochs=len(history),
+        train_seconds=len(history) * statistics.median(epoch["seconds"] for epoch in history),
         predict_ms=_predict_ms(run),
         targets={
-            info["name"]: _target_result(info, record["evaluation"])
-            for info in record["targets_info"]
-            if info["primary_metric"] in record["evaluation"]["targets"].get(info["name"], {})
+            info["name"]: _target_result(info, report_data["evaluation"])
+            for info in report_data["targets_info"]
+            if info["primary_metric"] in report_data["evaluation"]["targets"].get(info["name"], {})
         },
     )
 
@@ -277,7 +278,7 @@ def _target_result(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
     interval = evaluation["intervals"][name].get(metric)
     if fused:
         interval = evaluation["member_intervals"][name].get("fusion")
-    streams = {stream: found[metric] for stream, found in evaluation["streams"][name].items() if metric in found}
+    streams = {stream: scores[metric] for stream, scores in evaluation["streams"][name].items() if metric in scores}
     return TargetResult(
         metric=metric,
         higher_is_better=info["higher_is_better"],
@@ -289,17 +290,17 @@ def _target_result(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
 
 
 def _predict_ms(run: Run) -> float:
-    """Return milliseconds a row, from decoded arrays to the final prediction: the median of a few goes."""
+    """Return the milliseconds a row from decoded arrays to the final prediction: the median of some repeats."""
     examples = run.data_module.splits[run.split]
-    few = dataclasses.replace(examples, rows=examples.rows[:TIMED_ROWS])
-    columns, cells = few.columns_in_use(), few.row_context()
-    seconds = [_timed(run, columns, cells) for _ in range(TIMED_REPEATS)]
-    return 1000 * statistics.median(seconds) / len(few)
+    timed = dataclasses.replace(examples, rows=examples.rows[:TIMED_ROWS])
+    columns, context = timed.columns_in_use(), timed.row_context()
+    seconds = [_predict_seconds(run, columns, context) for _ in range(TIMED_REPEATS)]
+    return 1000 * statistics.median(seconds) / len(timed)
 
 
-def _timed(run: Run, columns: Mapping[str, Any], source: RowContext) -> float:
+def _predict_seconds(run: Run, columns: Mapping[str, Any], context: RowContext) -> float:
     started = time.perf_counter()
-    (members,) = predict_members(run.model, columns, source, [NO_MASK])
+    (members,) = predict_members(run.model, columns, context, [NO_MASK])
     combine(run.model, members)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -308,7 +309,7 @@ def _timed(run: Run, columns: Mapping[str, Any], source: RowContext) -> float:
 
 def _join(results: Mapping[str, list[RunResult]], base: RunConfig, notes: list[str], command: str | None) -> Comparison:
     first = next(iter(results.values()))[0]
-    better = {name: found.higher_is_better for name, found in first.targets.items()}
+    better = {name: result.higher_is_better for name, result in first.targets.items()}
     return Comparison(
         rows=sorted_rows([row for name, runs in results.items() for row in summarise(name, runs)], better),
         split=first.split,

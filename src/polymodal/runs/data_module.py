@@ -1,4 +1,4 @@
-"""From tables to examples: schema, splits, fitted targets and modalities, decoded arrays."""
+"""The data module: from tables to examples, with schema, splits, fitted targets and modalities, decoded arrays."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from polymodal.targets import AnyTarget, RowContext, fit_target
 from polymodal.targets.notices import target_notices, target_problems
 
 OBJECTIVE = "embedding"
-"""Name of what several streams learn where no target is named."""
+"""Name of the objective of several streams without a target: joint embeddings."""
 RECONSTRUCTION = "reconstruction"
-"""Name of what one stream learns where no target is named."""
+"""Name of the objective of a single stream without a target: reconstruction."""
 
 HELD_OUT_SHARE = 0.15
 """Share of rows held out for validation, and again for test, where no files are given."""
@@ -37,10 +37,10 @@ class Tables:
     """The tables of a run.
 
     Attributes:
-        train: Rows to learn from; validation and test rows are cut from it where not given.
-        validation: Rows to choose by, or None.
-        test: Rows to judge by, or None.
-        has_test: Whether test rows are cut from ``train`` when ``test`` is None.
+        train: Training rows; validation and test rows are split off from it if not given.
+        validation: Validation rows, or None.
+        test: Test rows, or None.
+        has_test: Whether test rows are split off from ``train`` if ``test`` is None.
     """
 
     train: Table
@@ -51,17 +51,17 @@ class Tables:
 
 @dataclass(frozen=True, kw_only=True)
 class DataModule:
-    """Everything training starts from.
+    """The data of a training run.
 
     Attributes:
         preprocessor: Fitted on the training rows.
         targets: Name to target fitted on the training rows.
         splits: "train", "validation" and perhaps "test" to examples.
-        tables: Split to the table its rows stand in.
+        tables: Split to the table of its rows.
         broken: Cells that could not be decoded, with the table's name.
-        set_aside: Table name to rows without any known target: none is there, or none that training knows.
-        unlabelled: int64, rows of the training table without any target, from which encoders may learn what does
-            not need one.
+        set_aside: Table name to the number of rows without any known target: none is present, or only classes that
+            the training rows lack.
+        unlabelled: int64, rows of the training table without any target, for self-supervised pretraining.
         notices: Sentences the user should read.
     """
 
@@ -76,21 +76,21 @@ class DataModule:
 
     @property
     def schema(self) -> Schema:
-        """What each column is."""
+        """The modality and stream of each column."""
         return self.preprocessor.schema
 
 
 def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Progress) -> DataModule:
-    """Get everything ready that training needs.
+    """Build the data module of a run.
 
     Args:
         tables: The tables.
         config: The run's configuration.
-        cache: Where decoded arrays are kept.
-        progress: Told how far it is.
+        cache: Cache of decoded arrays.
+        progress: Reports progress.
 
     Returns:
-        Examples of every split and all fitted parts.
+        Examples of every split, fitted targets and the fitted preprocessor.
 
     Raises:
         PolymodalError: If tables, columns, targets or options do not fit together.
@@ -107,22 +107,22 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         preprocessor = Preprocessor.fit(
             tables.train, rows_of["train"], schema, settings, share=shared, num_threads=config.num_threads
         )
-    of_split = _table_of_split(tables, rows_of)
-    columns, broken = _decode(preprocessor, targets, of_split, cache, progress, config)
+    table_of = _table_of_split(tables, rows_of)
+    columns, broken = _decode(preprocessor, targets, table_of, cache, progress, config)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
     splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
-    for split, table in of_split.items():
+    for split, table in table_of.items():
         rows = rows_of.get(split, np.arange(table.num_rows))
         cells = schema.with_sounds(table).columns
         examples = build_examples(columns[table.name], cells, targets, rows, table.name, table.folder)
         splits[split] = _without_unknown(examples, targets)
         set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])
-    _check_splits(splits, of_split)
+    _check_splits(splits, table_of)
     return DataModule(
         preprocessor=preprocessor,
         targets=targets,
         splits=splits,
-        tables=of_split,
+        tables=table_of,
         broken=broken,
         set_aside=set_aside,
         unlabelled=_unlabelled_rows(tables.train, config, known, rows_of),
@@ -136,7 +136,7 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
 
 
 def _pooled_for_groups(tables: Tables, config: RunConfig, notices: list[str]) -> Tables:
-    """With groups, a validation table that shares groups with training is pooled and split again."""
+    """Pool training and validation tables that share groups, so that they are split again by group."""
     if config.group is None or tables.validation is None or config.group not in tables.validation.columns:
         return tables
     shared = check_groups(tables.train.columns.get(config.group, []), tables.validation.columns[config.group])
@@ -186,7 +186,7 @@ def _schema(table: Table, config: RunConfig) -> Schema:
 
 
 def _known_rows(table: Table, schema: Schema) -> NDArray[np.int64]:
-    """Return the rows in which at least one target is there; the others are set aside and counted."""
+    """Return the rows with at least one target; the others are set aside and counted."""
     if not schema.targets:
         return np.arange(table.num_rows)
     known = np.zeros(table.num_rows, np.bool_)
@@ -206,24 +206,28 @@ def _split(tables: Tables, config: RunConfig, schema: Schema, known: NDArray[np.
         fractions["test"] = HELD_OUT_SHARE
     if not fractions:
         return {"train": known}
-    part = tables.train.take(known)
-    kinds = [target.name for target in schema.targets if target.kind == "category"]
-    found = split_rows(part, targets=kinds, group=config.group, time=config.time, fractions=fractions, seed=config.seed)
-    return {split: known[rows] for split, rows in found.items()}
+    labelled = tables.train.take(known)
+    stratified = [target.name for target in schema.targets if target.kind == "category"]
+    splits = split_rows(
+        labelled, targets=stratified, group=config.group, time=config.time, fractions=fractions, seed=config.seed
+    )
+    return {split: known[rows] for split, rows in splits.items()}
 
 
 def _unlabelled_rows(
     table: Table, config: RunConfig, known: NDArray[np.int64], rows_of: Mapping[str, NDArray[np.int64]]
 ) -> NDArray[np.int64]:
     rows = np.setdiff1d(np.arange(table.num_rows), known).astype(np.int64)
-    held = [rows_of[split] for split in rows_of if split != "train"]
-    return rows_apart(table, rows, np.concatenate(held), group=config.group, time=config.time) if held else rows
+    held_out = [rows_of[split] for split in rows_of if split != "train"]
+    if not held_out:
+        return rows
+    return rows_apart(table, rows, np.concatenate(held_out), group=config.group, time=config.time)
 
 
 def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) -> dict[str, Table]:
     given = {"train": tables.train, "validation": tables.validation, "test": tables.test}
-    found = {split: tables.train if split in rows_of else table for split, table in given.items()}
-    return {split: table for split, table in found.items() if table is not None}
+    table_of = {split: tables.train if split in rows_of else table for split, table in given.items()}
+    return {split: table for split, table in table_of.items() if table is not None}
 
 
 def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: RunConfig) -> dict[str, AnyTarget]:
@@ -232,12 +236,12 @@ def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: 
     unknown = sorted(set(config.target_settings) - known)
     if unknown:
         raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. Name targets with --target.")
-    part = table.take(rows)
+    train = table.take(rows)
     for target in schema.targets:
         options = config.target_settings.get(target.name, {})
         try:
-            source = RowContext(part.columns, part.folder, streams=schema.streams)
-            targets[target.name] = fit_target(target.kind, part.columns[target.name], source, options)
+            context = RowContext(train.columns, train.folder, streams=schema.streams)
+            targets[target.name] = fit_target(target.kind, train.columns[target.name], context, options)
         except SchemaError as error:
             raise SchemaError(f"{table.name}, column {target.name!r}: {error}") from None
     return targets
@@ -246,21 +250,22 @@ def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: 
 def _fit_objectives(
     config: RunConfig, preprocessor: Preprocessor, columns: Mapping[str, Column], rows: NDArray[np.int64]
 ) -> dict[str, AnyTarget]:
-    """Without a target, learn how the streams relate; with ``reconstruct``, to recover each from the others."""
-    found: dict[str, AnyTarget] = {}
+    """Return the objectives without a target column: joint embeddings, or reconstruction of each stream."""
+    objectives: dict[str, AnyTarget] = {}
     streams = preprocessor.schema.streams
     if not config.target and len(streams) > 1:
         relevance = {} if config.relevance is None else {"relevance": config.relevance}
         options = config.target_settings.get(OBJECTIVE, {})
-        found[OBJECTIVE] = fit_target("embedding", [], RowContext(streams=streams), {**options, **relevance})
+        objectives[OBJECTIVE] = fit_target("embedding", [], RowContext(streams=streams), {**options, **relevance})
     if config.reconstruct and len(streams) < 2:
         raise ConfigError("The option --reconstruct recovers a stream from the others, but there is one stream only.")
     if config.reconstruct or (not config.target and len(streams) == 1):
         for stream in streams:
             options = {"stream": stream.name, "recovered": config.reconstruct, "seed": config.seed}
             name = f"{stream.name} (recovered)" if config.reconstruct else RECONSTRUCTION
-            found[name] = fit_target("sketch", [], RowContext(columns=columns, rows=rows, streams=streams), options)
-    return found
+            context = RowContext(columns=columns, rows=rows, streams=streams)
+            objectives[name] = fit_target("sketch", [], context, options)
+    return objectives
 
 
 def _decode(
@@ -277,13 +282,13 @@ def _decode(
         if table.name in columns:
             continue
         with progress.phase(f"decoding {table.name}", None):
-            columns[table.name], found = preprocessor.transform(table, cache, num_threads=config.num_threads)
-            found = found + target_problems(table, targets)
-        broken += [(table.name, cell) for cell in found]
-        if config.strict and found:
+            columns[table.name], cells = preprocessor.transform(table, cache, num_threads=config.num_threads)
+            cells = cells + target_problems(table, targets)
+        broken += [(table.name, cell) for cell in cells]
+        if config.strict and cells:
             raise CellError(
-                f"{table.name}, row {found[0].row}, column {found[0].column!r}: {found[0].reason}. "
-                f"A strict run stops here ({len(found)} such cells); mend the cell, or leave out --strict to treat "
+                f"{table.name}, row {cells[0].row}, column {cells[0].column!r}: {cells[0].reason}. "
+                f"A strict run stops here ({len(cells)} such cells); mend the cell, or leave out --strict to treat "
                 "it as missing."
             )
     return columns, broken

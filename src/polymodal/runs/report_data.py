@@ -1,4 +1,4 @@
-"""What is kept of a run beside its model: the record that the report and ``metrics.json`` show."""
+"""The report data of a run: plain JSON with all that ``report.html`` and ``metrics.json`` show."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def build_report_data(
     seconds: dict[str, float],
     command: str | None,
 ) -> dict[str, Any]:
-    """Gather what the report and ``metrics.json`` say.
+    """Build the report data of a run.
 
     Args:
         model: The trained model.
-        data_module: The examples it came from.
+        data_module: The data it was trained on.
         state: The final training state.
-        evaluation: How it did.
+        evaluation: Its scores.
         seconds: Phase to seconds.
         command: The command line, if there was one.
 
@@ -94,12 +94,12 @@ def _training_notices(state: TrainingState, settings: TrainConfig) -> list[str]:
 
 
 def _pretraining_notices(state: TrainingState) -> list[str]:
-    told = {stream: found for stream, found in state.pretraining.items() if found["history"]}
+    pretrained = {stream: run for stream, run in state.pretraining.items() if run["history"]}
     return [
-        f"The encoder of {stream!r} first learned to restore {found['pictures']:,} pictures, "
-        f"{found['unlabelled']:,} of them without a target: with {HIDDEN_SHARE:.0%} of the pixels hidden, "
-        f"{found['history'][-1]['train_error']:.0%} of their variance stays unexplained."
-        for stream, found in told.items()
+        f"The encoder of {stream!r} first learned to restore {run['pictures']:,} pictures, "
+        f"{run['unlabelled']:,} of them without a target: with {HIDDEN_SHARE:.0%} of the pixels hidden, "
+        f"{run['history'][-1]['train_error']:.0%} of their variance stays unexplained."
+        for stream, run in pretrained.items()
     ]
 
 
@@ -132,8 +132,8 @@ def _table_rows(data_module: DataModule) -> list[dict[str, Any]]:
     rows = []
     for split, examples in data_module.splits.items():
         first = examples.name not in seen
-        aside = data_module.set_aside.get(examples.name, 0) if first else 0
-        rows.append({"name": examples.name, "split": split, "rows": len(examples), "set_aside": aside})
+        set_aside = data_module.set_aside.get(examples.name, 0) if first else 0
+        rows.append({"name": examples.name, "split": split, "rows": len(examples), "set_aside": set_aside})
         seen.add(examples.name)
     return rows
 
@@ -157,7 +157,7 @@ def _column_rows(data_module: DataModule) -> list[dict[str, Any]]:
 
 
 def _num_missing(cells: Sequence[Cell], data_module: DataModule, column: ColumnSchema, broken: int) -> int:
-    """Return how many cells are missing; the sound of a silent video is, although its cell is there."""
+    """Count missing cells; the sound of a silent video counts as missing although its cell is present."""
     if column.source and column in data_module.schema.columns:
         stream = data_module.schema.stream_of(column.name)
         return len(cells) - int(data_module.splits["train"].columns[stream].row_present.sum()) - broken

@@ -1,4 +1,4 @@
-"""A whole run: prepare, build, train, fit baselines and the decision level, judge."""
+"""A whole run: data module, network, baselines, training, ensembles, evaluation."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ from polymodal.training.training_checkpoint import saved_width
 from polymodal.training.width_search import Choice, choose_width
 
 BASELINE_ROWS = {"train": 100_000, "validation": 25_000}
-"""At most so many rows of each part are used to fit baselines."""
+"""Most rows of each split that baselines are fitted on."""
 FITTED_BYTES = 2**30
-"""At most so much of the arrays is looked at to fit the baselines' features."""
+"""Most bytes of the arrays that the features of the baselines are fitted on."""
 
 
 class Stopwatch:
@@ -56,7 +56,7 @@ class Stopwatch:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count what happens inside towards a phase.
+        """Add the time spent inside to a phase.
 
         Args:
             name: The phase.
@@ -78,9 +78,9 @@ class Run:
     """A finished run.
 
     Attributes:
-        model: The trained model, its record filled in.
-        data_module: The examples it came from.
-        evaluation: How it did on test, or on validation where there is no test.
+        model: The trained model, with report data.
+        data_module: The data it was trained on.
+        evaluation: Scores on test, or on validation if there is no test split.
         split: Which of the two.
     """
 
@@ -100,17 +100,17 @@ def execute(
     command: str | None = None,
     data_module: DataModule | None = None,
 ) -> Run:
-    """Run everything from tables to a judged model.
+    """Train a model on tables and evaluate it.
 
     Args:
         tables: The tables.
         config: The configuration.
-        cache: Where decoded arrays are kept.
-        progress: Told how far it is.
-        state_path: File with the training state to resume from; None keeps none.
-        resume: Whether to go on from it.
-        command: The command line that asked for this, for the record.
-        data_module: What ``prepare`` made of these tables, where it has been done already.
+        cache: Cache of decoded arrays.
+        progress: Reports progress.
+        state_path: File of the training checkpoint to resume from; None saves none.
+        resume: Whether to resume from it.
+        command: The command line, for the report.
+        data_module: The data module of these tables, if it has been built already.
 
     Returns:
         The finished run.
@@ -124,21 +124,22 @@ def execute(
         config.train, config.preset, len(data_module.splits["train"]), data_module.targets.values()
     )
     config = config.model_copy(update={"train": settings})
-    network = _fresh_network(config, data_module)
+    network = _build_network(config, data_module)
     data_module = _with_notices(data_module, _head_notices(network, data_module.splits["train"]))
     with watch.phase("precompute"):
-        data_module = _precomputed(data_module, network, cache, progress)
-    with watch.phase("baselines"), progress.phase("baselines", None):  # first: then training knows what time is left
-        fitted, notices = _baselines(data_module, config, cache)
+        data_module = _precompute(data_module, network, cache, progress)
+    with watch.phase("baselines"), progress.phase("baselines", None):  # before training, which gets the time left
+        fitted, notices = _fit_baselines(data_module, config, cache)
         data_module = _with_notices(data_module, notices)
     with watch.phase("train"):
-        inputs = dataclasses.replace(
-            _job(data_module, config, state_path, _taught(data_module, config, cache, progress)),
-            budget=_budget(data_module, settings, watch, is_command=command is not None),
-        )
-        settled, notices = _settled(inputs, config, data_module, progress, saved_width(state_path) if resume else None)
-        network = network if settled.width == config.width else _fresh_network(settled, data_module)
-        config, data_module = settled, _with_notices(data_module, notices)
+        teacher = _teacher_predictions(data_module, config, cache, progress)
+        inputs = _training_inputs(data_module, config, state_path, teacher)
+        budget = _budget(data_module, settings, watch, is_command=command is not None)
+        inputs = dataclasses.replace(inputs, budget=budget)
+        width = saved_width(state_path) if resume else None
+        chosen, notices = _run_trials(inputs, config, data_module, progress, width)
+        network = network if chosen.width == config.width else _build_network(chosen, data_module)
+        config, data_module = chosen, _with_notices(data_module, notices)
         state = train_network(network, dataclasses.replace(inputs, settings=config.train), progress, resume)
     model = TrainedModel(
         config=config,
@@ -153,40 +154,40 @@ def execute(
     with watch.phase("evaluate"), progress.phase("judging", None):
         model = fit_ensembles(model, data_module.splits["validation"], cache)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache)
-    record = build_report_data(model, data_module, state, evaluation, watch.total(), command)
+    report_data = build_report_data(model, data_module, state, evaluation, watch.total(), command)
     return Run(
-        model=dataclasses.replace(model, report_data=record),
+        model=dataclasses.replace(model, report_data=report_data),
         data_module=data_module,
         evaluation=evaluation,
         split=split,
     )
 
 
-def _fresh_network(config: RunConfig, data_module: DataModule) -> Network:
+def _build_network(config: RunConfig, data_module: DataModule) -> Network:
     torch.manual_seed(config.seed)
     return build_network(config, data_module.preprocessor.modalities, data_module.targets)
 
 
-def _settled(
+def _run_trials(
     inputs: TrainingInputs, config: RunConfig, data_module: DataModule, progress: Progress, saved: int | None
 ) -> tuple[RunConfig, list[str]]:
-    """Settle by trials what is left open: the width, where the time is limited, and whether pictures are mirrored."""
+    """Choose by short training runs what the options leave open: the width under a time limit, and flips of images."""
     notices: list[str] = []
     if config.train.time_limit_s is not None and config.width is None:
         choice = _choose_width(inputs, config, data_module, saved)
         config, notices = config.model_copy(update={"width": choice.width}), choice.notices
     if config.train.flip == "auto":
-        settings, told = choose_flip(inputs, partial(_fresh_network, config, data_module), progress)
-        config, notices = config.model_copy(update={"train": settings}), [*notices, told]
+        settings, notice = choose_flip(inputs, partial(_build_network, config, data_module), progress)
+        config, notices = config.model_copy(update={"train": settings}), [*notices, notice]
     return config, notices
 
 
 def _choose_width(inputs: TrainingInputs, config: RunConfig, data_module: DataModule, saved: int | None) -> Choice:
-    """Settle the width where the time is limited; a resumed run keeps its own."""
+    """Choose the width under a time limit; a resumed run keeps its own."""
     widths = [WIDTHS[config.preset], *(width for width in NARROW if width < WIDTHS[config.preset])]
 
     def build(width: int) -> Network:
-        return _fresh_network(config.model_copy(update={"width": width}), data_module)
+        return _build_network(config.model_copy(update={"width": width}), data_module)
 
     return Choice(saved, {}) if saved else choose_width(inputs, build, widths)
 
@@ -196,7 +197,7 @@ def _with_notices(data_module: DataModule, notices: list[str]) -> DataModule:
 
 
 def _head_notices(network: Network, train: Examples) -> list[str]:
-    """Gather what the heads have to say of the training rows."""
+    """Return the notices of the structured heads about the training rows."""
     indices = {name: np.flatnonzero(known) for name, known in train.known.items()}
     return [
         f"The target {name!r}: {notice}."
@@ -205,18 +206,18 @@ def _head_notices(network: Network, train: Examples) -> list[str]:
     ]
 
 
-def _precomputed(data_module: DataModule, network: Any, cache: ArrayCache, progress: Progress) -> DataModule:
-    network.to(own_device())  # frozen checkpoints run where the network will learn
-    done: dict[str, Mapping[str, Any]] = {}
+def _precompute(data_module: DataModule, network: Any, cache: ArrayCache, progress: Progress) -> DataModule:
+    network.to(own_device())  # frozen checkpoints run on the device of training
+    columns: dict[str, Mapping[str, Any]] = {}
     splits = {}
     for split, examples in data_module.splits.items():
-        if examples.name not in done:
-            done[examples.name] = precompute(network, examples.columns, cache, progress)
-        splits[split] = dataclasses.replace(examples, columns=done[examples.name])
+        if examples.name not in columns:
+            columns[examples.name] = precompute(network, examples.columns, cache, progress)
+        splits[split] = dataclasses.replace(examples, columns=columns[examples.name])
     return dataclasses.replace(data_module, splits=splits)
 
 
-def _taught(
+def _teacher_predictions(
     data_module: DataModule, config: RunConfig, cache: ArrayCache, progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
     if config.teacher is None:
@@ -227,15 +228,15 @@ def _taught(
 
 
 def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> Budget | None:
-    """Return when the run has to be over; a command's time begins with its process, before imports and tables."""
+    """Return the time budget; a command's time starts with its process, before imports and reading tables."""
     if settings.time_limit_s is None:
         return None
-    began = polymodal.STARTED_S if is_command else watch.started_s
-    judged = {split: len(examples) for split, examples in data_module.splits.items() if split != "train"}
-    return Budget(ends_s=began + settings.time_limit_s, judged_rows=sum(judged.values()))
+    started_s = polymodal.STARTED_S if is_command else watch.started_s
+    evaluated_rows = sum(len(examples) for split, examples in data_module.splits.items() if split != "train")
+    return Budget(ends_s=started_s + settings.time_limit_s, judged_rows=evaluated_rows)
 
 
-def _job(
+def _training_inputs(
     data_module: DataModule, config: RunConfig, state_path: Path | None, soft: Mapping[str, NDArray[np.float32]]
 ) -> TrainingInputs:
     return TrainingInputs(
@@ -251,38 +252,38 @@ def _job(
     )
 
 
-def _baselines(
+def _fit_baselines(
     data_module: DataModule, config: RunConfig, cache: ArrayCache
 ) -> tuple[FittedBaselines | None, list[str]]:
-    """Fit baselines, on a sample of the rows where they are many, so that neither time nor memory grows without end."""
+    """Fit baselines on a sample of the rows, so that time and memory are bounded."""
     flat = {name: target for name, target in data_module.targets.items() if not isinstance(target, StructuredTarget)}
     if not config.baselines or not flat:
         return None, []
-    parts = [
+    samples = [
         data_module.splits[split].without_outputs().sample(most, config.seed, list(flat))
         for split, most in BASELINE_ROWS.items()
     ]
-    few = parts[0].sample(max(1, FITTED_BYTES // bytes_of_row(parts[0].columns)), config.seed, list(flat))
-    shapes = {stream: column.take(slice(len(few))) for stream, column in few.columns.items()}
-    draft = FeatureExtractor.draft(data_module.schema, data_module.preprocessor.modalities, shapes)
-
-    notices = _baseline_notices(data_module, draft, len(parts[0]))
-    if not draft.streams:
+    train = samples[0]
+    fitted_on = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(flat))
+    shapes = {stream: column.take(slice(len(fitted_on))) for stream, column in fitted_on.columns.items()}
+    unfitted = FeatureExtractor.draft(data_module.schema, data_module.preprocessor.modalities, shapes)
+    notices = _baseline_notices(data_module, unfitted, len(train))
+    if not unfitted.streams:
         return None, notices
 
     def fit() -> FittedBaselines:
-        features = draft.fit(few.columns_in_use(), few.cells_in_use())
-        found = [(part, _features(features, part)) for part in parts]
-        return FittedBaselines(features, {name: _fit_target(name, flat[name], found, config) for name in flat})
+        features = unfitted.fit(fitted_on.columns_in_use(), fitted_on.cells_in_use())
+        extracted = [(sample, _extract_features(features, sample)) for sample in samples]
+        return FittedBaselines(features, {n: _fit_target_baselines(n, flat[n], extracted, config) for n in flat})
 
-    fitted = keep_baselines(cache, _given(draft, flat, parts, config), fit)
+    fitted = keep_baselines(cache, _baseline_dependencies(unfitted, flat, samples, config), fit)
     return fitted, notices
 
 
-def _baseline_notices(data_module: DataModule, draft: FeatureExtractor, used: int) -> list[str]:
+def _baseline_notices(data_module: DataModule, extractor: FeatureExtractor, used: int) -> list[str]:
     rows = len(data_module.splits["train"])
     notices = [f"The baselines were fitted on {used:,} of {rows:,} training rows."] if used < rows else []
-    known = {features.stream for features in draft.streams}
+    known = {features.stream for features in extractor.streams}
     return notices + [
         f"The baselines leave out the stream {stream.name!r}: {stream.modality!r} has no features for them."
         for stream in data_module.schema.streams
@@ -290,33 +291,34 @@ def _baseline_notices(data_module: DataModule, draft: FeatureExtractor, used: in
     ]
 
 
-def _given(
-    draft: FeatureExtractor, targets: Mapping[str, Target], parts: list[Examples], config: RunConfig
+def _baseline_dependencies(
+    unfitted: FeatureExtractor, targets: Mapping[str, Target], samples: list[Examples], config: RunConfig
 ) -> Iterator[Any]:
-    """Yield all that fitted baselines depend on."""
-    yield from (draft, config.seed, _num_threads(config))
+    """Yield all that fitted baselines depend on: their cache key."""
+    yield from (unfitted, config.seed, _num_threads(config))
     yield [(name, target.kind, target.classes) for name, target in targets.items()]
-    for examples in parts:
+    for examples in samples:
         for name in targets:
             yield from (examples.truth[name], examples.known[name])
-        for part in examples.chunks():
-            yield from content(part.columns_in_use(), part.cells_in_use(), draft.text_columns)
+        for chunk in examples.chunks():
+            yield from content(chunk.columns_in_use(), chunk.cells_in_use(), unfitted.text_columns)
 
 
 def _num_threads(config: RunConfig) -> int:
     return config.num_threads or torch.get_num_threads()
 
 
-def _features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
-    parts = [extractor.transform(part.columns_in_use(), part.cells_in_use()) for part in examples.chunks()]
-    return FeatureBlocks.joined(parts)
+def _extract_features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
+    chunks = [extractor.transform(chunk.columns_in_use(), chunk.cells_in_use()) for chunk in examples.chunks()]
+    return FeatureBlocks.joined(chunks)
 
 
-def _fit_target(
-    name: str, target: Target, parts: list[tuple[Examples, FeatureBlocks]], config: RunConfig
+def _fit_target_baselines(
+    name: str, target: Target, samples: list[tuple[Examples, FeatureBlocks]], config: RunConfig
 ) -> list[Baseline]:
     (train, train_truth), (validation, validation_truth) = [
-        (_known(found, part.known[name]), part.truth[name][part.known[name]]) for part, found in parts
+        (_known_rows(features, examples.known[name]), examples.truth[name][examples.known[name]])
+        for examples, features in samples
     ]
     num_classes, num_threads = len(target.classes or ()) or 1, _num_threads(config)
     return fit_baselines(
@@ -324,5 +326,5 @@ def _fit_target(
     )
 
 
-def _known(features: FeatureBlocks, known: NDArray[np.bool_]) -> FeatureBlocks:
+def _known_rows(features: FeatureBlocks, known: NDArray[np.bool_]) -> FeatureBlocks:
     return features if known.all() else features.take(known)

@@ -1,14 +1,15 @@
-"""The folder a run leaves behind: model, report, metrics, configuration and log.
+"""The run folder: model, report, metrics, configuration and log.
 
 ::
 
     runs/clothing/
       model/          safetensors + JSON + text; loads with polymodal.load
       report.html     one file, opens without a network
-      metrics.json    everything the report says, as JSON
+      metrics.json    the summary and the report data as JSON
       run.yaml        the whole resolved configuration; --config run.yaml repeats the run
       log.txt         what happened when
-      training.safetensors    only while training: the state --resume goes on from
+      training.safetensors    only while training: the training checkpoint for --resume
+      asked.yaml      only while training: the configuration that the run was started with
 """
 
 from __future__ import annotations
@@ -25,22 +26,24 @@ from polymodal.report.page import write_report
 from polymodal.runs.run import Run
 
 STATE_FILE = "training.safetensors"
+STARTED_CONFIG = "asked.yaml"
+"""The configuration an unfinished run was started with."""
 
 
 def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
-    """Check that a run may write into a folder, and note its configuration there.
+    """Check that a run may write into a folder, and save its configuration there.
 
     Args:
         folder: The run's folder; made if it is not there.
         config: The configuration of the run.
-        resume: Whether an unfinished run there is to go on.
+        resume: Whether to resume an unfinished run there.
 
     Raises:
         ConfigError: If the folder holds another run.
     """
-    asked = folder / "asked.yaml"
-    if resume and asked.is_file():
-        before, now = (json.loads(one.model_dump_json()) for one in (build_config(load_config(asked)), config))
+    started = folder / STARTED_CONFIG
+    if resume and started.is_file():
+        before, now = (json.loads(one.model_dump_json()) for one in (build_config(load_config(started)), config))
         changed = [name for name in now if now[name] != before.get(name)]
         if changed:
             raise ConfigError(
@@ -49,9 +52,9 @@ def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
             )
         return
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise ConfigError(_occupied(folder, holds_run=asked.is_file(), resume=resume))
+        raise ConfigError(_occupied(folder, holds_run=started.is_file(), resume=resume))
     folder.mkdir(parents=True, exist_ok=True)
-    save_config(config, asked)
+    save_config(config, started)
 
 
 def _occupied(folder: Path, holds_run: bool, resume: bool) -> str:
@@ -64,12 +67,12 @@ def _occupied(folder: Path, holds_run: bool, resume: bool) -> str:
 
 
 def write_run(run: Run, folder: Path, log: list[str]) -> None:
-    """Write everything a run leaves behind.
+    """Write the model, report, metrics, configuration and log of a run.
 
     Args:
         run: The finished run.
         folder: The run's folder.
-        log: Lines of what happened.
+        log: Lines of the log.
     """
     save_model(run.model, folder / MODEL_FOLDER)
     save_config(run.model.config, folder / "run.yaml")
@@ -81,7 +84,7 @@ def write_run(run: Run, folder: Path, log: list[str]) -> None:
     gallery = build_gallery(run.model, examples, run.evaluation.predictions)
     write_report(run.model.report_data, gallery, folder / "report.html", run.data_module.tables[run.split].folder)
     write_text(folder / "log.txt", "\n".join(log) + "\n")
-    for leftover in (STATE_FILE, "asked.yaml"):
+    for leftover in (STATE_FILE, STARTED_CONFIG):
         (folder / leftover).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Settings of every stream's modality: the user's, then a checkpoint's, then what targets wish for."""
+"""Settings of every stream's modality: the user's, then a checkpoint's, then those that targets recommend."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from polymodal.targets import AnyTarget, StructuredTarget
 
 
 def stream_settings(schema: Schema, config: RunConfig, targets: Mapping[str, AnyTarget]) -> dict[str, dict[str, Any]]:
-    """Gather the settings of every stream; the user's win, then a checkpoint's.
+    """Merge the settings of every stream: the user's win, then a checkpoint's, then those that targets recommend.
 
     Args:
         schema: The streams.
-        config: What the user says.
-        targets: Name to fitted target; some wish for fine steps or large pictures.
+        config: The run's configuration, with the user's settings.
+        targets: Name to fitted target; some recommend fine time steps or large pictures.
 
     Returns:
         Stream to options of its modality.
@@ -41,20 +41,20 @@ def stream_settings(schema: Schema, config: RunConfig, targets: Mapping[str, Any
 
 def _settings_of(stream: StreamSchema, config: RunConfig, targets: Mapping[str, AnyTarget]) -> dict[str, Any]:
     given = config.settings.get(stream.name, {})
-    settings = _wishes(stream, targets) | _of_checkpoint(stream, config, given) | given
+    settings = _recommended(stream, targets) | _of_checkpoint(stream, config, given) | given
     if settings.get("vectors") == WORD2VEC:
         settings.setdefault("word2vec_seed", config.seed)
     return settings
 
 
-def _wishes(stream: StreamSchema, targets: Mapping[str, AnyTarget]) -> dict[str, Any]:
+def _recommended(stream: StreamSchema, targets: Mapping[str, AnyTarget]) -> dict[str, Any]:
     structured = [target for target in targets.values() if isinstance(target, StructuredTarget)]
-    found = [target.stream_settings(stream.name, stream.modality) for target in structured]
-    return {option: value for wishes in found for option, value in wishes.items()}
+    of_target = [target.stream_settings(stream.name, stream.modality) for target in structured]
+    return {option: value for options in of_target for option, value in options.items()}
 
 
 def _of_checkpoint(stream: StreamSchema, config: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a pretrained encoder wants its cells data_module."""
+    """Return the preprocessing settings of a pretrained checkpoint."""
     checkpoint = _checkpoint(config.encoder.get(stream.name))
     if checkpoint is None:
         return {}
@@ -70,7 +70,7 @@ def _of_checkpoint(stream: StreamSchema, config: RunConfig, given: Mapping[str, 
 
 
 def _checkpoint(chosen: EncoderConfig | None) -> str | None:
-    """Return the pretrained checkpoint an encoder is to be built from, if it is one."""
+    """Return the pretrained checkpoint that an encoder is built from, if any."""
     if chosen is None or chosen.name is None:
         return None
     if is_checkpoint(chosen.name):
@@ -80,14 +80,14 @@ def _checkpoint(chosen: EncoderConfig | None) -> str | None:
 
 
 def settings_notices(modalities: Mapping[str, Modality], settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Say what became of settings whose effect hangs on the data.
+    """Return notices about settings whose effect depends on the data.
 
     Args:
         modalities: Stream to fitted modality.
-        settings: Stream to what was asked for.
+        settings: Stream to its settings.
 
     Returns:
         Sentences the user should read.
     """
-    found = (fitted.notice(name, settings.get(name, {})) for name, fitted in modalities.items())
-    return [notice for notice in found if notice]
+    notices = (fitted.notice(name, settings.get(name, {})) for name, fitted in modalities.items())
+    return [notice for notice in notices if notice]

@@ -31,7 +31,7 @@ def teach(
         train: The training rows.
         targets: The student's targets.
         cache: Where decoded arrays are kept.
-        progress: Told how far it is.
+        progress: Reports progress.
 
     Returns:
         Flat target to probabilities ``[rows, classes]`` or values ``[rows]`` of the training rows.

@@ -24,7 +24,7 @@ def choose_flip(inputs: TrainingInputs, build: Callable[[], Network], progress: 
     Args:
         inputs: Data and options; ``flip`` is "auto".
         build: Builds a fresh network, the same each time.
-        progress: Told of every step.
+        progress: Reports every step.
 
     Returns:
         The options with ``flip`` settled, and a sentence that says why.

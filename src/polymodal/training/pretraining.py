@@ -149,7 +149,7 @@ def pretrain_images(
         network: The network, freshly built; its image encoders are changed.
         inputs: Data and options.
         device: Where the network is.
-        progress: Told of every step.
+        progress: Reports every step.
 
     Returns:
         Stream to a record: ``pictures``, ``unlabelled`` (how many of them have no target), ``seconds`` and

@@ -52,7 +52,7 @@ def train_network(network: Network, inputs: TrainingInputs, progress: Progress, 
     Args:
         network: The network, freshly built.
         inputs: Data and options.
-        progress: Told of every step.
+        progress: Reports every step.
         resume: Whether to go on from ``inputs.state_path`` if it is there.
 
     Returns:
