@@ -26,19 +26,19 @@ from polymodal.model.evaluation import Evaluation, evaluate_examples
 from polymodal.model.fit_ensemble import fit_ensembles
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
-from polymodal.nn.distributed import main_first, own_device
+from polymodal.nn.distributed import main_process_first, process_device
 from polymodal.progress import Progress
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.report_data import build_report_data
 from polymodal.targets import StructuredTarget, Target
 from polymodal.targets.evidence import with_evidence
-from polymodal.training.distillation import teach
+from polymodal.training.distillation import predict_with_teacher
 from polymodal.training.flip_trial import choose_flip
-from polymodal.training.state import TrainingInputs
-from polymodal.training.time_budget import Budget
+from polymodal.training.inputs import TrainingInputs
+from polymodal.training.time_budget import TimeBudget
 from polymodal.training.trainer import train_network
 from polymodal.training.training_checkpoint import saved_width
-from polymodal.training.width_search import Choice, choose_width
+from polymodal.training.width_search import WidthChoice, choose_width
 
 BASELINE_ROWS = {"train": 100_000, "validation": 25_000}
 """At most so many rows of each part are used to fit baselines."""
@@ -95,7 +95,7 @@ def execute(
     config: RunConfig,
     cache: ArrayCache,
     progress: Progress,
-    state_path: Path | None = None,
+    checkpoint_path: Path | None = None,
     resume: bool = False,
     command: str | None = None,
     data_module: DataModule | None = None,
@@ -107,7 +107,7 @@ def execute(
         config: The configuration.
         cache: Where decoded arrays are kept.
         progress: Told how far it is.
-        state_path: File with the training state to resume from; None keeps none.
+        checkpoint_path: File with the training state to resume from; None keeps none.
         resume: Whether to go on from it.
         command: The command line that asked for this, for the record.
         data_module: What ``prepare`` made of these tables, where it has been done already.
@@ -118,7 +118,7 @@ def execute(
     watch = Stopwatch()
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    with watch.phase("prepare"), main_first():
+    with watch.phase("prepare"), main_process_first():
         data_module = data_module or build_data_module(tables, config, cache, progress)
     settings = resolve_training(
         config.train, config.preset, len(data_module.splits["train"]), data_module.targets.values()
@@ -133,10 +133,12 @@ def execute(
         data_module = _with_notices(data_module, notices)
     with watch.phase("train"):
         inputs = dataclasses.replace(
-            _job(data_module, config, state_path, _taught(data_module, config, cache, progress)),
+            _job(data_module, config, checkpoint_path, _taught(data_module, config, cache, progress)),
             budget=_budget(data_module, settings, watch, is_command=command is not None),
         )
-        settled, notices = _settled(inputs, config, data_module, progress, saved_width(state_path) if resume else None)
+        settled, notices = _settled(
+            inputs, config, data_module, progress, saved_width(checkpoint_path) if resume else None
+        )
         network = network if settled.width == config.width else _fresh_network(settled, data_module)
         config, data_module = settled, _with_notices(data_module, notices)
         state = train_network(network, dataclasses.replace(inputs, settings=config.train), progress, resume)
@@ -181,14 +183,14 @@ def _settled(
     return config, notices
 
 
-def _choose_width(inputs: TrainingInputs, config: RunConfig, data_module: DataModule, saved: int | None) -> Choice:
+def _choose_width(inputs: TrainingInputs, config: RunConfig, data_module: DataModule, saved: int | None) -> WidthChoice:
     """Settle the width where the time is limited; a resumed run keeps its own."""
     widths = [WIDTHS[config.preset], *(width for width in NARROW if width < WIDTHS[config.preset])]
 
     def build(width: int) -> Network:
         return _fresh_network(config.model_copy(update={"width": width}), data_module)
 
-    return Choice(saved, {}) if saved else choose_width(inputs, build, widths)
+    return WidthChoice(saved, {}) if saved else choose_width(inputs, build, widths)
 
 
 def _with_notices(data_module: DataModule, notices: list[str]) -> DataModule:
@@ -206,7 +208,7 @@ def _head_notices(network: Network, train: Examples) -> list[str]:
 
 
 def _precomputed(data_module: DataModule, network: Any, cache: ArrayCache, progress: Progress) -> DataModule:
-    network.to(own_device())  # frozen checkpoints run where the network will learn
+    network.to(process_device())  # frozen checkpoints run where the network will learn
     done: dict[str, Mapping[str, Any]] = {}
     splits = {}
     for split, examples in data_module.splits.items():
@@ -221,22 +223,25 @@ def _taught(
 ) -> dict[str, NDArray[np.float32]]:
     if config.teacher is None:
         return {}
-    return teach(
+    return predict_with_teacher(
         config.teacher, data_module.tables["train"], data_module.splits["train"], data_module.targets, cache, progress
     )
 
 
-def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> Budget | None:
+def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> TimeBudget | None:
     """Return when the run has to be over; a command's time begins with its process, before imports and tables."""
     if settings.time_limit_s is None:
         return None
     began = polymodal.STARTED_S if is_command else watch.started_s
     judged = {split: len(examples) for split, examples in data_module.splits.items() if split != "train"}
-    return Budget(ends_s=began + settings.time_limit_s, judged_rows=sum(judged.values()))
+    return TimeBudget(deadline_s=began + settings.time_limit_s, evaluation_rows=sum(judged.values()))
 
 
 def _job(
-    data_module: DataModule, config: RunConfig, state_path: Path | None, soft: Mapping[str, NDArray[np.float32]]
+    data_module: DataModule,
+    config: RunConfig,
+    checkpoint_path: Path | None,
+    teacher_predictions: Mapping[str, NDArray[np.float32]],
 ) -> TrainingInputs:
     return TrainingInputs(
         train=data_module.splits["train"],
@@ -245,8 +250,8 @@ def _job(
         modalities=data_module.preprocessor.modalities,
         settings=config.train,
         seed=config.seed,
-        state_path=state_path,
-        soft=soft,
+        checkpoint_path=checkpoint_path,
+        teacher_predictions=teacher_predictions,
         unlabelled=data_module.unlabelled,
     )
 
