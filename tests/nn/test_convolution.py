@@ -80,7 +80,7 @@ def test_large_maps_are_laid_out_a_few_rows_at_a_time(monkeypatch: pytest.Monkey
     torch.manual_seed(0)
     layer, x = Conv2d(16, 8, 3, padding=1), torch.randn(5, 16, 6, 7)
     whole = gradients(layer, x, "bfloat16")
-    monkeypatch.setattr(convolution, "SEEN_AT_ONCE", 2 * 6 * 7 * 9 * 16)
+    monkeypatch.setattr(convolution, "MAX_PATCH_VALUES", 2 * 6 * 7 * 9 * 16)
     for parts, expected in zip(gradients(layer, x, "bfloat16"), whole, strict=True):
         assert (parts - expected).norm() <= 0.01 * expected.norm()
 
