@@ -206,6 +206,6 @@ def elsewhere() -> Iterator[torch.device]:
         patch.setattr(torch, "inference_mode", torch.no_grad)
         patch.setattr(optimizers, "_get_fused_kernels_supported_devices", lambda: [*known, DEVICE.type])
         for module in (polymodal.runs.run, polymodal.training.trainer):
-            patch.setattr(module, "own_device", lambda: DEVICE)
+            patch.setattr(module, "process_device", lambda: DEVICE)
         with _Operations(), _Conversions():
             yield DEVICE

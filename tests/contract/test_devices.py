@@ -22,7 +22,7 @@ from polymodal.fusion import FUSIONS
 from polymodal.progress import SilentProgress
 from polymodal.targets import TARGETS, StructuredTarget
 from polymodal.tokens import ColumnBatch
-from polymodal.training.training_step import take_step
+from polymodal.training.training_step import training_step
 from tiny_checkpoints import save_checkpoint
 
 FEW = ("photo", "note", "size")
@@ -157,9 +157,9 @@ def test_no_step_waits_for_the_device(table: Table, monkeypatch: pytest.MonkeyPa
 
     def step(*given: Any) -> None:
         with noting_waits(waits):
-            take_step(*given)
+            training_step(*given)
 
-    monkeypatch.setattr(polymodal.training.trainer, "take_step", step)
+    monkeypatch.setattr(polymodal.training.trainer, "training_step", step)
     streams = [name for name in tiny.FEATURES if name not in ("note", "cloud")]
     with elsewhere():
         tiny.train(tiny.only(table, *streams, *tiny.TARGETS), list(tiny.TARGETS))

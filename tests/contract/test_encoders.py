@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from polymodal.encoders import DEFAULT_ENCODER, ENCODERS, build_encoder, default_encoder
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Category, Image, Number, Points, Series, Tabular, Text, Vector, Video
-from polymodal.nn.precision import lowered
+from polymodal.nn.precision import autocast
 from polymodal.tokens import ColumnBatch
 
 WIDTH = 32
@@ -151,7 +151,7 @@ def test_learning_in_bfloat16_is_nearly_the_same(modality: str, name: str) -> No
     found = []
     for precision in ("float32", "bfloat16"):
         encoder = build(modality, name).eval()  # without dropout, which would draw anew
-        with lowered(precision, torch.device("cpu")):
+        with autocast(precision, torch.device("cpu")):
             values = encoder(batch).values.float()
         values.square().mean().backward()
         found.append(values.detach())

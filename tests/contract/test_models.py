@@ -21,12 +21,12 @@ from polymodal.modalities import MODALITIES
 from polymodal.model.batches import truth_batch
 from polymodal.model.build import build_network
 from polymodal.model.network import Batch, Network, NetworkOutput
-from polymodal.nn.precision import lowered
+from polymodal.nn.precision import autocast
 from polymodal.progress import SilentProgress
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import augment
-from polymodal.training.losses import LossInputs, draw_hidden, loss_terms, stream_presence
+from polymodal.training.losses import LossInputs, loss_terms, sample_modality_dropout, stream_presence
 from products import pairwise
 
 TARGET_OF_KIND = dict(zip(("category", "categories", "number"), tiny.TARGETS, strict=True))
@@ -109,7 +109,7 @@ def loss_of(network: Network, data_module: DataModule, batch: Batch, kind: str, 
     network.train()
     varied = {stream: augment(data_module.preprocessor.modalities[stream], column) for stream, column in batch.items()}
     present = stream_presence(varied, network.streams)
-    outputs = network(varied, draw_hidden(present, 0.3))
+    outputs = network(varied, sample_modality_dropout(present, 0.3))
     truth = {name: truth_batch(data_module.splits["train"], rows)[name]}
     targets = {name: data_module.targets[name]}
     return loss_terms(
@@ -154,7 +154,7 @@ def test_the_loss_in_bfloat16_is_nearly_the_same(data_module: DataModule, fusion
     batch, losses = batch_with_holes(data_module), []
     for precision in ("float32", "bfloat16"):
         network = build(data_module, fusion, kind)
-        with lowered(precision, torch.device("cpu")):
+        with autocast(precision, torch.device("cpu")):
             losses.append(loss_of(network, data_module, batch, kind))
     losses[1].backward()
     assert losses[1].dtype == torch.float32

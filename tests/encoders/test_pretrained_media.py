@@ -78,7 +78,7 @@ def test_a_frozen_checkpoint_says_nearly_what_it_says_in_float32(
 ) -> None:
     """Whatever the processor is fast with; with AMX, convolutions stay float32."""
     if levels is not None:
-        monkeypatch.setattr(precision, "_levels", lambda: levels)
+        monkeypatch.setattr(precision, "_cpu_capabilities", lambda: levels)
     encoder, batch = image_encoder(save_checkpoint(family, tmp_path)), pictures()
     exact = outputs_of(encoder, batch)
     module = lower_backbone(encoder.source.load(), torch.device("cpu"))

@@ -107,4 +107,4 @@ def test_a_transformer_computes_only_the_tokens_that_are_wanted() -> None:
     torch.manual_seed(0)
     layers = Transformer(8, depth=2, num_heads=2, dropout=0.0)
     x, present = torch.randn(3, 4, 8), torch.tensor([[True, True, False, True]] * 3)
-    torch.testing.assert_close(layers(x, present, num_wanted=2), layers(x, present)[:, :2])
+    torch.testing.assert_close(layers(x, present, num_queries=2), layers(x, present)[:, :2])

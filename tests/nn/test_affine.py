@@ -20,9 +20,9 @@ def picture_with(box: tuple[int, int, int, int], rows: int) -> ColumnBatch:
 def test_boxes_stay_on_what_they_frame(limits: WarpLimits) -> None:
     torch.manual_seed(0)
     box = (20, 10, 44, 22)
-    warp = Warp.draw(24, (WIDTH, HEIGHT), limits)
-    moved = warp.pictures(picture_with(box, 24))
-    found, share = warp.boxes(torch.tensor(box).float().expand(24, 1, 4))
+    warp = Warp.sample(24, (WIDTH, HEIGHT), limits)
+    moved = warp.apply_to_pictures(picture_with(box, 24))
+    found, share = warp.apply_to_boxes(torch.tensor(box).float().expand(24, 1, 4))
     for row in range(24):
         shown = moved.values[row].mean(dim=2)
         seen = shown > (shown.amin() + shown.amax()) / 2
@@ -35,20 +35,22 @@ def test_boxes_stay_on_what_they_frame(limits: WarpLimits) -> None:
 def test_flips_are_drawn_only_where_they_are_allowed() -> None:
     torch.manual_seed(0)
     for limits in (WarpLimits(), WarpLimits(flip_x=False, flip_y=True), WarpLimits(flip_x=False)):
-        flipped = (Warp.draw(200, (WIDTH, HEIGHT), limits).factor < 0).any(dim=0).tolist()
+        flipped = (Warp.sample(200, (WIDTH, HEIGHT), limits).factor < 0).any(dim=0).tolist()
         assert flipped == [limits.flip_x, limits.flip_y]
 
 
 def test_a_flip_alone_is_exact_and_twice_is_nothing() -> None:
     warp = Warp(torch.tensor([[-1.0, 1.0]]), torch.tensor([[float(WIDTH), 0.0]]), (WIDTH, HEIGHT))
     boxes = torch.tensor([[[10.0, 5.0, 30.0, 9.0]]])
-    assert warp.boxes(boxes)[0].tolist() == [[[34.0, 5.0, 54.0, 9.0]]]
-    assert torch.equal(warp.boxes(warp.boxes(boxes)[0])[0], boxes)
+    assert warp.apply_to_boxes(boxes)[0].tolist() == [[[34.0, 5.0, 54.0, 9.0]]]
+    assert torch.equal(warp.apply_to_boxes(warp.apply_to_boxes(boxes)[0])[0], boxes)
 
 
 def test_boxes_that_leave_the_picture_are_cut_and_say_how_much_is_left() -> None:
     warp = Warp(torch.ones(1, 2), torch.tensor([[40.0, 0.0]]), (WIDTH, HEIGHT))
-    boxes, share = warp.boxes(torch.tensor([[[14.0, 5.0, 34.0, 9.0], [0.0, 0.0, 8.0, 8.0], [30.0, 0.0, 40.0, 8.0]]]))
+    boxes, share = warp.apply_to_boxes(
+        torch.tensor([[[14.0, 5.0, 34.0, 9.0], [0.0, 0.0, 8.0, 8.0], [30.0, 0.0, 40.0, 8.0]]])
+    )
     assert boxes[0, :2].tolist() == [[54.0, 5.0, 64.0, 9.0], [40.0, 0.0, 48.0, 8.0]]
     assert share[0].tolist() == pytest.approx([0.5, 1.0, 0.0])
 
@@ -56,7 +58,7 @@ def test_boxes_that_leave_the_picture_are_cut_and_say_how_much_is_left() -> None
 def test_pictures_stay_in_range_and_keep_who_is_there() -> None:
     torch.manual_seed(0)
     batch = ColumnBatch(torch.full((3, HEIGHT, WIDTH, 1), 255, dtype=torch.uint8), torch.tensor([True, False, True]))
-    moved = Warp.draw(3, (WIDTH, HEIGHT), WarpLimits()).pictures(batch)
+    moved = Warp.sample(3, (WIDTH, HEIGHT), WarpLimits()).apply_to_pictures(batch)
     assert moved.values.shape == batch.values.shape
     assert moved.values.min() >= 0
     assert moved.values.max() <= 255

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from polymodal.nn import convolution, precision
 from polymodal.nn.convolution import Conv1d, Conv2d, ConvTranspose2d
-from polymodal.nn.precision import lowered
+from polymodal.nn.precision import autocast
 
 CPU = torch.device("cpu")
 AMX = frozenset({"avx512_bf16", "amx_bf16"})
@@ -35,7 +35,7 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
 
 def gradients(layer: torch.nn.Module, x: torch.Tensor, precision: str) -> list[torch.Tensor]:
     x = x.clone().requires_grad_()
-    with lowered(precision, CPU):
+    with autocast(precision, CPU):
         out = layer(x)
     grads = torch.autograd.grad((out.float() * out.detach().float().cos()).sum(), [x, *layer.parameters()])
     assert all(grad.dtype == torch.float32 for grad in grads)
@@ -49,7 +49,7 @@ def test_lower_precision_gives_nearly_the_same_gradients(
 ) -> None:
     """As this processor computes, and as it would if it had AMX."""
     if levels is not None:
-        monkeypatch.setattr(precision, "_levels", lambda: levels)
+        monkeypatch.setattr(precision, "_cpu_capabilities", lambda: levels)
     torch.manual_seed(0)
     build, shape = LAYERS[name]
     layer, x = build(), torch.randn(shape)
@@ -67,20 +67,20 @@ def test_without_learning_it_is_torch_s_own_convolution() -> None:
 def test_where_convolutions_in_bfloat16_are_wrong_they_compute_exactly(
     learns: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_levels", lambda: AMX)
+    monkeypatch.setattr(precision, "_cpu_capabilities", lambda: AMX)
     layer, x = Conv1d(2, 16, 48, 16), torch.randn(4, 2, 800)
-    with torch.set_grad_enabled(learns), lowered("bfloat16", CPU):
+    with torch.set_grad_enabled(learns), autocast("bfloat16", CPU):
         found, after = layer(x.bfloat16()), torch.nn.Linear(8, 8)(torch.randn(2, 8))
     assert (found.dtype, after.dtype) == (torch.float32, torch.bfloat16)
     assert torch.equal(found, layer(x.bfloat16().float()))
 
 
 def test_large_maps_are_laid_out_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_levels", lambda: AMX)
+    monkeypatch.setattr(precision, "_cpu_capabilities", lambda: AMX)
     torch.manual_seed(0)
     layer, x = Conv2d(16, 8, 3, padding=1), torch.randn(5, 16, 6, 7)
     whole = gradients(layer, x, "bfloat16")
-    monkeypatch.setattr(convolution, "SEEN_AT_ONCE", 2 * 6 * 7 * 9 * 16)
+    monkeypatch.setattr(convolution, "MAX_PATCH_VALUES", 2 * 6 * 7 * 9 * 16)
     for parts, expected in zip(gradients(layer, x, "bfloat16"), whole, strict=True):
         assert (parts - expected).norm() <= 0.01 * expected.norm()
 
@@ -101,12 +101,12 @@ def test_large_maps_are_laid_out_a_few_rows_at_a_time(monkeypatch: pytest.Monkey
 def test_only_usual_convolutions_are_trusted_where_others_are_wrong(
     layer: torch.nn.Module, shape: tuple[int, ...], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_levels", lambda: AMX)
-    with lowered("bfloat16", CPU):
+    monkeypatch.setattr(precision, "_cpu_capabilities", lambda: AMX)
+    with autocast("bfloat16", CPU):
         assert layer(torch.randn(shape)).dtype == expected
 
 
-@pytest.mark.skipif("amx_bf16" not in precision._levels(), reason="this processor has no AMX")
+@pytest.mark.skipif("amx_bf16" not in precision._cpu_capabilities(), reason="this processor has no AMX")
 @pytest.mark.parametrize("seed", range(40))
 def test_trusted_convolutions_are_right_with_amx(seed: int) -> None:
     """Of random sizes: outputs and gradients against float32."""
@@ -141,7 +141,7 @@ def test_the_kernel_whose_threads_wait_for_each_other_is_never_used(
     name: str, levels: frozenset[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where two threads share a core, the bfloat16 one for gradients of weights takes a hundred times as long."""
-    monkeypatch.setattr(precision, "_levels", lambda: levels)
+    monkeypatch.setattr(precision, "_cpu_capabilities", lambda: levels)
     build, shape = LAYERS[name]
     with Differentiated() as seen:
         gradients(build(), torch.randn(shape), "bfloat16")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import tiny
-from polymodal.nn.distributed import own_device, share_of, sum_gradients
+from polymodal.nn.distributed import all_reduce_gradients, process_device, rank_slice
 
 DEADLINE_S = 900
 SETTINGS = [
@@ -32,12 +32,12 @@ main()
 """What is dropped is drawn by each process for itself; all else is the same for any number of them."""
 
 
-def train_with(num_processes: int, folder: Path, data: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
-    script, output = folder / "train.py", folder / f"run{num_processes}"
+def train_with(get_world_size: int, folder: Path, data: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
+    script, output = folder / "train.py", folder / f"run{get_world_size}"
     script.write_text(WITHOUT_DROPOUT)
     settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(num_processes), "--standalone"]
-    command = [sys.executable, *(launch if num_processes > 1 else []), str(script), "train", str(data), *settings]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(get_world_size), "--standalone"]
+    command = [sys.executable, *(launch if get_world_size > 1 else []), str(script), "train", str(data), *settings]
     command += ["--target", "kind", "--target", "weight", "--output", str(output), "--json"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=environment)
@@ -70,7 +70,7 @@ def test_every_row_has_one_process(monkeypatch: pytest.MonkeyPatch, rows: int, c
     places, found = np.arange(rows), []
     for number in range(count):
         monkeypatch.setenv("RANK", str(number))
-        found.append(places[share_of(places)])
+        found.append(places[rank_slice(places)])
     assert np.concatenate(found).tolist() == places.tolist()
     assert max(map(len, found)) - min(map(len, found)) <= 1
 
@@ -85,7 +85,7 @@ def test_gradients_are_added_up_and_none_stays_none(monkeypatch: pytest.MonkeyPa
     used, unused, frozen = (torch.nn.Parameter(torch.ones(2, 3)) for _ in range(3))
     frozen.requires_grad_(False)
     used.grad = torch.arange(6.0).view(2, 3)
-    losses = sum_gradients([used, unused, frozen], torch.tensor([1.0, 0.5]))
+    losses = all_reduce_gradients([used, unused, frozen], torch.tensor([1.0, 0.5]))
     assert losses.tolist() == [2.0, 1.0]
     assert torch.equal(used.grad, 2 * torch.arange(6.0).view(2, 3))
     assert unused.grad is None
@@ -102,13 +102,13 @@ def test_added_gradients_lie_as_their_weights_do(
     gradient = torch.randn(shape)
     for given in (gradient.clone(), gradient.clone(memory_format=torch.channels_last)):
         weight.grad = given
-        sum_gradients([weight], torch.zeros(1))
+        all_reduce_gradients([weight], torch.zeros(1))
         assert torch.equal(weight.grad, 2 * gradient)
         assert weight.grad.stride() == weight.stride()
 
 
 def test_the_launcher_may_ask_for_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert own_device() == torch.device("cuda")
+    assert process_device() == torch.device("cuda")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")  # accelerate launch --cpu
-    assert own_device() == torch.device("cpu")
+    assert process_device() == torch.device("cpu")

@@ -20,7 +20,7 @@ from polymodal.encoders.recurrent import Recurrent, can_lower
 from polymodal.nn import precision
 from polymodal.nn.attention import attend
 from polymodal.nn.layers import Dropout, GroupNorm, MaskedGroupNorm, use_channels_last
-from polymodal.nn.precision import choose_precision, lowered
+from polymodal.nn.precision import autocast, choose_precision
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 def test_auto_is_what_the_processor_is_fast_with(
     levels: set[str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_levels", lambda: frozenset(levels))
+    monkeypatch.setattr(precision, "_cpu_capabilities", lambda: frozenset(levels))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_precision("auto") == expected
     assert choose_precision("float32") == "float32"
@@ -95,7 +95,7 @@ def test_a_layer_that_cannot_be_lowered_computes_in_float32(monkeypatch: pytest.
     layer, steps = Recurrent("lstm", 4, 1, 0.0), torch.randn(2, 5, 4).bfloat16()
     monkeypatch.setattr("polymodal.encoders.recurrent.can_lower", lambda *_: False)
     lengths = torch.tensor([5, 3])
-    with lowered("bfloat16", CPU):
+    with autocast("bfloat16", CPU):
         found, after = layer(steps, lengths), nn.Linear(4, 4)(steps)
     assert (found.dtype, after.dtype) == (torch.float32, torch.bfloat16)
     assert torch.equal(found, layer(steps.float(), lengths))
@@ -125,7 +125,7 @@ def test_attention_is_that_of_torch_where_it_learns_in_bfloat16(causal: bool) ->
     mask = None if present is None else present[:, None, None, :]
     whole = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
     assert torch.equal(expected, whole)
-    with lowered("bfloat16", CPU):
+    with autocast("bfloat16", CPU):
         found = attend(query, key, value, present, causal)
     torch.testing.assert_close(found.float(), expected, atol=0.03, rtol=0.03)
 
@@ -138,7 +138,7 @@ def test_group_norm_in_bfloat16_is_that_of_torch(shape: tuple[int, ...]) -> None
     plain = nn.GroupNorm(4, 8)(maps)
     torch.testing.assert_close(norm(spread).float(), plain, atol=0.05, rtol=0.05)
     assert torch.equal(norm(maps), plain)
-    with lowered("bfloat16", CPU):
+    with autocast("bfloat16", CPU):
         assert torch.equal(norm(maps), plain.bfloat16())
 
 
@@ -154,6 +154,6 @@ def test_a_masked_norm_counts_steps_exactly_in_bfloat16() -> None:
 def test_convolutions_keep_their_channels_last() -> None:
     module = nn.Sequential(nn.Conv2d(3, 8, 3), GroupNorm(2, 8))
     use_channels_last(module)
-    with lowered("bfloat16", CPU):
+    with autocast("bfloat16", CPU):
         found = module(torch.randn(2, 3, 9, 9).contiguous(memory_format=torch.channels_last))
     assert found.is_contiguous(memory_format=torch.channels_last)

@@ -122,7 +122,7 @@ def test_a_run_with_frozen_vectors_goes_on_where_it_stopped(table: Table, tmp_pa
         raise Stop
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("polymodal.training.trainer._note_epoch", stop)
+        patch.setattr("polymodal.training.trainer._record_epoch", stop)
         with pytest.raises(Stop):
             tiny.train(notes, settings=settings, output=tmp_path / "run")
     resumed = tiny.train(notes, settings=settings, output=tmp_path / "run", resume=True)

@@ -26,7 +26,7 @@ from polymodal.targets import BoxesTarget, RowContext, StructuredPrediction
 from polymodal.targets.box_head import BoxHead, assign, centreness, place_centres, suppress
 from polymodal.targets.boxes import BoxesSettings
 from polymodal.tokens import ColumnBatch, Detail, Fused, PlaceGrid, Tokens
-from polymodal.training.training_step import vary
+from polymodal.training.training_step import augment_batch
 
 COLOURS = ("red", "blue")
 HEIGHT, WIDTH = 48, 64
@@ -223,7 +223,7 @@ def test_pictures_move_with_all_boxes_that_are_in_them() -> None:
     batch = {"first": ColumnBatch(pixels, torch.ones(3, dtype=torch.bool))}
     job: Any = SimpleNamespace(settings=TrainConfig(), targets=targets, modalities={})
     for _ in range(8):
-        varied, moved = vary(job, batch, truth)
+        varied, moved = augment_batch(job, batch, truth)
         assert varied["first"].values.dtype == torch.float32
         assert torch.equal(moved["left"][0], moved["right"][0])
         assert not torch.equal(moved["left"][0][0], truth["left"][0][0])
@@ -233,9 +233,9 @@ def test_boxes_out_of_view_are_not_looked_for() -> None:
     target = fit(CELLS, PICTURES)
     truth = torch.tensor([[[2.0, 2.0, 12.0, 12.0, 0.0], [20.0, 2.0, 30.0, 12.0, 1.0]]])
     warp = Warp(torch.ones(1, 2), torch.tensor([[12.0, 0.0]]), (32, 32))
-    moved = target.follow("first", truth, warp)
+    moved = target.warp_truth("first", truth, warp)
     assert moved[0].tolist() == [[14.0, 2.0, 24.0, 12.0, 0.0], [32.0, 2.0, 32.0, 12.0, -1.0]]
-    assert target.follow("second", truth, warp) is truth
+    assert target.warp_truth("second", truth, warp) is truth
 
 
 PLACES = PlaceGrid((4, 8), 8)

@@ -25,7 +25,14 @@ from polymodal.modalities import (
     build_settings,
 )
 from polymodal.tokens import ColumnBatch
-from polymodal.training.augmentation import AUGMENTATIONS, CORRUPTED, LENGTH_STEP, TOKEN_DROPOUT, augment, corrupt
+from polymodal.training.augmentation import (
+    AUGMENTATIONS,
+    LENGTH_STEP,
+    MASKING_NOISE_FRACTION,
+    TOKEN_DROPOUT,
+    add_masking_noise,
+    augment,
+)
 
 ROWS = 6
 every_modality = pytest.mark.parametrize("name", list(AUGMENTATIONS))
@@ -247,24 +254,24 @@ def test_all_frames_of_a_video_move_together_and_keep_their_order() -> None:
 def test_a_corrupted_batch_keeps_its_layout_and_loses_a_third_of_its_places(name: str) -> None:
     batch = column(name, rows=200)
     torch.manual_seed(0)
-    holes = corrupt(MODALITIES[name], batch)
+    holes = add_masking_noise(MODALITIES[name], batch)
     assert holes.values.shape == batch.values.shape
     assert holes.present is batch.present
     assert holes.lengths is batch.lengths
     there = batch.values != 0
     assert torch.equal(holes.values[holes.values != 0], batch.values[holes.values != 0])
-    assert float((holes.values[there] == 0).float().mean()) == pytest.approx(CORRUPTED, abs=0.05)
+    assert float((holes.values[there] == 0).float().mean()) == pytest.approx(MASKING_NOISE_FRACTION, abs=0.05)
 
 
 def test_points_are_corrupted_one_by_one_and_whole() -> None:
     batch = column("points", rows=50)
-    kept = corrupt(MODALITIES["points"], batch).values[..., :-1] != 0
+    kept = add_masking_noise(MODALITIES["points"], batch).values[..., :-1] != 0
     assert torch.equal(kept.any(dim=3), kept.all(dim=3))
     assert bool((kept.any(dim=3).any(dim=2) & ~kept.any(dim=3).all(dim=2)).any()), "a frame loses some of its points"
 
 
 def test_corrupted_outputs_of_a_frozen_encoder_stay_outputs() -> None:
     batch = ColumnBatch(torch.randn(2, 4, 8), torch.ones(2, dtype=torch.bool), torch.tensor([4, 2]), is_encoded=True)
-    holes = corrupt(MODALITIES["image"], batch)
+    holes = add_masking_noise(MODALITIES["image"], batch)
     assert holes.is_encoded
     assert holes.values.shape == batch.values.shape

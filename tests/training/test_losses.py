@@ -10,7 +10,7 @@ from polymodal.config import TrainConfig
 from polymodal.model.network import Network, NetworkOutput, Truth
 from polymodal.targets import CategoryTarget, NumberTarget, Target
 from polymodal.tokens import Fused, Tokens
-from polymodal.training.losses import LossInputs, draw_hidden, loss_terms, target_losses
+from polymodal.training.losses import LossInputs, loss_terms, sample_modality_dropout, target_losses
 
 KIND = CategoryTarget.fit(["a", "b"])
 WEIGHT = NumberTarget.fit([0.0, 2.0])
@@ -35,7 +35,7 @@ def network_of(targets: dict[str, Target]) -> Network:
 def test_streams_are_hidden_by_chance_but_never_all_that_a_row_has() -> None:
     torch.manual_seed(0)
     present = torch.rand(20_000, 3) < 0.6
-    hidden = draw_hidden(present, 0.5)
+    hidden = sample_modality_dropout(present, 0.5)
     assert not (hidden & ~present).any()
     left = (present & ~hidden).sum(dim=1)
     assert (left[present.any(dim=1)] > 0).all()
@@ -46,17 +46,17 @@ def test_streams_are_hidden_by_chance_but_never_all_that_a_row_has() -> None:
 
 def test_each_row_draws_for_itself() -> None:
     torch.manual_seed(0)
-    hidden = draw_hidden(torch.ones(1000, 2, dtype=torch.bool), 0.4)
+    hidden = sample_modality_dropout(torch.ones(1000, 2, dtype=torch.bool), 0.4)
     assert len(hidden.unique(dim=0)) == 3
 
 
 def test_a_chance_of_nothing_hides_nothing() -> None:
-    assert not draw_hidden(torch.ones(50, 3, dtype=torch.bool), 0.0).any()
+    assert not sample_modality_dropout(torch.ones(50, 3, dtype=torch.bool), 0.0).any()
 
 
 @pytest.mark.parametrize("present", [torch.zeros(4, 2, dtype=torch.bool), torch.zeros(0, 2, dtype=torch.bool)])
 def test_rows_without_streams_and_no_rows_are_fine(present: torch.Tensor) -> None:
-    hidden = draw_hidden(present, 0.5)
+    hidden = sample_modality_dropout(present, 0.5)
     assert hidden.shape == present.shape
     assert not hidden.any()
 

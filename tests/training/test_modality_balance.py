@@ -19,7 +19,7 @@ from polymodal.model.batches import epoch_batches
 from polymodal.model.network import NetworkOutput
 from polymodal.targets import CategoriesTarget, CategoryTarget, NumberTarget
 from polymodal.training.losses import LossInputs, row_losses
-from polymodal.training.modality_balance import _pareto, blending_weights, modulation
+from polymodal.training.modality_balance import _pareto, blending_weights, modulation_factors
 
 AIDS: dict[str, dict[str, Any]] = {
     "ogm_ge": {"train.balance": "ogm_ge"},
@@ -118,7 +118,7 @@ def test_only_the_stream_ahead_is_slowed_down() -> None:
     loss_inputs = LossInputs(
         targets={"kind": target}, truth=truth, present=torch.ones(2, 2, dtype=torch.bool), settings=TrainConfig()
     )
-    ahead, behind = modulation(outputs, loss_inputs)
+    ahead, behind = modulation_factors(outputs, loss_inputs)
     assert ahead == pytest.approx(1 - np.tanh(0.3 * 2), abs=1e-3)
     assert behind == 1.0
 

@@ -25,7 +25,7 @@ from polymodal.errors import ConfigError
 from polymodal.modalities import Image
 from polymodal.progress import SilentProgress
 from polymodal.runs.data_module import Tables, build_data_module
-from polymodal.training.pretraining import HIDDEN_SHARE, hide_pixels
+from polymodal.training.pretraining import MASKED_FRACTION, mask_pixels
 
 PRETRAIN = {"train.pretrain_epochs": 3}
 SCRATCH = [name for name in ENCODERS["image"] if name != "pretrained"]
@@ -69,8 +69,8 @@ def test_every_image_encoder_has_a_decoder(name: str, shape: tuple[int, int, int
 
 def test_pixels_are_hidden_in_all_channels() -> None:
     torch.manual_seed(0)
-    hidden = hide_pixels(torch.ones(4, 3, 30, 30)) == 0
-    assert float(hidden.float().mean()) == pytest.approx(HIDDEN_SHARE, abs=0.03)
+    hidden = mask_pixels(torch.ones(4, 3, 30, 30)) == 0
+    assert float(hidden.float().mean()) == pytest.approx(MASKED_FRACTION, abs=0.03)
     assert (hidden.all(dim=1) == hidden.any(dim=1)).all()
 
 
@@ -105,13 +105,13 @@ def test_the_error_is_in_the_report_the_metrics_and_the_notices(model: polymodal
 
 def test_supervised_training_goes_on_from_those_weights(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     first: list[dict[str, Any]] = []
-    original = polymodal.training.trainer.take_step
+    original = polymodal.training.trainer.training_step
 
     def spied(strategy: Any, *rest: Any) -> None:
         first.append({name: value.clone() for name, value in strategy.network.state_dict().items()})
         original(strategy, *rest)
 
-    monkeypatch.setattr("polymodal.training.trainer.take_step", spied)
+    monkeypatch.setattr("polymodal.training.trainer.training_step", spied)
     tiny.train(table, settings={"train.pretrain_epochs": 0})
     plain, count = first[0], len(first)
     tiny.train(table, settings={"train.pretrain_epochs": 1})

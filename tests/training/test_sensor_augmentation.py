@@ -10,7 +10,7 @@ import torch
 from polymodal.modalities import Points, Series, build_settings
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import augment
-from polymodal.training.sensor_augmentation import POINT_DROPOUT, TIME_CUT
+from polymodal.training.sensor_augmentation import POINT_DROPOUT, TIME_CROP
 
 ROWS = 60
 
@@ -62,7 +62,7 @@ def test_few_frames_are_cut_off_at_the_ends() -> None:
     batch = ColumnBatch(batch.values, batch.present, torch.full((ROWS,), 40))
     varied = vary(points(), batch)
     assert varied.lengths is not None
-    assert varied.lengths.min() >= 40 * (1 - 2 * TIME_CUT)
+    assert varied.lengths.min() >= 40 * (1 - 2 * TIME_CROP)
     assert varied.lengths.max() <= 40
     assert len(varied.lengths.unique()) > 2
 

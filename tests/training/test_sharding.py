@@ -22,9 +22,9 @@ import tiny
 from polymodal.model.network import encode_present
 from polymodal.runs.run_folder import STATE_FILE
 from polymodal.tokens import ColumnBatch, Tokens
-from polymodal.training.sharding import cut, whole
+from polymodal.training.sharding import full_tensor, local_rows
 from polymodal.training.strategy import Strategy
-from polymodal.training.training_step import take_step
+from polymodal.training.training_step import training_step
 from tiny_checkpoints import save_reader
 
 DEADLINE_S = 900
@@ -39,25 +39,26 @@ from polymodal.cli.main import main
 
 torch.nn.Dropout.forward = layers.Dropout.forward = lambda _, x: x
 torch.nn.functional.dropout = lambda x, *_, **__: x
-shard_module, save_state = train.shard_module, train.save_state
+shard_module, save_checkpoint = trainer.shard_module, trainer.save_checkpoint
 
 
 def told(*given):
-    shares = shard_module(*given)
-    own, whole = (sum(map(torch.Tensor.numel, weights)) for weights in (shares.rows, shares.rows.values()))
-    print("holds", own, "of", whole, file=sys.stderr)
-    return shares
+    sharded = shard_module(*given)
+    shards, parameters = sharded.parameter_of_shard.keys(), sharded.parameter_of_shard.values()
+    own, full = (sum(map(torch.Tensor.numel, weights)) for weights in (shards, parameters))
+    print("holds", own, "of", full, file=sys.stderr)
+    return sharded
 
 
 def save_and_die(*given):
-    save_state(*given)
+    save_checkpoint(*given)
     if os.environ["RANK"] == "0":
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-train.shard_module = told
+trainer.shard_module = told
 if "DIES" in os.environ:
-    train.save_state = save_and_die
+    trainer.save_checkpoint = save_and_die
 main()
 """
 """What is dropped is drawn by each process for itself; all else is the same for any number of them. A run that ``DIES``
@@ -205,12 +206,12 @@ def test_rows_are_cut_as_they_are_shared_out(monkeypatch: pytest.MonkeyPatch, ro
     chunks = list(value.chunk(count)) + [value[:0]] * count
     for number in range(count):
         monkeypatch.setenv("RANK", str(number))
-        assert torch.equal(cut(value, len(chunks[number])), chunks[number])
+        assert torch.equal(local_rows(value, len(chunks[number])), chunks[number])
 
 
 def test_an_ordinary_tensor_is_whole_already() -> None:
     value = torch.ones(2)
-    assert whole(value) is value
+    assert full_tensor(value) is value
 
 
 class Doubling(torch.nn.Module):
@@ -242,10 +243,10 @@ def test_a_process_of_several_does_not_cut_its_batch(monkeypatch: pytest.MonkeyP
         tried.append(given)
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("polymodal.training.training_step.batch_gradients", short_of_memory)
-    given: Any = {name: SimpleNamespace() for name in ("network", "optimizer", "shares")}
+    monkeypatch.setattr("polymodal.training.training_step.compute_gradients", short_of_memory)
+    given: Any = {name: SimpleNamespace() for name in ("network", "optimizer", "sharded")}
     inputs: Any = SimpleNamespace(settings=SimpleNamespace(accumulate=None))
-    state: Any = SimpleNamespace(num_parts=1)
+    state: Any = SimpleNamespace(accumulation_steps=1)
     with pytest.raises(torch.OutOfMemoryError):
-        take_step(Strategy(**given, device=torch.device("cpu")), inputs, state, [1, 2, 3])
+        training_step(Strategy(**given, device=torch.device("cpu")), inputs, state, [1, 2, 3])
     assert len(tried) == 1

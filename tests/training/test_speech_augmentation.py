@@ -11,7 +11,7 @@ import torch
 
 from polymodal.modalities import Audio, build_settings
 from polymodal.tokens import ColumnBatch
-from polymodal.training.speech_augmentation import MASK_S, MASKED_BANDS, SPEED, vary_speech
+from polymodal.training.speech_augmentation import MASK_S, MAX_MASKED_BANDS, SPEED, augment_speech
 
 ROWS, FRAMES, BANDS = 40, 120, 16
 
@@ -31,7 +31,7 @@ def clips(features: str, value: float | None = None) -> ColumnBatch:
 
 def vary(features: str, batch: ColumnBatch) -> ColumnBatch:
     torch.manual_seed(0)
-    return vary_speech(audio(features), batch)
+    return augment_speech(audio(features), batch)
 
 
 @pytest.mark.parametrize("features", ["log_mel", "mfcc", "waveform"])
@@ -57,7 +57,7 @@ def test_masked_stretches_are_shorter_than_a_word() -> None:
     masked = (whole & inside).sum(dim=1)
     assert 0 < masked.max() <= 2 * MASK_S / 0.01
     bands = (varied.values == 0).sum(dim=1) == varied.values.shape[1]
-    assert 0 < bands.sum(dim=1).max() <= MASKED_BANDS * BANDS
+    assert 0 < bands.sum(dim=1).max() <= MAX_MASKED_BANDS * BANDS
 
 
 def test_speakers_and_rooms_change() -> None:
@@ -80,7 +80,7 @@ def test_both_channels_of_a_sound_are_varied_alike_but_for_the_noise(monkeypatch
     batch = clips("log_mel")
     both = ColumnBatch(torch.cat([batch.values, batch.values], dim=2), batch.present, batch.lengths)
     torch.manual_seed(0)
-    varied = vary_speech(dataclasses.replace(audio("log_mel"), channels=2), both)
+    varied = augment_speech(dataclasses.replace(audio("log_mel"), channels=2), both)
     assert varied.values.shape[2] == 2 * BANDS
     assert torch.equal(varied.values[..., :BANDS], varied.values[..., BANDS:])
     assert not torch.equal(varied.values[:, : batch.values.shape[1], :BANDS], batch.values)

@@ -10,12 +10,12 @@ import pytest
 
 import tiny
 from polymodal.runs.run_folder import STATE_FILE
-from polymodal.training.lr_schedule import rate_factor
-from polymodal.training.time_budget import AFTER_S, Budget, Plan, fitting_steps
+from polymodal.training.lr_schedule import lr_factor
+from polymodal.training.time_budget import POST_TRAINING_S, StepPlanner, TimeBudget, plan_num_steps
 
 
 @pytest.mark.parametrize(
-    ("done", "left_s", "expected"),
+    ("done", "remaining_s", "expected"),
     [
         (0, 1000.0, 100),  # all that was asked for
         (0, 24.0, 20),  # two epochs of ten steps and a look at validation of two seconds each
@@ -30,8 +30,8 @@ from polymodal.training.time_budget import AFTER_S, Budget, Plan, fitting_steps
         (15, -3.0, 15),
     ],
 )
-def test_steps_and_looks_at_validation_fit_into_what_is_left(done: int, left_s: float, expected: int) -> None:
-    assert fitting_steps(done, left_s, 1.0, 2.0, 10, 100) == expected
+def test_steps_and_looks_at_validation_fit_into_what_is_left(done: int, remaining_s: float, expected: int) -> None:
+    assert plan_num_steps(done, remaining_s, 1.0, 2.0, 10, 100) == expected
 
 
 @dataclass
@@ -46,17 +46,17 @@ class FakeClock:
 
 def test_the_first_slow_step_does_not_set_the_pace() -> None:
     clock = FakeClock()
-    plan = Plan(
-        budget=Budget(ends_s=AFTER_S + 100.0, judged_rows=0, clock=clock),
+    planner = StepPlanner(
+        budget=TimeBudget(deadline_s=POST_TRAINING_S + 100.0, evaluation_rows=0, clock=clock),
         steps_per_epoch=1000,
-        most_steps=10_000,
+        max_steps=10_000,
         validation_rows=0,
-        steps=10_000,
+        num_steps=10_000,
     )
     for step, seconds in ((1, 9.0), (2, 1.0), (3, 1.0)):
         clock.now_s += seconds
-        plan.note_step(step, seconds)
-    assert plan.steps == 3 + 89
+        planner.record_step(step, seconds)
+    assert planner.num_steps == 3 + 89
 
 
 @pytest.fixture
@@ -65,24 +65,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
     import polymodal.training.trainer as module
 
-    take_step, validate = module.take_step, module.validate
+    training_step, validate = module.training_step, module.validate
 
     def step(*given: Any) -> None:
-        take_step(*given)
+        training_step(*given)
         clock.now_s += 1.0
 
     def look(network: Any, examples: Any, *rest: Any) -> Any:
         clock.now_s += len(examples) / 10
         return validate(network, examples, *rest)
 
-    monkeypatch.setattr(module, "take_step", step)
+    monkeypatch.setattr(module, "training_step", step)
     monkeypatch.setattr(module, "validate", look)
     return clock
 
 
 def limited(monkeypatch: pytest.MonkeyPatch, clock: FakeClock, limit_s: float, rows: int = 0) -> None:
     monkeypatch.setattr(
-        "polymodal.runs.run._budget", lambda *_, **__: Budget(ends_s=limit_s, judged_rows=rows, clock=clock)
+        "polymodal.runs.run._budget", lambda *_, **__: TimeBudget(deadline_s=limit_s, evaluation_rows=rows, clock=clock)
     )
 
 
@@ -95,7 +95,7 @@ def test_a_run_fills_its_time_and_its_rate_has_fallen_by_then(
 ) -> None:
     limited(monkeypatch, clock, limit_s)
     history = tiny.train(tiny.numbers_table(), settings=SETTINGS).report_data["history"]
-    assert 0.8 * limit_s < clock.now_s + AFTER_S <= 1.1 * limit_s
+    assert 0.8 * limit_s < clock.now_s + POST_TRAINING_S <= 1.1 * limit_s
     steps = int(sum(entry["seconds"] for entry in history))
     assert history[-1]["learning_rate"] < 0.1 * 1e-3
     assert steps < 50 * 11
@@ -115,7 +115,7 @@ def test_a_limit_that_does_not_bind_changes_nothing(monkeypatch: pytest.MonkeyPa
 def test_where_not_even_an_epoch_fits_training_stops_within_it(
     monkeypatch: pytest.MonkeyPatch, clock: FakeClock
 ) -> None:
-    limited(monkeypatch, clock, 5.0 + AFTER_S)
+    limited(monkeypatch, clock, 5.0 + POST_TRAINING_S)
     model = tiny.train(tiny.numbers_table(), settings=SETTINGS)
     assert len(model.report_data["history"]) == 1
     assert model.report_data["history"][0]["train_loss"] > 0
@@ -123,7 +123,7 @@ def test_where_not_even_an_epoch_fits_training_stops_within_it(
 
 
 def test_rows_that_are_judged_later_are_counted_in(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
-    limited(monkeypatch, clock, 60.0 + AFTER_S, rows=100)
+    limited(monkeypatch, clock, 60.0 + POST_TRAINING_S, rows=100)
     tiny.train(tiny.numbers_table(), settings=SETTINGS)
     assert clock.now_s < 60.0 - 25
 
@@ -134,18 +134,18 @@ def test_a_resumed_run_keeps_the_plan_and_the_time_it_has_used(
     import polymodal.training.trainer as module
 
     limited(monkeypatch, clock, 40.0)
-    settings, take_step = SETTINGS | {"train.checkpoint_steps": 1}, module.take_step
+    settings, training_step = SETTINGS | {"train.checkpoint_steps": 1}, module.training_step
 
     def killed(*given: Any) -> None:
         if given[2].step == 15:
             raise KeyboardInterrupt
-        take_step(*given)
+        training_step(*given)
 
-    monkeypatch.setattr(module, "take_step", killed)
+    monkeypatch.setattr(module, "training_step", killed)
     with pytest.raises(KeyboardInterrupt):
         tiny.train(tiny.numbers_table(), settings=settings, output=tmp_path / "run")
     assert (tmp_path / "run" / STATE_FILE).exists()
-    monkeypatch.setattr(module, "take_step", take_step)
+    monkeypatch.setattr(module, "training_step", training_step)
     clock.now_s = 0.0
     resumed = tiny.train(tiny.numbers_table(), settings=settings, output=tmp_path / "run", resume=True)
     assert clock.now_s + 15 <= 44
@@ -159,4 +159,4 @@ def test_a_real_run_does_not_take_all_steps_that_were_asked_for() -> None:
 
 
 def test_the_rate_is_laid_over_planned_steps() -> None:
-    assert rate_factor(99, 100, 0.1) < 0.02 < rate_factor(99, 1000, 0.1)
+    assert lr_factor(99, 100, 0.1) < 0.02 < lr_factor(99, 1000, 0.1)

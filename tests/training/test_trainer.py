@@ -21,7 +21,7 @@ from polymodal.model.build import EPOCHS, resolve_training
 from polymodal.model.network import Network
 from polymodal.targets import RowContext, fit_target
 from polymodal.targets.transcript import MIN_STEPS
-from polymodal.training.trainer import average, parameter_groups, rate_factor, snapshot
+from polymodal.training.trainer import average_weights, lr_factor, parameter_groups, snapshot
 from polymodal.training.validation import Validation, validate
 
 
@@ -89,11 +89,11 @@ def test_training_stops_when_its_time_ends() -> None:
 
 
 def test_the_rate_warms_up_and_falls_to_almost_nothing() -> None:
-    rates = [rate_factor(step, 100, 0.1) for step in range(100)]
+    rates = [lr_factor(step, 100, 0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert all(first >= second for first, second in itertools.pairwise(rates[10:]))
     assert 0 < rates[-1] < 0.02
-    assert rate_factor(0, 1, 0.0) == 1.0
+    assert lr_factor(0, 1, 0.0) == 1.0
 
 
 def test_batches_hold_every_row_once_and_change_with_the_epoch() -> None:
@@ -108,7 +108,7 @@ def test_only_matrices_decay_and_every_parameter_is_trained(model: polymodal.Mod
     network = model.trained.network
     groups = parameter_groups(network, TrainConfig(weight_decay=0.3, learning_rate=2e-3))
     assert all(p.ndim >= 2 for group in groups for p in group["params"] if group["weight_decay"] > 0)
-    assert {group["peak_rate"] for group in groups} == {2e-3}
+    assert {group["peak_lr"] for group in groups} == {2e-3}
     trained = [id(p) for group in groups for p in group["params"]]
     assert sorted(trained) == sorted(id(p) for p in network.parameters() if p.requires_grad)
 
@@ -117,7 +117,7 @@ def test_the_average_is_the_mean_of_the_weights() -> None:
     first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     first.register_buffer("count", torch.tensor(3))
     second.register_buffer("count", torch.tensor(5))
-    mean = average([snapshot(first), snapshot(second)])
+    mean = average_weights([snapshot(first), snapshot(second)])
     torch.testing.assert_close(mean["weight"], (first.weight + second.weight).detach() / 2)
     assert mean["count"] == 3
 

@@ -20,7 +20,7 @@ from polymodal.errors import CheckpointError, ConfigError
 from polymodal.runs.run_folder import STATE_FILE
 from polymodal.training.state import TrainingState
 from polymodal.training.strategy import Strategy
-from polymodal.training.training_checkpoint import load_state, save_state
+from polymodal.training.training_checkpoint import load_checkpoint, save_checkpoint
 
 DEADLINE_S = 900
 LONG = ["train.epochs=6", "train.batch_size=8", "train.checkpoint_steps=2", "width=16", "baselines=false"]
@@ -48,15 +48,15 @@ import signal
 from polymodal.training import trainer
 from polymodal.cli.main import main
 
-save_state = train.save_state
+save_checkpoint = trainer.save_checkpoint
 
 
 def save_and_die(*given):
-    save_state(*given)
+    save_checkpoint(*given)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-train.save_state = save_and_die
+trainer.save_checkpoint = save_and_die
 main()
 """
 """A run that is killed, with no chance to clean up, once it has saved a state for the first time."""
@@ -230,11 +230,11 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
     state = TrainingState(
         step=5, seconds=1.5, history=[{"epoch": 0}], best=[(0.25, 0)], snapshots=[kept], loss_sum=0.1 + 0.2
     )
-    save_state(tmp_path / "state.safetensors", strategy, state)
+    save_checkpoint(tmp_path / "state.safetensors", strategy, state)
     with torch.no_grad():
         other.network.weight.zero_()
     loaded = TrainingState()
-    load_state(tmp_path / "state.safetensors", other, loaded)
+    load_checkpoint(tmp_path / "state.safetensors", other, loaded)
     assert torch.equal(other.network.weight, strategy.network.weight)
     assert (loaded.step, loaded.history, loaded.best, loaded.loss_sum) == (5, [{"epoch": 0}], [(0.25, 0)], 0.1 + 0.2)
     assert torch.equal(loaded.snapshots[0]["weight"], kept["weight"])
@@ -246,12 +246,12 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
 def test_a_damaged_or_foreign_state_is_one_sentence(tmp_path: Path) -> None:
     strategy = one_that_learned()
     path = tmp_path / "state.safetensors"
-    save_state(path, strategy, TrainingState())
+    save_checkpoint(path, strategy, TrainingState())
     content = path.read_bytes()
     for damaged in (b"", content[:40], b"\xff" * 100):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"does not fit this run \(.*\)\. Start again without --resume\."):
-            load_state(path, strategy, TrainingState())
+            load_checkpoint(path, strategy, TrainingState())
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="does not fit this run"):
-        load_state(path, learner_of(torch.nn.Linear(4, 2)), TrainingState())
+        load_checkpoint(path, learner_of(torch.nn.Linear(4, 2)), TrainingState())

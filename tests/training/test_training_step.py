@@ -12,8 +12,14 @@ import tiny
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
 from polymodal.model.network import Network
-from polymodal.training.gradient_accumulation import PEAK, USABLE, free_bytes, kept_bytes
+from polymodal.training.gradient_accumulation import (
+    PEAK_FACTOR,
+    USABLE_FRACTION,
+    available_memory_bytes,
+    saved_activation_bytes,
+)
 
+TRAINER = "polymodal.training.trainer"
 PLAIN = {"train.epochs": 3, "train.precision": "float32", "train.batch_size": 24}
 
 
@@ -75,10 +81,13 @@ def test_a_batch_that_does_not_fit_is_cut_until_it_does(monkeypatch: pytest.Monk
 def test_a_batch_that_would_fill_the_memory_is_cut_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = history_of(tiny.numbers_table(), None)
     row_bytes: list[float] = []
-    monkeypatch.setattr("polymodal.training.trainer.parts_that_fit", lambda size, *_: row_bytes.append(size) or 2)
+    monkeypatch.setattr(f"{TRAINER}.accumulation_steps_that_fit", lambda size, *_: row_bytes.append(size) or 2)
     history_of(tiny.numbers_table(), None)
     monkeypatch.undo()
-    monkeypatch.setattr("polymodal.training.trainer.free_bytes", lambda: int(PEAK * row_bytes[-1] * 24 / USABLE / 2.5))
+    monkeypatch.setattr(
+        f"{TRAINER}.available_memory_bytes",
+        lambda: int(PEAK_FACTOR * row_bytes[-1] * 24 / USABLE_FRACTION / 2.5),
+    )
     model = tiny.train(tiny.numbers_table(), "kind", settings=PLAIN | {"train.accumulate": None})
     assert any("in 4 parts" in notice for notice in model.report_data["notices"])
     assert [entry["validation_loss"] for entry in model.report_data["history"]] == pytest.approx(
@@ -89,13 +98,13 @@ def test_a_batch_that_would_fill_the_memory_is_cut_beforehand(monkeypatch: pytes
 def test_what_gradients_keep_is_counted_once() -> None:
     weight = torch.ones(100, 100, requires_grad=True)
     x = torch.ones(50, 100)
-    with kept_bytes() as found:
+    with saved_activation_bytes() as found:
         (x @ weight).relu().exp().sum()
     assert sum(found) == 4 * (50 * 100 + 2 * 50 * 100)  # x, and what relu and exp give; the weight needs no x.grad
 
 
 def test_free_memory_is_known_here() -> None:
-    free = free_bytes()
+    free = available_memory_bytes()
     assert free is None or 2**20 < free < 2**50
 
 

@@ -34,7 +34,7 @@ def test_losses_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch, ta
     whole, *others = looks_at(monkeypatch, holed, **{"fusion.name": fusion})
     for other in others:
         assert other.loss == pytest.approx(whole.loss, rel=1e-5)
-        assert other.part_losses == pytest.approx(whole.part_losses, rel=1e-5)
+        assert other.term_losses == pytest.approx(whole.term_losses, rel=1e-5)
         assert other.scores == pytest.approx(whole.scores, rel=1e-5)
 
 
@@ -53,4 +53,4 @@ def test_a_look_computes_as_steps_do_and_finds_the_same(monkeypatch: pytest.Monk
     assert asked == {"bfloat16"}
     assert found["bfloat16"].loss == pytest.approx(found["float32"].loss, rel=0.02)
     assert found["bfloat16"].loss != found["float32"].loss
-    assert found["bfloat16"].part_losses == pytest.approx(found["float32"].part_losses, rel=0.02)
+    assert found["bfloat16"].term_losses == pytest.approx(found["float32"].term_losses, rel=0.02)

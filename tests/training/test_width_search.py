@@ -11,8 +11,8 @@ import polymodal
 import tiny
 from polymodal.runs.run_folder import STATE_FILE
 from polymodal.training import trainer, width_search
-from polymodal.training.time_budget import AFTER_S, Budget
-from polymodal.training.width_search import Choice
+from polymodal.training.time_budget import POST_TRAINING_S, TimeBudget
+from polymodal.training.width_search import WidthChoice
 
 SETTINGS = {"train.epochs": 20, "train.batch_size": 16, "train.patience": 50, "baselines": False, "num_threads": 1}
 STEPS = 4 * 20
@@ -24,18 +24,18 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, power: float = 1.0) -> None:
         self.now_s, self.widths, self.power = 0.0, list[int](), power
-        take_step = trainer.take_step
+        training_step = trainer.training_step
 
         def step(*given: Any) -> None:
-            take_step(*given)
+            training_step(*given)
             self.widths.append(given[0].network.width)
             self.now_s += (given[0].network.width / 128) ** self.power
 
         for module in (trainer, width_search):
-            monkeypatch.setattr(module, "take_step", step)
+            monkeypatch.setattr(module, "training_step", step)
 
     def limit(self, monkeypatch: pytest.MonkeyPatch, limit_s: float) -> None:
-        budget = Budget(ends_s=limit_s + AFTER_S, judged_rows=0, clock=lambda: self.now_s)
+        budget = TimeBudget(deadline_s=limit_s + POST_TRAINING_S, evaluation_rows=0, clock=lambda: self.now_s)
         monkeypatch.setattr("polymodal.runs.run._budget", lambda *_, **__: budget)
 
 
@@ -74,14 +74,14 @@ def test_where_time_suffices_nothing_changes(monkeypatch: pytest.MonkeyPatch) ->
 def test_trials_are_cut_to_the_memory_as_the_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch).limit(monkeypatch, 1000.0)
     parts: list[int] = []
-    step = width_search.take_step
+    step = width_search.training_step
 
     def watched(*given: Any) -> None:
-        parts.append(given[2].num_parts)
+        parts.append(given[2].accumulation_steps)
         step(*given)
 
-    monkeypatch.setattr(width_search, "take_step", watched)
-    monkeypatch.setattr(trainer, "parts_that_fit", lambda *_: 4)
+    monkeypatch.setattr(width_search, "training_step", watched)
+    monkeypatch.setattr(trainer, "accumulation_steps_that_fit", lambda *_: 4)
     fit()
     assert set(parts) == {4}
 
@@ -102,18 +102,18 @@ def test_a_resumed_run_keeps_its_width(monkeypatch: pytest.MonkeyPatch, tmp_path
         "output": tmp_path / "run",
         "validation": tiny.numbers_table(20),
     }
-    step = trainer.take_step
+    step = trainer.training_step
 
     def killed(*given: Any) -> None:
         if given[2].step == 15:
             raise KeyboardInterrupt
         step(*given)
 
-    monkeypatch.setattr(trainer, "take_step", killed)
+    monkeypatch.setattr(trainer, "training_step", killed)
     with pytest.raises(KeyboardInterrupt):
         polymodal.fit(tiny.numbers_table(), target="kind", **arguments)
     assert (tmp_path / "run" / STATE_FILE).exists()
-    monkeypatch.setattr(trainer, "take_step", step)
+    monkeypatch.setattr(trainer, "training_step", step)
     clock.now_s, clock.widths = 0.0, []
     clock.limit(monkeypatch, 1000.0)  # time for the widest, were it asked again
     resumed = polymodal.fit(tiny.numbers_table(), target="kind", resume=True, **arguments)
@@ -122,7 +122,7 @@ def test_a_resumed_run_keeps_its_width(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_notice_names_both_widths() -> None:
-    assert Choice(128, {128: 9.0}).notices == []
-    assert Choice(64, {}).notices == []
-    (notice,) = Choice(64, {128: 3.04, 64: 6.0, 32: 7.0}).notices
+    assert WidthChoice(128, {128: 9.0}).notices == []
+    assert WidthChoice(64, {}).notices == []
+    (notice,) = WidthChoice(64, {128: 3.04, 64: 6.0, 32: 7.0}).notices
     assert "width 128 about 3.0 epochs; one of width 64, which has time for 6.0" in notice

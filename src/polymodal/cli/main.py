@@ -152,7 +152,7 @@ def train_command(
             strict=strict,
         ).parsed()
         common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
-        from polymodal.nn.distributed import is_main
+        from polymodal.nn.distributed import is_main_process
         from polymodal.runs.fit import fit
 
         model = fit(
@@ -165,7 +165,7 @@ def train_command(
             command=shlex.join(["polymodal", *sys.argv[1:]]),
             **common,
         )
-        if not is_main():
+        if not is_main_process():
             return
         if json:
             console.print_json(model.summary())

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.errors import ConfigError, parameter_error
-from polymodal.nn.convolution import convolve_exactly
-from polymodal.nn.precision import has_fast_bfloat16, has_sound_convolutions
+from polymodal.nn.convolution import convolve_float32
+from polymodal.nn.precision import has_correct_bfloat16_convolutions, has_fast_bfloat16
 
 EXAMPLES = {
     "text": "distilbert/distilbert-base-uncased",
@@ -162,7 +162,7 @@ def lower_backbone(backbone: Any, device: torch.device) -> Any:
 
 def _with_sound_convolutions(backbone: Any) -> Any:
     """Let a checkpoint's convolutions compute in float32 on a CPU whose convolutions in bfloat16 are wrong."""
-    if not has_sound_convolutions(torch.device("cpu")):
+    if not has_correct_bfloat16_convolutions(torch.device("cpu")):
         for module in backbone.modules():
             if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
                 module.forward = MethodType(_convolve, module)  # type: ignore[method-assign]
@@ -170,7 +170,7 @@ def _with_sound_convolutions(backbone: Any) -> Any:
 
 
 def _convolve(layer: Any, x: Tensor) -> Tensor:
-    found: Tensor = convolve_exactly(layer, x).to(x.dtype) if x.device.type == "cpu" else type(layer).forward(layer, x)
+    found: Tensor = convolve_float32(layer, x).to(x.dtype) if x.device.type == "cpu" else type(layer).forward(layer, x)
     return found
 
 

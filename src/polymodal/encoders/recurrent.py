@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.nn.layers import Dropout, steps_present
-from polymodal.nn.precision import exact, lowered
+from polymodal.nn.precision import autocast, autocast_disabled
 
 Cell = Literal["lstm", "gru"]
 CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -65,7 +65,7 @@ class Recurrent(nn.Module):
         device = x_BTW.device
         if not torch.is_autocast_enabled(device.type) or can_lower(self.cell, device):
             return layer(x_BTW)[0]  # type: ignore[no-any-return]
-        with exact(device):
+        with autocast_disabled(device):
             return layer(x_BTW.float())[0]  # type: ignore[no-any-return]
 
 
@@ -85,7 +85,7 @@ def can_lower(cell: Cell, device: torch.device) -> bool:
     try:
         with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
             layer, x_BTW = CELLS[cell](2, 2, batch_first=True).to(device), torch.zeros(2, 3, 2, device=device)
-            with lowered("bfloat16", device):
+            with autocast("bfloat16", device):
                 steps_BTW = layer(x_BTW)[0]
             steps_BTW.float().sum().backward()
     except RuntimeError:

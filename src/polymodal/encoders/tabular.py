@@ -344,7 +344,7 @@ class FTTransformer(nn.Module):
         cells_BFW = self.cells(column) + self.fields_FW
         tokens_BTW = torch.cat([self.class_W.expand(len(column), 1, -1), cells_BFW], dim=1)
         everything = torch.ones(tokens_BTW.shape[:2], dtype=torch.bool, device=tokens_BTW.device)
-        return Tokens(self.layers(tokens_BTW, everything, num_wanted=1), column.row_present.unsqueeze(1))
+        return Tokens(self.layers(tokens_BTW, everything, num_queries=1), column.row_present.unsqueeze(1))
 
 
 def count_numbers(fitted: Tabular) -> int:

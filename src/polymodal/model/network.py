@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from polymodal.fusion import EvidentialFusion, Fusion
 from polymodal.fusion.apart import Apart
-from polymodal.nn.precision import exact
+from polymodal.nn.precision import autocast_disabled
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
 from polymodal.targets.structured import StructuredPrediction
 from polymodal.tokens import ColumnBatch, Detail, Fused, Tokens
@@ -130,7 +130,7 @@ class Network(nn.Module):
         tokens = self.encode(batch, dummy_rows)
         fused = self.fuse(tokens, hidden)
         losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing)
-        with exact(self.log_variances.device):
+        with autocast_disabled(self.log_variances.device):
             streams = self.stream_outputs(tokens)
             mixed_rows = fused if mix is None else apply_mixup(fused, mix)
             return NetworkOutput(self.fused_outputs(tokens, streams, mixed_rows, hidden), streams, fused, losses)
@@ -240,7 +240,7 @@ class Network(nn.Module):
         """
         losses = {}
         for name, head in self.named_structured_heads():
-            with nullcontext() if head.is_heavy else exact(self.log_variances.device):
+            with nullcontext() if head.is_heavy else autocast_disabled(self.log_variances.device):
                 losses[name] = head.loss(fused, truth[name][0], smoothing)
         return losses
 

@@ -1,1 +1,1 @@
-"""Building blocks of networks, and where and how exactly they compute (torch)."""
+"""Building blocks of networks, devices, precision and distributed processes (torch)."""

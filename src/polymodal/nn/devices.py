@@ -1,4 +1,4 @@
-"""Which device networks run on (torch)."""
+"""The device that networks run on (torch)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from polymodal.errors import ConfigError
 
 
 def choose_device(asked: str | None = None) -> torch.device:
-    """Return the device that was asked for, or the fastest.
+    """Return the requested device, or the fastest one.
 
     Args:
         asked: A name of torch's, such as ``cpu``, ``cuda`` or ``cuda:1``; None takes a GPU where torch finds one, else
@@ -18,7 +18,7 @@ def choose_device(asked: str | None = None) -> torch.device:
         The device.
 
     Raises:
-        ConfigError: If it is not here.
+        ConfigError: If this machine has no such device.
     """
     if asked is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,6 +1,7 @@
-"""Several processes that train one network, each on its share of every batch (torch).
+"""Data-parallel training: rank, world size and collective operations of processes (torch).
 
-``torchrun`` starts them, or ``accelerate launch`` where Accelerate is installed; both say so in their environment.
+``torchrun`` starts the processes, or ``accelerate launch`` where Accelerate is installed; both set environment
+variables.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ from polymodal.nn.devices import choose_device
 T = TypeVar("T")
 
 
-def process_number() -> int:
-    """Return this process's number, from 0."""
+def get_rank() -> int:
+    """Return the rank of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
-def num_processes() -> int:
-    """Return how many processes train together."""
+def get_world_size() -> int:
+    """Return the number of processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def is_main() -> bool:
-    """Whether this process writes and prints."""
-    return process_number() == 0
+def is_main_process() -> bool:
+    """Whether this is the main process, which writes files and prints."""
+    return get_rank() == 0
 
 
-def own_device() -> torch.device:
-    """Return the device on which this process trains, having joined it with the others that train together.
+def process_device() -> torch.device:
+    """Return the device of this process, and initialise the process group if there are several processes.
 
     Returns:
-        A GPU of this process's own where torch finds one, else the CPU, also after ``accelerate launch --cpu``.
+        A GPU of its own where torch finds one, else the CPU, also after ``accelerate launch --cpu``.
     """
     wants_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() == "true"
     device = choose_device("cpu" if wants_cpu else None)
-    if num_processes() == 1:
+    if get_world_size() == 1:
         return device
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
@@ -54,98 +55,98 @@ def own_device() -> torch.device:
 
 
 @contextmanager
-def main_first() -> Iterator[None]:
-    """Let the main process do something before the others do, as to fill a cache that they read.
+def main_process_first() -> Iterator[None]:
+    """Run the context in the main process first, then in the others, such as to fill a cache that they read.
 
     Yields:
         Nothing.
     """
-    if num_processes() == 1:
+    if get_world_size() == 1:
         yield
         return
-    device = own_device()
+    device = process_device()
     gpu = None if device.index is None else [device.index]
-    if not is_main():
+    if not is_main_process():
         distributed.barrier(device_ids=gpu)
     yield
-    if is_main():
+    if is_main_process():
         distributed.barrier(device_ids=gpu)
 
 
-def share_of(places: NDArray[np.int64]) -> slice:
-    """Return which part of a batch is this process's.
+def rank_slice(indices: NDArray[np.int64]) -> slice:
+    """Return the rows of a batch that this process computes.
 
     Args:
-        places: Rows of the batch.
+        indices: Rows of the batch.
 
     Returns:
-        A stretch, empty where there are fewer rows than processes.
+        A slice of them; may be empty if there are fewer rows than processes.
     """
-    number, count = process_number(), num_processes()
-    return slice(len(places) * number // count, len(places) * (number + 1) // count)
+    rank, world_size = get_rank(), get_world_size()
+    return slice(len(indices) * rank // world_size, len(indices) * (rank + 1) // world_size)
 
 
-def sum_gradients(parameters: Iterable[Tensor], losses: Tensor) -> Tensor:
-    """Add up the gradients and losses of all processes, in one message.
+def all_reduce_gradients(parameters: Iterable[Tensor], losses: Tensor) -> Tensor:
+    """Sum the gradients and losses of all processes, in one all-reduce.
 
     Args:
-        parameters: The same ones in every process; their gradients become the sums. A parameter that has none in any
-            process keeps none.
+        parameters: The parameters, the same in every process; their gradients are replaced by the sums. A parameter
+            without a gradient in any process keeps None.
         losses: float ``[N]``.
 
     Returns:
         The summed losses.
     """
-    if num_processes() == 1:
+    if get_world_size() == 1:
         return losses
-    learned = [parameter for parameter in parameters if parameter.requires_grad]
-    has_one = losses.new_tensor([parameter.grad is not None for parameter in learned])
-    message = torch.cat([losses, has_one, *map(_laid_flat, learned)])
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    has_gradient = losses.new_tensor([parameter.grad is not None for parameter in trainable])
+    message = torch.cat([losses, has_gradient, *map(_flat_gradient, trainable)])
     distributed.all_reduce(message)
-    sizes = [len(losses), len(learned), *(parameter.numel() for parameter in learned)]
-    losses, has_one, *sums = torch.split(message, sizes)
-    for parameter, found, is_there in zip(learned, sums, has_one.tolist(), strict=True):
-        if is_there:
-            parameter.grad = found.as_strided(parameter.shape, parameter.stride())
+    sizes = [len(losses), len(trainable), *(parameter.numel() for parameter in trainable)]
+    losses, has_gradient, *sums = torch.split(message, sizes)
+    for parameter, gradient, count in zip(trainable, sums, has_gradient.tolist(), strict=True):
+        if count:
+            parameter.grad = gradient.as_strided(parameter.shape, parameter.stride())
     return losses
 
 
-def _laid_flat(parameter: Tensor) -> Tensor:
-    """Return a parameter's gradient as it lies in memory, in the parameter's layout; zeros where there is none."""
+def _flat_gradient(parameter: Tensor) -> Tensor:
+    """Return a parameter's gradient in the parameter's memory format, flattened; zeros where there is none."""
     gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
     if gradient.stride() != parameter.stride():
         gradient = torch.empty_like(parameter).copy_(gradient)
     return gradient.as_strided((parameter.numel(),), (1,))
 
 
-def gathered(value: T) -> list[T]:
-    """Return what every process holds.
+def all_gather_objects(value: T) -> list[T]:
+    """Gather a value of every process.
 
     Args:
-        value: What this process holds.
+        value: The value of this process.
 
     Returns:
-        All processes' values, in the order of their numbers; the same in each process.
+        The values of all processes, in the order of their ranks; the same in each process.
     """
-    if num_processes() == 1:
+    if get_world_size() == 1:
         return [value]
-    found: list[Any] = [None] * num_processes()
-    distributed.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * get_world_size()
+    distributed.all_gather_object(values, value)
+    return values
 
 
-def main_says(value: int) -> int:
-    """Return what the main process holds.
+def broadcast_from_main(value: int) -> int:
+    """Broadcast a number of the main process.
 
     Args:
-        value: What this process holds.
+        value: The number of this process.
 
     Returns:
-        The main process's value, in all.
+        The number of the main process.
     """
-    if num_processes() == 1:
+    if get_world_size() == 1:
         return value
     device = torch.device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
-    told = torch.tensor(value, device=device)
-    distributed.broadcast(told, 0)
-    return int(told)
+    message = torch.tensor(value, device=device)
+    distributed.broadcast(message, 0)
+    return int(message)

@@ -1,4 +1,4 @@
-"""Building blocks that encoders and fusion share (torch).
+"""Layers and functions that encoders, fusions and heads have in common (torch).
 
 Shape legend: B rows of the batch, T steps, K pooled tokens, W width.
 """
@@ -14,10 +14,10 @@ from polymodal.tokens import ColumnBatch
 
 
 def lengths_in_use(column: ColumnBatch) -> Tensor:
-    """Return how many steps each row has.
+    """Return the length of each row.
 
     Args:
-        column: Ragged cells; without lengths, all steps are in use.
+        column: Cells of variable length; without lengths, all steps are in use.
 
     Returns:
         int64 ``[B]``, 0 for absent rows.
@@ -29,22 +29,22 @@ def lengths_in_use(column: ColumnBatch) -> Tensor:
 
 
 def steps_present(lengths: Tensor, num_steps: int) -> Tensor:
-    """Return which steps of padded rows are in use.
+    """Return the mask of the steps in use of padded rows.
 
     Args:
         lengths: int64 ``[B]``.
         num_steps: T, the padded length.
 
     Returns:
-        bool ``[B, T]``.
+        bool ``[B, T]``; False in padding.
     """
     return torch.arange(num_steps, device=lengths.device) < lengths.unsqueeze(1)
 
 
 def pool_steps(values_BTW: Tensor, lengths: Tensor, max_tokens: int) -> tuple[Tensor, Tensor]:
-    """Shorten each row to at most ``max_tokens`` tokens, the means of equal stretches of its steps.
+    """Pool each row to at most ``max_tokens`` tokens, the means of equal segments of its steps.
 
-    A row of ``max_tokens`` steps or fewer keeps them as they are; padding takes no part.
+    A row of ``max_tokens`` steps or fewer is unchanged; padding is ignored.
 
     Args:
         values_BTW: ``[B, T, W]``; finite everywhere.
@@ -52,7 +52,7 @@ def pool_steps(values_BTW: Tensor, lengths: Tensor, max_tokens: int) -> tuple[Te
         max_tokens: Largest number of tokens of a row.
 
     Returns:
-        Values ``[B, K, W]``, zeros where there is no token, and, bool ``[B, K]``, where there is one.
+        Values ``[B, K, W]``, zeros in padding, and the mask of the tokens in use, bool ``[B, K]``.
     """
     num_steps = values_BTW.shape[1]
     index = torch.arange(min(max_tokens, num_steps), device=lengths.device)
@@ -68,7 +68,7 @@ def pool_steps(values_BTW: Tensor, lengths: Tensor, max_tokens: int) -> tuple[Te
 
 
 def split_channels(values_BTF: Tensor, channels: int) -> Tensor:
-    """Put a sound's channels, whose features follow each other in every frame, beside each other as maps.
+    """Move the channels of a sound, concatenated in every frame, to an axis of their own.
 
     Args:
         values_BTF: ``[B, T, channels * features]``.
@@ -89,7 +89,7 @@ def sinusoidal_positions(num_positions: int, width: int) -> Tensor:
         width: W, even or odd.
 
     Returns:
-        ``[T, W]``, sines in the even and cosines in the odd places.
+        ``[T, W]``, sines in the even and cosines in the odd columns.
     """
     position = torch.arange(num_positions).unsqueeze(1)
     rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
@@ -100,25 +100,25 @@ def sinusoidal_positions(num_positions: int, width: int) -> Tensor:
 
 
 def small_parameter(*shape: int) -> nn.Parameter:
-    """Return a learned tensor that starts small and random, as embeddings and tokens do.
+    """Return a parameter with small random initial values, as for embeddings and learned tokens.
 
     Args:
         *shape: Its shape.
 
     Returns:
-        The parameter, drawn from a normal distribution of deviation 0.02.
+        The parameter, initialised from a normal distribution of standard deviation 0.02.
     """
     return nn.Parameter(torch.randn(shape) * 0.02)
 
 
 class Dropout(nn.Dropout):
-    """Dropout (Srivastava et al. 2014, JMLR 15) that draws 16 bits a value, which on a CPU costs a third of the time.
+    """Dropout (Srivastava et al. 2014, JMLR 15) with 16 random bits a value, which takes a third of the time on a CPU.
 
-    Differs from the source: the share is rounded to a multiple of 1 / 65536.
+    Differs from the source: the probability is rounded to a multiple of 1 / 65536.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Set values to zero and scale up the others.
+        """Set random values to zero and scale the others up.
 
         Args:
             x: Any shape.
@@ -136,28 +136,28 @@ class Dropout(nn.Dropout):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation (Wu and He 2018, arXiv 1803.08494), in float32 also where it learns in bfloat16 on a CPU.
+    """Group normalisation (Wu and He 2018, arXiv 1803.08494), in float32 also under bfloat16 autocast on a CPU.
 
-    There, torch's own kernel is slow with channels last, and another layout costs more than another dtype.
+    There, torch's bfloat16 kernel is slow with channels last, and a change of layout costs more than one of dtype.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise each row by itself.
+        """Normalise each row independently.
 
         Args:
             x: ``[B, C, ...]``.
 
         Returns:
-            The same shape and layout in memory; on a CPU, bfloat16 where it learns in that, else the same dtype.
+            The same shape and memory format; bfloat16 under autocast on a CPU, else the same dtype.
         """
         if x.device.type != "cpu":
             return super().forward(x)
-        found = super().forward(x.float() if x.dtype == torch.bfloat16 else x)
-        return found.to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype)
+        normalised = super().forward(x.float() if x.dtype == torch.bfloat16 else x)
+        return normalised.to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype)
 
 
 def use_channels_last(module: nn.Module) -> None:
-    """Lay a module's convolutions out so that channels come last in memory, which is faster.
+    """Convert a module to the memory format ``channels_last``, which is faster.
 
     Args:
         module: Convolutions over pictures.
@@ -168,11 +168,11 @@ def use_channels_last(module: nn.Module) -> None:
 class MaskedGroupNorm(GroupNorm):
     """Group normalisation (Wu and He 2018, arXiv 1803.08494) over the steps in use.
 
-    Differs from the source: padding takes no part in mean and variance, and stays zero.
+    Differs from the source: padding is ignored in mean and variance, and stays zero.
     """
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Normalise each row by itself.
+        """Normalise each row independently.
 
         Args:
             x: ``[B, C, T, ...]``.
@@ -183,28 +183,28 @@ class MaskedGroupNorm(GroupNorm):
         """
         if keep is None:
             return super().forward(x)
-        places = tuple(range(2, x.ndim))
+        axes = tuple(range(2, x.ndim))
         x, keep = x.float(), keep.float()
         x = x * keep
-        count = keep.sum(places) * (x[0, 0].numel() // x.shape[2] if len(x) else 1)
-        mean_BG = self._group_mean(x.sum(places) / count.clamp(min=1))
-        square_BG = self._group_mean((x * x).sum(places) / count.clamp(min=1))
+        count = keep.sum(axes) * (x[0, 0].numel() // x.shape[2] if len(x) else 1)
+        mean_BG = self._group_mean(x.sum(axes) / count.clamp(min=1))
+        square_BG = self._group_mean((x * x).sum(axes) / count.clamp(min=1))
         scale_BG = torch.rsqrt((square_BG - mean_BG * mean_BG).clamp(min=0) + self.eps)
         scale_BC = self._to_channels(scale_BG) * self.weight
         shift_BC = self.bias - self._to_channels(mean_BG) * scale_BC
-        shape = (*scale_BC.shape, *(1,) * len(places))
+        shape = (*scale_BC.shape, *(1,) * len(axes))
         return (x * scale_BC.reshape(shape) + shift_BC.reshape(shape)) * keep
 
     def _group_mean(self, x_BC: Tensor) -> Tensor:
-        num_together = x_BC.shape[1] // self.num_groups
-        return x_BC.view(len(x_BC), self.num_groups, num_together).mean(dim=2)
+        group_size = x_BC.shape[1] // self.num_groups
+        return x_BC.view(len(x_BC), self.num_groups, group_size).mean(dim=2)
 
     def _to_channels(self, x_BG: Tensor) -> Tensor:
         return x_BG.repeat_interleave(len(self.weight) // self.num_groups, dim=1)
 
 
 def num_groups(num_channels: int) -> int:
-    """Return how many groups a group norm of that many channels has: at most 8.
+    """Choose the number of groups of a group norm: at most 8.
 
     Args:
         num_channels: C.

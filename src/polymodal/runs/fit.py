@@ -13,7 +13,7 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.checkpoint import MODEL_FOLDER
 from polymodal.model.custom_objects import custom_objects_of
 from polymodal.model.model import Model, TableLike, load
-from polymodal.nn.distributed import is_main
+from polymodal.nn.distributed import is_main_process
 from polymodal.progress import Progress, SilentProgress
 from polymodal.runs.data_module import Tables
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
@@ -63,17 +63,17 @@ def fit(
 def _fit_tables(
     tables: Tables, config: RunConfig, folder: Path | None, resume: bool, progress: Progress | None, command: str | None
 ) -> Model:
-    progress = progress if progress is not None and is_main() else SilentProgress()
+    progress = progress if progress is not None and is_main_process() else SilentProgress()
     if folder is None:
         return Model(execute(tables, config, ArrayCache.default(), progress, command=command).model)
     if resume and (folder / MODEL_FOLDER / "model.json").is_file() and not (folder / STATE_FILE).exists():
         progress.message(f"The run in {folder} is finished; nothing is left to resume.")
         return load(folder, custom_objects=custom_objects_of(config))
-    if is_main():
+    if is_main_process():
         check_folder(folder, config, resume)
     started = datetime.datetime.now(datetime.UTC)
     run = execute(tables, config, ArrayCache.default(), progress, folder / STATE_FILE, resume, command)
-    if is_main():
+    if is_main_process():
         write_run(run, folder, _log(run, started))
     return Model(run.model, folder)
 

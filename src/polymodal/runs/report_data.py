@@ -16,10 +16,10 @@ from polymodal.model.build import num_parameters
 from polymodal.model.evaluation import Evaluation
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.model.trained_model import TrainedModel
-from polymodal.nn.distributed import num_processes
+from polymodal.nn.distributed import get_world_size
 from polymodal.runs.data_module import DataModule
 from polymodal.targets import AnyTarget, primary_metric_of
-from polymodal.training.pretraining import HIDDEN_SHARE
+from polymodal.training.pretraining import MASKED_FRACTION
 from polymodal.training.sharding import is_sharding_enabled
 from polymodal.training.state import TrainingState
 
@@ -79,16 +79,16 @@ def _title(model: TrainedModel) -> str:
 
 def _training_notices(state: TrainingState, settings: TrainConfig) -> list[str]:
     notices = _pretraining_notices(state)
-    if state.num_parts > (settings.accumulate or 1):
-        batch = f"each batch of {settings.batch_size} rows in {state.num_parts} parts"
+    if state.accumulation_steps > (settings.accumulate or 1):
+        batch = f"each batch of {settings.batch_size} rows in {state.accumulation_steps} parts"
         notices.append(f"Training computed {batch}, one after the other: the memory does not hold it at once.")
-    if state.diverged_in:
+    if state.diverged_epoch:
         notices.append(
-            f"Training ended in epoch {state.diverged_in}, where it diverged: the loss was no finite number. The "
+            f"Training ended in epoch {state.diverged_epoch}, where it diverged: the loss was no finite number. The "
             f"weights are those of the epochs before. With a train.learning_rate below {settings.learning_rate:g} it "
             f"may learn longer."
         )
-    if is_sharding_enabled(settings) and num_processes() == 1:
+    if is_sharding_enabled(settings) and get_world_size() == 1:
         notices.append("One process trained and held all weights: train.shard needs several to share them out among.")
     return notices
 
@@ -97,7 +97,7 @@ def _pretraining_notices(state: TrainingState) -> list[str]:
     pretrained = {stream: run for stream, run in state.pretraining.items() if run["history"]}
     return [
         f"The encoder of {stream!r} first learned to restore {run['pictures']:,} pictures, "
-        f"{run['unlabelled']:,} of them without a target: with {HIDDEN_SHARE:.0%} of the pixels hidden, "
+        f"{run['unlabelled']:,} of them without a target: with {MASKED_FRACTION:.0%} of the pixels hidden, "
         f"{run['history'][-1]['train_error']:.0%} of their variance stays unexplained."
         for stream, run in pretrained.items()
     ]

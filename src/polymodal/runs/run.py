@@ -26,19 +26,19 @@ from polymodal.model.evaluation import Evaluation, evaluate_examples
 from polymodal.model.fit_ensemble import fit_ensembles
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
-from polymodal.nn.distributed import main_first, own_device
+from polymodal.nn.distributed import main_process_first, process_device
 from polymodal.progress import Progress
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.report_data import build_report_data
 from polymodal.targets import StructuredTarget, Target
 from polymodal.targets.evidence import with_evidence
-from polymodal.training.distillation import teach
+from polymodal.training.distillation import predict_with_teacher
 from polymodal.training.flip_trial import choose_flip
-from polymodal.training.state import TrainingInputs
-from polymodal.training.time_budget import Budget
+from polymodal.training.inputs import TrainingInputs
+from polymodal.training.time_budget import TimeBudget
 from polymodal.training.trainer import train_network
 from polymodal.training.training_checkpoint import saved_width
-from polymodal.training.width_search import Choice, choose_width
+from polymodal.training.width_search import WidthChoice, choose_width
 
 BASELINE_ROWS = {"train": 100_000, "validation": 25_000}
 """Most rows of each split that baselines are fitted on."""
@@ -95,7 +95,7 @@ def execute(
     config: RunConfig,
     cache: ArrayCache,
     progress: Progress,
-    state_path: Path | None = None,
+    checkpoint_path: Path | None = None,
     resume: bool = False,
     command: str | None = None,
     data_module: DataModule | None = None,
@@ -107,7 +107,7 @@ def execute(
         config: The configuration.
         cache: Cache of decoded arrays.
         progress: Reports progress.
-        state_path: File of the training checkpoint to resume from; None saves none.
+        checkpoint_path: File of the training checkpoint to resume from; None saves none.
         resume: Whether to resume from it.
         command: The command line, for the report.
         data_module: The data module of these tables, if it has been built already.
@@ -118,7 +118,7 @@ def execute(
     watch = Stopwatch()
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    with watch.phase("prepare"), main_first():
+    with watch.phase("prepare"), main_process_first():
         data_module = data_module or build_data_module(tables, config, cache, progress)
     settings = resolve_training(
         config.train, config.preset, len(data_module.splits["train"]), data_module.targets.values()
@@ -133,10 +133,10 @@ def execute(
         data_module = _with_notices(data_module, notices)
     with watch.phase("train"):
         teacher = _teacher_predictions(data_module, config, cache, progress)
-        inputs = _training_inputs(data_module, config, state_path, teacher)
+        inputs = _training_inputs(data_module, config, checkpoint_path, teacher)
         budget = _budget(data_module, settings, watch, is_command=command is not None)
         inputs = dataclasses.replace(inputs, budget=budget)
-        width = saved_width(state_path) if resume else None
+        width = saved_width(checkpoint_path) if resume else None
         chosen, notices = _run_trials(inputs, config, data_module, progress, width)
         network = network if chosen.width == config.width else _build_network(chosen, data_module)
         config, data_module = chosen, _with_notices(data_module, notices)
@@ -182,14 +182,14 @@ def _run_trials(
     return config, notices
 
 
-def _choose_width(inputs: TrainingInputs, config: RunConfig, data_module: DataModule, saved: int | None) -> Choice:
+def _choose_width(inputs: TrainingInputs, config: RunConfig, data_module: DataModule, saved: int | None) -> WidthChoice:
     """Choose the width under a time limit; a resumed run keeps its own."""
     widths = [WIDTHS[config.preset], *(width for width in NARROW if width < WIDTHS[config.preset])]
 
     def build(width: int) -> Network:
         return _build_network(config.model_copy(update={"width": width}), data_module)
 
-    return Choice(saved, {}) if saved else choose_width(inputs, build, widths)
+    return WidthChoice(saved, {}) if saved else choose_width(inputs, build, widths)
 
 
 def _with_notices(data_module: DataModule, notices: list[str]) -> DataModule:
@@ -207,7 +207,7 @@ def _head_notices(network: Network, train: Examples) -> list[str]:
 
 
 def _precompute(data_module: DataModule, network: Any, cache: ArrayCache, progress: Progress) -> DataModule:
-    network.to(own_device())  # frozen checkpoints run on the device of training
+    network.to(process_device())  # frozen checkpoints run on the device of training
     columns: dict[str, Mapping[str, Any]] = {}
     splits = {}
     for split, examples in data_module.splits.items():
@@ -222,22 +222,25 @@ def _teacher_predictions(
 ) -> dict[str, NDArray[np.float32]]:
     if config.teacher is None:
         return {}
-    return teach(
+    return predict_with_teacher(
         config.teacher, data_module.tables["train"], data_module.splits["train"], data_module.targets, cache, progress
     )
 
 
-def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> Budget | None:
+def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> TimeBudget | None:
     """Return the time budget; a command's time starts with its process, before imports and reading tables."""
     if settings.time_limit_s is None:
         return None
     started_s = polymodal.STARTED_S if is_command else watch.started_s
     evaluated_rows = sum(len(examples) for split, examples in data_module.splits.items() if split != "train")
-    return Budget(ends_s=started_s + settings.time_limit_s, judged_rows=evaluated_rows)
+    return TimeBudget(deadline_s=started_s + settings.time_limit_s, evaluation_rows=evaluated_rows)
 
 
 def _training_inputs(
-    data_module: DataModule, config: RunConfig, state_path: Path | None, soft: Mapping[str, NDArray[np.float32]]
+    data_module: DataModule,
+    config: RunConfig,
+    checkpoint_path: Path | None,
+    teacher_predictions: Mapping[str, NDArray[np.float32]],
 ) -> TrainingInputs:
     return TrainingInputs(
         train=data_module.splits["train"],
@@ -246,8 +249,8 @@ def _training_inputs(
         modalities=data_module.preprocessor.modalities,
         settings=config.train,
         seed=config.seed,
-        state_path=state_path,
-        soft=soft,
+        checkpoint_path=checkpoint_path,
+        teacher_predictions=teacher_predictions,
         unlabelled=data_module.unlabelled,
     )
 

@@ -147,7 +147,7 @@ class BoxesTarget(StructuredTarget):
         return {"max_side": self.max_side} if stream == self.stream else {}
 
     @property
-    def warped(self) -> Mapping[str, WarpLimits]:
+    def warp_limits(self) -> Mapping[str, WarpLimits]:
         """The pictures are moved together with the boxes."""
         return {self.stream: WarpLimits(flip_x=self.settings.flip_x, flip_y=self.settings.flip_y)}
 
@@ -219,7 +219,7 @@ class BoxesTarget(StructuredTarget):
         """
         return [(row, found) for row, found in enumerate(self._rows(cells, source)) if isinstance(found, str)]
 
-    def follow(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:
+    def warp_truth(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:
         """Move the boxes of a training batch along with the pictures.
 
         Args:
@@ -232,7 +232,7 @@ class BoxesTarget(StructuredTarget):
         """
         if stream != self.stream:
             return truth
-        boxes, share = warp.boxes(truth[..., :4])
+        boxes, share = warp.apply_to_boxes(truth[..., :4])
         label = torch.where(share >= IN_VIEW, truth[..., 4], -1.0)
         return torch.cat([boxes, label.unsqueeze(2)], dim=2)
 

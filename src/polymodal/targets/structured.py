@@ -241,15 +241,15 @@ class StructuredTarget(ABC):
         return {}
 
     @property
-    def warped(self) -> Mapping[str, WarpLimits]:
+    def warp_limits(self) -> Mapping[str, WarpLimits]:
         """Streams whose training pictures are moved only together with what is known of their places."""
         return {}
 
-    def follow(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:  # noqa: ARG002
+    def warp_truth(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:  # noqa: ARG002
         """Move the truth of a training batch along with the pictures.
 
         Args:
-            stream: The stream that was moved, one of any target's ``warped``.
+            stream: The stream that was moved, one of any target's ``warp_limits``.
             truth: Encoded cells ``[B, ...]``.
             warp: How it was moved.
 

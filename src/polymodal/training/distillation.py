@@ -1,4 +1,4 @@
-"""Learning from a trained model: its predictions of the training rows, beside the truth."""
+"""Knowledge distillation: a trained model's predictions of the training rows, as further training targets."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, StructuredTarget
 
 
-def teach(
+def predict_with_teacher(
     teacher: str, table: Table, train: Examples, targets: Mapping[str, AnyTarget], cache: ArrayCache, progress: Progress
 ) -> dict[str, NDArray[np.float32]]:
-    """Let a trained model predict the training rows (Hinton et al. 2015, arXiv 1503.02531).
+    """Predict the training rows with a trained model (Hinton et al. 2015, arXiv 1503.02531).
 
-    The teacher may know streams that the student lacks.
+    The teacher may have streams that the student lacks.
 
     Args:
         teacher: A run folder, or the model folder in it.
-        table: The training table, with every column the teacher reads.
+        table: The training table, with every column that the teacher needs.
         train: The training rows.
         targets: The student's targets.
         cache: Where decoded arrays are kept.

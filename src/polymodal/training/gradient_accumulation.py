@@ -1,4 +1,4 @@
-"""How much memory a batch takes on the way back, and in how many parts it fits (torch)."""
+"""The number of gradient-accumulation steps with which a batch fits into memory (torch)."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ import torch
 from torch import Tensor
 
 CGROUP = Path("/sys/fs/cgroup")
-USABLE = 0.8
-"""Share of the free memory that a step may take."""
-PEAK = 2.0
-"""A step's peak, as a multiple of what its way forwards keeps for the way back."""
+USABLE_FRACTION = 0.8
+"""Fraction of the available memory that a training step may use."""
+PEAK_FACTOR = 2.0
+"""Peak memory of a training step, as a multiple of the activations that are saved for the backward pass."""
 
 
 @contextmanager
-def kept_bytes() -> Iterator[list[int]]:
-    """Count what computations keep for their gradients.
+def saved_activation_bytes() -> Iterator[list[int]]:
+    """Measure the tensors that autograd saves for the backward pass.
 
     Yields:
-        A list that holds the bytes of each tensor's memory when the context ends, each memory once.
+        A list; when the context ends it holds the size in bytes of each saved storage, each storage once.
     """
     sizes: dict[int, int] = {}
-    found: list[int] = []
+    result: list[int] = []
 
-    def note(tensor: Tensor) -> Tensor:
-        memory = tensor.untyped_storage()
-        sizes[memory.data_ptr()] = memory.nbytes()
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        yield found
-    found += sizes.values()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield result
+    result += sizes.values()
 
 
-def free_bytes() -> int | None:
-    """Return how much memory this process may still take: the machine's, and the quota of its container (cgroup v2).
+def available_memory_bytes() -> int | None:
+    """Return the memory that is available to this process: of the machine, and of its container (cgroup v2).
 
     Returns:
-        Bytes; None where the system does not tell.
+        Bytes; None where the system does not report it.
     """
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -56,21 +56,21 @@ def free_bytes() -> int | None:
     return quota if free is None else min(free, quota)
 
 
-def parts_that_fit(row_bytes: float, num_rows: int, free: float) -> int:
-    """Compute in how many parts a batch is to be computed.
+def accumulation_steps_that_fit(row_bytes: float, num_rows: int, available: float) -> int:
+    """Compute the number of gradient-accumulation steps with which a batch fits into memory.
 
     Args:
-        row_bytes: What a row keeps for the way back.
+        row_bytes: Bytes of activations that are saved for a row.
         num_rows: Rows of the batch.
-        free: Bytes that may be taken.
+        available: Bytes of available memory.
 
     Returns:
-        A power of two; at most as many parts as there are rows.
+        A power of two, or ``num_rows`` if that is less.
 
     Example:
-        >>> parts_that_fit(1e9, 64, 24e9)
+        >>> accumulation_steps_that_fit(1e9, 64, 24e9)
         8
     """
-    needed = PEAK * row_bytes * num_rows / max(USABLE * free, 1.0)
-    parts: int = 2 ** math.ceil(math.log2(max(needed, 1.0)))
-    return min(parts, num_rows)
+    needed = PEAK_FACTOR * row_bytes * num_rows / max(USABLE_FRACTION * available, 1.0)
+    steps: int = 2 ** math.ceil(math.log2(max(needed, 1.0)))
+    return min(steps, num_rows)

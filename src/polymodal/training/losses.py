@@ -1,4 +1,4 @@
-"""The training loss: every target, fused and by each stream's own head (torch)."""
+"""Training losses: the fused loss of each target and the auxiliary losses of the streams' own heads (torch)."""
 
 from __future__ import annotations
 
@@ -14,70 +14,70 @@ from polymodal.errors import parameter_error
 from polymodal.model.network import Batch, Mixup, Network, NetworkOutput, Truth
 from polymodal.targets import AnyTarget, CategoriesTarget, CategoryTarget, StructuredTarget, Target
 
-FOCUS = 2.0
-"""The focusing parameter of Lin et al. 2017, where it works best."""
-TEMPERATURE = 2.0
-"""Softens a teacher's probabilities."""
+FOCAL_GAMMA = 2.0
+"""The focusing parameter of the focal loss; the best one of Lin et al. 2017."""
+DISTILLATION_TEMPERATURE = 2.0
+"""Temperature of the teacher's and the student's probabilities in knowledge distillation."""
 
 
-def draw_hidden(present: Tensor, chance: float) -> Tensor:
-    """Choose which streams to hide from the fusion, row by row, never all that a row has.
+def sample_modality_dropout(present: Tensor, probability: float) -> Tensor:
+    """Sample which streams are hidden from the fusion, row by row, never all streams of a row.
 
     Args:
         present: bool ``[B, S]``.
-        chance: Chance that a present stream is hidden.
+        probability: Probability that a present stream is hidden.
 
     Returns:
         bool ``[B, S]``.
     """
-    hidden = (torch.rand(present.shape) < chance) & present
-    nothing = ~present.any(dim=1, keepdim=True)
-    spared = torch.multinomial((present | nothing).float(), 1)
-    emptied = (present & ~hidden).sum(dim=1) == 0
-    return hidden.scatter(1, spared, hidden.gather(1, spared) & ~emptied.unsqueeze(1))
+    hidden = (torch.rand(present.shape) < probability) & present
+    empty = ~present.any(dim=1, keepdim=True)
+    kept = torch.multinomial((present | empty).float(), 1)
+    all_hidden = (present & ~hidden).sum(dim=1) == 0
+    return hidden.scatter(1, kept, hidden.gather(1, kept) & ~all_hidden.unsqueeze(1))
 
 
 def stream_presence(batch: Batch, streams: tuple[str, ...]) -> Tensor:
-    """Tell where each stream is there.
+    """Return which streams are present.
 
     Args:
         batch: Stream to cells.
         streams: Order of the result's columns.
 
     Returns:
-        bool ``[B, S]``.
+        bool ``[B, S]``; True where the stream is present.
     """
     return torch.stack([batch[stream].row_present for stream in streams], dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossInputs:
-    """What a batch is to be learned for.
+    """Everything besides the network's outputs that the loss of a micro-batch depends on.
 
     Attributes:
         targets: Name to fitted target.
         truth: Target to truth and where it is known.
-        present: bool ``[B, S]``, the streams that are there.
+        present: bool ``[B, S]``, which streams are present.
         settings: Resolved training options.
-        soft: Flat target to a teacher's predictions, where there is a teacher.
-        mix: How the batch's fused rows were mixed, where they were.
-        share: Share of the step's rows that are in this batch.
-        counts: Where the step has more rows than this batch: target to int64 ``[1 + S]``, how many of the step's rows
-            count for its fused loss and for each stream's; means are taken over them.
+        teacher_predictions: Flat target to a teacher's predictions, for knowledge distillation.
+        mixup: Partners and weight of mixup; None: rows are not mixed.
+        batch_fraction: Rows of this micro-batch as a fraction of the step's full batch.
+        counts: If the full batch has more rows: target to int64 ``[1 + S]``, number of its rows in the fused loss and
+            in each stream's loss, by which sums over the micro-batch are divided.
     """
 
     targets: Mapping[str, AnyTarget]
     truth: Truth
     present: Tensor
     settings: TrainConfig
-    soft: Mapping[str, Tensor] = field(default_factory=dict)
-    mix: Mixup | None = None
-    share: float = 1.0
+    teacher_predictions: Mapping[str, Tensor] = field(default_factory=dict)
+    mixup: Mixup | None = None
+    batch_fraction: float = 1.0
     counts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def count_rows(known: Mapping[str, Tensor], present: Tensor) -> dict[str, Tensor]:
-    """Count the rows that have a part in each loss.
+    """Count the rows in each loss term.
 
     Args:
         known: Target to bool ``[B]``, where the truth is known.
@@ -86,17 +86,17 @@ def count_rows(known: Mapping[str, Tensor], present: Tensor) -> dict[str, Tensor
     Returns:
         Target to int64 ``[1 + S]``: rows of the fused loss, then of each stream's.
     """
-    parts = torch.cat([present.any(dim=1, keepdim=True), present], dim=1)
-    return {name: (parts & found.unsqueeze(1)).sum(dim=0) for name, found in known.items()}
+    used = torch.cat([present.any(dim=1, keepdim=True), present], dim=1)
+    return {name: (used & mask.unsqueeze(1)).sum(dim=0) for name, mask in known.items()}
 
 
 @dataclass(frozen=True)
-class Terms:
-    """The parts of a training loss.
+class LossTerms:
+    """The terms of a training loss.
 
     Attributes:
         fused: Loss of the fused predictions and of structured targets.
-        streams: Loss of each stream's own heads ``[S]``, as it counts.
+        streams: Auxiliary loss of each stream's own heads ``[S]``, weighted.
     """
 
     fused: Tensor
@@ -104,53 +104,52 @@ class Terms:
 
     @property
     def total(self) -> Tensor:
-        """The whole loss."""
+        """Sum of all terms."""
         return self.fused + self.streams.sum()
 
     def weighted(self, weights: Sequence[float]) -> Tensor:
-        """Return the whole loss with a weight for each part.
+        """Return a weighted sum of the terms.
 
         Args:
-            weights: Of the fused part, then of each stream.
+            weights: Weight of the fused loss, then of each stream's.
 
         Returns:
-            One number.
+            A scalar.
         """
         factors = self.streams.new_tensor(weights)
         return factors[0] * self.fused + (factors[1:] * self.streams).sum()
 
 
-def loss_terms(network: Network, outputs: NetworkOutput, loss_inputs: LossInputs) -> Terms:
-    """Add up the losses of all targets.
+def loss_terms(network: Network, outputs: NetworkOutput, loss_inputs: LossInputs) -> LossTerms:
+    """Sum the losses of all targets.
 
     Several targets are weighted by learned uncertainties (Kendall, Gal and Cipolla 2018, eq. 10).
 
     Args:
-        network: Holds the uncertainties.
+        network: The network, for the uncertainties.
         outputs: The network's outputs.
-        loss_inputs: What is to be learned.
+        loss_inputs: The other inputs of the loss.
 
     Returns:
-        The parts of the loss.
+        The terms of the loss.
     """
-    found = [_target_terms(outputs, name, target, loss_inputs) for name, target in loss_inputs.targets.items()]
-    if len(found) == 1:
-        return found[0]
+    targets = [_target_terms(outputs, name, target, loss_inputs) for name, target in loss_inputs.targets.items()]
+    if len(targets) == 1:
+        return targets[0]
     scales = (-network.log_variances).exp()
-    fused = (
-        scales * torch.stack([terms.fused for terms in found])
-    ).sum() + loss_inputs.share * network.log_variances.sum()
-    return Terms(fused, (scales.unsqueeze(1) * torch.stack([terms.streams for terms in found])).sum(dim=0))
+    fused = (scales * torch.stack([terms.fused for terms in targets])).sum()
+    fused = fused + loss_inputs.batch_fraction * network.log_variances.sum()
+    return LossTerms(fused, (scales.unsqueeze(1) * torch.stack([terms.streams for terms in targets])).sum(dim=0))
 
 
-def _target_terms(outputs: NetworkOutput, name: str, target: AnyTarget, loss_inputs: LossInputs) -> Terms:
+def _target_terms(outputs: NetworkOutput, name: str, target: AnyTarget, loss_inputs: LossInputs) -> LossTerms:
     fused, streams = target_losses(outputs, name, target, loss_inputs)
     weight = loss_inputs.settings.auxiliary_weight if name in outputs.fused else 1.0
-    if name in loss_inputs.soft and name in outputs.fused:
-        fused = fused + loss_inputs.share * loss_inputs.settings.distill_weight * _distance(
-            outputs.fused[name], target, loss_inputs.soft[name]
+    if name in loss_inputs.teacher_predictions and name in outputs.fused:
+        fused = fused + loss_inputs.batch_fraction * loss_inputs.settings.distill_weight * _distillation_loss(
+            outputs.fused[name], target, loss_inputs.teacher_predictions[name]
         )
-    return Terms(fused, weight * streams)
+    return LossTerms(fused, weight * streams)
 
 
 def target_losses(
@@ -162,51 +161,52 @@ def target_losses(
         outputs: The network's outputs.
         name: The target's name.
         target: The fitted target.
-        loss_inputs: What is to be learned.
+        loss_inputs: The other inputs of the loss.
 
     Returns:
-        The fused loss (0 without a fusion) and the streams' ``[S]``; zeros for a structured target, which has no
-        streams' own heads.
+        The fused loss (0 without a fusion) and the streams' losses ``[S]``; zeros for a structured target, which has no
+        stream heads.
     """
     (values, known), present = loss_inputs.truth[name], loss_inputs.present
     counts = loss_inputs.counts.get(name)
     if isinstance(target, StructuredTarget):
         losses = outputs.losses[name]
-        mean = _mean(losses, known & present.any(dim=1), None if counts is None else counts[0])
+        mean = _masked_mean(losses, known & present.any(dim=1), None if counts is None else counts[0])
         return mean, losses.new_zeros(present.shape[1])
     streams = [
-        _mean(
+        _masked_mean(
             row_losses(target, output, values, loss_inputs.settings),
             known & present[:, index],
             None if counts is None else counts[1 + index],
         )
         for index, output in enumerate(outputs.streams[name].values())
     ]
-    found = torch.stack(streams)
+    stream_losses = torch.stack(streams)
     if name not in outputs.fused:
-        return found.new_zeros(()), found
-    return _fused_loss(outputs.fused[name], target, loss_inputs, name), found
+        return stream_losses.new_zeros(()), stream_losses
+    return _fused_loss(outputs.fused[name], target, loss_inputs, name), stream_losses
 
 
 def _fused_loss(output: Tensor, target: Target, loss_inputs: LossInputs, name: str) -> Tensor:
     values, known = loss_inputs.truth[name]
     usable = known & loss_inputs.present.any(dim=1)
     losses = row_losses(target, output, values, loss_inputs.settings)
-    if loss_inputs.mix is None:
-        return _mean(losses, usable, loss_inputs.counts[name][0] if name in loss_inputs.counts else None)
-    other, share = loss_inputs.mix.partner, loss_inputs.mix.share
-    partners = row_losses(target, output, values[other], loss_inputs.settings)
-    return loss_inputs.share * _mean(share * losses + (1 - share) * partners, usable & usable[other])
+    if loss_inputs.mixup is None:
+        return _masked_mean(losses, usable, loss_inputs.counts[name][0] if name in loss_inputs.counts else None)
+    partner, weight = loss_inputs.mixup.partner, loss_inputs.mixup.share
+    partner_losses = row_losses(target, output, values[partner], loss_inputs.settings)
+    mixed = weight * losses + (1 - weight) * partner_losses
+    return loss_inputs.batch_fraction * _masked_mean(mixed, usable & usable[partner])
 
 
 def row_losses(target: Target, output: Tensor, truth: Tensor, settings: TrainConfig) -> Tensor:
-    """Compute each row's loss in the form that was asked for.
+    """Compute the loss of each row.
 
     Args:
         target: The fitted target.
         output: Head output ``[B, output_dim]``.
         truth: Encoded cells.
-        settings: The form of the loss and the label smoothing.
+        settings: Training options: the kind of the loss and the label smoothing.
 
     Returns:
         Loss ``[B]``: the target's own; focal (Lin et al. 2017, arXiv 1708.02002, equation 4); or with logits
@@ -219,23 +219,23 @@ def row_losses(target: Target, output: Tensor, truth: Tensor, settings: TrainCon
         )
     plain = target.loss(output, truth, settings.label_smoothing)
     if settings.loss == "focal" and isinstance(target, CategoryTarget):
-        right = output.softmax(dim=1).gather(1, truth.unsqueeze(1)).squeeze(1)
-        return (1 - right) ** FOCUS * plain
+        probability = output.softmax(dim=1).gather(1, truth.unsqueeze(1)).squeeze(1)
+        return (1 - probability) ** FOCAL_GAMMA * plain
     if settings.loss == "focal" and isinstance(target, CategoriesTarget):
-        wrong = (truth - output.sigmoid()).abs().mean(dim=1)
-        return wrong**FOCUS * plain
+        error = (truth - output.sigmoid()).abs().mean(dim=1)
+        return error**FOCAL_GAMMA * plain
     return plain
 
 
 def check_loss(settings: TrainConfig, targets: Mapping[str, AnyTarget]) -> None:
-    """Check that the form of the loss and of sampling fit the targets.
+    """Check that the options of loss and sampling fit the targets.
 
     Args:
         settings: Training options.
         targets: Name to fitted target.
 
     Raises:
-        ConfigError: If no target has classes, or labels, to apply them to.
+        ConfigError: If no target has the classes or labels that they need.
     """
     kinds = {"focal": (CategoryTarget, CategoriesTarget), "logit_adjusted": (CategoryTarget,)}.get(settings.loss)
     if kinds and not any(isinstance(target, kinds) for target in targets.values()):
@@ -244,17 +244,19 @@ def check_loss(settings: TrainConfig, targets: Mapping[str, AnyTarget]) -> None:
         raise parameter_error("sampling", "training", "uniform, where no target is a category", settings.sampling)
 
 
-def _distance(output: Tensor, target: AnyTarget, soft: Tensor) -> Tensor:
-    """How far a prediction is from the teacher's: Hinton et al. 2015, arXiv 1503.02531, section 2."""
+def _distillation_loss(output: Tensor, target: AnyTarget, teacher_prediction: Tensor) -> Tensor:
+    """Compute the loss of knowledge distillation: Hinton et al. 2015, arXiv 1503.02531, section 2."""
     if isinstance(target, CategoryTarget):
-        teacher = (soft.clamp(min=1e-8).log() / TEMPERATURE).softmax(dim=1)
-        student = (output / TEMPERATURE).log_softmax(dim=1)
-        return TEMPERATURE**2 * functional.kl_div(student, teacher.to(student.dtype), reduction="batchmean")
+        teacher = (teacher_prediction.clamp(min=1e-8).log() / DISTILLATION_TEMPERATURE).softmax(dim=1)
+        student = (output / DISTILLATION_TEMPERATURE).log_softmax(dim=1)
+        return DISTILLATION_TEMPERATURE**2 * functional.kl_div(
+            student, teacher.to(student.dtype), reduction="batchmean"
+        )
     if isinstance(target, CategoriesTarget):
-        return functional.binary_cross_entropy_with_logits(output, soft.to(output.dtype))
+        return functional.binary_cross_entropy_with_logits(output, teacher_prediction.to(output.dtype))
     assert not isinstance(target, StructuredTarget)
-    return target.loss(output, soft, 0.0).mean()
+    return target.loss(output, teacher_prediction, 0.0).mean()
 
 
-def _mean(losses: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
+def _masked_mean(losses: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:
     return torch.where(mask, losses, 0.0).sum() / (mask.sum() if count is None else count).clamp(min=1)

@@ -1,6 +1,6 @@
-"""Keeping one stream from learning at the cost of another, beside the streams' own heads (torch).
+"""Modality balancing: methods that keep one stream from dominating the training of the others (torch).
 
-Each method is told by its name in ``train.balance``: ``none``, ``ogm_ge``, ``mmpareto`` or ``blending``.
+``train.balance`` names the method: ``none``, ``ogm_ge``, ``mmpareto`` or ``blending``.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from torch import Tensor
 from polymodal.errors import parameter_error
 from polymodal.model.network import Network, NetworkOutput
 from polymodal.targets import AnyTarget, CategoryTarget
-from polymodal.training.losses import LossInputs, Terms
+from polymodal.training.losses import LossInputs, LossTerms
 
 MODULATION = 0.3
-"""Strength of the modulation of OGM-GE, its alpha."""
+"""Alpha of OGM-GE, the strength of the modulation."""
 RESCALE = 1.0
-"""Least norm of the Pareto gradient, as a share of the plain sum's."""
+"""Least norm of the Pareto gradient, as a fraction of the norm of the sum of the gradients."""
 WEIGHT_RANGE = (0.1, 3.0)
 
 
-def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget], num_parts: int = 1) -> None:
-    """Check that a method has what it works on.
+def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget], accumulation_steps: int = 1) -> None:
+    """Check that a method fits the network, the targets and gradient accumulation.
 
     Args:
         name: ``none``, ``ogm_ge``, ``mmpareto`` or ``blending``.
         network: The network.
         targets: Name to fitted target.
-        num_parts: In how many parts a step's gradient is computed.
+        accumulation_steps: Number of micro-batches of a step, over all processes.
 
     Raises:
-        ConfigError: If there is no fusion of several streams, or, for ``ogm_ge``, no category to compare scores of.
+        ConfigError: If no fusion combines several streams, or if the method needs an encoder for each stream, the
+            gradient of the full batch, or (``ogm_ge``) a category, and there is none.
     """
     if name == "none":
         return
@@ -41,7 +42,7 @@ def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget],
         raise parameter_error("balance", "training", "none, where no fusion joins several streams", name)
     if name in ("ogm_ge", "mmpareto") and len(network.own_encoders) < len(network.streams):
         raise parameter_error("balance", "training", "none or blending, where streams share an encoder", name)
-    if name in ("ogm_ge", "mmpareto") and num_parts > 1:
+    if name in ("ogm_ge", "mmpareto") and accumulation_steps > 1:
         raise parameter_error("balance", "training a batch in parts or processes", "none or blending", name)
     if name == "ogm_ge" and not any(isinstance(target, CategoryTarget) for target in targets.values()):
         raise parameter_error("balance", "training", "another method, where no target is a category", name)
@@ -49,22 +50,22 @@ def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget],
 
 def backward(
     network: Network,
-    terms: Terms,
+    terms: LossTerms,
     outputs: NetworkOutput,
     loss_inputs: LossInputs,
     history: Sequence[Mapping[str, Any]],
 ) -> Tensor:
-    """Compute all gradients, balanced by the method that was asked for.
+    """Run the backward pass, with the balancing method of the options.
 
     Args:
         network: The network.
-        terms: The parts of the loss.
+        terms: The terms of the loss.
         outputs: The network's outputs.
-        loss_inputs: What is to be learned.
+        loss_inputs: The other inputs of the loss.
         history: The epochs so far.
 
     Returns:
-        The loss that was followed.
+        The minimised loss.
     """
     method = loss_inputs.settings.balance
     if method == "blending":
@@ -72,48 +73,48 @@ def backward(
         torch.autograd.backward(loss)
         return loss
     if method == "mmpareto":
-        chosen = pareto_gradients(network, terms)
+        encoder_gradients = pareto_gradients(network, terms)
         torch.autograd.backward(terms.total)
-        for parameter, gradient in chosen:
+        for parameter, gradient in encoder_gradients:
             parameter.grad = gradient
         return terms.total
     torch.autograd.backward(terms.total)
     if method == "ogm_ge":
-        modulate(network, modulation(outputs, loss_inputs))
+        modulate_gradients(network, modulation_factors(outputs, loss_inputs))
     return terms.total
 
 
-def modulation(outputs: NetworkOutput, loss_inputs: LossInputs) -> list[float]:
-    """Compute how much each encoder's gradient is kept: OGM-GE, Peng et al. 2022, arXiv 2203.15332, eq. 8 to 10.
+def modulation_factors(outputs: NetworkOutput, loss_inputs: LossInputs) -> list[float]:
+    """Compute the factor of each encoder's gradient: OGM-GE, Peng et al. 2022, arXiv 2203.15332, eq. 8 to 10.
 
     Differs from the source: scores come from the streams' own heads, and any number of streams is compared, each
     with the mean of the others.
 
     Args:
         outputs: The network's outputs.
-        loss_inputs: What is to be learned.
+        loss_inputs: The other inputs of the loss.
 
     Returns:
-        Factor 0 to 1 of each stream; 1 for streams that are not ahead.
+        Factor 0 to 1 of each stream; 1 for streams that score no better than the mean of the others.
     """
     name = next(name for name, target in loss_inputs.targets.items() if isinstance(target, CategoryTarget))
     values, known = loss_inputs.truth[name]
     scores = []
     for index, output in enumerate(outputs.streams[name].values()):
-        right = output.detach().softmax(dim=1).gather(1, values.unsqueeze(1)).squeeze(1)
+        probability = output.detach().softmax(dim=1).gather(1, values.unsqueeze(1)).squeeze(1)
         usable = known & loss_inputs.present[:, index]
-        scores.append(float(torch.where(usable, right, 0.0).sum() / usable.sum().clamp(min=1)))
+        scores.append(float(torch.where(usable, probability, 0.0).sum() / usable.sum().clamp(min=1)))
     others = [(sum(scores) - score) / max(len(scores) - 1, 1) for score in scores]
     ratios = [score / max(other, 1e-6) for score, other in zip(scores, others, strict=True)]
     return [1 - float(torch.tanh(torch.tensor(MODULATION * ratio))) if ratio > 1 else 1.0 for ratio in ratios]
 
 
-def modulate(network: Network, factors: Sequence[float]) -> None:
-    """Slow down the encoders that are ahead, and add the noise that the slowing took away (eq. 11).
+def modulate_gradients(network: Network, factors: Sequence[float]) -> None:
+    """Scale the gradients of the better streams' encoders down, and add Gaussian noise to them (eq. 11).
 
     Args:
-        network: Gradients are changed in place.
-        factors: One a stream.
+        network: The network; its gradients are replaced.
+        factors: One for each stream.
     """
     for encoder, factor in zip(network.encoders, factors, strict=True):
         if factor == 1.0:
@@ -124,78 +125,77 @@ def modulate(network: Network, factors: Sequence[float]) -> None:
                 parameter.grad = parameter.grad * factor + noise * (1 - factor)
 
 
-def pareto_gradients(network: Network, terms: Terms) -> list[tuple[torch.nn.Parameter, Tensor]]:
-    """Join each encoder's fused and own gradient: MMPareto, Wei and Hu 2024, arXiv 2405.17730, algorithm 1.
+def pareto_gradients(network: Network, terms: LossTerms) -> list[tuple[torch.nn.Parameter, Tensor]]:
+    """Combine the gradients of the fused and the stream's own loss: MMPareto, Wei and Hu 2024, arXiv 2405.17730.
 
-    Gradients that agree are added; of those that conflict the combination of least norm is taken, which harms
-    neither, and brought back to the norm of the plain sum.
+    Algorithm 1: gradients that agree are added; of those that conflict, the convex combination of least norm is taken,
+    which increases neither loss, and scaled up to the norm of the sum.
 
     Args:
         network: The network.
-        terms: The parts of the loss; their graphs are kept.
+        terms: The terms of the loss; their graphs are retained.
 
     Returns:
         Parameters of the encoders and their gradients.
     """
-    found = []
-    for encoder, own in zip(network.encoders, terms.streams, strict=True):
+    result = []
+    for encoder, stream_loss in zip(network.encoders, terms.streams, strict=True):
         parameters = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
         if not parameters:
             continue
         fused = _gradients(terms.fused, parameters)
-        alone = _gradients(own, parameters)
-        found += list(zip(parameters, _pareto(fused, alone), strict=True))
-    return found
+        own = _gradients(stream_loss, parameters)
+        result += list(zip(parameters, _pareto(fused, own), strict=True))
+    return result
 
 
 def _gradients(loss: Tensor, parameters: list[torch.nn.Parameter]) -> list[Tensor]:
     if not loss.requires_grad:
         return [torch.zeros_like(parameter) for parameter in parameters]
-    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
 
 
-def _pareto(fused: list[Tensor], alone: list[Tensor]) -> list[Tensor]:
+def _pareto(fused: list[Tensor], own: list[Tensor]) -> list[Tensor]:
     def dot(first: list[Tensor], second: list[Tensor]) -> Tensor:
         return torch.stack([(a * b).sum() for a, b in zip(first, second, strict=True)]).sum()
 
-    plain = [a + b for a, b in zip(fused, alone, strict=True)]
-    agreement = dot(fused, alone)
+    total = [a + b for a, b in zip(fused, own, strict=True)]
+    agreement = dot(fused, own)
     if agreement >= 0:
-        return plain
-    share = ((dot(alone, alone) - agreement) / dot(*[[a - b for a, b in zip(fused, alone, strict=True)]] * 2)).clamp(
-        0, 1
-    )
-    joined = [2 * (share * a + (1 - share) * b) for a, b in zip(fused, alone, strict=True)]
-    length, wanted = dot(joined, joined).sqrt(), RESCALE * dot(plain, plain).sqrt()
-    scale = torch.where(length < wanted, wanted / length.clamp(min=1e-12), 1.0)
-    return [scale * gradient for gradient in joined]
+        return total
+    difference = [a - b for a, b in zip(fused, own, strict=True)]
+    weight = ((dot(own, own) - agreement) / dot(difference, difference)).clamp(0, 1)
+    combined = [2 * (weight * a + (1 - weight) * b) for a, b in zip(fused, own, strict=True)]
+    norm, least_norm = dot(combined, combined).sqrt(), RESCALE * dot(total, total).sqrt()
+    scale = torch.where(norm < least_norm, least_norm / norm.clamp(min=1e-12), 1.0)
+    return [scale * gradient for gradient in combined]
 
 
 def blending_weights(history: Sequence[Mapping[str, Any]], num_streams: int) -> list[float]:
-    """Weigh the fused and the streams' losses: Gradient-Blending, Wang et al. 2020, arXiv 1905.12681, eq. 5.
+    """Weight the fused and the streams' losses: Gradient-Blending, Wang et al. 2020, arXiv 1905.12681, eq. 5.
 
-    A part counts by what it gained on validation since the first epoch, over the square of what it overfitted
-    meanwhile. Differs from the source: measured online over the run's own epochs, within bounds.
+    The weight of a loss term is its decrease on validation since the first epoch, divided by the square of the increase
+    of its generalisation gap. Differs from the source: estimated online from the epochs of the run itself, clipped.
 
     Args:
         history: The epochs so far, each with ``part_losses``.
         num_streams: Number of streams.
 
     Returns:
-        Weight of the fused part, then of each stream; their mean is 1. All 1 before two epochs are over.
+        Weight of the fused loss, then of each stream's; their mean is 1. All 1 in the first two epochs.
     """
     if len(history) < 2:
         return [1.0] * (num_streams + 1)
     first, last = history[0]["part_losses"], history[-1]["part_losses"]
     raw = []
-    for part in range(num_streams + 1):
-        gain = first["validation"][part] - last["validation"][part]
-        gap_before = first["validation"][part] - first["train"][part]
-        overfit = (last["validation"][part] - last["train"][part]) - gap_before
+    for term in range(num_streams + 1):
+        gain = first["validation"][term] - last["validation"][term]
+        gap_before = first["validation"][term] - first["train"][term]
+        overfit = (last["validation"][term] - last["train"][term]) - gap_before
         raw.append(max(gain, 0.0) / max(overfit**2, 1e-4))
     mean = sum(raw) / len(raw)
     if mean <= 0:
         return [1.0] * (num_streams + 1)
-    bounded = [min(max(weight / mean, WEIGHT_RANGE[0]), WEIGHT_RANGE[1]) for weight in raw]
-    return [weight * len(bounded) / sum(bounded) for weight in bounded]
+    clipped = [min(max(weight / mean, WEIGHT_RANGE[0]), WEIGHT_RANGE[1]) for weight in raw]
+    return [weight * len(clipped) / sum(clipped) for weight in clipped]

@@ -1,4 +1,4 @@
-"""What the next step takes, made in a thread of its own while the gradients of this one are computed (torch)."""
+"""Prefetching: the next batch is prepared in a thread while the gradients of this one are computed (torch)."""
 
 from __future__ import annotations
 
@@ -9,95 +9,100 @@ from typing import Generic, TypeVar
 import torch
 
 from polymodal.modalities.spread import usable_cores
-from polymodal.nn.distributed import num_processes
+from polymodal.nn.distributed import get_world_size
 
 T = TypeVar("T")
 
 
 def has_free_core(device: torch.device) -> bool:
-    """Whether a further thread would have a core to itself while a network learns.
+    """Whether a further thread would have a core of its own during training.
 
-    Where it has none it takes from the steps what it saves them, and more, as it computes alone.
+    Without a free core, prefetching slows the steps down by at least as much as it saves.
 
     Args:
-        device: Where the network learns; on another than the CPU, cores wait for it.
+        device: Device of the network; with a GPU, CPU cores are idle.
 
     Returns:
         False where all cores compute.
     """
-    return device.type != "cpu" or torch.get_num_threads() * num_processes() < usable_cores()
+    return device.type != "cpu" or torch.get_num_threads() * get_world_size() < usable_cores()
 
 
 class Prefetcher(Generic[T]):
-    """A thread that makes what a step takes, at best before the step begins.
+    """Prepares the batch of the next step in a thread.
 
-    What is made may draw from torch's generator: a step begins the next one's only when it draws nothing any more.
+    Preparation may draw from torch's global generator: submit it only after the current step has drawn its last
+    random number.
 
     Example:
         >>> prefetcher = Prefetcher(has_free_core=True)
-        >>> prefetcher.begin(1, lambda: "made while step 0 was busy")
-        >>> prefetcher.take(1, lambda: "made when step 1 asked for it")
-        'made while step 0 was busy'
-        >>> prefetcher.take(2, lambda: "made when step 2 asked for it")
-        'made when step 2 asked for it'
+        >>> prefetcher.submit(1, lambda: "prepared during step 0")
+        >>> prefetcher.get(1, lambda: "prepared by step 1")
+        'prepared during step 0'
+        >>> prefetcher.get(2, lambda: "prepared by step 2")
+        'prepared by step 2'
     """
 
     def __init__(self, has_free_core: bool = False) -> None:
-        """Begin nothing; the thread starts when it is needed.
+        """Create the prefetcher; its thread starts when it is first needed.
 
         Args:
-            has_free_core: Whether there is to be a thread; without one, everything is made when a step asks for it.
+            has_free_core: Whether to use a thread; without one, ``submit`` does nothing and ``get`` prepares in the
+                calling thread.
         """
         self.has_free_core = has_free_core
         self._pool: ThreadPoolExecutor | None = None
-        self._begun: tuple[int, Future[T]] | None = None
+        self._pending: tuple[int, Future[T]] | None = None
 
-    def begin(self, step: int, make: Callable[[], T]) -> None:
-        """Begin what a step to come takes; returns at once.
+    def submit(self, step: int, prepare: Callable[[], T]) -> None:
+        """Start to prepare the batch of a later step; returns at once.
 
         Args:
-            step: Its number.
-            make: Makes it.
+            step: Number of the step.
+            prepare: Returns its batch.
         """
         if self.has_free_core:
-            self._begun = step, self._submit(make)
+            self._pending = step, self._run_in_thread(prepare)
 
-    def take(self, step: int, make: Callable[[], T]) -> T:
-        """Return what a step takes; what was begun for another one is dropped.
+    def get(self, step: int, prepare: Callable[[], T]) -> T:
+        """Return the batch of a step; a batch that was submitted for another step is discarded.
 
         Args:
-            step: Its number.
-            make: Makes it, where it was not begun.
+            step: Number of the step.
+            prepare: Returns its batch, if it was not submitted.
 
         Returns:
-            What was made.
+            The batch.
         """
-        begun = self.drop()
-        if begun and begun[0] == step:
-            return begun[1].result()
-        return self._submit(make).result() if self.has_free_core else make()
+        pending = self.discard()
+        if pending and pending[0] == step:
+            return pending[1].result()
+        return self._run_in_thread(prepare).result() if self.has_free_core else prepare()
 
-    def drop(self) -> tuple[int, Future[T]] | None:
-        """Wait for what was begun, and forget it.
+    def discard(self) -> tuple[int, Future[T]] | None:
+        """Wait for the submitted batch, and forget it.
 
         Returns:
-            The step's number and what was made, if anything was begun.
+            Number of the step and its batch; None if nothing was submitted.
         """
-        begun, self._begun = self._begun, None
-        if begun is not None:
-            begun[1].exception()
-        return begun
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending[1].exception()
+        return pending
 
-    def _submit(self, make: Callable[[], T]) -> Future[T]:
+    def _run_in_thread(self, prepare: Callable[[], T]) -> Future[T]:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="prefetcher")
             num_threads = torch.get_num_threads()
             self._pool.submit(_use_one_thread).result()
-            torch.set_num_threads(num_threads)  # of this thread and of those to come
-        return self._pool.submit(make)
+            torch.set_num_threads(num_threads)  # of this thread and of later ones
+        return self._pool.submit(prepare)
 
 
 def _use_one_thread() -> None:
-    """Let torch compute in the calling thread alone; a thread that has not asked yet takes the number of all others."""
+    """Make torch use one thread for operators called from this thread.
+
+    A thread takes the number of all others when it first asks for it, so it must ask before its own number is set.
+    """
     torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,8 +1,8 @@
-"""Image encoders that first learn to restore pictures, for which no labels are needed (torch).
+"""Self-supervised pretraining of image encoders: reconstruction of masked pictures (torch).
 
 A convolutional autoencoder (Masci et al. 2011, "Stacked convolutional auto-encoders for hierarchical feature
-extraction", ICANN) that restores what was hidden from it (Vincent et al. 2008, "Extracting and composing robust
-features with denoising autoencoders", ICML, section 2.3). Its encoder is the network's own; its decoder is thrown away.
+extraction", ICANN) with masked inputs (Vincent et al. 2008, "Extracting and composing robust features with denoising
+autoencoders", ICML, section 2.3). Its encoder is the network's; its decoder is discarded after pretraining.
 
 Shape legend: B rows of the batch, C channels, Y and X height and width.
 """
@@ -30,30 +30,30 @@ from polymodal.errors import parameter_error
 from polymodal.modalities import Modality
 from polymodal.model.batches import epoch_batches
 from polymodal.model.network import Network
-from polymodal.nn.precision import lowered
+from polymodal.nn.precision import autocast
 from polymodal.progress import Phase, Progress
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import augment
-from polymodal.training.lr_schedule import rate_factor
+from polymodal.training.lr_schedule import lr_factor
 
 if TYPE_CHECKING:
-    from polymodal.training.state import TrainingInputs
+    from polymodal.training.inputs import TrainingInputs
 
-HIDDEN_SHARE = 0.3
-"""Share of the pixels that are hidden; squares of 4 x 4 pixels in place of single ones helped less."""
+MASKED_FRACTION = 0.3
+"""Fraction of the pixels that are masked; masks of 4 x 4 pixels helped less than single pixels."""
 STEP_SEED_STRIDE = 1_000_003
 VALIDATION_ROWS = 256
-TIME_SHARE = 0.5
-"""Share of a time limit after which no further epoch of pretraining begins."""
+TIME_FRACTION = 0.5
+"""Fraction of the time limit after which no further pretraining epoch starts."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures of one stream that are there.
+    """The present pictures of a stream.
 
     Attributes:
-        column: All rows of their table.
-        rows: int64, the rows that count.
+        column: All rows of the table.
+        rows: int64, the rows in use.
     """
 
     column: Column
@@ -63,62 +63,62 @@ class Pictures:
         """Return the number of pictures."""
         return len(self.rows)
 
-    def batch(self, places: NDArray[np.int64] | slice) -> ColumnBatch:
-        """Return some of them as tensors.
+    def batch(self, indices: NDArray[np.int64] | slice) -> ColumnBatch:
+        """Collate pictures into tensors.
 
         Args:
-            places: Places among the rows that count, from 0.
+            indices: Indices into the rows in use.
 
         Returns:
             uint8 ``[B, Y, X, C]``.
         """
-        return ColumnBatch.from_column(self.column.take(self.rows[places]))
+        return ColumnBatch.from_column(self.column.take(self.rows[indices]))
 
     @staticmethod
     def of(column: Column, rows: NDArray[np.int64]) -> Pictures:
-        """Find the pictures that are there.
+        """Select the rows with a picture.
 
         Args:
             column: All rows of a table.
-            rows: Rows in use.
+            rows: Rows to select from.
 
         Returns:
-            The pictures of those rows.
+            The present pictures of those rows.
         """
         return Pictures(column, rows[column.row_present[rows]])
 
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """An image encoder and what restores pictures from it.
+    """An image encoder and a decoder.
 
     Attributes:
-        encoder: The network's own.
-        decoder: Is thrown away in the end.
+        encoder: The encoder of the network.
+        decoder: Reconstructs pictures; discarded after pretraining.
     """
 
     encoder: ImageEncoder
     decoder: ImageDecoder
 
-    def error(self, pixels_BYXC: Tensor) -> Tensor:
-        """Hide pixels of pictures and restore them.
+    def loss(self, pixels_BYXC: Tensor) -> Tensor:
+        """Mask pixels of pictures, and compute the reconstruction error.
 
         Args:
             pixels_BYXC: uint8 or float, 0..255.
 
         Returns:
-            Mean squared error of standardised pixels, as a share of their variance over the training pictures.
+            Mean squared error of standardised pixels: a fraction of their variance over the training pictures.
         """
         pixels_BCYX = self.encoder.normalise(pixels_BYXC)
-        restored_BCYX = self.decoder(self.encoder.feature_map(hide_pixels(pixels_BCYX)))
-        return functional.mse_loss(restored_BCYX, pixels_BCYX)
+        reconstruction_BCYX = self.decoder(self.encoder.feature_map(mask_pixels(pixels_BCYX)))
+        return functional.mse_loss(reconstruction_BCYX, pixels_BCYX)
 
     def parameters(self) -> list[Tensor]:
-        """Return what is learned."""
+        """Return the parameters of encoder and decoder."""
         return [*self.encoder.parameters(), *self.decoder.parameters()]
 
     def train(self, mode: bool) -> None:
-        """Switch both parts to training or to evaluation.
+        """Set encoder and decoder to training or evaluation mode.
 
         Args:
             mode: True for training.
@@ -127,8 +127,8 @@ class Autoencoder:
         self.decoder.train(mode)
 
 
-def hide_pixels(pixels_BCYX: Tensor) -> Tensor:
-    """Put the mean in place of random pixels of standardised pictures, all their channels.
+def mask_pixels(pixels_BCYX: Tensor) -> Tensor:
+    """Set all channels of random pixels of standardised pictures to zero, the mean.
 
     Args:
         pixels_BCYX: Standardised pictures.
@@ -136,27 +136,27 @@ def hide_pixels(pixels_BCYX: Tensor) -> Tensor:
     Returns:
         The same shape.
     """
-    hidden = torch.rand(len(pixels_BCYX), 1, *pixels_BCYX.shape[2:]) < HIDDEN_SHARE
-    return pixels_BCYX.masked_fill(hidden.to(pixels_BCYX.device), 0.0)
+    masked = torch.rand(len(pixels_BCYX), 1, *pixels_BCYX.shape[2:]) < MASKED_FRACTION
+    return pixels_BCYX.masked_fill(masked.to(pixels_BCYX.device), 0.0)
 
 
 def pretrain_images(
     network: Network, inputs: TrainingInputs, device: torch.device, progress: Progress
 ) -> dict[str, Any]:
-    """Let every image encoder learn to restore the training pictures, those without a target included.
+    """Pretrain every image encoder on the training pictures, those without a target included.
 
     Args:
-        network: The network, freshly built; its image encoders are changed.
+        network: The network, freshly built; its image encoders are trained.
         inputs: Data and options.
-        device: Where the network is.
+        device: Device of the network.
         progress: Reports every step.
 
     Returns:
-        Stream to a record: ``pictures``, ``unlabelled`` (how many of them have no target), ``seconds`` and
+        Stream to results: ``pictures``, ``unlabelled`` (how many of them have no target), ``seconds`` and
         ``history`` (``epoch``, ``train_error`` and ``validation_error`` of each).
 
     Raises:
-        ConfigError: If no stream has an image encoder that can learn so.
+        ConfigError: If no stream has an image encoder that is trained from scratch.
     """
     encoders = dict(zip(network.streams, network.encoders, strict=True))
     images = {stream: encoder for stream, encoder in encoders.items() if isinstance(encoder, ImageEncoder)}
@@ -173,7 +173,7 @@ def _pretrain(
     train = Pictures.of(column, np.concatenate([inputs.train.rows, inputs.unlabelled]))
     history: list[dict[str, Any]] = []
     if len(train):
-        lesson = Lesson(
+        pretraining = Pretraining(
             autoencoder=_build_autoencoder(encoder, train, inputs.seed, device),
             train=train,
             validation=Pictures.of(inputs.validation.columns[stream], inputs.validation.rows),
@@ -182,8 +182,8 @@ def _pretrain(
             seed=inputs.seed,
             device=device,
         )
-        with progress.phase(f"pretraining {stream}", lesson.total_steps) as phase:
-            history = lesson.run(phase)
+        with progress.phase(f"pretraining {stream}", pretraining.total_steps) as phase:
+            history = pretraining.run(phase)
     return {
         "pictures": len(train),
         "unlabelled": len(Pictures.of(column, inputs.unlabelled)),
@@ -199,17 +199,17 @@ def _build_autoencoder(encoder: ImageEncoder, train: Pictures, seed: int, device
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
+class Pretraining:
     """The pretraining of one encoder.
 
     Attributes:
-        autoencoder: What learns.
-        train: Pictures to learn from.
-        validation: Pictures on which the error is measured; they choose nothing.
+        autoencoder: The encoder and its decoder.
+        train: Training pictures.
+        validation: Validation pictures; their error is reported, it selects nothing.
         modality: The stream's fitted modality, for augmentation.
         settings: Resolved training options.
-        seed: The run's seed.
-        device: Where the encoder is.
+        seed: Random seed of the run.
+        device: Device of the encoder.
     """
 
     autoencoder: Autoencoder
@@ -231,22 +231,22 @@ class Lesson:
         return self.steps_per_epoch * self.settings.pretrain_epochs
 
     def run(self, phase: Phase) -> list[dict[str, Any]]:
-        """Learn for all epochs, or until half of a time limit is spent.
+        """Train for all epochs, or until half of the time limit is spent.
 
         Args:
-            phase: Told of every step.
+            phase: Reports every step.
 
         Returns:
             ``epoch``, ``train_error`` and ``validation_error`` (None without validation pictures) of each epoch.
         """
         optimizer = AdamW(self.autoencoder.parameters(), weight_decay=self.settings.weight_decay)
-        limit_s, started = TIME_SHARE * (self.settings.time_limit_s or math.inf), time.perf_counter()
+        limit_s, started = TIME_FRACTION * (self.settings.time_limit_s or math.inf), time.perf_counter()
         history: list[dict[str, Any]] = []
         for epoch in range(self.settings.pretrain_epochs):
             if epoch and time.perf_counter() - started >= limit_s:
                 break
             error = self._run_epoch(optimizer, epoch, phase)
-            history.append({"epoch": epoch, "train_error": error, "validation_error": self._measure()})
+            history.append({"epoch": epoch, "train_error": error, "validation_error": self._validate()})
             phase.advance(0, note=f"reconstruction error {error:.3f}")
         return history
 
@@ -254,30 +254,30 @@ class Lesson:
         self.autoencoder.train(True)
         total = 0.0
         batches = epoch_batches(len(self.train), self.settings.batch_size or 1, self.seed, epoch)
-        for number, places in enumerate(batches):
-            total += len(places) * self._step(optimizer, epoch * self.steps_per_epoch + number, places)
+        for number, indices in enumerate(batches):
+            total += len(indices) * self._step(optimizer, epoch * self.steps_per_epoch + number, indices)
             phase.advance(1)
         return total / len(self.train)
 
-    def _step(self, optimizer: AdamW, step: int, places: NDArray[np.int64]) -> float:
+    def _step(self, optimizer: AdamW, step: int, indices: NDArray[np.int64]) -> float:
         torch.manual_seed(-1 - step - self.seed * STEP_SEED_STRIDE)
-        batch = self.train.batch(places)
+        batch = self.train.batch(indices)
         if self.settings.augment:
             batch = augment(self.modality, batch)
-        with lowered(self.settings.precision, self.device):
-            error = self.autoencoder.error(batch.values.to(self.device))
-        factor = rate_factor(step, self.total_steps, self.settings.warmup_fraction)
+        with autocast(self.settings.precision, self.device):
+            loss = self.autoencoder.loss(batch.values.to(self.device))
+        factor = lr_factor(step, self.total_steps, self.settings.warmup_fraction)
         for group in optimizer.param_groups:
             group["lr"] = factor * (self.settings.learning_rate or 1e-3)
         optimizer.zero_grad()
-        torch.autograd.backward(error)
+        torch.autograd.backward(loss)
         clip_grad_norm_(self.autoencoder.parameters(), self.settings.clip_norm)
         optimizer.step()
-        return float(error.detach())
+        return float(loss.detach())
 
     @torch.no_grad()
-    def _measure(self) -> float | None:
-        """Measure the error on validation pictures, the same pixels hidden every time."""
+    def _validate(self) -> float | None:
+        """Compute the error on the validation pictures, with the same masked pixels every time."""
         if not len(self.validation):
             return None
         self.autoencoder.train(False)
@@ -285,5 +285,5 @@ class Lesson:
         total = 0.0
         for start in range(0, len(self.validation), VALIDATION_ROWS):
             values = self.validation.batch(slice(start, start + VALIDATION_ROWS)).values.to(self.device)
-            total += len(values) * float(self.autoencoder.error(values))
+            total += len(values) * float(self.autoencoder.loss(values))
         return total / len(self.validation)

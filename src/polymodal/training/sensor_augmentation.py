@@ -1,4 +1,4 @@
-"""Variation of sensor series and point clouds in training (torch); see ``augment`` for the other modalities.
+"""Data augmentation of sensor series and point clouds (torch); see ``augmentation`` for the other modalities.
 
 Shape legend: B rows, T steps or frames, P points of a frame, F features, A axes.
 """
@@ -22,16 +22,16 @@ POINT_JITTER = 0.02
 POINT_SCALE = 0.05
 POINT_SHIFT = 0.02
 POINT_DROPOUT = 0.2
-TIME_CUT = 0.1
-"""Up to this share of a sequence's frames is cut off at either end."""
+TIME_CROP = 0.1
+"""Largest fraction of a sequence's frames that is cropped at either end."""
 
 
-def _uniform(shape: tuple[int, ...], reach: float) -> Tensor:
-    return torch.empty(shape).uniform_(-reach, reach)
+def _uniform(shape: tuple[int, ...], limit: float) -> Tensor:
+    return torch.empty(shape).uniform_(-limit, limit)
 
 
-def vary_series(modality: Modality, column: ColumnBatch) -> ColumnBatch:
-    """Scale each channel a little and add noise; indicators of missing samples stay (Um et al. 2017, arXiv 1706.00527).
+def augment_series(modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Scale each channel and add noise; indicators of missing samples are unchanged (Um et al. 2017, arXiv 1706.00527).
 
     Args:
         modality: The fitted series modality.
@@ -42,18 +42,18 @@ def vary_series(modality: Modality, column: ColumnBatch) -> ColumnBatch:
     """
     assert isinstance(modality, Series)
     values_BTF = column.values.clone()
-    measured = values_BTF[..., : modality.channels]
+    samples = values_BTF[..., : modality.channels]
     scale = 1 + _uniform((len(column), 1, modality.channels), SERIES_SCALE)
-    varied = measured * scale + SERIES_JITTER * torch.randn_like(measured)
+    augmented = samples * scale + SERIES_JITTER * torch.randn_like(samples)
     inside = steps_present(lengths_in_use(column), values_BTF.shape[1]).unsqueeze(2)
-    values_BTF[..., : modality.channels] = torch.where(inside, varied, measured)
+    values_BTF[..., : modality.channels] = torch.where(inside, augmented, samples)
     return ColumnBatch(values_BTF, column.present, column.lengths)
 
 
-def vary_points(modality: Modality, column: ColumnBatch) -> ColumnBatch:
-    """Leave out points and frames at the ends, move and scale clouds and their points a little.
+def augment_points(modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Drop points, crop in time, shift and scale clouds, and jitter their points.
 
-    Axes keep their meaning: clouds are mirrored or turned only where the modality's settings say so.
+    Clouds are mirrored or rotated only if the modality's settings say so, as axes may have a meaning.
 
     Args:
         modality: The fitted points modality.
@@ -63,32 +63,32 @@ def vary_points(modality: Modality, column: ColumnBatch) -> ColumnBatch:
         The same layout, with other lengths.
     """
     assert isinstance(modality, Points)
-    values, lengths = _cut_ends(column)
+    values, lengths = _crop_time(column)
     axes = modality.num_axes
     size = len(column)
-    turned = _turned(values[..., :axes], modality)
+    rotated = _mirror_and_rotate(values[..., :axes], modality)
     scale, shift = 1 + _uniform((size, 1, 1, 1), POINT_SCALE), _uniform((size, 1, 1, axes), POINT_SHIFT)
-    moved = torch.cat([turned * scale + shift, values[..., axes:-1]], dim=3)
+    moved = torch.cat([rotated * scale + shift, values[..., axes:-1]], dim=3)
     moved = moved + POINT_JITTER * torch.randn_like(moved)
-    real = values[..., -1:] * _spared(values[..., -1:])
+    real = values[..., -1:] * _sample_kept_points(values[..., -1:])
     return ColumnBatch(torch.cat([torch.where(real > 0, moved, 0), real], dim=3), column.present, lengths)
 
 
-def _cut_ends(column: ColumnBatch) -> tuple[Tensor, Tensor]:
-    """Leave out frames at both ends, at least one remains; returns values and lengths."""
+def _crop_time(column: ColumnBatch) -> tuple[Tensor, Tensor]:
+    """Crop frames at both ends, at least one remains; returns values and lengths."""
     lengths = lengths_in_use(column)
     num_frames = column.values.shape[1]
-    start, stop = ((torch.rand(len(column)) * (TIME_CUT * lengths + 1)).long().clamp(max=num_frames) for _ in range(2))
-    left = torch.where(lengths > start + stop, lengths - start - stop, lengths)
+    start, stop = ((torch.rand(len(column)) * (TIME_CROP * lengths + 1)).long().clamp(max=num_frames) for _ in range(2))
+    new_lengths = torch.where(lengths > start + stop, lengths - start - stop, lengths)
     start = torch.where(lengths > start + stop, start, 0)
-    place = (start.unsqueeze(1) + torch.arange(num_frames)).clamp(max=num_frames - 1)
-    values = column.values[torch.arange(len(column)).unsqueeze(1), place]
-    inside = steps_present(left, num_frames)[..., None, None]
-    return torch.where(inside, values, 0), left
+    index = (start.unsqueeze(1) + torch.arange(num_frames)).clamp(max=num_frames - 1)
+    values = column.values[torch.arange(len(column)).unsqueeze(1), index]
+    inside = steps_present(new_lengths, num_frames)[..., None, None]
+    return torch.where(inside, values, 0), new_lengths
 
 
-def _turned(xyz: Tensor, modality: Points) -> Tensor:
-    """Mirror and turn clouds ``[B, T, P, A]``, each row by itself."""
+def _mirror_and_rotate(xyz: Tensor, modality: Points) -> Tensor:
+    """Mirror and rotate clouds ``[B, T, P, A]``, each row independently."""
     if 0 <= modality.mirror_axis < xyz.shape[3]:
         sign = torch.ones(len(xyz), 1, 1, xyz.shape[3])
         sign[..., modality.mirror_axis] = torch.randint(0, 2, (len(xyz), 1, 1)) * 2.0 - 1
@@ -101,9 +101,9 @@ def _turned(xyz: Tensor, modality: Points) -> Tensor:
     return torch.cat([first.unsqueeze(3), second.unsqueeze(3), xyz[..., 2:]], dim=3)
 
 
-def _spared(real: Tensor) -> Tensor:
-    """Choose the points ``[B, T, P, 1]`` that stay; a row that would lose all keeps all."""
-    share = torch.rand(len(real), 1, 1, 1) * POINT_DROPOUT
-    spared = (torch.rand_like(real) >= share).to(real.dtype)
-    emptied = (real * spared).sum(dim=(1, 2), keepdim=True) == 0
-    return torch.where(emptied, torch.ones_like(spared), spared)
+def _sample_kept_points(real: Tensor) -> Tensor:
+    """Sample the points ``[B, T, P, 1]`` that are kept; a row that would lose all points keeps all."""
+    dropout = torch.rand(len(real), 1, 1, 1) * POINT_DROPOUT
+    kept = (torch.rand_like(real) >= dropout).to(real.dtype)
+    all_dropped = (real * kept).sum(dim=(1, 2), keepdim=True) == 0
+    return torch.where(all_dropped, torch.ones_like(kept), kept)

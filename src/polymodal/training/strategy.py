@@ -1,4 +1,4 @@
-"""What learns: a network, its optimizer, and where its weights are (torch)."""
+"""The training strategy: one process, data-parallel processes, or fully sharded ones (torch)."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from polymodal.model.network import Network
-from polymodal.nn.distributed import sum_gradients
+from polymodal.nn.distributed import all_reduce_gradients
 from polymodal.training.prefetch import Prefetcher
-from polymodal.training.sharding import ShardedModule, cut, release_weights
+from polymodal.training.sharding import ShardedModule, local_rows, release_weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """A network that learns.
+    """A network with its optimizer, and how processes share the work of a training step.
 
     Attributes:
-        network: What is evaluated and saved; where weights are sharded it holds them only within ``whole`` and
-            ``changed``.
-        optimizer: Changes the module's weights; where they are shared out, this process's rows of them.
-        device: Where they are.
-        shares: This process's shares, where weights are shared out.
-        prefetcher: Makes the batch of the next step.
+        network: The network that is evaluated and saved; with sharding it has weights only inside of
+            ``gathered_weights``.
+        optimizer: Updates the weights of ``module``; with sharding, this process's shards of them.
+        device: Device of the weights.
+        sharded: The sharded module; None without sharding.
+        prefetcher: Prepares the batch of the next step.
     """
 
     network: Network
     optimizer: AdamW
     device: torch.device
-    shares: ShardedModule | None = None
+    sharded: ShardedModule | None = None
     prefetcher: Prefetcher[Any] = field(default_factory=Prefetcher)
 
     @property
     def module(self) -> Network:
-        """What steps run and change."""
-        return self.network if self.shares is None else self.shares.module
+        """The network that training steps run and update."""
+        return self.network if self.sharded is None else self.sharded.module
 
-    def forget_gradients(self) -> None:
-        """Begin a step."""
+    def zero_grad(self) -> None:
+        """Reset all gradients to None."""
         self.optimizer.zero_grad()
-        if self.shares is not None:
-            self.shares.forget_gradients()
+        if self.sharded is not None:
+            self.sharded.zero_grad()
 
-    def collect(self, losses: Tensor) -> Tensor:
-        """Add up the gradients and losses of all processes.
+    def reduce_gradients(self, losses: Tensor) -> Tensor:
+        """Sum gradients and losses over all processes.
 
         Args:
             losses: float ``[N]``.
@@ -56,70 +56,71 @@ class Strategy:
         Returns:
             The summed losses.
         """
-        return self.shares.collect(losses) if self.shares else sum_gradients(self.network.parameters(), losses)
+        if self.sharded is not None:
+            return self.sharded.reduce_gradients(losses)
+        return all_reduce_gradients(self.network.parameters(), losses)
 
-    def follow_gradients(self, clip_norm: float) -> None:
-        """Change the weights.
+    def optimizer_step(self, clip_norm: float) -> None:
+        """Clip the gradients and update the weights.
 
         Args:
-            clip_norm: Largest norm of the gradient.
+            clip_norm: Largest norm of all gradients together.
         """
-        if self.shares is None:
+        if self.sharded is None:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), clip_norm)
         else:
-            self.shares.clip(clip_norm)
+            self.sharded.clip_grad_norm(clip_norm)
         self.optimizer.step()
 
-    def share(self, value: Tensor, parameter: nn.Parameter) -> Tensor:
-        """Return what the optimizer keeps of a parameter as ``sharded.whole`` gathers it.
+    def to_dtensor(self, value: Tensor, parameter: nn.Parameter) -> Tensor:
+        """Return an optimizer state of a parameter in the form that ``sharding.full_tensor`` gathers.
 
         Args:
-            value: Of the parameter's shape.
-            parameter: One of the optimizer's.
+            value: Tensor of the parameter's shape.
+            parameter: A parameter of the optimizer.
 
         Returns:
-            The same, or a share where weights are shared out.
+            A ``DTensor`` with sharding, else the tensor itself.
         """
-        return value if self.shares is None else self.shares.share(value, parameter)
+        return value if self.sharded is None else self.sharded.to_dtensor(value, parameter)
 
-    def laid(self, value: Tensor, parameter: nn.Parameter) -> Tensor:
-        """Lay a whole tensor out as a parameter is: fused steps rely on its memory format.
+    def to_local(self, value: Tensor, parameter: nn.Parameter) -> Tensor:
+        """Copy this process's rows of a full tensor into a parameter's memory format, which fused optimizers need.
 
         Args:
-            value: Of the whole parameter's shape, the same in every process.
-            parameter: One of the optimizer's.
+            value: Tensor of the full parameter's shape, the same in every process.
+            parameter: A parameter of the optimizer.
 
         Returns:
-            A copy of it, or of this process's rows.
+            The copy; all rows without sharding.
         """
-        own = value if self.shares is None else cut(value, len(parameter))
-        return torch.empty_like(parameter, requires_grad=False).copy_(own)
+        rows = value if self.sharded is None else local_rows(value, len(parameter))
+        return torch.empty_like(parameter, requires_grad=False).copy_(rows)
 
-    def fill(self) -> Network:
-        """Return the network with the weights as they are now; every process takes part."""
-        if self.shares is not None:
-            self.shares.fill(self.network)
+    def gather_weights(self) -> Network:
+        """Return the network with its current weights; a collective operation.
+
+        Returns:
+            The network; with sharding it keeps the full weights until they are released.
+        """
+        if self.sharded is not None:
+            self.sharded.gather_into(self.network)
         return self.network
 
     @contextmanager
-    def whole(self) -> Iterator[Network]:
-        """Look at the network; every process takes part.
+    def gathered_weights(self, writeback: bool = False) -> Iterator[Network]:
+        """Give the network its current weights inside of the context; a collective operation.
+
+        Args:
+            writeback: Whether training goes on with the weights at the end of the context, which must be the same in
+                every process; else changes are lost with sharding.
 
         Yields:
-            The network with the weights as they are now.
+            The network with its full weights.
         """
-        yield self.fill()
-        if self.shares is not None:
-            release_weights(self.network)
-
-    @contextmanager
-    def changed(self) -> Iterator[Network]:
-        """Change the network's weights, alike in every process.
-
-        Yields:
-            The network; what its weights are afterwards is learned on from.
-        """
-        yield self.fill()
-        if self.shares is not None:
-            self.shares.take(self.network)
-            release_weights(self.network)
+        yield self.gather_weights()
+        if self.sharded is None:
+            return
+        if writeback:
+            self.sharded.scatter_from(self.network)
+        release_weights(self.network)

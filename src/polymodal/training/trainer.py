@@ -1,7 +1,7 @@
-"""The training loop: small functions over plain PyTorch modules.
+"""The trainer: epochs of training steps, validation, early stopping, checkpoints and weight averaging.
 
-Every step draws its randomness from the seed and the step's number, so that a run that was
-killed and resumed takes the very steps it would have taken.
+Every step seeds its random numbers from the run's seed and the step's number, so that a resumed run takes exactly the
+steps that an uninterrupted one takes.
 """
 
 from __future__ import annotations
@@ -23,252 +23,266 @@ from polymodal.errors import ConfigError
 from polymodal.model.batches import epoch_batches, largest_first, sampling_probabilities
 from polymodal.model.network import Network
 from polymodal.nn.allocator import memory_reused
-from polymodal.nn.distributed import main_says, num_processes, own_device
+from polymodal.nn.distributed import broadcast_from_main, get_world_size, process_device
 from polymodal.progress import Phase, Progress
-from polymodal.training.gradient_accumulation import free_bytes, kept_bytes, parts_that_fit
+from polymodal.training.gradient_accumulation import (
+    accumulation_steps_that_fit,
+    available_memory_bytes,
+    saved_activation_bytes,
+)
+from polymodal.training.inputs import TrainingInputs
 from polymodal.training.losses import check_loss
-from polymodal.training.lr_schedule import rate_factor
+from polymodal.training.lr_schedule import lr_factor
 from polymodal.training.modality_balance import check_balance
 from polymodal.training.prefetch import Prefetcher, has_free_core
 from polymodal.training.pretraining import pretrain_images
 from polymodal.training.sharding import is_sharding_enabled, shard_module
-from polymodal.training.state import TrainingInputs, TrainingState
+from polymodal.training.state import TrainingState
 from polymodal.training.strategy import Strategy
-from polymodal.training.time_budget import Plan
-from polymodal.training.training_checkpoint import load_state, save_state
-from polymodal.training.training_step import batch_gradients, take_step
+from polymodal.training.time_budget import StepPlanner
+from polymodal.training.training_checkpoint import load_checkpoint, save_checkpoint
+from polymodal.training.training_step import compute_gradients, training_step
 from polymodal.training.validation import Validation, validate
 
-FEW_ROWS = 4
-"""Rows by which the memory of a batch is measured before training."""
-TRIED_ROWS = 128
-"""Validation rows by which the pace of looking at rows is measured before training."""
+MEASURED_ROWS = 4
+"""Number of rows with which the memory of a batch is measured before training."""
+TIMED_VALIDATION_ROWS = 128
+"""Number of validation rows with which the speed of validation is measured before training."""
 
 
 @memory_reused()
 def train_network(network: Network, inputs: TrainingInputs, progress: Progress, resume: bool = False) -> TrainingState:
-    """Train to the end and leave the averaged best weights in the network.
+    """Train a network, and load the average of the best epochs' weights into it.
 
     Args:
         network: The network, freshly built.
         inputs: Data and options.
         progress: Reports every step.
-        resume: Whether to go on from ``inputs.state_path`` if it is there.
+        resume: Whether to start from ``inputs.checkpoint_path`` if that file exists.
 
     Returns:
         The final state, with the history.
     """
-    check_balance(inputs.settings.balance, network, inputs.targets, (inputs.settings.accumulate or 1) * num_processes())
+    accumulation_steps = (inputs.settings.accumulate or 1) * get_world_size()
+    check_balance(inputs.settings.balance, network, inputs.targets, accumulation_steps)
     check_loss(inputs.settings, inputs.targets)
-    strategy, state = begin(network, inputs)
-    if resume and inputs.state_path is not None and inputs.state_path.exists():
-        load_state(inputs.state_path, strategy, state)
-    plan = inputs.plan(state)
+    strategy, state = set_up(network, inputs)
+    if resume and inputs.checkpoint_path is not None and inputs.checkpoint_path.exists():
+        load_checkpoint(inputs.checkpoint_path, strategy, state)
+    planner = inputs.step_planner(state)
     if inputs.settings.pretrain_epochs and not state.pretraining:
         _pretrain(strategy, inputs, state, progress)
-    measure_validation(strategy, inputs, plan)
-    state.planned_steps = plan.steps
+    time_validation(strategy, inputs, planner)
+    state.planned_steps = planner.num_steps
     with progress.phase("training", inputs.total_steps) as phase:
         phase.advance(state.step)
-        _run_epochs(strategy, inputs, state, plan, phase)
-    _keep_best(strategy.fill(), inputs, state)
+        _run_epochs(strategy, inputs, state, planner, phase)
+    _load_best_weights(strategy.gather_weights(), inputs, state)
     return state
 
 
-def begin(network: Network, inputs: TrainingInputs) -> tuple[Strategy, TrainingState]:
-    """Bring a network to its device, settle in how many parts its batches are computed, and share its weights out.
+def set_up(network: Network, inputs: TrainingInputs) -> tuple[Strategy, TrainingState]:
+    """Move the network to its device, choose the number of gradient-accumulation steps, and shard the weights.
 
     Args:
         network: The network.
         inputs: Data and options.
 
     Returns:
-        What learns, and a state at the beginning.
+        The strategy, with the optimizer, and the initial training state.
     """
-    device = own_device()
+    device = process_device()
     network.to(device)
     prefetcher = Prefetcher[Any](has_free_core(device))
     strategy = Strategy(
-        network=network, optimizer=_optimizer(network, inputs.settings), device=device, prefetcher=prefetcher
+        network=network, optimizer=_build_optimizer(network, inputs.settings), device=device, prefetcher=prefetcher
     )
-    state = TrainingState(width=network.width, num_parts=inputs.settings.accumulate or 1)
+    state = TrainingState(width=network.width, accumulation_steps=inputs.settings.accumulate or 1)
     if inputs.settings.accumulate is None and device.type == "cpu":
-        state.num_parts = _parts_in_memory(strategy, inputs)
-        check_balance(inputs.settings.balance, network, inputs.targets, state.num_parts * num_processes())
-    if num_processes() > 1 and is_sharding_enabled(inputs.settings):
-        shares = shard_module(network, device)
-        optimizer = _optimizer(shares.module, inputs.settings, {share: rows for rows, share in shares.rows.items()})
-        strategy = Strategy(network=network, optimizer=optimizer, device=device, shares=shares, prefetcher=prefetcher)
+        state.accumulation_steps = _choose_accumulation_steps(strategy, inputs)
+        check_balance(inputs.settings.balance, network, inputs.targets, state.accumulation_steps * get_world_size())
+    if get_world_size() > 1 and is_sharding_enabled(inputs.settings):
+        sharded = shard_module(network, device)
+        shards = {parameter: shard for shard, parameter in sharded.parameter_of_shard.items()}
+        optimizer = _build_optimizer(sharded.module, inputs.settings, shards)
+        strategy = Strategy(network=network, optimizer=optimizer, device=device, sharded=sharded, prefetcher=prefetcher)
     return strategy, state
 
 
-def _optimizer(
-    network: Network, settings: TrainConfig, rows: Mapping[nn.Parameter, nn.Parameter] | None = None
+def _build_optimizer(
+    network: Network, settings: TrainConfig, shards: Mapping[nn.Parameter, nn.Parameter] | None = None
 ) -> AdamW:
     groups = parameter_groups(network, settings)
-    if rows is not None:
-        groups = [{**group, "params": [rows[share] for share in group["params"]]} for group in groups]
+    if shards is not None:
+        groups = [{**group, "params": [shards[parameter] for parameter in group["params"]]} for group in groups]
     return AdamW(groups, lr=settings.learning_rate or 1e-3, fused=True)
 
 
-def _parts_in_memory(strategy: Strategy, inputs: TrainingInputs) -> int:
-    """Return in how many parts a batch fits into memory, by what a few of the largest rows keep for the way back.
+def _choose_accumulation_steps(strategy: Strategy, inputs: TrainingInputs) -> int:
+    """Choose the number of micro-batches by the activations that a few of the largest rows save for the backward pass.
 
-    A CPU's memory, unlike a GPU's, does not say that it is full: the system ends the process. Only where weights and
-    rows together might not fit are fewer rows looked at besides, to tell the two apart.
+    On a CPU this is done beforehand: the system kills a process that is out of memory, there is no error to catch. The
+    first measurement includes the weights; only if that does not fit, a second one separates weights and rows.
     """
-    free, count = free_bytes(), num_processes()
+    available, world_size = available_memory_bytes(), get_world_size()
     largest = largest_first(inputs.train)
-    if free is None or len(largest) < FEW_ROWS * count:
+    if available is None or len(largest) < MEASURED_ROWS * world_size:
         return 1
-    num_rows = math.ceil(min(inputs.settings.batch_size or 1, len(inputs.train)) / count)
-    kept = _kept_bytes(strategy, inputs, largest[: FEW_ROWS * count])
-    parts = main_says(parts_that_fit(kept / FEW_ROWS, num_rows, free / count))
-    if parts > 1:
-        kept -= _kept_bytes(strategy, inputs, largest[: FEW_ROWS // 2 * count])
-        parts = main_says(parts_that_fit(kept / (FEW_ROWS / 2), num_rows, free / count))
-    return parts
+    num_rows = math.ceil(min(inputs.settings.batch_size or 1, len(inputs.train)) / world_size)
+    saved = _activation_bytes(strategy, inputs, largest[: MEASURED_ROWS * world_size])
+    steps = accumulation_steps_that_fit(saved / MEASURED_ROWS, num_rows, available / world_size)
+    steps = broadcast_from_main(steps)
+    if steps > 1:
+        saved -= _activation_bytes(strategy, inputs, largest[: MEASURED_ROWS // 2 * world_size])
+        steps = accumulation_steps_that_fit(saved / (MEASURED_ROWS / 2), num_rows, available / world_size)
+        steps = broadcast_from_main(steps)
+    return steps
 
 
-def _kept_bytes(strategy: Strategy, inputs: TrainingInputs, places: NDArray[np.int64]) -> int:
-    with kept_bytes() as found:
-        batch_gradients(strategy, inputs, TrainingState(), places)
-    strategy.forget_gradients()
-    return sum(found)
+def _activation_bytes(strategy: Strategy, inputs: TrainingInputs, indices: NDArray[np.int64]) -> int:
+    with saved_activation_bytes() as sizes:
+        compute_gradients(strategy, inputs, TrainingState(), indices)
+    strategy.zero_grad()
+    return sum(sizes)
 
 
 def _pretrain(strategy: Strategy, inputs: TrainingInputs, state: TrainingState, progress: Progress) -> None:
-    with strategy.changed() as network:
+    with strategy.gathered_weights(writeback=True) as network:
         state.pretraining = pretrain_images(network, inputs, strategy.device, progress)
-    state.seconds += sum(found["seconds"] for found in state.pretraining.values())
+    state.seconds += sum(result["seconds"] for result in state.pretraining.values())
     _save(strategy, inputs, state)
 
 
 def _save(strategy: Strategy, inputs: TrainingInputs, state: TrainingState) -> None:
-    if inputs.state_path is not None:
-        save_state(inputs.state_path, strategy, state)
+    if inputs.checkpoint_path is not None:
+        save_checkpoint(inputs.checkpoint_path, strategy, state)
 
 
-def measure_validation(strategy: Strategy, inputs: TrainingInputs, plan: Plan) -> None:
-    """Look at a few validation rows, twice, for the pace: the first look is slow.
+def time_validation(strategy: Strategy, inputs: TrainingInputs, planner: StepPlanner) -> None:
+    """Measure the speed of validation on a few rows, twice, as the first run is slow.
 
     Args:
         strategy: The network.
         inputs: Data and options.
-        plan: Takes note; without a budget, nothing is done.
+        planner: Records the durations; without a time limit nothing is measured.
     """
-    if plan.budget is None:
+    if planner.budget is None:
         return
-    few = inputs.validation.first(TRIED_ROWS)
+    few = inputs.validation.first(TIMED_VALIDATION_ROWS)
     for _ in range(2):
-        started = plan.clock()
-        with strategy.whole() as network:
+        started = planner.clock()
+        with strategy.gathered_weights() as network:
             validate(network, few, inputs.targets, inputs.settings.precision)
-        plan.note_validation(len(few), plan.clock() - started)
+        planner.record_validation(len(few), planner.clock() - started)
 
 
-def _run_epochs(strategy: Strategy, inputs: TrainingInputs, state: TrainingState, plan: Plan, phase: Phase) -> None:
+def _run_epochs(
+    strategy: Strategy, inputs: TrainingInputs, state: TrainingState, planner: StepPlanner, phase: Phase
+) -> None:
     for epoch in range(len(state.history), inputs.settings.epochs or 1):
-        if is_finished(inputs, state):
+        if should_stop(inputs, state):
             return
-        started = plan.clock()
-        _run_epoch(strategy, inputs, state, plan, epoch, phase)
-        looked = plan.clock()
-        with strategy.whole() as network:
+        started = planner.clock()
+        _run_epoch(strategy, inputs, state, planner, epoch, phase)
+        validation_started = planner.clock()
+        with strategy.gathered_weights() as network:
             result = validate(network, inputs.validation, inputs.targets, inputs.settings.precision)
-            plan.note_validation(len(inputs.validation), plan.clock() - looked)
-            _note_epoch(network, inputs, state, epoch, result, plan.clock() - started)
-        _check_learned(inputs, state)
+            planner.record_validation(len(inputs.validation), planner.clock() - validation_started)
+            _record_epoch(network, inputs, state, epoch, result, planner.clock() - started)
+        _check_first_epoch(inputs, state)
         _save(strategy, inputs, state)
         phase.advance(0, note=f"validation loss {result.loss:.3f}")
 
 
-def _check_learned(inputs: TrainingInputs, state: TrainingState) -> None:
-    if state.diverged_in and not state.best:
+def _check_first_epoch(inputs: TrainingInputs, state: TrainingState) -> None:
+    if state.diverged_epoch and not state.best:
         raise ConfigError(
             f"Training diverged in its first epoch: the loss is no finite number. Lower train.learning_rate, which is "
             f"{inputs.settings.learning_rate:g}."
         )
 
 
-def is_finished(inputs: TrainingInputs, state: TrainingState) -> bool:
-    """Whether training ends: all planned steps done, out of patience, or diverged.
+def should_stop(inputs: TrainingInputs, state: TrainingState) -> bool:
+    """Whether training ends: all planned steps are done, early stopping (patience), or the loss diverged.
 
     Args:
         inputs: Data and options.
-        state: Where training stands.
+        state: The training state.
 
     Returns:
-        True where no further epoch is to run.
+        True where no further epoch is run.
     """
     if not state.best:
         return False
-    if state.step >= state.planned_steps or state.diverged_in:
+    if state.step >= state.planned_steps or state.diverged_epoch:
         return True
     return len(state.history) - 1 - state.best[0][1] >= (inputs.settings.patience or math.inf)
 
 
 def _run_epoch(
-    strategy: Strategy, inputs: TrainingInputs, state: TrainingState, plan: Plan, epoch: int, phase: Phase
+    strategy: Strategy, inputs: TrainingInputs, state: TrainingState, planner: StepPlanner, epoch: int, phase: Phase
 ) -> None:
     strategy.module.train()
     done = state.step - epoch * inputs.steps_per_epoch
-    chances = sampling_probabilities(inputs.train, inputs.targets) if inputs.settings.sampling == "balanced" else None
-    batches = list(epoch_batches(len(inputs.train), inputs.settings.batch_size or 1, inputs.seed, epoch, chances))[
-        done:
-    ]
-    for places, following in zip_longest(batches, batches[1:]):
+    probabilities = (
+        sampling_probabilities(inputs.train, inputs.targets) if inputs.settings.sampling == "balanced" else None
+    )
+    batches = list(
+        epoch_batches(len(inputs.train), inputs.settings.batch_size or 1, inputs.seed, epoch, probabilities)
+    )[done:]
+    for indices, next_indices in zip_longest(batches, batches[1:]):
         if state.step >= state.planned_steps:
             break
-        started = plan.clock()
-        _set_rate(strategy.optimizer, rate_factor(state.step, state.planned_steps, inputs.settings.warmup_fraction))
-        take_step(strategy, inputs, state, places, following)
-        seconds = plan.clock() - started
+        started = planner.clock()
+        _set_lr(strategy.optimizer, lr_factor(state.step, state.planned_steps, inputs.settings.warmup_fraction))
+        training_step(strategy, inputs, state, indices, next_indices)
+        seconds = planner.clock() - started
         state.seconds += seconds
-        plan.note_step(state.step, seconds)
-        if plan.budget is not None:
-            plan.steps = main_says(plan.steps)
-        state.planned_steps = plan.steps
+        planner.record_step(state.step, seconds)
+        if planner.budget is not None:
+            planner.num_steps = broadcast_from_main(planner.num_steps)
+        state.planned_steps = planner.num_steps
         phase.advance(1)
         if state.step % inputs.settings.checkpoint_steps == 0:
             _save(strategy, inputs, state)
-    strategy.prefetcher.drop()
+    strategy.prefetcher.discard()
 
 
-def _set_rate(optimizer: AdamW, factor: float) -> None:
+def _set_lr(optimizer: AdamW, factor: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = group["peak_rate"] * factor
+        group["lr"] = group["peak_lr"] * factor
 
 
 def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, Any]]:
-    """Sort trainable parameters: weight decay for matrices only, own rates for fine-tuned encoders.
+    """Build the optimizer's parameter groups: weight decay for matrices only, own learning rates of checkpoints.
 
     Args:
         network: The network.
         settings: Resolved training options.
 
     Returns:
-        Groups for AdamW, each with its ``peak_rate``.
+        Groups for AdamW, each with its ``peak_lr``.
     """
-    rate = settings.learning_rate or 1e-3
+    learning_rate = settings.learning_rate or 1e-3
     groups: list[dict[str, Any]] = []
     for encoder in network.own_encoders:
         if isinstance(encoder, Pretrained):
-            groups += encoder.parameter_groups(rate, settings.layer_decay)
+            groups += encoder.parameter_groups(learning_rate, settings.layer_decay)
     grouped = {id(parameter) for group in groups for parameter in group["params"]}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in grouped]
-    matrices = {"params": [p for p in rest if p.ndim >= 2], "weight_decay": settings.weight_decay, "lr": rate}
-    vectors = {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "lr": rate}
-    return [{**group, "peak_rate": group.get("lr", rate)} for group in [*groups, matrices, vectors] if group["params"]]
+    decay = {"params": [p for p in rest if p.ndim >= 2], "weight_decay": settings.weight_decay, "lr": learning_rate}
+    no_decay = {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "lr": learning_rate}
+    groups = [group for group in [*groups, decay, no_decay] if group["params"]]
+    return [{**group, "peak_lr": group.get("lr", learning_rate)} for group in groups]
 
 
-def _note_epoch(
+def _record_epoch(
     network: Network, inputs: TrainingInputs, state: TrainingState, epoch: int, result: Validation, seconds: float
 ) -> None:
     if not math.isfinite(result.loss):
-        state.diverged_in = epoch + 1
+        state.diverged_epoch = epoch + 1
         return
-    state.read_losses()
+    state.sync_losses()
     steps = max(state.step - epoch * inputs.steps_per_epoch, 1)
     state.history.append(
         {
@@ -276,22 +290,22 @@ def _note_epoch(
             "train_loss": state.loss_sum / steps,
             "validation_loss": result.loss,
             "part_losses": {
-                "train": [total / steps for total in state.part_sums],
-                "validation": result.part_losses,
+                "train": [total / steps for total in state.term_sums],
+                "validation": result.term_losses,
             },
             "validation_score": result.scores,
             "stream_scores": result.stream_scores,
             "learning_rate": (inputs.settings.learning_rate or 1e-3)
-            * rate_factor(state.step - 1, state.planned_steps, inputs.settings.warmup_fraction),
+            * lr_factor(state.step - 1, state.planned_steps, inputs.settings.warmup_fraction),
             "seconds": seconds,
         }
     )
-    state.loss_sum, state.part_sums, state.running = 0.0, [], None
-    places = sorted([*state.best, (result.loss, epoch)])[: inputs.settings.average_checkpoints]
-    if (result.loss, epoch) not in places:
+    state.loss_sum, state.term_sums, state.running_sums = 0.0, [], None
+    best = sorted([*state.best, (result.loss, epoch)])[: inputs.settings.average_checkpoints]
+    if (result.loss, epoch) not in best:
         return
-    kept = dict(zip(state.best, state.snapshots, strict=True)) | {(result.loss, epoch): snapshot(network)}
-    state.best, state.snapshots = places, [kept[place] for place in places]
+    weights = dict(zip(state.best, state.snapshots, strict=True)) | {(result.loss, epoch): snapshot(network)}
+    state.best, state.snapshots = best, [weights[entry] for entry in best]
 
 
 def snapshot(network: nn.Module) -> dict[str, Tensor]:
@@ -307,20 +321,20 @@ def snapshot(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items() if name not in frozen}
 
 
-def _keep_best(network: Network, inputs: TrainingInputs, state: TrainingState) -> None:
-    """Average the best epochs' weights (Izmailov et al. 2018) unless the single best validates better."""
+def _load_best_weights(network: Network, inputs: TrainingInputs, state: TrainingState) -> None:
+    """Load the average of the best epochs' weights (Izmailov et al. 2018), or the best epoch's if that is better."""
     if not state.snapshots:
         return
     network.load_state_dict(state.snapshots[0], strict=False)
     if len(state.snapshots) == 1:
         return
-    network.load_state_dict(average(state.snapshots), strict=False)
+    network.load_state_dict(average_weights(state.snapshots), strict=False)
     if not validate(network, inputs.validation, inputs.targets, inputs.settings.precision).loss <= state.best[0][0]:
         network.load_state_dict(state.snapshots[0], strict=False)
 
 
-def average(snapshots: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Average weights; whole-number buffers are taken from the first.
+def average_weights(snapshots: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Average snapshots of a network; integer buffers are taken from the first.
 
     Args:
         snapshots: Name to tensor, the same names in each.

@@ -1,4 +1,4 @@
-"""Saved training state: one safetensors file, replaced atomically (no pickle)."""
+"""Training checkpoints: one safetensors file, replaced atomically (no pickle)."""
 
 from __future__ import annotations
 
@@ -12,78 +12,79 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from polymodal.errors import CheckpointError
-from polymodal.nn.distributed import is_main
-from polymodal.training.sharding import whole
+from polymodal.nn.distributed import is_main_process
+from polymodal.training.sharding import full_tensor
 from polymodal.training.strategy import Strategy
 
 if TYPE_CHECKING:
     from polymodal.training.state import TrainingState
 
-PLAIN_FIELDS = (
-    "step",
-    "seconds",
-    "history",
-    "best",
-    "loss_sum",
-    "part_sums",
-    "pretraining",
-    "num_parts",
-    "planned_steps",
-    "width",
-    "diverged_in",
-)
+SAVED_KEYS = {
+    "step": "step",
+    "seconds": "seconds",
+    "history": "history",
+    "best": "best",
+    "loss_sum": "loss_sum",
+    "term_sums": "part_sums",
+    "pretraining": "pretraining",
+    "accumulation_steps": "num_parts",
+    "planned_steps": "planned_steps",
+    "width": "width",
+    "diverged_epoch": "diverged_in",
+}
+"""Field of ``TrainingState`` to its key in the file."""
 
 
-def save_state(path: Path, strategy: Strategy, state: TrainingState) -> None:
-    """Write network, optimizer, best snapshots and counters: whole tensors, also where they are shared out.
+def save_checkpoint(path: Path, strategy: Strategy, state: TrainingState) -> None:
+    """Write network, optimizer, best snapshots and counters; a collective operation.
 
-    Every process calls it, as shares are gathered; the main one writes.
+    The main process writes full tensors, also where weights are sharded.
 
     Args:
         path: The file; replaced atomically.
         strategy: The network and its optimizer.
-        state: Where training stands.
+        state: The training state.
     """
-    state.read_losses()
-    parameters, kept = _parameters(strategy), strategy.optimizer.state_dict()["state"]
-    tensors = _gathered("network/", _changing(strategy.module))
-    for index, values in kept.items():
-        tensors |= _gathered(f"optimizer/{index}/", _each(values, parameters[index], strategy.share))
-    if not is_main():
+    state.sync_losses()
+    parameters, optimizer_state = _optimizer_parameters(strategy), strategy.optimizer.state_dict()["state"]
+    tensors = _gather("network/", _trainable_state(strategy.module))
+    for index, values in optimizer_state.items():
+        tensors |= _gather(f"optimizer/{index}/", _map_state(values, parameters[index], strategy.to_dtensor))
+    if not is_main_process():
         return
-    for index, saved in enumerate(state.snapshots):
-        tensors |= {f"best/{index}/{name}": value for name, value in saved.items()}
-    plain = json.dumps({name: getattr(state, name) for name in PLAIN_FIELDS})
+    for index, snapshot in enumerate(state.snapshots):
+        tensors |= {f"best/{index}/{name}": value for name, value in snapshot.items()}
+    metadata = json.dumps({key: getattr(state, field) for field, key in SAVED_KEYS.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    save_file(_unshared(tensors), temporary, metadata={"state": plain})
+    save_file(_without_shared_memory(tensors), temporary, metadata={"state": metadata})
     temporary.replace(path)
 
 
-def _gathered(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors, whole, where the main process has them; others keep none."""
-    found = {}
+def _gather(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return full tensors in the main process, nothing in the others."""
+    result = {}
     for name, value in values.items():
-        gathered = whole(value)
-        if is_main():
-            found[prefix + name] = gathered.contiguous() if gathered is value else gathered.cpu()
-    return found
+        full = full_tensor(value)
+        if is_main_process():
+            result[prefix + name] = full.contiguous() if full is value else full.cpu()
+    return result
 
 
-def load_state(path: Path, strategy: Strategy, state: TrainingState) -> None:
-    """Put everything back where it was.
+def load_checkpoint(path: Path, strategy: Strategy, state: TrainingState) -> None:
+    """Restore network, optimizer and training state.
 
     Args:
-        path: What ``save_state`` wrote, with any number of processes.
-        strategy: A network built the same way, and its optimizer.
-        state: Filled in.
+        path: A file of ``save_checkpoint``, written with any number of processes.
+        strategy: A network built in the same way, and its optimizer.
+        state: The training state; overwritten.
 
     Raises:
         CheckpointError: If the file is damaged or belongs to another network.
     """
     try:
-        tensors, plain = _read(path)
-        with strategy.changed() as network:
+        tensors, metadata = _read(path)
+        with strategy.gathered_weights(writeback=True) as network:
             network.load_state_dict({**network.state_dict(), **tensors.pop("network")})
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -91,21 +92,21 @@ def load_state(path: Path, strategy: Strategy, state: TrainingState) -> None:
             f"The saved training state {path} does not fit this run ({reason}). Start again without --resume."
         ) from None
     _load_optimizer(strategy, tensors.get("optimizer", {}))
-    for name in PLAIN_FIELDS:
-        setattr(state, name, plain.get(name, getattr(state, name)))
-    state.best = [(loss, epoch) for loss, epoch in plain["best"]]
+    for field, key in SAVED_KEYS.items():
+        setattr(state, field, metadata.get(key, getattr(state, field)))
+    state.best = [(loss, epoch) for loss, epoch in metadata["best"]]
     best = tensors.get("best", {})
-    state.snapshots = [_under(best, f"{index}/") for index in range(len(state.best))]
+    state.snapshots = [_with_prefix(best, f"{index}/") for index in range(len(state.best))]
 
 
 def saved_width(path: Path | None) -> int | None:
-    """Return the width of the network whose training was saved.
+    """Return the width of the network in a training checkpoint.
 
     Args:
-        path: What ``save_state`` wrote, or would have.
+        path: A file of ``save_checkpoint``, which may be missing.
 
     Returns:
-        The width; None where nothing readable was saved.
+        The width; None without a readable checkpoint.
     """
     try:
         return None if path is None else int(_read(path)[1]["width"])
@@ -116,43 +117,45 @@ def saved_width(path: Path | None) -> int | None:
 def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     groups: dict[str, dict[str, Tensor]] = {"network": {}}
     with safe_open(path, framework="pt") as file:
-        plain = json.loads(file.metadata()["state"])
+        metadata = json.loads(file.metadata()["state"])
         for key in file.keys():  # noqa: SIM118 - not a dict
             group, name = key.split("/", 1)
             groups.setdefault(group, {})[name] = file.get_tensor(key)
-    return groups, plain
+    return groups, metadata
 
 
 def _load_optimizer(strategy: Strategy, tensors: dict[str, Tensor]) -> None:
-    values, parameters = strategy.optimizer.state_dict(), _parameters(strategy)
+    state_dict, parameters = strategy.optimizer.state_dict(), _optimizer_parameters(strategy)
     indices = sorted({int(name.split("/")[0]) for name in tensors})
-    kept = {index: _under(tensors, f"{index}/") for index in indices}
-    values["state"] = {index: _each(found, parameters[index], strategy.laid) for index, found in kept.items()}
-    strategy.optimizer.load_state_dict(values)
+    saved = {index: _with_prefix(tensors, f"{index}/") for index in indices}
+    state_dict["state"] = {
+        index: _map_state(values, parameters[index], strategy.to_local) for index, values in saved.items()
+    }
+    strategy.optimizer.load_state_dict(state_dict)
 
 
-def _parameters(strategy: Strategy) -> list[nn.Parameter]:
+def _optimizer_parameters(strategy: Strategy) -> list[nn.Parameter]:
     return [parameter for group in strategy.optimizer.param_groups for parameter in group["params"]]
 
 
-def _each(
-    kept: dict[str, Tensor], parameter: nn.Parameter, change: Callable[[Tensor, nn.Parameter], Tensor]
+def _map_state(
+    values: dict[str, Tensor], parameter: nn.Parameter, convert: Callable[[Tensor, nn.Parameter], Tensor]
 ) -> dict[str, Tensor]:
-    """Change what is kept of a parameter, but for the count of its steps: that is one number."""
-    return {name: value if name == "step" else change(value, parameter) for name, value in kept.items()}
+    """Convert the optimizer states of a parameter, except for the step counter, which is a scalar."""
+    return {name: value if name == "step" else convert(value, parameter) for name, value in values.items()}
 
 
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _changing(network: nn.Module) -> dict[str, Tensor]:
+def _trainable_state(network: nn.Module) -> dict[str, Tensor]:
     frozen = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
     return {name: value.detach() for name, value in network.state_dict().items() if name not in frozen}
 
 
-def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Safetensors takes contiguous tensors that share no memory."""
+def _without_shared_memory(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Make tensors contiguous and copy those that share memory, as safetensors requires."""
     seen: set[int] = set()
     result = {}
     for name, value in tensors.items():

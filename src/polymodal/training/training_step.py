@@ -1,4 +1,4 @@
-"""One step of training: a batch varied, its losses, their gradients (torch)."""
+"""The training step: prepare a batch, augment it, compute losses and gradients, update the weights (torch)."""
 
 from __future__ import annotations
 
@@ -14,329 +14,361 @@ from polymodal.modalities import Modality
 from polymodal.model.batches import presence_mask, truth_batch
 from polymodal.model.network import Batch, Mixup, Network, NetworkOutput, Truth
 from polymodal.nn.affine import Warp
-from polymodal.nn.distributed import num_processes, process_number, share_of
-from polymodal.nn.precision import lowered
+from polymodal.nn.distributed import get_rank, get_world_size, rank_slice
+from polymodal.nn.precision import autocast
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import targets_at
 from polymodal.tokens import ColumnBatch
-from polymodal.training.augmentation import augment, corrupt, mirrored
-from polymodal.training.losses import LossInputs, Terms, count_rows, draw_hidden, loss_terms, stream_presence
+from polymodal.training.augmentation import add_masking_noise, augment, random_flip
+from polymodal.training.inputs import TrainingInputs
+from polymodal.training.losses import (
+    LossInputs,
+    LossTerms,
+    count_rows,
+    loss_terms,
+    sample_modality_dropout,
+    stream_presence,
+)
 from polymodal.training.modality_balance import backward, check_balance
-from polymodal.training.speech_augmentation import vary_speech
-from polymodal.training.state import TrainingInputs, TrainingState
+from polymodal.training.speech_augmentation import augment_speech
+from polymodal.training.state import TrainingState
 from polymodal.training.strategy import Strategy
 
 STEP_SEED_STRIDE = 1_000_003
 PROCESS_SEED_STRIDE = 2**40
-DRAWS_LATE = frozenset({"ogm_ge"})
-"""Ways of balancing that draw random numbers after the way back."""
+RANDOM_AFTER_BACKWARD = frozenset({"ogm_ge"})
+"""Balancing methods that draw random numbers after the backward pass, so that the next batch cannot be prefetched."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A batch as one step learns from it, or one of several processes its share of it.
+class TrainingBatch:
+    """The batch of a training step: all of its rows, or this process's.
 
     Attributes:
-        places: int64 ``[B]``, rows of the table.
-        batch: Stream to cells, varied.
-        truth: Target to encoded cells, moved with them, and where they are known.
+        indices: int64 ``[B]``, rows of this process, as indices into the training rows.
+        inputs: Stream to augmented cells.
+        truth: Target to encoded cells, augmented with the inputs, and where they are known.
         present: bool ``[B, S]``, which streams a row has.
-        hidden: bool ``[B, S]``, which of them the fusion does not see.
-        counts: Target to how many rows of the whole batch count for it.
-        whole: bool ``[W, S]``, ``present`` of the whole batch.
-        is_idle: Whether the row is one that counts for nothing, as there was none for this process.
+        hidden: bool ``[B, S]``, which of them modality dropout hides from the fusion.
+        counts: Target to number of rows of the full batch in each loss term.
+        full_present: bool ``[W, S]``, ``present`` of the full batch.
+        is_dummy: Whether the batch is one row of weight zero, as the full batch has no row for this process.
     """
 
-    places: NDArray[np.int64]
-    batch: Batch
+    indices: NDArray[np.int64]
+    inputs: Batch
     truth: Truth
     present: torch.Tensor
     hidden: torch.Tensor
     counts: dict[str, torch.Tensor]
-    whole: torch.Tensor
-    is_idle: bool
+    full_present: torch.Tensor
+    is_dummy: bool
 
 
-def take_step(
+def training_step(
     strategy: Strategy,
     inputs: TrainingInputs,
     state: TrainingState,
-    places: NDArray[np.int64],
-    following: NDArray[np.int64] | None = None,
+    indices: NDArray[np.int64],
+    next_indices: NDArray[np.int64] | None = None,
 ) -> None:
-    """Learn from one batch; its randomness comes from the seed and the step's number.
+    """Update the weights with one batch; random numbers are seeded by the run's seed and the step's number.
 
-    A batch that does not fit into the device's memory is computed in twice as many parts, one after the other; not
-    where weights are shared out: the other processes would wait for this one in the midst of the step.
+    If the device runs out of memory, the number of gradient-accumulation steps is doubled and the step repeated; not
+    with sharded weights, as the other processes would wait for this one in the middle of the step.
 
     Args:
         strategy: The network and its optimizer.
         inputs: Data and options.
-        state: Where training stands; step and losses are counted on.
-        places: Rows of the batch.
-        following: Rows of the next step's batch, which is drawn meanwhile; None where none is known.
+        state: The training state; the step and its losses are added.
+        indices: Rows of the batch.
+        next_indices: Rows of the next step's batch, to prefetch; None where there is none.
     """
     while True:
         try:
-            losses = batch_gradients(strategy, inputs, state, places, following)
+            losses = compute_gradients(strategy, inputs, state, indices, next_indices)
             break
         except torch.OutOfMemoryError:
-            if inputs.settings.accumulate is not None or state.num_parts >= len(places) or strategy.shares is not None:
+            can_split = inputs.settings.accumulate is None and state.accumulation_steps < len(indices)
+            if not can_split or strategy.sharded is not None:
                 raise
             check_balance(inputs.settings.balance, strategy.network, inputs.targets, 2)
-            state.num_parts *= 2
-        strategy.forget_gradients()
+            state.accumulation_steps *= 2
+        strategy.zero_grad()
         torch.cuda.empty_cache()
-    strategy.follow_gradients(inputs.settings.clip_norm)
+    strategy.optimizer_step(inputs.settings.clip_norm)
     state.add_losses(losses)
     state.step += 1
 
 
-def batch_gradients(
+def compute_gradients(
     strategy: Strategy,
     inputs: TrainingInputs,
     state: TrainingState,
-    places: NDArray[np.int64],
-    following: NDArray[np.int64] | None = None,
+    indices: NDArray[np.int64],
+    next_indices: NDArray[np.int64] | None = None,
 ) -> torch.Tensor:
-    """Compute all gradients of a batch.
+    """Compute the gradients of a batch, micro-batch by micro-batch, and reduce them over all processes.
 
-    Where weights are shared out, all processes run the same parts of the network: a process without rows takes one
-    that counts for nothing, and encoders that have no rows of their own run on a row of the batch.
+    With sharded weights all processes must run the same modules: a process without rows runs a dummy batch, and an
+    encoder whose stream is absent in a micro-batch runs on a dummy row.
 
     Args:
-        strategy: The network, whose weights stay as they are; earlier gradients are forgotten.
+        strategy: The network; earlier gradients are reset, weights are unchanged.
         inputs: Data and options.
-        state: Where training stands.
-        places: Rows of the batch.
-        following: Rows of the next step's batch.
+        state: The training state.
+        indices: Rows of the batch.
+        next_indices: Rows of the next step's batch, to prefetch.
 
     Returns:
-        Losses ``[2 + S]``: followed, fused and each stream's.
+        Losses ``[2 + S]``: the minimised loss, the fused loss and each stream's.
     """
     network = strategy.module
-    drawn = strategy.prefetcher.take(state.step, partial(draw, strategy, inputs, state.step, places))
-    strategy.forget_gradients()
+    batch = strategy.prefetcher.get(state.step, partial(prepare_batch, strategy, inputs, state.step, indices))
+    strategy.zero_grad()
     losses = torch.zeros(2 + len(network.streams), device=strategy.device)
-    num_parts = min(state.num_parts, max(len(places) // num_processes(), 1))  # the same in every process
-    parts = torch.arange(len(drawn.places)).tensor_split(num_parts) if len(drawn.places) else ()
-    for part in parts:
-        rows = drawn.batch if len(part) == len(drawn.places) else {s: c.take(part) for s, c in drawn.batch.items()}
-        lent = {} if strategy.shares is None else dummy_rows(inputs, network.streams, places, drawn.whole, rows)
-        loss_inputs = on_device(_loss_inputs_of_part(inputs, state, drawn, part), strategy.device)
-        outputs, terms = _run(network, inputs, rows, drawn.hidden[part], loss_inputs, lent)
-        if part is parts[-1] and following is not None and inputs.settings.balance not in DRAWS_LATE:
-            strategy.prefetcher.begin(state.step + 1, partial(draw, strategy, inputs, state.step + 1, following))
-        losses += _descend(network, state, outputs, terms, loss_inputs)
-    return strategy.collect(losses)
+    num_micro_batches = min(state.accumulation_steps, max(len(indices) // get_world_size(), 1))  # the same in all ranks
+    micro_batches = torch.arange(len(batch.indices)).tensor_split(num_micro_batches) if len(batch.indices) else ()
+    for rows in micro_batches:
+        is_all = len(rows) == len(batch.indices)
+        cells = batch.inputs if is_all else {stream: column.take(rows) for stream, column in batch.inputs.items()}
+        dummies: Batch = {}
+        if strategy.sharded is not None:
+            dummies = dummy_rows(inputs, network.streams, indices, batch.full_present, cells)
+        loss_inputs = to_device(_micro_batch_loss_inputs(inputs, state, batch, rows), strategy.device)
+        outputs, terms = _forward(network, inputs, cells, batch.hidden[rows], loss_inputs, dummies)
+        if rows is micro_batches[-1]:
+            _prefetch(strategy, inputs, state.step + 1, next_indices)
+        losses += _backward(network, state, outputs, terms, loss_inputs)
+    return strategy.reduce_gradients(losses)
 
 
-def draw(strategy: Strategy, inputs: TrainingInputs, number: int, places: NDArray[np.int64]) -> Drawn:
-    """Draw a step's batch; dropout draws on from where this ends.
+def prepare_batch(strategy: Strategy, inputs: TrainingInputs, step: int, indices: NDArray[np.int64]) -> TrainingBatch:
+    """Seed the random number generator, sample modality dropout, and collate and augment the batch of a step.
 
     Args:
-        strategy: Says which streams there are.
+        strategy: The network, for its streams.
         inputs: Data and options.
-        number: The step's number.
-        places: Rows of the batch.
+        step: Number of the step.
+        indices: Rows of the full batch.
 
     Returns:
-        The batch, or this process's share of it.
+        This process's rows of the batch.
     """
-    seed = inputs.seed * STEP_SEED_STRIDE + number
+    seed = inputs.seed * STEP_SEED_STRIDE + step
     torch.manual_seed(seed)
     network = strategy.module
-    whole = presence_mask(inputs.train, network.streams, places)
-    hidden = draw_hidden(whole, inputs.settings.modality_dropout if network.fuses_streams else 0.0)
-    counts = count_rows({name: torch.from_numpy(known[places]) for name, known in inputs.train.known.items()}, whole)
-    share = share_of(places)
-    is_idle = strategy.shares is not None and not len(places[share])
-    share = slice(0, 1) if is_idle else share
-    mine = places[share]
-    if len(mine) < len(places):
-        torch.manual_seed(seed + PROCESS_SEED_STRIDE * process_number())
-    batch, truth = vary(inputs, inputs.train.batch(mine), truth_batch(inputs.train, mine))
-    return Drawn(mine, batch, truth, whole[share], hidden[share], counts, whole, is_idle)
+    present = presence_mask(inputs.train, network.streams, indices)
+    hidden = sample_modality_dropout(present, inputs.settings.modality_dropout if network.fuses_streams else 0.0)
+    known = {name: torch.from_numpy(mask[indices]) for name, mask in inputs.train.known.items()}
+    counts = count_rows(known, present)
+    own = rank_slice(indices)
+    is_dummy = strategy.sharded is not None and not len(indices[own])
+    own = slice(0, 1) if is_dummy else own
+    own_indices = indices[own]
+    if len(own_indices) < len(indices):
+        torch.manual_seed(seed + PROCESS_SEED_STRIDE * get_rank())
+    cells, truth = augment_batch(inputs, inputs.train.batch(own_indices), truth_batch(inputs.train, own_indices))
+    return TrainingBatch(own_indices, cells, truth, present[own], hidden[own], counts, present, is_dummy)
 
 
-def _loss_inputs_of_part(inputs: TrainingInputs, state: TrainingState, drawn: Drawn, part: torch.Tensor) -> LossInputs:
-    """Gather what some rows of a batch are to be learned for, and how much they count."""
-    loss_inputs = loss_inputs_of(
-        inputs, state, drawn.places[part.numpy()], taken(drawn.truth, part), drawn.present[part]
+def _prefetch(strategy: Strategy, inputs: TrainingInputs, step: int, indices: NDArray[np.int64] | None) -> None:
+    if indices is not None and inputs.settings.balance not in RANDOM_AFTER_BACKWARD:
+        strategy.prefetcher.submit(step, partial(prepare_batch, strategy, inputs, step, indices))
+
+
+def _micro_batch_loss_inputs(
+    inputs: TrainingInputs, state: TrainingState, batch: TrainingBatch, rows: torch.Tensor
+) -> LossInputs:
+    loss_inputs = build_loss_inputs(
+        inputs, state, batch.indices[rows.numpy()], take_rows(batch.truth, rows), batch.present[rows]
     )
-    if len(part) < len(drawn.whole):
-        loss_inputs = dataclasses.replace(loss_inputs, share=len(part) / len(drawn.whole), counts=drawn.counts)
-    return without_weight(loss_inputs) if drawn.is_idle else loss_inputs
+    num_rows = len(batch.full_present)
+    if len(rows) < num_rows:
+        loss_inputs = dataclasses.replace(loss_inputs, batch_fraction=len(rows) / num_rows, counts=batch.counts)
+    return with_weight_zero(loss_inputs) if batch.is_dummy else loss_inputs
 
 
 def dummy_rows(
-    inputs: TrainingInputs, streams: tuple[str, ...], places: NDArray[np.int64], present: torch.Tensor, part: Batch
+    inputs: TrainingInputs,
+    streams: tuple[str, ...],
+    indices: NDArray[np.int64],
+    present: torch.Tensor,
+    micro_batch: Batch,
 ) -> Batch:
-    """Find a row of every stream that is there in the batch and not in this part of it.
+    """Find a row for every stream that is absent in a micro-batch, but present in the full batch.
 
     Args:
         inputs: Data.
         streams: Order of the columns of ``present``.
-        places: Rows of the batch.
-        present: bool ``[B, S]``, of the batch.
-        part: Stream to cells.
+        indices: Rows of the full batch.
+        present: bool ``[B, S]`` of the full batch.
+        micro_batch: Stream to cells.
 
     Returns:
         Stream to one row.
     """
-    lacking = present.any(dim=0) & ~stream_presence(part, streams).any(dim=0)
-    rows = {streams[index]: int(present[:, index].int().argmax()) for index in lacking.nonzero().flatten().tolist()}
-    return {stream: inputs.train.batch(places[row : row + 1])[stream] for stream, row in rows.items()}
+    absent = present.any(dim=0) & ~stream_presence(micro_batch, streams).any(dim=0)
+    rows = {streams[index]: int(present[:, index].int().argmax()) for index in absent.nonzero().flatten().tolist()}
+    return {stream: inputs.train.batch(indices[row : row + 1])[stream] for stream, row in rows.items()}
 
 
-def without_weight(loss_inputs: LossInputs) -> LossInputs:
-    """Let rows count for nothing.
+def with_weight_zero(loss_inputs: LossInputs) -> LossInputs:
+    """Give all rows the weight zero in the loss.
 
     Args:
-        loss_inputs: What they would be learned for.
+        loss_inputs: Inputs of the loss.
 
     Returns:
-        The same, with a share of zero and nothing known.
+        The same, with no known truth and a fraction of zero of the batch.
     """
     truth = {name: (values, torch.zeros_like(known)) for name, (values, known) in loss_inputs.truth.items()}
-    return dataclasses.replace(loss_inputs, truth=truth, share=0.0)
+    return dataclasses.replace(loss_inputs, truth=truth, batch_fraction=0.0)
 
 
-def _run(
-    network: Network, inputs: TrainingInputs, batch: Batch, hidden: torch.Tensor, loss_inputs: LossInputs, lent: Batch
-) -> tuple[NetworkOutput, Terms]:
-    """Run rows through the network, and compute what they lose."""
+def _forward(
+    network: Network,
+    inputs: TrainingInputs,
+    cells: Batch,
+    hidden: torch.Tensor,
+    loss_inputs: LossInputs,
+    dummies: Batch,
+) -> tuple[NetworkOutput, LossTerms]:
     device = loss_inputs.present.device
-    moved, lent = ({stream: column.to(device) for stream, column in given.items()} for given in (batch, lent))
-    with lowered(inputs.settings.precision, device):
+    cells, dummies = ({stream: column.to(device) for stream, column in batch.items()} for batch in (cells, dummies))
+    with autocast(inputs.settings.precision, device):
         outputs = network(
-            moved, hidden.to(device), loss_inputs.truth, inputs.settings.label_smoothing, loss_inputs.mix, lent
+            cells, hidden.to(device), loss_inputs.truth, inputs.settings.label_smoothing, loss_inputs.mixup, dummies
         )
     return outputs, loss_terms(network, outputs, loss_inputs)
 
 
-def _descend(
-    network: Network, state: TrainingState, outputs: NetworkOutput, terms: Terms, loss_inputs: LossInputs
+def _backward(
+    network: Network, state: TrainingState, outputs: NetworkOutput, terms: LossTerms, loss_inputs: LossInputs
 ) -> torch.Tensor:
-    """Go the way back; return the losses."""
     loss = backward(network, terms, outputs, loss_inputs, state.history)
     return torch.cat([loss.detach().reshape(1), terms.fused.detach().reshape(1), terms.streams.detach()])
 
 
-def vary(inputs: TrainingInputs, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
-    """Vary a batch's inputs; an autoencoder sees them with holes.
+def augment_batch(inputs: TrainingInputs, cells: Batch, truth: Truth) -> tuple[Batch, Truth]:
+    """Augment the inputs of a batch; for a denoising autoencoder they are masked as well.
 
-    Pictures with known places are moved together with them. Where several targets warp one stream, the first one's
-    limits hold.
+    Where a structured target has positions in pictures, pictures and truth get the same affine transformation. If
+    several targets transform a stream, the limits of the first one apply.
 
     Args:
         inputs: Modalities, targets and options.
-        batch: Stream to cells.
+        cells: Stream to cells.
         truth: Target to encoded cells and where they are known.
 
     Returns:
-        Varied inputs and the truth that belongs to them.
+        Augmented inputs and truth.
     """
     if inputs.settings.augment:
-        batch, truth = _varied(inputs, batch, truth)
+        cells, truth = _augment_inputs(inputs, cells, truth)
     if inputs.settings.flip:
-        batch = {stream: mirrored(inputs.modalities[stream], column) for stream, column in batch.items()}
+        cells = {stream: random_flip(inputs.modalities[stream], column) for stream, column in cells.items()}
     if any(isinstance(target, SketchTarget) and not target.recovered for target in inputs.targets.values()):
-        batch = {stream: corrupt(inputs.modalities[stream], column) for stream, column in batch.items()}
-    return batch, truth
+        cells = {stream: add_masking_noise(inputs.modalities[stream], column) for stream, column in cells.items()}
+    return cells, truth
 
 
-def _varied(inputs: TrainingInputs, batch: Batch, truth: Truth) -> tuple[Batch, Truth]:
+def _augment_inputs(inputs: TrainingInputs, cells: Batch, truth: Truth) -> tuple[Batch, Truth]:
     structured = {name: target for name, target in inputs.targets.items() if isinstance(target, StructuredTarget)}
-    limits = {stream: found for t in reversed(structured.values()) for stream, found in t.warped.items()}
-    varied = {
-        s: column if s in limits else _varied_cells(inputs, inputs.modalities[s], column) for s, column in batch.items()
+    limits = {stream: found for t in reversed(structured.values()) for stream, found in t.warp_limits.items()}
+    augmented = {
+        s: column if s in limits else _augment_stream(inputs, inputs.modalities[s], column)
+        for s, column in cells.items()
     }
-    moved = dict(truth)
-    for stream in [stream for stream in limits if len(batch[stream])]:
-        height, width = batch[stream].values.shape[1:3]
-        warp = Warp.draw(len(batch[stream]), (width, height), limits[stream])
-        varied[stream] = warp.pictures(batch[stream])
-        moved |= {n: (target.follow(stream, moved[n][0], warp), moved[n][1]) for n, target in structured.items()}
-    return varied, moved
+    warped_truth = dict(truth)
+    for stream in [stream for stream in limits if len(cells[stream])]:
+        height, width = cells[stream].values.shape[1:3]
+        warp = Warp.sample(len(cells[stream]), (width, height), limits[stream])
+        augmented[stream] = warp.apply_to_pictures(cells[stream])
+        for name, target in structured.items():
+            values, known = warped_truth[name]
+            warped_truth[name] = target.warp_truth(stream, values, warp), known
+    return augmented, warped_truth
 
 
-def _varied_cells(inputs: TrainingInputs, modality: Modality, column: ColumnBatch) -> ColumnBatch:
-    """Vary a stream's cells; where a transcript is read from them, by what leaves every word audible."""
-    is_spelt = any(isinstance(target, TranscriptTarget) for target in inputs.targets.values())
-    if is_spelt and modality.name in TranscriptTarget.details:
-        return vary_speech(modality, column)
+def _augment_stream(inputs: TrainingInputs, modality: Modality, column: ColumnBatch) -> ColumnBatch:
+    """Augment one stream; speech that a transcript is predicted from keeps every word audible."""
+    has_transcript = any(isinstance(target, TranscriptTarget) for target in inputs.targets.values())
+    if has_transcript and modality.name in TranscriptTarget.details:
+        return augment_speech(modality, column)
     return augment(modality, column)
 
 
-def draw_mix(num_rows: int, strength: float) -> Mixup | None:
-    """Draw how rows are mixed.
+def sample_mixup(num_rows: int, alpha: float) -> Mixup | None:
+    """Sample the partners and the weight of mixup.
 
     Args:
         num_rows: Rows of the batch.
-        strength: Both parameters of the beta distribution of shares; 0 mixes nothing.
+        alpha: Both parameters of the beta distribution of the weight; 0: no mixup.
 
     Returns:
-        A partner for each row and the row's own share, or None.
+        A partner for each row and the row's own weight, or None.
     """
-    if not strength:
+    if not alpha:
         return None
-    share = float(torch.distributions.Beta(strength, strength).sample())
-    return Mixup(torch.randperm(num_rows), max(share, 1 - share))
+    weight = float(torch.distributions.Beta(alpha, alpha).sample())
+    return Mixup(torch.randperm(num_rows), max(weight, 1 - weight))
 
 
-def taken(truth: Truth, rows: torch.Tensor) -> Truth:
-    """Return the truth of some rows.
+def take_rows(truth: Truth, rows: torch.Tensor) -> Truth:
+    """Select rows of the truth.
 
     Args:
         truth: Target to encoded cells and where they are known.
-        rows: int64, places in the batch.
+        rows: int64, rows of the batch.
 
     Returns:
-        The same of those rows.
+        The same for those rows.
     """
     return {name: (values[rows], known[rows]) for name, (values, known) in truth.items()}
 
 
-def loss_inputs_of(
-    inputs: TrainingInputs, state: TrainingState, places: NDArray[np.int64], truth: Truth, present: torch.Tensor
+def build_loss_inputs(
+    inputs: TrainingInputs, state: TrainingState, indices: NDArray[np.int64], truth: Truth, present: torch.Tensor
 ) -> LossInputs:
-    """Gather what rows are to be learned for.
+    """Collect the inputs of the loss of some rows.
 
     Args:
         inputs: Truth, targets and options.
-        state: Where training stands.
-        places: Which rows.
-        truth: Target to encoded cells, as varied, and where they are known.
+        state: The training state.
+        indices: The rows, as indices into the training rows.
+        truth: Target to encoded cells, augmented, and where they are known.
         present: bool ``[B, S]``.
 
     Returns:
-        The loss_inputs.
+        The inputs of the loss.
     """
     return LossInputs(
         targets=targets_at(inputs.targets, state.step / (state.planned_steps or inputs.total_steps)),
         truth=truth,
         present=present,
         settings=inputs.settings,
-        soft={name: torch.from_numpy(values[places]) for name, values in inputs.soft.items()},
-        mix=draw_mix(len(places), inputs.settings.mixup),
+        teacher_predictions={
+            name: torch.from_numpy(values[indices]) for name, values in inputs.teacher_predictions.items()
+        },
+        mixup=sample_mixup(len(indices), inputs.settings.mixup),
     )
 
 
-def on_device(loss_inputs: LossInputs, device: torch.device) -> LossInputs:
-    """Bring what is to be learned to where the network is.
+def to_device(loss_inputs: LossInputs, device: torch.device) -> LossInputs:
+    """Move the inputs of the loss to the device of the network.
 
     Args:
-        loss_inputs: The loss_inputs.
-        device: Where tensors shall live.
+        loss_inputs: The inputs of the loss.
+        device: The device.
 
     Returns:
-        The same there.
+        The same on that device.
     """
     return dataclasses.replace(
         loss_inputs,
         truth={name: (values.to(device), known.to(device)) for name, (values, known) in loss_inputs.truth.items()},
         present=loss_inputs.present.to(device),
-        soft={name: values.to(device) for name, values in loss_inputs.soft.items()},
+        teacher_predictions={name: values.to(device) for name, values in loss_inputs.teacher_predictions.items()},
         counts={name: count.to(device) for name, count in loss_inputs.counts.items()},
     )

@@ -1,4 +1,4 @@
-"""Choosing the network's width by the time there is: a narrow one that learns beats a wide one that hardly begins."""
+"""Choice of the network's width under a time limit: a narrow network gets more epochs than a wide one."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Callable, Sequence
 
 from polymodal.model.batches import epoch_batches
 from polymodal.model.network import Network
-from polymodal.nn.distributed import main_says
-from polymodal.training.state import TrainingInputs
-from polymodal.training.trainer import begin, measure_validation
-from polymodal.training.training_step import take_step
+from polymodal.nn.distributed import broadcast_from_main
+from polymodal.training.inputs import TrainingInputs
+from polymodal.training.trainer import set_up, time_validation
+from polymodal.training.training_step import training_step
 
-LEAST_SHARE = 0.5
-"""Where time is left for this share of the epochs that were asked for, the width stays."""
-LEAST_GAIN = 1.5
-"""A narrower network is taken where it has time for so many times the epochs."""
+MIN_EPOCH_FRACTION = 0.5
+"""A width is accepted if this fraction of the requested epochs fits into the time limit."""
+MIN_EPOCH_GAIN = 1.5
+"""A narrower network is chosen only if at least this many times the epochs fit."""
 TIMED_STEPS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
-    """A width and what it has time for.
+class WidthChoice:
+    """The chosen width, and the epochs that fit into the time limit.
 
     Attributes:
-        width: Of tokens.
-        epochs: Epochs that fit, of each width that was tried, the widest first; empty where none was.
+        width: Width of the tokens.
+        epochs: Width to number of epochs that fit, for each width that was tried, the widest first; may be empty.
     """
 
     width: int
@@ -33,7 +33,7 @@ class Choice:
 
     @property
     def notices(self) -> list[str]:
-        """What the report says of it; nothing where nothing was given up."""
+        """Sentences for the report; empty if the widest network was chosen."""
         first = next(iter(self.epochs), self.width)
         if self.width == first:
             return []
@@ -43,37 +43,36 @@ class Choice:
         ]
 
 
-def choose_width(inputs: TrainingInputs, build: Callable[[int], Network], widths: Sequence[int]) -> Choice:
-    """Take steps with networks that are thrown away, from the widest on, while a narrower one has time for more.
+def choose_width(inputs: TrainingInputs, build: Callable[[int], Network], widths: Sequence[int]) -> WidthChoice:
+    """Time a few training steps of each width, from the widest on, with networks that are discarded.
 
     Args:
-        inputs: Data, options and the budget.
-        build: Makes a fresh network of a width.
-        widths: What to try, falling.
+        inputs: Data, options and the time limit.
+        build: Builds a new network of a width.
+        widths: Widths to try, in falling order.
 
     Returns:
-        The first that has time for half of the epochs asked for, or from which the next one gains little.
+        The first width for which half of the requested epochs fit, or whose successor gains too few epochs.
     """
-    chosen, found = widths[0], {}
+    chosen, epochs = widths[0], {}
     for width in widths:
-        found[width] = main_says(_fitting(inputs, build(width))) / inputs.steps_per_epoch
-        if found[width] < LEAST_GAIN * found[chosen] and width != chosen:
+        epochs[width] = broadcast_from_main(_num_steps_that_fit(inputs, build(width))) / inputs.steps_per_epoch
+        if epochs[width] < MIN_EPOCH_GAIN * epochs[chosen] and width != chosen:
             break
         chosen = width
-        if found[width] >= LEAST_SHARE * (inputs.settings.epochs or 1):
+        if epochs[width] >= MIN_EPOCH_FRACTION * (inputs.settings.epochs or 1):
             break
-    return Choice(chosen, found)
+    return WidthChoice(chosen, epochs)
 
 
-def _fitting(inputs: TrainingInputs, network: Network) -> int:
-    """Return how many steps of a network fit, by the pace of a few."""
-    strategy, state = begin(network, inputs)
-    plan = inputs.plan(state)
-    measure_validation(strategy, inputs, plan)
+def _num_steps_that_fit(inputs: TrainingInputs, network: Network) -> int:
+    strategy, state = set_up(network, inputs)
+    planner = inputs.step_planner(state)
+    time_validation(strategy, inputs, planner)
     strategy.module.train()
     batches = epoch_batches(len(inputs.train), inputs.settings.batch_size or 1, inputs.seed, 0)
-    for places, _ in zip(batches, range(TIMED_STEPS + 1), strict=False):
-        started = plan.clock()
-        take_step(strategy, inputs, state, places)
-        plan.note_step(state.step, plan.clock() - started)
-    return plan.steps
+    for indices, _ in zip(batches, range(TIMED_STEPS + 1), strict=False):
+        started = planner.clock()
+        training_step(strategy, inputs, state, indices)
+        planner.record_step(state.step, planner.clock() - started)
+    return planner.num_steps
