@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from PIL import Image
 import films
 import polymodal
 from polymodal.data.tables.table import Table
+from target_examples import ANIMALS, TARGET_EXAMPLES
 
 TARGETS = ("kind", "tags", "weight")
 FEATURES = ("photo", "sound", "note", "code", "size", "colour", "day", "clip", "trace", "cloud")
 STREAMS = ("photo", "sound", "note", "code", "clip", "trace", "cloud", "tabular")
 MEDIA_STREAMS = ("photo", "sound", "note", "code", "clip", "trace", "cloud")
-KINDS = ("cat", "dog", "owl")
+KINDS = ANIMALS
 WORDS = ("purrs on the sofa", "barks at the gate", "hoots in the night")
 RATE_HZ = 4000
 QUICK: dict[str, Any] = {"train.epochs": 1, "train.batch_size": 16, "width": 16, "baselines": False, "num_threads": 1}
@@ -57,21 +58,12 @@ def write_table(folder: Path, rows: int = 80, seed: int = 0, missing: float = 0.
 def write_structured_table(folder: Path, kind: str, rows: int = 60) -> Table:
     """Return the table with one more column, ``answer``, a structured target of the kind that can be learnt."""
     table = write_table(folder, rows)
-    answers = [STRUCTURED[kind](KINDS.index(label), row) for row, label in enumerate(table.columns["kind"])]
+    answer = TARGET_EXAMPLES[kind].answer
+    assert answer is not None
+    answers = [answer(KINDS.index(label), row) for row, label in enumerate(table.columns["kind"])]
     answers[1] = None
     features = {name: table.columns[name] for name in FEATURES}
     return Table(features | {"answer": answers}, folder=folder, name="tiny")
-
-
-STRUCTURED: dict[str, Callable[[int, int], Any]] = {
-    "boxes": lambda label, row: [{"label": KINDS[label], "box": [0, label * 4, 12, label * 4 + 4]}][: row % 9],
-    "vector": lambda label, row: [float(label), label * 2 + row % 3 / 10, 1.0 - label],
-    "caption": lambda label, row: f"a {KINDS[label]} of {('three', 'four')[row % 2]} years",
-    "series": lambda label, row: [[label + step / 4, row % 3 / 10] for step in range(4 + row % 3)],
-    "image": lambda label, row: np.kron(np.eye(3, dtype=np.uint8)[[label]], np.full((9, 3), 250 - row, np.uint8)),
-    "transcript": lambda label, row: ("no", "yes", "go")[label],
-}
-"""Structured target to a cell from the row's class (0 to 2) and number."""
 
 
 def _write_photo(folder: Path, name: str, label: int, random: np.random.Generator) -> str:

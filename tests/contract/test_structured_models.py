@@ -33,10 +33,6 @@ def trained(request: Any, kind: str, tmp_path_factory: pytest.TempPathFactory) -
         return tiny.train(table, "answer", modality={"answer": kind}, output=folder / "run"), table
 
 
-def test_the_checks_cover_the_table() -> None:
-    assert set(tiny.STRUCTURED) == set(STRUCTURED)
-
-
 def test_every_row_is_answered_and_scored(trained: tuple[polymodal.Model, Table]) -> None:
     model, table = trained
     target = model.trained.targets["answer"]

@@ -16,48 +16,12 @@ from polymodal.metrics import METRICS, intervals_of, score_of
 from polymodal.targets import TARGETS, RowContext, StructuredPrediction, StructuredTarget, fit_target
 from polymodal.targets.structured import values_of
 from polymodal.tokens import Detail, Fused, PlaceGrid, Tokens
+from target_examples import TARGET_EXAMPLES
 
 WIDTH = 8
 
 
-def picture(level: int) -> np.ndarray[Any, Any]:
-    """Return a grey picture that gets brighter from left to right."""
-    return np.linspace(0, level, 80, dtype=np.uint8).reshape(8, 10)
-
-
 PLACES = PlaceGrid((3, 4), 4)
-CELLS: dict[str, list[Any]] = {
-    "boxes": [
-        [{"label": "cat", "box": [1, 2, 9, 8]}, {"label": "owl", "box": [4, 4, 7, 11]}],
-        '[{"label": "cat", "box": [0, 0, 5, 5.5]}]',
-        None,
-        [],
-        {"labels": ["owl"], "boxes": [[2, 2, 14, 9]]},
-        [{"label": "cat", "box": [3, 1, 6, 4]}],
-    ],
-    "vector": [[1.0, 2.0], "[2.0, 2.5]", None, [0.5, -1.0], [3.0, 0.0], [1.0, 1.0]],
-    "caption": ["a red cat", "a red dog ", None, "Zwei Öfen", 7, "a red cat"],
-    "series": [[[1.0, 2.0]] * 3, "[[2.0, 2.5]]", None, [[0.5, -1.0], [1, 1]], np.zeros((3, 2)), [[1.0, 1.0]] * 2],
-    "image": [picture(0), picture(60), None, picture(120), picture(255).tolist(), picture(90)],
-    "transcript": ["one two", "two", None, "one  three", "three one", "two two"],
-}
-BROKEN: dict[str, Any] = {
-    "boxes": '[{"label": "cat", "box": [9, 2, 1, 8]}]',
-    "vector": [1.0, 2.0, 3.0],
-    "caption": b"\xff\xfe",
-    "series": [[1.0, 2.0, 3.0]],
-    "image": "[1, 2]",
-    "transcript": ["one", "two"],
-}
-"""A cell that holds something, but no truth."""
-HOPELESS: dict[str, list[Any]] = {
-    "boxes": [[], [], None],
-    "vector": [[1.0, 2.0], [1.0, 2.0], None],
-    "caption": ["a red cat", "a red cat", None],
-    "series": [[[1.0, 2.0]], [[1.0, 2.0]], None],
-    "image": [picture(9), picture(9), None],
-    "transcript": ["one", "one ", None],
-}
 STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
 every_kind = pytest.mark.parametrize("kind", STRUCTURED)
 
@@ -71,7 +35,7 @@ def encoders(kind: str) -> dict[str, nn.Module]:
 
 
 def source(kind: str, rows: int = 6) -> RowContext:
-    return source_of(kind, CELLS[kind][:rows])
+    return source_of(kind, TARGET_EXAMPLES[kind].cells[:rows])
 
 
 def source_of(kind: str, cells: list[Any]) -> RowContext:
@@ -82,7 +46,7 @@ def source_of(kind: str, cells: list[Any]) -> RowContext:
 
 
 def fit(kind: str) -> StructuredTarget:
-    target = fit_target(kind, CELLS[kind], source(kind), {})
+    target = fit_target(kind, TARGET_EXAMPLES[kind].cells, source(kind), {})
     assert isinstance(target, StructuredTarget)
     return target
 
@@ -93,25 +57,26 @@ def fused(kind: str, rows: int) -> Fused:
     pooled, steps = torch.randn(rows, WIDTH, generator=generator), torch.randn(rows, 20, WIDTH, generator=generator)
     places = torch.randn(rows, 12, WIDTH, generator=generator)
     details = {
-        "transcript": {"stream": Detail(steps, torch.ones(rows, 20, dtype=torch.bool))},
-        "boxes": {"stream": Detail(places, torch.ones(rows, 12, dtype=torch.bool), PLACES.shape)},
+        "steps": {"stream": Detail(steps, torch.ones(rows, 20, dtype=torch.bool))},
+        "places": {"stream": Detail(places, torch.ones(rows, 12, dtype=torch.bool), PLACES.shape)},
     }
-    return Fused(pooled, tokens, None, details.get(kind, {}))
+    return Fused(pooled, tokens, None, details.get(TARGET_EXAMPLES[kind].reads, {}))
 
 
 def known_cells(kind: str) -> list[Any]:
-    return [cell for cell in CELLS[kind] if cell is not None]
+    return [cell for cell in TARGET_EXAMPLES[kind].cells if cell is not None]
 
 
 def test_the_checks_cover_the_table() -> None:
-    assert set(CELLS) == set(STRUCTURED) == set(BROKEN) == set(HOPELESS)
+    examples = [TARGET_EXAMPLES[kind] for kind in STRUCTURED]
+    assert all(example.broken is not None and example.answer is not None for example in examples)
     assert all(TARGETS[kind].target.kind == kind for kind in STRUCTURED)
     assert all(kind in METRICS[TARGETS[kind].target.primary_metric].functions for kind in STRUCTURED)
 
 
 @every_kind
 def test_absent_and_broken_truth_is_not_known_and_broken_truth_is_named(kind: str) -> None:
-    target, cells = fit(kind), [*CELLS[kind], BROKEN[kind]]
+    target, cells = fit(kind), [*TARGET_EXAMPLES[kind].cells, TARGET_EXAMPLES[kind].broken]
     truth, known = target.encode(cells, source_of(kind, cells))
     assert known.tolist() == [True, True, False, True, True, True, False]
     assert len(truth) == 7
@@ -125,7 +90,7 @@ def test_absent_and_broken_truth_is_not_known_and_broken_truth_is_named(kind: st
 def test_the_loss_is_finite_and_reaches_every_parameter(kind: str) -> None:
     target = fit(kind)
     head = target.build_head(WIDTH, encoders(kind))
-    truth, _ = target.encode(CELLS[kind], source(kind))
+    truth, _ = target.encode(TARGET_EXAMPLES[kind].cells, source(kind))
     losses = head.loss(fused(kind, 6), torch.from_numpy(truth), 0.05)
     assert losses.shape == (6,)
     assert losses.isfinite().all()
@@ -185,4 +150,4 @@ def test_state_is_json_and_rebuilds_the_same_target(kind: str) -> None:
 @every_kind
 def test_nothing_to_learn_is_one_sentence(kind: str) -> None:
     with pytest.raises(SchemaError, match=r"^[A-Z].*\.$"):
-        fit_target(kind, HOPELESS[kind], source_of(kind, HOPELESS[kind]), {})
+        fit_target(kind, TARGET_EXAMPLES[kind].hopeless, source_of(kind, TARGET_EXAMPLES[kind].hopeless), {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,25 +10,15 @@ import torch
 
 from polymodal.errors import SchemaError
 from polymodal.targets import TARGETS, StructuredTarget, Target, build_head, primary_metric_of
+from target_examples import TARGET_EXAMPLES
 
 WIDTH = 8
-CELLS: dict[str, list[Any]] = {
-    "category": ["cat", "dog", None, "cat", "owl", "cat"],
-    "categories": ["a|b", "b", None, "a|b|c", "c", "b"],
-    "number": [1.5, "2.5", None, 4, "1e1", -3.0],
-}
-PRIORS = {"category": [3 / 5, 1 / 5, 1 / 5], "categories": [2 / 5, 4 / 5, 2 / 5], "number": [3.0]}
-HOPELESS: dict[str, list[Any]] = {
-    "category": ["cat", "cat", None],
-    "categories": [None, "", None],
-    "number": [2.0, "2", None, "many"],
-}
 FLAT = [kind for kind, entry in TARGETS.items() if not issubclass(entry.target, StructuredTarget)]
 every_target = pytest.mark.parametrize("kind", FLAT)
 
 
 def fit(kind: str) -> Target:
-    return TARGETS[kind].target.fit(CELLS[kind])
+    return TARGETS[kind].target.fit(TARGET_EXAMPLES[kind].cells)
 
 
 def outputs(target: Target, rows: int) -> torch.Tensor:
@@ -37,20 +26,21 @@ def outputs(target: Target, rows: int) -> torch.Tensor:
     return torch.randn(rows, target.output_dim, generator=generator)
 
 
-def truth_of(target: Target, rows: int = len(CELLS["number"])) -> tuple[torch.Tensor, torch.Tensor]:
-    values, known = target.encode(CELLS[target.kind][:rows])
+def truth_of(target: Target, rows: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    values, known = target.encode(TARGET_EXAMPLES[target.kind].cells[:rows])
     return torch.from_numpy(values), torch.from_numpy(known)
 
 
 def test_the_checks_cover_the_table() -> None:
-    assert set(CELLS) == set(FLAT)
+    assert set(TARGET_EXAMPLES) == set(TARGETS)
+    assert all(TARGET_EXAMPLES[kind].prior for kind in FLAT)
     assert all(entry.target.kind == kind for kind, entry in TARGETS.items())
     assert all(0 < len(entry.summary) <= 60 and entry.paper for entry in TARGETS.values())
 
 
 @every_target
 def test_absent_truth_is_not_known(kind: str) -> None:
-    values, known = fit(kind).encode(CELLS[kind])
+    values, known = fit(kind).encode(TARGET_EXAMPLES[kind].cells)
     assert known.dtype == np.bool_
     assert known.tolist() == [True, True, False, True, True, True]
     assert len(values) == len(known)
@@ -111,7 +101,7 @@ def test_a_better_output_has_a_lower_loss(kind: str) -> None:
 @every_target
 def test_the_prior_is_that_of_the_training_cells(kind: str) -> None:
     target = fit(kind)
-    assert np.allclose(target.prior, PRIORS[kind])
+    assert np.allclose(target.prior, TARGET_EXAMPLES[kind].prior)
     assert target.prior.shape == (len(target.classes or [0]),)
 
 
@@ -134,7 +124,7 @@ def test_state_survives_json(kind: str) -> None:
 @every_target
 def test_nothing_to_learn_is_one_sentence(kind: str) -> None:
     with pytest.raises(SchemaError, match=r"^A .* target needs .* in the training rows\. Found .*\.$"):
-        TARGETS[kind].target.fit(HOPELESS[kind])
+        TARGETS[kind].target.fit(TARGET_EXAMPLES[kind].hopeless)
 
 
 @every_target
