@@ -93,17 +93,17 @@ def _flat(scores: dict[str, object]) -> dict[str, float]:
 
 
 def test_baselines_of_many_rows_are_fitted_on_some_and_the_report_says_so(
-    few: Table, monkeypatch: pytest.MonkeyPatch
+    table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(polymodal.runs.run, "BASELINE_ROWS", {"train": 40, "validation": 8})
     monkeypatch.setattr(polymodal.runs.run, "FITTED_BYTES", 2**14)
-    monkeypatch.setattr(polymodal.ensemble.stream_features, "MAX_DENSE_CELLS", 100 * few.num_rows)
-    model = tiny.train(few, settings={"baselines": True})
+    monkeypatch.setattr(polymodal.ensemble.stream_features, "MAX_DENSE_CELLS", 100 * table.num_rows)
+    model = tiny.train(table, settings={"baselines": True})
     assert max(stream.side for stream in model.trained.features.streams) > 10  # as the rows that were fitted on allow
     rows = next(found["rows"] for found in model.report_data["tables"] if found["split"] == "train")
     assert f"The baselines were fitted on 40 of {rows} training rows." in model.report_data["notices"]
     assert model.summary()["baselines"]["kind"]["linear"]["accuracy"] > 0.5
-    assert not any("baselines were" in notice for notice in tiny.train(few).report_data["notices"])
+    assert not any("baselines were" in notice for notice in tiny.train(table).report_data["notices"])
 
 
 def test_many_validation_rows_weigh_the_members_by_a_sample(few: Table, monkeypatch: pytest.MonkeyPatch) -> None:
