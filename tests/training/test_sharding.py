@@ -152,8 +152,8 @@ def test_two_processes_with_sharded_weights_train_the_same_model_as_one(tmp_path
     alone, together = record_of(tmp_path / "one"), record_of(tmp_path / "two")
     check_same(alone, together)
     assert [fraction_of_weights(complaint) for complaint in complaints] == pytest.approx([0.5, 0.5], abs=0.05)
-    assert [notice for notice in alone["notices"] if "share them out" in notice]
-    assert not [notice for notice in together["notices"] if "share them out" in notice]
+    assert [notice for notice in alone["notices"] if "processes to shard them" in notice]
+    assert not [notice for notice in together["notices"] if "processes to shard them" in notice]
     found = {path.name for path in (tmp_path / "two").iterdir()}
     assert found == {"model", "report.html", "metrics.json", "run.yaml", "log.txt"}
 

@@ -89,7 +89,7 @@ def test_a_batch_that_would_not_fit_is_split_beforehand(monkeypatch: pytest.Monk
         lambda: int(PEAK_FACTOR * row_bytes[-1] * 24 / USABLE_FRACTION / 2.5),
     )
     model = tiny.train(tiny.numbers_table(), "kind", settings=PLAIN | {"train.accumulate": None})
-    assert any("in 4 parts" in notice for notice in model.report_data["notices"])
+    assert any("in 4 micro-batches" in notice for notice in model.report_data["notices"])
     assert [entry["validation_loss"] for entry in model.report_data["history"]] == pytest.approx(
         [entry["validation_loss"] for entry in whole], abs=0.05
     )
@@ -122,5 +122,7 @@ def test_requested_accumulation_steps_are_not_raised(monkeypatch: pytest.MonkeyP
 
 def test_balancing_methods_that_need_the_full_gradient_refuse_micro_batches(table: Table) -> None:
     small = tiny.only(table, "note", "size", "kind")
-    with pytest.raises(ConfigError, match=r"'balance' parameter of training a batch in parts or processes must be"):
+    with pytest.raises(
+        ConfigError, match=r"'balance' parameter of training with micro-batches or several processes"
+    ):
         polymodal.fit(small, target="kind", settings=tiny.QUICK | {"train.accumulate": 2, "train.balance": "mmpareto"})
