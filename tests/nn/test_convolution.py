@@ -1,4 +1,4 @@
-"""Convolutions in lower precision: their gradients, and which kernels find them."""
+"""Convolutions in bfloat16: their gradients, and which kernels compute them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def gradients(layer: torch.nn.Module, x: torch.Tensor, precision: str) -> list[t
 def test_lower_precision_gives_nearly_the_same_gradients(
     name: str, levels: frozenset[str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As this processor computes, and as it would if it had AMX."""
+    """On this processor, and as if it had AMX."""
     if levels is not None:
         monkeypatch.setattr(precision, "_cpu_capabilities", lambda: levels)
     torch.manual_seed(0)
@@ -57,16 +57,14 @@ def test_lower_precision_gives_nearly_the_same_gradients(
         assert (low - exact).norm() <= 0.02 * exact.norm()
 
 
-def test_without_learning_it_is_torch_s_own_convolution() -> None:
+def test_without_gradients_it_is_the_convolution_of_torch() -> None:
     layer, x = Conv2d(3, 8, 3), torch.randn(2, 3, 8, 8)
     with torch.inference_mode():
         assert torch.equal(layer(x), torch.nn.functional.conv2d(x, layer.weight, layer.bias))
 
 
 @pytest.mark.parametrize("learns", [True, False])
-def test_where_convolutions_in_bfloat16_are_wrong_they_compute_exactly(
-    learns: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_bfloat16_convolutions_are_wrong_float32_is_used(learns: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_cpu_capabilities", lambda: AMX)
     layer, x = Conv1d(2, 16, 48, 16), torch.randn(4, 2, 800)
     with torch.set_grad_enabled(learns), autocast("bfloat16", CPU):
@@ -75,7 +73,7 @@ def test_where_convolutions_in_bfloat16_are_wrong_they_compute_exactly(
     assert torch.equal(found, layer(x.bfloat16().float()))
 
 
-def test_large_maps_are_laid_out_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patches_of_large_maps_are_laid_out_a_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_cpu_capabilities", lambda: AMX)
     torch.manual_seed(0)
     layer, x = Conv2d(16, 8, 3, padding=1), torch.randn(5, 16, 6, 7)
@@ -98,7 +96,7 @@ def test_large_maps_are_laid_out_a_few_rows_at_a_time(monkeypatch: pytest.Monkey
         (Conv1d(16, 8, 3, padding=2, dilation=2), (2, 16, 9), torch.float32),
     ],
 )
-def test_only_usual_convolutions_are_trusted_where_others_are_wrong(
+def test_only_verified_convolutions_use_bfloat16_where_others_are_wrong(
     layer: torch.nn.Module, shape: tuple[int, ...], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "_cpu_capabilities", lambda: AMX)
@@ -108,7 +106,7 @@ def test_only_usual_convolutions_are_trusted_where_others_are_wrong(
 
 @pytest.mark.skipif("amx_bf16" not in precision._cpu_capabilities(), reason="this processor has no AMX")
 @pytest.mark.parametrize("seed", range(40))
-def test_trusted_convolutions_are_right_with_amx(seed: int) -> None:
+def test_verified_convolutions_are_correct_with_amx(seed: int) -> None:
     """Of random sizes: outputs and gradients against float32."""
     draw = random.Random(seed)
     size, stride = [draw.choice([1, 3, 3]) for _ in range(2)], [draw.choice([1, 2]) for _ in range(2)]
@@ -122,8 +120,8 @@ def test_trusted_convolutions_are_right_with_amx(seed: int) -> None:
         assert (low - exact).norm() <= 0.02 * exact.norm()
 
 
-class Differentiated(TorchDispatchMode):
-    """Notes in which numbers torch's own convolutions find the gradients of their weights."""
+class BackwardRecorder(TorchDispatchMode):
+    """Records the dtypes in which torch computes the gradients of the weights of convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -137,13 +135,13 @@ class Differentiated(TorchDispatchMode):
 
 @pytest.mark.parametrize("levels", [NO_AMX, AMX])
 @pytest.mark.parametrize("name", list(LAYERS))
-def test_the_kernel_whose_threads_wait_for_each_other_is_never_used(
+def test_the_kernel_with_spinning_threads_is_never_used(
     name: str, levels: frozenset[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where two threads share a core, the bfloat16 one for gradients of weights takes a hundred times as long."""
+    """If two threads share a core, the bfloat16 kernel for gradients of weights takes a hundred times as long."""
     monkeypatch.setattr(precision, "_cpu_capabilities", lambda: levels)
     build, shape = LAYERS[name]
-    with Differentiated() as seen:
+    with BackwardRecorder() as seen:
         gradients(build(), torch.randn(shape), "bfloat16")
     assert set(seen.dtypes) <= {torch.float32}
     assert seen.dtypes or levels is AMX

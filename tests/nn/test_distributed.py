@@ -1,4 +1,4 @@
-"""Two processes learn what one does."""
+"""Two data-parallel processes train the same model as a single one."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from polymodal.cli.main import main
 torch.nn.Dropout.forward = layers.Dropout.forward = lambda _, x: x
 main()
 """
-"""What is dropped is drawn by each process for itself; all else is the same for any number of them."""
+"""Dropout is sampled by each process; everything else is the same for any number of processes."""
 
 
-def train_with(get_world_size: int, folder: Path, data: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
-    script, output = folder / "train.py", folder / f"run{get_world_size}"
+def train_with(num_processes: int, folder: Path, data: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
+    script, output = folder / "train.py", folder / f"run{num_processes}"
     script.write_text(WITHOUT_DROPOUT)
     settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(get_world_size), "--standalone"]
-    command = [sys.executable, *(launch if get_world_size > 1 else []), str(script), "train", str(data), *settings]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(num_processes), "--standalone"]
+    command = [sys.executable, *(launch if num_processes > 1 else []), str(script), "train", str(data), *settings]
     command += ["--target", "kind", "--target", "weight", "--output", str(output), "--json"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=environment)
@@ -45,7 +45,7 @@ def train_with(get_world_size: int, folder: Path, data: Path) -> tuple[subproces
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_train_the_same_model_as_one(tmp_path: Path) -> None:
     table = tiny.only(tiny.write_table(tmp_path, rows=90), "note", "size", "colour", "code", "kind", "weight")
     weights = [None if row % 4 == 1 else cell for row, cell in enumerate(table.columns["weight"])]
     with tiny.decode_cache(tmp_path):
@@ -65,7 +65,7 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("rows", "count"), [(10, 3), (1, 2), (7, 7), (2, 5)])
-def test_every_row_has_one_process(monkeypatch: pytest.MonkeyPatch, rows: int, count: int) -> None:
+def test_every_row_belongs_to_one_process(monkeypatch: pytest.MonkeyPatch, rows: int, count: int) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(count))
     places, found = np.arange(rows), []
     for number in range(count):
@@ -75,13 +75,13 @@ def test_every_row_has_one_process(monkeypatch: pytest.MonkeyPatch, rows: int, c
     assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
-def test_gradients_are_added_up_and_none_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_are_summed_and_none_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
 
-    def as_if_two_alike(message: Any) -> None:
+    def as_if_two_processes(message: Any) -> None:
         message *= 2
 
-    monkeypatch.setattr("torch.distributed.all_reduce", as_if_two_alike)
+    monkeypatch.setattr("torch.distributed.all_reduce", as_if_two_processes)
     used, unused, frozen = (torch.nn.Parameter(torch.ones(2, 3)) for _ in range(3))
     frozen.requires_grad_(False)
     used.grad = torch.arange(6.0).view(2, 3)
@@ -93,7 +93,7 @@ def test_gradients_are_added_up_and_none_stays_none(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("shape", [(4, 3, 3, 3), (4, 3, 1, 1), (1, 3, 2, 2), (0, 3, 2, 2)])
-def test_added_gradients_lie_as_their_weights_do(
+def test_summed_gradients_have_the_memory_format_of_their_weights(
     monkeypatch: pytest.MonkeyPatch, layout: torch.memory_format, shape: tuple[int, ...]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")

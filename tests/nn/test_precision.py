@@ -1,4 +1,4 @@
-"""In which numbers a network learns, and the layers that make it fast."""
+"""The precision of training, and the layers that make it fast."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
     ("levels", "expected"),
     [({"avx512_bf16"}, "bfloat16"), ({"avx512_bf16", "amx_bf16"}, "bfloat16"), ({"avx2"}, "float32")],
 )
-def test_auto_is_what_the_processor_is_fast_with(
+def test_auto_is_the_fastest_precision_of_the_processor(
     levels: set[str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "_cpu_capabilities", lambda: frozenset(levels))
@@ -44,7 +44,7 @@ def test_this_processor_is_known() -> None:
 
 
 @pytest.mark.parametrize("asked", ["float32", "bfloat16"])
-def test_a_run_says_in_what_it_learned_and_its_model_is_float32(asked: str) -> None:
+def test_the_report_names_the_precision_and_the_model_is_float32(asked: str) -> None:
     model = tiny.train(tiny.numbers_table(), settings={"train.precision": asked, "train.epochs": 6})
     assert model.report_data["config"]["train"]["precision"] == asked
     assert all(value.dtype == torch.float32 for value in model.trained.network.parameters())
@@ -54,7 +54,7 @@ def test_a_run_says_in_what_it_learned_and_its_model_is_float32(asked: str) -> N
     assert tiny.scores_of(again) == tiny.scores_of(model)
 
 
-def test_what_auto_became_stands_in_the_record() -> None:
+def test_the_resolved_precision_is_in_the_report() -> None:
     model = tiny.train(tiny.numbers_table())
     assert model.report_data["config"]["train"]["precision"] == choose_precision("auto")
 
@@ -71,7 +71,7 @@ print(json.dumps(model.report_data["config"]["encoder"]), json.dumps(model.repor
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is told to imitate an x86 processor")
-def test_recurrent_layers_learn_where_the_processor_has_no_bfloat16() -> None:
+def test_recurrent_layers_train_on_a_processor_without_bfloat16() -> None:
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", OLD_PROCESSOR]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parent)
@@ -91,7 +91,7 @@ def test_the_trial_of_a_layer_draws_no_random_numbers() -> None:
     assert torch.equal(found, torch.randn(3))
 
 
-def test_a_layer_that_cannot_be_lowered_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_without_bfloat16_kernel_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, steps = Recurrent("lstm", 4, 1, 0.0), torch.randn(2, 5, 4).bfloat16()
     monkeypatch.setattr("polymodal.encoders.recurrent.can_lower", lambda *_: False)
     lengths = torch.tensor([5, 3])
@@ -101,7 +101,7 @@ def test_a_layer_that_cannot_be_lowered_computes_in_float32(monkeypatch: pytest.
     assert torch.equal(found, layer(steps.float(), lengths))
 
 
-def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+def test_dropout_has_its_probability_and_keeps_the_mean() -> None:
     torch.manual_seed(0)
     dropout, ones = Dropout(0.1).train(), torch.ones(300, 333)
     found = dropout(ones)
@@ -115,7 +115,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_is_that_of_torch_where_it_learns_in_bfloat16(causal: bool) -> None:
+def test_attention_agrees_with_torch_under_autocast(causal: bool) -> None:
     torch.manual_seed(0)
     query, key, value = torch.randn(3, 2, 4, 5, 8).unbind()
     present = None if causal else torch.rand(2, 5) < 0.7
@@ -131,7 +131,7 @@ def test_attention_is_that_of_torch_where_it_learns_in_bfloat16(causal: bool) ->
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 5, 6), (2, 8, 7)])
-def test_group_norm_in_bfloat16_is_that_of_torch(shape: tuple[int, ...]) -> None:
+def test_group_norm_in_bfloat16_agrees_with_torch(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     norm, maps = GroupNorm(4, 8), torch.randn(shape)
     spread = maps.transpose(1, 2).contiguous().transpose(1, 2).bfloat16()
@@ -143,7 +143,7 @@ def test_group_norm_in_bfloat16_is_that_of_torch(shape: tuple[int, ...]) -> None
 
 
 def test_a_masked_norm_counts_steps_exactly_in_bfloat16() -> None:
-    """1001 has no place among bfloat16 numbers; a count rounded to 1000 would move every value."""
+    """1001 is no bfloat16 number; a count rounded to 1000 would change every value."""
     torch.manual_seed(0)
     norm, steps = MaskedGroupNorm(2, 4), torch.randn(1, 4, 1100).bfloat16()
     keep = (torch.arange(1100) < 1001).view(1, 1, -1)

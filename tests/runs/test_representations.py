@@ -222,7 +222,7 @@ def test_the_command_line_takes_the_options(table: Table, tmp_path: Path, monkey
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
     assert "words of the column 'note' have vectors" in said
-    assert "The encoder of 'photo' first learned to restore" in said
+    assert "The encoder of 'photo' was pretrained by reconstruction of" in said
     note = fitted(polymodal.load(tmp_path / "run"), "note")
     assert isinstance(note, Text)
     assert (note.vector_dim, "the" in note.stop_words) == (6, True)

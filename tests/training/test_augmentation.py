@@ -1,4 +1,4 @@
-"""Variation of training inputs: enough to matter, never enough to lose the meaning, never touching what is absent."""
+"""Data augmentation changes inputs but not their meaning, and never reads absent cells."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_presence_and_layout_stay(name: str) -> None:
 
 
 @every_modality
-def test_the_seed_fixes_the_variation(name: str) -> None:
+def test_augmentation_depends_on_the_seed_only(name: str) -> None:
     batch = column(name, rows=40)
     assert torch.equal(vary(name, batch, 1).values, vary(name, batch, 1).values)
     first, second = vary(name, batch, 1).values, vary(name, batch, 2).values
@@ -116,7 +116,7 @@ def test_the_seed_fixes_the_variation(name: str) -> None:
 
 
 @every_modality
-def test_rows_are_varied_each_by_itself(name: str) -> None:
+def test_each_row_is_augmented_independently(name: str) -> None:
     batch = column(name, rows=40)
     same = ColumnBatch(
         batch.values[:1].expand_as(batch.values),
@@ -127,7 +127,7 @@ def test_rows_are_varied_each_by_itself(name: str) -> None:
 
 
 @every_modality
-def test_absent_rows_move_nothing(name: str) -> None:
+def test_absent_rows_influence_nothing(name: str) -> None:
     batch = column(name)
     present = batch.present.clone()
     present[2] = False
@@ -186,7 +186,7 @@ def test_samples_keep_one_band() -> None:
     assert varied.values.isfinite().all()
 
 
-def test_both_channels_of_a_sound_are_varied_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_channels_of_a_sound_are_augmented_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polymodal.training.augmentation.NOISE", 0.0)
     mono = column("audio")
     both = ColumnBatch(torch.cat([mono.values, mono.values], dim=2), mono.present, mono.lengths)
@@ -228,7 +228,7 @@ def test_sound_that_keeps_its_loudness_gets_no_noise(features: str) -> None:
 
 
 @every_modality
-def test_outputs_of_a_frozen_encoder_are_not_varied(name: str) -> None:
+def test_outputs_of_a_frozen_encoder_are_not_augmented(name: str) -> None:
     batch = ColumnBatch(torch.randn(2, 4, 8), torch.ones(2, dtype=torch.bool), torch.tensor([4, 2]), is_encoded=True)
     assert vary(name, batch) is batch
 
@@ -250,7 +250,7 @@ def test_all_frames_of_a_video_move_together_and_keep_their_order() -> None:
 
 
 @every_modality
-def test_a_corrupted_batch_keeps_its_layout_and_loses_a_third_of_its_places(name: str) -> None:
+def test_masking_noise_keeps_the_layout_and_masks_a_third(name: str) -> None:
     batch = column(name, rows=200)
     torch.manual_seed(0)
     holes = add_masking_noise(MODALITIES[name], batch)
@@ -262,14 +262,14 @@ def test_a_corrupted_batch_keeps_its_layout_and_loses_a_third_of_its_places(name
     assert float((holes.values[there] == 0).float().mean()) == pytest.approx(MASKING_NOISE_FRACTION, abs=0.05)
 
 
-def test_points_are_corrupted_one_by_one_and_whole() -> None:
+def test_points_are_masked_one_by_one_in_all_features() -> None:
     batch = column("points", rows=50)
     kept = add_masking_noise(MODALITIES["points"], batch).values[..., :-1] != 0
     assert torch.equal(kept.any(dim=3), kept.all(dim=3))
     assert bool((kept.any(dim=3).any(dim=2) & ~kept.any(dim=3).all(dim=2)).any()), "a frame loses some of its points"
 
 
-def test_corrupted_outputs_of_a_frozen_encoder_stay_outputs() -> None:
+def test_masked_outputs_of_a_frozen_encoder_stay_outputs() -> None:
     batch = ColumnBatch(torch.randn(2, 4, 8), torch.ones(2, dtype=torch.bool), torch.tensor([4, 2]), is_encoded=True)
     holes = add_masking_noise(MODALITIES["image"], batch)
     assert holes.is_encoded

@@ -1,4 +1,4 @@
-"""Hidden streams, masked losses and their weighting."""
+"""Modality dropout, masked losses and their weights."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def network_of(targets: dict[str, Target]) -> Network:
     return Network({"x": nn.Identity(), "y": nn.Identity()}, None, targets, 4)
 
 
-def test_streams_are_hidden_by_chance_but_never_all_that_a_row_has() -> None:
+def test_modality_dropout_never_hides_all_streams_of_a_row() -> None:
     torch.manual_seed(0)
     present = torch.rand(20_000, 3) < 0.6
     hidden = sample_modality_dropout(present, 0.5)
@@ -44,13 +44,13 @@ def test_streams_are_hidden_by_chance_but_never_all_that_a_row_has() -> None:
     assert (share - (0.5 - 0.5**3 / 3)).abs().max() < 0.03
 
 
-def test_each_row_draws_for_itself() -> None:
+def test_modality_dropout_is_sampled_for_each_row() -> None:
     torch.manual_seed(0)
     hidden = sample_modality_dropout(torch.ones(1000, 2, dtype=torch.bool), 0.4)
     assert len(hidden.unique(dim=0)) == 3
 
 
-def test_a_chance_of_nothing_hides_nothing() -> None:
+def test_a_probability_of_zero_hides_nothing() -> None:
     assert not sample_modality_dropout(torch.ones(50, 3, dtype=torch.bool), 0.0).any()
 
 
@@ -86,7 +86,7 @@ def test_truth_that_is_not_known_is_never_read() -> None:
     assert torch.equal(found[0], found[1])
 
 
-def test_nothing_known_is_no_loss() -> None:
+def test_without_known_truth_the_loss_is_zero() -> None:
     truth = (torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.bool))
     output = torch.randn(4, 2, requires_grad=True)
     loss_inputs = loss_inputs_of({"kind": KIND}, {"kind": truth}, smoothing=0.05)

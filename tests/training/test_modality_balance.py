@@ -1,4 +1,4 @@
-"""Methods that keep streams in balance, forms of the loss, sampling, mixup and teachers."""
+"""Modality balancing, kinds of losses, sampling, mixup and knowledge distillation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from polymodal.targets import CategoriesTarget, CategoryTarget, NumberTarget
 from polymodal.training.losses import LossInputs, row_losses
 from polymodal.training.modality_balance import _pareto, blending_weights, modulation_factors
 
-AIDS: dict[str, dict[str, Any]] = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "ogm_ge": {"train.balance": "ogm_ge"},
     "mmpareto": {"train.balance": "mmpareto"},
     "blending": {"train.balance": "blending", "train.epochs": 4},
@@ -35,7 +35,7 @@ AIDS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def few(table: Table) -> Table:
-    """Three streams with holes, which is enough to be out of balance."""
+    """Three streams with absent cells."""
     return tiny.only(table, "photo", "note", "size", *tiny.TARGETS)
 
 
@@ -44,20 +44,20 @@ def plain(few: Table) -> dict[int, polymodal.Model]:
     return {epochs: tiny.train(few, settings={"train.epochs": epochs}) for epochs in (1, 4)}
 
 
-@pytest.mark.parametrize("aid", list(AIDS))
-def test_every_aid_changes_what_is_learned_and_repeats_itself(
-    few: Table, plain: dict[int, polymodal.Model], aid: str
+@pytest.mark.parametrize("option", list(OPTIONS))
+def test_every_option_changes_the_weights_and_is_reproducible(
+    few: Table, plain: dict[int, polymodal.Model], option: str
 ) -> None:
-    first, second = (tiny.train(few, settings=AIDS[aid]) for _ in range(2))
+    first, second = (tiny.train(few, settings=OPTIONS[option]) for _ in range(2))
     assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
-    usual = plain[AIDS[aid].get("train.epochs", 1)]
+    usual = plain[OPTIONS[option].get("train.epochs", 1)]
     assert not tiny.same(tiny.weights_of(first), tiny.weights_of(usual))
     assert all(np.isfinite(values).all() for values in tiny.weights_of(first).values())
 
 
-@pytest.mark.parametrize("aid", list(AIDS))
-def test_several_targets_and_holes_are_fine(few: Table, aid: str) -> None:
-    model = tiny.train(few, tiny.TARGETS, settings=AIDS[aid])
+@pytest.mark.parametrize("option", list(OPTIONS))
+def test_several_targets_and_absent_cells_are_fine(few: Table, option: str) -> None:
+    model = tiny.train(few, tiny.TARGETS, settings=OPTIONS[option])
     assert set(model.summary()["targets"]) == set(tiny.TARGETS)
 
 
@@ -74,7 +74,7 @@ def spots(rows: int, right: bool | None, seed: int) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize(("target", "right", "helps"), [("height", False, True), ("side", None, False)])
 def test_flips_are_chosen_by_validation(target: str, right: bool | None, helps: bool) -> None:
-    """Mirrored pictures teach what the other side looks like, and spoil what the side is asked for."""
+    """Flips help to recognise what is the same on both sides, and prevent telling the sides apart."""
     other = "side" if target == "height" else "height"
     settings = {"train.flip": "auto", "train.epochs": 40, "train.batch_size": 8, "train.augment": False}
     model = tiny.train(
@@ -100,7 +100,7 @@ def test_flips_are_chosen_for_pictures_only(table: Table) -> None:
         ({"train.sampling": "balanced"}, "weight"),
     ],
 )
-def test_an_aid_that_cannot_work_is_one_sentence(table: Table, settings: dict[str, Any], target: str) -> None:
+def test_an_option_that_cannot_work_is_one_sentence(table: Table, settings: dict[str, Any], target: str) -> None:
     with pytest.raises(ConfigError, match="must be"):
         tiny.train(table, target, settings=settings)
 
@@ -110,7 +110,7 @@ def test_one_stream_has_nothing_to_balance(table: Table) -> None:
         tiny.train(tiny.only(table, "note", "kind"), settings={"train.balance": "mmpareto"})
 
 
-def test_only_the_stream_ahead_is_slowed_down() -> None:
+def test_only_the_better_stream_has_a_factor_below_one() -> None:
     target = CategoryTarget.fit(["a", "b"])
     sure, unsure = torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.zeros(2, 2)
     outputs = NetworkOutput({}, {"kind": {"x": sure, "y": unsure}}, None, {})
@@ -123,7 +123,7 @@ def test_only_the_stream_ahead_is_slowed_down() -> None:
     assert behind == 1.0
 
 
-def test_agreeing_gradients_are_added_and_conflicting_ones_harm_neither() -> None:
+def test_agreeing_gradients_are_added_and_conflicting_ones_increase_neither_loss() -> None:
     one, alike, against = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0]), torch.tensor([-0.5, 1.0])
     assert torch.equal(_pareto([one], [alike])[0], torch.tensor([2.0, 1.0]))
     joined = _pareto([one], [against])[0]
@@ -132,7 +132,7 @@ def test_agreeing_gradients_are_added_and_conflicting_ones_harm_neither() -> Non
     assert joined.norm() >= (one + against).norm() - 1e-6
 
 
-def test_a_part_that_generalises_weighs_more_than_one_that_overfits() -> None:
+def test_a_loss_that_generalises_weighs_more_than_one_that_overfits() -> None:
     history = [
         {"part_losses": {"train": [1.0, 1.0, 1.0], "validation": [1.0, 1.0, 1.0]}},
         {"part_losses": {"train": [0.4, 0.1, 0.5], "validation": [0.5, 0.9, 0.6]}},
@@ -144,7 +144,7 @@ def test_a_part_that_generalises_weighs_more_than_one_that_overfits() -> None:
     assert fused + overfitting + fine == pytest.approx(3)
 
 
-def test_focal_loss_looks_at_what_is_hard() -> None:
+def test_focal_loss_weights_hard_rows_more() -> None:
     target = CategoryTarget.fit(["a", "b"])
     logits, truth = torch.tensor([[4.0, 0.0], [0.0, 0.1]]), torch.tensor([0, 0])
     plain = functional.cross_entropy(logits, truth, reduction="none")
@@ -156,7 +156,7 @@ def test_focal_loss_looks_at_what_is_hard() -> None:
     assert found.shape == (2,)
 
 
-def test_adjusted_logits_ask_more_of_rare_classes() -> None:
+def test_logit_adjustment_raises_the_loss_of_rare_classes() -> None:
     target = CategoryTarget.fit(["a"] * 9 + ["b"])
     found = row_losses(target, torch.zeros(2, 2), torch.tensor([0, 1]), TrainConfig(loss="logit_adjusted"))
     assert found[1] > found[0]

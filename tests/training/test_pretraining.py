@@ -1,4 +1,4 @@
-"""Image encoders that learn to restore pictures before the targets are learned."""
+"""Pretraining of image encoders by reconstruction."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SCRATCH = [name for name in ENCODERS["image"] if name != "pretrained"]
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
-    """Give pictures of which every second has no label."""
+    """Write pictures of which every second has no label."""
     folder = tmp_path_factory.mktemp("tiny")
     with tiny.decode_cache(folder):
         whole = tiny.only(tiny.write_table(folder, rows=120), "photo", "size", "kind")
@@ -67,14 +67,14 @@ def test_every_image_encoder_has_a_decoder(name: str, shape: tuple[int, int, int
     assert sum(p.numel() for p in decoder.parameters()) < 3 * sum(p.numel() for p in encoder.parameters())
 
 
-def test_pixels_are_hidden_in_all_channels() -> None:
+def test_pixels_are_masked_in_all_channels() -> None:
     torch.manual_seed(0)
     hidden = mask_pixels(torch.ones(4, 3, 30, 30)) == 0
     assert float(hidden.float().mean()) == pytest.approx(MASKED_FRACTION, abs=0.03)
     assert (hidden.all(dim=1) == hidden.any(dim=1)).all()
 
 
-def test_pictures_are_restored_better_from_epoch_to_epoch(model: polymodal.Model) -> None:
+def test_the_reconstruction_error_decreases(model: polymodal.Model) -> None:
     found = model.report_data["pretraining"]["photo"]
     errors = [step["train_error"] for step in found["history"]]
     assert [step["epoch"] for step in found["history"]] == [0, 1, 2]
@@ -99,11 +99,11 @@ def test_the_error_is_in_the_report_the_metrics_and_the_notices(model: polymodal
     report = (model.folder / "report.html").read_text(encoding="utf-8")
     assert "Reconstruction error of photo" in report
     assert "at 1, nothing is restored" in report
-    (notice,) = [notice for notice in metrics["notices"] if "learned to restore" in notice]
+    (notice,) = [notice for notice in metrics["notices"] if "pretrained by reconstruction" in notice]
     assert f"{metrics['pretraining']['photo']['unlabelled']} of them without a target" in notice
 
 
-def test_supervised_training_goes_on_from_those_weights(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_supervised_training_starts_from_the_pretrained_weights(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     first: list[dict[str, Any]] = []
     original = polymodal.training.trainer.training_step
 
@@ -142,7 +142,7 @@ class Stop(Exception):  # noqa: N818
 
 
 class Stopper(SilentProgress):
-    """Progress that ends a run in a phase, as a kill would."""
+    """Progress that stops a run in a phase, as a kill would."""
 
     def __init__(self, name: str, steps: int) -> None:
         self.name, self.steps = name, steps
@@ -168,7 +168,7 @@ class StoppingPhase:
 
 
 @pytest.mark.parametrize(("phase", "steps"), [("pretraining photo", 4), ("training", 0), ("training", 2)])
-def test_a_stopped_run_goes_on_the_same(table: Table, tmp_path: Path, phase: str, steps: int) -> None:
+def test_a_stopped_run_resumes_the_same(table: Table, tmp_path: Path, phase: str, steps: int) -> None:
     settings = PRETRAIN | {"train.checkpoint_steps": 1}
     whole = tiny.train(table, settings=settings)
     with pytest.raises(Stop):
@@ -178,7 +178,7 @@ def test_a_stopped_run_goes_on_the_same(table: Table, tmp_path: Path, phase: str
     assert resumed.summary()["pretraining"] == whole.summary()["pretraining"]
 
 
-def test_without_a_picture_there_is_nothing_to_restore() -> None:
+def test_without_pictures_there_is_nothing_to_pretrain() -> None:
     with pytest.raises(ConfigError, match=r"'train\.pretrain_epochs' parameter of this run must be 0 where no image"):
         tiny.train(tiny.numbers_table(), settings=PRETRAIN)
 

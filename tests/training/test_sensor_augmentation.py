@@ -1,4 +1,4 @@
-"""Variation of series and point clouds: small, at random only where asked for, and never of what is not there."""
+"""Data augmentation of series and point clouds: small, flips and rotations by option only, padding unchanged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def vary(modality: Any, batch: ColumnBatch) -> ColumnBatch:
     return augment(modality, batch)
 
 
-def test_some_points_go_and_no_row_is_emptied() -> None:
+def test_some_points_are_dropped_but_never_all_of_a_row() -> None:
     batch = clouds()
     varied = vary(points(), batch)
     assert varied.lengths is not None
@@ -57,7 +57,7 @@ def test_padding_stays_zero() -> None:
         assert not varied.values[row, length:].any()
 
 
-def test_few_frames_are_cut_off_at_the_ends() -> None:
+def test_few_frames_are_cropped_at_the_ends() -> None:
     batch = clouds(frames=40)
     batch = ColumnBatch(batch.values, batch.present, torch.full((ROWS,), 40))
     varied = vary(points(), batch)
@@ -67,7 +67,7 @@ def test_few_frames_are_cut_off_at_the_ends() -> None:
     assert len(varied.lengths.unique()) > 2
 
 
-def test_axes_keep_their_meaning_unless_told_otherwise() -> None:
+def test_axes_are_mirrored_and_rotated_by_option_only() -> None:
     batch = clouds(frames=1)
     plain = vary(points(), batch).values
     kept = plain[..., -1] > 0

@@ -1,4 +1,4 @@
-"""Weights, gradients and optimiser states shared out among processes: the same training, each holding its share."""
+"""Sharded weights, gradients and optimizer states: the same training, with a part of the memory in each process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ torch.nn.functional.dropout = lambda x, *_, **__: x
 shard_module, save_checkpoint = trainer.shard_module, trainer.save_checkpoint
 
 
-def told(*given):
+def report_sizes(*given):
     sharded = shard_module(*given)
     shards, parameters = sharded.parameter_of_shard.keys(), sharded.parameter_of_shard.values()
     own, full = (sum(map(torch.Tensor.numel, weights)) for weights in (shards, parameters))
@@ -56,13 +56,13 @@ def save_and_die(*given):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-trainer.shard_module = told
+trainer.shard_module = report_sizes
 if "DIES" in os.environ:
     trainer.save_checkpoint = save_and_die
 main()
 """
-"""What is dropped is drawn by each process for itself; all else is the same for any number of them. A run that ``DIES``
-is killed once the first process, which writes for all, has saved their state for the first time."""
+"""Dropout is sampled by each process; everything else is the same for any number of processes. A run with ``DIES`` is
+killed once the main process has saved the first checkpoint."""
 BATCH_SIZE = 17
 SETTINGS = [
     *(f"train.batch_size={BATCH_SIZE}", "train.augment=false", "train.precision=float32", "train.checkpoint_steps=2"),
@@ -88,7 +88,7 @@ def start(count: int, data: Path, output: Path, *settings: str, more: Any = (), 
 
 
 def finish(processes: list[Any]) -> list[str]:
-    """Wait for processes; none is left behind."""
+    """Wait for the processes; kill those that are left."""
     try:
         said = [process.communicate(timeout=DEADLINE_S) for process in processes]
     finally:
@@ -123,13 +123,13 @@ def check_same(record: Mapping[str, Any], other: Mapping[str, Any]) -> None:
         assert found["part_losses"]["train"] == pytest.approx(entry["part_losses"]["train"], abs=1e-3)
 
 
-def shares_of(complaint: str) -> float:
+def fraction_of_weights(complaint: str) -> float:
     (line,) = [line.split() for line in complaint.splitlines() if line.startswith("holds")]
     return int(line[1]) / int(line[3])
 
 
 def write_tables(folder: Path, *names: str, sparse: str = "", twin: str = "") -> Path:
-    """Write rows to learn from and to validate with; of one column few cells are there, another is like the first."""
+    """Write training and validation rows; ``sparse`` is a column with few cells, ``twin`` a copy of the first."""
     for name, rows, seed in (("tiny", 61, 0), ("validation", 30, 1)):
         table = tiny.only(tiny.write_table(folder, rows=rows, seed=seed), *names, "size", "colour", "kind", "weight")
         changed = {"weight": [None if row % 4 == 1 else cell for row, cell in enumerate(table.columns["weight"])]}
@@ -142,8 +142,8 @@ def write_tables(folder: Path, *names: str, sparse: str = "", twin: str = "") ->
 
 
 @pytest.mark.slow
-def test_two_processes_that_share_weights_out_learn_what_one_does(tmp_path: Path) -> None:
-    """Of the notes few are there, so that often one of the processes, or both, have none."""
+def test_two_processes_with_sharded_weights_train_the_same_model_as_one(tmp_path: Path) -> None:
+    """Few notes are present, so that often one of the processes, or both, have none."""
     epochs, launch = "train.epochs=2", {"ACCELERATE_USE_FSDP": "true"}
     with tiny.decode_cache(tmp_path):
         data = write_tables(tmp_path, "note", "code", sparse="note")
@@ -151,16 +151,16 @@ def test_two_processes_that_share_weights_out_learn_what_one_does(tmp_path: Path
         complaints = finish(start(2, data, tmp_path / "two", epochs, "train.accumulate=2", **launch))
     alone, together = record_of(tmp_path / "one"), record_of(tmp_path / "two")
     check_same(alone, together)
-    assert [shares_of(complaint) for complaint in complaints] == pytest.approx([0.5, 0.5], abs=0.05)
-    assert [notice for notice in alone["notices"] if "share them out" in notice]
-    assert not [notice for notice in together["notices"] if "share them out" in notice]
+    assert [fraction_of_weights(complaint) for complaint in complaints] == pytest.approx([0.5, 0.5], abs=0.05)
+    assert [notice for notice in alone["notices"] if "processes to shard them" in notice]
+    assert not [notice for notice in together["notices"] if "processes to shard them" in notice]
     found = {path.name for path in (tmp_path / "two").iterdir()}
     assert found == {"model", "report.html", "metrics.json", "run.yaml", "log.txt"}
 
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Fine-tune a checkpoint that two streams share: with whole weights, with shares, and killed and resumed."""
+    """Fine-tune a checkpoint that two streams share: without and with sharding, and killed and resumed."""
     pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("sharded")
     checkpoint = save_reader(folder / "bert")
@@ -181,26 +181,26 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_fine_tuned_checkpoint_learns_the_same_in_shares(read: dict[str, Any]) -> None:
+def test_a_fine_tuned_checkpoint_trains_the_same_with_sharding(read: dict[str, Any]) -> None:
     check_same(record_of(read["folder"] / "whole"), record_of(read["folder"] / "shared"))
-    assert [shares_of(complaint) for complaint in read["complaints"]] == pytest.approx([0.5, 0.5], abs=0.05)
+    assert [fraction_of_weights(complaint) for complaint in read["complaints"]] == pytest.approx([0.5, 0.5], abs=0.05)
 
 
 @pytest.mark.slow
-def test_a_killed_run_of_shares_ends_as_an_unbroken_one(read: dict[str, Any]) -> None:
+def test_a_killed_and_resumed_sharded_run_equals_an_uninterrupted_one(read: dict[str, Any]) -> None:
     first, second = (polymodal.load(read["folder"] / name) for name in ("shared", "broken"))
     assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
     assert tiny.scores_of(first) == tiny.scores_of(second)
 
 
 @pytest.mark.slow
-def test_what_processes_saved_together_one_process_goes_on_from(read: dict[str, Any]) -> None:
+def test_a_single_process_resumes_a_sharded_checkpoint(read: dict[str, Any]) -> None:
     check_same(record_of(read["folder"] / "shared"), record_of(read["folder"] / "alone"))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 5, 6, 7])
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_rows_are_cut_as_they_are_shared_out(monkeypatch: pytest.MonkeyPatch, rows: int, count: int) -> None:
+def test_local_rows_are_those_of_chunk(monkeypatch: pytest.MonkeyPatch, rows: int, count: int) -> None:
     monkeypatch.setenv("WORLD_SIZE", str(count))
     value = torch.arange(rows * 2.0).view(rows, 2)
     chunks = list(value.chunk(count)) + [value[:0]] * count
@@ -209,7 +209,7 @@ def test_rows_are_cut_as_they_are_shared_out(monkeypatch: pytest.MonkeyPatch, ro
         assert torch.equal(local_rows(value, len(chunks[number])), chunks[number])
 
 
-def test_an_ordinary_tensor_is_whole_already() -> None:
+def test_an_ordinary_tensor_is_full_already() -> None:
     value = torch.ones(2)
     assert full_tensor(value) is value
 
@@ -223,7 +223,7 @@ class Doubling(torch.nn.Module):
         return Tokens((self.weight * column.values).unsqueeze(1), torch.ones(len(column), 1, dtype=torch.bool))
 
 
-def test_a_stand_in_row_gives_no_token_and_gradients_of_zeros() -> None:
+def test_a_dummy_row_gives_no_token_and_gradients_of_zeros() -> None:
     absent = ColumnBatch(torch.zeros(3, 4), torch.zeros(3, dtype=torch.bool), None)
     row = ColumnBatch(torch.ones(1, 4), torch.ones(1, dtype=torch.bool), None)
     encoder = Doubling()
@@ -236,14 +236,14 @@ def test_a_stand_in_row_gives_no_token_and_gradients_of_zeros() -> None:
     assert encoder.weight.grad.tolist() == [0.0]
 
 
-def test_a_process_of_several_does_not_cut_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_sharding_out_of_memory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def short_of_memory(*given: Any) -> None:
+    def out_of_memory(*given: Any) -> None:
         tried.append(given)
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("polymodal.training.training_step.compute_gradients", short_of_memory)
+    monkeypatch.setattr("polymodal.training.training_step.compute_gradients", out_of_memory)
     given: Any = {name: SimpleNamespace() for name in ("network", "optimizer", "sharded")}
     inputs: Any = SimpleNamespace(settings=SimpleNamespace(accumulate=None))
     state: Any = SimpleNamespace(accumulation_steps=1)

@@ -1,4 +1,4 @@
-"""Variation of speech that is to be spelt: no word may get lost, padding stays empty."""
+"""Data augmentation of speech for transcripts: no word becomes inaudible, padding stays zero."""
 
 from __future__ import annotations
 

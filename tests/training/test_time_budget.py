@@ -1,4 +1,4 @@
-"""Runs that end on time."""
+"""Runs with a time limit."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from polymodal.training.time_budget import POST_TRAINING_S, StepPlanner, TimeBud
 @pytest.mark.parametrize(
     ("done", "remaining_s", "expected"),
     [
-        (0, 1000.0, 100),  # all that was asked for
-        (0, 24.0, 20),  # two epochs of ten steps and a look at validation of two seconds each
-        (0, 25.0, 20),  # a third look would cost all that is left
+        (0, 1000.0, 100),  # all requested steps
+        (0, 24.0, 20),  # two epochs of ten steps and a validation of two seconds each
+        (0, 25.0, 20),  # a third validation would take the rest
         (0, 27.0, 21),
         (0, 12.0, 10),
         (0, 7.5, 5),  # not even one epoch
@@ -30,13 +30,13 @@ from polymodal.training.time_budget import POST_TRAINING_S, StepPlanner, TimeBud
         (15, -3.0, 15),
     ],
 )
-def test_steps_and_looks_at_validation_fit_into_what_is_left(done: int, remaining_s: float, expected: int) -> None:
+def test_steps_and_validation_fit_into_the_remaining_time(done: int, remaining_s: float, expected: int) -> None:
     assert plan_num_steps(done, remaining_s, 1.0, 2.0, 10, 100) == expected
 
 
 @dataclass
 class FakeClock:
-    """A clock that moves when it is told to."""
+    """A clock whose time is set by the test."""
 
     now_s: float = 0.0
 
@@ -44,7 +44,7 @@ class FakeClock:
         return self.now_s
 
 
-def test_the_first_slow_step_does_not_set_the_pace() -> None:
+def test_the_first_slow_step_is_not_counted() -> None:
     clock = FakeClock()
     planner = StepPlanner(
         budget=TimeBudget(deadline_s=POST_TRAINING_S + 100.0, evaluation_rows=0, clock=clock),
@@ -61,7 +61,7 @@ def test_the_first_slow_step_does_not_set_the_pace() -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    """Let a step take one second, a look at ten validation rows one, and nothing else any time."""
+    """Make a step take one second, validation of ten rows one, and everything else no time."""
     clock = FakeClock()
     import polymodal.training.trainer as module
 
@@ -90,7 +90,7 @@ SETTINGS = {"train.epochs": 50, "train.batch_size": 4, "train.patience": 50}
 
 
 @pytest.mark.parametrize("limit_s", [20.0, 40.0, 90.0])
-def test_a_run_fills_its_time_and_its_rate_has_fallen_by_then(
+def test_a_run_uses_its_time_and_ends_with_a_low_learning_rate(
     monkeypatch: pytest.MonkeyPatch, clock: FakeClock, limit_s: float
 ) -> None:
     limited(monkeypatch, clock, limit_s)
@@ -101,7 +101,7 @@ def test_a_run_fills_its_time_and_its_rate_has_fallen_by_then(
     assert steps < 50 * 11
 
 
-def test_a_limit_that_does_not_bind_changes_nothing(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+def test_a_limit_that_is_not_reached_changes_nothing(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
     settings = SETTINGS | {"train.epochs": 3}
     plain = tiny.train(tiny.numbers_table(), settings=settings)
     limited(monkeypatch, clock, 1e6)
@@ -122,7 +122,7 @@ def test_where_not_even_an_epoch_fits_training_stops_within_it(
     assert model.predict(tiny.numbers_table())["kind"]
 
 
-def test_rows_that_are_judged_later_are_counted_in(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+def test_evaluation_rows_are_taken_into_account(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
     limited(monkeypatch, clock, 60.0 + POST_TRAINING_S, rows=100)
     tiny.train(tiny.numbers_table(), settings=SETTINGS)
     assert clock.now_s < 60.0 - 25
@@ -152,11 +152,11 @@ def test_a_resumed_run_keeps_the_plan_and_the_time_it_has_used(
     assert resumed.report_data["history"][-1]["learning_rate"] < 0.1 * 1e-3
 
 
-def test_a_real_run_does_not_take_all_steps_that_were_asked_for() -> None:
+def test_a_real_run_does_not_take_all_requested_steps() -> None:
     settings = {"train.epochs": 1_000_000, "train.patience": 1_000_000}
     history = tiny.train(tiny.numbers_table(300), time_limit=3.0, settings=settings).report_data["history"]
     assert 1 <= len(history) < 1_000_000
 
 
-def test_the_rate_is_laid_over_planned_steps() -> None:
+def test_the_learning_rate_schedule_spans_the_planned_steps() -> None:
     assert lr_factor(99, 100, 0.1) < 0.02 < lr_factor(99, 1000, 0.1)

@@ -1,4 +1,4 @@
-"""The training loop: seeds, rates, the best epochs, patience and time."""
+"""The trainer: seeds, learning rates, the best epochs, early stopping and time limits."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def test_another_seed_gives_other_weights(table: Table, model: polymodal.Model) 
     assert not any((other[name] == values).all() for name, values in tiny.weights_of(model).items() if values.ndim > 1)
 
 
-def test_test_rows_never_move_the_network(table: Table) -> None:
+def test_test_rows_never_influence_the_weights(table: Table) -> None:
     data, labels = tiny.numbers_table(60), tiny.numbers_table(20, seed=1)
     test = labels | {"size": [9.0] * 20, "colour": ["green"] * 20}
     first, second = (tiny.train(data, test=rows) for rows in (labels, test))
     assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
 
 
-def test_absent_values_never_move_training(table: Table) -> None:
-    """A cell that cannot be read is the same as none at all."""
+def test_absent_values_never_influence_the_weights(table: Table) -> None:
+    """A cell that cannot be decoded trains like an absent one."""
     hole = tiny.with_cell(tiny.with_cell(table, "photo", 3, None), "size", 9, None)
     broken = tiny.with_cell(tiny.with_cell(table, "photo", 3, "photos/none.png"), "size", 9, "large")
     first, second = (tiny.train(rows, settings={"train.epochs": 1}) for rows in (hole, broken))
@@ -69,7 +69,7 @@ def test_every_epoch_is_in_the_history(model: polymodal.Model) -> None:
     assert entry["train_loss"] > 0
 
 
-def test_losses_fall() -> None:
+def test_losses_decrease() -> None:
     history = tiny.train(tiny.numbers_table(), settings={"train.epochs": 8}).report_data["history"]
     assert history[-1]["train_loss"] < history[0]["train_loss"]
     assert history[-1]["validation_loss"] < history[0]["validation_loss"]
@@ -88,7 +88,7 @@ def test_training_stops_when_its_time_ends() -> None:
     assert found.predict(tiny.numbers_table())["kind"]
 
 
-def test_the_rate_warms_up_and_falls_to_almost_nothing() -> None:
+def test_the_learning_rate_warms_up_and_decays_to_almost_zero() -> None:
     rates = [lr_factor(step, 100, 0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert all(first >= second for first, second in itertools.pairwise(rates[10:]))
@@ -104,7 +104,7 @@ def test_batches_hold_every_row_once_and_change_with_the_epoch() -> None:
     assert [batch.tolist() for batch in first] == [batch.tolist() for batch in epoch_batches(10, 4, 0, 0)]
 
 
-def test_only_matrices_decay_and_every_parameter_is_trained(model: polymodal.Model) -> None:
+def test_only_matrices_have_weight_decay_and_every_parameter_is_trained(model: polymodal.Model) -> None:
     network = model.trained.network
     groups = parameter_groups(network, TrainConfig(weight_decay=0.3, learning_rate=2e-3))
     assert all(p.ndim >= 2 for group in groups for p in group["params"] if group["weight_decay"] > 0)
@@ -158,17 +158,17 @@ def test_training_that_diverges_at_once_says_so_in_one_sentence() -> None:
 
 
 def test_training_that_diverges_later_keeps_the_epochs_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_a_fault(network: Network, *rest: Any) -> Validation:
-        looks.append(1)
-        if len(looks) == 3:
+    def with_nan_weights(network: Network, *rest: Any) -> Validation:
+        calls.append(1)
+        if len(calls) == 3:
             for parameter in network.parameters():
                 parameter.data.fill_(math.nan)
         return validate(network, *rest)
 
-    looks: list[int] = []
+    calls: list[int] = []
     settings = {"train.epochs": 4, "train.patience": 9}
     before = tiny.train(tiny.numbers_table(), settings=settings)
-    monkeypatch.setattr(polymodal.training.trainer, "validate", with_a_fault)
+    monkeypatch.setattr(polymodal.training.trainer, "validate", with_nan_weights)
     model = tiny.train(tiny.numbers_table(), settings=settings)
     losses, wanted = ([epoch["validation_loss"] for epoch in m.report_data["history"]] for m in (model, before))
     assert losses == wanted[:2]

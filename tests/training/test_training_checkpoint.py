@@ -1,4 +1,4 @@
-"""Runs that are killed, resumed, repeated or refused."""
+"""Training checkpoints: runs that are killed, resumed, repeated or refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def save_and_die(*given):
 trainer.save_checkpoint = save_and_die
 main()
 """
-"""A run that is killed, with no chance to clean up, once it has saved a state for the first time."""
+"""A run that is killed, with no chance to clean up, once it has saved its first checkpoint."""
 
 
 def run_killed(command: list[str]) -> None:
@@ -70,7 +70,7 @@ def run_killed(command: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Train once unbroken and once killed in mid-epoch and resumed."""
+    """Train once without interruption, and once killed in mid-epoch and resumed."""
     folder = tmp_path_factory.mktemp("runs")
     with tiny.decode_cache(folder):
         table = tiny.only(tiny.write_table(folder, rows=90), "photo", "note", "size", "colour", "kind", "weight")
@@ -103,7 +103,7 @@ def test_a_killed_run_leaves_its_state_and_no_half_written_model(killed: dict[st
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_as_an_unbroken_one(killed: dict[str, Any]) -> None:
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(killed: dict[str, Any]) -> None:
     assert killed["whole"].returncode == 0, killed["whole"].stderr
     assert killed["again"].returncode == 0, killed["again"].stderr
     assert scores(killed["again"].stdout) == scores(killed["whole"].stdout)
@@ -114,7 +114,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(killed: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_whole_and_has_no_leftovers(killed: dict[str, Any]) -> None:
+def test_a_finished_run_is_complete_and_has_no_temporary_files(killed: dict[str, Any]) -> None:
     for name in ("whole", "broken"):
         found = {path.name for path in (killed["folder"] / name).iterdir()}
         assert found == {"model", "report.html", "metrics.json", "run.yaml", "log.txt"}
@@ -137,7 +137,7 @@ def test_resuming_a_finished_run_gives_its_results_again(killed: dict[str, Any])
 
 
 @pytest.mark.parametrize("steps", [1, 3, 5])
-def test_a_run_stopped_at_any_step_goes_on_the_same(tmp_path: Path, steps: int) -> None:
+def test_a_run_stopped_at_any_step_resumes_the_same(tmp_path: Path, steps: int) -> None:
     data = tiny.numbers_table()
     settings = {"train.epochs": 2, "train.checkpoint_steps": 1}
     whole = tiny.train(data, settings=settings, output=tmp_path / "whole")
@@ -171,7 +171,7 @@ def test_a_run_stopped_at_any_step_goes_on_the_same(tmp_path: Path, steps: int) 
     assert tiny.scores_of(resumed) == tiny.scores_of(whole)
 
 
-def test_resuming_where_nothing_was_begun_starts_anew(tmp_path: Path) -> None:
+def test_resuming_without_a_checkpoint_starts_a_new_run(tmp_path: Path) -> None:
     first = tiny.train(tiny.numbers_table(), output=tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "model" / "model.json").exists()
     assert tiny.scores_of(first) == tiny.scores_of(tiny.train(tiny.numbers_table()))
@@ -186,7 +186,7 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name != "polymodal-cache"] == ["holiday.txt"]
 
 
-def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file")
     with pytest.raises(ConfigError, match=r"^The output .*run is a file\. Choose another --output\.$"):
         tiny.train(tiny.numbers_table(), output=tmp_path / "run")
@@ -211,21 +211,21 @@ def test_run_yaml_repeats_the_run(tmp_path: Path) -> None:
     assert again.report_data["config"] == first.report_data["config"]
 
 
-def learner_of(network: Any) -> Strategy:
+def strategy_of(network: Any) -> Strategy:
     optimizer = AdamW(network.parameters(), lr=0.1)
     return Strategy(network=network, optimizer=optimizer, device=torch.device("cpu"))
 
 
-def one_that_learned() -> Strategy:
+def trained_strategy() -> Strategy:
     torch.manual_seed(0)
-    strategy = learner_of(torch.nn.Linear(3, 2))
+    strategy = strategy_of(torch.nn.Linear(3, 2))
     strategy.network(torch.ones(1, 3)).sum().backward()
     strategy.optimizer.step()
     return strategy
 
 
-def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
-    strategy, other = one_that_learned(), one_that_learned()
+def test_a_checkpoint_restores_every_bit(tmp_path: Path) -> None:
+    strategy, other = trained_strategy(), trained_strategy()
     kept = {name: value.clone() for name, value in strategy.network.state_dict().items()}
     state = TrainingState(
         step=5, seconds=1.5, history=[{"epoch": 0}], best=[(0.25, 0)], snapshots=[kept], loss_sum=0.1 + 0.2
@@ -243,8 +243,8 @@ def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("state*")] == ["state.safetensors"]
 
 
-def test_a_damaged_or_foreign_state_is_one_sentence(tmp_path: Path) -> None:
-    strategy = one_that_learned()
+def test_a_damaged_or_foreign_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    strategy = trained_strategy()
     path = tmp_path / "state.safetensors"
     save_checkpoint(path, strategy, TrainingState())
     content = path.read_bytes()
@@ -254,4 +254,4 @@ def test_a_damaged_or_foreign_state_is_one_sentence(tmp_path: Path) -> None:
             load_checkpoint(path, strategy, TrainingState())
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="does not fit this run"):
-        load_checkpoint(path, learner_of(torch.nn.Linear(4, 2)), TrainingState())
+        load_checkpoint(path, strategy_of(torch.nn.Linear(4, 2)), TrainingState())

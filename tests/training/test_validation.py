@@ -1,4 +1,4 @@
-"""The look at validation: the same losses however the rows are divided."""
+"""Validation: the losses do not depend on the batches."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from polymodal.training import trainer
 from polymodal.training.validation import Validation, validate
 
 
-def looks_at(monkeypatch: pytest.MonkeyPatch, table: Table, **settings: Any) -> list[Validation]:
-    """Train a little; look at the validation rows at once, in batches of seven, and by themselves."""
+def validations_of(monkeypatch: pytest.MonkeyPatch, table: Table, **settings: Any) -> list[Validation]:
+    """Train briefly; validate with all rows in a batch, in batches of seven, and one by one."""
     found: list[Validation] = []
 
-    def looked(network: Any, examples: Any, targets: Any, _precision: str) -> Validation:
+    def recorded(network: Any, examples: Any, targets: Any, _precision: str) -> Validation:
         for most in (1000, 7, 1):
             monkeypatch.setattr("polymodal.training.validation.inference_batch_size", lambda _, most=most: most)
             found.append(validate(network, examples, targets))
         return found[-1]
 
-    monkeypatch.setattr(trainer, "validate", looked)
+    monkeypatch.setattr(trainer, "validate", recorded)
     tiny.train(table, ["kind", "weight"], settings={"train.epochs": 1} | settings)
     return found[:3]
 
@@ -31,23 +31,25 @@ def looks_at(monkeypatch: pytest.MonkeyPatch, table: Table, **settings: Any) -> 
 def test_losses_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch, table: Table, fusion: str) -> None:
     weights = [None if row % 3 else cell for row, cell in enumerate(table.columns["weight"])]
     holed = tiny.with_cells(tiny.only(table, "note", "size", "colour", "kind", "weight"), weight=weights)
-    whole, *others = looks_at(monkeypatch, holed, **{"fusion.name": fusion})
+    whole, *others = validations_of(monkeypatch, holed, **{"fusion.name": fusion})
     for other in others:
         assert other.loss == pytest.approx(whole.loss, rel=1e-5)
         assert other.term_losses == pytest.approx(whole.term_losses, rel=1e-5)
         assert other.scores == pytest.approx(whole.scores, rel=1e-5)
 
 
-def test_a_look_computes_as_steps_do_and_finds_the_same(monkeypatch: pytest.MonkeyPatch, table: Table) -> None:
+def test_validation_uses_the_precision_of_training_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch, table: Table
+) -> None:
     found: dict[str, Validation] = {}
     asked: set[str] = set()
 
-    def looked(network: Any, examples: Any, targets: Any, precision: str) -> Validation:
+    def recorded(network: Any, examples: Any, targets: Any, precision: str) -> Validation:
         asked.add(precision)
         found.update({kind: validate(network, examples, targets, kind) for kind in ("float32", "bfloat16")})
         return found["float32"]
 
-    monkeypatch.setattr(trainer, "validate", looked)
+    monkeypatch.setattr(trainer, "validate", recorded)
     settings = {"train.epochs": 2, "train.precision": "bfloat16"}
     tiny.train(tiny.only(table, "note", "photo", "size", "kind", "weight"), ["kind", "weight"], settings=settings)
     assert asked == {"bfloat16"}

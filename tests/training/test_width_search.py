@@ -1,4 +1,4 @@
-"""A limited time chooses the network's width."""
+"""The choice of the network's width under a time limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = 4 * 20
 
 
 class Clock:
-    """Let a step take as many seconds as the network's width is, by a power, and all else no time."""
+    """Make a step take time in proportion to a power of the network's width, and everything else no time."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, power: float = 1.0) -> None:
         self.now_s, self.widths, self.power = 0.0, list[int](), power
@@ -54,7 +54,9 @@ def fit(time_limit: float | None = 60.0, **settings: Any) -> polymodal.Model:
         (12.0, 0.5, 128),  # a narrower one has time for less than half as much again
     ],
 )
-def test_the_width_follows_the_time(monkeypatch: pytest.MonkeyPatch, limit_s: float, power: float, width: int) -> None:
+def test_the_width_depends_on_the_time(
+    monkeypatch: pytest.MonkeyPatch, limit_s: float, power: float, width: int
+) -> None:
     clock = Clock(monkeypatch, power)
     clock.limit(monkeypatch, limit_s)
     model = fit()
@@ -71,22 +73,22 @@ def test_where_time_suffices_nothing_changes(monkeypatch: pytest.MonkeyPatch) ->
     assert tiny.same(tiny.weights_of(fit()), tiny.weights_of(plain))
 
 
-def test_trials_are_cut_to_the_memory_as_the_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trial_networks_use_gradient_accumulation_too(monkeypatch: pytest.MonkeyPatch) -> None:
     Clock(monkeypatch).limit(monkeypatch, 1000.0)
-    parts: list[int] = []
+    accumulation_steps: list[int] = []
     step = width_search.training_step
 
-    def watched(*given: Any) -> None:
-        parts.append(given[2].accumulation_steps)
+    def recorded(*given: Any) -> None:
+        accumulation_steps.append(given[2].accumulation_steps)
         step(*given)
 
-    monkeypatch.setattr(width_search, "training_step", watched)
+    monkeypatch.setattr(width_search, "training_step", recorded)
     monkeypatch.setattr(trainer, "accumulation_steps_that_fit", lambda *_: 4)
     fit()
-    assert set(parts) == {4}
+    assert set(accumulation_steps) == {4}
 
 
-def test_a_width_that_was_asked_for_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requested_width_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     clock.limit(monkeypatch, 12.0)
     assert fit(width=96).report_data["config"]["width"] == 96

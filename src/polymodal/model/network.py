@@ -31,11 +31,11 @@ class Mixup:
 
     Attributes:
         partner: int64 ``[B]``, the row each is mixed with.
-        share: The row's own share, 0.5 to 1.
+        weight: Weight of the row itself, 0.5 to 1.
     """
 
     partner: Tensor
-    share: float
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Network(nn.Module):
         hidden: Tensor | None = None,
         truth: Truth | None = None,
         smoothing: float = 0.0,
-        mix: Mixup | None = None,
+        mixup: Mixup | None = None,
         dummy_rows: Batch | None = None,
     ) -> NetworkOutput:
         """Run a batch; heads and losses compute in float32, also under autocast.
@@ -120,7 +120,7 @@ class Network(nn.Module):
                 own head).
             truth: Target to truth, for the losses of structured targets.
             smoothing: Label smoothing of structured targets.
-            mix: Mixes the fused rows before the flat targets' heads (manifold mixup, Verma et al. 2019, arXiv
+            mixup: Mixes the fused rows before the flat targets' heads (manifold mixup, Verma et al. 2019, arXiv
                 1806.05236).
             dummy_rows: Stream that is absent in the whole batch to one row of it, so that its encoder runs anyway.
 
@@ -132,7 +132,7 @@ class Network(nn.Module):
         losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing)
         with autocast_disabled(self.log_variances.device):
             streams = self.stream_outputs(tokens)
-            mixed_rows = fused if mix is None else apply_mixup(fused, mix)
+            mixed_rows = fused if mixup is None else apply_mixup(fused, mixup)
             return NetworkOutput(self.fused_outputs(tokens, streams, mixed_rows, hidden), streams, fused, losses)
 
     @property
@@ -264,19 +264,19 @@ class Network(nn.Module):
         return [heads for heads in self.stream_heads if isinstance(heads, nn.ModuleList)]
 
 
-def apply_mixup(fused: Fused | None, mix: Mixup) -> Fused | None:
+def apply_mixup(fused: Fused | None, mixup: Mixup) -> Fused | None:
     """Mixup the pooled rows.
 
     Args:
         fused: The output of the fusion, if there is one.
-        mix: Partners and share.
+        mixup: Partners and weight.
 
     Returns:
         The same with mixed pooled rows.
     """
     if fused is None:
         return None
-    pooled = mix.share * fused.pooled + (1 - mix.share) * fused.pooled[mix.partner.to(fused.pooled.device)]
+    pooled = mixup.weight * fused.pooled + (1 - mixup.weight) * fused.pooled[mixup.partner.to(fused.pooled.device)]
     return dataclasses.replace(fused, pooled=pooled)
 
 

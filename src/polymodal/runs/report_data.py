@@ -80,8 +80,8 @@ def _title(model: TrainedModel) -> str:
 def _training_notices(state: TrainingState, settings: TrainConfig) -> list[str]:
     notices = _pretraining_notices(state)
     if state.accumulation_steps > (settings.accumulate or 1):
-        batch = f"each batch of {settings.batch_size} rows in {state.accumulation_steps} parts"
-        notices.append(f"Training computed {batch}, one after the other: the memory does not hold it at once.")
+        batch = f"each batch of {settings.batch_size} rows was computed in {state.accumulation_steps} micro-batches"
+        notices.append(f"Training used gradient accumulation: {batch}, as it does not fit into memory.")
     if state.diverged_epoch:
         notices.append(
             f"Training ended in epoch {state.diverged_epoch}, where it diverged: the loss was no finite number. The "
@@ -89,15 +89,15 @@ def _training_notices(state: TrainingState, settings: TrainConfig) -> list[str]:
             f"may learn longer."
         )
     if is_sharding_enabled(settings) and get_world_size() == 1:
-        notices.append("One process trained and held all weights: train.shard needs several to share them out among.")
+        notices.append("A single process trained with all weights: train.shard needs several processes to shard them.")
     return notices
 
 
 def _pretraining_notices(state: TrainingState) -> list[str]:
     pretrained = {stream: run for stream, run in state.pretraining.items() if run["history"]}
     return [
-        f"The encoder of {stream!r} first learned to restore {run['pictures']:,} pictures, "
-        f"{run['unlabelled']:,} of them without a target: with {MASKED_FRACTION:.0%} of the pixels hidden, "
+        f"The encoder of {stream!r} was pretrained by reconstruction of {run['pictures']:,} pictures, "
+        f"{run['unlabelled']:,} of them without a target: with {MASKED_FRACTION:.0%} of the pixels masked, "
         f"{run['history'][-1]['train_error']:.0%} of their variance stays unexplained."
         for stream, run in pretrained.items()
     ]

@@ -148,7 +148,7 @@ class BoxesTarget(StructuredTarget):
 
     @property
     def warp_limits(self) -> Mapping[str, WarpLimits]:
-        """The pictures are moved together with the boxes."""
+        """Pictures and boxes get the same affine transformation."""
         return {self.stream: WarpLimits(flip_x=self.settings.flip_x, flip_y=self.settings.flip_y)}
 
     def reads_detail(self, stream: str, modality: str) -> bool:
@@ -220,20 +220,20 @@ class BoxesTarget(StructuredTarget):
         return [(row, found) for row, found in enumerate(self._rows(cells, source)) if isinstance(found, str)]
 
     def warp_truth(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:
-        """Move the boxes of a training batch along with the pictures.
+        """Apply the affine transformation of the pictures of a training batch to the boxes.
 
         Args:
-            stream: The stream that was moved.
+            stream: The transformed stream.
             truth: ``[B, M, 5]``.
-            warp: How it was moved.
+            warp: The transformation.
 
         Returns:
-            The same shape; boxes that are out of view lose their label.
+            The same shape; boxes outside of the picture lose their label.
         """
         if stream != self.stream:
             return truth
-        boxes, share = warp.apply_to_boxes(truth[..., :4])
-        label = torch.where(share >= IN_VIEW, truth[..., 4], -1.0)
+        boxes, visible = warp.apply_to_boxes(truth[..., :4])
+        label = torch.where(visible >= IN_VIEW, truth[..., 4], -1.0)
         return torch.cat([boxes, label.unsqueeze(2)], dim=2)
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:

@@ -242,19 +242,19 @@ class StructuredTarget(ABC):
 
     @property
     def warp_limits(self) -> Mapping[str, WarpLimits]:
-        """Streams whose training pictures are moved only together with what is known of their places."""
+        """Streams whose pictures are augmented by an affine transformation that the truth gets too, with its ranges."""
         return {}
 
     def warp_truth(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:  # noqa: ARG002
-        """Move the truth of a training batch along with the pictures.
+        """Apply the affine transformation of the pictures of a training batch to the truth.
 
         Args:
-            stream: The stream that was moved, one of any target's ``warp_limits``.
+            stream: The transformed stream, one of any target's ``warp_limits``.
             truth: Encoded cells ``[B, ...]``.
-            warp: How it was moved.
+            warp: The transformation.
 
         Returns:
-            The truth of the moved pictures.
+            The truth of the transformed pictures.
         """
         return truth
 

@@ -193,7 +193,7 @@ def _fused_loss(output: Tensor, target: Target, loss_inputs: LossInputs, name: s
     losses = row_losses(target, output, values, loss_inputs.settings)
     if loss_inputs.mixup is None:
         return _masked_mean(losses, usable, loss_inputs.counts[name][0] if name in loss_inputs.counts else None)
-    partner, weight = loss_inputs.mixup.partner, loss_inputs.mixup.share
+    partner, weight = loss_inputs.mixup.partner, loss_inputs.mixup.weight
     partner_losses = row_losses(target, output, values[partner], loss_inputs.settings)
     mixed = weight * losses + (1 - weight) * partner_losses
     return loss_inputs.batch_fraction * _masked_mean(mixed, usable & usable[partner])

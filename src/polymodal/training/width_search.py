@@ -39,7 +39,7 @@ class WidthChoice:
             return []
         return [
             f"The time limit leaves a network of width {first} about {self.epochs[first]:.1f} epochs; one of width "
-            f"{self.width}, which has time for {self.epochs[self.width]:.1f}, was trained in its place."
+            f"{self.width}, which has time for {self.epochs[self.width]:.1f}, was trained instead."
         ]
 
 
