@@ -27,7 +27,7 @@ from polymodal.modalities import MODALITIES, column_modalities, stream_modalitie
 from polymodal.model.reconstruction import RECOVERIES
 from polymodal.report.gallery import RENDERERS, GalleryCell, GalleryRow, cell_html, row_html
 from polymodal.tokens import ColumnBatch
-from polymodal.training.augmentation import AUGMENTATIONS, add_masking_noise, augment, mirrored
+from polymodal.training.augmentation import AUGMENTATIONS, add_masking_noise, augment, random_flip
 
 COLUMNS, STREAMS = column_modalities(), stream_modalities()
 TABLES: dict[str, tuple[Collection[str], Collection[str]]] = {
@@ -148,7 +148,7 @@ def test_baselines_see_every_stream(modality: str) -> None:
 def test_training_inputs_keep_their_layout_when_they_are_varied(modality: str) -> None:
     fitted = fit_example(modality)
     batch = ColumnBatch.from_column(with_absent(example_column(modality, ROWS, fitted), 1))
-    for vary in (add_masking_noise, augment, mirrored):
+    for vary in (add_masking_noise, augment, random_flip):
         torch.manual_seed(0)
         varied = vary(fitted, batch)
         assert torch.equal(varied.present, batch.present)

@@ -32,11 +32,13 @@ from polymodal.training.augmentation import (
     TOKEN_DROPOUT,
     add_masking_noise,
     augment,
-    unvaried,
+    identity,
 )
 
 ROWS = 6
-every_modality = pytest.mark.parametrize("name", [n for n, row in AUGMENTATIONS.items() if row.vary is not unvaried])
+every_modality = pytest.mark.parametrize(
+    "name", [n for n, row in AUGMENTATIONS.items() if row.transform is not identity]
+)
 
 
 def audio(features: str = "log_mel") -> Modality:
