@@ -128,7 +128,7 @@ def _predict_chunk(
         multi_label=frozenset(name for name, target in model.targets.items() if target.kind == "categories"),
         records=frozenset(name for name, target in structured_targets.items() if target.gives_records),
         recovered=recovered_columns(model.targets, structured, model.preprocessor.modalities, columns),
-        confidences={name: _confidences(structured[name]) for name in confident},
+        confidences={name: [prediction.confidence for prediction in structured[name]] for name in confident},
     )
 
 
@@ -147,10 +147,6 @@ def _labels(
     target: AnyTarget, combined: Mapping[str, Prediction], structured: Mapping[str, Prediction], name: str
 ) -> list[Cell]:
     return values_of(structured[name]) if isinstance(target, StructuredTarget) else target.decode(combined[name])
-
-
-def _confidences(predictions: Prediction) -> list[float | None]:
-    return [prediction.confidence for prediction in predictions]
 
 
 def _by_stream(network: Network, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
