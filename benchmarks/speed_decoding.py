@@ -25,7 +25,7 @@ from measuring import seconds
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.decoding import decode_column
 from polymodal.modalities import MODALITIES, build_settings
-from polymodal.modalities.spread import usable_cores
+from polymodal.modalities.parallel import available_cpu_count
 from sections import replace_section
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -223,7 +223,7 @@ def time_bare(files: Sequence[str], fitted: Any, decode: Callable[[str, Any], An
     Returns:
         Seconds, in threads and in forked processes that drop what they decode.
     """
-    num_cores = usable_cores()
+    num_cores = available_cpu_count()
 
     def in_threads() -> None:
         with ThreadPoolExecutor(num_cores) as pool:
@@ -256,8 +256,8 @@ def report(lines: list[str], goes: int) -> str:
         The table and how it was made.
     """
     head = [
-        f"Command: `make bench-speed` ({usable_cores()} cores; medians of {goes} goes of each side, in turns; the",
-        f"ratio is the median over the pairs and must be at least {LEAST_RATIO}). A column is decoded into an empty",
+        f"Command: `make bench-speed` ({available_cpu_count()} cores; medians of {goes} goes of each side, in turns;",
+        f"the ratio is the median of the pairs and must be at least {LEAST_RATIO}). A column is decoded into an empty",
         "cache, with all checks; the tight loop calls the decoder library alone, on as many cores, and keeps",
         "nothing: in threads, and in forked processes. `again` opens the same column from the cache, each file's times",
         "of change looked at.",

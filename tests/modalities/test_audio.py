@@ -261,7 +261,7 @@ def test_whole_numbers_of_a_film_s_sound_become_shares(tmp_path: Path) -> None:
 
 def test_without_pyav_a_film_is_broken_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     film = films.encode(films.grey_steps(4), sound=tone(1000))
-    monkeypatch.setattr("polymodal.modalities.clip.has_av", lambda: False)
+    monkeypatch.setattr("polymodal.modalities.audio_files.has_av", lambda: False)
     assert "convert it to WAV, FLAC, OGG or MP3, or read more formats with `pip install 'polymodal[video]'`" in reason(
         film
     )
@@ -275,8 +275,8 @@ def test_a_film_without_sound_is_broken_unless_the_column_is_of_films() -> None:
     column, broken = fit(cells, of_video=True).transform(cells, None)
     assert broken == []
     assert column.present.tolist() == [False, True, False, False, False]
-    assert container.has_sound(speaking, None)
-    assert not any(container.has_sound(cell, None) for cell in (silent, b"no film", films.grey_steps(3)))
+    assert container.has_audio(speaking, None)
+    assert not any(container.has_audio(cell, None) for cell in (silent, b"no film", films.grey_steps(3)))
 
 
 def in_silence(before_s: float, after_s: float, rate: int = 8000) -> NDArray[np.float32]:

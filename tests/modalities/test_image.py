@@ -16,7 +16,7 @@ from PIL import Image as pillow  # noqa: N813
 from PIL import ImageOps
 
 from polymodal.modalities import Image, ImageSettings
-from polymodal.modalities.pictures import open_picture
+from polymodal.modalities.image_files import open_image
 
 PIXELS = 50_000_000
 
@@ -86,7 +86,7 @@ def test_orientation_is_honoured() -> None:
     pixels[:4] = 255
     exif = pillow.Exif()
     exif[0x0112] = 6  # turned right by a quarter when shown
-    upright = open_picture(encode(pillow.fromarray(pixels), "PNG", exif=exif), None, PIXELS)
+    upright = open_image(encode(pillow.fromarray(pixels), "PNG", exif=exif), None, PIXELS)
     assert upright.size == (8, 4)
     assert np.asarray(upright)[:, 4:].min() == 255
 
@@ -110,10 +110,10 @@ def test_sixteen_bits_are_divided_by_257() -> None:
     deep = np.array([[0, 257 * 100], [65535, 257 * 7]], np.uint16)
     content = encode(pillow.fromarray(deep))
     expected = [[0, 100], [255, 7]]
-    assert np.asarray(open_picture(content, None, PIXELS)).tolist() == expected
-    assert np.asarray(open_picture(deep, None, PIXELS)).tolist() == expected
+    assert np.asarray(open_image(content, None, PIXELS)).tolist() == expected
+    assert np.asarray(open_image(deep, None, PIXELS)).tolist() == expected
     dark = pillow.fromarray(np.full((2, 2), 200, np.uint16))
-    assert np.asarray(open_picture(encode(dark), None, PIXELS)).max() == 1
+    assert np.asarray(open_image(encode(dark), None, PIXELS)).max() == 1
 
 
 @pytest.mark.parametrize(
@@ -201,9 +201,9 @@ def test_each_file_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def counted(cell: Any, *positional: Any, **named: Any) -> pillow.Image:
         opened.append(cell)
-        return open_picture(cell, *positional, **named)
+        return open_image(cell, *positional, **named)
 
-    monkeypatch.setattr("polymodal.modalities.image.open_picture", counted)
+    monkeypatch.setattr("polymodal.modalities.image.open_image", counted)
     column, _ = fixed(1).transform(["a.png"] * 50, tmp_path)
     assert len(opened) == 1
     assert column.present.all()
@@ -239,10 +239,10 @@ def test_a_large_jpeg_is_decoded_more_coarsely_but_looks_the_same(
     sizes = []
 
     def told(cell: Any, *positional: Any, **named: Any) -> pillow.Image:
-        sizes.append(open_picture(cell, *positional, **named))
+        sizes.append(open_image(cell, *positional, **named))
         return sizes[-1]
 
-    monkeypatch.setattr("polymodal.modalities.image.open_picture", told)
+    monkeypatch.setattr("polymodal.modalities.image.open_image", told)
     coarse = modality.transform([content], None)[0].values[0].astype(np.int16)
     assert 2 * 64 <= max(sizes[0].size) <= 600
     upright = np.asarray(ImageOps.exif_transpose(pillow.open(io.BytesIO(content))))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.decode import distinct, sample
+from polymodal.modalities.decoding import sample_cells, unique_cells
 from polymodal.modalities.media import as_array, load_npy, read_media
 
 
@@ -109,7 +109,7 @@ def test_arrays_of_arrays_as_parquet_gives_them() -> None:
 def test_same_cells_form_one_group() -> None:
     array = np.zeros(2)
     cells = ["a", None, b"x", "a", array, {"bytes": b"x", "path": "y"}, array, {"bytes": None, "path": None}, ""]
-    assert [rows for _, rows in distinct(cells)] == [[0, 3], [2, 5], [4, 6]]
+    assert [rows for _, rows in unique_cells(cells)] == [[0, 3], [2, 5], [4, 6]]
 
 
 def test_sample_goes_on_past_broken_cells() -> None:
@@ -119,7 +119,7 @@ def test_sample_goes_on_past_broken_cells() -> None:
         return int(cell)
 
     cells = [f"bad{index}" for index in range(100)] + ["7", "7", "8"]
-    assert sorted(value for _, value in sample(cells, work, 10, 2)) == [7, 8]
+    assert sorted(value for _, value in sample_cells(cells, work, 10, 2)) == [7, 8]
 
 
 def test_reason_names_the_full_path(tmp_path: Path) -> None:

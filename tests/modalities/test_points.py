@@ -11,7 +11,7 @@ import pytest
 from polymodal.arrays import Column
 from polymodal.errors import ConfigError
 from polymodal.modalities import Points, PointsSettings
-from polymodal.modalities.clouds import detect_frame_column, split_frames
+from polymodal.modalities.point_clouds import detect_frame_column, split_frames
 from polymodal.modalities.points import merge_frames
 
 CLOUD = np.random.default_rng(0).normal([10, 0, 2, 50], [5, 3, 1, 20], (30, 4)).astype(np.float32)

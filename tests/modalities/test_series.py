@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from polymodal.arrays import Column
 from polymodal.modalities import Series, SeriesSettings
-from polymodal.modalities.series import mean_over_stretches
+from polymodal.modalities.series import adaptive_mean_pool
 
 WALK = np.cumsum(np.random.default_rng(0).normal(size=(40, 3)), axis=0)
 
@@ -143,7 +143,7 @@ def test_long_series_become_means_over_stretches() -> None:
 
 def test_means_leave_gaps_out() -> None:
     values = np.array([[1.0], [np.nan], [3.0], [np.nan], [np.nan], [np.nan]], np.float32)
-    means, missing = mean_over_stretches(values, 2)
+    means, missing = adaptive_mean_pool(values, 2)
     assert means.tolist() == [[2.0], [0.0]]
     np.testing.assert_allclose(missing, [[1 / 3], [1.0]], rtol=1e-6)
 

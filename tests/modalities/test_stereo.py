@@ -14,7 +14,7 @@ from scipy.fft import dct
 
 from polymodal.modalities import Audio, AudioSettings, build_settings
 from polymodal.modalities.audio import load_clip
-from polymodal.modalities.clip import load_stereo
+from polymodal.modalities.audio_files import load_stereo
 
 RATES_HZ = (8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000)
 

@@ -16,7 +16,7 @@ from PIL import Image as pillow  # noqa: N813
 import films
 from polymodal.errors import ConfigError
 from polymodal.modalities import Video, VideoSettings, container
-from polymodal.modalities.frames import Sampling, load_frames
+from polymodal.modalities.video_frames import FrameSampling, load_frames
 
 PIXELS = 10_000_000
 
@@ -188,7 +188,7 @@ def test_long_films_are_jumped_through(monkeypatch: pytest.MonkeyPatch, group: i
         decoded += 1
         return plain(packet)
 
-    monkeypatch.setattr("polymodal.modalities.frames.decode_packet", counted)
+    monkeypatch.setattr("polymodal.modalities.video_frames.decode_packet", counted)
     still = {"sc_threshold": "1000000000"}  # no key frames but those asked for
     film = films.encode(films.grey_steps(600, 16, 16), group=group, rate_hz=30, options=still)
     levels = decode(film, frames=4, height=16, width=16).mean(axis=(1, 2, 3))
@@ -314,6 +314,6 @@ def test_without_pyav_a_sentence_says_what_to_install(monkeypatch: pytest.Monkey
 
 
 def test_frames_are_given_to_the_caller_one_by_one() -> None:
-    sampling = Sampling(frames=4, rate_hz=None, max_pixels=PIXELS, max_duration_s=60)
+    sampling = FrameSampling(frames=4, rate_hz=None, max_pixels=PIXELS, max_duration_s=60)
     sizes = load_frames(films.encode(films.grey_steps(12)), None, sampling, lambda picture: picture.size)
     assert sizes == [(48, 32)] * 4

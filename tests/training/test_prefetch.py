@@ -48,7 +48,7 @@ def test_without_a_free_core_the_step_prepares_its_batch() -> None:
 
 
 def test_there_is_a_free_core_beside_a_gpu_and_beside_idle_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polymodal.training.prefetch.usable_cores", lambda: 2 * torch.get_num_threads())
+    monkeypatch.setattr("polymodal.training.prefetch.available_cpu_count", lambda: 2 * torch.get_num_threads())
     assert has_free_core(torch.device("cpu"))
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert not has_free_core(torch.device("cpu"))

@@ -19,9 +19,9 @@ from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, parameter_error
 from polymodal.modalities import MODALITIES, Modality, build_settings
-from polymodal.modalities.decode import distinct
+from polymodal.modalities.decoding import unique_cells
 from polymodal.modalities.media import describe, is_absent_media
-from polymodal.modalities.spread import chunked
+from polymodal.modalities.parallel import chunked
 
 PROBE_SIZE = 32
 NUM_NAMED = 3
@@ -186,13 +186,13 @@ def _check_readable(stream: StreamSchema, modality: Modality, training: Table, n
             return
         first = first or broken
     if first:
-        raise CellError(_unreadable(training, name, [cell for cell, _ in distinct(given)], first[0].reason))
+        raise CellError(_unreadable(training, name, [cell for cell, _ in unique_cells(given)], first[0].reason))
 
 
 def _probes(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
     """Yield the first cell, and only where that was not enough all other distinct ones."""
     yield list(islice((cell for cell in cells if not is_absent_media(cell)), 1))
-    yield from chunked([cell for cell, _ in distinct(cells)][1:], PROBE_SIZE)
+    yield from chunked([cell for cell, _ in unique_cells(cells)][1:], PROBE_SIZE)
 
 
 def _unreadable(training: Table, name: str, cells: Sequence[Cell], reason: str) -> str:

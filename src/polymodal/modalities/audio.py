@@ -17,13 +17,13 @@ from pydantic import BaseModel, Field
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
 from polymodal.modalities import checkpoint_mel, mel
+from polymodal.modalities.audio_files import load_clip, load_stereo, read_header
 from polymodal.modalities.base import CellReadError, Modality, Settings
-from polymodal.modalities.clip import load_clip, load_stereo, read_header
-from polymodal.modalities.container import NoMediaError, NoSoundError, is_file
-from polymodal.modalities.decode import decode_ragged, sample
-from polymodal.modalities.half import to_half
-from polymodal.modalities.media import FileCellError, attempt, unwrap
-from polymodal.modalities.silence import choose_trim_db, loud_span
+from polymodal.modalities.container import NoMediaError, NoSoundError, is_media_file
+from polymodal.modalities.decoding import decode_ragged, sample_cells
+from polymodal.modalities.float16 import to_float16
+from polymodal.modalities.media import FileCellError, try_decode, unwrap
+from polymodal.modalities.silence import choose_trim_db, non_silent_span
 
 __all__ = ["Audio", "AudioSettings", "load_clip"]
 
@@ -162,7 +162,7 @@ class Audio(Modality):
         """
         cells = _with_sound(cells) if settings.of_video else cells
         headers = [
-            header for _, header in sample(cells, partial(read_header, folder=folder), HEADER_SAMPLE, num_threads)
+            header for _, header in sample_cells(cells, partial(read_header, folder=folder), HEADER_SAMPLE, num_threads)
         ]
         rate = settings.sample_rate_hz or _common_rate([rate for rate, _, _ in headers])
         durations = [num_samples / (own_rate or rate) for own_rate, num_samples, _ in headers]
@@ -171,10 +171,12 @@ class Audio(Modality):
         if settings.channels > 1 and settings.features in ("samples", *checkpoint_mel.FEATURES):
             raise parameter_error("channels", f"audio with the features {settings.features!r}", "1", settings.channels)
         load = _reader(channels, folder, rate, settings.max_duration_s)
-        clips = [] if settings.trim_db == 0 else [clip for _, clip in sample(cells, load, CLIP_SAMPLE, num_threads)]
+        clips = (
+            [] if settings.trim_db == 0 else [clip for _, clip in sample_cells(cells, load, CLIP_SAMPLE, num_threads)]
+        )
         trim_db = choose_trim_db(clips, rate) if settings.trim_db is None else settings.trim_db
         if trim_db:
-            durations = [len(clip[loud_span(clip, rate, trim_db)]) / rate for clip in clips]
+            durations = [len(clip[non_silent_span(clip, rate, trim_db)]) / rate for clip in clips]
         num_mels = settings.num_mels or (64 if rate >= MAX_RATE_HZ else 40)
         hop = max(round(settings.hop_s * rate), math.ceil(longest_s * rate / settings.max_frames), 1)
         window = max(round(settings.window_s * rate), 2 * hop)
@@ -218,7 +220,7 @@ class Audio(Modality):
         return decode_ragged(heard, work, (self.num_features,), np.float16, num_threads)
 
     def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError | None]:
-        loaded = [attempt(partial(self._load, folder=folder), cell) for cell in chunk]
+        loaded = [try_decode(partial(self._load, folder=folder), cell) for cell in chunk]
         clips = [clip for clip in loaded if isinstance(clip, np.ndarray)]
         described = iter(self._describe(clips) if self.channels == 1 else self._describe_stereo(clips))
         return [next(described) if isinstance(clip, np.ndarray) else clip for clip in loaded]
@@ -231,16 +233,16 @@ class Audio(Modality):
             if self.of_video:
                 return None
             raise
-        return clip[loud_span(clip, self.sample_rate_hz, self.trim_db)] if self.trim_db else clip
+        return clip[non_silent_span(clip, self.sample_rate_hz, self.trim_db)] if self.trim_db else clip
 
     def _describe(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":
             return [normalise(clip[:, None]) for clip in clips]
         if self.features == "samples":
-            return [to_half(np.clip(clip[:, None], -LOUDEST, LOUDEST)) for clip in clips]
+            return [to_float16(np.clip(clip[:, None], -LOUDEST, LOUDEST)) for clip in clips]
         if self.features in checkpoint_mel.FEATURES:
             loud = [np.clip(clip, -LOUDEST, LOUDEST) for clip in clips]
-            return [to_half(self._checkpoint_mel(clip)) for clip in loud]
+            return [to_float16(self._checkpoint_mel(clip)) for clip in loud]
         spectra = self._log_mel(clips)
         if self.features == "log_mel":
             return [normalise(spectrum) for spectrum in spectra]
@@ -263,7 +265,7 @@ class Audio(Modality):
         if self.features == "waveform":
             return [normalise(clip) for clip in clips]
         sides = [self._log_mel([np.ascontiguousarray(clip[:, side]) for clip in clips]) for side in range(2)]
-        spectra = [mel.limit_range(np.stack(both, axis=1)) for both in zip(*sides, strict=True)]
+        spectra = [mel.limit_dynamic_range(np.stack(both, axis=1)) for both in zip(*sides, strict=True)]
         if self.features == "log_mel":
             return [normalise(spectrum).reshape(len(spectrum), -1) for spectrum in spectra]
         return [normalise(self._cepstra(spectrum), axis=(0, 1)).reshape(len(spectrum), -1) for spectrum in spectra]
@@ -334,7 +336,7 @@ def _reader(
 
 def _with_sound(cells: Sequence[Cell]) -> list[Cell]:
     """Make videos absent that are arrays: they have no sound."""
-    return [cell if is_file(unwrap(cell)) else None for cell in cells]
+    return [cell if is_media_file(unwrap(cell)) else None for cell in cells]
 
 
 def normalise(values: NDArray[np.float32], axis: int | tuple[int, ...] | None = None) -> NDArray[np.float16]:

@@ -185,7 +185,7 @@ def read_cells(cells: Sequence[Cell], read: Callable[[Cell], T | None]) -> tuple
     return values, broken
 
 
-def fit_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fit_mean_std(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and standard deviation over the first axis, safe from overflow and from zero.
 
     Args:

@@ -143,7 +143,7 @@ def check_whole(stream: Stream, num_packets: int) -> None:
         raise CellReadError(f"is cut off: it declares {declared:,} {unit} but holds {num_packets:,}")
 
 
-def has_sound(cell: Cell, folder: Path | None) -> bool:
+def has_audio(cell: Cell, folder: Path | None) -> bool:
     """Tell whether a video cell has sound, by its header.
 
     Args:
@@ -163,7 +163,7 @@ def has_sound(cell: Cell, folder: Path | None) -> bool:
         return False
 
 
-def sound_header(content: bytes | str) -> tuple[int, int, int]:
+def read_audio_header(content: bytes | str) -> tuple[int, int, int]:
     """Read what a file declares about its sound.
 
     Args:
@@ -183,7 +183,7 @@ def sound_header(content: bytes | str) -> tuple[int, int, int]:
         return rate, int((container.duration or 0) / 1_000_000 * rate), num_channels
 
 
-def read_sound(content: bytes | str, max_duration_s: float) -> tuple[NDArray[np.float32], int]:
+def read_audio(content: bytes | str, max_duration_s: float) -> tuple[NDArray[np.float32], int]:
     """Decode the sound of a file of sound or video.
 
     Args:
@@ -238,7 +238,7 @@ def _samples_of(frame: Any) -> NDArray[np.float32]:
     return np.asarray(values.T * scale, np.float32)
 
 
-def is_file(content: Any) -> bool:
+def is_media_file(content: Any) -> bool:
     """Return whether a cell's content is a file to open with PyAV, not an array in memory or in a ``.npy`` file.
 
     Args:

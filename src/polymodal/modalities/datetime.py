@@ -19,7 +19,7 @@ from polymodal.modalities.base import (
     CellReadError,
     Modality,
     Settings,
-    fit_scale,
+    fit_mean_std,
     quantile_edges,
     quote,
     read_cells,
@@ -128,7 +128,7 @@ class DateTime(Modality):
         day_first = any(_is_day_first(cell) for cell in cells)
         moments, _ = read_cells(cells, partial(parse_datetime, day_first=day_first))
         days = np.array([_days(moment) for moment in moments if moment is not None], np.float64)
-        mean, std = fit_scale(days)
+        mean, std = fit_mean_std(days)
         quantiles = quantile_edges(standardise(days, mean, std))
         return cls(mean=float(mean), std=float(std), quantiles=quantiles, day_first=day_first)
 

@@ -16,10 +16,10 @@ from pydantic_core import PydanticCustomError
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import Modality, Settings
-from polymodal.modalities.cover import Resample, cover_box
-from polymodal.modalities.decode import decode_fixed, each, sample
-from polymodal.modalities.letterbox import fit_box
-from polymodal.modalities.pictures import TURNED, in_mode, open_picture, orientation_of
+from polymodal.modalities.center_crop import Resample, resize_and_center_crop
+from polymodal.modalities.decoding import decode_fixed, map_cells, sample_cells
+from polymodal.modalities.image_files import TURNED, convert_mode, exif_orientation, open_image
+from polymodal.modalities.letterbox import resize_and_pad
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -125,7 +125,7 @@ class Image(Modality):
             The fitted modality; 32 x 32 where no picture can be read.
         """
         look = partial(_look, folder=folder, max_pixels=settings.max_pixels)
-        looks = sample(cells, look, SAMPLE_SIZE, num_threads)
+        looks = sample_cells(cells, look, SAMPLE_SIZE, num_threads)
         height, width = choose_size([shape for _, (shape, _) in looks], settings.size, settings.max_side)
         channels = settings.channels or (1 if all(grey for _, (_, grey) in looks) else 3)
         kept = {name: getattr(settings, name) for name in ("max_pixels", "resize", "crop_share", "resample")}
@@ -147,15 +147,17 @@ class Image(Modality):
         Returns:
             uint8 ``[rows, height, width, channels]`` in 0..255, and the broken cells.
         """
-        work = each(partial(self._decode, folder=folder))
+        work = map_cells(partial(self._decode, folder=folder))
         return decode_fixed(cells, work, (self.height, self.width, self.channels), np.uint8, num_threads)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
-        picture = open_picture(cell, folder, self.max_pixels, draft=self._draft_size)
-        picture = in_mode(picture, "L" if self.channels == 1 else "RGB")
+        picture = open_image(cell, folder, self.max_pixels, draft=self._draft_size)
+        picture = convert_mode(picture, "L" if self.channels == 1 else "RGB")
         if self.resize != "pad":
-            return cover_box(picture, self.height, self.width, self.resize == "crop", self.crop_share, self.resample)
-        return fit_box(picture, self.height, self.width)
+            return resize_and_center_crop(
+                picture, self.height, self.width, self.resize == "crop", self.crop_share, self.resample
+            )
+        return resize_and_pad(picture, self.height, self.width)
 
     def _draft_size(self, picture: Picture) -> tuple[int, int]:
         """Return twice the size that a picture comes to, whichever way up it is: a JPEG need not be decoded finer."""
@@ -190,11 +192,11 @@ def _look(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, 
     shapes: list[tuple[int, int]] = []
 
     def draft(picture: Picture) -> tuple[int, int]:
-        is_turned = orientation_of(picture) in TURNED
+        is_turned = exif_orientation(picture) in TURNED
         shapes.append(picture.size if is_turned else (picture.height, picture.width))
         return LOOK_SIDE, LOOK_SIDE
 
-    picture = open_picture(cell, folder, max_pixels, draft=draft)
+    picture = open_image(cell, folder, max_pixels, draft=draft)
     shape = shapes[0] if shapes else (picture.height, picture.width)
     if picture.mode == "L":
         return shape, True

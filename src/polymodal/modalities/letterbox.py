@@ -50,7 +50,7 @@ class Letterbox:
         height, width = (min(side, max(1, round(own * scale))) for own, side in zip(picture, frame, strict=True))
         return cls(picture, (height, width), (frame[0] - height) // 2, (frame[1] - width) // 2)
 
-    def into_frame(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
+    def to_padded(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
         """Carry boxes from the picture into the frame.
 
         Args:
@@ -61,7 +61,7 @@ class Letterbox:
         """
         return np.asarray(boxes * self._scale() + self._offset(), dtype=np.float64)
 
-    def into_picture(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
+    def to_original(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
         """Carry boxes from the frame back into the picture.
 
         Args:
@@ -80,7 +80,7 @@ class Letterbox:
         return np.array([self.left, self.top, self.left, self.top], dtype=np.float64)
 
 
-def fit_box(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
+def resize_and_pad(picture: Picture, height: int, width: int) -> NDArray[np.uint8]:
     """Scale a picture to fit a box, and fill the rest with the colour of its border.
 
     Args:

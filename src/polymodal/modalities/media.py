@@ -241,7 +241,7 @@ def as_array(content: Any) -> NDArray[Any]:
     return values
 
 
-def attempt(work: Callable[[Cell], R], cell: Cell) -> R | CellReadError:
+def try_decode(work: Callable[[Cell], R], cell: Cell) -> R | CellReadError:
     """Run a decoder on one cell and return its failure instead of raising it.
 
     Args:

@@ -164,7 +164,7 @@ def _compress(powers_TM: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.log(np.maximum(powers_TM, np.float32(floor))), np.float32)
 
 
-def limit_range(spectra_TKM: NDArray[np.float32]) -> NDArray[np.float32]:
+def limit_dynamic_range(spectra_TKM: NDArray[np.float32]) -> NDArray[np.float32]:
     """Raise what lies more than 80 dB below the loudest of a clip's channels, as ``log_mel`` does for each.
 
     Args:

@@ -16,7 +16,7 @@ from polymodal.modalities.base import (
     CellReadError,
     Modality,
     Settings,
-    fit_scale,
+    fit_mean_std,
     quantile_edges,
     quote,
     read_cells,
@@ -109,7 +109,7 @@ class Number(Modality):
         """
         parsed, _ = read_cells(cells, parse_number)
         values = np.array([value for value in parsed if value is not None], np.float64)
-        mean, std = fit_scale(values)
+        mean, std = fit_mean_std(values)
         return cls(mean=float(mean), std=float(std), quantiles=quantile_edges(standardise(values, mean, std)))
 
     def transform(

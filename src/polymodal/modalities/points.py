@@ -18,9 +18,9 @@ from pydantic import BaseModel, Field
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
 from polymodal.modalities.base import CellReadError, Modality, Settings, standardise
-from polymodal.modalities.clouds import Cloud, detect_frame_column, read_clouds, split_frames
-from polymodal.modalities.decode import decode_ragged, each, sample
-from polymodal.modalities.scale import draw_rows, fit_robust_scale
+from polymodal.modalities.decoding import decode_ragged, map_cells, sample_cells
+from polymodal.modalities.point_clouds import Cloud, detect_frame_column, read_point_clouds, split_frames
+from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
 DETECT_SAMPLE = 50
 FIT_SAMPLE = 1000
@@ -119,12 +119,12 @@ class Points(Modality):
         Returns:
             The fitted modality; of single clouds of one point where no cell can be read.
         """
-        read = partial(read_clouds, folder=folder, bin_columns=settings.bin_columns)
-        first = [frames for _, frames in sample(cells, read, DETECT_SAMPLE, num_threads)]
+        read = partial(read_point_clouds, folder=folder, bin_columns=settings.bin_columns)
+        first = [frames for _, frames in sample_cells(cells, read, DETECT_SAMPLE, num_threads)]
         num_columns = _most_common([frames[0].shape[1] for frames in first])
         column = _frame_column(settings, [frames for frames in first if frames[0].shape[1] == num_columns])
         measure = partial(_measure, read=read, num_columns=num_columns, frame_column=column)
-        found = [measured for _, measured in sample(cells, measure, FIT_SAMPLE, num_threads)]
+        found = [measured for _, measured in sample_cells(cells, measure, FIT_SAMPLE, num_threads)]
         lengths = np.array([len(counts) for counts, _ in found] or [1])
         usual_length = math.ceil(np.quantile(lengths, USUAL))
         stride = math.ceil(usual_length / settings.frames)
@@ -150,7 +150,7 @@ class Points(Modality):
         """Read clouds, each distinct cell once.
 
         Args:
-            cells: Arrays, nested lists or JSON text, or paths or bytes of files, as ``read_clouds`` takes them.
+            cells: Arrays, nested lists or JSON text, or paths or bytes of files, as ``read_point_clouds`` takes them.
             folder: Where relative paths begin; None refuses strings as paths.
             num_threads: Threads that read files.
 
@@ -159,11 +159,11 @@ class Points(Modality):
             point and 0 for padding; with lengths in frames; and the broken cells: with another number of
             values a point, or without any point.
         """
-        work = each(partial(self._read, folder=folder))
+        work = map_cells(partial(self._read, folder=folder))
         return decode_ragged(cells, work, (self.num_points, self.num_features), np.float32, num_threads)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
-        frames = to_frames(read_clouds(cell, folder, self.bin_columns), self.num_columns, self.frame_column)
+        frames = to_frames(read_point_clouds(cell, folder, self.bin_columns), self.num_columns, self.frame_column)
         merged = merge_frames(frames, self.stride, self.num_frames)
         values = np.zeros((len(merged), self.num_points, self.num_features), np.float32)
         for place, frame in enumerate(merged):
@@ -193,7 +193,7 @@ def to_frames(frames: list[Cloud], num_columns: int, frame_column: int) -> list[
     """Check clouds against those of training, cut them into frames and leave out points that are not finite.
 
     Args:
-        frames: What ``read_clouds`` returned.
+        frames: What ``read_point_clouds`` returned.
         num_columns: Values of a point in training.
         frame_column: Column that counts frames; -1 for none.
 
@@ -265,7 +265,7 @@ def _measure(
     """Return how many points each frame of a cell has, and some of the points ``[points, values]``."""
     frames = to_frames(read(cell), num_columns, frame_column)
     points = np.concatenate(frames)
-    return np.array([len(frame) for frame in frames]), draw_rows(points, POINTS_A_CELL)
+    return np.array([len(frame) for frame in frames]), subsample_rows(points, POINTS_A_CELL)
 
 
 def _fit_scales(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
 from polymodal.modalities.base import CellReadError, Modality, Settings, standardise
-from polymodal.modalities.decode import decode_ragged, each, sample
-from polymodal.modalities.scale import draw_rows, fit_robust_scale
+from polymodal.modalities.decoding import decode_ragged, map_cells, sample_cells
+from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
 SHAPE_SAMPLE = 200
 SCALE_SAMPLE = 2000
@@ -100,11 +100,11 @@ class Series(Modality):
             The fitted modality; of one channel where no cell can be read.
         """
         read = partial(read_series, folder=folder)
-        shapes = [s for _, s in sample(cells, lambda cell: read(cell).shape, SHAPE_SAMPLE, num_threads)]
+        shapes = [s for _, s in sample_cells(cells, lambda cell: read(cell).shape, SHAPE_SAMPLE, num_threads)]
         first = settings.channels_first if settings.channels_first is not None else _are_channels_first(shapes)
         channels = settings.channels or _most_common([shape[0 if first else 1] for shape in shapes])
         measure = partial(_measure, folder=folder, channels=channels, channels_first=first)
-        found = [measured for _, measured in sample(cells, measure, SCALE_SAMPLE, num_threads)]
+        found = [measured for _, measured in sample_cells(cells, measure, SCALE_SAMPLE, num_threads)]
         mean, std = fit_robust_scale(np.concatenate([np.zeros((0, channels)), *(steps for _, steps, _ in found)]))
         lengths = np.array([length for length, _, _ in found] or [1])
         stride = max(1, math.ceil(np.quantile(lengths, LONG_CELLS) / settings.max_length))
@@ -134,14 +134,14 @@ class Series(Modality):
             float32 ``[rows, steps, features]``, as long as the longest series, with lengths; and the broken cells: with
             another number of channels, or without any sample.
         """
-        work = each(partial(self._read, folder=folder))
+        work = map_cells(partial(self._read, folder=folder))
         return decode_ragged(cells, work, (self.num_features,), np.float32, num_threads)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
         raw = _oriented(read_series(cell, folder), self.channels, self.channels_first)
         scaled = standardise(raw, np.array(self.mean), np.array(self.std))
         num_steps = min(self.max_length, -(-len(raw) // self.stride))
-        means, missing = mean_over_stretches(scaled, num_steps)
+        means, missing = adaptive_mean_pool(scaled, num_steps)
         return np.concatenate([means, missing[:, np.array(self.has_gaps)]], axis=1)
 
     def state(self) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def read_series(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
     return np.where(finite, values, np.nan)
 
 
-def mean_over_stretches(values: NDArray[np.float32], num_steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def adaptive_mean_pool(values: NDArray[np.float32], num_steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Shorten a series to the means over equal stretches, missing samples left out.
 
     Args:
@@ -225,7 +225,7 @@ def _measure(
 ) -> tuple[int, NDArray[np.float64], NDArray[np.bool_]]:
     """Return a series' length, some of its steps ``[steps, channels]``, and which channels have gaps."""
     values = _oriented(read_series(cell, folder), channels, channels_first)
-    return len(values), draw_rows(values, STEPS_A_CELL), np.asarray(np.isnan(values).any(axis=0))
+    return len(values), subsample_rows(values, STEPS_A_CELL), np.asarray(np.isnan(values).any(axis=0))
 
 
 def _are_channels_first(shapes: list[tuple[int, ...]]) -> bool:

@@ -14,7 +14,7 @@ BLOCKS_PER_S = 100
 MARGIN_BLOCKS = 2
 
 
-def loud_span(clip: NDArray[np.float32], sample_rate_hz: int, trim_db: float) -> slice:
+def non_silent_span(clip: NDArray[np.float32], sample_rate_hz: int, trim_db: float) -> slice:
     """Find where a clip begins and ends to be heard.
 
     Args:
@@ -51,7 +51,7 @@ def choose_trim_db(clips: Sequence[NDArray[np.float32]], sample_rate_hz: int) ->
     Returns:
         The threshold in decibels, or 0 for none.
     """
-    shares = [1 - _length(loud_span(clip, sample_rate_hz, TRIM_DB)) / len(clip) for clip in clips]
+    shares = [1 - _length(non_silent_span(clip, sample_rate_hz, TRIM_DB)) / len(clip) for clip in clips]
     return TRIM_DB if shares and float(np.median(shares)) >= MOSTLY else 0.0
 
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import parse_json
-from polymodal.modalities.base import CellReadError, Modality, Settings, fit_scale, standardise
-from polymodal.modalities.decode import decode_fixed, each, sample
+from polymodal.modalities.base import CellReadError, Modality, Settings, fit_mean_std, standardise
+from polymodal.modalities.decoding import decode_fixed, map_cells, sample_cells
 from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, read_media
 
 SAMPLE_SIZE = 20_000
@@ -70,10 +70,10 @@ class Vector(Modality):
             The fitted modality; of length 1 where no cell can be read.
         """
         read = partial(read_vector, folder=folder)
-        found = [values for _, values in sample(cells, read, SAMPLE_SIZE, num_threads)]
+        found = [values for _, values in sample_cells(cells, read, SAMPLE_SIZE, num_threads)]
         dim = settings.dim or _common_length(found)
         rows = np.array([values for values in found if len(values) == dim], np.float64).reshape(-1, dim)
-        mean, std = fit_scale(rows)
+        mean, std = fit_mean_std(rows)
         return cls(dim=dim, mean=[float(value) for value in mean], std=[float(value) for value in std])
 
     def transform(
@@ -89,7 +89,7 @@ class Vector(Modality):
         Returns:
             float32 ``[rows, dim]``; and the broken cells: of another length, or with NaN or infinity.
         """
-        work = each(partial(self._read, folder=folder))
+        work = map_cells(partial(self._read, folder=folder))
         return decode_fixed(cells, work, (self.dim,), np.float32, num_threads, chunk_size=256)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:

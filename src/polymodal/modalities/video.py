@@ -14,13 +14,13 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import Modality, Settings
-from polymodal.modalities.container import check_av, is_file
-from polymodal.modalities.decode import decode_fixed, each, sample
-from polymodal.modalities.frames import Sampling, load_frames, measure_video
+from polymodal.modalities.container import check_av, is_media_file
+from polymodal.modalities.decoding import decode_fixed, map_cells, sample_cells
 from polymodal.modalities.image import GREY_TOLERANCE, choose_size
-from polymodal.modalities.letterbox import fit_box
+from polymodal.modalities.image_files import convert_mode
+from polymodal.modalities.letterbox import resize_and_pad
 from polymodal.modalities.media import unwrap
-from polymodal.modalities.pictures import in_mode
+from polymodal.modalities.video_frames import FrameSampling, load_frames, probe_video
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -97,9 +97,9 @@ class Video(Modality):
     Settings: ClassVar[type[BaseModel]] = VideoSettings
 
     @property
-    def sampling(self) -> Sampling:
+    def sampling(self) -> FrameSampling:
         """Which frames are read."""
-        return Sampling(
+        return FrameSampling(
             frames=self.frames,
             rate_hz=self.rate_hz,
             max_pixels=self.max_pixels,
@@ -136,7 +136,9 @@ class Video(Modality):
             max_pixels=settings.max_pixels,
             max_duration_s=settings.max_duration_s,
         )
-        looks = sample(cells, partial(measure_video, folder=folder, sampling=draft.sampling), SAMPLE_SIZE, num_threads)
+        looks = sample_cells(
+            cells, partial(probe_video, folder=folder, sampling=draft.sampling), SAMPLE_SIZE, num_threads
+        )
         height, width = choose_size([shape for _, (shape, _, _) in looks], settings.size, settings.max_side)
         frames = settings.frames or _choose_frames([(num, duration) for _, (_, num, duration) in looks], settings)
         draft = cls(**{**draft.state(), "height": height, "width": width, "frames": frames})
@@ -163,7 +165,7 @@ class Video(Modality):
             ConfigError: If there are files and PyAV is not installed.
         """
         _check_decoder(cells)
-        work = each(partial(self._decode, folder=folder))
+        work = map_cells(partial(self._decode, folder=folder))
         shape = (self.frames, self.height, self.width, self.channels)
         return decode_fixed(cells, work, shape, np.uint8, num_threads, chunk_size=CHUNK, has_lengths=True)
 
@@ -171,7 +173,7 @@ class Video(Modality):
         return np.stack(load_frames(cell, folder, self.sampling, self._shrink))
 
     def _shrink(self, picture: Picture) -> NDArray[np.uint8]:
-        return fit_box(in_mode(picture, "L" if self.channels == 1 else "RGB"), self.height, self.width)
+        return resize_and_pad(convert_mode(picture, "L" if self.channels == 1 else "RGB"), self.height, self.width)
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""
@@ -191,7 +193,7 @@ class Video(Modality):
 
 
 def _check_decoder(cells: Sequence[Cell]) -> None:
-    if any(is_file(unwrap(cell)) for cell in cells):
+    if any(is_media_file(unwrap(cell)) for cell in cells):
         check_av()
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from polymodal.arrays import Cell
 from polymodal.metrics.detection import match_boxes
-from polymodal.modalities.picture_size import picture_size
+from polymodal.modalities.image_size import image_size
 from polymodal.report.thumbnails import picture_uri
 
 SIDE = 480
@@ -55,7 +55,7 @@ def draw_boxes(drawn: DrawnBoxes, title: str, folder: Path | None) -> Markup:
         CellReadError: If the picture cannot be read.
     """
     uri, shown_width, shown_height = picture_uri(drawn.picture, folder, SIDE)
-    height, width = picture_size(drawn.picture, folder) or (shown_height, shown_width)
+    height, width = image_size(drawn.picture, folder) or (shown_height, shown_width)
     image = Markup('<image href="{}" width="{}" height="{}" preserveAspectRatio="none"/>').format(uri, width, height)
     svg = Markup('<svg class="boxes" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}</svg>').format(
         width, height, title, image, Markup("").join(_Drawing(drawn, width, height).shapes())

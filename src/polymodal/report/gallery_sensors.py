@@ -70,9 +70,9 @@ def draw_points(cell: Cell, folder: Path | None, column: str) -> Markup:
     Returns:
         The SVG and a line about its size.
     """
-    from polymodal.modalities.clouds import read_clouds
+    from polymodal.modalities.point_clouds import read_point_clouds
 
-    frames = read_clouds(cell, folder)
+    frames = read_point_clouds(cell, folder)
     points = np.concatenate([frame[:, :3] for frame in frames])
     points = points[np.isfinite(points).all(axis=1)]
     about = f"{_count(len(points), 'point')}" + (f" in {len(frames)} frames" if len(frames) > 1 else "")

@@ -54,9 +54,9 @@ def picture_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> 
     Returns:
         The URI, and the thumbnail's width and height in pixels.
     """
-    from polymodal.modalities.pictures import open_picture
+    from polymodal.modalities.image_files import open_image
 
-    picture = open_picture(cell, folder, MAX_PIXELS, draft=lambda _: (side, side))
+    picture = open_image(cell, folder, MAX_PIXELS, draft=lambda _: (side, side))
     picture.thumbnail((side, side))
     kind, content = min((_encode(picture, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
     return data_uri(f"image/{kind}", content), picture.width, picture.height
@@ -74,9 +74,9 @@ def strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int]:
     """
     from PIL import Image as pillow  # noqa: N813
 
-    from polymodal.modalities.frames import Sampling, load_frames
+    from polymodal.modalities.video_frames import FrameSampling, load_frames
 
-    sampling = Sampling(frames=STRIP_FRAMES, rate_hz=None, max_pixels=MAX_PIXELS, max_duration_s=STRIP_S)
+    sampling = FrameSampling(frames=STRIP_FRAMES, rate_hz=None, max_pixels=MAX_PIXELS, max_duration_s=STRIP_S)
     frames = load_frames(cell, folder, sampling, _small)
     width, height = (max(extents) for extents in zip(*(frame.size for frame in frames), strict=True))
     strip = pillow.new("RGB", (len(frames) * (width + STRIP_GAP) - STRIP_GAP, height), "white")

@@ -22,8 +22,8 @@ from polymodal.metrics import Measure, measure_rows
 from polymodal.metrics.detection import BoxRows, grade_boxes, measure_labels
 from polymodal.modalities import CellReadError
 from polymodal.modalities.box_cells import LabelledBox, read_boxes
+from polymodal.modalities.image_size import image_size
 from polymodal.modalities.letterbox import Letterbox
-from polymodal.modalities.picture_size import picture_size
 from polymodal.nn.affine import Warp, WarpLimits
 from polymodal.targets.box_head import BoxHead
 from polymodal.targets.labels import LabelType, label_type, to_label
@@ -130,7 +130,7 @@ class BoxesTarget(StructuredTarget):
             stream=stream,
             column=column,
             boxes_per_row=len(boxes) / len(known),
-            max_side=_choose_side(rows, [picture_size(cell, source.folder) for cell in pictures]),
+            max_side=_choose_side(rows, [image_size(cell, source.folder) for cell in pictures]),
             settings=settings,
         )
 
@@ -188,12 +188,12 @@ class BoxesTarget(StructuredTarget):
             return np.zeros((0, 5))
         number = {name: index for index, name in enumerate(self.names)}
         kept = [box for box in boxes if box.label in number]
-        corners = place.into_frame(np.array([box.box for box in kept], dtype=np.float64).reshape(-1, 4))
+        corners = place.to_padded(np.array([box.box for box in kept], dtype=np.float64).reshape(-1, 4))
         return np.concatenate([corners, np.array([[number[box.label]] for box in kept]).reshape(-1, 1)], axis=1)
 
     def _sizes(self, rows: int, source: RowContext) -> list[tuple[int, int] | None]:
         pictures = source.cells.get(self.column, [None] * rows)
-        return [picture_size(cell, source.folder) for cell in pictures]
+        return [image_size(cell, source.folder) for cell in pictures]
 
     def _letterboxes(self, cells: Sequence[Any], source: RowContext) -> list[Letterbox | None]:
         """Say how each row's picture lies in the network's; None where either is not known."""
@@ -303,7 +303,7 @@ class BoxesTarget(StructuredTarget):
         if place is None:
             return StructuredPrediction([])
         height, width = place.picture
-        said = place.into_picture(np.array([box["box"] for box in answer.value], dtype=np.float64).reshape(-1, 4))
+        said = place.to_original(np.array([box["box"] for box in answer.value], dtype=np.float64).reshape(-1, 4))
         corners = np.clip(said, 0, [width, height, width, height]).round(2)
         boxes = [
             {"label": to_label(box["label"], self.label_type), "box": corner.tolist(), "score": box["score"]}

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from polymodal.modalities.spread import usable_cores
+from polymodal.modalities.parallel import available_cpu_count
 from polymodal.nn.distributed import get_world_size
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ def has_free_core(device: torch.device) -> bool:
     Returns:
         False where all cores compute.
     """
-    return device.type != "cpu" or torch.get_num_threads() * get_world_size() < usable_cores()
+    return device.type != "cpu" or torch.get_num_threads() * get_world_size() < available_cpu_count()
 
 
 class Prefetcher(Generic[T]):

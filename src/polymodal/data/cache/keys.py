@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.tables.stored_columns import ReadSequence, take_cells
 from polymodal.modalities.base import CellReadError, is_absent
-from polymodal.modalities.decode import Group, distinct
+from polymodal.modalities.decoding import CellRows, unique_cells
 from polymodal.modalities.media import resolve_path, unwrap
 
 FORMAT = 3
@@ -38,7 +38,7 @@ class CellKeys:
     """
 
     settings: str
-    groups: Sequence[Group]
+    groups: Sequence[CellRows]
     digests: NDArray[np.bytes_]
     num_rows: int
 
@@ -78,14 +78,14 @@ def cell_keys(
         The keys; the same keys mean the same arrays.
     """
     settings = hashlib.sha256(json.dumps([FORMAT, modality, state], sort_keys=True).encode()).hexdigest()[:16]
-    groups = distinct(cells) if is_file else _Texts(cells)
+    groups = unique_cells(cells) if is_file else _Texts(cells)
     start = None if folder is None else folder.absolute()
     identities = (_identity(cell, start, is_file, is_json) for cell, _ in groups)
     digests = (hashlib.sha256(identity).digest()[:DIGEST_BYTES] for identity in identities)
     return CellKeys(settings, groups, np.fromiter(digests, f"S{DIGEST_BYTES}", len(groups)), len(cells))
 
 
-class _Texts(ReadSequence[Group]):
+class _Texts(ReadSequence[CellRows]):
     """Each text with its row: tokenising is cheaper than looking for equal ones."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
@@ -95,7 +95,7 @@ class _Texts(ReadSequence[Group]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, places: NDArray[np.int64]) -> list[Group]:
+    def read(self, places: NDArray[np.int64]) -> list[CellRows]:
         rows = self.rows[places]
         return list(zip(take_cells(self.cells, rows), ([row] for row in rows.tolist()), strict=True))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from polymodal.modalities import Series
 from polymodal.modalities.array_files import plain_lists
-from polymodal.modalities.clouds import detect_frame_column
+from polymodal.modalities.point_clouds import detect_frame_column
 
 Shape = tuple[int, ...]
 

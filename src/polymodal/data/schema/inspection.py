@@ -19,7 +19,7 @@ from polymodal.data.tables.splits import group_text
 from polymodal.data.tables.table import Table
 from polymodal.modalities import MODALITIES, Category, CellReadError, Modality, build_settings
 from polymodal.modalities.box_cells import read_boxes
-from polymodal.modalities.decode import distinct
+from polymodal.modalities.decoding import unique_cells
 from polymodal.progress import Progress, SilentProgress
 
 MAX_EXAMPLES = 3
@@ -228,7 +228,7 @@ def _is_checked(modality: type[Modality]) -> bool:
 
 def _distinct(entry: ColumnSchema, cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
     if MODALITIES[entry.modality].is_media:
-        return distinct(cells)
+        return unique_cells(cells)
     return [(cell, [row]) for row, cell in enumerate(cells)]
 
 

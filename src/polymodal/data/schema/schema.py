@@ -14,7 +14,7 @@ from polymodal.data.schema.samples import are_urls, evenly, present_cells
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
 from polymodal.modalities import MODALITIES, Tabular, column_modalities
-from polymodal.modalities.container import has_av, has_sound
+from polymodal.modalities.container import has_audio, has_av
 from polymodal.plugins import TARGET_GROUP, installed
 
 TABULAR = Tabular.name
@@ -274,7 +274,7 @@ def _sound(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:
     if not track or name in table.columns or not has_av():
         return []
     sample = evenly(present_cells(table.columns[entry.name]), SOUND_SAMPLE)
-    with_sound = sum(has_sound(cell, table.folder) for cell in sample)
+    with_sound = sum(has_audio(cell, table.folder) for cell in sample)
     reason = f"{with_sound} of {len(sample)} videos looked at have sound"
     return [ColumnSchema(name, track, reason, source=entry.name)] if with_sound else []
 

@@ -8,7 +8,7 @@ from PIL import Image as pillow  # noqa: N813
 
 from polymodal.errors import ConfigError
 from polymodal.modalities import Image, ImageSettings, build_settings
-from polymodal.modalities.cover import cover_box
+from polymodal.modalities.center_crop import resize_and_center_crop
 
 
 def stripes(height: int, width: int) -> pillow.Image:
@@ -20,7 +20,7 @@ def stripes(height: int, width: int) -> pillow.Image:
 
 
 def test_a_stretched_picture_keeps_all_of_it() -> None:
-    pixels = cover_box(stripes(20, 40), 20, 20, keep_aspect=False, crop_share=1.0, resample="nearest")
+    pixels = resize_and_center_crop(stripes(20, 40), 20, 20, keep_aspect=False, crop_share=1.0, resample="nearest")
     assert pixels.shape == (20, 20, 3)
     assert (pixels[0] == (0, 255, 0)).all()
     assert (pixels[10, :10] == (255, 0, 0)).all()
@@ -28,16 +28,16 @@ def test_a_stretched_picture_keeps_all_of_it() -> None:
 
 
 def test_a_cropped_picture_keeps_its_middle_and_its_aspect() -> None:
-    pixels = cover_box(stripes(20, 60), 20, 20, keep_aspect=True, crop_share=1.0, resample="nearest")
+    pixels = resize_and_center_crop(stripes(20, 60), 20, 20, keep_aspect=True, crop_share=1.0, resample="nearest")
     assert (pixels[10, :10] == (255, 0, 0)).all()
     assert (pixels[10, 10:] == (0, 0, 255)).all()
-    borders_cut = cover_box(stripes(40, 40), 20, 20, keep_aspect=True, crop_share=0.5, resample="nearest")
+    borders_cut = resize_and_center_crop(stripes(40, 40), 20, 20, keep_aspect=True, crop_share=0.5, resample="nearest")
     assert not (borders_cut == (0, 255, 0)).all(axis=2).any()
 
 
 @pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1), (1, 1), (3, 5000)])
 def test_extreme_shapes_are_read_in_bounded_memory(shape: tuple[int, int]) -> None:
-    pixels = cover_box(stripes(*shape), 16, 16, keep_aspect=True, crop_share=0.875, resample="bicubic")
+    pixels = resize_and_center_crop(stripes(*shape), 16, 16, keep_aspect=True, crop_share=0.875, resample="bicubic")
     assert pixels.shape == (16, 16, 3)
 
 

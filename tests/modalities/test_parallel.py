@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image as pillow  # noqa: N813
 
-from polymodal.modalities import spread as module
+from polymodal.modalities import parallel
 from polymodal.modalities.image import Image, ImageSettings
-from polymodal.modalities.spread import can_fork
+from polymodal.modalities.parallel import can_fork
 
 needs_fork = pytest.mark.skipif(not can_fork(), reason="processes are forked on Linux only")
 MAIN = os.getpid()
@@ -23,12 +23,12 @@ MAIN = os.getpid()
 
 @pytest.fixture(autouse=True)
 def _much_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take any work for much."""
-    monkeypatch.setattr(module, "LEAST_WORK_S", 0.0)
+    """Run any work in parallel."""
+    monkeypatch.setattr(parallel, "MIN_PARALLEL_S", 0.0)
 
 
-def spread(work: Callable[[list[int]], Sequence[Any]], num_workers: int | None, number: int = 80) -> Iterator[Any]:
-    return module.spread(work, range(number), num_workers, 2)
+def mapped(function: Callable[[list[int]], Sequence[Any]], num_workers: int | None, number: int = 80) -> Iterator[Any]:
+    return parallel.parallel_map(function, range(number), num_workers, 2)
 
 
 def processes_of(results: Sequence[tuple[int, int]]) -> set[int]:
@@ -39,28 +39,28 @@ def processes_of(results: Sequence[tuple[int, int]]) -> set[int]:
 @pytest.mark.parametrize("is_fork", [True, False])
 def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, num_workers: int | None, is_fork: bool) -> None:
     if not is_fork:
-        monkeypatch.setattr(module, "can_fork", lambda: False)
-    assert list(spread(lambda chunk: [10 * value for value in chunk], num_workers)) == list(range(0, 800, 10))
+        monkeypatch.setattr(parallel, "can_fork", lambda: False)
+    assert list(mapped(lambda chunk: [10 * value for value in chunk], num_workers)) == list(range(0, 800, 10))
 
 
 @needs_fork
 def test_processes_share_the_work() -> None:
-    found = list(spread(lambda chunk: [(value, os.getpid()) for value in chunk], 2))
+    found = list(mapped(lambda chunk: [(value, os.getpid()) for value in chunk], 2))
     assert [value for value, _ in found] == list(range(80))
     assert len(processes_of(found)) == 3
 
 
 def test_little_work_and_large_results_stay_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    large = list(spread(lambda chunk: [np.full(2**18, os.getpid()) for _ in chunk], 2))
+    large = list(mapped(lambda chunk: [np.full(2**18, os.getpid()) for _ in chunk], 2))
     assert {int(values[0]) for values in large} == {MAIN}
-    monkeypatch.setattr(module, "LEAST_WORK_S", 60.0)
-    assert processes_of(list(spread(lambda chunk: [(value, os.getpid()) for value in chunk], 2))) == {MAIN}
+    monkeypatch.setattr(parallel, "MIN_PARALLEL_S", 60.0)
+    assert processes_of(list(mapped(lambda chunk: [(value, os.getpid()) for value in chunk], 2))) == {MAIN}
 
 
 def test_a_thread_does_not_fork() -> None:
     with ThreadPoolExecutor(1) as pool:
         work = [(value, os.getpid()) for value in range(80)]
-        found = pool.submit(lambda: list(spread(lambda chunk: [work[value] for value in chunk], 2))).result()
+        found = pool.submit(lambda: list(mapped(lambda chunk: [work[value] for value in chunk], 2))).result()
         assert not pool.submit(can_fork).result()
     assert found == work
 
@@ -72,7 +72,7 @@ def test_what_a_killed_process_left_undone_is_done_here() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return [(value, os.getpid()) for value in chunk]
 
-    found = list(spread(work, 2))
+    found = list(mapped(work, 2))
     assert [value for value, _ in found] == list(range(80))
     assert {value for value, process in found if process == MAIN} >= {0, 1, 20, 21}
 
@@ -83,7 +83,7 @@ def test_where_no_process_can_be_made_the_work_is_done_here(monkeypatch: pytest.
         raise BlockingIOError("Resource temporarily unavailable")
 
     monkeypatch.setattr("multiprocessing.context.ForkProcess.start", full)
-    found = list(spread(lambda chunk: [(value, os.getpid()) for value in chunk], 2))
+    found = list(mapped(lambda chunk: [(value, os.getpid()) for value in chunk], 2))
     assert found == [(value, MAIN) for value in range(80)]
 
 
@@ -95,19 +95,19 @@ def test_a_failure_is_raised_here_and_once(capfd: pytest.CaptureFixture[str]) ->
         return chunk
 
     with pytest.raises(ValueError, match="chunk 20"):
-        list(spread(work, 2))
+        list(mapped(work, 2))
     assert capfd.readouterr() == ("", "")
 
 
 @needs_fork
 def test_what_cannot_be_sent_is_made_here() -> None:
-    found = [make() for make in spread(lambda chunk: [lambda value=value: value for value in chunk], 2)]
+    found = [make() for make in mapped(lambda chunk: [lambda value=value: value for value in chunk], 2)]
     assert found == list(range(80))
 
 
 @needs_fork
 def test_processes_end_with_the_work() -> None:
-    running = spread(lambda chunk: [(value, os.getpid()) for value in chunk], 2, 8000)
+    running = mapped(lambda chunk: [(value, os.getpid()) for value in chunk], 2, 8000)
     workers = processes_of([next(running) for _ in range(8)]) - {MAIN}
     running.close()
     assert len(workers) == 2
@@ -122,7 +122,7 @@ def test_processes_end_when_the_main_one_is_killed() -> None:
     main = os.fork()
     if not main:
         os.close(receiver)
-        running = spread(lambda chunk: [(value, os.getpid()) for value in chunk], 2, 400_000)
+        running = mapped(lambda chunk: [(value, os.getpid()) for value in chunk], 2, 400_000)
         next(running), next(running), next(running)  # the workers' pipes are full soon, with nobody to read them
         os.kill(os.getpid(), signal.SIGKILL)
     os.close(sender)
@@ -171,9 +171,9 @@ def test_rows_of_files_that_cannot_be_read_are_named_by_any_process(tmp_path: Pa
 @needs_fork
 def test_no_more_processes_than_chunks_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[object] = []
-    start = module.multiprocessing.context.ForkProcess.start
+    start = parallel.multiprocessing.context.ForkProcess.start
     monkeypatch.setattr(
         "multiprocessing.context.ForkProcess.start", lambda process: (started.append(process), start(process))
     )
-    assert list(spread(lambda chunk: chunk, 64, number=8)) == list(range(8))
+    assert list(mapped(lambda chunk: chunk, 64, number=8)) == list(range(8))
     assert len(started) == 3  # two members are tried here, the other six are three chunks

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.media import NUMPY_MAGIC, attempt, is_absent_media, locate_media
-from polymodal.modalities.pictures import ORIENTATION, open_header, open_picture
+from polymodal.modalities.image_files import ORIENTATION, open_header, open_image
+from polymodal.modalities.media import NUMPY_MAGIC, is_absent_media, locate_media, try_decode
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -22,7 +22,7 @@ LYING = frozenset({5, 6, 7, 8})
 REMEMBERED = 65_536
 
 
-def picture_size(cell: Cell, folder: Path | None) -> tuple[int, int] | None:
+def image_size(cell: Cell, folder: Path | None) -> tuple[int, int] | None:
     """Return a picture's height and width, upright as EXIF says; nothing is decoded, files are read once.
 
     A PNG's orientation is found where it stands before the pixels, as it usually does.
@@ -36,7 +36,7 @@ def picture_size(cell: Cell, folder: Path | None) -> tuple[int, int] | None:
     """
     if is_absent_media(cell):
         return None
-    found = attempt(partial(_size, folder=folder), cell)
+    found = try_decode(partial(_size, folder=folder), cell)
     return None if isinstance(found, CellReadError) else found
 
 
@@ -59,7 +59,7 @@ def _file_size(path: str, _changed_ns: int, _num_bytes: int) -> tuple[int, int]:
 
 
 def _decoded_size(content: Cell) -> tuple[int, int]:
-    picture = open_picture(content, None, MAX_PIXELS)
+    picture = open_image(content, None, MAX_PIXELS)
     return picture.height, picture.width
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.container import NoMediaError, has_av, read_sound, sound_header
+from polymodal.modalities.container import NoMediaError, has_av, read_audio, read_audio_header
 from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, locate_media, read_media
 
 BLOCK_VALUES = 2**20
@@ -161,7 +161,7 @@ def _read_file(content: bytes | str, max_duration_s: float, channels: int) -> tu
 
     opened = _open(content)
     if opened is None:
-        samples, rate = read_sound(content, max_duration_s)
+        samples, rate = read_audio(content, max_duration_s)
         return _mix(samples, channels), rate
     with opened as file:
         rate, declared = int(file.samplerate), int(file.frames)
@@ -207,7 +207,7 @@ def read_header(cell: Cell, folder: Path | None) -> tuple[int | None, int, int]:
     if isinstance(content, bytes | str):
         opened = _open(content)
         if opened is None:
-            return sound_header(content)
+            return read_audio_header(content)
         with opened as file:
             frames = int(file.frames)
             return int(file.samplerate), frames if frames < 2**62 else 0, int(file.channels)

@@ -24,11 +24,11 @@ from polymodal.modalities.container import (
     best_stream,
     check_whole,
     decode_packet,
-    is_file,
+    is_media_file,
     open_container,
 )
+from polymodal.modalities.image_files import check_num_pixels, open_image, pillow, to_bytes
 from polymodal.modalities.media import as_array, load_npy, locate_media, read_media
-from polymodal.modalities.pictures import check_pixels, open_picture, pillow, to_bytes
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -47,7 +47,7 @@ HELD_BYTES = 2**23
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sampling:
+class FrameSampling:
     """Which frames of a video are wanted.
 
     Attributes:
@@ -147,7 +147,7 @@ class Timeline:
         return [run for run in runs if run[1]]
 
 
-def load_frames(cell: Cell, folder: Path | None, sampling: Sampling, shrink: Callable[[Picture], T]) -> list[T]:
+def load_frames(cell: Cell, folder: Path | None, sampling: FrameSampling, shrink: Callable[[Picture], T]) -> list[T]:
     """Read the wanted frames of a video cell.
 
     Args:
@@ -163,14 +163,14 @@ def load_frames(cell: Cell, folder: Path | None, sampling: Sampling, shrink: Cal
         CellReadError: If there is no readable video.
     """
     content = locate_media(cell, folder)
-    if is_file(content):
+    if is_media_file(content):
         return _file_frames(content, sampling, shrink)
     values = _video_array(cell, folder, sampling.max_pixels)
     places = sampling.places(np.arange(len(values), dtype=np.float64), float(len(values)))
-    return [shrink(open_picture(pixels, None, sampling.max_pixels)) for pixels in to_bytes(values[places])]
+    return [shrink(open_image(pixels, None, sampling.max_pixels)) for pixels in to_bytes(values[places])]
 
 
-def measure_video(cell: Cell, folder: Path | None, sampling: Sampling) -> tuple[tuple[int, int], int, float]:
+def probe_video(cell: Cell, folder: Path | None, sampling: FrameSampling) -> tuple[tuple[int, int], int, float]:
     """Look at a video without decoding more than its first frame.
 
     Args:
@@ -185,7 +185,7 @@ def measure_video(cell: Cell, folder: Path | None, sampling: Sampling) -> tuple[
         CellReadError: If there is no readable video.
     """
     content = locate_media(cell, folder)
-    if not is_file(content):
+    if not is_media_file(content):
         values = _video_array(cell, folder, sampling.max_pixels)
         return (values.shape[1], values.shape[2]), len(values), 0.0
     with open_container(content, "video") as container:
@@ -209,11 +209,11 @@ def _video_array(cell: Cell, folder: Path | None, max_pixels: int) -> NDArray[An
         )
     if not len(values):
         raise CellReadError("is a video without frames")
-    check_pixels(values.shape[2], values.shape[1], max_pixels)
+    check_num_pixels(values.shape[2], values.shape[1], max_pixels)
     return values
 
 
-def _file_frames(content: bytes | str, sampling: Sampling, shrink: Callable[[Picture], T]) -> list[T]:
+def _file_frames(content: bytes | str, sampling: FrameSampling, shrink: Callable[[Picture], T]) -> list[T]:
     with open_container(content, "video") as container:
         stream = _video_of(container, sampling.max_pixels)
         timeline, packets = _scan(container, stream, sampling)
@@ -231,7 +231,7 @@ def _file_frames(content: bytes | str, sampling: Sampling, shrink: Callable[[Pic
     return [found[place] for place in places]
 
 
-def _scan(container: InputContainer, stream: Any, sampling: Sampling) -> tuple[Timeline, list[Any]]:
+def _scan(container: InputContainer, stream: Any, sampling: FrameSampling) -> tuple[Timeline, list[Any]]:
     """Read the timestamps of a stream's packets; packets before the first key frame cannot be decoded.
 
     Returns the packets as well where all of them together are few, so that the file need not be read again.
@@ -294,7 +294,7 @@ def _video_of(container: InputContainer, max_pixels: int) -> Any:
         raise CellReadError("holds sound but no video" if sound else "holds no video")
     context = stream.codec_context
     if context.width * context.height > max_pixels:
-        check_pixels(context.width, context.height, max_pixels)
+        check_num_pixels(context.width, context.height, max_pixels)
     context.thread_count = 1
     context.options = {"max_pixels": str(max_pixels)}
     return stream

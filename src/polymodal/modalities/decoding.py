@@ -12,22 +12,22 @@ from numpy.typing import DTypeLike, NDArray
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.media import attempt, is_absent_media, unwrap
-from polymodal.modalities.spread import chunked, shared_zeros, spread
+from polymodal.modalities.media import is_absent_media, try_decode, unwrap
+from polymodal.modalities.parallel import chunked, parallel_map, shared_memory_zeros
 
 T = TypeVar("T")
 
 CHUNK = 16
 """Cells that are decoded at a time."""
 
-Found = NDArray[Any] | CellReadError | None
+DecodeResult = NDArray[Any] | CellReadError | None
 """What became of a cell: an array, why there is none, or None where it holds nothing after all."""
-Work = Callable[[list[Cell]], Sequence[Found]]
-Group = tuple[Cell, list[int]]
+BatchDecoder = Callable[[list[Cell]], Sequence[DecodeResult]]
+CellRows = tuple[Cell, list[int]]
 """A cell and the rows that hold it."""
 
 
-def each(decode: Callable[[Cell], T]) -> Callable[[list[Cell]], list[T | CellReadError]]:
+def map_cells(decode: Callable[[Cell], T]) -> Callable[[list[Cell]], list[T | CellReadError]]:
     """Make a decoder of one cell one of several.
 
     Args:
@@ -36,12 +36,12 @@ def each(decode: Callable[[Cell], T]) -> Callable[[list[Cell]], list[T | CellRea
     Returns:
         Decodes a few cells.
     """
-    return lambda cells: [attempt(decode, cell) for cell in cells]
+    return lambda cells: [try_decode(decode, cell) for cell in cells]
 
 
 def decode_fixed(
     cells: Sequence[Cell],
-    work: Work,
+    work: BatchDecoder,
     shape: tuple[int, ...],
     dtype: DTypeLike,
     num_threads: int | None,
@@ -63,15 +63,15 @@ def decode_fixed(
     Returns:
         Values ``[rows, *shape]``, with lengths where asked for; and the broken cells.
     """
-    groups = distinct(cells)
-    is_spread = num_threads != 1 and len(groups) > chunk_size
-    values = (shared_zeros if is_spread else np.zeros)((len(cells), *shape), dtype)
-    steps = spread(partial(_decode_into, values, work), groups, num_threads, chunk_size)
+    groups = unique_cells(cells)
+    is_parallel = num_threads != 1 and len(groups) > chunk_size
+    values = (shared_memory_zeros if is_parallel else np.zeros)((len(cells), *shape), dtype)
+    steps = parallel_map(partial(_decode_into, values, work), groups, num_threads, chunk_size)
     return _column(values, groups, steps, has_lengths)
 
 
 def decode_ragged(
-    cells: Sequence[Cell], work: Work, step_shape: tuple[int, ...], dtype: DTypeLike, num_threads: int | None
+    cells: Sequence[Cell], work: BatchDecoder, step_shape: tuple[int, ...], dtype: DTypeLike, num_threads: int | None
 ) -> tuple[Column, list[BrokenCell]]:
     """Decode cells of any length into an array as long as the longest.
 
@@ -85,21 +85,21 @@ def decode_ragged(
     Returns:
         Values ``[rows, steps, *step_shape]`` with lengths, one step at least; and the broken cells.
     """
-    groups = distinct(cells)
-    decoded = list(spread(work, [cell for cell, _ in groups], num_threads, CHUNK))
+    groups = unique_cells(cells)
+    decoded = list(parallel_map(work, [cell for cell, _ in groups], num_threads, CHUNK))
     most = max((len(found) for found in decoded if isinstance(found, np.ndarray)), default=1)
     values = np.zeros((len(cells), most, *step_shape), dtype)
     steps = [_place(values, rows, found) for (_, rows), found in zip(groups, decoded, strict=True)]
     return _column(values, groups, steps, has_lengths=True)
 
 
-def _decode_into(values: NDArray[Any], work: Work, groups: list[Group]) -> list[int | CellReadError | None]:
+def _decode_into(values: NDArray[Any], work: BatchDecoder, groups: list[CellRows]) -> list[int | CellReadError | None]:
     """Decode a few cells into their rows of the values; return each one's number of steps, or why there is none."""
     decoded = work([cell for cell, _ in groups])
     return [_place(values, rows, found) for (_, rows), found in zip(groups, decoded, strict=True)]
 
 
-def _place(values: NDArray[Any], rows: list[int], found: Found) -> int | CellReadError | None:
+def _place(values: NDArray[Any], rows: list[int], found: DecodeResult) -> int | CellReadError | None:
     if not isinstance(found, np.ndarray):
         return found
     where = rows[0] if len(rows) == 1 else rows  # numpy assigns to a number many times as fast as to a list
@@ -108,7 +108,7 @@ def _place(values: NDArray[Any], rows: list[int], found: Found) -> int | CellRea
 
 
 def _column(
-    values: NDArray[Any], groups: Sequence[Group], steps: Iterable[int | CellReadError | None], has_lengths: bool
+    values: NDArray[Any], groups: Sequence[CellRows], steps: Iterable[int | CellReadError | None], has_lengths: bool
 ) -> tuple[Column, list[BrokenCell]]:
     present, lengths = np.zeros(len(values), np.bool_), np.zeros(len(values), np.int64)
     failures = []
@@ -121,7 +121,7 @@ def _column(
     return Column(values, present, lengths if has_lengths else None), _by_row(failures)
 
 
-def distinct(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
+def unique_cells(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
     """Group rows that hold the same media cell, so that it is decoded once.
 
     Args:
@@ -144,7 +144,7 @@ def _key(cell: Cell) -> Any:
     return ("path", str(content)) if isinstance(content, PurePath) else ("object", id(content))
 
 
-def sample(
+def sample_cells(
     cells: Sequence[Cell], work: Callable[[Cell], T], limit: int, num_threads: int | None
 ) -> list[tuple[Cell, T]]:
     """Decode some cells, drawn without regard to their order, always the same ones.
@@ -158,10 +158,10 @@ def sample(
     Returns:
         At most ``limit`` distinct cells with what was read, in the order of the cells.
     """
-    found = [cell for cell, _ in distinct(cells)]
+    found = [cell for cell, _ in unique_cells(cells)]
     results: dict[int, T] = {}
     for order in chunked(np.random.default_rng(0).permutation(len(found)).tolist(), limit):
-        decoded = spread(each(work), [found[index] for index in order], num_threads, CHUNK)
+        decoded = parallel_map(map_cells(work), [found[index] for index in order], num_threads, CHUNK)
         for index, result in zip(order, decoded, strict=True):
             if not isinstance(result, CellReadError) and len(results) < limit:
                 results[index] = result

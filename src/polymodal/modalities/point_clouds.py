@@ -24,7 +24,7 @@ POINTS_A_FRAME = 2.0
 FIRST_FRAME = 2
 
 
-def read_clouds(cell: Cell, folder: Path | None, bin_columns: int = 4) -> list[Cloud]:
+def read_point_clouds(cell: Cell, folder: Path | None, bin_columns: int = 4) -> list[Cloud]:
     """Read a cell's point cloud, or its clouds frame by frame.
 
     Args:

@@ -27,7 +27,7 @@ TURNED = (5, 6, 7, 8)
 """Orientations in which width and height change places."""
 
 
-def open_picture(
+def open_image(
     cell: Cell, folder: Path | None, max_pixels: int, *, draft: Callable[[Picture], tuple[int, int]] | None = None
 ) -> Picture:
     """Open a picture cell, upright and without transparency.
@@ -48,12 +48,12 @@ def open_picture(
     content = read_media(cell, folder)
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
         picture = open_header(io.BytesIO(content), max_pixels)
-        check_pixels(picture.width, picture.height, max_pixels)
+        check_num_pixels(picture.width, picture.height, max_pixels)
         if draft is not None and picture.format in JPEG:
             picture.draft(None, draft(picture))
         return _plain(picture)
     if isinstance(content, pillow().Image):
-        check_pixels(content.width, content.height, max_pixels)
+        check_num_pixels(content.width, content.height, max_pixels)
         return _plain(_copy(content))
     values = load_npy(content) if isinstance(content, bytes) else as_array(content)
     return _plain(pillow().fromarray(_picture_array(values, max_pixels)))
@@ -92,7 +92,7 @@ def open_header(file: IO[bytes], max_pixels: int) -> Picture:
     return picture
 
 
-def check_pixels(width: int, height: int, max_pixels: int) -> None:
+def check_num_pixels(width: int, height: int, max_pixels: int) -> None:
     """Refuse a picture that is too large or has no pixels.
 
     Args:
@@ -121,7 +121,7 @@ def _load(picture: Picture) -> None:
         raise CellReadError(f"is a damaged picture: {error}") from None
 
 
-def in_mode(picture: Picture, mode: str) -> Picture:
+def convert_mode(picture: Picture, mode: str) -> Picture:
     """Return a picture in a mode, itself where it is in that mode already.
 
     Args:
@@ -142,10 +142,10 @@ def _plain(picture: Picture) -> Picture:
         return _from_deep(picture)
     if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
         return _on_white(picture)
-    return in_mode(picture, "L" if picture.mode in ("1", "L") else "RGB")
+    return convert_mode(picture, "L" if picture.mode in ("1", "L") else "RGB")
 
 
-def orientation_of(picture: Picture) -> int:
+def exif_orientation(picture: Picture) -> int:
     """Return how a picture is to be turned.
 
     Args:
@@ -163,7 +163,7 @@ def orientation_of(picture: Picture) -> int:
 
 
 def _upright(picture: Picture) -> Picture:
-    orientation = orientation_of(picture)
+    orientation = exif_orientation(picture)
     if orientation == 1:
         return picture
     from PIL.Image import Transpose
@@ -206,7 +206,7 @@ def _picture_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
         raise CellReadError(
             f"is an array of shape {list(values.shape)}; expected [height, width] or [height, width, 1..4]"
         )
-    check_pixels(values.shape[1], values.shape[0], max_pixels)
+    check_num_pixels(values.shape[1], values.shape[0], max_pixels)
     pixels = to_bytes(values)
     return np.ascontiguousarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.modalities.base import fit_scale
+from polymodal.modalities.base import fit_mean_std
 
 TAILS = (0.01, 0.99)
 LARGEST = 1e150
@@ -28,7 +28,7 @@ def fit_robust_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], 
     for place in range(values.shape[1]):
         found = values[:, place]
         found = np.clip(found[np.isfinite(found)], -LARGEST, LARGEST)
-        mean[place], deviation[place] = fit_scale(_pulled_in(found)) if len(found) else (0.0, 1.0)
+        mean[place], deviation[place] = fit_mean_std(_pulled_in(found)) if len(found) else (0.0, 1.0)
     return mean, deviation
 
 
@@ -38,7 +38,7 @@ def _pulled_in(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(values, low - reach, high + reach) if reach > 0 else values
 
 
-def draw_rows(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+def subsample_rows(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """Draw some rows, always the same ones; not evenly spaced ones, which could fall in with a rhythm of the values.
 
     Args:
