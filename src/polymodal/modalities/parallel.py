@@ -90,9 +90,9 @@ def parallel_map(
     """Apply a function to items, chunk by chunk and in parallel, and yield the results in order.
 
     The time of the second item (the first call may import modules) decides where the rest runs. Long work runs in
-    forked processes, each of which takes every n-th chunk: decoding small files is mostly Python, where threads wait for
-    the GIL. Work with large results runs in threads, and so does all work where processes cannot be forked. Chunks of a
-    worker that was killed run in the calling thread.
+    forked processes, each of which takes every n-th chunk: decoding small files is mostly Python, where threads wait
+    for the GIL. Work with large results runs in threads, and so does all work where processes cannot be forked. Chunks
+    of a worker that was killed run in the calling thread.
 
     Args:
         function: Takes a chunk; returns one result for each item.
