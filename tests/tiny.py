@@ -17,12 +17,26 @@ from PIL import Image
 import films
 import polymodal
 from polymodal.data.tables.table import Table
+from polymodal.modalities import MODALITIES
 from target_examples import ANIMALS, TARGET_EXAMPLES
 
 TARGETS = ("kind", "tags", "weight")
-FEATURES = ("photo", "sound", "note", "code", "size", "colour", "day", "clip", "trace", "cloud")
-STREAMS = ("photo", "sound", "note", "code", "clip", "trace", "cloud", "tabular")
-MEDIA_STREAMS = ("photo", "sound", "note", "code", "clip", "trace", "cloud")
+MODALITY_OF = {
+    "photo": "image",
+    "sound": "audio",
+    "note": "text",
+    "code": "vector",
+    "size": "number",
+    "colour": "category",
+    "day": "datetime",
+    "clip": "video",
+    "trace": "series",
+    "cloud": "points",
+}
+"""Columns of features to what they hold."""
+FEATURES = tuple(MODALITY_OF)
+MEDIA_STREAMS = tuple(name for name, held in MODALITY_OF.items() if MODALITIES[held].is_stream)
+STREAMS = (*MEDIA_STREAMS, "tabular")
 KINDS = ANIMALS
 WORDS = ("purrs on the sofa", "barks at the gate", "hoots in the night")
 RATE_HZ = 4000

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from modality_examples import MEMBER, MODALITY_EXAMPLES, as_given, example_of, fit_example
 from polymodal.arrays import Cell, Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.decoding import decode_column
 from polymodal.modalities import MODALITIES, Modality, build_settings
 
-GENERATOR = np.random.default_rng(0)
-
-CELLS: dict[str, list[Cell]] = {
-    "number": [1, 2.5, "3", "-4e2"],
-    "category": ["a", "b", 7, True],
-    "datetime": ["2024-01-31", date(2020, 2, 29), "2021-06-01T12:30:00Z", "2019/3/4"],
-    "text": ["a red shape", "一个红色的圆", "red, red!", "is it?"],
-    "image": list(GENERATOR.integers(0, 256, (4, 12, 8, 3), np.uint8)),
-    "audio": [(GENERATOR.normal(size=size).astype(np.float32), 8000) for size in (900, 4000, 2000, 10)],
-    "video": [GENERATOR.integers(0, 256, (num, 12, 8, 3), np.uint8) for num in (3, 5, 1, 9)],
-    "vector": [[1, 2, 3], np.array([4.0, 5.0, 6.0]), [7, 8, 9.5], "[1, 0, 1]"],
-    "series": [GENERATOR.normal(size=(9, 2)), [[1, 2], [3, None], [5, 6.5]], "[[0, 1], [null, 2]]", [[7, 8]]],
-    "points": [GENERATOR.normal(size=(9, 4)), [[1, 2, 3, 4]], "[[0, 0, 1, 2], [NaN, 2, 3, 4]]", np.ones((3, 5, 4))],
-}
-BROKEN: dict[str, Cell] = {
-    "number": "twelve",
-    "category": ["a", "list"],
-    "datetime": "yesterday",
-    "text": b"\xff\xfe\x00",
-    "image": b"not a picture",
-    "audio": b"not a sound",
-    "video": b"not a video",
-    "vector": [1, 2],
-    "series": [[1, 2], [3]],
-    "points": [[np.nan] * 4] * 3,
-}
 VECTORS = Path(__file__).parent / "vectors.txt"
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "text of whole words": ("text", {"tokenizer": "word"}),
@@ -54,36 +28,28 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "mfcc": ("audio", {"features": "mfcc"}),
 }
 """Settings that change what cells become: each goes through the same contract as its modality."""
-ALL = [*CELLS, "tabular", *FORMS]
-STEREO = [(np.stack([clip, clip[::-1]], axis=1), rate) for clip, rate in CELLS["audio"]]
+ALL = [*MODALITIES, *FORMS]
+STEREO = [(np.stack([clip, clip[::-1]], axis=1), rate) for clip, rate in MODALITY_EXAMPLES["audio"].cells]
 
 
 def modality_of(name: str) -> str:
     return FORMS[name][0] if name in FORMS else name
 
 
-def wrap(name: str, cells: Sequence[Cell]) -> Any:
-    """Return cells in the form the modality takes: tabular gets a mapping of columns."""
-    return {"size": list(cells)} if name == "tabular" else list(cells)
-
-
 def cells_of(name: str) -> list[Cell]:
-    return STEREO if name.startswith("stereo") else CELLS["number" if name == "tabular" else modality_of(name)]
+    return STEREO if name.startswith("stereo") else example_of(modality_of(name)).cells
 
 
 def broken_of(name: str) -> Cell:
-    return BROKEN["number" if name == "tabular" else modality_of(name)]
+    return example_of(modality_of(name)).broken
 
 
 def fit(name: str, cells: Sequence[Cell]) -> Modality:
-    options: Mapping[str, Any] = {"kinds": {"size": "number"}} if name == "tabular" else {}
-    options = FORMS[name][1] if name in FORMS else options
-    modality = modality_of(name)
-    return MODALITIES[modality].fit(wrap(name, cells), build_settings(modality, options), None)
+    return fit_example(modality_of(name), FORMS[name][1] if name in FORMS else {}, cells)
 
 
 def transform(modality: Modality, cells: Sequence[Cell]) -> Column:
-    column, broken = modality.transform(wrap(modality.name, cells), None)
+    column, broken = modality.transform(as_given(modality.name, cells), None)
     assert broken == []
     return column
 
@@ -95,8 +61,7 @@ def bits(column: Column) -> list[bytes]:
     return [values[:length].tobytes() for values, length in zip(column.values, column.lengths, strict=True)]
 
 
-def test_the_table_is_whole() -> None:
-    assert set(MODALITIES) == set(ALL) - set(FORMS)
+def test_every_modality_says_what_it_is() -> None:
     for name, modality in MODALITIES.items():
         assert modality.name == name
         assert modality.summary
@@ -122,7 +87,7 @@ def test_no_rows(name: str) -> None:
 def test_fitting_on_nothing_still_transforms(name: str, cells: list[Cell]) -> None:
     modality = fit(name, cells)
     assert not transform(modality, cells).present.any()
-    assert len(modality.transform(wrap(name, cells_of(name)), None)[0]) == 4
+    assert len(modality.transform(as_given(modality_of(name), cells_of(name)), None)[0]) == 4
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -142,7 +107,7 @@ def test_order_is_kept_with_duplicates(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_threads_change_nothing(name: str) -> None:
-    modality, cells = fit(name, cells_of(name)), wrap(name, cells_of(name) * 20)
+    modality, cells = fit(name, cells_of(name)), as_given(modality_of(name), cells_of(name) * 20)
     one, _ = modality.transform(cells, None, num_threads=1)
     four, _ = modality.transform(cells, None, num_threads=4)
     np.testing.assert_array_equal(one.values, four.values)
@@ -166,8 +131,7 @@ def test_fitting_twice_gives_the_same(name: str) -> None:
 def test_absent_and_broken_cells_do_not_move_the_fit(name: str) -> None:
     cells = cells_of(name)
     holed = [None, *cells[:2], broken_of(name), *cells[2:], None]
-    if name != "vector":  # a shorter vector is broken only against the length that fitting finds
-        assert fit(name, holed).state() == fit(name, cells).state()
+    assert fit(name, holed).state() == fit(name, cells).state()
     assert transform(fit(name, cells), cells).present.all()
 
 
@@ -175,16 +139,16 @@ def test_absent_and_broken_cells_do_not_move_the_fit(name: str) -> None:
 def test_broken_cell_is_named_and_absent_and_moves_no_other_row(name: str) -> None:
     modality, cells = fit(name, cells_of(name)), cells_of(name)
     holed = [cells[0], broken_of(name), cells[1], broken_of(name)]
-    column, broken = modality.transform(wrap(name, holed), None)
+    column, broken = modality.transform(as_given(modality_of(name), holed), None)
     assert [cell.row for cell in broken] == [2, 4]
     assert all(cell.reason and "Traceback" not in cell.reason for cell in broken)
-    assert {cell.column for cell in broken} == {"size" if name == "tabular" else ""}
+    assert {cell.column for cell in broken} == {"" if MODALITIES[modality_of(name)].is_column else MEMBER}
     assert column.row_present.tolist() == [True, False, True, False]
     alone = bits(transform(modality, cells))
     assert [bits(column)[0], bits(column)[2]] == alone[:2]
 
 
-@pytest.mark.parametrize("name", ["image", "audio", "video", "vector", "series", "points"])
+@pytest.mark.parametrize("name", [name for name in MODALITIES if MODALITIES[name].is_file])
 def test_text_is_not_opened_without_a_folder(name: str) -> None:
     column, broken = fit(name, cells_of(name)).transform(["/etc/hostname"], None)
     assert not column.present.any()

@@ -284,10 +284,10 @@ def _list_modalities() -> list[Entry]:
 
 
 def _list_encoders() -> list[Entry]:
-    from polymodal.encoders import DEFAULT_ENCODER, ENCODERS
+    from polymodal.encoders import ENCODERS
 
     return [
-        (f"{modality}: {name}", entry.summary + _default_mark(DEFAULT_ENCODER.get(modality) == name), entry.paper)
+        (f"{modality}: {name}", entry.summary + _default_mark(name == next(iter(entries))), entry.paper)
         for modality, entries in ENCODERS.items()
         for name, entry in entries.items()
     ]

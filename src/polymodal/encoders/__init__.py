@@ -126,17 +126,7 @@ ENCODERS = PartTables(
         },
     },
 )
-
-DEFAULT_ENCODER: dict[str, str] = {
-    "tabular": "mlp",
-    "text": "cnn",
-    "image": "cnn",
-    "audio": "cnn",
-    "video": "cnn",
-    "vector": "mlp",
-    "series": "tcn",
-    "points": "gru",
-}
+"""Modality of a stream to its encoders by name; the first one is what a stream gets when none is asked for."""
 
 
 def default_encoder(modality: str, fitted: Any) -> str:
@@ -153,7 +143,7 @@ def default_encoder(modality: str, fitted: Any) -> str:
         return "waveform"
     if modality == "points" and fitted.num_frames == 1:
         return "pointnet"
-    return DEFAULT_ENCODER.get(modality) or next(iter(ENCODERS[modality]))
+    return next(iter(ENCODERS[modality]))
 
 
 def encoder_name(modality: str, name: str | None, fitted: Any) -> str:
@@ -249,7 +239,6 @@ def is_checkpoint(name: str) -> bool:
 
 
 __all__ = [
-    "DEFAULT_ENCODER",
     "ENCODERS",
     "PRETRAINED",
     "EncoderChoice",

@@ -335,6 +335,5 @@ FEATURES: AspectTable[FeatureEntry] = AspectTable(
         "series": FeatureEntry(_measure_series),
         "points": FeatureEntry(_measure_points),
     },
-    default=FeatureEntry(_measure_nothing),
 )
-"""Modality of a stream to how its cheap features are made."""
+"""Modality of a stream to how its cheap features are made; the baselines leave out streams of other modalities."""

@@ -144,10 +144,11 @@ def cell_html(cell: GalleryCell, folder: Path | None) -> Markup:
     Returns:
         Safe HTML; a chip that says "missing" or "unreadable" where there is nothing to show.
     """
-    if is_absent_media(cell.cell):
+    rendering = _rendering(cell)
+    if rendering.is_absent(cell.cell):
         return _chip("missing", cell.column)
     try:
-        return _rendering(cell).render(cell, folder)
+        return rendering.render(cell, folder)
     except NoSoundError:
         return _chip("no sound", cell.column)
     except Exception:  # decoders raise anything on broken files, and the report is written all the same
@@ -259,10 +260,12 @@ class Rendering(NamedTuple):
     Attributes:
         render: From a cell and the folder of relative paths, None to refuse every path, to safe HTML.
         is_figure: Whether each cell stands alone, in front of the values, which a row shows all together.
+        is_absent: Tells of a raw cell whether it holds nothing.
     """
 
     render: Callable[[GalleryCell, Path | None], Markup]
     is_figure: bool = True
+    is_absent: Callable[[Cell], bool] = is_absent_media
 
 
 PLAIN = Rendering(_plain, is_figure=False)
