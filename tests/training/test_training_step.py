@@ -122,7 +122,5 @@ def test_requested_accumulation_steps_are_not_raised(monkeypatch: pytest.MonkeyP
 
 def test_balancing_methods_that_need_the_full_gradient_refuse_micro_batches(table: Table) -> None:
     small = tiny.only(table, "note", "size", "kind")
-    with pytest.raises(
-        ConfigError, match=r"'balance' parameter of training with micro-batches or several processes"
-    ):
+    with pytest.raises(ConfigError, match=r"'balance' parameter of training with micro-batches or several processes"):
         polymodal.fit(small, target="kind", settings=tiny.QUICK | {"train.accumulate": 2, "train.balance": "mmpareto"})

@@ -43,9 +43,7 @@ def check_balance(name: str, network: Network, targets: Mapping[str, AnyTarget],
     if name in ("ogm_ge", "mmpareto") and len(network.own_encoders) < len(network.streams):
         raise parameter_error("balance", "training", "none or blending, where streams share an encoder", name)
     if name in ("ogm_ge", "mmpareto") and accumulation_steps > 1:
-        raise parameter_error(
-            "balance", "training with micro-batches or several processes", "none or blending", name
-        )
+        raise parameter_error("balance", "training with micro-batches or several processes", "none or blending", name)
     if name == "ogm_ge" and not any(isinstance(target, CategoryTarget) for target in targets.values()):
         raise parameter_error("balance", "training", "another method, where no target is a category", name)
 
