@@ -120,7 +120,7 @@ def rounded_up(count: int) -> int:
 
 
 @dataclass(frozen=True)
-class PlaceGrid:
+class DetailGrid:
     """How the fine places of pictures lie, as an encoder that gives them says in its attribute ``places``.
 
     Attributes:

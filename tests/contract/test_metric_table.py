@@ -67,7 +67,7 @@ def test_a_kind_computes_exactly_its_metrics(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["boxes", "embedding"])
 def test_metrics_of_labels_and_of_directions_are_in_the_table(kind: str) -> None:
     target, truth, found = target_of(kind)
-    sections = target.sections(truth, found)
+    sections = target.report_sections(truth, found)
     named = {name for entry in sections.get("per_label", []) for name in entry} - {"label", "support"}
     assert named == {name for name, metric in METRICS.items() if kind in metric.label_kinds}
     for scores in sections.get("pairs", {}).values():

@@ -14,7 +14,7 @@ import tiny
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
 from polymodal.targets import TARGETS, RowContext, StructuredTarget
-from polymodal.targets.picture import PNG_URI, decode_picture
+from polymodal.targets.image_uri import PNG_URI, decode_image
 
 STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
 
@@ -70,7 +70,7 @@ def test_one_row_alone_gets_the_answer_it_has_among_others(trained: tuple[polymo
 
 def _rounded(cell: Any) -> Any:
     if isinstance(cell, str) and cell.startswith(PNG_URI):
-        return round(float(decode_picture(cell).mean()), 1)
+        return round(float(decode_image(cell).mean()), 1)
     if isinstance(cell, float):
         return round(cell, 3)
     if isinstance(cell, list):
@@ -112,7 +112,7 @@ def test_answers_in_csv_are_read_as_truth(trained: tuple[polymodal.Model, Table]
         write({"answer": answers}, ())
     written = read_table(tmp_path / "out.csv").columns["answer"]
     target, source = model.trained.targets["answer"], RowContext(part.columns, part.folder)
-    assert target.problems(written, source) == []
+    assert target.invalid_cells(written, source) == []
     assert [cell is None for cell in written] == [cell in ("", []) for cell in answers]  # nothing said: empty
     full = [row for row, cell in enumerate(written) if cell is not None]
     source = RowContext({name: [cells[row] for row in full] for name, cells in part.columns.items()}, part.folder)

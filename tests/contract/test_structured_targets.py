@@ -15,13 +15,13 @@ from polymodal.errors import SchemaError
 from polymodal.metrics import METRICS, intervals_of, score_of
 from polymodal.targets import TARGETS, RowContext, StructuredPrediction, StructuredTarget, fit_target
 from polymodal.targets.structured import values_of
-from polymodal.tokens import Detail, Fused, PlaceGrid, Tokens
+from polymodal.tokens import Detail, DetailGrid, Fused, Tokens
 from target_examples import TARGET_EXAMPLES
 
 WIDTH = 8
 
 
-PLACES = PlaceGrid((3, 4), 4)
+PLACES = DetailGrid((3, 4), 4)
 STRUCTURED = [kind for kind, entry in TARGETS.items() if issubclass(entry.target, StructuredTarget)]
 every_kind = pytest.mark.parametrize("kind", STRUCTURED)
 
@@ -29,7 +29,7 @@ every_kind = pytest.mark.parametrize("kind", STRUCTURED)
 def encoders(kind: str) -> dict[str, nn.Module]:
     """Return the encoders the head is built beside."""
     stream = nn.Identity()
-    stream.places = PLACES
+    stream.detail_grid = PLACES
     stream.step_frames = 4  # type: ignore[assignment]
     return {"stream": stream}
 
@@ -81,7 +81,7 @@ def test_absent_and_broken_truth_is_not_known_and_broken_truth_is_named(kind: st
     assert known.tolist() == [True, True, False, True, True, True, False]
     assert len(truth) == 7
     assert np.isfinite(truth).all()
-    problems = target.problems(cells, source_of(kind, cells))
+    problems = target.invalid_cells(cells, source_of(kind, cells))
     assert [row for row, _ in problems] == [6]
     assert problems[0][1].strip()
 
@@ -105,7 +105,7 @@ def test_every_row_gets_one_answer_of_its_own(kind: str, rows: int) -> None:
     head = target.build_head(WIDTH, encoders(kind)).eval()
     given = fused(kind, rows)
     with torch.inference_mode():
-        found = target.finish(head.answers(given), source(kind, rows))
+        found = target.postprocess(head.predict(given), source(kind, rows))
     assert len(found) == rows
     assert all(isinstance(answer, StructuredPrediction) for answer in found)
     json.dumps(values_of(found))
@@ -120,7 +120,7 @@ def test_one_row_never_affects_another(kind: str) -> None:
     )
     changed.pooled[3], changed.tokens.values[3] = 9.0, -9.0
     with torch.inference_mode():
-        before, after = head.answers(whole), head.answers(changed)
+        before, after = head.predict(whole), head.predict(changed)
     assert before[:3] == after[:3]
 
 
@@ -136,7 +136,7 @@ def test_the_truth_itself_scores_best_and_the_prior_can_be_scored(kind: str) -> 
     assert (prior[target.primary_metric] < perfect[target.primary_metric]) == better
     low, high = intervals_of(target.measure(truth, truth), len(truth))[target.primary_metric]
     assert low == high == perfect[target.primary_metric]
-    assert target.quality(truth, truth).tolist() == [1.0] * len(truth)
+    assert target.row_scores(truth, truth).tolist() == [1.0] * len(truth)
 
 
 @every_kind

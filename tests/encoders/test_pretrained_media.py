@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from polymodal.encoders import PRETRAINED, Pretrained
-from polymodal.encoders.backbone import lower_backbone
-from polymodal.encoders.checkpoint_settings import modality_settings, sound_preparation
+from polymodal.encoders.backbone import cast_backbone
+from polymodal.encoders.checkpoint_settings import audio_preprocessing, modality_settings
 from polymodal.encoders.pretrained_audio import receptive_field
-from polymodal.encoders.pretrained_video import evenly
+from polymodal.encoders.pretrained_video import sample_frames
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image, build_settings
 from polymodal.nn import precision
@@ -50,9 +50,9 @@ def pictures(rows: int = 2, side: int = 32) -> ColumnBatch:
 
 
 def outputs_of(encoder: Pretrained, batch: ColumnBatch) -> torch.Tensor:
-    backbone = encoder.source.load().eval()
+    backbone = encoder.checkpoint_adapter.load().eval()
     with torch.no_grad():
-        return encoder.source.read(backbone, batch)[0]
+        return encoder.checkpoint_adapter.run(backbone, batch)[0]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def outputs_of(encoder: Pretrained, batch: ColumnBatch) -> torch.Tensor:
 )
 def test_a_picture_becomes_its_class_token_and_a_grid(family: str, count: int, tmp_path: Path) -> None:
     encoder = image_encoder(save_checkpoint(family, tmp_path))
-    model = encoder.source.load().eval()
+    model = encoder.checkpoint_adapter.load().eval()
     found = outputs_of(encoder, pictures())
     assert found.shape == (2, count, 16)
     with torch.no_grad():
@@ -81,13 +81,13 @@ def test_a_frozen_checkpoint_says_nearly_what_it_says_in_float32(
         monkeypatch.setattr(precision, "_cpu_capabilities", lambda: levels)
     encoder, batch = image_encoder(save_checkpoint(family, tmp_path)), pictures()
     exact = outputs_of(encoder, batch)
-    module = lower_backbone(encoder.source.load(), torch.device("cpu"))
+    module = cast_backbone(encoder.checkpoint_adapter.load(), torch.device("cpu"))
     with torch.no_grad():
-        found = encoder.source.read(module, batch)[0].float()
+        found = encoder.checkpoint_adapter.run(module, batch)[0].float()
     assert (found - exact).norm() < 0.05 * exact.norm()
     again = copy.deepcopy(module).float()
     with torch.no_grad():
-        torch.testing.assert_close(encoder.source.read(again, batch)[0], exact, atol=0.05, rtol=0.05)
+        torch.testing.assert_close(encoder.checkpoint_adapter.run(again, batch)[0], exact, atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize("family", ["vit", "deit", "dinov2", "clip", "siglip", "convnext", "resnet"])
@@ -150,7 +150,7 @@ def test_code_of_a_checkpoint_is_never_run(tmp_path: Path) -> None:
 
 def test_a_clip_shorter_than_the_first_output_needs_is_filled_up(tmp_path: Path) -> None:
     encoder = audio_encoder(save_checkpoint("wav2vec2", tmp_path))
-    assert receptive_field(encoder.source.config) == 30
+    assert receptive_field(encoder.checkpoint_adapter.config) == 30
     assert receptive_field(transformers.Wav2Vec2Config()) == 400
     column = ColumnBatch(torch.randn(1, 3, 1).half(), torch.tensor([True]), torch.tensor([3]))
     assert outputs_of(encoder, column).shape == (1, 1, 32)
@@ -161,9 +161,9 @@ def test_outputs_behind_a_clips_end_are_left_out(tmp_path: Path) -> None:
     values = torch.full((2, 40, 16), -0.5).half()
     values[:, :10] = torch.randn(2, 10, 16).half()
     column = ColumnBatch(values, torch.tensor([True, True]), torch.tensor([11, 40]))
-    backbone = encoder.source.load().eval()
+    backbone = encoder.checkpoint_adapter.load().eval()
     with torch.no_grad():
-        found, used = encoder.source.read(backbone, column)
+        found, used = encoder.checkpoint_adapter.run(backbone, column)
         padded = torch.full((1, 100, 16), float(values[0, :11].min()))
         padded[0, :11] = values[0, :11].float()
         whole = backbone.encoder(padded.transpose(1, 2)).last_hidden_state
@@ -176,11 +176,11 @@ def test_patches_of_a_clip_become_steps_in_time(tmp_path: Path) -> None:
     encoder = audio_encoder(save_checkpoint("ast", tmp_path))
     frames = torch.randn(2, 40, 16).half()
     column = ColumnBatch(frames, torch.tensor([True, True]), torch.tensor([40, 17]))
-    backbone = encoder.source.load().eval()
+    backbone = encoder.checkpoint_adapter.load().eval()
     with torch.no_grad():
-        found, used = encoder.source.read(backbone, column)
+        found, used = encoder.checkpoint_adapter.run(backbone, column)
         padded = frames.float()
-        padded[1, 17:] = sound_preparation(str(tmp_path)).padding
+        padded[1, 17:] = audio_preprocessing(str(tmp_path)).padding
         whole = backbone(padded).last_hidden_state
     assert used.tolist() == [5, 3]
     torch.testing.assert_close(found[:, :, 16:], torch.nn.functional.layer_norm(whole, (16,)), atol=1e-4, rtol=1e-3)
@@ -194,7 +194,7 @@ def videos(lengths: list[int], side: int = 16) -> ColumnBatch:
 
 def test_frames_are_taken_evenly() -> None:
     frames = torch.arange(9).reshape(1, 9, 1, 1, 1).expand(3, -1, -1, -1, -1)
-    taken = evenly(frames, torch.tensor([9, 2, 1]), 4)[:, :, 0, 0, 0]
+    taken = sample_frames(frames, torch.tensor([9, 2, 1]), 4)[:, :, 0, 0, 0]
     assert taken.tolist() == [[0, 3, 5, 8], [0, 0, 1, 1], [0, 0, 0, 0]]
 
 
@@ -209,7 +209,9 @@ def test_a_video_becomes_a_grid_over_time(side: int, tmp_path: Path) -> None:
             [0.2, 0.25, 0.3]
         )
         with torch.no_grad():
-            whole = encoder.source.load().eval()(pixel_values=pixels.permute(0, 1, 4, 2, 3)).last_hidden_state
+            whole = (
+                encoder.checkpoint_adapter.load().eval()(pixel_values=pixels.permute(0, 1, 4, 2, 3)).last_hidden_state
+            )
         torch.testing.assert_close(found[:1], whole)
 
 
@@ -228,9 +230,9 @@ def test_a_video_checkpoint_says_what_it_needs(tmp_path: Path) -> None:
 
 def test_a_changed_checkpoint_is_read_again(tmp_path: Path) -> None:
     encoder = image_encoder(save_checkpoint("vit", tmp_path))
-    first = encoder.identity()
+    first = encoder.fingerprint()
     save_checkpoint("vit", tmp_path, change=lambda found: {**found, "image_mean": [0.0, 0.0, 0.0]})
-    assert encoder.identity() != first
+    assert encoder.fingerprint() != first
     assert RECIPES["vit"].preprocessor is not None
 
 

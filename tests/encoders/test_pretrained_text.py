@@ -11,9 +11,9 @@ import torch
 from polymodal.arrays import Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.encoders import ENCODERS, build_encoder
+from polymodal.encoders.checkpoint_adapter import batches_by_length
+from polymodal.encoders.pooling import NUM_TOKENS
 from polymodal.encoders.pretrained import Pretrained, layer_level
-from polymodal.encoders.reader import NUM_TOKENS
-from polymodal.encoders.source import batches_by_length
 from polymodal.errors import ConfigError
 from polymodal.modalities import Text
 from polymodal.progress import SilentProgress

@@ -8,7 +8,7 @@ from polymodal.encoders import build_encoder
 from polymodal.encoders.pyramid import finest_stage
 from polymodal.modalities import Image
 from polymodal.model.network import encode_present
-from polymodal.tokens import ColumnBatch, Detail, PlaceGrid, Tokens
+from polymodal.tokens import ColumnBatch, Detail, DetailGrid, Tokens
 
 WIDTH = 16
 every_encoder = pytest.mark.parametrize("name", ["cnn", "resnet"])
@@ -41,8 +41,8 @@ def test_places_lie_as_the_encoder_says(name: str, size: tuple[int, int]) -> Non
     image = fitted(*size)
     encoder = build(name, True, image)
     detail = detail_of(encoder.eval()(pictures(2, image)))
-    places = encoder.places
-    assert isinstance(places, PlaceGrid)
+    places = encoder.detail_grid
+    assert isinstance(places, DetailGrid)
     assert detail.shape == places.shape == tuple(-(-side // places.stride) for side in size)
     assert detail.values.shape == (2, places.shape[0] * places.shape[1], WIDTH)
     assert detail.present.shape == detail.values.shape[:2]
@@ -52,7 +52,7 @@ def test_places_lie_as_the_encoder_says(name: str, size: tuple[int, int]) -> Non
 @every_encoder
 def test_without_detail_there_is_nothing_of_it(name: str) -> None:
     plain, fine = build(name, False), build(name, True)
-    assert plain.places is None
+    assert plain.detail_grid is None
     assert plain.eval()(pictures(2)).detail is None
     weights = plain.state_dict()
     assert not any(key.startswith("pyramid") for key in weights)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from polymodal.encoders.recurrent import Recurrent
-from polymodal.encoders.steps import stack_steps, stretch_steps
+from polymodal.encoders.steps import resample_steps, stack_steps
 from polymodal.encoders.tabular import PiecewiseNumbers
 from polymodal.nn.attention import Transformer
 from polymodal.nn.layers import MaskedGroupNorm, pool_steps, sinusoidal_positions
@@ -33,7 +33,7 @@ def test_pooling_reads_every_step_and_no_padding() -> None:
 def test_stretching_keeps_a_slope_and_ignores_padding(length: int) -> None:
     values = torch.arange(24.0).reshape(1, 24, 1)
     values[:, length:] = 1000.0
-    stretched = stretch_steps(values, torch.tensor([length]), num_frames=8).flatten()
+    stretched = resample_steps(values, torch.tensor([length]), num_frames=8).flatten()
     assert stretched.max() <= length - 1
     assert stretched.diff().min() > 0
     assert stretched.mean().item() == pytest.approx((length - 1) / 2, abs=0.05)

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 import polymodal
 import tiny
-from polymodal.encoders.recurrent import Recurrent, can_lower
+from polymodal.encoders.recurrent import Recurrent, trains_in_bfloat16
 from polymodal.nn import precision
 from polymodal.nn.attention import attend
 from polymodal.nn.layers import Dropout, GroupNorm, MaskedGroupNorm, use_channels_last
@@ -82,10 +82,10 @@ def test_recurrent_layers_train_on_a_processor_without_bfloat16() -> None:
 
 
 def test_the_trial_of_a_layer_draws_no_random_numbers() -> None:
-    can_lower.cache_clear()
+    trains_in_bfloat16.cache_clear()
     torch.manual_seed(0)
     with torch.inference_mode():
-        assert isinstance(can_lower("lstm", CPU), bool)
+        assert isinstance(trains_in_bfloat16("lstm", CPU), bool)
     found = torch.randn(3)
     torch.manual_seed(0)
     assert torch.equal(found, torch.randn(3))
@@ -93,7 +93,7 @@ def test_the_trial_of_a_layer_draws_no_random_numbers() -> None:
 
 def test_a_layer_without_bfloat16_kernel_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, steps = Recurrent("lstm", 4, 1, 0.0), torch.randn(2, 5, 4).bfloat16()
-    monkeypatch.setattr("polymodal.encoders.recurrent.can_lower", lambda *_: False)
+    monkeypatch.setattr("polymodal.encoders.recurrent.trains_in_bfloat16", lambda *_: False)
     lengths = torch.tensor([5, 3])
     with autocast("bfloat16", CPU):
         found, after = layer(steps, lengths), nn.Linear(4, 4)(steps)

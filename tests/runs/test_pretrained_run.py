@@ -56,7 +56,7 @@ def test_frozen_encoders_learn_save_and_predict_the_same(
     again = polymodal.load(tmp_path / "model")
     before, after = (each.predictions(columns(table)) for each in (model, again))
     assert tiny.same(before.values, after.values)
-    assert all(str(tmp_path) in encoder.source.checkpoint for encoder in encoders_of(again))
+    assert all(str(tmp_path) in encoder.checkpoint_adapter.checkpoint for encoder in encoders_of(again))
     assert {"linear", "boosting"} & set(model.summary()["baselines"]["kind"])
 
 

@@ -21,11 +21,11 @@ from polymodal.data.schema.schema import StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.nn.affine import Warp
-from polymodal.runs.data_module import target_problems
+from polymodal.runs.data_module import invalid_target_cells
 from polymodal.targets import BoxesTarget, RowContext, StructuredPrediction
-from polymodal.targets.box_head import BoxHead, assign, centreness, place_centres, suppress
+from polymodal.targets.box_head import BoxHead, assign_locations, centreness, location_centres, non_maximum_suppression
 from polymodal.targets.boxes import BoxesSettings
-from polymodal.tokens import ColumnBatch, Detail, Fused, PlaceGrid, Tokens
+from polymodal.tokens import ColumnBatch, Detail, DetailGrid, Fused, Tokens
 from polymodal.training.training_step import augment_batch
 
 COLOURS = ("red", "blue")
@@ -124,7 +124,7 @@ def test_broken_truth_is_named_and_an_empty_list_is_known(trained: tuple[polymod
     model, table = trained
     cells: list[Any] = ["no json", [{"label": "it", "box": [70, 2, 80, 9]}], [], None, *table.columns["boxes"][4:]]
     broken = tiny.with_cells(table, boxes=cells)
-    found = target_problems(broken, model.trained.targets)
+    found = invalid_target_cells(broken, model.trained.targets)
     assert [(cell.row, cell.column) for cell in found] == [(1, "boxes"), (2, "boxes")]
     assert "is not JSON" in found[0].reason
     assert "lies outside its picture of 64 x 48 pixels" in found[1].reason
@@ -164,7 +164,7 @@ def test_truth_is_carried_into_the_networks_pictures_and_answers_back() -> None:
         StructuredPrediction([]),
         StructuredPrediction([]),
     ]
-    finished = target.finish(said, source(PICTURES))
+    finished = target.postprocess(said, source(PICTURES))
     assert finished[0].value == [{"label": "b", "box": [8.0, 2.0, 24.0, 16.0], "score": 0.5}]
     assert target.references(CELLS, source(PICTURES))[0][1] == {"label": "a", "box": [0.0, 0.0, 4.0, 8.0]}
 
@@ -173,7 +173,7 @@ def test_labels_keep_their_type_and_unknown_ones_count_as_missed() -> None:
     cells: list[Any] = [[{"label": 3, "box": [1, 1, 9, 9]}], [{"label": 11, "box": [1, 1, 9, 9]}]]
     pictures = [picture(32, 32)] * 2
     target = fit(cells, pictures)
-    assert target.finish(
+    assert target.postprocess(
         [StructuredPrediction([{"label": "11", "box": [1, 1, 9, 9], "score": 0.5}])] * 2, source(pictures)
     )[0].value == [{"label": 11, "box": [1.0, 1.0, 9.0, 9.0], "score": 0.5}]
     strange: list[Any] = [[{"label": "new", "box": [1, 1, 9, 9]}], []]
@@ -238,18 +238,18 @@ def test_boxes_out_of_view_are_not_looked_for() -> None:
     assert target.warp_truth("second", truth, warp) is truth
 
 
-PLACES = PlaceGrid((4, 8), 8)
+PLACES = DetailGrid((4, 8), 8)
 
 
 def test_places_lie_in_the_middle_of_their_pixels() -> None:
-    centres = place_centres(PLACES)
+    centres = location_centres(PLACES)
     assert centres.shape == (32, 2)
     assert centres[[0, 1, 8]].tolist() == [[4, 4], [12, 4], [4, 12]]
 
 
 def test_a_place_speaks_for_the_smallest_box_it_is_in_the_middle_of() -> None:
     boxes = torch.tensor([[[0, 0, 64, 32, 0], [10, 2, 16, 6, 1], [41, 17, 42, 18, 0], [0, 0, 30, 30, -1]]]).float()
-    taken, aims = assign(place_centres(PLACES), boxes, PLACES.stride)
+    taken, aims = assign_locations(location_centres(PLACES), boxes, PLACES.stride)
     grid = taken[0].view(4, 8)
     assert grid[0, 1] == 1
     assert grid[2, 5] == 2  # smaller than a place, and yet found
@@ -265,8 +265,8 @@ def test_centreness_falls_from_the_middle_to_the_border() -> None:
 
 def test_of_overlapping_boxes_of_a_label_the_surest_stays() -> None:
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [0, 0, 10, 10], [5, 0, 15, 10]], np.float32)
-    assert suppress(boxes, np.array([0, 0, 1, 0]), 0.5).tolist() == [0, 2, 3]
-    assert suppress(boxes[:0], np.array([], dtype=np.int64), 0.5).tolist() == []
+    assert non_maximum_suppression(boxes, np.array([0, 0, 1, 0]), 0.5).tolist() == [0, 2, 3]
+    assert non_maximum_suppression(boxes[:0], np.array([], dtype=np.int64), 0.5).tolist() == []
 
 
 def head(**changes: Any) -> BoxHead:
@@ -288,11 +288,11 @@ def fused(rows: int, present: bool = True) -> Fused:
 
 def test_an_answer_is_bounded_sorted_and_above_the_threshold() -> None:
     with torch.inference_mode():
-        (answer,) = head().answers(fused(1))
+        (answer,) = head().predict(fused(1))
         assert len(answer.value) == 5
         scores = [box["score"] for box in answer.value]
         assert scores == sorted(scores, reverse=True)
-        (nothing,) = head(score_threshold=0.9).answers(fused(1))
+        (nothing,) = head(score_threshold=0.9).predict(fused(1))
     assert nothing.value == []
     assert nothing.confidence is not None
     assert nothing.confidence > 0.9
@@ -304,7 +304,7 @@ def test_an_absent_picture_costs_nothing_and_answers_nothing() -> None:
     for given in (fused(1, present=False), plain):
         assert head().loss(given, truth, 0.0).tolist() == [0.0]
         with torch.inference_mode():
-            assert head().answers(given) == [StructuredPrediction([])]
+            assert head().predict(given) == [StructuredPrediction([])]
 
 
 def test_the_loss_falls_as_a_box_is_learnt_and_no_box_is_a_truth_too() -> None:
@@ -320,7 +320,7 @@ def test_the_loss_falls_as_a_box_is_learnt_and_no_box_is_a_truth_too() -> None:
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
     with torch.inference_mode():
-        first, second = learner.answers(given)
+        first, second = learner.predict(given)
     assert first.value[0]["label"] == "a"
     np.testing.assert_allclose(first.value[0]["box"], [2, 2, 21, 14], atol=3)
     assert not [box for box in second.value if box["score"] > 0.2]
@@ -351,4 +351,4 @@ def test_cells_are_found_in_blood(shared_data: Path) -> None:
     )
     assert target.names == ["Platelets", "RBC", "WBC"]
     assert target.max_side == 320
-    assert target.problems(table.columns["cells"], RowContext(table.columns, table.folder)) == []
+    assert target.invalid_cells(table.columns["cells"], RowContext(table.columns, table.folder)) == []

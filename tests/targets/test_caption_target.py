@@ -12,7 +12,7 @@ import tiny
 from polymodal.errors import ConfigError
 from polymodal.targets import CaptionTarget, RowContext, fit_target
 from polymodal.targets.beam_search import beam_search
-from polymodal.targets.caption_tokens import CaptionTokens
+from polymodal.targets.caption_tokenizer import CaptionTokenizer
 from polymodal.tokens import Fused, Tokens
 
 WIDTH = 16
@@ -53,20 +53,20 @@ ODD_TEXTS = ["a", " A  red\tcat \n", "Ä 漢字 🙂\x00", "[PAD] </s> <unk>", "
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
 def test_every_text_comes_back_to_the_letter(text: str) -> None:
-    tokens = CaptionTokens.fit(CAPTIONS * 5, 4000)
-    assert tokens.decode([*tokens.encode([text])[0], 1, 0]) == text
+    tokenizer = CaptionTokenizer.fit(CAPTIONS * 5, 4000)
+    assert tokenizer.decode([*tokenizer.encode([text])[0], 1, 0]) == text
 
 
 def test_small_columns_get_small_vocabularies() -> None:
-    assert CaptionTokens.fit(CAPTIONS, 4000).num_ids < 270 < CaptionTokens.fit(CAPTIONS * 5, 4000).num_ids
-    assert CaptionTokens.fit(CAPTIONS * 5, 4000).num_ids < 310
-    assert CaptionTokens.fit(CAPTIONS * 5, 260).num_ids == 262
+    assert CaptionTokenizer.fit(CAPTIONS, 4000).num_ids < 270 < CaptionTokenizer.fit(CAPTIONS * 5, 4000).num_ids
+    assert CaptionTokenizer.fit(CAPTIONS * 5, 4000).num_ids < 310
+    assert CaptionTokenizer.fit(CAPTIONS * 5, 260).num_ids == 262
 
 
 def test_a_decoder_learns_its_captions_and_knows_how_sure_it_is(learnt: tuple[CaptionTarget, Any]) -> None:
     target, head = learnt
     with torch.inference_mode():
-        answers = head.answers(fused_of(4))
+        answers = head.predict(fused_of(4))
         losses = head.loss(fused_of(4), torch.from_numpy(target.encode(CAPTIONS, RowContext())[0]), 0.0)
     assert [answer.value for answer in answers] == CAPTIONS
     for answer, loss in zip(answers, losses.tolist(), strict=True):
@@ -80,7 +80,7 @@ def test_absent_tokens_and_longer_neighbours_change_nothing(learnt: tuple[Captio
     values[:, 2] = 1e6
     truth = torch.from_numpy(target.encode(CAPTIONS, RowContext())[0])
     with torch.inference_mode():
-        assert head.answers(Fused(whole.pooled, Tokens(values, whole.tokens.present))) == head.answers(whole)
+        assert head.predict(Fused(whole.pooled, Tokens(values, whole.tokens.present))) == head.predict(whole)
         first = Fused(whole.pooled[:1], Tokens(whole.tokens.values[:1], whole.tokens.present[:1]))
         alone, among = head.loss(first, truth[:1], 0.05)[0], head.loss(whole, truth, 0.05)[0]
     assert alone.item() == pytest.approx(among.item(), abs=1e-5)
@@ -91,8 +91,8 @@ def test_beams_find_the_captions_as_well(learnt: tuple[CaptionTarget, Any]) -> N
     searching = fit(CAPTIONS * 5, decode="beam", beam_width=3).build_head(WIDTH, {}).eval()
     searching.load_state_dict(head.state_dict())
     with torch.inference_mode():
-        assert [answer.value for answer in searching.answers(fused_of(4))] == CAPTIONS
-        assert searching.answers(fused_of(0)) == []
+        assert [answer.value for answer in searching.predict(fused_of(4))] == CAPTIONS
+        assert searching.predict(fused_of(0)) == []
 
 
 def search(chances: dict[tuple[int, ...], list[float]], width: int, penalty: float = 0.0) -> tuple[list[int], float]:

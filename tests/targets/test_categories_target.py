@@ -10,7 +10,7 @@ import torch
 
 from polymodal.targets import CategoriesTarget
 from polymodal.targets.categories import positive_weight
-from polymodal.targets.category import LARGEST_WEIGHT
+from polymodal.targets.category import MAX_CLASS_WEIGHT
 
 
 @pytest.mark.parametrize("cell", ["a|c", "a;c", '["a", "c"]', ["c", "a"], ("a", "c"), "c|a|a", " a | c "])
@@ -46,8 +46,8 @@ def test_decoding_names_the_probable_labels_most_probable_first() -> None:
 def test_rare_labels_weigh_more_but_not_without_bound() -> None:
     assert positive_weight(50, 100) == 1.0
     assert positive_weight(100, 100) == 1.0
-    assert 1 < positive_weight(5, 100) < positive_weight(1, 100) <= LARGEST_WEIGHT
-    assert positive_weight(1, 10**6) == LARGEST_WEIGHT
+    assert 1 < positive_weight(5, 100) < positive_weight(1, 100) <= MAX_CLASS_WEIGHT
+    assert positive_weight(1, 10**6) == MAX_CLASS_WEIGHT
     target = CategoriesTarget.fit(["a"] * 60 + ["a|b"])
     losses = target.loss(torch.zeros(2, 2), torch.tensor([[1.0, 0.0], [1.0, 1.0]]), 0.0)
     assert losses[1] > 2 * losses[0]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from polymodal.targets import CategoryTarget
-from polymodal.targets.category import IMBALANCE_RATIO, LARGEST_WEIGHT, class_weights
+from polymodal.targets.category import IMBALANCE_RATIO, MAX_CLASS_WEIGHT, class_weights
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_rare_classes_weigh_more_but_not_without_bound(counts: list[int]) -> Non
     assert np.isclose(np.average(weights, weights=counts), 1)
     order = np.argsort(counts)
     assert (np.diff(np.array(weights)[order]) <= 0).all()
-    assert max(weights) / min(weights) <= LARGEST_WEIGHT + 1e-9
+    assert max(weights) / min(weights) <= MAX_CLASS_WEIGHT + 1e-9
 
 
 def test_the_loss_of_a_rare_class_weighs_more() -> None:

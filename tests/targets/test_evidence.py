@@ -3,13 +3,19 @@ from __future__ import annotations
 import torch
 
 from polymodal.targets import CategoryTarget, NumberTarget
-from polymodal.targets.evidence import WARMUP, EvidenceCategory, distance_from_uniform, targets_at, with_evidence
+from polymodal.targets.evidence import (
+    WARMUP,
+    EvidentialCategoryTarget,
+    kl_from_uniform,
+    to_evidential,
+    with_annealed_penalty,
+)
 
 CELLS = ["a", "b", "c", "a"]
 
 
-def evidence(penalty: float = 0.0) -> EvidenceCategory:
-    return EvidenceCategory(**CategoryTarget.fit(CELLS).state(), penalty=penalty)
+def evidence(penalty: float = 0.0) -> EvidentialCategoryTarget:
+    return EvidentialCategoryTarget(**CategoryTarget.fit(CELLS).state(), penalty=penalty)
 
 
 def test_the_loss_is_the_expected_cross_entropy() -> None:
@@ -23,7 +29,7 @@ def test_the_penalty_is_the_distance_from_the_uniform_distribution() -> None:
     alpha = torch.tensor([[1.0, 1.0, 1.0], [3.0, 1.0, 2.0]])
     uniform, found = (torch.distributions.Dirichlet(values) for values in (torch.ones(3), alpha[1]))
     expected = torch.distributions.kl_divergence(found, uniform)
-    torch.testing.assert_close(distance_from_uniform(alpha), torch.stack([torch.tensor(0.0), expected]))
+    torch.testing.assert_close(kl_from_uniform(alpha), torch.stack([torch.tensor(0.0), expected]))
 
 
 def test_right_evidence_is_not_penalised() -> None:
@@ -36,9 +42,9 @@ def test_right_evidence_is_not_penalised() -> None:
 
 
 def test_the_penalty_grows_with_training() -> None:
-    targets = with_evidence({"kind": CategoryTarget.fit(CELLS), "size": NumberTarget.fit([1.0, 2.0])})
+    targets = to_evidential({"kind": CategoryTarget.fit(CELLS), "size": NumberTarget.fit([1.0, 2.0])})
     assert isinstance(targets["size"], NumberTarget)
-    weights = [targets_at(targets, share)["kind"].penalty for share in (0.0, WARMUP / 2, WARMUP, 1.0)]
+    weights = [with_annealed_penalty(targets, share)["kind"].penalty for share in (0.0, WARMUP / 2, WARMUP, 1.0)]
     assert weights == [0.0, 0.5, 1.0, 1.0]
     plain = {"kind": CategoryTarget.fit(CELLS)}
-    assert targets_at(plain, 1.0) is plain
+    assert with_annealed_penalty(plain, 1.0) is plain

@@ -16,7 +16,7 @@ import tiny
 from polymodal.data.tables.table import Table
 from polymodal.metrics import score_of
 from polymodal.targets import ImageTarget, RowContext, fit_target
-from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture
+from polymodal.targets.image_uri import PNG_URI, decode_image, encode_image
 from polymodal.tokens import Fused, Tokens
 
 
@@ -35,7 +35,7 @@ def answer_of(target: ImageTarget) -> Image.Image:
     head = target.build_head(16, {}).eval()
     tokens = Tokens(torch.zeros(1, 2, 16), torch.ones(1, 2, dtype=torch.bool))
     with torch.inference_mode():
-        (answer,) = head.answers(Fused(torch.zeros(1, 16), tokens))
+        (answer,) = head.predict(Fused(torch.zeros(1, 16), tokens))
     kind, content = str(answer.value).split(",")
     assert kind == "data:image/png;base64"
     return Image.open(io.BytesIO(base64.b64decode(content)))
@@ -69,7 +69,7 @@ def test_broken_files_are_named_and_not_known(shared_data: Path) -> None:
     source = RowContext(folder=shared_data / "fixtures")
     target = fit([*good, *names], source.folder)
     assert target.encode([*names, *good, None], source)[1].tolist() == [False] * 6 + [True] * 3 + [False]
-    problems = target.problems([*names, *good, None], source)
+    problems = target.invalid_cells([*names, *good, None], source)
     assert [row for row, _ in problems] == [0, 1, 2, 3, 4, 5]
     assert all(reason for _, reason in problems)
 
@@ -77,13 +77,13 @@ def test_broken_files_are_named_and_not_known(shared_data: Path) -> None:
 def test_scores_are_in_units_of_black_to_white() -> None:
     black, grey = np.zeros((8, 8, 1), np.uint8), np.full((8, 8, 1), 51, np.uint8)
     target = fit([black, grey])
-    truth, said = [encode_picture(black)] * 2, [encode_picture(grey), encode_picture(black)]
+    truth, said = [encode_image(black)] * 2, [encode_image(grey), encode_image(black)]
     scores = score_of(target.measure(truth, said), 2)
     assert scores["rmse"] == pytest.approx(np.sqrt(0.02))
     assert scores["mae"] == pytest.approx(0.1)
     assert scores["psnr"] == pytest.approx((-10 * np.log10(0.04) + 100) / 2)
-    assert target.quality(truth, said).tolist() == pytest.approx([0.8, 1.0])
-    assert decode_picture(target.prior.value).ravel()[0] in (25, 26)
+    assert target.row_scores(truth, said).tolist() == pytest.approx([0.8, 1.0])
+    assert decode_image(target.prior.value).ravel()[0] in (25, 26)
 
 
 def test_a_picture_is_learnt_and_shown_beside_the_truth(tmp_path: Path) -> None:

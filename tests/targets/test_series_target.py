@@ -31,7 +31,7 @@ def answers_of(target: SeriesTarget, rows: int = 2) -> list[Any]:
     head = target.build_head(WIDTH, {}).eval()
     tokens = Tokens(torch.zeros(rows, 2, WIDTH), torch.ones(rows, 2, dtype=torch.bool))
     with torch.inference_mode():
-        return [answer.value for answer in head.answers(Fused(torch.zeros(rows, WIDTH), tokens))]
+        return [answer.value for answer in head.predict(Fused(torch.zeros(rows, WIDTH), tokens))]
 
 
 def test_answers_have_the_longest_length_and_the_notice_says_so() -> None:
@@ -71,7 +71,7 @@ def test_cells_are_read_in_every_form_and_given_back_in_one(tmp_path: Path) -> N
     source = RowContext(folder=tmp_path)
     assert target.encode(cells, source)[1].tolist() == [True, True, True, True, False]
     assert target.references(cells[:4], source) == [[1.0, 2.0], [3.0, 4.0], [5.0, 7.5], [1.0, 9.0]]
-    assert target.problems(cells, source) == []
+    assert target.invalid_cells(cells, source) == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_cells_that_hold_no_such_series_are_named(cell: Any, reason: str, tmp_pa
     target = fit(RAGGED, max_steps=10)
     source = RowContext(folder=tmp_path)
     assert target.encode([cell, RAGGED[0]], source)[1].tolist() == [False, True]
-    ((row, said),) = target.problems([cell, RAGGED[0]], source)
+    ((row, said),) = target.invalid_cells([cell, RAGGED[0]], source)
     assert row == 0
     assert re.search(reason, said)
 

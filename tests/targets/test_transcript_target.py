@@ -18,8 +18,8 @@ from polymodal.data.schema.detect_target import detect_target_kind
 from polymodal.data.tables.table import read_table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.targets import RowContext, TranscriptTarget, fit_target
-from polymodal.targets.ctc import beam_ids, ctc_loss, greedy_ids
-from polymodal.targets.transcript import unseen_share
+from polymodal.targets.ctc import ctc_loss, greedy_decode, prefix_beam_search
+from polymodal.targets.transcript import unseen_word_share
 from polymodal.targets.transcript_head import TranscriptHead
 from polymodal.tokens import Detail, Fused, Tokens
 
@@ -78,7 +78,7 @@ def test_characters_unseen_in_training_are_not_learnt_but_count_as_errors(option
     assert target.units.decode([index for index in ids[0].tolist() if index]) == "w"
     assert not ids[1].any()
     assert target.references(["zwölf"], NOTHING) == ["zwölf"]
-    assert target.problems(["zwölf"], NOTHING) == []
+    assert target.invalid_cells(["zwölf"], NOTHING) == []
     losses = head_of(target).loss(fused(2), torch.from_numpy(ids), 0.0)
     assert losses.isfinite().all()
 
@@ -88,7 +88,7 @@ def test_an_empty_transcript_and_what_is_no_text_are_named(cell: Any) -> None:
     target = fit()
     cells = ["one", cell, None]
     assert target.encode(cells, NOTHING)[1].tolist() == [True, False, False]
-    ((row, reason),) = target.problems(cells, NOTHING)
+    ((row, reason),) = target.invalid_cells(cells, NOTHING)
     assert row == 1
     assert reason == "holds an empty transcript" or reason.endswith("is not text")
 
@@ -117,7 +117,7 @@ def test_answers_are_held_to_the_training_words_only_where_these_are_all_there_a
     assert fit(still_open).is_greedy
     assert fit(closed, lexicon=False).words == []
     assert fit(closed, decode="greedy").words == []
-    assert unseen_share({"one": 1, "two": 3}) == 0.25
+    assert unseen_word_share({"one": 1, "two": 3}) == 0.25
 
 
 def test_without_steps_to_read_it_says_so() -> None:
@@ -149,13 +149,13 @@ def test_a_text_too_long_for_its_steps_gives_no_infinite_loss() -> None:
 def test_without_the_sound_nothing_is_said(options: dict[str, Any]) -> None:
     head = head_of(fit(**options))
     given = fused(2, lengths=[30, 0])
-    assert head.answers(given)[1].value == ""
-    assert head.answers(given)[1].confidence is None
+    assert head.predict(given)[1].value == ""
+    assert head.predict(given)[1].confidence is None
     without = Fused(given.pooled, given.tokens)
-    assert [answer.value for answer in head.answers(without)] == ["", ""]
+    assert [answer.value for answer in head.predict(without)] == ["", ""]
     truth = torch.ones(2, 3, dtype=torch.int64)
     assert head.loss(without, truth, 0.0).tolist() == [0.0, 0.0]
-    assert head.answers(fused(0)) == []
+    assert head.predict(fused(0)) == []
     assert head.loss(fused(0), truth[:0], 0.0).shape == (0,)
 
 
@@ -168,10 +168,10 @@ def test_padding_and_neighbours_change_no_answer() -> None:
         torch.cat([detail.present, detail.present[:, :9] & False], 1),
     )
     with torch.inference_mode():
-        whole = head.answers(given)
-        padded = head.answers(Fused(given.pooled, given.tokens, None, {"sound": longer}))
+        whole = head.predict(given)
+        padded = head.predict(Fused(given.pooled, given.tokens, None, {"sound": longer}))
         first = Detail(detail.values[:1, :20], detail.present[:1, :20])
-        alone = head.answers(Fused(given.pooled[:1], given.tokens, None, {"sound": first}))
+        alone = head.predict(Fused(given.pooled[:1], given.tokens, None, {"sound": first}))
     assert [answer.value for answer in padded] == [answer.value for answer in whole]
     assert alone[0].value == whole[0].value
     assert alone[0].confidence == pytest.approx(whole[0].confidence, abs=1e-5)
@@ -203,7 +203,7 @@ def text_shares(shares: np.ndarray[Any, Any]) -> dict[tuple[int, ...], float]:
 def test_a_wide_beam_finds_the_most_probable_text(seed: int) -> None:
     shares = random_shares(6, 3, seed)
     every = text_shares(shares)
-    assert beam_ids(shares, 1000)[0] == max(every, key=lambda text: every[text])
+    assert prefix_beam_search(shares, 1000)[0] == max(every, key=lambda text: every[text])
 
 
 def test_the_loss_is_the_probability_of_all_alignments() -> None:
@@ -216,14 +216,14 @@ def test_the_loss_is_the_probability_of_all_alignments() -> None:
 
 
 def test_greedy_merges_repeats_and_keeps_doubles_apart_by_a_blank() -> None:
-    assert greedy_ids([0, 1, 1, 0, 1, 2, 2, 0]) == [1, 1, 2]
-    assert greedy_ids([]) == []
+    assert greedy_decode([0, 1, 1, 0, 1, 2, 2, 0]) == [1, 1, 2]
+    assert greedy_decode([]) == []
 
 
 def test_a_beam_sums_alignments_that_a_greedy_search_cannot_see() -> None:
     shares = np.array([[0.6, 0.4], [0.6, 0.4]])
-    assert greedy_ids(shares.argmax(axis=1).tolist()) == []
-    assert beam_ids(shares, 8)[0] == (1,)
+    assert greedy_decode(shares.argmax(axis=1).tolist()) == []
+    assert prefix_beam_search(shares, 8)[0] == (1,)
 
 
 @pytest.mark.parametrize("options", [{}, {"units": "subwords", "num_subwords": 30}])

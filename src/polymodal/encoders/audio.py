@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.encoders.recurrent import Recurrent
-from polymodal.encoders.steps import StepTokens, clean_steps, frames_per_step, stack_steps, stretch_steps
+from polymodal.encoders.steps import StepTokens, frames_per_step, mask_steps, resample_steps, stack_steps
 from polymodal.errors import parameter_error
 from polymodal.nn.attention import Transformer
 from polymodal.nn.convolution import Conv1d, Conv2d
@@ -112,7 +112,7 @@ class AudioCNN(nn.Module):
         if detail and frames > 0:
             raise parameter_error("frames", "an audio encoder whose steps a target reads", "0 or -1", frames)
         is_stretched = fitted.median_duration_s <= SHORT_CLIP_S and not detail
-        self.sound_channels = fitted.channels
+        self.audio_channels = fitted.channels
         self.frames = frames if frames >= 0 else STRETCHED_FRAMES * is_stretched
         self.step_frames = _frames_per_step(fitted) if detail else 0
         channels = channels or 3 * width // 16
@@ -135,11 +135,11 @@ class AudioCNN(nn.Module):
         Returns:
             Tokens ``[B, K, W]``.
         """
-        values_BTF, lengths = clean_steps(column)
+        values_BTF, lengths = mask_steps(column)
         if self.frames:
-            values_BTF = stretch_steps(values_BTF, lengths, self.frames)
+            values_BTF = resample_steps(values_BTF, lengths, self.frames)
             lengths = torch.where(lengths > 0, self.frames, 0)
-        map_BCTF = split_channels(values_BTF, self.sound_channels)
+        map_BCTF = split_channels(values_BTF, self.audio_channels)
         for stage in self.stages:
             map_BCTF, lengths = stage(map_BCTF, lengths, is_whole=self.frames > 0)
         bands_BCTF = functional.adaptive_avg_pool2d(map_BCTF, (map_BCTF.shape[2], BANDS))
@@ -188,7 +188,7 @@ class AudioGRU(nn.Module):
         Returns:
             Tokens ``[B, K, W]``.
         """
-        steps_BTF, lengths = stack_steps(*clean_steps(column), self.stack)
+        steps_BTF, lengths = stack_steps(*mask_steps(column), self.stack)
         tokens: Tokens = self.tokens(self.layers(self.project(steps_BTF), lengths), lengths)
         return tokens
 
@@ -239,7 +239,7 @@ class AudioTransformer(nn.Module):
         Returns:
             Tokens ``[B, K, W]``.
         """
-        steps_BTF, lengths = stack_steps(*clean_steps(column), self.stack)
+        steps_BTF, lengths = stack_steps(*mask_steps(column), self.stack)
         num_steps, width = steps_BTF.shape[1], self.project.out_features
         steps_BTW = self.project(steps_BTF) + sinusoidal_positions(num_steps, width).to(steps_BTF.device)
         tokens: Tokens = self.tokens(self.layers(steps_BTW, steps_present(lengths, num_steps)), lengths)

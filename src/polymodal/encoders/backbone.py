@@ -54,7 +54,7 @@ Text has no list: every encoder that reads token ids and gives hidden states wil
 """
 UNUSED = re.compile(r"(?:^|\.)(?:pooler|head|classifier|projector|masked_spec_embed|mask_token)(?:\.|$)")
 """Parts of checkpoints that no encoder here reads; they may be missing, and they never learn."""
-WITHOUT_CHANCE = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False}
+DETERMINISTIC_OPTIONS = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False}
 """Options that would leave out layers or mask steps in training; the training loop varies the inputs itself."""
 
 
@@ -105,7 +105,7 @@ def load_backbone(checkpoint: str, modality: str) -> Any:
     try:
         with _quiet(transformers):
             whole = transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-            config = _without_chance(getattr(whole, "vision_config", whole) if modality == "image" else whole)
+            config = _deterministic(getattr(whole, "vision_config", whole) if modality == "image" else whole)
             model = getattr(transformers, MODELS[modality].get(whole.model_type, "AutoModel"))
             backbone, report = model.from_pretrained(
                 checkpoint, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True
@@ -117,11 +117,11 @@ def load_backbone(checkpoint: str, modality: str) -> Any:
     if missing:
         lack = f"its weights lack {len(missing):,} of the encoder's tensors, such as {missing[0]}"
         raise _unloadable(checkpoint, modality, lack)
-    return _with_sound_convolutions(_without_unused(backbone.float()))
+    return _with_correct_convolutions(_without_unused(backbone.float()))
 
 
-def _without_chance(config: Any) -> Any:
-    for name, value in WITHOUT_CHANCE.items():
+def _deterministic(config: Any) -> Any:
+    for name, value in DETERMINISTIC_OPTIONS.items():
         if hasattr(config, name):
             setattr(config, name, value)
     return config
@@ -147,7 +147,7 @@ def save_backbone(backbone: Any, folder: Path) -> None:
         backbone.save_pretrained(folder)
 
 
-def lower_backbone(backbone: Any, device: torch.device) -> Any:
+def cast_backbone(backbone: Any, device: torch.device) -> Any:
     """Bring a frozen checkpoint to the floats in which it is run: bfloat16 where the device is fast with it.
 
     Args:
@@ -160,7 +160,7 @@ def lower_backbone(backbone: Any, device: torch.device) -> Any:
     return backbone.requires_grad_(False).eval().to(torch.bfloat16 if has_fast_bfloat16(device) else torch.float32)
 
 
-def _with_sound_convolutions(backbone: Any) -> Any:
+def _with_correct_convolutions(backbone: Any) -> Any:
     """Let a checkpoint's convolutions compute in float32 on a CPU whose convolutions in bfloat16 are wrong."""
     if not has_correct_bfloat16_convolutions(torch.device("cpu")):
         for module in backbone.modules():

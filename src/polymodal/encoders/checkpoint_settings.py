@@ -27,7 +27,7 @@ WARP_FROM = 384
 
 
 @dataclass(frozen=True)
-class PicturePreparation:
+class ImagePreprocessing:
     """How pictures, or the frames of a video, are brought into shape.
 
     Attributes:
@@ -50,7 +50,7 @@ class PicturePreparation:
 
 
 @dataclass(frozen=True)
-class SoundPreparation:
+class AudioPreprocessing:
     """How clips are brought into shape.
 
     Attributes:
@@ -79,7 +79,7 @@ def read_preprocessor(checkpoint: str, part: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else found
 
 
-def picture_preparation(checkpoint: str, part: str = "image_processor") -> PicturePreparation:
+def image_preprocessing(checkpoint: str, part: str = "image_processor") -> ImagePreprocessing:
     """Read how a checkpoint wants its pictures.
 
     Args:
@@ -94,12 +94,12 @@ def picture_preparation(checkpoint: str, part: str = "image_processor") -> Pictu
     """
     found = read_preprocessor(checkpoint, part)
     with _understood(checkpoint):
-        return _picture_preparation(found, checkpoint)
+        return _image_preprocessing(found, checkpoint)
 
 
-def _picture_preparation(found: Mapping[str, Any], checkpoint: str) -> PicturePreparation:
+def _image_preprocessing(found: Mapping[str, Any], checkpoint: str) -> ImagePreprocessing:
     kind = str(found.get("image_processor_type") or found.get("feature_extractor_type") or "")
-    size, resize, crop_share = _picture_size(found, kind, checkpoint)
+    size, resize, crop_share = _image_size(found, kind, checkpoint)
     resample = found.get("resample", 2 if kind.startswith("ViT") else 3)
     is_scaled, is_normalised = found.get("do_rescale", True), found.get("do_normalize", True)
     if is_normalised and not ("image_mean" in found and "image_std" in found):
@@ -107,7 +107,7 @@ def _picture_preparation(found: Mapping[str, Any], checkpoint: str) -> PicturePr
             f"The {PREPROCESSOR} of the checkpoint {checkpoint!r} names no image_mean and image_std. They say how "
             "pictures must be normalised: take the file from where the checkpoint was published."
         )
-    return PicturePreparation(
+    return ImagePreprocessing(
         size=size,
         resize=resize,
         crop_share=crop_share,
@@ -118,7 +118,7 @@ def _picture_preparation(found: Mapping[str, Any], checkpoint: str) -> PicturePr
     )
 
 
-def _picture_size(found: Mapping[str, Any], kind: str, checkpoint: str) -> tuple[int, str, float]:
+def _image_size(found: Mapping[str, Any], kind: str, checkpoint: str) -> tuple[int, str, float]:
     """Return the side that comes out, the way of resizing, and the share of each side that is not cut off."""
     size = found.get("size")
     if isinstance(size, int):
@@ -156,7 +156,7 @@ def _square(size: Mapping[str, Any], checkpoint: str) -> int:
     return side
 
 
-def sound_preparation(checkpoint: str) -> SoundPreparation:
+def audio_preprocessing(checkpoint: str) -> AudioPreprocessing:
     """Read how a checkpoint wants its sound.
 
     Args:
@@ -168,20 +168,20 @@ def sound_preparation(checkpoint: str) -> SoundPreparation:
     found = read_preprocessor(checkpoint, "feature_extractor")
     model = read_json(checkpoint, "config.json").get("model_type")
     with _understood(checkpoint):
-        return _sound_preparation(found, str(model))
+        return _audio_preprocessing(found, str(model))
 
 
-def _sound_preparation(found: Mapping[str, Any], model: str) -> SoundPreparation:
+def _audio_preprocessing(found: Mapping[str, Any], model: str) -> AudioPreprocessing:
     rate = int(found.get("sampling_rate", 16_000))
     if model == "whisper":
-        return SoundPreparation(_whisper_settings(found, rate), 0.0)
+        return AudioPreprocessing(_whisper_settings(found, rate), 0.0)
     if model == "audio-spectrogram-transformer":
         is_normalised = found.get("do_normalize", True)
         mean = float(found.get("mean", -4.2677393)) if is_normalised else 0.0
         std = float(found.get("std", 4.5689974)) if is_normalised else 0.5
-        return SoundPreparation({**_kaldi_settings(found, rate), "mean": mean, "std": std}, -mean / (2 * std))
+        return AudioPreprocessing({**_kaldi_settings(found, rate), "mean": mean, "std": std}, -mean / (2 * std))
     features = "waveform" if found.get("do_normalize", True) else "samples"
-    return SoundPreparation({"features": features, "sample_rate_hz": rate}, 0.0)
+    return AudioPreprocessing({"features": features, "sample_rate_hz": rate}, 0.0)
 
 
 def _whisper_settings(found: Mapping[str, Any], rate: int) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _text_settings(checkpoint: str) -> dict[str, Any]:
 
 
 def _image_settings(checkpoint: str) -> dict[str, Any]:
-    found = picture_preparation(checkpoint)
+    found = image_preprocessing(checkpoint)
     return {
         "size": found.size,
         "channels": 3,
@@ -227,11 +227,11 @@ def _image_settings(checkpoint: str) -> dict[str, Any]:
 
 def _video_settings(checkpoint: str) -> dict[str, Any]:
     frames = int(read_json(checkpoint, "config.json").get("num_frames", 16))
-    return {"size": picture_preparation(checkpoint, "video_processor").size, "channels": 3, "frames": frames}
+    return {"size": image_preprocessing(checkpoint, "video_processor").size, "channels": 3, "frames": frames}
 
 
 def _audio_settings(checkpoint: str) -> dict[str, Any]:
-    return sound_preparation(checkpoint).settings
+    return audio_preprocessing(checkpoint).settings
 
 
 SETTINGS: dict[str, Callable[[str], dict[str, Any]]] = {

@@ -128,7 +128,7 @@ def num_halvings(fitted: Image | Video) -> int:
     return max(0, math.ceil(math.log2(max(fitted.height, fitted.width) / GRID)))
 
 
-def grid_after(fitted: Image, stride: int) -> tuple[int, int]:
+def token_grid(fitted: Image, stride: int) -> tuple[int, int]:
     """Return the tokens' grid of a map made with a stride.
 
     Args:
@@ -141,7 +141,7 @@ def grid_after(fitted: Image, stride: int) -> tuple[int, int]:
     return min(GRID, math.ceil(fitted.height / stride)), min(GRID, math.ceil(fitted.width / stride))
 
 
-def convolve(num_in: int, num_out: int, stride: int) -> nn.Sequential:
+def convolution_block(num_in: int, num_out: int, stride: int) -> nn.Sequential:
     """Build a 3x3 convolution, group norm and ReLU; a stride above 2 takes a kernel that leaves no pixel out.
 
     Args:
@@ -167,7 +167,7 @@ def _stage_strides(fitted: Image, num_stages: int) -> list[int]:
     return [min(4, 2 ** max(0, halvings - (num_stages - 1))), *late]
 
 
-class Staged(ImageEncoder):
+class StagedEncoder(ImageEncoder):
     """Convolutions in stages, a grid of tokens and, where asked for, fine places.
 
     Attributes:
@@ -202,10 +202,10 @@ class Staged(ImageEncoder):
         self.stages = nn.Sequential(*itertools.chain(*stages))
         self.ends = [last - 1 for last in itertools.accumulate(map(len, stages))]
         use_channels_last(self.stages)
-        self.tokens = GridTokens(channels[-1], grid_after(fitted, math.prod(strides)), width, dropout)
+        self.tokens = GridTokens(channels[-1], token_grid(fitted, math.prod(strides)), width, dropout)
         reached = list(itertools.accumulate(strides, operator.mul))
         self.pyramid = FeaturePyramid(fitted, channels, reached, width) if detail else None
-        self.places = None if self.pyramid is None else self.pyramid.places
+        self.detail_grid = None if self.pyramid is None else self.pyramid.detail_grid
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode pictures.
@@ -222,7 +222,7 @@ class Staged(ImageEncoder):
         return tokens if self.pyramid is None else replace(tokens, detail=self.pyramid(maps, present))
 
 
-class ImageCNN(Staged):
+class ImageCNN(StagedEncoder):
     """Four convolution stages with group norm, and a grid of tokens."""
 
     def __init__(
@@ -248,10 +248,10 @@ class ImageCNN(Staged):
         channels = channels or width // 4
         strides = _stage_strides(fitted, 4)
         dims = [channels, 2 * channels, 4 * channels, 4 * channels]
-        stages = [[convolve(fitted.channels, channels, strides[0])]]
+        stages = [[convolution_block(fitted.channels, channels, strides[0])]]
         for num_in, num_out, stride in zip(dims, dims[1:], strides[1:], strict=False):
-            rest = (convolve(num_out, num_out, 1) for _ in range(depth - 1))
-            stages.append([convolve(num_in, num_out, stride), *rest])
+            rest = (convolution_block(num_out, num_out, 1) for _ in range(depth - 1))
+            stages.append([convolution_block(num_in, num_out, stride), *rest])
         super().__init__(fitted, width, stages, dims, strides, dropout, detail)
 
 
@@ -270,8 +270,8 @@ class ResidualBlock(nn.Module):
             stride: Stride of the first convolution and of the shortcut.
         """
         super().__init__()
-        self.first = convolve(num_in, num_out, stride)
-        self.second = nn.Sequential(*list(convolve(num_out, num_out, 1))[:2])
+        self.first = convolution_block(num_in, num_out, stride)
+        self.second = nn.Sequential(*list(convolution_block(num_out, num_out, 1))[:2])
         same = stride == 1 and num_in == num_out
         self.shortcut = nn.Identity() if same else Conv2d(num_in, num_out, 1, stride, bias=False)
 
@@ -288,7 +288,7 @@ class ResidualBlock(nn.Module):
         return summed.relu_()
 
 
-class ImageResNet(Staged):
+class ImageResNet(StagedEncoder):
     """A small residual network."""
 
     def __init__(
@@ -313,7 +313,7 @@ class ImageResNet(Staged):
         """
         strides = _stage_strides(fitted, 4)
         dims = [channels, 2 * channels, 4 * channels, 8 * channels]
-        stages: list[list[nn.Module]] = [[convolve(fitted.channels, channels, strides[0])], [], [], []]
+        stages: list[list[nn.Module]] = [[convolution_block(fitted.channels, channels, strides[0])], [], [], []]
         num_in = channels
         for stage, num_out, stride in zip(stages, dims, (1, *strides[1:]), strict=True):
             for index in range(depth):

@@ -27,21 +27,21 @@ class ImageDecoder(nn.Module):
     take the place of pooling, and the weights are not tied to the encoder's.
     """
 
-    def __init__(self, map_channels: int, map_shape: tuple[int, int], picture_shape: tuple[int, int, int]) -> None:
+    def __init__(self, map_channels: int, map_shape: tuple[int, int], image_shape: tuple[int, int, int]) -> None:
         """Build the convolutions.
 
         Args:
             map_channels: C of the encoder's map.
             map_shape: Its height and width.
-            picture_shape: Height, width and channels of the pictures.
+            image_shape: Height, width and channels of the pictures.
         """
         super().__init__()
-        height, width, channels = picture_shape
-        self.picture_shape = (height, width)
+        height, width, channels = image_shape
+        self.image_shape = (height, width)
         doublings = max(0, math.ceil(math.log2(max(height / map_shape[0], width / map_shape[1]))))
         dims = [max(MIN_CHANNELS, map_channels >> step) for step in range(doublings + 1)]
         self.enter = Conv2d(map_channels, dims[0], 1)
-        self.stages = nn.ModuleList(_grow(num_in, num_out) for num_in, num_out in pairwise(dims))
+        self.stages = nn.ModuleList(_upsample_block(num_in, num_out) for num_in, num_out in pairwise(dims))
         self.leave = Conv2d(dims[-1], channels, 3, padding=1)
         use_channels_last(self)
 
@@ -57,13 +57,13 @@ class ImageDecoder(nn.Module):
         map_BCYX = self.enter(map_BCYX)
         for stage in self.stages:
             map_BCYX = stage(map_BCYX)
-        if map_BCYX.shape[2:] != self.picture_shape:
-            map_BCYX = functional.interpolate(map_BCYX, self.picture_shape, mode="bilinear", align_corners=False)
+        if map_BCYX.shape[2:] != self.image_shape:
+            map_BCYX = functional.interpolate(map_BCYX, self.image_shape, mode="bilinear", align_corners=False)
         pixels: Tensor = self.leave(map_BCYX)
         return pixels
 
 
-def _grow(num_in: int, num_out: int) -> nn.Sequential:
+def _upsample_block(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Upsample(scale_factor=2, mode="nearest"),
         Conv2d(num_in, num_out, 3, padding=1, bias=False),

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from polymodal.errors import ConfigError
 
-PROJECTIONS = frozenset(
+ATTENTION_PROJECTIONS = frozenset(
     {"query", "key", "value", "q_proj", "k_proj", "v_proj", "q_lin", "k_lin", "v_lin", "qkv", "query_key_value"}
 )
 """What the layers that make queries, keys and values are called in ``transformers``."""
@@ -71,8 +71,8 @@ def add_adapters(backbone: nn.Module, rank: int) -> nn.ModuleDict:
     backbone.requires_grad_(False)
     adapters = nn.ModuleDict()
     for name, layer in backbone.named_modules():
-        if name.split(".")[-1] in PROJECTIONS and isinstance(layer, nn.Linear):
-            adapters[name.replace(".", "-")] = _joined(layer, rank)
+        if name.split(".")[-1] in ATTENTION_PROJECTIONS and isinstance(layer, nn.Linear):
+            adapters[name.replace(".", "-")] = _attach(layer, rank)
     if not adapters:
         kind = type(backbone).__name__
         raise ConfigError(
@@ -82,7 +82,7 @@ def add_adapters(backbone: nn.Module, rank: int) -> nn.ModuleDict:
     return adapters
 
 
-def _joined(layer: nn.Linear, rank: int) -> LowRank:
+def _attach(layer: nn.Linear, rank: int) -> LowRank:
     adapter = LowRank(layer.in_features, layer.out_features, rank)
     layer.register_forward_hook(partial(_add, adapter))  # not a closure: a copy's hook must know the copied adapter
     return adapter

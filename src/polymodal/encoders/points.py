@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.steps import StepTokens
 from polymodal.encoders.temporal import (
-    SMALL,
+    EPSILON,
+    StatisticsPooling,
     TemporalConvolutions,
-    TimeStatistics,
-    TransformerSteps,
+    TemporalTransformer,
     levels_to_span,
-    with_first,
+    prepend_token,
 )
 from polymodal.nn.layers import Dropout, lengths_in_use, small_parameter, steps_present
 from polymodal.tokens import ColumnBatch, Tokens
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from polymodal.modalities.points import Points
 
 
-def clean_points(column: ColumnBatch) -> tuple[Tensor, Tensor, Tensor]:
+def mask_points(column: ColumnBatch) -> tuple[Tensor, Tensor, Tensor]:
     """Return points with zeros in padding and in absent rows.
 
     Args:
@@ -100,7 +100,7 @@ def pool_points(points: Tensor, features: Tensor, real: Tensor) -> Tensor:
     share = 1 / count.clamp(min=1)
     centre = points.sum(dim=-2) * share
     square = ((points - centre.unsqueeze(-2)).square() * real.unsqueeze(-1)).sum(dim=-2) * share
-    spread = (square + SMALL).sqrt() * (count > 0)
+    spread = (square + EPSILON).sqrt() * (count > 0)
     largest, mean = features.max(dim=-2).values, features.sum(dim=-2) * share
     return torch.cat([largest, mean, centre, spread, count.log1p()], dim=-1)
 
@@ -139,7 +139,7 @@ class FrameSequence(nn.Module):
         self.project = nn.Sequential(nn.Linear(dim, width), nn.LayerNorm(width), nn.GELU(), Dropout(dropout))
         self.layers = layers
         self.tokens = StepTokens(output_dim, width, max_tokens, dropout)
-        self.statistics = TimeStatistics(dim, width, dropout)
+        self.statistics = StatisticsPooling(dim, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode sequences of clouds.
@@ -150,10 +150,10 @@ class FrameSequence(nn.Module):
         Returns:
             Tokens ``[B, 1 + K, W]``; the first one is of the whole row.
         """
-        points_BTPF, real_BTP, lengths = clean_points(column)
+        points_BTPF, real_BTP, lengths = mask_points(column)
         frames_BTD = pool_points(points_BTPF, self.points(points_BTPF, real_BTP), real_BTP)
         tokens: Tokens = self.tokens(self.layers(self.project(frames_BTD), lengths), lengths)
-        return with_first(self.statistics(frames_BTD, lengths), tokens)
+        return prepend_token(self.statistics(frames_BTD, lengths), tokens)
 
 
 class PointsGRU(FrameSequence):
@@ -263,7 +263,7 @@ class PointsTransformer(FrameSequence):
             max_tokens: Most tokens of a row.
             dropout: Share of values set to zero in training.
         """
-        layers = TransformerSteps(width, depth, num_heads, dropout)
+        layers = TemporalTransformer(width, depth, num_heads, dropout)
         super().__init__(
             fitted,
             width,
@@ -313,7 +313,7 @@ class PointSet(nn.Module):
         Returns:
             Tokens ``[B, 2 + Q, W]``.
         """
-        points_BTPF, real_BTP, lengths = clean_points(column)
+        points_BTPF, real_BTP, lengths = mask_points(column)
         points, real = self._with_time(points_BTPF).flatten(1, 2), real_BTP.flatten(1, 2)
         features = self.points(points, real)
         mean = features.sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1)

@@ -23,10 +23,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from polymodal.arrays import Column
 from polymodal.data.cache.entry import VALUES_FILE, map_values
 from polymodal.data.cache.row_file import RowFile
-from polymodal.encoders.backbone import lower_backbone, save_backbone
+from polymodal.encoders.backbone import cast_backbone, save_backbone
+from polymodal.encoders.checkpoint_adapter import CheckpointAdapter
 from polymodal.encoders.hub import find_file
 from polymodal.encoders.lora import DEFAULT_RANK, add_adapters
-from polymodal.encoders.source import CheckpointAdapter
 from polymodal.errors import parameter_error
 from polymodal.nn.layers import lengths_in_use as steps_in_use
 from polymodal.nn.layers import pool_steps
@@ -50,8 +50,8 @@ class Pretrained(nn.Module):
 
     def __init__(
         self,
-        source: CheckpointAdapter,
-        reader: nn.Module,
+        adapter: CheckpointAdapter,
+        pooler: nn.Module,
         *,
         tuning: str,
         rank: int,
@@ -61,8 +61,8 @@ class Pretrained(nn.Module):
         """Put the checkpoint below its reader.
 
         Args:
-            source: How the checkpoint is loaded and read.
-            reader: From outputs ``[B, K, D]`` and lengths to tokens.
+            adapter: How the checkpoint is loaded and read.
+            pooler: From outputs ``[B, K, D]`` and lengths to tokens.
             tuning: ``frozen``, ``lora`` or ``full``.
             rank: Rank of the adapters of ``lora``; 0 means 8.
             max_tokens: Most outputs kept of a frozen checkpoint; more are means of equal stretches.
@@ -74,15 +74,15 @@ class Pretrained(nn.Module):
         """
         super().__init__()
         _check_tuning(tuning, rank, backbone_rate)
-        self.source, self.tuning, self.max_tokens = source, tuning, max_tokens
+        self.checkpoint_adapter, self.tuning, self.max_tokens = adapter, tuning, max_tokens
         self.backbone_rate = backbone_rate or BACKBONE_RATES.get(tuning, 0.0)
-        self.backbone = source.load() if tuning == "full" else None
-        self._held: list[Any] = []  # a list, so that the state does not hold it
+        self.backbone = adapter.load() if tuning == "full" else None
+        self._unregistered: list[Any] = []  # a list, so that the state does not hold it
         if tuning == "lora":
-            base = source.load().eval()
+            base = adapter.load().eval()
             self.adapters = add_adapters(base, rank or DEFAULT_RANK)
-            self._held.append(base)
-        self.reader = reader
+            self._unregistered.append(base)
+        self.reader = pooler  # part of the keys of saved weights
 
     @property
     def is_frozen(self) -> bool:
@@ -127,11 +127,11 @@ class Pretrained(nn.Module):
             entry: Folder to write the values to, so that memory does not grow with the rows; None keeps them in memory.
 
         Returns:
-            float16 ``[rows, K, D]``: outputs of the layers at ``source.layers``, normalised, at most ``max_tokens``
-            a row; lengths say how many.
+            float16 ``[rows, K, D]``: normalised outputs of the layers ``checkpoint_adapter.layers``, at most
+            ``max_tokens`` a row; lengths say how many.
         """
-        most = max(1, min(self.max_tokens, self.source.max_outputs(column)))
-        shape = (len(column), most, self.source.dim)
+        most = max(1, min(self.max_tokens, self.checkpoint_adapter.max_outputs(column)))
+        shape = (len(column), most, self.checkpoint_adapter.dim)
         if entry is None:
             values: NDArray[Any] = np.zeros(shape, np.float16)
             lengths = self._run_over(column, progress, partial(_put, values))
@@ -146,20 +146,20 @@ class Pretrained(nn.Module):
     ) -> NDArray[np.int64]:
         """Hand the outputs of all batches to ``write``; return how many each row has."""
         lengths = np.zeros(len(column), np.int64)
-        with progress.phase(f"pretrained {self.source.modality}", int(column.row_present.sum())) as phase:
-            for rows in self.source.batches(column):
+        with progress.phase(f"pretrained {self.checkpoint_adapter.modality}", int(column.row_present.sum())) as phase:
+            for rows in self.checkpoint_adapter.batches(column):
                 part_BKD, used = self._outputs(ColumnBatch.from_column(column, rows).to(self._device))
                 write(rows, part_BKD.cpu().numpy())
                 lengths[rows] = used.cpu().numpy()
                 phase.advance(len(rows))
         return lengths
 
-    def identity(self) -> tuple[object, ...]:
+    def fingerprint(self) -> tuple[object, ...]:
         """Return what changes when the checkpoint, or what is kept of its outputs, changes."""
-        config = find_file(self.source.checkpoint, "config.json")
-        folder = Path(self.source.checkpoint) if config is None else config.parent
+        config = find_file(self.checkpoint_adapter.checkpoint, "config.json")
+        folder = Path(self.checkpoint_adapter.checkpoint) if config is None else config.parent
         files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("*.*"))
-        return ("normalised, convolutions sound", str(folder), self.max_tokens, self.source.layers, *files)
+        return ("normalised, convolutions sound", str(folder), self.max_tokens, self.checkpoint_adapter.layers, *files)
 
     def parameter_groups(self, learning_rate: float, decay: float) -> list[dict[str, Any]]:
         """Give every layer a learning rate: Howard and Ruder 2018, arXiv 1801.06146, section 3.2.
@@ -188,11 +188,11 @@ class Pretrained(nn.Module):
             folder: Where; it can later be given as ``checkpoint``.
         """
         save_backbone(self._module(self._device), folder)
-        self.source.save_preparation(folder)
+        self.checkpoint_adapter.save_preprocessor(folder)
 
-    def kept(self) -> list[Tensor]:
+    def unregistered_weights(self) -> list[Tensor]:
         """Return the weights of a checkpoint that does not learn and is no part of the module."""
-        return [weight for module in self._held for weight in module.parameters()]
+        return [weight for module in self._unregistered for weight in module.parameters()]
 
     @property
     def _device(self) -> torch.device:
@@ -201,16 +201,16 @@ class Pretrained(nn.Module):
     def _module(self, device: torch.device) -> Any:
         if self.backbone is not None:
             return self.backbone
-        if not self._held:
-            self._held.append(lower_backbone(self.source.load(), device))
-        return self._held[0].to(device)
+        if not self._unregistered:
+            self._unregistered.append(cast_backbone(self.checkpoint_adapter.load(), device))
+        return self._unregistered[0].to(device)
 
     def _outputs(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint on the rows that are there; the others get no output."""
         rows = column.row_present.nonzero().squeeze(1)
         lengths = torch.zeros(len(column), dtype=torch.int64, device=rows.device)
         if not len(rows):
-            return torch.zeros(len(column), 1, self.source.dim, device=rows.device), lengths
+            return torch.zeros(len(column), 1, self.checkpoint_adapter.dim, device=rows.device), lengths
         with torch.no_grad() if self.is_frozen else nullcontext():
             found_RKD, used = self._in_parts(column.take(rows))
             if self.is_frozen:
@@ -228,7 +228,9 @@ class Pretrained(nn.Module):
         if not torch.is_grad_enabled():
             size = max(1, VALUES_AT_ONCE // max(column.values[0].numel(), 1))
         places = torch.arange(len(column), device=column.values.device)
-        parts = [self.source.read(module, column.take(places[i : i + size])) for i in range(0, len(column), size)]
+        parts = [
+            self.checkpoint_adapter.run(module, column.take(places[i : i + size])) for i in range(0, len(column), size)
+        ]
         most = max(int(used.max()) for _, used in parts)
         values = [functional.pad(part[:, :most], (0, 0, 0, max(0, most - part.shape[1]))) for part, _ in parts]
         return torch.cat(values), torch.cat([used for _, used in parts])

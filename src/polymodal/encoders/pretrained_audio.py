@@ -18,12 +18,12 @@ from torch.nn import functional
 
 from polymodal.arrays import Column
 from polymodal.encoders.backbone import load_config
-from polymodal.encoders.checkpoint_settings import SoundPreparation, sound_preparation
+from polymodal.encoders.checkpoint_adapter import CheckpointAdapter, batches_by_length, lengths_in_use, row_chunks
+from polymodal.encoders.checkpoint_settings import AudioPreprocessing, audio_preprocessing
+from polymodal.encoders.pooling import SequencePooler
 from polymodal.encoders.pretrained import Pretrained
-from polymodal.encoders.pretrained_text import layers_at
-from polymodal.encoders.reader import Reader
-from polymodal.encoders.source import CheckpointAdapter, batches_by_length, lengths_in_use, row_chunks
-from polymodal.encoders.steps import clean_steps
+from polymodal.encoders.pretrained_text import hidden_states_at
+from polymodal.encoders.steps import mask_steps
 from polymodal.errors import ConfigError
 from polymodal.nn.layers import steps_present
 from polymodal.tokens import ColumnBatch
@@ -40,20 +40,20 @@ those below: Yang et al. 2021 (SUPERB), arXiv 2105.01051; Pasad et al. 2021, arX
 BATCH_SAMPLES = 960_000
 BATCH_SPECTRA = 8
 
-Read = Callable[[Any, ColumnBatch, "AudioSource"], tuple[list[Tensor], Tensor]]
+RunFunction = Callable[[Any, ColumnBatch, "AudioCheckpointAdapter"], tuple[list[Tensor], Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioSource(CheckpointAdapter):
+class AudioCheckpointAdapter(CheckpointAdapter):
     """Checkpoints that read samples or log-mel spectra.
 
     Attributes:
         config: Its configuration.
-        preparation: How it wants its sound.
+        preprocessing: How it wants its sound.
     """
 
     config: Any
-    preparation: SoundPreparation
+    preprocessing: AudioPreprocessing
 
     modality: ClassVar[str] = "audio"
 
@@ -63,11 +63,11 @@ class AudioSource(CheckpointAdapter):
         return int(self.config.hidden_size) * len(self.layers)
 
     @property
-    def reads_at_once(self) -> bool:
-        """Whether a batch takes one run; where ``read_samples`` sorts clips by length, it takes one a length."""
+    def runs_in_one_pass(self) -> bool:
+        """Whether a batch takes one run; where ``run_wav2vec2`` sorts clips by length, it takes one a length."""
         return getattr(self.config, "feat_extract_norm", "") != "group"
 
-    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+    def run(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint; each layer's outputs are brought to one scale.
 
         Args:
@@ -77,7 +77,7 @@ class AudioSource(CheckpointAdapter):
         Returns:
             Outputs ``[B, T, D]`` and int64 ``[B]``, how many are in use.
         """
-        found, lengths = READS[self.config.model_type](backbone, column, self)
+        found, lengths = RUN_FUNCTIONS[self.config.model_type](backbone, column, self)
         scaled = [functional.layer_norm(layer.float(), layer.shape[2:]) for layer in found]
         return torch.cat(scaled, dim=2), lengths
 
@@ -101,12 +101,12 @@ class AudioSource(CheckpointAdapter):
         Returns:
             Row indices of each batch.
         """
-        if self.preparation.settings["features"] in ("waveform", "samples"):
+        if self.preprocessing.settings["features"] in ("waveform", "samples"):
             return batches_by_length(lengths_in_use(column), BATCH_SAMPLES)
         return row_chunks(column, BATCH_SPECTRA)
 
 
-def read_samples(backbone: Any, column: ColumnBatch, source: AudioSource) -> tuple[list[Tensor], Tensor]:
+def run_wav2vec2(backbone: Any, column: ColumnBatch, adapter: AudioCheckpointAdapter) -> tuple[list[Tensor], Tensor]:
     """Run wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477) and its kin.
 
     Where the first convolution is normalised over a whole clip, padding would change its answers;
@@ -115,27 +115,27 @@ def read_samples(backbone: Any, column: ColumnBatch, source: AudioSource) -> tup
     Args:
         backbone: The checkpoint.
         column: float ``[B, S, 1]`` with lengths.
-        source: Holds configuration and layers.
+        adapter: Holds configuration and layers.
 
     Returns:
         Outputs of each layer, and how many are in use.
     """
-    samples_BS1, lengths = clean_steps(column)
-    least = receptive_field(source.config)
+    samples_BS1, lengths = mask_steps(column)
+    least = receptive_field(adapter.config)
     lengths = lengths.clamp(min=least)
     samples_BS = functional.pad(samples_BS1.squeeze(2), (0, max(0, least - samples_BS1.shape[1])))
     samples_BS = samples_BS.to(backbone.dtype)
     used: Tensor = backbone._get_feat_extract_output_lengths(lengths)
-    if source.config.feat_extract_norm != "group":
+    if adapter.config.feat_extract_norm != "group":
         mask_BS = steps_present(lengths, samples_BS.shape[1])
         found = backbone(samples_BS, attention_mask=mask_BS.long(), output_hidden_states=True)
-        return layers_at(found, source.layers), used
+        return hidden_states_at(found, adapter.layers), used
     places, parts = [], []
     for length in sorted(set(lengths.tolist())):
         rows = (lengths == length).nonzero().squeeze(1)
         found = backbone(samples_BS[rows, :length], output_hidden_states=True)
         missing = int(used.max()) - found.last_hidden_state.shape[1]
-        parts.append([functional.pad(layer, (0, 0, 0, missing)) for layer in layers_at(found, source.layers)])
+        parts.append([functional.pad(layer, (0, 0, 0, missing)) for layer in hidden_states_at(found, adapter.layers)])
         places.append(rows)
     order = torch.cat(places).argsort()
     return [torch.cat(layer)[order] for layer in zip(*parts, strict=True)], used
@@ -156,50 +156,52 @@ def receptive_field(config: Any) -> int:
     return field
 
 
-def read_whisper(backbone: Any, column: ColumnBatch, source: AudioSource) -> tuple[list[Tensor], Tensor]:
+def run_whisper(backbone: Any, column: ColumnBatch, adapter: AudioCheckpointAdapter) -> tuple[list[Tensor], Tensor]:
     """Run Whisper's encoder (Radford et al. 2022, arXiv 2212.04356) on clips followed by silence.
 
     Args:
         backbone: The checkpoint.
         column: float ``[B, F, M]`` with lengths; a clip's least value is that of silence.
-        source: Holds configuration and layers.
+        adapter: Holds configuration and layers.
 
     Returns:
         Outputs of each layer, and how many belong to the clip.
     """
-    frames_BFM, lengths = clean_steps(column)
-    num_frames = 2 * int(source.config.max_source_positions)
+    frames_BFM, lengths = mask_steps(column)
+    num_frames = 2 * int(adapter.config.max_source_positions)
     inside_BF1 = steps_present(lengths, frames_BFM.shape[1]).unsqueeze(2)
     silence_B11 = torch.where(inside_BF1, frames_BFM, torch.inf).amin(dim=(1, 2), keepdim=True)
-    filled_BFM = fill(frames_BFM, lengths, num_frames, silence_B11)
+    filled_BFM = pad_frames(frames_BFM, lengths, num_frames, silence_B11)
     found = backbone.encoder(filled_BFM.transpose(1, 2).to(backbone.dtype), output_hidden_states=True)
-    return layers_at(found, source.layers), (lengths.clamp(max=num_frames) + 1) // 2
+    return hidden_states_at(found, adapter.layers), (lengths.clamp(max=num_frames) + 1) // 2
 
 
-def read_ast(backbone: Any, column: ColumnBatch, source: AudioSource) -> tuple[list[Tensor], Tensor]:
+def run_ast(backbone: Any, column: ColumnBatch, adapter: AudioCheckpointAdapter) -> tuple[list[Tensor], Tensor]:
     """Run AST (Gong et al. 2021, arXiv 2104.01778); patches of one time are averaged over frequency.
 
     Args:
         backbone: The checkpoint.
         column: float ``[B, F, M]`` with lengths.
-        source: Holds configuration, layers, and what stands behind the end of a clip.
+        adapter: Holds configuration, layers, and what stands behind the end of a clip.
 
     Returns:
         Outputs of each layer: the class token, the distillation token, and one a time step; and how many
         belong to the clip.
     """
-    config = source.config
-    frames_BFM, lengths = clean_steps(column)
+    config = adapter.config
+    frames_BFM, lengths = mask_steps(column)
     num_frames = int(config.max_length)
-    filled_BFM = fill(frames_BFM, lengths, num_frames, torch.tensor(source.preparation.padding, device=lengths.device))
+    filled_BFM = pad_frames(
+        frames_BFM, lengths, num_frames, torch.tensor(adapter.preprocessing.padding, device=lengths.device)
+    )
     found = backbone(filled_BFM.to(backbone.dtype), output_hidden_states=True)
     num_times = (num_frames - config.patch_size) // config.time_stride + 1
     used = (lengths - config.patch_size) // config.time_stride + 1
-    layers = [_over_frequency(layer, num_times) for layer in layers_at(found, source.layers)]
+    layers = [_mean_over_frequency(layer, num_times) for layer in hidden_states_at(found, adapter.layers)]
     return layers, used.clamp(1, num_times) + 2
 
 
-def fill(frames_BFM: Tensor, lengths: Tensor, num_frames: int, padding: Tensor) -> Tensor:
+def pad_frames(frames_BFM: Tensor, lengths: Tensor, num_frames: int, padding: Tensor) -> Tensor:
     """Bring spectra to one number of frames.
 
     Args:
@@ -215,17 +217,17 @@ def fill(frames_BFM: Tensor, lengths: Tensor, num_frames: int, padding: Tensor) 
     return torch.where(steps_present(lengths, num_frames).unsqueeze(2), frames_BFM, padding)
 
 
-def _over_frequency(hidden_BTD: Tensor, num_times: int) -> Tensor:
+def _mean_over_frequency(hidden_BTD: Tensor, num_times: int) -> Tensor:
     special_BTD, patches_BTD = hidden_BTD[:, :2], hidden_BTD[:, 2:]
     patches_BFTD = patches_BTD.reshape(len(hidden_BTD), -1, num_times, hidden_BTD.shape[2])
     return torch.cat([special_BTD, patches_BFTD.mean(dim=1)], dim=1)
 
 
-READS: dict[str, Read] = {
-    "wav2vec2": read_samples,
-    "hubert": read_samples,
-    "whisper": read_whisper,
-    "audio-spectrogram-transformer": read_ast,
+RUN_FUNCTIONS: dict[str, RunFunction] = {
+    "wav2vec2": run_wav2vec2,
+    "hubert": run_wav2vec2,
+    "whisper": run_whisper,
+    "audio-spectrogram-transformer": run_ast,
 }
 """How checkpoints of each model type are run: outputs of each layer that is wanted, and how many are in use."""
 
@@ -262,16 +264,18 @@ class PretrainedAudio(Pretrained):
             ConfigError: If the checkpoint cannot be loaded, or reads other sound than the modality gives.
         """
         config = load_config(checkpoint, "audio")
-        preparation = sound_preparation(checkpoint)
-        _check_sound(fitted, config, preparation, checkpoint)
+        preprocessing = audio_preprocessing(checkpoint)
+        _check_audio(fitted, config, preprocessing, checkpoint)
         layers = LAYERS if tuning == "frozen" else (1.0,)
-        source = AudioSource(checkpoint=checkpoint, config=config, preparation=preparation, layers=layers)
-        reader = Reader(source.dim, width, dropout)
-        super().__init__(source, reader, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)
+        adapter = AudioCheckpointAdapter(
+            checkpoint=checkpoint, config=config, preprocessing=preprocessing, layers=layers
+        )
+        pooler = SequencePooler(adapter.dim, width, dropout)
+        super().__init__(adapter, pooler, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)
 
 
-def _check_sound(fitted: Audio, config: Any, preparation: SoundPreparation, checkpoint: str) -> None:
-    wanted = preparation.settings
+def _check_audio(fitted: Audio, config: Any, preprocessing: AudioPreprocessing, checkpoint: str) -> None:
+    wanted = preprocessing.settings
     num_mels = int(getattr(config, "num_mel_bins", 1))
     if (fitted.features, fitted.sample_rate_hz, fitted.num_features) == (
         wanted["features"],

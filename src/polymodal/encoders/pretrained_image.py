@@ -20,24 +20,24 @@ from torch.nn import functional
 
 from polymodal.arrays import Column
 from polymodal.encoders.backbone import load_config
+from polymodal.encoders.checkpoint_adapter import CheckpointAdapter, row_chunks
 from polymodal.encoders.checkpoint_settings import (
-    PicturePreparation,
-    picture_preparation,
+    ImagePreprocessing,
+    image_preprocessing,
 )
+from polymodal.encoders.pooling import GridProjection
 from polymodal.encoders.pretrained import Pretrained
-from polymodal.encoders.reader import PlaceReader
-from polymodal.encoders.source import CheckpointAdapter, row_chunks
 from polymodal.errors import parameter_error
 from polymodal.tokens import ColumnBatch
 
 if TYPE_CHECKING:
     from polymodal.modalities.image import Image
 
-BATCH_PICTURES = 32
+BATCH_IMAGES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageSource(CheckpointAdapter):
+class ImageCheckpointAdapter(CheckpointAdapter):
     """Checkpoints that read pictures.
 
     The patches' outputs are averaged over a square grid; the class token, where there is one, stands
@@ -45,12 +45,12 @@ class ImageSource(CheckpointAdapter):
 
     Attributes:
         config: Its configuration, of checkpoints for pictures and text the pictures' part.
-        preparation: How it wants its pictures.
+        preprocessing: How it wants its pictures.
         grid: Most outputs along each side.
     """
 
     config: Any
-    preparation: PicturePreparation
+    preprocessing: ImagePreprocessing
     grid: int
 
     modality: ClassVar[str] = "image"
@@ -61,7 +61,7 @@ class ImageSource(CheckpointAdapter):
         sizes = getattr(self.config, "hidden_sizes", None)
         return int(sizes[-1] if sizes else self.config.hidden_size)
 
-    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+    def run(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint.
 
         Args:
@@ -71,7 +71,7 @@ class ImageSource(CheckpointAdapter):
         Returns:
             Outputs ``[B, K, D]`` and int64 ``[B]``, K for each.
         """
-        pixels_BCYX = normalise(column.values, self.preparation).permute(0, 3, 1, 2)
+        pixels_BCYX = normalise(column.values, self.preprocessing).permute(0, 3, 1, 2)
         options = self._options(backbone, pixels_BCYX.shape[2], pixels_BCYX.shape[3])
         hidden = backbone(pixel_values=pixels_BCYX.to(backbone.dtype), **options).last_hidden_state
         outputs_BKD = self._on_grid(hidden.float(), pixels_BCYX.shape[2], pixels_BCYX.shape[3])
@@ -86,12 +86,12 @@ class ImageSource(CheckpointAdapter):
 
     def _on_grid(self, hidden: Tensor, height: int, width: int) -> Tensor:
         if hidden.ndim == 4:  # a map of channels, as convolutions leave it
-            return _averaged(hidden, self.grid)
+            return _average_pool(hidden, self.grid)
         patch_Y, patch_X = np.broadcast_to(self.config.patch_size, 2)
         rows, columns = height // int(patch_Y), width // int(patch_X)
         num_special = hidden.shape[1] - rows * columns
         map_BDYX = hidden[:, num_special:].transpose(1, 2).reshape(len(hidden), -1, rows, columns)
-        return torch.cat([hidden[:, : min(num_special, 1)], _averaged(map_BDYX, self.grid)], dim=1)
+        return torch.cat([hidden[:, : min(num_special, 1)], _average_pool(map_BDYX, self.grid)], dim=1)
 
     def max_outputs(self, column: Column) -> int:  # noqa: ARG002
         """Return the number of places of the grid and the class token.
@@ -113,25 +113,25 @@ class ImageSource(CheckpointAdapter):
         Returns:
             Row indices of each batch.
         """
-        return row_chunks(column, BATCH_PICTURES)
+        return row_chunks(column, BATCH_IMAGES)
 
 
-def normalise(pixels: Tensor, preparation: PicturePreparation) -> Tensor:
+def normalise(pixels: Tensor, preprocessing: ImagePreprocessing) -> Tensor:
     """Standardise pixels with the checkpoint's own mean and deviation.
 
     Args:
         pixels: uint8 or float ``[..., C]`` in 0..255.
-        preparation: Holds them.
+        preprocessing: Holds them.
 
     Returns:
         float32 of the same shape.
     """
-    mean = torch.tensor(preparation.mean, device=pixels.device)
-    std = torch.tensor(preparation.std, device=pixels.device)
-    return (pixels.float() * preparation.scale - mean) / std
+    mean = torch.tensor(preprocessing.mean, device=pixels.device)
+    std = torch.tensor(preprocessing.std, device=pixels.device)
+    return (pixels.float() * preprocessing.scale - mean) / std
 
 
-def _averaged(map_BDYX: Tensor, grid: int) -> Tensor:
+def _average_pool(map_BDYX: Tensor, grid: int) -> Tensor:
     shape = (min(grid, map_BDYX.shape[2]), min(grid, map_BDYX.shape[3]))
     return functional.adaptive_avg_pool2d(map_BDYX, shape).flatten(2).transpose(1, 2)
 
@@ -173,10 +173,10 @@ class PretrainedImage(Pretrained):
             raise parameter_error("channels", f"pictures for the checkpoint {checkpoint!r}", "3", fitted.channels)
         _check_size(fitted, config, checkpoint)
         grid = math.isqrt(max_tokens)
-        preparation = picture_preparation(checkpoint)
-        source = ImageSource(checkpoint=checkpoint, config=config, preparation=preparation, grid=grid)
-        reader = PlaceReader(source.dim, width, grid**2 + 1, dropout)
-        super().__init__(source, reader, tuning=tuning, rank=rank, max_tokens=grid**2 + 1, backbone_rate=backbone_rate)
+        preprocessing = image_preprocessing(checkpoint)
+        adapter = ImageCheckpointAdapter(checkpoint=checkpoint, config=config, preprocessing=preprocessing, grid=grid)
+        pooler = GridProjection(adapter.dim, width, grid**2 + 1, dropout)
+        super().__init__(adapter, pooler, tuning=tuning, rank=rank, max_tokens=grid**2 + 1, backbone_rate=backbone_rate)
 
 
 def _check_size(fitted: Image, config: Any, checkpoint: str) -> None:

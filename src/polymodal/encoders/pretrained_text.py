@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Column
 from polymodal.encoders.backbone import load_config
+from polymodal.encoders.checkpoint_adapter import CheckpointAdapter, batches_by_length, lengths_in_use
+from polymodal.encoders.pooling import SequencePooler
 from polymodal.encoders.pretrained import Pretrained
-from polymodal.encoders.reader import Reader
-from polymodal.encoders.source import CheckpointAdapter, batches_by_length, lengths_in_use
 from polymodal.errors import ConfigError
 from polymodal.nn.layers import lengths_in_use as batch_lengths
 from polymodal.nn.layers import steps_present
@@ -41,7 +41,7 @@ BATCH_IDS = 8192
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextSource(CheckpointAdapter):
+class TextCheckpointAdapter(CheckpointAdapter):
     """Checkpoints that read token ids, such as BERT.
 
     Attributes:
@@ -59,14 +59,14 @@ class TextSource(CheckpointAdapter):
         """Width of an output: D."""
         return self.hidden_size * len(self.layers)
 
-    def save_preparation(self, folder: Path) -> None:
+    def save_preprocessor(self, folder: Path) -> None:
         """Write nothing: the fitted modality holds the tokenizer.
 
         Args:
             folder: Where.
         """
 
-    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+    def run(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint; ids beyond its last position are cut off.
 
         Args:
@@ -84,7 +84,7 @@ class TextSource(CheckpointAdapter):
             attention_mask=inside_BT.long(),
             output_hidden_states=True,
         )
-        return torch.cat(layers_at(found, self.layers), dim=2), lengths
+        return torch.cat(hidden_states_at(found, self.layers), dim=2), lengths
 
     def max_outputs(self, column: Column) -> int:
         """Return the length of the longest text.
@@ -109,7 +109,7 @@ class TextSource(CheckpointAdapter):
         return batches_by_length(lengths_in_use(column), BATCH_IDS)
 
 
-def layers_at(found: Any, shares: tuple[float, ...]) -> list[Tensor]:
+def hidden_states_at(found: Any, shares: tuple[float, ...]) -> list[Tensor]:
     """Pick outputs of some of a checkpoint's layers.
 
     Args:
@@ -177,11 +177,11 @@ class PretrainedText(Pretrained):
                 f"{config.vocab_size}. Use the checkpoint's own tokenizer.json: set the column's setting 'pretrained' "
                 "to it."
             )
-        source = TextSource(
+        adapter = TextCheckpointAdapter(
             checkpoint=checkpoint,
             layers=LAYERS if tuning == "frozen" else (1.0,),
             hidden_size=int(config.hidden_size),
             padding=getattr(config, "pad_token_id", None) or 0,
         )
-        reader = Reader(source.dim, width, dropout)
-        super().__init__(source, reader, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)
+        pooler = SequencePooler(adapter.dim, width, dropout)
+        super().__init__(adapter, pooler, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)

@@ -18,11 +18,11 @@ from torch.nn import functional
 
 from polymodal.arrays import Column
 from polymodal.encoders.backbone import load_config
-from polymodal.encoders.checkpoint_settings import PicturePreparation, picture_preparation
+from polymodal.encoders.checkpoint_adapter import CheckpointAdapter, row_chunks
+from polymodal.encoders.checkpoint_settings import ImagePreprocessing, image_preprocessing
+from polymodal.encoders.pooling import GridProjection
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_image import normalise
-from polymodal.encoders.reader import PlaceReader
-from polymodal.encoders.source import CheckpointAdapter, row_chunks
 from polymodal.errors import parameter_error
 from polymodal.nn.layers import lengths_in_use
 from polymodal.tokens import ColumnBatch
@@ -44,7 +44,7 @@ class FittedVideo(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoSource(CheckpointAdapter):
+class VideoCheckpointAdapter(CheckpointAdapter):
     """Checkpoints that read a fixed number of frames, cut into tubes: Tong et al. 2022, arXiv 2203.12602.
 
     Frames are taken evenly from those a video has; of a shorter one some are repeated. The tubes'
@@ -52,12 +52,12 @@ class VideoSource(CheckpointAdapter):
 
     Attributes:
         config: Its configuration.
-        preparation: How it wants its frames.
+        preprocessing: How it wants its frames.
         times: Most stretches of time that are kept.
     """
 
     config: Any
-    preparation: PicturePreparation
+    preprocessing: ImagePreprocessing
     times: int
 
     modality: ClassVar[str] = "video"
@@ -67,7 +67,7 @@ class VideoSource(CheckpointAdapter):
         """Width of an output: D."""
         return int(self.config.hidden_size)
 
-    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+    def run(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint.
 
         Args:
@@ -77,8 +77,8 @@ class VideoSource(CheckpointAdapter):
         Returns:
             Outputs ``[B, K, D]``, time step by time step, and int64 ``[B]``, K for each.
         """
-        frames_BFYXC = evenly(column.values, lengths_in_use(column), int(self.config.num_frames))
-        pixels = self._resized(normalise(frames_BFYXC, self.preparation).permute(0, 1, 4, 2, 3))
+        frames_BFYXC = sample_frames(column.values, lengths_in_use(column), int(self.config.num_frames))
+        pixels = self._resized(normalise(frames_BFYXC, self.preprocessing).permute(0, 1, 4, 2, 3))
         hidden_BTD = backbone(pixel_values=pixels.to(backbone.dtype)).last_hidden_state.float()
         outputs_BKD = self._on_grid(hidden_BTD)
         return outputs_BKD, torch.full((len(column),), outputs_BKD.shape[1], device=outputs_BKD.device)
@@ -125,7 +125,7 @@ class VideoSource(CheckpointAdapter):
         return row_chunks(column, BATCH_VIDEOS)
 
 
-def evenly(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
+def sample_frames(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
     """Take the same number of frames from every video, at even distances from its first to its last.
 
     Args:
@@ -175,9 +175,9 @@ class PretrainedVideo(Pretrained):
         config = load_config(checkpoint, "video")
         if fitted.channels != 3:
             raise parameter_error("channels", f"videos for the checkpoint {checkpoint!r}", "3", fitted.channels)
-        preparation = picture_preparation(checkpoint, "video_processor")
+        preprocessing = image_preprocessing(checkpoint, "video_processor")
         times = max(1, max_tokens // GRID**2)
-        source = VideoSource(checkpoint=checkpoint, config=config, preparation=preparation, times=times)
+        adapter = VideoCheckpointAdapter(checkpoint=checkpoint, config=config, preprocessing=preprocessing, times=times)
         most = times * GRID**2
-        reader = PlaceReader(source.dim, width, most, dropout)
-        super().__init__(source, reader, tuning=tuning, rank=rank, max_tokens=most, backbone_rate=backbone_rate)
+        pooler = GridProjection(adapter.dim, width, most, dropout)
+        super().__init__(adapter, pooler, tuning=tuning, rank=rank, max_tokens=most, backbone_rate=backbone_rate)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from polymodal.nn.convolution import Conv2d
 from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
-from polymodal.tokens import Detail, PlaceGrid
+from polymodal.tokens import Detail, DetailGrid
 
 if TYPE_CHECKING:
     from polymodal.modalities.image import Image
@@ -47,7 +47,7 @@ class FeaturePyramid(nn.Module):
         first = finest_stage(fitted, strides)
         self.first = first
         stride = strides[first]
-        self.places = PlaceGrid((-(-fitted.height // stride), -(-fitted.width // stride)), stride)
+        self.detail_grid = DetailGrid((-(-fitted.height // stride), -(-fitted.width // stride)), stride)
         inner = width // 2
         self.laterals = nn.ModuleList(Conv2d(num_in, inner, 1) for num_in in channels[first:])
         widths = [width, *itertools.repeat(inner, len(channels) - first - 1)]
@@ -74,7 +74,7 @@ class FeaturePyramid(nn.Module):
             above = merge(found)
         assert above is not None
         values_BPW = above.flatten(2).transpose(1, 2)
-        return Detail(values_BPW, present.unsqueeze(1).expand(values_BPW.shape[:2]), self.places.shape)
+        return Detail(values_BPW, present.unsqueeze(1).expand(values_BPW.shape[:2]), self.detail_grid.shape)
 
 
 def _merge(num_in: int, num_out: int) -> nn.Sequential:

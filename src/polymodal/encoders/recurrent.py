@@ -63,14 +63,14 @@ class Recurrent(nn.Module):
 
     def _run(self, layer: nn.Module, x_BTW: Tensor) -> Tensor:
         device = x_BTW.device
-        if not torch.is_autocast_enabled(device.type) or can_lower(self.cell, device):
+        if not torch.is_autocast_enabled(device.type) or trains_in_bfloat16(self.cell, device):
             return layer(x_BTW)[0]  # type: ignore[no-any-return]
         with autocast_disabled(device):
             return layer(x_BTW.float())[0]  # type: ignore[no-any-return]
 
 
 @cache
-def can_lower(cell: Cell, device: torch.device) -> bool:
+def trains_in_bfloat16(cell: Cell, device: torch.device) -> bool:
     """Try, once a process, whether a device trains such a layer in bfloat16.
 
     oneDNN has no LSTM in bfloat16 for processors without AVX-512: torch raises there. Such layers compute in float32.

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from torch import Tensor, nn
 
 from polymodal.encoders.recurrent import Recurrent
-from polymodal.encoders.steps import StepTokens, clean_steps, stack_steps
+from polymodal.encoders.steps import StepTokens, mask_steps, stack_steps
 from polymodal.encoders.temporal import (
+    StatisticsPooling,
     TemporalConvolutions,
-    TimeStatistics,
-    TransformerSteps,
+    TemporalTransformer,
     levels_to_span,
-    with_first,
+    prepend_token,
 )
 from polymodal.tokens import ColumnBatch, Tokens
 
@@ -87,7 +87,7 @@ class SeriesEncoder(nn.Module):
         self.patches = Patches(fitted.num_features, patch, width)
         self.layers = layers
         self.tokens = StepTokens(output_dim, width, max_tokens, dropout)
-        self.statistics = TimeStatistics(fitted.num_features, width, dropout)
+        self.statistics = StatisticsPooling(fitted.num_features, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode series.
@@ -98,10 +98,10 @@ class SeriesEncoder(nn.Module):
         Returns:
             Tokens ``[B, 1 + K, W]``; the first one is of the whole series.
         """
-        values_BTF, lengths = clean_steps(column)
+        values_BTF, lengths = mask_steps(column)
         steps_BTW, num_patches = self.patches(values_BTF, lengths)
         tokens: Tokens = self.tokens(self.layers(steps_BTW, num_patches), num_patches)
-        return with_first(self.statistics(values_BTF, lengths), tokens)
+        return prepend_token(self.statistics(values_BTF, lengths), tokens)
 
 
 class SeriesTCN(SeriesEncoder):
@@ -217,7 +217,7 @@ class SeriesTransformer(SeriesEncoder):
             max_tokens: Most tokens of a series.
             dropout: Share of values set to zero in training.
         """
-        layers = TransformerSteps(width, depth, num_heads, dropout)
+        layers = TemporalTransformer(width, depth, num_heads, dropout)
         patch = patch or patch_length(fitted, max_patches=32, min_steps=8)
         super().__init__(
             fitted, width, patch=patch, layers=layers, output_dim=width, max_tokens=max_tokens, dropout=dropout

@@ -62,7 +62,7 @@ class StepTokens(nn.Module):
         return Detail(torch.where(present.unsqueeze(2), values_BTW, 0.0), present)
 
 
-def clean_steps(column: ColumnBatch) -> tuple[Tensor, Tensor]:
+def mask_steps(column: ColumnBatch) -> tuple[Tensor, Tensor]:
     """Return a ragged column as floats with zeros in padding and in absent rows.
 
     Args:
@@ -76,7 +76,7 @@ def clean_steps(column: ColumnBatch) -> tuple[Tensor, Tensor]:
     return torch.where(keep, column.values, 0).float(), lengths
 
 
-def stretch_steps(values_BTF: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
+def resample_steps(values_BTF: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
     """Resample each row's steps in use to the same number of frames (triangle filter).
 
     Args:

@@ -17,7 +17,7 @@ from polymodal.nn.layers import Dropout, MaskedGroupNorm, num_groups, sinusoidal
 from polymodal.tokens import Tokens
 
 MAX_LEVELS = 6
-SMALL = 1e-6
+EPSILON = 1e-6
 """Added under a root, whose slope is infinite at 0."""
 
 
@@ -92,7 +92,7 @@ class DilatedBlock(nn.Module):
         return x_BCT + y_BCT
 
 
-class TransformerSteps(nn.Module):
+class TemporalTransformer(nn.Module):
     """A pre-norm transformer over steps that know their place."""
 
     def __init__(self, width: int, depth: int, num_heads: int, dropout: float) -> None:
@@ -123,7 +123,7 @@ class TransformerSteps(nn.Module):
         return steps
 
 
-class TimeStatistics(nn.Module):
+class StatisticsPooling(nn.Module):
     """One token that says how steps spread and change over time: statistics pooling, Snyder et al. 2018 (X-vectors).
 
     Differs from the source: beside mean and deviation stands the mean size of the changes from step to step.
@@ -154,7 +154,7 @@ class TimeStatistics(nn.Module):
         mean = _mean_over_time(steps_BTD, keep_BT1)
         square = _mean_over_time((steps_BTD - mean.unsqueeze(1)).square(), keep_BT1)
         change = _mean_over_time(steps_BTD.diff(dim=1).abs(), keep_BT1[:, 1:])
-        token: Tensor = self.project(torch.cat([mean, (square + SMALL).sqrt(), change], dim=1))
+        token: Tensor = self.project(torch.cat([mean, (square + EPSILON).sqrt(), change], dim=1))
         return token.unsqueeze(1)
 
 
@@ -162,7 +162,7 @@ def _mean_over_time(values_BTD: Tensor, keep_BT1: Tensor) -> Tensor:
     return (values_BTD * keep_BT1).sum(dim=1) / keep_BT1.sum(dim=1).clamp(min=1)
 
 
-def with_first(token_B1W: Tensor, tokens: Tokens) -> Tokens:
+def prepend_token(token_B1W: Tensor, tokens: Tokens) -> Tokens:
     """Put a token of the whole row before those of its steps.
 
     Args:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from polymodal.encoders.filters import Filters, Steps
+from polymodal.encoders.ngram_convolution import NgramConvolution, PackedSteps
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.word_embedding import WordEmbedding
 from polymodal.errors import parameter_error
@@ -24,7 +24,7 @@ KERNELS = (2, 3, 4, 5)
 """Words that a filter of the convolutional encoder sees."""
 
 
-def some_tokens(values_BTW: Tensor, lengths: Tensor, max_tokens: int, project: nn.Module) -> Tokens:
+def pool_and_project(values_BTW: Tensor, lengths: Tensor, max_tokens: int, project: nn.Module) -> Tokens:
     """Shorten to at most ``max_tokens`` tokens and project them.
 
     Args:
@@ -66,7 +66,7 @@ class TextBag(nn.Module):
             One token a row, ``[B, 1, W]``.
         """
         words_BTW, lengths = self.embed(column)
-        return some_tokens(words_BTW, lengths, 1, self.project)
+        return pool_and_project(words_BTW, lengths, 1, self.project)
 
 
 class TextCNN(nn.Module):
@@ -90,7 +90,7 @@ class TextCNN(nn.Module):
         super().__init__()
         filters = filters or 3 * width // 4
         self.embed = WordEmbedding(fitted, width, dropout, frozen)
-        self.filters = Filters(width, filters, KERNELS)
+        self.filters = NgramConvolution(width, filters, KERNELS)
         self.project = nn.Sequential(Dropout(dropout), nn.Linear(filters, width), nn.LayerNorm(width))
         self.kinds = small_parameter(len(KERNELS), width)
 
@@ -104,7 +104,7 @@ class TextCNN(nn.Module):
             A token for each filter size, ``[B, 4, W]``.
         """
         words_BTW, lengths = self.embed(column)
-        steps = Steps.taken(words_BTW, steps_present(lengths, words_BTW.shape[1]), lengths)
+        steps = PackedSteps.pack(words_BTW, steps_present(lengths, words_BTW.shape[1]), lengths)
         values_BKW = self.project(self.filters(steps)) + self.kinds
         return Tokens(values_BKW, (lengths > 0).unsqueeze(1).expand(values_BKW.shape[:2]))
 
@@ -154,7 +154,7 @@ class TextRecurrent(nn.Module):
             Tokens ``[B, K, W]``.
         """
         words_BTW, lengths = self.embed(column)
-        return some_tokens(self.layers(words_BTW, lengths), lengths, self.max_tokens, self.project)
+        return pool_and_project(self.layers(words_BTW, lengths), lengths, self.max_tokens, self.project)
 
 
 class TextLSTM(TextRecurrent):
@@ -226,4 +226,4 @@ class TextTransformer(nn.Module):
         words_BTW, lengths = self.embed(column)
         num_steps = words_BTW.shape[1]
         mixed_BTW = self.layers(words_BTW + self.positions[:num_steps], steps_present(lengths, num_steps))
-        return some_tokens(mixed_BTW, lengths, self.max_tokens, self.project)
+        return pool_and_project(mixed_BTW, lengths, self.max_tokens, self.project)

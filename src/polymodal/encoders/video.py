@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from polymodal.encoders.image import Normalise, convolve, num_halvings
+from polymodal.encoders.image import Normalise, convolution_block, num_halvings
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.encoders.steps import StepTokens
 from polymodal.nn.attention import Transformer
@@ -53,7 +53,7 @@ def frame_strides(fitted: Video) -> list[int]:
     return [4 if halvings > NUM_STAGES else strides[0], *strides[1:]]
 
 
-class MovingFrames(nn.Module):
+class FrameDifferences(nn.Module):
     """Standardise frames and put beside each what changed since the one before it."""
 
     def __init__(self, fitted: Video) -> None:
@@ -108,10 +108,12 @@ class FrameCNN(nn.Module):
             channels: C of the first stage; the next have 2, 4 and 4 times as many.
         """
         super().__init__()
-        self.frames = MovingFrames(fitted)
+        self.frames = FrameDifferences(fitted)
         dims = [self.frames.num_channels, channels, 2 * channels, 4 * channels, 4 * channels]
         pairs = zip(pairwise(dims), frame_strides(fitted), strict=True)
-        self.stages = nn.Sequential(*(convolve(num_in, num_out, stride) for (num_in, num_out), stride in pairs))
+        self.stages = nn.Sequential(
+            *(convolution_block(num_in, num_out, stride) for (num_in, num_out), stride in pairs)
+        )
         use_channels_last(self.stages)
         self.output_dim = 2 * dims[-1]
 
@@ -253,7 +255,7 @@ class SeparateConvolution(nn.Module):
             stride: Pixels from one place to the next; time keeps its length.
         """
         super().__init__()
-        self.space = convolve(num_in, num_out, stride)
+        self.space = convolution_block(num_in, num_out, stride)
         self.time = Conv2d(num_out, num_out, (3, 1), padding=(1, 0), bias=False)
         self.norm = MaskedGroupNorm(num_groups(num_out), num_out)
 
@@ -286,7 +288,7 @@ class R2Plus1D(nn.Module):
             channels: C of the first stage; the next have 2, 4 and 4 times as many.
         """
         super().__init__()
-        self.frames = MovingFrames(fitted)
+        self.frames = FrameDifferences(fitted)
         dims = [self.frames.num_channels, channels, 2 * channels, 4 * channels, 4 * channels]
         pairs = zip(pairwise(dims), frame_strides(fitted), strict=True)
         self.stages = nn.ModuleList(SeparateConvolution(num_in, num_out, stride) for (num_in, num_out), stride in pairs)

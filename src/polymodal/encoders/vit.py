@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from polymodal.encoders.image import GridTokens, ImageEncoder, Normalise, grid_after
+from polymodal.encoders.image import GridTokens, ImageEncoder, Normalise, token_grid
 from polymodal.nn.attention import Transformer
 from polymodal.nn.convolution import Conv2d
 from polymodal.nn.layers import small_parameter
@@ -55,7 +55,7 @@ class ImageViT(ImageEncoder):
         self.embed = Conv2d(fitted.channels, width, self.patch, self.patch)
         self.positions = small_parameter(self.map_shape[0] * self.map_shape[1], width)
         self.layers = Transformer(width, depth, num_heads, dropout)
-        self.tokens = GridTokens(width, grid_after(fitted, self.patch), width, dropout)
+        self.tokens = GridTokens(width, token_grid(fitted, self.patch), width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode pictures.

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from polymodal.encoders.audio import MaskedConvolution
-from polymodal.encoders.steps import StepTokens, clean_steps, frames_per_step
+from polymodal.encoders.steps import StepTokens, frames_per_step, mask_steps
 from polymodal.nn.convolution import Conv1d
 from polymodal.tokens import ColumnBatch, Tokens
 
@@ -69,7 +69,7 @@ class WaveformCNN(nn.Module):
         Returns:
             Tokens ``[B, K, W]``.
         """
-        values_BTS, lengths = clean_steps(column)
+        values_BTS, lengths = mask_steps(column)
         map_BCT = functional.pad(values_BTS.transpose(1, 2), (0, -values_BTS.shape[1] % 1024))
         for stage in self.stages:
             map_BCT, lengths = stage(map_BCT, lengths)

@@ -124,7 +124,7 @@ def pool(streams: Sequence[Tokens]) -> Tensor:
     return torch.stack([tokens.pooled() for tokens in streams], dim=1)
 
 
-def largest(streams: Sequence[Tokens]) -> Tensor:
+def max_pool(streams: Sequence[Tokens]) -> Tensor:
     """Return the largest value that each stream's present tokens have at each place.
 
     Args:

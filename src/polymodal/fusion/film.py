@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from polymodal.fusion.base import Fusion, fusion_mlp, join, largest, pool
+from polymodal.fusion.base import Fusion, fusion_mlp, join, max_pool, pool
 from polymodal.nn.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
@@ -90,7 +90,7 @@ class FilmFusion(Fusion):
         """
         pooled_BSW = self.norm(pool(streams))
         read = [self._read(place, tokens, pooled_BSW) for place, tokens in enumerate(streams)]
-        parts_BSW = torch.cat([pool(read), largest(read)], dim=1)
+        parts_BSW = torch.cat([pool(read), max_pool(read)], dim=1)
         return Fused(self.perceptron(parts_BSW.flatten(1)), join(read))
 
     def _read(self, place: int, tokens: Tokens, pooled_BSW: Tensor) -> Tokens:

@@ -12,7 +12,7 @@ from polymodal.config import EncoderConfig, Hyperparameter, RunConfig, TrainConf
 from polymodal.encoders import ENCODERS, build_encoder, encoder_entry, encoder_name
 from polymodal.errors import ConfigError
 from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
-from polymodal.fusion.apart import Apart
+from polymodal.fusion.no_fusion import NoFusion
 from polymodal.modalities import Modality
 from polymodal.model.network import Network
 from polymodal.model.shared_encoders import leaders, shared_groups
@@ -72,7 +72,7 @@ def _build_fusion(
 ) -> nn.Module | None:
     """Build the fusion; where streams are only compared with each other, they stay apart."""
     if all(isinstance(target, EmbeddingTarget) for target in targets.values()):
-        return Apart(streams)
+        return NoFusion(streams)
     return build_fusion(config.fusion.choice, streams, width, config.fusion.hyperparameters)
 
 

@@ -146,7 +146,7 @@ def _target_sections(
 
 def _unmasked_sections(scorer: _Scorer, target: StructuredTarget, final: Prediction) -> dict[str, Any]:
     """Score a target that is not evaluated with streams masked."""
-    prior = target.uninformed(final)
+    prior = target.prior_predictions(final)
     return {
         "targets": scorer.score(final),
         "intervals": scorer.intervals(final),
@@ -198,7 +198,7 @@ def _chart_data(scorer: _Scorer, final: Prediction, fusion: Prediction | None) -
     """Return the data of the report's charts: confusion and calibration, labels, or residuals."""
     kind, truth, predicted = scorer.target.kind, scorer.truth, final[scorer.known]
     if isinstance(scorer.target, StructuredTarget):
-        return scorer.target.sections(truth, values_of(predicted))
+        return scorer.target.report_sections(truth, values_of(predicted))
     if kind == "number":
         step = max(len(truth) // RESIDUAL_POINTS, 1)
         return {"residuals": {"truth": truth[::step].tolist(), "prediction": predicted[::step].tolist()}}

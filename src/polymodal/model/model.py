@@ -204,7 +204,7 @@ class Model:
             CellError: If ``strict`` and a cell cannot be decoded.
         """
         from polymodal.model.evaluation import evaluate_examples
-        from polymodal.targets.notices import target_problems
+        from polymodal.targets.notices import invalid_target_cells
 
         started, source, progress = time.perf_counter(), read_table(table), progress or SilentProgress()
         if self._has_columns():
@@ -212,7 +212,7 @@ class Model:
         cache = ArrayCache.default()
         with progress.phase(f"decoding {source.name}", None):
             columns, broken = self.trained.preprocessor.transform(source, cache)
-            broken = broken + target_problems(source, self.trained.targets)
+            broken = broken + invalid_target_cells(source, self.trained.targets)
         if strict and broken:
             raise CellError(f"{source.name}, row {broken[0].row}, column {broken[0].column!r}: {broken[0].reason}.")
         columns = precompute(self.trained.network, columns, cache, progress)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.fusion import EvidentialFusion, Fusion
-from polymodal.fusion.apart import Apart
+from polymodal.fusion.no_fusion import NoFusion
 from polymodal.nn.precision import autocast_disabled
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
 from polymodal.targets.structured import StructuredPrediction
@@ -138,7 +138,7 @@ class Network(nn.Module):
     @property
     def fuses_streams(self) -> bool:
         """Whether a fusion combines several streams, so that modality dropout has an effect."""
-        return len(self.streams) > 1 and not isinstance(self.fusion, Apart)
+        return len(self.streams) > 1 and not isinstance(self.fusion, NoFusion)
 
     def encode(self, batch: Batch, dummy_rows: Batch | None = None) -> dict[str, Tokens]:
         """Encode every stream's present rows.
@@ -240,7 +240,7 @@ class Network(nn.Module):
         """
         losses = {}
         for name, head in self.named_structured_heads():
-            with nullcontext() if head.is_heavy else autocast_disabled(self.log_variances.device):
+            with nullcontext() if head.uses_autocast else autocast_disabled(self.log_variances.device):
                 losses[name] = head.loss(fused, truth[name][0], smoothing)
         return losses
 
@@ -253,7 +253,7 @@ class Network(nn.Module):
         Returns:
             Target to B predictions.
         """
-        return {name: head.answers(fused) for name, head in self.named_structured_heads()}
+        return {name: head.predict(fused) for name, head in self.named_structured_heads()}
 
     def named_structured_heads(self) -> list[tuple[str, StructuredHead]]:
         """Return each structured target's name and head."""

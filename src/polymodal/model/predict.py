@@ -300,7 +300,7 @@ def _target_members(
     name: str, target: AnyTarget, outputs: NetworkPredictions, baselines: Mapping[str, Prediction], context: RowContext
 ) -> dict[str, Prediction]:
     if isinstance(target, StructuredTarget):
-        return {"fusion": target.finish(outputs.structured[name], context)}
+        return {"fusion": target.postprocess(outputs.structured[name], context)}
     return {
         **({"fusion": target.to_prediction(outputs.fused[name])} if name in outputs.fused else {}),
         **{f"stream:{stream}": target.to_prediction(output) for stream, output in outputs.streams[name].items()},

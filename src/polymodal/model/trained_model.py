@@ -79,6 +79,6 @@ def precompute(
 def _outputs(encoder: Pretrained, column: Column, cache: ArrayCache, progress: Progress) -> Column:
     if cache.folder is None:
         return encoder.precompute(column, progress)
-    key = content_key("outputs", (encoder.identity(), column.values, column.present, column.lengths))
+    key = content_key("outputs", (encoder.fingerprint(), column.values, column.present, column.lengths))
     outputs, _ = cache.column(key, lambda entry: (encoder.precompute(column, progress, entry), []))
     return outputs

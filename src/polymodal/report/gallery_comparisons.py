@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.report.charts import padded_range
-from polymodal.targets.picture import PNG_URI
+from polymodal.targets.image_uri import PNG_URI
 
 SHOWN_CHANNELS = 3
 SHOWN_STEPS = 240

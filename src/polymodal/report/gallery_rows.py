@@ -69,7 +69,7 @@ def _picked(
     """Return the places of right and of wrong rows, and the truth of every place."""
     if isinstance(target, StructuredTarget):
         answers = examples.references(name, target, known)
-        return pick_graded(target.quality(answers, values_of(said)), GALLERY_ROWS), answers
+        return pick_graded(target.row_scores(answers, values_of(said)), GALLERY_ROWS), answers
     truth, cells = examples.truth[name][known], take_cells(examples.cells[name], examples.rows[known])
     if target.kind == "number":
         return pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS), cells

@@ -21,7 +21,7 @@ from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
 from polymodal.targets import AnyTarget, RowContext, fit_target
-from polymodal.targets.notices import target_notices, target_problems
+from polymodal.targets.notices import invalid_target_cells, target_notices
 
 OBJECTIVE = "embedding"
 """Name of the objective of several streams without a target: joint embeddings."""
@@ -283,7 +283,7 @@ def _decode(
             continue
         with progress.phase(f"decoding {table.name}", None):
             columns[table.name], cells = preprocessor.transform(table, cache, num_threads=config.num_threads)
-            cells = cells + target_problems(table, targets)
+            cells = cells + invalid_target_cells(table, targets)
         broken += [(table.name, cell) for cell in cells]
         if config.strict and cells:
             raise CellError(

@@ -31,7 +31,7 @@ from polymodal.progress import Progress
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.report_data import build_report_data
 from polymodal.targets import StructuredTarget, Target
-from polymodal.targets.evidence import with_evidence
+from polymodal.targets.evidence import to_evidential
 from polymodal.training.distillation import predict_with_teacher
 from polymodal.training.flip_trial import choose_flip
 from polymodal.training.inputs import TrainingInputs
@@ -245,7 +245,7 @@ def _training_inputs(
     return TrainingInputs(
         train=data_module.splits["train"],
         validation=data_module.splits["validation"],
-        targets=with_evidence(data_module.targets) if config.fusion.name == "evidential" else data_module.targets,
+        targets=to_evidential(data_module.targets) if config.fusion.name == "evidential" else data_module.targets,
         modalities=data_module.preprocessor.modalities,
         settings=config.train,
         seed=config.seed,

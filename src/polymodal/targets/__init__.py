@@ -47,13 +47,13 @@ class TargetEntry(NamedTuple):
     paper: str
 
 
-def fit_target(kind: str, cells: Sequence[Cell], source: RowContext, options: Mapping[str, Any]) -> AnyTarget:
+def fit_target(kind: str, cells: Sequence[Cell], context: RowContext, options: Mapping[str, Any]) -> AnyTarget:
     """Fit a target by its kind.
 
     Args:
         kind: Name in ``TARGETS`` or ``OBJECTIVES``.
         cells: Cells of the training rows.
-        source: The other columns of the same rows.
+        context: The other columns of the same rows.
         options: Settings of the kind.
 
     Returns:
@@ -65,7 +65,7 @@ def fit_target(kind: str, cells: Sequence[Cell], source: RowContext, options: Ma
     """
     target = target_class(kind)
     if issubclass(target, StructuredTarget):
-        return target.fit(cells, source, build_target_settings(kind, target.Settings, options))
+        return target.fit(cells, context, build_target_settings(kind, target.Settings, options))
     build_target_settings(kind, TargetSettings, options)
     return target.fit(cells)
 

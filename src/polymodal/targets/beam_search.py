@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Advance = Callable[[Tensor | None, Tensor | None], Tensor]
+NextLogProbabilities = Callable[[Tensor | None, Tensor | None], Tensor]
 """From each beam's last id ``[B * K]`` and the place of the beam that it goes on from ``[B * K]``, both None at the
 first step, to log-probabilities ``[B * K, V]`` of the next id."""
 
@@ -48,7 +48,13 @@ def scores_of(total: Tensor, length: Tensor, length_penalty: float) -> Tensor:
 
 
 def beam_search(
-    advance: Advance, num_rows: int, beam_width: int, max_length: int, end: int, padding: int, length_penalty: float
+    advance: NextLogProbabilities,
+    num_rows: int,
+    beam_width: int,
+    max_length: int,
+    end: int,
+    padding: int,
+    length_penalty: float,
 ) -> tuple[Tensor, Tensor]:
     """Find a probable text for each row.
 
@@ -69,7 +75,7 @@ def beam_search(
     """
     log_BKV = advance(None, None)
     log_BKV = log_BKV.view(num_rows, beam_width, log_BKV.shape[1])
-    beams, origin = _extend(_first(log_BKV), log_BKV, end, padding, length_penalty)
+    beams, origin = _extend(_empty_beams(log_BKV), log_BKV, end, padding, length_penalty)
     while beams.ids.shape[2] < max_length and not bool(beams.is_done.all()):
         log_BKV = advance(beams.ids[:, :, -1].flatten(), origin).view_as(log_BKV)
         beams, origin = _extend(beams, log_BKV, end, padding, length_penalty)
@@ -78,7 +84,7 @@ def beam_search(
     return ids, (beams.total.gather(1, best) / beams.length.gather(1, best)).squeeze(1)
 
 
-def _first(log_BKV: Tensor) -> Beams:
+def _empty_beams(log_BKV: Tensor) -> Beams:
     """Return empty texts; all but the first of a row are ruled out, as they would be the same."""
     total = log_BKV.new_full(log_BKV.shape[:2], -torch.inf)
     total[:, 0] = 0.0
@@ -89,7 +95,7 @@ def _first(log_BKV: Tensor) -> Beams:
 def _extend(beams: Beams, log_BKV: Tensor, end: int, padding: int, length_penalty: float) -> tuple[Beams, Tensor]:
     """Return the best beams with one id more, and the place ``[B * K]`` of the beam that each goes on from."""
     num_rows, beam_width, num_ids = log_BKV.shape
-    total_BKV = beams.total.unsqueeze(2) + _gains(log_BKV, beams.is_done, padding)
+    total_BKV = beams.total.unsqueeze(2) + _extension_log_probabilities(log_BKV, beams.is_done, padding)
     length_BK = beams.length + ~beams.is_done
     score_BKV = scores_of(total_BKV, length_BK.unsqueeze(2), length_penalty)
     chosen_BK = score_BKV.flatten(1).topk(beam_width, dim=1).indices
@@ -105,7 +111,7 @@ def _extend(beams: Beams, log_BKV: Tensor, end: int, padding: int, length_penalt
     return following, (first_of_row + origin_BK).flatten()
 
 
-def _gains(log_BKV: Tensor, is_done: Tensor, padding: int) -> Tensor:
+def _extension_log_probabilities(log_BKV: Tensor, is_done: Tensor, padding: int) -> Tensor:
     """A text that has ended goes on with padding, at no cost; no other text does."""
     is_padding = torch.arange(log_BKV.shape[2], device=log_BKV.device) == padding
     ended = torch.zeros_like(log_BKV).masked_fill(~is_padding, -torch.inf)

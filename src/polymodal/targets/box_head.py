@@ -22,32 +22,32 @@ from polymodal.metrics.detection import overlaps, sure_boxes
 from polymodal.nn.convolution import Conv2d
 from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.targets.structured import StructuredHead, StructuredPrediction
-from polymodal.tokens import Detail, Fused, PlaceGrid
+from polymodal.tokens import Detail, DetailGrid, Fused
 
-RARITY = 0.01
+PRIOR_PROBABILITY = 0.01
 """How likely the untrained head holds a label to be at a place: section 3.3 of focal loss."""
-FOCUS, BALANCE = 2.0, 0.25
-CENTRE = 1.5
+FOCAL_GAMMA, FOCAL_ALPHA = 2.0, 0.25
+CENTRE_RADIUS = 1.5
 """A place speaks for a box where it is inside it and at most so many strides from its middle."""
-LARGEST = 8.0
+MAX_LOG_DISTANCE = 8.0
 """Limit of the logarithm of a distance, in strides."""
-CANDIDATES = 4
+CANDIDATES_PER_BOX = 4
 """So many times the most boxes are looked at before overlapping ones are dropped."""
-PLACES_PER_BOX = 6.0
+LOCATIONS_PER_BOX = 6.0
 """Brings the loss to the scale of one box; a constant, so that no row depends on another."""
-SMALLEST_AREA = 1e-6
+MIN_AREA = 1e-6
 
 
 class BoxHead(StructuredHead):
     """Finds boxes at the fine places of one stream."""
 
-    is_heavy = True
+    uses_autocast = True
     centres: Tensor
 
     def __init__(
         self,
         stream: str,
-        places: PlaceGrid,
+        places: DetailGrid,
         labels: list[str],
         width: int,
         *,
@@ -69,18 +69,18 @@ class BoxHead(StructuredHead):
             overlap_threshold: Of two boxes of a label that overlap more, the less sure one is left out.
         """
         super().__init__()
-        self.stream, self.places, self.labels = stream, places, labels
-        self.num_expected = max(boxes_per_row, 1.0) * PLACES_PER_BOX
+        self.stream, self.detail_grid, self.labels = stream, places, labels
+        self.num_expected = max(boxes_per_row, 1.0) * LOCATIONS_PER_BOX
         self.max_boxes, self.score_threshold, self.overlap_threshold = max_boxes, score_threshold, overlap_threshold
         self.condition = nn.Linear(width, 2 * width)
-        self.tower = nn.Sequential(*_convolve(width), *_convolve(width))
+        self.tower = nn.Sequential(*_convolution_block(width), *_convolution_block(width))
         self.label_logits = Conv2d(width, len(labels), 3, padding=1)
         self.geometry = Conv2d(width, 5, 3, padding=1)
         use_channels_last(self)
         for layer in (self.condition, self.label_logits, self.geometry):
-            start = -math.log((1 - RARITY) / RARITY) if layer is self.label_logits else 0.0
-            _start(layer, start)
-        self.register_buffer("centres", place_centres(places), persistent=False)
+            start = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY) if layer is self.label_logits else 0.0
+            _initialise(layer, start)
+        self.register_buffer("centres", location_centres(places), persistent=False)
 
     def forward(self, detail: Detail, pooled_BW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Look at every place.
@@ -95,12 +95,12 @@ class BoxHead(StructuredHead):
         """
         gain_BW, shift_BW = self.condition(pooled_BW).chunk(2, dim=1)
         values_BPW = detail.values * (1 + gain_BW.unsqueeze(1)) + shift_BW.unsqueeze(1)
-        map_BWYX = values_BPW.unflatten(1, self.places.shape).permute(0, 3, 1, 2)
+        map_BWYX = values_BPW.unflatten(1, self.detail_grid.shape).permute(0, 3, 1, 2)
         seen = self.tower(map_BWYX)
         logits, geometry = (
             layer(seen).float().flatten(2).transpose(1, 2) for layer in (self.label_logits, self.geometry)
         )
-        distances = (geometry[..., :4] + math.log(4.0)).clamp(max=LARGEST).exp() * self.places.stride
+        distances = (geometry[..., :4] + math.log(4.0)).clamp(max=MAX_LOG_DISTANCE).exp() * self.detail_grid.stride
         return logits, distances, geometry[..., 4]
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
@@ -122,18 +122,18 @@ class BoxHead(StructuredHead):
         if detail is None:
             return fused.pooled.sum(dim=1) * 0.0
         logits, distances, centre_logits = self(detail, fused.pooled)
-        taken, aims = assign(self.centres, truth, self.places.stride)
+        taken, aims = assign_locations(self.centres, truth, self.detail_grid.stride)
         is_object = taken >= 0
         labels = truth[..., 4].gather(1, taken.clamp(min=0)).long() if truth.shape[1] else taken
         wanted = functional.one_hot(labels.clamp(min=0), len(self.labels)) * is_object.unsqueeze(2)
         centrality = torch.where(is_object, centreness(aims), 0.0)
-        focal = _focal(logits, wanted.to(logits.dtype)).sum(dim=2)
-        overlap = torch.where(is_object, 1 - _generalised_overlap(distances, aims), 0.0) * centrality
+        focal = _focal_loss(logits, wanted.to(logits.dtype)).sum(dim=2)
+        overlap = torch.where(is_object, 1 - _generalised_iou(distances, aims), 0.0) * centrality
         central = functional.binary_cross_entropy_with_logits(centre_logits, centrality, reduction="none") * is_object
         places = torch.where(detail.present, focal + 2 * overlap + central, 0.0)
         return places.sum(dim=1) / self.num_expected
 
-    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+    def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Decode boxes.
 
         Args:
@@ -157,10 +157,10 @@ class BoxHead(StructuredHead):
 
     def _answer(self, scores_PL: NDArray[np.float32], boxes_P4: NDArray[np.float32]) -> StructuredPrediction:
         flat = scores_PL.ravel()
-        surest = np.argsort(-flat, kind="stable")[: CANDIDATES * self.max_boxes]
+        surest = np.argsort(-flat, kind="stable")[: CANDIDATES_PER_BOX * self.max_boxes]
         surest = surest[flat[surest] >= self.score_threshold]
         place, label = np.divmod(surest, len(self.labels))
-        kept = suppress(boxes_P4[place], label, self.overlap_threshold)[: self.max_boxes]
+        kept = non_maximum_suppression(boxes_P4[place], label, self.overlap_threshold)[: self.max_boxes]
         found = [
             {
                 "label": self.labels[label[at]],
@@ -173,17 +173,17 @@ class BoxHead(StructuredHead):
         return StructuredPrediction(found, float(np.mean(sure)) if sure else 1 - float(flat.max(initial=0.0)))
 
 
-def _start(layer: nn.Linear | Conv2d, bias: float) -> None:
+def _initialise(layer: nn.Linear | Conv2d, bias: float) -> None:
     nn.init.normal_(layer.weight, std=0.01)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, bias)
 
 
-def _convolve(width: int) -> list[nn.Module]:
+def _convolution_block(width: int) -> list[nn.Module]:
     return [Conv2d(width, width, 3, padding=1, bias=False), GroupNorm(num_groups(width), width), nn.ReLU(inplace=True)]
 
 
-def place_centres(places: PlaceGrid) -> Tensor:
+def location_centres(places: DetailGrid) -> Tensor:
     """Return where the places lie.
 
     Args:
@@ -196,7 +196,7 @@ def place_centres(places: PlaceGrid) -> Tensor:
     return torch.cartesian_prod(rows, columns).flip(1)
 
 
-def assign(centres_P2: Tensor, truth_BM5: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+def assign_locations(centres_P2: Tensor, truth_BM5: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     """Say which true box each place speaks for: the smallest of those in whose middle it is.
 
     Differs from the source: the place nearest to a box's middle always takes part, however small the box.
@@ -222,7 +222,7 @@ def _assign_row(centres_P2: Tensor, truth_M5: Tensor, stride: int) -> tuple[Tens
     away_PM = (place - (low + high) / 2).abs().amax(dim=2)
     inside_PM = ((place > low) & (place < high)).all(dim=2)
     nearest_PM = away_PM <= away_PM.amin(dim=0)
-    speaks_PM = ((inside_PM & (away_PM < CENTRE * stride)) | nearest_PM) & (truth_M5[:, 4] >= 0)
+    speaks_PM = ((inside_PM & (away_PM < CENTRE_RADIUS * stride)) | nearest_PM) & (truth_M5[:, 4] >= 0)
     smallest_P, number_P = torch.where(speaks_PM, (high - low).prod(dim=1), math.inf).min(dim=1)
     taken_P = torch.where(smallest_P.isfinite(), number_P, -1)
     aims_P4 = torch.cat([centres_P2 - low[number_P], high[number_P] - centres_P2], dim=1)
@@ -239,27 +239,27 @@ def centreness(aims_BP4: Tensor) -> Tensor:
         ``[B, P]``, 1 in the middle, 0 at the border and outside.
     """
     near = torch.minimum(aims_BP4[..., :2], aims_BP4[..., 2:]).clamp(min=0)
-    far = torch.maximum(aims_BP4[..., :2], aims_BP4[..., 2:]).clamp(min=SMALLEST_AREA)
+    far = torch.maximum(aims_BP4[..., :2], aims_BP4[..., 2:]).clamp(min=MIN_AREA)
     return (near / far).prod(dim=2).sqrt()
 
 
-def _focal(logits: Tensor, wanted: Tensor) -> Tensor:
+def _focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
     losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     wrong = (wanted - logits.sigmoid()).abs()
-    return losses * wrong**FOCUS * (BALANCE * wanted + (1 - BALANCE) * (1 - wanted))
+    return losses * wrong**FOCAL_GAMMA * (FOCAL_ALPHA * wanted + (1 - FOCAL_ALPHA) * (1 - wanted))
 
 
-def _generalised_overlap(found_BP4: Tensor, aims_BP4: Tensor) -> Tensor:
+def _generalised_iou(found_BP4: Tensor, aims_BP4: Tensor) -> Tensor:
     """Compare boxes given by the distances from one place to their sides; -1 to 1."""
     areas = [(sides[..., :2] + sides[..., 2:]).prod(dim=2) for sides in (found_BP4, aims_BP4)]
     smaller, larger = torch.minimum(found_BP4, aims_BP4), torch.maximum(found_BP4, aims_BP4)
     shared = (smaller[..., :2] + smaller[..., 2:]).clamp(min=0).prod(dim=2)
-    union = (areas[0] + areas[1] - shared).clamp(min=SMALLEST_AREA)
-    hull = (larger[..., :2] + larger[..., 2:]).prod(dim=2).clamp(min=SMALLEST_AREA)
+    union = (areas[0] + areas[1] - shared).clamp(min=MIN_AREA)
+    hull = (larger[..., :2] + larger[..., 2:]).prod(dim=2).clamp(min=MIN_AREA)
     return shared / union - (hull - union) / hull
 
 
-def suppress(boxes: NDArray[np.float32], labels: NDArray[np.int64], most: float) -> NDArray[np.int64]:
+def non_maximum_suppression(boxes: NDArray[np.float32], labels: NDArray[np.int64], most: float) -> NDArray[np.int64]:
     """Drop each box that overlaps a surer one of its label.
 
     Args:

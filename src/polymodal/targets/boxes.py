@@ -36,15 +36,15 @@ from polymodal.targets.structured import (
     TargetSettings,
     to_structured_predictions,
 )
-from polymodal.tokens import PlaceGrid
+from polymodal.tokens import DetailGrid
 
-MOST_PIXELS = 320
+MAX_SIDE = 320
 """Longest side of the network's pictures that is asked for."""
-FEWEST_PIXELS = 128
+MIN_SIDE = 128
 SIDE_STEP = 32
-SMALL_BOX = 18.0
+SMALL_BOX_SIDE = 18.0
 """Pixels that the typical box of the smallest label shall be wide and high, in the network's pictures."""
-IN_VIEW = 0.3
+MIN_VISIBLE = 0.3
 """Boxes of which less is left in a moved picture are not looked for."""
 
 
@@ -101,12 +101,12 @@ class BoxesTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = BoxesSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: BoxesSettings) -> Self:
+    def fit(cls, cells: Sequence[Cell], context: RowContext, settings: BoxesSettings) -> Self:
         """Learn the labels, how many boxes there are and how small they get.
 
         Args:
             cells: Cells of the training rows.
-            source: The other columns of the same rows, and the streams.
+            context: The other columns of the same rows, and the streams.
             settings: The options.
 
         Returns:
@@ -115,14 +115,14 @@ class BoxesTarget(StructuredTarget):
         Raises:
             SchemaError: If there is no box or no picture to find them in.
         """
-        stream, column = _choose_stream(source, settings)
+        stream, column = _choose_stream(context, settings)
         rows = [_read(cell, None) for cell in cells]
         known = [boxes for boxes in rows if isinstance(boxes, list)]
         boxes = [box for row in known for box in row]
         if not boxes:
             raise SchemaError("A boxes target needs at least one labelled box in the training rows. Found none.")
         counts = Counter(box.label for box in boxes)
-        pictures = source.cells.get(column, [])
+        pictures = context.cells.get(column, [])
         return cls(
             names=sorted(counts),
             counts=[counts[name] for name in sorted(counts)],
@@ -130,7 +130,7 @@ class BoxesTarget(StructuredTarget):
             stream=stream,
             column=column,
             boxes_per_row=len(boxes) / len(known),
-            max_side=_choose_side(rows, [image_size(cell, source.folder) for cell in pictures]),
+            max_side=_choose_max_side(rows, [image_size(cell, context.folder) for cell in pictures]),
             settings=settings,
         )
 
@@ -163,27 +163,30 @@ class BoxesTarget(StructuredTarget):
         """
         return modality in self.details and stream == self.stream
 
-    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Carry the boxes into the network's pictures; labels unknown from training are left out.
 
         Args:
             cells: Cells of any rows.
-            source: The other columns of the same rows, and the shape of the stream's decoded pictures.
+            context: The other columns of the same rows, and the shape of the stream's decoded pictures.
 
         Returns:
             float32 ``[N, M, 5]``, the boxes in pixels of those pictures and the number of their label, -1 where there
             is none; and bool ``[N]``. Where a picture cannot be read, its boxes are known but not looked for.
         """
-        rows = self._rows(cells, source)
+        rows = self._rows(cells, context)
         known = np.array([isinstance(boxes, list) for boxes in rows], dtype=np.bool_).reshape(-1)
-        found = [self._place(boxes, place) for boxes, place in zip(rows, self._letterboxes(cells, source), strict=True)]
+        found = [
+            self._to_network_pixels(boxes, place)
+            for boxes, place in zip(rows, self._letterboxes(cells, context), strict=True)
+        ]
         truth = np.zeros((len(cells), max(map(len, found), default=0), 5), dtype=np.float32)
         truth[:, :, 4] = -1
         for row, boxes in enumerate(found):
             truth[row, : len(boxes)] = boxes
         return truth, known
 
-    def _place(self, boxes: list[LabelledBox] | str | None, place: Letterbox | None) -> NDArray[np.float64]:
+    def _to_network_pixels(self, boxes: list[LabelledBox] | str | None, place: Letterbox | None) -> NDArray[np.float64]:
         if not isinstance(boxes, list) or place is None:
             return np.zeros((0, 5))
         number = {name: index for index, name in enumerate(self.names)}
@@ -191,33 +194,33 @@ class BoxesTarget(StructuredTarget):
         corners = place.to_padded(np.array([box.box for box in kept], dtype=np.float64).reshape(-1, 4))
         return np.concatenate([corners, np.array([[number[box.label]] for box in kept]).reshape(-1, 1)], axis=1)
 
-    def _sizes(self, rows: int, source: RowContext) -> list[tuple[int, int] | None]:
-        pictures = source.cells.get(self.column, [None] * rows)
-        return [image_size(cell, source.folder) for cell in pictures]
+    def _sizes(self, rows: int, context: RowContext) -> list[tuple[int, int] | None]:
+        pictures = context.cells.get(self.column, [None] * rows)
+        return [image_size(cell, context.folder) for cell in pictures]
 
-    def _letterboxes(self, cells: Sequence[Any], source: RowContext) -> list[Letterbox | None]:
+    def _letterboxes(self, cells: Sequence[Any], context: RowContext) -> list[Letterbox | None]:
         """Say how each row's picture lies in the network's; None where either is not known."""
-        shape = source.shapes.get(self.stream)
+        shape = context.shapes.get(self.stream)
         if shape is None:
             return [None] * len(cells)
         frame = (shape[0], shape[1])
-        return [None if size is None else Letterbox.fit(size, frame) for size in self._sizes(len(cells), source)]
+        return [None if size is None else Letterbox.fit(size, frame) for size in self._sizes(len(cells), context)]
 
-    def _rows(self, cells: Sequence[Cell], source: RowContext) -> list[list[LabelledBox] | str | None]:
+    def _rows(self, cells: Sequence[Cell], context: RowContext) -> list[list[LabelledBox] | str | None]:
         """Return each row's boxes, or why there are none, or None where the cell is absent."""
-        return [_read(cell, size) for cell, size in zip(cells, self._sizes(len(cells), source), strict=True)]
+        return [_read(cell, size) for cell, size in zip(cells, self._sizes(len(cells), context), strict=True)]
 
-    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:
+    def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:
         """Name the cells that hold no such boxes.
 
         Args:
             cells: Cells of any rows.
-            source: The other columns of the same rows.
+            context: The other columns of the same rows.
 
         Returns:
             Row from 0 and reason.
         """
-        return [(row, found) for row, found in enumerate(self._rows(cells, source)) if isinstance(found, str)]
+        return [(row, found) for row, found in enumerate(self._rows(cells, context)) if isinstance(found, str)]
 
     def warp_truth(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:
         """Apply the affine transformation of the pictures of a training batch to the boxes.
@@ -232,8 +235,8 @@ class BoxesTarget(StructuredTarget):
         """
         if stream != self.stream:
             return truth
-        boxes, visible = warp.apply_to_boxes(truth[..., :4])
-        label = torch.where(visible >= IN_VIEW, truth[..., 4], -1.0)
+        boxes, share = warp.apply_to_boxes(truth[..., :4])
+        label = torch.where(share >= MIN_VISIBLE, truth[..., 4], -1.0)
         return torch.cat([boxes, label.unsqueeze(2)], dim=2)
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
@@ -249,8 +252,8 @@ class BoxesTarget(StructuredTarget):
         Raises:
             ConfigError: If the stream's encoder gives no fine places.
         """
-        places = getattr(encoders.get(self.stream), "places", None)
-        if not isinstance(places, PlaceGrid):
+        places = getattr(encoders.get(self.stream), "detail_grid", None)
+        if not isinstance(places, DetailGrid):
             raise ConfigError(
                 f"Boxes are found at the fine places of pictures, which the stream {self.stream!r} does not give. "
                 "Choose the image encoder cnn or resnet."
@@ -266,40 +269,40 @@ class BoxesTarget(StructuredTarget):
             overlap_threshold=self.settings.overlap_threshold,
         )
 
-    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Read the boxes.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            source: The other columns of the same rows.
+            context: The other columns of the same rows.
 
         Returns:
             Lists of ``{"label", "box"}``, boxes cut at the picture's border.
         """
         return [
             [{"label": self._label(box), "box": list(box.box)} for box in boxes] if isinstance(boxes, list) else []
-            for boxes in self._rows(cells, source)
+            for boxes in self._rows(cells, context)
         ]
 
     def _label(self, box: LabelledBox) -> Cell:
         return to_label(box.label, self.label_type) if box.label in self.names else box.raw
 
-    def finish(self, found: Sequence[StructuredPrediction], source: RowContext) -> StructuredPredictions:
+    def postprocess(self, predictions: Sequence[StructuredPrediction], context: RowContext) -> StructuredPredictions:
         """Bring boxes into pixels of the rows' own pictures.
 
         Args:
-            found: What the head says.
-            source: The other columns of the same rows, and the shape of the stream's decoded pictures.
+            predictions: What the head says.
+            context: The other columns of the same rows, and the shape of the stream's decoded pictures.
 
         Returns:
             ``[N]``; an answer's confidence is the mean score of its boxes.
         """
-        places = self._letterboxes(found, source)
+        places = self._letterboxes(predictions, context)
         return to_structured_predictions(
-            [self._finish(answer, place) for answer, place in zip(found, places, strict=True)]
+            [self._postprocess(answer, place) for answer, place in zip(predictions, places, strict=True)]
         )
 
-    def _finish(self, answer: StructuredPrediction, place: Letterbox | None) -> StructuredPrediction:
+    def _postprocess(self, answer: StructuredPrediction, place: Letterbox | None) -> StructuredPrediction:
         if place is None:
             return StructuredPrediction([])
         height, width = place.picture
@@ -312,41 +315,41 @@ class BoxesTarget(StructuredTarget):
         ]
         return StructuredPrediction(boxes, answer.confidence)
 
-    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Prepare average precision.
 
         Args:
             truth: Lists of boxes.
-            found: Lists of boxes with scores.
+            predictions: Lists of boxes with scores.
 
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_rows(self.kind, BoxRows(truth, found))
+        return measure_rows(self.kind, BoxRows(truth, predictions))
 
-    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+    def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade rows by the F1 of the boxes that it is sure of.
 
         Args:
             truth: Lists of boxes.
-            found: Lists of boxes with scores.
+            predictions: Lists of boxes with scores.
 
         Returns:
             0 to 1, ``[N]``.
         """
-        return grade_boxes(truth, found)
+        return grade_boxes(truth, predictions)
 
-    def per_label(self, truth: Sequence[Cell], found: Sequence[Cell]) -> list[dict[str, Any]]:
+    def per_label(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> list[dict[str, Any]]:
         """Compute each label's average precision.
 
         Args:
             truth: Lists of boxes.
-            found: Lists of boxes with scores.
+            predictions: Lists of boxes with scores.
 
         Returns:
             One entry a label with true boxes: ``label``, ``support``, ``ap``, ``ap_50``.
         """
-        return measure_labels(truth, found)
+        return measure_labels(truth, predictions)
 
     @property
     def prior(self) -> StructuredPrediction:
@@ -362,8 +365,8 @@ def _read(cell: Cell, size: tuple[int, int] | None) -> list[LabelledBox] | str |
         return str(error)
 
 
-def _choose_stream(source: RowContext, settings: BoxesSettings) -> tuple[str, str]:
-    pictures = {stream.name: stream.columns[0] for stream in source.streams if stream.modality in BoxesTarget.details}
+def _choose_stream(context: RowContext, settings: BoxesSettings) -> tuple[str, str]:
+    pictures = {stream.name: stream.columns[0] for stream in context.streams if stream.modality in BoxesTarget.details}
     if not pictures:
         raise SchemaError("Boxes are found in pictures, and no input column holds any. Add one, or drop this target.")
     if settings.image is not None and settings.image not in pictures:
@@ -374,7 +377,7 @@ def _choose_stream(source: RowContext, settings: BoxesSettings) -> tuple[str, st
     return stream, pictures[stream]
 
 
-def _choose_side(rows: Sequence[list[LabelledBox] | str | None], sizes: Sequence[tuple[int, int] | None]) -> int:
+def _choose_max_side(rows: Sequence[list[LabelledBox] | str | None], sizes: Sequence[tuple[int, int] | None]) -> int:
     """Choose pictures so large that the typical box of the smallest label is 16 pixels wide, within bounds."""
     sides: dict[str, list[float]] = {}
     for boxes, size in zip(rows, sizes, strict=True):
@@ -384,7 +387,7 @@ def _choose_side(rows: Sequence[list[LabelledBox] | str | None], sizes: Sequence
             left, top, right, bottom = box.box
             sides.setdefault(box.label, []).append(((right - left) * (bottom - top)) ** 0.5 / max(size))
     if not sides:
-        return FEWEST_PIXELS
+        return MIN_SIDE
     smallest = min(float(np.median(found)) for found in sides.values())
-    wanted = int(-(-SMALL_BOX / max(smallest, 1e-6) // SIDE_STEP) * SIDE_STEP)
-    return min(max(wanted, FEWEST_PIXELS), MOST_PIXELS)
+    wanted = int(-(-SMALL_BOX_SIDE / max(smallest, 1e-6) // SIDE_STEP) * SIDE_STEP)
+    return min(max(wanted, MIN_SIDE), MAX_SIDE)

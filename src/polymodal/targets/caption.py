@@ -20,7 +20,7 @@ from polymodal.metrics.text import caption_rows
 from polymodal.modalities.base import read_cells
 from polymodal.modalities.text import parse_text
 from polymodal.targets.caption_head import CaptionHead
-from polymodal.targets.caption_tokens import END, PADDING, CaptionTokens
+from polymodal.targets.caption_tokenizer import END, PADDING, CaptionTokenizer
 from polymodal.targets.structured import (
     RowContext,
     StructuredHead,
@@ -29,7 +29,7 @@ from polymodal.targets.structured import (
     TargetSettings,
 )
 
-LONGEST = 256
+MAX_LENGTH = 256
 
 
 class CaptionSettings(TargetSettings):
@@ -61,7 +61,7 @@ class CaptionTarget(StructuredTarget):
     """A column with a text in each row, learnt and given back to the letter.
 
     Attributes:
-        tokens: Pieces of text, learnt from the training captions.
+        tokenizer: Pieces of text, learnt from the training captions.
         max_length: Pieces of an answer at most, its end included.
         frequent: The most frequent training caption.
         share: Its share of the training captions.
@@ -69,7 +69,7 @@ class CaptionTarget(StructuredTarget):
         settings: Options.
     """
 
-    tokens: CaptionTokens
+    tokenizer: CaptionTokenizer
     max_length: int
     frequent: str
     share: float
@@ -82,12 +82,12 @@ class CaptionTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = CaptionSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: CaptionSettings) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], context: RowContext, settings: CaptionSettings) -> Self:  # noqa: ARG003
         """Learn pieces, lengths and the most frequent caption.
 
         Args:
             cells: Cells of the training rows.
-            source: Not needed.
+            context: Not needed.
             settings: Options.
 
         Returns:
@@ -102,12 +102,12 @@ class CaptionTarget(StructuredTarget):
         counts = Counter(texts)
         if len(counts) < 2:
             raise SchemaError("A caption target needs two different texts or more. Found fewer.")
-        tokens = CaptionTokens.fit(texts, settings.vocabulary_size)
-        lengths = np.array([len(ids) + 1 for ids in tokens.encode(texts)])
-        max_length = settings.max_length or min(int(lengths.max()), LONGEST)
+        tokenizer = CaptionTokenizer.fit(texts, settings.vocabulary_size)
+        lengths = np.array([len(ids) + 1 for ids in tokenizer.encode(texts)])
+        max_length = settings.max_length or min(int(lengths.max()), MAX_LENGTH)
         frequent, rows = min(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls(
-            tokens=tokens,
+            tokenizer=tokenizer,
             max_length=max_length,
             frequent=frequent,
             share=rows / len(texts),
@@ -124,12 +124,12 @@ class CaptionTarget(StructuredTarget):
             "is: they were learnt up to there. The option max_length sets another limit"
         ]
 
-    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
+    def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
         """Turn texts into ids; a text that is too long is cut and has no end.
 
         Args:
             cells: Cells of any rows.
-            source: Not needed.
+            context: Not needed.
 
         Returns:
             int64 ``[N, max_length]``, ids and the end, filled up with 0; and bool ``[N]``.
@@ -137,18 +137,18 @@ class CaptionTarget(StructuredTarget):
         texts, _ = read_cells(cells, parse_text)
         known = np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
         truth = np.full((len(cells), self.max_length), PADDING, dtype=np.int64)
-        encoded = self.tokens.encode([text for text in texts if text is not None])
+        encoded = self.tokenizer.encode([text for text in texts if text is not None])
         for row, ids in zip(np.flatnonzero(known), encoded, strict=True):
             marked = [*ids, END][: self.max_length]
             truth[row, : len(marked)] = marked
         return truth, known
 
-    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
+    def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
         """Name the cells that hold no text.
 
         Args:
             cells: Cells of any rows.
-            source: Not needed.
+            context: Not needed.
 
         Returns:
             Row from 0 and reason.
@@ -168,7 +168,7 @@ class CaptionTarget(StructuredTarget):
         """
         options = self.settings
         return CaptionHead(
-            self.tokens,
+            self.tokenizer,
             width,
             depth=options.depth,
             num_heads=options.num_heads,
@@ -178,41 +178,41 @@ class CaptionTarget(StructuredTarget):
             length_penalty=options.length_penalty,
         )
 
-    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:  # noqa: ARG002
+    def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:  # noqa: ARG002
         """Read the whole texts.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            source: Not needed.
+            context: Not needed.
 
         Returns:
             Texts.
         """
         return [parse_text(cell) for cell in cells]
 
-    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Prepare exact match, BLEU and ROUGE-L.
 
         Args:
             truth: Texts.
-            found: Texts.
+            predictions: Texts.
 
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_rows(self.kind, caption_rows(truth, found))
+        return measure_rows(self.kind, caption_rows(truth, predictions))
 
-    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+    def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade each answer by its common words with the truth.
 
         Args:
             truth: Texts.
-            found: Texts.
+            predictions: Texts.
 
         Returns:
             1 where both are the same text, else at most 0.5, ``[N]``.
         """
-        return grade_captions(truth, found)
+        return grade_captions(truth, predictions)
 
     @property
     def prior(self) -> StructuredPrediction:
@@ -222,7 +222,7 @@ class CaptionTarget(StructuredTarget):
     def state(self) -> dict[str, Any]:
         """Return the fitted fields as plain JSON."""
         fields = {name: getattr(self, name) for name in ("max_length", "frequent", "share", "num_cut")}
-        return {**fields, "tokenizer": self.tokens.tokenizer, "settings": self.settings.model_dump()}
+        return {**fields, "tokenizer": self.tokenizer.json, "settings": self.settings.model_dump()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
@@ -235,7 +235,9 @@ class CaptionTarget(StructuredTarget):
             The same target.
         """
         fields = {name: state[name] for name in ("max_length", "frequent", "share", "num_cut")}
-        return cls(**fields, tokens=CaptionTokens(state["tokenizer"]), settings=CaptionSettings(**state["settings"]))
+        return cls(
+            **fields, tokenizer=CaptionTokenizer(state["tokenizer"]), settings=CaptionSettings(**state["settings"])
+        )
 
 
 def _check_decode(settings: CaptionSettings) -> None:

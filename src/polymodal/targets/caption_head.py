@@ -14,7 +14,7 @@ from torch.nn import functional
 from polymodal.nn.attention import KeyValue
 from polymodal.nn.layers import small_parameter
 from polymodal.targets.beam_search import beam_search
-from polymodal.targets.caption_tokens import END, PADDING, CaptionTokens
+from polymodal.targets.caption_tokenizer import END, PADDING, CaptionTokenizer
 from polymodal.targets.decoder import Decoder
 from polymodal.targets.structured import StructuredHead, StructuredPrediction
 from polymodal.tokens import Fused
@@ -32,7 +32,7 @@ class CaptionHead(StructuredHead):
 
     def __init__(
         self,
-        tokens: CaptionTokens,
+        tokenizer: CaptionTokenizer,
         width: int,
         *,
         depth: int,
@@ -45,7 +45,7 @@ class CaptionHead(StructuredHead):
         """Build the layers.
 
         Args:
-            tokens: Pieces of text.
+            tokenizer: Pieces of text.
             width: W.
             depth: Decoder layers.
             num_heads: Heads of each attention; divides the width.
@@ -55,12 +55,12 @@ class CaptionHead(StructuredHead):
             length_penalty: See ``beam_search``.
         """
         super().__init__()
-        self.tokens, self.max_length = tokens, max_length
+        self.tokenizer, self.max_length = tokenizer, max_length
         self.beam_width, self.length_penalty = beam_width, length_penalty
         self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
-        self.embedding_VW = small_parameter(tokens.num_ids, width)
+        self.embedding_VW = small_parameter(tokenizer.num_ids, width)
         self.positions_TW = small_parameter(max_length, width)
-        self.bias_V = nn.Parameter(torch.zeros(tokens.num_ids))
+        self.bias_V = nn.Parameter(torch.zeros(tokenizer.num_ids))
         self.decoder = Decoder(width, depth, num_heads, dropout)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:
@@ -79,14 +79,14 @@ class CaptionHead(StructuredHead):
         truth, is_id = truth[:, :length], is_id[:, :length]
         steps_BTW = torch.cat([self.begin(fused.pooled).unsqueeze(1), self.embedded(truth[:, :-1])], dim=1)
         hidden_BTW, _ = self.decoder(
-            steps_BTW + self.positions_TW[:length], self.decoder.remember(fused.read_tokens()), causal=True
+            steps_BTW + self.positions_TW[:length], self.decoder.project_memory(fused.read_tokens()), causal=True
         )
         losses_BT = functional.cross_entropy(
             self.logits(hidden_BTW).transpose(1, 2), truth, reduction="none", label_smoothing=smoothing
         )
         return (losses_BT * is_id).sum(dim=1) / is_id.sum(dim=1).clamp(min=1)
 
-    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+    def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Write a text for each row.
 
         Args:
@@ -96,7 +96,7 @@ class CaptionHead(StructuredHead):
             Texts; the confidence is the geometric mean of the ids' probabilities.
         """
         ids, log_mean = beam_search(
-            _Writer(self, fused),
+            _CachedDecoding(self, fused),
             len(fused.pooled),
             self.beam_width,
             self.max_length,
@@ -106,7 +106,8 @@ class CaptionHead(StructuredHead):
         )
         sure = log_mean.exp().clamp(max=1.0).tolist()
         return [
-            StructuredPrediction(self.tokens.decode(row), share) for row, share in zip(ids.tolist(), sure, strict=True)
+            StructuredPrediction(self.tokenizer.decode(row), share)
+            for row, share in zip(ids.tolist(), sure, strict=True)
         ]
 
     def embedded(self, ids: Tensor) -> Tensor:
@@ -118,18 +119,18 @@ class CaptionHead(StructuredHead):
         return functional.linear(hidden, self.embedding_VW, self.bias_V)
 
 
-class _Writer:
+class _CachedDecoding:
     """The texts of a batch under way: what the decoder has seen of each beam."""
 
     def __init__(self, head: CaptionHead, fused: Fused) -> None:
         self.head = head
         self.first_BW = head.begin(fused.pooled).repeat_interleave(head.beam_width, dim=0)
-        self.memory = head.decoder.remember(fused.read_tokens()).repeated(head.beam_width)
+        self.memory = head.decoder.project_memory(fused.read_tokens()).repeat_rows(head.beam_width)
         self.past: list[KeyValue] | None = None
         self.num_steps = 0
 
     def __call__(self, last: Tensor | None, origin: Tensor | None) -> Tensor:
-        """Return log-probabilities of the next id; see ``beam_search.Advance``."""
+        """Return log-probabilities of the next id; see ``beam_search.NextLogProbabilities``."""
         step_BW = self.first_BW if last is None else self.head.embedded(last)
         if self.past is not None and origin is not None and self.head.beam_width > 1:
             self.past = [(keys[origin], values[origin]) for keys, values in self.past]

@@ -17,7 +17,7 @@ from torch.nn import functional
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
 from polymodal.targets.base import Prediction
-from polymodal.targets.category import IMBALANCE_RATIO, LARGEST_WEIGHT
+from polymodal.targets.category import IMBALANCE_RATIO, MAX_CLASS_WEIGHT
 from polymodal.targets.labels import split_labels
 
 
@@ -160,7 +160,7 @@ def positive_weight(count: int, num_rows: int) -> float:
         num_rows: Training rows in all.
 
     Returns:
-        1 where the label is not rare, at most ``LARGEST_WEIGHT``.
+        1 where the label is not rare, at most ``MAX_CLASS_WEIGHT``.
     """
     ratio = (num_rows - count) / count
-    return float(min(np.sqrt(ratio), LARGEST_WEIGHT)) if ratio > IMBALANCE_RATIO else 1.0
+    return float(min(np.sqrt(ratio), MAX_CLASS_WEIGHT)) if ratio > IMBALANCE_RATIO else 1.0

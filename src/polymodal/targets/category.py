@@ -21,7 +21,7 @@ from polymodal.targets.labels import LabelType, label_text, label_type, to_label
 
 IMBALANCE_RATIO = 10.0
 """Classes are weighted when the largest has more than this many times the rows of the smallest."""
-LARGEST_WEIGHT = 10.0
+MAX_CLASS_WEIGHT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,7 @@ def class_weights(counts: Sequence[int]) -> list[float] | None:
     numbers = np.array(counts, dtype=np.float64)
     if numbers.max() <= IMBALANCE_RATIO * numbers.min():
         return None
-    weights = np.minimum(np.sqrt(numbers.max() / numbers), LARGEST_WEIGHT)
+    weights = np.minimum(np.sqrt(numbers.max() / numbers), MAX_CLASS_WEIGHT)
     scaled = weights * numbers.sum() / (weights * numbers).sum()
     return [float(weight) for weight in scaled]
 

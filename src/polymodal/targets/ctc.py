@@ -16,7 +16,7 @@ from torch.nn import functional
 from polymodal.targets.units import BLANK
 
 Prefix = tuple[int, ...]
-SMALLEST_SHARE = 1e-4
+MIN_PROBABILITY = 1e-4
 """A unit less probable than this at a step begins no new prefix there."""
 
 
@@ -45,7 +45,7 @@ def ctc_loss(log_probabilities_BTV: Tensor, num_steps: Tensor, truth_BL: Tensor)
     return torch.where(num_steps > 0, losses, 0.0)
 
 
-def greedy_ids(best_T: Sequence[int]) -> list[int]:
+def greedy_decode(best_T: Sequence[int]) -> list[int]:
     """Take the best unit of every step, merge repeats and leave out blanks: Graves et al. 2006, section 3.2.
 
     Args:
@@ -58,7 +58,7 @@ def greedy_ids(best_T: Sequence[int]) -> list[int]:
     return [unit for unit, last in zip(best_T, before, strict=False) if unit not in (BLANK, last)]
 
 
-def beam_ids(
+def prefix_beam_search(
     probabilities_TV: NDArray[np.float64], beam_width: int, allows: Callable[[Prefix, int], bool] | None = None
 ) -> list[Prefix]:
     """Search for the most probable texts, all alignments of a prefix together.
@@ -77,12 +77,12 @@ def beam_ids(
     """
     beams: dict[Prefix, tuple[float, float]] = {(): (1.0, 0.0)}
     for step_V in probabilities_TV.tolist():
-        units = [unit for unit in range(1, len(step_V)) if step_V[unit] > SMALLEST_SHARE or allows is not None]
-        beams = _strongest(_extended(beams, step_V, units, allows), beam_width)
+        units = [unit for unit in range(1, len(step_V)) if step_V[unit] > MIN_PROBABILITY or allows is not None]
+        beams = _most_probable(_extend_prefixes(beams, step_V, units, allows), beam_width)
     return list(beams)
 
 
-def _extended(
+def _extend_prefixes(
     beams: dict[Prefix, tuple[float, float]],
     step_V: list[float],
     units: list[int],
@@ -103,7 +103,7 @@ def _extended(
     return found
 
 
-def _strongest(beams: dict[Prefix, tuple[float, float]], beam_width: int) -> dict[Prefix, tuple[float, float]]:
+def _most_probable(beams: dict[Prefix, tuple[float, float]], beam_width: int) -> dict[Prefix, tuple[float, float]]:
     kept = sorted(beams.items(), key=lambda pair: -sum(pair[1]))[:beam_width]
     total = sum(sum(pair) for _, pair in kept) or 1.0
     return {prefix: (in_blank / total, in_unit / total) for prefix, (in_blank, in_unit) in kept}

@@ -50,13 +50,13 @@ class DecoderLayer(nn.Module):
             ``[B, T, W]``, and the keys and values of all steps so far.
         """
         normed_BTW = self.own_norm(x_BTW)
-        steps = _appended(past, self.own.keys_values(normed_BTW))
+        steps = _append(past, self.own.keys_values(normed_BTW))
         x_BTW = x_BTW + self.dropout(self.own(normed_BTW, steps, None, causal and past is None))
         x_BTW = x_BTW + self.dropout(self.memory(self.memory_norm(x_BTW), memory, present, False))
         return x_BTW + self.dropout(self.feed_forward(x_BTW)), steps
 
 
-def _appended(past: KeyValue | None, new: KeyValue) -> KeyValue:
+def _append(past: KeyValue | None, new: KeyValue) -> KeyValue:
     if past is None:
         return new
     return torch.cat([past[0], new[0]], dim=2), torch.cat([past[1], new[1]], dim=2)
@@ -74,7 +74,7 @@ class Memory:
     layers: list[KeyValue]
     present: Tensor
 
-    def repeated(self, times: int) -> Memory:
+    def repeat_rows(self, times: int) -> Memory:
         """Repeat every row.
 
         Args:
@@ -105,7 +105,7 @@ class Decoder(nn.Module):
         self.tokens_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.layers = nn.ModuleList(DecoderLayer(width, num_heads, dropout) for _ in range(depth))
 
-    def remember(self, tokens: Tokens) -> Memory:
+    def project_memory(self, tokens: Tokens) -> Memory:
         """Prepare fused tokens to be looked at.
 
         Args:

@@ -36,10 +36,10 @@ from polymodal.tokens import Fused, Tokens
 Vectors = dict[str, NDArray[np.float32]]
 """Stream to unit vector ``[D]``; a stream is left out where it is absent."""
 
-MOST_JUDGED = 2000
+MAX_EVALUATED_ROWS = 2000
 """Retrieval is judged among at most so many rows."""
-START_SCALE = 10.0
-START_BIAS = -5.0
+INITIAL_SCALE = 10.0
+INITIAL_BIAS = -5.0
 
 
 class EmbeddingSettings(TargetSettings):
@@ -73,8 +73,8 @@ class EmbeddingHead(StructuredHead):
         super().__init__()
         self.streams = tuple(streams)
         self.projections = nn.ModuleList(feed_forward(width, 2 * dim, dim) for _ in self.streams)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(START_SCALE)))
-        self.bias = nn.Parameter(torch.tensor(START_BIAS))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
+        self.bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
 
     def project(self, streams: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
         """Bring every stream into the joint space.
@@ -117,7 +117,7 @@ class EmbeddingHead(StructuredHead):
         losses_BB = torch.where(both_B[:, None] & both_B[None, :], losses_BB, 0.0)
         return (losses_BB.sum(dim=1) + losses_BB.sum(dim=0)) / 2
 
-    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+    def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Return every row's vectors.
 
         Args:
@@ -160,34 +160,34 @@ class EmbeddingTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = EmbeddingSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: Any) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], context: RowContext, settings: Any) -> Self:  # noqa: ARG003
         """Take over the options: there is nothing to fit.
 
         Args:
             cells: Not used: there is no column.
-            source: Its streams.
+            context: Its streams.
             settings: Width of the space and the column of relevance.
 
         Returns:
             The target.
         """
-        columns = {stream.name: list(stream.columns) for stream in source.streams}
+        columns = {stream.name: list(stream.columns) for stream in context.streams}
         return cls(dim=settings.dim, columns=columns, relevance=settings.relevance)
 
-    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Find the rows with a pair of streams, and those with equal cells.
 
         Args:
             cells: Not used: there is no column.
-            source: The streams' cells and arrays.
+            context: The streams' cells and arrays.
 
         Returns:
             int64 ``[N, S]``, equal where a stream's cells are equal, and bool ``[N]``, where two streams are there.
             Files are equal if their paths are; arrays and other things of no fixed value are equal to none.
         """
-        found = [[source.cells.get(name, [None] * len(cells)) for name in names] for names in self.columns.values()]
+        found = [[context.cells.get(name, [None] * len(cells)) for name in names] for names in self.columns.values()]
         codes = [_codes(list(zip(*columns, strict=True))) for columns in found]
-        return np.array(codes, dtype=np.int64).reshape(len(codes), len(cells)).T, _pairs(source, len(cells))
+        return np.array(codes, dtype=np.int64).reshape(len(codes), len(cells)).T, _pairs(context, len(cells))
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
         """Build the projections.
@@ -201,74 +201,74 @@ class EmbeddingTarget(StructuredTarget):
         """
         return EmbeddingHead(tuple(encoders), width, self.dim)
 
-    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Say which rows match: those of one relevance label, else each row itself alone.
 
         Args:
             cells: One a row.
-            source: Holds the relevance column, where there is one.
+            context: Holds the relevance column, where there is one.
 
         Returns:
             A label a row.
         """
-        labels = source.cells.get(self.relevance) if self.relevance else None
+        labels = context.cells.get(self.relevance) if self.relevance else None
         if labels is None:
             return list(range(len(cells)))
         return [f"row {place}" if label is None else str(label) for place, label in enumerate(labels)]
 
-    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Prepare recall, median rank and mean average precision, averaged over all directions.
 
         Args:
             truth: A label a row.
-            found: Vectors a row.
+            predictions: Vectors a row.
 
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_rows(self.kind, RetrievalRows(_rankings(truth, found)))
+        return measure_rows(self.kind, RetrievalRows(_rankings(truth, predictions)))
 
-    def sections(self, truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Any]:
+    def report_sections(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> dict[str, Any]:
         """Score each direction by itself, beside chance.
 
         Args:
             truth: A label a row.
-            found: Vectors a row.
+            predictions: Vectors a row.
 
         Returns:
             ``pairs``: direction to metrics.
         """
-        rankings = _rankings(truth, found)
+        rankings = _rankings(truth, predictions)
         alone = {name: measure_rows(self.kind, RetrievalRows({name: ranking})) for name, ranking in rankings.items()}
         return {"pairs": {name: score_of(measure, len(truth)) for name, measure in alone.items()}}
 
-    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+    def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade each row by how well its streams find each other.
 
         Args:
             truth: A label a row.
-            found: Vectors a row.
+            predictions: Vectors a row.
 
         Returns:
             Mean average precision of the row's queries, 0 without any, ``[N]``.
         """
         sums, counts = np.zeros(len(truth)), np.zeros(len(truth))
-        for ranking in _rankings(truth, found).values():
+        for ranking in _rankings(truth, predictions).values():
             sums[ranking.rows] += ranking.precision
             counts[ranking.rows] += 1
         return sums / np.maximum(counts, 1)
 
-    def uninformed(self, found: StructuredPredictions) -> StructuredPredictions:
+    def prior_predictions(self, predictions: StructuredPredictions) -> StructuredPredictions:
         """Return vectors that are all the same, so that the order of candidates is chance.
 
         Args:
-            found: The answers ``[N]``.
+            predictions: The answers ``[N]``.
 
         Returns:
             ``[N]``.
         """
         return to_structured_predictions(
-            [StructuredPrediction({name: np.ones_like(v) for name, v in one.value.items()}) for one in found]
+            [StructuredPrediction({name: np.ones_like(v) for name, v in one.value.items()}) for one in predictions]
         )
 
     @property
@@ -286,16 +286,16 @@ def _is_value(cell: tuple[Cell, ...]) -> bool:
     return all(isinstance(part, str | bytes | int | float | None) for part in cell)
 
 
-def _pairs(source: RowContext, num_rows: int) -> NDArray[np.bool_]:
-    present = list(source.row_present().values())
+def _pairs(context: RowContext, num_rows: int) -> NDArray[np.bool_]:
+    present = list(context.row_present().values())
     return np.sum(present, axis=0) >= 2 if present else np.zeros(num_rows, dtype=np.bool_)
 
 
-def _rankings(truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Ranking]:
+def _rankings(truth: Sequence[Cell], predictions: Sequence[Cell]) -> dict[str, Ranking]:
     rows = np.arange(len(truth))
-    if len(rows) > MOST_JUDGED:
-        rows = np.sort(np.random.default_rng(0).choice(len(rows), MOST_JUDGED, replace=False))
+    if len(rows) > MAX_EVALUATED_ROWS:
+        rows = np.sort(np.random.default_rng(0).choice(len(rows), MAX_EVALUATED_ROWS, replace=False))
     kept = set(rows.tolist())
     codes: dict[Cell, int] = {}
     labels = np.array([codes.setdefault(label, len(codes)) for label in truth], dtype=np.int64).reshape(-1)
-    return rank_all([found[row] if row in kept else {} for row in range(len(truth))], labels)
+    return rank_all([predictions[row] if row in kept else {} for row in range(len(truth))], labels)

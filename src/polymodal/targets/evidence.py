@@ -18,7 +18,7 @@ WARMUP = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvidenceCategory(CategoryTarget):
+class EvidentialCategoryTarget(CategoryTarget):
     """One class a row, learned as a Dirichlet distribution; used while training only.
 
     Attributes:
@@ -46,11 +46,11 @@ class EvidenceCategory(CategoryTarget):
         missed = torch.digamma(alpha.sum(dim=1, keepdim=True)) - torch.digamma(alpha)
         losses = (wanted * missed).sum(dim=1)
         if self.penalty > 0:
-            losses = losses + self.penalty * distance_from_uniform(right + (1 - right) * alpha)
+            losses = losses + self.penalty * kl_from_uniform(right + (1 - right) * alpha)
         return losses if self.weights is None else losses * losses.new_tensor(self.weights)[truth]
 
 
-def distance_from_uniform(alpha: Tensor) -> Tensor:
+def kl_from_uniform(alpha: Tensor) -> Tensor:
     """Return the Kullback-Leibler divergence of Dirichlet distributions from the uniform one (Han et al., eq. 7).
 
     Args:
@@ -66,7 +66,7 @@ def distance_from_uniform(alpha: Tensor) -> Tensor:
     return shape + away.sum(dim=1)
 
 
-def with_evidence(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
+def to_evidential(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
     """Give category targets the loss of evidence.
 
     Args:
@@ -76,12 +76,12 @@ def with_evidence(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
         Name to target; other kinds stay as they are.
     """
     return {
-        name: EvidenceCategory(**target.state()) if isinstance(target, CategoryTarget) else target
+        name: EvidentialCategoryTarget(**target.state()) if isinstance(target, CategoryTarget) else target
         for name, target in targets.items()
     }
 
 
-def targets_at(targets: Mapping[str, AnyTarget], progress: float) -> Mapping[str, AnyTarget]:
+def with_annealed_penalty(targets: Mapping[str, AnyTarget], progress: float) -> Mapping[str, AnyTarget]:
     """Return targets as their losses stand at a point of training.
 
     Args:
@@ -94,6 +94,6 @@ def targets_at(targets: Mapping[str, AnyTarget], progress: float) -> Mapping[str
     found: dict[str, Any] = {
         name: dataclasses.replace(target, penalty=min(1.0, progress / WARMUP))
         for name, target in targets.items()
-        if isinstance(target, EvidenceCategory)
+        if isinstance(target, EvidentialCategoryTarget)
     }
     return {**targets, **found} if found else targets

@@ -25,7 +25,7 @@ from polymodal.metrics.image import ImageRows
 from polymodal.modalities.image import Image, ImageSettings
 from polymodal.nn.convolution import Conv2d, ConvTranspose2d
 from polymodal.nn.layers import GroupNorm, num_groups
-from polymodal.targets.picture import PNG_URI, decode_picture, encode_picture, picture_errors
+from polymodal.targets.image_uri import PNG_URI, decode_image, encode_image, image_errors
 from polymodal.targets.structured import (
     RowContext,
     StructuredHead,
@@ -35,9 +35,9 @@ from polymodal.targets.structured import (
 )
 from polymodal.tokens import Fused
 
-LEAST_CHANNELS = 16
-ABSOLUTE_SHARE = 0.1
-COARSE = 4
+MIN_CHANNELS = 16
+L1_WEIGHT = 0.1
+BASE_SIZE = 4
 """Painting begins on a grid of at most so many places a side."""
 
 
@@ -61,7 +61,7 @@ class ImageHead(StructuredHead):
     untrained head answers.
     """
 
-    is_heavy = True
+    uses_autocast = True
     mean: Tensor
 
     def __init__(self, target: ImageTarget, width: int) -> None:
@@ -72,14 +72,14 @@ class ImageHead(StructuredHead):
             width: W.
         """
         super().__init__()
-        mean_YXC = decode_picture(target.mean_picture)
+        mean_YXC = decode_image(target.mean_picture)
         self.shape = mean_YXC.shape[:2]
-        doublings = max(0, math.ceil(math.log2(max(self.shape) / COARSE)))
-        dims = [max(width >> stage, LEAST_CHANNELS) for stage in range(doublings + 1)]
+        doublings = max(0, math.ceil(math.log2(max(self.shape) / BASE_SIZE)))
+        dims = [max(width >> stage, MIN_CHANNELS) for stage in range(doublings + 1)]
         self.num_channels = dims[0]
         self.grid = [math.ceil(side / 2**doublings) for side in self.shape]
         self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dims[0] * math.prod(self.grid)), nn.GELU())
-        stages = [_double(*pair) for pair in itertools.pairwise(dims)]
+        stages = [_upsample_block(*pair) for pair in itertools.pairwise(dims)]
         last = Conv2d(dims[-1], mean_YXC.shape[2], 3, padding=1)
         nn.init.zeros_(last.weight)
         self.paint = nn.Sequential(*stages, last)
@@ -99,10 +99,10 @@ class ImageHead(StructuredHead):
         Returns:
             Loss ``[B]``.
         """
-        error = self._painted(fused) - truth.permute(0, 3, 1, 2).float() / 255
-        return error.square().mean(dim=(1, 2, 3)) + ABSOLUTE_SHARE * error.abs().mean(dim=(1, 2, 3))
+        error = self._generate(fused) - truth.permute(0, 3, 1, 2).float() / 255
+        return error.square().mean(dim=(1, 2, 3)) + L1_WEIGHT * error.abs().mean(dim=(1, 2, 3))
 
-    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+    def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Paint a picture for each row.
 
         Args:
@@ -111,19 +111,19 @@ class ImageHead(StructuredHead):
         Returns:
             PNG files as ``data:`` URIs.
         """
-        pixels_BCYX = (self._painted(fused).float().clamp(0, 1) * 255).round().to(torch.uint8)
+        pixels_BCYX = (self._generate(fused).float().clamp(0, 1) * 255).round().to(torch.uint8)
         return [
-            StructuredPrediction(encode_picture(one))
+            StructuredPrediction(encode_image(one))
             for one in pixels_BCYX.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         ]
 
-    def _painted(self, fused: Fused) -> Tensor:
+    def _generate(self, fused: Fused) -> Tensor:
         coarse_BCYX = self.begin(fused.pooled).view(len(fused.pooled), self.num_channels, *self.grid)
         painted: Tensor = self.paint(coarse_BCYX)[:, :, : self.shape[0], : self.shape[1]]
         return painted.float() + self.mean
 
 
-def _double(num_in: int, num_out: int) -> nn.Sequential:
+def _upsample_block(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(
         ConvTranspose2d(num_in, num_out, 4, stride=2, padding=1, bias=False),
         GroupNorm(num_groups(num_out), num_out),
@@ -148,12 +148,12 @@ class ImageTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = ImageTargetSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: ImageTargetSettings) -> Self:
+    def fit(cls, cells: Sequence[Cell], context: RowContext, settings: ImageTargetSettings) -> Self:
         """Learn size, colour and the mean picture.
 
         Args:
             cells: Cells of the training rows.
-            source: Where relative paths start.
+            context: Where relative paths start.
             settings: Options.
 
         Returns:
@@ -163,44 +163,44 @@ class ImageTarget(StructuredTarget):
             SchemaError: If no two pictures differ.
         """
         options = ImageSettings(max_side=settings.size, channels=settings.channels)
-        content = _unpacked(cells)
-        reader = Image.fit(content, options, source.folder)
-        column, _ = reader.transform(content, source.folder)
+        content = _decode_uris(cells)
+        reader = Image.fit(content, options, context.folder)
+        column, _ = reader.transform(content, context.folder)
         pixels = column.values[column.present]
         if not len(pixels) or (pixels == pixels[0]).all():
             raise SchemaError("An image target needs two different pictures or more. Found fewer.")
         mean = np.rint(pixels.mean(axis=0, dtype=np.float64)).astype(np.uint8)
-        return cls(mean_picture=encode_picture(mean))
+        return cls(mean_picture=encode_image(mean))
 
-    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Decode and resize the pictures.
 
         Args:
             cells: Cells of any rows.
-            source: Where relative paths start.
+            context: Where relative paths start.
 
         Returns:
             uint8 ``[N, Y, X, C]``, 0 where unknown, and bool ``[N]``.
         """
-        column, _ = self._read(cells, source)
+        column, _ = self._read(cells, context)
         return column.values, column.present
 
-    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:
+    def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:
         """Name the cells that hold no readable picture.
 
         Args:
             cells: Cells of any rows.
-            source: Where relative paths start.
+            context: Where relative paths start.
 
         Returns:
             Row from 0 and reason.
         """
-        return [(cell.row - 1, cell.reason) for cell in self._read(cells, source)[1]]
+        return [(cell.row - 1, cell.reason) for cell in self._read(cells, context)[1]]
 
-    def _read(self, cells: Sequence[Cell], source: RowContext) -> tuple[Column, list[BrokenCell]]:
-        height, width, channels = decode_picture(self.mean_picture).shape
+    def _read(self, cells: Sequence[Cell], context: RowContext) -> tuple[Column, list[BrokenCell]]:
+        height, width, channels = decode_image(self.mean_picture).shape
         reader = Image(height=height, width=width, channels=channels, mean=[], std=[])
-        return reader.transform(_unpacked(cells), source.folder)
+        return reader.transform(_decode_uris(cells), context.folder)
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
         """Build the painting layers.
@@ -214,41 +214,41 @@ class ImageTarget(StructuredTarget):
         """
         return ImageHead(self, width)
 
-    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Read the pictures, in the size of the answers.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            source: Where relative paths start.
+            context: Where relative paths start.
 
         Returns:
             PNG files as ``data:`` URIs.
         """
-        return [encode_picture(pixels) for pixels in self._read(cells, source)[0].values]
+        return [encode_image(pixels) for pixels in self._read(cells, context)[0].values]
 
-    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Prepare rmse, mae and psnr.
 
         Args:
             truth: Pictures.
-            found: Pictures.
+            predictions: Pictures.
 
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_rows(self.kind, ImageRows(picture_errors(truth, found)))
+        return measure_rows(self.kind, ImageRows(image_errors(truth, predictions)))
 
-    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+    def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the mean absolute error.
 
         Args:
             truth: Pictures.
-            found: Pictures.
+            predictions: Pictures.
 
         Returns:
             1 without error, 0 for black in place of white, ``[N]``.
         """
-        return np.asarray(1 - picture_errors(truth, found)[:, 1])
+        return np.asarray(1 - image_errors(truth, predictions)[:, 1])
 
     @property
     def prior(self) -> StructuredPrediction:
@@ -256,12 +256,12 @@ class ImageTarget(StructuredTarget):
         return StructuredPrediction(self.mean_picture)
 
 
-def _unpacked(cells: Sequence[Cell]) -> list[Cell]:
+def _decode_uris(cells: Sequence[Cell]) -> list[Cell]:
     """Return the files inside answers, so that what was predicted can be read as truth; other cells as they are."""
-    return [_file_in(cell) if isinstance(cell, str) and cell.startswith(PNG_URI) else cell for cell in cells]
+    return [_decode_uri(cell) if isinstance(cell, str) and cell.startswith(PNG_URI) else cell for cell in cells]
 
 
-def _file_in(uri: str) -> bytes:
+def _decode_uri(uri: str) -> bytes:
     try:
         return base64.b64decode(uri.removeprefix(PNG_URI), validate=True)
     except ValueError:

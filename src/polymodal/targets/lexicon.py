@@ -21,7 +21,7 @@ class Lexicon:
         self.symbols = symbols
         self._beginnings = frozenset(word[:length] for word in words for length in range(len(word) + 1))
 
-    def guide(self) -> Callable[[Prefix, int], bool]:
+    def constraint(self) -> Callable[[Prefix, int], bool]:
         """Begin a search.
 
         Returns:
@@ -44,7 +44,7 @@ class Lexicon:
         fits = last in self._beginnings and all(not word or word in self.words for word in done)
         return last if fits else None
 
-    def finished(self, text: str) -> str:
+    def keep_known_words(self, text: str) -> str:
         """Leave out a last word that is not known.
 
         Args:
@@ -55,7 +55,7 @@ class Lexicon:
         """
         return " ".join(word for word in text.split() if word in self.words)
 
-    def is_finished(self, text: str) -> bool:
+    def has_only_known_words(self, text: str) -> bool:
         """Tell whether every word is known.
 
         Args:

@@ -9,7 +9,7 @@ from polymodal.data.tables.table import Table
 from polymodal.targets import AnyTarget, RowContext, StructuredTarget
 
 
-def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:
+def invalid_target_cells(table: Table, targets: Mapping[str, AnyTarget]) -> list[BrokenCell]:
     """Name the target cells that hold something, but no truth.
 
     Args:
@@ -19,12 +19,12 @@ def target_problems(table: Table, targets: Mapping[str, AnyTarget]) -> list[Brok
     Returns:
         Those of structured targets; flat ones count such rows as set aside.
     """
-    source = RowContext(table.columns, table.folder)
+    context = RowContext(table.columns, table.folder)
     return [
         BrokenCell(row + 1, name, reason)
         for name, target in targets.items()
         if isinstance(target, StructuredTarget) and name in table.columns
-        for row, reason in target.problems(table.columns[name], source)
+        for row, reason in target.invalid_cells(table.columns[name], context)
     ]
 
 

@@ -35,7 +35,7 @@ from polymodal.targets.structured import (
 )
 from polymodal.tokens import Fused
 
-SMALLEST_STD = 1e-6
+MIN_STD = 1e-6
 MAX_QUERIES = 128
 Floats = NDArray[np.float64]
 
@@ -99,7 +99,7 @@ class SeriesHead(StructuredHead):
         error_BS = (self._standardised(fused) - values_BSC).square().mean(dim=2)
         return (error_BS * is_there_BS).sum(dim=1) / is_there_BS.sum(dim=1).clamp(min=1)
 
-    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+    def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Undo the standardisation.
 
         Args:
@@ -117,7 +117,7 @@ class SeriesHead(StructuredHead):
 
     def _standardised(self, fused: Fused) -> Tensor:
         queries_BQW = self.queries_QW + self.begin(fused.pooled).unsqueeze(1)
-        hidden_BQW, _ = self.decoder(queries_BQW, self.decoder.remember(fused.read_tokens()))
+        hidden_BQW, _ = self.decoder(queries_BQW, self.decoder.project_memory(fused.read_tokens()))
         num_steps, num_channels = self.target.mean_SC.shape
         output_BSC: Tensor = self.project(hidden_BQW).view(
             len(hidden_BQW), hidden_BQW.shape[1] * self.steps_of_query, num_channels
@@ -157,12 +157,12 @@ class SeriesTarget(StructuredTarget):
         return np.array(self.mean)
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: SeriesTargetSettings) -> Self:
+    def fit(cls, cells: Sequence[Cell], context: RowContext, settings: SeriesTargetSettings) -> Self:
         """Learn length, channels, means and scales.
 
         Args:
             cells: Cells of the training rows.
-            source: Where relative paths of ``.npy`` cells start.
+            context: Where relative paths of ``.npy`` cells start.
             settings: Options.
 
         Returns:
@@ -171,14 +171,14 @@ class SeriesTarget(StructuredTarget):
         Raises:
             SchemaError: If no two cells differ.
         """
-        read = (_read(cell, source, settings.max_steps) for cell in cells)
+        read = (_read(cell, context, settings.max_steps) for cell in cells)
         found = [value for value in read if isinstance(value, np.ndarray)]
         channels = Counter(value.shape[1:] for value in found)
         shape = max(channels, key=lambda one: (channels[one], one), default=())
-        found = [_two_axes(value) for value in found if _two_axes(value).shape[1] == math.prod(shape)]
+        found = [_as_2d(value) for value in found if _as_2d(value).shape[1] == math.prod(shape)]
         if len({value.tobytes() for value in found}) < 2:
             raise SchemaError("A series target needs two different series of numbers or more. Found fewer.")
-        mean_SC, std_C = _measure_cells(found)
+        mean_SC, std_C = _mean_and_std(found)
         return cls(
             mean=mean_SC.tolist(),
             std=std_C.tolist(),
@@ -196,17 +196,17 @@ class SeriesTarget(StructuredTarget):
             f"{self.num_shorter:,} training series are shorter, and only the steps they have are learnt and judged"
         ]
 
-    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Standardise the numbers.
 
         Args:
             cells: Cells of any rows.
-            source: Where relative paths start.
+            context: Where relative paths start.
 
         Returns:
             float32 ``[N, S, C + 1]``, the last channel 1 where the step is there, all 0 where not; and bool ``[N]``.
         """
-        found = [self._fitting(cell, source) for cell in cells]
+        found = [self._read_as_fitted(cell, context) for cell in cells]
         known = np.array([isinstance(value, np.ndarray) for value in found], dtype=np.bool_).reshape(-1)
         mean_SC = self.mean_SC
         truth = np.zeros((len(cells), len(mean_SC), mean_SC.shape[1] + 1), dtype=np.float32)
@@ -216,30 +216,30 @@ class SeriesTarget(StructuredTarget):
             truth[row, :length, -1] = 1.0
         return truth, known
 
-    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:
+    def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:
         """Name the cells that hold no such series.
 
         Args:
             cells: Cells of any rows.
-            source: Where relative paths start.
+            context: Where relative paths start.
 
         Returns:
             Row from 0 and reason.
         """
-        found = ((row, self._fitting(cell, source)) for row, cell in enumerate(cells))
+        found = ((row, self._read_as_fitted(cell, context)) for row, cell in enumerate(cells))
         return [(row, value) for row, value in found if isinstance(value, str)]
 
-    def _fitting(self, cell: Cell, source: RowContext) -> Any:
+    def _read_as_fitted(self, cell: Cell, context: RowContext) -> Any:
         """Return the numbers ``[steps, C]``, or why there are none, or None for an absent cell."""
-        value = _read(cell, source, self.settings.max_steps)
+        value = _read(cell, context, self.settings.max_steps)
         if not isinstance(value, np.ndarray):
             return value
-        steps, channels = _two_axes(value).shape
+        steps, channels = _as_2d(value).shape
         if channels != len(self.std):
             return f"has {channels} channels; expected {len(self.std)}, as in training"
         if steps > len(self.mean):
             return f"has {steps:,} steps; answers have {len(self.mean):,}, as the longest training cell"
-        return _two_axes(value)
+        return _as_2d(value)
 
     def to_cell(self, values_SC: Floats) -> list[Any]:
         """Turn numbers into a cell as the column has them.
@@ -265,41 +265,43 @@ class SeriesTarget(StructuredTarget):
         """
         return SeriesHead(self, width)
 
-    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Read the series.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            source: Where relative paths start.
+            context: Where relative paths start.
 
         Returns:
             Lists of numbers, or of lists of numbers.
         """
-        return [self.to_cell(_two_axes(_numbers(cell, source))) for cell in cells]
+        return [self.to_cell(_as_2d(_numbers(cell, context))) for cell in cells]
 
-    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Prepare rmse and mae over all numbers of the truth, and the channels' mean r2.
 
         Args:
             truth: Series.
-            found: Series, none shorter than its truth.
+            predictions: Series, none shorter than its truth.
 
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_rows(self.kind, SeriesRows(truth, found, len(self.std)))
+        return measure_rows(self.kind, SeriesRows(truth, predictions, len(self.std)))
 
-    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+    def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the mean error in units of the training cells' spread.
 
         Args:
             truth: Series.
-            found: Series.
+            predictions: Series.
 
         Returns:
             1 without error, falling to 0, ``[N]``.
         """
-        pairs = [[_two_axes(np.array(cell, dtype=float)) for cell in pair] for pair in zip(truth, found, strict=True)]
+        pairs = [
+            [_as_2d(np.array(cell, dtype=float)) for cell in pair] for pair in zip(truth, predictions, strict=True)
+        ]
         errors = [np.abs(said[: len(true)] - true) / self.std for true, said in pairs]
         return np.array([1 / (1 + error.mean()) for error in errors])
 
@@ -309,28 +311,28 @@ class SeriesTarget(StructuredTarget):
         return StructuredPrediction(self.to_cell(self.mean_SC))
 
 
-def _two_axes(values: Floats) -> Floats:
+def _as_2d(values: Floats) -> Floats:
     return values.reshape(len(values), -1)
 
 
-def _measure_cells(found: Sequence[Floats]) -> tuple[Floats, Floats]:
+def _mean_and_std(cells: Sequence[Floats]) -> tuple[Floats, Floats]:
     """Return the mean of each step and channel ``[S, C]`` and each channel's deviation from it ``[C]``."""
-    total = np.zeros((max(map(len, found)), found[0].shape[1]))
+    total = np.zeros((max(map(len, cells)), cells[0].shape[1]))
     count = np.zeros((len(total), 1))
-    for value in found:
+    for value in cells:
         total[: len(value)] += value
         count[: len(value)] += 1
     mean_SC = total / count
-    squared_C = np.sum([((value - mean_SC[: len(value)]) ** 2).sum(axis=0) for value in found], axis=0)
-    return mean_SC, np.sqrt(squared_C / count.sum()).clip(SMALLEST_STD)
+    squared_C = np.sum([((value - mean_SC[: len(value)]) ** 2).sum(axis=0) for value in cells], axis=0)
+    return mean_SC, np.sqrt(squared_C / count.sum()).clip(MIN_STD)
 
 
-def _read(cell: Cell, source: RowContext, max_steps: int) -> Floats | str | None:
+def _read(cell: Cell, context: RowContext, max_steps: int) -> Floats | str | None:
     """Return the numbers ``[steps]`` or ``[steps, channels]``, or why there are none, or None for an absent cell."""
     if cell is None:
         return None
     try:
-        values = _numbers(cell, source)
+        values = _numbers(cell, context)
     except CellReadError as error:
         return str(error)
     if values.ndim not in (1, 2):
@@ -340,7 +342,7 @@ def _read(cell: Cell, source: RowContext, max_steps: int) -> Floats | str | None
     return values
 
 
-def _numbers(cell: Cell, source: RowContext) -> Floats:
+def _numbers(cell: Cell, context: RowContext) -> Floats:
     """Read numbers as the modality series does, from its kinds of files too; none may be missing."""
-    content, _ = read_content(cell, source.folder)
+    content, _ = read_content(cell, context.folder)
     return read_numbers(load_numbers(content) if isinstance(content, bytes) else content, None)

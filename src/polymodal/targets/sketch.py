@@ -28,9 +28,9 @@ from polymodal.targets.structured import (
 )
 from polymodal.tokens import Fused
 
-SMALLEST_SCALE = 1e-6
-FITTED_ROWS = 2000
-SEEN_WEIGHT = 0.2
+MIN_SCALE = 1e-6
+MAX_FITTED_ROWS = 2000
+VISIBLE_STREAM_WEIGHT = 0.2
 """Weight of rows in which the stream itself was seen: telling it from the others is the harder lesson."""
 
 
@@ -66,9 +66,9 @@ class SketchHead(StructuredHead):
         if len(fused.streams) <= 1:
             return error
         seen = fused.streams[self.stream].row_present
-        return torch.where(seen, SEEN_WEIGHT * error, error)
+        return torch.where(seen, VISIBLE_STREAM_WEIGHT * error, error)
 
-    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+    def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Return standardised sketches.
 
         Args:
@@ -123,29 +123,29 @@ class SketchTarget(StructuredTarget):
         return frozenset({self.stream}) if self.recovered else frozenset()
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: SketchSettings) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], context: RowContext, settings: SketchSettings) -> Self:  # noqa: ARG003
         """Measure the sketches of training rows.
 
         Args:
             cells: Not used: there is no column.
-            source: The streams and their arrays, and which rows are for training.
+            context: The streams and their arrays, and which rows are for training.
             settings: The stream, and what it is given back from.
 
         Returns:
             The fitted target.
         """
-        column = source.columns[settings.stream]
-        rows = np.arange(len(column)) if source.rows is None else source.rows
+        column = context.columns[settings.stream]
+        rows = np.arange(len(column)) if context.rows is None else context.rows
         usable = rows[column.row_present[rows]]
-        if len(usable) > FITTED_ROWS:
-            usable = np.sort(np.random.default_rng(settings.seed).choice(usable, FITTED_ROWS, replace=False))
-        modality = next(stream.modality for stream in source.streams if stream.name == settings.stream)
+        if len(usable) > MAX_FITTED_ROWS:
+            usable = np.sort(np.random.default_rng(settings.seed).choice(usable, MAX_FITTED_ROWS, replace=False))
+        modality = next(stream.modality for stream in context.streams if stream.name == settings.stream)
         found = sketch(modality, column.take(usable)).astype(np.float64)
         known = ~np.isnan(found)
         count = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, found, 0).sum(axis=0) / count
         scale = float(np.sqrt(np.where(known, (found - mean) ** 2, 0).sum() / max(known.sum(), 1)))
-        scale = scale if scale > SMALLEST_SCALE else 1.0
+        scale = scale if scale > MIN_SCALE else 1.0
         return cls(
             stream=settings.stream,
             modality=modality,
@@ -154,24 +154,24 @@ class SketchTarget(StructuredTarget):
             recovered=settings.recovered,
         )
 
-    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Standardise the sketches.
 
         Args:
             cells: Not used: there is no column.
-            source: The streams' arrays.
+            context: The streams' arrays.
 
         Returns:
             float32 ``[N, D]``, NaN where unknown, and, bool ``[N]``, where the stream is there.
         """
-        truth = self._truth(source, len(cells))
+        truth = self._truth(context, len(cells))
         return truth, np.asarray(~np.isnan(truth).all(axis=1))
 
-    def _truth(self, source: RowContext, num_rows: int) -> NDArray[np.float32]:
-        column = source.columns.get(self.stream)
+    def _truth(self, context: RowContext, num_rows: int) -> NDArray[np.float32]:
+        column = context.columns.get(self.stream)
         if column is None:
             return np.full((num_rows, len(self.mean)), np.nan, dtype=np.float32)
-        found = sketch(self.modality, column if source.rows is None else column.take(source.rows))
+        found = sketch(self.modality, column if context.rows is None else column.take(context.rows))
         return np.asarray((found - np.array(self.mean)) / self.scale, dtype=np.float32)
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
@@ -186,54 +186,54 @@ class SketchTarget(StructuredTarget):
         """
         return SketchHead(self.stream, width, len(self.mean))
 
-    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Return the standardised sketches.
 
         Args:
             cells: One a row.
-            source: The streams' arrays.
+            context: The streams' arrays.
 
         Returns:
             float32 ``[D]`` a row.
         """
-        return list(self._truth(source, len(cells)))
+        return list(self._truth(context, len(cells)))
 
-    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Prepare the share of the variance that is explained, and the error, in units of the spread in training.
 
         Args:
             truth: Standardised sketches.
-            found: Standardised sketches.
+            predictions: Standardised sketches.
 
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_rows(self.kind, SketchRows(truth, found))
+        return measure_rows(self.kind, SketchRows(truth, predictions))
 
-    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+    def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the squared error.
 
         Args:
             truth: Standardised sketches.
-            found: Standardised sketches.
+            predictions: Standardised sketches.
 
         Returns:
             1 without error, falling to 0, ``[N]``.
         """
-        error = [np.nanmean((said - true) ** 2) for true, said in zip(truth, found, strict=True)]
+        error = [np.nanmean((said - true) ** 2) for true, said in zip(truth, predictions, strict=True)]
         return np.asarray(1 / (1 + np.array(error, dtype=np.float64)))
 
-    def uninformed(self, found: Any) -> Any:
+    def prior_predictions(self, predictions: Any) -> Any:
         """Return the mean sketch.
 
         Args:
-            found: The answers ``[N]``.
+            predictions: The answers ``[N]``.
 
         Returns:
             ``[N]``.
         """
-        answers = np.empty(len(found), dtype=object)
-        answers[:] = [self.prior] * len(found)
+        answers = np.empty(len(predictions), dtype=object)
+        answers[:] = [self.prior] * len(predictions)
         return answers
 
     @property

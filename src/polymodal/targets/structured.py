@@ -44,17 +44,17 @@ StructuredPredictions = NDArray[np.object_]
 """One ``StructuredPrediction`` a row: ``[N]``."""
 
 
-def to_structured_predictions(found: Sequence[StructuredPrediction]) -> StructuredPredictions:
+def to_structured_predictions(predictions: Sequence[StructuredPrediction]) -> StructuredPredictions:
     """Put answers into an array.
 
     Args:
-        found: One a row.
+        predictions: One a row.
 
     Returns:
         Object array ``[N]``.
     """
-    array = np.empty(len(found), dtype=object)
-    array[:] = list(found)
+    array = np.empty(len(predictions), dtype=object)
+    array[:] = list(predictions)
     return array
 
 
@@ -94,12 +94,12 @@ class StructuredHead(nn.Module, ABC):
     """The part of the network that learns and gives a structured target's answers.
 
     Attributes:
-        is_heavy: Whether its layers cost enough to run in the precision of encoders and fusion while they learn; such
-            a head gives its loss float32 outputs. Other heads compute in float32.
+        uses_autocast: Whether its layers run under autocast in training, like encoders and fusion, because they are
+            expensive; its loss gets float32 outputs all the same. Other heads compute in float32.
         reads_tokens: Whether it reads the tokens after fusion, which are not computed otherwise.
     """
 
-    is_heavy = False
+    uses_autocast = False
     reads_tokens = False
 
     @abstractmethod
@@ -116,22 +116,22 @@ class StructuredHead(nn.Module, ABC):
         """
 
     @abstractmethod
-    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+    def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Predict each row.
 
         Args:
             fused: What the fusion made of the streams.
 
         Returns:
-            B answers, before the target's ``finish``.
+            B answers, before the target's ``postprocess``.
         """
 
-    def notices(self, truth: NDArray[Any], source: RowContext) -> list[str]:  # noqa: ARG002
+    def notices(self, truth: NDArray[Any], context: RowContext) -> list[str]:  # noqa: ARG002
         """Say what the user should know of the training rows, now that the network is there.
 
         Args:
             truth: Encoded cells of the training rows in which the truth is known ``[N, ...]``.
-            source: The arrays of the same rows.
+            context: The arrays of the same rows.
 
         Returns:
             Sentences without the full stop, written to follow "The target 'NAME': ".
@@ -169,12 +169,12 @@ class StructuredTarget(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: Any) -> Self:
+    def fit(cls, cells: Sequence[Cell], context: RowContext, settings: Any) -> Self:
         """Learn from the training cells.
 
         Args:
             cells: Cells of the training rows; None where absent.
-            source: The other columns of the same rows.
+            context: The other columns of the same rows.
             settings: An instance of ``Settings``.
 
         Returns:
@@ -185,23 +185,23 @@ class StructuredTarget(ABC):
         """
 
     @abstractmethod
-    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Turn cells into what the loss compares with.
 
         Args:
             cells: Cells of any rows.
-            source: The other columns of the same rows.
+            context: The other columns of the same rows.
 
         Returns:
             Truth ``[N, ...]`` and, bool ``[N]``, where it is known.
         """
 
-    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
+    def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
         """Name the cells that hold something, but no truth.
 
         Args:
             cells: Cells of any rows.
-            source: The other columns of the same rows.
+            context: The other columns of the same rows.
 
         Returns:
             Row from 0 and reason, written to follow "row R, column C: ".
@@ -275,28 +275,28 @@ class StructuredTarget(ABC):
         """
 
     @abstractmethod
-    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Read the true answers, in the form of ``StructuredPrediction.value``.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            source: The other columns of the same rows.
+            context: The other columns of the same rows.
 
         Returns:
             One a row.
         """
 
-    def finish(self, found: Sequence[StructuredPrediction], source: RowContext) -> StructuredPredictions:  # noqa: ARG002
+    def postprocess(self, predictions: Sequence[StructuredPrediction], context: RowContext) -> StructuredPredictions:  # noqa: ARG002
         """Bring a head's answers into the units of the column.
 
         Args:
-            found: What the head says.
-            source: The other columns of the same rows.
+            predictions: What the head says.
+            context: The other columns of the same rows.
 
         Returns:
             ``[N]``.
         """
-        return to_structured_predictions(found)
+        return to_structured_predictions(predictions)
 
     @property
     def evaluated_without(self) -> frozenset[str]:
@@ -304,12 +304,12 @@ class StructuredTarget(ABC):
         return frozenset()
 
     @abstractmethod
-    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Prepare the metrics of some rows.
 
         Args:
             truth: References ``[N]``.
-            found: Values of the answers ``[N]``.
+            predictions: Values of the answers ``[N]``.
 
         Returns:
             From row weights ``[R, N]`` to metrics ``[R]``, all of them named in ``METRICS``; ``measure_rows`` makes
@@ -317,52 +317,52 @@ class StructuredTarget(ABC):
         """
 
     @abstractmethod
-    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+    def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade each answer, for the gallery.
 
         Args:
             truth: References ``[N]``.
-            found: Values of the answers ``[N]``.
+            predictions: Values of the answers ``[N]``.
 
         Returns:
             0 (all wrong) to 1 (all right), ``[N]``.
         """
 
-    def per_label(self, truth: Sequence[Cell], found: Sequence[Cell]) -> list[dict[str, Any]]:  # noqa: ARG002
+    def per_label(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> list[dict[str, Any]]:  # noqa: ARG002
         """Score each label by itself, where answers have labels.
 
         Args:
             truth: References ``[N]``.
-            found: Values of the answers ``[N]``.
+            predictions: Values of the answers ``[N]``.
 
         Returns:
             One entry a label: ``label``, ``support``, and metrics, the most telling one last.
         """
         return []
 
-    def sections(self, truth: Sequence[Cell], found: Sequence[Cell]) -> dict[str, Any]:
+    def report_sections(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> dict[str, Any]:
         """Return what else the report says of the answers.
 
         Args:
             truth: References ``[N]``.
-            found: Values of the answers ``[N]``.
+            predictions: Values of the answers ``[N]``.
 
         Returns:
             Section of the evaluation to plain JSON.
         """
-        per_label = self.per_label(truth, found)
+        per_label = self.per_label(truth, predictions)
         return {"per_label": per_label} if per_label else {}
 
-    def uninformed(self, found: StructuredPredictions) -> StructuredPredictions:
+    def prior_predictions(self, predictions: StructuredPredictions) -> StructuredPredictions:
         """Return what an answer without any input would be, for the baseline.
 
         Args:
-            found: The answers ``[N]``.
+            predictions: The answers ``[N]``.
 
         Returns:
             ``[N]``.
         """
-        return to_structured_predictions([self.prior] * len(found))
+        return to_structured_predictions([self.prior] * len(predictions))
 
     @property
     @abstractmethod

@@ -22,7 +22,7 @@ from polymodal.errors import ConfigError, SchemaError
 from polymodal.metrics import Measure, measure_rows
 from polymodal.metrics.text import transcript_rows
 from polymodal.modalities import CellReadError
-from polymodal.targets.ctc import beam_ids
+from polymodal.targets.ctc import prefix_beam_search
 from polymodal.targets.lexicon import Lexicon
 from polymodal.targets.structured import (
     RowContext,
@@ -31,11 +31,11 @@ from polymodal.targets.structured import (
     StructuredTarget,
     TargetSettings,
 )
-from polymodal.targets.transcript_head import TranscriptHead, padded
+from polymodal.targets.transcript_head import TranscriptHead, pad_ids
 from polymodal.targets.units import UnitKind, Units, read_transcript
 
-SMALLEST_VOCABULARY = 2
-CLOSED = 0.005
+MIN_DISTINCT_TEXTS = 2
+MAX_UNSEEN_SHARE = 0.005
 """Where at most this share of further words is to be new, answers are held to the training words."""
 MIN_STEPS = 800
 """For about its first hundred steps a network trained with CTC says nothing but blanks."""
@@ -91,12 +91,12 @@ class TranscriptTarget(StructuredTarget):
     Settings: ClassVar[type[TargetSettings]] = TranscriptSettings
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: TranscriptSettings) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], context: RowContext, settings: TranscriptSettings) -> Self:  # noqa: ARG003
         """Learn what the texts are spelt in.
 
         Args:
             cells: Cells of the training rows.
-            source: Not used.
+            context: Not used.
             settings: The options.
 
         Returns:
@@ -109,10 +109,10 @@ class TranscriptTarget(StructuredTarget):
         if settings.lexicon and settings.decode == "greedy":
             raise ConfigError("A lexicon guides a beam search, not a greedy one. Say decode=beam, or leave it out.")
         texts = [text for text in map(_read, cells) if text is not None]
-        if len(set(texts)) < SMALLEST_VOCABULARY:
+        if len(set(texts)) < MIN_DISTINCT_TEXTS:
             raise SchemaError("A transcript target needs two different texts or more. Found fewer.")
         counts = Counter(word for text in texts for word in text.split())
-        is_closed = settings.decode != "greedy" and unseen_share(counts) <= CLOSED
+        is_closed = settings.decode != "greedy" and unseen_word_share(counts) <= MAX_UNSEEN_SHARE
         words = sorted(counts) if settings.lexicon or (settings.lexicon is None and is_closed) else []
         return cls(units=Units.fit(texts, settings.units, settings.num_subwords), words=words, settings=settings)
 
@@ -150,12 +150,12 @@ class TranscriptTarget(StructuredTarget):
     def _lexicon(self) -> Lexicon | None:
         return Lexicon(self.words, self.units.symbols) if self.words else None
 
-    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
+    def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
         """Spell the texts.
 
         Args:
             cells: Cells of any rows.
-            source: Not used.
+            context: Not used.
 
         Returns:
             int64 ``[N, L]``, filled up with 0, and bool ``[N]``. Characters that no training text has
@@ -163,14 +163,14 @@ class TranscriptTarget(StructuredTarget):
         """
         texts = [_read(cell) for cell in cells]
         ids = [[] if text is None else self.units.encode(text) for text in texts]
-        return padded(ids), np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
+        return pad_ids(ids), np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
 
-    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
+    def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
         """Name the cells that hold no text, an empty one, or characters that no training text has.
 
         Args:
             cells: Cells of any rows.
-            source: Not used.
+            context: Not used.
 
         Returns:
             Row from 0 and reason.
@@ -223,49 +223,51 @@ class TranscriptTarget(StructuredTarget):
             Ids of its units.
         """
         lexicon = self._lexicon
-        found = beam_ids(shares_TV, self.settings.beam_width, None if lexicon is None else lexicon.guide())
+        found = prefix_beam_search(
+            shares_TV, self.settings.beam_width, None if lexicon is None else lexicon.constraint()
+        )
         if lexicon is None:
             return list(found[0])
         for ids in found:
-            if lexicon.is_finished(self.units.decode(ids)):
+            if lexicon.has_only_known_words(self.units.decode(ids)):
                 return list(ids)
-        return self.units.encode(lexicon.finished(self.units.decode(found[0])))
+        return self.units.encode(lexicon.keep_known_words(self.units.decode(found[0])))
 
-    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:  # noqa: ARG002
+    def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:  # noqa: ARG002
         """Read the texts, with all their characters.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            source: Not used.
+            context: Not used.
 
         Returns:
             Texts.
         """
         return [read_transcript(cell) for cell in cells]
 
-    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Prepare the error rates of words and characters, and the share of exact answers.
 
         Args:
             truth: Texts.
-            found: Texts.
+            predictions: Texts.
 
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_rows(self.kind, transcript_rows(truth, found))
+        return measure_rows(self.kind, transcript_rows(truth, predictions))
 
-    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+    def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the characters that are right.
 
         Args:
             truth: Texts.
-            found: Texts.
+            predictions: Texts.
 
         Returns:
             1 without error, 0 where the edits are as many as the characters, ``[N]``.
         """
-        pairs = [(str(true), str(said)) for true, said in zip(truth, found, strict=True)]
+        pairs = [(str(true), str(said)) for true, said in zip(truth, predictions, strict=True)]
         return np.array([Levenshtein.normalized_similarity(true, said) for true, said in pairs])
 
     @property
@@ -294,7 +296,7 @@ class TranscriptTarget(StructuredTarget):
         )
 
 
-def unseen_share(counts: Mapping[str, int]) -> float:
+def unseen_word_share(counts: Mapping[str, int]) -> float:
     """Estimate which share of further words is none of these: Good 1953, equation 9 (Good and Turing).
 
     Args:

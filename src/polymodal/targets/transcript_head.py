@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from polymodal.encoders.recurrent import Recurrent
 from polymodal.nn.layers import Dropout
-from polymodal.targets.ctc import ctc_loss, greedy_ids
+from polymodal.targets.ctc import ctc_loss, greedy_decode
 from polymodal.targets.structured import RowContext, StructuredHead, StructuredPrediction
 from polymodal.targets.units import BLANK, Units
 from polymodal.tokens import Detail, Fused
@@ -77,17 +77,17 @@ class TranscriptHead(StructuredHead):
         losses = ctc_loss(log_probabilities_BTV, num_steps, truth)
         return losses / (truth != BLANK).sum(dim=1).clamp(min=1)
 
-    def notices(self, truth: NDArray[np.int64], source: RowContext) -> list[str]:
+    def notices(self, truth: NDArray[np.int64], context: RowContext) -> list[str]:
         """Count the texts that are too long for their sound: nothing can be learnt from them.
 
         Args:
             truth: int64 ``[N, L]``, ids of units, filled up with 0.
-            source: The arrays of the same rows.
+            context: The arrays of the same rows.
 
         Returns:
             One sentence or none.
         """
-        column, rows = source.columns[self.stream], slice(None) if source.rows is None else source.rows
+        column, rows = context.columns[self.stream], slice(None) if context.rows is None else context.rows
         frames = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
         steps = -(-frames[rows] // self.step_frames)
         repeats = ((truth[:, 1:] == truth[:, :-1]) & (truth[:, 1:] != BLANK)).sum(axis=1)
@@ -96,7 +96,7 @@ class TranscriptHead(StructuredHead):
         told = f"{count} training texts have more units than their sound has steps; nothing is learnt from them"
         return [f"{told} (subwords are fewer units: its setting units=subwords)"] if count else []
 
-    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+    def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Search for the texts.
 
         Args:
@@ -109,7 +109,7 @@ class TranscriptHead(StructuredHead):
         with torch.no_grad():
             log_probabilities_BTV, num_steps = self._log_probabilities(fused)
         found = self._search(log_probabilities_BTV, num_steps.tolist())
-        truth = torch.from_numpy(padded(found)).to(num_steps.device)
+        truth = torch.from_numpy(pad_ids(found)).to(num_steps.device)
         losses = ctc_loss(log_probabilities_BTV, num_steps, truth).cpu().numpy()
         sure = np.exp(-losses / np.array([max(len(ids), 1) for ids in found]))
         return [
@@ -129,7 +129,7 @@ class TranscriptHead(StructuredHead):
     def _search(self, log_probabilities_BTV: Tensor, num_steps: list[int]) -> list[list[int]]:
         if self.search is None:
             best_BT = log_probabilities_BTV.argmax(dim=2).tolist()
-            return [greedy_ids(best_T[:steps]) for best_T, steps in zip(best_BT, num_steps, strict=True)]
+            return [greedy_decode(best_T[:steps]) for best_T, steps in zip(best_BT, num_steps, strict=True)]
         shares_BTV = log_probabilities_BTV.exp().double().cpu().numpy()
         return [self.search(shares_TV[:steps]) for shares_TV, steps in zip(shares_BTV, num_steps, strict=True)]
 
@@ -139,7 +139,7 @@ def _no_steps(pooled_BW: Tensor) -> Detail:
     return Detail(torch.zeros_like(pooled_BW).unsqueeze(1), pooled_BW.new_zeros(len(pooled_BW), 1, dtype=torch.bool))
 
 
-def padded(texts: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+def pad_ids(texts: Sequence[Sequence[int]]) -> NDArray[np.int64]:
     """Put ids into an array.
 
     Args:

@@ -27,7 +27,7 @@ from polymodal.targets.structured import (
 )
 from polymodal.tokens import Fused
 
-SMALLEST_STD = 1e-6
+MIN_STD = 1e-6
 
 
 class VectorHead(StructuredHead):
@@ -58,7 +58,7 @@ class VectorHead(StructuredHead):
         output: Tensor = self.layers(fused.pooled)
         return (output - truth).square().mean(dim=1)
 
-    def answers(self, fused: Fused) -> list[StructuredPrediction]:
+    def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Undo the standardisation.
 
         Args:
@@ -87,12 +87,12 @@ class VectorTarget(StructuredTarget):
     primary_metric: ClassVar[str] = "rmse"
 
     @classmethod
-    def fit(cls, cells: Sequence[Cell], source: RowContext, settings: TargetSettings) -> Self:  # noqa: ARG003
+    def fit(cls, cells: Sequence[Cell], context: RowContext, settings: TargetSettings) -> Self:  # noqa: ARG003
         """Learn count, mean and scale.
 
         Args:
             cells: Cells of the training rows.
-            source: Where relative paths of ``.npy`` cells start.
+            context: Where relative paths of ``.npy`` cells start.
             settings: None of its own.
 
         Returns:
@@ -101,45 +101,45 @@ class VectorTarget(StructuredTarget):
         Raises:
             SchemaError: If no two cells differ.
         """
-        found = [value for value in (_read(cell, source) for cell in cells) if isinstance(value, np.ndarray)]
+        found = [value for value in (_read(cell, context) for cell in cells) if isinstance(value, np.ndarray)]
         size = max(Counter(map(len, found)).items(), key=lambda pair: (pair[1], pair[0]), default=(0, 0))[0]
         values = np.array([value for value in found if len(value) == size])
         if len(np.unique(values, axis=0)) < 2:
             raise SchemaError("A vector target needs two different lists of numbers or more. Found fewer.")
-        return cls(mean=values.mean(axis=0).tolist(), std=values.std(axis=0).clip(SMALLEST_STD).tolist())
+        return cls(mean=values.mean(axis=0).tolist(), std=values.std(axis=0).clip(MIN_STD).tolist())
 
-    def encode(self, cells: Sequence[Cell], source: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Standardise the numbers.
 
         Args:
             cells: Cells of any rows.
-            source: Where relative paths start.
+            context: Where relative paths start.
 
         Returns:
             float32 ``[N, D]``, 0 where unknown, and bool ``[N]``.
         """
-        found = [self._fitting(cell, source) for cell in cells]
+        found = [self._read_as_fitted(cell, context) for cell in cells]
         known = np.array([isinstance(value, np.ndarray) for value in found], dtype=np.bool_).reshape(-1)
         truth = np.zeros((len(cells), len(self.mean)), dtype=np.float32)
         for row in np.flatnonzero(known):
             truth[row] = (found[row] - np.array(self.mean)) / np.array(self.std)
         return truth, known
 
-    def problems(self, cells: Sequence[Cell], source: RowContext) -> list[tuple[int, str]]:
+    def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:
         """Name the cells that hold no such list.
 
         Args:
             cells: Cells of any rows.
-            source: Where relative paths start.
+            context: Where relative paths start.
 
         Returns:
             Row from 0 and reason.
         """
-        found = ((row, self._fitting(cell, source)) for row, cell in enumerate(cells))
+        found = ((row, self._read_as_fitted(cell, context)) for row, cell in enumerate(cells))
         return [(row, value) for row, value in found if isinstance(value, str)]
 
-    def _fitting(self, cell: Cell, source: RowContext) -> NDArray[np.float64] | str | None:
-        value = _read(cell, source)
+    def _read_as_fitted(self, cell: Cell, context: RowContext) -> NDArray[np.float64] | str | None:
+        value = _read(cell, context)
         if isinstance(value, np.ndarray) and len(value) != len(self.mean):
             return f"holds {len(value)} numbers; expected {len(self.mean)}, as in training"
         return value
@@ -156,41 +156,41 @@ class VectorTarget(StructuredTarget):
         """
         return VectorHead(self, width)
 
-    def references(self, cells: Sequence[Cell], source: RowContext) -> list[Cell]:
+    def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Read the lists.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            source: Where relative paths start.
+            context: Where relative paths start.
 
         Returns:
             Lists of numbers.
         """
-        return [read_vector(cell, source.folder).tolist() for cell in cells]
+        return [read_vector(cell, context.folder).tolist() for cell in cells]
 
-    def measure(self, truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
+    def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Prepare rmse and mae over all numbers, and the numbers' mean r2.
 
         Args:
             truth: Lists of numbers.
-            found: Lists of numbers.
+            predictions: Lists of numbers.
 
         Returns:
             A function of row weights ``[R, N]``.
         """
-        return measure_rows(self.kind, VectorRows(truth, found))
+        return measure_rows(self.kind, VectorRows(truth, predictions))
 
-    def quality(self, truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
+    def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
         """Grade by the mean error in units of the training cells' spread.
 
         Args:
             truth: Lists of numbers.
-            found: Lists of numbers.
+            predictions: Lists of numbers.
 
         Returns:
             1 without error, falling to 0, ``[N]``.
         """
-        error = np.abs(np.array(truth, dtype=float) - np.array(found, dtype=float)) / np.array(self.std)
+        error = np.abs(np.array(truth, dtype=float) - np.array(predictions, dtype=float)) / np.array(self.std)
         return np.asarray(1 / (1 + error.reshape(len(truth), -1).mean(axis=1)))
 
     @property
@@ -199,11 +199,11 @@ class VectorTarget(StructuredTarget):
         return StructuredPrediction(list(self.mean))
 
 
-def _read(cell: Cell, source: RowContext) -> NDArray[np.float64] | str | None:
+def _read(cell: Cell, context: RowContext) -> NDArray[np.float64] | str | None:
     """Return the numbers, or why there are none, or None for an absent cell."""
     if cell is None:
         return None
     try:
-        return read_vector(cell, source.folder)
+        return read_vector(cell, context.folder)
     except CellReadError as error:
         return str(error)

@@ -184,7 +184,7 @@ def blocks_to_shard(network: Network) -> list[nn.Module]:
         The blocks, inner ones first.
     """
     pretrained = [encoder for encoder in network.own_encoders if isinstance(encoder, Pretrained)]
-    backbones = [encoder.backbone for encoder in pretrained if encoder.source.reads_at_once]
+    backbones = [encoder.backbone for encoder in pretrained if encoder.checkpoint_adapter.runs_in_one_pass]
     modules = [module for backbone in backbones if backbone is not None for module in backbone.modules()]
     blocks = dict.fromkeys(block for module in modules if type(module) is nn.ModuleList for block in module)
     return [block for block in reversed(blocks) if _has_forward(block) and any(True for _ in block.parameters())]
@@ -260,7 +260,10 @@ def _move_weights_to_copy(network: Network) -> Network:
     for parameter in network.parameters():
         parameter.data = parameter.data.new_empty(0)  # nothing to copy
     frozen = [
-        tensor for encoder in network.own_encoders if isinstance(encoder, Pretrained) for tensor in encoder.kept()
+        tensor
+        for encoder in network.own_encoders
+        if isinstance(encoder, Pretrained)
+        for tensor in encoder.unregistered_weights()
     ]
     module = copy.deepcopy(network, {id(tensor): tensor for tensor in frozen})
     for parameter, emptied, weight in zip(module.parameters(), network.parameters(), weights, strict=True):

@@ -17,7 +17,7 @@ from polymodal.nn.affine import Warp
 from polymodal.nn.distributed import get_rank, get_world_size, rank_slice
 from polymodal.nn.precision import autocast
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
-from polymodal.targets.evidence import targets_at
+from polymodal.targets.evidence import with_annealed_penalty
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import add_masking_noise, augment, random_flip
 from polymodal.training.inputs import TrainingInputs
@@ -344,7 +344,7 @@ def build_loss_inputs(
         The inputs of the loss.
     """
     return LossInputs(
-        targets=targets_at(inputs.targets, state.step / (state.planned_steps or inputs.total_steps)),
+        targets=with_annealed_penalty(inputs.targets, state.step / (state.planned_steps or inputs.total_steps)),
         truth=truth,
         present=present,
         settings=inputs.settings,

@@ -140,7 +140,7 @@ def _structured_score(
     if not len(known):
         return None
     context = examples.row_context(known)
-    values = values_of(target.finish([predictions[index] for index in known], context))
+    values = values_of(target.postprocess([predictions[index] for index in known], context))
     truth = examples.references(name, target, known)
     return score_of(target.measure(truth, values), len(known)).get(target.primary_metric)
 

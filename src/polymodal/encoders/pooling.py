@@ -12,19 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.encoders.filters import Filters, Steps
+from polymodal.encoders.ngram_convolution import NgramConvolution, PackedSteps
 from polymodal.nn.layers import Dropout, small_parameter, steps_present
 from polymodal.tokens import Tokens
 
 FILTER_SIZES = (2, 4)
 NUM_QUERIES = 4
 NUM_TOKENS = len(FILTER_SIZES) + NUM_QUERIES
-LEFT_OUT = 0.15
-LONG_ROW = 24
+STEP_DROPOUT = 0.15
+MIN_STEPS_FOR_DROPOUT = 24
 """Only rows of so many steps lose any in training: in a short one every step counts."""
 
 
-class Reader(nn.Module):
+class SequencePooler(nn.Module):
     """Filters over neighbouring outputs, their strongest answers, and a few learned averages.
 
     The filters are those of Kim 2014, arXiv 1408.5882, on contextual vectors in place of word
@@ -42,7 +42,7 @@ class Reader(nn.Module):
         """
         super().__init__()
         self.project, self.dropout = nn.Linear(dim, width), dropout
-        self.filters = Filters(width, width, FILTER_SIZES)
+        self.filters = NgramConvolution(width, width, FILTER_SIZES)
         self.queries = nn.Linear(width, NUM_QUERIES)
         self.places = small_parameter(NUM_TOKENS, width)
 
@@ -58,8 +58,8 @@ class Reader(nn.Module):
         """
         inside_BT = steps_present(lengths, hidden_BTD.shape[1])
         if self.training:
-            inside_BT = inside_BT & _kept(lengths, hidden_BTD.shape[1])
-        hidden = Steps.taken(hidden_BTD, inside_BT, lengths)
+            inside_BT = inside_BT & _sample_kept_steps(lengths, hidden_BTD.shape[1])
+        hidden = PackedSteps.pack(hidden_BTD, inside_BT, lengths)
         steps = replace(hidden, values=self._projected(hidden.values))
         values = torch.cat([self.filters(steps), self._averages(steps, inside_BT)], dim=1) + self.places
         return Tokens(values, (lengths > 0).unsqueeze(1).expand(-1, NUM_TOKENS))
@@ -73,23 +73,23 @@ class Reader(nn.Module):
             values_ND = values_ND.float()
         return functional.gelu(functional.linear(values_ND, weight_WD, self.project.bias))
 
-    def _averages(self, steps: Steps, inside_BT: Tensor) -> Tensor:
+    def _averages(self, steps: PackedSteps, inside_BT: Tensor) -> Tensor:
         """Return weighted means of the steps of each row: ``[B, queries, W]``."""
         num_steps = inside_BT.shape[1]
-        scores_BTQ = replace(steps, values=self.queries(steps.values).float()).padded(num_steps)
+        scores_BTQ = replace(steps, values=self.queries(steps.values).float()).to_padded(num_steps)
         shares_BTQ = scores_BTQ.masked_fill(~inside_BT.unsqueeze(2), -1e9).softmax(dim=1)
-        averages_BQW: Tensor = shares_BTQ.transpose(1, 2) @ steps.padded(num_steps)
+        averages_BQW: Tensor = shares_BTQ.transpose(1, 2) @ steps.to_padded(num_steps)
         return averages_BQW
 
 
-def _kept(lengths: Tensor, num_steps: int) -> Tensor:
+def _sample_kept_steps(lengths: Tensor, num_steps: int) -> Tensor:
     """Draw which steps stay: bool ``[B, T]``; the first always does, and all of short rows."""
-    drawn = torch.rand(len(lengths), num_steps, device=lengths.device) >= LEFT_OUT
+    drawn = torch.rand(len(lengths), num_steps, device=lengths.device) >= STEP_DROPOUT
     drawn[:, 0] = True
-    return drawn | (lengths < LONG_ROW).unsqueeze(1)
+    return drawn | (lengths < MIN_STEPS_FOR_DROPOUT).unsqueeze(1)
 
 
-class PlaceReader(nn.Module):
+class GridProjection(nn.Module):
     """One token for each output, which knows its place: for pictures and videos, whose outputs stand in a grid."""
 
     def __init__(self, dim: int, width: int, max_places: int, dropout: float) -> None:

@@ -16,7 +16,7 @@ PNG_URI = "data:image/png;base64,"
 Floats = NDArray[np.float64]
 
 
-def encode_picture(pixels_YXC: NDArray[np.uint8]) -> str:
+def encode_image(pixels_YXC: NDArray[np.uint8]) -> str:
     """Write a picture as a ``data:`` URI that holds a PNG file.
 
     Args:
@@ -33,8 +33,8 @@ def encode_picture(pixels_YXC: NDArray[np.uint8]) -> str:
 
 
 @lru_cache(maxsize=8192)
-def decode_picture(uri: str) -> NDArray[np.uint8]:
-    """Read a picture that ``encode_picture`` wrote.
+def decode_image(uri: str) -> NDArray[np.uint8]:
+    """Read a picture that ``encode_image`` wrote.
 
     Args:
         uri: ``data:image/png;base64,...``.
@@ -49,16 +49,16 @@ def decode_picture(uri: str) -> NDArray[np.uint8]:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def picture_errors(truth: Sequence[Cell], found: Sequence[Cell]) -> Floats:
+def image_errors(truth: Sequence[Cell], predictions: Sequence[Cell]) -> Floats:
     """Compare pictures pixel by pixel.
 
     Args:
         truth: Pictures ``[N]`` as ``data:`` URIs.
-        found: Pictures ``[N]`` of the same sizes.
+        predictions: Pictures ``[N]`` of the same sizes.
 
     Returns:
         Mean squared and mean absolute error of each, float64 ``[N, 2]``, black being 0 and white 1.
     """
-    pairs = ((decode_picture(str(true)), decode_picture(str(said))) for true, said in zip(truth, found, strict=True))
+    pairs = ((decode_image(str(true)), decode_image(str(said))) for true, said in zip(truth, predictions, strict=True))
     errors = [(said.astype(np.float64) - true) / 255 for true, said in pairs]
     return np.array([((error**2).mean(), np.abs(error).mean()) for error in errors]).reshape(-1, 2)

@@ -12,7 +12,7 @@ import soundfile
 import torch
 from PIL import Image as pillow  # noqa: N813
 
-from polymodal.encoders.checkpoint_settings import modality_settings, picture_preparation, sound_preparation
+from polymodal.encoders.checkpoint_settings import audio_preprocessing, image_preprocessing, modality_settings
 from polymodal.encoders.hub import find_file
 from polymodal.encoders.pretrained_image import normalise
 from polymodal.errors import ConfigError
@@ -58,7 +58,7 @@ def test_pictures_are_brought_as_by_the_checkpoints_own_processor(case: str, tmp
     fitted = Image.fit([], settings, None)
     pictures = [noise(*size) for size in SIZES]
     column, _ = fitted.transform(pictures, None)
-    found = normalise(torch.from_numpy(column.values), picture_preparation(checkpoint)).numpy()
+    found = normalise(torch.from_numpy(column.values), image_preprocessing(checkpoint)).numpy()
     for picture, ours in zip(pictures, found, strict=True):
         theirs = np.asarray(processor(picture, return_tensors="np")["pixel_values"][0]).transpose(1, 2, 0)
         assert ours.shape == theirs.shape
@@ -82,7 +82,7 @@ def test_files_that_hold_several_processors_are_read(tmp_path: Path) -> None:
     checkpoint = write(
         tmp_path, {"image_processor": CROPPED, "processor_class": "CLIPProcessor"}, "processor_config.json"
     )
-    assert picture_preparation(checkpoint).size == 32
+    assert image_preprocessing(checkpoint).size == 32
 
 
 def clip(num_samples: int, rate: int) -> np.ndarray:
@@ -105,9 +105,9 @@ EXTRACTORS = {
 def test_sound_is_brought_as_by_the_checkpoints_own_extractor(case: str, share: float, tmp_path: Path) -> None:
     class_name, preprocessor, model = EXTRACTORS[case]
     checkpoint = write(tmp_path, preprocessor, model_type=model)
-    preparation = sound_preparation(checkpoint)
-    rate = preparation.settings["sample_rate_hz"]
-    longest = {"whisper": 1.0, "kaldi": 0.415}.get(preparation.settings["features"], 0.3)
+    preprocessing = audio_preprocessing(checkpoint)
+    rate = preprocessing.settings["sample_rate_hz"]
+    longest = {"whisper": 1.0, "kaldi": 0.415}.get(preprocessing.settings["features"], 0.3)
     samples = clip(max(round(share * longest * rate), 400), rate)
     settings: Any = build_settings("audio", modality_settings("audio", checkpoint))
     fitted = Audio.fit([samples], settings, None)
@@ -119,7 +119,7 @@ def test_sound_is_brought_as_by_the_checkpoints_own_extractor(case: str, share: 
     theirs = np.asarray(next(iter(extractor(samples, sampling_rate=rate, return_tensors="np").values()))[0])
     theirs = theirs.T if case == "whisper" else theirs.reshape(len(theirs), -1)
     np.testing.assert_allclose(found, theirs[: len(found)], atol=0.01 if "un" in case else 3e-3)
-    silence = found.min() if case == "whisper" else preparation.padding
+    silence = found.min() if case == "whisper" else preprocessing.padding
     assert len(found) == len(theirs) or np.allclose(theirs[len(found) :], silence, atol=3e-3)
 
 

@@ -11,7 +11,7 @@ from polymodal.fusion.base import details_of, join
 from polymodal.tokens import Fused, Tokens
 
 
-class Apart(nn.Module):
+class NoFusion(nn.Module):
     """Streams side by side, without parameters: pooled is the mean of the present streams' means."""
 
     def __init__(self, streams: Sequence[str]) -> None:

@@ -11,42 +11,42 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 PADDING, END = 0, 1
-NUM_MARKS = 2
+NUM_SPECIAL_IDS = 2
 """Ids below are marks, not pieces of text, so that no text can be mistaken for a mark."""
-LEAST_COUNT = 5
+MIN_FREQUENCY = 5
 """A piece longer than a byte must occur so often in training: small columns get small vocabularies."""
 
 
 @dataclass(frozen=True)
-class CaptionTokens:
+class CaptionTokenizer:
     """Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019, section 2.2) without any normalisation.
 
     Every byte is a piece, so that any text has ids and no two texts have the same.
 
     Example:
-        >>> tokens = CaptionTokens.fit(["a red circle", "a blue circle"] * 5, 1000)
-        >>> tokens.decode(tokens.encode(["A  Äffchen "])[0])
+        >>> tokenizer = CaptionTokenizer.fit(["a red circle", "a blue circle"] * 5, 1000)
+        >>> tokenizer.decode(tokenizer.encode(["A  Äffchen "])[0])
         'A  Äffchen '
 
     Attributes:
-        tokenizer: The tokenizer in the JSON of the ``tokenizers`` library.
+        json: The tokenizer in the JSON of the ``tokenizers`` library.
     """
 
-    tokenizer: str
+    json: str
 
     @cached_property
     def _engine(self) -> Tokenizer:
         from tokenizers import Tokenizer
 
-        return Tokenizer.from_str(self.tokenizer)
+        return Tokenizer.from_str(self.json)
 
     @property
     def num_ids(self) -> int:
         """Ids lie in 0..num_ids - 1: 0 is padding, 1 the end of a text."""
-        return int(self._engine.get_vocab_size()) + NUM_MARKS
+        return int(self._engine.get_vocab_size()) + NUM_SPECIAL_IDS
 
     @classmethod
-    def fit(cls, texts: Sequence[str], vocabulary_size: int) -> CaptionTokens:
+    def fit(cls, texts: Sequence[str], vocabulary_size: int) -> CaptionTokenizer:
         """Learn the pieces.
 
         Args:
@@ -63,7 +63,7 @@ class CaptionTokens:
         engine.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary_size,
-            min_frequency=LEAST_COUNT,
+            min_frequency=MIN_FREQUENCY,
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
             max_token_length=32,
             show_progress=False,
@@ -80,7 +80,9 @@ class CaptionTokens:
         Returns:
             The ids of each, without the end.
         """
-        return [[piece + NUM_MARKS for piece in found.ids] for found in self._engine.encode_batch_fast(list(texts))]
+        return [
+            [piece + NUM_SPECIAL_IDS for piece in found.ids] for found in self._engine.encode_batch_fast(list(texts))
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into a text.
@@ -93,7 +95,7 @@ class CaptionTokens:
         """
         pieces: list[int] = []
         for index in ids:
-            if index < NUM_MARKS:
+            if index < NUM_SPECIAL_IDS:
                 break
-            pieces.append(index - NUM_MARKS)
+            pieces.append(index - NUM_SPECIAL_IDS)
         return str(self._engine.decode(pieces, skip_special_tokens=False))

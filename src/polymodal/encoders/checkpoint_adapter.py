@@ -42,7 +42,7 @@ class CheckpointAdapter(ABC):
         """Width of an output: D."""
 
     @property
-    def reads_at_once(self) -> bool:
+    def runs_in_one_pass(self) -> bool:
         """Whether a batch takes one run of the checkpoint, whatever its rows hold."""
         return True
 
@@ -50,7 +50,7 @@ class CheckpointAdapter(ABC):
         """Return the checkpoint's module in float32."""
         return load_backbone(self.checkpoint, self.modality)
 
-    def save_preparation(self, folder: Path) -> None:
+    def save_preprocessor(self, folder: Path) -> None:
         """Write the files, besides weights and configuration, that the checkpoint is used with.
 
         Args:
@@ -59,7 +59,7 @@ class CheckpointAdapter(ABC):
         copy_preprocessor(self.checkpoint, folder)
 
     @abstractmethod
-    def read(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
+    def run(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint on rows that are all present.
 
         Args:

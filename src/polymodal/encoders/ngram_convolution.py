@@ -17,7 +17,7 @@ from polymodal.tokens import rounded_up
 
 
 @dataclass(frozen=True)
-class Steps:
+class PackedSteps:
     """The steps in use of padded rows, one after the other.
 
     Attributes:
@@ -33,7 +33,7 @@ class Steps:
     lengths: Tensor
 
     @classmethod
-    def taken(cls, values_BTW: Tensor, inside_BT: Tensor, lengths: Tensor) -> Steps:
+    def pack(cls, values_BTW: Tensor, inside_BT: Tensor, lengths: Tensor) -> PackedSteps:
         """Take the steps in use out of padded rows.
 
         Args:
@@ -47,7 +47,7 @@ class Steps:
         row_N, time_N = inside_BT.nonzero(as_tuple=True)
         return cls(values_BTW[row_N, time_N], row_N, time_N, lengths)
 
-    def padded(self, num_steps: int) -> Tensor:
+    def to_padded(self, num_steps: int) -> Tensor:
         """Put the steps back to their places.
 
         Args:
@@ -62,7 +62,7 @@ class Steps:
         return flat.view(len(self.lengths), num_steps, width)
 
 
-class Filters(nn.Module):
+class NgramConvolution(nn.Module):
     """Filters of several sizes, and each one's strongest answer in a row: Kim 2014, arXiv 1408.5882, figure 1.
 
     Only steps in use are computed, in matrix products over a line in which all rows lie, parted by empty places: on a
@@ -82,7 +82,7 @@ class Filters(nn.Module):
         self.sizes = tuple(sizes)
         self.gap = max(sizes) // 2
 
-    def forward(self, steps: Steps) -> Tensor:
+    def forward(self, steps: PackedSteps) -> Tensor:
         """Find the strongest answers.
 
         Args:
@@ -104,12 +104,12 @@ class Filters(nn.Module):
         found = []
         for size, layer in zip(self.sizes, self.layers, strict=True):
             window = torch.cat([around[shift] for shift in range(-((size - 1) // 2), size // 2 + 1)], dim=1)
-            largest = _Strongest.apply(layer(window), row_P, num_rows + 1)  # type: ignore[no-untyped-call]
+            largest = _MaxOverTime.apply(layer(window), row_P, num_rows + 1)  # type: ignore[no-untyped-call]
             found.append(largest[:num_rows])
         return torch.stack(found, dim=1).float()
 
 
-class _Strongest(torch.autograd.Function):
+class _MaxOverTime(torch.autograd.Function):
     """The largest answer of each row, at least 0; all answers that are as large as it get its gradient.
 
     Torch's own gradient divides it among them, which takes three passes more.
