@@ -20,7 +20,7 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, parameter_error
 from polymodal.modalities import MODALITIES, Modality, build_settings
 from polymodal.modalities.decoding import unique_cells
-from polymodal.modalities.media import describe, is_absent_media
+from polymodal.modalities.media import describe_source, is_absent_media
 from polymodal.modalities.parallel import chunked
 
 PROBE_SIZE = 32
@@ -196,7 +196,7 @@ def _probes(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
 
 
 def _unreadable(training: Table, name: str, cells: Sequence[Cell], reason: str) -> str:
-    tried = ", ".join(describe(cell, training.folder) for cell in cells[:NUM_NAMED])
+    tried = ", ".join(describe_source(cell, training.folder) for cell in cells[:NUM_NAMED])
     where = _where(training.folder)
     return (
         f"{training.name}, column {name!r}: not one of its {len(cells):,} training cells can be read. Tried first: "

@@ -30,9 +30,9 @@ __all__ = ["Audio", "AudioSettings", "load_clip"]
 HEADER_SAMPLE = 2000
 CLIP_SAMPLE = 64
 MAX_RATE_HZ = 16_000
-LOUDEST = 1e4
+MAX_AMPLITUDE = 1e4
 """Samples are limited to this where loudness counts; those of files lie in -1..1."""
-CONSTANT = 1e-5
+CONSTANT_TOLERANCE = 1e-5
 """A deviation below this share of the clip's largest value is rounding, not sound."""
 ENDINGS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".m4a",
                      ".aac", ".wma", ".caf"})  # fmt: skip
@@ -160,17 +160,17 @@ class Audio(Modality):
         Returns:
             The fitted modality.
         """
-        cells = _with_sound(cells) if settings.of_video else cells
+        cells = _without_arrays(cells) if settings.of_video else cells
         headers = [
             header for _, header in sample_cells(cells, partial(read_header, folder=folder), HEADER_SAMPLE, num_threads)
         ]
-        rate = settings.sample_rate_hz or _common_rate([rate for rate, _, _ in headers])
+        rate = settings.sample_rate_hz or _most_common_rate([rate for rate, _, _ in headers])
         durations = [num_samples / (own_rate or rate) for own_rate, num_samples, _ in headers]
         longest_s = min(settings.max_duration_s, max(durations, default=0.0))
         channels = min(settings.channels, max([1, *(channels for _, _, channels in headers)]))
         if settings.channels > 1 and settings.features in ("samples", *checkpoint_mel.FEATURES):
             raise parameter_error("channels", f"audio with the features {settings.features!r}", "1", settings.channels)
-        load = _reader(channels, folder, rate, settings.max_duration_s)
+        load = _loader(channels, folder, rate, settings.max_duration_s)
         clips = (
             [] if settings.trim_db == 0 else [clip for _, clip in sample_cells(cells, load, CLIP_SAMPLE, num_threads)]
         )
@@ -216,33 +216,33 @@ class Audio(Modality):
             clip, with lengths; and the broken cells.
         """
         work = partial(self._decode, folder=folder)
-        heard = _with_sound(cells) if self.of_video else cells
-        return decode_ragged(heard, work, (self.num_features,), np.float16, num_threads)
+        decodable = _without_arrays(cells) if self.of_video else cells
+        return decode_ragged(decodable, work, (self.num_features,), np.float16, num_threads)
 
     def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError | None]:
         loaded = [try_decode(partial(self._load, folder=folder), cell) for cell in chunk]
         clips = [clip for clip in loaded if isinstance(clip, np.ndarray)]
-        described = iter(self._describe(clips) if self.channels == 1 else self._describe_stereo(clips))
-        return [next(described) if isinstance(clip, np.ndarray) else clip for clip in loaded]
+        computed = iter(self._compute_features(clips) if self.channels == 1 else self._compute_stereo_features(clips))
+        return [next(computed) if isinstance(clip, np.ndarray) else clip for clip in loaded]
 
     def _load(self, cell: Cell, folder: Path | None) -> NDArray[np.float32] | None:
         """Return a clip without silent ends; None for a video without sound."""
         try:
-            clip = _reader(self.channels, folder, self.sample_rate_hz, self.max_duration_s)(cell)
+            clip = _loader(self.channels, folder, self.sample_rate_hz, self.max_duration_s)(cell)
         except (NoSoundError, NoMediaError, FileCellError):
             if self.of_video:
                 return None
             raise
         return clip[non_silent_span(clip, self.sample_rate_hz, self.trim_db)] if self.trim_db else clip
 
-    def _describe(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
+    def _compute_features(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":
             return [normalise(clip[:, None]) for clip in clips]
         if self.features == "samples":
-            return [to_float16(np.clip(clip[:, None], -LOUDEST, LOUDEST)) for clip in clips]
+            return [to_float16(np.clip(clip[:, None], -MAX_AMPLITUDE, MAX_AMPLITUDE)) for clip in clips]
         if self.features in checkpoint_mel.FEATURES:
-            loud = [np.clip(clip, -LOUDEST, LOUDEST) for clip in clips]
-            return [to_float16(self._checkpoint_mel(clip)) for clip in loud]
+            clipped = [np.clip(clip, -MAX_AMPLITUDE, MAX_AMPLITUDE) for clip in clips]
+            return [to_float16(self._checkpoint_mel(clip)) for clip in clipped]
         spectra = self._log_mel(clips)
         if self.features == "log_mel":
             return [normalise(spectrum) for spectrum in spectra]
@@ -261,7 +261,7 @@ class Audio(Modality):
             return checkpoint_mel.whisper_log_mel(clip, **shared)
         return checkpoint_mel.kaldi_log_mel(clip, **shared, fft_length=self.fft_length, mean=self.mean, std=self.std)
 
-    def _describe_stereo(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
+    def _compute_stereo_features(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":
             return [normalise(clip) for clip in clips]
         sides = [self._log_mel([np.ascontiguousarray(clip[:, side]) for clip in clips]) for side in range(2)]
@@ -326,7 +326,7 @@ class Audio(Modality):
         return cls(**state)
 
 
-def _reader(
+def _loader(
     channels: int, folder: Path | None, sample_rate_hz: int, max_duration_s: float
 ) -> Callable[[Cell], NDArray[np.float32]]:
     """Return what reads a cell as one channel ``[samples]`` or as two ``[samples, 2]``."""
@@ -334,7 +334,7 @@ def _reader(
     return partial(load, folder=folder, sample_rate_hz=sample_rate_hz, max_duration_s=max_duration_s)
 
 
-def _with_sound(cells: Sequence[Cell]) -> list[Cell]:
+def _without_arrays(cells: Sequence[Cell]) -> list[Cell]:
     """Make videos absent that are arrays: they have no sound."""
     return [cell if is_media_file(unwrap(cell)) else None for cell in cells]
 
@@ -352,11 +352,11 @@ def normalise(values: NDArray[np.float32], axis: int | tuple[int, ...] | None = 
     """
     centred = values - values.mean(axis=axis, keepdims=True, dtype=np.float64)
     deviation = centred.std(axis=axis, keepdims=True)
-    rounding = CONSTANT * np.abs(values).max()
+    rounding = CONSTANT_TOLERANCE * np.abs(values).max()
     return np.asarray(centred / np.where(deviation > rounding, deviation, np.inf), np.float16)
 
 
-def _common_rate(rates: list[int | None]) -> int:
+def _most_common_rate(rates: list[int | None]) -> int:
     known = Counter(rate for rate in rates if rate)
     if not known:
         return MAX_RATE_HZ

@@ -15,7 +15,7 @@ from polymodal.arrays import BrokenCell, Cell, Column
 
 T = TypeVar("T")
 
-CLIP = 10.0
+MAX_ABS_VALUE = 10.0
 """Standardised values are limited to -10..10, so that one wild cell cannot swamp a network."""
 
 
@@ -216,7 +216,7 @@ def standardise(values: NDArray[np.float64], mean: Any, std: Any) -> NDArray[np.
         float32 of the same shape.
     """
     with np.errstate(over="ignore"):
-        scaled: NDArray[np.float32] = np.clip((values - mean) / std, -CLIP, CLIP).astype(np.float32)
+        scaled: NDArray[np.float32] = np.clip((values - mean) / std, -MAX_ABS_VALUE, MAX_ABS_VALUE).astype(np.float32)
     return scaled
 
 

@@ -28,7 +28,7 @@ from polymodal.modalities.base import (
 
 EPOCH = datetime(1970, 1, 1)
 DAY_S = 86_400.0
-PARTS = ("time", "year_sin", "year_cos", "month", "week_sin", "week_cos", "day_sin", "day_cos")
+COMPONENTS = ("time", "year_sin", "year_cos", "month", "week_sin", "week_cos", "day_sin", "day_cos")
 """What the eight values stand for."""
 EVEN_EDGES = [-1.0, -0.5, 0.0, 0.5, 1.0]
 YEAR_FIRST = re.compile(r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})(?:[ T](.+))?")
@@ -147,13 +147,13 @@ class DateTime(Modality):
             num_threads: Not needed.
 
         Returns:
-            float32 ``[rows, 8]`` in the order of ``PARTS``; and the broken cells.
+            float32 ``[rows, 8]`` in the order of ``COMPONENTS``; and the broken cells.
         """
         moments, broken = read_cells(cells, partial(parse_datetime, day_first=self.day_first))
-        values = np.zeros((len(cells), len(PARTS)), np.float32)
+        values = np.zeros((len(cells), len(COMPONENTS)), np.float32)
         for row, moment in enumerate(moments):
             if moment is not None:
-                values[row] = _place(moment)
+                values[row] = _components(moment)
         days = np.array([self.mean if moment is None else _days(moment) for moment in moments], np.float64)
         values[:, 0] = standardise(days, self.mean, self.std)
         return Column(values, np.array([moment is not None for moment in moments], bool)), broken
@@ -184,18 +184,18 @@ def _days(moment: datetime) -> float:
     return (moment - EPOCH).total_seconds() / DAY_S
 
 
-def _place(moment: datetime) -> list[float]:
+def _components(moment: datetime) -> list[float]:
     """Return the eight values with 0 for the first."""
     day = (moment - datetime(moment.year, moment.month, moment.day)).total_seconds() / DAY_S
     year_days = 366 if calendar.isleap(moment.year) else 365
     month_days = calendar.monthrange(moment.year, moment.month)[1]
-    turns = np.array(
+    phases = np.array(
         [
             (moment.timetuple().tm_yday - 1 + day) / year_days,
             (moment.weekday() + day) / 7,
             day,
         ]
     )
-    sines, cosines = np.sin(2 * np.pi * turns), np.cos(2 * np.pi * turns)
+    sines, cosines = np.sin(2 * np.pi * phases), np.cos(2 * np.pi * phases)
     month = 2 * (moment.day - 1 + day) / month_days - 1
     return [0.0, sines[0], cosines[0], month, sines[1], cosines[1], sines[2], cosines[2]]

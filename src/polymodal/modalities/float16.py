@@ -15,8 +15,8 @@ CHUNK_SIZE = 30_000
 def to_float16(values: NDArray[np.float32]) -> NDArray[np.float16]:
     """Convert to float16, rounding to nearest with ties to even (IEEE 754).
 
-    NumPy converts one value at a time. If torch is imported already, as in training, it is used instead and is ten times
-    as fast: decoding a clip of some seconds takes a fifth less time.
+    NumPy converts one value at a time. If torch is imported already, as in training, it is used instead and is ten
+    times as fast: decoding a clip of some seconds takes a fifth less time.
 
     Args:
         values: float32 of any shape.

@@ -18,16 +18,16 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.center_crop import Resample, resize_and_center_crop
 from polymodal.modalities.decoding import decode_fixed, map_cells, sample_cells
-from polymodal.modalities.image_files import TURNED, convert_mode, exif_orientation, open_image
+from polymodal.modalities.image_files import TRANSPOSED_ORIENTATIONS, convert_mode, exif_orientation, open_image
 from polymodal.modalities.letterbox import resize_and_pad
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 SAMPLE_SIZE = 256
-ALIKE = 0.05
+ASPECT_TOLERANCE = 0.05
 GREY_TOLERANCE = 4
-LOOK_SIDE = 64
+PROBE_SIDE = 64
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm",
                      ".pgm", ".pbm", ".avif", ".heic", ".jp2", ".tga", ".ico", ".qoi"})  # fmt: skip
 
@@ -124,15 +124,15 @@ class Image(Modality):
         Returns:
             The fitted modality; 32 x 32 where no picture can be read.
         """
-        look = partial(_look, folder=folder, max_pixels=settings.max_pixels)
-        looks = sample_cells(cells, look, SAMPLE_SIZE, num_threads)
-        height, width = choose_size([shape for _, (shape, _) in looks], settings.size, settings.max_side)
-        channels = settings.channels or (1 if all(grey for _, (_, grey) in looks) else 3)
-        kept = {name: getattr(settings, name) for name in ("max_pixels", "resize", "crop_share", "resample")}
-        blank = cls(height=height, width=width, channels=channels, mean=[], std=[], **kept)
-        column, _ = blank.transform([cell for cell, _ in looks], folder, num_threads=num_threads)
-        mean, std = _measure(column)
-        return cls(**{**blank.state(), "mean": mean, "std": std})
+        probe = partial(_probe, folder=folder, max_pixels=settings.max_pixels)
+        probes = sample_cells(cells, probe, SAMPLE_SIZE, num_threads)
+        height, width = choose_size([shape for _, (shape, _) in probes], settings.size, settings.max_side)
+        channels = settings.channels or (1 if all(grey for _, (_, grey) in probes) else 3)
+        options = {name: getattr(settings, name) for name in ("max_pixels", "resize", "crop_share", "resample")}
+        unfitted = cls(height=height, width=width, channels=channels, mean=[], std=[], **options)
+        column, _ = unfitted.transform([cell for cell, _ in probes], folder, num_threads=num_threads)
+        mean, std = _channel_mean_std(column)
+        return cls(**{**unfitted.state(), "mean": mean, "std": std})
 
     def transform(
         self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
@@ -151,23 +151,23 @@ class Image(Modality):
         return decode_fixed(cells, work, (self.height, self.width, self.channels), np.uint8, num_threads)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
-        picture = open_image(cell, folder, self.max_pixels, draft=self._draft_size)
-        picture = convert_mode(picture, "L" if self.channels == 1 else "RGB")
+        image = open_image(cell, folder, self.max_pixels, draft=self._draft_size)
+        image = convert_mode(image, "L" if self.channels == 1 else "RGB")
         if self.resize != "pad":
             return resize_and_center_crop(
-                picture, self.height, self.width, self.resize == "crop", self.crop_share, self.resample
+                image, self.height, self.width, self.resize == "crop", self.crop_share, self.resample
             )
-        return resize_and_pad(picture, self.height, self.width)
+        return resize_and_pad(image, self.height, self.width)
 
-    def _draft_size(self, picture: Picture) -> tuple[int, int]:
+    def _draft_size(self, image: PILImage) -> tuple[int, int]:
         """Return twice the size that a picture comes to, whichever way up it is: a JPEG need not be decoded finer."""
-        width, height = picture.size
+        width, height = image.size
         if self.resize != "pad":
             side = round(2 * max(self.height, self.width) / self.crop_share)
             return side, side
-        upright = min(self.height / height, self.width / width)
-        turned = min(self.height / width, self.width / height)
-        scale = 2 * max(upright, turned)
+        unrotated = min(self.height / height, self.width / width)
+        rotated = min(self.height / width, self.width / height)
+        scale = 2 * max(unrotated, rotated)
         return math.ceil(scale * width), math.ceil(scale * height)
 
     def state(self) -> dict[str, Any]:
@@ -187,21 +187,21 @@ class Image(Modality):
         return cls(**state)
 
 
-def _look(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, int], bool]:
+def _probe(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, int], bool]:
     """Return a picture's height and width, and whether it is grey; a JPEG is decoded as coarsely as that needs."""
     shapes: list[tuple[int, int]] = []
 
-    def draft(picture: Picture) -> tuple[int, int]:
-        is_turned = exif_orientation(picture) in TURNED
-        shapes.append(picture.size if is_turned else (picture.height, picture.width))
-        return LOOK_SIDE, LOOK_SIDE
+    def draft(image: PILImage) -> tuple[int, int]:
+        is_transposed = exif_orientation(image) in TRANSPOSED_ORIENTATIONS
+        shapes.append(image.size if is_transposed else (image.height, image.width))
+        return PROBE_SIDE, PROBE_SIDE
 
-    picture = open_image(cell, folder, max_pixels, draft=draft)
-    shape = shapes[0] if shapes else (picture.height, picture.width)
-    if picture.mode == "L":
+    image = open_image(cell, folder, max_pixels, draft=draft)
+    shape = shapes[0] if shapes else (image.height, image.width)
+    if image.mode == "L":
         return shape, True
-    picture.thumbnail((LOOK_SIDE, LOOK_SIDE))
-    pixels = np.asarray(picture).astype(np.int16)
+    image.thumbnail((PROBE_SIDE, PROBE_SIDE))
+    pixels = np.asarray(image).astype(np.int16)
     return shape, bool(np.ptp(pixels, axis=2).max() <= GREY_TOLERANCE)
 
 
@@ -222,15 +222,15 @@ def choose_size(shapes: list[tuple[int, int]], size: int | None, max_side: int) 
         return 32, 32
     sizes = np.array(shapes, np.float64)
     aspects = np.log(sizes[:, 0] / sizes[:, 1])
-    is_alike = np.abs(aspects - np.median(aspects)) <= ALIKE
+    has_usual_aspect = np.abs(aspects - np.median(aspects)) <= ASPECT_TOLERANCE
     side = float(np.median(sizes.max(axis=1)))
-    box = np.median(sizes, axis=0) if is_alike.mean() >= 0.9 else np.array([side, side])
+    box = np.median(sizes, axis=0) if has_usual_aspect.mean() >= 0.9 else np.array([side, side])
     box = box * min(1.0, max_side / box.max())
     height, width = np.maximum(8, 4 * np.rint(box / 4)).astype(int)
     return int(height), int(width)
 
 
-def _measure(column: Column) -> tuple[list[float], list[float]]:
+def _channel_mean_std(column: Column) -> tuple[list[float], list[float]]:
     channels = column.values.shape[3]
     pixels = column.values[column.present].reshape(-1, channels).astype(np.float64) / 255
     if not len(pixels):

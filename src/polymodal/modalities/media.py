@@ -22,7 +22,7 @@ R = TypeVar("R")
 MAX_FILE_BYTES = 512 * 2**20
 """A larger file is refused before it is read."""
 NUMPY_MAGIC = b"\x93NUMPY"
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 NUMERIC_KINDS = "biuf"
 MAX_NAMED = 300
 
@@ -79,7 +79,7 @@ def resolve_path(path: str | PurePath, folder: Path | None) -> str:
         raise FileCellError(f"{quote(text)} is text, and paths are not opened here; send the bytes instead")
     if "\0" in text:
         raise FileCellError(f"the path {quote(text)} holds a NUL character")
-    if ADDRESS.match(text):
+    if URL.match(text):
         raise FileCellError(f"{quote(text)} is an address, not a path; download the file first")
     return os.path.join(folder, text)
 
@@ -166,7 +166,7 @@ def read_media(cell: Cell, folder: Path | None) -> Any:
         raise _file_error(error, path) from None
 
 
-def describe(cell: Cell, folder: Path | None) -> str:
+def describe_source(cell: Cell, folder: Path | None) -> str:
     """Say where a media cell's content comes from.
 
     Args:
@@ -256,12 +256,12 @@ def try_decode(work: Callable[[Cell], R], cell: Cell) -> R | CellReadError:
     except FileCellError as error:
         return error
     except CellReadError as error:
-        return _with_file(cell, str(error))
+        return _prefix_path(cell, str(error))
     except Exception as error:  # decoders meet hostile bytes: whatever they raise, only this cell is broken
-        return _with_file(cell, f"cannot be decoded: {type(error).__name__}: {quote(str(error), 120)}")
+        return _prefix_path(cell, f"cannot be decoded: {type(error).__name__}: {quote(str(error), 120)}")
 
 
-def _with_file(cell: Cell, reason: str) -> CellReadError:
+def _prefix_path(cell: Cell, reason: str) -> CellReadError:
     """Begin a reason with the file's name, where the cell is a path."""
     content = unwrap(cell)
     is_path = isinstance(content, PurePath) or (isinstance(content, str) and not content.lstrip().startswith("["))

@@ -23,9 +23,9 @@ from polymodal.modalities.base import (
     standardise,
 )
 
-BLANK_WORDS = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "-", "?"})
+MISSING_WORDS = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "-", "?"})
 """Text, in any case, that stands for an absent number."""
-TRUTH_WORDS = {"true": 1.0, "false": 0.0}
+BOOLEAN_WORDS = {"true": 1.0, "false": 0.0}
 
 
 class NumberSettings(Settings):
@@ -59,11 +59,11 @@ def parse_number(cell: Cell) -> float | None:
 
 def _parse_word(cell: Cell) -> float | None:
     word = cell.strip().lower() if isinstance(cell, str) else None
-    if word in BLANK_WORDS:
+    if word in MISSING_WORDS:
         return None
-    if word not in TRUTH_WORDS:
+    if word not in BOOLEAN_WORDS:
         raise CellReadError(f"{quote(cell)} is not a number")
-    return TRUTH_WORDS[word]
+    return BOOLEAN_WORDS[word]
 
 
 @dataclass(frozen=True, kw_only=True)

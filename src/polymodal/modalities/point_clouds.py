@@ -20,8 +20,8 @@ Cloud = NDArray[np.float64]
 
 SEQUENCES = (list, tuple, np.ndarray)
 MAX_FRAMES = 100_000
-POINTS_A_FRAME = 2.0
-FIRST_FRAME = 2
+MIN_POINTS_PER_FRAME = 2.0
+MAX_FIRST_FRAME = 2
 
 
 def read_point_clouds(cell: Cell, folder: Path | None, bin_columns: int = 4) -> list[Cloud]:
@@ -84,10 +84,12 @@ def _as_cloud(values: NDArray[Any]) -> Cloud:
 
 def _same_features(frames: list[Cloud]) -> list[Cloud]:
     """Check that frames agree in their features; a frame without points takes those of the others."""
-    found = {frame.shape[1] for frame in frames if len(frame)}
-    if len(found) > 1:
-        raise CellReadError(f"holds frames of {', '.join(map(str, sorted(found)))} values a point; expected one number")
-    return [frame if len(frame) else np.zeros((0, *found)) for frame in frames]
+    widths = {frame.shape[1] for frame in frames if len(frame)}
+    if len(widths) > 1:
+        raise CellReadError(
+            f"holds frames of {', '.join(map(str, sorted(widths)))} values a point; expected one number"
+        )
+    return [frame if len(frame) else np.zeros((0, *widths)) for frame in frames]
 
 
 def detect_frame_column(clouds: Sequence[Cloud]) -> int | None:
@@ -99,18 +101,18 @@ def detect_frame_column(clouds: Sequence[Cloud]) -> int | None:
     Returns:
         The column, the last one where several could be, or None.
     """
-    long = [cloud for cloud in clouds if len(cloud) >= 2 * POINTS_A_FRAME]
+    long = [cloud for cloud in clouds if len(cloud) >= 2 * MIN_POINTS_PER_FRAME]
     width = min((cloud.shape[1] for cloud in long), default=0)
-    found = [place for place in range(width) if all(_counts_frames(cloud[:, place]) for cloud in long)]
-    return found[-1] if found else None
+    candidates = [column for column in range(width) if all(_counts_frames(cloud[:, column]) for cloud in long)]
+    return candidates[-1] if candidates else None
 
 
 def _counts_frames(values: NDArray[np.float64]) -> bool:
     if not np.isfinite(values).all() or not np.array_equal(values, np.round(values)) or (np.diff(values) < 0).any():
         return False
     num_frames = len(np.unique(values))
-    is_dense = len(values) >= POINTS_A_FRAME * num_frames and values[-1] - values[0] < 2 * num_frames
-    return bool(0 <= values[0] <= FIRST_FRAME and num_frames > 1 and is_dense)
+    is_dense = len(values) >= MIN_POINTS_PER_FRAME * num_frames and values[-1] - values[0] < 2 * num_frames
+    return bool(0 <= values[0] <= MAX_FIRST_FRAME and num_frames > 1 and is_dense)
 
 
 def split_frames(cloud: Cloud, column: int) -> list[Cloud]:

@@ -24,12 +24,12 @@ from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
 DETECT_SAMPLE = 50
 FIT_SAMPLE = 1000
-POINTS_A_CELL = 500
+POINTS_PER_CELL = 500
 """Points of each training cell from which centre and spread are measured, at most."""
-USUAL = 0.95
+COVERED_SHARE = 0.95
 """Share of training cells that fit into the chosen number of frames, and of frames into that of points."""
 MAX_POINTS = 1024
-MAX_POINTS_A_ROW = 4096
+MAX_POINTS_PER_ROW = 4096
 NUM_AXES = 3
 
 
@@ -123,20 +123,20 @@ class Points(Modality):
         first = [frames for _, frames in sample_cells(cells, read, DETECT_SAMPLE, num_threads)]
         num_columns = _most_common([frames[0].shape[1] for frames in first])
         column = _frame_column(settings, [frames for frames in first if frames[0].shape[1] == num_columns])
-        measure = partial(_measure, read=read, num_columns=num_columns, frame_column=column)
+        measure = partial(_count_and_sample, read=read, num_columns=num_columns, frame_column=column)
         found = [measured for _, measured in sample_cells(cells, measure, FIT_SAMPLE, num_threads)]
         lengths = np.array([len(counts) for counts, _ in found] or [1])
-        usual_length = math.ceil(np.quantile(lengths, USUAL))
-        stride = math.ceil(usual_length / settings.frames)
-        num_frames = min(settings.frames, math.ceil(usual_length / stride))
+        covered_length = math.ceil(np.quantile(lengths, COVERED_SHARE))
+        stride = math.ceil(covered_length / settings.frames)
+        num_frames = min(settings.frames, math.ceil(covered_length / stride))
         points = np.concatenate([np.zeros((0, num_columns - (column >= 0))), *(points for _, points in found)])
-        mean, std = _fit_scales(points)
+        mean, std = _fit_mean_std(points)
         return cls(
             num_columns=num_columns,
             frame_column=column,
             num_frames=num_frames,
             stride=stride,
-            num_points=settings.points or _usual_count([counts for counts, _ in found], stride, num_frames),
+            num_points=settings.points or _choose_num_points([counts for counts, _ in found], stride, num_frames),
             mean=mean.tolist(),
             std=std.tolist(),
             bin_columns=settings.bin_columns,
@@ -167,7 +167,7 @@ class Points(Modality):
         merged = merge_frames(frames, self.stride, self.num_frames)
         values = np.zeros((len(merged), self.num_points, self.num_features), np.float32)
         for place, frame in enumerate(merged):
-            chosen = frame[_drawn(frame, self.num_points)]
+            chosen = frame[_subsample(frame, self.num_points)]
             values[place, : len(chosen), :-1] = standardise(chosen, np.array(self.mean), np.array(self.std))
             values[place, : len(chosen), -1] = 1
         return values
@@ -239,7 +239,7 @@ def _equal_starts(total: int, count: int) -> list[int]:
     return [place * total // count for place in range(count)]
 
 
-def _drawn(frame: Cloud, num_points: int) -> NDArray[np.int64] | slice:
+def _subsample(frame: Cloud, num_points: int) -> NDArray[np.int64] | slice:
     """Choose points of a frame that has too many, by its content alone."""
     if len(frame) <= num_points:
         return slice(None)
@@ -259,28 +259,28 @@ def _frame_column(settings: PointsSettings, cells: list[list[Cloud]]) -> int:
     return -1 if found is None else found
 
 
-def _measure(
+def _count_and_sample(
     cell: Cell, read: Any, num_columns: int, frame_column: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return how many points each frame of a cell has, and some of the points ``[points, values]``."""
     frames = to_frames(read(cell), num_columns, frame_column)
     points = np.concatenate(frames)
-    return np.array([len(frame) for frame in frames]), subsample_rows(points, POINTS_A_CELL)
+    return np.array([len(frame) for frame in frames]), subsample_rows(points, POINTS_PER_CELL)
 
 
-def _fit_scales(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _fit_mean_std(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     mean, std = fit_robust_scale(points)
     axes = min(NUM_AXES, points.shape[1])
     _, std[:axes] = fit_robust_scale((points - mean)[:, :axes].reshape(-1, 1))
     return mean, std
 
 
-def _usual_count(counts: list[NDArray[np.int64]], stride: int, num_frames: int) -> int:
+def _choose_num_points(counts: list[NDArray[np.int64]], stride: int, num_frames: int) -> int:
     merged = [
         int(part.sum()) for cell in counts for part in np.array_split(cell, min(num_frames, -(-len(cell) // stride)))
     ]
-    usual = math.ceil(np.quantile(merged, USUAL)) if merged else 1
-    return max(1, min(usual, MAX_POINTS, MAX_POINTS_A_ROW // num_frames))
+    covered = math.ceil(np.quantile(merged, COVERED_SHARE)) if merged else 1
+    return max(1, min(covered, MAX_POINTS, MAX_POINTS_PER_ROW // num_frames))
 
 
 def _most_common(counts: list[int]) -> int:

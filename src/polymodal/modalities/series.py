@@ -22,9 +22,9 @@ from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
 SHAPE_SAMPLE = 200
 SCALE_SAMPLE = 2000
-STEPS_A_CELL = 500
+STEPS_PER_CELL = 500
 """Steps of each training cell from which centre and spread are measured, at most."""
-LONG_CELLS = 0.95
+LENGTH_QUANTILE = 0.95
 """Series are thinned until so many of the training cells have at most ``max_length`` steps."""
 
 
@@ -103,11 +103,11 @@ class Series(Modality):
         shapes = [s for _, s in sample_cells(cells, lambda cell: read(cell).shape, SHAPE_SAMPLE, num_threads)]
         first = settings.channels_first if settings.channels_first is not None else _are_channels_first(shapes)
         channels = settings.channels or _most_common([shape[0 if first else 1] for shape in shapes])
-        measure = partial(_measure, folder=folder, channels=channels, channels_first=first)
+        measure = partial(_count_and_sample, folder=folder, channels=channels, channels_first=first)
         found = [measured for _, measured in sample_cells(cells, measure, SCALE_SAMPLE, num_threads)]
         mean, std = fit_robust_scale(np.concatenate([np.zeros((0, channels)), *(steps for _, steps, _ in found)]))
         lengths = np.array([length for length, _, _ in found] or [1])
-        stride = max(1, math.ceil(np.quantile(lengths, LONG_CELLS) / settings.max_length))
+        stride = max(1, math.ceil(np.quantile(lengths, LENGTH_QUANTILE) / settings.max_length))
         return cls(
             channels=channels,
             channels_first=first,
@@ -138,7 +138,7 @@ class Series(Modality):
         return decode_ragged(cells, work, (self.num_features,), np.float32, num_threads)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
-        raw = _oriented(read_series(cell, folder), self.channels, self.channels_first)
+        raw = _to_time_first(read_series(cell, folder), self.channels, self.channels_first)
         scaled = standardise(raw, np.array(self.mean), np.array(self.std))
         num_steps = min(self.max_length, -(-len(raw) // self.stride))
         means, missing = adaptive_mean_pool(scaled, num_steps)
@@ -202,12 +202,12 @@ def adaptive_mean_pool(values: NDArray[np.float32], num_steps: int) -> tuple[NDA
     starts = np.arange(num_steps) * len(values) // num_steps
     sums = np.add.reduceat(np.where(missing, 0, values), starts, axis=0, dtype=np.float64)
     gaps = np.add.reduceat(missing, starts, axis=0, dtype=np.float64)
-    extents = np.diff(starts, append=len(values))[:, None]
-    means = sums / np.maximum(extents - gaps, 1)
-    return means.astype(np.float32), (gaps / extents).astype(np.float32)
+    counts = np.diff(starts, append=len(values))[:, None]
+    means = sums / np.maximum(counts - gaps, 1)
+    return means.astype(np.float32), (gaps / counts).astype(np.float32)
 
 
-def _oriented(values: NDArray[np.float64], channels: int, channels_first: bool) -> NDArray[np.float64]:
+def _to_time_first(values: NDArray[np.float64], channels: int, channels_first: bool) -> NDArray[np.float64]:
     """Return ``[time, channels]``; a series of one axis stands that way already."""
     if channels_first and (values.shape[0] == channels or values.shape[1] != channels):
         values = values.T
@@ -220,12 +220,12 @@ def _count(number: int) -> str:
     return "1 value" if number == 1 else f"{number} values"
 
 
-def _measure(
+def _count_and_sample(
     cell: Cell, folder: Path | None, channels: int, channels_first: bool
 ) -> tuple[int, NDArray[np.float64], NDArray[np.bool_]]:
     """Return a series' length, some of its steps ``[steps, channels]``, and which channels have gaps."""
-    values = _oriented(read_series(cell, folder), channels, channels_first)
-    return len(values), subsample_rows(values, STEPS_A_CELL), np.asarray(np.isnan(values).any(axis=0))
+    values = _to_time_first(read_series(cell, folder), channels, channels_first)
+    return len(values), subsample_rows(values, STEPS_PER_CELL), np.asarray(np.isnan(values).any(axis=0))
 
 
 def _are_channels_first(shapes: list[tuple[int, ...]]) -> bool:

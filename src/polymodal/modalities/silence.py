@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 TRIM_DB = 50.0
 """Blocks this far below the loudest one are silent, where silence is cut off without being asked for."""
-MOSTLY = 0.5
+MIN_SILENT_SHARE = 0.5
 BLOCKS_PER_S = 100
 MARGIN_BLOCKS = 2
 
@@ -52,7 +52,7 @@ def choose_trim_db(clips: Sequence[NDArray[np.float32]], sample_rate_hz: int) ->
         The threshold in decibels, or 0 for none.
     """
     shares = [1 - _length(non_silent_span(clip, sample_rate_hz, TRIM_DB)) / len(clip) for clip in clips]
-    return TRIM_DB if shares and float(np.median(shares)) >= MOSTLY else 0.0
+    return TRIM_DB if shares and float(np.median(shares)) >= MIN_SILENT_SHARE else 0.0
 
 
 def _length(span: slice) -> int:

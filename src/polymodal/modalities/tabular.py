@@ -17,7 +17,7 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
 from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.category import Category, CategorySettings
-from polymodal.modalities.datetime import EVEN_EDGES, PARTS, DateTime, DateTimeSettings
+from polymodal.modalities.datetime import EVEN_EDGES, COMPONENTS, DateTime, DateTimeSettings
 from polymodal.modalities.number import Number, NumberSettings
 
 Kind = Literal["number", "category", "datetime"]
@@ -169,8 +169,8 @@ def _fields(name: str, member: Member) -> list[TabularField]:
         return [TabularField(name, "category", member.cardinality, None)]
     if isinstance(member, Number):
         return [_number_field(name, member.quantiles)]
-    rest = [_number_field(f"{name}.{part}", EVEN_EDGES) for part in PARTS[1:]]
-    return [_number_field(f"{name}.{PARTS[0]}", member.quantiles), *rest]
+    rest = [_number_field(f"{name}.{part}", EVEN_EDGES) for part in COMPONENTS[1:]]
+    return [_number_field(f"{name}.{COMPONENTS[0]}", member.quantiles), *rest]
 
 
 def _number_field(name: str, quantiles: list[float]) -> TabularField:

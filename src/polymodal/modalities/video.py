@@ -23,11 +23,11 @@ from polymodal.modalities.media import unwrap
 from polymodal.modalities.video_frames import FrameSampling, load_frames, probe_video
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 SAMPLE_SIZE = 64
-CHUNK = 4
-MEASURED_PIXELS = 1_000_000
+CHUNK_SIZE = 4
+MAX_SAMPLED_PIXELS = 1_000_000
 ENDINGS = frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp"})
 
 
@@ -136,16 +136,16 @@ class Video(Modality):
             max_pixels=settings.max_pixels,
             max_duration_s=settings.max_duration_s,
         )
-        looks = sample_cells(
+        probes = sample_cells(
             cells, partial(probe_video, folder=folder, sampling=draft.sampling), SAMPLE_SIZE, num_threads
         )
-        height, width = choose_size([shape for _, (shape, _, _) in looks], settings.size, settings.max_side)
-        frames = settings.frames or _choose_frames([(num, duration) for _, (_, num, duration) in looks], settings)
+        height, width = choose_size([shape for _, (shape, _, _) in probes], settings.size, settings.max_side)
+        frames = settings.frames or _choose_frames([(num, duration) for _, (_, num, duration) in probes], settings)
         draft = cls(**{**draft.state(), "height": height, "width": width, "frames": frames})
-        column, _ = draft.transform([cell for cell, _ in looks], folder, num_threads=num_threads)
-        pixels = _pixels_in_use(column)
+        column, _ = draft.transform([cell for cell, _ in probes], folder, num_threads=num_threads)
+        pixels = _valid_pixels(column)
         channels = settings.channels or (1 if _is_grey(pixels) else 3)
-        mean, std = _measure(pixels, channels)
+        mean, std = _channel_mean_std(pixels, channels)
         return cls(**{**draft.state(), "channels": channels, "mean": mean, "std": std})
 
     def transform(
@@ -167,13 +167,13 @@ class Video(Modality):
         _check_decoder(cells)
         work = map_cells(partial(self._decode, folder=folder))
         shape = (self.frames, self.height, self.width, self.channels)
-        return decode_fixed(cells, work, shape, np.uint8, num_threads, chunk_size=CHUNK, has_lengths=True)
+        return decode_fixed(cells, work, shape, np.uint8, num_threads, chunk_size=CHUNK_SIZE, has_lengths=True)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
-        return np.stack(load_frames(cell, folder, self.sampling, self._shrink))
+        return np.stack(load_frames(cell, folder, self.sampling, self._resize))
 
-    def _shrink(self, picture: Picture) -> NDArray[np.uint8]:
-        return resize_and_pad(convert_mode(picture, "L" if self.channels == 1 else "RGB"), self.height, self.width)
+    def _resize(self, image: PILImage) -> NDArray[np.uint8]:
+        return resize_and_pad(convert_mode(image, "L" if self.channels == 1 else "RGB"), self.height, self.width)
 
     def state(self) -> dict[str, Any]:
         """Return what was fitted, in plain JSON types."""
@@ -197,15 +197,15 @@ def _check_decoder(cells: Sequence[Cell]) -> None:
         check_av()
 
 
-def _choose_frames(looks: list[tuple[int, float]], settings: VideoSettings) -> int:
+def _choose_frames(probes: list[tuple[int, float]], settings: VideoSettings) -> int:
     counts = [
         num if settings.rate_hz is None or not duration_s else max(1, round(duration_s * settings.rate_hz))
-        for num, duration_s in looks
+        for num, duration_s in probes
     ]
     return min(settings.max_frames, int(np.median(counts))) if counts else settings.max_frames
 
 
-def _pixels_in_use(column: Column) -> NDArray[np.uint8]:
+def _valid_pixels(column: Column) -> NDArray[np.uint8]:
     """Return the pixels ``[pixels, 3]`` of all frames in use."""
     assert column.lengths is not None
     parts = [values[:length].reshape(-1, 3) for values, length in zip(column.values, column.lengths, strict=True)]
@@ -216,11 +216,11 @@ def _is_grey(pixels: NDArray[np.uint8]) -> bool:
     return not len(pixels) or int((pixels.max(axis=1) - pixels.min(axis=1)).max()) <= GREY_TOLERANCE
 
 
-def _measure(pixels: NDArray[np.uint8], channels: int) -> tuple[list[float], list[float]]:
+def _channel_mean_std(pixels: NDArray[np.uint8], channels: int) -> tuple[list[float], list[float]]:
     if not len(pixels):
         return [0.5] * channels, [0.25] * channels
-    shares = pixels[:: max(1, len(pixels) // MEASURED_PIXELS)].astype(np.float64) / 255
+    scaled = pixels[:: max(1, len(pixels) // MAX_SAMPLED_PIXELS)].astype(np.float64) / 255
     if channels == 1:
-        shares = shares.mean(axis=1, keepdims=True)
-    mean, std = shares.mean(axis=0), np.maximum(shares.std(axis=0), 0.01)
+        scaled = scaled.mean(axis=1, keepdims=True)
+    mean, std = scaled.mean(axis=0), np.maximum(scaled.std(axis=0), 0.01)
     return [float(value) for value in mean], [float(value) for value in std]
