@@ -63,7 +63,7 @@ class Preprocessor:
             schema: Columns and streams.
             settings: Stream to its modality's settings, as an object or as options; others: defaults.
             share: Group to media streams that are fitted together, on the cells of all.
-            num_threads: Threads that decode; None means all cores.
+            num_threads: Number of decoding threads; None: all cores.
 
         Returns:
             The fitted preprocessor.
@@ -99,7 +99,7 @@ class Preprocessor:
         Args:
             table: Any table; a column it lacks counts as absent in every row, others are ignored.
             cache: Where decoded media columns are kept; None keeps nothing.
-            num_threads: Threads that decode; None means all cores.
+            num_threads: Number of decoding threads; None: all cores.
 
         Returns:
             Stream to arrays, ``table.num_rows`` rows each; and the broken cells by row and column.
@@ -130,7 +130,7 @@ class Preprocessor:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Preprocessor:
-        """Make the preprocessor again from its state.
+        """Restore the preprocessor from its state.
 
         Args:
             state: What ``state`` returned, possibly through JSON.

@@ -33,11 +33,11 @@ INVALID_FIELD = re.compile(r"CSV column #(\d+):.*invalid value '(.*)'", re.DOTAL
 
 
 def read_content(cell: Cell, folder: Path | None) -> tuple[Any, str]:
-    """Return what a cell of numbers holds: bytes of a file, or numbers in memory.
+    """Return the content of a cell of numbers: the bytes of a file, or numbers in memory.
 
     Args:
         cell: Path, bytes, struct, array, nested lists, or their JSON text.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
 
     Returns:
         ``bytes``, an array or (nested) lists; and the file's ending in lower case, "" without a path.
@@ -95,7 +95,7 @@ def as_numbers(content: Any) -> NDArray[Any]:
 
 
 def to_nested_lists(content: Any) -> Any:
-    """Turn arrays within lists, and lists within arrays, into lists all the way down.
+    """Convert nested arrays and lists to nested lists.
 
     Args:
         content: Lists, tuples or arrays of any depth.
@@ -109,7 +109,7 @@ def to_nested_lists(content: Any) -> Any:
 
 
 def _holds_numbers_or_none(content: Any) -> bool:
-    """Tell whether the lists hold nothing but numbers and None."""
+    """Return whether nested lists contain only numbers and None."""
     return all(value is None or isinstance(value, int | float | np.number) for value in _flat(content))
 
 
@@ -122,7 +122,7 @@ def _flat(content: Any) -> Iterator[Any]:
 
 
 def load_numbers(content: bytes) -> NDArray[Any]:
-    """Read a file of numbers; its first bytes tell of what format it is.
+    """Read a file of numbers; the format is detected from its first bytes.
 
     Args:
         content: The whole of a ``.npy``, ``.npz``, ``.parquet`` or ``.csv`` file.
@@ -196,7 +196,7 @@ def load_parquet(content: bytes) -> NDArray[np.float64]:
 
 
 def load_csv(content: bytes) -> NDArray[np.float64]:
-    """Read a CSV file of numbers, separated by commas, semicolons or tabs, with a line of names or without.
+    """Read a CSV file of numbers, separated by commas, semicolons or tabs, with or without a header line.
 
     Args:
         content: The whole file, in UTF-8.
@@ -228,7 +228,7 @@ def load_csv(content: bytes) -> NDArray[np.float64]:
 
 
 def _first_fields(content: bytes) -> tuple[list[str], str]:
-    """Return the fields of the first line, and what separates them."""
+    """Return the fields of the first line, and the delimiter."""
     line = content.partition(b"\n")[0].rstrip(b"\r")
     try:
         text = "" if b"\0" in line else line.decode("utf-8")

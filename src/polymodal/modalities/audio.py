@@ -1,4 +1,4 @@
-"""Sound: any format, rate and number of channels to log-mel spectra, MFCCs or samples."""
+"""Audio of any format, rate and number of channels, to log-mel spectrograms, MFCCs or samples."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Features = Literal["log_mel", "mfcc", "waveform", "samples", "whisper", "kaldi"]
 
 
 class AudioSettings(Settings):
-    """Options of sound.
+    """Options of audio.
 
     Attributes:
         features: What encoders get: log-mel spectra, MFCCs with their changes, samples brought to mean 0
@@ -54,7 +54,7 @@ class AudioSettings(Settings):
         window_s: Length of a window; grows to twice the hop where that is longer.
         hop_s: From one window to the next; grows until the longest training clip has ``max_frames``.
         max_frames: Frames of a clip at most.
-        max_duration_s: What a clip has beyond this is not read.
+        max_duration_s: The clip is read up to this time.
         mean: Is subtracted from Kaldi's spectra.
         std: Twice of it divides Kaldi's spectra.
         trim_db: Silence at the ends, so many decibels below the clip's loudest, is cut off; 0 keeps it.
@@ -99,7 +99,7 @@ class Audio(Modality):
         hop_length: Samples from one window to the next.
         fft_length: Samples of the Fourier transform.
         max_frames: Frames of a clip at most.
-        max_duration_s: What a clip has beyond this is not read.
+        max_duration_s: The clip is read up to this time.
         median_duration_s: Of the training clips that were looked at, without the silence that is cut off.
         channels: 1, or 2 for left and right; the features of a frame are then left's followed by right's.
         mean: Is subtracted from Kaldi's spectra.
@@ -142,20 +142,20 @@ class Audio(Modality):
 
     @property
     def is_waveform(self) -> bool:
-        """Whether encoders get samples, not spectra."""
+        """Whether encoders read samples, not spectrograms."""
         return self.features in ("waveform", "samples")
 
     @classmethod
     def fit(
         cls, cells: Sequence[Cell], settings: AudioSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Audio:
-        """Choose rate, bands and hop from the headers of the training clips.
+        """Fit sample rate, mel bands and hop length on the headers of the training clips.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read headers.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read headers.
 
         Returns:
             The fitted modality.
@@ -208,8 +208,8 @@ class Audio(Modality):
 
         Args:
             cells: Paths, bytes, structs, arrays, or ``(array, sample_rate_hz)``.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
             float16 ``[rows, frames, features]`` or ``[rows, samples, channels]``, as long as the longest
@@ -226,7 +226,7 @@ class Audio(Modality):
         return [next(computed) if isinstance(clip, np.ndarray) else clip for clip in loaded]
 
     def _load(self, cell: Cell, folder: Path | None) -> NDArray[np.float32] | None:
-        """Return a clip without silent ends; None for a video without sound."""
+        """Return a clip with silent ends trimmed; None for a video without audio."""
         try:
             clip = _loader(self.channels, folder, self.sample_rate_hz, self.max_duration_s)(cell)
         except (NoSoundError, NoMediaError, FileCellError):
@@ -296,7 +296,7 @@ class Audio(Modality):
         return self if self.of_video == settings.of_video else replace(self, of_video=settings.of_video)
 
     def notice(self, column: str, asked: Mapping[str, Any]) -> str:
-        """Say that there is one channel where two were asked for.
+        """Report that there is one channel if two were requested.
 
         Args:
             column: The column's name.
@@ -310,12 +310,12 @@ class Audio(Modality):
         return ""
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Audio:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -329,18 +329,18 @@ class Audio(Modality):
 def _loader(
     channels: int, folder: Path | None, sample_rate_hz: int, max_duration_s: float
 ) -> Callable[[Cell], NDArray[np.float32]]:
-    """Return what reads a cell as one channel ``[samples]`` or as two ``[samples, 2]``."""
+    """Return the function that loads a cell as one channel ``[samples]`` or as two ``[samples, 2]``."""
     load = load_clip if channels == 1 else load_stereo
     return partial(load, folder=folder, sample_rate_hz=sample_rate_hz, max_duration_s=max_duration_s)
 
 
 def _without_arrays(cells: Sequence[Cell]) -> list[Cell]:
-    """Make videos absent that are arrays: they have no sound."""
+    """Replace videos that are arrays, which have no audio, by None."""
     return [cell if is_media_file(unwrap(cell)) else None for cell in cells]
 
 
 def normalise(values: NDArray[np.float32], axis: int | tuple[int, ...] | None = None) -> NDArray[np.float16]:
-    """Bring a clip's values to mean 0 and deviation 1; constant values become 0.
+    """Normalise a clip's values to mean 0 and standard deviation 1; constant values become 0.
 
     Args:
         values: float32 ``[steps, features]`` or ``[steps, channels, features]``.

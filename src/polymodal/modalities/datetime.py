@@ -1,4 +1,4 @@
-"""Dates and times: their place in time, and in the year, month, week and day."""
+"""Dates and times, encoded as time and as position in the year, month, week and day."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class DateTimeSettings(Settings):
 
 
 def parse_datetime(cell: Cell, *, day_first: bool = False) -> datetime:
-    """Read a cell as a moment.
+    """Parse a cell as a datetime.
 
     Args:
         cell: A date, datetime, numpy or pandas timestamp, or text: ISO 8601, ``2024/5/31``,
@@ -79,7 +79,7 @@ def _to_iso(text: str, day_first: bool) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class DateTime(Modality):
-    """Moments as eight values.
+    """Datetimes as eight values.
 
     ``time``: days since 1970, standardised and limited to -10..10. ``year_*``, ``week_*``,
     ``day_*``: sine and cosine of the place in the year, in the week from Monday on, and in the day.
@@ -114,7 +114,7 @@ class DateTime(Modality):
         *,
         num_threads: int | None = None,  # noqa: ARG003
     ) -> DateTime:
-        """Measure the training cells' span and find the order of day and month.
+        """Fit mean and standard deviation, and detect the order of day and month.
 
         Args:
             cells: Training cells.
@@ -139,7 +139,7 @@ class DateTime(Modality):
         *,
         num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
-        """Turn moments into values.
+        """Transform datetimes.
 
         Args:
             cells: Dates, datetimes or text.
@@ -159,12 +159,12 @@ class DateTime(Modality):
         return Column(values, np.array([moment is not None for moment in moments], bool)), broken
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> DateTime:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.

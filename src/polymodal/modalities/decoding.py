@@ -56,7 +56,7 @@ def decode_fixed(
         decode_cells: Decodes a batch of cells.
         shape: Shape of a decoded cell.
         dtype: Dtype of the array.
-        num_threads: Processes or threads that decode; None means all cores.
+        num_threads: Number of processes or threads; None: all cores.
         chunk_size: Cells per call of ``decode_cells``.
         has_lengths: Whether the first axis of a cell may be shorter than in ``shape``.
 
@@ -84,7 +84,7 @@ def decode_ragged(
         decode_cells: Decodes a batch of cells.
         step_shape: Shape of one step of a decoded cell.
         dtype: Dtype of the array.
-        num_threads: Processes or threads that decode; None means all cores.
+        num_threads: Number of processes or threads; None: all cores.
 
     Returns:
         Values ``[rows, steps, *step_shape]`` with lengths, one step at least; and the broken cells.
@@ -159,7 +159,7 @@ def sample_cells(
         cells: Media cells.
         decode: Decodes one; raises CellReadError.
         limit: How many readable cells are wanted; broken ones are skipped.
-        num_threads: Processes or threads that decode.
+        num_threads: Number of processes or threads.
 
     Returns:
         At most ``limit`` distinct cells with what was read, in the order of the cells.

@@ -1,4 +1,4 @@
-"""Pictures: any format, size and colour depth to ``uint8 [rows, height, width, channels]``."""
+"""Images of any format, size and colour depth, to ``uint8 [rows, height, width, channels]``."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", "
 
 
 class ImageSettings(Settings):
-    """Options of pictures.
+    """Options of images.
 
     Attributes:
-        size: Height and width in pixels; None chooses both from the training pictures.
-        max_side: Largest height or width that is chosen from the training pictures.
-        channels: 1 for grey, 3 for colour; None chooses grey where every sampled picture is grey.
-        max_pixels: A picture whose header declares more is refused before it is decoded.
-        resize: How a picture comes to the size: ``pad`` keeps all of it and its aspect, ``stretch``
+        size: Height and width in pixels; None chooses both from the training images.
+        max_side: Largest height or width that is chosen from the training images.
+        channels: 1 for grey, 3 for colour; None chooses grey where every sampled image is grey.
+        max_pixels: An image whose header declares more is refused before it is decoded.
+        resize: How an image comes to the size: ``pad`` keeps all of it and its aspect, ``stretch``
             keeps all of it, ``crop`` keeps its aspect and cuts off what is beyond the middle.
         crop_share: With ``stretch`` and ``crop``, the share of each side that stays when the borders are
             cut off last.
@@ -65,25 +65,24 @@ class ImageSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Modality):
-    """Pictures of one size.
+    """Images, transformed to one size.
 
-    A picture keeps its aspect: it is scaled to fit and padded with the colour of its own border, unless
-    ``resize`` says otherwise.
-    EXIF orientation is honoured, transparency is laid on white, the first frame of an animation
-    counts. 16-bit values are divided by 257. Arrays are ``[height, width]``,
-    ``[height, width, channels]`` or ``[channels, height, width]``; whole numbers are 0..255
-    (uint16: 0..65535), floats are 0..1 where no value is above 1 and 0..255 otherwise.
+    The aspect ratio is kept: an image is resized to fit and padded with the colour of its border, unless ``resize`` says
+    otherwise. EXIF orientation is applied, transparency is composited on white, of an animation the first frame is used.
+    16-bit values are divided by 257. Arrays are ``[height, width]``, ``[height, width, channels]`` or
+    ``[channels, height, width]``; integers are 0..255 (uint16: 0..65535), floats are 0..1 where no value is above 1 and
+    0..255 otherwise.
 
-    The size chosen from training pictures is their median, at most ``max_side``, in multiples of 4.
+    The size chosen from training images is their median, at most ``max_side``, in multiples of 4.
     It has their aspect where nine of ten share it, and is square otherwise.
 
     Attributes:
         height: In pixels.
         width: In pixels.
         channels: 1 or 3.
-        mean: Mean of each channel over training pictures, in 0..1.
+        mean: Mean of each channel over training images, in 0..1.
         std: Standard deviation of each channel, in 0..1.
-        max_pixels: Pictures that declare more are refused.
+        max_pixels: Images that declare more are refused.
         resize: ``pad``, ``stretch`` or ``crop``.
         crop_share: Share of each side that stays when the borders are cut off.
         resample: The filter that scales.
@@ -113,16 +112,16 @@ class Image(Modality):
     def fit(
         cls, cells: Sequence[Cell], settings: ImageSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Image:
-        """Choose size and channels and measure mean and deviation on a sample of the cells.
+        """Fit size, channels, mean and standard deviation on a sample of the cells.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
-            The fitted modality; 32 x 32 where no picture can be read.
+            The fitted modality; 32 x 32 where no image can be read.
         """
         probe = partial(_probe, folder=folder, max_pixels=settings.max_pixels)
         probes = sample_cells(cells, probe, SAMPLE_SIZE, num_threads)
@@ -137,12 +136,12 @@ class Image(Modality):
     def transform(
         self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
-        """Decode pictures, each distinct file once.
+        """Decode images, each distinct file once.
 
         Args:
             cells: Paths, bytes, structs, arrays or PIL images.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
             uint8 ``[rows, height, width, channels]`` in 0..255, and the broken cells.
@@ -160,7 +159,7 @@ class Image(Modality):
         return resize_and_pad(image, self.height, self.width)
 
     def _draft_size(self, image: PILImage) -> tuple[int, int]:
-        """Return twice the size that a picture comes to, whichever way up it is: a JPEG need not be decoded finer."""
+        """Return twice the output size in either orientation: the scale at which a JPEG is decoded."""
         width, height = image.size
         if self.resize != "pad":
             side = round(2 * max(self.height, self.width) / self.crop_share)
@@ -171,12 +170,12 @@ class Image(Modality):
         return math.ceil(scale * width), math.ceil(scale * height)
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Image:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -188,7 +187,7 @@ class Image(Modality):
 
 
 def _probe(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, int], bool]:
-    """Return a picture's height and width, and whether it is grey; a JPEG is decoded as coarsely as that needs."""
+    """Return height and width of an image and whether it is grey; a JPEG is decoded at a reduced scale."""
     shapes: list[tuple[int, int]] = []
 
     def draft(image: PILImage) -> tuple[int, int]:
@@ -206,15 +205,15 @@ def _probe(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int,
 
 
 def choose_size(shapes: list[tuple[int, int]], size: int | None, max_side: int) -> tuple[int, int]:
-    """Choose one size for all pictures.
+    """Choose the common size of all images.
 
     Args:
-        shapes: Height and width of training pictures.
+        shapes: Height and width of training images.
         size: Height and width that the user wants; None chooses both.
         max_side: Largest height or width that is chosen.
 
     Returns:
-        Height and width in pixels; 32 x 32 without pictures.
+        Height and width in pixels; 32 x 32 without images.
     """
     if size is not None:
         return size, size

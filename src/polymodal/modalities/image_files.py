@@ -1,4 +1,4 @@
-"""Opening pictures: files, bytes, arrays and PIL images, checked before they are decoded, upright and opaque."""
+"""Loads images from files, bytes, arrays and PIL images: checked before decoding, upright, without transparency."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000
 ORIENTATION = 0x0112
 JPEG = ("JPEG", "MPO")
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
-"""Orientations in which width and height change places."""
+"""EXIF orientations that swap width and height."""
 
 
 def open_image(
     cell: Cell, folder: Path | None, max_pixels: int, *, draft: Callable[[PILImage], tuple[int, int]] | None = None
 ) -> PILImage:
-    """Open a picture cell, upright and without transparency.
+    """Load an image cell, upright and without transparency.
 
     Args:
         cell: Path, bytes, struct, array or PIL image.
-        folder: Where relative paths begin; None refuses strings as paths.
-        max_pixels: A picture that declares more is refused before it is decoded.
-        draft: Given the picture before it is decoded, returns the width and height that are large enough: a JPEG is
+        folder: Base folder of relative paths; None: strings are not opened as paths.
+        max_pixels: An image that declares more is refused before it is decoded.
+        draft: Given the image before it is decoded, returns the width and height that are large enough: a JPEG is
             decoded at a half, a quarter or an eighth where that is no smaller. None: full scale.
 
     Returns:
         A PIL image in mode L or RGB.
 
     Raises:
-        CellReadError: If there is no readable picture.
+        CellReadError: If there is no readable image.
     """
     content = read_media(cell, folder)
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
@@ -61,7 +61,7 @@ def open_image(
 
 @cache
 def pillow() -> Any:
-    """Return ``PIL.Image``, imported with the first image; ``max_pixels`` is the limit, not Pillow's lower one."""
+    """Return ``PIL.Image``, imported lazily, without Pillow's own limit of pixels (``max_pixels`` is the limit)."""
     from PIL import Image
 
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -69,7 +69,7 @@ def pillow() -> Any:
 
 
 def open_header(file: IO[bytes], max_pixels: int) -> PILImage:
-    """Open a picture file without decoding its pixels.
+    """Open an image file without decoding its pixels.
 
     Args:
         file: The file, at its start.
@@ -93,7 +93,7 @@ def open_header(file: IO[bytes], max_pixels: int) -> PILImage:
 
 
 def check_num_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Refuse a picture that is too large or has no pixels.
+    """Refuse an image that is too large or has no pixels.
 
     Args:
         width: In pixels.
@@ -122,20 +122,20 @@ def _load(image: PILImage) -> None:
 
 
 def convert_mode(image: PILImage, mode: str) -> PILImage:
-    """Return a picture in a mode, itself where it is in that mode already.
+    """Convert an image to a mode; an image that is in the mode is returned as it is.
 
     Args:
-        image: Any picture.
+        image: Any image.
         mode: Pillow's name of the mode.
 
     Returns:
-        The picture.
+        The image.
     """
     return image if image.mode == mode else image.convert(mode)
 
 
 def _normalise_mode(image: PILImage) -> PILImage:
-    """Return a picture upright, on white, in mode L or RGB."""
+    """Return an image upright, on a white background, in mode L or RGB."""
     _load(image)
     image = _apply_orientation(image)
     if image.mode.startswith(("I", "F")):
@@ -146,7 +146,7 @@ def _normalise_mode(image: PILImage) -> PILImage:
 
 
 def exif_orientation(image: PILImage) -> int:
-    """Return how a picture is to be turned.
+    """Return the EXIF orientation of an image.
 
     Args:
         image: As opened, with its metadata.
@@ -158,7 +158,7 @@ def exif_orientation(image: PILImage) -> int:
         return 1
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged metadata does not break a picture
+    except Exception:  # damaged metadata does not break an image
         return 1
 
 
@@ -181,7 +181,7 @@ def _apply_orientation(image: PILImage) -> PILImage:
 
 
 def _to_8_bit(image: PILImage) -> PILImage:
-    """Bring 16-bit, 32-bit and float pictures to 8 bits."""
+    """Convert 16-bit, 32-bit and float images to 8 bits."""
     values = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and values.max() > 255):
         if values.max() > 65535 or values.min() < 0:
@@ -212,7 +212,7 @@ def _to_image_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
 
 
 def to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bring the pixels of an array to 0..255.
+    """Convert the pixels of an array to 0..255.
 
     Args:
         values: Any shape; see ``Image`` for what each dtype means.

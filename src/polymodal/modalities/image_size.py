@@ -1,4 +1,4 @@
-"""How large a picture is, from its header alone."""
+"""The size of an image, read from its header."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def image_size(cell: Cell, folder: Path | None) -> tuple[int, int] | None:
 
     Args:
         cell: Path, bytes, struct, array or PIL image.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
 
     Returns:
-        Height and width in pixels; None where there is no picture to read.
+        Height and width in pixels; None where there is no image to read.
     """
     if is_absent_media(cell):
         return None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Clip = NDArray[np.float32]
 
 TOP_DB = 80.0
-"""Values more than this below the clip's loudest are raised to it: digital silence has no depth."""
+"""Values are limited to this range below the maximum of the clip, so that digital silence is finite."""
 MIN_POWER = 1e-10
 MAX_BLOCK_PRODUCTS = 200_000
 """Below this many multiplications a matrix product starts no threads of its own."""
@@ -75,7 +75,7 @@ def choose_fft_length(sample_rate_hz: int, window_length: int, num_mels: int) ->
 
 
 def count_frames(num_samples: int, window_length: int, hop_length: int) -> int:
-    """Return the number of windows that cover a clip; the last may reach over its end.
+    """Return the number of windows that cover a clip; the last one may be padded.
 
     Args:
         num_samples: Samples of the clip.
@@ -89,13 +89,13 @@ def count_frames(num_samples: int, window_length: int, hop_length: int) -> int:
 
 
 def frame(clip: Clip, window_length: int, hop_length: int, max_frames: int) -> NDArray[np.float32]:
-    """Cut a clip into overlapping windows; its end is filled with zeros.
+    """Split a clip into overlapping windows; the end is zero-padded.
 
     Args:
         clip: float32 ``[samples]``.
         window_length: Samples per window.
         hop_length: Samples from one window to the next.
-        max_frames: What is beyond them is left out.
+        max_frames: Further frames are dropped.
 
     Returns:
         float32 ``[T, N]``, a view.
@@ -143,7 +143,7 @@ def log_mel(
 
 
 def apply_filters(filters_BM: NDArray[np.float32], power_TB: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum powers into bands, in blocks from the clip's start on.
+    """Apply filters to power spectra, in blocks of frames.
 
     Blocks this small stay in the calling thread, and a clip gets the same bits whatever its neighbours.
 
@@ -165,7 +165,7 @@ def _log_with_floor(powers_TM: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def limit_dynamic_range(spectra_TKM: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Raise what lies more than 80 dB below the loudest of a clip's channels, as ``log_mel`` does for each.
+    """Limit the dynamic range to 80 dB below the maximum over the channels of a clip, as ``log_mel`` does for one.
 
     Args:
         spectra_TKM: float32 ``[T, K, M]``, in natural logarithms.
@@ -195,7 +195,7 @@ def cosine_basis(num_mels: int, num_mfcc: int) -> NDArray[np.float32]:
 
 
 def mfcc(log_mel_TM: NDArray[np.float32], num_mfcc: int) -> NDArray[np.float32]:
-    """Return mel-frequency cepstral coefficients and how they change.
+    """Return mel-frequency cepstral coefficients and their deltas.
 
     Source: Davis and Mermelstein 1980; changes by the HTK Book 3.4, equation 5.16, over two frames
     to each side.

@@ -1,4 +1,4 @@
-"""Reading point clouds and sequences of them from any cell (numpy)."""
+"""Loads point clouds and sequences of them from any cell (numpy)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_point_clouds(cell: Cell, folder: Path | None, bin_columns: int = 4) -> 
     Args:
         cell: Path or bytes of a ``.npy``, ``.npz``, ``.bin``, ``.pcd``, ``.csv`` or ``.parquet`` file, an array or
             nested lists ``[points, features]`` or ``[frames, points, features]``, a list of arrays, or JSON text.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
         bin_columns: Values of a point in ``.bin`` files.
 
     Returns:
@@ -66,7 +66,7 @@ def _as_frames(content: Any) -> list[Cloud]:
 
 
 def _is_ragged(content: Sequence[Any]) -> bool:
-    """Tell a list of clouds of different sizes, some perhaps without points, from one array."""
+    """Return whether a list holds clouds of different sizes rather than one array."""
     frames = [frame for frame in content if isinstance(frame, SEQUENCES)]
     has_clouds = any(len(frame) and isinstance(frame[0], SEQUENCES) for frame in frames)
     return has_clouds and len({len(frame) for frame in frames}) > 1
@@ -83,7 +83,7 @@ def _as_cloud(values: NDArray[Any]) -> Cloud:
 
 
 def _same_features(frames: list[Cloud]) -> list[Cloud]:
-    """Check that frames agree in their features; a frame without points takes those of the others."""
+    """Check that all frames have the same number of features; empty frames get that number."""
     widths = {frame.shape[1] for frame in frames if len(frame)}
     if len(widths) > 1:
         raise CellReadError(
@@ -93,7 +93,7 @@ def _same_features(frames: list[Cloud]) -> list[Cloud]:
 
 
 def detect_frame_column(clouds: Sequence[Cloud]) -> int | None:
-    """Find the column that counts frames: whole numbers from near 0 that never fall, several points to each.
+    """Detect the column of frame numbers: ascending integers from near 0, several points to each.
 
     Args:
         clouds: Single clouds of training cells.
@@ -116,7 +116,7 @@ def _counts_frames(values: NDArray[np.float64]) -> bool:
 
 
 def split_frames(cloud: Cloud, column: int) -> list[Cloud]:
-    """Cut a cloud into frames by a column that counts them.
+    """Split a cloud into frames by a column of frame numbers.
 
     Args:
         cloud: ``[points, features]``, in any order.

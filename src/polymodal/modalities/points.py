@@ -25,9 +25,9 @@ from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 DETECT_SAMPLE = 50
 FIT_SAMPLE = 1000
 POINTS_PER_CELL = 500
-"""Points of each training cell from which centre and spread are measured, at most."""
+"""Maximum number of points per training cell from which mean and scale are fitted."""
 COVERED_SHARE = 0.95
-"""Share of training cells that fit into the chosen number of frames, and of frames into that of points."""
+"""Quantile of the training cells' frames, and of the frames' points, that the chosen sizes cover."""
 MAX_POINTS = 1024
 MAX_POINTS_PER_ROW = 4096
 NUM_AXES = 3
@@ -56,7 +56,7 @@ class PointsSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Points(Modality):
-    """Frames of points. The axes share one scale, so that shapes keep their proportions; other values have their own.
+    """Frames of points. The axes share one scale, so that proportions are kept; other values have their own scale.
 
     The first three values of a point are x, y and z. A point with a value that is NaN or infinite is left out. Of a
     frame with more than ``num_points`` points some are drawn, always the same ones for the same frame.
@@ -101,20 +101,20 @@ class Points(Modality):
 
     @property
     def num_axes(self) -> int:
-        """How many of the first values are coordinates."""
+        """Number of leading values that are coordinates."""
         return min(NUM_AXES, len(self.mean))
 
     @classmethod
     def fit(
         cls, cells: Sequence[Cell], settings: PointsSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Points:
-        """Find the frames, choose how many points they have, and measure the points, on at most 1,000 of the cells.
+        """Fit frames, points per frame, means and scales on at most 1,000 of the cells.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read files.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
 
         Returns:
             The fitted modality; of single clouds of one point where no cell can be read.
@@ -151,8 +151,8 @@ class Points(Modality):
 
         Args:
             cells: Arrays, nested lists or JSON text, or paths or bytes of files, as ``read_point_clouds`` takes them.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read files.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
 
         Returns:
             float32 ``[rows, frames, points, features]``, as long as the longest sequence, the last feature 1 for a
@@ -173,12 +173,12 @@ class Points(Modality):
         return values
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Points:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -190,7 +190,7 @@ class Points(Modality):
 
 
 def to_frames(frames: list[Cloud], num_columns: int, frame_column: int) -> list[Cloud]:
-    """Check clouds against those of training, cut them into frames and leave out points that are not finite.
+    """Check the number of values of a point, split clouds into frames and drop points that are not finite.
 
     Args:
         frames: What ``read_point_clouds`` returned.
@@ -240,7 +240,7 @@ def _equal_starts(total: int, count: int) -> list[int]:
 
 
 def _subsample(frame: Cloud, num_points: int) -> NDArray[np.int64] | slice:
-    """Choose points of a frame that has too many, by its content alone."""
+    """Sample points of a frame that has too many; the seed depends on its content."""
     if len(frame) <= num_points:
         return slice(None)
     seed = zlib.crc32(np.ascontiguousarray(frame).tobytes())

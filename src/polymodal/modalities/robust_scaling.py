@@ -1,4 +1,4 @@
-"""Centre and spread of measured values, robust to a few wild ones (numpy)."""
+"""Mean and standard deviation that are robust to outliers (numpy)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from polymodal.modalities.base import fit_mean_std
 
 OUTLIER_QUANTILES = (0.01, 0.99)
 MAX_MAGNITUDE = 1e150
-"""Larger magnitudes are cut to this, so that no sum overflows."""
+"""Larger magnitudes are clipped to this, so that no sum overflows."""
 
 
 def fit_robust_scale(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation of each column, outliers pulled in before.
+    """Return mean and standard deviation of each column, with outliers clipped.
 
     Values count as no further out than the 1 % and 99 % quantiles, each moved outwards by the distance of the two: rare
     peaks that belong to a signal keep their weight, a broken sensor's 1e30 loses it.
@@ -39,11 +39,11 @@ def _clip_outliers(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def subsample_rows(values: NDArray[np.float64], max_rows: int) -> NDArray[np.float64]:
-    """Draw some rows, always the same ones; not evenly spaced ones, which could fall in with a rhythm of the values.
+    """Sample rows at random with a fixed seed; evenly spaced rows could alias with periodic values.
 
     Args:
         values: float64 ``[rows, columns]``.
-        max_rows: Rows wanted at most.
+        max_rows: Maximum number of rows.
 
     Returns:
         A copy of those rows, in their order.

@@ -1,4 +1,4 @@
-"""The composite stream of a row's numbers, categories and dates."""
+"""The stream of a row's numbers, categories and dates together."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Tabular(Modality):
         *,
         num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
-        """Turn columns into values side by side.
+        """Transform all columns and concatenate their values.
 
         Args:
             cells: Column name to cells; every fitted column, all of one length.
@@ -136,7 +136,7 @@ class Tabular(Modality):
         return Column(values, present), sorted(broken, key=lambda cell: cell.row)
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types; ``fields`` is there for readers, ``members`` is the state."""
+        """Return the fitted state, in plain JSON types; ``fields`` is there for readers, ``members`` is the state."""
         members = [
             {"column": name, "modality": member.name, "state": member.state()} for name, member in self.members.items()
         ]
@@ -144,7 +144,7 @@ class Tabular(Modality):
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Tabular:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.

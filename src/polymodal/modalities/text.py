@@ -131,7 +131,7 @@ class Text(Modality):
         *,
         num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
-        """Turn texts into token ids.
+        """Tokenise texts.
 
         Args:
             cells: Text; numbers and dates count as their text.
@@ -154,7 +154,7 @@ class Text(Modality):
         return Column(values, present, lengths), broken
 
     def notice(self, column: str, asked: Mapping[str, Any]) -> str:
-        """Say how many words have vectors.
+        """Report how many words have vectors.
 
         Args:
             column: The column's name.
@@ -172,12 +172,12 @@ class Text(Modality):
         )
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "vectors"}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Text:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -189,7 +189,7 @@ class Text(Modality):
 
 
 def parse_text(cell: Cell) -> str | None:
-    """Read a cell as text.
+    """Parse a cell as text.
 
     Args:
         cell: Text, UTF-8 bytes, a number or a date.
@@ -214,7 +214,7 @@ def parse_text(cell: Cell) -> str | None:
 
 
 def load_or_train_vectors(texts: Sequence[str], settings: TextSettings) -> WordVectors:
-    """Read or train vectors for the words of the training texts, and for no others.
+    """Load or train vectors for the words of the training texts only.
 
     Args:
         texts: Training texts, without stop words.
@@ -254,7 +254,7 @@ def _check_found(found: WordVectors, counts: Counter[str], settings: TextSetting
 
 
 def _with_special_words(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put padding (zeros) and the unknown word (the mean of all others) first."""
+    """Prepend the vectors of padding (zeros) and of the unknown word (the mean of all others)."""
     special = np.zeros((2, values.shape[1]), np.float32)
     if len(values):
         special[1] = values.mean(axis=0, dtype=np.float64)
@@ -262,7 +262,7 @@ def _with_special_words(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
-    """Yield the ids of each text; what the tokenizer knows of a text beyond them takes a kilobyte."""
+    """Yield the ids of each text, batch by batch: the tokenizer's full encodings take a kilobyte each."""
     remaining = iter(texts)
     while block := list(islice(remaining, BATCH_SIZE)):
         yield from (encoding.ids for encoding in tokenizer.encode_batch_fast(block))

@@ -91,7 +91,7 @@ def _train_wordpiece(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
 
 
 def word_tokenizer(words: Sequence[str], settings: TextSettings) -> Tokenizer:
-    """Make a tokenizer of whole words.
+    """Build a tokenizer of whole words.
 
     Args:
         words: Its vocabulary; every other word is unknown.
@@ -111,7 +111,7 @@ def word_tokenizer(words: Sequence[str], settings: TextSettings) -> Tokenizer:
 
 
 def split_words(texts: Sequence[str], settings: TextSettings) -> list[list[str]]:
-    """Cut texts into words as ``word_tokenizer`` does.
+    """Split texts into words as ``word_tokenizer`` does.
 
     Args:
         texts: Any texts.

@@ -42,7 +42,7 @@ class VideoSettings(Settings):
         rate_hz: Frames per second, from the beginning of the video on; None spreads the frames evenly over it.
         channels: 1 for grey, 3 for colour; None chooses grey where every sampled video is grey.
         max_pixels: A video whose frames have more is refused before it is decoded.
-        max_duration_s: What a video has beyond this is not read.
+        max_duration_s: The video is read up to this time.
     """
 
     size: int | None = Field(default=None, ge=4, le=512)
@@ -57,13 +57,13 @@ class VideoSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Video(Modality):
-    """Videos of one size, as some of their frames.
+    """Videos as a number of frames of one size.
 
     Without a rate, frames are taken from the middle of equal stretches of the video's time, by their own
     timestamps, so that variable rates and wrong headers do not matter; a video with fewer frames gives fewer.
-    Frames keep their aspect and are padded like pictures. Of several streams the default one is taken.
-    The matrix that turns a film upright is honoured. Arrays are ``[frames, height, width]`` or
-    ``[frames, height, width, channels]``, and are taken to cover time evenly.
+    Frames keep their aspect and are padded like images. Of several streams the default one is taken.
+    The display matrix is applied. Arrays are ``[frames, height, width]`` or
+    ``[frames, height, width, channels]``, and are assumed to have a constant frame rate.
 
     Attributes:
         height: In pixels.
@@ -74,7 +74,7 @@ class Video(Modality):
         mean: Mean of each channel over training videos, in 0..1.
         std: Standard deviation of each channel, in 0..1.
         max_pixels: Videos whose frames have more are refused.
-        max_duration_s: What a video has beyond this is not read.
+        max_duration_s: The video is read up to this time.
     """
 
     height: int
@@ -110,13 +110,13 @@ class Video(Modality):
     def fit(
         cls, cells: Sequence[Cell], settings: VideoSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Video:
-        """Choose size, frames and channels and measure mean and deviation on a sample of the cells.
+        """Fit size, frames, channels, mean and standard deviation on a sample of the cells.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
             The fitted modality; 32 x 32 where no video can be read.
@@ -155,8 +155,8 @@ class Video(Modality):
 
         Args:
             cells: Paths, bytes, structs or arrays.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
             uint8 ``[rows, frames, height, width, channels]`` in 0..255 with lengths, and the broken cells.
@@ -176,12 +176,12 @@ class Video(Modality):
         return resize_and_pad(convert_mode(image, "L" if self.channels == 1 else "RGB"), self.height, self.width)
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Video:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -206,7 +206,7 @@ def _choose_frames(probes: list[tuple[int, float]], settings: VideoSettings) -> 
 
 
 def _valid_pixels(column: Column) -> NDArray[np.uint8]:
-    """Return the pixels ``[pixels, 3]`` of all frames in use."""
+    """Return the pixels ``[pixels, 3]`` of all valid frames."""
     assert column.lengths is not None
     parts = [values[:length].reshape(-1, 3) for values, length in zip(column.values, column.lengths, strict=True)]
     return np.concatenate(parts) if parts else np.zeros((0, 3), np.uint8)

@@ -54,7 +54,7 @@ class FrameSampling:
         frames: Maximum number of frames.
         rate_hz: Frames per second, from the beginning; None samples evenly over the whole video.
         max_pixels: A video whose frames have more is refused.
-        max_duration_s: What a video has beyond this is not read.
+        max_duration_s: The video is read up to this time.
     """
 
     frames: int
@@ -154,7 +154,7 @@ def load_frames(
 
     Args:
         cell: Path, bytes, struct, or an array ``[frames, height, width]`` or ``[frames, height, width, channels]``.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
         sampling: Which frames are read.
         transform: Applied to each frame, an upright image in mode L or RGB.
 
