@@ -46,7 +46,7 @@ def test_texts_become_tokens(tokenizer: str) -> None:
 
 def test_texts_are_encoded_some_at_a_time_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fit(TEXTS)
-    monkeypatch.setattr("polymodal.modalities.text.TEXTS_AT_ONCE", 3)
+    monkeypatch.setattr("polymodal.modalities.text.BATCH_SIZE", 3)
     parted = fit(TEXTS)
     assert parted.state() == whole.state()
     cells = [*TEXTS, None, b"\xff", "", "red"]
@@ -123,10 +123,10 @@ def test_training_is_the_same_in_another_process() -> None:
 def test_a_pretrained_tokenizer_is_used_as_it_is(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, processors
 
-    engine = Tokenizer.from_str(fit(TEXTS).tokenizer)
-    engine.post_processor = processors.TemplateProcessing(single="[UNK] $A [UNK]", special_tokens=[("[UNK]", 1)])
-    engine.enable_padding(length=99)
-    engine.save(str(tmp_path / "tokenizer.json"))
+    tokenizer_ = Tokenizer.from_str(fit(TEXTS).tokenizer)
+    tokenizer_.post_processor = processors.TemplateProcessing(single="[UNK] $A [UNK]", special_tokens=[("[UNK]", 1)])
+    tokenizer_.enable_padding(length=99)
+    tokenizer_.save(str(tmp_path / "tokenizer.json"))
     for path in (tmp_path, tmp_path / "tokenizer.json"):
         fitted = fit(TEXTS, pretrained=str(path), max_length=6)
         found = ids(fitted, TEXTS[0])

@@ -30,9 +30,9 @@ def decode_column(
     Args:
         modality: Fitted.
         cells: The column's cells.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
         cache: Where decoded columns are kept.
-        num_threads: Threads that decode; None means all cores.
+        num_threads: Number of decoding threads; None: all cores.
 
     Returns:
         The column and its broken cells, the same as ``modality.transform`` gives.
@@ -52,9 +52,9 @@ class _Job:
     Attributes:
         modality: Fitted.
         cells: The column's cells.
-        folder: Where relative paths begin.
+        folder: Base folder of relative paths.
         keys: What the cells are known by.
-        num_threads: Threads that decode.
+        num_threads: Number of decoding threads.
         cache: Where earlier columns lie.
     """
 

@@ -20,7 +20,7 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, parameter_error
 from polymodal.modalities import MODALITIES, Modality, build_settings
 from polymodal.modalities.decoding import unique_cells
-from polymodal.modalities.media import describe, is_absent_media
+from polymodal.modalities.media import describe_source, is_absent_media
 from polymodal.modalities.parallel import chunked
 
 PROBE_SIZE = 32
@@ -63,7 +63,7 @@ class Preprocessor:
             schema: Columns and streams.
             settings: Stream to its modality's settings, as an object or as options; others: defaults.
             share: Group to media streams that are fitted together, on the cells of all.
-            num_threads: Threads that decode; None means all cores.
+            num_threads: Number of decoding threads; None: all cores.
 
         Returns:
             The fitted preprocessor.
@@ -99,7 +99,7 @@ class Preprocessor:
         Args:
             table: Any table; a column it lacks counts as absent in every row, others are ignored.
             cache: Where decoded media columns are kept; None keeps nothing.
-            num_threads: Threads that decode; None means all cores.
+            num_threads: Number of decoding threads; None: all cores.
 
         Returns:
             Stream to arrays, ``table.num_rows`` rows each; and the broken cells by row and column.
@@ -130,7 +130,7 @@ class Preprocessor:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Preprocessor:
-        """Make the preprocessor again from its state.
+        """Restore the preprocessor from its state.
 
         Args:
             state: What ``state`` returned, possibly through JSON.
@@ -196,7 +196,7 @@ def _probes(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
 
 
 def _unreadable(training: Table, name: str, cells: Sequence[Cell], reason: str) -> str:
-    tried = ", ".join(describe(cell, training.folder) for cell in cells[:NUM_NAMED])
+    tried = ", ".join(describe_source(cell, training.folder) for cell in cells[:NUM_NAMED])
     where = _where(training.folder)
     return (
         f"{training.name}, column {name!r}: not one of its {len(cells):,} training cells can be read. Tried first: "

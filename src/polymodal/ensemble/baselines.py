@@ -58,7 +58,7 @@ class Baseline(ABC):
 
     @staticmethod
     def from_state(state: dict[str, Any], arrays: Mapping[str, NDArray[Any]], texts: Mapping[str, str]) -> Baseline:
-        """Make a baseline again.
+        """Restore a baseline.
 
         Args:
             state: The plain part of ``state``.

@@ -172,7 +172,7 @@ class FeatureExtractor:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> FeatureExtractor:
-        """Make the extractor again.
+        """Restore the extractor.
 
         Args:
             state: The plain part of ``state``.

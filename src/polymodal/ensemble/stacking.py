@@ -91,7 +91,7 @@ class Stacker:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Stacker:
-        """Make the model again.
+        """Restore the model.
 
         Args:
             state: What ``state`` returned.

@@ -84,7 +84,7 @@ class TextGrams:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> TextGrams:
-        """Make the n-grams again.
+        """Restore the n-grams.
 
         Args:
             state: The plain part of ``state``, or of models saved by early versions of 0.1: a vocabulary of units.

@@ -1,4 +1,4 @@
-"""From cells to arrays, one file per modality (numpy only, never torch).
+"""Transforms of cells to arrays, one module per modality (numpy only, never torch).
 
 Adding a modality: one file with a class that fulfils ``Modality``, and one line in ``MODALITIES``.
 """
@@ -81,24 +81,24 @@ MODALITIES: AspectTable[type[Modality]] = AspectTable(
 
 
 def column_modalities() -> tuple[str, ...]:
-    """Return the names of what a column of a table can be."""
+    """Return the names of the modalities that a column can have."""
     return tuple(name for name, modality in MODALITIES.items() if modality.is_column)
 
 
 def stream_modalities() -> tuple[str, ...]:
-    """Return the names of what an encoder reads."""
+    """Return the names of the modalities that encoders read."""
     return tuple(name for name, modality in MODALITIES.items() if modality.is_stream)
 
 
 def build_settings(modality: str, options: Mapping[str, Any] | None = None) -> BaseModel:
-    """Check a modality's options.
+    """Validate a modality's options.
 
     Args:
         modality: Name of the modality.
         options: Option to value; the others keep their defaults.
 
     Returns:
-        Settings for the modality's ``fit``.
+        The settings for the modality's ``fit``.
 
     Raises:
         ConfigError: If the modality or an option is unknown, or a value cannot work.

@@ -27,17 +27,17 @@ ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 PARQUET_MAGIC = b"PAR1"
 MAX_VALUES = MAX_FILE_BYTES // 8
 """A file that declares more numbers than this is refused before they are read."""
-NO_NUMBER = ("", "nan", "NaN", "NAN", "na", "NA", "n/a", "N/A", "#N/A", "null", "NULL", "none", "None", "-", "?")
+MISSING_VALUES = ("", "nan", "NaN", "NAN", "na", "NA", "n/a", "N/A", "#N/A", "null", "NULL", "none", "None", "-", "?")
 DELIMITERS = (",", ";", "\t")
-WRONG_FIELD = re.compile(r"CSV column #(\d+):.*invalid value '(.*)'", re.DOTALL)
+INVALID_FIELD = re.compile(r"CSV column #(\d+):.*invalid value '(.*)'", re.DOTALL)
 
 
 def read_content(cell: Cell, folder: Path | None) -> tuple[Any, str]:
-    """Return what a cell of numbers holds: bytes of a file, or numbers in memory.
+    """Return the content of a cell of numbers: the bytes of a file, or numbers in memory.
 
     Args:
         cell: Path, bytes, struct, array, nested lists, or their JSON text.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
 
     Returns:
         ``bytes``, an array or (nested) lists; and the file's ending in lower case, "" without a path.
@@ -85,17 +85,17 @@ def as_numbers(content: Any) -> NDArray[Any]:
     try:
         return as_array(content)
     except CellReadError as error:
-        if not isinstance(content, list | tuple | np.ndarray) or not _has_gaps_only(content):
+        if not isinstance(content, list | tuple | np.ndarray) or not _holds_numbers_or_none(content):
             raise
-        problem = error
+        original = error
     try:
-        return np.array(plain_lists(content), np.float64)
+        return np.array(to_nested_lists(content), np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise problem from None
+        raise original from None
 
 
-def plain_lists(content: Any) -> Any:
-    """Turn arrays within lists, and lists within arrays, into lists all the way down.
+def to_nested_lists(content: Any) -> Any:
+    """Convert nested arrays and lists to nested lists.
 
     Args:
         content: Lists, tuples or arrays of any depth.
@@ -105,11 +105,11 @@ def plain_lists(content: Any) -> Any:
     """
     if isinstance(content, np.ndarray):
         content = content.tolist()
-    return [plain_lists(inner) for inner in content] if isinstance(content, list | tuple) else content
+    return [to_nested_lists(inner) for inner in content] if isinstance(content, list | tuple) else content
 
 
-def _has_gaps_only(content: Any) -> bool:
-    """Tell whether the lists hold nothing but numbers and None."""
+def _holds_numbers_or_none(content: Any) -> bool:
+    """Return whether nested lists contain only numbers and None."""
     return all(value is None or isinstance(value, int | float | np.number) for value in _flat(content))
 
 
@@ -122,7 +122,7 @@ def _flat(content: Any) -> Iterator[Any]:
 
 
 def load_numbers(content: bytes) -> NDArray[Any]:
-    """Read a file of numbers; its first bytes tell of what format it is.
+    """Read a file of numbers; the format is detected from its first bytes.
 
     Args:
         content: The whole of a ``.npy``, ``.npz``, ``.parquet`` or ``.csv`` file.
@@ -196,7 +196,7 @@ def load_parquet(content: bytes) -> NDArray[np.float64]:
 
 
 def load_csv(content: bytes) -> NDArray[np.float64]:
-    """Read a CSV file of numbers, separated by commas, semicolons or tabs, with a line of names or without.
+    """Read a CSV file of numbers, separated by commas, semicolons or tabs, with or without a header line.
 
     Args:
         content: The whole file, in UTF-8.
@@ -214,13 +214,13 @@ def load_csv(content: bytes) -> NDArray[np.float64]:
     fields, delimiter = _first_fields(content)
     if _is_header(fields) and not content.partition(b"\n")[2].strip():
         raise CellReadError("is no file of numbers: below its line of names there is nothing")
-    names = [f"f{place}" for place in range(len(fields))]
+    names = [f"f{column}" for column in range(len(fields))]
     try:
         table = csv.read_csv(
             pa.BufferReader(content),
             csv.ReadOptions(use_threads=False, skip_rows=int(_is_header(fields)), column_names=names),
             csv.ParseOptions(delimiter=delimiter, ignore_empty_lines=len(names) > 1),
-            csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float64()), null_values=NO_NUMBER),
+            csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float64()), null_values=MISSING_VALUES),
         )
     except pa.ArrowException as error:
         raise CellReadError(_csv_problem(str(error), fields)) from None
@@ -228,7 +228,7 @@ def load_csv(content: bytes) -> NDArray[np.float64]:
 
 
 def _first_fields(content: bytes) -> tuple[list[str], str]:
-    """Return the fields of the first line, and what separates them."""
+    """Return the fields of the first line, and the delimiter."""
     line = content.partition(b"\n")[0].rstrip(b"\r")
     try:
         text = "" if b"\0" in line else line.decode("utf-8")
@@ -241,7 +241,7 @@ def _first_fields(content: bytes) -> tuple[list[str], str]:
 
 
 def _is_header(fields: list[str]) -> bool:
-    return any(field not in NO_NUMBER and not _is_number(field) for field in fields)
+    return any(field not in MISSING_VALUES and not _is_number(field) for field in fields)
 
 
 def _is_number(text: str) -> bool:
@@ -253,15 +253,15 @@ def _is_number(text: str) -> bool:
 
 
 def _csv_problem(message: str, fields: list[str]) -> str:
-    found = WRONG_FIELD.search(message)
+    found = INVALID_FIELD.search(message)
     if found is None:
         first = message.partition("\n")[0].removeprefix("CSV parse error: ")
         return f"is not a readable .csv file ({quote(first, 120)})"
-    place = int(found[1])
-    name = f" ({quote(fields[place])})" if _is_header(fields) else ""
-    return f"is no file of numbers: its column {place + 1}{name} holds {quote(found[2])}"
+    column = int(found[1])
+    name = f" ({quote(fields[column])})" if _is_header(fields) else ""
+    return f"is no file of numbers: its column {column + 1}{name} holds {quote(found[2])}"
 
 
 def _stack(table: Any) -> NDArray[np.float64]:
-    columns = [table.column(place).to_numpy() for place in range(table.num_columns)]
+    columns = [table.column(column).to_numpy() for column in range(table.num_columns)]
     return np.stack(columns, axis=1).astype(np.float64) if columns else np.zeros((0, 0))

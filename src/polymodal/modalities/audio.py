@@ -1,4 +1,4 @@
-"""Sound: any format, rate and number of channels to log-mel spectra, MFCCs or samples."""
+"""Audio of any format, rate and number of channels, to log-mel spectrograms, MFCCs or samples."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ __all__ = ["Audio", "AudioSettings", "load_clip"]
 HEADER_SAMPLE = 2000
 CLIP_SAMPLE = 64
 MAX_RATE_HZ = 16_000
-LOUDEST = 1e4
+MAX_AMPLITUDE = 1e4
 """Samples are limited to this where loudness counts; those of files lie in -1..1."""
-CONSTANT = 1e-5
+CONSTANT_TOLERANCE = 1e-5
 """A deviation below this share of the clip's largest value is rounding, not sound."""
 ENDINGS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".m4a",
                      ".aac", ".wma", ".caf"})  # fmt: skip
@@ -41,7 +41,7 @@ Features = Literal["log_mel", "mfcc", "waveform", "samples", "whisper", "kaldi"]
 
 
 class AudioSettings(Settings):
-    """Options of sound.
+    """Options of audio.
 
     Attributes:
         features: What encoders get: log-mel spectra, MFCCs with their changes, samples brought to mean 0
@@ -54,7 +54,7 @@ class AudioSettings(Settings):
         window_s: Length of a window; grows to twice the hop where that is longer.
         hop_s: From one window to the next; grows until the longest training clip has ``max_frames``.
         max_frames: Frames of a clip at most.
-        max_duration_s: What a clip has beyond this is not read.
+        max_duration_s: The clip is read up to this time.
         mean: Is subtracted from Kaldi's spectra.
         std: Twice of it divides Kaldi's spectra.
         trim_db: Silence at the ends, so many decibels below the clip's loudest, is cut off; 0 keeps it.
@@ -99,7 +99,7 @@ class Audio(Modality):
         hop_length: Samples from one window to the next.
         fft_length: Samples of the Fourier transform.
         max_frames: Frames of a clip at most.
-        max_duration_s: What a clip has beyond this is not read.
+        max_duration_s: The clip is read up to this time.
         median_duration_s: Of the training clips that were looked at, without the silence that is cut off.
         channels: 1, or 2 for left and right; the features of a frame are then left's followed by right's.
         mean: Is subtracted from Kaldi's spectra.
@@ -142,35 +142,35 @@ class Audio(Modality):
 
     @property
     def is_waveform(self) -> bool:
-        """Whether encoders get samples, not spectra."""
+        """Whether encoders read samples, not spectrograms."""
         return self.features in ("waveform", "samples")
 
     @classmethod
     def fit(
         cls, cells: Sequence[Cell], settings: AudioSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Audio:
-        """Choose rate, bands and hop from the headers of the training clips.
+        """Fit sample rate, mel bands and hop length on the headers of the training clips.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read headers.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read headers.
 
         Returns:
             The fitted modality.
         """
-        cells = _with_sound(cells) if settings.of_video else cells
+        cells = _without_arrays(cells) if settings.of_video else cells
         headers = [
             header for _, header in sample_cells(cells, partial(read_header, folder=folder), HEADER_SAMPLE, num_threads)
         ]
-        rate = settings.sample_rate_hz or _common_rate([rate for rate, _, _ in headers])
+        rate = settings.sample_rate_hz or _most_common_rate([rate for rate, _, _ in headers])
         durations = [num_samples / (own_rate or rate) for own_rate, num_samples, _ in headers]
         longest_s = min(settings.max_duration_s, max(durations, default=0.0))
         channels = min(settings.channels, max([1, *(channels for _, _, channels in headers)]))
         if settings.channels > 1 and settings.features in ("samples", *checkpoint_mel.FEATURES):
             raise parameter_error("channels", f"audio with the features {settings.features!r}", "1", settings.channels)
-        load = _reader(channels, folder, rate, settings.max_duration_s)
+        load = _loader(channels, folder, rate, settings.max_duration_s)
         clips = (
             [] if settings.trim_db == 0 else [clip for _, clip in sample_cells(cells, load, CLIP_SAMPLE, num_threads)]
         )
@@ -208,41 +208,41 @@ class Audio(Modality):
 
         Args:
             cells: Paths, bytes, structs, arrays, or ``(array, sample_rate_hz)``.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
             float16 ``[rows, frames, features]`` or ``[rows, samples, channels]``, as long as the longest
             clip, with lengths; and the broken cells.
         """
         work = partial(self._decode, folder=folder)
-        heard = _with_sound(cells) if self.of_video else cells
-        return decode_ragged(heard, work, (self.num_features,), np.float16, num_threads)
+        decodable = _without_arrays(cells) if self.of_video else cells
+        return decode_ragged(decodable, work, (self.num_features,), np.float16, num_threads)
 
     def _decode(self, chunk: list[Cell], folder: Path | None) -> list[NDArray[np.float16] | CellReadError | None]:
         loaded = [try_decode(partial(self._load, folder=folder), cell) for cell in chunk]
         clips = [clip for clip in loaded if isinstance(clip, np.ndarray)]
-        described = iter(self._describe(clips) if self.channels == 1 else self._describe_stereo(clips))
-        return [next(described) if isinstance(clip, np.ndarray) else clip for clip in loaded]
+        computed = iter(self._compute_features(clips) if self.channels == 1 else self._compute_stereo_features(clips))
+        return [next(computed) if isinstance(clip, np.ndarray) else clip for clip in loaded]
 
     def _load(self, cell: Cell, folder: Path | None) -> NDArray[np.float32] | None:
-        """Return a clip without silent ends; None for a video without sound."""
+        """Return a clip with silent ends trimmed; None for a video without audio."""
         try:
-            clip = _reader(self.channels, folder, self.sample_rate_hz, self.max_duration_s)(cell)
+            clip = _loader(self.channels, folder, self.sample_rate_hz, self.max_duration_s)(cell)
         except (NoSoundError, NoMediaError, FileCellError):
             if self.of_video:
                 return None
             raise
         return clip[non_silent_span(clip, self.sample_rate_hz, self.trim_db)] if self.trim_db else clip
 
-    def _describe(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
+    def _compute_features(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":
             return [normalise(clip[:, None]) for clip in clips]
         if self.features == "samples":
-            return [to_float16(np.clip(clip[:, None], -LOUDEST, LOUDEST)) for clip in clips]
+            return [to_float16(np.clip(clip[:, None], -MAX_AMPLITUDE, MAX_AMPLITUDE)) for clip in clips]
         if self.features in checkpoint_mel.FEATURES:
-            loud = [np.clip(clip, -LOUDEST, LOUDEST) for clip in clips]
-            return [to_float16(self._checkpoint_mel(clip)) for clip in loud]
+            clipped = [np.clip(clip, -MAX_AMPLITUDE, MAX_AMPLITUDE) for clip in clips]
+            return [to_float16(self._checkpoint_mel(clip)) for clip in clipped]
         spectra = self._log_mel(clips)
         if self.features == "log_mel":
             return [normalise(spectrum) for spectrum in spectra]
@@ -261,7 +261,7 @@ class Audio(Modality):
             return checkpoint_mel.whisper_log_mel(clip, **shared)
         return checkpoint_mel.kaldi_log_mel(clip, **shared, fft_length=self.fft_length, mean=self.mean, std=self.std)
 
-    def _describe_stereo(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
+    def _compute_stereo_features(self, clips: list[NDArray[np.float32]]) -> list[NDArray[np.float16]]:
         if self.features == "waveform":
             return [normalise(clip) for clip in clips]
         sides = [self._log_mel([np.ascontiguousarray(clip[:, side]) for clip in clips]) for side in range(2)]
@@ -296,7 +296,7 @@ class Audio(Modality):
         return self if self.of_video == settings.of_video else replace(self, of_video=settings.of_video)
 
     def notice(self, column: str, asked: Mapping[str, Any]) -> str:
-        """Say that there is one channel where two were asked for.
+        """Report that there is one channel if two were requested.
 
         Args:
             column: The column's name.
@@ -310,12 +310,12 @@ class Audio(Modality):
         return ""
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Audio:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -326,21 +326,21 @@ class Audio(Modality):
         return cls(**state)
 
 
-def _reader(
+def _loader(
     channels: int, folder: Path | None, sample_rate_hz: int, max_duration_s: float
 ) -> Callable[[Cell], NDArray[np.float32]]:
-    """Return what reads a cell as one channel ``[samples]`` or as two ``[samples, 2]``."""
+    """Return the function that loads a cell as one channel ``[samples]`` or as two ``[samples, 2]``."""
     load = load_clip if channels == 1 else load_stereo
     return partial(load, folder=folder, sample_rate_hz=sample_rate_hz, max_duration_s=max_duration_s)
 
 
-def _with_sound(cells: Sequence[Cell]) -> list[Cell]:
-    """Make videos absent that are arrays: they have no sound."""
+def _without_arrays(cells: Sequence[Cell]) -> list[Cell]:
+    """Replace videos that are arrays, which have no audio, by None."""
     return [cell if is_media_file(unwrap(cell)) else None for cell in cells]
 
 
 def normalise(values: NDArray[np.float32], axis: int | tuple[int, ...] | None = None) -> NDArray[np.float16]:
-    """Bring a clip's values to mean 0 and deviation 1; constant values become 0.
+    """Normalise a clip's values to mean 0 and standard deviation 1; constant values become 0.
 
     Args:
         values: float32 ``[steps, features]`` or ``[steps, channels, features]``.
@@ -352,11 +352,11 @@ def normalise(values: NDArray[np.float32], axis: int | tuple[int, ...] | None = 
     """
     centred = values - values.mean(axis=axis, keepdims=True, dtype=np.float64)
     deviation = centred.std(axis=axis, keepdims=True)
-    rounding = CONSTANT * np.abs(values).max()
+    rounding = CONSTANT_TOLERANCE * np.abs(values).max()
     return np.asarray(centred / np.where(deviation > rounding, deviation, np.inf), np.float16)
 
 
-def _common_rate(rates: list[int | None]) -> int:
+def _most_common_rate(rates: list[int | None]) -> int:
     known = Counter(rate for rate in rates if rate)
     if not known:
         return MAX_RATE_HZ

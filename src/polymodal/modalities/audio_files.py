@@ -1,4 +1,4 @@
-"""Sound cells to samples: files of any format, bytes and arrays, mixed and resampled."""
+"""Loads audio cells (files of any format, bytes, arrays) as samples, mixed down and resampled."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ MIN_SHARE_READ = 0.9
 def load_clip(
     cell: Cell, folder: Path | None, sample_rate_hz: int, max_duration_s: float = 30.0
 ) -> NDArray[np.float32]:
-    """Read a sound cell as one channel, the mean of all it has, at one rate.
+    """Load an audio cell as mono, the mean of all channels, resampled to one rate.
 
     Args:
         cell: Path, bytes, struct, array, or ``(array, rate)``.
-        folder: Where relative paths begin; None refuses strings as paths.
-        sample_rate_hz: The rate wanted.
-        max_duration_s: What is beyond is not read.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
+        sample_rate_hz: The rate to resample to.
+        max_duration_s: The rest is not read.
 
     Returns:
         float32 ``[samples]``, at least one, in -1..1 where the file is.
 
     Raises:
-        CellReadError: If there is no readable sound.
+        CellReadError: If there is no readable audio.
     """
     return _load(cell, folder, sample_rate_hz, max_duration_s, channels=1)[:, 0]
 
@@ -42,19 +42,19 @@ def load_clip(
 def load_stereo(
     cell: Cell, folder: Path | None, sample_rate_hz: int, max_duration_s: float = 30.0
 ) -> NDArray[np.float32]:
-    """Read a sound cell as two channels, its first two, at one rate; a clip of one channel gives it twice.
+    """Load the first two channels of an audio cell, resampled to one rate; a mono clip is duplicated.
 
     Args:
         cell: Path, bytes, struct, array, or ``(array, rate)``.
-        folder: Where relative paths begin; None refuses strings as paths.
-        sample_rate_hz: The rate wanted.
-        max_duration_s: What is beyond is not read.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
+        sample_rate_hz: The rate to resample to.
+        max_duration_s: The rest is not read.
 
     Returns:
         float32 ``[samples, 2]``, at least one sample, in -1..1 where the file is.
 
     Raises:
-        CellReadError: If there is no readable sound.
+        CellReadError: If there is no readable audio.
     """
     return _load(cell, folder, sample_rate_hz, max_duration_s, channels=2)
 
@@ -78,7 +78,7 @@ def _resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[n
 
 
 def _mix(samples: NDArray[Any], channels: int) -> NDArray[Any]:
-    """Bring ``[samples, any number of channels]`` to one channel or two."""
+    """Mix ``[samples, any number of channels]`` to one channel or two."""
     if samples.shape[1] == channels == 1:
         return samples
     if samples.shape[1] == 1:
@@ -138,7 +138,7 @@ def _read_array(values: NDArray[Any], limit: int, channels: int) -> NDArray[np.f
 
 
 def _open(content: bytes | str) -> Any:
-    """Open a file with libsndfile; None where PyAV is to try."""
+    """Open a file with libsndfile; None if PyAV has to be tried."""
     import soundfile
 
     try:
@@ -176,7 +176,7 @@ def _read_file(content: bytes | str, max_duration_s: float, channels: int) -> tu
 
 
 def _read_blocks(file: Any, limit: int, channels: int) -> NDArray[np.float32]:
-    """Read block by block, so that memory follows what is there and not what a header declares."""
+    """Read block by block, so that memory depends on the actual content, not on what the header declares."""
     step, left = max(1, BLOCK_VALUES // file.channels), limit
     blocks: list[NDArray[np.float32]] = []
     while left > 0:
@@ -189,7 +189,7 @@ def _read_blocks(file: Any, limit: int, channels: int) -> NDArray[np.float32]:
 
 
 def read_header(cell: Cell, folder: Path | None) -> tuple[int | None, int, int]:
-    """Tell what a sound cell is like, without decoding a file.
+    """Read sample rate, length and channels of an audio cell without decoding it.
 
     Args:
         cell: As in ``load_clip``.
@@ -199,7 +199,7 @@ def read_header(cell: Cell, folder: Path | None) -> tuple[int | None, int, int]:
         The clip's own rate in Hz, None where the cell has none, and its numbers of samples and channels.
 
     Raises:
-        CellReadError: If there is no readable sound.
+        CellReadError: If there is no readable audio.
     """
     content = locate_media(cell, folder)
     if _holds_array(content):

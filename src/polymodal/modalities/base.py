@@ -1,4 +1,4 @@
-"""What every modality is, and what plain cells (numbers, labels, dates) share."""
+"""The interface of every modality, and functions for plain cells (numbers, labels, dates)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from polymodal.arrays import BrokenCell, Cell, Column
 
 T = TypeVar("T")
 
-CLIP = 10.0
-"""Standardised values are limited to -10..10, so that one wild cell cannot swamp a network."""
+MAX_ABS_VALUE = 10.0
+"""Standardised values are limited to -10..10, so that one outlier cannot dominate a network."""
 
 
 class CellReadError(Exception):
-    """A cell that is there but cannot be decoded; its text is the reason, one clause.
+    """A cell that is present but cannot be decoded; the message is the reason, as one clause.
 
-    It never leaves ``modalities``: ``transform`` turns it into a ``BrokenCell``.
+    It is never raised outside ``modalities``: ``transform`` converts it to a ``BrokenCell``.
     """
 
 
@@ -33,9 +33,9 @@ class Settings(BaseModel):
 
 
 class Modality(Protocol):
-    """A fitted modality: it turns cells into arrays. Its fields are its whole state, plain JSON types.
+    """A fitted modality, which transforms cells into arrays. Its fields, plain JSON types, are its whole state.
 
-    A class of its own derives from this one and states what differs from the defaults.
+    A modality is a subclass that overrides what differs from the defaults.
 
     Attributes:
         name: The modality's name.
@@ -65,22 +65,22 @@ class Modality(Protocol):
 
     @classmethod
     def fit(cls, cells: Any, settings: Any, folder: Path | None, *, num_threads: int | None = None) -> Self:
-        """Learn what ``transform`` needs, from these cells alone.
+        """Fit on these cells.
 
         Args:
             cells: One column's training cells; for ``tabular`` a mapping of column names to cells.
             settings: An instance of the modality's ``Settings``.
             folder: Where relative paths of media cells begin; None refuses strings as paths.
-            num_threads: Threads that decode media, None for all cores; plain modalities use one.
+            num_threads: Number of decoding threads media, None for all cores; plain modalities use one.
 
         Returns:
-            The fitted modality. No readable cell at all gives a usable default.
+            The fitted modality. Without any readable cell, defaults.
         """
 
     def transform(
         self, cells: Any, folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
-        """Turn cells into arrays, one row each, in their order.
+        """Transform cells into arrays, one row per cell.
 
         Args:
             cells: As in ``fit``.
@@ -93,11 +93,11 @@ class Modality(Protocol):
         """
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        """Make the modality again from its ``state``.
+        """Restore the modality from its ``state``.
 
         Args:
             state: What ``state`` returned, possibly through JSON.
@@ -118,7 +118,7 @@ class Modality(Protocol):
         return self
 
     def notice(self, column: str, asked: Mapping[str, Any]) -> str:  # noqa: ARG002
-        """Say what became of settings whose effect depends on the data.
+        """Report the effect of settings that depends on the data.
 
         Args:
             column: The column's name.
@@ -131,7 +131,7 @@ class Modality(Protocol):
 
 
 def is_absent(cell: Cell) -> bool:
-    """Tell whether a cell holds nothing: None, NaN, NaT, pandas' NA, or blank text.
+    """Return whether a cell holds nothing: None, NaN, NaT, pandas' NA, or blank text.
 
     Args:
         cell: Any cell.
@@ -151,11 +151,11 @@ def is_absent(cell: Cell) -> bool:
 
 
 def quote(cell: Cell, limit: int = 40) -> str:
-    """Show a cell's value inside a message.
+    """Format a cell's value for a message.
 
     Args:
         cell: Any cell.
-        limit: Characters shown at most.
+        limit: Maximum number of characters.
 
     Returns:
         The value in quotes, cut where it is long.
@@ -165,7 +165,7 @@ def quote(cell: Cell, limit: int = 40) -> str:
 
 
 def read_cells(cells: Sequence[Cell], read: Callable[[Cell], T | None]) -> tuple[list[T | None], list[BrokenCell]]:
-    """Read plain cells one by one.
+    """Parse plain cells one by one.
 
     Args:
         cells: Cells of one column.
@@ -186,7 +186,7 @@ def read_cells(cells: Sequence[Cell], read: Callable[[Cell], T | None]) -> tuple
 
 
 def fit_mean_std(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and standard deviation over the first axis, safe from overflow and from zero.
+    """Return mean and standard deviation over the first axis, without overflow; no deviation is zero.
 
     Args:
         values: float64 ``[rows, ...]``, finite; may have no rows.
@@ -216,16 +216,16 @@ def standardise(values: NDArray[np.float64], mean: Any, std: Any) -> NDArray[np.
         float32 of the same shape.
     """
     with np.errstate(over="ignore"):
-        scaled: NDArray[np.float32] = np.clip((values - mean) / std, -CLIP, CLIP).astype(np.float32)
+        scaled: NDArray[np.float32] = np.clip((values - mean) / std, -MAX_ABS_VALUE, MAX_ABS_VALUE).astype(np.float32)
     return scaled
 
 
 def quantile_edges(values: NDArray[np.float32], count: int = 33) -> list[float]:
-    """Return rising edges between which equally many training values lie; few different values are all edges.
+    """Return quantile edges of the training values; few distinct values are all edges.
 
     Args:
         values: float32 ``[rows]``, standardised.
-        count: Edges at most; equal ones are kept once.
+        count: Maximum number of edges; duplicates are dropped.
 
     Returns:
         Edges for piecewise-linear embeddings, none without values.

@@ -37,13 +37,13 @@ def read_boxes(cell: Cell, size: tuple[int, int] | None = None) -> list[Labelled
     Args:
         cell: A list of ``{"label", "box"}``, the mapping of lists ``{"labels", "boxes"}``, one box, or JSON of them;
             an empty list means: nothing to see.
-        size: Height and width of the picture, to whose border boxes are cut; None: not known.
+        size: Height and width of the image, to whose border boxes are cut; None: not known.
 
     Returns:
         The boxes, or None where the cell is absent.
 
     Raises:
-        CellReadError: If the cell holds no such boxes, or one that is inverted, empty or outside the picture.
+        CellReadError: If the cell holds no such boxes, or one that is inverted, empty or outside the image.
     """
     if is_absent(cell):
         return None

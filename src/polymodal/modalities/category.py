@@ -1,4 +1,4 @@
-"""Categories: labels to whole numbers, 0 for what training has not seen."""
+"""Categories as integer codes; 0 is the code of unseen values."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class CategorySettings(Settings):
     """Options of categories.
 
     Attributes:
-        max_values: Values told apart, the most frequent ones; all others count as unseen.
+        max_values: Maximum number of values, the most frequent ones; all others count as unseen.
     """
 
     max_values: int = Field(default=10_000, ge=1)
 
 
 def category_text(cell: Cell) -> str:
-    """Return the text by which a label is compared.
+    """Return the normalised text of a label.
 
     The same label reads the same whether a file held it as text or as a number: ``"1"``, ``1`` and
     ``1.0`` are one value, and so are ``True``, ``"true"`` and ``"TRUE"``. Blanks around text do
@@ -68,7 +68,7 @@ def _decode(cell: bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Category(Modality):
-    """Labels as codes: 1 for the most frequent training value, 2 for the next, 0 for unseen ones.
+    """Labels as integer codes: 1 for the most frequent training value, 2 for the next, 0 for unseen ones.
 
     Attributes:
         values: Training values by falling frequency, equals in alphabetical order.
@@ -139,12 +139,12 @@ class Category(Modality):
         return Column(np.array(codes, np.int64), present), broken
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Category:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.

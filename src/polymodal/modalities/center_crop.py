@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Resample = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 MAX_ASPECT_RATIO = 8
-"""A more elongated image is cropped to its middle before it is resized: whole, it may not fit in memory."""
+"""A more elongated image is cropped to its middle before it is resized, which could take too much memory."""
 
 
 def resize_and_center_crop(

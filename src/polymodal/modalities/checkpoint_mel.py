@@ -90,7 +90,7 @@ def kaldi_log_mel(
         hop_length: Samples from one window to the next.
         fft_length: Samples of the Fourier transform.
         num_mels: Bands.
-        max_frames: What is beyond them is left out.
+        max_frames: Further frames are dropped.
         mean: Is subtracted.
         std: Twice of it divides.
 
@@ -154,7 +154,7 @@ def kaldi_filters(sample_rate_hz: int, fft_length: int, num_mels: int) -> Floats
 
 
 def _triangles(places_B: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``[B, M]``: the height over each place of triangles with neighbouring edges as feet and top."""
+    """Return ``[B, M]``: the value at each frequency of triangular filters between neighbouring edges."""
     slopes = edges[None, :] - places_B[:, None]
     widths = np.diff(edges)
     rising, falling = -slopes[:, :-2] / widths[:-1], slopes[:, 2:] / widths[1:]

@@ -1,4 +1,4 @@
-"""Files that hold video and sound, opened with PyAV: which streams they have, and their sound.
+"""Video and audio files opened with PyAV: their streams, and decoding of audio.
 
 PyAV is an extra and is imported where it is used. Only container formats of video and sound are opened, so that no
 cell can name other files or addresses (as playlists do).
@@ -31,15 +31,15 @@ FORMATS = (
 )
 """The demuxers that may open a file, by FFmpeg's names."""
 MIN_SHARE_READ = 0.9
-"""A file of which less can be decoded is damaged."""
+"""A file is damaged if a smaller share of it can be decoded."""
 
 
 class NoMediaError(CellReadError):
-    """A file that is no readable container of video or sound."""
+    """A file that is not a readable video or audio container."""
 
 
 class NoSoundError(CellReadError):
-    """A readable file that holds no sound."""
+    """A readable file without an audio stream."""
 
 
 def has_av() -> bool:
@@ -63,7 +63,7 @@ def check_av() -> None:
 
 @contextmanager
 def open_container(content: bytes | str, what: str) -> Iterator[InputContainer]:
-    """Open a file of video or sound.
+    """Open a video or audio file.
 
     Args:
         content: The file, or its path.
@@ -89,14 +89,14 @@ def open_container(content: bytes | str, what: str) -> Iterator[InputContainer]:
 
 
 def best_stream(container: InputContainer, kind: str) -> Any:
-    """Choose one of a container's streams: the default one, or else the best, as FFmpeg ranks them.
+    """Choose the default stream of a kind, or else the best one by FFmpeg's ranking.
 
     Args:
         container: An open container.
         kind: ``video`` or ``audio``.
 
     Returns:
-        PyAV's stream, or None. The cover picture of a sound file is no video.
+        PyAV's stream, or None. The cover image of a sound file is no video.
     """
     from av.stream import Disposition
 
@@ -125,7 +125,7 @@ def decode_packet(packet: Packet[Any]) -> list[Any] | None:
 
 
 def check_whole(stream: Stream, num_packets: int) -> None:
-    """Check that the packets which both a container's header and its index declare are there.
+    """Check that the number of packets that both header and index of a container declare was read.
 
     Containers without a whole index pass: Matroska, MPEG, AVI files whose index stood at the end. The header alone
     also counts what edit lists hide (MP4) and frames that were dropped (AVI).
@@ -144,11 +144,11 @@ def check_whole(stream: Stream, num_packets: int) -> None:
 
 
 def has_audio(cell: Cell, folder: Path | None) -> bool:
-    """Tell whether a video cell has sound, by its header.
+    """Return whether a video cell has an audio stream, from its header.
 
     Args:
         cell: A media cell that is not absent.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
 
     Returns:
         True for a file with a stream of sound; False for any other, and for cells that cannot be read.
@@ -164,7 +164,7 @@ def has_audio(cell: Cell, folder: Path | None) -> bool:
 
 
 def read_audio_header(content: bytes | str) -> tuple[int, int, int]:
-    """Read what a file declares about its sound.
+    """Read the header of a file's audio stream.
 
     Args:
         content: The file, or its path.
@@ -184,11 +184,11 @@ def read_audio_header(content: bytes | str) -> tuple[int, int, int]:
 
 
 def read_audio(content: bytes | str, max_duration_s: float) -> tuple[NDArray[np.float32], int]:
-    """Decode the sound of a file of sound or video.
+    """Decode the audio stream of an audio or video file.
 
     Args:
         content: The file, or its path.
-        max_duration_s: What is beyond is not read.
+        max_duration_s: The rest is not read.
 
     Returns:
         float32 ``[samples, channels]`` in -1..1, and samples per second.

@@ -1,4 +1,4 @@
-"""Dates and times: their place in time, and in the year, month, week and day."""
+"""Dates and times, encoded as time and as position in the year, month, week and day."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from polymodal.modalities.base import (
 
 EPOCH = datetime(1970, 1, 1)
 DAY_S = 86_400.0
-PARTS = ("time", "year_sin", "year_cos", "month", "week_sin", "week_cos", "day_sin", "day_cos")
+COMPONENTS = ("time", "year_sin", "year_cos", "month", "week_sin", "week_cos", "day_sin", "day_cos")
 """What the eight values stand for."""
 EVEN_EDGES = [-1.0, -0.5, 0.0, 0.5, 1.0]
 YEAR_FIRST = re.compile(r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})(?:[ T](.+))?")
@@ -40,7 +40,7 @@ class DateTimeSettings(Settings):
 
 
 def parse_datetime(cell: Cell, *, day_first: bool = False) -> datetime:
-    """Read a cell as a moment.
+    """Parse a cell as a datetime.
 
     Args:
         cell: A date, datetime, numpy or pandas timestamp, or text: ISO 8601, ``2024/5/31``,
@@ -79,7 +79,7 @@ def _to_iso(text: str, day_first: bool) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class DateTime(Modality):
-    """Moments as eight values.
+    """Datetimes as eight values.
 
     ``time``: days since 1970, standardised and limited to -10..10. ``year_*``, ``week_*``,
     ``day_*``: sine and cosine of the place in the year, in the week from Monday on, and in the day.
@@ -114,7 +114,7 @@ class DateTime(Modality):
         *,
         num_threads: int | None = None,  # noqa: ARG003
     ) -> DateTime:
-        """Measure the training cells' span and find the order of day and month.
+        """Fit mean and standard deviation, and detect the order of day and month.
 
         Args:
             cells: Training cells.
@@ -139,7 +139,7 @@ class DateTime(Modality):
         *,
         num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
-        """Turn moments into values.
+        """Transform datetimes.
 
         Args:
             cells: Dates, datetimes or text.
@@ -147,24 +147,24 @@ class DateTime(Modality):
             num_threads: Not needed.
 
         Returns:
-            float32 ``[rows, 8]`` in the order of ``PARTS``; and the broken cells.
+            float32 ``[rows, 8]`` in the order of ``COMPONENTS``; and the broken cells.
         """
         moments, broken = read_cells(cells, partial(parse_datetime, day_first=self.day_first))
-        values = np.zeros((len(cells), len(PARTS)), np.float32)
+        values = np.zeros((len(cells), len(COMPONENTS)), np.float32)
         for row, moment in enumerate(moments):
             if moment is not None:
-                values[row] = _place(moment)
+                values[row] = _components(moment)
         days = np.array([self.mean if moment is None else _days(moment) for moment in moments], np.float64)
         values[:, 0] = standardise(days, self.mean, self.std)
         return Column(values, np.array([moment is not None for moment in moments], bool)), broken
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> DateTime:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -184,18 +184,18 @@ def _days(moment: datetime) -> float:
     return (moment - EPOCH).total_seconds() / DAY_S
 
 
-def _place(moment: datetime) -> list[float]:
+def _components(moment: datetime) -> list[float]:
     """Return the eight values with 0 for the first."""
     day = (moment - datetime(moment.year, moment.month, moment.day)).total_seconds() / DAY_S
     year_days = 366 if calendar.isleap(moment.year) else 365
     month_days = calendar.monthrange(moment.year, moment.month)[1]
-    turns = np.array(
+    phases = np.array(
         [
             (moment.timetuple().tm_yday - 1 + day) / year_days,
             (moment.weekday() + day) / 7,
             day,
         ]
     )
-    sines, cosines = np.sin(2 * np.pi * turns), np.cos(2 * np.pi * turns)
+    sines, cosines = np.sin(2 * np.pi * phases), np.cos(2 * np.pi * phases)
     month = 2 * (moment.day - 1 + day) / month_days - 1
     return [0.0, sines[0], cosines[0], month, sines[1], cosines[1], sines[2], cosines[2]]

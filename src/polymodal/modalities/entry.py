@@ -1,4 +1,4 @@
-"""A row that a package names in the entry-point group ``polymodal.modalities``."""
+"""The object that an entry point of the group ``polymodal.modalities`` names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures: any format, size and colour depth to ``uint8 [rows, height, width, channels]``."""
+"""Images of any format, size and colour depth, to ``uint8 [rows, height, width, channels]``."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.center_crop import Resample, resize_and_center_crop
 from polymodal.modalities.decoding import decode_fixed, map_cells, sample_cells
-from polymodal.modalities.image_files import TURNED, convert_mode, exif_orientation, open_image
+from polymodal.modalities.image_files import TRANSPOSED_ORIENTATIONS, convert_mode, exif_orientation, open_image
 from polymodal.modalities.letterbox import resize_and_pad
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 SAMPLE_SIZE = 256
-ALIKE = 0.05
+ASPECT_TOLERANCE = 0.05
 GREY_TOLERANCE = 4
-LOOK_SIDE = 64
+PROBE_SIDE = 64
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm",
                      ".pgm", ".pbm", ".avif", ".heic", ".jp2", ".tga", ".ico", ".qoi"})  # fmt: skip
 
 
 class ImageSettings(Settings):
-    """Options of pictures.
+    """Options of images.
 
     Attributes:
-        size: Height and width in pixels; None chooses both from the training pictures.
-        max_side: Largest height or width that is chosen from the training pictures.
-        channels: 1 for grey, 3 for colour; None chooses grey where every sampled picture is grey.
-        max_pixels: A picture whose header declares more is refused before it is decoded.
-        resize: How a picture comes to the size: ``pad`` keeps all of it and its aspect, ``stretch``
+        size: Height and width in pixels; None chooses both from the training images.
+        max_side: Largest height or width that is chosen from the training images.
+        channels: 1 for grey, 3 for colour; None chooses grey where every sampled image is grey.
+        max_pixels: An image whose header declares more is refused before it is decoded.
+        resize: How an image comes to the size: ``pad`` keeps all of it and its aspect, ``stretch``
             keeps all of it, ``crop`` keeps its aspect and cuts off what is beyond the middle.
         crop_share: With ``stretch`` and ``crop``, the share of each side that stays when the borders are
             cut off last.
@@ -65,25 +65,24 @@ class ImageSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Modality):
-    """Pictures of one size.
+    """Images, transformed to one size.
 
-    A picture keeps its aspect: it is scaled to fit and padded with the colour of its own border, unless
-    ``resize`` says otherwise.
-    EXIF orientation is honoured, transparency is laid on white, the first frame of an animation
-    counts. 16-bit values are divided by 257. Arrays are ``[height, width]``,
-    ``[height, width, channels]`` or ``[channels, height, width]``; whole numbers are 0..255
-    (uint16: 0..65535), floats are 0..1 where no value is above 1 and 0..255 otherwise.
+    The aspect ratio is kept: an image is resized to fit and padded with the colour of its border, unless ``resize`` says
+    otherwise. EXIF orientation is applied, transparency is composited on white, of an animation the first frame is used.
+    16-bit values are divided by 257. Arrays are ``[height, width]``, ``[height, width, channels]`` or
+    ``[channels, height, width]``; integers are 0..255 (uint16: 0..65535), floats are 0..1 where no value is above 1 and
+    0..255 otherwise.
 
-    The size chosen from training pictures is their median, at most ``max_side``, in multiples of 4.
+    The size chosen from training images is their median, at most ``max_side``, in multiples of 4.
     It has their aspect where nine of ten share it, and is square otherwise.
 
     Attributes:
         height: In pixels.
         width: In pixels.
         channels: 1 or 3.
-        mean: Mean of each channel over training pictures, in 0..1.
+        mean: Mean of each channel over training images, in 0..1.
         std: Standard deviation of each channel, in 0..1.
-        max_pixels: Pictures that declare more are refused.
+        max_pixels: Images that declare more are refused.
         resize: ``pad``, ``stretch`` or ``crop``.
         crop_share: Share of each side that stays when the borders are cut off.
         resample: The filter that scales.
@@ -113,36 +112,36 @@ class Image(Modality):
     def fit(
         cls, cells: Sequence[Cell], settings: ImageSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Image:
-        """Choose size and channels and measure mean and deviation on a sample of the cells.
+        """Fit size, channels, mean and standard deviation on a sample of the cells.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
-            The fitted modality; 32 x 32 where no picture can be read.
+            The fitted modality; 32 x 32 where no image can be read.
         """
-        look = partial(_look, folder=folder, max_pixels=settings.max_pixels)
-        looks = sample_cells(cells, look, SAMPLE_SIZE, num_threads)
-        height, width = choose_size([shape for _, (shape, _) in looks], settings.size, settings.max_side)
-        channels = settings.channels or (1 if all(grey for _, (_, grey) in looks) else 3)
-        kept = {name: getattr(settings, name) for name in ("max_pixels", "resize", "crop_share", "resample")}
-        blank = cls(height=height, width=width, channels=channels, mean=[], std=[], **kept)
-        column, _ = blank.transform([cell for cell, _ in looks], folder, num_threads=num_threads)
-        mean, std = _measure(column)
-        return cls(**{**blank.state(), "mean": mean, "std": std})
+        probe = partial(_probe, folder=folder, max_pixels=settings.max_pixels)
+        probes = sample_cells(cells, probe, SAMPLE_SIZE, num_threads)
+        height, width = choose_size([shape for _, (shape, _) in probes], settings.size, settings.max_side)
+        channels = settings.channels or (1 if all(grey for _, (_, grey) in probes) else 3)
+        options = {name: getattr(settings, name) for name in ("max_pixels", "resize", "crop_share", "resample")}
+        unfitted = cls(height=height, width=width, channels=channels, mean=[], std=[], **options)
+        column, _ = unfitted.transform([cell for cell, _ in probes], folder, num_threads=num_threads)
+        mean, std = _channel_mean_std(column)
+        return cls(**{**unfitted.state(), "mean": mean, "std": std})
 
     def transform(
         self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None
     ) -> tuple[Column, list[BrokenCell]]:
-        """Decode pictures, each distinct file once.
+        """Decode images, each distinct file once.
 
         Args:
             cells: Paths, bytes, structs, arrays or PIL images.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
             uint8 ``[rows, height, width, channels]`` in 0..255, and the broken cells.
@@ -151,32 +150,32 @@ class Image(Modality):
         return decode_fixed(cells, work, (self.height, self.width, self.channels), np.uint8, num_threads)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
-        picture = open_image(cell, folder, self.max_pixels, draft=self._draft_size)
-        picture = convert_mode(picture, "L" if self.channels == 1 else "RGB")
+        image = open_image(cell, folder, self.max_pixels, draft=self._draft_size)
+        image = convert_mode(image, "L" if self.channels == 1 else "RGB")
         if self.resize != "pad":
             return resize_and_center_crop(
-                picture, self.height, self.width, self.resize == "crop", self.crop_share, self.resample
+                image, self.height, self.width, self.resize == "crop", self.crop_share, self.resample
             )
-        return resize_and_pad(picture, self.height, self.width)
+        return resize_and_pad(image, self.height, self.width)
 
-    def _draft_size(self, picture: Picture) -> tuple[int, int]:
-        """Return twice the size that a picture comes to, whichever way up it is: a JPEG need not be decoded finer."""
-        width, height = picture.size
+    def _draft_size(self, image: PILImage) -> tuple[int, int]:
+        """Return twice the output size in either orientation: the scale at which a JPEG is decoded."""
+        width, height = image.size
         if self.resize != "pad":
             side = round(2 * max(self.height, self.width) / self.crop_share)
             return side, side
-        upright = min(self.height / height, self.width / width)
-        turned = min(self.height / width, self.width / height)
-        scale = 2 * max(upright, turned)
+        unrotated = min(self.height / height, self.width / width)
+        rotated = min(self.height / width, self.width / height)
+        scale = 2 * max(unrotated, rotated)
         return math.ceil(scale * width), math.ceil(scale * height)
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Image:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -187,34 +186,34 @@ class Image(Modality):
         return cls(**state)
 
 
-def _look(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, int], bool]:
-    """Return a picture's height and width, and whether it is grey; a JPEG is decoded as coarsely as that needs."""
+def _probe(cell: Cell, folder: Path | None, max_pixels: int) -> tuple[tuple[int, int], bool]:
+    """Return height and width of an image and whether it is grey; a JPEG is decoded at a reduced scale."""
     shapes: list[tuple[int, int]] = []
 
-    def draft(picture: Picture) -> tuple[int, int]:
-        is_turned = exif_orientation(picture) in TURNED
-        shapes.append(picture.size if is_turned else (picture.height, picture.width))
-        return LOOK_SIDE, LOOK_SIDE
+    def draft(image: PILImage) -> tuple[int, int]:
+        is_transposed = exif_orientation(image) in TRANSPOSED_ORIENTATIONS
+        shapes.append(image.size if is_transposed else (image.height, image.width))
+        return PROBE_SIDE, PROBE_SIDE
 
-    picture = open_image(cell, folder, max_pixels, draft=draft)
-    shape = shapes[0] if shapes else (picture.height, picture.width)
-    if picture.mode == "L":
+    image = open_image(cell, folder, max_pixels, draft=draft)
+    shape = shapes[0] if shapes else (image.height, image.width)
+    if image.mode == "L":
         return shape, True
-    picture.thumbnail((LOOK_SIDE, LOOK_SIDE))
-    pixels = np.asarray(picture).astype(np.int16)
+    image.thumbnail((PROBE_SIDE, PROBE_SIDE))
+    pixels = np.asarray(image).astype(np.int16)
     return shape, bool(np.ptp(pixels, axis=2).max() <= GREY_TOLERANCE)
 
 
 def choose_size(shapes: list[tuple[int, int]], size: int | None, max_side: int) -> tuple[int, int]:
-    """Choose one size for all pictures.
+    """Choose the common size of all images.
 
     Args:
-        shapes: Height and width of training pictures.
+        shapes: Height and width of training images.
         size: Height and width that the user wants; None chooses both.
         max_side: Largest height or width that is chosen.
 
     Returns:
-        Height and width in pixels; 32 x 32 without pictures.
+        Height and width in pixels; 32 x 32 without images.
     """
     if size is not None:
         return size, size
@@ -222,15 +221,15 @@ def choose_size(shapes: list[tuple[int, int]], size: int | None, max_side: int) 
         return 32, 32
     sizes = np.array(shapes, np.float64)
     aspects = np.log(sizes[:, 0] / sizes[:, 1])
-    is_alike = np.abs(aspects - np.median(aspects)) <= ALIKE
+    has_usual_aspect = np.abs(aspects - np.median(aspects)) <= ASPECT_TOLERANCE
     side = float(np.median(sizes.max(axis=1)))
-    box = np.median(sizes, axis=0) if is_alike.mean() >= 0.9 else np.array([side, side])
+    box = np.median(sizes, axis=0) if has_usual_aspect.mean() >= 0.9 else np.array([side, side])
     box = box * min(1.0, max_side / box.max())
     height, width = np.maximum(8, 4 * np.rint(box / 4)).astype(int)
     return int(height), int(width)
 
 
-def _measure(column: Column) -> tuple[list[float], list[float]]:
+def _channel_mean_std(column: Column) -> tuple[list[float], list[float]]:
     channels = column.values.shape[3]
     pixels = column.values[column.present].reshape(-1, channels).astype(np.float64) / 255
     if not len(pixels):

@@ -1,4 +1,4 @@
-"""Opening pictures: files, bytes, arrays and PIL images, checked before they are decoded, upright and opaque."""
+"""Loads images from files, bytes, arrays and PIL images: checked before decoding, upright, without transparency."""
 
 from __future__ import annotations
 
@@ -18,58 +18,58 @@ from polymodal.modalities.base import CellReadError
 from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, read_media
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "TGA", "ICO", "QOI")
 ORIENTATION = 0x0112
 JPEG = ("JPEG", "MPO")
-TURNED = (5, 6, 7, 8)
-"""Orientations in which width and height change places."""
+TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
 
 
 def open_image(
-    cell: Cell, folder: Path | None, max_pixels: int, *, draft: Callable[[Picture], tuple[int, int]] | None = None
-) -> Picture:
-    """Open a picture cell, upright and without transparency.
+    cell: Cell, folder: Path | None, max_pixels: int, *, draft: Callable[[PILImage], tuple[int, int]] | None = None
+) -> PILImage:
+    """Load an image cell, upright and without transparency.
 
     Args:
         cell: Path, bytes, struct, array or PIL image.
-        folder: Where relative paths begin; None refuses strings as paths.
-        max_pixels: A picture that declares more is refused before it is decoded.
-        draft: Given the picture before it is decoded, returns the width and height that are large enough: a JPEG is
+        folder: Base folder of relative paths; None: strings are not opened as paths.
+        max_pixels: An image that declares more is refused before it is decoded.
+        draft: Given the image before it is decoded, returns the width and height that are large enough: a JPEG is
             decoded at a half, a quarter or an eighth where that is no smaller. None: full scale.
 
     Returns:
         A PIL image in mode L or RGB.
 
     Raises:
-        CellReadError: If there is no readable picture.
+        CellReadError: If there is no readable image.
     """
     content = read_media(cell, folder)
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
-        picture = open_header(io.BytesIO(content), max_pixels)
-        check_num_pixels(picture.width, picture.height, max_pixels)
-        if draft is not None and picture.format in JPEG:
-            picture.draft(None, draft(picture))
-        return _plain(picture)
+        image = open_header(io.BytesIO(content), max_pixels)
+        check_num_pixels(image.width, image.height, max_pixels)
+        if draft is not None and image.format in JPEG:
+            image.draft(None, draft(image))
+        return _normalise_mode(image)
     if isinstance(content, pillow().Image):
         check_num_pixels(content.width, content.height, max_pixels)
-        return _plain(_copy(content))
+        return _normalise_mode(_copy(content))
     values = load_npy(content) if isinstance(content, bytes) else as_array(content)
-    return _plain(pillow().fromarray(_picture_array(values, max_pixels)))
+    return _normalise_mode(pillow().fromarray(_to_image_array(values, max_pixels)))
 
 
 @cache
 def pillow() -> Any:
-    """Return ``PIL.Image``, imported with the first picture; ``max_pixels`` is the limit, not Pillow's lower one."""
+    """Return ``PIL.Image``, imported lazily, without Pillow's own limit of pixels (``max_pixels`` is the limit)."""
     from PIL import Image
 
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
     return Image
 
 
-def open_header(file: IO[bytes], max_pixels: int) -> Picture:
-    """Open a picture file without decoding its pixels.
+def open_header(file: IO[bytes], max_pixels: int) -> PILImage:
+    """Open an image file without decoding its pixels.
 
     Args:
         file: The file, at its start.
@@ -82,18 +82,18 @@ def open_header(file: IO[bytes], max_pixels: int) -> Picture:
         CellReadError: If the file is in no known format.
     """
     try:
-        picture: Picture = pillow().open(file, formats=FORMATS)
+        image: PILImage = pillow().open(file, formats=FORMATS)
     except (pillow().DecompressionBombError, pillow().DecompressionBombWarning) as error:
         declared = re.search(r"\d+", str(error))
         count = f"{int(declared.group()):,}" if declared else "too many"
         raise CellReadError(f"declares {count} pixels, above the limit of {max_pixels:,}") from None
     except pillow().UnidentifiedImageError:
         raise CellReadError("is not a picture in a known format (PNG, JPEG, WebP, TIFF, GIF, BMP, ...)") from None
-    return picture
+    return image
 
 
 def check_num_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Refuse a picture that is too large or has no pixels.
+    """Refuse an image that is too large or has no pixels.
 
     Args:
         width: In pixels.
@@ -109,66 +109,66 @@ def check_num_pixels(width: int, height: int, max_pixels: int) -> None:
         raise CellReadError("is a picture without pixels")
 
 
-def _copy(picture: Picture) -> Picture:
-    _load(picture)
-    return picture.copy()
+def _copy(image: PILImage) -> PILImage:
+    _load(image)
+    return image.copy()
 
 
-def _load(picture: Picture) -> None:
+def _load(image: PILImage) -> None:
     try:
-        picture.load()
+        image.load()
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         raise CellReadError(f"is a damaged picture: {error}") from None
 
 
-def convert_mode(picture: Picture, mode: str) -> Picture:
-    """Return a picture in a mode, itself where it is in that mode already.
+def convert_mode(image: PILImage, mode: str) -> PILImage:
+    """Convert an image to a mode; an image that is in the mode is returned as it is.
 
     Args:
-        picture: Any picture.
+        image: Any image.
         mode: Pillow's name of the mode.
 
     Returns:
-        The picture.
+        The image.
     """
-    return picture if picture.mode == mode else picture.convert(mode)
+    return image if image.mode == mode else image.convert(mode)
 
 
-def _plain(picture: Picture) -> Picture:
-    """Return a picture upright, on white, in mode L or RGB."""
-    _load(picture)
-    picture = _upright(picture)
-    if picture.mode.startswith(("I", "F")):
-        return _from_deep(picture)
-    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
-        return _on_white(picture)
-    return convert_mode(picture, "L" if picture.mode in ("1", "L") else "RGB")
+def _normalise_mode(image: PILImage) -> PILImage:
+    """Return an image upright, on a white background, in mode L or RGB."""
+    _load(image)
+    image = _apply_orientation(image)
+    if image.mode.startswith(("I", "F")):
+        return _to_8_bit(image)
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _composite_on_white(image)
+    return convert_mode(image, "L" if image.mode in ("1", "L") else "RGB")
 
 
-def exif_orientation(picture: Picture) -> int:
-    """Return how a picture is to be turned.
+def exif_orientation(image: PILImage) -> int:
+    """Return the EXIF orientation of an image.
 
     Args:
-        picture: As opened, with its metadata.
+        image: As opened, with its metadata.
 
     Returns:
         Exif's number, 1 to 8; 1 is upright.
     """
-    if not picture.info:
+    if not image.info:
         return 1
     try:
-        return int(picture.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged metadata does not break a picture
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged metadata does not break an image
         return 1
 
 
-def _upright(picture: Picture) -> Picture:
-    orientation = exif_orientation(picture)
+def _apply_orientation(image: PILImage) -> PILImage:
+    orientation = exif_orientation(image)
     if orientation == 1:
-        return picture
+        return image
     from PIL.Image import Transpose
 
-    turns = {
+    transposes = {
         2: Transpose.FLIP_LEFT_RIGHT,
         3: Transpose.ROTATE_180,
         4: Transpose.FLIP_TOP_BOTTOM,
@@ -177,29 +177,29 @@ def _upright(picture: Picture) -> Picture:
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    return picture.transpose(turns[orientation]) if orientation in turns else picture
+    return image.transpose(transposes[orientation]) if orientation in transposes else image
 
 
-def _from_deep(picture: Picture) -> Picture:
-    """Bring 16-bit, 32-bit and float pictures to 8 bits."""
-    values = np.asarray(picture)
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and values.max() > 255):
+def _to_8_bit(image: PILImage) -> PILImage:
+    """Convert 16-bit, 32-bit and float images to 8 bits."""
+    values = np.asarray(image)
+    if image.mode.startswith("I;16") or (image.mode == "I" and values.max() > 255):
         if values.max() > 65535 or values.min() < 0:
             raise CellReadError("holds 32-bit values outside 0..65535")
         values = values.astype(np.uint16)
-    bright: Picture = pillow().fromarray(to_bytes(values))
-    return bright
+    converted: PILImage = pillow().fromarray(to_bytes(values))
+    return converted
 
 
-def _on_white(picture: Picture) -> Picture:
-    is_grey = picture.mode in ("LA", "La", "L", "1")
-    picture = picture.convert("RGBA")
-    ground = pillow().new("RGBA", picture.size, "white")
-    opaque: Picture = pillow().alpha_composite(ground, picture)
+def _composite_on_white(image: PILImage) -> PILImage:
+    is_grey = image.mode in ("LA", "La", "L", "1")
+    image = image.convert("RGBA")
+    background = pillow().new("RGBA", image.size, "white")
+    opaque: PILImage = pillow().alpha_composite(background, image)
     return opaque.convert("L" if is_grey else "RGB")
 
 
-def _picture_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
+def _to_image_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
     if values.ndim == 3 and values.shape[0] in (1, 3, 4) and values.shape[2] not in (1, 2, 3, 4):
         values = values.transpose(1, 2, 0)
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 2, 3, 4)):
@@ -212,7 +212,7 @@ def _picture_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
 
 
 def to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bring the pixels of an array to 0..255.
+    """Convert the pixels of an array to 0..255.
 
     Args:
         values: Any shape; see ``Image`` for what each dtype means.

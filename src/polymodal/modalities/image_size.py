@@ -1,4 +1,4 @@
-"""How large a picture is, from its header alone."""
+"""The size of an image, read from its header."""
 
 from __future__ import annotations
 
@@ -10,29 +10,27 @@ from typing import TYPE_CHECKING
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.image_files import ORIENTATION, open_header, open_image
+from polymodal.modalities.image_files import ORIENTATION, TRANSPOSED_ORIENTATIONS, open_header, open_image
 from polymodal.modalities.media import NUMPY_MAGIC, is_absent_media, locate_media, try_decode
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 MAX_PIXELS = 50_000_000
-LYING = frozenset({5, 6, 7, 8})
-"""EXIF orientations that turn a picture by a quarter."""
-REMEMBERED = 65_536
+CACHE_SIZE = 65_536
 
 
 def image_size(cell: Cell, folder: Path | None) -> tuple[int, int] | None:
-    """Return a picture's height and width, upright as EXIF says; nothing is decoded, files are read once.
+    """Return height and width of an image after its EXIF orientation is applied; only headers are read, and cached.
 
-    A PNG's orientation is found where it stands before the pixels, as it usually does.
+    The orientation of a PNG is only found if it precedes the pixels, as is usual.
 
     Args:
         cell: Path, bytes, struct, array or PIL image.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
 
     Returns:
-        Height and width in pixels; None where there is no picture to read.
+        Height and width in pixels; None where there is no image to read.
     """
     if is_absent_media(cell):
         return None
@@ -50,7 +48,7 @@ def _size(cell: Cell, folder: Path | None) -> tuple[int, int]:
     return _decoded_size(content)
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHE_SIZE)
 def _file_size(path: str, _changed_ns: int, _num_bytes: int) -> tuple[int, int]:
     with open(path, "rb") as file:
         is_array = file.read(len(NUMPY_MAGIC)) == NUMPY_MAGIC
@@ -59,14 +57,14 @@ def _file_size(path: str, _changed_ns: int, _num_bytes: int) -> tuple[int, int]:
 
 
 def _decoded_size(content: Cell) -> tuple[int, int]:
-    picture = open_image(content, None, MAX_PIXELS)
-    return picture.height, picture.width
+    image = open_image(content, None, MAX_PIXELS)
+    return image.height, image.width
 
 
-def _upright_size(picture: Picture) -> tuple[int, int]:
-    has_orientation = picture.format != "PNG" or "exif" in picture.info
-    is_lying = has_orientation and picture.getexif().get(ORIENTATION, 1) in LYING
-    if is_lying and picture.format == "TIFF":
-        picture.load()  # Pillow turns a TIFF itself, some versions before they load it
-        return picture.height, picture.width
-    return (picture.width, picture.height) if is_lying else (picture.height, picture.width)
+def _upright_size(image: PILImage) -> tuple[int, int]:
+    has_orientation = image.format != "PNG" or "exif" in image.info
+    is_transposed = has_orientation and image.getexif().get(ORIENTATION, 1) in TRANSPOSED_ORIENTATIONS
+    if is_transposed and image.format == "TIFF":
+        image.load()  # Pillow transposes a TIFF itself, in some versions only when it is loaded
+        return image.height, image.width
+    return (image.width, image.height) if is_transposed else (image.height, image.width)

@@ -1,4 +1,4 @@
-"""Cells that hold files or arrays: finding and reading them."""
+"""Media cells (files or arrays): path resolution and reading."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ R = TypeVar("R")
 MAX_FILE_BYTES = 512 * 2**20
 """A larger file is refused before it is read."""
 NUMPY_MAGIC = b"\x93NUMPY"
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 NUMERIC_KINDS = "biuf"
 MAX_NAMED = 300
 
 
 class FileCellError(CellReadError):
-    """A file that cannot be read; the reason names it already."""
+    """A file that cannot be read; the message contains its path."""
 
 
 def is_absent_media(cell: Cell) -> bool:
-    """Tell whether a media cell holds nothing; a struct without bytes, path or array does not either.
+    """Return whether a media cell holds nothing; a struct without bytes, path or array is absent too.
 
     Args:
         cell: A media cell.
@@ -48,7 +48,7 @@ def is_absent_media(cell: Cell) -> bool:
 
 
 def unwrap(cell: Cell) -> Cell:
-    """Return the bytes of a ``{"bytes", "path"}`` struct, or else its path; other cells as they are.
+    """Return the bytes of a ``{"bytes", "path"}`` struct, or else its path; other cells are returned as they are.
 
     Args:
         cell: A media cell.
@@ -62,7 +62,7 @@ def unwrap(cell: Cell) -> Cell:
 
 
 def resolve_path(path: str | PurePath, folder: Path | None) -> str:
-    """Return where a cell's file lies.
+    """Return the path of a cell's file.
 
     Args:
         path: Absolute, or relative to the folder.
@@ -79,20 +79,20 @@ def resolve_path(path: str | PurePath, folder: Path | None) -> str:
         raise FileCellError(f"{quote(text)} is text, and paths are not opened here; send the bytes instead")
     if "\0" in text:
         raise FileCellError(f"the path {quote(text)} holds a NUL character")
-    if ADDRESS.match(text):
+    if URL.match(text):
         raise FileCellError(f"{quote(text)} is an address, not a path; download the file first")
     return os.path.join(folder, text)
 
 
 def locate_media(cell: Cell, folder: Path | None) -> Any:
-    """Return what a media cell holds, without reading files.
+    """Return the content of a media cell, without reading files.
 
     Args:
         cell: A media cell that is not absent.
-        folder: Where relative paths begin.
+        folder: Base folder of relative paths.
 
     Returns:
-        The full path of a regular file of bounded size as ``str``, ``bytes``, or the array, picture or list itself.
+        The full path of a regular file of bounded size as ``str``, ``bytes``, or the array, image or list itself.
 
     Raises:
         CellReadError: If there is no such file or the cell holds no bytes.
@@ -142,14 +142,14 @@ def _file_error(error: Exception, path: str) -> FileCellError:
 
 
 def read_media(cell: Cell, folder: Path | None) -> Any:
-    """Return what a media cell holds; a file's content is read.
+    """Return the content of a media cell; files are read.
 
     Args:
         cell: A media cell that is not absent.
-        folder: Where relative paths begin.
+        folder: Base folder of relative paths.
 
     Returns:
-        ``bytes``, or the array, picture or list itself.
+        ``bytes``, or the array, image or list itself.
 
     Raises:
         CellReadError: If the file cannot be read.
@@ -166,12 +166,12 @@ def read_media(cell: Cell, folder: Path | None) -> Any:
         raise _file_error(error, path) from None
 
 
-def describe(cell: Cell, folder: Path | None) -> str:
-    """Say where a media cell's content comes from.
+def describe_source(cell: Cell, folder: Path | None) -> str:
+    """Describe the source of a media cell's content for a message.
 
     Args:
         cell: A media cell.
-        folder: Where relative paths begin.
+        folder: Base folder of relative paths.
 
     Returns:
         The full path, or the type of what the cell holds.
@@ -185,7 +185,7 @@ def describe(cell: Cell, folder: Path | None) -> str:
 
 
 def load_npy(content: bytes) -> NDArray[Any]:
-    """Read a ``.npy`` file's numeric array; nothing is unpickled, nothing declared is trusted.
+    """Read a ``.npy`` file's numeric array; no pickle is loaded, and the header is validated.
 
     Args:
         content: The whole file.
@@ -242,7 +242,7 @@ def as_array(content: Any) -> NDArray[Any]:
 
 
 def try_decode(work: Callable[[Cell], R], cell: Cell) -> R | CellReadError:
-    """Run a decoder on one cell and return its failure instead of raising it.
+    """Run a decoder on one cell and return its exception instead of raising it.
 
     Args:
         work: The decoder.
@@ -256,13 +256,13 @@ def try_decode(work: Callable[[Cell], R], cell: Cell) -> R | CellReadError:
     except FileCellError as error:
         return error
     except CellReadError as error:
-        return _with_file(cell, str(error))
+        return _prefix_path(cell, str(error))
     except Exception as error:  # decoders meet hostile bytes: whatever they raise, only this cell is broken
-        return _with_file(cell, f"cannot be decoded: {type(error).__name__}: {quote(str(error), 120)}")
+        return _prefix_path(cell, f"cannot be decoded: {type(error).__name__}: {quote(str(error), 120)}")
 
 
-def _with_file(cell: Cell, reason: str) -> CellReadError:
-    """Begin a reason with the file's name, where the cell is a path."""
+def _prefix_path(cell: Cell, reason: str) -> CellReadError:
+    """Prefix a message with the file's path if the cell is a path."""
     content = unwrap(cell)
     is_path = isinstance(content, PurePath) or (isinstance(content, str) and not content.lstrip().startswith("["))
     return CellReadError(f"{content} {reason}" if is_path else reason)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 Clip = NDArray[np.float32]
 
-RANGE_DB = 80.0
-"""Values more than this below the clip's loudest are raised to it: digital silence has no depth."""
-QUIET = 1e-10
-BLOCK_PRODUCTS = 200_000
+TOP_DB = 80.0
+"""Values are limited to this range below the maximum of the clip, so that digital silence is finite."""
+MIN_POWER = 1e-10
+MAX_BLOCK_PRODUCTS = 200_000
 """Below this many multiplications a matrix product starts no threads of its own."""
-DELTA_REACH = 2
+DELTA_WINDOW = 2
 
 
 def hertz_to_mel(frequency_hz: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,7 +75,7 @@ def choose_fft_length(sample_rate_hz: int, window_length: int, num_mels: int) ->
 
 
 def count_frames(num_samples: int, window_length: int, hop_length: int) -> int:
-    """Return the number of windows that cover a clip; the last may reach over its end.
+    """Return the number of windows that cover a clip; the last one may be padded.
 
     Args:
         num_samples: Samples of the clip.
@@ -89,13 +89,13 @@ def count_frames(num_samples: int, window_length: int, hop_length: int) -> int:
 
 
 def frame(clip: Clip, window_length: int, hop_length: int, max_frames: int) -> NDArray[np.float32]:
-    """Cut a clip into overlapping windows; its end is filled with zeros.
+    """Split a clip into overlapping windows; the end is zero-padded.
 
     Args:
         clip: float32 ``[samples]``.
         window_length: Samples per window.
         hop_length: Samples from one window to the next.
-        max_frames: What is beyond them is left out.
+        max_frames: Further frames are dropped.
 
     Returns:
         float32 ``[T, N]``, a view.
@@ -139,11 +139,11 @@ def log_mel(
     power_TB = np.asarray(spectrum_TB.real**2 + spectrum_TB.imag**2, np.float32)
     filters_BM = mel_filters(sample_rate_hz, fft_length, num_mels)
     ends = np.cumsum([len(frames) for frames in framed])[:-1]
-    return [_compress(apply_filters(filters_BM, powers_TB)) for powers_TB in np.split(power_TB, ends)]
+    return [_log_with_floor(apply_filters(filters_BM, powers_TB)) for powers_TB in np.split(power_TB, ends)]
 
 
 def apply_filters(filters_BM: NDArray[np.float32], power_TB: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum powers into bands, in blocks from the clip's start on.
+    """Apply filters to power spectra, in blocks of frames.
 
     Blocks this small stay in the calling thread, and a clip gets the same bits whatever its neighbours.
 
@@ -154,18 +154,18 @@ def apply_filters(filters_BM: NDArray[np.float32], power_TB: NDArray[np.float32]
     Returns:
         float32 ``[T, M]``.
     """
-    step = max(1, BLOCK_PRODUCTS // filters_BM.size)
+    step = max(1, MAX_BLOCK_PRODUCTS // filters_BM.size)
     blocks = [power_TB[start : start + step] @ filters_BM for start in range(0, len(power_TB), step)]
     return np.concatenate(blocks)
 
 
-def _compress(powers_TM: NDArray[np.float32]) -> NDArray[np.float32]:
-    floor = max(QUIET, float(powers_TM.max()) * 10 ** (-RANGE_DB / 10))
+def _log_with_floor(powers_TM: NDArray[np.float32]) -> NDArray[np.float32]:
+    floor = max(MIN_POWER, float(powers_TM.max()) * 10 ** (-TOP_DB / 10))
     return np.asarray(np.log(np.maximum(powers_TM, np.float32(floor))), np.float32)
 
 
 def limit_dynamic_range(spectra_TKM: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Raise what lies more than 80 dB below the loudest of a clip's channels, as ``log_mel`` does for each.
+    """Limit the dynamic range to 80 dB below the maximum over the channels of a clip, as ``log_mel`` does for one.
 
     Args:
         spectra_TKM: float32 ``[T, K, M]``, in natural logarithms.
@@ -173,7 +173,7 @@ def limit_dynamic_range(spectra_TKM: NDArray[np.float32]) -> NDArray[np.float32]
     Returns:
         The same shape.
     """
-    floor = float(spectra_TKM.max()) - float(np.log(10)) * RANGE_DB / 10
+    floor = float(spectra_TKM.max()) - float(np.log(10)) * TOP_DB / 10
     return np.asarray(np.maximum(spectra_TKM, np.float32(floor)), np.float32)
 
 
@@ -195,7 +195,7 @@ def cosine_basis(num_mels: int, num_mfcc: int) -> NDArray[np.float32]:
 
 
 def mfcc(log_mel_TM: NDArray[np.float32], num_mfcc: int) -> NDArray[np.float32]:
-    """Return mel-frequency cepstral coefficients and how they change.
+    """Return mel-frequency cepstral coefficients and their deltas.
 
     Source: Davis and Mermelstein 1980; changes by the HTK Book 3.4, equation 5.16, over two frames
     to each side.
@@ -221,10 +221,10 @@ def deltas(values_TC: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         float32 ``[T, C]``; the first and last frame are repeated beyond the ends.
     """
-    padded = np.pad(values_TC, ((DELTA_REACH, DELTA_REACH), (0, 0)), mode="edge")
+    padded = np.pad(values_TC, ((DELTA_WINDOW, DELTA_WINDOW), (0, 0)), mode="edge")
     size = len(values_TC)
     slope = np.zeros_like(values_TC)
-    for step in range(1, DELTA_REACH + 1):
-        later, earlier = DELTA_REACH + step, DELTA_REACH - step
+    for step in range(1, DELTA_WINDOW + 1):
+        later, earlier = DELTA_WINDOW + step, DELTA_WINDOW - step
         slope += step * (padded[later : later + size] - padded[earlier : earlier + size])
-    return np.asarray(slope / (2 * sum(step**2 for step in range(1, DELTA_REACH + 1))), np.float32)
+    return np.asarray(slope / (2 * sum(step**2 for step in range(1, DELTA_WINDOW + 1))), np.float32)

@@ -23,9 +23,9 @@ from polymodal.modalities.base import (
     standardise,
 )
 
-BLANK_WORDS = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "-", "?"})
+MISSING_WORDS = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "-", "?"})
 """Text, in any case, that stands for an absent number."""
-TRUTH_WORDS = {"true": 1.0, "false": 0.0}
+BOOLEAN_WORDS = {"true": 1.0, "false": 0.0}
 
 
 class NumberSettings(Settings):
@@ -33,7 +33,7 @@ class NumberSettings(Settings):
 
 
 def parse_number(cell: Cell) -> float | None:
-    """Read a cell as a number.
+    """Parse a cell as a number.
 
     Args:
         cell: A number, bool (1 or 0), or text such as ``-1.5e3``, ``true``, ``NaN``.
@@ -59,11 +59,11 @@ def parse_number(cell: Cell) -> float | None:
 
 def _parse_word(cell: Cell) -> float | None:
     word = cell.strip().lower() if isinstance(cell, str) else None
-    if word in BLANK_WORDS:
+    if word in MISSING_WORDS:
         return None
-    if word not in TRUTH_WORDS:
+    if word not in BOOLEAN_WORDS:
         raise CellReadError(f"{quote(cell)} is not a number")
-    return TRUTH_WORDS[word]
+    return BOOLEAN_WORDS[word]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class Number(Modality):
         *,
         num_threads: int | None = None,  # noqa: ARG003
     ) -> Number:
-        """Measure mean, deviation and quantiles of the training cells.
+        """Fit mean, standard deviation and quantiles.
 
         Args:
             cells: Training cells.
@@ -135,12 +135,12 @@ class Number(Modality):
         return Column(standardise(values, self.mean, self.std), present), broken
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Number:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.

@@ -27,7 +27,7 @@ R = TypeVar("R")
 MIN_PARALLEL_S = 0.1
 """Estimated work below this runs in the calling thread: starting worker processes would take longer."""
 MAX_SENT_BYTES_PER_S, MAX_SENT_BYTES_PER_ITEM = 1.5e8, 1e5
-"""If results are larger than this, threads are as fast as processes: the work is in C, and pickling costs."""
+"""With larger results threads are as fast as processes: such work is done in C, and results need not be pickled."""
 
 
 def available_cpu_count() -> int:
@@ -193,7 +193,7 @@ def _run_worker(
     sender: Connection,
     unused: Sequence[Connection],
 ) -> None:
-    """Send the results of chunks; on an exception the caller repeats the chunk, gets the exception and reports it."""
+    """Send the results of chunks. On an exception stop: the caller runs the chunk again and gets the exception too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for end in unused:
         end.close()  # so that each side gets an EOFError when the other one exits

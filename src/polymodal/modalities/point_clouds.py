@@ -1,4 +1,4 @@
-"""Reading point clouds and sequences of them from any cell (numpy)."""
+"""Loads point clouds and sequences of them from any cell (numpy)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Cloud = NDArray[np.float64]
 
 SEQUENCES = (list, tuple, np.ndarray)
 MAX_FRAMES = 100_000
-POINTS_A_FRAME = 2.0
-FIRST_FRAME = 2
+MIN_POINTS_PER_FRAME = 2.0
+MAX_FIRST_FRAME = 2
 
 
 def read_point_clouds(cell: Cell, folder: Path | None, bin_columns: int = 4) -> list[Cloud]:
@@ -30,7 +30,7 @@ def read_point_clouds(cell: Cell, folder: Path | None, bin_columns: int = 4) -> 
     Args:
         cell: Path or bytes of a ``.npy``, ``.npz``, ``.bin``, ``.pcd``, ``.csv`` or ``.parquet`` file, an array or
             nested lists ``[points, features]`` or ``[frames, points, features]``, a list of arrays, or JSON text.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
         bin_columns: Values of a point in ``.bin`` files.
 
     Returns:
@@ -66,7 +66,7 @@ def _as_frames(content: Any) -> list[Cloud]:
 
 
 def _is_ragged(content: Sequence[Any]) -> bool:
-    """Tell a list of clouds of different sizes, some perhaps without points, from one array."""
+    """Return whether a list holds clouds of different sizes rather than one array."""
     frames = [frame for frame in content if isinstance(frame, SEQUENCES)]
     has_clouds = any(len(frame) and isinstance(frame[0], SEQUENCES) for frame in frames)
     return has_clouds and len({len(frame) for frame in frames}) > 1
@@ -83,15 +83,17 @@ def _as_cloud(values: NDArray[Any]) -> Cloud:
 
 
 def _same_features(frames: list[Cloud]) -> list[Cloud]:
-    """Check that frames agree in their features; a frame without points takes those of the others."""
-    found = {frame.shape[1] for frame in frames if len(frame)}
-    if len(found) > 1:
-        raise CellReadError(f"holds frames of {', '.join(map(str, sorted(found)))} values a point; expected one number")
-    return [frame if len(frame) else np.zeros((0, *found)) for frame in frames]
+    """Check that all frames have the same number of features; empty frames get that number."""
+    widths = {frame.shape[1] for frame in frames if len(frame)}
+    if len(widths) > 1:
+        raise CellReadError(
+            f"holds frames of {', '.join(map(str, sorted(widths)))} values a point; expected one number"
+        )
+    return [frame if len(frame) else np.zeros((0, *widths)) for frame in frames]
 
 
 def detect_frame_column(clouds: Sequence[Cloud]) -> int | None:
-    """Find the column that counts frames: whole numbers from near 0 that never fall, several points to each.
+    """Detect the column of frame numbers: ascending integers from near 0, several points to each.
 
     Args:
         clouds: Single clouds of training cells.
@@ -99,22 +101,22 @@ def detect_frame_column(clouds: Sequence[Cloud]) -> int | None:
     Returns:
         The column, the last one where several could be, or None.
     """
-    long = [cloud for cloud in clouds if len(cloud) >= 2 * POINTS_A_FRAME]
+    long = [cloud for cloud in clouds if len(cloud) >= 2 * MIN_POINTS_PER_FRAME]
     width = min((cloud.shape[1] for cloud in long), default=0)
-    found = [place for place in range(width) if all(_counts_frames(cloud[:, place]) for cloud in long)]
-    return found[-1] if found else None
+    candidates = [column for column in range(width) if all(_counts_frames(cloud[:, column]) for cloud in long)]
+    return candidates[-1] if candidates else None
 
 
 def _counts_frames(values: NDArray[np.float64]) -> bool:
     if not np.isfinite(values).all() or not np.array_equal(values, np.round(values)) or (np.diff(values) < 0).any():
         return False
     num_frames = len(np.unique(values))
-    is_dense = len(values) >= POINTS_A_FRAME * num_frames and values[-1] - values[0] < 2 * num_frames
-    return bool(0 <= values[0] <= FIRST_FRAME and num_frames > 1 and is_dense)
+    is_dense = len(values) >= MIN_POINTS_PER_FRAME * num_frames and values[-1] - values[0] < 2 * num_frames
+    return bool(0 <= values[0] <= MAX_FIRST_FRAME and num_frames > 1 and is_dense)
 
 
 def split_frames(cloud: Cloud, column: int) -> list[Cloud]:
-    """Cut a cloud into frames by a column that counts them.
+    """Split a cloud into frames by a column of frame numbers.
 
     Args:
         cloud: ``[points, features]``, in any order.

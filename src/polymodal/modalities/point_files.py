@@ -1,7 +1,7 @@
 """Point cloud files: PCD in its three forms, and bare float32 as KITTI writes it (numpy).
 
 Sources: the Point Cloud Library's description of the PCD format 0.7; Geiger et al. 2013, KITTI; the stream format of
-LibLZF, in which PCD is compressed. Nothing that a file declares is trusted.
+LibLZF, in which PCD is compressed. Headers are validated against the size of the content.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def load_bin(content: bytes, num_columns: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class PcdHeader:
-    """What the header of a PCD file says.
+    """The header of a PCD file.
 
     Attributes:
         fields: Names of the fields.
@@ -70,13 +70,13 @@ class PcdHeader:
 
     @property
     def point_type(self) -> np.dtype[np.void]:
-        """How one point lies in memory; fields are named by their place, for names may repeat."""
+        """Structured dtype of one point; fields are named by their index, since names may be duplicated."""
         parts = zip(self.types, self.counts, strict=True)
         return np.dtype([(str(place), kind, (count,)) for place, (kind, count) in enumerate(parts)])
 
 
 def is_pcd(content: bytes) -> bool:
-    """Tell whether bytes begin as a PCD file does.
+    """Return whether bytes are the beginning of a PCD file.
 
     Args:
         content: The file.
@@ -173,7 +173,7 @@ def _ascii_fields(body: bytes, header: PcdHeader) -> list[NDArray[np.generic]]:
 
 
 def _as_stored(values: NDArray[np.float64], name: str, kind: str) -> NDArray[np.generic]:
-    """Give a packed colour the type it was packed in, so that its bits can be taken apart."""
+    """Cast a packed colour to the dtype it was stored in, so that its bits can be unpacked."""
     with np.errstate(invalid="ignore", over="ignore"):
         return values.astype(kind) if name in COLOURS else values
 
@@ -185,7 +185,7 @@ def _binary_fields(body: bytes, header: PcdHeader) -> list[NDArray[np.generic]]:
 
 
 def _compressed_fields(body: bytes, header: PcdHeader) -> list[NDArray[np.generic]]:
-    """Decompress fields that stand one after the other, each for all points."""
+    """Decompress the fields, which are stored one after the other, each for all points."""
     if len(body) < 8:
         raise CellReadError("is a damaged .pcd file: its compressed part is cut off")
     packed_size, size = (int(extent) for extent in np.frombuffer(body, "<u4", 2))
@@ -213,7 +213,7 @@ def _unpacked(values: NDArray[np.generic]) -> NDArray[np.float64]:
 
 
 def decompress_lzf(packed: bytes, size: int) -> bytes:
-    """Undo LZF compression.
+    """Decompress LZF.
 
     A control byte below 32 is followed by that many plain bytes and one; any other repeats what was written before: its
     upper three bits are the length (7: one more byte of length), its lower five and the next byte the distance back.
@@ -251,7 +251,7 @@ def decompress_lzf(packed: bytes, size: int) -> bytes:
 
 
 def _repeat(plain: bytearray, distance: int, length: int) -> None:
-    """Copy bytes from further back; where they overlap the end, they repeat."""
+    """Append a copy of earlier bytes; a copy that overlaps the end repeats."""
     start = len(plain) - distance
     if start < 0:
         raise IndexError

@@ -24,12 +24,12 @@ from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
 DETECT_SAMPLE = 50
 FIT_SAMPLE = 1000
-POINTS_A_CELL = 500
-"""Points of each training cell from which centre and spread are measured, at most."""
-USUAL = 0.95
-"""Share of training cells that fit into the chosen number of frames, and of frames into that of points."""
+POINTS_PER_CELL = 500
+"""Maximum number of points per training cell from which mean and scale are fitted."""
+COVERED_SHARE = 0.95
+"""Quantile of the training cells' frames, and of the frames' points, that the chosen sizes cover."""
 MAX_POINTS = 1024
-MAX_POINTS_A_ROW = 4096
+MAX_POINTS_PER_ROW = 4096
 NUM_AXES = 3
 
 
@@ -56,7 +56,7 @@ class PointsSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Points(Modality):
-    """Frames of points. The axes share one scale, so that shapes keep their proportions; other values have their own.
+    """Frames of points. The axes share one scale, so that proportions are kept; other values have their own scale.
 
     The first three values of a point are x, y and z. A point with a value that is NaN or infinite is left out. Of a
     frame with more than ``num_points`` points some are drawn, always the same ones for the same frame.
@@ -101,20 +101,20 @@ class Points(Modality):
 
     @property
     def num_axes(self) -> int:
-        """How many of the first values are coordinates."""
+        """Number of leading values that are coordinates."""
         return min(NUM_AXES, len(self.mean))
 
     @classmethod
     def fit(
         cls, cells: Sequence[Cell], settings: PointsSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Points:
-        """Find the frames, choose how many points they have, and measure the points, on at most 1,000 of the cells.
+        """Fit frames, points per frame, means and scales on at most 1,000 of the cells.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read files.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
 
         Returns:
             The fitted modality; of single clouds of one point where no cell can be read.
@@ -123,20 +123,20 @@ class Points(Modality):
         first = [frames for _, frames in sample_cells(cells, read, DETECT_SAMPLE, num_threads)]
         num_columns = _most_common([frames[0].shape[1] for frames in first])
         column = _frame_column(settings, [frames for frames in first if frames[0].shape[1] == num_columns])
-        measure = partial(_measure, read=read, num_columns=num_columns, frame_column=column)
+        measure = partial(_count_and_sample, read=read, num_columns=num_columns, frame_column=column)
         found = [measured for _, measured in sample_cells(cells, measure, FIT_SAMPLE, num_threads)]
         lengths = np.array([len(counts) for counts, _ in found] or [1])
-        usual_length = math.ceil(np.quantile(lengths, USUAL))
-        stride = math.ceil(usual_length / settings.frames)
-        num_frames = min(settings.frames, math.ceil(usual_length / stride))
+        covered_length = math.ceil(np.quantile(lengths, COVERED_SHARE))
+        stride = math.ceil(covered_length / settings.frames)
+        num_frames = min(settings.frames, math.ceil(covered_length / stride))
         points = np.concatenate([np.zeros((0, num_columns - (column >= 0))), *(points for _, points in found)])
-        mean, std = _fit_scales(points)
+        mean, std = _fit_mean_std(points)
         return cls(
             num_columns=num_columns,
             frame_column=column,
             num_frames=num_frames,
             stride=stride,
-            num_points=settings.points or _usual_count([counts for counts, _ in found], stride, num_frames),
+            num_points=settings.points or _choose_num_points([counts for counts, _ in found], stride, num_frames),
             mean=mean.tolist(),
             std=std.tolist(),
             bin_columns=settings.bin_columns,
@@ -151,8 +151,8 @@ class Points(Modality):
 
         Args:
             cells: Arrays, nested lists or JSON text, or paths or bytes of files, as ``read_point_clouds`` takes them.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read files.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
 
         Returns:
             float32 ``[rows, frames, points, features]``, as long as the longest sequence, the last feature 1 for a
@@ -167,18 +167,18 @@ class Points(Modality):
         merged = merge_frames(frames, self.stride, self.num_frames)
         values = np.zeros((len(merged), self.num_points, self.num_features), np.float32)
         for place, frame in enumerate(merged):
-            chosen = frame[_drawn(frame, self.num_points)]
+            chosen = frame[_subsample(frame, self.num_points)]
             values[place, : len(chosen), :-1] = standardise(chosen, np.array(self.mean), np.array(self.std))
             values[place, : len(chosen), -1] = 1
         return values
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Points:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -190,7 +190,7 @@ class Points(Modality):
 
 
 def to_frames(frames: list[Cloud], num_columns: int, frame_column: int) -> list[Cloud]:
-    """Check clouds against those of training, cut them into frames and leave out points that are not finite.
+    """Check the number of values of a point, split clouds into frames and drop points that are not finite.
 
     Args:
         frames: What ``read_point_clouds`` returned.
@@ -239,8 +239,8 @@ def _equal_starts(total: int, count: int) -> list[int]:
     return [place * total // count for place in range(count)]
 
 
-def _drawn(frame: Cloud, num_points: int) -> NDArray[np.int64] | slice:
-    """Choose points of a frame that has too many, by its content alone."""
+def _subsample(frame: Cloud, num_points: int) -> NDArray[np.int64] | slice:
+    """Sample points of a frame that has too many; the seed depends on its content."""
     if len(frame) <= num_points:
         return slice(None)
     seed = zlib.crc32(np.ascontiguousarray(frame).tobytes())
@@ -259,28 +259,28 @@ def _frame_column(settings: PointsSettings, cells: list[list[Cloud]]) -> int:
     return -1 if found is None else found
 
 
-def _measure(
+def _count_and_sample(
     cell: Cell, read: Any, num_columns: int, frame_column: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return how many points each frame of a cell has, and some of the points ``[points, values]``."""
     frames = to_frames(read(cell), num_columns, frame_column)
     points = np.concatenate(frames)
-    return np.array([len(frame) for frame in frames]), subsample_rows(points, POINTS_A_CELL)
+    return np.array([len(frame) for frame in frames]), subsample_rows(points, POINTS_PER_CELL)
 
 
-def _fit_scales(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _fit_mean_std(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     mean, std = fit_robust_scale(points)
     axes = min(NUM_AXES, points.shape[1])
     _, std[:axes] = fit_robust_scale((points - mean)[:, :axes].reshape(-1, 1))
     return mean, std
 
 
-def _usual_count(counts: list[NDArray[np.int64]], stride: int, num_frames: int) -> int:
+def _choose_num_points(counts: list[NDArray[np.int64]], stride: int, num_frames: int) -> int:
     merged = [
         int(part.sum()) for cell in counts for part in np.array_split(cell, min(num_frames, -(-len(cell) // stride)))
     ]
-    usual = math.ceil(np.quantile(merged, USUAL)) if merged else 1
-    return max(1, min(usual, MAX_POINTS, MAX_POINTS_A_ROW // num_frames))
+    covered = math.ceil(np.quantile(merged, COVERED_SHARE)) if merged else 1
+    return max(1, min(covered, MAX_POINTS, MAX_POINTS_PER_ROW // num_frames))
 
 
 def _most_common(counts: list[int]) -> int:

@@ -1,4 +1,4 @@
-"""Sensor series: rows of measurements over time, standardised channel by channel, gaps told apart from zeros."""
+"""Sensor series: measurements over time, standardised channel by channel, with indicators of missing samples."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
 SHAPE_SAMPLE = 200
 SCALE_SAMPLE = 2000
-STEPS_A_CELL = 500
-"""Steps of each training cell from which centre and spread are measured, at most."""
-LONG_CELLS = 0.95
-"""Series are thinned until so many of the training cells have at most ``max_length`` steps."""
+STEPS_PER_CELL = 500
+"""Maximum number of steps per training cell from which mean and scale are fitted."""
+LENGTH_QUANTILE = 0.95
+"""Series are subsampled until this share of the training cells has at most ``max_length`` steps."""
 
 
 class SeriesSettings(Settings):
@@ -56,7 +56,7 @@ class Series(Modality):
         stride: Samples that are averaged to one step.
         max_length: Steps at most; what is longer still is averaged over longer stretches.
         median_length: Steps of the training cells' median.
-        mean: Mean of each channel over training cells, outliers pulled in.
+        mean: Mean of each channel over training cells, outliers clipped.
         std: Standard deviation of each; 1 where it never changes.
         has_gaps: Whether samples of the channel are missing in training cells.
     """
@@ -88,13 +88,13 @@ class Series(Modality):
     def fit(
         cls, cells: Sequence[Cell], settings: SeriesSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Series:
-        """Find channels and lengths and measure each channel, on at most 2,000 of the cells.
+        """Fit channels, lengths, means and scales on at most 2,000 of the cells.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read files.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
 
         Returns:
             The fitted modality; of one channel where no cell can be read.
@@ -103,11 +103,11 @@ class Series(Modality):
         shapes = [s for _, s in sample_cells(cells, lambda cell: read(cell).shape, SHAPE_SAMPLE, num_threads)]
         first = settings.channels_first if settings.channels_first is not None else _are_channels_first(shapes)
         channels = settings.channels or _most_common([shape[0 if first else 1] for shape in shapes])
-        measure = partial(_measure, folder=folder, channels=channels, channels_first=first)
+        measure = partial(_count_and_sample, folder=folder, channels=channels, channels_first=first)
         found = [measured for _, measured in sample_cells(cells, measure, SCALE_SAMPLE, num_threads)]
         mean, std = fit_robust_scale(np.concatenate([np.zeros((0, channels)), *(steps for _, steps, _ in found)]))
         lengths = np.array([length for length, _, _ in found] or [1])
-        stride = max(1, math.ceil(np.quantile(lengths, LONG_CELLS) / settings.max_length))
+        stride = max(1, math.ceil(np.quantile(lengths, LENGTH_QUANTILE) / settings.max_length))
         return cls(
             channels=channels,
             channels_first=first,
@@ -127,8 +127,8 @@ class Series(Modality):
         Args:
             cells: Nested lists or JSON text ``[time]`` or ``[time, channels]``, arrays, or paths or bytes of ``.npy``,
                 ``.npz``, ``.csv`` and ``.parquet`` files.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read files.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
 
         Returns:
             float32 ``[rows, steps, features]``, as long as the longest series, with lengths; and the broken cells: with
@@ -138,19 +138,19 @@ class Series(Modality):
         return decode_ragged(cells, work, (self.num_features,), np.float32, num_threads)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
-        raw = _oriented(read_series(cell, folder), self.channels, self.channels_first)
+        raw = _to_time_first(read_series(cell, folder), self.channels, self.channels_first)
         scaled = standardise(raw, np.array(self.mean), np.array(self.std))
         num_steps = min(self.max_length, -(-len(raw) // self.stride))
         means, missing = adaptive_mean_pool(scaled, num_steps)
         return np.concatenate([means, missing[:, np.array(self.has_gaps)]], axis=1)
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Series:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -166,7 +166,7 @@ def read_series(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
 
     Args:
         cell: Nested lists, JSON text, array, path or bytes.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
 
     Returns:
         float64 ``[time, channels]`` (or the other way round, as it stands there); one axis becomes one channel. Missing
@@ -189,7 +189,7 @@ def read_series(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
 
 
 def adaptive_mean_pool(values: NDArray[np.float32], num_steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Shorten a series to the means over equal stretches, missing samples left out.
+    """Shorten a series to the means of equal segments, ignoring missing samples.
 
     Args:
         values: float32 ``[time, channels]``; NaN where missing.
@@ -202,13 +202,13 @@ def adaptive_mean_pool(values: NDArray[np.float32], num_steps: int) -> tuple[NDA
     starts = np.arange(num_steps) * len(values) // num_steps
     sums = np.add.reduceat(np.where(missing, 0, values), starts, axis=0, dtype=np.float64)
     gaps = np.add.reduceat(missing, starts, axis=0, dtype=np.float64)
-    extents = np.diff(starts, append=len(values))[:, None]
-    means = sums / np.maximum(extents - gaps, 1)
-    return means.astype(np.float32), (gaps / extents).astype(np.float32)
+    counts = np.diff(starts, append=len(values))[:, None]
+    means = sums / np.maximum(counts - gaps, 1)
+    return means.astype(np.float32), (gaps / counts).astype(np.float32)
 
 
-def _oriented(values: NDArray[np.float64], channels: int, channels_first: bool) -> NDArray[np.float64]:
-    """Return ``[time, channels]``; a series of one axis stands that way already."""
+def _to_time_first(values: NDArray[np.float64], channels: int, channels_first: bool) -> NDArray[np.float64]:
+    """Return ``[time, channels]``."""
     if channels_first and (values.shape[0] == channels or values.shape[1] != channels):
         values = values.T
     if values.shape[1] != channels:
@@ -220,12 +220,12 @@ def _count(number: int) -> str:
     return "1 value" if number == 1 else f"{number} values"
 
 
-def _measure(
+def _count_and_sample(
     cell: Cell, folder: Path | None, channels: int, channels_first: bool
 ) -> tuple[int, NDArray[np.float64], NDArray[np.bool_]]:
     """Return a series' length, some of its steps ``[steps, channels]``, and which channels have gaps."""
-    values = _oriented(read_series(cell, folder), channels, channels_first)
-    return len(values), subsample_rows(values, STEPS_A_CELL), np.asarray(np.isnan(values).any(axis=0))
+    values = _to_time_first(read_series(cell, folder), channels, channels_first)
+    return len(values), subsample_rows(values, STEPS_PER_CELL), np.asarray(np.isnan(values).any(axis=0))
 
 
 def _are_channels_first(shapes: list[tuple[int, ...]]) -> bool:

@@ -1,4 +1,4 @@
-"""Silence at the ends of clips: where it is, and whether a column's clips are mostly that."""
+"""Detection of silence at the ends of clips."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 TRIM_DB = 50.0
-"""Blocks this far below the loudest one are silent, where silence is cut off without being asked for."""
-MOSTLY = 0.5
+"""Default threshold: blocks this far below the loudest one are silent."""
+MIN_SILENT_SHARE = 0.5
 BLOCKS_PER_S = 100
 MARGIN_BLOCKS = 2
 
 
 def non_silent_span(clip: NDArray[np.float32], sample_rate_hz: int, trim_db: float) -> slice:
-    """Find where a clip begins and ends to be heard.
+    """Find the part of a clip between silent ends.
 
     Args:
         clip: float32 ``[samples]`` or ``[samples, channels]``, at least one.
@@ -39,7 +39,7 @@ def non_silent_span(clip: NDArray[np.float32], sample_rate_hz: int, trim_db: flo
 
 
 def choose_trim_db(clips: Sequence[NDArray[np.float32]], sample_rate_hz: int) -> float:
-    """Decide whether silence is cut off the ends of a column's clips.
+    """Choose the threshold at which silent ends are trimmed, or none.
 
     It is where half of the clips are silent for half of their length, as sounds placed in digital
     silence are. Recordings with a noise of their own are left whole.
@@ -52,7 +52,7 @@ def choose_trim_db(clips: Sequence[NDArray[np.float32]], sample_rate_hz: int) ->
         The threshold in decibels, or 0 for none.
     """
     shares = [1 - _length(non_silent_span(clip, sample_rate_hz, TRIM_DB)) / len(clip) for clip in clips]
-    return TRIM_DB if shares and float(np.median(shares)) >= MOSTLY else 0.0
+    return TRIM_DB if shares and float(np.median(shares)) >= MIN_SILENT_SHARE else 0.0
 
 
 def _length(span: slice) -> int:

@@ -1,4 +1,4 @@
-"""Stop words: words so common that they tell texts apart little, taken out before a text is cut into tokens."""
+"""Stop words: frequent words that carry little information, removed before tokenisation."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _plain(word: str) -> str:
 
 
 def remove_words(text: str, words: Set[str]) -> str:
-    """Take words out of a text, whatever their case.
+    """Remove words from a text, ignoring case.
 
     Args:
         text: Any text.

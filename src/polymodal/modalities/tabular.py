@@ -1,4 +1,4 @@
-"""The composite stream of a row's numbers, categories and dates."""
+"""The stream of a row's numbers, categories and dates together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
 from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.category import Category, CategorySettings
-from polymodal.modalities.datetime import EVEN_EDGES, PARTS, DateTime, DateTimeSettings
+from polymodal.modalities.datetime import COMPONENTS, EVEN_EDGES, DateTime, DateTimeSettings
 from polymodal.modalities.number import Number, NumberSettings
 
 Kind = Literal["number", "category", "datetime"]
@@ -112,7 +112,7 @@ class Tabular(Modality):
         *,
         num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
-        """Turn columns into values side by side.
+        """Transform all columns and concatenate their values.
 
         Args:
             cells: Column name to cells; every fitted column, all of one length.
@@ -136,7 +136,7 @@ class Tabular(Modality):
         return Column(values, present), sorted(broken, key=lambda cell: cell.row)
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types; ``fields`` is there for readers, ``members`` is the state."""
+        """Return the fitted state, in plain JSON types; ``fields`` is there for readers, ``members`` is the state."""
         members = [
             {"column": name, "modality": member.name, "state": member.state()} for name, member in self.members.items()
         ]
@@ -144,7 +144,7 @@ class Tabular(Modality):
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Tabular:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -169,8 +169,8 @@ def _fields(name: str, member: Member) -> list[TabularField]:
         return [TabularField(name, "category", member.cardinality, None)]
     if isinstance(member, Number):
         return [_number_field(name, member.quantiles)]
-    rest = [_number_field(f"{name}.{part}", EVEN_EDGES) for part in PARTS[1:]]
-    return [_number_field(f"{name}.{PARTS[0]}", member.quantiles), *rest]
+    rest = [_number_field(f"{name}.{part}", EVEN_EDGES) for part in COMPONENTS[1:]]
+    return [_number_field(f"{name}.{COMPONENTS[0]}", member.quantiles), *rest]
 
 
 def _number_field(name: str, quantiles: list[float]) -> TabularField:

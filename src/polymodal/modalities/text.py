@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LENGTH_QUANTILE = 0.995
-TEXTS_AT_ONCE = 4096
+BATCH_SIZE = 4096
 PLAIN = (int, float, Decimal, date, np.number, np.bool_)
 
 
@@ -67,13 +67,13 @@ class Text(Modality):
     Settings: ClassVar[type[BaseModel]] = TextSettings
 
     @cached_property
-    def _engine(self) -> Tokenizer:
+    def _tokenizer(self) -> Tokenizer:
         from tokenizers import Tokenizer
 
-        engine = Tokenizer.from_str(self.tokenizer)
-        engine.no_padding()
-        engine.enable_truncation(self.max_length)
-        return engine
+        tokenizer = Tokenizer.from_str(self.tokenizer)
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.max_length)
+        return tokenizer
 
     @cached_property
     def _removed(self) -> frozenset[str]:
@@ -107,20 +107,20 @@ class Text(Modality):
         parsed, _ = read_cells(cells, parse_text)
         removed = frozenset(stop_words)
         texts = [remove_words(text, removed) for text in parsed if text is not None]
-        found = None if settings.vectors is None else find_vectors(texts, settings)
+        found = None if settings.vectors is None else load_or_train_vectors(texts, settings)
         if settings.pretrained:
-            engine = load_tokenizer(settings.pretrained)
+            tokenizer = load_tokenizer(settings.pretrained)
         else:
-            engine = train_tokenizer(texts, settings) if found is None else word_tokenizer(found.words, settings)
-        engine.no_padding()
-        engine.no_truncation()
+            tokenizer = train_tokenizer(texts, settings) if found is None else word_tokenizer(found.words, settings)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
         return cls(
-            tokenizer=engine.to_str(),
-            num_ids=max(engine.get_vocab().values(), default=0) + 1,
-            max_length=_choose_length(engine, texts, settings.max_length),
+            tokenizer=tokenizer.to_str(),
+            num_ids=max(tokenizer.get_vocab().values(), default=0) + 1,
+            max_length=_choose_length(tokenizer, texts, settings.max_length),
             stop_words=stop_words,
             vector_dim=0 if found is None else found.values.shape[1],
-            coverage=0.0 if found is None else _coverage(engine, texts),
+            coverage=0.0 if found is None else _coverage(tokenizer, texts),
             vectors=None if found is None else _with_special_words(found.values),
         )
 
@@ -131,7 +131,7 @@ class Text(Modality):
         *,
         num_threads: int | None = None,  # noqa: ARG002
     ) -> tuple[Column, list[BrokenCell]]:
-        """Turn texts into token ids.
+        """Tokenise texts.
 
         Args:
             cells: Text; numbers and dates count as their text.
@@ -144,7 +144,7 @@ class Text(Modality):
         """
         texts, broken = read_cells(cells, parse_text)
         rows = [row for row, text in enumerate(texts) if text is not None]
-        encoded = _encode(self._engine, (remove_words(text, self._removed) for text in texts if text is not None))
+        encoded = _encode(self._tokenizer, (remove_words(text, self._removed) for text in texts if text is not None))
         values = np.zeros((len(cells), self.max_length), np.int32)
         lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
         present[rows] = True
@@ -154,7 +154,7 @@ class Text(Modality):
         return Column(values, present, lengths), broken
 
     def notice(self, column: str, asked: Mapping[str, Any]) -> str:
-        """Say how many words have vectors.
+        """Report how many words have vectors.
 
         Args:
             column: The column's name.
@@ -172,12 +172,12 @@ class Text(Modality):
         )
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "vectors"}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Text:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -189,7 +189,7 @@ class Text(Modality):
 
 
 def parse_text(cell: Cell) -> str | None:
-    """Read a cell as text.
+    """Parse a cell as text.
 
     Args:
         cell: Text, UTF-8 bytes, a number or a date.
@@ -213,8 +213,8 @@ def parse_text(cell: Cell) -> str | None:
     return text if text.isprintable() else text.encode("utf-8", "replace").decode("utf-8")  # lone surrogates
 
 
-def find_vectors(texts: Sequence[str], settings: TextSettings) -> WordVectors:
-    """Read or train vectors for the words of the training texts, and for no others.
+def load_or_train_vectors(texts: Sequence[str], settings: TextSettings) -> WordVectors:
+    """Load or train vectors for the words of the training texts only.
 
     Args:
         texts: Training texts, without stop words.
@@ -254,28 +254,28 @@ def _check_found(found: WordVectors, counts: Counter[str], settings: TextSetting
 
 
 def _with_special_words(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put padding (zeros) and the unknown word (the mean of all others) first."""
+    """Prepend the vectors of padding (zeros) and of the unknown word (the mean of all others)."""
     special = np.zeros((2, values.shape[1]), np.float32)
     if len(values):
         special[1] = values.mean(axis=0, dtype=np.float64)
     return np.concatenate([special, values])
 
 
-def _encode(engine: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
-    """Yield the ids of each text; what the tokenizer knows of a text beyond them takes a kilobyte."""
-    waiting = iter(texts)
-    while block := list(islice(waiting, TEXTS_AT_ONCE)):
-        yield from (encoding.ids for encoding in engine.encode_batch_fast(block))
+def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
+    """Yield the ids of each text, batch by batch: the tokenizer's full encodings take a kilobyte each."""
+    remaining = iter(texts)
+    while block := list(islice(remaining, BATCH_SIZE)):
+        yield from (encoding.ids for encoding in tokenizer.encode_batch_fast(block))
 
 
-def _coverage(engine: Tokenizer, texts: Sequence[str]) -> float:
-    counts = [(len(ids), ids.count(1)) for ids in _encode(engine, texts)]
+def _coverage(tokenizer: Tokenizer, texts: Sequence[str]) -> float:
+    counts = [(len(ids), ids.count(1)) for ids in _encode(tokenizer, texts)]
     num_words, num_unknown = (sum(count) for count in zip(*counts, strict=True)) if counts else (0, 0)
     return 1.0 - num_unknown / num_words if num_words else 0.0
 
 
-def _choose_length(engine: Tokenizer, texts: Sequence[str], limit: int) -> int:
+def _choose_length(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> int:
     if not texts:
         return min(limit, 16)
-    lengths = [len(ids) for ids in _encode(engine, texts)]
+    lengths = [len(ids) for ids in _encode(tokenizer, texts)]
     return int(min(limit, max(4, np.ceil(np.quantile(lengths, LENGTH_QUANTILE)))))

@@ -44,7 +44,7 @@ class TextSettings(Settings):
     @field_validator("vectors")
     @classmethod
     def _check_words(cls, vectors: str | None, info: ValidationInfo) -> str | None:
-        """Word vectors belong to whole words."""
+        """Check that word vectors are used with the tokenizer of whole words."""
         if vectors is not None and info.data.get("pretrained") is not None:
             raise ValueError("word vectors cannot be used with a pretrained tokenizer or checkpoint; choose one")
         if vectors is not None and info.data.get("tokenizer") not in (None, "word"):

@@ -58,10 +58,10 @@ def train_tokenizer(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
 def _train_bpe(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    engine = Tokenizer(models.BPE())
+    tokenizer = Tokenizer(models.BPE())
     steps = [normalizers.NFC(), normalizers.Lowercase()] if settings.lowercase else [normalizers.NFC()]
-    engine.normalizer = normalizers.Sequence(steps)
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocabulary_size,
         min_frequency=2,
@@ -70,28 +70,28 @@ def _train_bpe(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
         max_token_length=32,
         show_progress=False,
     )
-    engine.train_from_iterator(texts, trainer, length=len(texts))
-    return engine
+    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    return tokenizer
 
 
 def _train_wordpiece(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    engine = Tokenizer(models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=100))
-    engine.normalizer = normalizers.BertNormalizer(lowercase=settings.lowercase)
-    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=settings.lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(
         vocab_size=settings.vocabulary_size,
         min_frequency=2,
         special_tokens=[PADDING, UNKNOWN],
         show_progress=False,
     )
-    engine.train_from_iterator(texts, trainer, length=len(texts))
-    return engine
+    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    return tokenizer
 
 
 def word_tokenizer(words: Sequence[str], settings: TextSettings) -> Tokenizer:
-    """Make a tokenizer of whole words.
+    """Build a tokenizer of whole words.
 
     Args:
         words: Its vocabulary; every other word is unknown.
@@ -103,15 +103,15 @@ def word_tokenizer(words: Sequence[str], settings: TextSettings) -> Tokenizer:
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
     vocabulary = {PADDING: 0, UNKNOWN: 1} | {word: place for place, word in enumerate(words, start=2)}
-    engine = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     steps = [normalizers.NFC(), normalizers.Replace("’", "'")]
-    engine.normalizer = normalizers.Sequence(steps + ([normalizers.Lowercase()] if settings.lowercase else []))
-    engine.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
-    return engine
+    tokenizer.normalizer = normalizers.Sequence(steps + ([normalizers.Lowercase()] if settings.lowercase else []))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
+    return tokenizer
 
 
 def split_words(texts: Sequence[str], settings: TextSettings) -> list[list[str]]:
-    """Cut texts into words as ``word_tokenizer`` does.
+    """Split texts into words as ``word_tokenizer`` does.
 
     Args:
         texts: Any texts.
@@ -120,9 +120,9 @@ def split_words(texts: Sequence[str], settings: TextSettings) -> list[list[str]]
     Returns:
         The words of each text.
     """
-    engine = word_tokenizer([], settings)
-    normal = (engine.normalizer.normalize_str(text) for text in texts)
-    return [[word for word, _ in engine.pre_tokenizer.pre_tokenize_str(text)] for text in normal]
+    tokenizer = word_tokenizer([], settings)
+    normal = (tokenizer.normalizer.normalize_str(text) for text in texts)
+    return [[word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)] for text in normal]
 
 
 def most_frequent(counts: Mapping[str, int], limit: int) -> list[str]:

@@ -58,13 +58,13 @@ class Vector(Modality):
     def fit(
         cls, cells: Sequence[Cell], settings: VectorSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Vector:
-        """Find the length and measure each number, on at most 20,000 of the cells.
+        """Fit the length, means and standard deviations on at most 20,000 of the cells.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read files.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
 
         Returns:
             The fitted modality; of length 1 where no cell can be read.
@@ -83,8 +83,8 @@ class Vector(Modality):
 
         Args:
             cells: Lists, arrays, ``.npy`` paths or bytes, or JSON text ``[1, 2.5]``.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that read files.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
 
         Returns:
             float32 ``[rows, dim]``; and the broken cells: of another length, or with NaN or infinity.
@@ -99,12 +99,12 @@ class Vector(Modality):
         return standardise(values, np.array(self.mean), np.array(self.std))
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Vector:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -120,7 +120,7 @@ def read_vector(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
 
     Args:
         cell: List, array, ``.npy`` path or bytes, or JSON text.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
 
     Returns:
         float64 ``[numbers]``, finite, at least one.
@@ -136,7 +136,7 @@ def read_numbers(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
 
     Args:
         cell: List, array, ``.npy`` path or bytes, or JSON text.
-        folder: Where relative paths begin; None refuses strings as paths.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
 
     Returns:
         float64 of any shape, finite, at least one number.

@@ -23,11 +23,11 @@ from polymodal.modalities.media import unwrap
 from polymodal.modalities.video_frames import FrameSampling, load_frames, probe_video
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 SAMPLE_SIZE = 64
-CHUNK = 4
-MEASURED_PIXELS = 1_000_000
+CHUNK_SIZE = 4
+MAX_SAMPLED_PIXELS = 1_000_000
 ENDINGS = frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp"})
 
 
@@ -42,7 +42,7 @@ class VideoSettings(Settings):
         rate_hz: Frames per second, from the beginning of the video on; None spreads the frames evenly over it.
         channels: 1 for grey, 3 for colour; None chooses grey where every sampled video is grey.
         max_pixels: A video whose frames have more is refused before it is decoded.
-        max_duration_s: What a video has beyond this is not read.
+        max_duration_s: The video is read up to this time.
     """
 
     size: int | None = Field(default=None, ge=4, le=512)
@@ -57,13 +57,13 @@ class VideoSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Video(Modality):
-    """Videos of one size, as some of their frames.
+    """Videos as a number of frames of one size.
 
     Without a rate, frames are taken from the middle of equal stretches of the video's time, by their own
     timestamps, so that variable rates and wrong headers do not matter; a video with fewer frames gives fewer.
-    Frames keep their aspect and are padded like pictures. Of several streams the default one is taken.
-    The matrix that turns a film upright is honoured. Arrays are ``[frames, height, width]`` or
-    ``[frames, height, width, channels]``, and are taken to cover time evenly.
+    Frames keep their aspect and are padded like images. Of several streams the default one is taken.
+    The display matrix is applied. Arrays are ``[frames, height, width]`` or
+    ``[frames, height, width, channels]``, and are assumed to have a constant frame rate.
 
     Attributes:
         height: In pixels.
@@ -74,7 +74,7 @@ class Video(Modality):
         mean: Mean of each channel over training videos, in 0..1.
         std: Standard deviation of each channel, in 0..1.
         max_pixels: Videos whose frames have more are refused.
-        max_duration_s: What a video has beyond this is not read.
+        max_duration_s: The video is read up to this time.
     """
 
     height: int
@@ -110,13 +110,13 @@ class Video(Modality):
     def fit(
         cls, cells: Sequence[Cell], settings: VideoSettings, folder: Path | None, *, num_threads: int | None = None
     ) -> Video:
-        """Choose size, frames and channels and measure mean and deviation on a sample of the cells.
+        """Fit size, frames, channels, mean and standard deviation on a sample of the cells.
 
         Args:
             cells: Training cells.
             settings: Options.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
             The fitted modality; 32 x 32 where no video can be read.
@@ -136,16 +136,16 @@ class Video(Modality):
             max_pixels=settings.max_pixels,
             max_duration_s=settings.max_duration_s,
         )
-        looks = sample_cells(
+        probes = sample_cells(
             cells, partial(probe_video, folder=folder, sampling=draft.sampling), SAMPLE_SIZE, num_threads
         )
-        height, width = choose_size([shape for _, (shape, _, _) in looks], settings.size, settings.max_side)
-        frames = settings.frames or _choose_frames([(num, duration) for _, (_, num, duration) in looks], settings)
+        height, width = choose_size([shape for _, (shape, _, _) in probes], settings.size, settings.max_side)
+        frames = settings.frames or _choose_frames([(num, duration) for _, (_, num, duration) in probes], settings)
         draft = cls(**{**draft.state(), "height": height, "width": width, "frames": frames})
-        column, _ = draft.transform([cell for cell, _ in looks], folder, num_threads=num_threads)
-        pixels = _pixels_in_use(column)
+        column, _ = draft.transform([cell for cell, _ in probes], folder, num_threads=num_threads)
+        pixels = _valid_pixels(column)
         channels = settings.channels or (1 if _is_grey(pixels) else 3)
-        mean, std = _measure(pixels, channels)
+        mean, std = _channel_mean_std(pixels, channels)
         return cls(**{**draft.state(), "channels": channels, "mean": mean, "std": std})
 
     def transform(
@@ -155,8 +155,8 @@ class Video(Modality):
 
         Args:
             cells: Paths, bytes, structs or arrays.
-            folder: Where relative paths begin; None refuses strings as paths.
-            num_threads: Threads that decode.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
 
         Returns:
             uint8 ``[rows, frames, height, width, channels]`` in 0..255 with lengths, and the broken cells.
@@ -167,21 +167,21 @@ class Video(Modality):
         _check_decoder(cells)
         work = map_cells(partial(self._decode, folder=folder))
         shape = (self.frames, self.height, self.width, self.channels)
-        return decode_fixed(cells, work, shape, np.uint8, num_threads, chunk_size=CHUNK, has_lengths=True)
+        return decode_fixed(cells, work, shape, np.uint8, num_threads, chunk_size=CHUNK_SIZE, has_lengths=True)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
-        return np.stack(load_frames(cell, folder, self.sampling, self._shrink))
+        return np.stack(load_frames(cell, folder, self.sampling, self._resize))
 
-    def _shrink(self, picture: Picture) -> NDArray[np.uint8]:
-        return resize_and_pad(convert_mode(picture, "L" if self.channels == 1 else "RGB"), self.height, self.width)
+    def _resize(self, image: PILImage) -> NDArray[np.uint8]:
+        return resize_and_pad(convert_mode(image, "L" if self.channels == 1 else "RGB"), self.height, self.width)
 
     def state(self) -> dict[str, Any]:
-        """Return what was fitted, in plain JSON types."""
+        """Return the fitted state, in plain JSON types."""
         return asdict(self)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Video:
-        """Make the modality again from its state.
+        """Restore the modality from its state.
 
         Args:
             state: What ``state`` returned.
@@ -197,16 +197,16 @@ def _check_decoder(cells: Sequence[Cell]) -> None:
         check_av()
 
 
-def _choose_frames(looks: list[tuple[int, float]], settings: VideoSettings) -> int:
+def _choose_frames(probes: list[tuple[int, float]], settings: VideoSettings) -> int:
     counts = [
         num if settings.rate_hz is None or not duration_s else max(1, round(duration_s * settings.rate_hz))
-        for num, duration_s in looks
+        for num, duration_s in probes
     ]
     return min(settings.max_frames, int(np.median(counts))) if counts else settings.max_frames
 
 
-def _pixels_in_use(column: Column) -> NDArray[np.uint8]:
-    """Return the pixels ``[pixels, 3]`` of all frames in use."""
+def _valid_pixels(column: Column) -> NDArray[np.uint8]:
+    """Return the pixels ``[pixels, 3]`` of all valid frames."""
     assert column.lengths is not None
     parts = [values[:length].reshape(-1, 3) for values, length in zip(column.values, column.lengths, strict=True)]
     return np.concatenate(parts) if parts else np.zeros((0, 3), np.uint8)
@@ -216,11 +216,11 @@ def _is_grey(pixels: NDArray[np.uint8]) -> bool:
     return not len(pixels) or int((pixels.max(axis=1) - pixels.min(axis=1)).max()) <= GREY_TOLERANCE
 
 
-def _measure(pixels: NDArray[np.uint8], channels: int) -> tuple[list[float], list[float]]:
+def _channel_mean_std(pixels: NDArray[np.uint8], channels: int) -> tuple[list[float], list[float]]:
     if not len(pixels):
         return [0.5] * channels, [0.25] * channels
-    shares = pixels[:: max(1, len(pixels) // MEASURED_PIXELS)].astype(np.float64) / 255
+    scaled = pixels[:: max(1, len(pixels) // MAX_SAMPLED_PIXELS)].astype(np.float64) / 255
     if channels == 1:
-        shares = shares.mean(axis=1, keepdims=True)
-    mean, std = shares.mean(axis=0), np.maximum(shares.std(axis=0), 0.01)
+        scaled = scaled.mean(axis=1, keepdims=True)
+    mean, std = scaled.mean(axis=0), np.maximum(scaled.std(axis=0), 0.01)
     return [float(value) for value in mean], [float(value) for value in std]

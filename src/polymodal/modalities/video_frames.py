@@ -1,6 +1,6 @@
-"""Frames of a video, chosen by their own timestamps: the file is scanned without decoding, then decoded once.
+"""Frames of a video, sampled by timestamp: the file is demuxed once to read the timestamps, then decoded once.
 
-Of a long video only the stretches before wanted frames are decoded. At no time are more than two full frames held.
+Of a long video only segments from a keyframe to a requested frame are decoded. At most two frames are in memory.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from polymodal.modalities.media import as_array, load_npy, locate_media, read_me
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.reformatter import VideoReformatter
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 T = TypeVar("T")
 
-USUAL_RATE_HZ = 25.0
-"""Where a file without timestamps declares no rate."""
-SKIP = 48
-"""So many frames before the key frame of the next wanted one are jumped over rather than decoded."""
+DEFAULT_RATE_HZ = 25.0
+"""Assumed for files without timestamps that declare no frame rate."""
+MIN_SEEK_FRAMES = 48
+"""The decoder seeks to the keyframe of the next requested frame if it is more than this many frames ahead."""
 
-HELD_BYTES = 2**23
-"""A stream whose packets together are no larger is read once: they are kept from looking through it to decoding it."""
+MAX_BUFFERED_BYTES = 2**23
+"""A stream with at most this many bytes is read once: its packets are buffered while their timestamps are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSampling:
-    """Which frames of a video are wanted.
+    """Which frames of a video are read.
 
     Attributes:
-        frames: So many at most.
-        rate_hz: Frames per second, from the beginning; None spreads them evenly over the whole video.
+        frames: Maximum number of frames.
+        rate_hz: Frames per second, from the beginning; None samples evenly over the whole video.
         max_pixels: A video whose frames have more is refused.
-        max_duration_s: What a video has beyond this is not read.
+        max_duration_s: The video is read up to this time.
     """
 
     frames: int
@@ -62,16 +62,16 @@ class FrameSampling:
     max_pixels: int
     max_duration_s: float
 
-    def places(self, starts_s: NDArray[np.float64], end_s: float) -> NDArray[np.int64]:
-        """Choose frames: those on show in the middle of equal stretches of time.
+    def indices(self, starts_s: NDArray[np.float64], end_s: float) -> NDArray[np.int64]:
+        """Sample the frames that are shown in the middle of equal intervals of time.
 
         Args:
-            starts_s: float64 ``[frames]``, rising: when each frame begins to be shown, in seconds.
-            end_s: When the last one ends.
+            starts_s: float64 ``[frames]``, ascending: presentation time of each frame in seconds.
+            end_s: End of the last frame in seconds.
 
         Returns:
-            Indices of frames, rising; one that is on show for long may come several times. A video at a
-            constant rate with no more frames than wanted keeps each once.
+            Frame indices, ascending; a frame that is shown for long may be repeated. Of a video at a constant rate with
+            at most ``frames`` frames, each frame is sampled once.
         """
         duration = end_s - starts_s[0]
         if self.rate_hz is None:
@@ -86,97 +86,99 @@ class FrameSampling:
 
 @dataclass(frozen=True)
 class Timeline:
-    """When the frames of a stream are shown, from its packets.
+    """Presentation timestamps of a stream's frames, from its packets.
 
     Attributes:
-        stamps: Timestamps in the stream's unit, rising; places in their list number the frames.
-        unit_s: The stream's unit of time in seconds.
-        keys: Numbers of the key frames, rising.
-        by_order: Whether decoded frames are numbered by their order, because their timestamps cannot be trusted.
+        timestamps: Timestamps in units of ``unit_s``, ascending; the index of a timestamp is the index of its frame.
+        unit_s: The stream's time base in seconds.
+        keyframes: Indices of the keyframes, ascending.
+        is_decoding_order: Whether frames are indexed in the order of decoding, because their timestamps are unreliable.
     """
 
-    stamps: list[int]
+    timestamps: list[int]
     unit_s: float
-    keys: list[int]
-    by_order: bool
+    keyframes: list[int]
+    is_decoding_order: bool
 
     @property
     def starts_s(self) -> NDArray[np.float64]:
-        """When each frame begins to be shown, in seconds: float64 ``[frames]``."""
-        return np.array(self.stamps, np.float64) * self.unit_s
+        """Presentation time of each frame in seconds: float64 ``[frames]``."""
+        return np.array(self.timestamps, np.float64) * self.unit_s
 
     @property
     def end_s(self) -> float:
-        """When the last frame ends: it is taken to last as long as the median one."""
-        steps = [later - stamp for stamp, later in pairwise(self.stamps)]
-        return self.stamps[-1] * self.unit_s + (median(steps) * self.unit_s if steps else 1 / USUAL_RATE_HZ)
+        """End of the last frame in seconds; its duration is assumed to be the median one."""
+        steps = [later - timestamp for timestamp, later in pairwise(self.timestamps)]
+        return self.timestamps[-1] * self.unit_s + (median(steps) * self.unit_s if steps else 1 / DEFAULT_RATE_HZ)
 
-    def number_of(self, stamp: int | None, previous: int) -> int:
-        """Return the number of a decoded frame.
+    def frame_index(self, timestamp: int | None, previous: int) -> int:
+        """Return the index of a decoded frame.
 
         Args:
-            stamp: Its timestamp.
-            previous: The number of the frame decoded before it; -1 at the beginning.
+            timestamp: Its timestamp.
+            previous: Index of the frame decoded before it; -1 at the beginning.
 
         Returns:
-            The number.
+            The index.
         """
-        if self.by_order or stamp is None:
+        if self.is_decoding_order or timestamp is None:
             return previous + 1
-        return bisect_right(self.stamps, stamp) - 1
+        return bisect_right(self.timestamps, timestamp) - 1
 
-    def runs(self, wanted: Sequence[int]) -> list[tuple[int, list[int]]]:
-        """Divide wanted frames into stretches to decode.
+    def segments(self, requested: Sequence[int]) -> list[tuple[int, list[int]]]:
+        """Divide the requested frames into segments that are decoded without seeking.
 
         Args:
-            wanted: Numbers of frames, rising.
+            requested: Frame indices, ascending.
 
         Returns:
-            Number of the frame at which decoding begins, and the wanted ones that are decoded from there.
+            For each segment the index of the frame at which decoding starts, and the requested frames in it.
         """
-        if wanted[-1] <= SKIP:
-            return [(0, list(wanted))]
-        runs: list[tuple[int, list[int]]] = [(0, [])]
+        if requested[-1] <= MIN_SEEK_FRAMES:
+            return [(0, list(requested))]
+        segments: list[tuple[int, list[int]]] = [(0, [])]
         position = 0
-        for number in wanted:
-            key = self.keys[bisect_right(self.keys, number) - 1] if self.keys else 0
-            if not self.by_order and key - position > SKIP and key <= number:
-                runs.append((key, []))
-            runs[-1][1].append(number)
+        for number in requested:
+            key = self.keyframes[bisect_right(self.keyframes, number) - 1] if self.keyframes else 0
+            if not self.is_decoding_order and key - position > MIN_SEEK_FRAMES and key <= number:
+                segments.append((key, []))
+            segments[-1][1].append(number)
             position = number
-        return [run for run in runs if run[1]]
+        return [segment for segment in segments if segment[1]]
 
 
-def load_frames(cell: Cell, folder: Path | None, sampling: FrameSampling, shrink: Callable[[Picture], T]) -> list[T]:
-    """Read the wanted frames of a video cell.
+def load_frames(
+    cell: Cell, folder: Path | None, sampling: FrameSampling, transform: Callable[[PILImage], T]
+) -> list[T]:
+    """Read the sampled frames of a video cell.
 
     Args:
         cell: Path, bytes, struct, or an array ``[frames, height, width]`` or ``[frames, height, width, channels]``.
-        folder: Where relative paths begin; None refuses strings as paths.
-        sampling: Which frames are wanted.
-        shrink: Called with each wanted frame, upright, in mode L or RGB; what it returns is kept.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
+        sampling: Which frames are read.
+        transform: Applied to each frame, an upright image in mode L or RGB.
 
     Returns:
-        What ``shrink`` made of the frames, in the order of time; at least one.
+        The transformed frames in the order of time; at least one.
 
     Raises:
         CellReadError: If there is no readable video.
     """
     content = locate_media(cell, folder)
     if is_media_file(content):
-        return _file_frames(content, sampling, shrink)
+        return _file_frames(content, sampling, transform)
     values = _video_array(cell, folder, sampling.max_pixels)
-    places = sampling.places(np.arange(len(values), dtype=np.float64), float(len(values)))
-    return [shrink(open_image(pixels, None, sampling.max_pixels)) for pixels in to_bytes(values[places])]
+    indices = sampling.indices(np.arange(len(values), dtype=np.float64), float(len(values)))
+    return [transform(open_image(pixels, None, sampling.max_pixels)) for pixels in to_bytes(values[indices])]
 
 
 def probe_video(cell: Cell, folder: Path | None, sampling: FrameSampling) -> tuple[tuple[int, int], int, float]:
-    """Look at a video without decoding more than its first frame.
+    """Read size, length and duration of a video, decoding its first frame only.
 
     Args:
         cell: As for ``load_frames``.
         folder: As for ``load_frames``.
-        sampling: Its limits are kept.
+        sampling: Limits of pixels and duration.
 
     Returns:
         Height and width of a frame, upright; the number of frames; and the duration in seconds, 0 for arrays.
@@ -189,10 +191,10 @@ def probe_video(cell: Cell, folder: Path | None, sampling: FrameSampling) -> tup
         values = _video_array(cell, folder, sampling.max_pixels)
         return (values.shape[1], values.shape[2]), len(values), 0.0
     with open_container(content, "video") as container:
-        timeline, _ = _scan(container, _video_of(container, sampling.max_pixels), sampling)
-    (picture,) = _decode_all(content, timeline, [(0, [0])], sampling.max_pixels, lambda picture: picture).values()
+        timeline, _ = _scan(container, _video_stream(container, sampling.max_pixels), sampling)
+    (image,) = _decode_all(content, timeline, [(0, [0])], sampling.max_pixels, lambda image: image).values()
     duration_s = timeline.end_s - float(timeline.starts_s[0])
-    return (picture.height, picture.width), len(timeline.stamps), duration_s
+    return (image.height, image.width), len(timeline.timestamps), duration_s
 
 
 def _video_array(cell: Cell, folder: Path | None, max_pixels: int) -> NDArray[Any]:
@@ -213,81 +215,83 @@ def _video_array(cell: Cell, folder: Path | None, max_pixels: int) -> NDArray[An
     return values
 
 
-def _file_frames(content: bytes | str, sampling: FrameSampling, shrink: Callable[[Picture], T]) -> list[T]:
+def _file_frames(content: bytes | str, sampling: FrameSampling, transform: Callable[[PILImage], T]) -> list[T]:
     with open_container(content, "video") as container:
-        stream = _video_of(container, sampling.max_pixels)
+        stream = _video_stream(container, sampling.max_pixels)
         timeline, packets = _scan(container, stream, sampling)
-        places = sampling.places(timeline.starts_s, timeline.end_s).tolist()
-        runs = timeline.runs(sorted(set(places)))
-        if packets and len(runs) == 1 and not runs[0][0]:
-            found: dict[int, T] = {}
-            count = _decode_run(_numbered(packets, timeline), 0, list(runs[0][1]), shrink, found)
-            _check_decoded(found, count, runs[0][1][-1] + 1)
-            return [found[place] for place in places]
+        indices = sampling.indices(timeline.starts_s, timeline.end_s).tolist()
+        segments = timeline.segments(sorted(set(indices)))
+        if packets and len(segments) == 1 and not segments[0][0]:
+            results: dict[int, T] = {}
+            count = _decode_segment(_number_frames(packets, timeline), 0, list(segments[0][1]), transform, results)
+            _check_decoded(results, count, segments[0][1][-1] + 1)
+            return [results[place] for place in indices]
     try:
-        found = _decode_all(content, timeline, runs, sampling.max_pixels, shrink)
-    except _JumpError:
-        found = _decode_all(content, timeline, [(0, sorted(set(places)))], sampling.max_pixels, shrink)
-    return [found[place] for place in places]
+        results = _decode_all(content, timeline, segments, sampling.max_pixels, transform)
+    except _SeekError:
+        results = _decode_all(content, timeline, [(0, sorted(set(indices)))], sampling.max_pixels, transform)
+    return [results[place] for place in indices]
 
 
 def _scan(container: InputContainer, stream: Any, sampling: FrameSampling) -> tuple[Timeline, list[Any]]:
-    """Read the timestamps of a stream's packets; packets before the first key frame cannot be decoded.
+    """Read the timestamps of a stream's packets; packets before the first keyframe cannot be decoded.
 
-    Returns the packets as well where all of them together are few, so that the file need not be read again.
+    Returns the packets too if they are small, so that the file need not be read again.
     """
-    stamps: list[int | None] = []
-    keys: list[int] = []
+    timestamps: list[int | None] = []
+    keyframes: list[int] = []
     packets: list[Any] = []
-    unit_s, num_packets, num_bytes, begun = float(stream.time_base or 0) or 1 / USUAL_RATE_HZ, 0, 0, False
+    unit_s, num_packets, num_bytes, has_keyframe = float(stream.time_base or 0) or 1 / DEFAULT_RATE_HZ, 0, 0, False
     for packet in container.demux(stream):
         num_bytes += packet.size
-        if num_bytes <= HELD_BYTES:
+        if num_bytes <= MAX_BUFFERED_BYTES:
             packets.append(packet)
         else:
             packets.clear()
         if not packet.size:
             continue
-        num_packets, begun = num_packets + 1, begun or packet.is_keyframe
-        if packet.is_discard or not begun:
+        num_packets, has_keyframe = num_packets + 1, has_keyframe or packet.is_keyframe
+        if packet.is_discard or not has_keyframe:
             continue
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamps and _is_late(stamps[0], stamp, len(stamps), unit_s, sampling.max_duration_s):
+        timestamp = packet.pts if packet.pts is not None else packet.dts
+        if timestamps and _is_beyond_limit(timestamps[0], timestamp, len(timestamps), unit_s, sampling.max_duration_s):
             packets.clear()
             break
         if packet.is_keyframe:
-            keys.append(len(stamps))
-        stamps.append(stamp)
+            keyframes.append(len(timestamps))
+        timestamps.append(timestamp)
     else:
         check_whole(stream, num_packets)
-    if not stamps:
+    if not timestamps:
         raise CellReadError("is a video without frames")
-    return _timeline(stamps, keys, stream, unit_s), packets
+    return _timeline(timestamps, keyframes, stream, unit_s), packets
 
 
-def _is_late(first: int | None, stamp: int | None, number: int, unit_s: float, max_duration_s: float) -> bool:
-    if first is None or stamp is None:
-        return number >= max_duration_s * USUAL_RATE_HZ
-    return (stamp - first) * unit_s >= max_duration_s
+def _is_beyond_limit(
+    first: int | None, timestamp: int | None, number: int, unit_s: float, max_duration_s: float
+) -> bool:
+    if first is None or timestamp is None:
+        return number >= max_duration_s * DEFAULT_RATE_HZ
+    return (timestamp - first) * unit_s >= max_duration_s
 
 
-def _timeline(stamps: list[int | None], keys: list[int], stream: Any, unit_s: float) -> Timeline:
-    """Bring timestamps into the order of time.
+def _timeline(timestamps: list[int | None], keyframes: list[int], stream: Any, unit_s: float) -> Timeline:
+    """Sort the timestamps.
 
-    Timestamps that rise from packet to packet although the decoder reorders frames are those of decoding (AVI files
-    have no others): then the order in which frames are decoded is all that counts.
+    Timestamps that are ascending although the decoder reorders frames are decoding timestamps (AVI files have no
+    others): then frames are indexed in the order of decoding.
     """
-    known = [stamp for stamp in stamps if stamp is not None]
-    if len(known) < len(stamps) or len(set(known)) < len(known):
-        rate = float(stream.guessed_rate or stream.average_rate or USUAL_RATE_HZ)
-        return Timeline(list(range(len(stamps))), 1 / rate, keys, by_order=True)
+    known = [timestamp for timestamp in timestamps if timestamp is not None]
+    if len(known) < len(timestamps) or len(set(known)) < len(known):
+        rate = float(stream.guessed_rate or stream.average_rate or DEFAULT_RATE_HZ)
+        return Timeline(list(range(len(timestamps))), 1 / rate, keyframes, is_decoding_order=True)
     ordered = sorted(known)
-    by_order = ordered == known and bool(stream.codec_context.has_b_frames)
-    places = np.searchsorted(ordered, [known[key] for key in keys]).tolist()
-    return Timeline(ordered, unit_s, sorted(places), by_order)
+    is_decoding_order = ordered == known and bool(stream.codec_context.has_b_frames)
+    indices = np.searchsorted(ordered, [known[key] for key in keyframes]).tolist()
+    return Timeline(ordered, unit_s, sorted(indices), is_decoding_order)
 
 
-def _video_of(container: InputContainer, max_pixels: int) -> Any:
+def _video_stream(container: InputContainer, max_pixels: int) -> Any:
     stream = best_stream(container, "video")
     if stream is None:
         sound = best_stream(container, "audio") is not None
@@ -300,88 +304,92 @@ def _video_of(container: InputContainer, max_pixels: int) -> Any:
     return stream
 
 
-class _JumpError(Exception):
-    """Seeking came out behind the wanted frame."""
+class _SeekError(Exception):
+    """Seeking ended after the requested frame."""
 
 
 def _decode_all(
     content: bytes | str,
     timeline: Timeline,
-    runs: list[tuple[int, list[int]]],
+    segments: list[tuple[int, list[int]]],
     max_pixels: int,
-    shrink: Callable[[Picture], T],
+    transform: Callable[[PILImage], T],
 ) -> dict[int, T]:
-    """Return what ``shrink`` made of each wanted frame; a few damaged ones are stood in for by those before them."""
-    found: dict[int, T] = {}
+    """Return each requested frame, transformed; a few damaged frames are replaced by the frame before them."""
+    results: dict[int, T] = {}
     with open_container(content, "video") as container:
-        stream = _video_of(container, max_pixels)
+        stream = _video_stream(container, max_pixels)
         num_frames = num_expected = 0
-        for start, wanted in runs:
+        for start, requested in segments:
             if start:
-                container.seek(timeline.stamps[start], stream=stream)
-            count = _decode_run(_numbered(container.demux(stream), timeline), start, list(wanted), shrink, found)
-            num_frames, num_expected = num_frames + count, num_expected + wanted[-1] - start + 1
-    _check_decoded(found, num_frames, num_expected)
-    return found
+                container.seek(timeline.timestamps[start], stream=stream)
+            count = _decode_segment(
+                _number_frames(container.demux(stream), timeline), start, list(requested), transform, results
+            )
+            num_frames, num_expected = num_frames + count, num_expected + requested[-1] - start + 1
+    _check_decoded(results, num_frames, num_expected)
+    return results
 
 
-def _check_decoded(found: dict[int, T], num_frames: int, num_expected: int) -> None:
-    if not found:
+def _check_decoded(results: dict[int, T], num_frames: int, num_expected: int) -> None:
+    if not results:
         raise CellReadError("is a damaged video: no frame can be decoded")
     if num_frames < MIN_SHARE_READ * num_expected:
         raise CellReadError(f"is a damaged video: of {num_expected:,} frames only {num_frames:,} can be decoded")
 
 
-def _decode_run(
+def _decode_segment(
     frames: Iterator[tuple[int, Any]],
     start: int,
-    wanted: list[int],
-    shrink: Callable[[Picture], T],
-    found: dict[int, T],
+    requested: list[int],
+    transform: Callable[[PILImage], T],
+    results: dict[int, T],
 ) -> int:
-    """Decode until the last wanted frame; return how many frames from ``start`` on there were."""
+    """Decode until the last requested frame; return the number of decoded frames from ``start`` on."""
     from av.video.reformatter import VideoReformatter
 
-    count, before, reformatter = 0, None, VideoReformatter()
+    count, previous_frame, reformatter = 0, None, VideoReformatter()
     for number, frame in frames:
-        if number > wanted[0] and start and not count:
-            raise _JumpError
+        if number > requested[0] and start and not count:
+            raise _SeekError
         count += number >= start
-        while wanted and wanted[0] < number:
-            found[wanted.pop(0)] = shrink(_upright(frame if before is None else before, reformatter))
-        if wanted and wanted[0] == number:
-            found[wanted.pop(0)] = shrink(_upright(frame, reformatter))
-        before = frame
-        if not wanted:
+        while requested and requested[0] < number:
+            results[requested.pop(0)] = transform(
+                _to_upright_image(frame if previous_frame is None else previous_frame, reformatter)
+            )
+        if requested and requested[0] == number:
+            results[requested.pop(0)] = transform(_to_upright_image(frame, reformatter))
+        previous_frame = frame
+        if not requested:
             break
-    for number in wanted if before is not None else []:
-        found[number] = shrink(_upright(before, reformatter))
+    for number in requested if previous_frame is not None else []:
+        results[number] = transform(_to_upright_image(previous_frame, reformatter))
     return count
 
 
-def _numbered(packets: Iterable[Any], timeline: Timeline) -> Iterator[tuple[int, Any]]:
+def _number_frames(packets: Iterable[Any], timeline: Timeline) -> Iterator[tuple[int, Any]]:
     number = -1
     for packet in packets:
         for frame in decode_packet(packet) or []:
-            number = timeline.number_of(frame.pts, number)
+            number = timeline.frame_index(frame.pts, number)
             yield number, frame
 
 
-def _upright(frame: Any, reformatter: VideoReformatter) -> Picture:
-    """Turn a decoded frame into a picture in mode RGB, turned or mirrored as its display matrix says.
+def _to_upright_image(frame: Any, reformatter: VideoReformatter) -> PILImage:
+    """Convert a decoded frame to an image in mode RGB, rotated or flipped by its display matrix.
 
-    One reformatter serves all frames: preparing the conversion of colours takes longer than converting a small frame.
+    One reformatter is used for all frames: preparing the colour conversion takes longer than converting a small frame.
     The matrix takes a point (x, y) of the frame, y downwards, to ``(a x + c y, b x + d y)`` (ISO 14496-12, 8.5.3).
     """
-    picture: Picture = pillow().fromarray(reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray())
+    image: PILImage = pillow().fromarray(reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray())
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
-        return picture
+        return image
     from PIL.Image import Transpose
 
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])
     if abs(b) > abs(a):
-        picture, a, d = picture.transpose(Transpose.TRANSPOSE), c, b
+        image, a, d = image.transpose(Transpose.TRANSPOSE), c, b
     if a < 0:
-        picture = picture.transpose(Transpose.FLIP_LEFT_RIGHT)
-    return picture.transpose(Transpose.FLIP_TOP_BOTTOM) if d < 0 else picture
+        image = image.transpose(Transpose.FLIP_LEFT_RIGHT)
+    return image.transpose(Transpose.FLIP_TOP_BOTTOM) if d < 0 else image

@@ -1,4 +1,4 @@
-"""Word vectors: read from the files others trained, or trained on the column's own texts.
+"""Word vectors: loaded from a file, or trained on the column's own texts.
 
 Formats, each plain or compressed by gzip (``.gz``):
 
@@ -52,11 +52,11 @@ class WordVectors:
 
 
 class _UnreadableError(Exception):
-    """A file that does not hold what it should; its text is the reason."""
+    """A file that is not readable as word vectors; the message is the reason."""
 
 
 def load_word_vectors(path: str, wanted: Set[str], *, lowercase: bool) -> WordVectors:
-    """Read the vectors of some words; the rest of the file is skipped, so that memory follows what is wanted.
+    """Read the vectors of the requested words; the rest of the file is skipped, and takes no memory.
 
     Args:
         path: The file.
@@ -92,7 +92,7 @@ Record = tuple[str, NDArray[np.float32]]
 
 
 def _records(file: File, is_wanted: IsWanted) -> tuple[int, Iterator[Record]]:
-    """Tell the format by the first lines; return D and an iterator over the wanted words."""
+    """Detect the format from the first lines; return D and an iterator over the requested words."""
     first = file.readline(MAX_LINE_BYTES)
     if not first.strip():
         raise _UnreadableError("it is empty" if not first else "its first line is blank")
@@ -125,7 +125,7 @@ def _looks_like_text(content: bytes, dim: int) -> bool:
 
 
 def _text_records(lines: Iterable[bytes], dim: int, is_wanted: IsWanted, start: int) -> Iterator[Record]:
-    """Cut wanted lines from their end: some of GloVe's words hold blanks, and are none of ours."""
+    """Split requested lines from the end: some words of GloVe contain blanks, and are skipped."""
     for number, line in enumerate(lines, start):
         head = line.split(None, 1)[:1]
         if not head or not is_wanted(head[0].decode("utf-8", "replace")):
@@ -185,7 +185,7 @@ def _collect(records: Iterator[Record], dim: int, lowercase: bool) -> WordVector
 
 
 def train_word_vectors(texts: Sequence[Sequence[str]], *, dim: int, window: int, epochs: int, seed: int) -> WordVectors:
-    """Train vectors that tell a word's neighbours: skip-gram with negative sampling.
+    """Train word2vec vectors: skip-gram with negative sampling.
 
     Source: Mikolov et al. 2013, arXiv 1301.3781, section 3.2 (skip-gram), and arXiv 1310.4546, equation 4
     (negative sampling). One thread, so that the same texts and seed give the same vectors.

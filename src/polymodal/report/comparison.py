@@ -80,7 +80,7 @@ class RunResult:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> RunResult:
-        """Make the result again.
+        """Restore the result.
 
         Args:
             state: What ``state`` returned.

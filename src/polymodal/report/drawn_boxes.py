@@ -46,7 +46,7 @@ def draw_boxes(drawn: DrawnBoxes, title: str, folder: Path | None) -> Markup:
     Args:
         drawn: The picture and its boxes.
         title: What it shows, for those who cannot see it.
-        folder: Folder of relative paths; None refuses paths.
+        folder: Base folder of relative paths; None: paths are not opened.
 
     Returns:
         SVG and a legend.

@@ -139,7 +139,7 @@ def cell_html(cell: GalleryCell, folder: Path | None) -> Markup:
 
     Args:
         cell: The cell.
-        folder: Folder of relative media paths; None refuses every path.
+        folder: Base folder of relative media paths; None: paths are not opened.
 
     Returns:
         Safe HTML; a chip that says "missing" or "unreadable" where there is nothing to show.
@@ -160,7 +160,7 @@ def row_html(row: GalleryRow, folder: Path | None) -> Markup:
 
     Args:
         row: The row.
-        folder: Folder of relative media paths.
+        folder: Base folder of relative media paths.
 
     Returns:
         Safe HTML.

@@ -26,7 +26,7 @@ def draw_series(cell: Cell, folder: Path | None, column: str) -> Markup:
 
     Args:
         cell: The raw cell.
-        folder: Folder of relative paths; None refuses paths.
+        folder: Base folder of relative paths; None: paths are not opened.
         column: Name of the column.
 
     Returns:
@@ -64,7 +64,7 @@ def draw_points(cell: Cell, folder: Path | None, column: str) -> Markup:
 
     Args:
         cell: The raw cell.
-        folder: Folder of relative paths; None refuses paths.
+        folder: Base folder of relative paths; None: paths are not opened.
         column: Name of the column.
 
     Returns:

@@ -48,7 +48,7 @@ def picture_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> 
 
     Args:
         cell: Path, bytes, struct, array or PIL image.
-        folder: Folder of relative paths; None refuses paths.
+        folder: Base folder of relative paths; None: paths are not opened.
         side: Longest side in pixels.
 
     Returns:
@@ -67,7 +67,7 @@ def strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int]:
 
     Args:
         cell: Path, bytes, struct or array.
-        folder: Folder of relative paths; None refuses paths.
+        folder: Base folder of relative paths; None: paths are not opened.
 
     Returns:
         The URI, the strip's width and height in pixels, and the number of frames in it.
@@ -102,7 +102,7 @@ def sound_uri(cell: Cell, folder: Path | None) -> tuple[str, NDArray[np.float32]
 
     Args:
         cell: Path, bytes, struct, array or ``(array, sample_rate_hz)``.
-        folder: Folder of relative paths; None refuses paths.
+        folder: Base folder of relative paths; None: paths are not opened.
 
     Returns:
         The URI; the loudest sample of each of up to 120 stretches, float32 0 to 1; the clip's length in seconds;

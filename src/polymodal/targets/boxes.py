@@ -305,7 +305,7 @@ class BoxesTarget(StructuredTarget):
     def _postprocess(self, answer: StructuredPrediction, place: Letterbox | None) -> StructuredPrediction:
         if place is None:
             return StructuredPrediction([])
-        height, width = place.picture
+        height, width = place.original_size
         said = place.to_original(np.array([box["box"] for box in answer.value], dtype=np.float64).reshape(-1, 4))
         corners = np.clip(said, 0, [width, height, width, height]).round(2)
         boxes = [

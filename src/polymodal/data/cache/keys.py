@@ -70,7 +70,7 @@ def cell_keys(
         modality: Name of the modality.
         state: Its fitted state.
         cells: The cells.
-        folder: Where relative paths begin.
+        folder: Base folder of relative paths.
         is_file: Whether strings are paths of files.
         is_json: Whether strings may be JSON text instead.
 

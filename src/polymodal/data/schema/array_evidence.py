@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polymodal.modalities import Series
-from polymodal.modalities.array_files import plain_lists
+from polymodal.modalities.array_files import to_nested_lists
 from polymodal.modalities.point_clouds import detect_frame_column
 
 Shape = tuple[int, ...]
@@ -92,7 +92,7 @@ def _frame_column(arrays: Sequence[np.ndarray[Any, Any]]) -> int | None:
 
 def ragged_points_reason(cells: Sequence[list[Any]]) -> str | None:
     """Say why lists are clouds, each of another size; None where they are lists of other unequal things."""
-    widths = {_point_width(frame) for cell in cells[:HEADERS] for frame in plain_lists(cell) if frame != []}
+    widths = {_point_width(frame) for cell in cells[:HEADERS] for frame in to_nested_lists(cell) if frame != []}
     is_cloud = len(widths) == 1 and min(widths) >= POINT_WIDTH
     return f"the cells are lists of arrays [points, {min(widths)}]" if is_cloud else None
 

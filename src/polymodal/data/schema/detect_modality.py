@@ -22,7 +22,7 @@ from polymodal.data.schema.samples import MOST, SAMPLE, Found, are_urls, evenly,
 from polymodal.data.schema.string_evidence import StringCells
 from polymodal.data.tables.files import ARRAY, media_of_ending
 from polymodal.modalities import Vector
-from polymodal.modalities.array_files import plain_lists
+from polymodal.modalities.array_files import to_nested_lists
 
 RECOGNISED_ONLY = ("boxes", "categories", "unknown")
 """What inference tells apart although this version does not learn from it."""
@@ -95,7 +95,7 @@ def _of_bytes(name: str, cells: Sequence[bytes], _folder: Path | None) -> Found:
 
 def _of_arrays(name: str, cells: Sequence[np.ndarray[Any, Any]], _folder: Path | None) -> Found:
     if cells[0].dtype == object:
-        return list_kind(name, [plain_lists(cell) for cell in cells])
+        return list_kind(name, [to_nested_lists(cell) for cell in cells])
     return array_kind(ArrayCells(name, [cell.shape for cell in cells], cells[0].dtype, cells))
 
 

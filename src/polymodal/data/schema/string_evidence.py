@@ -15,7 +15,7 @@ from polymodal.data.schema.detect_text import looks_like_text
 from polymodal.data.schema.samples import SAMPLE, Found, are_urls, evenly
 from polymodal.modalities import CellReadError
 from polymodal.modalities.datetime import parse_datetime
-from polymodal.modalities.number import BLANK_WORDS
+from polymodal.modalities.number import MISSING_WORDS
 
 NEARLY_ALL = 0.95
 LEADING_ZERO = re.compile(r"0\d+")
@@ -97,7 +97,7 @@ def _numbers_reason(cells: Sequence[str]) -> str | None:
     if not count:
         return None
     others = [cell for cell in cells if not is_number_text(cell)] if count < len(cells) else []
-    broken = [cell for cell in others if cell.strip().lower() not in BLANK_WORDS]
+    broken = [cell for cell in others if cell.strip().lower() not in MISSING_WORDS]
     if count < NEARLY_ALL * (count + len(broken)):
         return None
     rest = f", {len(broken)} are not and count as broken" if broken else ""

@@ -26,7 +26,7 @@ def media_endings() -> dict[str, str]:
 
 
 def media_of_ending(path: str) -> str | None:
-    """Tell what a file holds by its ending.
+    """Detect what a file holds by its ending.
 
     Args:
         path: A path or a URL; a URL's query is cut off.
