@@ -36,11 +36,11 @@ class CaptionSettings(TargetSettings):
     """Options of captions.
 
     Attributes:
-        vocabulary_size: Pieces of text at most; fewer are learnt where little repeats.
+        vocabulary_size: Pieces of text at most; fewer are learned where little repeats.
         max_length: Pieces of an answer at most, its end included; None takes the longest training caption's, up to 256.
         depth: Decoder layers.
-        num_heads: Heads of each attention; divides the width.
-        dropout: Share of values set to zero in training.
+        num_heads: Attention heads; the width must be a multiple of it.
+        dropout: Dropout probability.
         decode: ``greedy`` takes the most probable piece at each step, ``beam`` searches several texts at once.
         beam_width: Texts that ``beam`` keeps at each step.
         length_penalty: Exponent by which ``beam`` divides out the length of texts; 0 favours short ones.
@@ -58,10 +58,10 @@ class CaptionSettings(TargetSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionTarget(StructuredTarget):
-    """A column with a text in each row, learnt and given back to the letter.
+    """A column with a text in each row, learned and given back to the letter.
 
     Attributes:
-        tokenizer: Pieces of text, learnt from the training captions.
+        tokenizer: Pieces of text, learned from the training captions.
         max_length: Pieces of an answer at most, its end included.
         frequent: The most frequent training caption.
         share: Its share of the training captions.
@@ -121,7 +121,7 @@ class CaptionTarget(StructuredTarget):
             return []
         return [
             f"{self.num_cut:,} training captions have more than {self.max_length:,} pieces, the longest answer there "
-            "is: they were learnt up to there. The option max_length sets another limit"
+            "is: they were learned up to there. The option max_length sets another limit"
         ]
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
@@ -132,7 +132,7 @@ class CaptionTarget(StructuredTarget):
             context: Not needed.
 
         Returns:
-            int64 ``[N, max_length]``, ids and the end, filled up with 0; and bool ``[N]``.
+            int64 ``[N, max_length]``, ids and the end, padded with 0; and bool ``[N]``.
         """
         texts, _ = read_cells(cells, parse_text)
         known = np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
@@ -151,7 +151,7 @@ class CaptionTarget(StructuredTarget):
             context: Not needed.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         _, broken = read_cells(cells, parse_text)
         return [(cell.row - 1, cell.reason) for cell in broken]

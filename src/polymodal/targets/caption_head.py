@@ -48,8 +48,8 @@ class CaptionHead(StructuredHead):
             tokenizer: Pieces of text.
             width: W.
             depth: Decoder layers.
-            num_heads: Heads of each attention; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
             max_length: Ids of a text at most, its end included.
             beam_width: Texts kept at each step; 1 is greedy.
             length_penalty: See ``beam_search``.
@@ -67,9 +67,9 @@ class CaptionHead(StructuredHead):
         """Mean cross-entropy of a text's ids, each given the true ids before it.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
             truth: int64 ``[B, max_length]``, padded with 0.
-            smoothing: Share of the mass spread over all ids.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``; 0 where no text is known.
@@ -90,7 +90,7 @@ class CaptionHead(StructuredHead):
         """Write a text for each row.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             Texts; the confidence is the geometric mean of the ids' probabilities.

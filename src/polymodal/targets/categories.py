@@ -94,7 +94,7 @@ class CategoriesTarget:
         Args:
             output: Logits ``[B, labels]``.
             truth: Indicators ``[B, labels]``.
-            smoothing: Share of the label mass spread evenly.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``.

@@ -94,7 +94,7 @@ class CategoryTarget:
         Args:
             output: Logits ``[B, classes]``.
             truth: Class indices ``[B]``.
-            smoothing: Share of the label mass spread over all classes.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``.

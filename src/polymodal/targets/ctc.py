@@ -26,7 +26,7 @@ def ctc_loss(log_probabilities_BTV: Tensor, num_steps: Tensor, truth_BL: Tensor)
     Args:
         log_probabilities_BTV: ``[B, T, V]``.
         num_steps: int64 ``[B]``, steps in use.
-        truth_BL: int64 ``[B, L]``, ids of units, filled up with 0.
+        truth_BL: int64 ``[B, L]``, ids of units, padded with 0.
 
     Returns:
         ``[B]``; 0 where the row has too few steps for its text, or none.

@@ -24,8 +24,8 @@ class DecoderLayer(nn.Module):
 
         Args:
             width: W.
-            num_heads: Heads of both attentions; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.own_norm, self.memory_norm = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -90,7 +90,7 @@ class Memory:
 
 
 class Decoder(nn.Module):
-    """Decoder layers over fused tokens, and the closing norm."""
+    """Decoder layers over fused tokens, and the final norm."""
 
     def __init__(self, width: int, depth: int, num_heads: int, dropout: float) -> None:
         """Build the layers.
@@ -98,8 +98,8 @@ class Decoder(nn.Module):
         Args:
             width: W.
             depth: Number of layers.
-            num_heads: Heads of each attention; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.tokens_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)

@@ -262,7 +262,7 @@ class EmbeddingTarget(StructuredTarget):
         """Return vectors that are all the same, so that the order of candidates is chance.
 
         Args:
-            predictions: The answers ``[N]``.
+            predictions: The model's predictions ``[N]``.
 
         Returns:
             ``[N]``.

@@ -35,7 +35,7 @@ class EvidentialCategoryTarget(CategoryTarget):
         Args:
             output: log α ``[B, classes]``, the logarithm of the parameters of a Dirichlet distribution.
             truth: Class indices ``[B]``.
-            smoothing: Share of the label mass spread over all classes.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``.

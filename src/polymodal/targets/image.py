@@ -1,4 +1,4 @@
-"""A small picture in each row: painted from what the other streams say.
+"""A small image in each row: painted from what the other streams say.
 
 Shape legend: N rows, B rows of a batch, Y and X height and width, C channels, W width of tokens.
 """
@@ -42,11 +42,11 @@ BASE_SIZE = 4
 
 
 class ImageTargetSettings(TargetSettings):
-    """Options of pictures.
+    """Options of images.
 
     Attributes:
-        size: Pixels of the longer side at most; smaller training pictures give smaller answers.
-        channels: 1 for grey, 3 for colour; None chooses grey where every sampled training picture is grey.
+        size: Pixels of the longer side at most; smaller training images give smaller answers.
+        channels: 1 for grey, 3 for colour; None chooses grey where every sampled training image is grey.
     """
 
     size: int = Field(default=32, ge=8, le=64)
@@ -54,10 +54,10 @@ class ImageTargetSettings(TargetSettings):
 
 
 class ImageHead(StructuredHead):
-    """Transposed convolutions from the fused row to a picture.
+    """Transposed convolutions from the fused row to an image.
 
     After the generator of Radford et al. 2016, arXiv 1511.06434, figure 1. Differs from the source: group norm in
-    place of batch norm, GELU in place of ReLU, and the output is added to the training pictures' mean, with which an
+    place of batch norm, GELU in place of ReLU, and the output is added to the training images' mean, with which an
     untrained head answers.
     """
 
@@ -92,8 +92,8 @@ class ImageHead(StructuredHead):
         The squared error is what is judged; the absolute one keeps the ground clean.
 
         Args:
-            fused: What the fusion made of the streams.
-            truth: Pictures uint8 ``[B, Y, X, C]``.
+            fused: Output of the fusion.
+            truth: Images uint8 ``[B, Y, X, C]``.
             smoothing: Not used: pixels have no classes.
 
         Returns:
@@ -103,10 +103,10 @@ class ImageHead(StructuredHead):
         return error.square().mean(dim=(1, 2, 3)) + L1_WEIGHT * error.abs().mean(dim=(1, 2, 3))
 
     def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Paint a picture for each row.
+        """Paint an image for each row.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             PNG files as ``data:`` URIs.
@@ -133,12 +133,12 @@ def _upsample_block(num_in: int, num_out: int) -> nn.Sequential:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTarget(StructuredTarget):
-    """A column with a picture in each row, brought to one small size.
+    """A column with an image in each row, brought to one small size.
 
     Predictions are PNG files in the text of a ``data:`` URI, which browsers open and every table can hold.
 
     Attributes:
-        mean_picture: The training pictures' mean, as such a URI; answers have its size and channels.
+        mean_picture: The training images' mean, as such a URI; answers have its size and channels.
     """
 
     mean_picture: str
@@ -149,18 +149,18 @@ class ImageTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: ImageTargetSettings) -> Self:
-        """Learn size, colour and the mean picture.
+        """Learn size, colour and the mean image.
 
         Args:
             cells: Cells of the training rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
             settings: Options.
 
         Returns:
             The fitted target.
 
         Raises:
-            SchemaError: If no two pictures differ.
+            SchemaError: If no two images differ.
         """
         options = ImageSettings(max_side=settings.size, channels=settings.channels)
         content = _decode_uris(cells)
@@ -168,16 +168,16 @@ class ImageTarget(StructuredTarget):
         column, _ = reader.transform(content, context.folder)
         pixels = column.values[column.present]
         if not len(pixels) or (pixels == pixels[0]).all():
-            raise SchemaError("An image target needs two different pictures or more. Found fewer.")
+            raise SchemaError("An image target needs two different images or more. Found fewer.")
         mean = np.rint(pixels.mean(axis=0, dtype=np.float64)).astype(np.uint8)
         return cls(mean_picture=encode_image(mean))
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Decode and resize the pictures.
+        """Decode and resize the images.
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
             uint8 ``[N, Y, X, C]``, 0 where unknown, and bool ``[N]``.
@@ -186,14 +186,14 @@ class ImageTarget(StructuredTarget):
         return column.values, column.present
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:
-        """Name the cells that hold no readable picture.
+        """Name the cells that hold no readable image.
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         return [(cell.row - 1, cell.reason) for cell in self._read(cells, context)[1]]
 
@@ -215,11 +215,11 @@ class ImageTarget(StructuredTarget):
         return ImageHead(self, width)
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
-        """Read the pictures, in the size of the answers.
+        """Read the images, in the size of the answers.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
             PNG files as ``data:`` URIs.
@@ -230,8 +230,8 @@ class ImageTarget(StructuredTarget):
         """Prepare rmse, mae and psnr.
 
         Args:
-            truth: Pictures.
-            predictions: Pictures.
+            truth: Images.
+            predictions: Images.
 
         Returns:
             A function of row weights ``[R, N]``.
@@ -242,8 +242,8 @@ class ImageTarget(StructuredTarget):
         """Grade by the mean absolute error.
 
         Args:
-            truth: Pictures.
-            predictions: Pictures.
+            truth: Images.
+            predictions: Images.
 
         Returns:
             1 without error, 0 for black in place of white, ``[N]``.
@@ -252,7 +252,7 @@ class ImageTarget(StructuredTarget):
 
     @property
     def prior(self) -> StructuredPrediction:
-        """The mean training picture."""
+        """The mean training image."""
         return StructuredPrediction(self.mean_picture)
 
 

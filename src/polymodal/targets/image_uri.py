@@ -1,4 +1,4 @@
-"""Pictures as answers: PNG files inside a text, which browsers open and ``predict`` can write."""
+"""Images as answers: PNG files inside a text, which browsers open and ``predict`` can write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 def encode_image(pixels_YXC: NDArray[np.uint8]) -> str:
-    """Write a picture as a ``data:`` URI that holds a PNG file.
+    """Write an image as a ``data:`` URI that holds a PNG file.
 
     Args:
         pixels_YXC: uint8 ``[height, width, channels]``, one channel or three.
@@ -34,7 +34,7 @@ def encode_image(pixels_YXC: NDArray[np.uint8]) -> str:
 
 @lru_cache(maxsize=8192)
 def decode_image(uri: str) -> NDArray[np.uint8]:
-    """Read a picture that ``encode_image`` wrote.
+    """Read an image that ``encode_image`` wrote.
 
     Args:
         uri: ``data:image/png;base64,...``.
@@ -44,17 +44,17 @@ def decode_image(uri: str) -> NDArray[np.uint8]:
     """
     from PIL import Image
 
-    with Image.open(io.BytesIO(base64.b64decode(uri.removeprefix(PNG_URI))), formats=["PNG"]) as picture:
-        pixels = np.asarray(picture)
+    with Image.open(io.BytesIO(base64.b64decode(uri.removeprefix(PNG_URI))), formats=["PNG"]) as image:
+        pixels = np.asarray(image)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def image_errors(truth: Sequence[Cell], predictions: Sequence[Cell]) -> Floats:
-    """Compare pictures pixel by pixel.
+    """Compare images pixel by pixel.
 
     Args:
-        truth: Pictures ``[N]`` as ``data:`` URIs.
-        predictions: Pictures ``[N]`` of the same sizes.
+        truth: Images ``[N]`` as ``data:`` URIs.
+        predictions: Images ``[N]`` of the same sizes.
 
     Returns:
         Mean squared and mean absolute error of each, float64 ``[N, 2]``, black being 0 and white 1.

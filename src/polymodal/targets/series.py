@@ -44,10 +44,10 @@ class SeriesTargetSettings(TargetSettings):
     """Options of series.
 
     Attributes:
-        max_steps: A longer cell is named and not learnt from.
+        max_steps: A longer cell is named and not learned from.
         depth: Decoder layers.
-        num_heads: Heads of each attention; divides the width.
-        dropout: Share of values set to zero in training.
+        num_heads: Attention heads; the width must be a multiple of it.
+        dropout: Dropout probability.
     """
 
     max_steps: int = Field(default=4096, ge=1, le=16_384)
@@ -61,7 +61,7 @@ class SeriesHead(StructuredHead):
 
     After the decoder of Carion et al. 2020, arXiv 2005.12872, section 3.2. Differs from the source: the fused row is
     added to every query, beyond 128 steps a query answers for several steps in a row, and what two layers make of the
-    fused row alone is added to the output, as that is learnt sooner.
+    fused row alone is added to the output, as that is learned sooner.
     """
 
     reads_tokens = True
@@ -88,7 +88,7 @@ class SeriesHead(StructuredHead):
         """Mean squared error of the standardised numbers, over the steps that are there.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
             truth: Standardised numbers and, as the last channel, 1 where the step is there ``[B, S, C + 1]``.
             smoothing: Not used: numbers have no classes.
 
@@ -103,7 +103,7 @@ class SeriesHead(StructuredHead):
         """Undo the standardisation.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             A list of steps a row.
@@ -131,7 +131,7 @@ class SeriesTarget(StructuredTarget):
     """A column with numbers of several steps in each row, each step of one channel or several.
 
     Every answer has as many steps as the longest training cell. Where the truth is shorter, its steps are the first
-    ones, and only they are learnt from and judged.
+    ones, and only they are learned from and judged.
 
     Attributes:
         mean: Mean of each step and channel over the training cells that have the step, ``[S][C]``.
@@ -162,7 +162,7 @@ class SeriesTarget(StructuredTarget):
 
         Args:
             cells: Cells of the training rows.
-            context: Where relative paths of ``.npy`` cells start.
+            context: Its ``folder`` is the base of relative paths of ``.npy`` cells.
             settings: Options.
 
         Returns:
@@ -193,7 +193,7 @@ class SeriesTarget(StructuredTarget):
             return []
         return [
             f"the training series have different lengths. Every answer has {len(self.mean):,} steps, as the longest; "
-            f"{self.num_shorter:,} training series are shorter, and only the steps they have are learnt and judged"
+            f"{self.num_shorter:,} training series are shorter, and only the steps they have are learned and judged"
         ]
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -201,7 +201,7 @@ class SeriesTarget(StructuredTarget):
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
             float32 ``[N, S, C + 1]``, the last channel 1 where the step is there, all 0 where not; and bool ``[N]``.
@@ -221,10 +221,10 @@ class SeriesTarget(StructuredTarget):
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         found = ((row, self._read_as_fitted(cell, context)) for row, cell in enumerate(cells))
         return [(row, value) for row, value in found if isinstance(value, str)]
@@ -270,7 +270,7 @@ class SeriesTarget(StructuredTarget):
 
         Args:
             cells: Cells of rows in which the truth is known.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
             Lists of numbers, or of lists of numbers.

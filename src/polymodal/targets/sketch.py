@@ -53,7 +53,7 @@ class SketchHead(StructuredHead):
         """Squared error over the numbers that are known.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
             truth: Standardised sketches ``[B, D]``, NaN where unknown.
             smoothing: Not used.
 
@@ -72,7 +72,7 @@ class SketchHead(StructuredHead):
         """Return standardised sketches.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             StructuredPredictions whose values are float32 ``[D]``.
@@ -227,7 +227,7 @@ class SketchTarget(StructuredTarget):
         """Return the mean sketch.
 
         Args:
-            predictions: The answers ``[N]``.
+            predictions: The model's predictions ``[N]``.
 
         Returns:
             ``[N]``.

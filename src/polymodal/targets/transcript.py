@@ -47,11 +47,11 @@ class TranscriptSettings(TargetSettings):
     """Options of a transcript.
 
     Attributes:
-        units: What it is spelt in: ``characters`` or ``subwords``.
+        units: What it is tokenised in: ``characters`` or ``subwords``.
         num_subwords: Subwords at most.
         stream: The stream whose steps are read; None takes the first that has steps.
         depth: GRU layers over the steps.
-        dropout: Share of values set to zero between them in training.
+        dropout: Dropout probability between layers.
         decode: ``greedy``, or ``beam`` for the most probable text of many alignments; None means
             ``beam`` with a lexicon, else ``greedy``.
         beam_width: Prefixes that a beam search keeps.
@@ -74,7 +74,7 @@ class TranscriptTarget(StructuredTarget):
     """A column of texts that are spoken in a sound of the same row.
 
     Attributes:
-        units: What the texts are spelt in.
+        units: What the texts are tokenised in.
         words: The training texts' words, where the search is held to them; else empty.
         settings: The options it was fitted with.
     """
@@ -92,7 +92,7 @@ class TranscriptTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: TranscriptSettings) -> Self:  # noqa: ARG003
-        """Learn what the texts are spelt in.
+        """Learn what the texts are tokenised in.
 
         Args:
             cells: Cells of the training rows.
@@ -158,8 +158,8 @@ class TranscriptTarget(StructuredTarget):
             context: Not used.
 
         Returns:
-            int64 ``[N, L]``, filled up with 0, and bool ``[N]``. Characters that no training text has
-            are left out, so they cannot be learnt, but count as errors.
+            int64 ``[N, L]``, padded with 0, and bool ``[N]``. Characters that no training text has
+            are left out, so they cannot be learned, but count as errors.
         """
         texts = [_read(cell) for cell in cells]
         ids = [[] if text is None else self.units.encode(text) for text in texts]
@@ -173,7 +173,7 @@ class TranscriptTarget(StructuredTarget):
             context: Not used.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         found = ((row, _problem(cell)) for row, cell in enumerate(cells))
         return [(row, reason) for row, reason in found if reason is not None]

@@ -40,7 +40,7 @@ class TranscriptHead(StructuredHead):
         """Build the layers.
 
         Args:
-            units: What texts are spelt in.
+            units: What texts are tokenised in.
             width: W.
             stream: The stream whose steps are read.
             step_frames: Frames, or samples, that make one of its steps.
@@ -66,8 +66,8 @@ class TranscriptHead(StructuredHead):
         """Negative logarithm of the text's probability, per unit of the text.
 
         Args:
-            fused: What the fusion made of the streams.
-            truth: int64 ``[B, L]``, ids of units, filled up with 0.
+            fused: Output of the fusion.
+            truth: int64 ``[B, L]``, ids of units, padded with 0.
             smoothing: Not used: the blank would get most of what is spread.
 
         Returns:
@@ -78,10 +78,10 @@ class TranscriptHead(StructuredHead):
         return losses / (truth != BLANK).sum(dim=1).clamp(min=1)
 
     def notices(self, truth: NDArray[np.int64], context: RowContext) -> list[str]:
-        """Count the texts that are too long for their sound: nothing can be learnt from them.
+        """Count the texts that are too long for their sound: nothing can be learned from them.
 
         Args:
-            truth: int64 ``[N, L]``, ids of units, filled up with 0.
+            truth: int64 ``[N, L]``, ids of units, padded with 0.
             context: The arrays of the same rows.
 
         Returns:
@@ -93,14 +93,14 @@ class TranscriptHead(StructuredHead):
         repeats = ((truth[:, 1:] == truth[:, :-1]) & (truth[:, 1:] != BLANK)).sum(axis=1)
         needed = (truth != BLANK).sum(axis=1) + repeats
         count = int((column.row_present[rows] & (needed > steps)).sum())
-        told = f"{count} training texts have more units than their sound has steps; nothing is learnt from them"
+        told = f"{count} training texts have more units than their sound has steps; nothing is learned from them"
         return [f"{told} (subwords are fewer units: its setting units=subwords)"] if count else []
 
     def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Search for the texts.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             A text a row; empty, without a confidence, where the stream is absent. The confidence is
@@ -146,7 +146,7 @@ def pad_ids(texts: Sequence[Sequence[int]]) -> NDArray[np.int64]:
         texts: Ids of N texts.
 
     Returns:
-        int64 ``[N, L]``, filled up with 0; L is 1 or more.
+        int64 ``[N, L]``, padded with 0; L is 1 or more.
     """
     ids = np.full((len(texts), max(map(len, texts), default=0) or 1), BLANK, dtype=np.int64)
     for row, text in enumerate(texts):

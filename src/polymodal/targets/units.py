@@ -1,4 +1,4 @@
-"""What a transcript is spelt in: characters, or subwords, learned from the training texts."""
+"""What a transcript is tokenised in: characters, or subwords, learned from the training texts."""
 
 from __future__ import annotations
 

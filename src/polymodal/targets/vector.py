@@ -48,7 +48,7 @@ class VectorHead(StructuredHead):
         """Mean squared error of the standardised numbers.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
             truth: Standardised numbers ``[B, D]``.
             smoothing: Not used: numbers have no classes.
 
@@ -62,7 +62,7 @@ class VectorHead(StructuredHead):
         """Undo the standardisation.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             A list of numbers a row.
@@ -92,7 +92,7 @@ class VectorTarget(StructuredTarget):
 
         Args:
             cells: Cells of the training rows.
-            context: Where relative paths of ``.npy`` cells start.
+            context: Its ``folder`` is the base of relative paths of ``.npy`` cells.
             settings: None of its own.
 
         Returns:
@@ -113,7 +113,7 @@ class VectorTarget(StructuredTarget):
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
             float32 ``[N, D]``, 0 where unknown, and bool ``[N]``.
@@ -130,10 +130,10 @@ class VectorTarget(StructuredTarget):
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         found = ((row, self._read_as_fitted(cell, context)) for row, cell in enumerate(cells))
         return [(row, value) for row, value in found if isinstance(value, str)]
@@ -161,7 +161,7 @@ class VectorTarget(StructuredTarget):
 
         Args:
             cells: Cells of rows in which the truth is known.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
             Lists of numbers.
