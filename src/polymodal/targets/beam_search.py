@@ -34,7 +34,7 @@ class Beams:
 
 
 def scores_of(total: Tensor, length: Tensor, length_penalty: float) -> Tensor:
-    """Return the scores that hypotheses are ranked by: Wu et al. 2016, arXiv 1609.08144, equation 14, without the coverage.
+    """Return the scores that rank hypotheses: Wu et al. 2016, arXiv 1609.08144, equation 14, without coverage.
 
     Args:
         total: Sum of the ids' log-probabilities, of any shape.

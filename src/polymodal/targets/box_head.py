@@ -1,11 +1,11 @@
 """The object-detection head: label logits, distances to the sides of the box, and centre-ness of each location (torch).
 
-Tian et al. 2019, arXiv 1904.01355 (FCOS). Differs from the source: one level of the pyramid, smaller, with one tower for
-all three outputs; each feature is scaled and shifted by the fused vector (FiLM: Perez et al. 2018, arXiv 1709.07871), so
-that other streams can condition the detection.
+Tian et al. 2019, arXiv 1904.01355 (FCOS). Differs from the source: one level of the pyramid, smaller, with one tower
+for all three outputs; each feature is scaled and shifted by the fused vector (FiLM: Perez et al. 2018, arXiv
+1709.07871), so that other streams can condition the detection.
 
-Shape legend: B rows of the batch, P locations, L labels, M maximum number of true boxes of a row, W width, Y and X rows and
-columns of locations.
+Shape legend: B rows of the batch, P locations, L labels, M maximum number of true boxes of a row, W width, Y and X rows
+and columns of locations.
 """
 
 from __future__ import annotations

@@ -255,7 +255,7 @@ class BoxesTarget(StructuredTarget):
         grid = getattr(encoders.get(self.stream), "detail_grid", None)
         if not isinstance(grid, DetailGrid):
             raise ConfigError(
-                f"Boxes are detected in a detail feature map, which the encoder of the stream {self.stream!r} does not give. "
+                f"Boxes are detected in a detail feature map, which the encoder of {self.stream!r} does not give. "
                 "Choose the image encoder cnn or resnet."
             )
         return BoxHead(

@@ -1,4 +1,4 @@
-"""Images as answers: PNG files inside a text, which browsers open and ``predict`` can write."""
+"""Images as ``data:`` URIs of PNG files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 def encode_image(pixels_YXC: NDArray[np.uint8]) -> str:
-    """Write an image as a ``data:`` URI that holds a PNG file.
+    """Encode an image as a PNG file in a ``data:`` URI.
 
     Args:
         pixels_YXC: uint8 ``[height, width, channels]``, one channel or three.
@@ -34,13 +34,13 @@ def encode_image(pixels_YXC: NDArray[np.uint8]) -> str:
 
 @lru_cache(maxsize=8192)
 def decode_image(uri: str) -> NDArray[np.uint8]:
-    """Read an image that ``encode_image`` wrote.
+    """Decode an image of ``encode_image``.
 
     Args:
         uri: ``data:image/png;base64,...``.
 
     Returns:
-        uint8 ``[height, width, channels]``, not to be written to.
+        uint8 ``[height, width, channels]``, read-only.
     """
     from PIL import Image
 
@@ -50,7 +50,7 @@ def decode_image(uri: str) -> NDArray[np.uint8]:
 
 
 def image_errors(truth: Sequence[Cell], predictions: Sequence[Cell]) -> Floats:
-    """Compare images pixel by pixel.
+    """Compute pixel errors of images.
 
     Args:
         truth: Images ``[N]`` as ``data:`` URIs.
@@ -59,6 +59,9 @@ def image_errors(truth: Sequence[Cell], predictions: Sequence[Cell]) -> Floats:
     Returns:
         Mean squared and mean absolute error of each, float64 ``[N, 2]``, black being 0 and white 1.
     """
-    pairs = ((decode_image(str(true)), decode_image(str(said))) for true, said in zip(truth, predictions, strict=True))
-    errors = [(said.astype(np.float64) - true) / 255 for true, said in pairs]
+    pairs = (
+        (decode_image(str(true)), decode_image(str(predicted)))
+        for true, predicted in zip(truth, predictions, strict=True)
+    )
+    errors = [(predicted.astype(np.float64) - true) / 255 for true, predicted in pairs]
     return np.array([((error**2).mean(), np.abs(error).mean()) for error in errors]).reshape(-1, 2)

@@ -242,7 +242,7 @@ class StructuredTarget(ABC):
 
     @property
     def warp_limits(self) -> Mapping[str, WarpLimits]:
-        """Streams whose training images are transformed together with the truth, to the ranges of the transformation."""
+        """Streams whose training images are transformed together with the truth, to the ranges to sample from."""
         return {}
 
     def warp_truth(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:  # noqa: ARG002
@@ -312,8 +312,8 @@ class StructuredTarget(ABC):
             predictions: Values of the predictions ``[N]``.
 
         Returns:
-            A function from row weights ``[R, N]`` to metrics ``[R]``, all of them named in ``METRICS``; ``measure_rows``
-            makes it from the functions that ``METRICS`` has for the kind.
+            A function from row weights ``[R, N]`` to metrics ``[R]``, all of them in ``METRICS``; ``measure_rows`` makes
+            it from the functions that ``METRICS`` has for the kind.
         """
 
     @abstractmethod
