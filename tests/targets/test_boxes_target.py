@@ -186,7 +186,7 @@ def test_the_first_pictures_are_searched_unless_another_stream_is_named() -> Non
     second = fit(CELLS, PICTURES, image="second")
     assert (second.stream, second.column) == ("second", "two")
     assert [second.reads_detail(name, "image") for name in ("first", "second")] == [False, True]
-    with pytest.raises(SchemaError, match=r"image=third names no stream of pictures\. There are: first, second"):
+    with pytest.raises(SchemaError, match=r"image=third names no image stream\. There are: first, second"):
         fit(CELLS, PICTURES, image="third")
     with pytest.raises(SchemaError, match="no input column holds any"):
         BoxesTarget.fit(CELLS, RowContext({"boxes": CELLS}), BoxesSettings())

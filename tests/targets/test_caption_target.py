@@ -130,7 +130,7 @@ def test_texts_end_at_the_longest_training_caption_unless_told_otherwise() -> No
     assert (target.max_length, target.num_cut, target.notices()) == (9, 0, [])
     cut = fit(CAPTIONS * 5, max_length=8)
     assert cut.num_cut == 5
-    assert "5 training captions have more than 8 pieces" in cut.notices()[0]
+    assert "5 training captions have more than 8 tokens" in cut.notices()[0]
     truth, known = cut.encode(CAPTIONS, RowContext())
     assert known.all()
     assert 1 not in truth[3]

@@ -38,7 +38,7 @@ def test_answers_have_the_longest_length_and_the_notice_says_so() -> None:
     target = fit(RAGGED)
     assert [len(answer) for answer in answers_of(target)] == [4, 4]
     assert target.prior.value == pytest.approx([1.0, 2.0, 4.0, 4.0])
-    assert "Every answer has 4 steps, as the longest; 2 training series are shorter" in target.notices()[0]
+    assert "Predictions have 4 steps, as the longest; 2 training series are shorter" in target.notices()[0]
     assert fit([[1.0, 2.0], [3.0, 4.0]]).notices() == []
 
 

@@ -111,7 +111,7 @@ def test_a_lexicon_needs_a_beam() -> None:
 def test_answers_are_held_to_the_training_words_only_where_these_are_all_there_are() -> None:
     closed, still_open = [*TEXTS, *TEXTS], [*TEXTS, "eleven"]
     assert fit(closed).words == ["one", "seven", "six", "three", "two"]
-    assert "held to the 5 words" in str(fit(closed).notices())
+    assert "constrained to the 5 words" in str(fit(closed).notices())
     assert fit(still_open).words == []
     assert fit(still_open).notices() == []
     assert fit(still_open).is_greedy
@@ -121,9 +121,9 @@ def test_answers_are_held_to_the_training_words_only_where_these_are_all_there_a
 
 
 def test_without_steps_to_read_it_says_so() -> None:
-    with pytest.raises(ConfigError, match="no column holds sound"):
+    with pytest.raises(ConfigError, match="no column holds audio"):
         fit().build_head(WIDTH, {"note": nn.Identity()})
-    with pytest.raises(ConfigError, match=r"'note' has no steps .* Choose: sound"):
+    with pytest.raises(ConfigError, match=r"'note' has no time steps .* Choose: sound"):
         fit(stream="note").build_head(WIDTH, {"note": nn.Identity(), "sound": Steps()})
 
 

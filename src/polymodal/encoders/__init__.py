@@ -35,7 +35,7 @@ class EncoderEntry(NamedTuple):
         build: The class, or a function that makes the module: called with the fitted modality, the width and, by name,
             its hyperparameters, which are its keyword-only parameters.
         summary: One line.
-        paper: Where it comes from.
+        paper: The paper.
         reads: Of sound: whether it reads spectra or samples; None where it reads whatever the modality gives.
     """
 
@@ -77,7 +77,7 @@ ENCODERS = PartTables(
             "ft_transformer": EncoderEntry(FTTransformer, "transformer over cells", "Gorishniy et al. 2021"),
         },
         "text": {
-            "cnn": EncoderEntry(TextCNN, "filters over 2 to 5 words, strongest answers", "Kim 2014"),
+            "cnn": EncoderEntry(TextCNN, "filters over 2 to 5 words, maximum over time", "Kim 2014"),
             "lstm": EncoderEntry(TextLSTM, "LSTM in both directions", "Hochreiter and Schmidhuber 1997"),
             "gru": EncoderEntry(TextGRU, "GRU in both directions", "Cho et al. 2014"),
             "transformer": EncoderEntry(TextTransformer, "pre-norm transformer layers", "Vaswani et al. 2017"),

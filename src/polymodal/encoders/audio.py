@@ -1,6 +1,6 @@
 """Audio encoders: from ``[B, frames, features]`` to tokens (torch).
 
-Padding never matters: it is zeroed before every layer that could see it.
+Padding is zeroed before every layer that mixes time steps, so that it does not affect the output.
 Shape legend: B rows, T frames, F features of a frame, C channels of a map, S channels of the sound (1 or 2), K tokens,
 W width of tokens.
 """
@@ -75,7 +75,7 @@ class MaskedConvolution(nn.Module):
 
 
 class AudioCNN(nn.Module):
-    """A picture network over time and frequency, four stages, each halving both.
+    """An image network over time and frequency, four stages, each halving both.
 
     Where steps are wanted, only the first stages halve time, until a step is short enough for them.
     """
@@ -100,10 +100,10 @@ class AudioCNN(nn.Module):
                 width.
             frames: Every clip is stretched to so many frames; 0 keeps its natural length; -1 stretches clips that
                 hold one short event, as told by their median length: a word spoken slowly or fast is the same word.
-                Where steps are given, clips keep their length.
-            max_tokens: Most tokens of a clip.
-            dropout: Share of token values set to zero in training.
-            detail: Whether to give every step beside the tokens.
+                With ``detail``, clips keep their length.
+            max_tokens: Maximum number of tokens per clip.
+            dropout: Dropout probability of the tokens.
+            detail: Whether to return every time step as ``Tokens.detail``.
 
         Raises:
             ConfigError: If clips shall be stretched although steps are given.
@@ -167,10 +167,10 @@ class AudioGRU(nn.Module):
             fitted: The fitted modality.
             width: W; also the state of both directions together.
             depth: GRU layers.
-            stack: Frames per step; 0 means 4, or at most 40 ms where steps are given.
-            max_tokens: Most tokens of a clip.
-            dropout: Share of values set to zero in training.
-            detail: Whether to give every step beside the tokens.
+            stack: Frames per step; 0 means 4, or at most 40 ms with ``detail``.
+            max_tokens: Maximum number of tokens per clip.
+            dropout: Dropout probability.
+            detail: Whether to return every time step as ``Tokens.detail``.
         """
         super().__init__()
         self.stack = stack or (_frames_per_step(fitted) if detail else 4)
@@ -217,11 +217,11 @@ class AudioTransformer(nn.Module):
             fitted: The fitted modality.
             width: W.
             depth: Transformer layers.
-            num_heads: Heads of each layer.
-            stack: Frames per step; 0 means 8, or at most 40 ms where steps are given.
-            max_tokens: Most tokens of a clip.
-            dropout: Share of values set to zero in training.
-            detail: Whether to give every step beside the tokens.
+            num_heads: Attention heads.
+            stack: Frames per step; 0 means 8, or at most 40 ms with ``detail``.
+            max_tokens: Maximum number of tokens per clip.
+            dropout: Dropout probability.
+            detail: Whether to return every time step as ``Tokens.detail``.
         """
         super().__init__()
         self.stack = stack or (_frames_per_step(fitted) if detail else 8)

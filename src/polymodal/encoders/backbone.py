@@ -66,7 +66,7 @@ def load_config(checkpoint: str, modality: str) -> Any:
         modality: What it shall encode.
 
     Returns:
-        The configuration of ``transformers``; of checkpoints for pictures and text, the pictures' part.
+        The configuration of ``transformers``; of checkpoints for images and text, the images' part.
 
     Raises:
         ConfigError: If it cannot be read, or is no encoder of this modality.

@@ -78,7 +78,7 @@ class CheckpointAdapter(ABC):
             column: The column.
 
         Returns:
-            Most outputs of a row.
+            Maximum number of outputs per row.
         """
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """What a pretrained checkpoint wants done to a cell before it reads it, from its own JSON files (no torch here).
 
 ``modality_settings`` turns that into settings of the stream's modality; the encoders take the rest
-(means and deviations of pictures, what silence looks like).
+(means and deviations of images, what silence looks like).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 KEEPS_ASPECT = ("CLIP", "ConvN", "Bit", "VideoMAE")
 """Processors (by the beginning of their class's name) in whose older files a bare size means the shorter side."""
 WARP_FROM = 384
-"""From this size on ConvNeXt's pictures are stretched, not cropped (Liu et al. 2022, arXiv 2201.03545)."""
+"""From this size on ConvNeXt's images are stretched, not cropped (Liu et al. 2022, arXiv 2201.03545)."""
 
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """How pictures, or the frames of a video, are brought into shape.
+    """How images, or the frames of a video, are brought into shape.
 
     Attributes:
         size: Side of the square that comes out, in pixels.
@@ -80,7 +80,7 @@ def read_preprocessor(checkpoint: str, part: str) -> dict[str, Any]:
 
 
 def image_preprocessing(checkpoint: str, part: str = "image_processor") -> ImagePreprocessing:
-    """Read how a checkpoint wants its pictures.
+    """Read how a checkpoint wants its images.
 
     Args:
         checkpoint: Folder or hub name.
@@ -105,7 +105,7 @@ def _image_preprocessing(found: Mapping[str, Any], checkpoint: str) -> ImagePrep
     if is_normalised and not ("image_mean" in found and "image_std" in found):
         raise ConfigError(
             f"The {PREPROCESSOR} of the checkpoint {checkpoint!r} names no image_mean and image_std. They say how "
-            "pictures must be normalised: take the file from where the checkpoint was published."
+            "images must be normalised: take the file from where the checkpoint was published."
         )
     return ImagePreprocessing(
         size=size,

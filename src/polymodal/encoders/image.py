@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from polymodal.modalities.video import Video
 
 GRID = 4
-"""Most tokens along each side of a picture."""
+"""Most tokens along each side of an image."""
 
 
 class Normalise(nn.Module):
-    """Turn uint8 pictures into standardised floats, channels first (in memory: last)."""
+    """Turn uint8 images into standardised floats, channels first (in memory: last)."""
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, fitted: Image | Video) -> None:
-        """Take over the training pictures' statistics.
+        """Take over the training images' statistics.
 
         Args:
             fitted: The fitted modality; its mean and std are in 0..1.
@@ -60,7 +60,7 @@ class Normalise(nn.Module):
 class ImageEncoder(nn.Module):
     """What all image encoders have: standardised pixels become a feature map, and this becomes tokens.
 
-    A decoder can restore pictures from the feature map (``polymodal.encoders.image_decoder``).
+    A decoder can restore images from the feature map (``polymodal.encoders.image_decoder``).
     """
 
     normalise: Normalise
@@ -71,7 +71,7 @@ class ImageEncoder(nn.Module):
         """Find features.
 
         Args:
-            pixels_BCYX: Standardised pixels ``[B, channels of the picture, Y, X]``.
+            pixels_BCYX: Standardised pixels ``[B, channels of the image, Y, X]``.
 
         Returns:
             ``[B, C, rows, columns]``, a few places each way.
@@ -90,7 +90,7 @@ class GridTokens(nn.Module):
             num_channels: C of the map.
             grid: Rows and columns of tokens.
             width: W.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.grid = grid
@@ -117,13 +117,13 @@ class GridTokens(nn.Module):
 
 
 def num_halvings(fitted: Image | Video) -> int:
-    """Return how often a picture's longer side is halved until at most 4 remain.
+    """Return how often an image's longer side is halved until at most 4 remain.
 
     Args:
         fitted: The fitted modality.
 
     Returns:
-        The number of halvings, 0 for tiny pictures.
+        The number of halvings, 0 for tiny images.
     """
     return max(0, math.ceil(math.log2(max(fitted.height, fitted.width) / GRID)))
 
@@ -145,8 +145,8 @@ def convolution_block(num_in: int, num_out: int, stride: int) -> nn.Sequential:
     """Build a 3x3 convolution, group norm and ReLU; a stride above 2 takes a kernel that leaves no pixel out.
 
     Args:
-        num_in: Channels that come in.
-        num_out: Channels that go out.
+        num_in: Input channels.
+        num_out: Output channels.
         stride: Pixels from one place to the next.
 
     Returns:
@@ -186,7 +186,7 @@ class StagedEncoder(ImageEncoder):
         dropout: float,
         detail: bool,
     ) -> None:
-        """Put the stages together.
+        """Assemble the stages.
 
         Args:
             fitted: The fitted modality.
@@ -194,8 +194,8 @@ class StagedEncoder(ImageEncoder):
             stages: The blocks of each stage.
             channels: C of each stage's map.
             strides: Stride of each stage.
-            dropout: Share of token values set to zero in training.
-            detail: Whether fine places are given as well.
+            dropout: Dropout probability of the tokens.
+            detail: Whether to return the detail feature map as ``Tokens.detail``.
         """
         super().__init__()
         self.normalise = Normalise(fitted)
@@ -208,7 +208,7 @@ class StagedEncoder(ImageEncoder):
         self.detail_grid = None if self.pyramid is None else self.pyramid.detail_grid
 
     def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             column: Values uint8 ``[B, Y, X, C]``.
@@ -242,8 +242,8 @@ class ImageCNN(StagedEncoder):
             width: W.
             channels: C of the first stage; the next have 2, 4 and 4 times as many; 0 means a quarter of the width.
             depth: Convolutions of each stage after the first.
-            dropout: Share of token values set to zero in training.
-            detail: Whether fine places are given as well, for targets that read them.
+            dropout: Dropout probability of the tokens.
+            detail: Whether to return the detail feature map as ``Tokens.detail``.
         """
         channels = channels or width // 4
         strides = _stage_strides(fitted, 4)
@@ -265,8 +265,8 @@ class ResidualBlock(nn.Module):
         """Build the block.
 
         Args:
-            num_in: Channels that come in.
-            num_out: Channels that go out.
+            num_in: Input channels.
+            num_out: Output channels.
             stride: Stride of the first convolution and of the shortcut.
         """
         super().__init__()
@@ -308,8 +308,8 @@ class ImageResNet(StagedEncoder):
             width: W.
             channels: C of the first stage; the next have 2, 4 and 8 times as many.
             depth: Residual blocks of each stage.
-            dropout: Share of token values set to zero in training.
-            detail: Whether fine places are given as well, for targets that read them.
+            dropout: Dropout probability of the tokens.
+            detail: Whether to return the detail feature map as ``Tokens.detail``.
         """
         strides = _stage_strides(fitted, 4)
         dims = [channels, 2 * channels, 4 * channels, 8 * channels]

@@ -1,6 +1,6 @@
-"""From an image encoder's feature map back to the picture: what teaches an encoder without labels (torch).
+"""From an image encoder's feature map back to the image: what teaches an encoder without labels (torch).
 
-Shape legend: B rows, C channels of a map, Y and X height and width, S channels of the picture.
+Shape legend: B rows, C channels of a map, Y and X height and width, S channels of the image.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MIN_CHANNELS = 16
 
 
 class ImageDecoder(nn.Module):
-    """The map is doubled in size by nearest neighbours and convolved until it is as large as the picture.
+    """The map is doubled in size by nearest neighbours and convolved until it is as large as the image.
 
     The light half of a convolutional autoencoder: Masci et al. 2011, "Stacked convolutional auto-encoders for
     hierarchical feature extraction", ICANN, section 3. Differs from the source: all layers learn together, strides
@@ -33,7 +33,7 @@ class ImageDecoder(nn.Module):
         Args:
             map_channels: C of the encoder's map.
             map_shape: Its height and width.
-            image_shape: Height, width and channels of the pictures.
+            image_shape: Height, width and channels of the images.
         """
         super().__init__()
         height, width, channels = image_shape
@@ -46,7 +46,7 @@ class ImageDecoder(nn.Module):
         use_channels_last(self)
 
     def forward(self, map_BCYX: Tensor) -> Tensor:
-        """Restore pictures.
+        """Restore images.
 
         Args:
             map_BCYX: Feature map.
@@ -77,10 +77,10 @@ def build_image_decoder(encoder: ImageEncoder, pixels_BCYX: Tensor) -> ImageDeco
 
     Args:
         encoder: The encoder.
-        pixels_BCYX: Some pictures, standardised; their shape is what is restored.
+        pixels_BCYX: Some images, standardised; their shape is what is restored.
 
     Returns:
-        The decoder, on the pictures' device.
+        The decoder, on the images' device.
     """
     with torch.no_grad():
         _, map_channels, *map_shape = encoder.feature_map(pixels_BCYX[:1]).shape

@@ -30,8 +30,8 @@ class LowRank(nn.Module):
         """Build both factors.
 
         Args:
-            num_in: Width of what comes in.
-            num_out: Width of what goes out.
+            num_in: Input width.
+            num_out: Output width.
             rank: r.
         """
         super().__init__()

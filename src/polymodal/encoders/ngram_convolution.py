@@ -63,7 +63,7 @@ class PackedSteps:
 
 
 class NgramConvolution(nn.Module):
-    """Filters of several sizes, and each one's strongest answer in a row: Kim 2014, arXiv 1408.5882, figure 1.
+    """Filters of several sizes, and each one's maximum over time in a row: Kim 2014, arXiv 1408.5882, figure 1.
 
     Only steps in use are computed, in matrix products over a line in which all rows lie, parted by empty places: on a
     CPU half of the time of convolutions over padded rows. A place that is not in use counts as zeros.
@@ -83,7 +83,7 @@ class NgramConvolution(nn.Module):
         self.gap = max(sizes) // 2
 
     def forward(self, steps: PackedSteps) -> Tensor:
-        """Find the strongest answers.
+        """Find the maximum over time.
 
         Args:
             steps: The rows.

@@ -55,7 +55,7 @@ class PointFeatures(nn.Module):
 
         Args:
             num_features: F.
-            hidden: Values of the hidden layer.
+            hidden: Width of the hidden layer.
             output_dim: C.
         """
         super().__init__()
@@ -120,17 +120,17 @@ class FrameSequence(nn.Module):
         max_tokens: int,
         dropout: float,
     ) -> None:
-        """Put the layers between frames and tokens.
+        """Combine the layers between frames and tokens.
 
         Args:
             fitted: The fitted modality.
             width: W.
             layers: Over frames, from ``[B, T, W]`` and lengths to as many steps.
-            output_dim: Width of what the layers give.
+            output_dim: Output width of the layers.
             channels: Features learned of each point.
-            hidden: Values of the points' hidden layer.
-            max_tokens: Most tokens of a row.
-            dropout: Share of values set to zero in training.
+            hidden: Width of the hidden layer of the point MLP.
+            max_tokens: Maximum number of tokens per row.
+            dropout: Dropout probability.
         """
         super().__init__()
         num_values = fitted.num_features - 1
@@ -177,9 +177,9 @@ class PointsGRU(FrameSequence):
             width: W.
             depth: GRU layers.
             channels: Features learned of each point.
-            hidden: Values of the points' hidden layer.
-            max_tokens: Most tokens of a row.
-            dropout: Share of values set to zero in training.
+            hidden: Width of the hidden layer of the point MLP.
+            max_tokens: Maximum number of tokens per row.
+            dropout: Dropout probability.
         """
         layers = Recurrent("gru", width, depth, dropout)
         super().__init__(
@@ -215,11 +215,11 @@ class PointsTCN(FrameSequence):
             fitted: The fitted modality.
             width: W.
             levels: Residual blocks; 0: as many as it takes to see a usual sequence as a whole, 2 to 6.
-            kernel_size: Frames that a filter sees; an even number becomes the next odd one.
+            kernel_size: Frames that a filter covers; an even number becomes the next odd one.
             channels: Features learned of each point.
-            hidden: Values of the points' hidden layer.
-            max_tokens: Most tokens of a row.
-            dropout: Share of values set to zero in training.
+            hidden: Width of the hidden layer of the point MLP.
+            max_tokens: Maximum number of tokens per row.
+            dropout: Dropout probability.
         """
         kernel_size += 1 - kernel_size % 2
         levels = levels or levels_to_span(fitted.num_frames, kernel_size)
@@ -257,11 +257,11 @@ class PointsTransformer(FrameSequence):
             fitted: The fitted modality.
             width: W.
             depth: Transformer layers.
-            num_heads: Heads of each layer.
+            num_heads: Attention heads.
             channels: Features learned of each point.
-            hidden: Values of the points' hidden layer.
-            max_tokens: Most tokens of a row.
-            dropout: Share of values set to zero in training.
+            hidden: Width of the hidden layer of the point MLP.
+            max_tokens: Maximum number of tokens per row.
+            dropout: Dropout probability.
         """
         layers = TemporalTransformer(width, depth, num_heads, dropout)
         super().__init__(
@@ -295,7 +295,7 @@ class PointSet(nn.Module):
             width: W.
             channels: C, features learned of each point.
             num_queries: Q, learned averages; each is a token, beside the strongest and the mean features.
-            hidden: Values of the points' hidden layer.
+            hidden: Width of the hidden layer of the point MLP.
         """
         super().__init__()
         self.num_frames = fitted.num_frames

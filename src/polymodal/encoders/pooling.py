@@ -25,7 +25,7 @@ MIN_STEPS_FOR_DROPOUT = 24
 
 
 class SequencePooler(nn.Module):
-    """Filters over neighbouring outputs, their strongest answers, and a few learned averages.
+    """Filters over neighbouring outputs, their maximum over time, and a few learned averages.
 
     The filters are those of Kim 2014, arXiv 1408.5882, on contextual vectors in place of word
     vectors; the averages are the attention pooling of Lin et al. 2017, arXiv 1703.03130, eq. 6.
@@ -38,7 +38,7 @@ class SequencePooler(nn.Module):
         Args:
             dim: D.
             width: W.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.project, self.dropout = nn.Linear(dim, width), dropout
@@ -90,7 +90,7 @@ def _sample_kept_steps(lengths: Tensor, num_steps: int) -> Tensor:
 
 
 class GridProjection(nn.Module):
-    """One token for each output, which knows its place: for pictures and videos, whose outputs stand in a grid."""
+    """One token for each output, which knows its place: for images and videos, whose outputs stand in a grid."""
 
     def __init__(self, dim: int, width: int, max_places: int, dropout: float) -> None:
         """Build the projection.
@@ -98,8 +98,8 @@ class GridProjection(nn.Module):
         Args:
             dim: D.
             width: W.
-            max_places: Most outputs of a row.
-            dropout: Share of values set to zero in training.
+            max_places: Maximum number of outputs per row.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.project = nn.Sequential(Dropout(dropout), nn.Linear(dim, width), nn.GELU())

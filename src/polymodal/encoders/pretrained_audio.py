@@ -88,7 +88,7 @@ class AudioCheckpointAdapter(CheckpointAdapter):
             column: Clips with lengths.
 
         Returns:
-            Most outputs of a row.
+            Maximum number of outputs per row.
         """
         return int(lengths_in_use(column).max(initial=1)) + 2
 
@@ -207,7 +207,7 @@ def pad_frames(frames_BFM: Tensor, lengths: Tensor, num_frames: int, padding: Te
     Args:
         frames_BFM: ``[B, F, M]``.
         lengths: int64 ``[B]``, frames in use.
-        num_frames: Frames that come out; what is beyond them is cut off.
+        num_frames: Frames of the output; what is beyond them is cut off.
         padding: What stands behind the frames in use; broadcasts to the frames.
 
     Returns:
@@ -258,7 +258,7 @@ class PretrainedAudio(Pretrained):
             max_tokens: Most outputs kept of a clip by a frozen checkpoint; more are means of equal stretches.
             backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
                 rest's; 0 means a half, or a twentieth.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
 
         Raises:
             ConfigError: If the checkpoint cannot be loaded, or reads other sound than the modality gives.

@@ -1,4 +1,4 @@
-"""Picture encoders that others trained: ViT, DINOv2, CLIP, SigLIP, ConvNeXt, ResNet (torch).
+"""Image encoders that others trained: ViT, DINOv2, CLIP, SigLIP, ConvNeXt, ResNet (torch).
 
 Shape legend: B rows of the batch, C channels, Y and X height and width, K outputs, D width of an
 output, W width of tokens.
@@ -38,14 +38,14 @@ BATCH_IMAGES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ImageCheckpointAdapter(CheckpointAdapter):
-    """Checkpoints that read pictures.
+    """Checkpoints that read images.
 
     The patches' outputs are averaged over a square grid; the class token, where there is one, stands
     before them.
 
     Attributes:
-        config: Its configuration, of checkpoints for pictures and text the pictures' part.
-        preprocessing: How it wants its pictures.
+        config: Its configuration, of checkpoints for images and text the images' part.
+        preprocessing: How it wants its images.
         grid: Most outputs along each side.
     """
 
@@ -78,7 +78,7 @@ class ImageCheckpointAdapter(CheckpointAdapter):
         return outputs_BKD, torch.full((len(column),), outputs_BKD.shape[1], device=outputs_BKD.device)
 
     def _options(self, backbone: Any, height: int, width: int) -> dict[str, bool]:
-        """Pictures of another size than in pretraining get interpolated positions, where the model asks for that."""
+        """Images of another size than in pretraining get interpolated positions, where the model asks for that."""
         own = getattr(self.config, "image_size", None)
         is_own = own is None or tuple(np.broadcast_to(own, 2)) == (height, width)
         is_asked = "interpolate_pos_encoding" in inspect.signature(backbone.forward).parameters
@@ -97,18 +97,18 @@ class ImageCheckpointAdapter(CheckpointAdapter):
         """Return the number of places of the grid and the class token.
 
         Args:
-            column: Pictures.
+            column: Images.
 
         Returns:
-            Most outputs of a row.
+            Maximum number of outputs per row.
         """
         return self.grid**2 + 1
 
     def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
-        """Cut the pictures into batches.
+        """Cut the images into batches.
 
         Args:
-            column: Pictures.
+            column: Images.
 
         Returns:
             Row indices of each batch.
@@ -137,7 +137,7 @@ def _average_pool(map_BDYX: Tensor, grid: int) -> Tensor:
 
 
 class PretrainedImage(Pretrained):
-    """A checkpoint of pictures below its reader."""
+    """A checkpoint of images below its reader."""
 
     def __init__(
         self,
@@ -159,18 +159,18 @@ class PretrainedImage(Pretrained):
             checkpoint: Folder or hub name of the checkpoint.
             tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
             rank: Rank of the adapters; 0 means 8.
-            max_tokens: Most places kept of a picture: the largest square grid with so many, or fewer. The class
+            max_tokens: Most places kept of an image: the largest square grid with so many, or fewer. The class
                 token comes on top.
             backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
                 rest's; 0 means a half, or a twentieth.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
 
         Raises:
-            ConfigError: If the checkpoint cannot be loaded, or reads other pictures than the modality gives.
+            ConfigError: If the checkpoint cannot be loaded, or reads other images than the modality gives.
         """
         config = load_config(checkpoint, "image")
         if fitted.channels != 3:
-            raise parameter_error("channels", f"pictures for the checkpoint {checkpoint!r}", "3", fitted.channels)
+            raise parameter_error("channels", f"images for the checkpoint {checkpoint!r}", "3", fitted.channels)
         _check_size(fitted, config, checkpoint)
         grid = math.isqrt(max_tokens)
         preprocessing = image_preprocessing(checkpoint)
@@ -182,5 +182,5 @@ class PretrainedImage(Pretrained):
 def _check_size(fitted: Image, config: Any, checkpoint: str) -> None:
     least = int(np.max(getattr(config, "patch_size", 4)))
     if min(fitted.height, fitted.width) < least:
-        owner = f"pictures for the checkpoint {checkpoint!r}"
+        owner = f"images for the checkpoint {checkpoint!r}"
         raise parameter_error("size", owner, f"at least one patch of {least} pixels", min(fitted.height, fitted.width))

@@ -93,7 +93,7 @@ class TextCheckpointAdapter(CheckpointAdapter):
             column: Token ids with lengths.
 
         Returns:
-            Most outputs of a row.
+            Maximum number of outputs per row.
         """
         return int(lengths_in_use(column).max(initial=1))
 
@@ -165,7 +165,7 @@ class PretrainedText(Pretrained):
             max_tokens: Most outputs kept of a row of a frozen checkpoint; more are means of equal stretches.
             backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
                 rest's; 0 means a half, or a twentieth.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
 
         Raises:
             ConfigError: If the checkpoint cannot be loaded or its vocabulary is smaller than the tokenizer's.

@@ -109,7 +109,7 @@ class VideoCheckpointAdapter(CheckpointAdapter):
             column: Videos.
 
         Returns:
-            Most outputs of a row.
+            Maximum number of outputs per row.
         """
         return self.times * GRID**2
 
@@ -131,7 +131,7 @@ def sample_frames(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Ten
     Args:
         frames_BFYXC: ``[B, F, Y, X, C]``.
         lengths: int64 ``[B]``, frames in use, at least 1.
-        num_frames: Frames that come out.
+        num_frames: Frames of the output.
 
     Returns:
         ``[B, num_frames, Y, X, C]``.
@@ -167,7 +167,7 @@ class PretrainedVideo(Pretrained):
             max_tokens: Most outputs kept of a video: four for each stretch of time.
             backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
                 rest's; 0 means a half, or a twentieth.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
 
         Raises:
             ConfigError: If the checkpoint cannot be loaded, or reads other videos than the modality gives.

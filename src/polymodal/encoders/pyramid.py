@@ -1,4 +1,4 @@
-"""A feature pyramid: fine places of a picture that know what the coarse ones saw (torch).
+"""A feature pyramid: fine places of an image that know what the coarse ones saw (torch).
 
 Shape legend: B rows, C channels, Y and X height and width of a map, P places, W width.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FINEST_STRIDE = 8
 NUM_PLACES = 32
-"""Places wanted along a picture's longer side, where its stages are that fine."""
+"""Places wanted along an image's longer side, where its stages are that fine."""
 
 
 class FeaturePyramid(nn.Module):
@@ -38,7 +38,7 @@ class FeaturePyramid(nn.Module):
         """Build the layers.
 
         Args:
-            fitted: The fitted modality; gives the picture's size.
+            fitted: The fitted modality; gives the image's size.
             channels: C of each stage's map.
             strides: Pixels from one place of each map to the next, rising.
             width: W.
@@ -89,7 +89,7 @@ def finest_stage(fitted: Image, strides: Sequence[int]) -> int:
     """Choose the stage whose places are fine enough.
 
     Args:
-        fitted: The fitted modality; gives the picture's size.
+        fitted: The fitted modality; gives the image's size.
         strides: Pixels between places of each stage, rising.
 
     Returns:
@@ -106,7 +106,7 @@ def run_stages(blocks: nn.Sequential, ends: Sequence[int], map_BCYX: Tensor) -> 
     Args:
         blocks: All blocks in their order.
         ends: Number of the last block of each stage, rising; the last is that of all blocks.
-        map_BCYX: Standardised pictures ``[B, C, Y, X]``.
+        map_BCYX: Standardised images ``[B, C, Y, X]``.
 
     Returns:
         One map a stage.

@@ -29,10 +29,10 @@ class Recurrent(nn.Module):
         """Build the layers.
 
         Args:
-            cell: Which kind.
+            cell: "lstm" or "gru".
             width: W of the input; each direction has half of it.
             depth: Number of layers.
-            dropout: Share of values set to zero between layers in training.
+            dropout: Dropout probability between layers.
         """
         super().__init__()
         self.cell = cell
@@ -76,7 +76,7 @@ def trains_in_bfloat16(cell: Cell, device: torch.device) -> bool:
     oneDNN has no LSTM in bfloat16 for processors without AVX-512: torch raises there. Such layers compute in float32.
 
     Args:
-        cell: Which kind.
+        cell: "lstm" or "gru".
         device: A GPU or the CPU.
 
     Returns:

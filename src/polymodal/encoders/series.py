@@ -72,16 +72,16 @@ class SeriesEncoder(nn.Module):
         max_tokens: int,
         dropout: float,
     ) -> None:
-        """Put the layers between patches and tokens.
+        """Combine the layers between patches and tokens.
 
         Args:
             fitted: The fitted modality.
             width: W.
             patch: Steps of a patch.
             layers: Over patches, from ``[B, T, W]`` and lengths to as many steps.
-            output_dim: Width of what the layers give.
-            max_tokens: Most tokens of a series.
-            dropout: Share of values set to zero in training.
+            output_dim: Output width of the layers.
+            max_tokens: Maximum number of tokens per series.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.patches = Patches(fitted.num_features, patch, width)
@@ -124,10 +124,10 @@ class SeriesTCN(SeriesEncoder):
             fitted: The fitted modality.
             width: W.
             levels: Residual blocks; 0: as many as it takes to see a usual series as a whole, 2 to 6.
-            kernel_size: Steps that a filter sees; an even number becomes the next odd one.
+            kernel_size: Steps that a filter covers; an even number becomes the next odd one.
             patch: Steps of a patch; 0: so many that a usual series has at most 128 patches.
-            max_tokens: Most tokens of a series.
-            dropout: Share of values set to zero in training.
+            max_tokens: Maximum number of tokens per series.
+            dropout: Dropout probability.
         """
         kernel_size += 1 - kernel_size % 2
         patch = patch or patch_length(fitted, max_patches=128)
@@ -142,7 +142,7 @@ class SeriesRecurrent(SeriesEncoder):
     """Recurrent layers over patches in both directions.
 
     Attributes:
-        cell: Which kind.
+        cell: "lstm" or "gru".
     """
 
     cell: ClassVar[Literal["lstm", "gru"]]
@@ -164,8 +164,8 @@ class SeriesRecurrent(SeriesEncoder):
             width: W.
             depth: Recurrent layers.
             patch: Steps of a patch; 0: so many that a usual series has at most 64 patches.
-            max_tokens: Most tokens of a series.
-            dropout: Share of values set to zero in training.
+            max_tokens: Maximum number of tokens per series.
+            dropout: Dropout probability.
         """
         layers = Recurrent(self.cell, width, depth, dropout)
         super().__init__(
@@ -211,11 +211,11 @@ class SeriesTransformer(SeriesEncoder):
             fitted: The fitted modality.
             width: W.
             depth: Transformer layers.
-            num_heads: Heads of each layer.
+            num_heads: Attention heads.
             patch: Steps of a patch; 0: so many that a usual series has at most 32 patches, and 8 where it is long
                 enough: a single sample says too little to attend to.
-            max_tokens: Most tokens of a series.
-            dropout: Share of values set to zero in training.
+            max_tokens: Maximum number of tokens per series.
+            dropout: Dropout probability.
         """
         layers = TemporalTransformer(width, depth, num_heads, dropout)
         patch = patch or patch_length(fitted, max_patches=32, min_steps=8)

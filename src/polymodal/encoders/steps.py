@@ -29,9 +29,9 @@ class StepTokens(nn.Module):
         Args:
             num_features: F of a step.
             width: W.
-            max_tokens: Most tokens of a row.
-            dropout: Share of values set to zero in training.
-            detail: Whether to give every step beside the tokens.
+            max_tokens: Maximum number of tokens per row.
+            dropout: Dropout probability.
+            detail: Whether to return every time step as ``Tokens.detail``.
         """
         super().__init__()
         self.max_tokens = max_tokens
@@ -82,7 +82,7 @@ def resample_steps(values_BTF: Tensor, lengths: Tensor, num_frames: int) -> Tens
     Args:
         values_BTF: ``[B, T, F]``.
         lengths: int64 ``[B]``.
-        num_frames: Frames that come out.
+        num_frames: Frames of the output.
 
     Returns:
         ``[B, num_frames, F]``.

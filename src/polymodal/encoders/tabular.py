@@ -204,9 +204,9 @@ class CellsMLP(nn.Module):
             width: Width of the token.
             numbers: How numbers are embedded.
             cell_dim: Width of a cell.
-            hidden: Values of each hidden layer.
+            hidden: Width of each hidden layer.
             depth: Number of hidden layers.
-            dropout: Share of hidden values set to zero in training.
+            dropout: Dropout probability of the hidden layers.
         """
         super().__init__()
         self.cells = CellEmbedding(fitted, numbers, cell_dim)
@@ -244,9 +244,9 @@ class TabularMLP(CellsMLP):
             fitted: The fitted modality.
             width: Width of the token.
             cell_dim: Width of a cell.
-            hidden: Values of each hidden layer.
+            hidden: Width of each hidden layer.
             depth: Number of hidden layers.
-            dropout: Share of hidden values set to zero in training.
+            dropout: Dropout probability of the hidden layers.
         """
         numbers = LinearNumbers(count_numbers(fitted), cell_dim)
         super().__init__(fitted, width, numbers=numbers, cell_dim=cell_dim, hidden=hidden, depth=depth, dropout=dropout)
@@ -271,9 +271,9 @@ class TabularPiecewise(CellsMLP):
             fitted: The fitted modality.
             width: Width of the token.
             cell_dim: Width of a cell.
-            hidden: Values of each hidden layer.
+            hidden: Width of each hidden layer.
             depth: Number of hidden layers.
-            dropout: Share of hidden values set to zero in training.
+            dropout: Dropout probability of the hidden layers.
         """
         quantiles = [field.quantiles or [] for field in fitted.fields if field.kind == "number"]
         numbers = PiecewiseNumbers(quantiles, cell_dim)
@@ -303,9 +303,9 @@ class TabularPeriodic(CellsMLP):
             cell_dim: Width of a cell.
             num_frequencies: Learned frequencies of each number field.
             sigma: Deviation of the frequencies' first values.
-            hidden: Values of each hidden layer.
+            hidden: Width of each hidden layer.
             depth: Number of hidden layers.
-            dropout: Share of hidden values set to zero in training.
+            dropout: Dropout probability of the hidden layers.
         """
         numbers = PeriodicNumbers(count_numbers(fitted), cell_dim, num_frequencies, sigma)
         super().__init__(fitted, width, numbers=numbers, cell_dim=cell_dim, hidden=hidden, depth=depth, dropout=dropout)
@@ -323,8 +323,8 @@ class FTTransformer(nn.Module):
             fitted: The fitted modality.
             width: W, also of the cells.
             depth: Transformer layers.
-            num_heads: Heads of each layer; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.cells = CellEmbedding(fitted, LinearNumbers(count_numbers(fitted), width), width)

@@ -33,8 +33,8 @@ class TemporalConvolutions(nn.Module):
         Args:
             width: W, also the channels of all layers.
             levels: Number of residual blocks.
-            kernel_size: Steps that a filter sees, odd.
-            dropout: Share of values set to zero in training.
+            kernel_size: Steps that a filter covers, odd.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.blocks = nn.ModuleList(DilatedBlock(width, kernel_size, 2**level, dropout) for level in range(levels))
@@ -64,9 +64,9 @@ class DilatedBlock(nn.Module):
 
         Args:
             channels: C.
-            kernel_size: Steps that a filter sees, odd.
+            kernel_size: Steps that a filter covers, odd.
             dilation: From one of those steps to the next.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__()
         padding = dilation * (kernel_size // 2)
@@ -101,8 +101,8 @@ class TemporalTransformer(nn.Module):
         Args:
             width: W.
             depth: Number of layers.
-            num_heads: Heads of each layer; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.layers = Transformer(width, depth, num_heads, dropout)
@@ -135,7 +135,7 @@ class StatisticsPooling(nn.Module):
         Args:
             num_features: D of a step.
             width: W.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.project = nn.Sequential(nn.Linear(3 * num_features, width), nn.LayerNorm(width), Dropout(dropout))
@@ -181,7 +181,7 @@ def levels_to_span(num_steps: int, kernel_size: int) -> int:
 
     Args:
         num_steps: Steps of a usual series.
-        kernel_size: Steps that a filter sees.
+        kernel_size: Steps that a filter covers.
 
     Returns:
         2 to 6.

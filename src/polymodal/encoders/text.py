@@ -30,7 +30,7 @@ def pool_and_project(values_BTW: Tensor, lengths: Tensor, max_tokens: int, proje
     Args:
         values_BTW: ``[B, T, ...]``.
         lengths: int64 ``[B]``.
-        max_tokens: Most tokens of a row.
+        max_tokens: Maximum number of tokens per row.
         project: To the width of tokens.
 
     Returns:
@@ -50,7 +50,7 @@ class TextBag(nn.Module):
             fitted: The fitted modality.
             width: W.
             frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.embed = WordEmbedding(fitted, width, dropout, frozen)
@@ -70,7 +70,7 @@ class TextBag(nn.Module):
 
 
 class TextCNN(nn.Module):
-    """Filters over 2 to 5 words, each one's strongest answer: Kim 2014, arXiv 1408.5882, figure 1.
+    """Filters over 2 to 5 words, each one's maximum over time: Kim 2014, arXiv 1408.5882, figure 1.
 
     Differs from the source: the filters of each size make one token.
     """
@@ -85,7 +85,7 @@ class TextCNN(nn.Module):
             width: W.
             filters: C, filters of each size; 0 means three quarters of the width.
             frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__()
         filters = filters or 3 * width // 4
@@ -113,7 +113,7 @@ class TextRecurrent(nn.Module):
     """Bidirectional recurrent layers over word vectors.
 
     Attributes:
-        cell: Which kind.
+        cell: "lstm" or "gru".
     """
 
     cell: ClassVar[Literal["lstm", "gru"]]
@@ -134,9 +134,9 @@ class TextRecurrent(nn.Module):
             fitted: The fitted modality.
             width: W; each direction has half of it.
             depth: Number of layers.
-            max_tokens: Most tokens of a row.
+            max_tokens: Maximum number of tokens per row.
             frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.max_tokens = max_tokens
@@ -192,11 +192,11 @@ class TextTransformer(nn.Module):
             fitted: The fitted modality.
             width: W.
             depth: Number of layers.
-            num_heads: Heads of each layer; divides the width.
-            max_tokens: Most tokens of a row.
+            num_heads: Attention heads; the width must be a multiple of it.
+            max_tokens: Maximum number of tokens per row.
             positions: "learned" or "sinusoidal".
             frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
 
         Raises:
             ConfigError: If positions is something else.

@@ -18,11 +18,11 @@ def build_mlp(num_in: int, hidden: int, depth: int, width: int, dropout: float) 
     """Build hidden layers (linear, norm, GELU, dropout) and a linear layer to the token's width.
 
     Args:
-        num_in: Values that come in.
-        hidden: Values of each hidden layer.
+        num_in: Input width.
+        hidden: Width of each hidden layer.
         depth: Number of hidden layers.
-        width: Values that go out.
-        dropout: Share of hidden values set to zero in training.
+        width: Output width.
+        dropout: Dropout probability of the hidden layers.
 
     Returns:
         A module from ``[B, num_in]`` to ``[B, width]``.
@@ -43,9 +43,9 @@ class VectorMLP(nn.Module):
         Args:
             fitted: The fitted modality.
             width: Width of the token.
-            hidden: Values of each hidden layer.
+            hidden: Width of each hidden layer.
             depth: Number of hidden layers.
-            dropout: Share of hidden values set to zero in training.
+            dropout: Dropout probability of the hidden layers.
         """
         super().__init__()
         self.layers = build_mlp(fitted.dim, hidden, depth, width, dropout)

@@ -142,8 +142,8 @@ class TemporalMixer(nn.Module):
             num_features: Values of a frame.
             width: W.
             depth: Transformer layers.
-            num_heads: Heads of each layer.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.project = nn.Sequential(nn.Linear(num_features, width), nn.LayerNorm(width))
@@ -176,7 +176,7 @@ class RecurrentMixer(nn.Module):
             num_features: Values of a frame.
             width: W; also the state of both directions together.
             depth: GRU layers.
-            dropout: Share of values set to zero between layers in training.
+            dropout: Dropout probability between layers.
         """
         super().__init__()
         self.project = nn.Sequential(nn.Linear(num_features, width), nn.LayerNorm(width), nn.GELU())
@@ -201,12 +201,12 @@ class VideoEncoder(nn.Module):
     """A network over frames, a mixer over time, and tokens."""
 
     def __init__(self, frames: nn.Module, mixer: nn.Module | None, tokens: StepTokens) -> None:
-        """Put the parts together.
+        """Store the modules.
 
         Args:
             frames: From ``[B, T, Y, X, C]`` and lengths to ``[B, T, features]``.
             mixer: From ``[B, T, features]`` and lengths to the same layout; None where ``frames`` mixes already.
-            tokens: The closing projection.
+            tokens: The final projection.
         """
         super().__init__()
         self.frames = frames
@@ -250,8 +250,8 @@ class SeparateConvolution(nn.Module):
         """Build both convolutions.
 
         Args:
-            num_in: Channels that come in.
-            num_out: Channels that go out.
+            num_in: Input channels.
+            num_out: Output channels.
             stride: Pixels from one place to the next; time keeps its length.
         """
         super().__init__()
@@ -333,9 +333,9 @@ class VideoCNN(VideoEncoder):
             width: W.
             channels: Channels of the first stage; 0 means a quarter of the width.
             depth: Transformer layers over time.
-            num_heads: Heads of each layer.
-            max_tokens: Most tokens of a video.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads.
+            max_tokens: Maximum number of tokens per video.
+            dropout: Dropout probability.
         """
         frames = FrameCNN(fitted, channels or width // 4)
         mixer = TemporalMixer(frames.output_dim, width, depth, num_heads, dropout)
@@ -362,8 +362,8 @@ class VideoGRU(VideoEncoder):
             width: W.
             channels: Channels of the first stage; 0 means a quarter of the width.
             depth: GRU layers.
-            max_tokens: Most tokens of a video.
-            dropout: Share of values set to zero in training.
+            max_tokens: Maximum number of tokens per video.
+            dropout: Dropout probability.
         """
         frames = FrameCNN(fitted, channels or width // 4)
         mixer = RecurrentMixer(frames.output_dim, width, depth, dropout)
@@ -382,8 +382,8 @@ class VideoR2Plus1D(VideoEncoder):
             fitted: The fitted modality.
             width: W.
             channels: Channels of the first stage; 0 means a quarter of the width.
-            max_tokens: Most tokens of a video.
-            dropout: Share of values set to zero in training.
+            max_tokens: Maximum number of tokens per video.
+            dropout: Dropout probability.
         """
         frames = R2Plus1D(fitted, channels or width // 4)
         super().__init__(frames, None, StepTokens(frames.output_dim, width, max_tokens, dropout))

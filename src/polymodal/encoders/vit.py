@@ -44,9 +44,9 @@ class ImageViT(ImageEncoder):
             fitted: The fitted modality.
             width: W.
             depth: Transformer layers.
-            num_heads: Heads of each layer.
+            num_heads: Attention heads.
             patch: Side of a patch in pixels; 0 means at most 8 patches along each side.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.patch = patch or max(2, math.ceil(max(fitted.height, fitted.width) / 8))
@@ -58,7 +58,7 @@ class ImageViT(ImageEncoder):
         self.tokens = GridTokens(width, token_grid(fitted, self.patch), width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             column: Values uint8 ``[B, Y, X, C]``.
@@ -73,7 +73,7 @@ class ImageViT(ImageEncoder):
         """Find features.
 
         Args:
-            pixels_BCYX: Standardised pixels ``[B, channels of the picture, Y, X]``.
+            pixels_BCYX: Standardised pixels ``[B, channels of the image, Y, X]``.
 
         Returns:
             ``[B, W, rows of patches, columns of patches]``.

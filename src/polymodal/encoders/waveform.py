@@ -1,6 +1,6 @@
 """The audio encoder of samples: from ``[B, samples, channels]`` to tokens (torch).
 
-Padding never matters: it is zeroed before every layer that could see it.
+Padding is zeroed before every layer that mixes time steps, so that it does not affect the output.
 Shape legend: B rows, T samples, C channels of a map, S channels of the sound (1 or 2), K tokens, W width of tokens.
 """
 
@@ -45,9 +45,9 @@ class WaveformCNN(nn.Module):
             fitted: The fitted modality.
             width: W.
             channels: C of the first stage; the next have 2, 4 and 4 times as many.
-            max_tokens: Most tokens of a clip.
-            dropout: Share of token values set to zero in training.
-            detail: Whether to give every step beside the tokens.
+            max_tokens: Maximum number of tokens per clip.
+            dropout: Dropout probability of the tokens.
+            detail: Whether to return every time step as ``Tokens.detail``.
         """
         super().__init__()
         before_last = math.prod(self.STRIDES[:-1]) / fitted.sample_rate_hz

@@ -36,7 +36,7 @@ class WordEmbedding(nn.Module):
         Args:
             fitted: The fitted modality.
             width: W.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
             frozen: Whether word vectors stay as they are.
 
         Raises:

@@ -29,7 +29,7 @@ class FusionEntry(NamedTuple):
             no module.
         level: Where it joins the streams: pooled features, inside a model, or decisions.
         summary: One line.
-        paper: Where it comes from.
+        paper: The paper.
         kinds: Kinds of targets it can answer; None for all.
     """
 
@@ -50,16 +50,18 @@ FUSIONS = PartTable(
         "transformer": FusionEntry(
             TransformerFusion,
             "model",
-            "a class token and all streams' tokens look at each other",
+            "a class token and all streams' tokens attend to each other",
             "Vaswani et al. 2017; Devlin et al. 2019",
         ),
         "bottleneck": FusionEntry(
             BottleneckFusion, "model", "streams exchange through a few bottleneck tokens", "Nagrani et al. 2021"
         ),
         "cross_attention": FusionEntry(
-            CrossAttentionFusion, "model", "each stream looks at each other one", "Tsai et al. 2019"
+            CrossAttentionFusion, "model", "each stream attends to each other one", "Tsai et al. 2019"
         ),
-        "latent": FusionEntry(LatentFusion, "model", "a few learned vectors look at all tokens", "Jaegle et al. 2021"),
+        "latent": FusionEntry(
+            LatentFusion, "model", "a few learned vectors attend to all tokens", "Jaegle et al. 2021"
+        ),
         "concat": FusionEntry(ConcatFusion, "feature", "pooled streams side by side, two layers", "Ngiam et al. 2011"),
         "sum": FusionEntry(SumFusion, "feature", "pooled streams projected and added", "Baltrusaitis et al. 2019"),
         "gated": FusionEntry(GatedFusion, "feature", "a gate for each value of each stream", "Arevalo et al. 2017"),

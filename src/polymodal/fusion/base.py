@@ -47,7 +47,7 @@ class Fusion(nn.Module, ABC):
             streams: Stream to tokens ``[B, T, W]``; T may differ between streams.
 
         Returns:
-            What the fusion makes of them.
+            Output of the fusion.
         """
         row_present_BS = torch.stack([streams[name].row_present for name in self.streams], dim=1)
         filled = [fill(streams[name], missing) for name, missing in zip(self.streams, self.missing_SW, strict=True)]
@@ -64,7 +64,7 @@ class Fusion(nn.Module, ABC):
             row_present_BS: bool ``[B, S]``; False where a missing token stands in for the stream.
 
         Returns:
-            What the fusion makes of them.
+            Output of the fusion.
         """
 
 
@@ -143,9 +143,9 @@ def fusion_mlp(num_in: int, width: int, dropout: float) -> nn.Sequential:
     """Return the two layers that follow a fusion of pooled streams.
 
     Args:
-        num_in: Values that come in.
-        width: Values that go out.
-        dropout: Share of values set to zero in training.
+        num_in: Input width.
+        width: Output width.
+        dropout: Dropout probability.
 
     Returns:
         Layer norm, linear, GELU, dropout, linear.

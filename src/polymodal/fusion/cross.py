@@ -27,8 +27,8 @@ class CrossLayer(nn.Module):
 
         Args:
             width: W.
-            num_heads: H; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: H; the width must be a multiple of it.
+            dropout: Dropout probability.
 
         Raises:
             ConfigError: If the heads do not divide the width.
@@ -72,8 +72,8 @@ class CrossAttentionFusion(Fusion):
             streams: Names of the streams.
             width: W.
             depth: Layers of each pair.
-            num_heads: Heads of each layer; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         num_streams = len(self.streams)
@@ -89,8 +89,8 @@ class CrossAttentionFusion(Fusion):
         """Fuse by attention between pairs.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and every stream's tokens after looking at the others.
@@ -109,7 +109,7 @@ class CrossAttentionFusion(Fusion):
 
 
 class LatentFusion(Fusion):
-    """A few learned vectors look at all tokens: Jaegle et al. 2021, arXiv 2103.03206, figure 1.
+    """A few learned vectors attend to all tokens: Jaegle et al. 2021, arXiv 2103.03206, figure 1.
 
     The cost grows with the number of tokens, not with its square. The latents look at the tokens and then at each
     other, ``depth`` times with the same weights, as in the source; their mean is the fused vector.
@@ -132,8 +132,8 @@ class LatentFusion(Fusion):
             width: W.
             num_latents: Learned vectors.
             depth: How often they look at the tokens.
-            num_heads: Heads of each layer; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         self.depth = depth
@@ -147,8 +147,8 @@ class LatentFusion(Fusion):
         """Fuse by latents.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and the streams' tokens.

@@ -24,7 +24,7 @@ class ConcatFusion(Fusion):
         Args:
             streams: Names of the streams.
             width: W.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         self.fusion_mlp = fusion_mlp(len(self.streams) * width, width, dropout)
@@ -33,8 +33,8 @@ class ConcatFusion(Fusion):
         """Fuse by concatenation.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and the streams' tokens.
@@ -54,7 +54,7 @@ class SumFusion(Fusion):
         Args:
             streams: Names of the streams.
             width: W.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         self.norm = nn.LayerNorm(width)
@@ -65,8 +65,8 @@ class SumFusion(Fusion):
         """Fuse by addition.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and the streams' tokens.
@@ -89,7 +89,7 @@ class GatedFusion(Fusion):
         Args:
             streams: Names of the streams.
             width: W.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         num_streams = len(self.streams)
@@ -102,8 +102,8 @@ class GatedFusion(Fusion):
         """Fuse by gates.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and the streams' tokens.
@@ -128,7 +128,7 @@ class AttentionFusion(Fusion):
         Args:
             streams: Names of the streams.
             width: W.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         self.norm = nn.LayerNorm(width)
@@ -140,7 +140,7 @@ class AttentionFusion(Fusion):
         """Fuse by attention weights.
 
         Args:
-            streams: Tokens of each stream, filled.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
             row_present_BS: bool ``[B, S]``.
 
         Returns:

@@ -28,7 +28,7 @@ class FilmBlock(nn.Module):
         Args:
             width: W.
             context_dim: C.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.first = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
@@ -56,7 +56,7 @@ class FilmBlock(nn.Module):
 class FilmFusion(Fusion):
     """Each stream's tokens scaled and shifted by the other streams, then pooled and put side by side.
 
-    A question can change what is read from a picture before the picture is pooled. Each stream gives the mean and the
+    A question can change what is read from an image before the image is pooled. Each stream gives the mean and the
     largest values of its tokens (Perez et al. 2018, section 2.2, take the largest), for two layers over all streams.
     """
 
@@ -67,7 +67,7 @@ class FilmFusion(Fusion):
             streams: Names of the streams.
             width: W.
             depth: Residual blocks of each stream.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         num_streams = len(self.streams)
@@ -82,8 +82,8 @@ class FilmFusion(Fusion):
         """Fuse by modulation.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and the modulated tokens.

@@ -1,4 +1,4 @@
-"""Fusions in which all streams' tokens look at each other (torch).
+"""Fusions in which all streams' tokens attend to each other (torch).
 
 Shape legend: B rows of the batch, T tokens, N bottleneck tokens, W width, S streams.
 """
@@ -33,8 +33,8 @@ class TransformerFusion(Fusion):
             streams: Names of the streams.
             width: W.
             depth: Transformer layers.
-            num_heads: Heads of each layer; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         self.stream_SW = small_parameter(len(self.streams), width)
@@ -47,8 +47,8 @@ class TransformerFusion(Fusion):
         """Fuse by self-attention.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             The class token's output ``[B, W]`` and, where they are wanted, the other tokens' outputs.
@@ -67,7 +67,7 @@ class TransformerFusion(Fusion):
 class BottleneckFusion(Fusion):
     """Streams that exchange what they know through a few tokens only: Nagrani et al. 2021, arXiv 2107.00135.
 
-    In each layer (equations 8 and 9), each stream's tokens and the bottleneck tokens look at each other, with weights
+    In each layer (equations 8 and 9), each stream's tokens and the bottleneck tokens attend to each other, with weights
     of the stream's own; the next bottleneck is the mean of what the streams made of it. Differs from the source: the
     means of the streams' tokens and of the bottleneck go side by side through a layer, in place of class tokens.
     """
@@ -89,8 +89,8 @@ class BottleneckFusion(Fusion):
             width: W.
             num_bottlenecks: N, tokens through which the streams exchange what they know.
             depth: Layers of each stream.
-            num_heads: Heads of each layer; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         self.bottlenecks_NW = small_parameter(num_bottlenecks, width)
@@ -107,8 +107,8 @@ class BottleneckFusion(Fusion):
         """Fuse through the bottleneck.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and each stream's tokens after the last layer.

@@ -38,7 +38,7 @@ class LowRankFusion(Fusion):
             streams: Names of the streams.
             width: W.
             rank: R.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         self.rank = rank
@@ -54,8 +54,8 @@ class LowRankFusion(Fusion):
         """Fuse by products of linear maps.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and the streams' tokens.
@@ -80,7 +80,7 @@ class TensorFusion(Fusion):
             streams: Names of the streams; eight at most.
             width: W.
             factors: K, fewer where the product of all streams would pass ``MAX_PRODUCTS``.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         num_factors = min(factors, most_factors(len(self.streams)))
@@ -97,8 +97,8 @@ class TensorFusion(Fusion):
         """Fuse by the outer product.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and the streams' tokens.
@@ -124,7 +124,7 @@ class MatchFusion(Fusion):
         Args:
             streams: Names of the streams.
             width: W.
-            dropout: Share of values set to zero in training.
+            dropout: Dropout probability.
         """
         super().__init__(streams, width)
         self.norm = nn.LayerNorm(width)
@@ -134,8 +134,8 @@ class MatchFusion(Fusion):
         """Fuse by comparing.
 
         Args:
-            streams: Tokens of each stream, filled.
-            row_present_BS: Not used: the missing tokens say it.
+            streams: Tokens of each stream; absent streams are replaced by their missing token.
+            row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
             Pooled ``[B, W]`` and the streams' tokens.

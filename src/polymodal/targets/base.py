@@ -1,4 +1,4 @@
-"""What every target offers: one kind of output whole, from cells to metrics."""
+"""The interface of targets: cells to truth, loss, prediction and decoding."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Target(Protocol):
         """
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Turn cells into what the loss and the metrics compare with.
+        """Encode cells as truth for the loss and the metrics.
 
         Args:
             cells: Cells of any rows.
 
         Returns:
-            Truth ``[rows]`` or ``[rows, labels]`` and, bool ``[rows]``, where it is known.
+            Truth ``[rows]`` or ``[rows, labels]``, and a mask, bool ``[rows]``, True where it is known.
         """
 
     def loss(self, output: Tensor, truth: Tensor, smoothing: float) -> Tensor:
@@ -67,14 +67,14 @@ class Target(Protocol):
         Args:
             output: Head output ``[B, output_dim]``.
             truth: Encoded cells ``[B]`` or ``[B, labels]``.
-            smoothing: Share of the label mass spread over all classes.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``.
         """
 
     def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
-        """Turn head outputs into predictions.
+        """Convert head outputs to predictions.
 
         Args:
             output: ``[rows, output_dim]``.
@@ -84,7 +84,7 @@ class Target(Protocol):
         """
 
     def decode(self, prediction: Prediction) -> list[Cell]:
-        """Turn predictions into plain labels or numbers.
+        """Convert predictions to labels or numbers, plain Python values.
 
         Args:
             prediction: Probabilities ``[rows, classes]`` or values ``[rows]``.
@@ -95,7 +95,7 @@ class Target(Protocol):
 
     @property
     def prior(self) -> Prediction:
-        """What is predicted where nothing is known: ``[classes]`` or ``[1]``."""
+        """The prediction without any input: ``[classes]`` or ``[1]``."""
 
     def state(self) -> dict[str, Any]:
         """Return the fitted fields as plain JSON."""
@@ -126,7 +126,7 @@ def build_head(target: Target, width: int) -> nn.Module:
 
 
 def primary_metric_of(target: Target | StructuredTarget) -> str:
-    """Name the one metric that stands for a target.
+    """Return the name of a target's primary metric.
 
     Args:
         target: The fitted target.

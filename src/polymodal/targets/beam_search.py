@@ -1,4 +1,4 @@
-"""Finding the most probable text step by step: beam search, of which greedy decoding is the narrowest (torch).
+"""Beam search; with a beam width of 1 it is greedy decoding (torch).
 
 Shape legend: B rows of the batch, K beams of a row, T steps so far, V ids.
 """
@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 NextLogProbabilities = Callable[[Tensor | None, Tensor | None], Tensor]
-"""From each beam's last id ``[B * K]`` and the place of the beam that it goes on from ``[B * K]``, both None at the
-first step, to log-probabilities ``[B * K, V]`` of the next id."""
+"""From each beam's last id ``[B * K]`` and the index of the beam that it extends ``[B * K]``, both None at the first
+step, to log-probabilities ``[B * K, V]`` of the next id."""
 
 
 @dataclass(frozen=True)
 class Beams:
-    """Texts under way.
+    """Unfinished and finished hypotheses.
 
     Attributes:
         ids: int64 ``[B, K, T]``; padding after the end.
         total: Sum of the ids' log-probabilities, float ``[B, K]``.
         length: Ids that are not padding, int64 ``[B, K]``.
-        is_done: bool ``[B, K]``; True where the text has ended.
+        is_done: bool ``[B, K]``; True where the text is finished.
     """
 
     ids: Tensor
@@ -34,11 +34,11 @@ class Beams:
 
 
 def scores_of(total: Tensor, length: Tensor, length_penalty: float) -> Tensor:
-    """Return what texts are ranked by: Wu et al. 2016, arXiv 1609.08144, equation 14, without the coverage.
+    """Return the scores that rank hypotheses: Wu et al. 2016, arXiv 1609.08144, equation 14, without coverage.
 
     Args:
         total: Sum of the ids' log-probabilities, of any shape.
-        length: Number of ids, of a shape that fits.
+        length: Number of ids, of a shape that broadcasts.
         length_penalty: The exponent; 0 ranks by the total.
 
     Returns:
@@ -56,19 +56,19 @@ def beam_search(
     padding: int,
     length_penalty: float,
 ) -> tuple[Tensor, Tensor]:
-    """Find a probable text for each row.
+    """Search the most probable text of each row.
 
-    Differs from Wu et al. 2016, section 7: texts that have ended stay among the beams and compete with the others
-    by the same score; the search stops when every beam has ended.
+    Differs from Wu et al. 2016, section 7: finished texts stay among the beams and are ranked with the others; the
+    search stops when every beam is finished.
 
     Args:
-        advance: Gives the next ids' log-probabilities.
+        advance: Computes the log-probabilities of the next ids.
         num_rows: B.
-        beam_width: K; with 1 the most probable id is taken at each step.
-        max_length: Ids of a text at most, its end included.
+        beam_width: K; 1 is greedy decoding.
+        max_length: Maximum number of ids of a text, including the end.
         end: Id that ends a text.
         padding: Id that stands after the end.
-        length_penalty: How much long texts are favoured; see ``scores_of``.
+        length_penalty: The exponent of ``scores_of``.
 
     Returns:
         Ids ``[B, T]`` of the best text, and the mean log-probability of its ids ``[B]``.
@@ -85,7 +85,7 @@ def beam_search(
 
 
 def _empty_beams(log_BKV: Tensor) -> Beams:
-    """Return empty texts; all but the first of a row are ruled out, as they would be the same."""
+    """Return empty texts; all but the first of a row have probability 0, because they are equal."""
     total = log_BKV.new_full(log_BKV.shape[:2], -torch.inf)
     total[:, 0] = 0.0
     nothing = torch.zeros(log_BKV.shape[:2], dtype=torch.long, device=log_BKV.device)
@@ -93,7 +93,7 @@ def _empty_beams(log_BKV: Tensor) -> Beams:
 
 
 def _extend(beams: Beams, log_BKV: Tensor, end: int, padding: int, length_penalty: float) -> tuple[Beams, Tensor]:
-    """Return the best beams with one id more, and the place ``[B * K]`` of the beam that each goes on from."""
+    """Return the best beams of one more id, and the index ``[B * K]`` of the beam that each extends."""
     num_rows, beam_width, num_ids = log_BKV.shape
     total_BKV = beams.total.unsqueeze(2) + _extension_log_probabilities(log_BKV, beams.is_done, padding)
     length_BK = beams.length + ~beams.is_done
@@ -112,7 +112,7 @@ def _extend(beams: Beams, log_BKV: Tensor, end: int, padding: int, length_penalt
 
 
 def _extension_log_probabilities(log_BKV: Tensor, is_done: Tensor, padding: int) -> Tensor:
-    """A text that has ended goes on with padding, at no cost; no other text does."""
+    """Return ``[B, K, V]``: a finished text is extended by padding with log-probability 0, other texts never are."""
     is_padding = torch.arange(log_BKV.shape[2], device=log_BKV.device) == padding
     ended = torch.zeros_like(log_BKV).masked_fill(~is_padding, -torch.inf)
     return torch.where(is_done.unsqueeze(2), ended, log_BKV.masked_fill(is_padding, -torch.inf))

@@ -1,11 +1,11 @@
-"""The head that finds boxes: at each fine place a label, the distances to a box's sides, and how central it is (torch).
+"""The object-detection head: label logits, distances to the sides of the box, and centre-ness of each location (torch).
 
-Tian et al. 2019, arXiv 1904.01355 (FCOS). Differs from the source: one level of places, smaller and with one tower
-for all three; each feature is scaled and shifted by the fused row (FiLM: Perez et al. 2018, arXiv 1709.07871), so that
-other streams can say what to look for.
+Tian et al. 2019, arXiv 1904.01355 (FCOS). Differs from the source: one level of the pyramid, smaller, with one tower
+for all three outputs; each feature is scaled and shifted by the fused vector (FiLM: Perez et al. 2018, arXiv
+1709.07871), so that other streams can condition the detection.
 
-Shape legend: B rows of the batch, P places, L labels, M true boxes of a row at most, W width, Y and X rows and columns
-of places.
+Shape legend: B rows of the batch, P locations, L labels, M maximum number of true boxes of a row, W width, Y and X rows
+and columns of locations.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from polymodal.targets.structured import StructuredHead, StructuredPrediction
 from polymodal.tokens import Detail, DetailGrid, Fused
 
 PRIOR_PROBABILITY = 0.01
-"""How likely the untrained head holds a label to be at a place: section 3.3 of focal loss."""
+"""Probability of a label that the untrained head predicts: Lin et al. 2017, section 3.3."""
 FOCAL_GAMMA, FOCAL_ALPHA = 2.0, 0.25
 CENTRE_RADIUS = 1.5
-"""A place speaks for a box where it is inside it and at most so many strides from its middle."""
+"""A location is assigned to a box that it is inside of, at most so many strides from the centre."""
 MAX_LOG_DISTANCE = 8.0
-"""Limit of the logarithm of a distance, in strides."""
+"""Upper bound of the logarithm of a distance, in strides."""
 CANDIDATES_PER_BOX = 4
-"""So many times the most boxes are looked at before overlapping ones are dropped."""
+"""Non-maximum suppression gets so many times ``max_boxes`` candidates."""
 LOCATIONS_PER_BOX = 6.0
-"""Brings the loss to the scale of one box; a constant, so that no row depends on another."""
+"""Normalises the loss; a constant, so that the loss of a row does not depend on the other rows."""
 MIN_AREA = 1e-6
 
 
 class BoxHead(StructuredHead):
-    """Finds boxes at the fine places of one stream."""
+    """Predicts boxes from the detail of one stream."""
 
     uses_autocast = True
     centres: Tensor
@@ -47,7 +47,7 @@ class BoxHead(StructuredHead):
     def __init__(
         self,
         stream: str,
-        places: DetailGrid,
+        grid: DetailGrid,
         labels: list[str],
         width: int,
         *,
@@ -59,17 +59,17 @@ class BoxHead(StructuredHead):
         """Build the layers.
 
         Args:
-            stream: The stream whose places are read.
-            places: How they lie.
+            stream: The stream whose detail is read.
+            grid: Its detail grid.
             labels: Names of the labels.
             width: W.
             boxes_per_row: Mean number of boxes in a training row, the scale of the loss.
-            max_boxes: Most boxes of an answer.
-            score_threshold: Boxes with a lower score are left out.
-            overlap_threshold: Of two boxes of a label that overlap more, the less sure one is left out.
+            max_boxes: Maximum number of boxes per row.
+            score_threshold: Minimum score of a box.
+            overlap_threshold: Threshold of the intersection over union in non-maximum suppression.
         """
         super().__init__()
-        self.stream, self.detail_grid, self.labels = stream, places, labels
+        self.stream, self.detail_grid, self.labels = stream, grid, labels
         self.num_expected = max(boxes_per_row, 1.0) * LOCATIONS_PER_BOX
         self.max_boxes, self.score_threshold, self.overlap_threshold = max_boxes, score_threshold, overlap_threshold
         self.condition = nn.Linear(width, 2 * width)
@@ -80,14 +80,14 @@ class BoxHead(StructuredHead):
         for layer in (self.condition, self.label_logits, self.geometry):
             start = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY) if layer is self.label_logits else 0.0
             _initialise(layer, start)
-        self.register_buffer("centres", location_centres(places), persistent=False)
+        self.register_buffer("centres", location_centres(grid), persistent=False)
 
     def forward(self, detail: Detail, pooled_BW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Look at every place.
+        """Compute the outputs of every location.
 
         Args:
-            detail: Places ``[B, P, W]``.
-            pooled_BW: The fused rows.
+            detail: Features of the locations ``[B, P, W]``.
+            pooled_BW: The fused vectors.
 
         Returns:
             Label logits ``[B, P, L]``, distances to left, top, right and bottom in pixels ``[B, P, 4]``, and
@@ -96,51 +96,53 @@ class BoxHead(StructuredHead):
         gain_BW, shift_BW = self.condition(pooled_BW).chunk(2, dim=1)
         values_BPW = detail.values * (1 + gain_BW.unsqueeze(1)) + shift_BW.unsqueeze(1)
         map_BWYX = values_BPW.unflatten(1, self.detail_grid.shape).permute(0, 3, 1, 2)
-        seen = self.tower(map_BWYX)
+        features = self.tower(map_BWYX)
         logits, geometry = (
-            layer(seen).float().flatten(2).transpose(1, 2) for layer in (self.label_logits, self.geometry)
+            layer(features).float().flatten(2).transpose(1, 2) for layer in (self.label_logits, self.geometry)
         )
         distances = (geometry[..., :4] + math.log(4.0)).clamp(max=MAX_LOG_DISTANCE).exp() * self.detail_grid.stride
         return logits, distances, geometry[..., 4]
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Focal loss of labels, overlap loss of boxes, cross-entropy of centre-ness: equation 2 of the source.
+        """Focal loss of labels, GIoU loss of boxes, cross-entropy of centre-ness: equation 2 of the source.
 
         Focal loss: Lin et al. 2017, arXiv 1708.02002, equation 5. Overlap: generalised intersection over union,
         Rezatofighi et al. 2019, arXiv 1902.09630, algorithm 1, weighted by centre-ness.
 
         Args:
-            fused: What the fusion made of the streams.
-            truth: Boxes in pixels of the stream's pictures and the number of their label, -1 where there is none:
+            fused: Output of the fusion.
+            truth: Boxes in pixels of the stream's images and the number of their label, -1 where there is none:
                 ``[B, M, 5]``.
-            smoothing: Not used: the focal loss has a softness of its own.
+            smoothing: Not used: the focal loss needs no label smoothing.
 
         Returns:
-            Loss ``[B]``; 0 where the picture is absent.
+            Loss ``[B]``; 0 where the image is absent.
         """
         detail = fused.details.get(self.stream)
         if detail is None:
             return fused.pooled.sum(dim=1) * 0.0
         logits, distances, centre_logits = self(detail, fused.pooled)
-        taken, aims = assign_locations(self.centres, truth, self.detail_grid.stride)
-        is_object = taken >= 0
-        labels = truth[..., 4].gather(1, taken.clamp(min=0)).long() if truth.shape[1] else taken
-        wanted = functional.one_hot(labels.clamp(min=0), len(self.labels)) * is_object.unsqueeze(2)
-        centrality = torch.where(is_object, centreness(aims), 0.0)
-        focal = _focal_loss(logits, wanted.to(logits.dtype)).sum(dim=2)
-        overlap = torch.where(is_object, 1 - _generalised_iou(distances, aims), 0.0) * centrality
-        central = functional.binary_cross_entropy_with_logits(centre_logits, centrality, reduction="none") * is_object
-        places = torch.where(detail.present, focal + 2 * overlap + central, 0.0)
-        return places.sum(dim=1) / self.num_expected
+        assigned, target_distances = assign_locations(self.centres, truth, self.detail_grid.stride)
+        is_object = assigned >= 0
+        labels = truth[..., 4].gather(1, assigned.clamp(min=0)).long() if truth.shape[1] else assigned
+        target_labels = functional.one_hot(labels.clamp(min=0), len(self.labels)) * is_object.unsqueeze(2)
+        target_centreness = torch.where(is_object, centreness(target_distances), 0.0)
+        focal = _focal_loss(logits, target_labels.to(logits.dtype)).sum(dim=2)
+        overlap = torch.where(is_object, 1 - _generalised_iou(distances, target_distances), 0.0) * target_centreness
+        central = (
+            functional.binary_cross_entropy_with_logits(centre_logits, target_centreness, reduction="none") * is_object
+        )
+        losses = torch.where(detail.present, focal + 2 * overlap + central, 0.0)
+        return losses.sum(dim=1) / self.num_expected
 
     def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Decode boxes.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
-            Lists of label, box in pixels of the stream's pictures, and score; the surest first.
+            Lists of label, box in pixels of the stream's images, and score; the most confident first.
         """
         detail = fused.details.get(self.stream)
         if detail is None:
@@ -148,29 +150,29 @@ class BoxHead(StructuredHead):
         logits, distances, centre_logits = self(detail, fused.pooled)
         scores = logits.sigmoid() * centre_logits.sigmoid().unsqueeze(2)
         boxes = torch.cat([self.centres - distances[..., :2], self.centres + distances[..., 2:]], dim=2)
-        shown = detail.present.any(dim=1).tolist()
-        arrays = zip(shown, scores.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
+        present = detail.present.any(dim=1).tolist()
+        arrays = zip(present, scores.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
         return [
-            self._answer(scores_PL, boxes_P4) if seen else StructuredPrediction([])
-            for seen, scores_PL, boxes_P4 in arrays
+            self._decode(scores_PL, boxes_P4) if is_present else StructuredPrediction([])
+            for is_present, scores_PL, boxes_P4 in arrays
         ]
 
-    def _answer(self, scores_PL: NDArray[np.float32], boxes_P4: NDArray[np.float32]) -> StructuredPrediction:
+    def _decode(self, scores_PL: NDArray[np.float32], boxes_P4: NDArray[np.float32]) -> StructuredPrediction:
         flat = scores_PL.ravel()
-        surest = np.argsort(-flat, kind="stable")[: CANDIDATES_PER_BOX * self.max_boxes]
-        surest = surest[flat[surest] >= self.score_threshold]
-        place, label = np.divmod(surest, len(self.labels))
+        candidates = np.argsort(-flat, kind="stable")[: CANDIDATES_PER_BOX * self.max_boxes]
+        candidates = candidates[flat[candidates] >= self.score_threshold]
+        place, label = np.divmod(candidates, len(self.labels))
         kept = non_maximum_suppression(boxes_P4[place], label, self.overlap_threshold)[: self.max_boxes]
         found = [
             {
                 "label": self.labels[label[at]],
                 "box": [float(side) for side in boxes_P4[place[at]]],
-                "score": round(float(flat[surest[at]]), 4),
+                "score": round(float(flat[candidates[at]]), 4),
             }
             for at in kept
         ]
-        sure = [box["score"] for box in sure_boxes(found)]
-        return StructuredPrediction(found, float(np.mean(sure)) if sure else 1 - float(flat.max(initial=0.0)))
+        scores = [box["score"] for box in sure_boxes(found)]
+        return StructuredPrediction(found, float(np.mean(scores)) if scores else 1 - float(flat.max(initial=0.0)))
 
 
 def _initialise(layer: nn.Linear | Conv2d, bias: float) -> None:
@@ -183,28 +185,28 @@ def _convolution_block(width: int) -> list[nn.Module]:
     return [Conv2d(width, width, 3, padding=1, bias=False), GroupNorm(num_groups(width), width), nn.ReLU(inplace=True)]
 
 
-def location_centres(places: DetailGrid) -> Tensor:
-    """Return where the places lie.
+def location_centres(grid: DetailGrid) -> Tensor:
+    """Return the centres of the locations.
 
     Args:
-        places: Shape and stride.
+        grid: Shape and stride.
 
     Returns:
-        x and y in pixels ``[P, 2]``, row by row.
+        x and y in pixels ``[P, 2]``, row-major.
     """
-    rows, columns = ((torch.arange(count) + 0.5) * places.stride for count in places.shape)
+    rows, columns = ((torch.arange(count) + 0.5) * grid.stride for count in grid.shape)
     return torch.cartesian_prod(rows, columns).flip(1)
 
 
 def assign_locations(centres_P2: Tensor, truth_BM5: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Say which true box each place speaks for: the smallest of those in whose middle it is.
+    """Assign each location to a true box: the smallest of those whose centre region it is in.
 
-    Differs from the source: the place nearest to a box's middle always takes part, however small the box.
+    Differs from the source: the location nearest to the centre of a box is always assigned, however small the box.
 
     Args:
-        centres_P2: x and y of the places, in pixels.
+        centres_P2: x and y of the locations, in pixels.
         truth_BM5: Boxes and the number of their label, -1 where there is none.
-        stride: Pixels from one place to the next.
+        stride: Pixels from one location to the next.
 
     Returns:
         int64 ``[B, P]``, the box's number or -1; and the distances to its sides ``[B, P, 4]``, 1 where there is none.
@@ -213,46 +215,48 @@ def assign_locations(centres_P2: Tensor, truth_BM5: Tensor, stride: int) -> tupl
         none = torch.full((len(truth_BM5), len(centres_P2)), -1, device=truth_BM5.device)
         return none, torch.ones(*none.shape, 4, device=truth_BM5.device)
     rows = [_assign_row(centres_P2, truth_M5, stride) for truth_M5 in truth_BM5]
-    return torch.stack([taken for taken, _ in rows]), torch.stack([aims for _, aims in rows])
+    return torch.stack([assigned for assigned, _ in rows]), torch.stack(
+        [target_distances for _, target_distances in rows]
+    )
 
 
 def _assign_row(centres_P2: Tensor, truth_M5: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Assign one row's places: every pair of a place and a box is compared, for all rows at once too much memory."""
+    """Assign the locations of one row; the pairs of locations and boxes of all rows at once would need much memory."""
     low, high, place = truth_M5[:, :2], truth_M5[:, 2:4], centres_P2.unsqueeze(1)
-    away_PM = (place - (low + high) / 2).abs().amax(dim=2)
+    distance_PM = (place - (low + high) / 2).abs().amax(dim=2)
     inside_PM = ((place > low) & (place < high)).all(dim=2)
-    nearest_PM = away_PM <= away_PM.amin(dim=0)
-    speaks_PM = ((inside_PM & (away_PM < CENTRE_RADIUS * stride)) | nearest_PM) & (truth_M5[:, 4] >= 0)
-    smallest_P, number_P = torch.where(speaks_PM, (high - low).prod(dim=1), math.inf).min(dim=1)
-    taken_P = torch.where(smallest_P.isfinite(), number_P, -1)
-    aims_P4 = torch.cat([centres_P2 - low[number_P], high[number_P] - centres_P2], dim=1)
-    return taken_P, torch.where(taken_P.unsqueeze(1) >= 0, aims_P4, 1.0)
+    nearest_PM = distance_PM <= distance_PM.amin(dim=0)
+    matches_PM = ((inside_PM & (distance_PM < CENTRE_RADIUS * stride)) | nearest_PM) & (truth_M5[:, 4] >= 0)
+    smallest_P, number_P = torch.where(matches_PM, (high - low).prod(dim=1), math.inf).min(dim=1)
+    assigned_P = torch.where(smallest_P.isfinite(), number_P, -1)
+    target_P4 = torch.cat([centres_P2 - low[number_P], high[number_P] - centres_P2], dim=1)
+    return assigned_P, torch.where(assigned_P.unsqueeze(1) >= 0, target_P4, 1.0)
 
 
-def centreness(aims_BP4: Tensor) -> Tensor:
-    """Return how central a place is in its box: equation 3 of the source.
+def centreness(target_BP4: Tensor) -> Tensor:
+    """Return the centre-ness of locations in their boxes: equation 3 of the source.
 
     Args:
-        aims_BP4: Distances to left, top, right and bottom.
+        target_BP4: Distances to left, top, right and bottom.
 
     Returns:
-        ``[B, P]``, 1 in the middle, 0 at the border and outside.
+        ``[B, P]``, 1 at the centre, 0 at the border and outside.
     """
-    near = torch.minimum(aims_BP4[..., :2], aims_BP4[..., 2:]).clamp(min=0)
-    far = torch.maximum(aims_BP4[..., :2], aims_BP4[..., 2:]).clamp(min=MIN_AREA)
+    near = torch.minimum(target_BP4[..., :2], target_BP4[..., 2:]).clamp(min=0)
+    far = torch.maximum(target_BP4[..., :2], target_BP4[..., 2:]).clamp(min=MIN_AREA)
     return (near / far).prod(dim=2).sqrt()
 
 
-def _focal_loss(logits: Tensor, wanted: Tensor) -> Tensor:
-    losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    wrong = (wanted - logits.sigmoid()).abs()
-    return losses * wrong**FOCAL_GAMMA * (FOCAL_ALPHA * wanted + (1 - FOCAL_ALPHA) * (1 - wanted))
+def _focal_loss(logits: Tensor, target_labels: Tensor) -> Tensor:
+    losses = functional.binary_cross_entropy_with_logits(logits, target_labels, reduction="none")
+    wrong = (target_labels - logits.sigmoid()).abs()
+    return losses * wrong**FOCAL_GAMMA * (FOCAL_ALPHA * target_labels + (1 - FOCAL_ALPHA) * (1 - target_labels))
 
 
-def _generalised_iou(found_BP4: Tensor, aims_BP4: Tensor) -> Tensor:
-    """Compare boxes given by the distances from one place to their sides; -1 to 1."""
-    areas = [(sides[..., :2] + sides[..., 2:]).prod(dim=2) for sides in (found_BP4, aims_BP4)]
-    smaller, larger = torch.minimum(found_BP4, aims_BP4), torch.maximum(found_BP4, aims_BP4)
+def _generalised_iou(predicted_BP4: Tensor, target_BP4: Tensor) -> Tensor:
+    """Return the generalised intersection over union of boxes given by distances from one location; -1 to 1."""
+    areas = [(sides[..., :2] + sides[..., 2:]).prod(dim=2) for sides in (predicted_BP4, target_BP4)]
+    smaller, larger = torch.minimum(predicted_BP4, target_BP4), torch.maximum(predicted_BP4, target_BP4)
     shared = (smaller[..., :2] + smaller[..., 2:]).clamp(min=0).prod(dim=2)
     union = (areas[0] + areas[1] - shared).clamp(min=MIN_AREA)
     hull = (larger[..., :2] + larger[..., 2:]).prod(dim=2).clamp(min=MIN_AREA)
@@ -260,15 +264,15 @@ def _generalised_iou(found_BP4: Tensor, aims_BP4: Tensor) -> Tensor:
 
 
 def non_maximum_suppression(boxes: NDArray[np.float32], labels: NDArray[np.int64], most: float) -> NDArray[np.int64]:
-    """Drop each box that overlaps a surer one of its label.
+    """Remove each box that overlaps a box of the same label with a higher score.
 
     Args:
-        boxes: ``[A, 4]``, the surest first.
+        boxes: ``[A, 4]``, by descending score.
         labels: int64 ``[A]``.
-        most: Overlap up to which both stay.
+        most: Intersection over union up to which both boxes are kept.
 
     Returns:
-        Places of the boxes that stay, in order.
+        Indices of the boxes that are kept, in order.
     """
     clash = (overlaps(boxes, boxes) > most) & (labels[:, None] == labels[None])
     stays = np.ones(len(boxes), dtype=np.bool_)

@@ -1,6 +1,6 @@
-"""Labelled boxes in a picture: object detection.
+"""The target boxes: object detection in an image.
 
-Shape legend: B rows of the batch, N rows of a table, M boxes of a row at most.
+Shape legend: B rows of the batch, N rows of a table, M maximum number of boxes of a row.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ from polymodal.targets.structured import (
 from polymodal.tokens import DetailGrid
 
 MAX_SIDE = 320
-"""Longest side of the network's pictures that is asked for."""
+"""Upper bound of the image size that is chosen, in pixels."""
 MIN_SIDE = 128
 SIDE_STEP = 32
 SMALL_BOX_SIDE = 18.0
-"""Pixels that the typical box of the smallest label shall be wide and high, in the network's pictures."""
+"""Pixels along the sides of the median box of the smallest label, in the resized images."""
 MIN_VISIBLE = 0.3
-"""Boxes of which less is left in a moved picture are not looked for."""
+"""Boxes of which a smaller fraction is inside of the transformed image are ignored."""
 
 
 class BoxesSettings(TargetSettings):
     """Options of boxes.
 
     Attributes:
-        image: The stream whose pictures hold the boxes; None takes the first image stream.
-        max_boxes: Most boxes of an answer.
-        score_threshold: Boxes with a lower score are left out.
-        overlap_threshold: Of two boxes of a label that overlap more, the less sure one is left out.
-        flip_x: Whether training pictures may be mirrored left to right.
-        flip_y: Whether training pictures may be mirrored top to bottom.
+        image: The stream whose images hold the boxes; None takes the first image stream.
+        max_boxes: Maximum number of boxes per row.
+        score_threshold: Minimum score of a box.
+        overlap_threshold: Threshold of the intersection over union in non-maximum suppression.
+        flip_x: Whether training images may be flipped horizontally.
+        flip_y: Whether training images may be flipped vertically.
     """
 
     image: str | None = None
@@ -75,11 +75,11 @@ class BoxesTarget(StructuredTarget):
     Attributes:
         names: The labels as text, sorted.
         counts: Training boxes of each label.
-        label_type: Plain type in which labels are given back.
-        stream: The stream whose pictures hold the boxes.
+        label_type: Python type of predicted labels.
+        stream: The stream whose images hold the boxes.
         column: Its column.
         boxes_per_row: Mean number of boxes of a training row.
-        max_side: Longest side that pictures should have so that small boxes can be found, in pixels.
+        max_side: Image size at which the smallest boxes can be detected, in pixels of the longer side.
         settings: The options.
     """
 
@@ -102,7 +102,7 @@ class BoxesTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: BoxesSettings) -> Self:
-        """Learn the labels, how many boxes there are and how small they get.
+        """Fit the labels, the mean number of boxes and the image size.
 
         Args:
             cells: Cells of the training rows.
@@ -113,7 +113,7 @@ class BoxesTarget(StructuredTarget):
             The fitted target.
 
         Raises:
-            SchemaError: If there is no box or no picture to find them in.
+            SchemaError: If there is no box or no image stream.
         """
         stream, column = _choose_stream(context, settings)
         rows = [_read(cell, None) for cell in cells]
@@ -122,7 +122,7 @@ class BoxesTarget(StructuredTarget):
         if not boxes:
             raise SchemaError("A boxes target needs at least one labelled box in the training rows. Found none.")
         counts = Counter(box.label for box in boxes)
-        pictures = context.cells.get(column, [])
+        images = context.cells.get(column, [])
         return cls(
             names=sorted(counts),
             counts=[counts[name] for name in sorted(counts)],
@@ -130,49 +130,49 @@ class BoxesTarget(StructuredTarget):
             stream=stream,
             column=column,
             boxes_per_row=len(boxes) / len(known),
-            max_side=_choose_max_side(rows, [image_size(cell, context.folder) for cell in pictures]),
+            max_side=_choose_max_side(rows, [image_size(cell, context.folder) for cell in images]),
             settings=settings,
         )
 
     def stream_settings(self, stream: str, modality: str) -> Mapping[str, Any]:  # noqa: ARG002
-        """Want pictures large enough for the smallest label.
+        """Return an image size that is large enough for the smallest label.
 
         Args:
             stream: The stream's name.
             modality: Its modality.
 
         Returns:
-            The longer side of the stream that holds the boxes.
+            The longer side of the images of the stream that holds the boxes.
         """
         return {"max_side": self.max_side} if stream == self.stream else {}
 
     @property
     def warp_limits(self) -> Mapping[str, WarpLimits]:
-        """Pictures and boxes get the same affine transformation."""
+        """Images and boxes are transformed together."""
         return {self.stream: WarpLimits(flip_x=self.settings.flip_x, flip_y=self.settings.flip_y)}
 
     def reads_detail(self, stream: str, modality: str) -> bool:
-        """Tell whether a stream is the one that holds the boxes.
+        """Return whether a stream is the one that holds the boxes.
 
         Args:
             stream: The stream's name.
             modality: Its modality.
 
         Returns:
-            True for one stream of pictures.
+            True for one image stream.
         """
         return modality in self.details and stream == self.stream
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Carry the boxes into the network's pictures; labels unknown from training are left out.
+        """Convert boxes to pixels of the resized images; boxes with labels unknown from training are dropped.
 
         Args:
             cells: Cells of any rows.
-            context: The other columns of the same rows, and the shape of the stream's decoded pictures.
+            context: The other columns of the same rows, and the shape of the stream's decoded images.
 
         Returns:
-            float32 ``[N, M, 5]``, the boxes in pixels of those pictures and the number of their label, -1 where there
-            is none; and bool ``[N]``. Where a picture cannot be read, its boxes are known but not looked for.
+            float32 ``[N, M, 5]``, the boxes in pixels of those images and the index of their label, -1 for padding;
+            and bool ``[N]``. Where an image cannot be read, the truth is known but has no boxes.
         """
         rows = self._rows(cells, context)
         known = np.array([isinstance(boxes, list) for boxes in rows], dtype=np.bool_).reshape(-1)
@@ -195,11 +195,11 @@ class BoxesTarget(StructuredTarget):
         return np.concatenate([corners, np.array([[number[box.label]] for box in kept]).reshape(-1, 1)], axis=1)
 
     def _sizes(self, rows: int, context: RowContext) -> list[tuple[int, int] | None]:
-        pictures = context.cells.get(self.column, [None] * rows)
-        return [image_size(cell, context.folder) for cell in pictures]
+        images = context.cells.get(self.column, [None] * rows)
+        return [image_size(cell, context.folder) for cell in images]
 
     def _letterboxes(self, cells: Sequence[Any], context: RowContext) -> list[Letterbox | None]:
-        """Say how each row's picture lies in the network's; None where either is not known."""
+        """Return the letterbox of each row's image; None where its size or the network's is not known."""
         shape = context.shapes.get(self.stream)
         if shape is None:
             return [None] * len(cells)
@@ -207,23 +207,23 @@ class BoxesTarget(StructuredTarget):
         return [None if size is None else Letterbox.fit(size, frame) for size in self._sizes(len(cells), context)]
 
     def _rows(self, cells: Sequence[Cell], context: RowContext) -> list[list[LabelledBox] | str | None]:
-        """Return each row's boxes, or why there are none, or None where the cell is absent."""
+        """Return the boxes of each row, a reason why they cannot be read, or None where the cell is absent."""
         return [_read(cell, size) for cell, size in zip(cells, self._sizes(len(cells), context), strict=True)]
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:
-        """Name the cells that hold no such boxes.
+        """List the cells that hold no valid boxes.
 
         Args:
             cells: Cells of any rows.
             context: The other columns of the same rows.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         return [(row, found) for row, found in enumerate(self._rows(cells, context)) if isinstance(found, str)]
 
     def warp_truth(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:
-        """Apply the affine transformation of the pictures of a training batch to the boxes.
+        """Apply the affine transformation of the images to the boxes.
 
         Args:
             stream: The transformed stream.
@@ -231,16 +231,16 @@ class BoxesTarget(StructuredTarget):
             warp: The transformation.
 
         Returns:
-            The same shape; boxes outside of the picture lose their label.
+            The same shape; boxes outside of the transformed image get the label -1.
         """
         if stream != self.stream:
             return truth
-        boxes, share = warp.apply_to_boxes(truth[..., :4])
-        label = torch.where(share >= MIN_VISIBLE, truth[..., 4], -1.0)
+        boxes, visible = warp.apply_to_boxes(truth[..., :4])
+        label = torch.where(visible >= MIN_VISIBLE, truth[..., 4], -1.0)
         return torch.cat([boxes, label.unsqueeze(2)], dim=2)
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
-        """Build the head on the places of the stream's encoder.
+        """Build the head for the detail grid of the stream's encoder.
 
         Args:
             width: W.
@@ -250,17 +250,17 @@ class BoxesTarget(StructuredTarget):
             The head.
 
         Raises:
-            ConfigError: If the stream's encoder gives no fine places.
+            ConfigError: If the stream's encoder has no detail grid.
         """
-        places = getattr(encoders.get(self.stream), "detail_grid", None)
-        if not isinstance(places, DetailGrid):
+        grid = getattr(encoders.get(self.stream), "detail_grid", None)
+        if not isinstance(grid, DetailGrid):
             raise ConfigError(
-                f"Boxes are found at the fine places of pictures, which the stream {self.stream!r} does not give. "
+                f"Boxes are detected in a detail feature map, which the encoder of {self.stream!r} does not give. "
                 "Choose the image encoder cnn or resnet."
             )
         return BoxHead(
             self.stream,
-            places,
+            grid,
             self.names,
             width,
             boxes_per_row=self.boxes_per_row,
@@ -270,14 +270,14 @@ class BoxesTarget(StructuredTarget):
         )
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
-        """Read the boxes.
+        """Return the true boxes.
 
         Args:
             cells: Cells of rows in which the truth is known.
             context: The other columns of the same rows.
 
         Returns:
-            Lists of ``{"label", "box"}``, boxes cut at the picture's border.
+            Lists of ``{"label", "box"}``, boxes clipped to the image.
         """
         return [
             [{"label": self._label(box), "box": list(box.box)} for box in boxes] if isinstance(boxes, list) else []
@@ -288,35 +288,37 @@ class BoxesTarget(StructuredTarget):
         return to_label(box.label, self.label_type) if box.label in self.names else box.raw
 
     def postprocess(self, predictions: Sequence[StructuredPrediction], context: RowContext) -> StructuredPredictions:
-        """Bring boxes into pixels of the rows' own pictures.
+        """Convert boxes to pixels of the original images.
 
         Args:
-            predictions: What the head says.
-            context: The other columns of the same rows, and the shape of the stream's decoded pictures.
+            predictions: Output of the head's ``predict``.
+            context: The other columns of the same rows, and the shape of the stream's decoded images.
 
         Returns:
-            ``[N]``; an answer's confidence is the mean score of its boxes.
+            ``[N]``; the confidence is the mean score of the confident boxes.
         """
-        places = self._letterboxes(predictions, context)
+        letterboxes = self._letterboxes(predictions, context)
         return to_structured_predictions(
-            [self._postprocess(answer, place) for answer, place in zip(predictions, places, strict=True)]
+            [self._postprocess(one, letterbox) for one, letterbox in zip(predictions, letterboxes, strict=True)]
         )
 
-    def _postprocess(self, answer: StructuredPrediction, place: Letterbox | None) -> StructuredPrediction:
-        if place is None:
+    def _postprocess(self, prediction: StructuredPrediction, letterbox: Letterbox | None) -> StructuredPrediction:
+        if letterbox is None:
             return StructuredPrediction([])
-        height, width = place.original_size
-        said = place.to_original(np.array([box["box"] for box in answer.value], dtype=np.float64).reshape(-1, 4))
-        corners = np.clip(said, 0, [width, height, width, height]).round(2)
-        boxes = [
+        height, width = letterbox.picture
+        boxes = letterbox.into_picture(
+            np.array([box["box"] for box in prediction.value], dtype=np.float64).reshape(-1, 4)
+        )
+        corners = np.clip(boxes, 0, [width, height, width, height]).round(2)
+        kept = [
             {"label": to_label(box["label"], self.label_type), "box": corner.tolist(), "score": box["score"]}
-            for box, corner in zip(answer.value, corners, strict=True)
+            for box, corner in zip(prediction.value, corners, strict=True)
             if (corner[2:] > corner[:2]).all()
         ]
-        return StructuredPrediction(boxes, answer.confidence)
+        return StructuredPrediction(kept, prediction.confidence)
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
-        """Prepare average precision.
+        """Match the boxes for average precision.
 
         Args:
             truth: Lists of boxes.
@@ -328,7 +330,7 @@ class BoxesTarget(StructuredTarget):
         return measure_rows(self.kind, BoxRows(truth, predictions))
 
     def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
-        """Grade rows by the F1 of the boxes that it is sure of.
+        """Score rows by the F1 of the confident boxes.
 
         Args:
             truth: Lists of boxes.
@@ -358,7 +360,7 @@ class BoxesTarget(StructuredTarget):
 
 
 def _read(cell: Cell, size: tuple[int, int] | None) -> list[LabelledBox] | str | None:
-    """Return a cell's boxes, or why there are none, or None for an absent cell."""
+    """Return a cell's boxes, a reason why they cannot be read, or None for an absent cell."""
     try:
         return read_boxes(cell, size)
     except CellReadError as error:
@@ -366,19 +368,19 @@ def _read(cell: Cell, size: tuple[int, int] | None) -> list[LabelledBox] | str |
 
 
 def _choose_stream(context: RowContext, settings: BoxesSettings) -> tuple[str, str]:
-    pictures = {stream.name: stream.columns[0] for stream in context.streams if stream.modality in BoxesTarget.details}
-    if not pictures:
-        raise SchemaError("Boxes are found in pictures, and no input column holds any. Add one, or drop this target.")
-    if settings.image is not None and settings.image not in pictures:
+    images = {stream.name: stream.columns[0] for stream in context.streams if stream.modality in BoxesTarget.details}
+    if not images:
         raise SchemaError(
-            f"The setting image={settings.image} names no stream of pictures. There are: {', '.join(pictures)}."
+            "Boxes are detected in images, and no input column holds images. Add one, or drop this target."
         )
-    stream = settings.image or next(iter(pictures))
-    return stream, pictures[stream]
+    if settings.image is not None and settings.image not in images:
+        raise SchemaError(f"The setting image={settings.image} names no image stream. There are: {', '.join(images)}.")
+    stream = settings.image or next(iter(images))
+    return stream, images[stream]
 
 
 def _choose_max_side(rows: Sequence[list[LabelledBox] | str | None], sizes: Sequence[tuple[int, int] | None]) -> int:
-    """Choose pictures so large that the typical box of the smallest label is 16 pixels wide, within bounds."""
+    """Choose the image size at which the median box of the smallest label is ``SMALL_BOX_SIDE`` pixels wide."""
     sides: dict[str, list[float]] = {}
     for boxes, size in zip(rows, sizes, strict=True):
         if not isinstance(boxes, list) or size is None:

@@ -1,4 +1,4 @@
-"""A text in each row: an answer in words, written token by token."""
+"""The target caption: a text in each row, decoded token by token."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class CaptionSettings(TargetSettings):
     """Options of captions.
 
     Attributes:
-        vocabulary_size: Pieces of text at most; fewer are learnt where little repeats.
-        max_length: Pieces of an answer at most, its end included; None takes the longest training caption's, up to 256.
+        vocabulary_size: Maximum number of BPE tokens; the vocabulary is smaller where few merges are frequent.
+        max_length: Maximum number of tokens, including the end; None: that of the longest training caption, up to 256.
         depth: Decoder layers.
-        num_heads: Heads of each attention; divides the width.
-        dropout: Share of values set to zero in training.
-        decode: ``greedy`` takes the most probable piece at each step, ``beam`` searches several texts at once.
-        beam_width: Texts that ``beam`` keeps at each step.
-        length_penalty: Exponent by which ``beam`` divides out the length of texts; 0 favours short ones.
+        num_heads: Attention heads; the width must be a multiple of it.
+        dropout: Dropout probability.
+        decode: ``greedy`` decoding or ``beam`` search.
+        beam_width: Hypotheses that beam search keeps at each step.
+        length_penalty: Exponent of the length normalisation of beam search; 0 favours short texts.
     """
 
     vocabulary_size: int = Field(default=4000, ge=256, le=100_000)
@@ -58,14 +58,14 @@ class CaptionSettings(TargetSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionTarget(StructuredTarget):
-    """A column with a text in each row, learnt and given back to the letter.
+    """A column with a text in each row, predicted with case, spaces and punctuation.
 
     Attributes:
-        tokenizer: Pieces of text, learnt from the training captions.
-        max_length: Pieces of an answer at most, its end included.
+        tokenizer: Tokenizer trained on the training captions.
+        max_length: Maximum number of tokens of a prediction, including the end.
         frequent: The most frequent training caption.
         share: Its share of the training captions.
-        num_cut: Training captions that are longer and were cut.
+        num_cut: Number of truncated training captions.
         settings: Options.
     """
 
@@ -83,7 +83,7 @@ class CaptionTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: CaptionSettings) -> Self:  # noqa: ARG003
-        """Learn pieces, lengths and the most frequent caption.
+        """Train the tokenizer and find the maximum length and the most frequent caption.
 
         Args:
             cells: Cells of the training rows.
@@ -94,8 +94,8 @@ class CaptionTarget(StructuredTarget):
             The fitted target.
 
         Raises:
-            SchemaError: If no two captions differ.
-            ConfigError: If an option of the search is set without the search.
+            SchemaError: If all captions are equal.
+            ConfigError: If an option of beam search is set with greedy decoding.
         """
         _check_decode(settings)
         texts = [text for text in read_cells(cells, parse_text)[0] if text is not None]
@@ -116,23 +116,23 @@ class CaptionTarget(StructuredTarget):
         )
 
     def notices(self) -> list[str]:
-        """Say how many training captions were cut."""
+        """Return how many training captions were truncated."""
         if not self.num_cut:
             return []
         return [
-            f"{self.num_cut:,} training captions have more than {self.max_length:,} pieces, the longest answer there "
-            "is: they were learnt up to there. The option max_length sets another limit"
+            f"{self.num_cut:,} training captions have more than {self.max_length:,} tokens and were truncated. "
+            "The option max_length sets another limit"
         ]
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
-        """Turn texts into ids; a text that is too long is cut and has no end.
+        """Encode texts as ids; a text that is too long is truncated and has no end.
 
         Args:
             cells: Cells of any rows.
             context: Not needed.
 
         Returns:
-            int64 ``[N, max_length]``, ids and the end, filled up with 0; and bool ``[N]``.
+            int64 ``[N, max_length]``, ids and the end, padded with 0; and a mask, bool ``[N]``.
         """
         texts, _ = read_cells(cells, parse_text)
         known = np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
@@ -144,14 +144,14 @@ class CaptionTarget(StructuredTarget):
         return truth, known
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
-        """Name the cells that hold no text.
+        """List the cells that hold no text.
 
         Args:
             cells: Cells of any rows.
             context: Not needed.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         _, broken = read_cells(cells, parse_text)
         return [(cell.row - 1, cell.reason) for cell in broken]
@@ -179,7 +179,7 @@ class CaptionTarget(StructuredTarget):
         )
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:  # noqa: ARG002
-        """Read the whole texts.
+        """Return the true texts, not truncated.
 
         Args:
             cells: Cells of rows in which the truth is known.
@@ -191,7 +191,7 @@ class CaptionTarget(StructuredTarget):
         return [parse_text(cell) for cell in cells]
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
-        """Prepare exact match, BLEU and ROUGE-L.
+        """Compute what exact match, BLEU and ROUGE-L need of each row.
 
         Args:
             truth: Texts.
@@ -203,14 +203,14 @@ class CaptionTarget(StructuredTarget):
         return measure_rows(self.kind, caption_rows(truth, predictions))
 
     def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
-        """Grade each answer by its common words with the truth.
+        """Score each row by the words in common with the truth.
 
         Args:
             truth: Texts.
             predictions: Texts.
 
         Returns:
-            1 where both are the same text, else at most 0.5, ``[N]``.
+            1 where both texts are equal, else at most 0.5, ``[N]``.
         """
         return grade_captions(truth, predictions)
 
@@ -241,8 +241,8 @@ class CaptionTarget(StructuredTarget):
 
 
 def _check_decode(settings: CaptionSettings) -> None:
-    asked = sorted({"beam_width", "length_penalty"} & settings.model_fields_set)
-    if settings.decode == "greedy" and asked:
+    given = sorted({"beam_width", "length_penalty"} & settings.model_fields_set)
+    if settings.decode == "greedy" and given:
         raise ConfigError(
-            f"The option {asked[0]!r} of the target kind 'caption' belongs to the beam search. Set decode=beam as well."
+            f"The option {given[0]!r} of the target kind 'caption' belongs to the beam search. Set decode=beam as well."
         )

@@ -1,4 +1,4 @@
-"""The head that writes captions: a transformer decoder over fused tokens (torch).
+"""The head of the target caption: an autoregressive transformer decoder over the fused tokens (torch).
 
 Shape legend: B rows of the batch, K beams of a row, T steps of the text, W width, V ids.
 """
@@ -21,11 +21,11 @@ from polymodal.tokens import Fused
 
 
 class CaptionHead(StructuredHead):
-    """A decoder that reads the fused row as its first step and looks at all fused tokens.
+    """A decoder with cross-attention to the fused tokens, whose first input is the fused vector.
 
-    After Vaswani et al. 2017, arXiv 1706.03762. Differs from the source: the fused row stands in place of the mark
-    that begins a text, positions are learned, and the ids' embeddings are the weights of the output as well
-    (Press and Wolf 2017, arXiv 1608.05859).
+    After Vaswani et al. 2017, arXiv 1706.03762. Differs from the source: the fused vector takes the place of the
+    start token, positions are learned, and the embeddings are tied to the output layer (Press and Wolf 2017, arXiv
+    1608.05859).
     """
 
     reads_tokens = True
@@ -45,13 +45,13 @@ class CaptionHead(StructuredHead):
         """Build the layers.
 
         Args:
-            tokenizer: Pieces of text.
+            tokenizer: The fitted tokenizer.
             width: W.
             depth: Decoder layers.
-            num_heads: Heads of each attention; divides the width.
-            dropout: Share of values set to zero in training.
-            max_length: Ids of a text at most, its end included.
-            beam_width: Texts kept at each step; 1 is greedy.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
+            max_length: Maximum number of ids of a text, including the end.
+            beam_width: Hypotheses kept at each step; 1 is greedy decoding.
             length_penalty: See ``beam_search``.
         """
         super().__init__()
@@ -64,12 +64,12 @@ class CaptionHead(StructuredHead):
         self.decoder = Decoder(width, depth, num_heads, dropout)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:
-        """Mean cross-entropy of a text's ids, each given the true ids before it.
+        """Mean cross-entropy of the ids with teacher forcing.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
             truth: int64 ``[B, max_length]``, padded with 0.
-            smoothing: Share of the mass spread over all ids.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``; 0 where no text is known.
@@ -87,10 +87,10 @@ class CaptionHead(StructuredHead):
         return (losses_BT * is_id).sum(dim=1) / is_id.sum(dim=1).clamp(min=1)
 
     def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Write a text for each row.
+        """Decode a text for each row.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             Texts; the confidence is the geometric mean of the ids' probabilities.
@@ -104,10 +104,10 @@ class CaptionHead(StructuredHead):
             PADDING,
             self.length_penalty,
         )
-        sure = log_mean.exp().clamp(max=1.0).tolist()
+        confidences = log_mean.exp().clamp(max=1.0).tolist()
         return [
-            StructuredPrediction(self.tokenizer.decode(row), share)
-            for row, share in zip(ids.tolist(), sure, strict=True)
+            StructuredPrediction(self.tokenizer.decode(row), confidence)
+            for row, confidence in zip(ids.tolist(), confidences, strict=True)
         ]
 
     def embedded(self, ids: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ class CaptionHead(StructuredHead):
 
 
 class _CachedDecoding:
-    """The texts of a batch under way: what the decoder has seen of each beam."""
+    """The state of decoding a batch: keys and values of the steps so far, of each beam."""
 
     def __init__(self, head: CaptionHead, fused: Fused) -> None:
         self.head = head

@@ -1,4 +1,4 @@
-"""Tokens of captions: byte-level pieces, from which every text comes back exactly."""
+"""The tokenizer of captions: byte-level BPE, which decodes every text exactly."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 PADDING, END = 0, 1
 NUM_SPECIAL_IDS = 2
-"""Ids below are marks, not pieces of text, so that no text can be mistaken for a mark."""
+"""Padding and end; they are not in the tokenizer's vocabulary, so that no text is encoded as one of them."""
 MIN_FREQUENCY = 5
-"""A piece longer than a byte must occur so often in training: small columns get small vocabularies."""
+"""Minimum frequency of a merge in training: small columns get small vocabularies."""
 
 
 @dataclass(frozen=True)
 class CaptionTokenizer:
     """Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019, section 2.2) without any normalisation.
 
-    Every byte is a piece, so that any text has ids and no two texts have the same.
+    Every byte is in the vocabulary, so that any text can be encoded, and no two texts have the same ids.
 
     Example:
         >>> tokenizer = CaptionTokenizer.fit(["a red circle", "a blue circle"] * 5, 1000)
@@ -42,19 +42,19 @@ class CaptionTokenizer:
 
     @property
     def num_ids(self) -> int:
-        """Ids lie in 0..num_ids - 1: 0 is padding, 1 the end of a text."""
+        """Number of ids; 0 is padding, 1 the end of a text."""
         return int(self._engine.get_vocab_size()) + NUM_SPECIAL_IDS
 
     @classmethod
     def fit(cls, texts: Sequence[str], vocabulary_size: int) -> CaptionTokenizer:
-        """Learn the pieces.
+        """Train the tokenizer.
 
         Args:
             texts: Training captions.
-            vocabulary_size: Pieces at most, the 256 bytes among them.
+            vocabulary_size: Maximum size of the vocabulary, including the 256 bytes.
 
         Returns:
-            The tokens; the same texts give the same.
+            The tokenizer; the same texts give the same one.
         """
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -72,23 +72,23 @@ class CaptionTokenizer:
         return cls(engine.to_str())
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Turn texts into ids.
+        """Encode texts as ids.
 
         Args:
             texts: Captions.
 
         Returns:
-            The ids of each, without the end.
+            The ids of each text, without the end.
         """
         return [
             [piece + NUM_SPECIAL_IDS for piece in found.ids] for found in self._engine.encode_batch_fast(list(texts))
         ]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn ids into a text.
+        """Decode ids to a text.
 
         Args:
-            ids: Up to the end or padding; what follows does not count.
+            ids: Ids of a text; those after the first end or padding are ignored.
 
         Returns:
             The text; bytes that are not UTF-8 become U+FFFD.

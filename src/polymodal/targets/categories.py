@@ -1,4 +1,4 @@
-"""Several labels a row: multi-label classification by one sigmoid a label."""
+"""The target categories: multi-label classification, one sigmoid a label."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class CategoriesTarget:
 
     @classmethod
     def fit(cls, cells: Sequence[Cell]) -> Self:
-        """Learn the labels and their counts.
+        """Fit the labels and their counts.
 
         Args:
             cells: Cells of the training rows.
@@ -72,13 +72,13 @@ class CategoriesTarget:
         return cls(names=names, counts=counts, num_rows=len(rows), positive_weights=weights)
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Turn label lists into indicators; labels unknown from training are left out.
+        """Encode label lists as indicators; labels unknown from training are dropped.
 
         Args:
             cells: Cells of any rows.
 
         Returns:
-            float32 ``[rows, labels]`` of 0 and 1, and bool ``[rows]``.
+            float32 ``[rows, labels]`` of 0 and 1, and a mask, bool ``[rows]``.
         """
         index = {name: position for position, name in enumerate(self.names)}
         values = np.zeros((len(cells), len(self.names)), dtype=np.float32)
@@ -94,7 +94,7 @@ class CategoriesTarget:
         Args:
             output: Logits ``[B, labels]``.
             truth: Indicators ``[B, labels]``.
-            smoothing: Share of the label mass spread evenly.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``.
@@ -116,7 +116,7 @@ class CategoriesTarget:
         return np.asarray(1 / (1 + np.exp(-np.clip(output.astype(np.float64), -60, 60))))
 
     def decode(self, prediction: Prediction) -> list[Cell]:
-        """List the labels at a probability of one half or more, the most probable first.
+        """Return the labels with a probability of at least 0.5, the most probable first.
 
         Args:
             prediction: Probabilities ``[rows, labels]``.
@@ -153,7 +153,7 @@ class CategoriesTarget:
 
 
 def positive_weight(count: int, num_rows: int) -> float:
-    """Weight a rare label's positive rows by the square root of its rarity.
+    """Weight a rare label's positive rows by the square root of its inverse odds.
 
     Args:
         count: Training rows with the label.

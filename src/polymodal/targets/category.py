@@ -1,4 +1,4 @@
-"""One class a row: softmax classification."""
+"""The target category: one class a row, softmax classification."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class CategoryTarget:
     Attributes:
         names: Text form of the classes, sorted.
         counts: Training rows of each class.
-        label_type: Plain type in which labels are given back.
-        weights: Loss weight of each class, or None where the counts are balanced enough.
+        label_type: Python type of predicted labels.
+        weights: Loss weight of each class, or None where the classes are balanced.
     """
 
     names: list[str]
@@ -54,7 +54,7 @@ class CategoryTarget:
 
     @classmethod
     def fit(cls, cells: Sequence[Cell]) -> Self:
-        """Learn the classes and their counts.
+        """Fit the classes and their counts.
 
         Args:
             cells: Cells of the training rows.
@@ -65,23 +65,23 @@ class CategoryTarget:
         Raises:
             SchemaError: If there are fewer than two classes.
         """
-        there = [cell for cell in cells if label_text(cell) is not None]
-        counter = collections.Counter(str(label_text(cell)) for cell in there)
+        labelled = [cell for cell in cells if label_text(cell) is not None]
+        counter = collections.Counter(str(label_text(cell)) for cell in labelled)
         if len(counter) < 2:
             found = f"only {next(iter(counter))!r}" if counter else "none"
             raise SchemaError(f"A category target needs two classes or more in the training rows. Found {found}.")
         names = sorted(counter, key=_sort_key)
         counts = [counter[name] for name in names]
-        return cls(names=names, counts=counts, label_type=label_type(there), weights=class_weights(counts))
+        return cls(names=names, counts=counts, label_type=label_type(labelled), weights=class_weights(counts))
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Turn labels into class indices; unknown and absent ones are not present.
+        """Encode labels as class indices; unknown and absent labels are masked.
 
         Args:
             cells: Cells of any rows.
 
         Returns:
-            int64 ``[rows]`` and bool ``[rows]``.
+            int64 ``[rows]``, and a mask, bool ``[rows]``.
         """
         index = {name: position for position, name in enumerate(self.names)}
         found = [index.get(label_text(cell) or "", -1) for cell in cells]
@@ -94,7 +94,7 @@ class CategoryTarget:
         Args:
             output: Logits ``[B, classes]``.
             truth: Class indices ``[B]``.
-            smoothing: Share of the label mass spread over all classes.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``.
@@ -116,13 +116,13 @@ class CategoryTarget:
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
     def decode(self, prediction: Prediction) -> list[Cell]:
-        """Name the most probable class of each row.
+        """Return the most probable class of each row.
 
         Args:
             prediction: Probabilities ``[rows, classes]``.
 
         Returns:
-            Labels in their plain type.
+            Labels in their Python type.
         """
         return [to_label(self.names[index], self.label_type) for index in prediction.argmax(axis=1)]
 
@@ -149,10 +149,9 @@ class CategoryTarget:
 
 
 def class_weights(counts: Sequence[int]) -> list[float] | None:
-    """Weight classes by the square root of their rarity, where they are far from balanced.
+    """Weight classes by the square root of their inverse frequency, where they are imbalanced.
 
-    The root keeps rare classes audible without drowning the frequent ones; calibration on
-    validation corrects the shifted probabilities afterwards.
+    The shifted probabilities are corrected by calibration on validation rows.
 
     Args:
         counts: Training rows of each class.

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: loss, and the search for the best text (torch and numpy).
+"""Connectionist temporal classification: loss, greedy decoding and prefix beam search (torch and numpy).
 
 Shape legend: B rows of the batch, T steps, V units with the blank, L units of a text.
 """
@@ -17,19 +17,19 @@ from polymodal.targets.units import BLANK
 
 Prefix = tuple[int, ...]
 MIN_PROBABILITY = 1e-4
-"""A unit less probable than this at a step begins no new prefix there."""
+"""Prefixes are not extended by units that are less probable at a step."""
 
 
 def ctc_loss(log_probabilities_BTV: Tensor, num_steps: Tensor, truth_BL: Tensor) -> Tensor:
-    """Negative logarithm of each text's probability, all alignments together: Graves et al. 2006, equation 3.
+    """Negative log-likelihood of each text, summed over all alignments: Graves et al. 2006, equation 3.
 
     Args:
         log_probabilities_BTV: ``[B, T, V]``.
         num_steps: int64 ``[B]``, steps in use.
-        truth_BL: int64 ``[B, L]``, ids of units, filled up with 0.
+        truth_BL: int64 ``[B, L]``, ids of units, padded with 0.
 
     Returns:
-        ``[B]``; 0 where the row has too few steps for its text, or none.
+        ``[B]``; 0 where the row has no steps, or too few for its text.
     """
     if not log_probabilities_BTV.numel():
         return log_probabilities_BTV.sum((1, 2))
@@ -46,7 +46,7 @@ def ctc_loss(log_probabilities_BTV: Tensor, num_steps: Tensor, truth_BL: Tensor)
 
 
 def greedy_decode(best_T: Sequence[int]) -> list[int]:
-    """Take the best unit of every step, merge repeats and leave out blanks: Graves et al. 2006, section 3.2.
+    """Take the most probable unit of every step, merge repeats and remove blanks: Graves et al. 2006, section 3.2.
 
     Args:
         best_T: Id of the most probable unit at each step in use.
@@ -61,11 +61,11 @@ def greedy_decode(best_T: Sequence[int]) -> list[int]:
 def prefix_beam_search(
     probabilities_TV: NDArray[np.float64], beam_width: int, allows: Callable[[Prefix, int], bool] | None = None
 ) -> list[Prefix]:
-    """Search for the most probable texts, all alignments of a prefix together.
+    """Search the most probable texts, with the probabilities of all alignments of a prefix summed.
 
     Prefix beam search: Hannun et al. 2014, arXiv 1408.2873, algorithm 1.
-    Differs from the source: no language model; a hard constraint may stand in its place. Only ratios
-    of the prefixes' probabilities are kept.
+    Differs from the source: an optional hard constraint in place of a language model, and the
+    probabilities are normalised after each step.
 
     Args:
         probabilities_TV: ``[T, V]``, steps in use only.
@@ -88,7 +88,7 @@ def _extend_prefixes(
     units: list[int],
     allows: Callable[[Prefix, int], bool] | None,
 ) -> dict[Prefix, tuple[float, float]]:
-    """Return each prefix's probability of ending in a blank and in its last unit, one step on."""
+    """Return the probabilities of each prefix, ending in a blank and in its last unit, after one more step."""
     found: dict[Prefix, tuple[float, float]] = {}
     for prefix, (in_blank, in_unit) in beams.items():
         last, both = prefix[-1] if prefix else BLANK, in_blank + in_unit

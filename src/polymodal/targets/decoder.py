@@ -1,6 +1,6 @@
-"""Transformer layers that look at fused tokens while they build an answer (torch).
+"""A transformer decoder with cross-attention to the fused tokens (torch).
 
-Shape legend: B rows of the batch, T steps of the answer, M fused tokens, W width, H heads, D width of a head.
+Shape legend: B rows of the batch, T steps of the output, M fused tokens, W width, H heads, D width of a head.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class DecoderLayer(nn.Module):
 
         Args:
             width: W.
-            num_heads: Heads of both attentions; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.own_norm, self.memory_norm = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -44,7 +44,7 @@ class DecoderLayer(nn.Module):
             memory: Keys and values of the fused tokens.
             present: bool ``[B, M]``; at least one True in each row.
             past: Keys and values of the steps before these.
-            causal: Whether a step sees itself and earlier ones only.
+            causal: Whether a step attends to itself and earlier ones only.
 
         Returns:
             ``[B, T, W]``, and the keys and values of all steps so far.
@@ -64,7 +64,7 @@ def _append(past: KeyValue | None, new: KeyValue) -> KeyValue:
 
 @dataclass(frozen=True)
 class Memory:
-    """The fused tokens as every layer looks at them.
+    """Keys and values of the fused tokens, for cross-attention.
 
     Attributes:
         layers: Keys and values for each layer.
@@ -75,10 +75,10 @@ class Memory:
     present: Tensor
 
     def repeat_rows(self, times: int) -> Memory:
-        """Repeat every row.
+        """Repeat every row, for the beams.
 
         Args:
-            times: How often it shall stand there, one after the other.
+            times: Number of consecutive copies.
 
         Returns:
             Memory of ``B * times`` rows.
@@ -90,7 +90,7 @@ class Memory:
 
 
 class Decoder(nn.Module):
-    """Decoder layers over fused tokens, and the closing norm."""
+    """Decoder layers over fused tokens, and the final norm."""
 
     def __init__(self, width: int, depth: int, num_heads: int, dropout: float) -> None:
         """Build the layers.
@@ -98,18 +98,18 @@ class Decoder(nn.Module):
         Args:
             width: W.
             depth: Number of layers.
-            num_heads: Heads of each attention; divides the width.
-            dropout: Share of values set to zero in training.
+            num_heads: Attention heads; the width must be a multiple of it.
+            dropout: Dropout probability.
         """
         super().__init__()
         self.tokens_norm, self.norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.layers = nn.ModuleList(DecoderLayer(width, num_heads, dropout) for _ in range(depth))
 
     def project_memory(self, tokens: Tokens) -> Memory:
-        """Prepare fused tokens to be looked at.
+        """Project the fused tokens to keys and values of all layers.
 
         Args:
-            tokens: ``[B, M, W]``; a row without any present token gives finite values of no meaning.
+            tokens: ``[B, M, W]``; rows without a present token give finite, meaningless values.
 
         Returns:
             The memory.
@@ -127,15 +127,15 @@ class Decoder(nn.Module):
             x_BTW: Steps ``[B, T, W]``; with ``past``, one step.
             memory: The fused tokens.
             past: What the last call returned, for the steps before these.
-            causal: Whether a step sees itself and earlier ones only.
+            causal: Whether a step attends to itself and earlier ones only.
 
         Returns:
             ``[B, T, W]``, and each layer's keys and values of all steps so far.
         """
         steps: list[KeyValue] = []
-        for place, layer in enumerate(self._decoder_layers()):
-            before = None if past is None else past[place]
-            x_BTW, known = layer(x_BTW, memory.layers[place], memory.present, before, causal)
+        for index, layer in enumerate(self._decoder_layers()):
+            before = None if past is None else past[index]
+            x_BTW, known = layer(x_BTW, memory.layers[index], memory.present, before, causal)
             steps.append(known)
         return self.norm(x_BTW), steps
 

@@ -1,4 +1,4 @@
-"""No column to predict: streams of one row learn to lie close together in one space (torch).
+"""The objective embedding: contrastive learning of a joint space of all streams (torch).
 
 Shape legend: B rows of the batch, S streams, D width of the space.
 """
@@ -34,10 +34,10 @@ from polymodal.targets.structured import (
 from polymodal.tokens import Fused, Tokens
 
 Vectors = dict[str, NDArray[np.float32]]
-"""Stream to unit vector ``[D]``; a stream is left out where it is absent."""
+"""Stream to unit vector ``[D]``, without the absent streams."""
 
 MAX_EVALUATED_ROWS = 2000
-"""Retrieval is judged among at most so many rows."""
+"""Maximum number of rows among which retrieval is evaluated."""
 INITIAL_SCALE = 10.0
 INITIAL_BIAS = -5.0
 
@@ -47,7 +47,7 @@ class EmbeddingSettings(TargetSettings):
 
     Attributes:
         dim: Width of the space.
-        relevance: Column whose equal values count as a match when retrieval is judged.
+        relevance: Column whose equal values count as a match in the evaluation of retrieval.
     """
 
     dim: int = Field(default=128, ge=2)
@@ -58,8 +58,8 @@ class EmbeddingHead(StructuredHead):
     """A projection of each stream into one space, trained by the pairwise sigmoid loss.
 
     The loss is that of SigLIP: Zhai et al. 2023, arXiv 2303.15343, equation 1, over every pair of streams; it
-    needs no large batch. Differs from the source: pairs of absent streams are left out, and rows whose cells of
-    either stream are equal belong together: what one of them goes with, the other was seen with too.
+    needs no large batch. Differs from the source: pairs with an absent stream are masked, and two rows are a positive
+    pair also where their cells of either stream are equal.
     """
 
     def __init__(self, streams: Sequence[str], width: int, dim: int) -> None:
@@ -77,13 +77,13 @@ class EmbeddingHead(StructuredHead):
         self.bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
 
     def project(self, streams: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
-        """Bring every stream into the joint space.
+        """Project every stream into the joint space.
 
         Args:
             streams: Stream to tokens.
 
         Returns:
-            Unit vectors ``[B, S, D]`` and, bool ``[B, S]``, where the stream is there.
+            Unit vectors ``[B, S, D]``, and a mask, bool ``[B, S]``, True where the stream is present.
         """
         found = [
             functional.normalize(project(streams[name].pooled()), dim=1)
@@ -92,10 +92,10 @@ class EmbeddingHead(StructuredHead):
         return torch.stack(found, dim=1), torch.stack([streams[name].row_present for name in self.streams], dim=1)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Tell rows' own pairs from the pairs of different rows.
+        """Classify pairs of streams as of the same row or of different rows.
 
         Args:
-            fused: Its streams, before any fusion.
+            fused: The tokens of its streams before fusion are used.
             truth: int64 ``[B, S]``: equal cells of a stream have equal codes.
             smoothing: Not used.
 
@@ -121,16 +121,16 @@ class EmbeddingHead(StructuredHead):
         """Return every row's vectors.
 
         Args:
-            fused: Its streams, before any fusion.
+            fused: The tokens of its streams before fusion are used.
 
         Returns:
-            B answers whose values are ``Vectors``.
+            B predictions whose values are ``Vectors``.
         """
         vectors_BSD, present_BS = self.project(fused.streams)
         vectors, present = vectors_BSD.float().cpu().numpy(), present_BS.cpu().numpy()
         return [
             StructuredPrediction(
-                {name: vectors[row, place] for place, name in enumerate(self.streams) if present[row, place]}
+                {name: vectors[row, index] for index, name in enumerate(self.streams) if present[row, index]}
             )
             for row in range(len(vectors))
         ]
@@ -142,12 +142,12 @@ def _equal(codes_B: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingTarget(StructuredTarget):
-    """How a table's streams relate: rows of one thing lie close in one space.
+    """A joint space in which the streams of a row are close.
 
     Attributes:
         dim: Width of the space.
         columns: Stream to its columns.
-        relevance: Column that says which rows count as a match when retrieval is judged; "" means the row alone.
+        relevance: Column whose equal values count as a match in the evaluation; "": only the row itself is one.
     """
 
     dim: int
@@ -161,12 +161,12 @@ class EmbeddingTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: Any) -> Self:  # noqa: ARG003
-        """Take over the options: there is nothing to fit.
+        """Store the options; nothing is fitted.
 
         Args:
             cells: Not used: there is no column.
             context: Its streams.
-            settings: Width of the space and the column of relevance.
+            settings: Width of the space and relevance column.
 
         Returns:
             The target.
@@ -175,15 +175,15 @@ class EmbeddingTarget(StructuredTarget):
         return cls(dim=settings.dim, columns=columns, relevance=settings.relevance)
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Find the rows with a pair of streams, and those with equal cells.
+        """Encode which rows have equal cells of a stream.
 
         Args:
             cells: Not used: there is no column.
             context: The streams' cells and arrays.
 
         Returns:
-            int64 ``[N, S]``, equal where a stream's cells are equal, and bool ``[N]``, where two streams are there.
-            Files are equal if their paths are; arrays and other things of no fixed value are equal to none.
+            int64 ``[N, S]``, equal codes where a stream's cells are equal, and a mask, bool ``[N]``, True where two
+            streams are present. Files are equal if their paths are; arrays and other objects are equal to no other.
         """
         found = [[context.cells.get(name, [None] * len(cells)) for name in names] for names in self.columns.values()]
         codes = [_codes(list(zip(*columns, strict=True))) for columns in found]
@@ -202,7 +202,7 @@ class EmbeddingTarget(StructuredTarget):
         return EmbeddingHead(tuple(encoders), width, self.dim)
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
-        """Say which rows match: those of one relevance label, else each row itself alone.
+        """Return the relevance label of each row; without a relevance column each row has its own.
 
         Args:
             cells: One a row.
@@ -217,7 +217,7 @@ class EmbeddingTarget(StructuredTarget):
         return [f"row {place}" if label is None else str(label) for place, label in enumerate(labels)]
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
-        """Prepare recall, median rank and mean average precision, averaged over all directions.
+        """Rank the rows for recall, median rank and mean average precision, averaged over all directions.
 
         Args:
             truth: A label a row.
@@ -229,7 +229,7 @@ class EmbeddingTarget(StructuredTarget):
         return measure_rows(self.kind, RetrievalRows(_rankings(truth, predictions)))
 
     def report_sections(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> dict[str, Any]:
-        """Score each direction by itself, beside chance.
+        """Compute the metrics of each direction.
 
         Args:
             truth: A label a row.
@@ -243,14 +243,14 @@ class EmbeddingTarget(StructuredTarget):
         return {"pairs": {name: score_of(measure, len(truth)) for name, measure in alone.items()}}
 
     def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
-        """Grade each row by how well its streams find each other.
+        """Score each row by the mean average precision of its queries.
 
         Args:
             truth: A label a row.
             predictions: Vectors a row.
 
         Returns:
-            Mean average precision of the row's queries, 0 without any, ``[N]``.
+            ``[N]``; 0 for rows without a query.
         """
         sums, counts = np.zeros(len(truth)), np.zeros(len(truth))
         for ranking in _rankings(truth, predictions).values():
@@ -259,10 +259,10 @@ class EmbeddingTarget(StructuredTarget):
         return sums / np.maximum(counts, 1)
 
     def prior_predictions(self, predictions: StructuredPredictions) -> StructuredPredictions:
-        """Return vectors that are all the same, so that the order of candidates is chance.
+        """Return equal vectors, so that the ranking is random.
 
         Args:
-            predictions: The answers ``[N]``.
+            predictions: The model's predictions ``[N]``.
 
         Returns:
             ``[N]``.
@@ -273,13 +273,13 @@ class EmbeddingTarget(StructuredTarget):
 
     @property
     def prior(self) -> StructuredPrediction:
-        """No vector at all."""
+        """No vectors."""
         return StructuredPrediction({})
 
 
 def _codes(cells: Sequence[tuple[Cell, ...]]) -> list[int]:
-    places: dict[Any, int] = {}
-    return [places.setdefault(cell if _is_value(cell) else row, row) for row, cell in enumerate(cells)]
+    codes: dict[Any, int] = {}
+    return [codes.setdefault(cell if _is_value(cell) else row, row) for row, cell in enumerate(cells)]
 
 
 def _is_value(cell: tuple[Cell, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""The loss of classes whose heads give evidence in place of logits (torch)."""
+"""Evidential classification: the loss of heads that predict a Dirichlet distribution (torch)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch.nn import functional
 from polymodal.targets import AnyTarget, CategoryTarget
 
 WARMUP = 0.5
-"""Share of the training steps until wrong evidence is penalised in full."""
+"""Fraction of the training steps over which the weight of the penalty grows to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvidentialCategoryTarget(CategoryTarget):
-    """One class a row, learned as a Dirichlet distribution; used while training only.
+    """One class a row, with a Dirichlet distribution as output; used in training only.
 
     Attributes:
         penalty: Weight of the penalty on evidence for wrong classes.
@@ -28,23 +28,23 @@ class EvidentialCategoryTarget(CategoryTarget):
     penalty: float = 0.0
 
     def loss(self, output: Tensor, truth: Tensor, smoothing: float) -> Tensor:
-        """Expected cross-entropy and penalised wrong evidence: Han et al. 2021, arXiv 2102.02051, equations 6 to 8.
+        """Expected cross-entropy and a penalty on evidence for wrong classes.
 
-        Differs from the source: labels are smoothed.
+        Han et al. 2021, arXiv 2102.02051, equations 6 to 8. Differs from the source: labels are smoothed.
 
         Args:
             output: log α ``[B, classes]``, the logarithm of the parameters of a Dirichlet distribution.
             truth: Class indices ``[B]``.
-            smoothing: Share of the label mass spread over all classes.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``.
         """
         alpha = output.exp()
         right = functional.one_hot(truth, alpha.shape[1]).to(alpha.dtype)
-        wanted = smoothing / alpha.shape[1] + (1 - smoothing) * right
-        missed = torch.digamma(alpha.sum(dim=1, keepdim=True)) - torch.digamma(alpha)
-        losses = (wanted * missed).sum(dim=1)
+        smoothed = smoothing / alpha.shape[1] + (1 - smoothing) * right
+        expected = torch.digamma(alpha.sum(dim=1, keepdim=True)) - torch.digamma(alpha)
+        losses = (smoothed * expected).sum(dim=1)
         if self.penalty > 0:
             losses = losses + self.penalty * kl_from_uniform(right + (1 - right) * alpha)
         return losses if self.weights is None else losses * losses.new_tensor(self.weights)[truth]
@@ -67,13 +67,13 @@ def kl_from_uniform(alpha: Tensor) -> Tensor:
 
 
 def to_evidential(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
-    """Give category targets the loss of evidence.
+    """Replace category targets by evidential ones.
 
     Args:
         targets: Name to fitted target.
 
     Returns:
-        Name to target; other kinds stay as they are.
+        Name to target; those of other kinds are unchanged.
     """
     return {
         name: EvidentialCategoryTarget(**target.state()) if isinstance(target, CategoryTarget) else target
@@ -82,14 +82,14 @@ def to_evidential(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
 
 
 def with_annealed_penalty(targets: Mapping[str, AnyTarget], progress: float) -> Mapping[str, AnyTarget]:
-    """Return targets as their losses stand at a point of training.
+    """Return the targets with the weight of the evidential penalty at a point of training.
 
     Args:
         targets: Name to target.
-        progress: Share of the training steps that are done.
+        progress: Fraction of the training steps that are done.
 
     Returns:
-        Name to target; the penalty on wrong evidence has grown with the steps.
+        Name to target; the same mapping where no target is evidential.
     """
     found: dict[str, Any] = {
         name: dataclasses.replace(target, penalty=min(1.0, progress / WARMUP))

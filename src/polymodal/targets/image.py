@@ -1,4 +1,4 @@
-"""A small picture in each row: painted from what the other streams say.
+"""The target image: a small image in each row.
 
 Shape legend: N rows, B rows of a batch, Y and X height and width, C channels, W width of tokens.
 """
@@ -38,15 +38,15 @@ from polymodal.tokens import Fused
 MIN_CHANNELS = 16
 L1_WEIGHT = 0.1
 BASE_SIZE = 4
-"""Painting begins on a grid of at most so many places a side."""
+"""Maximum side of the feature map that the transposed convolutions start from."""
 
 
 class ImageTargetSettings(TargetSettings):
-    """Options of pictures.
+    """Options of images.
 
     Attributes:
-        size: Pixels of the longer side at most; smaller training pictures give smaller answers.
-        channels: 1 for grey, 3 for colour; None chooses grey where every sampled training picture is grey.
+        size: Maximum of the longer side in pixels; smaller training images give smaller predictions.
+        channels: 1 for grey, 3 for colour; None: 1 where every sampled training image is grey.
     """
 
     size: int = Field(default=32, ge=8, le=64)
@@ -54,11 +54,11 @@ class ImageTargetSettings(TargetSettings):
 
 
 class ImageHead(StructuredHead):
-    """Transposed convolutions from the fused row to a picture.
+    """Transposed convolutions from the fused vector to an image.
 
     After the generator of Radford et al. 2016, arXiv 1511.06434, figure 1. Differs from the source: group norm in
-    place of batch norm, GELU in place of ReLU, and the output is added to the training pictures' mean, with which an
-    untrained head answers.
+    place of batch norm, GELU in place of ReLU, and the output is added to the mean training image, which an
+    untrained head predicts.
     """
 
     uses_autocast = True
@@ -89,11 +89,11 @@ class ImageHead(StructuredHead):
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
         """Mean squared error of the pixels, black being 0 and white 1, plus a tenth of the mean absolute error.
 
-        The squared error is what is judged; the absolute one keeps the ground clean.
+        The squared error is the metric; the absolute error reduces noise in uniform areas.
 
         Args:
-            fused: What the fusion made of the streams.
-            truth: Pictures uint8 ``[B, Y, X, C]``.
+            fused: Output of the fusion.
+            truth: Images uint8 ``[B, Y, X, C]``.
             smoothing: Not used: pixels have no classes.
 
         Returns:
@@ -103,10 +103,10 @@ class ImageHead(StructuredHead):
         return error.square().mean(dim=(1, 2, 3)) + L1_WEIGHT * error.abs().mean(dim=(1, 2, 3))
 
     def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Paint a picture for each row.
+        """Generate an image for each row.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             PNG files as ``data:`` URIs.
@@ -119,8 +119,8 @@ class ImageHead(StructuredHead):
 
     def _generate(self, fused: Fused) -> Tensor:
         coarse_BCYX = self.begin(fused.pooled).view(len(fused.pooled), self.num_channels, *self.grid)
-        painted: Tensor = self.paint(coarse_BCYX)[:, :, : self.shape[0], : self.shape[1]]
-        return painted.float() + self.mean
+        residual: Tensor = self.paint(coarse_BCYX)[:, :, : self.shape[0], : self.shape[1]]
+        return residual.float() + self.mean
 
 
 def _upsample_block(num_in: int, num_out: int) -> nn.Sequential:
@@ -133,12 +133,12 @@ def _upsample_block(num_in: int, num_out: int) -> nn.Sequential:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTarget(StructuredTarget):
-    """A column with a picture in each row, brought to one small size.
+    """A column with an image in each row, resized to one small size.
 
-    Predictions are PNG files in the text of a ``data:`` URI, which browsers open and every table can hold.
+    Predictions are PNG files in the text of a ``data:`` URI, which browsers open and every table format can hold.
 
     Attributes:
-        mean_picture: The training pictures' mean, as such a URI; answers have its size and channels.
+        mean_picture: The mean training image as such a URI; predictions have its size and channels.
     """
 
     mean_picture: str
@@ -149,61 +149,61 @@ class ImageTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: ImageTargetSettings) -> Self:
-        """Learn size, colour and the mean picture.
+        """Fit size, channels and the mean image.
 
         Args:
             cells: Cells of the training rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
             settings: Options.
 
         Returns:
             The fitted target.
 
         Raises:
-            SchemaError: If no two pictures differ.
+            SchemaError: If all images are equal.
         """
         options = ImageSettings(max_side=settings.size, channels=settings.channels)
         content = _decode_uris(cells)
-        reader = Image.fit(content, options, context.folder)
-        column, _ = reader.transform(content, context.folder)
+        modality = Image.fit(content, options, context.folder)
+        column, _ = modality.transform(content, context.folder)
         pixels = column.values[column.present]
         if not len(pixels) or (pixels == pixels[0]).all():
-            raise SchemaError("An image target needs two different pictures or more. Found fewer.")
+            raise SchemaError("An image target needs two different images or more. Found fewer.")
         mean = np.rint(pixels.mean(axis=0, dtype=np.float64)).astype(np.uint8)
         return cls(mean_picture=encode_image(mean))
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Decode and resize the pictures.
+        """Decode and resize the images.
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
-            uint8 ``[N, Y, X, C]``, 0 where unknown, and bool ``[N]``.
+            uint8 ``[N, Y, X, C]``, 0 where unknown, and a mask, bool ``[N]``.
         """
         column, _ = self._read(cells, context)
         return column.values, column.present
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:
-        """Name the cells that hold no readable picture.
+        """List the cells that hold no readable image.
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         return [(cell.row - 1, cell.reason) for cell in self._read(cells, context)[1]]
 
     def _read(self, cells: Sequence[Cell], context: RowContext) -> tuple[Column, list[BrokenCell]]:
         height, width, channels = decode_image(self.mean_picture).shape
-        reader = Image(height=height, width=width, channels=channels, mean=[], std=[])
-        return reader.transform(_decode_uris(cells), context.folder)
+        modality = Image(height=height, width=width, channels=channels, mean=[], std=[])
+        return modality.transform(_decode_uris(cells), context.folder)
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
-        """Build the painting layers.
+        """Build the layers.
 
         Args:
             width: W.
@@ -215,11 +215,11 @@ class ImageTarget(StructuredTarget):
         return ImageHead(self, width)
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
-        """Read the pictures, in the size of the answers.
+        """Return the true images, in the size of the predictions.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
             PNG files as ``data:`` URIs.
@@ -227,11 +227,11 @@ class ImageTarget(StructuredTarget):
         return [encode_image(pixels) for pixels in self._read(cells, context)[0].values]
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
-        """Prepare rmse, mae and psnr.
+        """Compute what rmse, mae and psnr need of each row.
 
         Args:
-            truth: Pictures.
-            predictions: Pictures.
+            truth: Images.
+            predictions: Images.
 
         Returns:
             A function of row weights ``[R, N]``.
@@ -239,25 +239,25 @@ class ImageTarget(StructuredTarget):
         return measure_rows(self.kind, ImageRows(image_errors(truth, predictions)))
 
     def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
-        """Grade by the mean absolute error.
+        """Score each row by the mean absolute error.
 
         Args:
-            truth: Pictures.
-            predictions: Pictures.
+            truth: Images.
+            predictions: Images.
 
         Returns:
-            1 without error, 0 for black in place of white, ``[N]``.
+            1 without an error, 0 for black in place of white, ``[N]``.
         """
         return np.asarray(1 - image_errors(truth, predictions)[:, 1])
 
     @property
     def prior(self) -> StructuredPrediction:
-        """The mean training picture."""
+        """The mean training image."""
         return StructuredPrediction(self.mean_picture)
 
 
 def _decode_uris(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the files inside answers, so that what was predicted can be read as truth; other cells as they are."""
+    """Replace ``data:`` URIs, such as predictions, by the files they hold; other cells are unchanged."""
     return [_decode_uri(cell) if isinstance(cell, str) and cell.startswith(PNG_URI) else cell for cell in cells]
 
 

@@ -1,4 +1,4 @@
-"""Pictures as answers: PNG files inside a text, which browsers open and ``predict`` can write."""
+"""Images as ``data:`` URIs of PNG files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 def encode_image(pixels_YXC: NDArray[np.uint8]) -> str:
-    """Write a picture as a ``data:`` URI that holds a PNG file.
+    """Encode an image as a PNG file in a ``data:`` URI.
 
     Args:
         pixels_YXC: uint8 ``[height, width, channels]``, one channel or three.
@@ -34,31 +34,34 @@ def encode_image(pixels_YXC: NDArray[np.uint8]) -> str:
 
 @lru_cache(maxsize=8192)
 def decode_image(uri: str) -> NDArray[np.uint8]:
-    """Read a picture that ``encode_image`` wrote.
+    """Decode an image of ``encode_image``.
 
     Args:
         uri: ``data:image/png;base64,...``.
 
     Returns:
-        uint8 ``[height, width, channels]``, not to be written to.
+        uint8 ``[height, width, channels]``, read-only.
     """
     from PIL import Image
 
-    with Image.open(io.BytesIO(base64.b64decode(uri.removeprefix(PNG_URI))), formats=["PNG"]) as picture:
-        pixels = np.asarray(picture)
+    with Image.open(io.BytesIO(base64.b64decode(uri.removeprefix(PNG_URI))), formats=["PNG"]) as image:
+        pixels = np.asarray(image)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def image_errors(truth: Sequence[Cell], predictions: Sequence[Cell]) -> Floats:
-    """Compare pictures pixel by pixel.
+    """Compute pixel errors of images.
 
     Args:
-        truth: Pictures ``[N]`` as ``data:`` URIs.
-        predictions: Pictures ``[N]`` of the same sizes.
+        truth: Images ``[N]`` as ``data:`` URIs.
+        predictions: Images ``[N]`` of the same sizes.
 
     Returns:
         Mean squared and mean absolute error of each, float64 ``[N, 2]``, black being 0 and white 1.
     """
-    pairs = ((decode_image(str(true)), decode_image(str(said))) for true, said in zip(truth, predictions, strict=True))
-    errors = [(said.astype(np.float64) - true) / 255 for true, said in pairs]
+    pairs = (
+        (decode_image(str(true)), decode_image(str(predicted)))
+        for true, predicted in zip(truth, predictions, strict=True)
+    )
+    errors = [(predicted.astype(np.float64) - true) / 255 for true, predicted in pairs]
     return np.array([((error**2).mean(), np.abs(error).mean()) for error in errors]).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Labels as text and back: 1, 1.0, "1" and True-like cells of one table must meet."""
+"""Conversion of labels to text and back: 1, 1.0 and "1" are one label."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def label_text(cell: Cell) -> str | None:
 
 
 def label_type(cells: list[Cell]) -> LabelType:
-    """Return the plain type in which labels are to be given back.
+    """Return the Python type of predicted labels.
 
     Args:
-        cells: Cells that are there.
+        cells: Cells that are not absent.
 
     Returns:
-        ``bool``, ``int`` or ``float`` where all cells are such, else ``str``.
+        ``bool``, ``int`` or ``float`` where all cells have this type, else ``str``.
     """
     if cells and all(isinstance(cell, (bool, np.bool_)) for cell in cells):
         return "bool"
@@ -50,10 +50,10 @@ def label_type(cells: list[Cell]) -> LabelType:
 
 
 def to_label(text: str, kind: LabelType) -> Cell:
-    """Give a label back in its plain type.
+    """Convert a label's text to its Python type.
 
     Args:
-        text: What ``label_text`` made of it.
+        text: Result of ``label_text``.
         kind: The type of the training cells.
 
     Returns:
@@ -68,7 +68,7 @@ def split_labels(cell: Cell) -> list[str] | None:
     """Read a multi-label cell.
 
     Args:
-        cell: A list, a JSON list, or labels joined by ``|`` or ``;``. An empty list means: no label.
+        cell: A list, a JSON list, or labels joined by ``|`` or ``;``. An empty list is a row without a label.
 
     Returns:
         Its labels, or None where the cell is absent.

@@ -1,4 +1,4 @@
-"""A closed vocabulary: which spellings still lead to words that were seen in training."""
+"""A hard constraint on beam search: only words of a lexicon."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from polymodal.targets.ctc import Prefix
 
 
 class Lexicon:
-    """Keeps a search to texts of known words."""
+    """The set of known words and their prefixes."""
 
     def __init__(self, words: Sequence[str], symbols: Sequence[str]) -> None:
-        """Gather the beginnings of all words.
+        """Collect the prefixes of all words.
 
         Args:
             words: The known words.
@@ -19,49 +19,49 @@ class Lexicon:
         """
         self.words = frozenset(words)
         self.symbols = symbols
-        self._beginnings = frozenset(word[:length] for word in words for length in range(len(word) + 1))
+        self._word_prefixes = frozenset(word[:length] for word in words for length in range(len(word) + 1))
 
     def constraint(self) -> Callable[[Prefix, int], bool]:
-        """Begin a search.
+        """Return the constraint of one search.
 
         Returns:
-            Whether a prefix, allowed itself, may be followed by a unit: every word but the last must be
-            known then, and the last be the beginning of one.
+            A function of an allowed prefix and a unit: True where all complete words of the extended prefix are
+            known and its last word is a prefix of a known one.
         """
-        unfinished: dict[Prefix, str | None] = {(): ""}
+        last_words: dict[Prefix, str | None] = {(): ""}
 
         def allows(prefix: Prefix, unit: int) -> bool:
             longer = (*prefix, unit)
-            if longer not in unfinished:
-                unfinished[longer] = self._last_word((unfinished[prefix] or "") + self.symbols[unit - 1])
-            return unfinished[longer] is not None
+            if longer not in last_words:
+                last_words[longer] = self._last_word((last_words[prefix] or "") + self.symbols[unit - 1])
+            return last_words[longer] is not None
 
         return allows
 
     def _last_word(self, text: str) -> str | None:
-        """Return a text's last, unfinished word; None if no known words can come of the text."""
-        *done, last = text.split(" ")
-        fits = last in self._beginnings and all(not word or word in self.words for word in done)
+        """Return the last, incomplete word of a text; None where the text cannot become a sequence of known words."""
+        *complete, last = text.split(" ")
+        fits = last in self._word_prefixes and all(not word or word in self.words for word in complete)
         return last if fits else None
 
     def keep_known_words(self, text: str) -> str:
-        """Leave out a last word that is not known.
+        """Remove words that are not known.
 
         Args:
-            text: A text of which the last word may be a beginning only.
+            text: A text whose last word may be incomplete.
 
         Returns:
-            Known words alone.
+            The text of the known words.
         """
         return " ".join(word for word in text.split() if word in self.words)
 
     def has_only_known_words(self, text: str) -> bool:
-        """Tell whether every word is known.
+        """Return whether every word is known.
 
         Args:
             text: Any text.
 
         Returns:
-            True where each word is one of the known ones.
+            True where each word is in the lexicon.
         """
         return all(word in self.words for word in text.split())

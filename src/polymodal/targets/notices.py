@@ -1,4 +1,4 @@
-"""What fitted targets have to say of a table: cells without truth, and sentences for the user."""
+"""Invalid target cells of a table, and notices of fitted targets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def invalid_target_cells(table: Table, targets: Mapping[str, AnyTarget]) -> list
         targets: Name to fitted target.
 
     Returns:
-        Those of structured targets; flat ones count such rows as set aside.
+        Those of structured targets; flat targets count such rows as unlabelled.
     """
     context = RowContext(table.columns, table.folder)
     return [
@@ -29,13 +29,13 @@ def invalid_target_cells(table: Table, targets: Mapping[str, AnyTarget]) -> list
 
 
 def target_notices(targets: Mapping[str, AnyTarget]) -> list[str]:
-    """Gather what the fitted targets have to say.
+    """Collect the notices of the fitted targets.
 
     Args:
         targets: Name to fitted target.
 
     Returns:
-        Sentences the user should read.
+        Sentences for the user.
     """
     return [
         f"The target {name!r}: {notice}."

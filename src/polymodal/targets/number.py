@@ -1,4 +1,4 @@
-"""One number a row: regression on the standardised value."""
+"""The target number: regression on the standardised value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class NumberTarget:
 
     @classmethod
     def fit(cls, cells: Sequence[Cell]) -> Self:
-        """Learn mean and scale.
+        """Fit mean and standard deviation.
 
         Args:
             cells: Cells of the training rows.
@@ -52,7 +52,7 @@ class NumberTarget:
             The fitted target.
 
         Raises:
-            SchemaError: If no two cells differ.
+            SchemaError: If all numbers are equal.
         """
         numbers = np.array([value for value in map(read_number, cells) if value is not None], dtype=np.float64)
         if len(np.unique(numbers)) < 2:
@@ -66,7 +66,7 @@ class NumberTarget:
             cells: Cells of any rows.
 
         Returns:
-            float64 ``[rows]``, 0 where unknown, and bool ``[rows]``.
+            float64 ``[rows]``, 0 where unknown, and a mask, bool ``[rows]``.
         """
         found = [read_number(cell) for cell in cells]
         present = np.array([value is not None for value in found], dtype=np.bool_).reshape(-1)
@@ -93,7 +93,7 @@ class NumberTarget:
             output: Standardised predictions ``[rows, 1]``.
 
         Returns:
-            Values ``[rows]`` in the column's own unit.
+            Values ``[rows]`` in the unit of the column.
         """
         return output[:, 0].astype(np.float64) * self.std + self.mean
 

@@ -1,4 +1,4 @@
-"""A series of numbers in each row, step by step: a forecast, or a signal that goes with other streams.
+"""The target series: numbers of several time steps in each row, such as a forecast.
 
 Shape legend: N rows, B rows of a batch, S steps, C channels, Q queries, P steps of a query, W width.
 """
@@ -44,10 +44,10 @@ class SeriesTargetSettings(TargetSettings):
     """Options of series.
 
     Attributes:
-        max_steps: A longer cell is named and not learnt from.
+        max_steps: Maximum number of steps; longer cells are invalid.
         depth: Decoder layers.
-        num_heads: Heads of each attention; divides the width.
-        dropout: Share of values set to zero in training.
+        num_heads: Attention heads; the width must be a multiple of it.
+        dropout: Dropout probability.
     """
 
     max_steps: int = Field(default=4096, ge=1, le=16_384)
@@ -57,11 +57,11 @@ class SeriesTargetSettings(TargetSettings):
 
 
 class SeriesHead(StructuredHead):
-    """A learned query for each step looks at the other queries and at the fused tokens.
+    """A decoder with a learned query for each time step and cross-attention to the fused tokens.
 
-    After the decoder of Carion et al. 2020, arXiv 2005.12872, section 3.2. Differs from the source: the fused row is
-    added to every query, beyond 128 steps a query answers for several steps in a row, and what two layers make of the
-    fused row alone is added to the output, as that is learnt sooner.
+    After the decoder of Carion et al. 2020, arXiv 2005.12872, section 3.2. Differs from the source: the fused vector is
+    added to every query, beyond 128 steps a query predicts several consecutive steps, and the output of a two-layer MLP
+    of the fused vector is added, which trains faster.
     """
 
     reads_tokens = True
@@ -85,25 +85,25 @@ class SeriesHead(StructuredHead):
         self.direct = feed_forward(width, 2 * width, num_steps * num_channels)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Mean squared error of the standardised numbers, over the steps that are there.
+        """Mean squared error of the standardised numbers over the steps of the truth.
 
         Args:
-            fused: What the fusion made of the streams.
-            truth: Standardised numbers and, as the last channel, 1 where the step is there ``[B, S, C + 1]``.
+            fused: Output of the fusion.
+            truth: Standardised numbers and, as the last channel, a mask, 1 where the step is present ``[B, S, C + 1]``.
             smoothing: Not used: numbers have no classes.
 
         Returns:
             Loss ``[B]``; 0 where no step is known.
         """
-        values_BSC, is_there_BS = truth[:, :, :-1], truth[:, :, -1]
+        values_BSC, present_BS = truth[:, :, :-1], truth[:, :, -1]
         error_BS = (self._standardised(fused) - values_BSC).square().mean(dim=2)
-        return (error_BS * is_there_BS).sum(dim=1) / is_there_BS.sum(dim=1).clamp(min=1)
+        return (error_BS * present_BS).sum(dim=1) / present_BS.sum(dim=1).clamp(min=1)
 
     def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Undo the standardisation.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             A list of steps a row.
@@ -130,13 +130,13 @@ class SeriesHead(StructuredHead):
 class SeriesTarget(StructuredTarget):
     """A column with numbers of several steps in each row, each step of one channel or several.
 
-    Every answer has as many steps as the longest training cell. Where the truth is shorter, its steps are the first
-    ones, and only they are learnt from and judged.
+    Every prediction has as many steps as the longest training cell. Where the truth is shorter, only its steps take
+    part in the loss and the metrics.
 
     Attributes:
         mean: Mean of each step and channel over the training cells that have the step, ``[S][C]``.
-        std: Standard deviation from it of each channel; at least a small number.
-        is_flat: Whether cells are lists of numbers, not of lists.
+        std: Standard deviation from this mean of each channel, at least ``MIN_STD``.
+        is_flat: Whether cells are lists of numbers, not lists of lists.
         num_shorter: Training cells with fewer steps than the longest.
         settings: Options.
     """
@@ -158,18 +158,18 @@ class SeriesTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: SeriesTargetSettings) -> Self:
-        """Learn length, channels, means and scales.
+        """Fit length, channels, means and standard deviations.
 
         Args:
             cells: Cells of the training rows.
-            context: Where relative paths of ``.npy`` cells start.
+            context: Its ``folder`` is the base of relative paths of ``.npy`` cells.
             settings: Options.
 
         Returns:
             The fitted target.
 
         Raises:
-            SchemaError: If no two cells differ.
+            SchemaError: If all series are equal.
         """
         read = (_read(cell, context, settings.max_steps) for cell in cells)
         found = [value for value in read if isinstance(value, np.ndarray)]
@@ -188,12 +188,12 @@ class SeriesTarget(StructuredTarget):
         )
 
     def notices(self) -> list[str]:
-        """Say that lengths differ and what that means."""
+        """Return that lengths differ, and how shorter series are treated."""
         if not self.num_shorter:
             return []
         return [
-            f"the training series have different lengths. Every answer has {len(self.mean):,} steps, as the longest; "
-            f"{self.num_shorter:,} training series are shorter, and only the steps they have are learnt and judged"
+            f"the training series have different lengths. Predictions have {len(self.mean):,} steps, as the longest; "
+            f"{self.num_shorter:,} training series are shorter, and only their steps count in loss and metrics"
         ]
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -201,10 +201,11 @@ class SeriesTarget(StructuredTarget):
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
-            float32 ``[N, S, C + 1]``, the last channel 1 where the step is there, all 0 where not; and bool ``[N]``.
+            float32 ``[N, S, C + 1]``, the last channel 1 where the step is present, else all 0; and a mask,
+            bool ``[N]``.
         """
         found = [self._read_as_fitted(cell, context) for cell in cells]
         known = np.array([isinstance(value, np.ndarray) for value in found], dtype=np.bool_).reshape(-1)
@@ -217,20 +218,20 @@ class SeriesTarget(StructuredTarget):
         return truth, known
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:
-        """Name the cells that hold no such series.
+        """List the cells that hold no such series.
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         found = ((row, self._read_as_fitted(cell, context)) for row, cell in enumerate(cells))
         return [(row, value) for row, value in found if isinstance(value, str)]
 
     def _read_as_fitted(self, cell: Cell, context: RowContext) -> Any:
-        """Return the numbers ``[steps, C]``, or why there are none, or None for an absent cell."""
+        """Return the numbers ``[steps, C]``, a reason why they cannot be read, or None for an absent cell."""
         value = _read(cell, context, self.settings.max_steps)
         if not isinstance(value, np.ndarray):
             return value
@@ -238,11 +239,11 @@ class SeriesTarget(StructuredTarget):
         if channels != len(self.std):
             return f"has {channels} channels; expected {len(self.std)}, as in training"
         if steps > len(self.mean):
-            return f"has {steps:,} steps; answers have {len(self.mean):,}, as the longest training cell"
+            return f"has {steps:,} steps; predictions have {len(self.mean):,}, as the longest training cell"
         return _as_2d(value)
 
     def to_cell(self, values_SC: Floats) -> list[Any]:
-        """Turn numbers into a cell as the column has them.
+        """Convert numbers to a cell in the form of the column.
 
         Args:
             values_SC: Numbers ``[S, C]``.
@@ -266,11 +267,11 @@ class SeriesTarget(StructuredTarget):
         return SeriesHead(self, width)
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
-        """Read the series.
+        """Return the true series.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
             Lists of numbers, or of lists of numbers.
@@ -278,7 +279,7 @@ class SeriesTarget(StructuredTarget):
         return [self.to_cell(_as_2d(_numbers(cell, context))) for cell in cells]
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
-        """Prepare rmse and mae over all numbers of the truth, and the channels' mean r2.
+        """Compute the errors for rmse and mae over all numbers of the truth, and the mean r2 of the channels.
 
         Args:
             truth: Series.
@@ -290,24 +291,24 @@ class SeriesTarget(StructuredTarget):
         return measure_rows(self.kind, SeriesRows(truth, predictions, len(self.std)))
 
     def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
-        """Grade by the mean error in units of the training cells' spread.
+        """Score each row by the mean absolute error in units of the standard deviations.
 
         Args:
             truth: Series.
             predictions: Series.
 
         Returns:
-            1 without error, falling to 0, ``[N]``.
+            1 without an error, towards 0 with it, ``[N]``.
         """
         pairs = [
             [_as_2d(np.array(cell, dtype=float)) for cell in pair] for pair in zip(truth, predictions, strict=True)
         ]
-        errors = [np.abs(said[: len(true)] - true) / self.std for true, said in pairs]
+        errors = [np.abs(predicted[: len(true)] - true) / self.std for true, predicted in pairs]
         return np.array([1 / (1 + error.mean()) for error in errors])
 
     @property
     def prior(self) -> StructuredPrediction:
-        """The mean of the training cells, step by step."""
+        """The mean of each step of the training cells."""
         return StructuredPrediction(self.to_cell(self.mean_SC))
 
 
@@ -316,7 +317,7 @@ def _as_2d(values: Floats) -> Floats:
 
 
 def _mean_and_std(cells: Sequence[Floats]) -> tuple[Floats, Floats]:
-    """Return the mean of each step and channel ``[S, C]`` and each channel's deviation from it ``[C]``."""
+    """Return the mean of each step and channel ``[S, C]`` and each channel's standard deviation from it ``[C]``."""
     total = np.zeros((max(map(len, cells)), cells[0].shape[1]))
     count = np.zeros((len(total), 1))
     for value in cells:
@@ -328,7 +329,7 @@ def _mean_and_std(cells: Sequence[Floats]) -> tuple[Floats, Floats]:
 
 
 def _read(cell: Cell, context: RowContext, max_steps: int) -> Floats | str | None:
-    """Return the numbers ``[steps]`` or ``[steps, channels]``, or why there are none, or None for an absent cell."""
+    """Return ``[steps]`` or ``[steps, channels]``, a reason why they cannot be read, or None for an absent cell."""
     if cell is None:
         return None
     try:
@@ -343,6 +344,6 @@ def _read(cell: Cell, context: RowContext, max_steps: int) -> Floats | str | Non
 
 
 def _numbers(cell: Cell, context: RowContext) -> Floats:
-    """Read numbers as the modality series does, from its kinds of files too; none may be missing."""
+    """Read numbers like the modality series, from files too; missing numbers are an error."""
     content, _ = read_content(cell, context.folder)
     return read_numbers(load_numbers(content) if isinstance(content, bytes) else content, None)

@@ -1,4 +1,4 @@
-"""What a stream holds, from the others or from itself: reconstruction of its sketch (torch).
+"""The objective sketch: reconstruction of a stream's sketch from the other streams or from itself (torch).
 
 Shape legend: B rows of the batch, N rows of a table, D numbers of a sketch.
 """
@@ -31,7 +31,7 @@ from polymodal.tokens import Fused
 MIN_SCALE = 1e-6
 MAX_FITTED_ROWS = 2000
 VISIBLE_STREAM_WEIGHT = 0.2
-"""Weight of rows in which the stream itself was seen: telling it from the others is the harder lesson."""
+"""Loss weight of rows in which the stream itself is visible: the others shall learn to recover it without."""
 
 
 class SketchHead(StructuredHead):
@@ -41,7 +41,7 @@ class SketchHead(StructuredHead):
         """Build the layers.
 
         Args:
-            stream: The stream to give back.
+            stream: The stream to reconstruct.
             width: W.
             size: D.
         """
@@ -50,10 +50,10 @@ class SketchHead(StructuredHead):
         self.layers = feed_forward(width, 2 * width, size)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Squared error over the numbers that are known.
+        """Mean squared error over the known numbers.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
             truth: Standardised sketches ``[B, D]``, NaN where unknown.
             smoothing: Not used.
 
@@ -65,14 +65,14 @@ class SketchHead(StructuredHead):
         error = squared.sum(dim=1) / known.sum(dim=1).clamp(min=1)
         if len(fused.streams) <= 1:
             return error
-        seen = fused.streams[self.stream].row_present
-        return torch.where(seen, VISIBLE_STREAM_WEIGHT * error, error)
+        is_visible = fused.streams[self.stream].row_present
+        return torch.where(is_visible, VISIBLE_STREAM_WEIGHT * error, error)
 
     def predict(self, fused: Fused) -> list[StructuredPrediction]:
         """Return standardised sketches.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             StructuredPredictions whose values are float32 ``[D]``.
@@ -81,12 +81,12 @@ class SketchHead(StructuredHead):
 
 
 class SketchSettings(TargetSettings):
-    """Which stream is given back.
+    """Options of reconstruction.
 
     Attributes:
-        stream: Its name.
+        stream: Name of the stream.
         recovered: Whether it is recovered from other streams.
-        seed: Chooses rows where there are many.
+        seed: Seed of the sample of rows to fit on.
     """
 
     stream: str
@@ -99,11 +99,11 @@ class SketchTarget(StructuredTarget):
     """A stream's sketch.
 
     Attributes:
-        stream: The stream to give back.
+        stream: The stream to reconstruct.
         modality: Its modality.
         mean: Mean of each number over the training rows.
         scale: Standard deviation of all numbers about their means.
-        recovered: Whether it is recovered from other streams, and judged with its own hidden.
+        recovered: Whether it is recovered from other streams, and evaluated with the stream itself hidden.
     """
 
     stream: str
@@ -124,12 +124,12 @@ class SketchTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: SketchSettings) -> Self:  # noqa: ARG003
-        """Measure the sketches of training rows.
+        """Fit mean and scale of the sketches of training rows.
 
         Args:
             cells: Not used: there is no column.
             context: The streams and their arrays, and which rows are for training.
-            settings: The stream, and what it is given back from.
+            settings: The options.
 
         Returns:
             The fitted target.
@@ -162,7 +162,7 @@ class SketchTarget(StructuredTarget):
             context: The streams' arrays.
 
         Returns:
-            float32 ``[N, D]``, NaN where unknown, and, bool ``[N]``, where the stream is there.
+            float32 ``[N, D]``, NaN where unknown, and a mask, bool ``[N]``, True where the stream is present.
         """
         truth = self._truth(context, len(cells))
         return truth, np.asarray(~np.isnan(truth).all(axis=1))
@@ -199,7 +199,7 @@ class SketchTarget(StructuredTarget):
         return list(self._truth(context, len(cells)))
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
-        """Prepare the share of the variance that is explained, and the error, in units of the spread in training.
+        """Compute the errors for the explained variance and the rmse, in units of ``scale``.
 
         Args:
             truth: Standardised sketches.
@@ -211,30 +211,30 @@ class SketchTarget(StructuredTarget):
         return measure_rows(self.kind, SketchRows(truth, predictions))
 
     def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
-        """Grade by the squared error.
+        """Score each row by the mean squared error.
 
         Args:
             truth: Standardised sketches.
             predictions: Standardised sketches.
 
         Returns:
-            1 without error, falling to 0, ``[N]``.
+            1 without an error, towards 0 with it, ``[N]``.
         """
-        error = [np.nanmean((said - true) ** 2) for true, said in zip(truth, predictions, strict=True)]
+        error = [np.nanmean((predicted - true) ** 2) for true, predicted in zip(truth, predictions, strict=True)]
         return np.asarray(1 / (1 + np.array(error, dtype=np.float64)))
 
     def prior_predictions(self, predictions: Any) -> Any:
         """Return the mean sketch.
 
         Args:
-            predictions: The answers ``[N]``.
+            predictions: The model's predictions ``[N]``.
 
         Returns:
             ``[N]``.
         """
-        answers = np.empty(len(predictions), dtype=object)
-        answers[:] = [self.prior] * len(predictions)
-        return answers
+        priors = np.empty(len(predictions), dtype=object)
+        priors[:] = [self.prior] * len(predictions)
+        return priors
 
     @property
     def prior(self) -> StructuredPrediction:

@@ -1,7 +1,7 @@
-"""Targets whose answer is more than a row of numbers: texts, boxes, vectors, series, pictures.
+"""The interface of structured targets: texts, boxes, vectors, series, images.
 
-Such a target has one answer a row from the fused streams. It has no streams' own heads and takes no
-part in the decision level; how good one stream is alone is found by hiding the others.
+A structured target is predicted from the fused tokens. It has no heads on single streams and takes no part in the
+ensemble; the score of one stream alone is measured with all others hidden.
 
 Shape legend: B rows of the batch, N rows of a table, R resamples.
 """
@@ -29,11 +29,11 @@ from polymodal.tokens import Fused
 
 @dataclass(frozen=True)
 class StructuredPrediction:
-    """What a target says of one row.
+    """The prediction of one row.
 
     Attributes:
         value: Plain Python: a text, a list of numbers, a list of boxes.
-        confidence: How sure it is, 0 to 1; None where it has no such number.
+        confidence: 0 to 1; None where the target gives none.
     """
 
     value: Cell
@@ -45,7 +45,7 @@ StructuredPredictions = NDArray[np.object_]
 
 
 def to_structured_predictions(predictions: Sequence[StructuredPrediction]) -> StructuredPredictions:
-    """Put answers into an array.
+    """Convert a list of predictions to an array.
 
     Args:
         predictions: One a row.
@@ -60,13 +60,13 @@ def to_structured_predictions(predictions: Sequence[StructuredPrediction]) -> St
 
 @dataclass(frozen=True)
 class RowContext:
-    """The raw cells around a target, for one whose truth depends on them (boxes: the picture's size).
+    """The other columns of the rows of a target, for targets that need them (boxes: the size of the image).
 
     Attributes:
         cells: Column to the raw cells of the same rows.
-        folder: Where relative paths start.
+        folder: Base folder of relative paths.
         columns: Stream to arrays, of the whole table.
-        rows: int64, the rows of those arrays that are meant; None for all.
+        rows: int64, indices of the rows in those arrays; None for all.
         streams: The schema's streams, in their order; given when fitting.
         shapes: Stream to the shape of one decoded cell, where there are arrays.
     """
@@ -79,7 +79,7 @@ class RowContext:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def row_present(self) -> dict[str, NDArray[np.bool_]]:
-        """Return where each stream is there: stream to bool ``[N]``."""
+        """Return where each stream is present: stream to bool ``[N]``."""
         found = {stream: column.row_present for stream, column in self.columns.items()}
         return found if self.rows is None else {stream: present[self.rows] for stream, present in found.items()}
 
@@ -91,12 +91,12 @@ class TargetSettings(BaseModel):
 
 
 class StructuredHead(nn.Module, ABC):
-    """The part of the network that learns and gives a structured target's answers.
+    """The head of a structured target: computes its loss and its predictions.
 
     Attributes:
         uses_autocast: Whether its layers run under autocast in training, like encoders and fusion, because they are
             expensive; its loss gets float32 outputs all the same. Other heads compute in float32.
-        reads_tokens: Whether it reads the tokens after fusion, which are not computed otherwise.
+        reads_tokens: Whether it reads the tokens after fusion; fusions compute them only for such heads.
     """
 
     uses_autocast = False
@@ -107,9 +107,9 @@ class StructuredHead(nn.Module, ABC):
         """Compute each row's loss.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
             truth: Encoded cells ``[B, ...]``.
-            smoothing: Share of the label mass spread over all classes.
+            smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``; finite also where the truth is not known.
@@ -120,14 +120,14 @@ class StructuredHead(nn.Module, ABC):
         """Predict each row.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
-            B answers, before the target's ``postprocess``.
+            B predictions, before the target's ``postprocess``.
         """
 
     def notices(self, truth: NDArray[Any], context: RowContext) -> list[str]:  # noqa: ARG002
-        """Say what the user should know of the training rows, now that the network is there.
+        """Return notices about the training rows that depend on the built network.
 
         Args:
             truth: Encoded cells of the training rows in which the truth is known ``[N, ...]``.
@@ -145,15 +145,15 @@ class StructuredTarget(ABC):
 
     Attributes:
         kind: Name in ``TARGETS``.
-        details: Modalities whose fine places or steps the head reads (``Tokens.detail``).
-        min_steps: Steps a balanced run takes at least, however few the rows.
-        primary_metric: The metric that stands for it.
-        training: Training options it wants where the user leaves them open.
+        details: Modalities of which the head reads ``Tokens.detail``.
+        min_steps: Minimum number of training steps of a run with default settings.
+        primary_metric: Name of the metric used for early stopping and comparisons.
+        training: Defaults of training options; what the user sets overrides them.
         Settings: Its options.
         classes: None: there are no probabilities of classes.
-        by_stream: Whether it can be judged with streams hidden.
-        has_confidence: Whether its answers say how sure they are.
-        gives_records: Whether its answers are lists of dictionaries.
+        by_stream: Whether it is evaluated with all but one stream hidden.
+        has_confidence: Whether its predictions have a confidence.
+        gives_records: Whether the values of its predictions are lists of dictionaries.
     """
 
     kind: ClassVar[str]
@@ -170,7 +170,7 @@ class StructuredTarget(ABC):
     @classmethod
     @abstractmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: Any) -> Self:
-        """Learn from the training cells.
+        """Fit the target on the training cells.
 
         Args:
             cells: Cells of the training rows; None where absent.
@@ -186,30 +186,30 @@ class StructuredTarget(ABC):
 
     @abstractmethod
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Turn cells into what the loss compares with.
+        """Encode cells as truth for the loss.
 
         Args:
             cells: Cells of any rows.
             context: The other columns of the same rows.
 
         Returns:
-            Truth ``[N, ...]`` and, bool ``[N]``, where it is known.
+            Truth ``[N, ...]``, and a mask, bool ``[N]``, True where it is known.
         """
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
-        """Name the cells that hold something, but no truth.
+        """List the cells that are not absent but hold no valid truth.
 
         Args:
             cells: Cells of any rows.
             context: The other columns of the same rows.
 
         Returns:
-            Row from 0 and reason, written to follow "row R, column C: ".
+            Row index and reason, written to follow "row R, column C: ".
         """
         return []
 
     def notices(self) -> list[str]:
-        """Say what the user should know of the fitted target.
+        """Return notices about the fitted target for the user.
 
         Returns:
             Sentences without the full stop, written to follow "The target 'NAME': ".
@@ -217,19 +217,19 @@ class StructuredTarget(ABC):
         return []
 
     def reads_detail(self, stream: str, modality: str) -> bool:  # noqa: ARG002
-        """Tell whether the head reads a stream's fine places or steps.
+        """Return whether the head reads the ``Tokens.detail`` of a stream.
 
         Args:
             stream: The stream's name.
             modality: Its modality.
 
         Returns:
-            True for those whose encoder shall give them.
+            True for streams whose encoder is built with ``detail``.
         """
         return modality in self.details
 
     def stream_settings(self, stream: str, modality: str) -> Mapping[str, Any]:  # noqa: ARG002
-        """Tell which settings of a stream the target wants where neither the user nor a checkpoint says otherwise.
+        """Return defaults of a stream's settings; those of the user and of a checkpoint override them.
 
         Args:
             stream: The stream's name.
@@ -242,19 +242,19 @@ class StructuredTarget(ABC):
 
     @property
     def warp_limits(self) -> Mapping[str, WarpLimits]:
-        """Streams whose pictures are augmented by an affine transformation that the truth gets too, with its ranges."""
+        """Streams whose training images are transformed together with the truth, to the ranges to sample from."""
         return {}
 
     def warp_truth(self, stream: str, truth: Tensor, warp: Warp) -> Tensor:  # noqa: ARG002
-        """Apply the affine transformation of the pictures of a training batch to the truth.
+        """Apply the affine transformation of a training batch's images to its truth.
 
         Args:
-            stream: The transformed stream, one of any target's ``warp_limits``.
+            stream: The transformed stream, one of the ``warp_limits`` of any target.
             truth: Encoded cells ``[B, ...]``.
             warp: The transformation.
 
         Returns:
-            The truth of the transformed pictures.
+            The truth of the transformed images.
         """
         return truth
 
@@ -264,19 +264,19 @@ class StructuredTarget(ABC):
 
         Args:
             width: Width of the tokens.
-            encoders: Stream to its encoder. The head reads what it needs from them, such as the
-                grid of a picture's places; in a batch without the stream, ``Fused.details`` lacks it.
+            encoders: Stream to its encoder; the head reads attributes from them, such as ``detail_grid``. In a batch
+                without the stream, ``Fused.details`` lacks it.
 
         Returns:
             The head.
 
         Raises:
-            ConfigError: If no stream offers what the head needs.
+            ConfigError: If no stream provides what the head needs.
         """
 
     @abstractmethod
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
-        """Read the true answers, in the form of ``StructuredPrediction.value``.
+        """Return the true values, in the form of ``StructuredPrediction.value``.
 
         Args:
             cells: Cells of rows in which the truth is known.
@@ -287,10 +287,10 @@ class StructuredTarget(ABC):
         """
 
     def postprocess(self, predictions: Sequence[StructuredPrediction], context: RowContext) -> StructuredPredictions:  # noqa: ARG002
-        """Bring a head's answers into the units of the column.
+        """Convert the head's predictions to the units of the column.
 
         Args:
-            predictions: What the head says.
+            predictions: Output of the head's ``predict``.
             context: The other columns of the same rows.
 
         Returns:
@@ -300,52 +300,52 @@ class StructuredTarget(ABC):
 
     @property
     def evaluated_without(self) -> frozenset[str]:
-        """Streams that are hidden when a target that is not judged by stream is judged."""
+        """Streams hidden in evaluation, of a target that is not evaluated ``by_stream``."""
         return frozenset()
 
     @abstractmethod
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
-        """Prepare the metrics of some rows.
+        """Precompute what the metrics of some rows need.
 
         Args:
-            truth: References ``[N]``.
-            predictions: Values of the answers ``[N]``.
+            truth: True values ``[N]``, of ``references``.
+            predictions: Values of the predictions ``[N]``.
 
         Returns:
-            From row weights ``[R, N]`` to metrics ``[R]``, all of them named in ``METRICS``; ``measure_rows`` makes
+            A function from row weights ``[R, N]`` to metrics ``[R]``, all of them in ``METRICS``; ``measure_rows`` makes
             it from the functions that ``METRICS`` has for the kind.
         """
 
     @abstractmethod
     def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
-        """Grade each answer, for the gallery.
+        """Score each row, for the gallery.
 
         Args:
-            truth: References ``[N]``.
-            predictions: Values of the answers ``[N]``.
+            truth: True values ``[N]``, of ``references``.
+            predictions: Values of the predictions ``[N]``.
 
         Returns:
-            0 (all wrong) to 1 (all right), ``[N]``.
+            0 (worst) to 1 (best), ``[N]``.
         """
 
     def per_label(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Score each label by itself, where answers have labels.
+        """Compute the metrics of each label, where predictions have labels.
 
         Args:
-            truth: References ``[N]``.
-            predictions: Values of the answers ``[N]``.
+            truth: True values ``[N]``, of ``references``.
+            predictions: Values of the predictions ``[N]``.
 
         Returns:
-            One entry a label: ``label``, ``support``, and metrics, the most telling one last.
+            One entry a label: ``label``, ``support``, and metrics, the most important one last.
         """
         return []
 
     def report_sections(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> dict[str, Any]:
-        """Return what else the report says of the answers.
+        """Return further sections of the report.
 
         Args:
-            truth: References ``[N]``.
-            predictions: Values of the answers ``[N]``.
+            truth: True values ``[N]``, of ``references``.
+            predictions: Values of the predictions ``[N]``.
 
         Returns:
             Section of the evaluation to plain JSON.
@@ -354,10 +354,10 @@ class StructuredTarget(ABC):
         return {"per_label": per_label} if per_label else {}
 
     def prior_predictions(self, predictions: StructuredPredictions) -> StructuredPredictions:
-        """Return what an answer without any input would be, for the baseline.
+        """Return the predictions of the baseline ``prior``, which uses no input.
 
         Args:
-            predictions: The answers ``[N]``.
+            predictions: The model's predictions ``[N]``.
 
         Returns:
             ``[N]``.
@@ -367,7 +367,7 @@ class StructuredTarget(ABC):
     @property
     @abstractmethod
     def prior(self) -> StructuredPrediction:
-        """What is answered where nothing is known."""
+        """The prediction without any input."""
 
     def state(self) -> dict[str, Any]:
         """Return the fitted fields as plain JSON."""
@@ -388,13 +388,13 @@ class StructuredTarget(ABC):
         return cls(**{**state, **settings})
 
 
-def values_of(answers: StructuredPredictions) -> list[Cell]:
-    """Return the answers' values.
+def values_of(predictions: StructuredPredictions) -> list[Cell]:
+    """Return the values of predictions.
 
     Args:
-        answers: ``[N]``.
+        predictions: ``[N]``.
 
     Returns:
         Plain values.
     """
-    return [answer.value for answer in answers]
+    return [prediction.value for prediction in predictions]

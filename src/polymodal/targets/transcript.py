@@ -1,4 +1,4 @@
-"""Sound in, words out: speech recognition with connectionist temporal classification.
+"""The target transcript: speech recognition with connectionist temporal classification.
 
 Shape legend: B rows of the batch, T steps, V units with the blank, L units of a text, W width, N rows.
 """
@@ -36,27 +36,26 @@ from polymodal.targets.units import UnitKind, Units, read_transcript
 
 MIN_DISTINCT_TEXTS = 2
 MAX_UNSEEN_SHARE = 0.005
-"""Where at most this share of further words is to be new, answers are held to the training words."""
+"""Decoding is constrained to the training words where the estimated share of unseen words is at most this."""
 MIN_STEPS = 800
-"""For about its first hundred steps a network trained with CTC says nothing but blanks."""
+"""In about its first hundred steps a network trained with CTC predicts blanks only."""
 MAX_FRAMES = 3000
-"""Half a minute in steps of 10 ms: in longer ones, as other targets have for long clips, words get lost."""
+"""30 s at a hop of 10 ms; at a longer hop, which other targets use for long clips, words get lost."""
 
 
 class TranscriptSettings(TargetSettings):
     """Options of a transcript.
 
     Attributes:
-        units: What it is spelt in: ``characters`` or ``subwords``.
-        num_subwords: Subwords at most.
-        stream: The stream whose steps are read; None takes the first that has steps.
+        units: Output units: ``characters`` or ``subwords``.
+        num_subwords: Maximum number of subwords.
+        stream: The stream whose time steps are read; None: the first that gives steps.
         depth: GRU layers over the steps.
-        dropout: Share of values set to zero between them in training.
-        decode: ``greedy``, or ``beam`` for the most probable text of many alignments; None means
-            ``beam`` with a lexicon, else ``greedy``.
-        beam_width: Prefixes that a beam search keeps.
-        lexicon: Whether answers are held to the words of the training texts; None means: where these
-            have hardly a word that they do not repeat.
+        dropout: Dropout probability between these layers.
+        decode: ``greedy`` decoding or ``beam`` search; None: ``beam`` with a lexicon, else ``greedy``.
+        beam_width: Prefixes that beam search keeps.
+        lexicon: Whether decoding is constrained to the words of the training texts; None: where hardly any word
+            occurs only once in them.
     """
 
     units: UnitKind = "characters"
@@ -71,11 +70,11 @@ class TranscriptSettings(TargetSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class TranscriptTarget(StructuredTarget):
-    """A column of texts that are spoken in a sound of the same row.
+    """A column of texts that are spoken in an audio stream of the same row.
 
     Attributes:
-        units: What the texts are spelt in.
-        words: The training texts' words, where the search is held to them; else empty.
+        units: The output units.
+        words: The lexicon: words of the training texts; empty where decoding is not constrained.
         settings: The options it was fitted with.
     """
 
@@ -92,7 +91,7 @@ class TranscriptTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: TranscriptSettings) -> Self:  # noqa: ARG003
-        """Learn what the texts are spelt in.
+        """Fit the output units and the lexicon.
 
         Args:
             cells: Cells of the training rows.
@@ -103,11 +102,13 @@ class TranscriptTarget(StructuredTarget):
             The fitted target.
 
         Raises:
-            ConfigError: If a lexicon is wanted for a greedy search.
-            SchemaError: If no two texts differ.
+            ConfigError: If a lexicon is set with greedy decoding.
+            SchemaError: If all texts are equal.
         """
         if settings.lexicon and settings.decode == "greedy":
-            raise ConfigError("A lexicon guides a beam search, not a greedy one. Say decode=beam, or leave it out.")
+            raise ConfigError(
+                "A lexicon constrains beam search, not greedy decoding. Set decode=beam, or leave the lexicon out."
+            )
         texts = [text for text in map(_read, cells) if text is not None]
         if len(set(texts)) < MIN_DISTINCT_TEXTS:
             raise SchemaError("A transcript target needs two different texts or more. Found fewer.")
@@ -118,23 +119,23 @@ class TranscriptTarget(StructuredTarget):
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the best unit of each step makes the answer."""
+        """Whether decoding is greedy."""
         return (self.settings.decode or ("beam" if self.words else "greedy")) == "greedy"
 
     def stream_settings(self, stream: str, modality: str) -> Mapping[str, Any]:  # noqa: ARG002
-        """Want long clips in fine steps.
+        """Return a number of frames that is enough for long clips at a short hop.
 
         Args:
             stream: The stream's name.
             modality: Its modality.
 
         Returns:
-            The most frames of a clip.
+            ``max_frames`` of audio streams.
         """
         return {"max_frames": MAX_FRAMES} if modality in self.details else {}
 
     def notices(self) -> list[str]:
-        """Say that no other words are ever answered, where it is so.
+        """Return that decoding is constrained to the training words, where it is.
 
         Returns:
             One sentence or none.
@@ -142,8 +143,8 @@ class TranscriptTarget(StructuredTarget):
         if not self.words:
             return []
         return [
-            f"answers are held to the {len(self.words)} words of the training texts "
-            "(its setting lexicon=false lets it spell others)"
+            f"predictions are constrained to the {len(self.words)} words of the training texts "
+            "(the option lexicon=false allows others)"
         ]
 
     @cached_property
@@ -151,57 +152,57 @@ class TranscriptTarget(StructuredTarget):
         return Lexicon(self.words, self.units.symbols) if self.words else None
 
     def encode(self, cells: Sequence[Cell], context: RowContext) -> tuple[NDArray[Any], NDArray[np.bool_]]:  # noqa: ARG002
-        """Spell the texts.
+        """Encode the texts as ids of units.
 
         Args:
             cells: Cells of any rows.
             context: Not used.
 
         Returns:
-            int64 ``[N, L]``, filled up with 0, and bool ``[N]``. Characters that no training text has
-            are left out, so they cannot be learnt, but count as errors.
+            int64 ``[N, L]``, padded with 0, and a mask, bool ``[N]``. Characters that no training text has are left
+            out of the loss, but count as errors in the metrics.
         """
         texts = [_read(cell) for cell in cells]
         ids = [[] if text is None else self.units.encode(text) for text in texts]
         return pad_ids(ids), np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
-        """Name the cells that hold no text, an empty one, or characters that no training text has.
+        """List the cells that hold no text or an empty one.
 
         Args:
             cells: Cells of any rows.
             context: Not used.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         found = ((row, _problem(cell)) for row, cell in enumerate(cells))
         return [(row, reason) for row, reason in found if reason is not None]
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:
-        """Build the layers over the steps of the stream.
+        """Build the layers over the time steps of the stream.
 
         Args:
             width: W.
-            encoders: Stream to encoder; those with steps have ``step_frames``, above 0.
+            encoders: Stream to encoder; those that give steps have ``step_frames`` above 0.
 
         Returns:
             The head.
 
         Raises:
-            ConfigError: If no stream has steps, or the one named has none.
+            ConfigError: If no stream gives steps, or the one that is named gives none.
         """
         able = {stream: int(getattr(encoder, "step_frames", 0)) for stream, encoder in encoders.items()}
         able = {stream: frames for stream, frames in able.items() if frames}
         if not able:
             raise ConfigError(
-                "A transcript is read from the steps of a sound, but no column holds sound. "
-                "If the texts are classes, say `--modality COLUMN=category`."
+                "A transcript is predicted from the time steps of audio, but no column holds audio. "
+                "If the texts are classes, use `--modality COLUMN=category`."
             )
         stream = self.settings.stream or next(iter(able))
         if stream not in able:
             raise ConfigError(
-                f"The stream {stream!r} has no steps to read a transcript from. Choose: {', '.join(able)}."
+                f"The stream {stream!r} has no time steps to predict a transcript from. Choose: {', '.join(able)}."
             )
         return TranscriptHead(
             self.units,
@@ -214,13 +215,13 @@ class TranscriptTarget(StructuredTarget):
         )
 
     def search(self, shares_TV: NDArray[np.float64]) -> list[int]:
-        """Search for the most probable text.
+        """Run the beam search.
 
         Args:
             shares_TV: Probabilities ``[T, V]`` of the steps in use.
 
         Returns:
-            Ids of its units.
+            Ids of the units of the most probable text.
         """
         lexicon = self._lexicon
         found = prefix_beam_search(
@@ -234,7 +235,7 @@ class TranscriptTarget(StructuredTarget):
         return self.units.encode(lexicon.keep_known_words(self.units.decode(found[0])))
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:  # noqa: ARG002
-        """Read the texts, with all their characters.
+        """Return the true texts, with all their characters.
 
         Args:
             cells: Cells of rows in which the truth is known.
@@ -246,7 +247,7 @@ class TranscriptTarget(StructuredTarget):
         return [read_transcript(cell) for cell in cells]
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
-        """Prepare the error rates of words and characters, and the share of exact answers.
+        """Compute what word and character error rates and exact match need of each row.
 
         Args:
             truth: Texts.
@@ -258,21 +259,21 @@ class TranscriptTarget(StructuredTarget):
         return measure_rows(self.kind, transcript_rows(truth, predictions))
 
     def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
-        """Grade by the characters that are right.
+        """Score each row by the normalised edit similarity of the characters.
 
         Args:
             truth: Texts.
             predictions: Texts.
 
         Returns:
-            1 without error, 0 where the edits are as many as the characters, ``[N]``.
+            1 without an error, 0 where the edits are as many as the characters, ``[N]``.
         """
-        pairs = [(str(true), str(said)) for true, said in zip(truth, predictions, strict=True)]
-        return np.array([Levenshtein.normalized_similarity(true, said) for true, said in pairs])
+        pairs = [(str(true), str(predicted)) for true, predicted in zip(truth, predictions, strict=True)]
+        return np.array([Levenshtein.normalized_similarity(true, predicted) for true, predicted in pairs])
 
     @property
     def prior(self) -> StructuredPrediction:
-        """Nothing is said where nothing is heard."""
+        """The empty text."""
         return StructuredPrediction("")
 
     def state(self) -> dict[str, Any]:
@@ -297,13 +298,13 @@ class TranscriptTarget(StructuredTarget):
 
 
 def unseen_word_share(counts: Mapping[str, int]) -> float:
-    """Estimate which share of further words is none of these: Good 1953, equation 9 (Good and Turing).
+    """Estimate the probability that a further word is unseen: Good 1953, equation 9 (Good-Turing).
 
     Args:
         counts: Word to how often it occurs.
 
     Returns:
-        The share of all occurrences that are of words that occur once.
+        The share of words that occur once among all occurrences.
     """
     return sum(count == 1 for count in counts.values()) / max(sum(counts.values()), 1)
 

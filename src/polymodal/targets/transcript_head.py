@@ -1,4 +1,4 @@
-"""The head that spells: a recurrent network over the steps of one stream (torch).
+"""The head of the target transcript: a recurrent network over the time steps of one stream (torch).
 
 Shape legend: B rows of the batch, T steps, V units with the blank, L units of a text, W width, N rows.
 """
@@ -24,7 +24,7 @@ Search = Callable[[NDArray[np.float64]], list[int]]
 
 
 class TranscriptHead(StructuredHead):
-    """A bidirectional GRU over the steps of one stream, told of all streams by the fused vector."""
+    """A bidirectional GRU over the time steps of one stream, conditioned on the fused vector."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class TranscriptHead(StructuredHead):
         """Build the layers.
 
         Args:
-            units: What texts are spelt in.
+            units: The output units.
             width: W.
-            stream: The stream whose steps are read.
-            step_frames: Frames, or samples, that make one of its steps.
+            stream: The stream whose time steps are read.
+            step_frames: Frames, or samples, per step.
             depth: Number of recurrent layers.
-            dropout: Probability of dropout.
-            search: Searches for the most probable text; None takes the best unit of each step (greedy decoding).
+            dropout: Dropout probability.
+            search: Search for the most probable text; None: greedy decoding.
         """
         super().__init__()
         self.units = units
@@ -63,12 +63,12 @@ class TranscriptHead(StructuredHead):
         )
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Negative logarithm of the text's probability, per unit of the text.
+        """Negative log-likelihood of the text, divided by its number of units.
 
         Args:
-            fused: What the fusion made of the streams.
-            truth: int64 ``[B, L]``, ids of units, filled up with 0.
-            smoothing: Not used: the blank would get most of what is spread.
+            fused: Output of the fusion.
+            truth: int64 ``[B, L]``, ids of units, padded with 0.
+            smoothing: Not used: most of the smoothed mass would go to the blank.
 
         Returns:
             Loss ``[B]``; 0 where the stream is absent or has too few steps for the text.
@@ -78,10 +78,10 @@ class TranscriptHead(StructuredHead):
         return losses / (truth != BLANK).sum(dim=1).clamp(min=1)
 
     def notices(self, truth: NDArray[np.int64], context: RowContext) -> list[str]:
-        """Count the texts that are too long for their sound: nothing can be learnt from them.
+        """Return how many texts have more units than their audio has steps; their loss is set to 0.
 
         Args:
-            truth: int64 ``[N, L]``, ids of units, filled up with 0.
+            truth: int64 ``[N, L]``, ids of units, padded with 0.
             context: The arrays of the same rows.
 
         Returns:
@@ -93,28 +93,28 @@ class TranscriptHead(StructuredHead):
         repeats = ((truth[:, 1:] == truth[:, :-1]) & (truth[:, 1:] != BLANK)).sum(axis=1)
         needed = (truth != BLANK).sum(axis=1) + repeats
         count = int((column.row_present[rows] & (needed > steps)).sum())
-        told = f"{count} training texts have more units than their sound has steps; nothing is learnt from them"
-        return [f"{told} (subwords are fewer units: its setting units=subwords)"] if count else []
+        notice = f"{count} training texts have more units than their audio has time steps and are ignored in training"
+        return [f"{notice} (subwords are fewer units: the option units=subwords)"] if count else []
 
     def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Search for the texts.
+        """Decode the texts.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
-            A text a row; empty, without a confidence, where the stream is absent. The confidence is
-            the text's probability by the network, the geometric mean for each of its units.
+            A text a row; empty, without a confidence, where the stream is absent. The confidence is the probability of
+            the text as a geometric mean over its units.
         """
         with torch.no_grad():
             log_probabilities_BTV, num_steps = self._log_probabilities(fused)
         found = self._search(log_probabilities_BTV, num_steps.tolist())
         truth = torch.from_numpy(pad_ids(found)).to(num_steps.device)
         losses = ctc_loss(log_probabilities_BTV, num_steps, truth).cpu().numpy()
-        sure = np.exp(-losses / np.array([max(len(ids), 1) for ids in found]))
+        confidences = np.exp(-losses / np.array([max(len(ids), 1) for ids in found]))
         return [
-            StructuredPrediction(self.units.decode(ids), float(share) if steps else None)
-            for ids, share, steps in zip(found, sure, num_steps.tolist(), strict=True)
+            StructuredPrediction(self.units.decode(ids), float(confidence) if steps else None)
+            for ids, confidence, steps in zip(found, confidences, num_steps.tolist(), strict=True)
         ]
 
     def _log_probabilities(self, fused: Fused) -> tuple[Tensor, Tensor]:
@@ -123,8 +123,8 @@ class TranscriptHead(StructuredHead):
         if detail is None:
             detail = _no_steps(fused.pooled)
         num_steps = detail.present.sum(dim=1)
-        told_BTW = self.project(detail.values) + self.condition(fused.pooled).unsqueeze(1)
-        return self.output(self.layers(told_BTW, num_steps)).float().log_softmax(dim=2), num_steps
+        steps_BTW = self.project(detail.values) + self.condition(fused.pooled).unsqueeze(1)
+        return self.output(self.layers(steps_BTW, num_steps)).float().log_softmax(dim=2), num_steps
 
     def _search(self, log_probabilities_BTV: Tensor, num_steps: list[int]) -> list[list[int]]:
         if self.search is None:
@@ -135,18 +135,18 @@ class TranscriptHead(StructuredHead):
 
 
 def _no_steps(pooled_BW: Tensor) -> Detail:
-    """One step for each row that is not in use, for a batch without the stream."""
+    """Return one masked step for each row, for a batch without the stream."""
     return Detail(torch.zeros_like(pooled_BW).unsqueeze(1), pooled_BW.new_zeros(len(pooled_BW), 1, dtype=torch.bool))
 
 
 def pad_ids(texts: Sequence[Sequence[int]]) -> NDArray[np.int64]:
-    """Put ids into an array.
+    """Pad ids to an array.
 
     Args:
         texts: Ids of N texts.
 
     Returns:
-        int64 ``[N, L]``, filled up with 0; L is 1 or more.
+        int64 ``[N, L]``, padded with 0; L is 1 or more.
     """
     ids = np.full((len(texts), max(map(len, texts), default=0) or 1), BLANK, dtype=np.int64)
     for row, text in enumerate(texts):

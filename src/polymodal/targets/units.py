@@ -1,4 +1,4 @@
-"""What a transcript is spelt in: characters, or subwords, learned from the training texts."""
+"""The output units of transcripts: characters or subwords of the training texts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 UnitKind = Literal["characters", "subwords"]
 BLANK = 0
-"""CTC's "nothing here"; the units follow from 1 on."""
+"""Id of the CTC blank; those of the units start at 1."""
 WORD_START = "▁"
 
 
@@ -25,10 +25,10 @@ def read_transcript(cell: Cell) -> str | None:
     """Read a cell as a transcript.
 
     Args:
-        cell: Text, or a number, which counts as its text.
+        cell: Text or number.
 
     Returns:
-        The text in Unicode's composed form with single spaces; None where the cell is absent.
+        The text in Unicode normal form C with single spaces; None where the cell is absent.
 
     Raises:
         CellReadError: If the cell holds no text, or one without a visible character.
@@ -47,7 +47,7 @@ class Units:
 
     Attributes:
         kind: ``characters`` or ``subwords``.
-        symbols: Text of each unit; its id is its place, counted from 1.
+        symbols: Text of each unit, in the order of their ids from 1.
         tokenizer: The subwords' tokenizer in the JSON of the ``tokenizers`` library; else empty.
     """
 
@@ -57,12 +57,12 @@ class Units:
 
     @classmethod
     def fit(cls, texts: Sequence[str], kind: UnitKind, num_subwords: int) -> Self:
-        """Learn the units from the training texts.
+        """Fit the units on the training texts.
 
         Args:
             texts: Training texts.
-            kind: Which kind.
-            num_subwords: Subwords at most; there is one for each character at least.
+            kind: ``characters`` or ``subwords``.
+            num_subwords: Maximum number of subwords; every character is one in any case.
 
         Returns:
             The units; the same texts give the same ones.
@@ -88,7 +88,7 @@ class Units:
         return Tokenizer.from_str(self.tokenizer)
 
     def encode(self, text: str) -> list[int]:
-        """Spell a text; characters that no training text has are left out.
+        """Encode a text; characters that no training text has are dropped.
 
         Args:
             text: From ``read_transcript``.
@@ -102,7 +102,7 @@ class Units:
         return [index + 1 for index in self._engine.encode(text).ids] if text else []
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Put units together to a text.
+        """Decode ids to a text.
 
         Args:
             ids: 1 or more each.
@@ -114,7 +114,7 @@ class Units:
 
 
 def _train_subwords(texts: Sequence[str], num_subwords: int) -> Tokenizer:
-    """Byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) of words that begin with a mark."""
+    """Byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909) with a marker at the start of each word."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     engine = Tokenizer(models.BPE())

@@ -1,4 +1,4 @@
-"""A fixed count of numbers in each row: regression on standardised values."""
+"""The target vector: a fixed number of numbers in each row, regression on standardised values."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class VectorHead(StructuredHead):
         """Mean squared error of the standardised numbers.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
             truth: Standardised numbers ``[B, D]``.
             smoothing: Not used: numbers have no classes.
 
@@ -62,7 +62,7 @@ class VectorHead(StructuredHead):
         """Undo the standardisation.
 
         Args:
-            fused: What the fusion made of the streams.
+            fused: Output of the fusion.
 
         Returns:
             A list of numbers a row.
@@ -73,11 +73,11 @@ class VectorHead(StructuredHead):
 
 @dataclass(frozen=True, kw_only=True)
 class VectorTarget(StructuredTarget):
-    """A column with a fixed count of numbers in each row.
+    """A column with a fixed number of numbers in each row.
 
     Attributes:
         mean: Mean of each number over the training cells.
-        std: Standard deviation of each; at least a small number.
+        std: Standard deviation of each, at least ``MIN_STD``.
     """
 
     mean: list[float]
@@ -88,18 +88,18 @@ class VectorTarget(StructuredTarget):
 
     @classmethod
     def fit(cls, cells: Sequence[Cell], context: RowContext, settings: TargetSettings) -> Self:  # noqa: ARG003
-        """Learn count, mean and scale.
+        """Fit dimension, means and standard deviations.
 
         Args:
             cells: Cells of the training rows.
-            context: Where relative paths of ``.npy`` cells start.
-            settings: None of its own.
+            context: Its ``folder`` is the base of relative paths of ``.npy`` cells.
+            settings: Not used: there are no options.
 
         Returns:
             The fitted target.
 
         Raises:
-            SchemaError: If no two cells differ.
+            SchemaError: If all vectors are equal.
         """
         found = [value for value in (_read(cell, context) for cell in cells) if isinstance(value, np.ndarray)]
         size = max(Counter(map(len, found)).items(), key=lambda pair: (pair[1], pair[0]), default=(0, 0))[0]
@@ -113,10 +113,10 @@ class VectorTarget(StructuredTarget):
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
-            float32 ``[N, D]``, 0 where unknown, and bool ``[N]``.
+            float32 ``[N, D]``, 0 where unknown, and a mask, bool ``[N]``.
         """
         found = [self._read_as_fitted(cell, context) for cell in cells]
         known = np.array([isinstance(value, np.ndarray) for value in found], dtype=np.bool_).reshape(-1)
@@ -126,14 +126,14 @@ class VectorTarget(StructuredTarget):
         return truth, known
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:
-        """Name the cells that hold no such list.
+        """List the cells that hold no such vector.
 
         Args:
             cells: Cells of any rows.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
-            Row from 0 and reason.
+            Row index and reason.
         """
         found = ((row, self._read_as_fitted(cell, context)) for row, cell in enumerate(cells))
         return [(row, value) for row, value in found if isinstance(value, str)]
@@ -157,11 +157,11 @@ class VectorTarget(StructuredTarget):
         return VectorHead(self, width)
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
-        """Read the lists.
+        """Return the true vectors.
 
         Args:
             cells: Cells of rows in which the truth is known.
-            context: Where relative paths start.
+            context: Its ``folder`` is the base of relative paths.
 
         Returns:
             Lists of numbers.
@@ -169,7 +169,7 @@ class VectorTarget(StructuredTarget):
         return [read_vector(cell, context.folder).tolist() for cell in cells]
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
-        """Prepare rmse and mae over all numbers, and the numbers' mean r2.
+        """Compute the errors for rmse and mae over all numbers, and the mean r2 of the numbers.
 
         Args:
             truth: Lists of numbers.
@@ -181,14 +181,14 @@ class VectorTarget(StructuredTarget):
         return measure_rows(self.kind, VectorRows(truth, predictions))
 
     def row_scores(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
-        """Grade by the mean error in units of the training cells' spread.
+        """Score each row by the mean absolute error in units of the standard deviations.
 
         Args:
             truth: Lists of numbers.
             predictions: Lists of numbers.
 
         Returns:
-            1 without error, falling to 0, ``[N]``.
+            1 without an error, towards 0 with it, ``[N]``.
         """
         error = np.abs(np.array(truth, dtype=float) - np.array(predictions, dtype=float)) / np.array(self.std)
         return np.asarray(1 / (1 + error.reshape(len(truth), -1).mean(axis=1)))
@@ -200,7 +200,7 @@ class VectorTarget(StructuredTarget):
 
 
 def _read(cell: Cell, context: RowContext) -> NDArray[np.float64] | str | None:
-    """Return the numbers, or why there are none, or None for an absent cell."""
+    """Return the numbers, a reason why they cannot be read, or None for an absent cell."""
     if cell is None:
         return None
     try:
