@@ -305,8 +305,8 @@ class BoxesTarget(StructuredTarget):
     def _postprocess(self, prediction: StructuredPrediction, letterbox: Letterbox | None) -> StructuredPrediction:
         if letterbox is None:
             return StructuredPrediction([])
-        height, width = letterbox.picture
-        boxes = letterbox.into_picture(
+        height, width = letterbox.original_size
+        boxes = letterbox.to_original(
             np.array([box["box"] for box in prediction.value], dtype=np.float64).reshape(-1, 4)
         )
         corners = np.clip(boxes, 0, [width, height, width, height]).round(2)

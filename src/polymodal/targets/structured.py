@@ -312,8 +312,8 @@ class StructuredTarget(ABC):
             predictions: Values of the predictions ``[N]``.
 
         Returns:
-            A function from row weights ``[R, N]`` to metrics ``[R]``, all of them in ``METRICS``; ``measure_rows`` makes
-            it from the functions that ``METRICS`` has for the kind.
+            A function from row weights ``[R, N]`` to metrics ``[R]``, all of them in ``METRICS``; ``measure_rows``
+            makes it from the functions that ``METRICS`` has for the kind.
         """
 
     @abstractmethod
