@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import test_encoders
+import test_models
 import test_pretrained
 import torch
 
@@ -18,7 +19,6 @@ import polymodal.training.trainer
 import tiny
 from elsewhere import Elsewhere, elsewhere, noting_waits
 from polymodal.data.tables.table import Table
-from polymodal.fusion import FUSIONS
 from polymodal.progress import SilentProgress
 from polymodal.targets import TARGETS, StructuredTarget
 from polymodal.tokens import ColumnBatch
@@ -68,17 +68,12 @@ def check(model: polymodal.Model, table: Table, folder: Path) -> None:
     assert {name: again.labels[name] for name in words} == {name: found.labels[name] for name in words}
 
 
-@pytest.mark.parametrize("fusion", list(FUSIONS))
-def test_every_fusion_with_every_flat_target(fusion: str, table: Table, tmp_path: Path) -> None:
-    kinds = FUSIONS[fusion].kinds
-    targets = [
-        name
-        for name, kind in zip(tiny.TARGETS, ("category", "categories", "number"), strict=True)
-        if kinds is None or kind in kinds
-    ]
-    given = tiny.only(table, *FEW, *targets)
+@test_models.every_pair
+def test_every_fusion_with_every_flat_target(fusion: str, kind: str, table: Table, tmp_path: Path) -> None:
+    target = test_models.TARGET_OF_KIND[kind]
+    given = tiny.only(table, *FEW, target)
     with elsewhere():
-        check(tiny.train(given, targets, fusion=fusion), given, tmp_path)
+        check(tiny.train(given, target, fusion=fusion), given, tmp_path)
 
 
 @pytest.mark.parametrize("kind", STRUCTURED)

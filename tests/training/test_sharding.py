@@ -160,7 +160,11 @@ def test_two_processes_with_sharded_weights_train_the_same_model_as_one(tmp_path
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+<<<<<<< HEAD
     """Fine-tune a checkpoint that two streams share: without and with sharding, and killed and resumed."""
+=======
+    """Fine-tune a checkpoint that two streams share: in one process, in shares of two, and killed and resumed."""
+>>>>>>> 77ecd0d (transformed to_suite)
     pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("sharded")
     checkpoint = save_reader(folder / "bert")
@@ -170,7 +174,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     more = ["--share", "words=note,remark"]
     with tiny.decode_cache(folder):
         data = write_tables(folder, "note", sparse="note", twin="remark")
-        finish(start(2, data, folder / "whole", *settings, "train.shard=false", more=more))
+        finish(start(1, data, folder / "whole", *settings, "train.shard=false", more=more))
         complaints = finish(start(2, data, folder / "shared", *settings, more=more))
         wait_for_death(start(2, data, folder / "broken", *settings, more=more, DIES="yes"))
         assert (folder / "broken" / STATE_FILE).exists()
