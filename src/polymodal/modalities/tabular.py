@@ -17,7 +17,7 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
 from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.category import Category, CategorySettings
-from polymodal.modalities.datetime import EVEN_EDGES, COMPONENTS, DateTime, DateTimeSettings
+from polymodal.modalities.datetime import COMPONENTS, EVEN_EDGES, DateTime, DateTimeSettings
 from polymodal.modalities.number import Number, NumberSettings
 
 Kind = Literal["number", "category", "datetime"]
