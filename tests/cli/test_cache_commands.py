@@ -56,11 +56,11 @@ def test_info_without_a_cache(private_cache: Path) -> None:
 def test_clear_removes_what_is_old_enough(filled: Path) -> None:
     result = runner.invoke(app, ["cache", "clear", "--older-than", "6d"])
     assert result.stdout.startswith("1 entry removed")
-    assert ArrayCache.default().use().entries == 1
+    assert ArrayCache.default().usage().entries == 1
     column, _ = ArrayCache.default().column("new", make)
     removed = json.loads(runner.invoke(app, ["cache", "clear", "--json"]).stdout)
     assert removed["entries"] == 1
-    assert ArrayCache.default().use().entries == 0
+    assert ArrayCache.default().usage().entries == 0
     assert column.values.sum() == 5000, "a column that is mapped stays readable"
 
 

@@ -302,13 +302,13 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
 def test_the_folder_is_not_searched_for_every_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells: list[Cell] = picture_files(tmp_path, 12)
     image, cache, searched = image_of(cells, tmp_path), ArrayCache(tmp_path / "cache"), []
-    search = ArrayCache._remove_oldest
+    search = ArrayCache._evict
 
     def counted(self: ArrayCache, kept: Path) -> None:
         searched.append(kept)
         search(self, kept)
 
-    monkeypatch.setattr(ArrayCache, "_remove_oldest", counted)
+    monkeypatch.setattr(ArrayCache, "_evict", counted)
     for index in range(12):
         decode_column(image, [cells[index]], tmp_path, cache, 1)
     assert len(searched) == 1

@@ -204,7 +204,7 @@ def test_the_second_time_nothing_is_decoded(table: Table, tmp_path: Path, monkey
     second, again = fitted.transform(table, cache)
     assert_same(first, second)
     assert again == broken
-    assert cache.use().entries == 4
+    assert cache.usage().entries == 4
 
 
 def test_a_changed_file_is_decoded_again(table: Table, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from polymodal.ensemble.baseline_cache import (
     BaselinePredictions,
     FittedBaselines,
     content,
-    keep_baselines,
+    load_or_fit_baselines,
     predict_baselines,
 )
 from polymodal.ensemble.baselines import Baseline, fit_baselines
@@ -62,7 +62,7 @@ class Fit:
         return FittedBaselines(features, {"kind": found})
 
     def kept(self, cache: ArrayCache) -> FittedBaselines:
-        return keep_baselines(cache, self.given(), self)
+        return load_or_fit_baselines(cache, self.given(), self)
 
 
 class Counting(FeatureExtractor):

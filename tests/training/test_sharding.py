@@ -160,11 +160,7 @@ def test_two_processes_with_sharded_weights_train_the_same_model_as_one(tmp_path
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-<<<<<<< HEAD
     """Fine-tune a checkpoint that two streams share: without and with sharding, and killed and resumed."""
-=======
-    """Fine-tune a checkpoint that two streams share: in one process, in shares of two, and killed and resumed."""
->>>>>>> 77ecd0d (transformed to_suite)
     pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("sharded")
     checkpoint = save_reader(folder / "bert")

@@ -12,7 +12,7 @@ from polymodal.cli.arguments import Json, exits
 from polymodal.errors import parameter_error
 
 if TYPE_CHECKING:
-    from polymodal.data.cache.cache import CacheUse
+    from polymodal.data.cache.cache import CacheUsage
 
 SECONDS_OF_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
@@ -26,7 +26,7 @@ def info_command(json: Json = False) -> None:
         from polymodal.cli import console
         from polymodal.data.cache.cache import ArrayCache
 
-        use = ArrayCache.default().use()
+        use = ArrayCache.default().usage()
         if json:
             console.print_json(_plain(use))
             return
@@ -93,7 +93,7 @@ def show_bytes(count: int) -> str:
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
-def _plain(use: CacheUse) -> dict[str, object]:
+def _plain(use: CacheUsage) -> dict[str, object]:
     return {
         "folder": str(use.folder),
         "entries": use.entries,

@@ -1,1 +1,1 @@
-"""The user's table: read, understood, split, decoded and cached (numpy only)."""
+"""Reading, schema, splits, decoding and caching of the user's tables (numpy only)."""

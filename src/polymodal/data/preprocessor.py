@@ -1,4 +1,4 @@
-"""From tables to arrays: every stream's modality, fitted on the training rows alone."""
+"""Transforms tables to arrays by each stream's modality, fitted on the training rows only."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from polymodal.modalities.decoding import unique_cells
 from polymodal.modalities.media import describe_source, is_absent_media
 from polymodal.modalities.parallel import chunked
 
-PROBE_SIZE = 32
-NUM_NAMED = 3
+PROBE_CHUNK_SIZE = 32
+MAX_SHOWN_CELLS = 3
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Preprocessor:
 
     @property
     def column_names(self) -> list[str]:
-        """Columns that are learnt from, stream by stream."""
+        """Input columns, stream by stream."""
         return [name for stream in self.schema.streams for name in stream.columns]
 
     @classmethod
@@ -52,17 +52,17 @@ class Preprocessor:
         schema: Schema,
         settings: Mapping[str, BaseModel | Mapping[str, Any]] | None = None,
         *,
-        share: Mapping[str, Sequence[str]] | None = None,
+        shared: Mapping[str, Sequence[str]] | None = None,
         num_threads: int | None = None,
     ) -> Preprocessor:
         """Fit every stream's modality.
 
         Args:
             table: The training table.
-            rows: Indices of the training rows; no other cell is looked at.
+            rows: Indices of the training rows; other rows are not read.
             schema: Columns and streams.
-            settings: Stream to its modality's settings, as an object or as options; others: defaults.
-            share: Group to media streams that are fitted together, on the cells of all.
+            settings: Stream to its modality's settings, as an object or as options; other streams use the defaults.
+            shared: Name of a group to media streams that are fitted together, on the cells of all.
             num_threads: Number of decoding threads; None: all cores.
 
         Returns:
@@ -78,26 +78,26 @@ class Preprocessor:
                 known = ", ".join(stream.name for stream in schema.streams)
                 raise parameter_error("settings", "Preprocessor.fit", f"by stream, of: {known}", name)
         training = schema.with_sounds(table.take(rows))
-        mates = {name: streams for streams in (share or {}).values() for name in streams}
+        shared_with = {name: streams for streams in (shared or {}).values() for name in streams}
         fitted: dict[str, Modality] = {}
         for stream in schema.streams:
-            leader = mates.get(stream.name, [stream.name])[0]
+            first = shared_with.get(stream.name, [stream.name])[0]
             options = _settings(stream, schema, settings.get(stream.name, {}))
-            if leader not in fitted:
-                cells = _joint_cells(stream, schema, mates, training)
+            if first not in fitted:
+                cells = _joint_cells(stream, schema, shared_with, training)
                 modality = MODALITIES[stream.modality].fit(cells, options, table.folder, num_threads=num_threads)
-                fitted[leader] = modality
-            fitted[stream.name] = fitted[leader].with_settings(options)
+                fitted[first] = modality
+            fitted[stream.name] = fitted[first].with_settings(options)
             _check_readable(stream, fitted[stream.name], training, num_threads)
         return cls(schema, fitted)
 
     def transform(
         self, table: Table, cache: ArrayCache | None = None, *, num_threads: int | None = None
     ) -> tuple[dict[str, Column], list[BrokenCell]]:
-        """Turn every row of a table into arrays.
+        """Transform a table to arrays.
 
         Args:
-            table: Any table; a column it lacks counts as absent in every row, others are ignored.
+            table: Any table; a missing column is absent in every row, other columns are ignored.
             cache: Where decoded media columns are kept; None keeps nothing.
             num_threads: Number of decoding threads; None: all cores.
 
@@ -147,8 +147,8 @@ class Preprocessor:
         return cls(schema, modalities)
 
 
-def _settings(stream: StreamSchema, schema: Schema, given: BaseModel | Mapping[str, Any]) -> BaseModel:
-    settings = given if isinstance(given, BaseModel) else build_settings(stream.modality, given)
+def _settings(stream: StreamSchema, schema: Schema, options: BaseModel | Mapping[str, Any]) -> BaseModel:
+    settings = options if isinstance(options, BaseModel) else build_settings(stream.modality, options)
     if stream.columns[0] in schema.sounds:
         return settings.model_copy(update={"of_video": True})
     if MODALITIES[stream.modality].is_column:
@@ -164,39 +164,39 @@ def _cells(stream: StreamSchema, table: Table) -> Sequence[Cell] | dict[str, Seq
 
 
 def _joint_cells(
-    stream: StreamSchema, schema: Schema, mates: Mapping[str, Sequence[str]], table: Table
+    stream: StreamSchema, schema: Schema, shared_with: Mapping[str, Sequence[str]], table: Table
 ) -> Sequence[Cell] | dict[str, Sequence[Cell]]:
-    """Return a stream's cells, and those of the media streams that share its encoder."""
-    if stream.name not in mates:
+    """Return a stream's cells and those of the media streams that share its encoder."""
+    if stream.name not in shared_with:
         return _cells(stream, table)
-    found = [_cells(other, table) for other in schema.streams if other.name in mates[stream.name]]
+    found = [_cells(other, table) for other in schema.streams if other.name in shared_with[stream.name]]
     return [cell for cells in found if not isinstance(cells, dict) for cell in cells]
 
 
 def _check_readable(stream: StreamSchema, modality: Modality, training: Table, num_threads: int | None) -> None:
-    """Stop where a media column has cells but none can be read: its paths are wrong, most likely."""
+    """Raise an error if a media column has cells but none can be read: most likely its paths are wrong."""
     if not modality.is_media:
         return
     name = stream.columns[0]
-    given = training.columns.get(name, [])
+    cells = training.columns.get(name, [])
     first: list[BrokenCell] = []
-    for chunk in _probes(given):
+    for chunk in _probes(cells):
         column, broken = modality.transform(chunk, training.folder, num_threads=num_threads)
         if column.present.any():
             return
         first = first or broken
     if first:
-        raise CellError(_unreadable(training, name, [cell for cell, _ in unique_cells(given)], first[0].reason))
+        raise CellError(_unreadable(training, name, [cell for cell, _ in unique_cells(cells)], first[0].reason))
 
 
 def _probes(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:
-    """Yield the first cell, and only where that was not enough all other distinct ones."""
+    """Yield the first cell, then all other distinct cells in chunks."""
     yield list(islice((cell for cell in cells if not is_absent_media(cell)), 1))
-    yield from chunked([cell for cell, _ in unique_cells(cells)][1:], PROBE_SIZE)
+    yield from chunked([cell for cell, _ in unique_cells(cells)][1:], PROBE_CHUNK_SIZE)
 
 
 def _unreadable(training: Table, name: str, cells: Sequence[Cell], reason: str) -> str:
-    tried = ", ".join(describe_source(cell, training.folder) for cell in cells[:NUM_NAMED])
+    tried = ", ".join(describe_source(cell, training.folder) for cell in cells[:MAX_SHOWN_CELLS])
     where = _where(training.folder)
     return (
         f"{training.name}, column {name!r}: not one of its {len(cells):,} training cells can be read. Tried first: "

@@ -1,6 +1,6 @@
-"""A short list of numbers that tells roughly what a cell holds, the same for every modality (numpy only).
+"""Sketches: short vectors that summarise a cell, for every modality (numpy only).
 
-Sketches are what an autoencoder learns to give back, and what is recovered where a stream is absent.
+Sketches are what reconstruction is trained on, and what is predicted for absent streams.
 
 Shape legend: N rows, D numbers of a sketch.
 """
@@ -20,16 +20,16 @@ from polymodal.plugins import AspectTable
 Floats = NDArray[np.float32]
 
 SIDE = 16
-"""Pictures are reduced to at most so many places along each side; sounds and series to so many stretches."""
+"""Maximum height and width to which images are averaged, and number of segments of audio and series."""
 VIDEO_SIDE = 8
-VIDEO_STRETCHES = 4
-WORDS = 256
-"""Texts are reduced to which of so many groups of tokens occur in them."""
-LONGEST = 512
+VIDEO_SEGMENTS = 4
+NUM_BUCKETS = 256
+"""Number of hash buckets of a text's tokens."""
+MAX_LENGTH = 512
 
 
 def sketch(modality: str, column: Column) -> Floats:
-    """Reduce a column's cells.
+    """Compute the sketches of a column.
 
     Args:
         modality: Name of the column's modality.
@@ -43,23 +43,26 @@ def sketch(modality: str, column: Column) -> Floats:
     return np.where(present, values, np.float32(np.nan)).astype(np.float32)
 
 
-def blocks(size: int, most: int) -> list[slice]:
-    """Cut an axis into at most so many equal stretches.
+def equal_slices(size: int, max_parts: int) -> list[slice]:
+    """Divide an axis into at most ``max_parts`` equal slices.
 
     Args:
         size: Length of the axis.
-        most: Most stretches.
+        max_parts: Maximum number of slices.
 
     Returns:
-        The stretches, one after the other.
+        The slices, in order.
     """
-    edges = np.linspace(0, size, min(size, most) + 1).round().astype(int)
+    edges = np.linspace(0, size, min(size, max_parts) + 1).round().astype(int)
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
 
-def _means(values: NDArray[np.generic], axis: int, most: int) -> Floats:
-    """Average equal stretches of one axis."""
-    cut = [np.take(values, range(*part.indices(values.shape[axis])), axis) for part in blocks(values.shape[axis], most)]
+def _means(values: NDArray[np.generic], axis: int, max_parts: int) -> Floats:
+    """Average equal slices of one axis."""
+    cut = [
+        np.take(values, range(*part.indices(values.shape[axis])), axis)
+        for part in equal_slices(values.shape[axis], max_parts)
+    ]
     return np.stack([part.mean(axis=axis, dtype=np.float32) for part in cut], axis=axis)
 
 
@@ -72,53 +75,53 @@ def _image(column: Column) -> Floats:
 
 
 def _text(column: Column) -> Floats:
-    found = np.zeros((len(column), WORDS), dtype=np.float32)
+    sketches = np.zeros((len(column), NUM_BUCKETS), dtype=np.float32)
     lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
     inside = np.arange(column.values.shape[1])[None] < np.where(column.row_present, lengths, 0)[:, None]
     rows, places = np.nonzero(inside)
-    found[rows, column.values[rows, places].astype(np.int64) % WORDS] = 1
-    return found
+    sketches[rows, column.values[rows, places].astype(np.int64) % NUM_BUCKETS] = 1
+    return sketches
 
 
-def _whole(column: Column) -> Floats:
-    return _flat(_means(_flat(column.values), 1, LONGEST))
+def _flat_means(column: Column) -> Floats:
+    return _flat(_means(_flat(column.values), 1, MAX_LENGTH))
 
 
-def _table(column: Column) -> Floats:
+def _tabular(column: Column) -> Floats:
     return _flat(column.values)
 
 
 def _video(column: Column) -> Floats:
-    return _steps(column, VIDEO_STRETCHES, VIDEO_SIDE)
+    return _steps(column, VIDEO_SEGMENTS, VIDEO_SIDE)
 
 
-def _steps(column: Column, count: int = SIDE, most: int = SIDE) -> Floats:
-    """Average stretches of time, each row's own length; what a step holds is reduced as well."""
+def _steps(column: Column, count: int = SIDE, max_parts: int = SIDE) -> Floats:
+    """Average segments of each row's own length; the values of a step are averaged as well."""
     lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
-    size = _reduced(column.values[:1, :1], most).shape[1]
-    found = np.zeros((len(column), count, size), dtype=np.float32)
+    size = _average_axes(column.values[:1, :1], max_parts).shape[1]
+    sketches = np.zeros((len(column), count, size), dtype=np.float32)
     for row in np.flatnonzero(column.row_present & (lengths > 0)):
-        steps = _reduced(column.values[row : row + 1, : lengths[row]][0][:, None], most)
-        for place, part in enumerate(_stretches(int(lengths[row]), count)):
-            found[row, place] = steps[part].mean(axis=0)
-    return _flat(found)
+        steps = _average_axes(column.values[row : row + 1, : lengths[row]][0][:, None], max_parts)
+        for place, part in enumerate(_overlapping_slices(int(lengths[row]), count)):
+            sketches[row, place] = steps[part].mean(axis=0)
+    return _flat(sketches)
 
 
 def _points(column: Column) -> Floats:
-    """Say for stretches of time how many points there are, and the mean and deviation of each of their features.
+    """Return for segments of time the share of points, and mean and standard deviation of their features.
 
-    The order of points means nothing, so places along it are not averaged.
+    Points are unordered, so the axis of points is not divided.
     """
     lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
-    found = np.zeros((len(column), SIDE, 2 * column.values.shape[3] - 1), dtype=np.float32)
+    sketches = np.zeros((len(column), SIDE, 2 * column.values.shape[3] - 1), dtype=np.float32)
     for row in np.flatnonzero(column.row_present & (lengths > 0)):
-        for place, part in enumerate(_stretches(int(lengths[row]), SIDE)):
-            found[row, place] = _cloud(column.values[row, : lengths[row]][part])
-    return _flat(found)
+        for place, part in enumerate(_overlapping_slices(int(lengths[row]), SIDE)):
+            sketches[row, place] = _point_statistics(column.values[row, : lengths[row]][part])
+    return _flat(sketches)
 
 
-def _cloud(frames: NDArray[np.generic]) -> Floats:
-    """Describe the points ``[frames, points, features + 1]`` of which the last value is 1, not padding."""
+def _point_statistics(frames: NDArray[np.generic]) -> Floats:
+    """Summarise the points ``[frames, points, features + 1]``, whose last value is 1 for a point and 0 for padding."""
     values = frames.reshape(-1, frames.shape[2]).astype(np.float32)
     real = values[values[:, -1] > 0, :-1]
     share = np.array([len(real) / len(values)], dtype=np.float32)
@@ -127,17 +130,17 @@ def _cloud(frames: NDArray[np.generic]) -> Floats:
     return np.concatenate([real.mean(axis=0), real.std(axis=0), share])
 
 
-def _stretches(length: int, count: int) -> list[slice]:
-    """Cut a length into exactly so many stretches; short ones repeat steps."""
+def _overlapping_slices(length: int, count: int) -> list[slice]:
+    """Divide a length into exactly ``count`` slices; slices of short lengths overlap."""
     edges = np.linspace(0, length, count + 1)
     return [slice(int(a), max(int(np.ceil(b)), int(a) + 1)) for a, b in pairwise(edges)]
 
 
-def _reduced(steps: NDArray[np.generic], most: int) -> Floats:
-    """Reduce ``[steps, 1, ...]`` to ``[steps, numbers]``, every further axis but the last by averages."""
+def _average_axes(steps: NDArray[np.generic], max_parts: int) -> Floats:
+    """Reduce ``[steps, 1, ...]`` to ``[steps, numbers]`` by averaging slices of each further axis."""
     values = np.nan_to_num(steps[:, 0].astype(np.float32))
     for axis in range(1, values.ndim):
-        values = _means(values, axis, most)
+        values = _means(values, axis, max_parts)
     return _flat(values)
 
 
@@ -145,15 +148,15 @@ SKETCHES: AspectTable[Callable[[Column], Floats]] = AspectTable(
     ModalityEntry,
     "sketch",
     {
-        "tabular": _table,
+        "tabular": _tabular,
         "text": _text,
         "image": _image,
         "audio": _steps,
         "video": _video,
-        "vector": _whole,
+        "vector": _flat_means,
         "series": _steps,
         "points": _points,
     },
-    default=_whole,
+    default=_flat_means,
 )
 """Modality of a stream to its sketch."""

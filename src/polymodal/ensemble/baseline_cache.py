@@ -41,7 +41,9 @@ class FittedBaselines:
     baselines: dict[str, list[Baseline]]
 
 
-def keep_baselines(cache: ArrayCache, given: Iterable[Any], fit: Callable[[], FittedBaselines]) -> FittedBaselines:
+def load_or_fit_baselines(
+    cache: ArrayCache, given: Iterable[Any], fit: Callable[[], FittedBaselines]
+) -> FittedBaselines:
     """Return fitted baselines from the cache, or fit and keep them.
 
     Args:

@@ -69,10 +69,9 @@ class Image(Modality):
 
     The aspect ratio is kept: an image is resized to fit and padded with the colour of its border, unless ``resize``
     says otherwise. EXIF orientation is applied, transparency is composited on white, of an animation the first frame is
-    used.
-    16-bit values are divided by 257. Arrays are ``[height, width]``, ``[height, width, channels]`` or
-    ``[channels, height, width]``; integers are 0..255 (uint16: 0..65535), floats are 0..1 where no value is above 1 and
-    0..255 otherwise.
+        used. 16-bit values are divided by 257. Arrays are ``[height, width]``, ``[height, width, channels]`` or
+    ``[channels, height, width]``; integers are 0..255 (uint16: 0..65535), floats are 0..1 where no value is above 1
+    and 0..255 otherwise.
 
     The size chosen from training images is their median, at most ``max_side``, in multiples of 4.
     It has their aspect where nine of ten share it, and is square otherwise.

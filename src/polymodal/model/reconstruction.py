@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
-from polymodal.data.sketches import LONGEST, SIDE
+from polymodal.data.sketches import MAX_LENGTH, SIDE
 from polymodal.modalities import Modality, ModalityEntry
 from polymodal.modalities.image import Image
 from polymodal.modalities.number import Number
@@ -60,7 +60,7 @@ def sketch_only(
 
 def _vector(stream: str, modality: Modality, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
     assert isinstance(modality, Vector)
-    if modality.dim > LONGEST:
+    if modality.dim > MAX_LENGTH:
         return {}
     own = values * np.array(modality.std) + np.array(modality.mean)
     return {stream: _where_absent(column.row_present, [row.tolist() for row in own])}

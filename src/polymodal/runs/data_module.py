@@ -105,7 +105,7 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     settings = stream_settings(schema, config, targets)
     with progress.phase("reading cells", None):
         preprocessor = Preprocessor.fit(
-            tables.train, rows_of["train"], schema, settings, share=shared, num_threads=config.num_threads
+            tables.train, rows_of["train"], schema, settings, shared=shared, num_threads=config.num_threads
         )
     table_of = _table_of_split(tables, rows_of)
     columns, broken = _decode(preprocessor, targets, table_of, cache, progress, config)

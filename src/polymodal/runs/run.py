@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import polymodal
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.ensemble.baseline_cache import FittedBaselines, content, keep_baselines
+from polymodal.ensemble.baseline_cache import FittedBaselines, content, load_or_fit_baselines
 from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.model.batches import Examples, bytes_of_row
@@ -279,7 +279,7 @@ def _fit_baselines(
         extracted = [(sample, _extract_features(features, sample)) for sample in samples]
         return FittedBaselines(features, {n: _fit_target_baselines(n, flat[n], extracted, config) for n in flat})
 
-    fitted = keep_baselines(cache, _baseline_dependencies(unfitted, flat, samples, config), fit)
+    fitted = load_or_fit_baselines(cache, _baseline_dependencies(unfitted, flat, samples, config), fit)
     return fitted, notices
 
 

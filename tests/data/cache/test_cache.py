@@ -16,7 +16,7 @@ from PIL import Image as pillow  # noqa: N813
 
 from polymodal.arrays import BrokenCell, Column
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.data.cache.entry import RECORD_FILE, VALUES_FILE, Decoded, map_values
+from polymodal.data.cache.entry import METADATA_FILE, VALUES_FILE, Decoded, map_values
 from polymodal.data.cache.keys import cell_keys
 from polymodal.data.cache.row_file import RowFile
 from polymodal.modalities import MODALITIES
@@ -133,8 +133,8 @@ def test_what_the_disk_refuses_is_not_kept(tmp_path: Path, monkeypatch: pytest.M
 def test_an_entry_of_another_version_is_made_again(tmp_path: Path) -> None:
     make, cache = Maker(), ArrayCache(tmp_path)
     cache.column("k", make)
-    record = json.loads((tmp_path / "k" / RECORD_FILE).read_text())
-    (tmp_path / "k" / RECORD_FILE).write_text(json.dumps(record | {"format": record["format"] - 1}))
+    record = json.loads((tmp_path / "k" / METADATA_FILE).read_text())
+    (tmp_path / "k" / METADATA_FILE).write_text(json.dumps(record | {"format": record["format"] - 1}))
     assert same(cache.column("k", make), make())
     assert make.count == 3
 

@@ -1,1 +1,1 @@
-"""Decoded columns on disk: made once, memory-mapped ever after (numpy only)."""
+"""The cache of decoded columns on disk, which are memory-mapped (numpy only)."""

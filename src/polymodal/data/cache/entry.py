@@ -1,4 +1,4 @@
-"""One entry of the decode cache: a folder with the arrays of a column, whole or not there at all."""
+"""An entry of the cache: a folder with the arrays of a column, written and removed atomically."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from polymodal.arrays import BrokenCell, Column
 from polymodal.data.cache.keys import FORMAT
 
-TEMPORARY = "unfinished-"
-VALUES_FILE, CELLS_FILE, RECORD_FILE = "values.npy", "cells.npy", "column.json"
+TEMPORARY_PREFIX = "unfinished-"
+VALUES_FILE, CELLS_FILE, METADATA_FILE = "values.npy", "cells.npy", "column.json"
 
 Decoded = tuple[Column, list[BrokenCell]]
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A column of the cache, and which cell each of its rows came from.
+class CachedColumn:
+    """A cached column with the digest of each row's cell.
 
     Attributes:
         column: The column.
-        digests: bytes ``[cells]``, sorted: the cells that were decoded without fault.
-        rows: int64 ``[cells]``: a row of each.
+        digests: bytes ``[cells]``, sorted: digests of the cells that were decoded without an error.
+        rows: int64 ``[cells]``: the row of each cell.
     """
 
     column: Column
@@ -39,15 +39,15 @@ class Kept:
     rows: NDArray[np.int64]
 
     def find(self, digests: NDArray[np.bytes_]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-        """Return bool ``[n]``, whether each of ``[n]`` cells is here, and int64 ``[n]``, its row if it is."""
+        """Return bool ``[n]``, whether each of ``[n]`` cells is in the column, and int64 ``[n]``, its row if it is."""
         if not len(self.digests):
             return np.zeros(len(digests), np.bool_), np.zeros(len(digests), np.int64)
-        places = np.minimum(np.searchsorted(self.digests, digests), len(self.digests) - 1)
-        return self.digests[places] == digests, self.rows[places]
+        indices = np.minimum(np.searchsorted(self.digests, digests), len(self.digests) - 1)
+        return self.digests[indices] == digests, self.rows[indices]
 
 
 def map_values(entry: Path, steps: int | None) -> NDArray[Any]:
-    """Map an entry's values into memory, copy on write; of the second axis ``steps`` are in use, or all (None)."""
+    """Memory-map an entry's values, copy on write, with the first ``steps`` of the second axis (None: all)."""
     path = entry / VALUES_FILE
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
@@ -60,9 +60,9 @@ def map_values(entry: Path, steps: int | None) -> NDArray[Any]:
     return array if steps is None else array[:, :steps]
 
 
-def save_entry(folder: Path, made: Decoded) -> None:
-    """Write a column and its broken cells into a folder, down to the disk; values that lie there already stay."""
-    column, broken = made
+def save_entry(folder: Path, decoded: Decoded) -> None:
+    """Write a column and its broken cells to a folder and sync it to disk; existing values are kept."""
+    column, broken = decoded
     arrays = {"present.npy": column.present, "lengths.npy": column.lengths}
     steps = None
     if not (folder / VALUES_FILE).exists():
@@ -73,36 +73,36 @@ def save_entry(folder: Path, made: Decoded) -> None:
         if array is not None:
             np.save(folder / name, array, allow_pickle=False)
     cells = [asdict(cell) for cell in broken]
-    record = {"format": FORMAT, "has_lengths": column.lengths is not None, "steps": steps, "broken": cells}
-    (folder / RECORD_FILE).write_text(json.dumps(record), encoding="utf-8")
+    metadata = {"format": FORMAT, "has_lengths": column.lengths is not None, "steps": steps, "broken": cells}
+    (folder / METADATA_FILE).write_text(json.dumps(metadata), encoding="utf-8")
     for path in folder.iterdir():  # without this, a power cut after the rename could leave zeros in the files
         with path.open("r+b") as file:
             os.fsync(file.fileno())
 
 
 def load_entry(entry: Path) -> Decoded | None:
-    """Read an entry, memory-mapped, and note its use; one that is damaged or of another version is removed: None."""
+    """Load an entry, memory-mapped, and update its time of use; a damaged or outdated one is removed: None."""
     try:
-        record = json.loads((entry / RECORD_FILE).read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
+        metadata = json.loads((entry / METADATA_FILE).read_text(encoding="utf-8"))
+        if metadata["format"] != FORMAT:
             raise ValueError("of another version")
-        lengths = np.load(entry / "lengths.npy", allow_pickle=False) if record["has_lengths"] else None
+        lengths = np.load(entry / "lengths.npy", allow_pickle=False) if metadata["has_lengths"] else None
         present = np.load(entry / "present.npy", allow_pickle=False)
-        column = Column(map_values(entry, record["steps"]), present, lengths)
-        broken = [BrokenCell(**cell) for cell in record["broken"]]
+        column = Column(map_values(entry, metadata["steps"]), present, lengths)
+        broken = [BrokenCell(**cell) for cell in metadata["broken"]]
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, EOFError, AttributeError):
         if entry.exists():
             remove_entry(entry)
         return None
     except OSError:
         return None
-    with suppress(OSError):  # a folder that may only be read serves as well
+    with suppress(OSError):  # a read-only cache works as well
         os.utime(entry)
     return column, broken
 
 
-def load_kept(entry: Path) -> Kept | None:
-    """Read an entry with the cells that it holds; None where it is not sound or does not say which it holds."""
+def load_cached_column(entry: Path) -> CachedColumn | None:
+    """Load an entry with its digests; None if it is damaged or has no digests."""
     found = load_entry(entry)
     try:
         digests = np.asarray(np.load(entry / CELLS_FILE, allow_pickle=False), np.bytes_)
@@ -111,12 +111,12 @@ def load_kept(entry: Path) -> Kept | None:
     if found is None or len(digests) != len(found[0]):
         return None
     distinct, rows = np.unique(digests, return_index=True)
-    is_there = distinct != b""
-    return Kept(found[0], distinct[is_there], rows[is_there])
+    is_cell = distinct != b""
+    return CachedColumn(found[0], distinct[is_cell], rows[is_cell])
 
 
-def publish(temporary: Path, entry: Path) -> None:
-    """Give a finished folder its name, unless another process has put the same entry there."""
+def commit_entry(temporary: Path, entry: Path) -> None:
+    """Rename a finished folder to its entry, unless another process has stored the same entry."""
     try:
         temporary.rename(entry)
     except OSError:
@@ -126,26 +126,26 @@ def publish(temporary: Path, entry: Path) -> None:
 
 
 def remove_entry(entry: Path) -> bool:
-    """Remove an entry, all of it from sight first, so that nobody reads half; return whether this process did it."""
-    hidden = entry.parent / f"{TEMPORARY}removed-{os.getpid()}-{time.time_ns()}"
+    """Remove an entry atomically (it is renamed first); return whether this process did it."""
+    trash = entry.parent / f"{TEMPORARY_PREFIX}removed-{os.getpid()}-{time.time_ns()}"
     try:
-        entry.rename(hidden)
-    except OSError:  # another process did, or it may not be written
+        entry.rename(trash)
+    except OSError:  # another process did, or there is no permission
         return False
-    shutil.rmtree(hidden, ignore_errors=True)
+    shutil.rmtree(trash, ignore_errors=True)
     return True
 
 
-def last_use(entry: Path) -> float:
-    """Return when an entry was last used, in seconds since 1970; now, if it has just vanished."""
+def last_used(entry: Path) -> float:
+    """Return the time of an entry's last use in seconds since 1970; the current time if it no longer exists."""
     try:
         return entry.stat().st_mtime
     except OSError:  # another process removed it meanwhile
         return time.time()
 
 
-def size_of(entry: Path) -> int:
-    """Return the bytes of an entry in blocks of the disk, since parts of a file that are all zeros may take none."""
+def entry_bytes(entry: Path) -> int:
+    """Return the disk usage of an entry in bytes; its files may be sparse."""
     try:
         return sum(min(status.st_size, 512 * status.st_blocks) for status in (file.stat() for file in entry.iterdir()))
     except OSError:

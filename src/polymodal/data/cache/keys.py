@@ -1,4 +1,4 @@
-"""What a decoded column is kept under: digests that change with whatever decoding depends on."""
+"""Keys of decoded columns: digests of everything that decoding depends on."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from polymodal.modalities.decoding import CellRows, unique_cells
 from polymodal.modalities.media import resolve_path, unwrap
 
 FORMAT = 3
-"""Part of every key; rises when decoding changes, so that older entries are not taken."""
+"""Part of every key; is increased when decoding changes, so that older entries are not used."""
 DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True)
 class CellKeys:
-    """What the cells of one column are known by.
+    """Keys of the cells of one column.
 
     Attributes:
         settings: 16 hexadecimal digits: format, modality and its fitted state.
-        groups: Each distinct cell that is there, with its rows; a text stands alone with each of its rows.
-        digests: bytes ``[distinct cells]``, 16 each: a file counts by its path, size and times of change (in
-            nanoseconds), everything else by its content.
+        groups: Each distinct present cell with its rows; texts are not deduplicated.
+        digests: bytes ``[distinct cells]``, 16 each: a file is identified by path, size and times of change (in
+            nanoseconds), anything else by its content.
         num_rows: Rows of the column.
     """
 
@@ -49,10 +49,10 @@ class CellKeys:
 
     def of_rows(self) -> NDArray[np.bytes_]:
         """Return the digest of every row's cell, bytes ``[rows]``; empty where the cell is absent."""
-        found = np.zeros(self.num_rows, f"S{DIGEST_BYTES}")
+        digests = np.zeros(self.num_rows, f"S{DIGEST_BYTES}")
         rows = np.fromiter(chain.from_iterable(rows for _, rows in self.groups), np.int64)
-        found[rows] = np.repeat(self.digests, [len(rows) for _, rows in self.groups])
-        return found
+        digests[rows] = np.repeat(self.digests, [len(rows) for _, rows in self.groups])
+        return digests
 
 
 def cell_keys(
@@ -79,14 +79,14 @@ def cell_keys(
     """
     settings = hashlib.sha256(json.dumps([FORMAT, modality, state], sort_keys=True).encode()).hexdigest()[:16]
     groups = unique_cells(cells) if is_file else _Texts(cells)
-    start = None if folder is None else folder.absolute()
-    identities = (_identity(cell, start, is_file, is_json) for cell, _ in groups)
+    base = None if folder is None else folder.absolute()
+    identities = (_identity(cell, base, is_file, is_json) for cell, _ in groups)
     digests = (hashlib.sha256(identity).digest()[:DIGEST_BYTES] for identity in identities)
     return CellKeys(settings, groups, np.fromiter(digests, f"S{DIGEST_BYTES}", len(groups)), len(cells))
 
 
 class _Texts(ReadSequence[CellRows]):
-    """Each text with its row: tokenising is cheaper than looking for equal ones."""
+    """Each text with its row: tokenising is cheaper than deduplication."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self.cells = cells
@@ -117,7 +117,8 @@ def _file_identity(path: str | PurePath, folder: Path | None) -> bytes:
         status = os.stat(resolved)
     except (CellReadError, OSError, ValueError) as error:
         return f"unreadable {type(error).__name__} {folder} {path}".encode("utf-8", "surrogatepass")
-    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"  # the second sees a file put in place with the old one's time
+    # A file that was replaced with its modification time kept is detected by the time of its status change.
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
     return f"file {resolved} {status.st_size} {times}".encode("utf-8", "surrogatepass")
 
 

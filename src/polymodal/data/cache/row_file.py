@@ -1,4 +1,4 @@
-"""An array on disk that is written row by row, so that memory does not grow with the number of rows."""
+"""A ``.npy`` file that is written row by row, so that memory does not depend on the number of rows."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-GROWTH = 2.0
-"""A file whose rows become longer is written anew with room for so many times the steps: holes take no disk."""
+GROWTH_FACTOR = 2.0
+"""When rows become longer, the file is rewritten with this many times the steps: the unused ones are sparse."""
 
-MOSTLY = 0.75
-"""Where less of the steps is in use, rows are written one by one, each as far as it goes."""
+DENSE_SHARE = 0.75
+"""If a smaller share of the steps is used, each row is written by itself without its padding."""
 
 
 class RowFile:
-    """A ``.npy`` file whose rows are written in any order; rows that never are stay zeros.
+    """A ``.npy`` file whose rows are written in any order; rows that are not written are zeros.
 
-    Nothing is mapped while it grows: a full disk then raises OSError, where a mapped page would kill the process.
+    It is not memory-mapped while it is written: a full disk raises OSError instead of killing the process.
 
     Example:
         >>> import tempfile
@@ -44,7 +44,7 @@ class RowFile:
         """
         self.path, self.shape, self.dtype, self.is_ragged = path, shape, dtype, is_ragged
         self.steps = shape[1] if is_ragged else 0
-        self._steps_of = np.zeros(shape[0] if is_ragged else 0, np.int32)
+        self._row_steps = np.zeros(shape[0] if is_ragged else 0, np.int32)
         self._step_bytes = math.prod(shape[2:]) * dtype.itemsize
         self._file, self._start = self._open(path)
 
@@ -69,12 +69,12 @@ class RowFile:
         if self.is_ragged:
             self.steps = max(self.steps, values.shape[1])
             if self.steps > self.shape[1]:
-                self._grow(int(self.steps * GROWTH))
-            self._steps_of[rows] = values.shape[1] if lengths is None else lengths
-        if lengths is not None and lengths.sum() < MOSTLY * values.shape[1] * len(rows):
-            parts: Iterable[tuple[int, NDArray[Any]]] = _cut(rows, values, lengths)
+                self._grow(int(self.steps * GROWTH_FACTOR))
+            self._row_steps[rows] = values.shape[1] if lengths is None else lengths
+        if lengths is not None and lengths.sum() < DENSE_SHARE * values.shape[1] * len(rows):
+            parts: Iterable[tuple[int, NDArray[Any]]] = _trimmed_rows(rows, values, lengths)
         elif values.shape[1:] == self.shape[1:]:
-            parts = _stretches(rows, values)
+            parts = _consecutive_rows(rows, values)
         else:
             parts = zip(rows.tolist(), values, strict=True)
         for place, part in parts:
@@ -92,37 +92,37 @@ class RowFile:
     def _write_at(self, row: int, values: NDArray[Any]) -> None:
         self._write_bytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, row * self._row_bytes)
 
-    def _write_bytes(self, left: memoryview, offset: int) -> None:
+    def _write_bytes(self, remaining: memoryview, offset: int) -> None:
         position = self._start + offset
-        while len(left):
-            written = os.pwrite(self._file.fileno(), left, position)
-            left, position = left[written:], position + written
+        while len(remaining):
+            written = os.pwrite(self._file.fileno(), remaining, position)
+            remaining, position = remaining[written:], position + written
 
     def _grow(self, steps: int) -> None:
-        """Write the file anew with room for more steps."""
+        """Rewrite the file with more steps per row."""
         old_file, old_start, old_bytes = self._file, self._start, self._row_bytes
         self.shape = (self.shape[0], steps, *self.shape[2:])
         grown = self.path.with_suffix(".grown")
         self._file, self._start = self._open(grown)
         with old_file:
-            for row in np.flatnonzero(self._steps_of).tolist():
-                size = int(self._steps_of[row]) * self._step_bytes
+            for row in np.flatnonzero(self._row_steps).tolist():
+                size = int(self._row_steps[row]) * self._step_bytes
                 content = os.pread(old_file.fileno(), size, old_start + row * old_bytes)
                 self._write_bytes(memoryview(content), row * self._row_bytes)
         grown.replace(self.path)
 
 
-def _cut(
+def _trimmed_rows(
     rows: NDArray[np.int64], values: NDArray[Any], lengths: NDArray[np.int64]
 ) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield each row without the steps that are zero: the file has them already, and holes take no room."""
+    """Yield each row without its padding, which stays a hole of the sparse file."""
     for row, value, length in zip(rows.tolist(), values, lengths.tolist(), strict=True):
         if length:
             yield row, value[:length]
 
 
-def _stretches(rows: NDArray[np.int64], values: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield rows that follow each other together."""
+def _consecutive_rows(rows: NDArray[np.int64], values: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield blocks of consecutive rows."""
     breaks = np.flatnonzero(np.diff(rows) != 1) + 1
     for part in np.split(np.arange(len(rows)), breaks):
         if len(part):

@@ -1,4 +1,4 @@
-"""Cells from Arrow, pandas and plain Python, brought to one form.
+"""Conversion of cells from Arrow, pandas and Python objects to plain Python.
 
 An absent cell is None, whatever it was: null, NaN, NaT, ``pd.NA``, an empty or blank string.
 """
@@ -24,7 +24,7 @@ _PLAIN_TYPES = frozenset({int, bool, bytes, dict, list, tuple, dt.datetime, dt.d
 
 
 def clean_cell(cell: Any) -> Cell:
-    """Bring one cell to its plain form.
+    """Convert a cell to plain Python.
 
     Args:
         cell: A value from a dataframe, a list or a JSON line.
@@ -72,7 +72,7 @@ def _clean_numpy_time(cell: np.datetime64 | np.timedelta64) -> Cell:
 
 
 def clean_column(values: Any, name: str) -> list[Cell]:
-    """Bring one column from memory to a list of cells.
+    """Convert a column in memory to a list of cells.
 
     Args:
         values: A list, tuple, numpy array, series or Arrow array; the first axis counts the rows.
@@ -98,7 +98,7 @@ def clean_column(values: Any, name: str) -> list[Cell]:
 
 
 def arrow_columns(table: pa.Table, name: str) -> dict[str, list[Cell]]:
-    """Turn an Arrow table into lists of cells.
+    """Convert an Arrow table to lists of cells.
 
     Args:
         table: Any Arrow table.
@@ -115,7 +115,7 @@ def arrow_columns(table: pa.Table, name: str) -> dict[str, list[Cell]]:
 
 
 def arrow_column(values: pa.ChunkedArray) -> list[Cell]:
-    """Turn an Arrow column into a list of cells.
+    """Convert an Arrow column to a list of cells.
 
     Args:
         values: The column. Numbers stay numbers, timestamps become datetimes, structs dicts, lists lists.
@@ -142,7 +142,7 @@ def arrow_column(values: pa.ChunkedArray) -> list[Cell]:
 
 
 def string_cells(values: pa.ChunkedArray) -> list[Cell]:
-    """Turn a column of strings into a list; blank strings become None.
+    """Convert a column of strings to a list; blank strings become None.
 
     Args:
         values: An Arrow column of strings.
@@ -171,7 +171,7 @@ def check_names(names: Sequence[object], table: str) -> None:
         table: The table's name, for the message.
 
     Raises:
-        TableError: If a name stands there twice.
+        TableError: If a name is duplicated.
     """
     seen: dict[str, int] = {}
     for position, name in enumerate(map(str, names), start=1):

@@ -1,4 +1,4 @@
-"""Tables from Parquet files and from folders of class folders; what a file holds, by its ending."""
+"""Readers of Parquet files and of folders of class folders; modality by file ending."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from polymodal.errors import TableError
 from polymodal.modalities import MODALITIES, Series
 
 ARRAY = "array"
-"""What ``.npy`` and ``.npz`` files hold: only their content tells of which modality it is."""
+"""The pseudo-modality of ``.npy`` and ``.npz`` files, whose modality depends on their content."""
 ARRAY_ENDINGS = (".npy", ".npz")
 PARQUET_ROWS = 256
 
 
 @cache
 def media_endings() -> dict[str, str]:
-    """Return what files hold: their endings, in lower case with the dot, to a modality or ``ARRAY``."""
+    """Return file endings, in lower case with the dot, to a modality or ``ARRAY``."""
     found = {ending: name for name, modality in MODALITIES.items() for ending in modality.endings}
     return found | dict.fromkeys(ARRAY_ENDINGS, ARRAY)
 
 
 def media_of_ending(path: str) -> str | None:
-    """Detect what a file holds by its ending.
+    """Return the modality of a file by its ending.
 
     Args:
         path: A path or a URL; a URL's query is cut off.

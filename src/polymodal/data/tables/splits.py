@@ -1,11 +1,11 @@
-"""Which rows train, which choose the model and which test it.
+"""Splits of rows into training, validation and test.
 
-Four rules, chosen by what the caller names:
+Four strategies, depending on the arguments:
 
 - ``time``: the latest rows are held out, the very latest for the last part.
-- ``group``: no group has rows on two sides.
-- stratified: each label of the first target keeps its share in every part.
-- random: where there is no target, or its values hardly repeat.
+- ``group``: no group has rows in two parts.
+- stratified: every part has the label distribution of the first target.
+- random: if there is no target, or few of its values are repeated.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def split_rows(
         time: Column of numbers or dates; the latest rows are held out.
         fractions: Held-out part to its share of all rows, from the earliest to the latest, such as
             ``{"validation": 0.1, "test": 0.1}``. Every part gets a row at least.
-        seed: Fixes the choice.
+        seed: Seed of the split.
 
     Returns:
         ``train`` and each part of ``fractions`` to its row indices, int64 ``[rows of the part]``, in ascending order.
@@ -110,7 +110,7 @@ def _with_training_rows(held: Mapping[str, Rows], order: Mapping[str, float], nu
 
 
 def group_text(cell: Cell) -> str | None:
-    """Bring a group or label to text, so that 1, 1.0 and "1" meet.
+    """Convert a group or label to text, so that 1, 1.0 and "1" are equal.
 
     Args:
         cell: String, number or list.
@@ -128,25 +128,25 @@ def group_text(cell: Cell) -> str | None:
 
 
 def check_groups(train_groups: Sequence[Cell], other_groups: Sequence[Cell]) -> list[str]:
-    """List the groups that stand on both sides, for a warning.
+    """Return the groups that are in both parts, for a warning.
 
     Args:
         train_groups: Cells of the group column in the training rows.
         other_groups: Cells of the group column in the validation or test rows.
 
     Returns:
-        The groups found on both sides, sorted; empty where the sides are apart.
+        The groups in both parts, sorted; empty without any.
     """
     both = {group_text(cell) for cell in train_groups} & {group_text(cell) for cell in other_groups}
     return sorted(group for group in both if group is not None)
 
 
 def rows_apart(table: Table, rows: Rows, held: Rows, *, group: str | None = None, time: str | None = None) -> Rows:
-    """Leave out rows that would carry a held-out group, or the held-out times, into training.
+    """Drop rows that would leak a held-out group, or the held-out times, into training.
 
     Args:
         table: The table.
-        rows: Rows that are not held out, but that nobody split.
+        rows: Rows outside the split, such as unlabelled ones.
         held: Held-out rows.
         group: Column by which the table was split.
         time: Column by which it was split; what is not earlier than every held-out row is left out, and what has no
@@ -182,7 +182,7 @@ def _by_group(cells: Sequence[Cell], name: str, sizes: Mapping[str, int], genera
 
 
 def _choose_groups(counts: Mapping[str, int], size: int, leave: int, generator: Any) -> set[str]:
-    """Draw groups in random orders until their rows come within a tenth of the size; else keep the nearest draw."""
+    """Draw groups at random until their number of rows is within a tenth of the size; else use the nearest draw."""
     groups = sorted(counts)
     best: list[str] = []
     for _ in range(GROUP_DRAWS):

@@ -1,4 +1,4 @@
-"""Columns of large tables: strings that lie on the disk and are read where they are needed."""
+"""Columns of strings of large tables in a memory-mapped file, read on access."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 BLOCK = 4096
-"""Members that are read at once where a sequence is gone through."""
+"""Number of members that are read at once in an iteration."""
 FEW = 512
-"""Fewer members are read one by one."""
+"""Fewer members than this are read one by one."""
 Rows = NDArray[np.int64]
 
 
 class ReadSequence(Sequence[T]):
-    """A sequence whose members are read when they are asked for; a slice is a list."""
+    """A sequence whose members are read on access; a slice is a list."""
 
     @abstractmethod
     def read(self, places: Rows) -> list[T]:
@@ -62,15 +62,15 @@ class ReadSequence(Sequence[T]):
 class StoredCells(ReadSequence[Cell]):
     """A column whose cells are strings or None, in a temporary file that is mapped into memory.
 
-    The system reads what is used, and forgets it again where memory is short.
+    The operating system loads pages on access and drops them if memory is short.
     """
 
     def __init__(self, column: pa.ChunkedArray, rows: Rows | None = None) -> None:
-        """Name the cells.
+        """Store the column and the rows.
 
         Args:
             column: Strings, of which the buffers are mapped.
-            rows: int64, places in the column, in the order wanted; None means all.
+            rows: int64, indices into the column; None: all.
         """
         self._column, self._rows = column, rows
         self._chunks = column.chunks
@@ -89,10 +89,10 @@ class StoredCells(ReadSequence[Cell]):
     __hash__ = None  # type: ignore[assignment]  # as a list's
 
     def take(self, rows: Sequence[int] | Rows) -> StoredCells:
-        """Return some cells, in the order asked for; nothing is read or copied.
+        """Return some cells, in the given order; nothing is read or copied.
 
         Args:
-            rows: Places from 0.
+            rows: Indices from 0.
 
         Returns:
             A column of those cells.
@@ -123,11 +123,11 @@ class StoredCells(ReadSequence[Cell]):
 
 
 def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Cell]:
-    """Return some cells of a column, in the order asked for.
+    """Return some cells of a column, in the given order.
 
     Args:
         cells: The column.
-        rows: Places from 0.
+        rows: Indices from 0.
 
     Returns:
         A list, or a column on the disk where the whole one is.
@@ -136,13 +136,14 @@ def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Ce
 
 
 def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Sequence[Cell]]:
-    """Put pieces of a table below each other, in a temporary Arrow file where their cells are strings.
+    """Concatenate chunks of a table; columns of strings are stored in a temporary Arrow file.
 
     Args:
-        pieces: Column name to cells of the next rows; a column that a piece lacks is absent in it.
+        pieces: Column name to cells of the next rows; a column that a chunk lacks is absent in it.
 
     Returns:
-        Column name to all cells. A column that holds anything but strings, or begins later, is a list.
+        Column name to all cells. A column that contains anything but strings, or is missing in the first chunk, is a
+        list.
 
     Raises:
         OSError: If the disk is full, or there is no folder for temporary files.
@@ -153,7 +154,7 @@ def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Seque
     first = next(pieces, {})
     lists: dict[str, list[Cell]] = {}
     num_rows = 0
-    with TemporaryFile() as file:  # the map outlives it
+    with TemporaryFile() as file:  # the memory map outlives it
         schema = pa.schema([(name, pa.large_string()) for name in first])
         with pa.ipc.new_stream(file, schema) as writer:
             for piece in chain([first], pieces):
@@ -169,12 +170,12 @@ def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Seque
 
 
 def _array(name: str, cells: list[Cell] | None, length: int, lists: dict[str, list[Cell]]) -> pa.Array:
-    """Return a column of a piece for the file: nulls where it cannot hold the cells, which then begin a list."""
+    """Return a column of a chunk for the file; nulls if it cannot store the cells, which are then added to a list."""
     import pyarrow as pa
 
     if cells is not None and name not in lists:
         if all(cell is None or type(cell) is str for cell in cells):
-            with suppress(UnicodeEncodeError, pa.ArrowInvalid):  # half of a surrogate pair is no text for Arrow
+            with suppress(UnicodeEncodeError, pa.ArrowInvalid):  # a lone surrogate is not valid text for Arrow
                 return pa.array(cells, pa.large_string())
         lists[name] = list(cells)
     return pa.nulls(length, pa.large_string())
@@ -189,7 +190,7 @@ def _map_table(file: IO[bytes]) -> pa.Table:
 
 
 def _joined(stored: pa.Table, name: str, num_rows: int, rest: list[Cell] | None) -> Sequence[Cell]:
-    """Return a column: from the file, then what is in a list."""
+    """Return a column: the rows in the file, then those in a list."""
     if rest is None:
         return StoredCells(stored.column(name))
     num_stored = num_rows - len(rest)

@@ -1,4 +1,4 @@
-"""Tables of anything: rows and columns of cells, from files, dataframes or plain Python."""
+"""Tables: rows and columns of cells, from files, dataframes or Python objects."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".pq": read_parquet,
 }
 STORED_BYTES = 2**23
-"""Strings of a larger file are kept in temporary files, not in memory."""
+"""Strings of larger files are stored in a temporary file, not in memory."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Table:
 
     Attributes:
         columns: Column name to cells, one a row; None where a cell is absent. Strings of a large file are on the disk.
-        folder: Relative media paths start here; None means that no cell may name a file.
-        name: How messages call the table, as in ``train.csv``.
+        folder: Base folder of relative media paths; None: cells may not be paths.
+        name: Name of the table in messages, such as ``train.csv``.
 
     Example:
         >>> table = Table({"size": [1, None], "label": ["a", "b"]}, folder=None, name="table")
@@ -78,7 +78,7 @@ class Table:
         return list(self.columns)
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Table:
-        """Return some rows, in the order asked for.
+        """Return some rows, in the given order.
 
         Args:
             rows: Row indices from 0.
@@ -130,20 +130,20 @@ class Table:
 
 
 def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
-    """Read a table from wherever it is.
+    """Read a table from a file, a folder, a dataframe or Python objects.
 
     Args:
         source: Path of a CSV, TSV, JSONL or Parquet file, or of a folder of class folders; a pandas
-            dataframe; anything that speaks the Arrow PyCapsule interface (polars, pyarrow, duckdb,
+            dataframe; any object with the Arrow PyCapsule interface (polars, pyarrow, duckdb,
             Hugging Face datasets); a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
-        folder: Where relative media paths of a table from memory start; None means that its cells may
-            name no files. A table file's paths start at the file's own folder.
+        folder: Base folder of relative media paths of a table in memory; None: cells may not be paths. Paths in a
+            table file are relative to the file's folder.
 
     Returns:
         The table.
 
     Raises:
-        TableError: If there is no such file, it cannot be read, or the object is no table.
+        TableError: If there is no such file, it cannot be read, or the object is not a table.
 
     Example:
         >>> read_table({"label": ["a", "b"]}).num_rows
@@ -161,15 +161,15 @@ def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
 
 
 def iterate_table(source: Any, num_rows: int, *, folder: str | Path | None = ".") -> Iterator[Table]:
-    """Read a table some rows at a time; a file is never held as a whole.
+    """Read a table in chunks of rows; files are never loaded as a whole.
 
     Args:
         source: As for ``read_table``.
-        num_rows: Rows of each part; the last one may have fewer.
+        num_rows: Rows of each chunk; the last one may have fewer.
         folder: As for ``read_table``.
 
     Yields:
-        The next rows, in order, each cell as ``read_table`` gives it. A column that a part lacks is absent in it.
+        The next rows, in order, each cell as ``read_table`` gives it. A column that a chunk lacks is absent in it.
 
     Raises:
         TableError: As ``read_table``; for rows in which a file is broken, once they are reached.
@@ -193,7 +193,7 @@ def _read_path(path: Path) -> Table:
 
 def _whole(path: Path) -> Mapping[str, Sequence[Cell]]:
     if path.exists() and path.stat().st_size >= STORED_BYTES:
-        with suppress(OSError):  # no room on the disk: in memory there may be
+        with suppress(OSError):  # the disk is full: the table may fit into memory
             return store_columns(_pieces(path))
     return next(_parts(_pieces(path), sys.maxsize))
 
@@ -213,7 +213,7 @@ def _pieces(path: Path) -> Iterator[Columns]:
 
 
 def _parts(pieces: Iterable[Columns], num_rows: int) -> Iterator[Columns]:
-    """Cut pieces of any length into parts of one length."""
+    """Rechunk: yield chunks of ``num_rows`` rows from chunks of any length."""
     waiting: Columns = {}
     for piece in pieces:
         _put_below(waiting, piece)
@@ -228,7 +228,7 @@ def _parts(pieces: Iterable[Columns], num_rows: int) -> Iterator[Columns]:
 
 
 def _put_below(columns: Columns, added: Mapping[str, Sequence[Cell]]) -> None:
-    """Add rows in place; a column that one side lacks is absent there."""
+    """Append rows in place; a column that one side lacks is absent there."""
     num_rows, num_added = (len(next(iter(side.values()), ())) for side in (columns, added))
     for name in added:
         columns.setdefault(name, [None] * num_rows)
@@ -267,10 +267,10 @@ def _capsule_columns(source: Any) -> Columns:
 
 
 def concatenate(tables: Sequence[Table]) -> Table:
-    """Put tables below each other.
+    """Concatenate tables.
 
     Args:
-        tables: At least one. Columns meet by name; a table that lacks one has absent cells there.
+        tables: At least one. Columns are matched by name; missing ones are absent.
 
     Returns:
         All rows. Where the tables' folders differ, relative media paths become absolute ones.

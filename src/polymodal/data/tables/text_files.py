@@ -1,4 +1,4 @@
-"""Tables in text files, read piece by piece: CSV, TSV and JSON lines."""
+"""Readers of CSV, TSV and JSON Lines files in chunks of rows."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from polymodal.errors import TableError
 Columns = dict[str, list[Cell]]
 
 BLOCK_BYTES = 2**20
-"""About how much of a file is held at once."""
+"""Approximate size of a chunk in bytes."""
 ROWS_AT_ONCE = 64
 MAX_CELL = 2**30
-"""A cell of more characters is refused."""
+"""Maximum number of characters of a cell."""
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 
 
 def read_delimited(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Columns]:
-    """Read a CSV or TSV file, every cell as a string, whatever the other rows hold.
+    """Read a CSV or TSV file, with every cell as a string.
 
     Args:
         path: The file, in UTF-8. A ``.csv`` without a comma in its header is read with the ``;``,
             or else the tab, that the header has.
-        block_bytes: About how much of the file makes a piece.
+        block_bytes: Approximate size of a chunk in bytes.
 
     Yields:
         Column name to cells of the next rows; an empty or blank cell is None.
@@ -59,7 +59,7 @@ def _text_cells(cells: Iterable[str]) -> list[Cell]:
 
 
 def _check_text(path: Path) -> bool:
-    """Stop where a file is not UTF-8; tell whether there is anything but blanks in it."""
+    """Check that a file is UTF-8; return whether it contains anything but whitespace."""
     decoder, position, has_text = codecs.getincrementaldecoder("utf-8")(), 0, False
     with path.open("rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
@@ -78,7 +78,7 @@ def _check_text(path: Path) -> bool:
 
 
 def _skip_mark(file: BinaryIO) -> None:
-    """Go to where the text begins."""
+    """Seek to the beginning of the text, after a byte order mark."""
     file.seek(0)
     if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
         file.seek(0)
@@ -157,7 +157,7 @@ def _header(path: Path, delimiter: str) -> list[str]:
 
 
 def _blocks(path: Path, delimiter: str, num_columns: int, block_bytes: int) -> Iterator[list[list[str]]]:
-    """Yield the rows below the header; a blank line is an absent cell where there is one column, else no row."""
+    """Yield the rows below the header; a blank line is an absent cell if there is one column, else it is skipped."""
     with _open_text(path) as lines:
         reader = csv.reader(lines, delimiter=delimiter)
         next(reader)
@@ -170,7 +170,7 @@ def _blocks(path: Path, delimiter: str, num_columns: int, block_bytes: int) -> I
 
 
 def _next_rows(records: Iterator[list[str]], file: BinaryIO, block_bytes: int, table: str) -> list[list[str]]:
-    """Read rows until the file has moved on by a block; cells may be longer than the csv module's default limit."""
+    """Read rows until a block of the file is consumed; cells may exceed the csv module's default limit."""
     rows: list[list[str]] = []
     end = file.tell() + block_bytes
     limit = csv.field_size_limit(MAX_CELL)
@@ -230,11 +230,11 @@ def read_jsonl(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Columns]:
 
     Args:
         path: The file, in UTF-8; blank lines are skipped.
-        block_bytes: About how much of the file makes a piece.
+        block_bytes: Approximate size of a chunk in bytes.
 
     Yields:
-        Column name to cells of the next rows; a key that a row lacks is an absent cell. Columns that only later
-        rows have are not there yet.
+        Column name to cells of the next rows; a key that a row lacks is an absent cell. Columns that only later rows
+        have are missing.
 
     Raises:
         TableError: If a line is not a JSON object, or there is none.
@@ -265,7 +265,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _named(rows: Sequence[dict[str, Any]], names: dict[str, None]) -> Columns:
-    """Turn rows into columns, those of earlier rows first."""
+    """Convert rows to columns, with the columns of earlier rows first."""
     found = records_columns(rows)
     names |= dict.fromkeys(found)
     return {name: found[name] if name in found else [None] * len(rows) for name in names}
@@ -284,7 +284,7 @@ def _json_row(line: str, row: int, number: int, table: str) -> dict[str, Any]:
 
 
 def records_columns(rows: Iterable[dict[str, Any]]) -> Columns:
-    """Turn one dict a row into columns.
+    """Convert one dict per row to columns.
 
     Args:
         rows: The rows; a key that a row lacks is an absent cell.
