@@ -153,6 +153,7 @@ SKETCHES: AspectTable[Callable[[Column], Floats]] = AspectTable(
         "vector": _whole,
         "series": _steps,
         "points": _points,
+        "geo": _whole,
     },
     default=_whole,
 )

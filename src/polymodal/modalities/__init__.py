@@ -16,6 +16,7 @@ from polymodal.modalities.base import CellReadError, ColumnGroup, Modality
 from polymodal.modalities.category import Category, CategorySettings
 from polymodal.modalities.datetime import DateTime, DateTimeSettings
 from polymodal.modalities.entry import ModalityEntry
+from polymodal.modalities.geo import Geo, GeoSettings
 from polymodal.modalities.image import Image, ImageSettings
 from polymodal.modalities.number import Number, NumberSettings
 from polymodal.modalities.points import Points, PointsSettings
@@ -37,6 +38,8 @@ __all__ = [
     "ColumnGroup",
     "DateTime",
     "DateTimeSettings",
+    "Geo",
+    "GeoSettings",
     "Image",
     "ImageSettings",
     "Modality",
@@ -76,6 +79,7 @@ MODALITIES: AspectTable[type[Modality]] = AspectTable(
         "vector": Vector,
         "series": Series,
         "points": Points,
+        "geo": Geo,
     },
 )
 """The package's own modalities and those of installed packages."""

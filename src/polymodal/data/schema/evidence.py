@@ -30,7 +30,7 @@ from polymodal.data.schema.string_evidence import (
     number_reason,
     text_reason,
 )
-from polymodal.modalities import ColumnGroup, ModalityEntry
+from polymodal.modalities import ColumnGroup, ModalityEntry, geo
 from polymodal.plugins import AspectTable
 
 T = TypeVar("T")
@@ -109,6 +109,12 @@ EVIDENCE: AspectTable[Evidence] = AspectTable(
     ModalityEntry,
     "evidence",
     {
+        "geo": Evidence(
+            types={"dict": geo.records_reason},
+            arrays=lambda cells: geo.pairs_reason(cells.name, cells.arrays),
+            strings=lambda strings: geo.texts_reason(strings.sample),
+            groups=geo.find_pairs,
+        ),
         "points": Evidence(
             magic=((b"# .PCD", 0),),
             file="a .pcd file",
