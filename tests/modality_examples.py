@@ -51,6 +51,9 @@ MODALITY_EXAMPLES: dict[str, ModalityExample] = {
         [GENERATOR.normal(size=(9, 4)), [[1, 2, 3, 4]], "[[0, 0, 1, 2], [NaN, 2, 3, 4]]", np.ones((3, 5, 4))],
         [[np.nan] * 4] * 3,
     ),
+    "geo": ModalityExample(
+        ["48.1, 11.5", "-17.8 178.1", "POINT (-0.1 51.5)", '{"lat": 35.7, "lon": 139.7}'], "95, 11.5"
+    ),
 }
 
 

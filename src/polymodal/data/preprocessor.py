@@ -77,7 +77,7 @@ class Preprocessor:
             if name not in {stream.name for stream in schema.streams}:
                 known = ", ".join(stream.name for stream in schema.streams)
                 raise parameter_error("settings", "Preprocessor.fit", f"by stream, of: {known}", name)
-        training = schema.with_sounds(table.take(rows))
+        training = schema.with_derived(table.take(rows))
         shared_with = {name: streams for streams in (shared or {}).values() for name in streams}
         fitted: dict[str, Modality] = {}
         for stream in schema.streams:
@@ -104,7 +104,7 @@ class Preprocessor:
         Returns:
             Stream to arrays, ``table.num_rows`` rows each; and the broken cells by row and column.
         """
-        table, cache = self.schema.with_sounds(table), cache or ArrayCache(None)
+        table, cache = self.schema.with_derived(table), cache or ArrayCache(None)
         columns: dict[str, Column] = {}
         broken: list[BrokenCell] = []
         for stream in self.schema.streams:

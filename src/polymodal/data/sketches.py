@@ -156,6 +156,7 @@ SKETCHES: AspectTable[Callable[[Column], Floats]] = AspectTable(
         "vector": _flat_means,
         "series": _steps,
         "points": _points,
+        "geo": _whole,
     },
     default=_flat_means,
 )

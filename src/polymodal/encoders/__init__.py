@@ -9,6 +9,7 @@ from torch import nn
 
 from polymodal.config import Hyperparameter, part_name
 from polymodal.encoders.audio import AudioCNN, AudioGRU, AudioTransformer
+from polymodal.encoders.geo import GeoSphere
 from polymodal.encoders.image import ImageCNN, ImageResNet
 from polymodal.encoders.points import PointSet, PointsGRU, PointsTCN, PointsTransformer
 from polymodal.encoders.pretrained import Pretrained
@@ -123,6 +124,9 @@ ENCODERS = PartTables(
             "tcn": EncoderEntry(PointsTCN, "PointNet for each frame, dilated convolutions", "Qi et al. 2017"),
             "transformer": EncoderEntry(PointsTransformer, "PointNet for each frame, transformer", "Qi et al. 2017"),
             "pointnet": EncoderEntry(PointSet, "PointNet over all points as one set", "Qi et al. 2017"),
+        },
+        "geo": {
+            "sphere": EncoderEntry(GeoSphere, "perceptron over waves of many lengths", "Mai et al. 2020 (Space2Vec)")
         },
     },
 )

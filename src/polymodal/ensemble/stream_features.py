@@ -22,6 +22,7 @@ from polymodal.ensemble.image_features import thumbnails, video_features
 from polymodal.ensemble.sensor_features import cloud_features, series_features
 from polymodal.ensemble.text_features import TextGrams
 from polymodal.modalities import ModalityEntry
+from polymodal.modalities.geo import place_features
 from polymodal.plugins import AspectTable
 
 Floats = NDArray[np.float32]
@@ -334,6 +335,7 @@ FEATURES: AspectTable[FeatureEntry] = AspectTable(
         "vector": FeatureEntry(_measure_vector),
         "series": FeatureEntry(_measure_series),
         "points": FeatureEntry(_measure_points),
+        "geo": FeatureEntry(lambda _, column: (place_features(column), 0)),
     },
 )
 """Modality of a stream to how its cheap features are made; the baselines leave out streams of other modalities."""

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.modalities.audio import Audio, AudioSettings
-from polymodal.modalities.base import CellReadError, Modality
+from polymodal.modalities.base import CellReadError, ColumnGroup, Modality
 from polymodal.modalities.category import Category, CategorySettings
 from polymodal.modalities.datetime import DateTime, DateTimeSettings
 from polymodal.modalities.entry import ModalityEntry
+from polymodal.modalities.geo import Geo, GeoSettings
 from polymodal.modalities.image import Image, ImageSettings
 from polymodal.modalities.number import Number, NumberSettings
 from polymodal.modalities.points import Points, PointsSettings
@@ -34,8 +35,11 @@ __all__ = [
     "Category",
     "CategorySettings",
     "CellReadError",
+    "ColumnGroup",
     "DateTime",
     "DateTimeSettings",
+    "Geo",
+    "GeoSettings",
     "Image",
     "ImageSettings",
     "Modality",
@@ -75,6 +79,7 @@ MODALITIES: AspectTable[type[Modality]] = AspectTable(
         "vector": Vector,
         "series": Series,
         "points": Points,
+        "geo": Geo,
     },
 )
 """The package's own modalities and those of installed packages."""

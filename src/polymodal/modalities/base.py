@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
@@ -24,6 +25,23 @@ class CellReadError(Exception):
 
     It is never raised outside ``modalities``: ``transform`` converts it to a ``BrokenCell``.
     """
+
+
+@dataclass(frozen=True)
+class ColumnGroup:
+    """Columns of a table that are one column of a modality together, such as a latitude and a longitude.
+
+    Attributes:
+        name: Name of the column they are.
+        columns: Their names; a cell is the tuple of theirs in this order.
+        reason: One clause why.
+        refusal: One clause why they are not joined although their names say so; empty where they are.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    reason: str
+    refusal: str = ""
 
 
 class Settings(BaseModel):

@@ -133,7 +133,7 @@ def _predict_chunk(
 
 
 def _row_context(model: TrainedModel, table: Table, columns: Mapping[str, Column]) -> RowContext:
-    given = model.schema.with_sounds(table).columns
+    given = model.schema.with_derived(table).columns
     cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
     return RowContext(cells, table.folder, shapes=shapes_of(columns))
 

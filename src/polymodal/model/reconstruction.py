@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell, Column
 from polymodal.data.sketches import MAX_LENGTH, SIDE
 from polymodal.modalities import Modality, ModalityEntry
+from polymodal.modalities.geo import degrees_of
 from polymodal.modalities.image import Image
 from polymodal.modalities.number import Number
 from polymodal.modalities.tabular import Tabular
@@ -83,6 +84,10 @@ def _numbers(_stream: str, modality: Modality, values: NDArray[np.float64], colu
     return found
 
 
+def _places(stream: str, _modality: Modality, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
+    return {stream: _where_absent(column.row_present, degrees_of(values).tolist())}
+
+
 def _where_absent(present: NDArray[np.bool_], cells: list[Cell]) -> list[Cell]:
     return [None if there else cell for there, cell in zip(present, cells, strict=True)]
 
@@ -110,6 +115,7 @@ RECOVERIES: AspectTable[Recovery] = AspectTable(
         "vector": _vector,
         "series": sketch_only,
         "points": sketch_only,
+        "geo": _places,
     },
     default=sketch_only,
 )

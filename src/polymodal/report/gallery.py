@@ -21,6 +21,7 @@ from polymodal.plugins import AspectTable
 from polymodal.report.charts import sparkline, waveform
 from polymodal.report.drawn_boxes import draw_boxes
 from polymodal.report.gallery_sensors import draw_points, draw_series
+from polymodal.report.place_map import draw_place
 from polymodal.report.thumbnails import picture_uri, sound_uri, strip_uri
 from polymodal.report.wording import format_number
 
@@ -284,6 +285,7 @@ RENDERERS: AspectTable[Rendering] = AspectTable(
         "vector": Rendering(_vector),
         "series": Rendering(_series),
         "points": Rendering(_points),
+        "geo": Rendering(lambda cell, _: _figure(cell.column, draw_place(cell.cell, cell.column))),
     },
     default=PLAIN,
 )

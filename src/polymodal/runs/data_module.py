@@ -113,7 +113,7 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in table_of.items():
         rows = rows_of.get(split, np.arange(table.num_rows))
-        cells = schema.with_sounds(table).columns
+        cells = schema.with_derived(table).columns
         examples = build_examples(columns[table.name], cells, targets, rows, table.name, table.folder)
         splits[split] = _without_unknown(examples, targets)
         set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])

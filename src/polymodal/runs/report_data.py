@@ -9,7 +9,7 @@ from typing import Any
 import polymodal
 from polymodal.arrays import Cell
 from polymodal.config import TrainConfig
-from polymodal.data.schema.schema import ColumnSchema
+from polymodal.data.schema.columns import ColumnSchema
 from polymodal.encoders import default_encoder
 from polymodal.metrics import metric_of
 from polymodal.model.build import num_parameters
@@ -139,14 +139,15 @@ def _table_rows(data_module: DataModule) -> list[dict[str, Any]]:
 
 
 def _column_rows(data_module: DataModule) -> list[dict[str, Any]]:
-    table = data_module.schema.with_sounds(data_module.tables["train"])
+    table = data_module.schema.with_derived(data_module.tables["train"])
     stream_of = {column: stream.name for stream in data_module.schema.streams for column in stream.columns}
+    part_of = data_module.schema.part_of
     broken = [cell.column for name, cell in data_module.broken if name == table.name]
     return [
         {
             "name": column.name,
             "modality": column.modality,
-            "stream": stream_of.get(column.name),
+            "stream": stream_of.get(part_of.get(column.name, column.name)),
             "reason": column.reason,
             "missing": _num_missing(table.columns[column.name], data_module, column, broken.count(column.name)),
             "broken": broken.count(column.name),

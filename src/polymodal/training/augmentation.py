@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from polymodal.encoders.geo import augment_places
 from polymodal.modalities import Modality, ModalityEntry
 from polymodal.modalities.audio import Audio
 from polymodal.modalities.tabular import Tabular
@@ -379,6 +380,7 @@ AUGMENTATIONS: AspectTable[Augmentation] = AspectTable(
         "vector": Augmentation(augment_vector),
         "series": Augmentation(augment_series),
         "points": Augmentation(augment_points, sample_points),
+        "geo": Augmentation(augment_places),
     },
     default=Augmentation(),
 )

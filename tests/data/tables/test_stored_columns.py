@@ -13,7 +13,7 @@ import pytest
 
 from polymodal.arrays import Cell
 from polymodal.data.tables import stored_columns
-from polymodal.data.tables.stored_columns import StoredCells, store_columns, take_cells
+from polymodal.data.tables.stored_columns import JoinedCells, StoredCells, store_columns, take_cells
 from polymodal.data.tables.table import Table, concatenate, read_table
 
 CELLS: list[Cell] = ["one", None, "zwölf", "猫", "a\nb", "tab\t", None, "x" * 5000, "🙂"]
@@ -123,3 +123,15 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 
     few, many = anonymous_mb(250_000), anonymous_mb(1_000_000)  # 10 and 42 MB
     assert many - few < 45, (few, many)  # as lists: 120
+
+
+def test_joined_columns_are_read_row_by_row() -> None:
+    joined = JoinedCells([stored(CELLS), [float("nan"), None, *range(len(CELLS) - 2)]])
+    assert len(joined) == len(CELLS)
+    assert joined[2] == ("zwölf", 0)
+    assert joined[1] is None
+    assert list(joined)[5:7] == [("tab\t", 3), (None, 4)]
+    taken = take_cells(joined, np.array([2, 1, 2]))
+    assert isinstance(taken, JoinedCells)
+    assert list(taken) == [("zwölf", 0), None, ("zwölf", 0)]
+    assert list(JoinedCells([[None, " "], [None, float("nan")]])) == [None, None]

@@ -30,7 +30,7 @@ from polymodal.data.schema.string_evidence import (
     number_reason,
     text_reason,
 )
-from polymodal.modalities import ModalityEntry
+from polymodal.modalities import ColumnGroup, ModalityEntry, geo
 from polymodal.plugins import AspectTable
 
 T = TypeVar("T")
@@ -40,6 +40,10 @@ Look = Callable[[T], str | None]
 
 def _nothing(_cells: Any) -> str | None:
     return None
+
+
+def _no_groups(_columns: Mapping[str, Sequence[Cell]]) -> list[ColumnGroup]:
+    return []
 
 
 def _no_files(_name: str, _ending: str) -> bool:
@@ -62,6 +66,8 @@ class Evidence:
         ragged: Looks at lists that form none.
         strings: Looks at strings that are neither paths nor JSON.
         claims: Tells by a column's name and an ending whether files that others read are of this modality.
+        groups: Looks at columns of plain cells, name to all of them, for several that are one column of the modality
+            together.
         identifier: Says of a column's name and cells, which all differ, why nothing can be learnt from them; None
             for modalities whose columns are never identifiers.
     """
@@ -73,6 +79,7 @@ class Evidence:
     ragged: Look[Sequence[list[Any]]] = _nothing
     strings: Look[StringCells] = _nothing
     claims: Callable[[str, str], bool] = _no_files
+    groups: Callable[[Mapping[str, Sequence[Cell]]], list[ColumnGroup]] = _no_groups
     identifier: Callable[[str, Sequence[Cell]], str | None] | None = None
 
     def of_type(self, kind: str) -> Look[Sequence[Any]]:
@@ -102,6 +109,12 @@ EVIDENCE: AspectTable[Evidence] = AspectTable(
     ModalityEntry,
     "evidence",
     {
+        "geo": Evidence(
+            types={"dict": geo.records_reason},
+            arrays=lambda cells: geo.pairs_reason(cells.name, cells.arrays),
+            strings=lambda strings: geo.texts_reason(strings.sample),
+            groups=geo.find_pairs,
+        ),
         "points": Evidence(
             magic=((b"# .PCD", 0),),
             file="a .pcd file",

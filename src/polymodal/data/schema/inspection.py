@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from polymodal.arrays import BrokenCell, Cell
+from polymodal.data.schema.columns import ColumnSchema
 from polymodal.data.schema.detect_modality import RECOGNISED_ONLY
 from polymodal.data.schema.detect_target import FLAT_KINDS, labels_of, number_of
 from polymodal.data.schema.samples import are_urls, evenly, present_cells
-from polymodal.data.schema.schema import ColumnSchema, Schema, TargetSchema, infer_schema
+from polymodal.data.schema.schema import Schema, TargetSchema, infer_schema
 from polymodal.data.tables.splits import group_text
 from polymodal.data.tables.table import Table
 from polymodal.modalities import MODALITIES, Category, CellReadError, Modality, build_settings
@@ -70,7 +71,7 @@ def inspect_table(
     schema = infer_schema(table, targets=targets, modality=modality, streams=streams, drop=drop, check_supported=False)
     options = {name: dict((settings or {}).get(stream, {})) for name, stream in _stream_names(schema).items()}
     options |= {name: options[name] | {"of_video": True} for name in schema.sounds if name in options}
-    table = schema.with_sounds(table)
+    table = schema.with_derived(table)
     broken, silent = _broken_cells(table, schema.columns, options, progress or SilentProgress(), num_threads)
     columns = [_describe_column(table, name, schema, broken.get(name, [])) for name in table.columns]
     for name, rows in silent.items():
@@ -94,7 +95,7 @@ def _describe_column(table: Table, name: str, schema: Schema, broken: Sequence[B
     described: dict[str, Any] = {
         "name": name,
         "modality": entry.modality,
-        "stream": _stream_names(schema).get(name),
+        "stream": _stream_names(schema).get(schema.part_of.get(name, name)),
         "role": role,
         "reason": entry.reason,
         "supported": role != "input" or _is_supported(entry, present),
@@ -111,7 +112,7 @@ def _role(name: str, schema: Schema) -> tuple[str, ColumnSchema]:
     for role, entries in (("input", schema.columns), ("ignored", schema.ignored)):
         for entry in entries:
             if entry.name == name:
-                return role, entry
+                return "input" if name in schema.part_of else role, entry
     target = next(target for target in schema.targets if target.name == name)
     return "target", ColumnSchema(name, target.kind, target.reason)
 

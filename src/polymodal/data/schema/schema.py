@@ -8,36 +8,18 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from polymodal.data.schema.columns import ColumnSchema, join_columns, sound_column, with_derived
 from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, detect_modality, identifier_reason
 from polymodal.data.schema.detect_target import TARGET_KINDS, detect_target_kind
 from polymodal.data.schema.samples import are_urls, evenly, present_cells
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
 from polymodal.modalities import MODALITIES, Tabular, column_modalities
-from polymodal.modalities.container import has_audio, has_av
 from polymodal.plugins import TARGET_GROUP, installed
 
 TABULAR = Tabular.name
-SOUND_SAMPLE = 32
 OVERRULED = "as the user says"
-
-
-@dataclass(frozen=True)
-class ColumnSchema:
-    """What a column holds.
-
-    Attributes:
-        name: The column's name.
-        modality: What it holds.
-        reason: One clause why; for an ignored column, why it is ignored.
-        source: The table's column that the cells are read from, where it is another: the sound of a video column
-            is a column of its own. Empty otherwise.
-    """
-
-    name: str
-    modality: str
-    reason: str
-    source: str = ""
+LEFT_OUT = "left out by the user"
 
 
 @dataclass(frozen=True)
@@ -105,22 +87,21 @@ class Schema:
         """Columns that are the sound of videos, to the video column."""
         return {entry.name: entry.source for entry in (*self.columns, *self.ignored) if entry.source}
 
-    def with_sounds(self, table: Table) -> Table:
-        """Return the table with the sound of its videos as columns of their own, beside the videos.
+    @property
+    def part_of(self) -> dict[str, str]:
+        """The table's columns that are read as parts of an input column, to that column."""
+        return {part: entry.name for entry in self.columns for part in entry.parts}
+
+    def with_derived(self, table: Table) -> Table:
+        """Return the table with the columns that are read from others, each behind the last of those.
 
         Args:
             table: A table.
 
         Returns:
-            The table; a sound column holds the cells of its video column.
+            The table; a sound column holds the cells of its video column, one of several parts tuples of their cells.
         """
-        if not self.sounds:
-            return table
-        columns: dict[str, Sequence[Any]] = {}
-        for name, cells in table.columns.items():
-            columns.setdefault(name, cells)
-            columns |= {sound: cells for sound, video in self.sounds.items() if video == name}
-        return replace(table, columns=columns)
+        return with_derived(table, (*self.columns, *self.ignored))
 
     def stream_of(self, column: str) -> str:
         """Return the stream an input column belongs to.
@@ -138,8 +119,12 @@ class Schema:
 
     def state(self) -> dict[str, Any]:
         """Return the schema as plain JSON."""
-        state = asdict(self)
-        return {**state, "streams": [{**stream, "columns": list(stream["columns"])} for stream in state["streams"]]}
+        return {
+            "columns": [entry.state() for entry in self.columns],
+            "streams": [{**asdict(entry), "columns": list(entry.columns)} for entry in self.streams],
+            "targets": [asdict(entry) for entry in self.targets],
+            "ignored": [entry.state() for entry in self.ignored],
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Schema:
@@ -152,10 +137,10 @@ class Schema:
             The same schema.
         """
         return cls(
-            columns=tuple(ColumnSchema(**entry) for entry in state["columns"]),
+            columns=tuple(map(ColumnSchema.from_state, state["columns"])),
             streams=tuple(StreamSchema(**{**entry, "columns": tuple(entry["columns"])}) for entry in state["streams"]),
             targets=tuple(TargetSchema(**entry) for entry in state["targets"]),
-            ignored=tuple(ColumnSchema(**entry) for entry in state["ignored"]),
+            ignored=tuple(map(ColumnSchema.from_state, state["ignored"])),
         )
 
 
@@ -173,7 +158,8 @@ def infer_schema(
 
     Empty and constant columns and identifiers are ignored, unless ``modality`` names them. Every media column is a
     stream of its own; all number, category and datetime columns together are the stream ``tabular``. The sound of a
-    video column ``clip`` is one more column and stream, ``clip.audio``, if any of some videos has sound.
+    video column ``clip`` is one more column and stream, ``clip.audio``, if any of some videos has sound. Columns that
+    are one column of a modality together are read as that one, unless ``modality`` or ``streams`` names one of them.
 
     Args:
         table: The table, usually of the training rows.
@@ -199,10 +185,15 @@ def infer_schema(
     modality = dict(modality or {})
     _check_request(table, targets, modality, ignore)
     found = [_column(table, name, modality.get(name)) for name in table.columns if name not in targets]
-    found = [part for entry in found for part in (entry, *_sound(table, entry))]
-    left_out = dict.fromkeys(_match_all(table, [entry.name for entry in found], drop), "left out by the user")
-    left_out |= {entry.name: "left out by the user" for entry in found if entry.source in left_out}
+    found = [part for entry in found for part in (entry, *sound_column(table, entry))]
+    named = [*drop, *(pattern for patterns in (streams or {}).values() for pattern in patterns)]
+    apart = {*modality, *ignore, *(name for pattern in named for name in _matches(pattern, table.columns))}
+    found = join_columns(table, found, apart)
+    left_out = {part: f"read as a part of {entry.name!r}" for entry in found for part in entry.parts}
+    left_out |= dict.fromkeys(_match_all(table, [entry.name for entry in found], drop), LEFT_OUT)
+    left_out |= {entry.name: LEFT_OUT for entry in found if left_out.get(entry.source) == LEFT_OUT}
     left_out |= dict.fromkeys(ignore, "used for the split")
+    table = with_derived(table, found)
     _check_targets_used(targets, left_out)
     reasons = {entry.name: left_out.get(entry.name) or _ignore_reason(table, entry, modality) for entry in found}
     columns = tuple(entry for entry in found if reasons[entry.name] is None)
@@ -267,18 +258,6 @@ def _column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
     return ColumnSchema(name, *detect_modality(name, table.columns[name], table.folder))
 
 
-def _sound(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:
-    """Return the sound of a video column, unless no video has any or the table has a column of that name."""
-    track = MODALITIES[entry.modality].track if entry.modality in MODALITIES else ""
-    name = f"{entry.name}.{track}"
-    if not track or name in table.columns or not has_av():
-        return []
-    sample = evenly(present_cells(table.columns[entry.name]), SOUND_SAMPLE)
-    with_sound = sum(has_audio(cell, table.folder) for cell in sample)
-    reason = f"{with_sound} of {len(sample)} videos looked at have sound"
-    return [ColumnSchema(name, track, reason, source=entry.name)] if with_sound else []
-
-
 def _ignore_reason(table: Table, entry: ColumnSchema, modality: Mapping[str, str]) -> str | None:
     if entry.name in modality or entry.source:
         return None
@@ -308,7 +287,7 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
                 f"The column {entry.name!r} holds {_WORDS[entry.modality]} ({entry.reason}), which this version does "
                 f"not learn from. {leave_out}"
             )
-        sample = evenly(present_cells(table.columns[entry.source or entry.name]), 100)
+        sample = evenly(present_cells(table.columns[entry.name]), 100)
         if MODALITIES[entry.modality].is_file and are_urls(sample):
             raise SchemaError(
                 f"The column {entry.name!r} holds URLs (such as {str(sample[0])[:80]}), which are not fetched. "

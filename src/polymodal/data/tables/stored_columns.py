@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
+from polymodal.modalities.base import is_absent
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,6 +123,45 @@ class StoredCells(ReadSequence[Cell]):
         return cells.tolist()
 
 
+class JoinedCells(ReadSequence[Cell]):
+    """Several columns as one: each cell is a tuple of theirs, or None where all of them are absent."""
+
+    def __init__(self, columns: Sequence[Sequence[Cell]]) -> None:
+        """Name the columns.
+
+        Args:
+            columns: Equally long; at least one.
+        """
+        self._columns = columns
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self._columns[0])
+
+    def take(self, rows: Sequence[int] | Rows) -> JoinedCells:
+        """Return some cells, in the order asked for.
+
+        Args:
+            rows: Places from 0.
+
+        Returns:
+            A column of those cells.
+        """
+        return JoinedCells([take_cells(cells, rows) for cells in self._columns])
+
+    def read(self, places: Rows) -> list[Cell]:
+        """Read some cells.
+
+        Args:
+            places: From 0.
+
+        Returns:
+            The cells, in that order.
+        """
+        rows = zip(*(take_cells(cells, places) for cells in self._columns), strict=True)
+        return [None if all(map(is_absent, row)) else row for row in rows]
+
+
 def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Cell]:
     """Return some cells of a column, in the given order.
 
@@ -130,9 +170,9 @@ def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Ce
         rows: Indices from 0.
 
     Returns:
-        A list, or a column on the disk where the whole one is.
+        A list, or a column of the same kind where the whole one is read from the disk or from other columns.
     """
-    return cells.take(rows) if isinstance(cells, StoredCells) else [cells[row] for row in rows]
+    return cells.take(rows) if isinstance(cells, StoredCells | JoinedCells) else [cells[row] for row in rows]
 
 
 def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Sequence[Cell]]:

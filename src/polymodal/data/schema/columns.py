@@ -1,0 +1,142 @@
+"""What a column holds, and columns that are read from others: the sound of a video, or several columns as one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from polymodal.arrays import Cell
+from polymodal.data.schema.evidence import EVIDENCE
+from polymodal.data.schema.samples import evenly, present_cells
+from polymodal.data.tables.stored_columns import JoinedCells
+from polymodal.data.tables.table import Table
+from polymodal.modalities import MODALITIES, ColumnGroup
+from polymodal.modalities.container import has_audio, has_av
+
+SOUND_SAMPLE = 32
+
+
+@dataclass(frozen=True)
+class ColumnSchema:
+    """What a column holds.
+
+    Attributes:
+        name: The column's name.
+        modality: What it holds.
+        reason: One clause why; for an ignored column, why it is ignored.
+        source: The table's column that the cells are read from, where it is another: the sound of a video column
+            is a column of its own. Empty otherwise.
+        parts: The table's columns whose cells make one cell together, as a tuple in this order; empty otherwise.
+    """
+
+    name: str
+    modality: str
+    reason: str
+    source: str = ""
+    parts: tuple[str, ...] = ()
+
+    def state(self) -> dict[str, Any]:
+        """Return the column as plain JSON, ``parts`` only where there are any."""
+        state = asdict(self) | {"parts": list(self.parts)}
+        return state if self.parts else {name: value for name, value in state.items() if name != "parts"}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> ColumnSchema:
+        """Make a column of what ``state`` returned.
+
+        Args:
+            state: Plain JSON.
+
+        Returns:
+            The same column.
+        """
+        return cls(**{**state, "parts": tuple(state.get("parts", ()))})
+
+
+def sound_column(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:
+    """Find the sound of a video column.
+
+    Args:
+        table: The table.
+        entry: One of its columns.
+
+    Returns:
+        The sound as a column; none where no video has any or the table has a column of that name.
+    """
+    track = MODALITIES[entry.modality].track if entry.modality in MODALITIES else ""
+    name = f"{entry.name}.{track}"
+    if not track or name in table.columns or not has_av():
+        return []
+    sample = evenly(present_cells(table.columns[entry.name]), SOUND_SAMPLE)
+    with_sound = sum(has_audio(cell, table.folder) for cell in sample)
+    reason = f"{with_sound} of {len(sample)} videos looked at have sound"
+    return [ColumnSchema(name, track, reason, source=entry.name)] if with_sound else []
+
+
+def join_columns(table: Table, found: Sequence[ColumnSchema], apart: Collection[str]) -> list[ColumnSchema]:
+    """Find columns that are one column of a modality together.
+
+    Args:
+        table: The table.
+        found: Its columns; those that are streams of their own are not joined.
+        apart: Columns that stay as they are.
+
+    Returns:
+        All columns, each joined one behind the last of its parts; the reason of columns that are not joined although
+        their names say so tells why.
+    """
+    entries = list(found)
+    plain = {
+        entry.name: table.columns[entry.name]
+        for entry in found
+        if entry.name not in apart and entry.modality in MODALITIES and not MODALITIES[entry.modality].is_stream
+    }
+    for modality, row in EVIDENCE.items():
+        for group in row.groups(plain):
+            refusal = group.refusal or _taken_name(table, group)
+            if refusal:
+                entries = _with_reason(entries, group.columns, refusal)
+            else:
+                last = max(place for place, entry in enumerate(entries) if entry.name in group.columns)
+                entries.insert(last + 1, ColumnSchema(group.name, modality, group.reason, parts=group.columns))
+                plain = {name: cells for name, cells in plain.items() if name not in group.columns}
+    return entries
+
+
+def _taken_name(table: Table, group: ColumnGroup) -> str:
+    return f"not joined, for there is a column {group.name!r}" if group.name in table.columns else ""
+
+
+def _with_reason(found: Sequence[ColumnSchema], names: Collection[str], more: str) -> list[ColumnSchema]:
+    return [replace(entry, reason=f"{entry.reason}; {more}") if entry.name in names else entry for entry in found]
+
+
+def with_derived(table: Table, entries: Collection[ColumnSchema]) -> Table:
+    """Return a table with the columns that are read from others, each behind the last of those.
+
+    Args:
+        table: The table.
+        entries: Columns, of which those with a source or parts are added; parts have to be there all.
+
+    Returns:
+        The table; the table itself where there are none.
+    """
+    columns: dict[str, Sequence[Cell]] = {}
+    derived = [entry for entry in entries if entry.source or entry.parts]
+    for name, cells in table.columns.items():
+        columns.setdefault(name, cells)
+        columns |= {entry.name: cells for entry in derived if entry.source == name}
+        columns |= {entry.name: _joined(table, entry) for entry in derived if _last_part(table, entry) == name}
+    return replace(table, columns=columns) if derived else table
+
+
+def _last_part(table: Table, entry: ColumnSchema) -> str | None:
+    """Return the part that stands last in the table; None where one is not there."""
+    if not entry.parts or not all(part in table.columns for part in entry.parts):
+        return None
+    return max(entry.parts, key=list(table.columns).index)
+
+
+def _joined(table: Table, entry: ColumnSchema) -> JoinedCells:
+    return JoinedCells([table.columns[part] for part in entry.parts])
