@@ -67,10 +67,10 @@ class TransformerFusion(Fusion):
 class BottleneckFusion(Fusion):
     """Attention between streams through a few bottleneck tokens only: Nagrani et al. 2021, arXiv 2107.00135.
 
-    In each layer (equations 8 and 9), each stream's tokens and the bottleneck tokens attend to each other, with separate
-    weights for each stream; the next bottleneck is the mean of the streams' outputs for it. Differs from the source:
-    the means of the streams' tokens and of the bottleneck are concatenated and pass through an MLP, in place of class
-    tokens.
+    In each layer (equations 8 and 9), each stream's tokens and the bottleneck tokens attend to each other, with
+    separate weights for each stream; the next bottleneck is the mean of the streams' outputs for it. Differs from the
+    source: the means of the streams' tokens and of the bottleneck are concatenated and pass through an MLP, in place of
+    class tokens.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ MIN_FACTORS = 2
 
 
 class LowRankFusion(Fusion):
-    """The outer product of all streams in low rank, never materialised: Liu et al. 2018, arXiv 1806.00064, equations 5 to 8.
+    """The outer product of all streams in low rank: Liu et al. 2018, arXiv 1806.00064, equations 5 to 8.
 
     Each stream has R linear maps; their outputs are multiplied over the streams and summed over the ranks. Differs
     from the source: layer norm before and after, and the initial weights give the constant 1 of each stream about half
