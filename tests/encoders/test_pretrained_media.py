@@ -99,7 +99,7 @@ def test_pictures_of_another_size_can_be_read(family: str, tmp_path: Path) -> No
 
 
 def test_pictures_smaller_than_a_patch_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'size' parameter of pictures for .* at least one patch of 8 pixels\. Got"):
+    with pytest.raises(ConfigError, match=r"'size' parameter of images for .* at least one patch of 8 pixels\. Got"):
         image_encoder(save_checkpoint("vit", tmp_path), side=4)
 
 

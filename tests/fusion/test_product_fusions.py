@@ -7,7 +7,7 @@ import torch
 
 from polymodal.errors import ConfigError
 from polymodal.fusion import build_fusion
-from polymodal.fusion.product import MAX_PRODUCTS, most_factors
+from polymodal.fusion.product import MAX_PRODUCTS, max_factors
 from polymodal.tokens import Tokens
 
 WIDTH = 16
@@ -45,8 +45,8 @@ def test_a_match_between_streams_is_learned(name: str) -> None:
 
 @pytest.mark.parametrize("num_streams", [1, 2, 3, 8])
 def test_the_outer_product_stays_small(num_streams: int) -> None:
-    assert (most_factors(num_streams) + 1) ** num_streams <= MAX_PRODUCTS
-    assert (most_factors(num_streams) + 2) ** num_streams > MAX_PRODUCTS
+    assert (max_factors(num_streams) + 1) ** num_streams <= MAX_PRODUCTS
+    assert (max_factors(num_streams) + 2) ** num_streams > MAX_PRODUCTS
 
 
 def test_too_many_streams_for_the_outer_product_are_refused() -> None:

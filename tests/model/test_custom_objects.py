@@ -102,7 +102,7 @@ def test_a_finished_run_with_a_class_can_be_resumed(trained: polymodal.Model) ->
 
 def test_a_row_of_the_table_may_be_given_too() -> None:
     fusion = FusionEntry(LargestFusion, "feature", "largest", "nobody", kinds=("number",))
-    with pytest.raises(ConfigError, match="fusion 'LargestFusion' answers targets of the kind number only"):
+    with pytest.raises(ConfigError, match="fusion 'LargestFusion' predicts targets of the kind number only"):
         tiny.train(tiny.numbers_table(), fusion=fusion)
     encoder = EncoderEntry(SumEncoder, "sum", "nobody")
     model = tiny.train(tiny.numbers_table(), fusion=fusion._replace(kinds=None), encoder={"tabular": encoder})

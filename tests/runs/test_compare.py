@@ -147,7 +147,7 @@ def test_fusions_that_cannot_answer_are_left_out_of_all_and_refused_by_name(monk
     monkeypatch.setattr("polymodal.runs.compare.FUSIONS", {name: FUSIONS[name] for name in ("sum", "evidential")})
     found = compare(table, target="size", fusions="all", settings=settings)
     assert [row.variant for row in found.rows] == ["sum"]
-    assert found.notes[0].startswith("evidential was left out: The fusion 'evidential' answers targets of the kind cat")
+    assert found.notes[0].startswith("evidential was left out: The fusion 'evidential' predicts targets of the kind")
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_sound_of_another_rate_than_the_checkpoints_is_refused(checkpoints: dict
 
 
 def test_grey_pictures_are_refused(checkpoints: dict[str, str], table: Table) -> None:
-    with pytest.raises(ConfigError, match=r"'channels' parameter of pictures for the checkpoint .* must be 3\. Got 1"):
+    with pytest.raises(ConfigError, match=r"'channels' parameter of images for the checkpoint .* must be 3\. Got 1"):
         train(table, checkpoints["vit"], checkpoints["wav2vec2"], settings={"settings.photo.channels": 1})
 
 

@@ -188,7 +188,7 @@ def test_the_first_pictures_are_searched_unless_another_stream_is_named() -> Non
     assert [second.reads_detail(name, "image") for name in ("first", "second")] == [False, True]
     with pytest.raises(SchemaError, match=r"image=third names no image stream\. There are: first, second"):
         fit(CELLS, PICTURES, image="third")
-    with pytest.raises(SchemaError, match="no input column holds any"):
+    with pytest.raises(SchemaError, match="no input column holds images"):
         BoxesTarget.fit(CELLS, RowContext({"boxes": CELLS}), BoxesSettings())
 
 

@@ -158,7 +158,7 @@ def test_a_run_tells_of_cut_captions_and_takes_the_options_of_the_target() -> No
     model = tiny.train(table | {"says": says}, "says", modality={"says": "caption"}, settings=options)
     (notice,) = model.report_data["notices"]
     assert notice.startswith("The target 'says': ")
-    assert "training captions have more than 3 pieces, the longest answer there is: they were learnt up to" in notice
+    assert "training captions have more than 3 tokens and were truncated" in notice
     assert notice.endswith("The option max_length sets another limit.")
 
 

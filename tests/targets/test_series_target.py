@@ -77,7 +77,7 @@ def test_cells_are_read_in_every_form_and_given_back_in_one(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
-        ([1.0, 2.0, 3.0, 4.0, 5.0], "has 5 steps; answers have 4, as the longest training cell"),
+        ([1.0, 2.0, 3.0, 4.0, 5.0], "has 5 steps; predictions have 4, as the longest training cell"),
         ([[1.0, 2.0]], "has 2 channels; expected 1, as in training"),
         ([[[1.0]]], r"is an array of shape \[1, 1, 1\]; expected \[steps\] or \[steps, channels\]"),
         ("[1, null]", "holds values of type object"),

@@ -1,7 +1,7 @@
-"""Audio encoders: from ``[B, frames, features]`` to tokens (torch).
+"""Audio encoders of spectra: from ``[B, frames, features]`` to tokens (torch).
 
 Padding is zeroed before every layer that mixes time steps, so that it does not affect the output.
-Shape legend: B rows, T frames, F features of a frame, C channels of a map, S channels of the sound (1 or 2), K tokens,
+Shape legend: B rows, T frames, F features of a frame, C channels of a map, S audio channels (1 or 2), K tokens,
 W width of tokens.
 """
 
@@ -35,19 +35,19 @@ if TYPE_CHECKING:
 BANDS = 4
 """Frequency bands that remain at the end of the convolutional encoder."""
 
-STRETCHED_FRAMES = 64
+RESAMPLED_FRAMES = 64
 SHORT_CLIP_S = 1.5
-"""Clips of at most this median length are stretched to one number of frames by default."""
+"""Up to this median duration, clips are resampled to a fixed number of frames by default."""
 
 
 class MaskedConvolution(nn.Module):
     """Convolution, group norm and ReLU that keep padding at zero."""
 
     def __init__(self, convolution: Conv1d | Conv2d) -> None:
-        """Take the convolution; its padding is such that ceil(T / stride) steps come out.
+        """Wrap a convolution whose padding is such that the output has ceil(T / stride) steps.
 
         Args:
-            convolution: Over time first.
+            convolution: Its first axis is time.
         """
         super().__init__()
         self.convolution = convolution
@@ -60,7 +60,7 @@ class MaskedConvolution(nn.Module):
         Args:
             map_BCT: ``[B, C, T]`` or ``[B, C, T, F]``, zero in padding.
             lengths: int64 ``[B]``.
-            is_whole: Whether rows have no padding, except those of no length, which may become anything.
+            is_whole: Whether no present row has padding; the outputs of rows of length 0 are arbitrary.
 
         Returns:
             The map and the lengths after the stride.
@@ -75,9 +75,9 @@ class MaskedConvolution(nn.Module):
 
 
 class AudioCNN(nn.Module):
-    """An image network over time and frequency, four stages, each halving both.
+    """A 2-D convolutional network over time and frequency; each of four stages halves both.
 
-    Where steps are wanted, only the first stages halve time, until a step is short enough for them.
+    With ``detail``, time is halved only as long as a step stays within ``STEP_S``.
     """
 
     def __init__(
@@ -98,22 +98,22 @@ class AudioCNN(nn.Module):
             width: W.
             channels: C of the first stage; the next have 2, 4 and 4 times as many; 0 means three sixteenths of the
                 width.
-            frames: Every clip is stretched to so many frames; 0 keeps its natural length; -1 stretches clips that
-                hold one short event, as told by their median length: a word spoken slowly or fast is the same word.
-                With ``detail``, clips keep their length.
+            frames: Number of frames that every clip is resampled to; 0: clips keep their length; -1: resample where
+                the median duration is short, so that a word spoken slowly or fast looks the same. With ``detail``,
+                clips keep their length.
             max_tokens: Maximum number of tokens per clip.
             dropout: Dropout probability of the tokens.
             detail: Whether to return every time step as ``Tokens.detail``.
 
         Raises:
-            ConfigError: If clips shall be stretched although steps are given.
+            ConfigError: If ``frames`` is set with ``detail``.
         """
         super().__init__()
         if detail and frames > 0:
             raise parameter_error("frames", "an audio encoder whose steps a target reads", "0 or -1", frames)
-        is_stretched = fitted.median_duration_s <= SHORT_CLIP_S and not detail
+        is_resampled = fitted.median_duration_s <= SHORT_CLIP_S and not detail
         self.audio_channels = fitted.channels
-        self.frames = frames if frames >= 0 else STRETCHED_FRAMES * is_stretched
+        self.frames = frames if frames >= 0 else RESAMPLED_FRAMES * is_resampled
         self.step_frames = _frames_per_step(fitted) if detail else 0
         channels = channels or 3 * width // 16
         dims = [fitted.channels, channels, 2 * channels, 4 * channels, 4 * channels]
@@ -165,7 +165,7 @@ class AudioGRU(nn.Module):
 
         Args:
             fitted: The fitted modality.
-            width: W; also the state of both directions together.
+            width: W; also the size of the state of both directions together.
             depth: GRU layers.
             stack: Frames per step; 0 means 4, or at most 40 ms with ``detail``.
             max_tokens: Maximum number of tokens per clip.

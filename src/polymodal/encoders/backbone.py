@@ -1,6 +1,6 @@
-"""Loading the weights of checkpoints that others trained, through ``transformers`` (torch).
+"""Loading of pretrained checkpoints with ``transformers`` (torch).
 
-Nothing but safetensors is read, and no code of a checkpoint is ever run.
+Only safetensors files are read, and no code of a checkpoint is ever run.
 """
 
 from __future__ import annotations
@@ -48,25 +48,27 @@ MODELS: dict[str, dict[str, str]] = {
     },
     "video": {"videomae": "VideoMAEModel"},
 }
-"""Modality to the model types that can encode it, and the class of ``transformers`` that holds their encoder.
+"""Modality to supported model types and the class of ``transformers`` of their encoder.
 
-Text has no list: every encoder that reads token ids and gives hidden states will do.
+Text has no list: every encoder of token ids with hidden states is supported.
 """
+CONFIG_PARTS = {"image": "vision_config"}
+"""Modality to the part of the configuration of its encoder, in checkpoints of several modalities."""
 UNUSED = re.compile(r"(?:^|\.)(?:pooler|head|classifier|projector|masked_spec_embed|mask_token)(?:\.|$)")
-"""Parts of checkpoints that no encoder here reads; they may be missing, and they never learn."""
+"""Unused parts of checkpoints; they may be missing, and they are not trained."""
 DETERMINISTIC_OPTIONS = {"layerdrop": 0.0, "encoder_layerdrop": 0.0, "apply_spec_augment": False}
-"""Options that would leave out layers or mask steps in training; the training loop varies the inputs itself."""
+"""Options that turn off LayerDrop and SpecAugment; augmentation is part of the training loop."""
 
 
 def load_config(checkpoint: str, modality: str) -> Any:
-    """Read what a checkpoint is.
+    """Load the configuration of a checkpoint.
 
     Args:
         checkpoint: Folder or hub name.
-        modality: What it shall encode.
+        modality: The modality to encode.
 
     Returns:
-        The configuration of ``transformers``; of checkpoints for images and text, the images' part.
+        The configuration of ``transformers``; of CLIP and SigLIP that of the vision encoder.
 
     Raises:
         ConfigError: If it cannot be read, or is no encoder of this modality.
@@ -85,7 +87,7 @@ def load_config(checkpoint: str, modality: str) -> Any:
         raise parameter_error("checkpoint", owner, f"one of: {', '.join(MODELS[modality])}", kind)
     if not MODELS[modality] and (getattr(config, "is_encoder_decoder", False) or not hasattr(config, "hidden_size")):
         raise parameter_error("checkpoint", owner, "an encoder such as BERT", kind)
-    return getattr(config, "vision_config", config) if modality == "image" else config
+    return _part_of(config, modality)
 
 
 def load_backbone(checkpoint: str, modality: str) -> Any:
@@ -93,10 +95,10 @@ def load_backbone(checkpoint: str, modality: str) -> Any:
 
     Args:
         checkpoint: Folder or hub name.
-        modality: What it encodes.
+        modality: The modality to encode.
 
     Returns:
-        The module in float32, without the pooling layer some have.
+        The module in float32, without the pooler.
 
     Raises:
         ConfigError: If there are no weights in safetensors form, or they do not fit.
@@ -105,7 +107,7 @@ def load_backbone(checkpoint: str, modality: str) -> Any:
     try:
         with _quiet(transformers):
             whole = transformers.AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
-            config = _deterministic(getattr(whole, "vision_config", whole) if modality == "image" else whole)
+            config = _deterministic(_part_of(whole, modality))
             model = getattr(transformers, MODELS[modality].get(whole.model_type, "AutoModel"))
             backbone, report = model.from_pretrained(
                 checkpoint, config=config, use_safetensors=True, trust_remote_code=False, output_loading_info=True
@@ -118,6 +120,10 @@ def load_backbone(checkpoint: str, modality: str) -> Any:
         lack = f"its weights lack {len(missing):,} of the encoder's tensors, such as {missing[0]}"
         raise _unloadable(checkpoint, modality, lack)
     return _with_correct_convolutions(_without_unused(backbone.float()))
+
+
+def _part_of(config: Any, modality: str) -> Any:
+    return getattr(config, CONFIG_PARTS.get(modality, ""), config)
 
 
 def _deterministic(config: Any) -> Any:
@@ -140,28 +146,28 @@ def save_backbone(backbone: Any, folder: Path) -> None:
     """Write a checkpoint's weights and configuration as safetensors and JSON.
 
     Args:
-        backbone: What ``load_backbone`` returned.
-        folder: Where.
+        backbone: Module of ``load_backbone``.
+        folder: The folder to write to.
     """
     with _quiet(_import_transformers()):
         backbone.save_pretrained(folder)
 
 
 def cast_backbone(backbone: Any, device: torch.device) -> Any:
-    """Bring a frozen checkpoint to the floats in which it is run: bfloat16 where the device is fast with it.
+    """Cast a frozen checkpoint to the dtype of inference: bfloat16 where the device is fast with it, else float32.
 
     Args:
-        backbone: What ``load_backbone`` returned; it is changed.
-        device: Where it will run.
+        backbone: Module of ``load_backbone``; modified in place.
+        device: The device of inference.
 
     Returns:
-        The checkpoint, without gradients, for evaluation.
+        The same module, in evaluation mode and without gradients.
     """
     return backbone.requires_grad_(False).eval().to(torch.bfloat16 if has_fast_bfloat16(device) else torch.float32)
 
 
 def _with_correct_convolutions(backbone: Any) -> Any:
-    """Let a checkpoint's convolutions compute in float32 on a CPU whose convolutions in bfloat16 are wrong."""
+    """Patch convolutions to compute in float32 on a CPU whose bfloat16 convolutions are incorrect."""
     if not has_correct_bfloat16_convolutions(torch.device("cpu")):
         for module in backbone.modules():
             if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
@@ -186,7 +192,7 @@ def _import_transformers() -> Any:
 
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Keep the library from drawing bars and reporting unused weights, and leave its settings as they were."""
+    """Turn off progress bars and warnings of the library, and restore its settings afterwards."""
     logging = transformers.utils.logging
     had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()

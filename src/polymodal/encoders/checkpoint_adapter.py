@@ -1,4 +1,4 @@
-"""How the checkpoints of one modality are loaded and read: what all of them share (torch).
+"""The interface by which pretrained checkpoints of each modality are loaded and run (torch).
 
 Shape legend: B rows of the batch, T outputs of a row, D width of an output.
 """
@@ -23,12 +23,12 @@ from polymodal.tokens import ColumnBatch
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointAdapter(ABC):
-    """Checkpoints of one modality.
+    """Loads and runs the checkpoints of one modality.
 
     Attributes:
         checkpoint: Folder or hub name.
-        layers: Shares of the checkpoint's height at which outputs are taken, side by side; 1 means the final output.
-        modality: What they read.
+        layers: Relative depths of the hidden states that are concatenated; 1 is the final output.
+        modality: The modality they encode.
     """
 
     checkpoint: str
@@ -43,7 +43,7 @@ class CheckpointAdapter(ABC):
 
     @property
     def runs_in_one_pass(self) -> bool:
-        """Whether a batch takes one run of the checkpoint, whatever its rows hold."""
+        """Whether every batch takes exactly one forward pass of the checkpoint."""
         return True
 
     def load(self) -> Any:
@@ -51,10 +51,10 @@ class CheckpointAdapter(ABC):
         return load_backbone(self.checkpoint, self.modality)
 
     def save_preprocessor(self, folder: Path) -> None:
-        """Write the files, besides weights and configuration, that the checkpoint is used with.
+        """Copy the preprocessor configuration of the checkpoint.
 
         Args:
-            folder: Where.
+            folder: The folder to write to.
         """
         copy_preprocessor(self.checkpoint, folder)
 
@@ -63,7 +63,7 @@ class CheckpointAdapter(ABC):
         """Run the checkpoint on rows that are all present.
 
         Args:
-            backbone: What ``load`` returned, in any floats.
+            backbone: Module of ``load``, of any floating-point dtype.
             column: At least one row.
 
         Returns:
@@ -72,7 +72,7 @@ class CheckpointAdapter(ABC):
 
     @abstractmethod
     def max_outputs(self, column: Column) -> int:
-        """Return how many outputs the longest row of a column can have.
+        """Return the maximum number of outputs of a row of a column.
 
         Args:
             column: The column.
@@ -83,7 +83,7 @@ class CheckpointAdapter(ABC):
 
     @abstractmethod
     def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
-        """Group the present rows of a column into batches that fit into memory.
+        """Split the present rows of a column into batches that fit into memory.
 
         Args:
             column: The column.
@@ -94,11 +94,11 @@ class CheckpointAdapter(ABC):
 
 
 def batches_by_length(lengths: NDArray[np.int64], max_steps: int) -> Iterator[NDArray[np.int64]]:
-    """Group rows of like length, the longest first, so that little is padded.
+    """Batch rows of similar length, the longest first, to reduce padding.
 
     Args:
-        lengths: Steps of each row; rows of length 0 are left out.
-        max_steps: Steps of a batch, padding counted.
+        lengths: Steps of each row; rows of length 0 are skipped.
+        max_steps: Maximum number of steps of a batch, including padding.
 
     Yields:
         Row indices of a batch.
@@ -113,7 +113,7 @@ def batches_by_length(lengths: NDArray[np.int64], max_steps: int) -> Iterator[ND
 
 
 def row_chunks(column: Column, size: int) -> Iterator[NDArray[np.int64]]:
-    """Cut the present rows of a column into batches.
+    """Split the present rows of a column into batches.
 
     Args:
         column: The column.
@@ -128,7 +128,7 @@ def row_chunks(column: Column, size: int) -> Iterator[NDArray[np.int64]]:
 
 
 def lengths_in_use(column: Column) -> NDArray[np.int64]:
-    """Return how many steps each row has.
+    """Return the number of steps of each row.
 
     Args:
         column: A ragged column; without lengths, all steps are in use.

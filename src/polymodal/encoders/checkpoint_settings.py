@@ -1,7 +1,7 @@
-"""What a pretrained checkpoint wants done to a cell before it reads it, from its own JSON files (no torch here).
+"""The preprocessor configuration of pretrained checkpoints, read from their own JSON files (no torch here).
 
-``modality_settings`` turns that into settings of the stream's modality; the encoders take the rest
-(means and deviations of images, what silence looks like).
+``modality_settings`` converts it to settings of the stream's modality; the encoders use the rest (means and standard
+deviations of images, the value of padding).
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ PREPROCESSOR = "preprocessor_config.json"
 PROCESSOR = "processor_config.json"
 VIDEO_PREPROCESSOR = "video_preprocessor_config.json"
 RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
-"""Pillow's filters by their numbers, which the files hold."""
+"""Pillow's filters in the order of their numbers, which the files use."""
 KEEPS_ASPECT = ("CLIP", "ConvN", "Bit", "VideoMAE")
-"""Processors (by the beginning of their class's name) in whose older files a bare size means the shorter side."""
+"""Prefixes of processor classes in whose older files an integer size is the shorter side."""
 WARP_FROM = 384
-"""From this size on ConvNeXt's images are stretched, not cropped (Liu et al. 2022, arXiv 2201.03545)."""
+"""From this size on ConvNeXt's images are resized without cropping (Liu et al. 2022, arXiv 2201.03545)."""
 
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
-    """How images, or the frames of a video, are brought into shape.
+    """Preprocessing of images and of video frames.
 
     Attributes:
-        size: Side of the square that comes out, in pixels.
+        size: Side of the square output, in pixels.
         resize: ``stretch`` or ``crop``, as in ``ImageSettings``.
-        crop_share: Share of each side that stays when the borders are cut off.
+        crop_share: Fraction of each side that a centre crop keeps.
         resample: Name of the filter.
-        scale: What pixels in 0..255 are multiplied with first.
-        mean: Is subtracted from each channel then.
-        std: Divides each channel last.
+        scale: Factor of the pixels 0..255, applied first.
+        mean: Subtracted from each channel.
+        std: Divisor of each channel, applied last.
     """
 
     size: int
@@ -51,11 +51,11 @@ class ImagePreprocessing:
 
 @dataclass(frozen=True)
 class AudioPreprocessing:
-    """How clips are brought into shape.
+    """Preprocessing of audio clips.
 
     Attributes:
         settings: Settings of the audio modality.
-        padding: What stands in frames behind the end of a clip.
+        padding: Value of the frames after the end of a clip.
     """
 
     settings: dict[str, Any]
@@ -63,7 +63,7 @@ class AudioPreprocessing:
 
 
 def read_preprocessor(checkpoint: str, part: str) -> dict[str, Any]:
-    """Read the file that says how cells are prepared.
+    """Read the preprocessor configuration.
 
     Args:
         checkpoint: Folder or hub name.
@@ -80,17 +80,17 @@ def read_preprocessor(checkpoint: str, part: str) -> dict[str, Any]:
 
 
 def image_preprocessing(checkpoint: str, part: str = "image_processor") -> ImagePreprocessing:
-    """Read how a checkpoint wants its images.
+    """Read the image preprocessing of a checkpoint.
 
     Args:
         checkpoint: Folder or hub name.
         part: ``image_processor`` or ``video_processor``.
 
     Returns:
-        Size, way of resizing, mean and deviation.
+        Size, resizing, mean and standard deviation.
 
     Raises:
-        ConfigError: If the files are missing or do not say it.
+        ConfigError: If the files are missing or incomplete.
     """
     found = read_preprocessor(checkpoint, part)
     with _understood(checkpoint):
@@ -119,7 +119,7 @@ def _image_preprocessing(found: Mapping[str, Any], checkpoint: str) -> ImagePrep
 
 
 def _image_size(found: Mapping[str, Any], kind: str, checkpoint: str) -> tuple[int, str, float]:
-    """Return the side that comes out, the way of resizing, and the share of each side that is not cut off."""
+    """Return the output size, the kind of resizing, and the fraction of each side that the centre crop keeps."""
     size = found.get("size")
     if isinstance(size, int):
         size = {"shortest_edge": size} if kind.startswith(KEEPS_ASPECT) else {"height": size, "width": size}
@@ -138,7 +138,7 @@ def _image_size(found: Mapping[str, Any], kind: str, checkpoint: str) -> tuple[i
 
 @contextmanager
 def _understood(checkpoint: str) -> Iterator[None]:
-    """Turn what a damaged file makes of the code below into one sentence."""
+    """Convert exceptions that a damaged file causes to one ``ConfigError``."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -157,13 +157,13 @@ def _square(size: Mapping[str, Any], checkpoint: str) -> int:
 
 
 def audio_preprocessing(checkpoint: str) -> AudioPreprocessing:
-    """Read how a checkpoint wants its sound.
+    """Read the audio preprocessing of a checkpoint.
 
     Args:
         checkpoint: Folder or hub name.
 
     Returns:
-        Settings of the audio modality, and the value of silence.
+        Settings of the audio modality, and the value of padding.
     """
     found = read_preprocessor(checkpoint, "feature_extractor")
     model = read_json(checkpoint, "config.json").get("model_type")
@@ -243,23 +243,23 @@ SETTINGS: dict[str, Callable[[str], dict[str, Any]]] = {
 
 
 def modality_settings(modality: str, checkpoint: str) -> dict[str, Any]:
-    """Return the settings with which a modality gives a checkpoint what it was trained on.
+    """Return the settings of a modality that match the preprocessing of a checkpoint.
 
     Args:
         modality: Name of the stream's modality.
         checkpoint: Folder or hub name.
 
     Returns:
-        Setting to value; the user's own settings win over them.
+        Setting to value; the user's settings override them.
 
     Raises:
-        ConfigError: If the checkpoint's files are missing or do not say it.
+        ConfigError: If the checkpoint's files are missing or incomplete.
     """
     return SETTINGS[modality](checkpoint) if modality in SETTINGS else {}
 
 
 def copy_preprocessor(checkpoint: str, folder: Path) -> None:
-    """Put the files that say how cells are prepared beside a copy of a checkpoint's weights.
+    """Copy the preprocessor configuration to the folder of a copied checkpoint.
 
     Args:
         checkpoint: Folder or hub name.

@@ -1,4 +1,4 @@
-"""Where the files of a pretrained checkpoint are: a folder, or the hub's cache."""
+"""Finding the files of a pretrained checkpoint in a folder or on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def tokenizer_path(checkpoint: str) -> str:
         Path of the folder, or of its ``tokenizer.json``.
 
     Raises:
-        ConfigError: If the checkpoint is neither a folder nor to be had from the hub.
+        ConfigError: If the checkpoint is neither a folder nor available on the hub.
     """
     return checkpoint if Path(checkpoint).is_dir() else str(_find(checkpoint, ["tokenizer.json"]))
 

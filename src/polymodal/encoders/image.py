@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from polymodal.modalities.video import Video
 
 GRID = 4
-"""Most tokens along each side of an image."""
+"""Maximum number of tokens along each side of an image."""
 
 
 class Normalise(nn.Module):
-    """Turn uint8 images into standardised floats, channels first (in memory: last)."""
+    """Standardises uint8 images; the output has channels first, in channels-last memory format."""
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, fitted: Image | Video) -> None:
-        """Take over the training images' statistics.
+        """Store mean and standard deviation of the training images.
 
         Args:
             fitted: The fitted modality; its mean and std are in 0..1.
@@ -58,9 +58,9 @@ class Normalise(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """What all image encoders have: standardised pixels become a feature map, and this becomes tokens.
+    """The base class of image encoders: standardised pixels, a feature map, tokens.
 
-    A decoder can restore images from the feature map (``polymodal.encoders.image_decoder``).
+    A decoder can reconstruct images from the feature map (``polymodal.encoders.image_decoder``).
     """
 
     normalise: Normalise
@@ -68,20 +68,20 @@ class ImageEncoder(nn.Module):
     tokens: GridTokens
 
     def feature_map(self, pixels_BCYX: Tensor) -> Tensor:
-        """Find features.
+        """Compute the feature map.
 
         Args:
             pixels_BCYX: Standardised pixels ``[B, channels of the image, Y, X]``.
 
         Returns:
-            ``[B, C, rows, columns]``, a few places each way.
+            ``[B, C, rows, columns]``.
         """
         found: Tensor = self.stages(pixels_BCYX)
         return found
 
 
 class GridTokens(nn.Module):
-    """Turn a feature map into at most 4x4 tokens that know their place."""
+    """Average-pools a feature map to at most 4x4 tokens, with a projection and learned positions."""
 
     def __init__(self, num_channels: int, grid: tuple[int, int], width: int, dropout: float) -> None:
         """Build the projection.
@@ -107,7 +107,7 @@ class GridTokens(nn.Module):
             present: bool ``[B]``.
 
         Returns:
-            Tokens ``[B, grid rows * grid columns, W]``, row by row.
+            Tokens ``[B, grid rows * grid columns, W]``, row-major.
         """
         if map_BCYX.shape[2:] != self.grid:
             map_BCYX = functional.adaptive_avg_pool2d(map_BCYX, self.grid)
@@ -117,7 +117,7 @@ class GridTokens(nn.Module):
 
 
 def num_halvings(fitted: Image | Video) -> int:
-    """Return how often an image's longer side is halved until at most 4 remain.
+    """Return how often the longer side of an image is halved until it is at most 4.
 
     Args:
         fitted: The fitted modality.
@@ -129,11 +129,11 @@ def num_halvings(fitted: Image | Video) -> int:
 
 
 def token_grid(fitted: Image, stride: int) -> tuple[int, int]:
-    """Return the tokens' grid of a map made with a stride.
+    """Return the grid of tokens of a feature map.
 
     Args:
         fitted: The fitted modality.
-        stride: Pixels from one place of the map to the next.
+        stride: Stride of the feature map in pixels.
 
     Returns:
         Rows and columns, each at most 4.
@@ -142,12 +142,12 @@ def token_grid(fitted: Image, stride: int) -> tuple[int, int]:
 
 
 def convolution_block(num_in: int, num_out: int, stride: int) -> nn.Sequential:
-    """Build a 3x3 convolution, group norm and ReLU; a stride above 2 takes a kernel that leaves no pixel out.
+    """Build a 3x3 convolution, group norm and ReLU; above stride 2 the kernel is large enough to cover all pixels.
 
     Args:
         num_in: Input channels.
         num_out: Output channels.
-        stride: Pixels from one place to the next.
+        stride: Stride of the convolution.
 
     Returns:
         The block.
@@ -161,17 +161,17 @@ def convolution_block(num_in: int, num_out: int, stride: int) -> nn.Sequential:
 
 
 def _stage_strides(fitted: Image, num_stages: int) -> list[int]:
-    """Spread the halvings: one at each late stage, what is left (at most 4 pixels) at the first."""
+    """Return the strides: 2 at the late stages, the rest of the halvings (at most 4) at the first one."""
     halvings = num_halvings(fitted)
     late = [2 if stage < halvings else 1 for stage in range(num_stages - 1)]
     return [min(4, 2 ** max(0, halvings - (num_stages - 1))), *late]
 
 
 class StagedEncoder(ImageEncoder):
-    """Convolutions in stages, a grid of tokens and, where asked for, fine places.
+    """Convolution stages, a grid of tokens and, optionally, a feature pyramid for ``Tokens.detail``.
 
     Attributes:
-        places: How the fine places lie; None where there are none.
+        detail_grid: Shape and stride of the detail; None without it.
     """
 
     stages: nn.Sequential
@@ -186,13 +186,13 @@ class StagedEncoder(ImageEncoder):
         dropout: float,
         detail: bool,
     ) -> None:
-        """Assemble the stages.
+        """Combine the stages.
 
         Args:
             fitted: The fitted modality.
             width: W.
             stages: The blocks of each stage.
-            channels: C of each stage's map.
+            channels: C of the feature map of each stage.
             strides: Stride of each stage.
             dropout: Dropout probability of the tokens.
             detail: Whether to return the detail feature map as ``Tokens.detail``.
@@ -223,7 +223,7 @@ class StagedEncoder(ImageEncoder):
 
 
 class ImageCNN(StagedEncoder):
-    """Four convolution stages with group norm, and a grid of tokens."""
+    """A convolutional network of four stages with group norm."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""From an image encoder's feature map back to the image: what teaches an encoder without labels (torch).
+"""A decoder from an image encoder's feature map to the image, for self-supervised pretraining (torch).
 
 Shape legend: B rows, C channels of a map, Y and X height and width, S channels of the image.
 """
@@ -20,18 +20,18 @@ MIN_CHANNELS = 16
 
 
 class ImageDecoder(nn.Module):
-    """The map is doubled in size by nearest neighbours and convolved until it is as large as the image.
+    """Nearest-neighbour upsampling by 2 and convolutions, up to the size of the image.
 
-    The light half of a convolutional autoencoder: Masci et al. 2011, "Stacked convolutional auto-encoders for
-    hierarchical feature extraction", ICANN, section 3. Differs from the source: all layers learn together, strides
-    take the place of pooling, and the weights are not tied to the encoder's.
+    The decoder of a convolutional autoencoder: Masci et al. 2011, "Stacked convolutional auto-encoders for
+    hierarchical feature extraction", ICANN, section 3. Differs from the source: all layers are trained jointly, strides
+    replace pooling, and the weights are not tied to the encoder's.
     """
 
     def __init__(self, map_channels: int, map_shape: tuple[int, int], image_shape: tuple[int, int, int]) -> None:
         """Build the convolutions.
 
         Args:
-            map_channels: C of the encoder's map.
+            map_channels: C of the encoder's feature map.
             map_shape: Its height and width.
             image_shape: Height, width and channels of the images.
         """
@@ -46,7 +46,7 @@ class ImageDecoder(nn.Module):
         use_channels_last(self)
 
     def forward(self, map_BCYX: Tensor) -> Tensor:
-        """Restore images.
+        """Reconstruct images.
 
         Args:
             map_BCYX: Feature map.
@@ -73,11 +73,11 @@ def _upsample_block(num_in: int, num_out: int) -> nn.Sequential:
 
 
 def build_image_decoder(encoder: ImageEncoder, pixels_BCYX: Tensor) -> ImageDecoder:
-    """Build the decoder that fits an encoder.
+    """Build the decoder of an encoder.
 
     Args:
         encoder: The encoder.
-        pixels_BCYX: Some images, standardised; their shape is what is restored.
+        pixels_BCYX: Some images, standardised; they give the output shape.
 
     Returns:
         The decoder, on the images' device.

@@ -15,15 +15,15 @@ from polymodal.errors import ConfigError
 ATTENTION_PROJECTIONS = frozenset(
     {"query", "key", "value", "q_proj", "k_proj", "v_proj", "q_lin", "k_lin", "v_lin", "qkv", "query_key_value"}
 )
-"""What the layers that make queries, keys and values are called in ``transformers``."""
+"""Names of query, key and value projections in ``transformers``."""
 ALPHA = 16.0
 DEFAULT_RANK = 8
 
 
 class LowRank(nn.Module):
-    """What is added to a linear layer's answer: ``alpha / r * B A x``, equation 3 of the paper.
+    """The low-rank update of a linear layer's output: ``alpha / r * B A x``, equation 3 of the paper.
 
-    It starts as zero, so that training starts from the checkpoint as it is.
+    Its initial value is zero, so that training starts from the checkpoint's outputs.
     """
 
     def __init__(self, num_in: int, num_out: int, rank: int) -> None:
@@ -41,10 +41,10 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the addition.
+        """Return the update.
 
         Args:
-            x: ``[..., num_in]``, what the linear layer reads.
+            x: ``[..., num_in]``, input of the linear layer.
 
         Returns:
             ``[..., num_out]``.
@@ -53,13 +53,13 @@ class LowRank(nn.Module):
 
 
 def add_adapters(backbone: nn.Module, rank: int) -> nn.ModuleDict:
-    """Freeze a checkpoint and add a low-rank adapter to each of its attentions' query, key and value layers.
+    """Freeze a checkpoint and add a low-rank adapter to each query, key and value projection.
 
-    The adapters are joined by hooks: the checkpoint's own modules and weights stay what they are,
-    so that it can be saved and loaded as before.
+    The adapters are forward hooks: the modules and weights of the checkpoint are unchanged, so that it can be saved and
+    loaded without them.
 
     Args:
-        backbone: The checkpoint; is changed.
+        backbone: The checkpoint; modified in place.
         rank: r of every adapter.
 
     Returns:
@@ -77,17 +77,17 @@ def add_adapters(backbone: nn.Module, rank: int) -> nn.ModuleDict:
         kind = type(backbone).__name__
         raise ConfigError(
             f"The checkpoint's model {kind} has no attention layers that low-rank adapters could be added to. "
-            "Take tuning=frozen or tuning=full."
+            "Choose tuning=frozen or tuning=full."
         )
     return adapters
 
 
 def _attach(layer: nn.Linear, rank: int) -> LowRank:
     adapter = LowRank(layer.in_features, layer.out_features, rank)
-    layer.register_forward_hook(partial(_add, adapter))  # not a closure: a copy's hook must know the copied adapter
+    layer.register_forward_hook(partial(_add, adapter))  # not a closure: deepcopy must copy the adapter of the hook
     return adapter
 
 
-def _add(adapter: LowRank, _: nn.Module, inputs: tuple[Any, ...], answer: Tensor) -> Tensor:
-    added: Tensor = answer + adapter(inputs[0])
+def _add(adapter: LowRank, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    added: Tensor = output + adapter(inputs[0])
     return added

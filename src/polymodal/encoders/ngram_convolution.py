@@ -1,7 +1,7 @@
-"""Filters over neighbouring steps of rows of different lengths (torch).
+"""Convolution over packed sequences with max-over-time pooling (torch).
 
-Shape legend: B rows of the batch, N steps in use of all rows, P places of the line they lie in, W width of a step,
-F sizes of filters, C filters of a size.
+Shape legend: B rows of the batch, N steps in use of all rows, P positions of the concatenated rows, W width of a step,
+F filter sizes, C filters of each size.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from polymodal.tokens import rounded_up
 
 @dataclass(frozen=True)
 class PackedSteps:
-    """The steps in use of padded rows, one after the other.
+    """The steps in use of padded rows, concatenated.
 
     Attributes:
         values: ``[N, W]``.
         row: int64 ``[N]``, the row of each.
-        time: int64 ``[N]``, its place in the row.
-        lengths: int64 ``[B]``, places of each row; not all of them need to be in use.
+        time: int64 ``[N]``, its position in the row.
+        lengths: int64 ``[B]``, length of each row; some of its steps may be masked.
     """
 
     values: Tensor
@@ -34,12 +34,12 @@ class PackedSteps:
 
     @classmethod
     def pack(cls, values_BTW: Tensor, inside_BT: Tensor, lengths: Tensor) -> PackedSteps:
-        """Take the steps in use out of padded rows.
+        """Pack the steps in use of padded rows.
 
         Args:
             values_BTW: ``[B, T, W]``.
             inside_BT: bool ``[B, T]``, which steps are in use.
-            lengths: int64 ``[B]``, places of each row.
+            lengths: int64 ``[B]``, length of each row.
 
         Returns:
             The steps.
@@ -48,7 +48,7 @@ class PackedSteps:
         return cls(values_BTW[row_N, time_N], row_N, time_N, lengths)
 
     def to_padded(self, num_steps: int) -> Tensor:
-        """Put the steps back to their places.
+        """Scatter the steps to padded rows.
 
         Args:
             num_steps: T.
@@ -63,10 +63,10 @@ class PackedSteps:
 
 
 class NgramConvolution(nn.Module):
-    """Filters of several sizes, and each one's maximum over time in a row: Kim 2014, arXiv 1408.5882, figure 1.
+    """Filters of several sizes and max-over-time pooling with ReLU: Kim 2014, arXiv 1408.5882, figure 1.
 
-    Only steps in use are computed, in matrix products over a line in which all rows lie, parted by empty places: on a
-    CPU half of the time of convolutions over padded rows. A place that is not in use counts as zeros.
+    Only steps in use are computed, as matrix products over all rows concatenated with zero padding between them: on a
+    CPU half of the time of convolutions over padded rows. Masked steps count as zeros.
     """
 
     def __init__(self, width: int, num_filters: int, sizes: Sequence[int]) -> None:
@@ -75,7 +75,7 @@ class NgramConvolution(nn.Module):
         Args:
             width: W.
             num_filters: C.
-            sizes: Steps that filters look at; of an even number, one more lies ahead than behind.
+            sizes: Kernel sizes; an even kernel covers one more step after than before the current one.
         """
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(size * width, num_filters) for size in sizes)
@@ -83,7 +83,7 @@ class NgramConvolution(nn.Module):
         self.gap = max(sizes) // 2
 
     def forward(self, steps: PackedSteps) -> Tensor:
-        """Find the maximum over time.
+        """Convolve and pool.
 
         Args:
             steps: The rows.
@@ -93,14 +93,16 @@ class NgramConvolution(nn.Module):
         """
         num_rows = len(steps.lengths)
         begin_B = (steps.lengths + self.gap).cumsum(0) - steps.lengths
-        place_N = begin_B[steps.row] + steps.time
+        position_N = begin_B[steps.row] + steps.time
         num_windows = rounded_up(int(steps.lengths.sum()) + max(num_rows - 1, 0) * self.gap)
-        num_places = num_windows + 2 * self.gap
-        line_PW = steps.values.new_zeros(num_places, steps.values.shape[1]).index_copy(0, place_N, steps.values)
-        row_P = steps.row.new_full((num_windows,), num_rows)  # what is not in use is of one row more
-        row_P[place_N - self.gap] = steps.row
-        last = num_places - self.gap
-        around = {shift: line_PW[self.gap + shift : last + shift] for shift in range(-self.gap, self.gap + 1)}
+        num_positions = num_windows + 2 * self.gap
+        concatenated_PW = steps.values.new_zeros(num_positions, steps.values.shape[1]).index_copy(
+            0, position_N, steps.values
+        )
+        row_P = steps.row.new_full((num_windows,), num_rows)  # the index num_rows collects padding
+        row_P[position_N - self.gap] = steps.row
+        last = num_positions - self.gap
+        around = {shift: concatenated_PW[self.gap + shift : last + shift] for shift in range(-self.gap, self.gap + 1)}
         found = []
         for size, layer in zip(self.sizes, self.layers, strict=True):
             window = torch.cat([around[shift] for shift in range(-((size - 1) // 2), size // 2 + 1)], dim=1)
@@ -110,21 +112,21 @@ class NgramConvolution(nn.Module):
 
 
 class _MaxOverTime(torch.autograd.Function):
-    """The largest answer of each row, at least 0; all answers that are as large as it get its gradient.
+    """The maximum of each row, at least 0; the gradient goes to all values that equal it.
 
-    Torch's own gradient divides it among them, which takes three passes more.
+    The gradient of ``torch.scatter_reduce`` is divided among them, which takes three more passes.
     """
 
     @staticmethod
-    def forward(ctx: Any, answers_PC: Tensor, row_P: Tensor, num_rows: int) -> Tensor:
-        """Find each row's largest answers ``[num_rows, C]``."""
-        nothing = answers_PC.new_zeros(num_rows, answers_PC.shape[1])
-        largest = nothing.scatter_reduce(0, row_P.unsqueeze(1).expand_as(answers_PC), answers_PC, "amax")
-        ctx.save_for_backward(answers_PC, row_P, largest)
+    def forward(ctx: Any, values_PC: Tensor, row_P: Tensor, num_rows: int) -> Tensor:
+        """Return the maximum of each row ``[num_rows, C]``."""
+        nothing = values_PC.new_zeros(num_rows, values_PC.shape[1])
+        largest = nothing.scatter_reduce(0, row_P.unsqueeze(1).expand_as(values_PC), values_PC, "amax")
+        ctx.save_for_backward(values_PC, row_P, largest)
         return largest
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        """Give the gradients to the answers."""
-        answers_PC, row_P, largest = ctx.saved_tensors
-        return torch.where(answers_PC == largest[row_P], grad[row_P], 0), None, None
+        """Return the gradients of the values."""
+        values_PC, row_P, largest = ctx.saved_tensors
+        return torch.where(values_PC == largest[row_P], grad[row_P], 0), None, None

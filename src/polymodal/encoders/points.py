@@ -1,7 +1,7 @@
 """Point cloud encoders: from ``[B, frames, points, features]`` to tokens (torch).
 
-The last feature of a point says whether it is one (1) or padding (0). A frame may have no point at all.
-Shape legend: B rows, T frames, P points of a frame, F features of a point, C features learned of it, W width of tokens,
+The last feature of a point is a mask: 1 for a point, 0 for padding. A frame may have no points.
+Shape legend: B rows, T frames, P points of a frame, F input features of a point, C learned features, W width of tokens,
 Q queries, K tokens.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def mask_points(column: ColumnBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return points with zeros in padding and in absent rows.
+    """Return point clouds with zeros in padding and in absent rows.
 
     Args:
         column: Values ``[B, T, P, F + 1]``; without lengths, all frames are in use.
@@ -40,14 +40,14 @@ def mask_points(column: ColumnBatch) -> tuple[Tensor, Tensor, Tensor]:
     """
     lengths = lengths_in_use(column)
     in_use_BT = steps_present(lengths, column.values.shape[1])
-    real_BTP = (column.values[..., -1] > 0.5) & in_use_BT.unsqueeze(2)
-    return torch.where(real_BTP.unsqueeze(3), column.values[..., :-1], 0).float(), real_BTP, lengths
+    is_point_BTP = (column.values[..., -1] > 0.5) & in_use_BT.unsqueeze(2)
+    return torch.where(is_point_BTP.unsqueeze(3), column.values[..., :-1], 0).float(), is_point_BTP, lengths
 
 
 class PointFeatures(nn.Module):
-    """The same small perceptron for every point: Qi et al. 2017 (PointNet), arXiv 1612.00593, figure 2.
+    """A shared MLP over all points: Qi et al. 2017 (PointNet), arXiv 1612.00593, figure 2.
 
-    Differs from the source: layer norm in place of batch norm; no learned rotation of the input.
+    Differs from the source: layer norm in place of batch norm; no input transform (T-Net).
     """
 
     def __init__(self, num_features: int, hidden: int, output_dim: int) -> None:
@@ -68,45 +68,45 @@ class PointFeatures(nn.Module):
             nn.ReLU(inplace=True),
         )
 
-    def forward(self, points: Tensor, real: Tensor) -> Tensor:
-        """Describe each point by itself.
+    def forward(self, points: Tensor, is_point: Tensor) -> Tensor:
+        """Compute the features of each point.
 
         Args:
             points: ``[..., P, F]``.
-            real: bool ``[..., P]``.
+            is_point: bool ``[..., P]``.
 
         Returns:
             ``[..., P, C]``, at least 0, and 0 in padding.
         """
-        found = self.layers(points[real])
-        padded = found.new_zeros(*real.shape, found.shape[1])
-        features: Tensor = padded.index_put((real,), found)
+        found = self.layers(points[is_point])
+        padded = found.new_zeros(*is_point.shape, found.shape[1])
+        features: Tensor = padded.index_put((is_point,), found)
         return features
 
 
-def pool_points(points: Tensor, features: Tensor, real: Tensor) -> Tensor:
-    """Sum a set of points up.
+def pool_points(points: Tensor, features: Tensor, is_point: Tensor) -> Tensor:
+    """Pool a set of points.
 
     Args:
         points: ``[..., P, F]``, 0 in padding.
-        features: What was learned of them, ``[..., P, C]``, at least 0, and 0 in padding.
-        real: bool ``[..., P]``.
+        features: Features of the points, ``[..., P, C]``, at least 0, and 0 in padding.
+        is_point: bool ``[..., P]``.
 
     Returns:
-        ``[..., 2 C + 2 F + 1]``: the largest and the mean of each feature, mean and deviation of the points' own
-        values, and the logarithm of their number; zeros where there is no point.
+        ``[..., 2 C + 2 F + 1]``: maximum and mean of each feature, mean and standard deviation of the points'
+        coordinates and other inputs, and log1p of their number; zeros where there is no point.
     """
-    count = real.sum(dim=-1, keepdim=True).to(features.dtype)
+    count = is_point.sum(dim=-1, keepdim=True).to(features.dtype)
     share = 1 / count.clamp(min=1)
     centre = points.sum(dim=-2) * share
-    square = ((points - centre.unsqueeze(-2)).square() * real.unsqueeze(-1)).sum(dim=-2) * share
+    square = ((points - centre.unsqueeze(-2)).square() * is_point.unsqueeze(-1)).sum(dim=-2) * share
     spread = (square + EPSILON).sqrt() * (count > 0)
     largest, mean = features.max(dim=-2).values, features.sum(dim=-2) * share
     return torch.cat([largest, mean, centre, spread, count.log1p()], dim=-1)
 
 
 class FrameSequence(nn.Module):
-    """Each frame as a set of points, then layers over time, and tokens; one more token for the whole row."""
+    """PointNet for each frame, layers over time, and tokens; one more token by statistics pooling."""
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class FrameSequence(nn.Module):
             width: W.
             layers: Over frames, from ``[B, T, W]`` and lengths to as many steps.
             output_dim: Output width of the layers.
-            channels: Features learned of each point.
+            channels: Learned features of each point.
             hidden: Width of the hidden layer of the point MLP.
             max_tokens: Maximum number of tokens per row.
             dropout: Dropout probability.
@@ -142,7 +142,7 @@ class FrameSequence(nn.Module):
         self.statistics = StatisticsPooling(dim, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode sequences of clouds.
+        """Encode sequences of point clouds.
 
         Args:
             column: Values float32 ``[B, T, P, F + 1]`` and lengths.
@@ -150,8 +150,8 @@ class FrameSequence(nn.Module):
         Returns:
             Tokens ``[B, 1 + K, W]``; the first one is of the whole row.
         """
-        points_BTPF, real_BTP, lengths = mask_points(column)
-        frames_BTD = pool_points(points_BTPF, self.points(points_BTPF, real_BTP), real_BTP)
+        points_BTPF, is_point_BTP, lengths = mask_points(column)
+        frames_BTD = pool_points(points_BTPF, self.points(points_BTPF, is_point_BTP), is_point_BTP)
         tokens: Tokens = self.tokens(self.layers(self.project(frames_BTD), lengths), lengths)
         return prepend_token(self.statistics(frames_BTD, lengths), tokens)
 
@@ -176,7 +176,7 @@ class PointsGRU(FrameSequence):
             fitted: The fitted modality.
             width: W.
             depth: GRU layers.
-            channels: Features learned of each point.
+            channels: Learned features of each point.
             hidden: Width of the hidden layer of the point MLP.
             max_tokens: Maximum number of tokens per row.
             dropout: Dropout probability.
@@ -214,9 +214,9 @@ class PointsTCN(FrameSequence):
         Args:
             fitted: The fitted modality.
             width: W.
-            levels: Residual blocks; 0: as many as it takes to see a usual sequence as a whole, 2 to 6.
-            kernel_size: Frames that a filter covers; an even number becomes the next odd one.
-            channels: Features learned of each point.
+            levels: Residual blocks; 0: 2 to 6, so that the receptive field covers a median sequence.
+            kernel_size: Kernel size in frames; an even number is rounded up.
+            channels: Learned features of each point.
             hidden: Width of the hidden layer of the point MLP.
             max_tokens: Maximum number of tokens per row.
             dropout: Dropout probability.
@@ -258,7 +258,7 @@ class PointsTransformer(FrameSequence):
             width: W.
             depth: Transformer layers.
             num_heads: Attention heads.
-            channels: Features learned of each point.
+            channels: Learned features of each point.
             hidden: Width of the hidden layer of the point MLP.
             max_tokens: Maximum number of tokens per row.
             dropout: Dropout probability.
@@ -277,12 +277,12 @@ class PointsTransformer(FrameSequence):
 
 
 class PointSet(nn.Module):
-    """All points of a row as one set: its strongest features, their mean, and a few learned averages.
+    """PointNet over all points of a row: maximum, mean and attention pooling with a few learned queries.
 
-    The first two are Qi et al. 2017, arXiv 1612.00593, equation 1 and section 5.2; the averages are the attention
-    pooling of Lin et al. 2017, arXiv 1703.03130, equation 6.
+    The first two are Qi et al. 2017, arXiv 1612.00593, equation 1 and section 5.2; the attention pooling is that of
+    Lin et al. 2017, arXiv 1703.03130, equation 6.
 
-    Differs from the source: points of a sequence carry their time.
+    Differs from the source: points of a sequence have their time as a feature.
     """
 
     def __init__(
@@ -293,8 +293,8 @@ class PointSet(nn.Module):
         Args:
             fitted: The fitted modality.
             width: W.
-            channels: C, features learned of each point.
-            num_queries: Q, learned averages; each is a token, beside the strongest and the mean features.
+            channels: C, learned features of each point.
+            num_queries: Q, queries of attention pooling; each gives a token, as do the maximum and the mean.
             hidden: Width of the hidden layer of the point MLP.
         """
         super().__init__()
@@ -305,7 +305,7 @@ class PointSet(nn.Module):
         self.places = small_parameter(2 + num_queries, width)
 
     def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode clouds.
+        """Encode point clouds.
 
         Args:
             column: Values float32 ``[B, T, P, F + 1]`` and lengths.
@@ -313,20 +313,20 @@ class PointSet(nn.Module):
         Returns:
             Tokens ``[B, 2 + Q, W]``.
         """
-        points_BTPF, real_BTP, lengths = mask_points(column)
-        points, real = self._with_time(points_BTPF).flatten(1, 2), real_BTP.flatten(1, 2)
-        features = self.points(points, real)
-        mean = features.sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1)
-        scores = self.queries(features).masked_fill(~real.unsqueeze(2), -1e9)
+        points_BTPF, is_point_BTP, lengths = mask_points(column)
+        points, is_point = self._with_time(points_BTPF).flatten(1, 2), is_point_BTP.flatten(1, 2)
+        features = self.points(points, is_point)
+        mean = features.sum(dim=1) / is_point.sum(dim=1, keepdim=True).clamp(min=1)
+        scores = self.queries(features).masked_fill(~is_point.unsqueeze(2), -1e9)
         averages_BQC = scores.softmax(dim=1).transpose(1, 2) @ features
         pooled_BKC = torch.cat([features.max(dim=1, keepdim=True).values, mean.unsqueeze(1), averages_BQC], dim=1)
         values_BKW = self.project(pooled_BKC) + self.places
         return Tokens(values_BKW, (lengths > 0).unsqueeze(1).expand(values_BKW.shape[:2]))
 
     def _with_time(self, points_BTPF: Tensor) -> Tensor:
-        """Give each point its frame's place, -1 to 1 over a usual row, where there are several frames."""
+        """Append the time of its frame to each point, -1 to 1 over a median row, where there are several frames."""
         if self.num_frames == 1:
             return points_BTPF
-        place_T = torch.arange(points_BTPF.shape[1], device=points_BTPF.device) * 2 / (self.num_frames - 1) - 1
-        time = place_T.view(-1, 1, 1).expand(*points_BTPF.shape[:3], 1)
+        time_T = torch.arange(points_BTPF.shape[1], device=points_BTPF.device) * 2 / (self.num_frames - 1) - 1
+        time = time_T.view(-1, 1, 1).expand(*points_BTPF.shape[:3], 1)
         return torch.cat([points_BTPF, time.to(points_BTPF.dtype)], dim=3)

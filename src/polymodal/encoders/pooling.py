@@ -1,4 +1,4 @@
-"""Reading the token outputs of a pretrained checkpoint (torch).
+"""Trainable layers from the outputs of a pretrained checkpoint to tokens (torch).
 
 Shape legend: B rows of the batch, T steps, N steps in use of all rows, D width of the checkpoint, W width of tokens,
 K tokens.
@@ -20,16 +20,16 @@ FILTER_SIZES = (2, 4)
 NUM_QUERIES = 4
 NUM_TOKENS = len(FILTER_SIZES) + NUM_QUERIES
 STEP_DROPOUT = 0.15
+"""Probability of dropping a step in training."""
 MIN_STEPS_FOR_DROPOUT = 24
-"""Only rows of so many steps lose any in training: in a short one every step counts."""
+"""Steps are dropped in training only in rows of at least so many steps."""
 
 
 class SequencePooler(nn.Module):
-    """Filters over neighbouring outputs, their maximum over time, and a few learned averages.
+    """Convolution with max-over-time pooling, and attention pooling with a few learned queries.
 
-    The filters are those of Kim 2014, arXiv 1408.5882, on contextual vectors in place of word
-    vectors; the averages are the attention pooling of Lin et al. 2017, arXiv 1703.03130, eq. 6.
-    In training, some outputs of long rows are left out.
+    The convolution is that of Kim 2014, arXiv 1408.5882, on contextual vectors in place of word vectors; the attention
+    pooling is that of Lin et al. 2017, arXiv 1703.03130, equation 6. In training, some steps of long rows are dropped.
     """
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
@@ -47,10 +47,10 @@ class SequencePooler(nn.Module):
         self.places = small_parameter(NUM_TOKENS, width)
 
     def forward(self, hidden_BTD: Tensor, lengths: Tensor) -> Tokens:
-        """Read the outputs of each row.
+        """Convert the outputs of each row to tokens.
 
         Args:
-            hidden_BTD: Normalised outputs, in any floats; not looked at beyond the lengths.
+            hidden_BTD: Normalised outputs of any floating-point dtype; ignored beyond the lengths.
             lengths: int64 ``[B]``, steps in use; 0 for absent rows.
 
         Returns:
@@ -61,11 +61,11 @@ class SequencePooler(nn.Module):
             inside_BT = inside_BT & _sample_kept_steps(lengths, hidden_BTD.shape[1])
         hidden = PackedSteps.pack(hidden_BTD, inside_BT, lengths)
         steps = replace(hidden, values=self._projected(hidden.values))
-        values = torch.cat([self.filters(steps), self._averages(steps, inside_BT)], dim=1) + self.places
+        values = torch.cat([self.filters(steps), self._attention_pooling(steps, inside_BT)], dim=1) + self.places
         return Tokens(values, (lengths > 0).unsqueeze(1).expand(-1, NUM_TOKENS))
 
     def _projected(self, values_ND: Tensor) -> Tensor:
-        """Return ``[N, W]``; in training, some of the D values are left out, the same ones of all outputs."""
+        """Return ``[N, W]``; dropout is applied to the D input features, the same for all outputs."""
         weight_WD, device = self.project.weight, self.project.weight.device
         if self.training:
             weight_WD = weight_WD * functional.dropout(torch.ones(weight_WD.shape[1], device=device), self.dropout)
@@ -73,51 +73,51 @@ class SequencePooler(nn.Module):
             values_ND = values_ND.float()
         return functional.gelu(functional.linear(values_ND, weight_WD, self.project.bias))
 
-    def _averages(self, steps: PackedSteps, inside_BT: Tensor) -> Tensor:
-        """Return weighted means of the steps of each row: ``[B, queries, W]``."""
+    def _attention_pooling(self, steps: PackedSteps, inside_BT: Tensor) -> Tensor:
+        """Return the attention pooling of each row: ``[B, queries, W]``."""
         num_steps = inside_BT.shape[1]
         scores_BTQ = replace(steps, values=self.queries(steps.values).float()).to_padded(num_steps)
-        shares_BTQ = scores_BTQ.masked_fill(~inside_BT.unsqueeze(2), -1e9).softmax(dim=1)
-        averages_BQW: Tensor = shares_BTQ.transpose(1, 2) @ steps.to_padded(num_steps)
+        weights_BTQ = scores_BTQ.masked_fill(~inside_BT.unsqueeze(2), -1e9).softmax(dim=1)
+        averages_BQW: Tensor = weights_BTQ.transpose(1, 2) @ steps.to_padded(num_steps)
         return averages_BQW
 
 
 def _sample_kept_steps(lengths: Tensor, num_steps: int) -> Tensor:
-    """Draw which steps stay: bool ``[B, T]``; the first always does, and all of short rows."""
+    """Sample which steps are kept: bool ``[B, T]``; the first one always is, and all of short rows."""
     drawn = torch.rand(len(lengths), num_steps, device=lengths.device) >= STEP_DROPOUT
     drawn[:, 0] = True
     return drawn | (lengths < MIN_STEPS_FOR_DROPOUT).unsqueeze(1)
 
 
 class GridProjection(nn.Module):
-    """One token for each output, which knows its place: for images and videos, whose outputs stand in a grid."""
+    """One token for each output, with learned positions: for images and videos, whose outputs form a grid."""
 
-    def __init__(self, dim: int, width: int, max_places: int, dropout: float) -> None:
+    def __init__(self, dim: int, width: int, max_positions: int, dropout: float) -> None:
         """Build the projection.
 
         Args:
             dim: D.
             width: W.
-            max_places: Maximum number of outputs per row.
+            max_positions: Maximum number of outputs per row.
             dropout: Dropout probability.
         """
         super().__init__()
         self.project = nn.Sequential(Dropout(dropout), nn.Linear(dim, width), nn.GELU())
         self.norm = nn.LayerNorm(width)
-        self.places = small_parameter(max_places, width)
+        self.places = small_parameter(max_positions, width)
 
     def forward(self, hidden_BTD: Tensor, lengths: Tensor) -> Tokens:
-        """Read the outputs of each row.
+        """Convert the outputs of each row to tokens.
 
         Args:
-            hidden_BTD: Normalised outputs, in any floats; not looked at beyond the lengths.
+            hidden_BTD: Normalised outputs of any floating-point dtype; ignored beyond the lengths.
             lengths: int64 ``[B]``, outputs in use; 0 for absent rows.
 
         Returns:
             Tokens ``[B, T, W]``.
         """
-        num_places = hidden_BTD.shape[1]
-        present_BT = steps_present(lengths, num_places)
+        num_positions = hidden_BTD.shape[1]
+        present_BT = steps_present(lengths, num_positions)
         hidden_BTD = torch.where(present_BT.unsqueeze(2), hidden_BTD, 0).float()
-        values_BTW = self.norm(self.project(hidden_BTD)) + self.places[:num_places]
+        values_BTW = self.norm(self.project(hidden_BTD)) + self.places[:num_positions]
         return Tokens(values_BTW, present_BT)

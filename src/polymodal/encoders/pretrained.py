@@ -1,4 +1,4 @@
-"""Encoders that others trained, of any modality: frozen, with low-rank adapters, or fine-tuned (torch).
+"""Pretrained encoders of all modalities: frozen, with low-rank adapters, or fine-tuned (torch).
 
 Shape legend: B rows of the batch, K outputs of the checkpoint that are kept, D width of an output,
 W width of tokens.
@@ -35,17 +35,17 @@ from polymodal.tokens import ColumnBatch, Tokens
 
 TUNINGS = ("frozen", "lora", "full")
 BACKBONE_RATES = {"lora": 0.5, "full": 0.05}
-"""The rate of what learns inside a checkpoint, as a share of the rate around it, where none is asked for."""
+"""Default learning rate inside of a checkpoint, as a factor of the learning rate of the other layers."""
 VALUES_AT_ONCE = 5_000_000
 
 
 class Pretrained(nn.Module):
-    """A pretrained encoder below a small reader.
+    """A pretrained encoder and a small trainable pooler on top of it.
 
-    Frozen, its outputs are computed once (``precompute``) and only the reader is trained; the
-    checkpoint is then neither loaded for training nor part of the module's state. With low-rank
-    adapters (``lora``) the adapters learn too and are part of the state; the checkpoint is not.
-    ``full`` fine-tunes it whole, lower layers more slowly (``parameter_groups``).
+    ``frozen``: the outputs of the checkpoint are computed once (``precompute``) and only the pooler is trained; the
+    checkpoint is neither loaded for training nor part of the state dict. ``lora``: low-rank adapters are trained too
+    and are part of the state dict; the checkpoint is not. ``full``: all weights are fine-tuned, with lower learning
+    rates in lower layers (``parameter_groups``).
     """
 
     def __init__(
@@ -58,26 +58,27 @@ class Pretrained(nn.Module):
         max_tokens: int,
         backbone_rate: float,
     ) -> None:
-        """Put the checkpoint below its reader.
+        """Combine the checkpoint and the pooler.
 
         Args:
-            adapter: How the checkpoint is loaded and read.
+            adapter: Loads and runs the checkpoint.
             pooler: From outputs ``[B, K, D]`` and lengths to tokens.
             tuning: ``frozen``, ``lora`` or ``full``.
             rank: Rank of the adapters of ``lora``; 0 means 8.
-            max_tokens: Most outputs kept of a frozen checkpoint; more are means of equal stretches.
-            backbone_rate: Learning rate of the adapters, or of a fine-tuned checkpoint's top layer, as a
-                share of the rest's; 0 means a half, or a twentieth.
+            max_tokens: Maximum number of outputs kept per row of a frozen checkpoint; longer sequences are
+                average-pooled.
+            backbone_rate: Learning rate of the adapters, or of the top layer of a fine-tuned checkpoint, as a factor
+                of that of the other layers; 0 means 0.5, or 0.05.
 
         Raises:
-            ConfigError: If the options do not fit each other, or the checkpoint cannot be loaded.
+            ConfigError: If the options contradict each other, or the checkpoint cannot be loaded.
         """
         super().__init__()
         _check_tuning(tuning, rank, backbone_rate)
         self.checkpoint_adapter, self.tuning, self.max_tokens = adapter, tuning, max_tokens
         self.backbone_rate = backbone_rate or BACKBONE_RATES.get(tuning, 0.0)
         self.backbone = adapter.load() if tuning == "full" else None
-        self._unregistered: list[Any] = []  # a list, so that the state does not hold it
+        self._unregistered: list[Any] = []  # in a list, so that it is not registered as a submodule
         if tuning == "lora":
             base = adapter.load().eval()
             self.adapters = add_adapters(base, rank or DEFAULT_RANK)
@@ -86,7 +87,7 @@ class Pretrained(nn.Module):
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the checkpoint's outputs never change, so that they can be computed ahead."""
+        """Whether the checkpoint's outputs never change, so that they can be precomputed."""
         return self.tuning == "frozen"
 
     def train(self, mode: bool = True) -> Pretrained:
@@ -108,7 +109,7 @@ class Pretrained(nn.Module):
         """Encode rows.
 
         Args:
-            column: The modality's arrays, or what ``precompute`` made of them, ``[B, K, D]`` with lengths.
+            column: The modality's arrays, or the result of ``precompute``, ``[B, K, D]`` with lengths.
 
         Returns:
             Tokens ``[B, tokens, W]``.
@@ -123,8 +124,8 @@ class Pretrained(nn.Module):
 
         Args:
             column: The modality's arrays.
-            progress: Is told how many rows are done.
-            entry: Folder to write the values to, so that memory does not grow with the rows; None keeps them in memory.
+            progress: Shows how many rows are done.
+            entry: Folder to write the values to as a memory-mapped file; None: they are kept in memory.
 
         Returns:
             float16 ``[rows, K, D]``: normalised outputs of the layers ``checkpoint_adapter.layers``, at most
@@ -144,7 +145,7 @@ class Pretrained(nn.Module):
     def _run_over(
         self, column: Column, progress: Progress, write: Callable[[NDArray[np.int64], NDArray[Any]], None]
     ) -> NDArray[np.int64]:
-        """Hand the outputs of all batches to ``write``; return how many each row has."""
+        """Pass the outputs of all batches to ``write``; return the number of outputs of each row."""
         lengths = np.zeros(len(column), np.int64)
         with progress.phase(f"pretrained {self.checkpoint_adapter.modality}", int(column.row_present.sum())) as phase:
             for rows in self.checkpoint_adapter.batches(column):
@@ -155,21 +156,21 @@ class Pretrained(nn.Module):
         return lengths
 
     def fingerprint(self) -> tuple[object, ...]:
-        """Return what changes when the checkpoint, or what is kept of its outputs, changes."""
+        """Return values that identify the checkpoint and the outputs kept, for cache keys."""
         config = find_file(self.checkpoint_adapter.checkpoint, "config.json")
         folder = Path(self.checkpoint_adapter.checkpoint) if config is None else config.parent
         files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in folder.glob("*.*"))
         return ("normalised, convolutions sound", str(folder), self.max_tokens, self.checkpoint_adapter.layers, *files)
 
     def parameter_groups(self, learning_rate: float, decay: float) -> list[dict[str, Any]]:
-        """Give every layer a learning rate: Howard and Ruder 2018, arXiv 1801.06146, section 3.2.
+        """Return groups with discriminative learning rates: Howard and Ruder 2018, arXiv 1801.06146, section 3.2.
 
         Args:
-            learning_rate: Rate of the layers around the checkpoint.
+            learning_rate: Learning rate of the pooler.
             decay: Factor from one layer of a fine-tuned checkpoint to the one below.
 
         Returns:
-            Groups for an optimiser, each with ``params`` and ``lr``; the first is of the layers around.
+            Parameter groups of an optimizer, each with ``params`` and ``lr``; the first one is that of the pooler.
         """
         groups: list[dict[str, Any]] = [{"params": list(self.reader.parameters()), "lr": learning_rate}]
         rate = learning_rate * self.backbone_rate
@@ -182,16 +183,16 @@ class Pretrained(nn.Module):
         return groups
 
     def save_backbone(self, folder: Path) -> None:
-        """Write the checkpoint, as safetensors and JSON, so that a saved model needs no other place.
+        """Save the checkpoint as safetensors and JSON, so that a saved model is self-contained.
 
         Args:
-            folder: Where; it can later be given as ``checkpoint``.
+            folder: The folder to write to; it can be loaded as ``checkpoint``.
         """
         save_backbone(self._module(self._device), folder)
         self.checkpoint_adapter.save_preprocessor(folder)
 
     def unregistered_weights(self) -> list[Tensor]:
-        """Return the weights of a checkpoint that does not learn and is no part of the module."""
+        """Return the weights of a checkpoint that is not trained and not registered as a submodule."""
         return [weight for module in self._unregistered for weight in module.parameters()]
 
     @property
@@ -206,7 +207,7 @@ class Pretrained(nn.Module):
         return self._unregistered[0].to(device)
 
     def _outputs(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
-        """Run the checkpoint on the rows that are there; the others get no output."""
+        """Run the checkpoint on the present rows; absent rows get no outputs."""
         rows = column.row_present.nonzero().squeeze(1)
         lengths = torch.zeros(len(column), dtype=torch.int64, device=rows.device)
         if not len(rows):
@@ -222,7 +223,7 @@ class Pretrained(nn.Module):
         return values_BKD, lengths.index_copy(0, rows, used)
 
     def _in_parts(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
-        """Run the checkpoint; without gradients only as many rows at once as memory holds of any modality."""
+        """Run the checkpoint; without gradients in parts of limited memory."""
         module = self._module(column.values.device)
         size = len(column)
         if not torch.is_grad_enabled():
@@ -251,7 +252,7 @@ def _check_tuning(tuning: str, rank: int, backbone_rate: float) -> None:
 
 
 def _by_level(backbone: nn.Module) -> dict[int, list[nn.Parameter]]:
-    """Sort a checkpoint's parameters that learn by how high they stand."""
+    """Group a checkpoint's trainable parameters by level."""
     named = [(name, parameter) for name, parameter in backbone.named_parameters() if parameter.requires_grad]
     top = max(layer_level(name, 0) for name, _ in named)
     by_level: dict[int, list[nn.Parameter]] = {}
@@ -261,15 +262,15 @@ def _by_level(backbone: nn.Module) -> dict[int, list[nn.Parameter]]:
 
 
 def layer_level(name: str, top: int) -> int:
-    """Return how high in the checkpoint a parameter stands.
+    """Return the level of a parameter in the checkpoint.
 
     Args:
         name: Its name in the checkpoint.
-        top: Number of layers, or of stages where layers stand in stages.
+        top: Number of layers, or of stages where layers are grouped in stages.
 
     Returns:
-        0 for embeddings and what else comes before the first layer, 1 for the lowest layer, ``top`` for
-        the highest and what follows it.
+        0 for embeddings and other layers before the first one, 1 for the lowest layer, ``top`` for the highest and
+        those after it.
     """
     numbered = re.search(r"(?:^|\.)stages\.(\d+)\.", name) or re.search(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.", name)
     if numbered:

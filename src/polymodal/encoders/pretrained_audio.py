@@ -1,4 +1,4 @@
-"""Sound encoders that others trained: wav2vec 2.0, HuBERT, Whisper's encoder, AST (torch).
+"""Pretrained audio encoders: wav2vec 2.0, HuBERT, Whisper's encoder, AST (torch).
 
 Shape legend: B rows of the batch, S samples, F frames, M mel bands, T outputs, D width of an output,
 W width of tokens.
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from polymodal.modalities.audio import Audio
 
 LAYERS = (2 / 3, 1.0)
-"""The layers whose outputs a frozen checkpoint gives, side by side, as shares of its height.
+"""Relative depths of the hidden states that are used of a frozen checkpoint.
 
-The last layers of checkpoints trained to predict masked sound know less of words and speakers than
-those below: Yang et al. 2021 (SUPERB), arXiv 2105.01051; Pasad et al. 2021, arXiv 2107.04734.
+The last layers of checkpoints trained on masked prediction hold less information on words and speakers than those
+below: Yang et al. 2021 (SUPERB), arXiv 2105.01051; Pasad et al. 2021, arXiv 2107.04734.
 """
 BATCH_SAMPLES = 960_000
 BATCH_SPECTRA = 8
@@ -45,11 +45,11 @@ RunFunction = Callable[[Any, ColumnBatch, "AudioCheckpointAdapter"], tuple[list[
 
 @dataclass(frozen=True, kw_only=True)
 class AudioCheckpointAdapter(CheckpointAdapter):
-    """Checkpoints that read samples or log-mel spectra.
+    """Checkpoints of raw samples or of log-mel spectra.
 
     Attributes:
         config: Its configuration.
-        preprocessing: How it wants its sound.
+        preprocessing: Its audio preprocessing.
     """
 
     config: Any
@@ -64,11 +64,11 @@ class AudioCheckpointAdapter(CheckpointAdapter):
 
     @property
     def runs_in_one_pass(self) -> bool:
-        """Whether a batch takes one run; where ``run_wav2vec2`` sorts clips by length, it takes one a length."""
+        """False where ``run_wav2vec2`` takes one forward pass for each length of clips."""
         return getattr(self.config, "feat_extract_norm", "") != "group"
 
     def run(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
-        """Run the checkpoint; each layer's outputs are brought to one scale.
+        """Run the checkpoint and normalise the outputs of each layer.
 
         Args:
             backbone: The checkpoint.
@@ -82,7 +82,7 @@ class AudioCheckpointAdapter(CheckpointAdapter):
         return torch.cat(scaled, dim=2), lengths
 
     def max_outputs(self, column: Column) -> int:
-        """Return a bound on the outputs of the longest clip.
+        """Return an upper bound of the number of outputs of the longest clip.
 
         Args:
             column: Clips with lengths.
@@ -93,7 +93,7 @@ class AudioCheckpointAdapter(CheckpointAdapter):
         return int(lengths_in_use(column).max(initial=1)) + 2
 
     def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
-        """Group clips of like length; spectra are all filled up to one length.
+        """Batch clips of similar length; spectra are all padded to one length.
 
         Args:
             column: Clips with lengths.
@@ -107,15 +107,15 @@ class AudioCheckpointAdapter(CheckpointAdapter):
 
 
 def run_wav2vec2(backbone: Any, column: ColumnBatch, adapter: AudioCheckpointAdapter) -> tuple[list[Tensor], Tensor]:
-    """Run wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477) and its kin.
+    """Run wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477) and related models.
 
-    Where the first convolution is normalised over a whole clip, padding would change its answers;
-    then clips of different lengths are run one after the other.
+    Where the first convolution is normalised over the whole clip, padding would change the outputs; then there is a
+    forward pass for each length of clips.
 
     Args:
         backbone: The checkpoint.
         column: float ``[B, S, 1]`` with lengths.
-        adapter: Holds configuration and layers.
+        adapter: Gives configuration and layers.
 
     Returns:
         Outputs of each layer, and how many are in use.
@@ -157,12 +157,12 @@ def receptive_field(config: Any) -> int:
 
 
 def run_whisper(backbone: Any, column: ColumnBatch, adapter: AudioCheckpointAdapter) -> tuple[list[Tensor], Tensor]:
-    """Run Whisper's encoder (Radford et al. 2022, arXiv 2212.04356) on clips followed by silence.
+    """Run Whisper's encoder (Radford et al. 2022, arXiv 2212.04356) on clips padded with silence.
 
     Args:
         backbone: The checkpoint.
-        column: float ``[B, F, M]`` with lengths; a clip's least value is that of silence.
-        adapter: Holds configuration and layers.
+        column: float ``[B, F, M]`` with lengths; the minimum of a clip is used as silence.
+        adapter: Gives configuration and layers.
 
     Returns:
         Outputs of each layer, and how many belong to the clip.
@@ -182,7 +182,7 @@ def run_ast(backbone: Any, column: ColumnBatch, adapter: AudioCheckpointAdapter)
     Args:
         backbone: The checkpoint.
         column: float ``[B, F, M]`` with lengths.
-        adapter: Holds configuration, layers, and what stands behind the end of a clip.
+        adapter: Gives configuration, layers and the value of padding.
 
     Returns:
         Outputs of each layer: the class token, the distillation token, and one a time step; and how many
@@ -202,13 +202,13 @@ def run_ast(backbone: Any, column: ColumnBatch, adapter: AudioCheckpointAdapter)
 
 
 def pad_frames(frames_BFM: Tensor, lengths: Tensor, num_frames: int, padding: Tensor) -> Tensor:
-    """Bring spectra to one number of frames.
+    """Pad or truncate spectra to a number of frames.
 
     Args:
         frames_BFM: ``[B, F, M]``.
         lengths: int64 ``[B]``, frames in use.
-        num_frames: Frames of the output; what is beyond them is cut off.
-        padding: What stands behind the frames in use; broadcasts to the frames.
+        num_frames: Frames of the output; longer ones are truncated.
+        padding: Value after the frames in use; broadcasts to the frames.
 
     Returns:
         ``[B, num_frames, M]``.
@@ -229,11 +229,11 @@ RUN_FUNCTIONS: dict[str, RunFunction] = {
     "whisper": run_whisper,
     "audio-spectrogram-transformer": run_ast,
 }
-"""How checkpoints of each model type are run: outputs of each layer that is wanted, and how many are in use."""
+"""Model type to the function that returns the hidden states of the layers, and how many outputs are in use."""
 
 
 class PretrainedAudio(Pretrained):
-    """A checkpoint of sound below its reader."""
+    """A pretrained audio checkpoint and its pooler."""
 
     def __init__(
         self,
@@ -247,21 +247,22 @@ class PretrainedAudio(Pretrained):
         backbone_rate: float = 0.0,
         dropout: float = 0.1,
     ) -> None:
-        """Load the checkpoint's settings and put it below its reader.
+        """Load the checkpoint's configuration and build the pooler.
 
         Args:
-            fitted: The fitted modality; it must give what the checkpoint reads.
+            fitted: The fitted modality, with the preprocessing of the checkpoint.
             width: W.
             checkpoint: Folder or hub name of the checkpoint.
             tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
             rank: Rank of the adapters; 0 means 8.
-            max_tokens: Most outputs kept of a clip by a frozen checkpoint; more are means of equal stretches.
-            backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
-                rest's; 0 means a half, or a twentieth.
+            max_tokens: Maximum number of outputs kept per clip of a frozen checkpoint; longer sequences are
+                average-pooled.
+            backbone_rate: Learning rate of the adapters or of the top layer of the checkpoint, as a factor of that of
+                the other layers; 0 means 0.5, or 0.05.
             dropout: Dropout probability.
 
         Raises:
-            ConfigError: If the checkpoint cannot be loaded, or reads other sound than the modality gives.
+            ConfigError: If the checkpoint cannot be loaded, or needs another preprocessing than that of the modality.
         """
         config = load_config(checkpoint, "audio")
         preprocessing = audio_preprocessing(checkpoint)

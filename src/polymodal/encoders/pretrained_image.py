@@ -1,4 +1,4 @@
-"""Image encoders that others trained: ViT, DINOv2, CLIP, SigLIP, ConvNeXt, ResNet (torch).
+"""Pretrained image encoders: ViT, DINOv2, CLIP, SigLIP, ConvNeXt, ResNet (torch).
 
 Shape legend: B rows of the batch, C channels, Y and X height and width, K outputs, D width of an
 output, W width of tokens.
@@ -38,15 +38,14 @@ BATCH_IMAGES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ImageCheckpointAdapter(CheckpointAdapter):
-    """Checkpoints that read images.
+    """Checkpoints of images.
 
-    The patches' outputs are averaged over a square grid; the class token, where there is one, stands
-    before them.
+    The outputs of the patches are average-pooled to a square grid; the class token, if there is one, comes first.
 
     Attributes:
-        config: Its configuration, of checkpoints for images and text the images' part.
-        preprocessing: How it wants its images.
-        grid: Most outputs along each side.
+        config: Its configuration; of CLIP and SigLIP that of the vision encoder.
+        preprocessing: Its image preprocessing.
+        grid: Maximum number of outputs along each side.
     """
 
     config: Any
@@ -78,14 +77,14 @@ class ImageCheckpointAdapter(CheckpointAdapter):
         return outputs_BKD, torch.full((len(column),), outputs_BKD.shape[1], device=outputs_BKD.device)
 
     def _options(self, backbone: Any, height: int, width: int) -> dict[str, bool]:
-        """Images of another size than in pretraining get interpolated positions, where the model asks for that."""
+        """Interpolate the positions of images of another size than in pretraining, where the model has this option."""
         own = getattr(self.config, "image_size", None)
         is_own = own is None or tuple(np.broadcast_to(own, 2)) == (height, width)
         is_asked = "interpolate_pos_encoding" in inspect.signature(backbone.forward).parameters
         return {"interpolate_pos_encoding": True} if is_asked and not is_own else {}
 
     def _on_grid(self, hidden: Tensor, height: int, width: int) -> Tensor:
-        if hidden.ndim == 4:  # a map of channels, as convolutions leave it
+        if hidden.ndim == 4:  # the feature map of a convolutional network
             return _average_pool(hidden, self.grid)
         patch_Y, patch_X = np.broadcast_to(self.config.patch_size, 2)
         rows, columns = height // int(patch_Y), width // int(patch_X)
@@ -94,7 +93,7 @@ class ImageCheckpointAdapter(CheckpointAdapter):
         return torch.cat([hidden[:, : min(num_special, 1)], _average_pool(map_BDYX, self.grid)], dim=1)
 
     def max_outputs(self, column: Column) -> int:  # noqa: ARG002
-        """Return the number of places of the grid and the class token.
+        """Return the number of outputs: those of the grid and the class token.
 
         Args:
             column: Images.
@@ -105,7 +104,7 @@ class ImageCheckpointAdapter(CheckpointAdapter):
         return self.grid**2 + 1
 
     def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
-        """Cut the images into batches.
+        """Split the images into batches.
 
         Args:
             column: Images.
@@ -117,11 +116,11 @@ class ImageCheckpointAdapter(CheckpointAdapter):
 
 
 def normalise(pixels: Tensor, preprocessing: ImagePreprocessing) -> Tensor:
-    """Standardise pixels with the checkpoint's own mean and deviation.
+    """Standardise pixels with the checkpoint's mean and standard deviation.
 
     Args:
         pixels: uint8 or float ``[..., C]`` in 0..255.
-        preprocessing: Holds them.
+        preprocessing: Gives mean and standard deviation.
 
     Returns:
         float32 of the same shape.
@@ -137,7 +136,7 @@ def _average_pool(map_BDYX: Tensor, grid: int) -> Tensor:
 
 
 class PretrainedImage(Pretrained):
-    """A checkpoint of images below its reader."""
+    """A pretrained image checkpoint and its pooler."""
 
     def __init__(
         self,
@@ -151,7 +150,7 @@ class PretrainedImage(Pretrained):
         backbone_rate: float = 0.0,
         dropout: float = 0.1,
     ) -> None:
-        """Load the checkpoint's settings and put it below its reader.
+        """Load the checkpoint's configuration and build the pooler.
 
         Args:
             fitted: The fitted modality; three channels.
@@ -159,14 +158,13 @@ class PretrainedImage(Pretrained):
             checkpoint: Folder or hub name of the checkpoint.
             tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
             rank: Rank of the adapters; 0 means 8.
-            max_tokens: Most places kept of an image: the largest square grid with so many, or fewer. The class
-                token comes on top.
-            backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
-                rest's; 0 means a half, or a twentieth.
+            max_tokens: Maximum number of outputs of the square grid that is kept per image; the class token is added.
+            backbone_rate: Learning rate of the adapters or of the top layer of the checkpoint, as a factor of that of
+                the other layers; 0 means 0.5, or 0.05.
             dropout: Dropout probability.
 
         Raises:
-            ConfigError: If the checkpoint cannot be loaded, or reads other images than the modality gives.
+            ConfigError: If the checkpoint cannot be loaded, or does not support the images of the modality.
         """
         config = load_config(checkpoint, "image")
         if fitted.channels != 3:

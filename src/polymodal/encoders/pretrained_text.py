@@ -1,4 +1,4 @@
-"""Text encoders that others trained: Hugging Face checkpoints (torch).
+"""Pretrained text encoders: Hugging Face checkpoints (torch).
 
 Shape legend: B rows of the batch, T token ids, D width of an output, W width of tokens.
 """
@@ -29,20 +29,19 @@ if TYPE_CHECKING:
     from polymodal.modalities.text import Text
 
 LAYERS = (2 / 3, 1.0)
-"""The layers whose outputs a frozen checkpoint gives, side by side, as shares of its height.
+"""Relative depths of the hidden states that are used of a frozen checkpoint.
 
-Checkpoints tuned for similarity forget in their last layers what a sentence says about its subject's
-worth: on clothing reviews a linear model reads F1 0.948 from the layer at two thirds, 0.939 from the
-last; a reader of both is better than of either.
+The last layers of checkpoints tuned for similarity hold less information on sentiment: on clothing reviews a linear
+model has F1 0.948 on the layer at two thirds and 0.939 on the last one; both together are better than either.
 """
 
 BATCH_IDS = 8192
-"""Token ids, padding counted, that are read at once when outputs are computed ahead."""
+"""Maximum number of token ids of a batch, including padding, when outputs are precomputed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextCheckpointAdapter(CheckpointAdapter):
-    """Checkpoints that read token ids, such as BERT.
+    """Checkpoints of token ids, such as BERT.
 
     Attributes:
         hidden_size: Width of one layer's output.
@@ -60,14 +59,14 @@ class TextCheckpointAdapter(CheckpointAdapter):
         return self.hidden_size * len(self.layers)
 
     def save_preprocessor(self, folder: Path) -> None:
-        """Write nothing: the fitted modality holds the tokenizer.
+        """Do nothing: the fitted modality holds the tokenizer.
 
         Args:
-            folder: Where.
+            folder: Not used.
         """
 
     def run(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
-        """Run the checkpoint; ids beyond its last position are cut off.
+        """Run the checkpoint; texts are truncated to its maximum length.
 
         Args:
             backbone: The checkpoint.
@@ -98,7 +97,7 @@ class TextCheckpointAdapter(CheckpointAdapter):
         return int(lengths_in_use(column).max(initial=1))
 
     def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
-        """Group texts of like length.
+        """Batch texts of similar length.
 
         Args:
             column: Token ids with lengths.
@@ -110,27 +109,27 @@ class TextCheckpointAdapter(CheckpointAdapter):
 
 
 def hidden_states_at(found: Any, shares: tuple[float, ...]) -> list[Tensor]:
-    """Pick outputs of some of a checkpoint's layers.
+    """Select hidden states of a checkpoint.
 
     Args:
-        found: What the checkpoint returned, with ``hidden_states``.
-        shares: Shares of its height; 1 means the final output.
+        found: Output of the checkpoint, with ``hidden_states``.
+        shares: Relative depths; 1 is the final output.
 
     Returns:
-        ``[B, T, width]`` for each share.
+        ``[B, T, width]`` for each depth.
     """
     states = found.hidden_states
     return [found.last_hidden_state if share == 1.0 else states[round((len(states) - 1) * share)] for share in shares]
 
 
 def max_positions(backbone: nn.Module) -> int | None:
-    """Return how many token ids a checkpoint can read.
+    """Return the maximum number of token ids of a checkpoint.
 
     Args:
         backbone: The checkpoint.
 
     Returns:
-        Rows of its position table, less those before the first position; None without a table.
+        Size of its position embedding without the unused rows; None if it has none.
     """
     for name, module in backbone.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
@@ -140,7 +139,7 @@ def max_positions(backbone: nn.Module) -> int | None:
 
 
 class PretrainedText(Pretrained):
-    """A checkpoint of texts below its reader."""
+    """A pretrained text checkpoint and its pooler."""
 
     def __init__(
         self,
@@ -154,7 +153,7 @@ class PretrainedText(Pretrained):
         backbone_rate: float = 0.0,
         dropout: float = 0.1,
     ) -> None:
-        """Load the checkpoint's settings and put it below its reader.
+        """Load the checkpoint's configuration and build the pooler.
 
         Args:
             fitted: The fitted modality; its tokenizer must be the checkpoint's.
@@ -162,9 +161,10 @@ class PretrainedText(Pretrained):
             checkpoint: Folder or hub name of the checkpoint.
             tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
             rank: Rank of the adapters; 0 means 8.
-            max_tokens: Most outputs kept of a row of a frozen checkpoint; more are means of equal stretches.
-            backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
-                rest's; 0 means a half, or a twentieth.
+            max_tokens: Maximum number of outputs kept per row of a frozen checkpoint; longer sequences are
+                average-pooled.
+            backbone_rate: Learning rate of the adapters or of the top layer of the checkpoint, as a factor of that of
+                the other layers; 0 means 0.5, or 0.05.
             dropout: Dropout probability.
 
         Raises:

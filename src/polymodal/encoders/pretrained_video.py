@@ -1,4 +1,4 @@
-"""Video encoders that others trained: VideoMAE (torch).
+"""Pretrained video encoders: VideoMAE (torch).
 
 Shape legend: B rows of the batch, F frames, T time steps, Y and X height and width, C channels,
 K outputs, D width of an output, W width of tokens.
@@ -28,12 +28,12 @@ from polymodal.nn.layers import lengths_in_use
 from polymodal.tokens import ColumnBatch
 
 GRID = 2
-"""Most outputs along each side of a time step."""
+"""Maximum number of outputs along each side of a time step."""
 BATCH_VIDEOS = 4
 
 
 class FittedVideo(Protocol):
-    """What is needed of the fitted video modality.
+    """The attributes of the fitted video modality that are used.
 
     Attributes:
         channels: 1 or 3.
@@ -45,15 +45,15 @@ class FittedVideo(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class VideoCheckpointAdapter(CheckpointAdapter):
-    """Checkpoints that read a fixed number of frames, cut into tubes: Tong et al. 2022, arXiv 2203.12602.
+    """Checkpoints of a fixed number of frames, split into tubelets: Tong et al. 2022, arXiv 2203.12602.
 
-    Frames are taken evenly from those a video has; of a shorter one some are repeated. The tubes'
-    outputs are averaged over a grid of 2 by 2 and over stretches of time.
+    Frames are sampled uniformly; of shorter videos some are repeated. The outputs of the tubelets are average-pooled to
+    a grid of 2 by 2 and ``times`` time steps.
 
     Attributes:
         config: Its configuration.
-        preprocessing: How it wants its frames.
-        times: Most stretches of time that are kept.
+        preprocessing: Its preprocessing of frames.
+        times: Maximum number of time steps that are kept.
     """
 
     config: Any
@@ -103,7 +103,7 @@ class VideoCheckpointAdapter(CheckpointAdapter):
         return functional.adaptive_avg_pool3d(map_BDTYX, shape).flatten(2).transpose(1, 2)
 
     def max_outputs(self, column: Column) -> int:  # noqa: ARG002
-        """Return the number of places of the grid.
+        """Return the number of outputs of the grid.
 
         Args:
             column: Videos.
@@ -114,7 +114,7 @@ class VideoCheckpointAdapter(CheckpointAdapter):
         return self.times * GRID**2
 
     def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
-        """Cut the videos into batches.
+        """Split the videos into batches.
 
         Args:
             column: Videos.
@@ -126,7 +126,7 @@ class VideoCheckpointAdapter(CheckpointAdapter):
 
 
 def sample_frames(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
-    """Take the same number of frames from every video, at even distances from its first to its last.
+    """Sample a number of frames of every video uniformly, from the first to the last one.
 
     Args:
         frames_BFYXC: ``[B, F, Y, X, C]``.
@@ -142,7 +142,7 @@ def sample_frames(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Ten
 
 
 class PretrainedVideo(Pretrained):
-    """A checkpoint of videos below its reader."""
+    """A pretrained video checkpoint and its pooler."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class PretrainedVideo(Pretrained):
         backbone_rate: float = 0.0,
         dropout: float = 0.1,
     ) -> None:
-        """Load the checkpoint's settings and put it below its reader.
+        """Load the checkpoint's configuration and build the pooler.
 
         Args:
             fitted: The fitted modality; three channels.
@@ -164,13 +164,13 @@ class PretrainedVideo(Pretrained):
             checkpoint: Folder or hub name of the checkpoint.
             tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
             rank: Rank of the adapters; 0 means 8.
-            max_tokens: Most outputs kept of a video: four for each stretch of time.
-            backbone_rate: Learning rate of the adapters or of the checkpoint's top layer, as a share of the
-                rest's; 0 means a half, or a twentieth.
+            max_tokens: Maximum number of outputs kept per video: four for each time step.
+            backbone_rate: Learning rate of the adapters or of the top layer of the checkpoint, as a factor of that of
+                the other layers; 0 means 0.5, or 0.05.
             dropout: Dropout probability.
 
         Raises:
-            ConfigError: If the checkpoint cannot be loaded, or reads other videos than the modality gives.
+            ConfigError: If the checkpoint cannot be loaded, or does not support the videos of the modality.
         """
         config = load_config(checkpoint, "video")
         if fitted.channels != 3:

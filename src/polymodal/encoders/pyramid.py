@@ -1,6 +1,6 @@
-"""A feature pyramid: fine places of an image that know what the coarse ones saw (torch).
+"""A feature pyramid network for the detail of image encoders (torch).
 
-Shape legend: B rows, C channels, Y and X height and width of a map, P places, W width.
+Shape legend: B rows, C channels, Y and X height and width of a map, P locations, W width.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from polymodal.tokens import Detail, DetailGrid
 if TYPE_CHECKING:
     from polymodal.modalities.image import Image
 
-FINEST_STRIDE = 8
-NUM_PLACES = 32
-"""Places wanted along an image's longer side, where its stages are that fine."""
+MAX_STRIDE = 8
+MIN_LOCATIONS = 32
+"""Minimum number of locations along the longer side of an image, if a stage has that many."""
 
 
 class FeaturePyramid(nn.Module):
-    """From the maps of an encoder's stages to one map of fine places: Lin et al. 2017, arXiv 1612.03144, figure 3.
+    """From the feature maps of all stages to one high-resolution map: Lin et al. 2017, arXiv 1612.03144, figure 3.
 
-    Differs from the source: one map comes out, the finest; each merged map is convolved before it is passed
-    on to the finer one; group norm and ReLU follow each convolution.
+    Differs from the source: the only output is the map of the highest resolution; each merged map is
+    convolved before it is upsampled; group norm and ReLU follow each convolution.
 
     Attributes:
-        places: How the places lie.
+        detail_grid: Shape and stride of the output.
     """
 
     def __init__(self, fitted: Image, channels: Sequence[int], strides: Sequence[int], width: int) -> None:
@@ -39,8 +39,8 @@ class FeaturePyramid(nn.Module):
 
         Args:
             fitted: The fitted modality; gives the image's size.
-            channels: C of each stage's map.
-            strides: Pixels from one place of each map to the next, rising.
+            channels: C of the feature map of each stage.
+            strides: Stride of each map in pixels, increasing.
             width: W.
         """
         super().__init__()
@@ -55,23 +55,23 @@ class FeaturePyramid(nn.Module):
         use_channels_last(self)
 
     def forward(self, maps: Sequence[Tensor], present: Tensor) -> Detail:
-        """Merge the maps from coarse to fine.
+        """Merge the maps from low to high resolution.
 
         Args:
-            maps: The stages' maps ``[B, C, Y, X]``, fine to coarse.
+            maps: Feature maps of the stages ``[B, C, Y, X]``, from high to low resolution.
             present: bool ``[B]``.
 
         Returns:
-            Places ``[B, P, W]``, row by row.
+            Features ``[B, P, W]``, row-major.
         """
         above: Tensor | None = None
         for map_BCYX, lateral, merge in reversed(
             list(zip(maps[self.first :], self.laterals, self.merges, strict=True))
         ):
-            found = lateral(map_BCYX)
+            merged = lateral(map_BCYX)
             if above is not None:
-                found = found + functional.interpolate(above, size=found.shape[2:], mode="nearest")
-            above = merge(found)
+                merged = merged + functional.interpolate(above, size=merged.shape[2:], mode="nearest")
+            above = merge(merged)
         assert above is not None
         values_BPW = above.flatten(2).transpose(1, 2)
         return Detail(values_BPW, present.unsqueeze(1).expand(values_BPW.shape[:2]), self.detail_grid.shape)
@@ -86,26 +86,26 @@ def _merge(num_in: int, num_out: int) -> nn.Sequential:
 
 
 def finest_stage(fitted: Image, strides: Sequence[int]) -> int:
-    """Choose the stage whose places are fine enough.
+    """Choose the stage of the output resolution.
 
     Args:
         fitted: The fitted modality; gives the image's size.
-        strides: Pixels between places of each stage, rising.
+        strides: Stride of each stage in pixels, increasing.
 
     Returns:
-        The coarsest stage with 32 places or more along the longer side and at most 8 pixels between them; the
-        finest where there is none.
+        The lowest resolution with at least 32 locations along the longer side and a stride of at most 8 pixels; the
+        highest one where there is none.
     """
-    most = min(FINEST_STRIDE, max(fitted.height, fitted.width) / NUM_PLACES)
+    most = min(MAX_STRIDE, max(fitted.height, fitted.width) / MIN_LOCATIONS)
     return max((stage for stage, stride in enumerate(strides) if stride <= most), default=0)
 
 
 def run_stages(blocks: nn.Sequential, ends: Sequence[int], map_BCYX: Tensor) -> list[Tensor]:
-    """Run an encoder's blocks and keep the map at the end of each stage.
+    """Run the blocks of an encoder and return the feature map of each stage.
 
     Args:
         blocks: All blocks in their order.
-        ends: Number of the last block of each stage, rising; the last is that of all blocks.
+        ends: Index of the last block of each stage, increasing.
         map_BCYX: Standardised images ``[B, C, Y, X]``.
 
     Returns:

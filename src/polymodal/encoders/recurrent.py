@@ -1,4 +1,4 @@
-"""Bidirectional recurrent layers that padding cannot reach (torch).
+"""Bidirectional recurrent layers over padded sequences (torch).
 
 Shape legend: B rows of the batch, T steps, W width.
 """
@@ -21,8 +21,8 @@ CELLS: dict[Cell, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GR
 class Recurrent(nn.Module):
     """LSTM (Hochreiter and Schmidhuber 1997) or GRU (Cho et al. 2014) layers in both directions.
 
-    The backward direction reads each row reversed by itself, so its padding also comes last; on a
-    CPU this is faster than packed sequences.
+    For the backward direction each row is reversed within its length, so that padding stays last; on a CPU this is
+    faster than packed sequences.
     """
 
     def __init__(self, cell: Cell, width: int, depth: int, dropout: float) -> None:
@@ -30,7 +30,7 @@ class Recurrent(nn.Module):
 
         Args:
             cell: "lstm" or "gru".
-            width: W of the input; each direction has half of it.
+            width: W of the input; the state of each direction has half of it.
             depth: Number of layers.
             dropout: Dropout probability between layers.
         """
@@ -71,7 +71,7 @@ class Recurrent(nn.Module):
 
 @cache
 def trains_in_bfloat16(cell: Cell, device: torch.device) -> bool:
-    """Try, once a process, whether a device trains such a layer in bfloat16.
+    """Return whether a device can train such a layer in bfloat16, tried once per process.
 
     oneDNN has no LSTM in bfloat16 for processors without AVX-512: torch raises there. Such layers compute in float32.
 
@@ -80,7 +80,7 @@ def trains_in_bfloat16(cell: Cell, device: torch.device) -> bool:
         device: A GPU or the CPU.
 
     Returns:
-        False where the trial raises.
+        False where the trial raises an error.
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():

@@ -1,6 +1,6 @@
 """Series encoders: from ``[B, steps, features]`` to tokens (torch).
 
-Long series are cut into patches first, so that the layers see about a hundred steps.
+Long series are split into patches first, so that the layers run on about a hundred steps.
 Shape legend: B rows, T steps, F features of a step, K tokens, W width of tokens.
 """
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class Patches(nn.Module):
-    """Neighbouring steps as one: Nie et al. 2023 (PatchTST), arXiv 2211.14730, section 3.1.
+    """Projection of non-overlapping patches: Nie et al. 2023 (PatchTST), arXiv 2211.14730, section 3.1.
 
-    Differs from the source: a patch holds all channels, and patches do not overlap.
+    Differs from the source: a patch has all channels, and patches do not overlap.
     """
 
     def __init__(self, num_features: int, patch: int, width: int) -> None:
@@ -45,7 +45,7 @@ class Patches(nn.Module):
         self.project = nn.Sequential(nn.Linear(patch * num_features, width), nn.LayerNorm(width), nn.GELU())
 
     def forward(self, values_BTF: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut and project.
+        """Split and project.
 
         Args:
             values_BTF: ``[B, T, F]``, zero in padding.
@@ -59,7 +59,7 @@ class Patches(nn.Module):
 
 
 class SeriesEncoder(nn.Module):
-    """Patches, layers over time, and tokens; one more token for the statistics of the whole series."""
+    """Patches, layers over time, and tokens; one more token by statistics pooling of the whole series."""
 
     def __init__(
         self,
@@ -123,9 +123,9 @@ class SeriesTCN(SeriesEncoder):
         Args:
             fitted: The fitted modality.
             width: W.
-            levels: Residual blocks; 0: as many as it takes to see a usual series as a whole, 2 to 6.
-            kernel_size: Steps that a filter covers; an even number becomes the next odd one.
-            patch: Steps of a patch; 0: so many that a usual series has at most 128 patches.
+            levels: Residual blocks; 0: 2 to 6, so that the receptive field covers a median series.
+            kernel_size: Kernel size in steps; an even number is rounded up.
+            patch: Steps of a patch; 0: chosen so that a median series has at most 128 patches.
             max_tokens: Maximum number of tokens per series.
             dropout: Dropout probability.
         """
@@ -163,7 +163,7 @@ class SeriesRecurrent(SeriesEncoder):
             fitted: The fitted modality.
             width: W.
             depth: Recurrent layers.
-            patch: Steps of a patch; 0: so many that a usual series has at most 64 patches.
+            patch: Steps of a patch; 0: chosen so that a median series has at most 64 patches.
             max_tokens: Maximum number of tokens per series.
             dropout: Dropout probability.
         """
@@ -212,8 +212,8 @@ class SeriesTransformer(SeriesEncoder):
             width: W.
             depth: Transformer layers.
             num_heads: Attention heads.
-            patch: Steps of a patch; 0: so many that a usual series has at most 32 patches, and 8 where it is long
-                enough: a single sample says too little to attend to.
+            patch: Steps of a patch; 0: chosen so that a median series has at most 32 patches, at least 8 where it is
+                long enough, because a single step holds little information for attention.
             max_tokens: Maximum number of tokens per series.
             dropout: Dropout probability.
         """
@@ -229,8 +229,8 @@ def patch_length(fitted: Series, max_patches: int, min_steps: int = 1) -> int:
 
     Args:
         fitted: The fitted modality.
-        max_patches: Patches of a usual series at most.
-        min_steps: Steps of a patch at least, where a usual series has that many squared.
+        max_patches: Maximum number of patches of a median series.
+        min_steps: Minimum number of steps of a patch, where a median series has at least its square.
 
     Returns:
         1 or more.

@@ -1,4 +1,4 @@
-"""Ragged steps made ready for encoders (cleaned, stretched, stacked), and turned into tokens (torch).
+"""Preprocessing of ragged time steps (masking, resampling, stacking), and projection to tokens (torch).
 
 Shape legend: B rows, T steps, F features of a step, K tokens, W width of tokens.
 """
@@ -13,14 +13,13 @@ from polymodal.nn.layers import Dropout, lengths_in_use, pool_steps, small_param
 from polymodal.tokens import ColumnBatch, Detail, Tokens
 
 STEP_S = 0.040
-"""A step of the fine details lasts so long at most."""
+"""Maximum duration of a step of ``Tokens.detail``."""
 
 
 class StepTokens(nn.Module):
-    """Turn steps into at most ``max_tokens`` tokens that know their place in the clip.
+    """Pooling of steps to at most ``max_tokens`` tokens, a projection and learned positions.
 
-    The detail is every step by itself under the same projection, without learned places: a clip may
-    be longer than any that was trained on.
+    The detail is the same projection of every step, without positions, since clips may be longer than in training.
     """
 
     def __init__(self, num_features: int, width: int, max_tokens: int, dropout: float, detail: bool = False) -> None:
@@ -63,7 +62,7 @@ class StepTokens(nn.Module):
 
 
 def mask_steps(column: ColumnBatch) -> tuple[Tensor, Tensor]:
-    """Return a ragged column as floats with zeros in padding and in absent rows.
+    """Convert a ragged column to float32 with zeros in padding and in absent rows.
 
     Args:
         column: Values ``[B, T, F]``; without lengths, all steps are in use.
@@ -77,7 +76,7 @@ def mask_steps(column: ColumnBatch) -> tuple[Tensor, Tensor]:
 
 
 def resample_steps(values_BTF: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
-    """Resample each row's steps in use to the same number of frames (triangle filter).
+    """Resample the steps of each row to a fixed number of frames (triangle filter).
 
     Args:
         values_BTF: ``[B, T, F]``.
@@ -99,7 +98,7 @@ def resample_steps(values_BTF: Tensor, lengths: Tensor, num_frames: int) -> Tens
 
 
 def stack_steps(values_BTF: Tensor, lengths: Tensor, stack: int) -> tuple[Tensor, Tensor]:
-    """Put neighbouring frames side by side, so that there are fewer steps.
+    """Concatenate the features of consecutive frames, which reduces the number of steps.
 
     Args:
         values_BTF: ``[B, T, F]``, zero in padding.
@@ -116,7 +115,7 @@ def stack_steps(values_BTF: Tensor, lengths: Tensor, stack: int) -> tuple[Tensor
 
 
 def frames_per_step(hop_s: float) -> int:
-    """Choose how many frames make one step that is fine enough to spell by.
+    """Choose the number of frames per step of ``Tokens.detail``.
 
     Args:
         hop_s: Seconds from one frame to the next.

@@ -1,6 +1,6 @@
 """Tabular encoders: from ``[B, fields]`` numbers and category codes to one token (torch).
 
-Every cell becomes a small vector; an absent cell becomes its field's learned vector, and its value
+Every cell is embedded as a small vector; an absent cell as a learned vector of its field, and its value
 is never read. Shape legend: B rows of the batch, F fields, Q quantile bins, E width of a cell.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class LinearNumbers(nn.Module):
-    """A number times a learned vector, plus one: Gorishniy et al. 2021, arXiv 2106.11959, section 3.3."""
+    """Linear embeddings, a weight and a bias for each field: Gorishniy et al. 2021, arXiv 2106.11959, section 3.3."""
 
     def __init__(self, num_fields: int, cell_dim: int) -> None:
         """Build the vectors.
@@ -52,8 +52,8 @@ class LinearNumbers(nn.Module):
 class PiecewiseNumbers(nn.Module):
     """Piecewise-linear embeddings: Gorishniy et al. 2022, arXiv 2203.05556, equation 1.
 
-    Each number becomes Q values: 1 for every quantile bin below it, how far it is into its own bin,
-    0 for every bin above; then a linear layer of its field. Differs from the source: a linear part
+    Each number is encoded as Q values: 1 for every quantile bin below it, its relative position in its own bin, 0 for
+    every bin above; then a linear layer of its field. Differs from the source: a linear part
     for numbers beyond the outer quantiles, since those bins are open.
     """
 
@@ -62,7 +62,7 @@ class PiecewiseNumbers(nn.Module):
     in_use: Tensor
 
     def __init__(self, quantiles: Sequence[Sequence[float]], cell_dim: int) -> None:
-        """Lay out the bins.
+        """Build the bins and the linear layer.
 
         Args:
             quantiles: Each field's increasing bin edges, in standardised units.
@@ -106,13 +106,13 @@ class PeriodicNumbers(nn.Module):
     """
 
     def __init__(self, num_fields: int, cell_dim: int, num_frequencies: int, sigma: float) -> None:
-        """Draw the frequencies.
+        """Initialise the frequencies.
 
         Args:
             num_fields: F, number fields only.
             cell_dim: E.
             num_frequencies: Frequencies of each field.
-            sigma: Deviation of the normal distribution they start from.
+            sigma: Standard deviation of their initial values.
         """
         super().__init__()
         self.frequencies = nn.Parameter(torch.randn(num_fields, num_frequencies) * sigma)
@@ -135,7 +135,7 @@ class PeriodicNumbers(nn.Module):
 
 
 class CellEmbedding(nn.Module):
-    """Every cell of a row as a vector: numbers, categories, and learned vectors for absent cells."""
+    """Embeddings of the cells of a row: numbers, categories, and learned vectors for absent cells."""
 
     number_fields: Tensor
     category_fields: Tensor
@@ -143,7 +143,7 @@ class CellEmbedding(nn.Module):
     order: Tensor
 
     def __init__(self, fitted: Tabular, numbers: nn.Module, cell_dim: int) -> None:
-        """Build the tables.
+        """Build the embeddings.
 
         Args:
             fitted: The fitted modality.
@@ -166,7 +166,7 @@ class CellEmbedding(nn.Module):
         self.absent_FE = small_parameter(len(kinds), cell_dim)
         with torch.no_grad():
             self.categories.weight.mul_(1 / math.sqrt(cell_dim))
-            self.categories.weight[offsets] = 0.0  # unseen values say nothing until they are learned
+            self.categories.weight[offsets] = 0.0  # the embedding of unseen values is zero
 
     def forward(self, column: ColumnBatch) -> Tensor:
         """Embed all cells.
@@ -184,7 +184,7 @@ class CellEmbedding(nn.Module):
 
 
 class CellsMLP(nn.Module):
-    """All cells' vectors side by side, then a perceptron."""
+    """Concatenated embeddings of all cells, then an MLP."""
 
     def __init__(
         self,
@@ -226,7 +226,7 @@ class CellsMLP(nn.Module):
 
 
 class TabularMLP(CellsMLP):
-    """A perceptron over numbers, each by a linear map, and category embeddings."""
+    """An MLP over linear embeddings of numbers, and category embeddings."""
 
     def __init__(
         self,
@@ -253,7 +253,7 @@ class TabularMLP(CellsMLP):
 
 
 class TabularPiecewise(CellsMLP):
-    """A perceptron over piecewise-linear embeddings of numbers, and category embeddings."""
+    """An MLP over piecewise-linear embeddings of numbers, and category embeddings."""
 
     def __init__(
         self,
@@ -281,7 +281,7 @@ class TabularPiecewise(CellsMLP):
 
 
 class TabularPeriodic(CellsMLP):
-    """A perceptron over periodic embeddings of numbers, and category embeddings."""
+    """An MLP over periodic embeddings of numbers, and category embeddings."""
 
     def __init__(
         self,
@@ -302,7 +302,7 @@ class TabularPeriodic(CellsMLP):
             width: Width of the token.
             cell_dim: Width of a cell.
             num_frequencies: Learned frequencies of each number field.
-            sigma: Deviation of the frequencies' first values.
+            sigma: Standard deviation of the initial frequencies.
             hidden: Width of each hidden layer.
             depth: Number of hidden layers.
             dropout: Dropout probability of the hidden layers.
@@ -348,7 +348,7 @@ class FTTransformer(nn.Module):
 
 
 def count_numbers(fitted: Tabular) -> int:
-    """Return how many of the fields are numbers.
+    """Return the number of numeric fields.
 
     Args:
         fitted: The fitted modality.

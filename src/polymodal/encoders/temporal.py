@@ -1,6 +1,6 @@
-"""Layers over steps in time that series and sequences of point clouds share (torch).
+"""Layers over time steps, for series and sequences of point clouds (torch).
 
-Layers take ``[B, T, W]`` and lengths, and give as many steps as they get; padding takes no part.
+Layers map ``[B, T, W]`` and lengths to the same number of steps; padding does not affect the output.
 Shape legend: B rows of the batch, T steps, D features of a step, K tokens, W width, C channels.
 """
 
@@ -18,13 +18,13 @@ from polymodal.tokens import Tokens
 
 MAX_LEVELS = 6
 EPSILON = 1e-6
-"""Added under a root, whose slope is infinite at 0."""
+"""Added before a square root, whose gradient is infinite at 0."""
 
 
 class TemporalConvolutions(nn.Module):
     """A temporal convolutional network: Bai, Kolter and Koltun 2018, arXiv 1803.01271, figure 1.
 
-    Differs from the source: filters look both ways, for the whole series is known; group norm in place of weight norm.
+    Differs from the source: the convolutions are not causal; group norm in place of weight norm.
     """
 
     def __init__(self, width: int, levels: int, kernel_size: int, dropout: float) -> None:
@@ -33,7 +33,7 @@ class TemporalConvolutions(nn.Module):
         Args:
             width: W, also the channels of all layers.
             levels: Number of residual blocks.
-            kernel_size: Steps that a filter covers, odd.
+            kernel_size: Kernel size, odd.
             dropout: Dropout probability.
         """
         super().__init__()
@@ -57,15 +57,15 @@ class TemporalConvolutions(nn.Module):
 
 
 class DilatedBlock(nn.Module):
-    """Two dilated convolutions beside a shortcut: Bai et al. 2018, figure 1 (b)."""
+    """Two dilated convolutions with a residual connection: Bai et al. 2018, figure 1 (b)."""
 
     def __init__(self, channels: int, kernel_size: int, dilation: int, dropout: float) -> None:
         """Build the block.
 
         Args:
             channels: C.
-            kernel_size: Steps that a filter covers, odd.
-            dilation: From one of those steps to the next.
+            kernel_size: Kernel size, odd.
+            dilation: Dilation of the convolutions.
             dropout: Dropout probability.
         """
         super().__init__()
@@ -93,7 +93,7 @@ class DilatedBlock(nn.Module):
 
 
 class TemporalTransformer(nn.Module):
-    """A pre-norm transformer over steps that know their place."""
+    """A pre-norm transformer with sinusoidal positions."""
 
     def __init__(self, width: int, depth: int, num_heads: int, dropout: float) -> None:
         """Build the layers.
@@ -118,15 +118,15 @@ class TemporalTransformer(nn.Module):
             ``[B, T, W]``.
         """
         num_steps, width = x_BTW.shape[1:]
-        places_TW = sinusoidal_positions(num_steps, width).to(x_BTW.device)
-        steps: Tensor = self.layers(x_BTW + places_TW, steps_present(lengths, num_steps))
+        positions_TW = sinusoidal_positions(num_steps, width).to(x_BTW.device)
+        steps: Tensor = self.layers(x_BTW + positions_TW, steps_present(lengths, num_steps))
         return steps
 
 
 class StatisticsPooling(nn.Module):
-    """One token that says how steps spread and change over time: statistics pooling, Snyder et al. 2018 (X-vectors).
+    """One token by statistics pooling over time: Snyder et al. 2018 (X-vectors).
 
-    Differs from the source: beside mean and deviation stands the mean size of the changes from step to step.
+    Differs from the source: the mean absolute difference of consecutive steps is added to mean and standard deviation.
     """
 
     def __init__(self, num_features: int, width: int, dropout: float) -> None:
@@ -141,7 +141,7 @@ class StatisticsPooling(nn.Module):
         self.project = nn.Sequential(nn.Linear(3 * num_features, width), nn.LayerNorm(width), Dropout(dropout))
 
     def forward(self, steps_BTD: Tensor, lengths: Tensor) -> Tensor:
-        """Measure and project.
+        """Compute the statistics and project them.
 
         Args:
             steps_BTD: ``[B, T, D]``.
@@ -163,7 +163,7 @@ def _mean_over_time(values_BTD: Tensor, keep_BT1: Tensor) -> Tensor:
 
 
 def prepend_token(token_B1W: Tensor, tokens: Tokens) -> Tokens:
-    """Put a token of the whole row before those of its steps.
+    """Prepend a token of the whole row to the tokens of its steps.
 
     Args:
         token_B1W: ``[B, 1, W]``.
@@ -177,11 +177,11 @@ def prepend_token(token_B1W: Tensor, tokens: Tokens) -> Tokens:
 
 
 def levels_to_span(num_steps: int, kernel_size: int) -> int:
-    """Return how many levels a temporal convolutional network needs to see a whole series from its middle.
+    """Return the number of levels with which the receptive field of the middle step covers a series.
 
     Args:
-        num_steps: Steps of a usual series.
-        kernel_size: Steps that a filter covers.
+        num_steps: Steps of a median series.
+        kernel_size: Kernel size in steps.
 
     Returns:
         2 to 6.

@@ -1,6 +1,6 @@
 """Text encoders trained from scratch: from ``[B, tokens]`` token ids to tokens (torch).
 
-Shape legend: B rows of the batch, T token ids, C filters, K tokens that come out, W width.
+Shape legend: B rows of the batch, T token ids, C filters, K output tokens, W width.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from polymodal.modalities.text import Text
 
 KERNELS = (2, 3, 4, 5)
-"""Words that a filter of the convolutional encoder sees."""
+"""Kernel sizes of the convolutional encoder, in words."""
 
 
 def pool_and_project(values_BTW: Tensor, lengths: Tensor, max_tokens: int, project: nn.Module) -> Tokens:
-    """Shorten to at most ``max_tokens`` tokens and project them.
+    """Average-pool to at most ``max_tokens`` tokens and project them.
 
     Args:
         values_BTW: ``[B, T, ...]``.
         lengths: int64 ``[B]``.
         max_tokens: Maximum number of tokens per row.
-        project: To the width of tokens.
+        project: Projection to the width of tokens.
 
     Returns:
         Tokens ``[B, K, W]``.
@@ -49,7 +49,7 @@ class TextBag(nn.Module):
         Args:
             fitted: The fitted modality.
             width: W.
-            frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
+            frozen: Whether the word vectors are frozen; else they are fine-tuned.
             dropout: Dropout probability.
         """
         super().__init__()
@@ -70,7 +70,7 @@ class TextBag(nn.Module):
 
 
 class TextCNN(nn.Module):
-    """Filters over 2 to 5 words, each one's maximum over time: Kim 2014, arXiv 1408.5882, figure 1.
+    """Convolutions over 2 to 5 words with max-over-time pooling: Kim 2014, arXiv 1408.5882, figure 1.
 
     Differs from the source: the filters of each size make one token.
     """
@@ -84,7 +84,7 @@ class TextCNN(nn.Module):
             fitted: The fitted modality.
             width: W.
             filters: C, filters of each size; 0 means three quarters of the width.
-            frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
+            frozen: Whether the word vectors are frozen; else they are fine-tuned.
             dropout: Dropout probability.
         """
         super().__init__()
@@ -132,10 +132,10 @@ class TextRecurrent(nn.Module):
 
         Args:
             fitted: The fitted modality.
-            width: W; each direction has half of it.
+            width: W; the state of each direction has half of it.
             depth: Number of layers.
             max_tokens: Maximum number of tokens per row.
-            frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
+            frozen: Whether the word vectors are frozen; else they are fine-tuned.
             dropout: Dropout probability.
         """
         super().__init__()
@@ -195,11 +195,11 @@ class TextTransformer(nn.Module):
             num_heads: Attention heads; the width must be a multiple of it.
             max_tokens: Maximum number of tokens per row.
             positions: "learned" or "sinusoidal".
-            frozen: Whether the text's word vectors stay as they are; else they are fine-tuned.
+            frozen: Whether the word vectors are frozen; else they are fine-tuned.
             dropout: Dropout probability.
 
         Raises:
-            ConfigError: If positions is something else.
+            ConfigError: If ``positions`` has another value.
         """
         super().__init__()
         if positions not in ("learned", "sinusoidal"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build_mlp(num_in: int, hidden: int, depth: int, width: int, dropout: float) -> nn.Sequential:
-    """Build hidden layers (linear, norm, GELU, dropout) and a linear layer to the token's width.
+    """Build an MLP: hidden layers (linear, layer norm, GELU, dropout) and an output layer.
 
     Args:
         num_in: Input width.
@@ -35,7 +35,7 @@ def build_mlp(num_in: int, hidden: int, depth: int, width: int, dropout: float) 
 
 
 class VectorMLP(nn.Module):
-    """A perceptron over the vector's values."""
+    """An MLP over the values of the vector."""
 
     def __init__(self, fitted: Vector, width: int, *, hidden: int = 256, depth: int = 1, dropout: float = 0.2) -> None:
         """Build the layers.

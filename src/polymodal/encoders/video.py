@@ -1,8 +1,8 @@
 """Video encoders: from ``[B, frames, height, width, channels]`` uint8 to tokens in time (torch).
 
-A frame reaches the first convolution together with what changed since the frame before it, so that motion is seen
-at full resolution. Padding takes no part: frames are normalised one by one, and padded ones are zeroed before every
-layer that mixes frames.
+The input of the first convolution is a frame and its difference from the previous frame, so that motion is visible at
+full resolution. Padding does not affect the output: frames are normalised one by one, and padded ones are zeroed before
+every layer that mixes frames.
 
 Shape legend: B rows, T frames, F all frames of the batch (B T), C channels, Y and X height and width of a map,
 K tokens, W width of tokens.
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 NUM_STAGES = 4
 VALUES_AT_ONCE = 8_000_000
-"""In prediction, at most about this many pixel values are encoded at a time."""
+"""Approximate maximum number of pixel values that are encoded at once in inference."""
 
 
 def frame_strides(fitted: Video) -> list[int]:
-    """Return the strides of four stages: halve early until about 4 pixels remain along the longer side.
+    """Return the strides of four stages: 2 at the early stages, until the longer side has about 4 pixels.
 
     Args:
         fitted: The fitted modality.
@@ -54,10 +54,10 @@ def frame_strides(fitted: Video) -> list[int]:
 
 
 class FrameDifferences(nn.Module):
-    """Standardise frames and put beside each what changed since the one before it."""
+    """Standardises frames and concatenates the difference from the previous frame as further channels."""
 
     def __init__(self, fitted: Video) -> None:
-        """Take over the training videos' statistics.
+        """Store mean and standard deviation of the training videos.
 
         Args:
             fitted: The fitted modality.
@@ -67,38 +67,39 @@ class FrameDifferences(nn.Module):
         self.num_channels = 2 * fitted.channels
 
     def forward(self, frames_BTYXC: Tensor, keep_BT: Tensor) -> Tensor:
-        """Prepare frames.
+        """Standardise frames and compute the differences.
 
         Args:
             frames_BTYXC: uint8 or float ``[B, T, Y, X, C]``, 0..255.
             keep_BT: bool ``[B, T]``, True where a frame is in use.
 
         Returns:
-            float32 ``[F, 2 C, Y, X]``, channels last in memory; zero in padding. The first frame has no change.
+            float32 ``[F, 2 C, Y, X]``, channels last in memory; zero in padding. The difference of the first
+            frame is zero.
         """
         clean = torch.where(keep_BT[:, :, None, None, None], frames_BTYXC, 0)
         frames_FCYX = self.normalise(clean.flatten(0, 1))
         frames_BTCYX = frames_FCYX.reshape(*keep_BT.shape, *frames_FCYX.shape[1:])
-        change = torch.zeros_like(frames_BTCYX)
-        change[:, 1:] = frames_BTCYX[:, 1:] - frames_BTCYX[:, :-1]
-        both = torch.cat([frames_BTCYX, change], dim=2) * keep_BT[:, :, None, None, None]
+        difference = torch.zeros_like(frames_BTCYX)
+        difference[:, 1:] = frames_BTCYX[:, 1:] - frames_BTCYX[:, :-1]
+        both = torch.cat([frames_BTCYX, difference], dim=2) * keep_BT[:, :, None, None, None]
         return both.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def pool_frames(map_FCYX: Tensor) -> Tensor:
-    """Return the mean and the largest value of each channel: ``[F, 2 C]``.
+    """Return mean and maximum of each channel: ``[F, 2 C]``.
 
     Args:
         map_FCYX: ``[F, C, Y, X]``.
 
     Returns:
-        Means, then largest values.
+        Means, then maxima.
     """
     return torch.cat([map_FCYX.mean(dim=(2, 3)), map_FCYX.amax(dim=(2, 3))], dim=1)
 
 
 class FrameCNN(nn.Module):
-    """Four convolution stages over each frame by itself, pooled to one vector a frame."""
+    """Four convolution stages over single frames, pooled to one vector a frame."""
 
     def __init__(self, fitted: Video, channels: int) -> None:
         """Build the stages.
@@ -133,7 +134,7 @@ class FrameCNN(nn.Module):
 
 
 class TemporalMixer(nn.Module):
-    """Self-attention over the frames of a video, which know their place in time."""
+    """Self-attention over the frames of a video, with sinusoidal positions."""
 
     def __init__(self, num_features: int, width: int, depth: int, num_heads: int, dropout: float) -> None:
         """Build the layers.
@@ -167,14 +168,14 @@ class TemporalMixer(nn.Module):
 
 
 class RecurrentMixer(nn.Module):
-    """A GRU over the frames of a video, in both directions."""
+    """A bidirectional GRU over the frames of a video."""
 
     def __init__(self, num_features: int, width: int, depth: int, dropout: float) -> None:
         """Build the layers.
 
         Args:
             num_features: Values of a frame.
-            width: W; also the state of both directions together.
+            width: W; also the size of the state of both directions together.
             depth: GRU layers.
             dropout: Dropout probability between layers.
         """
@@ -198,14 +199,14 @@ class RecurrentMixer(nn.Module):
 
 
 class VideoEncoder(nn.Module):
-    """A network over frames, a mixer over time, and tokens."""
+    """A network over frames, a temporal mixer, and tokens."""
 
     def __init__(self, frames: nn.Module, mixer: nn.Module | None, tokens: StepTokens) -> None:
         """Store the modules.
 
         Args:
             frames: From ``[B, T, Y, X, C]`` and lengths to ``[B, T, features]``.
-            mixer: From ``[B, T, features]`` and lengths to the same layout; None where ``frames`` mixes already.
+            mixer: From ``[B, T, features]`` and lengths to the same layout; None where ``frames`` mixes frames itself.
             tokens: The final projection.
         """
         super().__init__()
@@ -230,7 +231,7 @@ class VideoEncoder(nn.Module):
         return tokens
 
     def _encode_frames(self, frames_BTYXC: Tensor, lengths: Tensor) -> Tensor:
-        """Encode all rows, in prediction a few at a time: feature maps are far larger than what comes of them."""
+        """Encode all rows, in inference a few at a time to bound the memory of feature maps."""
         num_rows = max(len(lengths), 1)
         at_once = num_rows
         if not torch.is_grad_enabled() and len(lengths):
@@ -240,10 +241,10 @@ class VideoEncoder(nn.Module):
 
 
 class SeparateConvolution(nn.Module):
-    """A (2+1)D convolution: 3x3 over each frame, then 3 over time at each place, each with norm and ReLU.
+    """A (2+1)D convolution: 3x3 over each frame, then 3 over time, each with norm and ReLU.
 
     Source: Tran et al. 2018, arXiv 1711.11248, section 3.5 and figure 2. Differs from the source: group norm in
-    place of batch norm, over the frames in use; a fixed number of channels between the two.
+    place of batch norm, over the frames in use; the number of channels between the two is that of the output.
     """
 
     def __init__(self, num_in: int, num_out: int, stride: int) -> None:
@@ -252,7 +253,7 @@ class SeparateConvolution(nn.Module):
         Args:
             num_in: Input channels.
             num_out: Output channels.
-            stride: Pixels from one place to the next; time keeps its length.
+            stride: Spatial stride; the stride over time is 1.
         """
         super().__init__()
         self.space = convolution_block(num_in, num_out, stride)
@@ -278,7 +279,7 @@ class SeparateConvolution(nn.Module):
 
 
 class R2Plus1D(nn.Module):
-    """Four (2+1)D convolution stages; time keeps its length, places are pooled at the end."""
+    """Four (2+1)D convolution stages with spatial pooling at the end."""
 
     def __init__(self, fitted: Video, channels: int) -> None:
         """Build the stages.
@@ -313,7 +314,7 @@ class R2Plus1D(nn.Module):
 
 
 class VideoCNN(VideoEncoder):
-    """Convolutions over single frames and their changes, self-attention over time."""
+    """Convolutions over single frames and their differences, self-attention over time."""
 
     def __init__(
         self,
@@ -343,7 +344,7 @@ class VideoCNN(VideoEncoder):
 
 
 class VideoGRU(VideoEncoder):
-    """Convolutions over single frames and their changes, a GRU over time."""
+    """Convolutions over single frames and their differences, a GRU over time."""
 
     def __init__(
         self,
@@ -371,7 +372,7 @@ class VideoGRU(VideoEncoder):
 
 
 class VideoR2Plus1D(VideoEncoder):
-    """Convolutions over space and time in turn."""
+    """Alternating convolutions over space and time."""
 
     def __init__(
         self, fitted: Video, width: int, *, channels: int = 0, max_tokens: int = 16, dropout: float = 0.1

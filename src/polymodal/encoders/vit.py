@@ -1,4 +1,4 @@
-"""The image encoder of patches: from ``[B, height, width, channels]`` uint8 to a small grid of tokens (torch).
+"""The vision transformer: from ``[B, height, width, channels]`` uint8 to a small grid of tokens (torch).
 
 Shape legend: B rows, C channels, Y and X height and width of a map, T tokens, W width of tokens.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class ImageViT(ImageEncoder):
     """A transformer over patches: Dosovitskiy et al. 2021, arXiv 2010.11929, figure 1.
 
-    Differs from the source: no class token; the patches' outputs are pooled to a grid of tokens.
+    Differs from the source: no class token; the outputs of the patches are average-pooled to a grid of tokens.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ImageViT(ImageEncoder):
         return tokens
 
     def feature_map(self, pixels_BCYX: Tensor) -> Tensor:
-        """Find features.
+        """Compute the feature map.
 
         Args:
             pixels_BCYX: Standardised pixels ``[B, channels of the image, Y, X]``.

@@ -1,7 +1,7 @@
-"""The audio encoder of samples: from ``[B, samples, channels]`` to tokens (torch).
+"""The audio encoder of raw samples: from ``[B, samples, channels]`` to tokens (torch).
 
 Padding is zeroed before every layer that mixes time steps, so that it does not affect the output.
-Shape legend: B rows, T samples, C channels of a map, S channels of the sound (1 or 2), K tokens, W width of tokens.
+Shape legend: B rows, T samples, C channels of a map, S audio channels (1 or 2), K tokens, W width of tokens.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Token ids to vectors: learned from scratch, or begun with word vectors (torch).
+"""Embedding of token ids, from scratch or initialised with pretrained word vectors (torch).
 
-Shape legend: B rows of the batch, T token ids, D values of a word vector, W width.
+Shape legend: B rows of the batch, T token ids, D dimension of a word vector, W width.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from polymodal.modalities.text import Text
 
 START_STD = 0.1
-"""Deviation of the values that come out at first, with word vectors or without."""
+"""Standard deviation of the initial outputs, with word vectors and without."""
 
 
 class WordEmbedding(nn.Module):
-    """Token ids to vectors; padding and absent rows give zeros.
+    """Embedding of token ids; padding and absent rows give zeros.
 
-    Where the text has word vectors, they are the table, and a linear map brings them to the width. In a loaded model
-    the text has none any more: the table's place is kept and its weights come with all others.
+    Word vectors initialise the embedding table, and a linear layer projects them to the width. The fitted modality of a
+    loaded model has no word vectors: the table is loaded from the state dict like all other weights.
     """
 
     def __init__(self, fitted: Text, width: int, dropout: float, frozen: bool = False) -> None:
-        """Build the table.
+        """Build the embedding.
 
         Args:
             fitted: The fitted modality.
             width: W.
             dropout: Dropout probability.
-            frozen: Whether word vectors stay as they are.
+            frozen: Whether word vectors are frozen.
 
         Raises:
             ConfigError: If ``frozen`` and the text has no word vectors.
@@ -55,7 +55,7 @@ class WordEmbedding(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
-        """Look the ids up.
+        """Embed token ids.
 
         Args:
             column: Values int32 ``[B, T]`` and lengths.

@@ -1,4 +1,4 @@
-"""How streams become one, by name."""
+"""Fusions: from the tokens of all streams to one vector a row."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class FusionEntry(NamedTuple):
 
     Attributes:
         build: The class, or a function that makes the module: called with the names of the streams, the width and, by
-            name, its hyperparameters, which are its keyword-only parameters. None for a fusion of decisions that has
-            no module.
-        level: Where it joins the streams: pooled features, inside a model, or decisions.
+            name, its hyperparameters, which are its keyword-only parameters. None for a fusion of predictions without
+            a module.
+        level: What it combines: pooled features, tokens (inside a model), or predictions (decisions).
         summary: One line.
         paper: The paper.
-        kinds: Kinds of targets it can answer; None for all.
+        kinds: Kinds of targets it can predict; None for all.
     """
 
     build: Callable[..., nn.Module] | None
@@ -50,17 +50,17 @@ FUSIONS = PartTable(
         "transformer": FusionEntry(
             TransformerFusion,
             "model",
-            "a class token and all streams' tokens attend to each other",
+            "self-attention over a class token and all streams' tokens",
             "Vaswani et al. 2017; Devlin et al. 2019",
         ),
         "bottleneck": FusionEntry(
             BottleneckFusion, "model", "streams exchange through a few bottleneck tokens", "Nagrani et al. 2021"
         ),
         "cross_attention": FusionEntry(
-            CrossAttentionFusion, "model", "each stream attends to each other one", "Tsai et al. 2019"
+            CrossAttentionFusion, "model", "cross-attention from each stream to each other one", "Tsai et al. 2019"
         ),
         "latent": FusionEntry(
-            LatentFusion, "model", "a few learned vectors attend to all tokens", "Jaegle et al. 2021"
+            LatentFusion, "model", "cross-attention from a few learned latents to all tokens", "Jaegle et al. 2021"
         ),
         "concat": FusionEntry(ConcatFusion, "feature", "pooled streams side by side, two layers", "Ngiam et al. 2011"),
         "sum": FusionEntry(SumFusion, "feature", "pooled streams projected and added", "Baltrusaitis et al. 2019"),
@@ -120,7 +120,7 @@ def build_fusion(
         hyperparameters: Name to value; the others keep their defaults.
 
     Returns:
-        The fusion, or None where only decisions are joined.
+        The fusion, or None where only predictions are combined.
 
     Raises:
         ConfigError: If the name or a hyperparameter is unknown, or a value cannot work.
@@ -133,20 +133,20 @@ def build_fusion(
 
 
 def check_kinds(choice: FusionChoice, kinds: Mapping[str, str]) -> None:
-    """Check that a fusion can answer the targets.
+    """Check that a fusion supports the kinds of the targets.
 
     Args:
         choice: Name in ``FUSIONS``, or a row, class or function given directly.
         kinds: Target to its kind.
 
     Raises:
-        ConfigError: If the name is unknown, or it cannot answer a target.
+        ConfigError: If the name is unknown, or a kind is not supported.
     """
     wanted = fusion_entry(choice).kinds
     for target, kind in kinds.items():
         if wanted is not None and kind not in wanted:
             raise ConfigError(
-                f"The fusion {part_name(choice)!r} answers targets of the kind {' or '.join(wanted)} only. The target "
+                f"The fusion {part_name(choice)!r} predicts targets of the kind {' or '.join(wanted)} only. The target "
                 f"{target!r} is of the kind {kind!r}. Choose another --fusion, such as 'stacking' or 'transformer'."
             )
 

@@ -1,4 +1,4 @@
-"""What every fusion shares: learned tokens in place of absent streams (torch).
+"""The base class of fusions: learned tokens replace absent streams (torch).
 
 Shape legend: B rows of the batch, T tokens, W width, S streams.
 """
@@ -20,16 +20,16 @@ class Fusion(nn.Module, ABC):
     """A module from each stream's tokens to one vector a row.
 
     A stream without a present token in a row is replaced there by that stream's learned missing
-    token, in training and in inference alike; what stood in absent tokens is never read.
+    token, in training and in inference; the values of absent tokens are never read.
 
     Attributes:
-        gives_tokens: Whether ``Fused.tokens`` is wanted; a network asks for it only where one of its heads reads them.
+        gives_tokens: Whether to compute ``Fused.tokens``; a network sets it only where one of its heads reads them.
     """
 
     gives_tokens = True
 
     def __init__(self, streams: Sequence[str], width: int) -> None:
-        """Make the missing tokens.
+        """Create the missing tokens.
 
         Args:
             streams: Names of the streams, in the order of ``Fused.weights``.
@@ -61,7 +61,7 @@ class Fusion(nn.Module, ABC):
 
         Args:
             streams: Tokens in the order of ``self.streams``; zeros where not present.
-            row_present_BS: bool ``[B, S]``; False where a missing token stands in for the stream.
+            row_present_BS: bool ``[B, S]``; False where the stream is replaced by its missing token.
 
         Returns:
             Output of the fusion.
@@ -69,7 +69,7 @@ class Fusion(nn.Module, ABC):
 
 
 def details_of(streams: Mapping[str, Tokens]) -> dict[str, Detail]:
-    """Gather the fine places and steps of the streams that have them.
+    """Collect the details of the streams that have one.
 
     Args:
         streams: Stream to tokens.
@@ -81,7 +81,7 @@ def details_of(streams: Mapping[str, Tokens]) -> dict[str, Detail]:
 
 
 def fill(tokens: Tokens, missing_W: Tensor) -> Tokens:
-    """Put the missing token first in rows without any, and zeros in all other absent tokens.
+    """Replace the first token of rows without any by the missing token, and all other absent tokens by zeros.
 
     Args:
         tokens: One stream's tokens.
@@ -91,14 +91,14 @@ def fill(tokens: Tokens, missing_W: Tensor) -> Tokens:
         Tokens with at least one present in every row.
     """
     first = torch.arange(tokens.values.shape[1], device=tokens.values.device) == 0
-    stands_in_BT = ~tokens.row_present.unsqueeze(1) & first
+    replaced_BT = ~tokens.row_present.unsqueeze(1) & first
     values = torch.where(tokens.present.unsqueeze(2), tokens.values, 0)
-    values = torch.where(stands_in_BT.unsqueeze(2), missing_W.to(values.dtype), values)
-    return Tokens(values, tokens.present | stands_in_BT)
+    values = torch.where(replaced_BT.unsqueeze(2), missing_W.to(values.dtype), values)
+    return Tokens(values, tokens.present | replaced_BT)
 
 
 def join(streams: Sequence[Tokens]) -> Tokens:
-    """Put all streams' tokens into one row of tokens.
+    """Concatenate the tokens of all streams.
 
     Args:
         streams: Tokens of each stream.
@@ -125,7 +125,7 @@ def pool(streams: Sequence[Tokens]) -> Tensor:
 
 
 def max_pool(streams: Sequence[Tokens]) -> Tensor:
-    """Return the largest value that each stream's present tokens have at each place.
+    """Return each stream's maximum over its present tokens.
 
     Args:
         streams: Tokens of each stream, at least one present in every row.
@@ -140,7 +140,7 @@ def max_pool(streams: Sequence[Tokens]) -> Tensor:
 
 
 def fusion_mlp(num_in: int, width: int, dropout: float) -> nn.Sequential:
-    """Return the two layers that follow a fusion of pooled streams.
+    """Build the two-layer MLP that follows a fusion of pooled streams.
 
     Args:
         num_in: Input width.

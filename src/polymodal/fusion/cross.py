@@ -1,4 +1,4 @@
-"""Fusions by attention from one set of tokens to another: directed pairs of streams, and latents (torch).
+"""Fusions by cross-attention: of directed pairs of streams, and of latents (torch).
 
 Shape legend: B rows of the batch, T query tokens, K key tokens, W width, S streams.
 """
@@ -17,7 +17,7 @@ from polymodal.tokens import Fused, Tokens
 
 
 class CrossLayer(nn.Module):
-    """A pre-norm transformer layer whose queries are one set of tokens, keys and values another.
+    """A pre-norm transformer layer with cross-attention in place of self-attention.
 
     Vaswani et al. 2017, arXiv 1706.03762, section 3.2.3; pre-norm as in Tsai et al. 2019, arXiv 1906.00295, eq. 4.
     """
@@ -31,7 +31,7 @@ class CrossLayer(nn.Module):
             dropout: Dropout probability.
 
         Raises:
-            ConfigError: If the heads do not divide the width.
+            ConfigError: If the width is not a multiple of the number of heads.
         """
         super().__init__()
         self.query_norm, self.key_norm = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -40,27 +40,27 @@ class CrossLayer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x_BTW: Tensor, source: Tokens) -> Tensor:
-        """Let tokens look at others.
+        """Run the layer.
 
         Args:
-            x_BTW: Who looks, ``[B, T, W]``.
-            source: What is looked at, ``[B, K, W]``; at least one token present in each row.
+            x_BTW: Queries ``[B, T, W]``.
+            source: Keys and values ``[B, K, W]``; at least one token present in each row.
 
         Returns:
             ``[B, T, W]``.
         """
-        seen = self.attention.keys_values(self.key_norm(source.values))
-        x_BTW = x_BTW + self.dropout(self.attention(self.query_norm(x_BTW), seen, source.present, causal=False))
+        keys_values = self.attention.keys_values(self.key_norm(source.values))
+        x_BTW = x_BTW + self.dropout(self.attention(self.query_norm(x_BTW), keys_values, source.present, causal=False))
         fed: Tensor = x_BTW + self.dropout(self.feed_forward(x_BTW))
         return fed
 
 
 class CrossAttentionFusion(Fusion):
-    """Every stream looks at every other: Tsai et al. 2019, arXiv 1906.00295, figure 2.
+    """Cross-attention from every stream to every other: Tsai et al. 2019, arXiv 1906.00295, figure 2.
 
-    Of each directed pair, layers of its own let the tokens of one stream look at those of the other; what a stream
-    found in all others is joined, goes through self-attention, and all streams' means through two layers. Differs
-    from the source: a linear layer brings the joined width back to W, and means stand for the last tokens.
+    Each directed pair of streams has its own cross-attention layers. A stream's outputs of all its pairs are
+    concatenated and pass through self-attention; the means of all streams pass through two layers. Differs from the
+    source: a linear layer projects the concatenation to width W, and means are used in place of the last tokens.
     """
 
     def __init__(
@@ -93,26 +93,26 @@ class CrossAttentionFusion(Fusion):
             row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
-            Pooled ``[B, W]`` and every stream's tokens after looking at the others.
+            Pooled ``[B, W]`` and every stream's tokens after cross-attention.
         """
-        looked: list[list[Tensor]] = [[] for _ in streams]
+        attended: list[list[Tensor]] = [[] for _ in streams]
         for (to, source), layers in zip(self.pairs, self.layers, strict=True):
             values_BTW = streams[to].values
             for layer in layers if isinstance(layers, nn.ModuleList) else ():
                 values_BTW = layer(values_BTW, streams[source])
-            looked[to].append(values_BTW)
+            attended[to].append(values_BTW)
         mixed = [
             Tokens(mix(merge(torch.cat(found or [tokens.values], dim=2)), tokens.present), tokens.present)
-            for found, tokens, merge, mix in zip(looked, streams, self.joins, self.mixers, strict=True)
+            for found, tokens, merge, mix in zip(attended, streams, self.joins, self.mixers, strict=True)
         ]
         return Fused(self.perceptron(pool(mixed).flatten(1)), join(mixed))
 
 
 class LatentFusion(Fusion):
-    """A few learned vectors attend to all tokens: Jaegle et al. 2021, arXiv 2103.03206, figure 1.
+    """Cross-attention from a few learned latents to all tokens: Jaegle et al. 2021, arXiv 2103.03206, figure 1.
 
-    The cost grows with the number of tokens, not with its square. The latents look at the tokens and then at each
-    other, ``depth`` times with the same weights, as in the source; their mean is the fused vector.
+    The cost is linear in the number of tokens. Cross-attention and self-attention of the latents alternate ``depth``
+    times with the same weights, as in the source; the mean of the latents is the fused vector.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class LatentFusion(Fusion):
         Args:
             streams: Names of the streams.
             width: W.
-            num_latents: Learned vectors.
-            depth: How often they look at the tokens.
+            num_latents: Number of latents.
+            depth: Repetitions of cross-attention and self-attention.
             num_heads: Attention heads; the width must be a multiple of it.
             dropout: Dropout probability.
         """

@@ -1,4 +1,4 @@
-"""Fusions of the streams' own answers inside the network (torch).
+"""Fusion of the predictions of the streams' heads inside the network (torch).
 
 Shape legend: B rows of the batch, S streams, K classes.
 """
@@ -20,24 +20,24 @@ class EvidentialFusion(nn.Module):
     """Dirichlet opinions of the streams, combined by Dempster's rule: Han et al. 2021, arXiv 2102.02051.
 
     A stream's head gives evidence for each class (section 3.2): with evidence e, the parameters of a Dirichlet
-    distribution are α = e + 1. An absent stream has no evidence, which leaves the others' opinion as it is: here
-    no learned token has to stand in. Answers are written as log α, whose softmax is the expected probability.
+    distribution are α = e + 1. An absent stream has no evidence, which leaves the others' opinion unchanged, so
+    that no missing token is needed. Outputs are log α, whose softmax is the expected probability.
     """
 
     def __init__(self, streams: Sequence[str] = (), width: int = 0) -> None:  # noqa: ARG002
-        """Make the combination, which has no weights.
+        """Build the fusion, which has no weights.
 
         Args:
-            streams: Not used: it takes any number.
-            width: Not used: it sees answers, not tokens.
+            streams: Not used: any number is combined.
+            width: Not used: it combines predictions, not tokens.
         """
         super().__init__()
 
     def opinions(self, outputs: Tensor) -> Tensor:
-        """Turn a head's outputs into evidence.
+        """Convert a head's outputs to evidence.
 
         Args:
-            outputs: Any numbers ``[B, K]``.
+            outputs: Real numbers ``[B, K]``.
 
         Returns:
             log α ``[B, K]``, 0 where there is no evidence.
@@ -49,7 +49,7 @@ class EvidentialFusion(nn.Module):
 
         Args:
             opinions: log α ``[B, K]`` of each stream.
-            present_BS: bool ``[B, S]``; what stands in absent streams is never read.
+            present_BS: bool ``[B, S]``; the values of absent streams are never read.
 
         Returns:
             log α ``[B, K]`` of all streams together.
@@ -64,13 +64,13 @@ class EvidentialFusion(nn.Module):
 
 
 def opinion_of(evidence_BK: Tensor) -> Opinion:
-    """Turn evidence into belief and uncertainty (Han et al. 2021, equation 2).
+    """Convert evidence to belief and uncertainty (Han et al. 2021, equation 2).
 
     Args:
         evidence_BK: ``[B, K]``, 0 or more.
 
     Returns:
-        Belief in each class and what is left of 1.
+        Belief in each class, and the uncertainty, the rest to 1.
     """
     total_B1 = evidence_BK.sum(dim=1, keepdim=True) + evidence_BK.shape[1]
     return evidence_BK / total_B1, evidence_BK.shape[1] / total_B1
@@ -84,7 +84,7 @@ def combine_opinions(first: Opinion, second: Opinion) -> Opinion:
         second: Another.
 
     Returns:
-        What both together say; one without belief changes nothing.
+        The combined opinion; one without belief changes nothing.
     """
     (belief_BK, doubt_B1), (other_BK, other_doubt_B1) = first, second
     agreed_BK = belief_BK * other_BK + belief_BK * other_doubt_B1 + other_BK * doubt_B1

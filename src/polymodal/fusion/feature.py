@@ -16,7 +16,7 @@ from polymodal.tokens import Fused, Tokens
 
 
 class ConcatFusion(Fusion):
-    """All streams' pooled tokens side by side, then two layers."""
+    """Concatenation of all streams' pooled tokens, then two layers."""
 
     def __init__(self, streams: Sequence[str], width: int, *, dropout: float = 0.1) -> None:
         """Build the layers.
@@ -43,7 +43,7 @@ class ConcatFusion(Fusion):
 
 
 class SumFusion(Fusion):
-    """Each stream's pooled token through a layer of its own, added up, then two layers.
+    """Sum of a linear projection of each stream's pooled token, then two layers.
 
     The simplest of the fusions that Baltrusaitis et al. 2019, arXiv 1705.09406, section 3.1, call joint.
     """
@@ -79,8 +79,8 @@ class SumFusion(Fusion):
 class GatedFusion(Fusion):
     """The gated multimodal unit: Arevalo et al. 2017, arXiv 1702.01992, equations 1 to 6.
 
-    Each stream's pooled vector goes through tanh; a sigmoid gate of all streams together weighs
-    each of its values. Differs from the source: any number of streams, each with a gate of its own.
+    Each stream's pooled vector goes through tanh; a sigmoid gate, computed from all streams,
+    scales each of its values. Differs from the source: any number of streams, each with its own gate.
     """
 
     def __init__(self, streams: Sequence[str], width: int, *, dropout: float = 0.1) -> None:
@@ -118,8 +118,8 @@ class GatedFusion(Fusion):
 class AttentionFusion(Fusion):
     """A weighted mean of the streams; the weights are a softmax over present streams.
 
-    The score of a stream is a small network of its pooled vector and of all streams' mean, after
-    Bahdanau et al. 2015, arXiv 1409.0473, equations 5 and 6. An absent stream weighs exactly 0.
+    The score of a stream is computed by an MLP from its pooled vector and the mean of all streams, after
+    Bahdanau et al. 2015, arXiv 1409.0473, equations 5 and 6. The weight of an absent stream is exactly 0.
     """
 
     def __init__(self, streams: Sequence[str], width: int, *, dropout: float = 0.1) -> None:

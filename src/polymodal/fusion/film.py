@@ -1,4 +1,4 @@
-"""A fusion in which each stream is read in the light of the others: feature-wise modulation (torch).
+"""Fusion by feature-wise linear modulation (FiLM) of each stream by the others (torch).
 
 Shape legend: B rows of the batch, T tokens, W width, S streams, C context width.
 """
@@ -16,10 +16,10 @@ from polymodal.tokens import Fused, Tokens
 
 
 class FilmBlock(nn.Module):
-    """A residual block whose features a context scales and shifts.
+    """A residual block with feature-wise linear modulation by a context.
 
     Perez et al. 2018, arXiv 1709.07871, equation 2 and figure 3. Differs from the source: layer norm in place of
-    batch norm, and the tokens stand side by side without a convolution over places.
+    batch norm, and linear layers in place of convolutions.
     """
 
     def __init__(self, width: int, context_dim: int, dropout: float) -> None:
@@ -41,23 +41,23 @@ class FilmBlock(nn.Module):
 
         Args:
             x_BTW: One stream's tokens ``[B, T, W]``.
-            context_BC: What scales and shifts them ``[B, C]``.
+            context_BC: The context ``[B, C]``.
 
         Returns:
             ``[B, T, W]``.
         """
         scale_B1W, shift_B1W = self.modulate(context_BC).unsqueeze(1).chunk(2, dim=2)
         x_BTW = self.first(x_BTW)
-        read_BTW = (1 + scale_B1W) * self.second(x_BTW) + shift_B1W
-        added: Tensor = x_BTW + self.dropout(torch.relu(read_BTW))
+        modulated_BTW = (1 + scale_B1W) * self.second(x_BTW) + shift_B1W
+        added: Tensor = x_BTW + self.dropout(torch.relu(modulated_BTW))
         return added
 
 
 class FilmFusion(Fusion):
-    """Each stream's tokens scaled and shifted by the other streams, then pooled and put side by side.
+    """Each stream's tokens are modulated by the other streams, then pooled and concatenated.
 
-    A question can change what is read from an image before the image is pooled. Each stream gives the mean and the
-    largest values of its tokens (Perez et al. 2018, section 2.2, take the largest), for two layers over all streams.
+    So a question can condition the features of an image before they are pooled. The mean and the maximum of each
+    stream's tokens (Perez et al. 2018, section 2.2, take the maximum) pass through two layers.
     """
 
     def __init__(self, streams: Sequence[str], width: int, *, depth: int = 2, dropout: float = 0.1) -> None:
@@ -89,15 +89,15 @@ class FilmFusion(Fusion):
             Pooled ``[B, W]`` and the modulated tokens.
         """
         pooled_BSW = self.norm(pool(streams))
-        read = [self._read(place, tokens, pooled_BSW) for place, tokens in enumerate(streams)]
-        parts_BSW = torch.cat([pool(read), max_pool(read)], dim=1)
-        return Fused(self.perceptron(parts_BSW.flatten(1)), join(read))
+        modulated = [self._modulate(index, tokens, pooled_BSW) for index, tokens in enumerate(streams)]
+        parts_BSW = torch.cat([pool(modulated), max_pool(modulated)], dim=1)
+        return Fused(self.perceptron(parts_BSW.flatten(1)), join(modulated))
 
-    def _read(self, place: int, tokens: Tokens, pooled_BSW: Tensor) -> Tokens:
+    def _modulate(self, index: int, tokens: Tokens, pooled_BSW: Tensor) -> Tokens:
         """Modulate one stream's tokens by all others; a stream without others by itself."""
-        others = [other for other in range(len(self.streams)) if other != place] or [place]
+        others = [other for other in range(len(self.streams)) if other != index] or [index]
         context_BC, values_BTW = pooled_BSW[:, others].flatten(1), tokens.values
-        blocks = self.blocks[place]
+        blocks = self.blocks[index]
         for block in blocks if isinstance(blocks, nn.ModuleList) else ():
             values_BTW = block(values_BTW, context_BC)
         return Tokens(values_BTW, tokens.present)

@@ -1,4 +1,4 @@
-"""Fusions in which all streams' tokens attend to each other (torch).
+"""Fusions by self-attention over the tokens of all streams (torch).
 
 Shape legend: B rows of the batch, T tokens, N bottleneck tokens, W width, S streams.
 """
@@ -21,7 +21,7 @@ class TransformerFusion(Fusion):
 
     After Vaswani et al. 2017, arXiv 1706.03762, with the class and segment embeddings of Devlin
     et al. 2019, arXiv 1810.04805. Differs from the sources: pre-norm, and the class token starts
-    from the streams' pooled tokens, so that the layers only have to learn what a concatenation lacks.
+    from the streams' pooled tokens, so that the layers start from a concatenation.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class TransformerFusion(Fusion):
             row_present_BS: Not used: absent streams are replaced already.
 
         Returns:
-            The class token's output ``[B, W]`` and, where they are wanted, the other tokens' outputs.
+            The class token's output ``[B, W]`` and, with ``gives_tokens``, the other tokens' outputs.
         """
         class_B1W = self.summarise(pool(streams).flatten(1)).unsqueeze(1)
         typed = [
@@ -65,11 +65,12 @@ class TransformerFusion(Fusion):
 
 
 class BottleneckFusion(Fusion):
-    """Streams that exchange what they know through a few tokens only: Nagrani et al. 2021, arXiv 2107.00135.
+    """Attention between streams through a few bottleneck tokens only: Nagrani et al. 2021, arXiv 2107.00135.
 
-    In each layer (equations 8 and 9), each stream's tokens and the bottleneck tokens attend to each other, with weights
-    of the stream's own; the next bottleneck is the mean of what the streams made of it. Differs from the source: the
-    means of the streams' tokens and of the bottleneck go side by side through a layer, in place of class tokens.
+    In each layer (equations 8 and 9), each stream's tokens and the bottleneck tokens attend to each other, with
+    separate weights for each stream; the next bottleneck is the mean of the streams' outputs for it. Differs from the
+    source: the means of the streams' tokens and of the bottleneck are concatenated and pass through an MLP, in place of
+    class tokens.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class BottleneckFusion(Fusion):
         Args:
             streams: Names of the streams.
             width: W.
-            num_bottlenecks: N, tokens through which the streams exchange what they know.
+            num_bottlenecks: N, number of bottleneck tokens.
             depth: Layers of each stream.
             num_heads: Attention heads; the width must be a multiple of it.
             dropout: Dropout probability.
@@ -123,10 +124,10 @@ class BottleneckFusion(Fusion):
 def _exchange(layers: nn.Module, streams: list[Tokens], neck_BNW: Tensor) -> tuple[list[Tokens], Tensor]:
     """Run one layer of every stream with the bottleneck."""
     always_BN = torch.ones(neck_BNW.shape[:2], dtype=torch.bool, device=neck_BNW.device)
-    neck, read, necks = Tokens(neck_BNW, always_BN), [], []
+    neck, mixed, necks = Tokens(neck_BNW, always_BN), [], []
     for layer, tokens in zip(layers.children(), streams, strict=True):
         both = join([neck, tokens])
         mixed_BTW = layer(both.values, both.present)
         necks.append(mixed_BTW[:, : neck_BNW.shape[1]])
-        read.append(Tokens(mixed_BTW[:, neck_BNW.shape[1] :], tokens.present))
-    return read, torch.stack(necks).mean(dim=0)
+        mixed.append(Tokens(mixed_BTW[:, neck_BNW.shape[1] :], tokens.present))
+    return mixed, torch.stack(necks).mean(dim=0)

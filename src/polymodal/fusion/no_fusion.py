@@ -1,4 +1,4 @@
-"""No fusion: streams stay apart, for what is learned between them (torch)."""
+"""No fusion: the streams are not mixed, for objectives between streams (torch)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from polymodal.tokens import Fused, Tokens
 
 
 class NoFusion(nn.Module):
-    """Streams side by side, without parameters: pooled is the mean of the present streams' means."""
+    """Concatenates the tokens of the streams, without parameters; pooled is the mean of the present streams' means."""
 
     def __init__(self, streams: Sequence[str]) -> None:
-        """Remember the streams.
+        """Store the names of the streams.
 
         Args:
             streams: Names of the streams.
@@ -24,13 +24,13 @@ class NoFusion(nn.Module):
         self.streams = tuple(streams)
 
     def forward(self, streams: Mapping[str, Tokens]) -> Fused:
-        """Put the streams side by side.
+        """Concatenate the tokens of the streams.
 
         Args:
             streams: Stream to tokens ``[B, T, W]``.
 
         Returns:
-            Pooled ``[B, W]``, all tokens, and the streams.
+            Pooled ``[B, W]``, all tokens, and the tokens of each stream.
         """
         present_BS1 = torch.stack([streams[name].row_present for name in self.streams], dim=1).unsqueeze(2)
         pooled_BSW = torch.stack([streams[name].pooled() for name in self.streams], dim=1)

@@ -1,4 +1,4 @@
-"""Fusions that multiply the streams: the outer product of all, whole or in low rank, or of pairs (torch).
+"""Multiplicative fusions: outer product of all streams, in full or low rank, and products of pairs (torch).
 
 Shape legend: B rows of the batch, W width, S streams, R rank, K values of a stream, P products.
 """
@@ -18,17 +18,17 @@ from polymodal.nn.layers import Dropout
 from polymodal.tokens import Fused, Tokens
 
 MAX_PRODUCTS = 8192
-"""Most values of the outer product of all streams."""
-LEAST_FACTORS = 2
-"""Fewer values of a stream than this say too little."""
+"""Maximum size of the outer product of all streams."""
+MIN_FACTORS = 2
+"""Minimum number of values of a stream."""
 
 
 class LowRankFusion(Fusion):
-    """The outer product of all streams, never formed: Liu et al. 2018, arXiv 1806.00064, equations 5 to 8.
+    """The outer product of all streams in low rank: Liu et al. 2018, arXiv 1806.00064, equations 5 to 8.
 
     Each stream has R linear maps; their outputs are multiplied over the streams and summed over the ranks. Differs
-    from the source: layer norm before and after, and the maps start so that the constant 1 of each stream stands for
-    about half of it, whatever the number of streams.
+    from the source: layer norm before and after, and the initial weights give the constant 1 of each stream about half
+    of its variance, whatever the number of streams.
     """
 
     def __init__(self, streams: Sequence[str], width: int, *, rank: int = 4, dropout: float = 0.1) -> None:
@@ -69,8 +69,8 @@ class LowRankFusion(Fusion):
 class TensorFusion(Fusion):
     """The outer product of all streams: Zadeh et al. 2017, arXiv 1707.07250, equations 1 and 2.
 
-    Each stream's pooled vector is projected to a few values and given a constant 1, so that the product of all holds
-    every stream alone, every pair, and so on. Differs from the source: the projection, which keeps the product small.
+    A constant 1 is appended to a projection of each stream's pooled vector, so that the product contains every
+    stream alone, every pair, and so on. Differs from the source: the projection, which limits the size of the product.
     """
 
     def __init__(self, streams: Sequence[str], width: int, *, factors: int = 16, dropout: float = 0.1) -> None:
@@ -79,11 +79,11 @@ class TensorFusion(Fusion):
         Args:
             streams: Names of the streams; eight at most.
             width: W.
-            factors: K, fewer where the product of all streams would pass ``MAX_PRODUCTS``.
+            factors: K, fewer where the product of all streams would exceed ``MAX_PRODUCTS``.
             dropout: Dropout probability.
         """
         super().__init__(streams, width)
-        num_factors = min(factors, most_factors(len(self.streams)))
+        num_factors = min(factors, max_factors(len(self.streams)))
         self.norm = nn.LayerNorm(width)
         self.projections = nn.ModuleList(
             nn.Sequential(nn.Linear(width, num_factors), nn.LayerNorm(num_factors)) for _ in self.streams
@@ -112,10 +112,10 @@ class TensorFusion(Fusion):
 
 
 class MatchFusion(Fusion):
-    """How alike the streams are: Mou et al. 2016, arXiv 1512.08422, section 3.1.
+    """Products and absolute differences of pairs of streams: Mou et al. 2016, arXiv 1512.08422, section 3.1.
 
-    For every pair of streams, the product and the absolute difference of their pooled vectors, the mean over all pairs
-    beside the vectors themselves. Differs from the source: any number of streams.
+    For every pair of streams, the product and the absolute difference of their pooled vectors, the mean over
+    all pairs, concatenated with the vectors themselves. Differs from the source: any number of streams.
     """
 
     def __init__(self, streams: Sequence[str], width: int, *, dropout: float = 0.1) -> None:
@@ -131,7 +131,7 @@ class MatchFusion(Fusion):
         self.close = fusion_mlp((len(self.streams) + 2) * width, width, dropout)
 
     def fuse(self, streams: list[Tokens], row_present_BS: Tensor) -> Fused:  # noqa: ARG002
-        """Fuse by comparing.
+        """Fuse by products and differences.
 
         Args:
             streams: Tokens of each stream; absent streams are replaced by their missing token.
@@ -147,21 +147,21 @@ class MatchFusion(Fusion):
         return Fused(self.close(torch.cat([pooled_BSW.flatten(1), products_BW, distances_BW], dim=1)), join(streams))
 
 
-def most_factors(num_streams: int) -> int:
-    """Return how many values of each stream keep the outer product within ``MAX_PRODUCTS``.
+def max_factors(num_streams: int) -> int:
+    """Return the largest number of values of each stream with an outer product within ``MAX_PRODUCTS``.
 
     Args:
         num_streams: S.
 
     Returns:
-        The largest K with ``(K + 1) ** S`` within the bound.
+        K, the largest with ``(K + 1) ** S`` within the bound.
 
     Raises:
-        ConfigError: If not even ``LEAST_FACTORS`` values do.
+        ConfigError: If not even ``MIN_FACTORS`` values do.
     """
-    factors = LEAST_FACTORS
+    factors = MIN_FACTORS
     if (factors + 1) ** num_streams > MAX_PRODUCTS:
-        most = int(math.log(MAX_PRODUCTS, LEAST_FACTORS + 1))
+        most = int(math.log(MAX_PRODUCTS, MIN_FACTORS + 1))
         raise ConfigError(
             f"The fusion 'tensor' multiplies all streams and takes {most} at most. Got {num_streams} streams instead. "
             "Choose --fusion low_rank, which multiplies any number of them, or put columns together with --stream."
