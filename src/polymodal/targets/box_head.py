@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.metrics.detection import overlaps, sure_boxes
+from polymodal.metrics.detection import box_iou, confident_boxes
 from polymodal.nn.convolution import Conv2d
 from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.targets.structured import StructuredHead, StructuredPrediction
@@ -169,7 +169,7 @@ class BoxHead(StructuredHead):
             }
             for at in kept
         ]
-        sure = [box["score"] for box in sure_boxes(found)]
+        sure = [box["score"] for box in confident_boxes(found)]
         return StructuredPrediction(found, float(np.mean(sure)) if sure else 1 - float(flat.max(initial=0.0)))
 
 
@@ -270,7 +270,7 @@ def suppress(boxes: NDArray[np.float32], labels: NDArray[np.int64], most: float)
     Returns:
         Places of the boxes that stay, in order.
     """
-    clash = (overlaps(boxes, boxes) > most) & (labels[:, None] == labels[None])
+    clash = (box_iou(boxes, boxes) > most) & (labels[:, None] == labels[None])
     stays = np.ones(len(boxes), dtype=np.bool_)
     for place in range(len(boxes)):
         if stays[place]:
