@@ -14,7 +14,7 @@ from polymodal.cli import console
 from polymodal.metrics import METRICS, Metric, intervals, measure_rows, metric_of, score, score_of
 from polymodal.metrics.classification import WeightedClasses
 from polymodal.report.page import write_report
-from polymodal.report.wording import format_score, metric_title, spoken_score
+from polymodal.report.wording import format_score, format_score_in_text, metric_title
 from polymodal.targets import OBJECTIVES, TARGETS, EmbeddingTarget, SketchTarget, StructuredTarget
 
 KINDS = [*TARGETS, *OBJECTIVES]
@@ -79,7 +79,12 @@ def test_a_metric_that_is_not_in_the_table_is_refused() -> None:
     measured = {"glory": np.ones(1), "rmse": np.ones(1)}
     with pytest.raises(ValueError, match=sentence):
         score_of(lambda weights: measured, 3)
-    for use in (metric_of, metric_title, lambda name: format_score(name, 0.5), lambda name: spoken_score(name, 0.5)):
+    for use in (
+        metric_of,
+        metric_title,
+        lambda name: format_score(name, 0.5),
+        lambda name: format_score_in_text(name, 0.5),
+    ):
         with pytest.raises(ValueError, match=sentence):
             use("glory")
     with pytest.raises(ValueError, match="'statue'"):

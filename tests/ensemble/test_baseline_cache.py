@@ -33,9 +33,12 @@ def rows(num_rows: int, seed: int) -> tuple[dict[str, Column], dict[str, list[An
     truth = random.integers(0, 3, num_rows)
     values = (truth[:, None] + random.normal(size=(num_rows, 4))).astype(np.float32)
     texts = [f"{['good', 'bad', 'fair'][kind]} {random.integers(9)}" for kind in truth]
-    there = np.ones(num_rows, np.bool_)
+    is_present = np.ones(num_rows, np.bool_)
     lengths = np.full(num_rows, 1, np.int64)
-    columns = {"size": Column(values, there), "said": Column(np.zeros((num_rows, 2), np.int32), there, lengths)}
+    columns = {
+        "size": Column(values, is_present),
+        "said": Column(np.zeros((num_rows, 2), np.int32), is_present, lengths),
+    }
     return columns, {"said": texts}, truth
 
 
@@ -56,7 +59,7 @@ class Fit:
     def __call__(self) -> FittedBaselines:
         self.count += 1
         (columns, cells, truth), (others, other_cells, other_truth) = self.train, self.validation
-        features = FeatureExtractor.draft(SCHEMA, {"size": None, "said": None}, columns).fit(columns, cells)
+        features = FeatureExtractor.unfitted(SCHEMA, {"size": None, "said": None}, columns).fit(columns, cells)
         blocks, other_blocks = features.transform(columns, cells), features.transform(others, other_cells)
         found = fit_baselines("category", 3, blocks, truth, other_blocks, other_truth, self.seed, 1)
         return FittedBaselines(features, {"kind": found})
@@ -70,9 +73,9 @@ class Counting(FeatureExtractor):
 
     count = 0
 
-    def transform_views(self, *arguments: Any) -> Any:
+    def transform_masked(self, *arguments: Any) -> Any:
         Counting.count += 1
-        return super().transform_views(*arguments)
+        return super().transform_masked(*arguments)
 
 
 class Ask:
@@ -200,9 +203,9 @@ def test_a_second_run_on_the_same_rows_neither_fits_nor_asks_baselines(
         counted.append("features")
         return transform(self, *arguments)
 
-    transform = FeatureExtractor.transform_views
+    transform = FeatureExtractor.transform_masked
     monkeypatch.setattr(run, "fit_baselines", counting)
-    monkeypatch.setattr(FeatureExtractor, "transform_views", transforming)
+    monkeypatch.setattr(FeatureExtractor, "transform_masked", transforming)
     random = np.random.default_rng(0)
     kind = random.integers(0, 3, 90)
     table = {"size": (kind + random.random(90)).tolist(), "kind": [f"k{k}" for k in kind]}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Column
 from polymodal.data.schema.schema import Schema, StreamSchema
-from polymodal.ensemble.audio_features import sound_features
+from polymodal.ensemble.audio_features import audio_features
 from polymodal.ensemble.baselines import Baseline, fit_baselines
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.ensemble.image_features import thumbnails, video_features
@@ -41,7 +41,7 @@ def table(truth: NDArray[np.int64], seed: int, share_absent: float = 0.2) -> tup
     generator = np.random.default_rng(seed)
     num_rows = len(truth)
 
-    def there(*shape: int) -> NDArray[np.bool_]:
+    def is_present(*shape: int) -> NDArray[np.bool_]:
         return generator.random((num_rows, *shape)) >= share_absent
 
     image = generator.integers(0, 60, (num_rows, 32, 24, 1)).astype(np.uint8)
@@ -53,13 +53,13 @@ def table(truth: NDArray[np.int64], seed: int, share_absent: float = 0.2) -> tup
     vector[:, 0] += truth
     fields = np.stack([truth + generator.normal(size=num_rows), truth + 1], axis=1).astype(np.float32)
     words = ["a small red house", "the big green tree", "one old blue car"]
-    note = there()
+    note = is_present()
     columns = {
-        "image": Column(image, there()),
-        "sound": Column(sound, there(), lengths),
+        "image": Column(image, is_present()),
+        "sound": Column(sound, is_present(), lengths),
         "note": Column(np.zeros((num_rows, 1), np.int32), note),
-        "vector": Column(vector, there()),
-        "tabular": Column(fields, there(2)),
+        "vector": Column(vector, is_present()),
+        "tabular": Column(fields, is_present(2)),
     }
     return columns, {"note": [words[kind] if seen else None for kind, seen in zip(truth, note, strict=True)]}
 
@@ -71,7 +71,7 @@ def labels(seed: int, num_rows: int = NUM_ROWS, num_classes: int = 3) -> NDArray
 @pytest.fixture(scope="module")
 def extractor() -> FeatureExtractor:
     columns, cells = table(labels(0), 0)
-    return FeatureExtractor.draft(SCHEMA, MODALITIES, columns).fit(columns, cells)
+    return FeatureExtractor.unfitted(SCHEMA, MODALITIES, columns).fit(columns, cells)
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_sounds_are_stretched_to_one_length() -> None:
     ramp = np.repeat(np.arange(20, dtype=np.float16), 2)[:, None].repeat(8, axis=1)
     values = np.full((2, 60, 8), 99, np.float16)
     values[0, :20], values[1, :40] = ramp[::2], ramp
-    features, num_pixels = sound_features(Column(values, np.array([True, True]), np.array([20, 40])))
+    features, num_pixels = audio_features(Column(values, np.array([True, True]), np.array([20, 40])))
     assert features[0, :num_pixels] == pytest.approx(np.repeat(np.arange(20), 8))
     assert features[1, :num_pixels] == pytest.approx(features[0, :num_pixels])
 
@@ -275,7 +275,7 @@ def test_leaf_species_are_told_from_numbers_alone(shared_data: Path) -> None:
     fields = [{"name": name, "kind": "number", "cardinality": 0} for name in names]
     schema = Schema(columns=(), streams=(StreamSchema("tabular", "tabular", tuple(names)),), targets=(), ignored=())
     fitted = {"tabular": SimpleNamespace(state=lambda: {"fields": fields})}
-    extractor = FeatureExtractor.draft(schema, fitted, {"tabular": columns[0]}).fit({"tabular": columns[0]}, {})
+    extractor = FeatureExtractor.unfitted(schema, fitted, {"tabular": columns[0]}).fit({"tabular": columns[0]}, {})
     train, validation, test = (extractor.transform({"tabular": column}, {}) for column in columns)
     species = sorted({row["species"] for row in tables[0]})
     truths = [np.array([species.index(row["species"]) for row in rows]) for rows in tables]

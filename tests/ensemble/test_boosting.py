@@ -38,7 +38,7 @@ def fit(kind: str, num_threads: int) -> tuple[list[str], list[str]]:
 def _large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take any data for large."""
     monkeypatch.setattr(boosting, "CELLS_PER_THREAD", 1)
-    monkeypatch.setattr(boosting, "GRACE_S", 60.0)
+    monkeypatch.setattr(boosting, "GRACE_PERIOD_S", 60.0)
 
 
 @pytest.mark.parametrize("kind", ["category", "categories", "number"])
@@ -46,8 +46,8 @@ def test_threads_that_wait_for_each_other_give_way_to_one(kind: str, monkeypatch
     one, _ = fit(kind, 1)
     two, threads = fit(kind, 2)
     assert set(threads) == {"[num_threads: 2]"}
-    monkeypatch.setattr(boosting, "GRACE_S", 0.0)
-    monkeypatch.setattr(boosting, "TOO_SLOW", 0.0)
+    monkeypatch.setattr(boosting, "GRACE_PERIOD_S", 0.0)
+    monkeypatch.setattr(boosting, "MAX_SLOWDOWN", 0.0)
     waiting, threads = fit(kind, 2)
     assert set(threads) == {"[num_threads: 1]"}
     assert one == two == waiting

@@ -70,7 +70,7 @@ def test_the_single_best_member_is_chosen_among_noise() -> None:
     members = {"fusion": guess(truth, 0.0, 1), "image": guess(truth, 2.0, 2), "text": guess(truth, 0.0, 3)}
     members["text"] = softmax(np.random.default_rng(9).normal(size=(150, 3)) * 3)
     decision = fit_member_weights("category", members, everywhere(members), truth, seed=0)
-    assert decision.shares["image"] > 0.9
+    assert decision.contributions["image"] > 0.9
     assert decision.note.startswith("The decision")
 
 
@@ -81,7 +81,7 @@ def test_members_that_know_different_things_are_pooled() -> None:
     decision = fit_member_weights("category", members, everywhere(members), truth, seed=0)
     combined = decision.combine(unseen, everywhere(unseen), np.full(3, 1 / 3))
     assert loss(fresh, combined) < min(loss(fresh, member) for member in unseen.values()) - 0.1
-    assert sum(decision.shares.values()) == pytest.approx(1.0)
+    assert sum(decision.contributions.values()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("kind", ["category", "categories", "number"])
@@ -114,15 +114,15 @@ def test_the_weight_of_absent_members_goes_to_the_others() -> None:
     members = {"fusion": np.array([[0.8, 0.2]]), "image": np.array([[0.4, 0.6]])}
     present = {"fusion": np.array([True]), "image": np.array([False])}
     ones = {"fusion": 1.0, "image": 1.0}
-    pooled = MemberWeights("category", {"fusion": 0.5, "image": 0.5}, reserve=ones, scale=ones)
+    pooled = MemberWeights("category", {"fusion": 0.5, "image": 0.5}, fallback=ones, scale=ones)
     assert pooled.combine(members, present, np.full(2, 0.5)) == pytest.approx(np.array([[0.8, 0.2]]))
 
 
 def test_a_row_that_lacks_the_chosen_member_uses_the_ones_it_has() -> None:
     members = {"image": np.array([[0.9, 0.1]]), "text": np.array([[0.8, 0.2]])}
     present = {"image": np.array([False]), "text": np.array([True])}
-    reserve = {"image": 1.0, "text": 0.5}
-    chosen = MemberWeights("category", {"image": 1.0, "text": 0.0}, reserve=reserve, scale=reserve)
+    fallback = {"image": 1.0, "text": 0.5}
+    chosen = MemberWeights("category", {"image": 1.0, "text": 0.0}, fallback=fallback, scale=fallback)
     assert chosen.combine(members, present, np.full(2, 0.5)) == pytest.approx(np.array([[2 / 3, 1 / 3]]))
     assert chosen.combine({"text": members["text"]}, present, np.full(2, 0.5)) == pytest.approx(
         np.array([[2 / 3, 1 / 3]])
@@ -259,7 +259,7 @@ def test_each_row_uses_the_weights_of_its_own_kind() -> None:
 def test_the_note_names_the_shares() -> None:
     weights = {"fusion": 0.4, "baseline:linear": 0.5, "stream:image": 0.1, "stream:text": 0.0}
     ones = dict.fromkeys(weights, 1.0)
-    note = MemberWeights("category", weights, reserve=ones, scale=ones).note
+    note = MemberWeights("category", weights, fallback=ones, scale=ones).note
     assert note == (
         "The decision leans on the linear baseline for 50 %, the fusion for 40 % and the image stream for 10 %."
     )

@@ -12,7 +12,7 @@ from polymodal.arrays import Column
 from polymodal.data.tables.table import read_table
 from polymodal.ensemble.baselines import fit_baselines
 from polymodal.ensemble.features import FeatureBlocks
-from polymodal.ensemble.sensor_features import LAGS, QUANTILES, cloud_features, series_features
+from polymodal.ensemble.sensor_features import LAGS, QUANTILES, point_cloud_features, series_features
 from polymodal.ensemble.stream_features import Scaling
 from polymodal.modalities import Points, PointsSettings
 
@@ -60,7 +60,7 @@ def test_rhythm_tells_fast_from_slow() -> None:
     assert rhythm[2, LAGS.index(4)] > 0.6
 
 
-@pytest.mark.parametrize(("column", "describe"), [(series(), series_features), (clouds(), cloud_features)])
+@pytest.mark.parametrize(("column", "describe"), [(series(), series_features), (clouds(), point_cloud_features)])
 def test_padding_absent_rows_and_other_rows_change_nothing(column: Column, describe: object) -> None:
     assert callable(describe)
     assert column.lengths is not None
@@ -81,12 +81,12 @@ def test_padding_absent_rows_and_other_rows_change_nothing(column: Column, descr
 def test_clouds_are_described_by_their_points_and_how_frames_change() -> None:
     column = clouds()
     assert column.lengths is not None
-    found = cloud_features(column)
+    found = point_cloud_features(column)
     frames = column.values[0, : column.lengths[0]]
     points = frames[frames[..., -1] > 0][:, :3]
     np.testing.assert_allclose(found[0, :3], points.mean(axis=0), rtol=1e-4, atol=1e-5)
     assert found[0, 27] == pytest.approx(np.log1p(len(points)))
-    single = cloud_features(Column(column.values[:, :1], column.present, np.ones(5, np.int64)))
+    single = point_cloud_features(Column(column.values[:, :1], column.present, np.ones(5, np.int64)))
     assert single.shape == found.shape
     assert not single[:, 28:].any()
 
@@ -97,7 +97,7 @@ def test_activities_are_told_from_statistics_alone(shared_data: Path) -> None:
     folder = shared_data / "radhar"
     tables = [read_table(folder / f"{split}.csv").columns for split in ("train", "validation", "test")]
     fitted = Points.fit(tables[0]["points"], PointsSettings(), folder)
-    found = [cloud_features(fitted.transform(table["points"], folder)[0]) for table in tables]
+    found = [point_cloud_features(fitted.transform(table["points"], folder)[0]) for table in tables]
     names = sorted(set(tables[0]["activity"]))
     truths = [np.array([names.index(cell) for cell in table["activity"]]) for table in tables]
     scaling = Scaling.fit(found[0], np.ones(len(found[0]), bool), 0)
@@ -112,5 +112,5 @@ def test_activities_are_told_from_statistics_alone(shared_data: Path) -> None:
 
 def test_many_rows_are_described_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = series_features(series(40))
-    monkeypatch.setattr("polymodal.ensemble.sensor_features.CELLS_AT_ONCE", 200)
+    monkeypatch.setattr("polymodal.ensemble.sensor_features.MAX_BATCH_VALUES", 200)
     np.testing.assert_allclose(series_features(series(40)), whole, rtol=1e-5, atol=1e-6)

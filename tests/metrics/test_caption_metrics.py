@@ -7,7 +7,7 @@ import pytest
 from sacrebleu import corpus_bleu
 
 from polymodal.metrics import intervals_of, score_of
-from polymodal.metrics.caption_metrics import grade_captions, measure_captions, split_words
+from polymodal.metrics.caption_metrics import caption_quality, measure_captions, split_words
 
 TRUTH = ["The cat is on the mat, isn't it?", "It costs 3.5 dollars &amp; 10,000 euros.", "a dog runs over the lawn"]
 SAID = ["The cat sat on the mat, isn't it?", "It costs 3.5 euros & 10,000 euros", "a dog runs over the big lawn now"]
@@ -46,7 +46,7 @@ def test_an_empty_answer_scores_nothing() -> None:
 
 def test_exact_match_is_to_the_letter() -> None:
     assert score(["a cat", "a cat", "a cat"], ["a cat", "A cat", "a  cat"])["exact_match"] == pytest.approx(1 / 3)
-    assert grade_captions(["a cat", "a cat"], ["a cat", "a  cat"]).tolist() == [1.0, 0.5]
+    assert caption_quality(["a cat", "a cat"], ["a cat", "a  cat"]).tolist() == [1.0, 0.5]
 
 
 def test_weights_repeat_rows() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polymodal.metrics import Measure, intervals_of, measure_rows, score_of
-from polymodal.metrics.detection import BoxRows, count_labels, grade_boxes, match_boxes, measure_labels, overlaps
+from polymodal.metrics.detection import BoxRows, box_iou, box_label_scores, box_quality, count_labels, match_boxes
 
 Rows = list[list[dict[str, Any]]]
 
@@ -67,7 +67,7 @@ def test_average_precision_is_that_of_pycocotools(noise: float, seed: int) -> No
     truth, found = random_boxes(40, noise, seed)
     expected = coco_scores(truth, found)
     assert score_of(measure_boxes(truth, found), 40) == pytest.approx(expected, abs=1e-9)
-    labels = measure_labels(truth, found)
+    labels = box_label_scores(truth, found)
     assert np.mean([entry["ap_50"] for entry in labels]) == pytest.approx(expected["map_50"], abs=1e-9)
     assert np.mean([entry["ap"] for entry in labels]) == pytest.approx(expected["map"], abs=1e-9)
     assert sum(entry["support"] for entry in labels) == sum(map(len, truth))
@@ -87,7 +87,7 @@ def test_intervals_lie_around_the_score_and_many_resamples_are_cut_into_parts(mo
     measure, value = measure_boxes(truth, found), score_of(measure_boxes(truth, found), 40)["map_50"]
     low, high = intervals_of(measure, 40)["map_50"]
     assert low < value < high
-    monkeypatch.setattr("polymodal.metrics.detection.CELLS_AT_ONCE", 200)
+    monkeypatch.setattr("polymodal.metrics.detection.MAX_BLOCK_VALUES", 200)
     assert intervals_of(measure_boxes(truth, found), 40)["map_50"] == [low, high]
 
 
@@ -119,7 +119,7 @@ def test_without_any_true_box_there_is_no_score() -> None:
 def test_overlap_is_intersection_over_union() -> None:
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [3, 3, 3, 3]])
     expected = [[1, 1 / 3, 0, 0], [1 / 3, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    np.testing.assert_allclose(overlaps(boxes, boxes), expected)
+    np.testing.assert_allclose(box_iou(boxes, boxes), expected)
 
 
 def test_each_true_box_is_taken_once_by_the_surest() -> None:
@@ -130,7 +130,7 @@ def test_each_true_box_is_taken_once_by_the_surest() -> None:
 def test_a_row_is_graded_by_the_boxes_that_are_likely_right() -> None:
     truth = [[BOX], [BOX], [], []]
     found = [[BOX | {"score": 0.9}], [BOX | {"score": 0.05}], [BOX | {"score": 0.9}], []]
-    assert grade_boxes(truth, found).tolist() == [1.0, 0.0, 0.0, 1.0]
+    assert box_quality(truth, found).tolist() == [1.0, 0.0, 0.0, 1.0]
 
 
 def test_boxes_are_counted_in_words() -> None:

@@ -236,7 +236,7 @@ def test_one_row_leaves_nothing_on_disk(model: polymodal.Model, rows: Table, pri
 def test_members_without_a_weight_are_not_asked(advised: polymodal.Model, rows: Table) -> None:
     """Leaving out what cannot change a prediction changes no prediction."""
     trained = advised.trained
-    asked = {name: decisions.in_use for name, decisions in trained.ensembles.items()}
+    asked = {name: decisions.active_members for name, decisions in trained.ensembles.items()}
     assert any("baseline:boosting" in found for found in asked.values())
     part = rows.take(range(40))
     columns, _ = trained.preprocessor.transform(part)

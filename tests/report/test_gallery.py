@@ -13,7 +13,7 @@ import soundfile
 from PIL import Image
 
 import films
-from polymodal.report.gallery import GalleryCell, GalleryRow, cell_html, pick_rows, row_html
+from polymodal.report.gallery import GalleryCell, GalleryRow, cell_html, row_html, select_rows
 
 
 def embedded(html: str) -> bytes:
@@ -160,7 +160,7 @@ def test_right_rows_go_round_the_classes_and_wrong_rows_are_the_surest() -> None
     truth = ["a"] * 6 + ["b"] * 2 + ["c"] * 2
     confidence = np.array([0.99, 0.98, 0.97, 0.96, 0.4, 0.9, 0.5, 0.6, 0.7, 0.95])
     correct = np.array([True, True, True, True, False, False, True, True, True, False])
-    right, wrong = pick_rows(truth, truth, confidence, correct, num=4)
+    right, wrong = select_rows(truth, truth, confidence, correct, num=4)
     assert right.tolist() == [0, 7, 8, 1]
     assert wrong.tolist() == [9, 5, 4]
 
@@ -169,19 +169,19 @@ def test_numbers_give_the_largest_misses_and_close_rows_over_the_range() -> None
     truth = np.arange(20.0)
     prediction = truth + np.where(np.arange(20) % 2, 0.1, 0.3)
     prediction[[3, 11]] += [50, -90]
-    right, wrong = pick_rows(truth.tolist(), prediction.tolist(), None, None, num=2)
+    right, wrong = select_rows(truth.tolist(), prediction.tolist(), None, None, num=2)
     assert wrong.tolist() == [11, 3]
     assert truth[right[0]] < 10 <= truth[right[1]]
     assert all(row % 2 for row in right)
 
 
 def test_picking_from_few_or_no_rows_never_repeats_one() -> None:
-    right, wrong = pick_rows([], [], np.array([]), np.array([], dtype=bool))
+    right, wrong = select_rows([], [], np.array([]), np.array([], dtype=bool))
     assert (len(right), len(wrong)) == (0, 0)
-    right, wrong = pick_rows([1.0, 2.0, float("nan")], [1.0, 5.0, 1.0], None, None, num=8)
+    right, wrong = select_rows([1.0, 2.0, float("nan")], [1.0, 5.0, 1.0], None, None, num=8)
     assert sorted([*right, *wrong]) == [0, 1]
     labels: list[Any] = [["a", "b"], ["a"], ["a", "b"]]
-    right, wrong = pick_rows(labels, labels, np.array([0.1, 0.2, 0.3]), np.array([True, True, True]), num=2)
+    right, wrong = select_rows(labels, labels, np.array([0.1, 0.2, 0.3]), np.array([True, True, True]), num=2)
     assert sorted(right) == [1, 2]
 
 

@@ -156,7 +156,7 @@ SKETCHES: AspectTable[Callable[[Column], Floats]] = AspectTable(
         "vector": _flat_means,
         "series": _steps,
         "points": _points,
-        "geo": _whole,
+        "geo": _flat_means,
     },
     default=_flat_means,
 )

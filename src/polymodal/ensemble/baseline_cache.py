@@ -1,4 +1,4 @@
-"""Fitted baselines, and what they say of rows, kept beside decoded arrays: the next run need not ask them again."""
+"""Caching of fitted baselines and of their predictions, in the cache of decoded arrays."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.features import FeatureExtractor
 
 FORMAT = 5
-"""Part of every key; rises when features are made, or baselines fitted or asked, in another way."""
-PLAIN = "plain"
+"""Part of every key; is increased when features, fitting or prediction of the baselines change."""
+JSON_KEY = "plain"
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 BaselinePredictions = dict[str, dict[str, NDArray[np.float64]]]
-"""Flat target to baseline to what it predicts."""
+"""Flat target to baseline to predictions."""
 
 
 @dataclass(frozen=True)
@@ -42,63 +42,65 @@ class FittedBaselines:
 
 
 def load_or_fit_baselines(
-    cache: ArrayCache, given: Iterable[Any], fit: Callable[[], FittedBaselines]
+    cache: ArrayCache, dependencies: Iterable[Any], fit: Callable[[], FittedBaselines]
 ) -> FittedBaselines:
-    """Return fitted baselines from the cache, or fit and keep them.
+    """Load fitted baselines from the cache, or fit and store them.
 
     Args:
-        cache: Where they are kept.
-        given: All that the fit depends on: arrays and plain values. The key is their content.
-        fit: Fits them; called only where the cache has none that are whole.
+        cache: The cache.
+        dependencies: Arrays and plain values that the fit depends on; their content is the key.
+        fit: Fits the baselines; called only if the cache has no valid entry.
 
     Returns:
         The baselines; those from the cache predict the same bits.
     """
-    return _kept(cache, "baselines", given, fit, _state, _from_state)
+    return _cached(cache, "baselines", dependencies, fit, _state, _from_state)
 
 
 def predict_baselines(
     fitted: FittedBaselines,
     columns: Mapping[str, Column],
     cells: Mapping[str, Sequence[Cell]],
-    views: Sequence[frozenset[str]],
+    masks: Sequence[frozenset[str]],
     cache: ArrayCache,
 ) -> list[BaselinePredictions]:
-    """Ask baselines about rows, or return from the cache what they said of them.
+    """Predict rows with the baselines, or load the predictions from the cache.
 
     Args:
         fitted: The baselines.
         columns: Stream to arrays.
         cells: Column to raw cells.
-        views: The streams to take away, each time.
-        cache: Where the answers are kept.
+        masks: Sets of streams that are masked, one set per result.
+        cache: The cache.
 
     Returns:
-        The predictions, once a view.
+        The predictions, one per mask.
     """
-    forms = frozenset(form for found in fitted.baselines.values() for baseline in found for form in baseline.forms)
+    forms = frozenset(
+        form for baselines in fitted.baselines.values() for baseline in baselines for form in baseline.forms
+    )
     if not forms:
-        return [{} for _ in views]
+        return [{} for _ in masks]
 
-    def given() -> Iterator[Any]:
+    def dependencies() -> Iterator[Any]:
         plain, arrays = _state(fitted)
-        yield from (plain, [sorted(view) for view in views])
+        yield from (plain, [sorted(mask) for mask in masks])
         for name, array in arrays.items():
             yield from (name, array)
         yield from content(columns, cells, fitted.features.text_columns)
 
-    def ask() -> list[BaselinePredictions]:
-        asked = fitted.baselines.items()
+    def predict() -> list[BaselinePredictions]:
+        targets = fitted.baselines.items()
         return [
-            {name: {baseline.name: baseline.predict(blocks) for baseline in found} for name, found in asked}
-            for blocks in fitted.features.transform_views(columns, cells, views, forms)
+            {name: {baseline.name: baseline.predict(features) for baseline in baselines} for name, baselines in targets}
+            for features in fitted.features.transform_masked(columns, cells, masks, forms)
         ]
 
-    return _kept(cache, "predictions", given(), ask, _listed, _nested)
+    return _cached(cache, "predictions", dependencies(), predict, _to_arrays, _from_arrays)
 
 
 def content(columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> Iterator[Any]:
-    """Yield all that baselines read of some rows.
+    """Yield everything that baselines read of some rows.
 
     Args:
         columns: Stream to arrays.
@@ -114,33 +116,33 @@ def content(columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], 
         yield from (name, list(cells.get(name, ())))
 
 
-def _kept(
+def _cached(
     cache: ArrayCache,
-    what: str,
-    given: Iterable[Any],
-    make: Callable[[], T],
+    kind: str,
+    dependencies: Iterable[Any],
+    compute: Callable[[], T],
     to_state: Callable[[T], tuple[Any, Arrays]],
     from_state: Callable[[Any, Arrays], T],
 ) -> T:
-    """Return what is in the cache for what is given, or make and keep it; as if it were new where it is damaged."""
+    """Return the cached result for these dependencies, or compute and store it; a damaged entry is computed again."""
     if cache.folder is None:
-        return make()
-    key = content_key(f"{what} {FORMAT} lightgbm {version('lightgbm')}", given)
-    kept, _ = cache.column(key, lambda *_: (_packed(*to_state(make())), []))
-    found = _unpacked(kept)
-    return make() if found is None else from_state(*found)
+        return compute()
+    key = content_key(f"{kind} {FORMAT} lightgbm {version('lightgbm')}", dependencies)
+    packed, _ = cache.column(key, lambda *_: (_pack(*to_state(compute())), []))
+    unpacked = _unpack(packed)
+    return compute() if unpacked is None else from_state(*unpacked)
 
 
 def _state(fitted: FittedBaselines) -> tuple[dict[str, Any], Arrays]:
     """Return fitted baselines as plain JSON and named arrays."""
-    plain, found = fitted.features.state()
-    arrays = {f"features.{name}": array for name, array in found.items()}
+    plain, feature_arrays = fitted.features.state()
+    arrays = {f"features.{name}": array for name, array in feature_arrays.items()}
     targets: dict[str, list[dict[str, Any]]] = {}
     for number, (target, baselines) in enumerate(fitted.baselines.items()):
         for place, baseline in enumerate(baselines):
-            state, found, texts = baseline.state()
+            state, own_arrays, texts = baseline.state()
             targets.setdefault(target, []).append({"state": state, "texts": texts})
-            arrays |= {f"{number}.{place}.{name}": array for name, array in found.items()}
+            arrays |= {f"{number}.{place}.{name}": array for name, array in own_arrays.items()}
     return {"features": plain, "targets": targets}, arrays
 
 
@@ -156,31 +158,34 @@ def _from_state(plain: dict[str, Any], arrays: Arrays) -> FittedBaselines:
     return FittedBaselines(features, baselines)
 
 
-def _listed(predictions: list[BaselinePredictions]) -> tuple[list[dict[str, list[str]]], Arrays]:
+def _to_arrays(predictions: list[BaselinePredictions]) -> tuple[list[dict[str, list[str]]], Arrays]:
     """Return predictions as names and arrays in their order."""
-    names = [{target: list(found) for target, found in said.items()} for said in predictions]
-    values = [values for said in predictions for found in said.values() for values in found.values()]
+    names = [{target: list(of_target) for target, of_target in of_mask.items()} for of_mask in predictions]
+    values = [values for of_mask in predictions for of_target in of_mask.values() for values in of_target.values()]
     return names, {str(place): array for place, array in enumerate(values)}
 
 
-def _nested(names: list[dict[str, list[str]]], arrays: Arrays) -> list[BaselinePredictions]:
+def _from_arrays(names: list[dict[str, list[str]]], arrays: Arrays) -> list[BaselinePredictions]:
     values = iter(arrays.values())
-    return [{target: {name: next(values) for name in found} for target, found in said.items()} for said in names]
+    return [
+        {target: {name: next(values) for name in of_target} for target, of_target in of_mask.items()}
+        for of_mask in names
+    ]
 
 
-def _packed(plain: Any, arrays: Arrays) -> Column:
+def _pack(plain: Any, arrays: Arrays) -> Column:
     """Return one row of bytes: an archive of arrays, each with its checksum."""
     file = io.BytesIO()
     text = np.frombuffer(json.dumps(plain).encode(), np.uint8)
-    np.savez(file, allow_pickle=False, **{PLAIN: text, **arrays})
+    np.savez(file, allow_pickle=False, **{JSON_KEY: text, **arrays})
     return Column(np.frombuffer(file.getvalue(), np.uint8)[None], np.ones(1, np.bool_))
 
 
-def _unpacked(kept: Column) -> tuple[Any, Arrays] | None:
-    """Return what was packed; None if the bytes are damaged."""
+def _unpack(packed: Column) -> tuple[Any, Arrays] | None:
+    """Return the packed content; None if the bytes are damaged."""
     try:
-        with np.load(io.BytesIO(kept.values[0].tobytes()), allow_pickle=False) as file:
+        with np.load(io.BytesIO(packed.values[0].tobytes()), allow_pickle=False) as file:
             arrays = dict(file)
-        return json.loads(arrays.pop(PLAIN).tobytes()), arrays
+        return json.loads(arrays.pop(JSON_KEY).tobytes()), arrays
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None

@@ -1,7 +1,7 @@
-"""Simple models that every network has to beat: the prior, a linear model and boosted trees (numpy, scipy, LightGBM).
+"""Baselines for the network: the prior, a linear model and boosted trees (numpy, scipy, LightGBM).
 
-Linear: multinomial or per-label logistic regression, or ridge regression, by L-BFGS; the strength of the penalty is
-the one with the least loss on validation rows. Boosting: LightGBM (Ke et al. 2017) with early stopping on
+Linear: multinomial or per-label logistic regression, or ridge regression, by L-BFGS; the penalty with the lowest loss
+    on validation rows is used. Boosting: LightGBM (Ke et al. 2017) with early stopping on
 validation rows. No pickle: a state is plain JSON, arrays, and LightGBM's own text format.
 
 Shape legend: N rows, D dense features, S sparse features, K outputs, C classes.
@@ -26,11 +26,11 @@ Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
 
 PENALTIES = (1e-3, 1.2e-4, 1.5e-5, 2e-6)
-USUAL_PENALTY = 1.2e-4
-STEPS = (15, 40)
-GAIN = 1e-6
-"""A step that lowers the objective by no more than this share of it ends the search."""
-STEP_CELLS = 8e9
+DEFAULT_PENALTY = 1.2e-4
+ITERATION_RANGE = (15, 40)
+TOLERANCE = 1e-6
+"""Relative decrease of the objective below which L-BFGS stops."""
+ITERATION_CELLS = 8e9
 MAX_WEIGHTS = 4_000_000
 MIN_ROWS = 20
 
@@ -77,7 +77,7 @@ class Baseline(ABC):
 
 @dataclass(frozen=True)
 class Prior(Baseline):
-    """The same for every row: class frequencies, label frequencies, or the mean.
+    """Predicts the same for every row: class frequencies, label frequencies, or the mean.
 
     Attributes:
         prior: float64 ``[C]``, or ``[]`` for a number.
@@ -150,7 +150,7 @@ class Boosting(Baseline):
 
     @cached_property
     def boosters(self) -> list[Any]:
-        """The models, read once."""
+        """The loaded models."""
         import lightgbm
 
         return [lightgbm.Booster(model_str=text) for text in self.models]
@@ -190,9 +190,9 @@ def fit_baselines(
         truth_train: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
         features_validation: Features of the rows that choose the penalty and the number of trees; may be empty.
         truth_validation: Their truth.
-        seed: Fixes the trees' sampling.
-        num_threads: Threads of LightGBM, at most.
-        budget_s: About how long the trees may take, which bounds their number; None leaves it to ``fit_trees``.
+        seed: Seed of the trees.
+        num_threads: Maximum number of threads of LightGBM.
+        budget_s: Approximate time limit of the trees, which bounds their number; None: the default of ``fit_trees``.
 
     Returns:
         The baselines; below 20 training rows, or without any feature for them, there are no trees.
@@ -216,36 +216,36 @@ def _to_prediction(kind: str, outputs: Floats, center: float, scale: float) -> F
     if kind == "number":
         return outputs[:, 0] * scale + center
     if kind == "category" and outputs.shape[1] > 1:
-        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
     positive = 0.5 * (1.0 + np.tanh(outputs / 2))
     return np.concatenate([1.0 - positive, positive], axis=1) if kind == "category" else positive
 
 
 def _fit_linear(kind: str, num_classes: int, prior: Floats, train: Rows, validation: Rows) -> Linear:
-    """Weaken the penalty step by step, each from the last weights, while the validation loss falls."""
+    """Decrease the penalty, with warm starts, while the validation loss decreases."""
     from scipy.sparse import csr_matrix
 
     features, truth = train
     sparse = csr_matrix((len(features), 0), dtype=np.float32) if features.sparse is None else features.sparse
     center, scale = (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)
-    goal = _goal(kind, num_classes, (truth - center) / scale if kind == "number" else truth)
-    columns = _heaviest(sparse, MAX_WEIGHTS // goal.shape[1])
-    problem = _LinearProblem(kind, goal, features.dense, sparse[:, columns])
-    weights = problem.start(kind, prior)
-    best, least = weights, np.inf
+    target = _encode_target(kind, num_classes, (truth - center) / scale if kind == "number" else truth)
+    columns = _largest_features(sparse, MAX_WEIGHTS // target.shape[1])
+    problem = _LinearProblem(kind, target, features.dense, sparse[:, columns])
+    weights = problem.initial_weights(kind, prior)
+    best, best_loss = weights, np.inf
     for penalty in PENALTIES:
         weights = problem.solve(weights, penalty)
-        found = _linear(kind, center, scale, problem, weights, columns)
+        result = _linear(kind, center, scale, problem, weights, columns)
         if not len(validation[1]):
             best = weights
-            if penalty == USUAL_PENALTY:
+            if penalty == DEFAULT_PENALTY:
                 break
             continue
-        loss = _loss(kind, found.predict(validation[0]), validation[1])
-        if loss >= least:
+        loss = _loss(kind, result.predict(validation[0]), validation[1])
+        if loss >= best_loss:
             break
-        best, least = weights, loss
+        best, best_loss = weights, loss
     return _linear(kind, center, scale, problem, best, columns)
 
 
@@ -255,86 +255,89 @@ def _linear(
     return Linear(kind, center, scale, *problem.split(weights), columns=columns, bias=weights[-1].astype(np.float32))
 
 
-def _goal(kind: str, num_classes: int, truth: NDArray[Any]) -> NDArray[np.float32]:
-    """Return what the outputs aim at, float32 ``[N, K]``; two classes need one output."""
+def _encode_target(kind: str, num_classes: int, truth: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the target of the outputs, float32 ``[N, K]``; two classes need one output."""
     if kind != "category":
         return truth.reshape(len(truth), -1).astype(np.float32)
     if num_classes == 2:
         return truth[:, None].astype(np.float32)
-    hot = np.zeros((len(truth), num_classes), np.float32)
-    hot[np.arange(len(truth)), truth] = 1.0
-    return hot
+    one_hot = np.zeros((len(truth), num_classes), np.float32)
+    one_hot[np.arange(len(truth)), truth] = 1.0
+    return one_hot
 
 
-def _heaviest(sparse: Any, most: int) -> NDArray[np.int64]:
+def _largest_features(sparse: Any, max_features: int) -> NDArray[np.int64]:
     """Return the sparse features with the largest total squared weight, in order."""
     squares = np.asarray(sparse.power(2).sum(axis=0)).ravel()
-    return np.sort(np.argsort(-squares, kind="stable")[:most])
+    return np.sort(np.argsort(-squares, kind="stable")[:max_features])
 
 
 class _LinearProblem:
-    """Mean loss plus half the penalty times the squared weights; the bias, the last row, is free."""
+    """Mean loss with an L2 penalty; the bias, the last row of the weights, is not penalised."""
 
-    def __init__(self, kind: str, goal: NDArray[np.float32], dense: NDArray[np.float32], sparse: Any) -> None:
-        self.kind, self.goal, self.dense, self.sparse = kind, goal, dense, sparse
-        self.turned = sparse.T.tocsr()
-        self.num_steps = int(np.clip(STEP_CELLS / (dense.size * goal.shape[1] + 1), *STEPS))
-        self.shape = (dense.shape[1] + sparse.shape[1] + 1, goal.shape[1])
+    def __init__(self, kind: str, target: NDArray[np.float32], dense: NDArray[np.float32], sparse: Any) -> None:
+        self.kind, self.target, self.dense, self.sparse = kind, target, dense, sparse
+        self.sparse_T = sparse.T.tocsr()
+        self.max_iterations = int(np.clip(ITERATION_CELLS / (dense.size * target.shape[1] + 1), *ITERATION_RANGE))
+        self.shape = (dense.shape[1] + sparse.shape[1] + 1, target.shape[1])
 
-    def start(self, kind: str, prior: Floats) -> Floats:
-        """Return zero weights with the bias that gives the prior."""
+    def initial_weights(self, kind: str, prior: Floats) -> Floats:
+        """Return zero weights with the bias that predicts the prior."""
         weights = np.zeros(self.shape)
         if kind != "number":
-            chance = np.clip(prior, 1e-4, 1 - 1e-4)
-            odds = np.log(chance) - (0.0 if kind == "category" else np.log(1 - chance))
+            probability = np.clip(prior, 1e-4, 1 - 1e-4)
+            odds = np.log(probability) - (0.0 if kind == "category" else np.log(1 - probability))
             weights[-1] = odds if len(odds) == self.shape[1] else odds[1] - odds[0]
         return weights
 
     def split(self, weights: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the dense and the sparse weights as float32."""
-        narrow = weights.astype(np.float32)
-        return narrow[: self.dense.shape[1]], narrow[self.dense.shape[1] : -1]
+        weights_32 = weights.astype(np.float32)
+        return weights_32[: self.dense.shape[1]], weights_32[self.dense.shape[1] : -1]
 
     def solve(self, start: Floats, penalty: float) -> Floats:
-        """Minimise from a start by L-BFGS, in one thread: its vectors are too short to be worth handing over."""
+        """Minimise by L-BFGS, in one thread: the vectors are too short for several."""
         from scipy.optimize import minimize
         from threadpoolctl import threadpool_limits
 
-        objective, options = partial(self.slope, penalty=penalty), {"maxiter": self.num_steps, "ftol": GAIN}
+        objective, options = (
+            partial(self.loss_and_gradient, penalty=penalty),
+            {"maxiter": self.max_iterations, "ftol": TOLERANCE},
+        )
         with threadpool_limits(1, user_api="blas"):
-            found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-        return np.asarray(found.x).reshape(self.shape)
+            result = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+        return np.asarray(result.x).reshape(self.shape)
 
-    def slope(self, flat: Floats, penalty: float) -> tuple[float, Floats]:
+    def loss_and_gradient(self, flat: Floats, penalty: float) -> tuple[float, Floats]:
         """Return the objective and its gradient."""
         weights = flat.reshape(self.shape)
         dense, sparse = self.split(weights)
         outputs = self.dense @ dense + self.sparse @ sparse + weights[-1].astype(np.float32)
-        loss, residual = _loss_and_residual(self.kind, outputs, self.goal)
-        parts = [self.dense.T @ residual, self.turned @ residual, residual.sum(axis=0, keepdims=True)]
+        loss, residual = _loss_and_residual(self.kind, outputs, self.target)
+        parts = [self.dense.T @ residual, self.sparse_T @ residual, residual.sum(axis=0, keepdims=True)]
         gradient = np.concatenate(parts).astype(np.float64)
         gradient[:-1] += penalty * weights[:-1]
         return loss + penalty / 2 * float((weights[:-1] ** 2).sum()), gradient.ravel()
 
 
 def _loss_and_residual(
-    kind: str, outputs: NDArray[np.float32], goal: NDArray[np.float32]
+    kind: str, outputs: NDArray[np.float32], target: NDArray[np.float32]
 ) -> tuple[float, NDArray[np.float32]]:
     """Return the mean loss over rows and its gradient by the outputs."""
-    num_rows = len(goal)
+    num_rows = len(target)
     if kind == "number":
-        error = outputs - goal
+        error = outputs - target
         loss = (error**2).sum(dtype=np.float64) / 2
         return float(loss) / num_rows, (error / num_rows).astype(np.float32, copy=False)
-    if kind == "category" and goal.shape[1] > 1:
+    if kind == "category" and target.shape[1] > 1:
         shifted = outputs - outputs.max(axis=1, keepdims=True)
-        powers = np.exp(shifted)
-        sums = powers.sum(axis=1, keepdims=True)
-        loss = np.log(sums).sum(dtype=np.float64) - (goal * shifted).sum(dtype=np.float64)
-        return float(loss) / num_rows, ((powers / sums - goal) / num_rows).astype(np.float32, copy=False)
-    losses = np.logaddexp(np.float32(0), outputs) - goal * outputs
+        exponentials = np.exp(shifted)
+        sums = exponentials.sum(axis=1, keepdims=True)
+        loss = np.log(sums).sum(dtype=np.float64) - (target * shifted).sum(dtype=np.float64)
+        return float(loss) / num_rows, ((exponentials / sums - target) / num_rows).astype(np.float32, copy=False)
+    losses = np.logaddexp(np.float32(0), outputs) - target * outputs
     positive = 0.5 * (1.0 + np.tanh(outputs / 2))
-    residual = (positive - goal) / num_rows
+    residual = (positive - target) / num_rows
     return float(losses.sum(dtype=np.float64)) / num_rows, residual.astype(np.float32, copy=False)
 
 

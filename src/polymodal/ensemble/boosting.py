@@ -1,4 +1,4 @@
-"""Boosted trees for the baselines: how many, how large, and in how many threads (LightGBM, Ke et al. 2017).
+"""Gradient-boosted trees of the baselines: hyperparameters and number of threads (LightGBM, Ke et al. 2017).
 
 Shape legend: N rows, C classes.
 """
@@ -19,20 +19,20 @@ Rows = tuple[FeatureBlocks, NDArray[Any]]
 
 MAX_ROUNDS = 400
 MIN_ROUNDS = 12
-PATIENCE = 20
+EARLY_STOPPING_ROUNDS = 20
 BUDGET_S = 2.5
 BUDGET_S_PER_ROW = 1e-4
 SECONDS_PER_TREE = 3e-4
 SECONDS_PER_CELL = 1.3e-9
 CELLS_PER_THREAD = 400_000
-MANY_ROWS = 5_000
-"""From so many rows on, features are worth telling apart in more steps."""
-GRACE_S, TOO_SLOW = 0.5, 10
-"""Threads that take so many times as long as was planned, beyond the first half of a second, wait for each other."""
+LARGE_DATA_ROWS = 5_000
+"""Number of rows from which histograms have more bins."""
+GRACE_PERIOD_S, MAX_SLOWDOWN = 0.5, 10
+"""After this time, threads that are slower than the estimate by this factor are assumed to contend for cores."""
 
 
-class _ThreadsWaitError(Exception):
-    """Threads wait for each other, and one would be faster."""
+class _ThreadContentionError(Exception):
+    """Threads contend for cores, so that one would be faster."""
 
 
 def fit_trees(
@@ -47,18 +47,18 @@ def fit_trees(
 ) -> list[str]:
     """Fit boosted trees for one target.
 
-    A tree has many small steps, and threads meet after each. Beside busy processes, two took up to a hundred times as
-    long as one, which is then taken. The trees are the same, however many threads make them.
+    Threads are synchronised after each of many small steps. Next to busy processes, two took up to a hundred times as
+    long as one; then one thread is used. The trees do not depend on the number of threads.
 
     Args:
         kind: "category", "categories" or "number".
         num_classes: Classes or labels; 1 for a number.
         train: The training rows: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]`` is their truth.
         validation: The rows that choose the number of rounds; may be empty.
-        seed: Fixes the sampling.
-        num_threads: At most; small data use one.
-        budget_s: About how long they may take; None means 2.5 s, and 1 s more for 10,000 rows. It bounds the rounds by
-            rows, features and classes, not by the clock, so that the machine does not change the result.
+        seed: Seed of the sampling.
+        num_threads: Maximum number of threads; small data use one.
+        budget_s: Approximate time limit; None: 2.5 s plus 1 s per 10,000 rows. It bounds the number of rounds by rows,
+            features and classes, not by a clock, so that the result does not depend on the machine.
 
     Returns:
         LightGBM's text of each model: one, or one a label.
@@ -66,16 +66,16 @@ def fit_trees(
     cells, num_rows = train[0].trees.size, len(train[1])
     budget_s = BUDGET_S + BUDGET_S_PER_ROW * num_rows if budget_s is None else budget_s
     num_models = num_classes if kind == "categories" else 1
-    trees_a_round = num_classes if kind == "category" and num_classes > 2 else 1
-    round_s = trees_a_round * (SECONDS_PER_TREE + SECONDS_PER_CELL * cells)
+    trees_per_round = num_classes if kind == "category" and num_classes > 2 else 1
+    round_s = trees_per_round * (SECONDS_PER_TREE + SECONDS_PER_CELL * cells)
     rounds = int(np.clip(budget_s / (num_models * round_s), MIN_ROUNDS, MAX_ROUNDS))
     params = _params(kind, num_classes, num_rows, rounds, seed)
     params["num_threads"] = min(num_threads, 1 + cells // CELLS_PER_THREAD)
     truths = [train[1], validation[1]]
     models = []
     for index in range(num_models):
-        aims = [truth[:, index].copy() for truth in truths] if kind == "categories" else truths
-        models.append(_fit(params, rounds, round_s, (train[0], aims[0]), (validation[0], aims[1])))
+        labels = [truth[:, index].copy() for truth in truths] if kind == "categories" else truths
+        models.append(_fit(params, rounds, round_s, (train[0], labels[0]), (validation[0], labels[1])))
     return models
 
 
@@ -93,7 +93,7 @@ def _params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int) 
         "bagging_freq": 1,
         "lambda_l2": 1.0,
         "min_sum_hessian_in_leaf": 0.1,
-        "max_bin": 31 if num_rows < MANY_ROWS else 63,
+        "max_bin": 31 if num_rows < LARGE_DATA_ROWS else 63,
         "extra_trees": num_rows < 1_000,
         "seed": seed,
         "deterministic": True,
@@ -103,10 +103,10 @@ def _params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int) 
 
 
 def _fit(params: dict[str, Any], rounds: int, round_s: float, train: Rows, validation: Rows) -> str:
-    """Fit one model; where its threads wait for each other, ``params`` have one from then on."""
+    """Fit one model; if threads contend, set one thread in ``params`` and repeat."""
     try:
         return _fit_once(params, rounds, round_s, train, validation)
-    except _ThreadsWaitError:
+    except _ThreadContentionError:
         params["num_threads"] = 1
         return _fit_once(params, rounds, round_s, train, validation)
 
@@ -115,21 +115,21 @@ def _fit_once(params: dict[str, Any], rounds: int, round_s: float, train: Rows, 
     import lightgbm
 
     data = lightgbm.Dataset(train[0].trees, label=train[1], params=params, free_raw_data=False)
-    watched: list[Any] = []
-    callbacks: list[Any] = [_watch(round_s)] if params["num_threads"] > 1 else []
+    valid_sets: list[Any] = []
+    callbacks: list[Any] = [_contention_callback(round_s)] if params["num_threads"] > 1 else []
     if len(validation[1]):
-        watched = [lightgbm.Dataset(validation[0].trees, label=validation[1], reference=data, params=params)]
-        callbacks.append(lightgbm.early_stopping(PATIENCE, verbose=False))
-    booster = lightgbm.train(params, data, rounds, valid_sets=watched, callbacks=callbacks)
-    return str(booster.model_to_string(num_iteration=booster.best_iteration if watched else None))
+        valid_sets = [lightgbm.Dataset(validation[0].trees, label=validation[1], reference=data, params=params)]
+        callbacks.append(lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False))
+    booster = lightgbm.train(params, data, rounds, valid_sets=valid_sets, callbacks=callbacks)
+    return str(booster.model_to_string(num_iteration=booster.best_iteration if valid_sets else None))
 
 
-def _watch(round_s: float) -> Callable[[Any], None]:
-    """Return what stops trees whose threads wait for each other."""
+def _contention_callback(round_s: float) -> Callable[[Any], None]:
+    """Return the callback that stops training if threads contend."""
     started = time.perf_counter()
 
     def check(env: Any) -> None:
-        if time.perf_counter() - started > GRACE_S + TOO_SLOW * round_s * (env.iteration + 1):
-            raise _ThreadsWaitError
+        if time.perf_counter() - started > GRACE_PERIOD_S + MAX_SLOWDOWN * round_s * (env.iteration + 1):
+            raise _ThreadContentionError
 
     return check

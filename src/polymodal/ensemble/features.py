@@ -1,4 +1,4 @@
-"""Cheap features of all streams side by side, for the baselines (numpy, scipy; fitted on training rows only).
+"""Features of all streams, concatenated, for the baselines (numpy, scipy; fitted on training rows only).
 
 Shape legend: N rows, D dense features, S sparse features, K features for trees.
 """
@@ -17,7 +17,7 @@ from polymodal.data.schema.schema import Schema
 from polymodal.ensemble.stream_features import FEATURES, FORMS, Floats, Scaling, StreamFeatures, StreamPart
 from polymodal.ensemble.text_features import TextGrams
 
-KEPT = ("stream", "modality", "column", "cardinalities", "side", "channels")
+STATE_FIELDS = ("stream", "modality", "column", "cardinalities", "side", "channels")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class FeatureBlocks:
         sparse: scipy CSR float32 ``[N, S]`` for linear models; None without texts.
         trees: float32 ``[N, K]`` for trees, NaN where absent.
 
-    A form that was not asked for has no features.
+    A form that was not requested has no features.
     """
 
     dense: Floats
@@ -52,8 +52,8 @@ class FeatureBlocks:
         return FeatureBlocks(self.dense[rows], None if self.sparse is None else self.sparse[rows], self.trees[rows])
 
     @staticmethod
-    def joined(parts: Sequence[FeatureBlocks]) -> FeatureBlocks:
-        """Put rows below each other.
+    def concatenate(parts: Sequence[FeatureBlocks]) -> FeatureBlocks:
+        """Concatenate rows.
 
         Args:
             parts: At least one, from the same extractor.
@@ -81,27 +81,27 @@ class FeatureExtractor:
     streams: list[StreamFeatures]
 
     @classmethod
-    def draft(cls, schema: Schema, modalities: Mapping[str, Any], columns: Mapping[str, Column]) -> FeatureExtractor:
-        """Settle what is to be learnt, before any value is looked at.
+    def unfitted(cls, schema: Schema, modalities: Mapping[str, Any], columns: Mapping[str, Column]) -> FeatureExtractor:
+        """Initialise the features from shapes, before they are fitted.
 
         Args:
             schema: Names the streams.
             modalities: Stream to fitted modality.
-            columns: Stream to arrays of the training rows, of which only the shapes count.
+            columns: Stream to arrays of the training rows, only their shapes are used.
 
         Returns:
-            Features that are not fitted yet.
+            Unfitted features.
         """
         return cls(
             [
-                StreamFeatures.draft(stream, modalities[stream.name], columns[stream.name])
+                StreamFeatures.unfitted(stream, modalities[stream.name], columns[stream.name])
                 for stream in schema.streams
                 if stream.name in columns and stream.modality in FEATURES
             ]
         )
 
     def fit(self, columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]]) -> FeatureExtractor:
-        """Learn the features from training rows.
+        """Fit on training rows.
 
         Args:
             columns: Stream to arrays of the training rows.
@@ -120,54 +120,56 @@ class FeatureExtractor:
     def transform(
         self, columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], forms: frozenset[str] = FORMS
     ) -> FeatureBlocks:
-        """Make the features of rows.
+        """Compute the features of rows.
 
         Args:
             columns: Stream to arrays.
             cells: Column to raw cells.
-            forms: What is wanted: ``LINEAR``, ``TREES`` or both.
+            forms: The forms to compute: ``LINEAR``, ``TREES`` or both.
 
         Returns:
             The features.
         """
-        return self.transform_views(columns, cells, [frozenset()], forms)[0]
+        return self.transform_masked(columns, cells, [frozenset()], forms)[0]
 
-    def transform_views(
+    def transform_masked(
         self,
         columns: Mapping[str, Column],
         cells: Mapping[str, Sequence[Cell]],
-        views: Sequence[frozenset[str]],
+        masks: Sequence[frozenset[str]],
         forms: frozenset[str] = FORMS,
     ) -> list[FeatureBlocks]:
-        """Make the features of rows several times, each time with some streams taken away.
+        """Compute the features of rows once per mask, with the streams of the mask absent.
 
         Args:
             columns: Stream to arrays.
             cells: Column to raw cells.
-            views: The streams to take away, each time.
-            forms: What is wanted: ``LINEAR``, ``TREES`` or both.
+            masks: Sets of streams that are masked, one set per result.
+            forms: The forms to compute: ``LINEAR``, ``TREES`` or both.
 
         Returns:
-            The features, once a view.
+            The features, one per mask.
         """
-        whole = [stream.transform(columns[stream.stream], cells, forms) for stream in self.streams]
-        hidden = frozenset().union(*views)
-        absent = {s.stream: s.transform_absent(columns[s.stream], forms) for s in self.streams if s.stream in hidden}
-        parts = list(zip([stream.stream for stream in self.streams], whole, strict=True))
-        return [_joined([absent[name] if name in view else part for name, part in parts]) for view in views]
+        unmasked = [stream.transform(columns[stream.stream], cells, forms) for stream in self.streams]
+        masked_streams = frozenset().union(*masks)
+        absent = {
+            s.stream: s.transform_absent(columns[s.stream], forms) for s in self.streams if s.stream in masked_streams
+        }
+        parts = list(zip([stream.stream for stream in self.streams], unmasked, strict=True))
+        return [_concatenate([absent[name] if name in mask else part for name, part in parts]) for mask in masks]
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return the fitted state as plain JSON and named arrays."""
         plain, arrays = [], {}
         for place, stream in enumerate(self.streams):
-            found = {"mean": stream.scaling.mean, "scale": stream.scaling.scale}
-            kept = {name: getattr(stream, name) for name in KEPT}
-            kept |= {"share": stream.scaling.share, "grams": None}
+            own_arrays = {"mean": stream.scaling.mean, "scale": stream.scaling.scale}
+            own_state = {name: getattr(stream, name) for name in STATE_FIELDS}
+            own_state |= {"share": stream.scaling.share, "grams": None}
             if stream.grams is not None:
-                kept["grams"], grams = stream.grams.state()
-                found |= grams
-            plain.append(kept)
-            arrays.update({f"{place}.{name}": array for name, array in found.items()})
+                own_state["grams"], grams = stream.grams.state()
+                own_arrays |= grams
+            plain.append(own_state)
+            arrays.update({f"{place}.{name}": array for name, array in own_arrays.items()})
         return {"streams": plain}, arrays
 
     @classmethod
@@ -182,26 +184,26 @@ class FeatureExtractor:
             An extractor whose features are bit-identical.
         """
         streams = []
-        for place, kept in enumerate(state["streams"]):
-            own: dict[str, Any] = {
+        for place, own_state in enumerate(state["streams"]):
+            own_arrays: dict[str, Any] = {
                 name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{place}.")
             }
-            scaling = Scaling(mean=own.pop("mean"), scale=own.pop("scale"), share=kept["share"])
-            grams = None if kept["grams"] is None else TextGrams.from_state(kept["grams"], own)
-            rest = {name: value for name, value in kept.items() if name not in ("share", "grams")}
+            scaling = Scaling(mean=own_arrays.pop("mean"), scale=own_arrays.pop("scale"), share=own_state["share"])
+            grams = None if own_state["grams"] is None else TextGrams.from_state(own_state["grams"], own_arrays)
+            rest = {name: value for name, value in own_state.items() if name not in ("share", "grams")}
             streams.append(StreamFeatures(**rest, scaling=scaling, grams=grams))
         return cls(streams)
 
 
-def _joined(parts: Sequence[StreamPart]) -> FeatureBlocks:
+def _concatenate(parts: Sequence[StreamPart]) -> FeatureBlocks:
     return FeatureBlocks(
         np.concatenate([dense for dense, _, _ in parts], axis=1),
-        _side_by_side([weights for _, weights, _ in parts if weights is not None]),
+        _hstack([weights for _, weights, _ in parts if weights is not None]),
         np.concatenate([trees for _, _, trees in parts], axis=1),
     )
 
 
-def _side_by_side(sparse: list[Any]) -> Any:
+def _hstack(sparse: list[Any]) -> Any:
     if len(sparse) < 2:
         return sparse[0] if sparse else None
     from scipy.sparse import hstack

@@ -1,4 +1,4 @@
-"""Cheap features of pictures and videos: thumbnails, and what changes from frame to frame (numpy).
+"""Features of images and videos for the baselines: thumbnails and differences of frames (numpy).
 
 Shape legend: N rows.
 """
@@ -15,19 +15,19 @@ from polymodal.arrays import Column
 
 Floats = NDArray[np.float32]
 
-ROWS_AT_ONCE = 512
-VALUES_AT_ONCE = 25_000_000
-VIDEOS_AT_ONCE = 32
+MAX_BATCH_ROWS = 512
+MAX_BATCH_VALUES = 25_000_000
+VIDEO_BATCH_ROWS = 32
 CHANGE_SIDE = 8
-"""Longer side of the picture of where a video moves."""
+"""Longer side of the image of mean absolute differences of frames."""
 
 
 def thumbnails(column: Column, side: int) -> tuple[Floats, int]:
-    """Shrink pictures by averaging areas.
+    """Downscale images by area averaging.
 
     Args:
         column: uint8 ``[N, height, width, channels]``.
-        side: Length of the longer side afterwards, in pixels; smaller pictures stay as they are.
+        side: Length of the longer side afterwards, in pixels; smaller images stay as they are.
 
     Returns:
         float32 ``[N, pixels * channels]`` in 0..1, zero where absent, and the number of features.
@@ -37,51 +37,52 @@ def thumbnails(column: Column, side: int) -> tuple[Floats, int]:
     rows = area_weights(height, max(round(height * shrink), 1))
     columns = np.kron(area_weights(width, max(round(width * shrink), 1)), np.eye(channels, dtype=np.float32))
 
-    step = rows_at_once(column)
+    step = choose_batch_rows(column)
 
-    def shrunk(start: int) -> Floats:
+    def batch_thumbnails(start: int) -> Floats:
         part = np.asarray(column.values[start : start + step], dtype=np.float32)
         lines = np.matmul(rows, part.reshape(len(part), height, width * channels) / 255.0)
         return np.asarray((lines @ columns.T).reshape(len(part), -1))
 
-    features = in_parts(shrunk, num_rows, len(rows) * len(columns), step)
+    features = compute_in_batches(batch_thumbnails, num_rows, len(rows) * len(columns), step)
     return np.where(column.row_present[:, None], features, np.float32(0.0)), features.shape[1]
 
 
 def video_features(column: Column, side: int, *, with_differences: bool = False) -> tuple[Floats, int]:
-    """Describe videos by thumbnails of three frames and by where they move.
+    """Compute thumbnails of three frames and the mean absolute difference of frames.
 
     Args:
         column: uint8 ``[N, frames, height, width, channels]`` with lengths.
         side: Length of a thumbnail's longer side, in pixels.
-        with_differences: Whether the changes between the three thumbnails are added, for models that cannot
-            subtract.
+        with_differences: Whether the changes between the three thumbnails are added, for trees, which cannot subtract.
 
     Returns:
-        float32 ``[N, ...]`` in -1..1, zero where absent: the first, middle and last frame, perhaps their
-        differences, and the mean absolute change from frame to frame in a picture of 8 pixels; and the number of
+        float32 ``[N, ...]`` in -1..1, zero where absent: the first, middle and last frame, their differences if
+        requested, and the mean absolute difference of consecutive frames at a side of 8 pixels; and the number of
         features that are thumbnails.
     """
     lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
     last = np.maximum(lengths, 1) - 1
     rows = np.arange(len(column))
-    shown = [thumbnails(Column(column.values[rows, at], column.present), side)[0] for at in (0 * last, last // 2, last)]
-    parts = [*shown, *(np.diff(shown, axis=0) if with_differences else [])]
-    return np.concatenate([*parts, _change(column, lengths)], axis=1), sum(part.shape[1] for part in shown)
+    frames = [
+        thumbnails(Column(column.values[rows, at], column.present), side)[0] for at in (0 * last, last // 2, last)
+    ]
+    parts = [*frames, *(np.diff(frames, axis=0) if with_differences else [])]
+    return np.concatenate([*parts, _mean_change(column, lengths)], axis=1), sum(part.shape[1] for part in frames)
 
 
-def _change(column: Column, lengths: NDArray[np.int64]) -> Floats:
-    """Return the mean absolute change from frame to frame at each place, ``[N, pixels]``."""
+def _mean_change(column: Column, lengths: NDArray[np.int64]) -> Floats:
+    """Return the mean absolute difference of consecutive frames at each pixel, ``[N, pixels]``."""
     parts = [np.zeros((0, thumbnails(_frames(column, slice(0)), CHANGE_SIDE)[1]), np.float32)]
-    for start in range(0, len(column), VIDEOS_AT_ONCE):
-        rows = slice(start, start + VIDEOS_AT_ONCE)
+    for start in range(0, len(column), VIDEO_BATCH_ROWS):
+        rows = slice(start, start + VIDEO_BATCH_ROWS)
         small = thumbnails(_frames(column, rows), CHANGE_SIDE)[0].reshape(
             len(lengths[rows]), column.values.shape[1], -1
         )
         steps = np.arange(1, small.shape[1]) < lengths[rows, None]
-        inside = (steps & column.present[rows, None])[..., None]
-        total = np.where(inside, np.abs(np.diff(small, axis=1)), np.float32(0)).sum(axis=1)
-        parts.append(total / np.maximum(inside.sum(axis=1), 1).astype(np.float32))
+        is_valid = (steps & column.present[rows, None])[..., None]
+        total = np.where(is_valid, np.abs(np.diff(small, axis=1)), np.float32(0)).sum(axis=1)
+        parts.append(total / np.maximum(is_valid.sum(axis=1), 1).astype(np.float32))
     return np.concatenate(parts)
 
 
@@ -92,14 +93,14 @@ def _frames(column: Column, rows: slice) -> Column:
 
 @lru_cache(maxsize=256)
 def area_weights(size: int, bins: int) -> Floats:
-    """Return weights whose rows average equal parts of an axis, edges counted by their share.
+    """Return the weights of area averaging along an axis.
 
     Args:
-        size: Places on the axis.
-        bins: Parts.
+        size: Size of the axis.
+        bins: Number of output bins.
 
     Returns:
-        float32 ``[bins, size]``, not to be written to.
+        float32 ``[bins, size]``, shared, so it must not be modified.
     """
     edges = np.linspace(0, size, bins + 1)
     starts = np.arange(size)
@@ -107,8 +108,8 @@ def area_weights(size: int, bins: int) -> Floats:
     return np.asarray(np.clip(overlap, 0.0, None) * bins / max(size, 1), dtype=np.float32)
 
 
-def rows_at_once(column: Column) -> int:
-    """Choose fewer rows at once of large pictures and of waveforms, so that memory stays bounded.
+def choose_batch_rows(column: Column) -> int:
+    """Choose the number of rows of a batch, so that memory is bounded.
 
     Args:
         column: The cells.
@@ -116,17 +117,19 @@ def rows_at_once(column: Column) -> int:
     Returns:
         Rows, at most 512.
     """
-    return max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // max(column.values[:1].size, 1)))
+    return max(1, min(MAX_BATCH_ROWS, MAX_BATCH_VALUES // max(column.values[:1].size, 1)))
 
 
-def in_parts(function: Callable[[int], Floats], num_rows: int, num_features: int, step: int = ROWS_AT_ONCE) -> Floats:
-    """Make the features of many rows, a part at a time.
+def compute_in_batches(
+    function: Callable[[int], Floats], num_rows: int, num_features: int, step: int = MAX_BATCH_ROWS
+) -> Floats:
+    """Compute the features of many rows in batches.
 
     Args:
-        function: From the first row of a part to the features of the ``step`` rows from there on.
+        function: Computes the features of the ``step`` rows from a row on.
         num_rows: N.
         num_features: Features of a row.
-        step: Rows of a part.
+        step: Rows of a batch.
 
     Returns:
         float32 ``[N, num_features]``.

@@ -1,13 +1,14 @@
-"""A small model over the streams' own predictions, fitted on validation rows (numpy).
+"""Stacking: a small model of the streams' predictions, fitted on validation rows (numpy).
 
-Stacked generalisation (Wolpert 1992; Ting and Witten 1999, section 2) for streams that may be absent: with z_sc what
-stream s says of class c (centred log-probabilities, log-odds of a label, or a standardised number) and p_s = 1 where
-it is present, else 0, the answer has the logits (for numbers: is)
+Stacked generalisation (Wolpert 1992; Ting and Witten 1999, section 2) for streams that may be absent: with z_sc the
+prediction of stream s for class c (centred log-probabilities, log-odds of a label, or a standardised number) and p_s =
+1 if it is present, else 0, the logits (for numbers: the prediction) are
 
     b_c + Σ_s p_s ((w_s + Σ_t (1 - p_t) d_st + e_sc) z_sc + v_sc).
 
 w weighs the streams, d moves weight to a stream when another is absent, e and v are a class's own weights and biases.
-All are fitted together, pulled towards the mean of the streams that are there; how strongly, cross-validation says.
+All are fitted together with an L2 penalty towards the mean of the present streams; its strength is chosen by
+cross-validation.
 
 Shape legend: N rows, S streams, C classes, labels, or 1 for numbers.
 """
@@ -24,14 +25,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-PULLS = (1.0, 10.0, 100.0)
-"""Strengths of the pull towards the mean that are tried, in rows."""
+PENALTIES = (1.0, 10.0, 100.0)
+"""Candidate strengths of the L2 penalty towards the mean, in rows."""
 NUM_FOLDS = 5
-SMALLEST = 1e-6
-"""Probabilities nearer to 0 or 1 count as this near."""
-MAX_STEPS = 100
-CONVERGED = 2e-9
-"""A step that lowers the loss by no more than this share of it ends the fit."""
+MIN_PROBABILITY = 1e-6
+"""Probabilities are clipped to this distance from 0 and 1."""
+MAX_ITERATIONS = 100
+TOLERANCE = 2e-9
+"""Relative decrease of the loss below which the fit stops."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Stacker:
         streams: Names of the streams.
         num_outputs: C.
         centre: Mean of a number target; 0 for the other kinds.
-        scale: Deviation of a number target; 1 for the other kinds.
-        parameters: b, w, d, e and v in a row.
+        scale: Standard deviation of a number target; 1 for the other kinds.
+        parameters: b, w, d, e and v, flattened and concatenated.
     """
 
     kind: str
@@ -59,28 +60,28 @@ class Stacker:
 
         Args:
             members: Stream to ``[N, C]`` probabilities or ``[N]`` numbers.
-            present: Stream to bool ``[N]``; what stands in absent rows is never read.
+            present: Stream to bool ``[N]``; values of absent rows are not read.
 
         Returns:
-            float64 ``[N, C]`` or ``[N]``; of no meaning in rows without any stream.
+            float64 ``[N, C]`` or ``[N]``; undefined in rows without any stream.
         """
-        there = np.stack([present[name] for name in self.streams], axis=1)
-        views = self._views(np.stack([members[name] for name in self.streams], axis=1), there)
-        return self._finish(_logits(np.array(self.parameters), views, there))
+        present_NS = np.stack([present[name] for name in self.streams], axis=1)
+        inputs_NSC = self._to_inputs(np.stack([members[name] for name in self.streams], axis=1), present_NS)
+        return self._to_prediction(_logits(np.array(self.parameters), inputs_NSC, present_NS))
 
-    def _views(self, values: Floats, there: Mask) -> Floats:
+    def _to_inputs(self, values: Floats, present_NS: Mask) -> Floats:
         """Return z, ``[N, S, C]``; 0 where a stream is absent."""
         if self.kind == "number":
-            views = (values[:, :, None] - self.centre) / self.scale
+            inputs_NSC = (values[:, :, None] - self.centre) / self.scale
         elif self.kind == "categories":
-            clipped = np.clip(values, SMALLEST, 1 - SMALLEST)
-            views = np.log(clipped) - np.log1p(-clipped)
+            clipped = np.clip(values, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+            inputs_NSC = np.log(clipped) - np.log1p(-clipped)
         else:
-            views = np.log(np.clip(values, SMALLEST, 1.0))
-            views = views - views.mean(axis=2, keepdims=True)
-        return np.where(there[:, :, None], views, 0.0)
+            inputs_NSC = np.log(np.clip(values, MIN_PROBABILITY, 1.0))
+            inputs_NSC = inputs_NSC - inputs_NSC.mean(axis=2, keepdims=True)
+        return np.where(present_NS[:, :, None], inputs_NSC, 0.0)
 
-    def _finish(self, logits: Floats) -> Floats:
+    def _to_prediction(self, logits: Floats) -> Floats:
         if self.kind == "number":
             return np.asarray(logits[:, 0] * self.scale + self.centre)
         return _sigmoid(logits) if self.kind == "categories" else _softmax(logits)
@@ -103,19 +104,19 @@ class Stacker:
 
 
 @dataclass(frozen=True)
-class Stacked:
-    """A fitted model, and others fitted without some rows each, to judge it by.
+class CrossFittedStacker:
+    """A stacker fitted on all rows, and the stackers of the folds for out-of-fold predictions.
 
     Attributes:
-        whole: Fitted on all rows.
-        parts: Rows of a fold and the model fitted without them.
+        full: Fitted on all rows.
+        folds: For each fold its rows and the stacker fitted without them.
     """
 
-    whole: Stacker
-    parts: list[tuple[NDArray[np.int64], Stacker]]
+    full: Stacker
+    folds: list[tuple[NDArray[np.int64], Stacker]]
 
-    def predict_held_out(self, members: Mapping[str, Floats], present: Mapping[str, Mask]) -> Floats:
-        """Predict each row by a model that was not fitted on it.
+    def predict_out_of_fold(self, members: Mapping[str, Floats], present: Mapping[str, Mask]) -> Floats:
+        """Predict each row with the stacker that was not fitted on it.
 
         Args:
             members: Stream to ``[N, C]`` probabilities or ``[N]`` numbers of all rows.
@@ -124,11 +125,11 @@ class Stacked:
         Returns:
             float64 ``[N, C]`` or ``[N]``.
         """
-        said = self.whole.predict(members, present)
-        for rows, stacker in self.parts:
-            taken = {name: values[rows] for name, values in members.items()}
-            said[rows] = stacker.predict(taken, {name: there[rows] for name, there in present.items()})
-        return said
+        predictions = self.full.predict(members, present)
+        for rows, stacker in self.folds:
+            of_fold = {name: values[rows] for name, values in members.items()}
+            predictions[rows] = stacker.predict(of_fold, {name: mask[rows] for name, mask in present.items()})
+        return predictions
 
 
 def fit_stacker(
@@ -138,110 +139,111 @@ def fit_stacker(
     truth: NDArray[Any],
     rows: NDArray[np.int64],
     seed: int,
-) -> Stacked:
-    """Fit the model over the streams.
+) -> CrossFittedStacker:
+    """Fit a stacker with cross-fitting.
 
     Args:
         kind: "category", "categories" or "number".
         members: Stream to ``[N, C]`` probabilities or ``[N]`` numbers.
         present: Stream to bool ``[N]``.
         truth: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
-        rows: int64 ``[N]``, which row each is; what is said of one row is never on both sides of a fold.
-        seed: Fixes the folds.
+        rows: int64 ``[N]``, index of the row of each prediction; predictions of one row are in the same fold.
+        seed: Seed of the folds.
 
     Returns:
-        The model, and those of the folds. With fewer than two rows a fold, it is the mean of the streams that are
-        there.
+        The stacker, and those of the folds; with fewer than two rows per fold, the mean of the present streams.
     """
     from threadpoolctl import threadpool_limits
 
     streams = list(members)
     first = members[streams[0]]
-    blank = _blank(kind, streams, truth, 1 if first.ndim == 1 else first.shape[1])
-    there = np.stack([present[name] for name in streams], axis=1)
-    views = blank._views(np.stack([members[name] for name in streams], axis=1), there)
-    problem, known = _Problem(kind, views, there, _wanted(blank, truth)), np.unique(rows)
-    if len(known) < 2 * NUM_FOLDS:
-        return Stacked(blank, [])
-    folds = np.array_split(np.random.default_rng(seed).permutation(known), NUM_FOLDS)
+    initial = _initial_stacker(kind, streams, truth, 1 if first.ndim == 1 else first.shape[1])
+    present_NS = np.stack([present[name] for name in streams], axis=1)
+    inputs_NSC = initial._to_inputs(np.stack([members[name] for name in streams], axis=1), present_NS)
+    data, distinct_rows = _StackingData(kind, inputs_NSC, present_NS, _encode_target(initial, truth)), np.unique(rows)
+    if len(distinct_rows) < 2 * NUM_FOLDS:
+        return CrossFittedStacker(initial, [])
+    folds = np.array_split(np.random.default_rng(seed).permutation(distinct_rows), NUM_FOLDS)
     with threadpool_limits(1, user_api="blas"):
-        tried = [problem.fit_folds([np.isin(rows, fold) for fold in folds], blank, pull) for pull in PULLS]
-        best = int(np.argmin([round(loss, 9) for loss, _ in tried]))
-        whole = problem.fit(np.ones(len(truth), dtype=np.bool_), blank, PULLS[best])
-    return Stacked(whole, list(zip(folds, tried[best][1], strict=True)))
+        results = [data.fit_folds([np.isin(rows, fold) for fold in folds], initial, penalty) for penalty in PENALTIES]
+        best = int(np.argmin([round(loss, 9) for loss, _ in results]))
+        full = data.fit(np.ones(len(truth), dtype=np.bool_), initial, PENALTIES[best])
+    return CrossFittedStacker(full, list(zip(folds, results[best][1], strict=True)))
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """What parameters are fitted on: views ``[N, S, C]``, there ``[N, S]``, wanted ``[N, C]``."""
+class _StackingData:
+    """The data that parameters are fitted on."""
 
     kind: str
-    views: Floats
-    there: Mask
-    wanted: Floats
+    inputs_NSC: Floats
+    present_NS: Mask
+    target_NC: Floats
 
-    def fit_folds(self, folds: list[Mask], blank: Stacker, pull: float) -> tuple[float, list[Stacker]]:
-        """Fit without each fold in turn; return the loss on the folds held out, and the models."""
+    def fit_folds(self, folds: list[Mask], initial: Stacker, penalty: float) -> tuple[float, list[Stacker]]:
+        """Fit without each fold in turn; return the out-of-fold loss and the stackers."""
         loss, fitted = 0.0, []
         for fold in folds:
-            fitted.append(self.fit(~fold, blank, pull))
-            part = self.take(fold & self.there.any(axis=1))
-            loss += float(part.loss_of(_logits(np.array(fitted[-1].parameters), part.views, part.there)).sum())
-        return loss / len(self.wanted), fitted
+            fitted.append(self.fit(~fold, initial, penalty))
+            part = self.take(fold & self.present_NS.any(axis=1))
+            loss += float(
+                part.row_losses(_logits(np.array(fitted[-1].parameters), part.inputs_NSC, part.present_NS)).sum()
+            )
+        return loss / len(self.target_NC), fitted
 
-    def take(self, rows: Mask) -> _Problem:
+    def take(self, rows: Mask) -> _StackingData:
         """Return some rows."""
-        return _Problem(self.kind, self.views[rows], self.there[rows], self.wanted[rows])
+        return _StackingData(self.kind, self.inputs_NSC[rows], self.present_NS[rows], self.target_NC[rows])
 
-    def fit(self, rows: Mask, blank: Stacker, pull: float) -> Stacker:
-        """Return the model that fits some rows, pulled towards the blank one."""
+    def fit(self, rows: Mask, initial: Stacker, penalty: float) -> Stacker:
+        """Return the stacker fitted on some rows, with an L2 penalty towards the initial one."""
         from scipy.optimize import minimize
 
-        part, start = self.take(rows & self.there.any(axis=1)), np.array(blank.parameters)
-        strength = pull / max(len(part.wanted), 1)
+        part, start = self.take(rows & self.present_NS.any(axis=1)), np.array(initial.parameters)
+        l2 = penalty / max(len(part.target_NC), 1)
 
         def objective(parameters: Floats) -> tuple[float, Floats]:
-            loss, gradient = part.slope(parameters)
-            away = parameters - start
-            return loss + strength / 2 * float(away @ away), gradient + strength * away
+            loss, gradient = part.loss_and_gradient(parameters)
+            difference = parameters - start
+            return loss + l2 / 2 * float(difference @ difference), gradient + l2 * difference
 
-        if not len(part.wanted):
-            return blank
-        options = {"maxiter": MAX_STEPS, "ftol": CONVERGED}
+        if not len(part.target_NC):
+            return initial
+        options = {"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE}
         found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-        return Stacker(**{**blank.state(), "parameters": found.x.tolist()})
+        return Stacker(**{**initial.state(), "parameters": found.x.tolist()})
 
-    def slope(self, parameters: Floats) -> tuple[float, Floats]:
+    def loss_and_gradient(self, parameters: Floats) -> tuple[float, Floats]:
         """Return the mean loss and its gradient."""
-        logits = _logits(parameters, self.views, self.there)
-        residual = (self._answer(logits) - self.wanted) / len(logits)
-        there = self.there.astype(np.float64)
-        by_stream = np.einsum("nsc,nc->ns", self.views, residual)
+        logits = _logits(parameters, self.inputs_NSC, self.present_NS)
+        residual = (self._activation(logits) - self.target_NC) / len(logits)
+        present_NS = self.present_NS.astype(np.float64)
+        by_stream = np.einsum("nsc,nc->ns", self.inputs_NSC, residual)
         gradients = (
             residual.sum(axis=0),
             by_stream.sum(axis=0),
-            by_stream.T @ (1 - there),
-            np.einsum("nsc,nc->sc", self.views, residual),
-            there.T @ residual,
+            by_stream.T @ (1 - present_NS),
+            np.einsum("nsc,nc->sc", self.inputs_NSC, residual),
+            present_NS.T @ residual,
         )
-        return float(self.loss_of(logits).mean()), np.concatenate([part.ravel() for part in gradients])
+        return float(self.row_losses(logits).mean()), np.concatenate([part.ravel() for part in gradients])
 
-    def loss_of(self, logits: Floats) -> Floats:
+    def row_losses(self, logits: Floats) -> Floats:
         """Return each row's loss."""
         if self.kind == "number":
-            return np.asarray(((logits - self.wanted) ** 2).sum(axis=1) / 2)
+            return np.asarray(((logits - self.target_NC) ** 2).sum(axis=1) / 2)
         if self.kind == "categories":
-            return np.asarray((np.logaddexp(0.0, logits) - self.wanted * logits).sum(axis=1))
-        return np.asarray(np.logaddexp.reduce(logits, axis=1) - (self.wanted * logits).sum(axis=1))
+            return np.asarray((np.logaddexp(0.0, logits) - self.target_NC * logits).sum(axis=1))
+        return np.asarray(np.logaddexp.reduce(logits, axis=1) - (self.target_NC * logits).sum(axis=1))
 
-    def _answer(self, logits: Floats) -> Floats:
+    def _activation(self, logits: Floats) -> Floats:
         if self.kind == "number":
             return logits
         return _sigmoid(logits) if self.kind == "categories" else _softmax(logits)
 
 
-def _blank(kind: str, streams: list[str], truth: NDArray[Any], num_outputs: int) -> Stacker:
-    """Return the mean of the streams that are there, when at most one is absent."""
+def _initial_stacker(kind: str, streams: list[str], truth: NDArray[Any], num_outputs: int) -> Stacker:
+    """Return the stacker that averages the present streams (exactly, if at most one is absent)."""
     centre, scale = 0.0, 1.0
     if kind == "number" and len(truth):
         centre, scale = float(truth.mean()), float(truth.std()) or 1.0
@@ -254,24 +256,24 @@ def _blank(kind: str, streams: list[str], truth: NDArray[Any], num_outputs: int)
     return Stacker(kind, streams, num_outputs, centre, scale, parameters.tolist())
 
 
-def _wanted(blank: Stacker, truth: NDArray[Any]) -> Floats:
-    """Return what the answer should be, ``[N, C]``."""
-    if blank.kind == "number":
-        return np.asarray((truth[:, None].astype(np.float64) - blank.centre) / blank.scale)
-    if blank.kind == "categories":
+def _encode_target(initial: Stacker, truth: NDArray[Any]) -> Floats:
+    """Return the target of the outputs, ``[N, C]``."""
+    if initial.kind == "number":
+        return np.asarray((truth[:, None].astype(np.float64) - initial.centre) / initial.scale)
+    if initial.kind == "categories":
         return truth.astype(np.float64)
-    return np.eye(blank.num_outputs)[truth.astype(np.int64)]
+    return np.eye(initial.num_outputs)[truth.astype(np.int64)]
 
 
-def _logits(parameters: Floats, views: Floats, there: Mask) -> Floats:
+def _logits(parameters: Floats, inputs_NSC: Floats, present_NS: Mask) -> Floats:
     """Return ``[N, C]``."""
-    _, num_streams, num_outputs = views.shape
+    _, num_streams, num_outputs = inputs_NSC.shape
     sizes = np.cumsum([num_outputs, num_streams, num_streams**2, num_streams * num_outputs])
     bias, weights, shifts, slopes, votes = np.split(parameters, sizes)
-    present = there.astype(np.float64)
+    present = present_NS.astype(np.float64)
     used = weights + (1 - present) @ shifts.reshape(num_streams, num_streams).T
     by_class = used[:, :, None] + slopes.reshape(num_streams, num_outputs)
-    return np.asarray(bias + (by_class * views).sum(axis=1) + present @ votes.reshape(num_streams, num_outputs))
+    return np.asarray(bias + (by_class * inputs_NSC).sum(axis=1) + present @ votes.reshape(num_streams, num_outputs))
 
 
 def _sigmoid(logits: Floats) -> Floats:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 WORD = re.compile(r"\w+|[!?]")
 MAX_CHARACTERS = {"word": 12_000, "character": 2_000}
-"""By unit, how much of a text is read."""
+"""Maximum number of characters that are read, by unit."""
 LONGEST = {"word": 2, "character": 3}
-"""By unit, the units of the longest n-gram."""
+"""Maximum n of the n-grams, by unit."""
 MAX_GRAMS = 50_000
 NUM_FREQUENT = 300
 
@@ -39,7 +39,7 @@ class TextGrams:
 
     @classmethod
     def fit(cls, texts: Sequence[str]) -> TextGrams:
-        """Learn the n-grams that occur in at least two texts.
+        """Fit on the n-grams that occur in at least two texts.
 
         Args:
             texts: Training texts; "" where absent.
@@ -58,13 +58,13 @@ class TextGrams:
         return cls(units=units, grams=grams, idf=vectorizer.idf_.astype(np.float32), frequent=frequent)
 
     def transform(self, texts: Sequence[str]) -> Any:
-        """Weigh the n-grams of texts.
+        """Compute the TF-IDF vectors of texts.
 
         Args:
             texts: Texts; "" where absent.
 
         Returns:
-            scipy CSR float32 ``[rows, G]``, rows of length one (zero without a known n-gram).
+            scipy CSR float32 ``[rows, G]``, rows of norm one (zero without a known n-gram).
         """
         if self.grams and len(texts):
             return self._vectorizer.transform(texts)
@@ -91,14 +91,14 @@ class TextGrams:
             arrays: Its arrays; of such models also ``codes``, n-grams as numbers.
 
         Returns:
-            N-grams that weigh texts the same, to the bit where the state is of this version.
+            N-grams with the same vectors, to the bit if the state is of this version.
         """
         grams = state["grams"] if "grams" in state else _decode_grams(state, arrays["codes"])
         return cls(units=state["units"], grams=grams, idf=arrays["idf"], frequent=arrays["frequent"])
 
 
 def _decode_grams(state: Mapping[str, Any], codes: NDArray[np.int64]) -> list[str]:
-    """Read n-grams whose units are the digits of a number, to the base of the vocabulary's size plus one."""
+    """Decode n-grams stored as numbers, whose digits are the units, to the base of the vocabulary size plus one."""
     vocabulary, separator = ["", *state["vocabulary"]], " " if state["units"] == "word" else ""
     powers = len(vocabulary) ** np.arange(state["longest"])[::-1]
     digits = codes[:, None] // powers % len(vocabulary)
@@ -132,7 +132,7 @@ def _clean_characters(text: str) -> str:
 
 
 def choose_units(texts: Sequence[str]) -> str:
-    """Say what texts are counted in.
+    """Choose between n-grams of words and of characters.
 
     Args:
         texts: Training texts; "" where absent.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polymodal.metrics.scores import ROWS, measure_rows, score_of
 from polymodal.metrics.table import METRICS, functions_of, metric_of
-from polymodal.metrics.weighted import CELLS_AT_ONCE, Floats, Measure
+from polymodal.metrics.weighted import MAX_BLOCK_VALUES, Floats, Measure
 
 NUM_RESAMPLES = 200
 
@@ -34,8 +34,8 @@ def intervals(
         truth: As for ``score``.
         prediction: As for ``score``.
         classes: As for ``score``.
-        seed: Fixes the resamples.
-        num_resamples: How many resamples are drawn.
+        seed: Seed of the resamples.
+        num_resamples: Number of resamples.
 
     Returns:
         Metric to ``[low, high]``, for the metrics that ``score`` gives.
@@ -58,8 +58,8 @@ def intervals_of(
     Args:
         measure: From weights ``[R, N]`` to metrics ``[R]``.
         num_rows: N.
-        seed: Fixes the resamples.
-        num_resamples: How many resamples are drawn.
+        seed: Seed of the resamples.
+        num_resamples: Number of resamples.
 
     Returns:
         Metric to ``[low, high]``.
@@ -81,7 +81,7 @@ def _by_resamples(kind: str, num_resamples: int) -> dict[int, list[str]]:
 def _draws(num_rows: int, num_resamples: int, seed: int) -> Iterator[Floats]:
     """Yield bootstrap weights, a bounded number of resamples at a time."""
     generator = np.random.default_rng(seed)
-    at_once = max(1, CELLS_AT_ONCE // num_rows)
+    at_once = max(1, MAX_BLOCK_VALUES // num_rows)
     for start in range(0, num_resamples, at_once):
         count = min(at_once, num_resamples - start)
         drawn = generator.integers(num_rows, size=(count, num_rows)) + np.arange(count)[:, None] * num_rows

@@ -1,4 +1,4 @@
-"""How well probabilities agree with how often they are right (numpy only).
+"""Calibration of probabilities (numpy only).
 
 Shape legend: N rows, C classes (or labels).
 """
@@ -14,7 +14,7 @@ NUM_BINS = 15
 
 
 def calibration_bins(kind: str, truth: NDArray[np.generic], prediction: Floats) -> list[dict[str, float]]:
-    """Group predictions by confidence and say how often each group is right.
+    """Compute the accuracy of predictions binned by confidence.
 
     Args:
         kind: "category" or "categories"; labels are pooled.
@@ -34,7 +34,7 @@ def calibration_bins(kind: str, truth: NDArray[np.generic], prediction: Floats) 
 
 
 def calibration_gaps(kind: str, truth: NDArray[np.generic], prediction: Floats) -> Floats:
-    """Compute each row's share of every bin's accuracy minus confidence.
+    """Compute each row's contribution to accuracy minus confidence of every bin.
 
     Args:
         kind: "category" or "categories"; labels are pooled.
@@ -53,7 +53,7 @@ def calibration_gaps(kind: str, truth: NDArray[np.generic], prediction: Floats) 
 
 
 def _confidence(kind: str, truth: NDArray[np.generic], prediction: Floats) -> tuple[Floats, Floats]:
-    """Return the probability of what is predicted, and 1 where that is right; labels one after another."""
+    """Return the probability of the predicted class or value, and 1 where it is correct; labels are flattened."""
     if kind == "category":
         return prediction.max(axis=1), (prediction.argmax(axis=1) == truth).astype(np.float64)
     is_right = (prediction >= 0.5) == truth.astype(np.bool_)

@@ -1,8 +1,8 @@
 """Scores of texts against one reference each: exact match, BLEU and ROUGE-L (numpy, rapidfuzz, sacrebleu).
 
-Words are split by sacreBLEU's default tokeniser ("13a"; Post 2018, arXiv 1804.08771), upper and lower case apart.
+Words are split by sacreBLEU's default tokeniser ("13a"; Post 2018, arXiv 1804.08771), case-sensitive.
 Differs from it: each Chinese or Japanese character is a word. The n-gram counts are summed here and not by sacreBLEU,
-which scores one set of rows at a time: a bootstrap interval weighs the same counts hundreds of times.
+which scores one set of rows at a time: a bootstrap interval reweights the same counts hundreds of times.
 
 Shape legend: N rows, R resamples.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 ORDER = 4
-"""BLEU counts up to four words in a row."""
+"""Maximum n of the n-grams of BLEU."""
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -52,23 +52,23 @@ def _tokenizer() -> Tokenizer13a:
     return Tokenizer13a()
 
 
-def measure_captions(truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
-    """Prepare the metrics of some rows.
+def measure_captions(truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
+    """Prepare the metrics of captions.
 
-    ``exact_match`` is the share of rows whose text is the reference to the letter. ``bleu`` is the corpus BLEU-4 of
+    ``exact_match`` is the share of rows whose text equals the reference. ``bleu`` is the corpus BLEU-4 of
     Papineni et al. 2002, section 2.3: clipped n-gram precisions over all rows, their geometric mean, times the
     brevity penalty, without smoothing. Differs from the source: n-grams that no reference is long enough for are
-    left out, so that captions of three words are judged by n-grams of up to three. ``rouge_l`` is the mean over rows
+    left out, so that captions of three words are scored by n-grams of up to three. ``rouge_l`` is the mean over rows
     of the F1 of the longest common subsequence (Lin 2004, section 3.1, with beta 1).
 
     Args:
         truth: Texts ``[N]``.
-        found: Texts ``[N]``.
+        predictions: Texts ``[N]``.
 
     Returns:
         A function of row weights ``[R, N]``.
     """
-    counts = _counts(truth, found)
+    counts = _counts(truth, predictions)
 
     def measure(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         sums, total = weights @ counts, weights.sum(axis=1)
@@ -77,56 +77,56 @@ def measure_captions(truth: Sequence[Cell], found: Sequence[Cell]) -> Measure:
     return measure
 
 
-def grade_captions(truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
-    """Grade each text.
+def caption_quality(truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
+    """Rate each text.
 
     Args:
         truth: Texts ``[N]``.
-        found: Texts ``[N]``.
+        predictions: Texts ``[N]``.
 
     Returns:
         1 where both are the same, else half of ROUGE-L, ``[N]``.
     """
-    return np.asarray(_counts(truth, found)[:, :2].mean(axis=1))
+    return np.asarray(_counts(truth, predictions)[:, :2].mean(axis=1))
 
 
-def _counts(truth: Sequence[Cell], found: Sequence[Cell]) -> NDArray[np.float64]:
-    """Return what is summed over rows: exact match, ROUGE-L, then what ``_bleu`` reads."""
-    rows = [_pair_counts(str(true), str(said)) for true, said in zip(truth, found, strict=True)]
+def _counts(truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
+    """Return the values that are summed over rows: exact match, ROUGE-L, then the inputs of ``_bleu``."""
+    rows = [_pair_counts(str(true), str(predicted)) for true, predicted in zip(truth, predictions, strict=True)]
     return np.array(rows, dtype=np.float64).reshape(len(rows), 4 + 3 * ORDER)
 
 
 @lru_cache(maxsize=65_536)
-def _pair_counts(truth: str, found: str) -> tuple[float, ...]:
-    true, said = split_words(truth), split_words(found)
-    grams = [(_grams(true, order), _grams(said, order)) for order in range(1, ORDER + 1)]
-    both = len(true) + len(said)
+def _pair_counts(truth: str, predictions: str) -> tuple[float, ...]:
+    true, predicted = split_words(truth), split_words(predictions)
+    ngrams = [(_ngrams(true, order), _ngrams(predicted, order)) for order in range(1, ORDER + 1)]
+    both = len(true) + len(predicted)
     return (
-        float(truth == found),
-        2 * LCSseq.similarity(true, said) / both if both else float(truth == found),
+        float(truth == predictions),
+        2 * LCSseq.similarity(true, predicted) / both if both else float(truth == predictions),
         len(true),
-        len(said),
-        *(sum((a & b).values()) for a, b in grams),
-        *(sum(b.values()) for _, b in grams),
-        *(sum(a.values()) for a, _ in grams),
+        len(predicted),
+        *(sum((a & b).values()) for a, b in ngrams),
+        *(sum(b.values()) for _, b in ngrams),
+        *(sum(a.values()) for a, _ in ngrams),
     )
 
 
-def _grams(words: tuple[str, ...], order: int) -> Counter[tuple[str, ...]]:
+def _ngrams(words: tuple[str, ...], order: int) -> Counter[tuple[str, ...]]:
     return Counter(words[start : start + order] for start in range(len(words) - order + 1))
 
 
 def _bleu(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return BLEU ``[R]``, NaN where the references have no word.
 
-    The sums ``[R, 2 + 3 * ORDER]`` are: words of the references and of the answers; then n-grams by order that match,
-    that are in the answers, that are in the references.
+    The sums ``[R, 2 + 3 * ORDER]`` are: words of the references and of the predictions; then n-grams by order that
+    match, that are in the predictions, that are in the references.
     """
-    length_true, length_said = sums[:, 0], sums[:, 1]
-    matched, said, true = np.split(sums[:, 2:], 3, axis=1)
-    precision = np.where(said > 0, matched / np.where(said > 0, said, 1.0), 0.0)
+    length_true, length_predicted = sums[:, 0], sums[:, 1]
+    matched, predicted, true = np.split(sums[:, 2:], 3, axis=1)
+    precision = np.where(predicted > 0, matched / np.where(predicted > 0, predicted, 1.0), 0.0)
     used = true > 0
     logs = np.log(np.where(used & (precision > 0), precision, 1.0)).sum(axis=1) / np.maximum(used.sum(axis=1), 1)
-    brevity = np.minimum(0.0, 1.0 - length_true / np.where(length_said > 0, length_said, 1.0))
+    brevity = np.minimum(0.0, 1.0 - length_true / np.where(length_predicted > 0, length_predicted, 1.0))
     bleu = np.where((used & (precision == 0)).any(axis=1), 0.0, np.exp(logs + brevity))
     return np.where(used.any(axis=1), bleu, np.nan)

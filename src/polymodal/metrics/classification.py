@@ -1,7 +1,7 @@
-"""Metrics of one class a row (``category``) and of any number of labels a row (``categories``) (numpy only).
+"""Metrics of classification (``category``) and multi-label classification (``categories``) (numpy only).
 
-Names and definitions are scikit-learn's. What is not defined on the given rows (a ROC curve of one class, for
-example) is NaN.
+Names and definitions are scikit-learn's. Metrics that are undefined on the given rows (such as ROC AUC with one class)
+are NaN.
 
 Shape legend: N rows, C classes (or labels), R resamples.
 """
@@ -21,7 +21,7 @@ from polymodal.metrics.ranking_curves import RankingCurve
 from polymodal.metrics.weighted import Floats, Weighted, mean_where, ratio
 
 POSITIVE_NAMES = frozenset({"1", "1.0", "true", "yes", "positive", "pos", "y", "t"})
-SMALLEST_PROBABILITY = np.finfo(np.float64).eps
+MIN_PROBABILITY = np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class ClassRows:
 
     @cached_property
     def is_right(self) -> Floats:
-        """1 where all of a row is right, ``[N]``."""
+        """1 where a row is completely correct, ``[N]``."""
         return np.asarray((self.is_true == self.is_predicted).all(axis=1), dtype=np.float64)
 
     def weighted(self, weights: Floats) -> WeightedClasses:
@@ -63,7 +63,7 @@ class ClassRows:
             weights: ``[R, N]``.
 
         Returns:
-            What the metrics are computed from.
+            The data that the metrics are computed from.
         """
         return WeightedClasses(self, weights)
 
@@ -97,7 +97,7 @@ class WeightedClasses(Weighted[ClassRows]):
 
 
 def category_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> ClassRows:
-    """Prepare rows of which each has one class.
+    """Prepare rows with one class each.
 
     Args:
         truth: Class indices ``[N]``.
@@ -105,7 +105,7 @@ def category_rows(truth: NDArray[np.generic], prediction: Floats, classes: Seque
         classes: The names of the classes.
 
     Returns:
-        What the metrics are computed from.
+        The data that the metrics are computed from.
     """
     indices, num_classes = truth.astype(np.int64), prediction.shape[1]
     right = prediction[np.arange(len(indices)), indices]
@@ -115,7 +115,7 @@ def category_rows(truth: NDArray[np.generic], prediction: Floats, classes: Seque
         is_true=_one_hot(indices, num_classes),
         is_predicted=_one_hot(prediction.argmax(axis=1), num_classes),
         probabilities=prediction,
-        losses=-np.log(np.clip(right, SMALLEST_PROBABILITY, 1.0)),
+        losses=-np.log(np.clip(right, MIN_PROBABILITY, 1.0)),
         gaps=calibration_gaps("category", truth, prediction),
         curves=_curves((indices == index, prediction[:, index]) for index in ranked),
         positive=positive,
@@ -123,7 +123,7 @@ def category_rows(truth: NDArray[np.generic], prediction: Floats, classes: Seque
 
 
 def categories_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> ClassRows:  # noqa: ARG001
-    """Prepare rows of which each has any number of labels.
+    """Prepare rows with any number of labels each.
 
     Args:
         truth: Labels of 0 and 1 ``[N, C]``.
@@ -131,7 +131,7 @@ def categories_rows(truth: NDArray[np.generic], prediction: Floats, classes: Seq
         classes: Not used: no label is the positive one.
 
     Returns:
-        What the metrics are computed from.
+        The data that the metrics are computed from.
     """
     is_true = truth.astype(np.bool_)
     right = np.where(is_true, prediction, 1.0 - prediction)
@@ -139,7 +139,7 @@ def categories_rows(truth: NDArray[np.generic], prediction: Floats, classes: Seq
         is_true=is_true.astype(np.float64),
         is_predicted=(prediction >= 0.5).astype(np.float64),
         probabilities=prediction,
-        losses=-np.log(np.clip(right, SMALLEST_PROBABILITY, 1.0)).mean(axis=1),
+        losses=-np.log(np.clip(right, MIN_PROBABILITY, 1.0)).mean(axis=1),
         gaps=calibration_gaps("categories", truth, prediction),
         curves=_curves((is_true[:, label], prediction[:, label]) for label in range(prediction.shape[1])),
         positive=None,
@@ -147,7 +147,7 @@ def categories_rows(truth: NDArray[np.generic], prediction: Floats, classes: Seq
 
 
 def accuracy(counts: WeightedClasses) -> Floats:
-    """Share of the rows in which all is right, of labels the whole set."""
+    """Share of correct rows; for labels, of rows where all are correct."""
     return counts.weights @ counts.rows.is_right / counts.totals
 
 
@@ -217,7 +217,7 @@ def expected_calibration_error(counts: WeightedClasses) -> Floats:
 
 
 def positive_class(classes: Sequence[str]) -> int:
-    """Say which of two classes is the positive one.
+    """Return the index of the positive one of two classes.
 
     Args:
         classes: The names of the classes.
@@ -248,7 +248,7 @@ def confusion(truth: NDArray[np.int64], prediction: Floats) -> NDArray[np.int64]
 
 
 def label_scores(truth: NDArray[np.generic], prediction: Floats, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Score each label by itself.
+    """Compute the scores of each label.
 
     Args:
         truth: Labels of 0 and 1 ``[N, C]``.
@@ -260,9 +260,9 @@ def label_scores(truth: NDArray[np.generic], prediction: Floats, labels: Sequenc
     """
     entries = []
     for index, label in enumerate(labels):
-        true, said = truth[:, index].astype(np.bool_), prediction[:, index] >= 0.5
-        hits, support = int((true & said).sum()), int(true.sum())
-        precise, found = hits / max(int(said.sum()), 1), hits / max(support, 1)
+        true, predicted = truth[:, index].astype(np.bool_), prediction[:, index] >= 0.5
+        hits, support = int((true & predicted).sum()), int(true.sum())
+        precise, found = hits / max(int(predicted.sum()), 1), hits / max(support, 1)
         both = 2 * precise * found / max(precise + found, 1e-12)
         entries.append({"label": label, "precision": precise, "recall": found, "f1": both, "support": support})
     return entries
@@ -285,6 +285,6 @@ def _curves(pairs: Iterable[tuple[NDArray[np.bool_], Floats]]) -> list[RankingCu
 
 
 def _one_hot(indices: NDArray[np.int64], num_classes: int) -> Floats:
-    hot = np.zeros((len(indices), num_classes))
-    hot[np.arange(len(indices)), indices] = 1.0
-    return hot
+    one_hot = np.zeros((len(indices), num_classes))
+    one_hot[np.arange(len(indices)), indices] = 1.0
+    return one_hot

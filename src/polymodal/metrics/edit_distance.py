@@ -1,4 +1,4 @@
-"""How texts differ: error rates, and the parts that were missed or added (numpy, rapidfuzz).
+"""Word and character error rates, and word differences of texts (numpy, rapidfuzz).
 
 Shape legend: N rows, R resamples.
 """
@@ -18,23 +18,23 @@ Part = tuple[str, str]
 """``same``, ``missed`` or ``added``, and the words."""
 
 
-def error_rates(truth: Sequence[str], found: Sequence[str]) -> Measure:
-    """Prepare word and character error rates over all rows together, and the share of exact answers.
+def error_rates(truth: Sequence[str], predictions: Sequence[str]) -> Measure:
+    """Prepare word and character error rates over all rows, and the share of exact matches.
 
-    An error rate is the edits of all rows divided by the words (or characters) of all true texts: long
-    texts count for more, and it may exceed 1.
+    An error rate is the edits of all rows divided by the words (or characters) of all true texts: long texts have more
+    weight, and it may exceed 1.
 
     Args:
         truth: True texts ``[N]``.
-        found: StructuredPredictions ``[N]``.
+        predictions: Predicted texts ``[N]``.
 
     Returns:
         A function of row weights ``[R, N]`` to ``wer``, ``cer`` and ``exact_match``.
     """
-    pairs = list(zip(truth, found, strict=True))
-    words = _numbers(Levenshtein.distance(true.split(), said.split()) for true, said in pairs)
-    characters = _numbers(Levenshtein.distance(true, said) for true, said in pairs)
-    exact = _numbers(true == said for true, said in pairs)
+    pairs = list(zip(truth, predictions, strict=True))
+    words = _numbers(Levenshtein.distance(true.split(), predicted.split()) for true, predicted in pairs)
+    characters = _numbers(Levenshtein.distance(true, predicted) for true, predicted in pairs)
+    exact = _numbers(true == predicted for true, predicted in pairs)
     num_words, num_characters = _numbers(len(true.split()) for true in truth), _numbers(map(len, truth))
 
     def measure(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -51,20 +51,20 @@ def _numbers(values: Iterable[float]) -> NDArray[np.float64]:
     return np.array(list(values), dtype=np.float64)
 
 
-def word_differences(truth: str, found: str) -> list[Part]:
-    """Line up two texts word by word.
+def word_differences(truth: str, predictions: str) -> list[Part]:
+    """Align two texts word by word.
 
     Args:
         truth: The true text.
-        found: The answer.
+        predictions: The predicted text.
 
     Returns:
-        Stretches of words in order: in both, in the truth alone (missed), in the answer alone (added).
+        Segments of words in order: in both, in the truth only (missed), in the prediction only (added).
     """
-    true, said = truth.split(), found.split()
+    true, predicted = truth.split(), predictions.split()
     parts: list[Part] = []
-    for name, start, stop, begin, end in SequenceMatcher(None, true, said, autojunk=False).get_opcodes():
+    for name, start, stop, begin, end in SequenceMatcher(None, true, predicted, autojunk=False).get_opcodes():
         stretches = [("same" if name == "equal" else "missed", true[start:stop])]
-        stretches += [("added", said[begin:end])] if name != "equal" else []
+        stretches += [("added", predicted[begin:end])] if name != "equal" else []
         parts += [(kind, " ".join(words)) for kind, words in stretches if words]
     return parts

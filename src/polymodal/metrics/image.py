@@ -1,4 +1,4 @@
-"""Metrics of pictures, from each row's mean errors; black is 0 and white 1 (numpy only).
+"""Metrics of images, from each row's mean errors, in units where black is 0 and white 1 (numpy only).
 
 Shape legend: N rows, R resamples.
 """
@@ -12,13 +12,13 @@ import numpy as np
 
 from polymodal.metrics.weighted import Floats, Weighted
 
-SMALLEST_ERROR = 1e-10
+MIN_ERROR = 1e-10
 """Mean squared error below which the peak signal-to-noise ratio rises no further: 100 dB."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageRows:
-    """Rows of a picture each.
+    """Rows of one image each.
 
     Attributes:
         errors: Mean squared and mean absolute error over the pixels and channels of each ``[N, 2]``.
@@ -29,7 +29,7 @@ class ImageRows:
     @cached_property
     def signal_to_noise(self) -> Floats:
         """Peak signal-to-noise ratio of each in dB, at most 100, ``[N]``."""
-        return -10 * np.log10(np.maximum(self.errors[:, 0], SMALLEST_ERROR))
+        return -10 * np.log10(np.maximum(self.errors[:, 0], MIN_ERROR))
 
     def weighted(self, weights: Floats) -> WeightedImages:
         """Weigh the rows.
@@ -38,13 +38,13 @@ class ImageRows:
             weights: ``[R, N]``.
 
         Returns:
-            What the metrics are computed from.
+            The data that the metrics are computed from.
         """
         return WeightedImages(self, weights)
 
 
 class WeightedImages(Weighted[ImageRows]):
-    """Weighted errors of pictures."""
+    """Weighted errors of images."""
 
     @cached_property
     def _means(self) -> Floats:

@@ -28,7 +28,7 @@ class RankingCurve:
         passed = np.cumsum(is_positive[order])[ends]
         kept = np.append(True, np.diff(passed) > 0)
         kept[-1] = True
-        # Between two positives the curve only runs sideways: thresholds that add no positive are merged.
+        # Thresholds that add no positive are merged: recall is constant between them.
         kept[:-1] |= kept[1:]
         self.num_positives, self.num_rows = passed[kept], ends[kept] + 1
 

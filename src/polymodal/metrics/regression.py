@@ -1,4 +1,4 @@
-"""Metrics of numbers: one a row, lists of them, and sketches of streams (numpy only).
+"""Metrics of regression: numbers, vectors and sketches (numpy only).
 
 Shape legend: N rows, D numbers a row, R resamples.
 """
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.metrics.weighted import Floats, Weighted
 
-SMALLEST_SPREAD = 1e-6
-"""A number of a list that varies less has no r2."""
-SMALLEST_SUM = 1e-12
+MIN_VARIATION = 1e-6
+"""A number of a vector with a smaller total sum of squares has no r2."""
+EPSILON = 1e-12
 
 
 class MeanErrors(Protocol):
@@ -87,7 +87,7 @@ class NumberRows:
             weights: ``[R, N]``.
 
         Returns:
-            What the metrics are computed from.
+            The data that the metrics are computed from.
         """
         return WeightedNumbers(self, weights)
 
@@ -114,8 +114,10 @@ class WeightedNumbers(Weighted[NumberRows]):
         """Coefficient of determination ``[R]``, NaN where the truth does not vary."""
         truth = self.rows.truth
         centre = self.weights @ truth / self.totals
-        spread = (self.weights * (truth[None, :] - centre[:, None]) ** 2).sum(axis=1)
-        return np.where(spread > 0, 1.0 - self._squared / np.where(spread > 0, spread, 1.0), np.nan)
+        total_squares = (self.weights * (truth[None, :] - centre[:, None]) ** 2).sum(axis=1)
+        return np.where(
+            total_squares > 0, 1.0 - self._squared / np.where(total_squares > 0, total_squares, 1.0), np.nan
+        )
 
 
 def number_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> NumberRows:  # noqa: ARG001
@@ -127,7 +129,7 @@ def number_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequenc
         classes: Not used: numbers have no classes.
 
     Returns:
-        What the metrics are computed from.
+        The data that the metrics are computed from.
     """
     return NumberRows(truth.astype(np.float64), prediction)
 
@@ -135,15 +137,17 @@ def number_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequenc
 class VectorRows:
     """Rows of D numbers each."""
 
-    def __init__(self, truth: Sequence[Cell], found: Sequence[Cell]) -> None:
+    def __init__(self, truth: Sequence[Cell], prediction: Sequence[Cell]) -> None:
         """Compute the errors.
 
         Args:
             truth: Lists of numbers ``[N]``.
-            found: Lists of numbers ``[N]``, as long.
+            prediction: Lists of numbers ``[N]``, as long.
         """
-        self.truth, self.found = (np.array(lists, dtype=np.float64).reshape(len(truth), -1) for lists in (truth, found))
-        self.squared, self.absolute = (self.found - self.truth) ** 2, np.abs(self.found - self.truth)
+        self.truth, self.prediction = (
+            np.array(lists, dtype=np.float64).reshape(len(truth), -1) for lists in (truth, prediction)
+        )
+        self.squared, self.absolute = (self.prediction - self.truth) ** 2, np.abs(self.prediction - self.truth)
 
     def weighted(self, weights: Floats) -> WeightedVectors:
         """Weigh the rows.
@@ -152,7 +156,7 @@ class VectorRows:
             weights: ``[R, N]``.
 
         Returns:
-            What the metrics are computed from.
+            The data that the metrics are computed from.
         """
         return WeightedVectors(self, weights)
 
@@ -178,26 +182,26 @@ class WeightedVectors(Weighted[VectorRows]):
     def explained(self) -> Floats:
         """The numbers' mean coefficient of determination ``[R]``, NaN where none varies."""
         mean = self.weights @ self.rows.truth / self.totals[:, None]
-        spread = self.weights @ self.rows.truth**2 - self.totals[:, None] * mean**2
-        return mean_explained(self._squared, spread, SMALLEST_SPREAD)
+        total_squares = self.weights @ self.rows.truth**2 - self.totals[:, None] * mean**2
+        return mean_explained(self._squared, total_squares, MIN_VARIATION)
 
 
 class SketchRows:
     """Rows of D standardised numbers each, some of them unknown."""
 
-    def __init__(self, truth: Sequence[Any], found: Sequence[Any]) -> None:
+    def __init__(self, truth: Sequence[Any], prediction: Sequence[Any]) -> None:
         """Sum the errors of each row.
 
         Args:
             truth: Standardised numbers ``[D]`` a row, NaN where unknown.
-            found: Standardised numbers ``[D]`` a row.
+            prediction: Standardised numbers ``[D]`` a row.
         """
         true = np.array(truth, dtype=np.float64).reshape(len(truth), -1)
         known = ~np.isnan(true)
         true = np.where(known, true, 0.0)
-        error = np.where(known, np.array(found, dtype=np.float64).reshape(true.shape) - true, 0.0)
+        error = np.where(known, np.array(prediction, dtype=np.float64).reshape(true.shape) - true, 0.0)
         self.squared, self.absolute = (error**2).sum(axis=1), np.abs(error).sum(axis=1)
-        self.spread, self.count = (true**2).sum(axis=1), known.sum(axis=1)
+        self.total_squares, self.count = (true**2).sum(axis=1), known.sum(axis=1)
 
     def weighted(self, weights: Floats) -> WeightedSketches:
         """Weigh the rows.
@@ -206,17 +210,17 @@ class SketchRows:
             weights: ``[R, N]``.
 
         Returns:
-            What the metrics are computed from.
+            The data that the metrics are computed from.
         """
         return WeightedSketches(self, weights)
 
 
 class WeightedSketches(Weighted[SketchRows]):
-    """Weighted errors of the known numbers, in units of their spread in training."""
+    """Weighted errors of the known numbers, in units of their standard deviation in training."""
 
     @cached_property
     def _count(self) -> Floats:
-        return np.asarray(np.maximum(self.weights @ self.rows.count, SMALLEST_SUM))
+        return np.asarray(np.maximum(self.weights @ self.rows.count, EPSILON))
 
     @property
     def mean_squared(self) -> Floats:
@@ -231,22 +235,22 @@ class WeightedSketches(Weighted[SketchRows]):
     @property
     def explained(self) -> Floats:
         """Share of the variance about the training mean that is explained ``[R]``."""
-        spread = np.maximum(self.weights @ self.rows.spread, SMALLEST_SUM)
-        return np.asarray(1 - self.weights @ self.rows.squared / spread)
+        total_squares = np.maximum(self.weights @ self.rows.total_squares, EPSILON)
+        return np.asarray(1 - self.weights @ self.rows.squared / total_squares)
 
 
-def mean_explained(squared: Floats, spread: Floats, least: float) -> Floats:
-    """Average one minus the squared error over the spread, over the numbers that vary.
+def mean_explained(squared: Floats, total_squares: Floats, min_total: float) -> Floats:
+    """Average R² over the numbers that vary.
 
     Args:
         squared: Sums of squared errors ``[R, D]``.
-        spread: Sums of squared distances from the mean ``[R, D]``.
-        least: A number with a smaller spread does not count.
+        total_squares: Sums of squared distances from the mean ``[R, D]``.
+        min_total: Numbers with a smaller total sum of squares are left out.
 
     Returns:
         ``[R]``; NaN where no number varies.
     """
-    usable = spread > least
-    parts = np.where(usable, 1 - squared / np.where(usable, spread, 1.0), 0.0)
+    usable = total_squares > min_total
+    parts = np.where(usable, 1 - squared / np.where(usable, total_squares, 1.0), 0.0)
     count = usable.sum(axis=1)
     return np.where(count > 0, parts.sum(axis=1) / np.maximum(count, 1), np.nan)

@@ -1,4 +1,4 @@
-"""Metrics of retrieval: how well rows of one stream find their partners in another (numpy only).
+"""Metrics of retrieval between streams (numpy only).
 
 Shape legend: Q queries, N candidates, R resamples.
 """
@@ -17,7 +17,7 @@ from polymodal.metrics.weighted import Floats, MetricFunction, Weighted
 
 @dataclass(frozen=True)
 class Ranking:
-    """What each query of one direction found.
+    """The results of the queries of one direction.
 
     Attributes:
         rows: int64 ``[Q]``, the queries' rows.
@@ -36,7 +36,7 @@ def rank(
     rows: tuple[NDArray[np.int64], NDArray[np.int64]],
     labels: NDArray[np.int64],
 ) -> Ranking:
-    """Rank all candidates for each query by cosine similarity; ties stand in a random order that never changes.
+    """Rank all candidates for each query by cosine similarity; ties are broken at random with a fixed seed.
 
     Average precision is that of Manning, Raghavan and Schütze 2008, equation 8.8, before the mean.
 
@@ -63,7 +63,7 @@ def rank(
 
 @dataclass(frozen=True, eq=False)
 class RetrievalRows:
-    """Rows of which each has a vector for some streams.
+    """Rows with a vector for some streams each.
 
     Attributes:
         rankings: What each query found, for each direction (``"a → b"``).
@@ -78,7 +78,7 @@ class RetrievalRows:
             weights: Weights of the table's rows ``[R, rows]``.
 
         Returns:
-            What the metrics are computed from.
+            The data that the metrics are computed from.
         """
         return WeightedQueries(self, weights)
 

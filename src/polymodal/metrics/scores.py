@@ -1,4 +1,4 @@
-"""Scores of predictions: the metrics of a kind of target, on all rows alike (numpy only).
+"""Scores of predictions: the metrics of a kind of target, on unweighted rows (numpy only).
 
 Shape legend: N rows, C classes (or labels), R resamples.
 """
@@ -24,11 +24,10 @@ ROWS: dict[str, Callable[[NDArray[np.generic], Floats, Sequence[str]], Rows]] = 
 
 
 def primary_metric(kind: str, classes: Sequence[str] = (), largest_share: float = 0.0) -> str:
-    """Name the one metric that stands for a target.
+    """Return the primary metric of a target.
 
-    Accuracy says little where one class holds nearly all rows, and a calibrated model then rarely names the
-    small class; so beyond a share of 80 % two classes are ranked (``roc_auc``), and several are averaged
-    (``macro_f1``).
+    With imbalanced classes accuracy is not informative, and a calibrated model rarely predicts the minority class; so
+    if the largest class has more than 80 % of the rows it is ``roc_auc`` for two classes and ``macro_f1`` for more.
 
     Args:
         kind: "category", "categories" or "number".
@@ -84,7 +83,7 @@ def score_of(measure: Measure, num_rows: int) -> dict[str, float]:
 
 
 def measure_rows(kind: str, rows: Rows, names: Collection[str] | None = None) -> Measure:
-    """Make the function that computes the metrics of some rows.
+    """Return the function that computes the metrics of rows.
 
     Args:
         kind: Kind of target.

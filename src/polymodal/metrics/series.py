@@ -14,29 +14,29 @@ from polymodal.arrays import Cell
 from polymodal.metrics.regression import mean_explained
 from polymodal.metrics.weighted import Floats, Weighted
 
-SMALLEST_SPREAD = 1e-12
-"""A channel that varies less has no r2."""
+MIN_VARIATION = 1e-12
+"""A channel with a smaller total sum of squares has no r2."""
 
 
 class SeriesRows:
-    """Rows of a series each. All numbers of the truth count alike, so that a long series counts more."""
+    """Rows of a series each. All numbers of the truth have equal weight, so that long series have more."""
 
-    def __init__(self, truth: Sequence[Cell], found: Sequence[Cell], num_channels: int) -> None:
+    def __init__(self, truth: Sequence[Cell], prediction: Sequence[Cell], num_channels: int) -> None:
         """Sum the errors of each row.
 
         Args:
             truth: Series ``[N]``, lists of numbers or of lists of C numbers.
-            found: Series ``[N]``; what goes beyond the truth's last step does not count.
+            prediction: Series ``[N]``; what goes beyond the truth's last step does not count.
             num_channels: C.
         """
         true = [np.array(cell, dtype=np.float64).reshape(-1, num_channels) for cell in truth]
-        said = [
+        predicted = [
             np.array(cell, dtype=np.float64).reshape(-1, num_channels)[: len(steps)]
-            for cell, steps in zip(found, true, strict=True)
+            for cell, steps in zip(prediction, true, strict=True)
         ]
         centre = np.concatenate(true).mean(axis=0) if true else 0.0
         self.num_channels = num_channels
-        self.sums = _sums([steps - centre for steps in true], [steps - centre for steps in said], num_channels)
+        self.sums = _sums([steps - centre for steps in true], [steps - centre for steps in predicted], num_channels)
 
     def weighted(self, weights: Floats) -> WeightedSeries:
         """Weigh the rows.
@@ -45,7 +45,7 @@ class SeriesRows:
             weights: ``[R, N]``.
 
         Returns:
-            What the metrics are computed from.
+            The data that the metrics are computed from.
         """
         return WeightedSeries(self, weights)
 
@@ -75,15 +75,15 @@ class WeightedSeries(Weighted[SeriesRows]):
     def explained(self) -> Floats:
         """The channels' mean coefficient of determination ``[R]``, NaN where no channel varies."""
         steps, _, squared, linear, square = self._sums
-        return mean_explained(squared, square - linear**2 / steps, SMALLEST_SPREAD)
+        return mean_explained(squared, square - linear**2 / steps, MIN_VARIATION)
 
 
-def _sums(true: Sequence[Floats], said: Sequence[Floats], num_channels: int) -> list[Floats]:
+def _sums(true: Sequence[Floats], predicted: Sequence[Floats], num_channels: int) -> list[Floats]:
     """Return each row's number of steps ``[N, 1]`` and sums by channel ``[N, C]``.
 
     They are those of the absolute errors, the squared errors, the truth, and its squares.
     """
-    errors = [found - steps for found, steps in zip(said, true, strict=True)]
+    errors = [prediction - steps for prediction, steps in zip(predicted, true, strict=True)]
     by_channel = [
         [np.abs(error).sum(axis=0) for error in errors],
         [(error**2).sum(axis=0) for error in errors],

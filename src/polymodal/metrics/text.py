@@ -36,7 +36,7 @@ class TextRows:
             weights: ``[R, N]``.
 
         Returns:
-            What the metrics are computed from.
+            The data that the metrics are computed from.
         """
         return WeightedTexts(self, weights)
 
@@ -58,7 +58,7 @@ def caption_rows(truth: Sequence[Cell], found: Sequence[Cell]) -> TextRows:
         found: Texts ``[N]``.
 
     Returns:
-        What the metrics are computed from.
+        The data that the metrics are computed from.
     """
     true, said = [str(text) for text in truth], [str(text) for text in found]
     return TextRows(true, said, measure_captions(true, said))
@@ -72,7 +72,7 @@ def transcript_rows(truth: Sequence[Cell], found: Sequence[Cell]) -> TextRows:
         found: Texts ``[N]``.
 
     Returns:
-        What the metrics are computed from.
+        The data that the metrics are computed from.
     """
     true, said = [str(text) for text in truth], [str(text) for text in found]
     return TextRows(true, said, error_rates(true, said))

@@ -22,7 +22,7 @@ Measure = Callable[[Floats], dict[str, Floats]]
 """From row weights ``[R, N]`` to metrics ``[R]``, NaN where a metric is not defined."""
 MetricFunction = Callable[[Any], Floats]
 """From the weighted rows of one kind of target to a metric ``[R]``, NaN where it is not defined."""
-CELLS_AT_ONCE = 1_000_000
+MAX_BLOCK_VALUES = 1_000_000
 RowsT = TypeVar("RowsT")
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.ensemble.ensemble import FUSION, Ensemble, MemberWeights
 from polymodal.ensemble.ensemble_weights import fit_member_weights
-from polymodal.ensemble.stacking import Stacked, fit_stacker
+from polymodal.ensemble.stacking import CrossFittedStacker, fit_stacker
 from polymodal.model.batches import Examples
 from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, predict_examples
 from polymodal.model.trained_model import TrainedModel
@@ -58,13 +58,15 @@ def fit_ensembles(model: TrainedModel, validation: Examples, cache: ArrayCache) 
     of_mask = predict_examples(model, validation, single_stream_masks(model), cache)
     if model.config.fusion.name == "stacking":
         stacked = {name: _fit_stacker(model, name, validation, of_mask) for name in model.network.targets}
-        model = dataclasses.replace(model, stackers={name: fitted.whole for name, fitted in stacked.items()})
+        model = dataclasses.replace(model, stackers={name: fitted.full for name, fitted in stacked.items()})
         of_mask = [_with_fusion(members, stacked, model.network.streams) for members in of_mask]
     ensembles = {name: _fit_target(model, name, validation, of_mask) for name in model.network.targets}
     return dataclasses.replace(model, ensembles=ensembles)
 
 
-def _fit_stacker(model: TrainedModel, name: str, validation: Examples, of_mask: list[MemberPredictions]) -> Stacked:
+def _fit_stacker(
+    model: TrainedModel, name: str, validation: Examples, of_mask: list[MemberPredictions]
+) -> CrossFittedStacker:
     """Fit the stacking model on complete rows and with each stream masked."""
     subsets = [(members, validation.known[name]) for members in of_mask]
     subsets = [subsets[0], *_subsample(subsets[1:], model.config.seed)]
@@ -81,14 +83,14 @@ def _fit_stacker(model: TrainedModel, name: str, validation: Examples, of_mask: 
 
 
 def _with_fusion(
-    members: MemberPredictions, stacked: Mapping[str, Stacked], streams: Sequence[str]
+    members: MemberPredictions, stacked: Mapping[str, CrossFittedStacker], streams: Sequence[str]
 ) -> MemberPredictions:
     """Add the out-of-fold predictions of the stacking models to those of the members."""
     present = {stream: members.present[f"stream:{stream}"] for stream in streams}
     predictions = {}
     for name, of_target in members.predictions.items():
         of_stream = {stream: of_target[f"stream:{stream}"] for stream in streams}
-        predictions[name] = {FUSION: stacked[name].predict_held_out(of_stream, present), **of_target}
+        predictions[name] = {FUSION: stacked[name].predict_out_of_fold(of_stream, present), **of_target}
     any_present = np.any(list(present.values()), axis=0)
     return dataclasses.replace(members, predictions=predictions, present={FUSION: any_present, **members.present})
 
@@ -137,6 +139,10 @@ def ensemble_summary(ensembles: Mapping[str, Ensemble]) -> dict[str, dict[str, o
         Target to ``{"weights", "note", "incomplete"}``, as in the report.
     """
     return {
-        name: {"weights": ensemble.complete.shares, "note": ensemble.note, "incomplete": ensemble.incomplete.shares}
+        name: {
+            "weights": ensemble.complete.contributions,
+            "note": ensemble.note,
+            "incomplete": ensemble.incomplete.contributions,
+        }
         for name, ensemble in ensembles.items()
     }

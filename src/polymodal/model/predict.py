@@ -253,7 +253,7 @@ def _needed_baselines(model: TrainedModel, needed: Mapping[str, frozenset[str]] 
 def _needed_members(model: TrainedModel, with_weights: bool) -> dict[str, frozenset[str]]:
     """Return the members that can change a prediction, by flat target."""
     fusion = frozenset({"fusion"} if with_weights else ())
-    return {name: ensemble.in_use | fusion for name, ensemble in model.ensembles.items()}
+    return {name: ensemble.active_members | fusion for name, ensemble in model.ensembles.items()}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from polymodal.report import charts
 from polymodal.report.comparison import Comparison, ComparisonRow, margin_text
 from polymodal.report.page import describe_config, describe_date, render
-from polymodal.report.wording import within_range
+from polymodal.report.wording import clip_to_metric_range
 
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
@@ -58,4 +58,4 @@ def _describe_row(row: ComparisonRow, scale: charts.Point, first: bool) -> dict[
 def _scale(rows: Sequence[ComparisonRow]) -> charts.Point:
     values = [row.score for row in rows] + [bound for row in rows for bound in row.interval or ()]
     low, high = charts.padded_range(values, share=0.08)
-    return within_range(rows[0].metric, low, high)
+    return clip_to_metric_range(rows[0].metric, low, high)

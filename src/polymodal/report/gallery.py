@@ -72,7 +72,7 @@ Gallery = dict[str, dict[str, list[GalleryRow]]]
 """Target to ``{"right": rows, "wrong": rows}``."""
 
 
-def pick_rows(
+def select_rows(
     truth: Sequence[Any],
     prediction: Sequence[Any],
     confidence: NDArray[np.floating[Any]] | None,
@@ -106,7 +106,7 @@ def pick_rows(
     return np.array(right[:num], dtype=np.int64), order[~correct[order]][:num].astype(np.int64)
 
 
-def pick_graded(quality: NDArray[np.float64], num: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def select_by_quality(quality: NDArray[np.float64], num: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose the best and the worst rows.
 
     Args:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.stored_columns import take_cells
-from polymodal.metrics.detection import count_labels, sure_boxes
+from polymodal.metrics.detection import confident_boxes, count_labels
 from polymodal.metrics.edit_distance import Part, word_differences
 from polymodal.modalities.media import is_absent_media
 from polymodal.model.batches import Examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.report.drawn_boxes import DrawnBoxes
-from polymodal.report.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, pick_graded, pick_rows
+from polymodal.report.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, select_by_quality, select_rows
 from polymodal.report.gallery_comparisons import COMPARISONS, compare_html
 from polymodal.targets import AnyTarget, BoxesTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
@@ -69,16 +69,16 @@ def _picked(
     """Return the places of right and of wrong rows, and the truth of every place."""
     if isinstance(target, StructuredTarget):
         answers = examples.references(name, target, known)
-        return pick_graded(target.row_scores(answers, values_of(said)), GALLERY_ROWS), answers
+        return select_by_quality(target.row_scores(answers, values_of(said)), GALLERY_ROWS), answers
     truth, cells = examples.truth[name][known], take_cells(examples.cells[name], examples.rows[known])
     if target.kind == "number":
-        return pick_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS), cells
+        return select_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS), cells
     if target.kind == "categories":
         labels, correct = target.decode(said), ((said >= 0.5) == (truth > 0.5)).all(axis=1)
         confidence = np.maximum(said, 1 - said).min(axis=1)
-        return pick_rows(labels, labels, confidence, correct, GALLERY_ROWS), cells
+        return select_rows(labels, labels, confidence, correct, GALLERY_ROWS), cells
     found = said.argmax(axis=1)
-    return pick_rows(truth.tolist(), found.tolist(), said.max(axis=1), found == truth, GALLERY_ROWS), cells
+    return select_rows(truth.tolist(), found.tolist(), said.max(axis=1), found == truth, GALLERY_ROWS), cells
 
 
 def _gallery_row(
@@ -107,7 +107,7 @@ def _with_boxes(cells: list[GalleryCell], target: AnyTarget, truth: Cell, label:
     if not isinstance(target, BoxesTarget):
         return tuple(cells)
     return tuple(
-        GalleryCell(cell.column, "boxes", DrawnBoxes(cell.cell, truth, sure_boxes(label), target.names))
+        GalleryCell(cell.column, "boxes", DrawnBoxes(cell.cell, truth, confident_boxes(label), target.names))
         if cell.column == target.column and not is_absent_media(cell.cell)
         else cell
         for cell in cells
@@ -129,7 +129,7 @@ def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:
 
 def _said(label: Cell) -> str:
     if isinstance(label, list) and label and isinstance(label[0], dict):
-        return count_labels(sure_boxes(label))
+        return count_labels(confident_boxes(label))
     if isinstance(label, list) and label and isinstance(label[0], float):
         more = ", ..." if len(label) > SHOWN_NUMBERS else ""
         return ", ".join(f"{number:.3g}" for number in label[:SHOWN_NUMBERS]) + more
@@ -161,7 +161,7 @@ def _retrieval_gallery(
             _retrieval_row(model, examples, shown_labels, known[both], int(query), best[query]) for query in queries
         ]
 
-    right, wrong = pick_graded(quality, GALLERY_ROWS)
+    right, wrong = select_by_quality(quality, GALLERY_ROWS)
     return {"right": shown(right), "wrong": shown(wrong)}
 
 

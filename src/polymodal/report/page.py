@@ -15,17 +15,17 @@ from polymodal.report import charts
 from polymodal.report.gallery import Gallery, GalleryRow, row_html
 from polymodal.report.wording import (
     PRIORS,
-    Rival,
-    find_rivals,
+    ReferenceModel,
+    clip_to_metric_range,
+    find_reference_models,
     format_number,
     format_score,
+    format_score_in_text,
     format_seconds,
     format_share,
     is_number,
     member_title,
     metric_title,
-    spoken_score,
-    within_range,
     write_headline,
 )
 
@@ -271,7 +271,7 @@ def _score_scale(metric: str, rows: Sequence[Mapping[str, Any]]) -> charts.Point
     shown = [row for row, distance in zip(shown, away, strict=True) if distance <= FAR * usual or not usual]
     values = [row["values"][metric] for row in shown] + [end for row in shown for end in row["interval"] or ()]
     low, high = charts.padded_range([value for value in values if is_number(value)] or [0.0, 1.0], share=0.08)
-    return within_range(metric, low, high)
+    return clip_to_metric_range(metric, low, high)
 
 
 def _best_value(metric: str, rows: Sequence[Mapping[str, Any]]) -> str:
@@ -376,12 +376,12 @@ def _describe_missing(info: Mapping[str, Any], evaluation: Mapping[str, Any]) ->
     if not absent and not curves:
         return None
     full = evaluation["targets"][name].get(metric)
-    prior = find_rivals(name, metric, info["higher_is_better"], evaluation).get("prior")
+    prior = find_reference_models(name, metric, info["higher_is_better"], evaluation).get("prior")
     rows = [{"stream": s, "values": values, "loss": _loss(metric, full, values)} for s, values in absent.items()]
     others = [other for other in next(iter(absent.values()), {}) if other != metric]
     return {
         "chart": _missing_chart(name, metric, curves, prior),
-        "note": f"Answering without any input: {spoken_score(metric, prior.value)}." if prior else "",
+        "note": f"Answering without any input: {format_score_in_text(metric, prior.value)}." if prior else "",
         "rows": rows,
         "metrics": [metric, *others],
         "full": evaluation["targets"][name],
@@ -389,7 +389,7 @@ def _describe_missing(info: Mapping[str, Any], evaluation: Mapping[str, Any]) ->
 
 
 def _missing_chart(
-    name: str, metric: str, curves: Mapping[str, Sequence[Sequence[float]]], prior: Rival | None
+    name: str, metric: str, curves: Mapping[str, Sequence[Sequence[float]]], prior: ReferenceModel | None
 ) -> Markup:
     scores = [score for points in curves.values() for _, score in points if is_number(score)]
     spread = max(scores, default=0.0) - min(scores, default=0.0)
@@ -409,7 +409,7 @@ def _loss(metric: str, full: Any, values: Mapping[str, Any]) -> str:
     if not is_number(full) or value is None or not is_number(value):
         return "–"
     change = value - full
-    return ("+" if change > 0 else "") + spoken_score(metric, change).replace("%", " points")
+    return ("+" if change > 0 else "") + format_score_in_text(metric, change).replace("%", " points")
 
 
 def _describe_gallery(

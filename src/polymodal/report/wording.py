@@ -25,7 +25,7 @@ def metric_heading(metric: str) -> str:
     return metric_title(metric) + ("" if metric_of(metric).higher_is_better else " (lower is better)")
 
 
-def within_range(metric: str, low: float, high: float) -> tuple[float, float]:
+def clip_to_metric_range(metric: str, low: float, high: float) -> tuple[float, float]:
     """Cut the ends of a chart's scale at 0 and 1 where the metric lies between them.
 
     Args:
@@ -62,7 +62,7 @@ def format_score(metric: str, value: Any) -> str:
     return format_number(value)
 
 
-def spoken_score(metric: str, value: Any) -> str:
+def format_score_in_text(metric: str, value: Any) -> str:
     """Write a score as it stands in a sentence: accuracies as percentages."""
     if metric_of(metric).unit == "percent" and is_number(value):
         return f"{100 * value:.1f}%".replace("-", "−")
@@ -100,7 +100,7 @@ def member_title(member: str) -> str:
 
 
 @dataclass(frozen=True)
-class Rival:
+class ReferenceModel:
     """A simpler model next to the final one.
 
     Attributes:
@@ -148,9 +148,11 @@ def write_headline(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> He
     name, metric = info["name"], info["primary_metric"]
     value = evaluation["targets"][name].get(metric)
     bounds = evaluation.get("intervals", {}).get(name, {}).get(metric)
-    written = spoken_score(metric, value)
-    interval = f"{spoken_score(metric, bounds[0])} to {spoken_score(metric, bounds[1])}" if bounds else None
-    rivals = find_rivals(name, metric, info["higher_is_better"], evaluation)
+    written = format_score_in_text(metric, value)
+    interval = (
+        f"{format_score_in_text(metric, bounds[0])} to {format_score_in_text(metric, bounds[1])}" if bounds else None
+    )
+    rivals = find_reference_models(name, metric, info["higher_is_better"], evaluation)
     verdicts = {kind: _compare(value, bounds, rival, info["higher_is_better"]) for kind, rival in rivals.items()}
     verdict, tone = _verdict(verdicts)
     return Headline(
@@ -164,7 +166,9 @@ def write_headline(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> He
     )
 
 
-def find_rivals(target: str, metric: str, higher_is_better: bool, evaluation: Mapping[str, Any]) -> dict[str, Rival]:
+def find_reference_models(
+    target: str, metric: str, higher_is_better: bool, evaluation: Mapping[str, Any]
+) -> dict[str, ReferenceModel]:
     """Find the best stream, the best baseline and the prior by a target's metric.
 
     Args:
@@ -190,11 +194,11 @@ def find_rivals(target: str, metric: str, higher_is_better: bool, evaluation: Ma
             value = (max if higher_is_better else min)(scores.values())
             best = next(name for name in scores if scores[name] == value)
             written = best if kind == "stream" else best.replace("_", " ")
-            rivals[kind] = Rival(title.format(written, spoken_score(metric, value)), value)
+            rivals[kind] = ReferenceModel(title.format(written, format_score_in_text(metric, value)), value)
     return rivals
 
 
-def _compare(value: Any, bounds: Sequence[float] | None, rival: Rival, higher_is_better: bool) -> str:
+def _compare(value: Any, bounds: Sequence[float] | None, rival: ReferenceModel, higher_is_better: bool) -> str:
     if not is_number(value) or (bounds is not None and bounds[0] <= rival.value <= bounds[1]):
         return "even"
     if value == rival.value:
@@ -230,7 +234,7 @@ def _sentence(name: str, metric: str, written: str, interval: str | None, evalua
     return reached + (f" (95% interval {interval})." if interval else ".")
 
 
-def _comparison(rivals: Mapping[str, Rival], verdicts: Mapping[str, str]) -> str:
+def _comparison(rivals: Mapping[str, ReferenceModel], verdicts: Mapping[str, str]) -> str:
     openings = {
         "ahead": "it is better than {}",
         "even": "it cannot be told apart (its interval covers the difference) from {}",

@@ -269,7 +269,7 @@ def _fit_baselines(
     train = samples[0]
     fitted_on = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(flat))
     shapes = {stream: column.take(slice(len(fitted_on))) for stream, column in fitted_on.columns.items()}
-    unfitted = FeatureExtractor.draft(data_module.schema, data_module.preprocessor.modalities, shapes)
+    unfitted = FeatureExtractor.unfitted(data_module.schema, data_module.preprocessor.modalities, shapes)
     notices = _baseline_notices(data_module, unfitted, len(train))
     if not unfitted.streams:
         return None, notices
@@ -313,7 +313,7 @@ def _num_threads(config: RunConfig) -> int:
 
 def _extract_features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
     chunks = [extractor.transform(chunk.columns_in_use(), chunk.cells_in_use()) for chunk in examples.chunks()]
-    return FeatureBlocks.joined(chunks)
+    return FeatureBlocks.concatenate(chunks)
 
 
 def _fit_target_baselines(

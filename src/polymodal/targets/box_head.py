@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.metrics.detection import overlaps, sure_boxes
+from polymodal.metrics.detection import box_iou, confident_boxes
 from polymodal.nn.convolution import Conv2d
 from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
 from polymodal.targets.structured import StructuredHead, StructuredPrediction
@@ -171,7 +171,7 @@ class BoxHead(StructuredHead):
             }
             for at in kept
         ]
-        scores = [box["score"] for box in sure_boxes(found)]
+        scores = [box["score"] for box in confident_boxes(found)]
         return StructuredPrediction(found, float(np.mean(scores)) if scores else 1 - float(flat.max(initial=0.0)))
 
 
@@ -274,7 +274,7 @@ def non_maximum_suppression(boxes: NDArray[np.float32], labels: NDArray[np.int64
     Returns:
         Indices of the boxes that are kept, in order.
     """
-    clash = (overlaps(boxes, boxes) > most) & (labels[:, None] == labels[None])
+    clash = (box_iou(boxes, boxes) > most) & (labels[:, None] == labels[None])
     stays = np.ones(len(boxes), dtype=np.bool_)
     for place in range(len(boxes)):
         if stays[place]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.metrics import Measure, measure_rows
-from polymodal.metrics.detection import BoxRows, grade_boxes, measure_labels
+from polymodal.metrics.detection import BoxRows, box_label_scores, box_quality
 from polymodal.modalities import CellReadError
 from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.image_size import image_size
@@ -339,7 +339,7 @@ class BoxesTarget(StructuredTarget):
         Returns:
             0 to 1, ``[N]``.
         """
-        return grade_boxes(truth, predictions)
+        return box_quality(truth, predictions)
 
     def per_label(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> list[dict[str, Any]]:
         """Compute each label's average precision.
@@ -351,7 +351,7 @@ class BoxesTarget(StructuredTarget):
         Returns:
             One entry a label with true boxes: ``label``, ``support``, ``ap``, ``ap_50``.
         """
-        return measure_labels(truth, predictions)
+        return box_label_scores(truth, predictions)
 
     @property
     def prior(self) -> StructuredPrediction:

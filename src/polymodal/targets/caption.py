@@ -15,7 +15,7 @@ from torch import nn
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.metrics import Measure, measure_rows
-from polymodal.metrics.caption_metrics import grade_captions
+from polymodal.metrics.caption_metrics import caption_quality
 from polymodal.metrics.text import caption_rows
 from polymodal.modalities.base import read_cells
 from polymodal.modalities.text import parse_text
@@ -212,7 +212,7 @@ class CaptionTarget(StructuredTarget):
         Returns:
             1 where both texts are equal, else at most 0.5, ``[N]``.
         """
-        return grade_captions(truth, predictions)
+        return caption_quality(truth, predictions)
 
     @property
     def prior(self) -> StructuredPrediction:
