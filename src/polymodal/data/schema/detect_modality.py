@@ -24,8 +24,12 @@ from polymodal.data.tables.files import ARRAY, media_of_ending
 from polymodal.modalities import Vector
 from polymodal.modalities.array_files import to_nested_lists
 
-RECOGNISED_ONLY = ("boxes", "categories", "unknown")
-"""What inference tells apart although this version does not learn from it."""
+RECOGNISED_ONLY = {
+    "boxes": "labelled boxes",
+    "categories": "lists of labels",
+    "unknown": "values of no known kind",
+}
+"""What inference tells apart although this version does not learn from it, in words."""
 IDENTIFIER_ROWS = 20
 MAX_PATH = 4096
 TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (

@@ -284,8 +284,8 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
         leave_out = f"Leave it out with `--drop {entry.name}`."
         if entry.modality in RECOGNISED_ONLY:
             raise SchemaError(
-                f"The column {entry.name!r} holds {_WORDS[entry.modality]} ({entry.reason}), which this version does "
-                f"not learn from. {leave_out}"
+                f"The column {entry.name!r} holds {RECOGNISED_ONLY[entry.modality]} ({entry.reason}), which this "
+                f"version does not learn from. {leave_out}"
             )
         sample = evenly(present_cells(table.columns[entry.name]), 100)
         if MODALITIES[entry.modality].is_file and are_urls(sample):
@@ -293,13 +293,6 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
                 f"The column {entry.name!r} holds URLs (such as {str(sample[0])[:80]}), which are not fetched. "
                 f"Download the files and give their paths. {leave_out}"
             )
-
-
-_WORDS = {
-    "boxes": "labelled boxes",
-    "categories": "lists of labels",
-    "unknown": "values of no known kind",
-}
 
 
 def _group(
@@ -310,8 +303,7 @@ def _group(
     rest = [entry for entry in columns if entry.name not in taken]
     media = [StreamSchema(entry.name, entry.modality, (entry.name,)) for entry in rest if not _is_tabular(entry)]
     streams += media
-    together = tuple(entry.name for entry in rest if _is_tabular(entry))
-    if together:
+    if together := tuple(entry.name for entry in rest if _is_tabular(entry)):
         streams.append(StreamSchema(_free_name(TABULAR, streams), TABULAR, together))
     _check_stream_names(streams)
     return tuple(sorted(streams, key=lambda stream: _position(stream, columns)))
