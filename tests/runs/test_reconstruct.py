@@ -81,7 +81,7 @@ def test_the_command_recovers_and_reports(world: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", tiny.MEDIA_STREAMS)
 def test_one_stream_learns_from_itself(world: Any, stream: str) -> None:
-    table = world[1].take(np.arange(90))
+    table = world[1].take(np.arange(160))
     model = tiny.train(tiny.only(table, stream), None, settings=LONG)
     summary = model.summary()
     assert summary["targets"]["reconstruction"]["r2"] > summary["baselines"]["reconstruction"]["prior"]["r2"]
