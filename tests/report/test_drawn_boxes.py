@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.report.drawn_boxes import FEW, DrawnBoxes
-from polymodal.report.gallery import GalleryCell, GalleryRow, cell_html, row_html
+from polymodal.report.drawn_boxes import MAX_CAPTIONED_BOXES, DrawnBoxes
+from polymodal.report.gallery import GalleryCell, GalleryRow, render_cell, render_row
 
 PICTURE = np.zeros((120, 640, 3), np.uint8)
 TRUTH = [{"label": "cat", "box": [10, 10, 60, 60]}, {"label": "owl", "box": [300, 20, 340, 80]}]
@@ -17,7 +17,7 @@ FOUND = [
 
 
 def drawn(truth: Any, found: Any, labels: Any = ()) -> str:
-    return str(cell_html(GalleryCell("photo", "boxes", DrawnBoxes(PICTURE, truth, found, labels)), None))
+    return str(render_cell(GalleryCell("photo", "boxes", DrawnBoxes(PICTURE, truth, found, labels)), None))
 
 
 def test_found_missed_and_wrong_boxes_are_told_apart() -> None:
@@ -43,10 +43,10 @@ def test_a_label_has_one_colour_in_every_picture() -> None:
 
 
 def test_of_many_boxes_only_mistakes_are_named() -> None:
-    many = [{"label": "cat", "box": [60 * i, 0, 60 * i + 40, 50], "score": 0.9} for i in range(FEW + 1)]
+    many = [{"label": "cat", "box": [60 * i, 0, 60 * i + 40, 50], "score": 0.9} for i in range(MAX_CAPTIONED_BOXES + 1)]
     assert "cat 90%" not in drawn(many, many)
-    assert "cat 90%" in drawn(many[:FEW], many[:FEW])
-    assert drawn([], many).count("cat 90%") == FEW + 1
+    assert "cat 90%" in drawn(many[:MAX_CAPTIONED_BOXES], many[:MAX_CAPTIONED_BOXES])
+    assert drawn([], many).count("cat 90%") == MAX_CAPTIONED_BOXES + 1
 
 
 def test_labels_are_escaped_and_words_stay_inside() -> None:
@@ -58,6 +58,6 @@ def test_labels_are_escaped_and_words_stay_inside() -> None:
 def test_nothing_to_draw_is_a_picture_and_a_broken_one_says_so() -> None:
     assert "<image" in drawn([], [])
     cell = GalleryCell("photo", "boxes", DrawnBoxes(b"nonsense", TRUTH, FOUND))
-    assert "unreadable" in cell_html(cell, None)
+    assert "unreadable" in render_cell(cell, None)
     whole = GalleryCell("photo", "boxes", DrawnBoxes(PICTURE, TRUTH, FOUND))
-    assert "<svg" in row_html(GalleryRow(1, "", "", None, (whole,)), None)
+    assert "<svg" in render_row(GalleryRow(1, "", "", None, (whole,)), None)

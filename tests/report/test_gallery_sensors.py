@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polymodal.report.gallery import GalleryCell, GalleryRow, cell_html, row_html
+from polymodal.report.gallery import GalleryCell, GalleryRow, render_cell, render_row
 
 
 def drawn(modality: str, cell: Any, folder: Path | None = None) -> str:
-    return str(cell_html(GalleryCell("s", modality, cell), folder))
+    return str(render_cell(GalleryCell("s", modality, cell), folder))
 
 
 def test_channels_are_lines_broken_at_gaps() -> None:
@@ -60,5 +60,5 @@ def test_broken_cells_say_unreadable(modality: str, cell: Any, tmp_path: Path) -
 def test_absent_cells_say_missing_and_media_stand_above_the_values(modality: str) -> None:
     assert "missing" in drawn(modality, None)
     cells = (GalleryCell("age", "number", 3.0), GalleryCell("s", modality, [[1, 2, 3], [4, 5, 6]]))
-    html = row_html(GalleryRow(1, "a", "a", None, cells), None)
+    html = render_row(GalleryRow(1, "a", "a", None, cells), None)
     assert html.index("<svg") < html.index("age")

@@ -61,51 +61,49 @@ def fit_member_weights(
 
 @dataclass(frozen=True)
 class _PoolingData:
-    """The data that weights are fitted on: values ``[M, N, ..., K]``, ``present_MN``, truth ``[N, ...]``."""
+    """The data that weights are fitted on: values ``[M, N, ..., K]``, present ``[M, N]``, truth ``[N, ...]``."""
 
     kind: str
     values: Floats
-    present_MN: Mask
+    present: Mask
     truth: NDArray[Any]
     loss_unit: float
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return int(self.present_MN.shape[1])
+        return int(self.present.shape[1])
 
     def single_member(self, member: int) -> _PoolingData:
         """Return the data of one member."""
-        return replace(self, values=self.values[[member]], present_MN=self.present_MN[[member]])
+        return replace(self, values=self.values[[member]], present=self.present[[member]])
 
     def take(self, rows: NDArray[Any]) -> _PoolingData:
         """Return the data of some rows."""
-        return replace(self, values=self.values[:, rows], present_MN=self.present_MN[:, rows], truth=self.truth[rows])
+        return replace(self, values=self.values[:, rows], present=self.present[:, rows], truth=self.truth[rows])
 
     def with_any_member(self) -> _PoolingData:
         """Return the data of the rows with a present member."""
-        some = np.flatnonzero(self.present_MN.any(axis=0))
+        some = np.flatnonzero(self.present.any(axis=0))
         return self if len(some) == len(self) else self.take(some)
 
     def scale(self) -> Floats:
         """Return the mean standard deviation of each member's log-probabilities, ``[M]``; 1 for numbers."""
         if self.kind == "number":
-            return np.ones(len(self.present_MN))
+            return np.ones(len(self.present))
         spread = self.values.std(axis=-1)
         spread = spread if spread.ndim == 2 else spread.mean(axis=2)
-        return np.asarray((spread * self.present_MN).sum(axis=1) / np.maximum(self.present_MN.sum(axis=1), 1))
+        return np.asarray((spread * self.present).sum(axis=1) / np.maximum(self.present.sum(axis=1), 1))
 
     def loss(self, weights: Floats, fallback: Floats) -> float:
         """Return the mean loss on the rows with a present member, combined as in prediction."""
         usable = self.with_any_member()
         if not len(usable):
             return 0.0
-        return usable._losses(pool_members(usable.values, usable.present_MN, weights, fallback, float(weights.sum())))[
-            0
-        ]
+        return usable._losses(pool_members(usable.values, usable.present, weights, fallback, float(weights.sum())))[0]
 
     def loss_and_gradient(self, weights: Floats) -> tuple[float, Floats]:
         """Return the mean loss and its gradient ``[M]``; every row must have a present member."""
-        present_MN, by_row = self.present_MN.astype(np.float64), (-1, *(1,) * (self.values.ndim - 2))
+        present_MN, by_row = self.present.astype(np.float64), (-1, *(1,) * (self.values.ndim - 2))
         # einsum, not matmul: the arrays are too small for the threads of a matrix library to be worth their start.
         available = np.einsum("m,mn->n", weights, present_MN) + SMOOTHING
         summed = np.einsum("m,m...->...", weights, self.values)
@@ -167,8 +165,8 @@ def _choose(data: _PoolingData, candidates: list[Candidate], seed: int) -> Candi
 def _fit_single_weights(data: _PoolingData) -> Floats:
     """Return the best weight of each member alone, from the rows in which it is present; 1 for numbers."""
     if data.kind == "number":
-        return np.ones(len(data.present_MN))
-    alone = [_fit(data.single_member(index), np.ones((1, 1)), np.ones(1))[0] for index in range(len(data.present_MN))]
+        return np.ones(len(data.present))
+    alone = [_fit(data.single_member(index), np.ones((1, 1)), np.ones(1))[0] for index in range(len(data.present))]
     return np.maximum(alone, 1e-3)
 
 
@@ -190,7 +188,7 @@ def _fit(data: _PoolingData, basis: Floats, start: Floats, thorough: bool = Fals
         ), basis @ gradient + prior_strength * difference
 
     result = _minimize(objective, start + 0.05)
-    if thorough and not usable.present_MN.all():
+    if thorough and not usable.present.all():
         without_one = np.where(np.eye(len(start), dtype=np.bool_), 0.0, result.x)
         result = min([result, *(_minimize(objective, free) for free in without_one)], key=lambda result: result.fun)
     weights = result.x @ basis

@@ -176,38 +176,36 @@ class _StackingData:
     """The data that parameters are fitted on."""
 
     kind: str
-    inputs_NSC: Floats
-    present_NS: Mask
-    target_NC: Floats
+    inputs: Floats
+    present: Mask
+    target: Floats
 
     def fit_folds(self, folds: list[Mask], initial: Stacker, penalty: float) -> tuple[float, list[Stacker]]:
         """Fit without each fold in turn; return the out-of-fold loss and the stackers."""
         loss, fitted = 0.0, []
         for fold in folds:
             fitted.append(self.fit(~fold, initial, penalty))
-            part = self.take(fold & self.present_NS.any(axis=1))
-            loss += float(
-                part.row_losses(_logits(np.array(fitted[-1].parameters), part.inputs_NSC, part.present_NS)).sum()
-            )
-        return loss / len(self.target_NC), fitted
+            part = self.take(fold & self.present.any(axis=1))
+            loss += float(part.row_losses(_logits(np.array(fitted[-1].parameters), part.inputs, part.present)).sum())
+        return loss / len(self.target), fitted
 
     def take(self, rows: Mask) -> _StackingData:
         """Return some rows."""
-        return _StackingData(self.kind, self.inputs_NSC[rows], self.present_NS[rows], self.target_NC[rows])
+        return _StackingData(self.kind, self.inputs[rows], self.present[rows], self.target[rows])
 
     def fit(self, rows: Mask, initial: Stacker, penalty: float) -> Stacker:
         """Return the stacker fitted on some rows, with an L2 penalty towards the initial one."""
         from scipy.optimize import minimize
 
-        part, start = self.take(rows & self.present_NS.any(axis=1)), np.array(initial.parameters)
-        l2 = penalty / max(len(part.target_NC), 1)
+        part, start = self.take(rows & self.present.any(axis=1)), np.array(initial.parameters)
+        l2 = penalty / max(len(part.target), 1)
 
         def objective(parameters: Floats) -> tuple[float, Floats]:
             loss, gradient = part.loss_and_gradient(parameters)
             difference = parameters - start
             return loss + l2 / 2 * float(difference @ difference), gradient + l2 * difference
 
-        if not len(part.target_NC):
+        if not len(part.target):
             return initial
         options = {"maxiter": MAX_ITERATIONS, "ftol": TOLERANCE}
         found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
@@ -215,15 +213,15 @@ class _StackingData:
 
     def loss_and_gradient(self, parameters: Floats) -> tuple[float, Floats]:
         """Return the mean loss and its gradient."""
-        logits = _logits(parameters, self.inputs_NSC, self.present_NS)
-        residual = (self._activation(logits) - self.target_NC) / len(logits)
-        present_NS = self.present_NS.astype(np.float64)
-        by_stream = np.einsum("nsc,nc->ns", self.inputs_NSC, residual)
+        logits = _logits(parameters, self.inputs, self.present)
+        residual = (self._activation(logits) - self.target) / len(logits)
+        present_NS = self.present.astype(np.float64)
+        by_stream = np.einsum("nsc,nc->ns", self.inputs, residual)
         gradients = (
             residual.sum(axis=0),
             by_stream.sum(axis=0),
             by_stream.T @ (1 - present_NS),
-            np.einsum("nsc,nc->sc", self.inputs_NSC, residual),
+            np.einsum("nsc,nc->sc", self.inputs, residual),
             present_NS.T @ residual,
         )
         return float(self.row_losses(logits).mean()), np.concatenate([part.ravel() for part in gradients])
@@ -231,10 +229,10 @@ class _StackingData:
     def row_losses(self, logits: Floats) -> Floats:
         """Return each row's loss."""
         if self.kind == "number":
-            return np.asarray(((logits - self.target_NC) ** 2).sum(axis=1) / 2)
+            return np.asarray(((logits - self.target) ** 2).sum(axis=1) / 2)
         if self.kind == "categories":
-            return np.asarray((np.logaddexp(0.0, logits) - self.target_NC * logits).sum(axis=1))
-        return np.asarray(np.logaddexp.reduce(logits, axis=1) - (self.target_NC * logits).sum(axis=1))
+            return np.asarray((np.logaddexp(0.0, logits) - self.target * logits).sum(axis=1))
+        return np.asarray(np.logaddexp.reduce(logits, axis=1) - (self.target * logits).sum(axis=1))
 
     def _activation(self, logits: Floats) -> Floats:
         if self.kind == "number":

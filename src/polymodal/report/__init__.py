@@ -1,1 +1,1 @@
-"""What a person reads of a run: one HTML page with charts and a gallery of rows."""
+"""The HTML report of a run: charts and a gallery of rows."""

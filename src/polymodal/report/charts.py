@@ -1,6 +1,6 @@
-"""Small charts as inline SVG, coloured by the report's style sheet.
+"""Charts as inline SVG, styled by the report's style sheet.
 
-Hand-made: a chart is a few kilobytes, follows the page's light or dark colours, and needs no plotting library.
+No plotting library is needed: a chart is a few kilobytes and follows the page's light or dark theme.
 Every text goes through ``Markup.format``, which escapes it.
 """
 
@@ -25,7 +25,7 @@ class Line:
     """One line of a line chart.
 
     Attributes:
-        name: What the legend says.
+        name: Its label in the legend.
         points: ``(x, y)`` in data units; points that are not finite are left out.
     """
 
@@ -34,12 +34,12 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The plot area of a chart and the data range it shows.
+class PlotArea:
+    """The plot area of a chart and its data range.
 
     Attributes:
-        x_range: Least and greatest x.
-        y_range: Least and greatest y.
+        x_range: Minimum and maximum x.
+        y_range: Minimum and maximum y.
         width: Width of the whole drawing, in SVG units.
         height: Height of the whole drawing, in SVG units.
     """
@@ -52,12 +52,12 @@ class Frame:
     left, right, top, bottom = 52, 20, 10, 40
 
     def x(self, value: float) -> float:
-        """Return the horizontal place of a data value."""
+        """Return the x coordinate of a data value."""
         low, high = self.x_range
         return round(self.left + (value - low) / (high - low) * (self.width - self.left - self.right), 1)
 
     def y(self, value: float) -> float:
-        """Return the vertical place of a data value."""
+        """Return the y coordinate of a data value."""
         low, high = self.y_range
         share = (value - low) / (high - low)
         return round(self.height - self.bottom - share * (self.height - self.top - self.bottom), 1)
@@ -69,7 +69,7 @@ def nice_ticks(low: float, high: float, num: int = 6) -> list[float]:
     Args:
         low: Least value.
         high: Greatest value.
-        num: About how many.
+        num: Approximate number of ticks.
 
     Returns:
         Multiples of 1, 2, 2.5 or 5 times a power of ten, ascending.
@@ -84,30 +84,30 @@ def nice_ticks(low: float, high: float, num: int = 6) -> list[float]:
 
 
 def padded_range(values: Sequence[float], share: float = 0.06) -> Point:
-    """Return a range that holds all values with some air; never of zero width.
+    """Return a range that contains all values with padding; its width is never zero.
 
     Args:
         values: Finite numbers, at least one.
-        share: Air on each side, as a share of the spread.
+        share: Padding on each side, as a share of the range.
 
     Returns:
-        Least and greatest value to show.
+        Minimum and maximum to show.
     """
     low, high = min(values), max(values)
-    air = (high - low) * share or abs(high) * 0.1 or 0.5
-    return low - air, high + air
+    padding = (high - low) * share or abs(high) * 0.1 or 0.5
+    return low - padding, high + padding
 
 
-def tick_text(value: float) -> str:
-    """Write an axis number briefly."""
+def format_tick(value: float) -> str:
+    """Format a tick label."""
     if abs(value) >= 1e6:
         return f"{value:.3g}".replace("e+0", "e").replace("-", "−")
     return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}").replace("-", "−")
 
 
-def _svg(frame: Frame, title: str, *parts: Markup) -> Markup:
+def _svg(plot: PlotArea, title: str, *parts: Markup) -> Markup:
     head = Markup('<svg class="chart" role="img" viewBox="0 0 {} {}" aria-label="{}">').format(
-        frame.width, frame.height, title
+        plot.width, plot.height, title
     )
     return head + Markup("").join(parts) + Markup("</svg>")
 
@@ -117,21 +117,21 @@ def _text(x: float, y: float, text: str, anchor: str = "middle", rotate: bool = 
     return Markup('<text x="{}" y="{}" text-anchor="{}"{}>{}</text>').format(x, y, anchor, turn, text)
 
 
-def _rule(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
     return Markup('<line class="{}" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(kind, x1, y1, x2, y2)
 
 
-def _axes(frame: Frame, x_label: str, y_label: str, x_ticks: Sequence[float], percent: bool = False) -> Markup:
-    base, end = frame.height - frame.bottom, frame.width - frame.right
+def _axes(plot: PlotArea, x_label: str, y_label: str, x_ticks: Sequence[float], percent: bool = False) -> Markup:
+    base, end = plot.height - plot.bottom, plot.width - plot.right
     parts = []
-    for tick in nice_ticks(*frame.y_range):
-        parts += [_rule("grid", frame.left, frame.y(tick), end, frame.y(tick))]
-        parts += [_text(frame.left - 6, frame.y(tick) + 4, tick_text(tick), "end")]
+    for tick in nice_ticks(*plot.y_range):
+        parts += [_line("grid", plot.left, plot.y(tick), end, plot.y(tick))]
+        parts += [_text(plot.left - 6, plot.y(tick) + 4, format_tick(tick), "end")]
     for tick in x_ticks:
-        parts += [_text(frame.x(tick), base + 16, f"{100 * tick:.0f}%" if percent else tick_text(tick))]
-    parts += [_rule("axis", frame.left, base, end, base)]
-    parts += [_text((frame.left + end) / 2, frame.height - 6, x_label)]
-    parts += [_text(12, (frame.top + base) / 2, y_label, rotate=True)] if y_label else []
+        parts += [_text(plot.x(tick), base + 16, f"{100 * tick:.0f}%" if percent else format_tick(tick))]
+    parts += [_line("axis", plot.left, base, end, base)]
+    parts += [_text((plot.left + end) / 2, plot.height - 6, x_label)]
+    parts += [_text(12, (plot.top + base) / 2, y_label, rotate=True)] if y_label else []
     return Markup("").join(parts)
 
 
@@ -144,11 +144,11 @@ def _legend(names: Sequence[str]) -> Markup:
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
 
 
-def _draw_line(frame: Frame, index: int, points: Sequence[Point]) -> Markup:
-    places = [(frame.x(x), frame.y(y)) for x, y in points]
+def _draw_line(plot: PlotArea, index: int, points: Sequence[Point]) -> Markup:
+    positions = [(plot.x(x), plot.y(y)) for x, y in points]
     colour = index % NUM_COLOURS + 1
-    path = " ".join(f"{'L' if step else 'M'}{x} {y}" for step, (x, y) in enumerate(places))
-    dots = [Markup('<circle class="dot s{}" cx="{}" cy="{}" r="2.6"/>').format(colour, x, y) for x, y in places]
+    path = " ".join(f"{'L' if step else 'M'}{x} {y}" for step, (x, y) in enumerate(positions))
+    dots = [Markup('<circle class="dot s{}" cx="{}" cy="{}" r="2.6"/>').format(colour, x, y) for x, y in positions]
     line = Markup('<path class="line s{}" d="{}"/>').format(colour, path)
     return line + Markup("").join(dots if len(dots) <= 15 else [])
 
@@ -163,49 +163,51 @@ def line_chart(
     reference: tuple[float, str] | None = None,
     percent: bool = False,
 ) -> Markup:
-    """Draw lines over a common x.
+    """Draw a line chart.
 
     Args:
-        lines: What to draw; lines without a finite point are left out.
-        title: What the chart shows, for readers who cannot see it.
+        lines: The lines; those without a finite point are left out.
+        title: Accessible title of the chart.
         x_label: Name of the horizontal axis.
         y_label: Name of the vertical axis.
-        mark: Where to draw a vertical rule, and its name.
-        reference: Where to draw a horizontal rule, and its name.
-        percent: Whether x is a share to be written in percent.
+        mark: Position of a vertical reference line, and its label.
+        reference: Position of a horizontal reference line, and its label.
+        percent: Whether x is a share, formatted in percent.
 
     Returns:
         Legend and SVG; empty if there is no point to draw.
     """
-    kept = [Line(line.name, [(x, y) for x, y in line.points if is_number(x) and is_number(y)]) for line in lines]
-    kept = [line for line in kept if line.points]
-    if not kept:
+    shown = [Line(line.name, [(x, y) for x, y in line.points if is_number(x) and is_number(y)]) for line in lines]
+    shown = [line for line in shown if line.points]
+    if not shown:
         return Markup("")
-    xs = [x for line in kept for x, _ in line.points]
-    ys = [y for line in kept for _, y in line.points] + ([reference[0]] if reference else [])
+    xs = [x for line in shown for x, _ in line.points]
+    ys = [y for line in shown for _, y in line.points] + ([reference[0]] if reference else [])
     x_range = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
-    frame = Frame(x_range, padded_range(ys))
+    plot = PlotArea(x_range, padded_range(ys))
     ticks = [tick for tick in nice_ticks(*x_range) if percent or tick == int(tick)]
-    parts = [_axes(frame, x_label, y_label, ticks, percent)]
+    parts = [_axes(plot, x_label, y_label, ticks, percent)]
     if reference:
-        level = frame.y(reference[0])
-        parts += [_rule("reference", frame.left, level, frame.width - frame.right, level)]
-        parts += [_text(frame.width - frame.right, level - 5, reference[1], "end")]
+        level = plot.y(reference[0])
+        parts += [_line("reference", plot.left, level, plot.width - plot.right, level)]
+        parts += [_text(plot.width - plot.right, level - 5, reference[1], "end")]
     if mark:
-        place = frame.x(mark[0])
-        parts += [_rule("reference", place, frame.top, place, frame.height - frame.bottom)]
-        late = mark[0] > sum(x_range) / 2
-        parts += [_text(place + (-5 if late else 5), frame.top + 10, mark[1], "end" if late else "start")]
-    parts += [_draw_line(frame, index, line.points) for index, line in enumerate(kept)]
-    return _legend([line.name for line in kept]) + _svg(frame, title, *parts)
+        position = plot.x(mark[0])
+        parts += [_line("reference", position, plot.top, position, plot.height - plot.bottom)]
+        is_right_half = mark[0] > sum(x_range) / 2
+        parts += [
+            _text(position + (-5 if is_right_half else 5), plot.top + 10, mark[1], "end" if is_right_half else "start")
+        ]
+    parts += [_draw_line(plot, index, line.points) for index, line in enumerate(shown)]
+    return _legend([line.name for line in shown]) + _svg(plot, title, *parts)
 
 
 def scatter_chart(points: Sequence[Point], *, title: str, x_label: str, y_label: str) -> Markup:
-    """Draw points against the diagonal on which both coordinates agree.
+    """Draw a scatter chart with the diagonal.
 
     Args:
         points: ``(x, y)`` in one unit.
-        title: What the chart shows.
+        title: Accessible title of the chart.
         x_label: Name of the horizontal axis.
         y_label: Name of the vertical axis.
 
@@ -213,25 +215,25 @@ def scatter_chart(points: Sequence[Point], *, title: str, x_label: str, y_label:
         The SVG.
     """
     bounds = padded_range([value for point in points for value in point])
-    frame = Frame(bounds, bounds, height=320)
-    dots = [Markup('<circle cx="{}" cy="{}" r="2.4"/>').format(frame.x(x), frame.y(y)) for x, y in points]
+    plot = PlotArea(bounds, bounds, height=320)
+    dots = [Markup('<circle cx="{}" cy="{}" r="2.4"/>').format(plot.x(x), plot.y(y)) for x, y in points]
     return _svg(
-        frame,
+        plot,
         title,
-        _axes(frame, x_label, y_label, nice_ticks(*bounds)),
-        _rule("reference", frame.x(bounds[0]), frame.y(bounds[0]), frame.x(bounds[1]), frame.y(bounds[1])),
+        _axes(plot, x_label, y_label, nice_ticks(*bounds)),
+        _line("reference", plot.x(bounds[0]), plot.y(bounds[0]), plot.x(bounds[1]), plot.y(bounds[1])),
         Markup('<g class="cloud">{}</g>').format(Markup("").join(dots)),
     )
 
 
 def histogram(values: Sequence[float], *, title: str, x_label: str, num_bins: int = 25, height: int = 320) -> Markup:
-    """Draw how often values fall into equal bins, with a rule at zero.
+    """Draw a histogram with a reference line at zero.
 
     Args:
         values: Finite numbers, at least one.
-        title: What the chart shows.
+        title: Accessible title of the chart.
         x_label: Name of the horizontal axis.
-        num_bins: How many bars.
+        num_bins: Number of bins.
         height: Height of the drawing, in SVG units.
 
     Returns:
@@ -242,12 +244,12 @@ def histogram(values: Sequence[float], *, title: str, x_label: str, num_bins: in
     counts = [0] * num_bins
     for value in values:
         counts[min(int((value - low) / step), num_bins - 1)] += 1
-    frame = Frame((low, high), (0.0, max(counts) * 1.06), height=height)
-    base = frame.height - frame.bottom
-    edges = [frame.x(low + index * step) for index in range(num_bins + 1)]
-    bars = [_bar(edges[index], edges[index + 1], frame.y(count), base) for index, count in enumerate(counts)]
-    zero = _rule("reference", frame.x(0), frame.top, frame.x(0), base)
-    return _svg(frame, title, _axes(frame, x_label, "rows", nice_ticks(low, high)), *bars, zero)
+    plot = PlotArea((low, high), (0.0, max(counts) * 1.06), height=height)
+    base = plot.height - plot.bottom
+    edges = [plot.x(low + index * step) for index in range(num_bins + 1)]
+    bars = [_bar(edges[index], edges[index + 1], plot.y(count), base) for index, count in enumerate(counts)]
+    zero = _line("reference", plot.x(0), plot.top, plot.x(0), base)
+    return _svg(plot, title, _axes(plot, x_label, "rows", nice_ticks(low, high)), *bars, zero)
 
 
 def _bar(left: float, right: float, top: float, base: float, kind: str = "bar") -> Markup:
@@ -256,91 +258,91 @@ def _bar(left: float, right: float, top: float, base: float, kind: str = "bar") 
 
 
 def count_chart(counts: Sequence[int], *, title: str, x_label: str) -> Markup:
-    """Draw many counts as thin bars, greatest first.
+    """Draw a bar chart of counts in descending order.
 
     Args:
         counts: One count per class.
-        title: What the chart shows.
+        title: Accessible title of the chart.
         x_label: Name of the horizontal axis.
 
     Returns:
         The SVG.
     """
     ordered = sorted(counts, reverse=True)
-    frame = Frame((0.0, float(len(ordered))), (0.0, max(*ordered, 1) * 1.06), height=180)
-    base = frame.height - frame.bottom
-    bars = [_bar(frame.x(index), frame.x(index + 1), frame.y(count), base) for index, count in enumerate(ordered)]
-    return _svg(frame, title, _axes(frame, x_label, "rows", []), *bars)
+    plot = PlotArea((0.0, float(len(ordered))), (0.0, max(*ordered, 1) * 1.06), height=180)
+    base = plot.height - plot.bottom
+    bars = [_bar(plot.x(index), plot.x(index + 1), plot.y(count), base) for index, count in enumerate(ordered)]
+    return _svg(plot, title, _axes(plot, x_label, "rows", []), *bars)
 
 
 def calibration_chart(bins: Sequence[dict[str, float]], *, title: str) -> Markup:
-    """Draw how often the model is right against how sure it is; dot area grows with the rows.
+    """Draw a reliability diagram: accuracy against confidence; the area of a dot is proportional to its rows.
 
     Args:
         bins: ``confidence``, ``accuracy`` (both 0 to 1) and ``count`` each.
-        title: What the chart shows.
+        title: Accessible title of the chart.
 
     Returns:
         The SVG.
     """
-    filled = [entry for entry in bins if entry["count"]]
-    frame = Frame((0.0, 1.0), (0.0, 1.04), height=320)
-    most = max((entry["count"] for entry in filled), default=1)
-    places = [(frame.x(entry["confidence"]), frame.y(entry["accuracy"])) for entry in filled]
-    path = " ".join(f"{'L' if step else 'M'}{x} {y}" for step, (x, y) in enumerate(places))
+    occupied = [entry for entry in bins if entry["count"]]
+    plot = PlotArea((0.0, 1.0), (0.0, 1.04), height=320)
+    max_count = max((entry["count"] for entry in occupied), default=1)
+    positions = [(plot.x(entry["confidence"]), plot.y(entry["accuracy"])) for entry in occupied]
+    path = " ".join(f"{'L' if step else 'M'}{x} {y}" for step, (x, y) in enumerate(positions))
     dots = [
         Markup('<circle class="dot s1" cx="{}" cy="{}" r="{}"><title>{}</title></circle>').format(
-            x, y, round(3 + 8 * math.sqrt(entry["count"] / most), 1), f"{entry['count']:,} rows"
+            x, y, round(3 + 8 * math.sqrt(entry["count"] / max_count), 1), f"{entry['count']:,} rows"
         )
-        for (x, y), entry in zip(places, filled, strict=True)
+        for (x, y), entry in zip(positions, occupied, strict=True)
     ]
     return _svg(
-        frame,
+        plot,
         title,
-        _axes(frame, "how sure the model is", "how often it is right", nice_ticks(0, 1), percent=True),
-        _rule("reference", frame.x(0), frame.y(0), frame.x(1), frame.y(1)),
+        _axes(plot, "how sure the model is", "how often it is right", nice_ticks(0, 1), percent=True),
+        _line("reference", plot.x(0), plot.y(0), plot.x(1), plot.y(1)),
         Markup('<path class="line s1" d="{}"/>').format(path),
         *dots,
     )
 
 
 def whisker(value: float, low: float | None, high: float | None, scale: Point, kind: str) -> Markup:
-    """Draw one score with its interval as wide as its table cell.
+    """Draw a score with its interval, for a table cell.
 
     Args:
         value: The score.
         low: Lower end of its interval, or None.
         high: Upper end of its interval, or None.
-        scale: Least and greatest score the cell shows; a score outside becomes an arrow at the edge.
+        scale: Minimum and maximum of the axis; a score outside is drawn as an arrow at the edge.
         kind: CSS class: ``final``, ``fusion``, ``stream`` or ``baseline``.
 
     Returns:
         The SVG.
     """
-    place, left, right = (None if v is None else _percent(v, scale) for v in (value, low, high))
-    assert place is not None
+    position, left, right = (None if v is None else _percent(v, scale) for v in (value, low, high))
+    assert position is not None
     body = Markup('<line class="track" x1="0" x2="100%" y1="11" y2="11"/>')
     if left is not None and right is not None:
         body += Markup('<line class="whisker" x1="{}%" x2="{}%" y1="11" y2="11"/>').format(left, right)
     if scale[0] <= value <= scale[1]:
-        body += Markup('<circle cx="{}%" cy="11" r="5"/>').format(place)
+        body += Markup('<circle cx="{}%" cy="11" r="5"/>').format(position)
     else:
         arrow, anchor = ("◂", "start") if value < scale[0] else ("▸", "end")
-        body += Markup('<text x="{}%" y="16" text-anchor="{}">{}</text>').format(place, anchor, arrow)
+        body += Markup('<text x="{}%" y="16" text-anchor="{}">{}</text>').format(position, anchor, arrow)
     return Markup('<svg class="whiskers {}" aria-hidden="true">{}</svg>').format(kind, body)
 
 
 def whisker_axis(scale: Point) -> Markup:
-    """Draw the axis that belongs to a column of whiskers.
+    """Draw the axis of a column of whiskers.
 
     Args:
-        scale: Least and greatest score the column shows.
+        scale: Minimum and maximum of the axis.
 
     Returns:
         The SVG.
     """
     texts = [
-        Markup('<text x="{}%" y="14" text-anchor="middle">{}</text>').format(_percent(tick, scale), tick_text(tick))
+        Markup('<text x="{}%" y="14" text-anchor="middle">{}</text>').format(_percent(tick, scale), format_tick(tick))
         for tick in nice_ticks(*scale, num=5)
         if 5 <= _percent(tick, scale) <= 95
     ]
@@ -353,11 +355,11 @@ def _percent(value: float, scale: Point) -> float:
 
 
 def sparkline(values: Sequence[float], *, title: str) -> Markup:
-    """Draw a vector as a small line.
+    """Draw a vector as a sparkline.
 
     Args:
         values: Finite numbers, at least one.
-        title: What the line shows.
+        title: Accessible title of the line.
 
     Returns:
         The SVG.
@@ -372,11 +374,11 @@ def sparkline(values: Sequence[float], *, title: str) -> Markup:
 
 
 def waveform(peaks: Sequence[float], *, title: str) -> Markup:
-    """Draw the loudness of a sound over time as mirrored bars.
+    """Draw the waveform of an audio clip as mirrored bars.
 
     Args:
-        peaks: Greatest absolute sample of each stretch, 0 to 1.
-        title: What the drawing shows.
+        peaks: Maximum absolute sample of each segment, 0 to 1.
+        title: Accessible title of the drawing.
 
     Returns:
         The SVG.

@@ -1,4 +1,4 @@
-"""What a comparison of runs found: one result a run, one row a variant and target, as plain values."""
+"""The results of a comparison of runs: one result per run, one row per variant and target."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from polymodal.report.wording import format_score
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of running.
+    """A variant of the options.
 
     Attributes:
-        name: What it is called in the table.
-        overrides: Dotted option names to values, over the options that all variants have in common.
+        name: Its name in the table.
+        overrides: Dotted option names to values, on top of the options that all variants share.
     """
 
     name: str
@@ -25,14 +25,14 @@ class Variant:
 
 @dataclass(frozen=True)
 class TargetResult:
-    """What one run reached on one target.
+    """The scores of one run on one target.
 
     Attributes:
         metric: The primary metric.
-        higher_is_better: Which way it goes.
+        higher_is_better: Direction of the metric.
         fused: Its value for the fused prediction; for a vote, the final prediction is the fused one.
         interval: 95 % bootstrap interval of ``fused``, or None.
-        final: Its value for the final prediction, after the decision level.
+        final: Its value for the final prediction, of the ensemble.
         streams: Stream to its value for that stream alone; empty where there is one stream only.
     """
 
@@ -46,20 +46,21 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one run left behind, small enough to keep.
+    """The results of one run that are kept.
 
     Attributes:
         fusion: Name of the fusion.
-        level: Where it joins the streams.
+        level: Level of the fusion.
         seed: The run's seed.
-        split: What was judged: "test" or "validation".
-        rows: How many rows were judged.
-        fusion_parameters: Trained numbers of the fusion.
-        parameters: Trained numbers of the whole network.
+        split: The evaluated split: "test" or "validation".
+        rows: Number of evaluated rows.
+        fusion_parameters: Number of trainable parameters of the fusion.
+        parameters: Number of trainable parameters of the network.
         epochs: Passes over the training rows.
-        train_seconds: Epochs times the median epoch's seconds: what only the first run of a process pays is left out.
+        train_seconds: Epochs times the median epoch's seconds: one-off costs of the first run of a process are left
+            out.
         predict_ms: Milliseconds to predict one decoded row.
-        targets: Target to what was reached.
+        targets: Target to its scores.
     """
 
     fusion: str
@@ -94,22 +95,22 @@ class RunResult:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One variant and target, over all seeds.
+    """The results of one variant on one target over all seeds.
 
     Attributes:
         variant: The variant's name.
         fusion: Name of its fusion.
-        level: Where that joins the streams.
+        level: Level of the fusion.
         target: The target's name.
         metric: The primary metric; all scores are in it.
         score: Mean score of the fused prediction.
         spread: Standard deviation over the seeds; None with one seed.
         interval: With one seed, the 95 % bootstrap interval; with several, one deviation to each side; or None.
-        final: Mean score of the final prediction, after the decision level.
+        final: Mean score of the final prediction, of the ensemble.
         best_stream: The stream with the best mean score alone, or None with one stream only.
         best_stream_score: That score, or None.
-        fusion_parameters: Trained numbers of the fusion.
-        parameters: Trained numbers of the whole network.
+        fusion_parameters: Number of trainable parameters of the fusion.
+        parameters: Number of trainable parameters of the network.
         train_seconds: Mean seconds of training.
         predict_ms: Mean milliseconds to predict one decoded row.
         seeds: The seeds.
@@ -141,13 +142,13 @@ class Comparison:
 
     Attributes:
         rows: Target by target, the best score first.
-        split: What was judged: "test" or "validation".
-        num_rows: How many rows were judged.
-        higher_is_better: Target to which way its metric goes.
-        notes: Sentences to read with the rows.
-        options: Options that all variants have in common, as plain JSON.
+        split: The evaluated split: "test" or "validation".
+        num_rows: Number of evaluated rows.
+        higher_is_better: Target to the direction of its metric.
+        notes: Notes on the rows.
+        options: Options that all variants share, as plain JSON.
         version: The version of polymodal.
-        created: When it was made, ISO 8601.
+        created: Time of creation, ISO 8601.
         command: The command line, or None.
     """
 
@@ -194,25 +195,25 @@ class Comparison:
 
 
 def summarise(variant: str, results: Sequence[RunResult]) -> list[ComparisonRow]:
-    """Put the runs of one variant together.
+    """Aggregate the runs of one variant.
 
     Args:
         variant: The variant's name.
         results: Its runs, one a seed.
 
     Returns:
-        One row a target that every run could judge.
+        One row per target that every run evaluated.
     """
     judged = [target for target in results[0].targets if all(target in result.targets for result in results)]
     return [_row(variant, target, results) for target in judged]
 
 
 def sorted_rows(rows: Sequence[ComparisonRow], higher_is_better: Mapping[str, bool]) -> list[ComparisonRow]:
-    """Order rows target by target, the best score first.
+    """Sort rows by target, the best score first.
 
     Args:
         rows: Rows of any targets.
-        higher_is_better: Target to which way its metric goes; its order is kept.
+        higher_is_better: Target to the direction of its metric; its order is kept.
 
     Returns:
         The rows.
@@ -226,7 +227,7 @@ def sorted_rows(rows: Sequence[ComparisonRow], higher_is_better: Mapping[str, bo
 
 
 def margin_text(row: ComparisonRow) -> str:
-    """Write how sure a score is: the spread over the seeds, or the interval of one run.
+    """Format the uncertainty of a score: the standard deviation over seeds, or the interval of one run.
 
     Args:
         row: A row of a comparison.

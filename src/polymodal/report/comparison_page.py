@@ -1,4 +1,4 @@
-"""The page that shows a comparison: one self-contained HTML file."""
+"""The HTML page of a comparison, one self-contained file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
     """Write the page.
 
     Args:
-        comparison: What was found.
+        comparison: The comparison.
         path: The HTML file; replaced atomically.
     """
     values = {

@@ -1,4 +1,4 @@
-"""Rows worth looking at, and how their cells are shown in the report."""
+"""Selection of the gallery's rows, and rendering of their cells in the report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from polymodal.report.charts import sparkline, waveform
 from polymodal.report.drawn_boxes import draw_boxes
 from polymodal.report.gallery_sensors import draw_points, draw_series
 from polymodal.report.place_map import draw_place
-from polymodal.report.thumbnails import picture_uri, sound_uri, strip_uri
+from polymodal.report.thumbnails import audio_uri, image_uri, video_strip_uri
 from polymodal.report.wording import format_number
 
 TEXT_LENGTH = 300
@@ -32,7 +32,7 @@ NOT_DRAWN = Markup("")
 
 @dataclass(frozen=True)
 class GalleryCell:
-    """One cell of a shown row.
+    """One cell of a gallery row.
 
     Attributes:
         column: Name of the column.
@@ -47,16 +47,17 @@ class GalleryCell:
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """One row as the gallery shows it.
+    """One row of the gallery.
 
     Attributes:
         row: Row in its table, counted from 1.
-        truth: The true value, written out.
-        prediction: The predicted value, written out.
-        probability: How sure the model was, 0 to 1; None for numbers.
+        truth: The true value, formatted.
+        prediction: The predicted value, formatted.
+        probability: Confidence of the prediction, 0 to 1; None for numbers.
         cells: Its input cells.
-        comparison: StructuredPrediction and truth drawn side by side, in place of the words; empty where words say it.
-        differences: Where a text differs from the true one, word by word; empty where it does not.
+        comparison: StructuredPrediction and truth drawn side by side, instead of text; empty for kinds that are shown
+            as text.
+        differences: Word differences of a text from the true one; empty without any.
     """
 
     row: int
@@ -79,17 +80,18 @@ def select_rows(
     correct: NDArray[np.bool_] | None,
     num: int = 8,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose the rows of the gallery.
+    """Select the rows of the gallery.
 
-    With ``correct``: right rows go round the true classes, surest first; wrong rows are the surest errors.
-    Without (number targets): close predictions spread over the range of the truth, and the largest misses.
+    With ``correct``: correct rows alternate between the true classes, most confident first; wrong rows are the most
+    confident errors. Without (number targets): rows with small errors over the range of the truth, and those with the
+    largest errors.
 
     Args:
         truth: True value of each row; lists of labels are allowed.
         prediction: Predicted value of each row; read for number targets only.
-        confidence: ``[rows]``, how sure each prediction is; None for number targets.
+        confidence: ``[rows]``, confidence of each prediction; None for number targets.
         correct: bool ``[rows]``, True where the prediction is right; None for number targets.
-        num: How many rows of each kind at most.
+        num: Maximum number of rows of each kind.
 
     Returns:
         Row indices from 0 of right and of wrong rows, best example first.
@@ -107,14 +109,15 @@ def select_rows(
 
 
 def select_by_quality(quality: NDArray[np.float64], num: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose the best and the worst rows.
+    """Select the best and the worst rows.
 
     Args:
         quality: 0 (all wrong) to 1 (all right), ``[rows]``.
-        num: How many rows of each kind at most.
+        num: Maximum number of rows of each kind.
 
     Returns:
-        Row indices from 0 of the best and of the worst, which are not all right, the clearest first.
+        Row indices from 0 of the best and of the worst, which are not completely correct; the best and worst ones
+        first.
     """
     order = np.argsort(-quality, kind="stable")
     wrong = order[::-1][: min(num, len(order) // 2 or 1)]
@@ -135,15 +138,15 @@ def _pick_numbers(
     return np.array(right, dtype=np.int64), wrong.astype(np.int64)
 
 
-def cell_html(cell: GalleryCell, folder: Path | None) -> Markup:
-    """Show one cell: thumbnail, player, text, line, or values.
+def render_cell(cell: GalleryCell, folder: Path | None) -> Markup:
+    """Render one cell: thumbnail, player, text, line, or values.
 
     Args:
         cell: The cell.
         folder: Base folder of relative media paths; None: paths are not opened.
 
     Returns:
-        Safe HTML; a chip that says "missing" or "unreadable" where there is nothing to show.
+        Safe HTML; a label "missing" or "unreadable" if there is nothing to show.
     """
     rendering = _rendering(cell)
     if rendering.is_absent(cell.cell):
@@ -156,8 +159,8 @@ def cell_html(cell: GalleryCell, folder: Path | None) -> Markup:
         return _chip("unreadable", cell.column)
 
 
-def row_html(row: GalleryRow, folder: Path | None) -> Markup:
-    """Show a row's cells: media first, then all table values together.
+def render_row(row: GalleryRow, folder: Path | None) -> Markup:
+    """Render a row's cells: media first, then all table values together.
 
     Args:
         row: The row.
@@ -166,7 +169,7 @@ def row_html(row: GalleryRow, folder: Path | None) -> Markup:
     Returns:
         Safe HTML.
     """
-    media = [cell_html(cell, folder) for cell in row.cells if _rendering(cell).is_figure]
+    media = [render_cell(cell, folder) for cell in row.cells if _rendering(cell).is_figure]
     values: dict[str, Cell] = {}
     for cell in row.cells:
         if not _rendering(cell).is_figure:
@@ -189,7 +192,7 @@ def _figure(column: str, body: Markup) -> Markup:
 
 
 def _image(cell: GalleryCell, folder: Path | None) -> Markup:
-    uri, width, height = picture_uri(cell.cell, folder)
+    uri, width, height = image_uri(cell.cell, folder)
     kind = "tiny" if max(width, height) < 64 else ""
     image = '<img class="{}" src="{}" width="{}" height="{}" alt="{}" loading="lazy">'
     return _figure(cell.column, Markup(image).format(kind, uri, width, height, f"Picture in column {cell.column}"))
@@ -200,7 +203,7 @@ def _boxes(cell: GalleryCell, folder: Path | None) -> Markup:
 
 
 def _audio(cell: GalleryCell, folder: Path | None) -> Markup:
-    uri, peaks, duration_s, is_cut = sound_uri(cell.cell, folder)
+    uri, peaks, duration_s, is_cut = audio_uri(cell.cell, folder)
     length = f"{'the first ' if is_cut else ''}{duration_s:.1f} s"
     label = f"Sound in column {cell.column}, {length}"
     player = Markup('<audio controls preload="none" src="{}" aria-label="{}"></audio>').format(uri, label)
@@ -209,7 +212,7 @@ def _audio(cell: GalleryCell, folder: Path | None) -> Markup:
 
 
 def _video(cell: GalleryCell, folder: Path | None) -> Markup:
-    uri, width, height, num_frames = strip_uri(cell.cell, folder)
+    uri, width, height, num_frames = video_strip_uri(cell.cell, folder)
     kind = "strip" if height < 64 else ""
     image = '<img class="{}" src="{}" width="{}" height="{}" alt="{}" loading="lazy">'
     what = f"{num_frames} frames of the video in column {cell.column}"
@@ -256,12 +259,12 @@ def _value(value: Cell) -> Markup | str:
 
 
 class Rendering(NamedTuple):
-    """How cells of one modality are shown.
+    """The rendering of cells of one modality.
 
     Attributes:
-        render: From a cell and the folder of relative paths, None to refuse every path, to safe HTML.
-        is_figure: Whether each cell stands alone, in front of the values, which a row shows all together.
-        is_absent: Tells of a raw cell whether it holds nothing.
+        render: Renders a cell, given the base folder of relative paths (None: paths are not opened), as safe HTML.
+        is_figure: Whether each cell is a figure of its own; other cells of a row are shown together as values.
+        is_absent: Returns whether a raw cell is absent.
     """
 
     render: Callable[[GalleryCell, Path | None], Markup]
@@ -289,6 +292,6 @@ RENDERERS: AspectTable[Rendering] = AspectTable(
     },
     default=PLAIN,
 )
-"""Modality to how its cells are shown."""
+"""Modality to its rendering."""
 TARGET_RENDERERS: dict[str, Rendering] = {"boxes": Rendering(_boxes)}
-"""What is drawn into an input cell, by the kind of target."""
+"""Kind of target that is drawn into an input cell, to its rendering."""

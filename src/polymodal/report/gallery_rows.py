@@ -1,4 +1,4 @@
-"""Which rows a run's gallery shows, with what was true and what was said."""
+"""Builds the gallery of a run: rows with their true and predicted values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polymodal.model.batches import Examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.report.drawn_boxes import DrawnBoxes
 from polymodal.report.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, select_by_quality, select_rows
-from polymodal.report.gallery_comparisons import COMPARISONS, compare_html
+from polymodal.report.gallery_comparisons import COMPARISONS, render_comparison
 from polymodal.targets import AnyTarget, BoxesTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
@@ -28,12 +28,12 @@ SHOWN_MATCHES = 3
 
 
 def build_gallery(model: TrainedModel, examples: Examples, predictions: Mapping[str, Prediction]) -> Gallery:
-    """Choose right and worst-wrong rows of every target.
+    """Select correct and wrong rows of every target.
 
     Args:
         model: The trained model.
-        examples: The rows that were judged.
-        predictions: Target to what was predicted for them.
+        examples: The evaluated rows.
+        predictions: Target to predictions.
 
     Returns:
         Target to rows.
@@ -47,63 +47,63 @@ def build_gallery(model: TrainedModel, examples: Examples, predictions: Mapping[
 def _target_gallery(
     model: TrainedModel, examples: Examples, name: str, target: AnyTarget, prediction: Prediction
 ) -> dict[str, list[GalleryRow]]:
-    known = np.flatnonzero(examples.known[name])
+    labelled = np.flatnonzero(examples.known[name])
     if isinstance(target, SketchTarget):
         return {}
     if isinstance(target, EmbeddingTarget):
-        return _retrieval_gallery(model, examples, name, target, prediction, known)
-    picked, truths = _picked(examples, name, target, prediction[known], known)
+        return _retrieval_gallery(model, examples, name, target, prediction, labelled)
+    selected, truths = _select(examples, name, target, prediction[labelled], labelled)
 
-    def shown(places: NDArray[np.int64]) -> list[GalleryRow]:
+    def shown(indices: NDArray[np.int64]) -> list[GalleryRow]:
         return [
-            _gallery_row(model, examples, target, truths[place], prediction[known[place]], int(known[place]))
-            for place in places
+            _gallery_row(model, examples, target, truths[index], prediction[labelled[index]], int(labelled[index]))
+            for index in indices
         ]
 
-    return {"right": shown(picked[0]), "wrong": shown(picked[1])}
+    return {"right": shown(selected[0]), "wrong": shown(selected[1])}
 
 
-def _picked(
-    examples: Examples, name: str, target: AnyTarget, said: Prediction, known: NDArray[np.int64]
+def _select(
+    examples: Examples, name: str, target: AnyTarget, predictions: Prediction, labelled: NDArray[np.int64]
 ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], Sequence[Cell]]:
-    """Return the places of right and of wrong rows, and the truth of every place."""
+    """Return the indices of correct and of wrong rows, and the truth of all rows."""
     if isinstance(target, StructuredTarget):
-        answers = examples.references(name, target, known)
-        return select_by_quality(target.row_scores(answers, values_of(said)), GALLERY_ROWS), answers
-    truth, cells = examples.truth[name][known], take_cells(examples.cells[name], examples.rows[known])
+        references = examples.references(name, target, labelled)
+        return select_by_quality(target.row_scores(references, values_of(predictions)), GALLERY_ROWS), references
+    truth, cells = examples.truth[name][labelled], take_cells(examples.cells[name], examples.rows[labelled])
     if target.kind == "number":
-        return select_rows(truth.tolist(), said.tolist(), None, None, GALLERY_ROWS), cells
+        return select_rows(truth.tolist(), predictions.tolist(), None, None, GALLERY_ROWS), cells
     if target.kind == "categories":
-        labels, correct = target.decode(said), ((said >= 0.5) == (truth > 0.5)).all(axis=1)
-        confidence = np.maximum(said, 1 - said).min(axis=1)
+        labels, correct = target.decode(predictions), ((predictions >= 0.5) == (truth > 0.5)).all(axis=1)
+        confidence = np.maximum(predictions, 1 - predictions).min(axis=1)
         return select_rows(labels, labels, confidence, correct, GALLERY_ROWS), cells
-    found = said.argmax(axis=1)
-    return select_rows(truth.tolist(), found.tolist(), said.max(axis=1), found == truth, GALLERY_ROWS), cells
+    classes = predictions.argmax(axis=1)
+    return select_rows(truth.tolist(), classes.tolist(), predictions.max(axis=1), classes == truth, GALLERY_ROWS), cells
 
 
 def _gallery_row(
-    model: TrainedModel, examples: Examples, target: AnyTarget, truth: Cell, prediction: Any, place: int
+    model: TrainedModel, examples: Examples, target: AnyTarget, truth: Cell, prediction: Any, index: int
 ) -> GalleryRow:
-    row = int(examples.rows[place])
+    row = int(examples.rows[index])
     columns = model.schema.columns
     is_number = target.kind == "number"
-    label, certain = _label(target, prediction)
+    label, confidence = _label(target, prediction)
     is_drawn = target.kind in COMPARISONS
     return GalleryRow(
         row=row + 1,
-        truth=f"{float(truth):.4g}" if is_number else "" if is_drawn else _said(truth),
-        prediction=f"{label:.4g}" if is_number else "" if is_drawn else _said(label),
-        probability=certain,
+        truth=f"{float(truth):.4g}" if is_number else "" if is_drawn else _format_value(truth),
+        prediction=f"{label:.4g}" if is_number else "" if is_drawn else _format_value(label),
+        probability=confidence,
         cells=_with_boxes(
             [GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns], target, truth, label
         ),
-        comparison=compare_html(target.kind, truth, label),
+        comparison=render_comparison(target.kind, truth, label),
         differences=_differences(truth, label) if target.kind == "transcript" else (),
     )
 
 
 def _with_boxes(cells: list[GalleryCell], target: AnyTarget, truth: Cell, label: Cell) -> tuple[GalleryCell, ...]:
-    """Put the true and the found boxes on their picture."""
+    """Put the true and the found boxes on their image."""
     if not isinstance(target, BoxesTarget):
         return tuple(cells)
     return tuple(
@@ -120,14 +120,14 @@ def _differences(truth: Cell, label: Cell) -> tuple[Part, ...]:
 
 
 def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:
-    """Return one row's plain prediction and how sure it is."""
+    """Return one row's decoded prediction and its confidence."""
     if isinstance(target, StructuredTarget):
         return prediction.value, prediction.confidence
-    certain = float(prediction.max()) if target.kind == "category" else None
-    return target.decode(prediction[None])[0], certain
+    confidence = float(prediction.max()) if target.kind == "category" else None
+    return target.decode(prediction[None])[0], confidence
 
 
-def _said(label: Cell) -> str:
+def _format_value(label: Cell) -> str:
     if isinstance(label, list) and label and isinstance(label[0], dict):
         return count_labels(confident_boxes(label))
     if isinstance(label, list) and label and isinstance(label[0], float):
@@ -143,22 +143,25 @@ def _retrieval_gallery(
     name: str,
     target: EmbeddingTarget,
     prediction: Prediction,
-    known: NDArray[np.int64],
+    labelled: NDArray[np.int64],
 ) -> dict[str, list[GalleryRow]]:
-    """Show queries of the first stream with what they find in the second."""
-    found, streams = values_of(prediction[known]), model.network.streams[:2]
-    labels = examples.references(name, target, known)
-    both = np.array([place for place, row in enumerate(found) if all(name in row for name in streams)], dtype=np.int64)
-    if not len(both):
+    """Show queries of the first stream with their top matches in the second."""
+    vectors, streams = values_of(prediction[labelled]), model.network.streams[:2]
+    labels = examples.references(name, target, labelled)
+    paired = np.array(
+        [index for index, row in enumerate(vectors) if all(name in row for name in streams)], dtype=np.int64
+    )
+    if not len(paired):
         return {"right": [], "wrong": []}
-    queries, candidates = (np.stack([found[place][name] for place in both]) for name in streams)
+    queries, candidates = (np.stack([vectors[index][name] for index in paired]) for name in streams)
     best = np.argsort(-queries @ candidates.T, axis=1)[:, :SHOWN_MATCHES]
-    shown_labels = [labels[place] for place in both]
+    shown_labels = [labels[index] for index in paired]
     quality = np.array([np.mean([shown_labels[m] == shown_labels[q] for m in row]) for q, row in enumerate(best)])
 
     def shown(queries: NDArray[np.int64]) -> list[GalleryRow]:
         return [
-            _retrieval_row(model, examples, shown_labels, known[both], int(query), best[query]) for query in queries
+            _retrieval_row(model, examples, shown_labels, labelled[paired], int(query), best[query])
+            for query in queries
         ]
 
     right, wrong = select_by_quality(quality, GALLERY_ROWS)
@@ -169,15 +172,15 @@ def _retrieval_row(
     model: TrainedModel,
     examples: Examples,
     labels: list[Cell],
-    places: NDArray[np.int64],
+    indices: NDArray[np.int64],
     query: int,
     matches: NDArray[np.int64],
 ) -> GalleryRow:
-    rows = examples.rows[places]
-    asked, answered = model.schema.streams[:2]
-    cells = _stream_cells(model, examples, asked.columns, int(rows[query]), "")
+    rows = examples.rows[indices]
+    query_stream, candidate_stream = model.schema.streams[:2]
+    cells = _stream_cells(model, examples, query_stream.columns, int(rows[query]), "")
     for number, match in enumerate(matches, start=1):
-        cells += _stream_cells(model, examples, answered.columns, int(rows[match]), f", match {number}")
+        cells += _stream_cells(model, examples, candidate_stream.columns, int(rows[match]), f", match {number}")
     return GalleryRow(
         row=int(rows[query]) + 1,
         truth=str(labels[query]),

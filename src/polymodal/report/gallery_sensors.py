@@ -1,4 +1,4 @@
-"""Small drawings of sensor series and point clouds for the report."""
+"""Drawings of sensor series and point clouds for the report."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from polymodal.report.charts import padded_range
 
 WIDTH, HEIGHT = 240, 48
 SIDE = 118
-"""Side of each of the two views of a cloud, in the drawing's units."""
+"""Side of each of the two projections, in SVG units."""
 MAX_CHANNELS = 6
 MAX_STEPS = 240
 MAX_POINTS = 400
-TAILS = (0.5, 99.5)
-"""Points beyond these percentiles of an axis are left out of the drawing, so that the others fill it."""
+OUTLIER_PERCENTILES = (0.5, 99.5)
+"""Points beyond these percentiles of an axis are left out of the drawing."""
 
 
 def draw_series(cell: Cell, folder: Path | None, column: str) -> Markup:
-    """Draw the channels of a series over each other, each over its own range, broken where samples are missing.
+    """Draw the channels of a series on top of each other, each scaled to its range, with gaps at missing samples.
 
     Args:
         cell: The raw cell.
@@ -30,7 +30,7 @@ def draw_series(cell: Cell, folder: Path | None, column: str) -> Markup:
         column: Name of the column.
 
     Returns:
-        The SVG and a line about its size.
+        The SVG and a note on its size.
     """
     from polymodal.modalities.series import read_series
 
@@ -38,8 +38,8 @@ def draw_series(cell: Cell, folder: Path | None, column: str) -> Markup:
     values = values if len(values) >= values.shape[1] else values.T
     length, channels = values.shape
     about = f"{length:,} samples of {_count(channels, 'channel')}"
-    picked = values[:: -(-length // MAX_STEPS), :MAX_CHANNELS]
-    lines = [_line(picked[:, place], place + 1) for place in range(picked.shape[1])]
+    subsampled = values[:: -(-length // MAX_STEPS), :MAX_CHANNELS]
+    lines = [_line(subsampled[:, place], place + 1) for place in range(subsampled.shape[1])]
     drawing = Markup(
         '<svg class="spark" role="img" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-label="{}">{}</svg>'
     ).format(WIDTH, HEIGHT, f"{about} in column {column}", Markup("").join(lines))
@@ -51,16 +51,16 @@ def _line(values: NDArray[np.float64], number: int) -> Markup:
     low, high = padded_range(values[present].tolist() or [0.0])
     step = WIDTH / max(len(values) - 1, 1)
     heights = np.where(present, HEIGHT - 4 - (HEIGHT - 8) * (np.where(present, values, low) - low) / (high - low), 0)
-    begins = present & ~np.concatenate([[False], present[:-1]])
-    places = [
-        f"{'M' if begins[i] else 'L'}{i * step:.1f} {heights[i]:.1f}{'h.1' if begins[i] else ''}"
+    starts_segment = present & ~np.concatenate([[False], present[:-1]])
+    coordinates = [
+        f"{'M' if starts_segment[i] else 'L'}{i * step:.1f} {heights[i]:.1f}{'h.1' if starts_segment[i] else ''}"
         for i in np.flatnonzero(present)
     ]
-    return Markup('<path class="line s{}" d="{}"/>').format(number, "".join(places))
+    return Markup('<path class="line s{}" d="{}"/>').format(number, "".join(coordinates))
 
 
 def draw_points(cell: Cell, folder: Path | None, column: str) -> Markup:
-    """Draw a cloud, or all clouds of a sequence together, from above and from the side.
+    """Draw the points of all frames, from above and from the side.
 
     Args:
         cell: The raw cell.
@@ -68,7 +68,7 @@ def draw_points(cell: Cell, folder: Path | None, column: str) -> Markup:
         column: Name of the column.
 
     Returns:
-        The SVG and a line about its size.
+        The SVG and a note on its size.
     """
     from polymodal.modalities.point_clouds import read_point_clouds
 
@@ -77,23 +77,23 @@ def draw_points(cell: Cell, folder: Path | None, column: str) -> Markup:
     points = points[np.isfinite(points).all(axis=1)]
     about = f"{_count(len(points), 'point')}" + (f" in {len(frames)} frames" if len(frames) > 1 else "")
     axes = [(0, 1), (0, 2)] if points.shape[1] > 2 else [(0, 1)]
-    shown = points[:: max(1, -(-len(points) // MAX_POINTS))]
-    views = [_view(shown[:, pair], place * (SIDE + 4)) for place, pair in enumerate(axes)]
+    subsampled = points[:: max(1, -(-len(points) // MAX_POINTS))]
+    projections = [_projection(subsampled[:, pair], place * (SIDE + 4)) for place, pair in enumerate(axes)]
     title = f"{about} in column {column}: x and y from above" + (", x and z from the side" if len(axes) > 1 else "")
     drawing = Markup('<svg class="dots" role="img" viewBox="0 0 {} {}" aria-label="{}">{}</svg>').format(
-        2 * SIDE + 4, SIDE, title, Markup("").join(views)
+        2 * SIDE + 4, SIDE, title, Markup("").join(projections)
     )
     return drawing + Markup('<span class="note">{}; from above{}</span>').format(
         about, " and from the side" if len(axes) > 1 else ""
     )
 
 
-def _view(places: NDArray[np.float64], left: int) -> Markup:
-    """Draw two coordinates at one scale, the first to the right, the second upwards."""
-    low, high = np.percentile(places, TAILS, axis=0)
-    inside = ((places >= low) & (places <= high)).all(axis=1)
-    reach = max(float((high - low).max()), 1e-9)
-    scaled = (places[inside] - (low + high) / 2) / reach * (SIDE - 8)
+def _projection(coordinates: NDArray[np.float64], left: int) -> Markup:
+    """Draw a scatter of two coordinates at the same scale."""
+    low, high = np.percentile(coordinates, OUTLIER_PERCENTILES, axis=0)
+    inside = ((coordinates >= low) & (coordinates <= high)).all(axis=1)
+    value_range = max(float((high - low).max()), 1e-9)
+    scaled = (coordinates[inside] - (low + high) / 2) / value_range * (SIDE - 8)
     dots = "".join(f"M{left + SIDE / 2 + x:.1f} {SIDE / 2 - y:.1f}h.1" for x, y in scaled)
     frame = Markup('<rect x="{}" y="0" width="{}" height="{}" rx="3"/>').format(left, SIDE, SIDE)
     return frame + Markup('<path d="{}"/>').format(dots)

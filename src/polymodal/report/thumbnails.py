@@ -1,4 +1,4 @@
-"""Pictures, videos and sounds made small enough to stand inside a web page as ``data:`` URIs."""
+"""Thumbnails of images, videos and audio as ``data:`` URIs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 
 if TYPE_CHECKING:
-    from PIL.Image import Image as Picture
+    from PIL.Image import Image as PILImage
 
 MAX_PIXELS = 50_000_000
-"""A picture whose header promises more is refused before it is decoded."""
+"""An image whose header declares more is refused before it is decoded."""
 THUMBNAIL_SIDE = 240
 STRIP_FRAMES = 4
 STRIP_SIDE = 120
 STRIP_GAP = 2
 STRIP_S = 600.0
-"""Of longer videos the beginning is shown."""
+"""Longer videos are cut to this length."""
 CLIP_S = 10.0
 CLIP_RATE_HZ = 16_000
 WAV_BYTES = 40_000
@@ -31,7 +31,7 @@ NUM_PEAKS = 120
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """Return bytes as a URI that needs no file.
+    """Encode bytes as a ``data:`` URI.
 
     Args:
         kind: MIME type.
@@ -43,8 +43,8 @@ def data_uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def picture_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> tuple[str, int, int]:
-    """Re-encode a picture as a thumbnail.
+def image_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> tuple[str, int, int]:
+    """Re-encode an image as a thumbnail.
 
     Args:
         cell: Path, bytes, struct, array or PIL image.
@@ -56,14 +56,14 @@ def picture_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> 
     """
     from polymodal.modalities.image_files import open_image
 
-    picture = open_image(cell, folder, MAX_PIXELS, draft=lambda _: (side, side))
-    picture.thumbnail((side, side))
-    kind, content = min((_encode(picture, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
-    return data_uri(f"image/{kind}", content), picture.width, picture.height
+    image = open_image(cell, folder, MAX_PIXELS, draft=lambda _: (side, side))
+    image.thumbnail((side, side))
+    kind, content = min((_encode(image, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
+    return data_uri(f"image/{kind}", content), image.width, image.height
 
 
-def strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int]:
-    """Put four frames of a video side by side, each of at most 120 pixels a side.
+def video_strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int]:
+    """Encode four frames of a video side by side, each of at most 120 pixels a side.
 
     Args:
         cell: Path, bytes, struct or array.
@@ -77,8 +77,8 @@ def strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int]:
     from polymodal.modalities.video_frames import FrameSampling, load_frames
 
     sampling = FrameSampling(frames=STRIP_FRAMES, rate_hz=None, max_pixels=MAX_PIXELS, max_duration_s=STRIP_S)
-    frames = load_frames(cell, folder, sampling, _small)
-    width, height = (max(extents) for extents in zip(*(frame.size for frame in frames), strict=True))
+    frames = load_frames(cell, folder, sampling, _to_strip_size)
+    width, height = (max(sides) for sides in zip(*(frame.size for frame in frames), strict=True))
     strip = pillow.new("RGB", (len(frames) * (width + STRIP_GAP) - STRIP_GAP, height), "white")
     for place, frame in enumerate(frames):
         strip.paste(frame, (place * (width + STRIP_GAP), 0))
@@ -86,34 +86,34 @@ def strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int]:
     return data_uri(f"image/{kind}", content), strip.width, strip.height, len(frames)
 
 
-def _small(picture: Picture) -> Picture:
-    picture.thumbnail((STRIP_SIDE, STRIP_SIDE))
-    return picture
+def _to_strip_size(image: PILImage) -> PILImage:
+    image.thumbnail((STRIP_SIDE, STRIP_SIDE))
+    return image
 
 
-def _encode(picture: Any, kind: str) -> tuple[str, bytes]:
+def _encode(image: Any, kind: str) -> tuple[str, bytes]:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, quality=82, optimize=True)
+    image.save(buffer, kind, quality=82, optimize=True)
     return kind, buffer.getvalue()
 
 
-def sound_uri(cell: Cell, folder: Path | None) -> tuple[str, NDArray[np.float32], float, bool]:
-    """Re-encode the first ten seconds of a sound, mixed down to one channel.
+def audio_uri(cell: Cell, folder: Path | None) -> tuple[str, NDArray[np.float32], float, bool]:
+    """Re-encode the first ten seconds of audio as mono.
 
     Args:
         cell: Path, bytes, struct, array or ``(array, sample_rate_hz)``.
         folder: Base folder of relative paths; None: paths are not opened.
 
     Returns:
-        The URI; the loudest sample of each of up to 120 stretches, float32 0 to 1; the clip's length in seconds;
-        True where the sound goes on after the clip.
+        The URI; the maximum absolute sample of each of up to 120 segments, float32 0 to 1; the clip's length in
+        seconds; whether the audio is longer than the clip.
     """
     from polymodal.modalities.audio import load_clip
 
     samples = np.clip(load_clip(cell, folder, CLIP_RATE_HZ, CLIP_S + 0.1), -1, 1)
     clip = samples[: int(CLIP_S * CLIP_RATE_HZ)]
-    stretches = np.array_split(np.abs(clip), min(NUM_PEAKS, clip.size))
-    peaks = np.array([stretch.max() for stretch in stretches], dtype=np.float32)
+    segments = np.array_split(np.abs(clip), min(NUM_PEAKS, clip.size))
+    peaks = np.array([stretch.max() for stretch in segments], dtype=np.float32)
     uri = _encode_sound(clip)
     return uri, peaks / max(float(peaks.max()), 1e-4), clip.size / CLIP_RATE_HZ, samples.size > clip.size
 

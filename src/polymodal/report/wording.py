@@ -1,4 +1,4 @@
-"""Numbers and findings in plain English, for the report."""
+"""Formatting of numbers and scores, and sentences about results, for the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from polymodal.metrics import metric_of
 THREE_DECIMALS = frozenset({"percent", "share", "nats"})
 """Units of metrics that are written with three decimals."""
 PRIORS = frozenset({"prior", "majority", "mean", "median", "constant"})
-"""Baselines that look at no input cell: they answer with what is usual in the training rows."""
+"""Baselines that do not depend on the inputs."""
 
 
 def metric_title(metric: str) -> str:
@@ -26,11 +26,11 @@ def metric_heading(metric: str) -> str:
 
 
 def clip_to_metric_range(metric: str, low: float, high: float) -> tuple[float, float]:
-    """Cut the ends of a chart's scale at 0 and 1 where the metric lies between them.
+    """Clip the range of an axis to 0 and 1 for metrics between them.
 
     Args:
         metric: The metric.
-        low: The scale's lower end.
+        low: Lower end of the range.
         high: Its upper end.
 
     Returns:
@@ -45,7 +45,7 @@ def is_number(value: object) -> bool:
 
 
 def format_number(value: Any) -> str:
-    """Write a number with about four significant digits; a dash where there is none."""
+    """Format a number with about four significant digits; a dash without one."""
     if not is_number(value):
         return "–"
     if value == int(value) or abs(value) >= 1000:
@@ -54,7 +54,7 @@ def format_number(value: Any) -> str:
 
 
 def format_score(metric: str, value: Any) -> str:
-    """Write a score as it stands in tables: three decimals but for what has a unit of its own."""
+    """Format a score for tables: three decimals, except for metrics with a unit of their own."""
     if not is_number(value):
         return "–"
     if metric_of(metric).unit in THREE_DECIMALS:
@@ -63,14 +63,14 @@ def format_score(metric: str, value: Any) -> str:
 
 
 def format_score_in_text(metric: str, value: Any) -> str:
-    """Write a score as it stands in a sentence: accuracies as percentages."""
+    """Format a score for sentences: accuracies as percentages."""
     if metric_of(metric).unit == "percent" and is_number(value):
         return f"{100 * value:.1f}%".replace("-", "−")
     return format_score(metric, value)
 
 
 def format_share(part: float, whole: float) -> str:
-    """Write a part of a whole as a percentage."""
+    """Format a share as a percentage."""
     if not whole or not part:
         return "0%"
     share = 100 * part / whole
@@ -78,7 +78,7 @@ def format_share(part: float, whole: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a duration for people."""
+    """Format a duration."""
     if seconds < 60:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -92,7 +92,7 @@ def join_words(words: Sequence[str]) -> str:
 
 
 def member_title(member: str) -> str:
-    """Name a member of the decision (``fusion``, ``stream:NAME``, ``baseline:NAME``) in words."""
+    """Return the title of a member of the ensemble (``fusion``, ``stream:NAME``, ``baseline:NAME``)."""
     kind, _, name = member.partition(":")
     if not name:
         return "Fusion network" if kind == "fusion" else kind
@@ -101,10 +101,10 @@ def member_title(member: str) -> str:
 
 @dataclass(frozen=True)
 class ReferenceModel:
-    """A simpler model next to the final one.
+    """A simpler model to which the final one is compared.
 
     Attributes:
-        title: How a sentence calls it, with its score.
+        title: Its name in a sentence, with its score.
         value: Its primary score.
     """
 
@@ -114,13 +114,13 @@ class ReferenceModel:
 
 @dataclass(frozen=True)
 class Headline:
-    """What a target's result comes down to.
+    """The summary of a target's result.
 
     Attributes:
-        score: The main score, written out.
-        interval: Its 95% interval, written out, or None.
+        score: The primary score, formatted.
+        interval: Its 95% interval, formatted, or None.
         metric: The metric's title, with "lower is better" where that holds.
-        sentence: What was reached on which rows.
+        sentence: The score and the evaluated rows.
         comparison: Against the best stream, the best baseline and the prior.
         verdict: Two or three words.
         tone: "good", "even" or "bad".
@@ -136,11 +136,11 @@ class Headline:
 
 
 def write_headline(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Headline:
-    """Say in plain English what a target's result is worth, also when fusion loses.
+    """Summarise a target's result in sentences, also if the fusion is worse than simpler models.
 
     Args:
         info: The target's entry of ``targets_info``.
-        evaluation: The record's ``evaluation``.
+        evaluation: The report data's ``evaluation``.
 
     Returns:
         The headline.
@@ -174,11 +174,11 @@ def find_reference_models(
     Args:
         target: Name of the target.
         metric: Its primary metric.
-        higher_is_better: Which end of the metric is good.
-        evaluation: The record's ``evaluation``.
+        higher_is_better: Direction of the metric.
+        evaluation: The report data's ``evaluation``.
 
     Returns:
-        ``stream``, ``baseline`` and ``prior`` to the rival; those there are.
+        ``stream``, ``baseline`` and ``prior`` to the model, if there is one.
     """
     streams = evaluation.get("streams", {}).get(target, {})
     baselines = evaluation.get("baselines", {}).get(target, {})

@@ -1,0 +1,304 @@
+"""The sections of one target in the report: scores, ensemble, errors, calibration, missing streams and gallery."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from polymodal.metrics import metric_of
+from polymodal.report import charts
+from polymodal.report.gallery import GalleryRow, render_row
+from polymodal.report.wording import (
+    PRIORS,
+    ReferenceModel,
+    clip_to_metric_range,
+    find_reference_models,
+    format_number,
+    format_score,
+    format_score_in_text,
+    is_number,
+    member_title,
+    metric_title,
+    write_headline,
+)
+
+MAX_MATRIX_CLASSES = 20
+"""Confusion matrices with more classes are shown as lists."""
+MAX_CONFUSIONS = 15
+MAX_POINTS = 1500
+OUTLIER_FACTOR = 4.0
+"""A score does not widen the scale if its distance from the final one is above this multiple of the median distance."""
+
+
+def describe_target(
+    number: int,
+    info: Mapping[str, Any],
+    report_data: Mapping[str, Any],
+    rows: Mapping[str, Sequence[GalleryRow]],
+    folder: Path | None,
+    max_bytes: int,
+) -> dict[str, Any]:
+    """Describe the sections of one target.
+
+    Args:
+        number: Number of the target, from 1.
+        info: The target's entry of ``targets_info``.
+        report_data: The report data of the run, as plain JSON.
+        rows: Gallery rows, ``right`` and ``wrong``.
+        folder: Base folder of relative media paths; None: files are not shown.
+        max_bytes: Maximum size of the gallery's media in bytes.
+
+    Returns:
+        The variables of the template.
+    """
+    evaluation, name = report_data["evaluation"], info["name"]
+    return {
+        "anchor": f"target-{number}",
+        "info": info,
+        "headline": write_headline(info, evaluation),
+        "scores": _describe_scores(info, evaluation),
+        "pairs": [{"name": pair, "scores": found} for pair, found in evaluation.get("pairs", {}).get(name, {}).items()],
+        "decision": _describe_decision(info, evaluation),
+        "balance": _describe_balance(info),
+        "confusion": _describe_confusion(name, evaluation),
+        "residuals": _describe_residuals(name, evaluation),
+        "per_label": _describe_labels(info["kind"], evaluation.get("per_label", {}).get(name, [])),
+        "calibration": _describe_calibration(name, evaluation),
+        "missing": _describe_missing(info, evaluation),
+        "gallery": _describe_gallery(info["kind"], rows, folder, max_bytes),
+    }
+
+
+def _describe_labels(kind: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Describe the table of labels; its last column is drawn as a bar."""
+    if not entries:
+        return None
+    metrics = [name for name in entries[0] if name not in {"label", "support"}]
+    return {"entries": entries, "metrics": metrics, "support": "true boxes" if kind == "boxes" else "rows"}
+
+
+def _describe_scores(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    primary = info["primary_metric"]
+    rows = list(_score_rows(info, evaluation))
+    scale = _score_scale(primary, rows)
+    metrics = [primary, *(metric for metric in rows[0]["values"] if metric != primary)]
+    for row in rows:
+        value, (low, high) = row["values"].get(primary), row["interval"] or (None, None)
+        row["chart"] = charts.whisker(value, low, high, scale, row["kind"]) if is_number(value) else ""
+    best = {metric: _best_value(metric, rows) for metric in metrics}
+    return {
+        "rows": rows,
+        "metrics": metrics,
+        "best": best,
+        "axis": charts.whisker_axis(scale),
+        "bounded": any(row["interval"] for row in rows),
+        "outside": any(not scale[0] <= row["values"].get(primary, scale[0]) <= scale[1] for row in rows),
+    }
+
+
+def _score_rows(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    name, primary = info["name"], info["primary_metric"]
+    bounds = evaluation.get("member_intervals", {}).get(name, {})
+    final = evaluation.get("intervals", {}).get(name, {}).get(primary)
+    yield _score_row("Final model", "final", evaluation["targets"][name], final)
+    if fusion := evaluation.get("fusion", {}).get(name):
+        yield _score_row("Fusion network", "fusion", fusion, bounds.get("fusion"))
+    for kind, group in (("stream", "streams"), ("baseline", "baselines")):
+        members = evaluation.get(group, {}).get(name, {})
+        for member in _best_first(members, primary, info["higher_is_better"]):
+            title = member if kind == "stream" else member.replace("_", " ")
+            row = _score_row(title, kind, members[member], bounds.get(f"{kind}:{member}"))
+            yield row | {"prior": kind == "baseline" and member in PRIORS}
+
+
+def _score_row(title: str, kind: str, values: Mapping[str, float], interval: Sequence[float] | None) -> dict[str, Any]:
+    return {"title": title, "kind": kind, "values": values, "interval": interval, "prior": False}
+
+
+def _best_first(members: Mapping[str, Mapping[str, float]], metric: str, higher_is_better: bool) -> list[str]:
+    sign = -1 if higher_is_better else 1
+    worst = math.inf
+
+    def place(name: str) -> float:
+        value = members[name].get(metric)
+        return sign * value if value is not None and is_number(value) else worst
+
+    return sorted(members, key=place)
+
+
+def _score_scale(metric: str, rows: Sequence[Mapping[str, Any]]) -> charts.Point:
+    shown = [row for row in rows if not row["prior"] and is_number(row["values"].get(metric))]
+    away = [abs(row["values"][metric] - shown[0]["values"][metric]) for row in shown]
+    usual = sorted(away)[len(away) // 2] if away else 0.0
+    shown = [row for row, distance in zip(shown, away, strict=True) if distance <= OUTLIER_FACTOR * usual or not usual]
+    values = [row["values"][metric] for row in shown] + [end for row in shown for end in row["interval"] or ()]
+    low, high = charts.padded_range([value for value in values if is_number(value)] or [0.0, 1.0], share=0.08)
+    return clip_to_metric_range(metric, low, high)
+
+
+def _best_value(metric: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    values = [row["values"][metric] for row in rows if is_number(row["values"].get(metric))]
+    best = (max if metric_of(metric).higher_is_better else min)(values, default=None)
+    return format_score(metric, best) if len(values) > 1 else ""
+
+
+def _describe_decision(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    decision = evaluation.get("decision", {}).get(info["name"])
+    if not decision or not decision.get("weights"):
+        return None
+    ordered = sorted(decision["weights"].items(), key=lambda pair: -abs(pair[1]))
+    largest = max(abs(weight) for _, weight in ordered) or 1.0
+    members = [
+        {"title": member_title(member), "kind": member.partition(":")[0], "weight": weight, "share": weight / largest}
+        for member, weight in ordered
+    ]
+    single = sum(abs(weight) > 0.005 for _, weight in ordered) == 1
+    return {"members": members, "note": decision.get("note", ""), "single": single, "only": _only(ordered[0][0])}
+
+
+def _only(member: str) -> str:
+    kind, _, name = member.partition(":")
+    return f"the {kind} “{name}”" if name else "the fusion network"
+
+
+def _describe_balance(info: Mapping[str, Any]) -> dict[str, Any] | None:
+    classes, counts = info.get("classes"), info.get("counts")
+    if not classes or not counts:
+        return None
+    pairs = sorted(zip(classes, counts, strict=True), key=lambda pair: -pair[1])
+    many = len(pairs) > MAX_MATRIX_CLASSES
+    label = "classes, most frequent first"
+    chart = charts.count_chart(counts, title="Rows of each class", x_label=label) if many else ""
+    return {"pairs": pairs, "most": max(*counts, 1), "total": sum(counts), "chart": chart}
+
+
+def _describe_confusion(name: str, evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    confusion = evaluation.get("confusion", {}).get(name)
+    if not confusion or not confusion["labels"]:
+        return None
+    labels, counts = confusion["labels"], confusion["counts"]
+    totals = [sum(row) for row in counts]
+    pairs = [
+        {"truth": labels[i], "prediction": labels[j], "count": count, "of": totals[i]}
+        for i, row in enumerate(counts)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    weakest = sorted((counts[i][i] / total, total, labels[i]) for i, total in enumerate(totals) if total)
+    return {
+        "labels": labels,
+        "matrix": list(zip(labels, counts, totals, strict=True)) if len(labels) <= MAX_MATRIX_CLASSES else None,
+        "top": sorted(pairs, key=lambda pair: -pair["count"])[:MAX_CONFUSIONS],
+        "weakest": weakest[:10],
+        "errors": sum(pair["count"] for pair in pairs),
+        "rows": sum(totals),
+        "upright": max(len(label) for label in labels) > 3,
+    }
+
+
+def _describe_residuals(name: str, evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    residuals = evaluation.get("residuals", {}).get(name)
+    if not residuals:
+        return None
+    both = zip(residuals["truth"], residuals["prediction"], strict=True)
+    points = [(truth, prediction) for truth, prediction in both if is_number(truth) and is_number(prediction)]
+    if not points:
+        return None
+    shown = points[:: -(-len(points) // MAX_POINTS)]
+    errors = sorted(prediction - truth for truth, prediction in points)
+    return {
+        "scatter": charts.scatter_chart(
+            shown, title=f"Prediction against truth of {name}", x_label="truth", y_label="prediction"
+        ),
+        "histogram": charts.histogram(errors, title=f"Residuals of {name}", x_label="prediction − truth"),
+        "shown": len(shown),
+        "rows": len(points),
+        "median": format_number(errors[len(errors) // 2]),
+        "middle": format_number(sorted(abs(error) for error in errors)[len(errors) // 2]),
+    }
+
+
+def _describe_calibration(name: str, evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    calibration = evaluation.get("calibration", {}).get(name)
+    if not calibration or not any(entry["count"] for entry in calibration["bins"]):
+        return None
+    before, after = calibration.get("ece_before"), calibration.get("ece_after")
+    return {
+        "chart": charts.calibration_chart(calibration["bins"], title=f"Calibration of {name}"),
+        "before": format_score("ece", before),
+        "after": format_score("ece", after),
+        "gap": f"{100 * after:.1f}" if is_number(after) else "–",
+        "better": is_number(before) and is_number(after) and after <= before,
+    }
+
+
+def _describe_missing(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
+    name, metric = info["name"], info["primary_metric"]
+    absent, curves = (evaluation.get(part, {}).get(name, {}) for part in ("missing", "curves"))
+    if not absent and not curves:
+        return None
+    full = evaluation["targets"][name].get(metric)
+    prior = find_reference_models(name, metric, info["higher_is_better"], evaluation).get("prior")
+    rows = [{"stream": s, "values": values, "loss": _loss(metric, full, values)} for s, values in absent.items()]
+    others = [other for other in next(iter(absent.values()), {}) if other != metric]
+    return {
+        "chart": _missing_chart(name, metric, curves, prior),
+        "note": f"Answering without any input: {format_score_in_text(metric, prior.value)}." if prior else "",
+        "rows": rows,
+        "metrics": [metric, *others],
+        "full": evaluation["targets"][name],
+    }
+
+
+def _missing_chart(
+    name: str, metric: str, curves: Mapping[str, Sequence[Sequence[float]]], prior: ReferenceModel | None
+) -> Markup:
+    scores = [score for points in curves.values() for _, score in points if is_number(score)]
+    spread = max(scores, default=0.0) - min(scores, default=0.0)
+    near = prior is not None and any(abs(prior.value - score) <= spread for score in scores)
+    return charts.line_chart(
+        [charts.Line(stream, [(share, score) for share, score in points]) for stream, points in curves.items()],
+        title=f"{metric_title(metric)} of {name} by the share of a stream's cells removed",
+        x_label="share of the stream's cells removed",
+        y_label=metric_title(metric),
+        reference=(prior.value, "prior") if prior is not None and near else None,
+        percent=True,
+    )
+
+
+def _loss(metric: str, full: Any, values: Mapping[str, Any]) -> str:
+    value = values.get(metric)
+    if not is_number(full) or value is None or not is_number(value):
+        return "–"
+    change = value - full
+    return ("+" if change > 0 else "") + format_score_in_text(metric, change).replace("%", " points")
+
+
+def _describe_gallery(
+    kind: str, rows: Mapping[str, Sequence[GalleryRow]], folder: Path | None, max_bytes: int
+) -> list[dict[str, Any]]:
+    titles = {"right": "Right", "wrong": "Most confident mistakes"}
+    if kind not in {"category", "categories"}:
+        titles = {"right": "Close", "wrong": "Largest misses"}
+    groups = []
+    for group in ("right", "wrong"):
+        shown = _render_rows(rows.get(group, ()), folder, max_bytes // 2)
+        if shown:
+            left_out = len(rows[group]) - len(shown)
+            groups.append({"title": titles[group], "group": group, "rows": shown, "left_out": left_out})
+    return groups
+
+
+def _render_rows(rows: Sequence[GalleryRow], folder: Path | None, max_bytes: int) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = []
+    for row in rows:
+        body = render_row(row, folder)
+        max_bytes -= len(body) + len(row.comparison)
+        if max_bytes < 0 and shown:
+            break
+        shown.append({"row": row, "body": body})
+    return shown
