@@ -25,7 +25,7 @@ from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stream_features import FEATURES, FORMS
 from polymodal.modalities import MODALITIES, column_modalities, stream_modalities
 from polymodal.model.reconstruction import RECOVERIES
-from polymodal.report.gallery import RENDERERS, GalleryCell, GalleryRow, cell_html, row_html
+from polymodal.report.gallery import RENDERERS, GalleryCell, GalleryRow, render_cell, render_row
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import AUGMENTATIONS, add_masking_noise, augment, random_flip
 
@@ -132,7 +132,7 @@ def test_baselines_see_every_stream(modality: str) -> None:
     fitted, texts = fit_example(modality), {"x": [str(cell) for cell in example_of(modality).cells] * 2}
     columns = {"s": with_absent(example_column(modality, 8, fitted), 1)}
     schema = Schema((), (StreamSchema("s", modality, ("x",)),))
-    features = FeatureExtractor.draft(schema, {"s": fitted}, columns).fit(columns, texts)
+    features = FeatureExtractor.unfitted(schema, {"s": fitted}, columns).fit(columns, texts)
     blocks = features.transform(columns, texts, FORMS)
     assert blocks.dense.shape[0] == blocks.trees.shape[0] == 8
     assert np.isfinite(blocks.dense).all()
@@ -170,16 +170,16 @@ def test_the_default_encoder_reads_example_cells(modality: str) -> None:
 @every_column
 def test_example_cells_are_shown(modality: str) -> None:
     for cell in MODALITY_EXAMPLES[modality].cells:
-        html = cell_html(GalleryCell("size", modality, cell), None)
+        html = render_cell(GalleryCell("size", modality, cell), None)
         assert isinstance(html, Markup)
         assert "size" in html
         assert "chip" not in html
-    assert "missing" in cell_html(GalleryCell("size", modality, None), None)
+    assert "missing" in render_cell(GalleryCell("size", modality, None), None)
 
 
 @every_column
 def test_values_of_a_row_are_shown_together_behind_its_figures(modality: str) -> None:
     cell = GalleryCell("this", modality, MODALITY_EXAMPLES[modality].cells[0])
-    html = row_html(GalleryRow(1, "", "", None, (GalleryCell("other", "number", 3.5), cell)), None)
+    html = render_row(GalleryRow(1, "", "", None, (GalleryCell("other", "number", 3.5), cell)), None)
     assert html.count('class="values"') == 1
     assert (html.index("this") < html.index("other")) == RENDERERS[modality].is_figure

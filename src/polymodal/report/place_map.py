@@ -44,7 +44,7 @@ def draw_place(cell: Cell, column: str) -> Markup:
         column: Name of the column.
 
     Returns:
-        The SVG and a line with latitude and longitude.
+        The SVG and a note with latitude and longitude.
 
     Raises:
         CellReadError: If the cell is no place.
