@@ -50,7 +50,7 @@ def test_only_adapters_learn() -> None:
 
 
 def test_a_module_without_attention_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"model Sequential has no attention layers .* Take tuning=frozen"):
+    with pytest.raises(ConfigError, match=r"model Sequential has no attention layers .* Choose tuning=frozen"):
         add_adapters(nn.Sequential(nn.Linear(2, 2)), rank=2)
 
 

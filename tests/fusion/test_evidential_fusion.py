@@ -49,7 +49,7 @@ def test_much_evidence_of_many_streams_stays_finite() -> None:
 
 def test_other_targets_are_refused_with_what_to_choose_instead() -> None:
     table = tiny.numbers_table()
-    with pytest.raises(ConfigError, match=r"'evidential' answers .*category only.*'size' .*'number'.*'stacking'"):
+    with pytest.raises(ConfigError, match=r"'evidential' predicts .*category only.*'size' .*'number'.*'stacking'"):
         tiny.train(table, target=["kind", "size"], fusion="evidential")
 
 

@@ -1,17 +1,17 @@
-"""How arrays become tokens, by modality and name."""
+"""Encoders: from the arrays of a stream to tokens, by modality and name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from polymodal.config import Hyperparameter, part_name
-from polymodal.encoders.audio import AudioCNN, AudioGRU, AudioTransformer
+from polymodal.encoders.audio import AudioCNN, AudioGRU, AudioTransformer, spectra_mismatch
 from polymodal.encoders.geo import GeoSphere
 from polymodal.encoders.image import ImageCNN, ImageResNet
-from polymodal.encoders.points import PointSet, PointsGRU, PointsTCN, PointsTransformer
+from polymodal.encoders.points import PointSet, PointsGRU, PointsTCN, PointsTransformer, is_sequence
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_audio import PretrainedAudio
 from polymodal.encoders.pretrained_image import PretrainedImage
@@ -23,7 +23,7 @@ from polymodal.encoders.text import TextBag, TextCNN, TextGRU, TextLSTM, TextTra
 from polymodal.encoders.vector import VectorMLP
 from polymodal.encoders.video import VideoCNN, VideoGRU, VideoR2Plus1D
 from polymodal.encoders.vit import ImageViT
-from polymodal.encoders.waveform import WaveformCNN
+from polymodal.encoders.waveform import WaveformCNN, waveform_mismatch
 from polymodal.errors import parameter_error
 from polymodal.nn.builders import build
 from polymodal.plugins import ENCODER_GROUP, PartTables
@@ -37,20 +37,45 @@ class EncoderEntry(NamedTuple):
             its hyperparameters, which are its keyword-only parameters.
         summary: One line.
         paper: The paper.
-        reads: Of sound: whether it reads spectra or samples; None where it reads whatever the modality gives.
+        mismatch: From a fitted modality whose arrays it cannot encode to a description of them, from others to None;
+            None where it can encode all.
+        suits: Whether it is a good default for a fitted modality; None: for all.
     """
 
     build: Callable[..., nn.Module]
     summary: str
     paper: str
-    reads: Literal["spectra", "samples"] | None = None
+    mismatch: Callable[[Any], str | None] | None = None
+    suits: Callable[[Any], bool] | None = None
+
+    def mismatch_of(self, fitted: Any) -> str | None:
+        """Return the description of arrays that it cannot encode.
+
+        Args:
+            fitted: The fitted modality.
+
+        Returns:
+            None where it can encode them.
+        """
+        return None if self.mismatch is None else self.mismatch(fitted)
+
+    def is_default_for(self, fitted: Any) -> bool:
+        """Return whether it can be the default encoder.
+
+        Args:
+            fitted: The fitted modality.
+
+        Returns:
+            True where it can encode the arrays of the modality and suits them.
+        """
+        return self.mismatch_of(fitted) is None and (self.suits is None or self.suits(fitted))
 
 
 EncoderChoice = str | EncoderEntry | Callable[..., nn.Module] | None
 """A name in ``ENCODERS[modality]`` or a checkpoint's, a row, class or function given directly, None for the default."""
 
 PRETRAINED: dict[str, EncoderEntry] = {
-    "text": EncoderEntry(PretrainedText, "checkpoint: BERT, RoBERTa, DistilBERT and their kin", "Devlin et al. 2019"),
+    "text": EncoderEntry(PretrainedText, "checkpoint: BERT, RoBERTa, DistilBERT and similar", "Devlin et al. 2019"),
     "image": EncoderEntry(
         PretrainedImage,
         "checkpoint: ViT, DINOv2, CLIP, SigLIP, ConvNeXt, ResNet",
@@ -63,24 +88,24 @@ PRETRAINED: dict[str, EncoderEntry] = {
     ),
     "video": EncoderEntry(PretrainedVideo, "checkpoint: VideoMAE", "Tong et al. 2022"),
 }
-"""Encoders of each modality that read a checkpoint others trained: frozen, with low-rank adapters, or fine-tuned."""
+"""The encoders with pretrained checkpoints of each modality: frozen, with low-rank adapters, or fine-tuned."""
 
 ENCODERS = PartTables(
     ENCODER_GROUP,
     EncoderEntry,
     {
         "tabular": {
-            "mlp": EncoderEntry(TabularMLP, "perceptron over numbers and categories", "Gorishniy et al. 2021"),
-            "piecewise": EncoderEntry(
-                TabularPiecewise, "perceptron over piecewise-linear numbers", "Gorishniy et al. 2022"
+            "mlp": EncoderEntry(TabularMLP, "MLP over numbers and categories", "Gorishniy et al. 2021"),
+            "piecewise": EncoderEntry(TabularPiecewise, "MLP over piecewise-linear numbers", "Gorishniy et al. 2022"),
+            "periodic": EncoderEntry(
+                TabularPeriodic, "MLP over periodic embeddings of numbers", "Gorishniy et al. 2022"
             ),
-            "periodic": EncoderEntry(TabularPeriodic, "perceptron over periodic numbers", "Gorishniy et al. 2022"),
             "ft_transformer": EncoderEntry(FTTransformer, "transformer over cells", "Gorishniy et al. 2021"),
         },
         "text": {
-            "cnn": EncoderEntry(TextCNN, "filters over 2 to 5 words, maximum over time", "Kim 2014"),
-            "lstm": EncoderEntry(TextLSTM, "LSTM in both directions", "Hochreiter and Schmidhuber 1997"),
-            "gru": EncoderEntry(TextGRU, "GRU in both directions", "Cho et al. 2014"),
+            "cnn": EncoderEntry(TextCNN, "convolutions over 2 to 5 words, max pooling over time", "Kim 2014"),
+            "lstm": EncoderEntry(TextLSTM, "bidirectional LSTM", "Hochreiter and Schmidhuber 1997"),
+            "gru": EncoderEntry(TextGRU, "bidirectional GRU", "Cho et al. 2014"),
             "transformer": EncoderEntry(TextTransformer, "pre-norm transformer layers", "Vaswani et al. 2017"),
             "bag": EncoderEntry(TextBag, "mean of word vectors", "Joulin et al. 2017"),
             "pretrained": PRETRAINED["text"],
@@ -93,61 +118,68 @@ ENCODERS = PartTables(
         },
         "audio": {
             "cnn": EncoderEntry(
-                AudioCNN, "convolutions over time and frequency", "Hershey et al. 2017", reads="spectra"
+                AudioCNN, "convolutions over time and frequency", "Hershey et al. 2017", mismatch=spectra_mismatch
             ),
-            "gru": EncoderEntry(AudioGRU, "GRU over frames in both directions", "Cho et al. 2014", reads="spectra"),
+            "gru": EncoderEntry(
+                AudioGRU, "bidirectional GRU over frames", "Cho et al. 2014", mismatch=spectra_mismatch
+            ),
             "transformer": EncoderEntry(
-                AudioTransformer, "transformer over stacked frames", "Gong et al. 2021", reads="spectra"
+                AudioTransformer, "transformer over stacked frames", "Gong et al. 2021", mismatch=spectra_mismatch
             ),
-            "waveform": EncoderEntry(WaveformCNN, "convolutions over samples", "Dai et al. 2017", reads="samples"),
+            "waveform": EncoderEntry(
+                WaveformCNN, "convolutions over samples", "Dai et al. 2017", mismatch=waveform_mismatch
+            ),
             "pretrained": PRETRAINED["audio"],
         },
         "video": {
             "cnn": EncoderEntry(
-                VideoCNN, "convolutions over frames and changes, attention in time", "Wang et al. 2016 (TSN)"
+                VideoCNN, "convolutions over frames and differences, attention", "Wang et al. 2016 (TSN)"
             ),
-            "gru": EncoderEntry(VideoGRU, "convolutions over frames and changes, GRU in time", "Donahue et al. 2015"),
-            "r2plus1d": EncoderEntry(VideoR2Plus1D, "convolutions over space and time in turn", "Tran et al. 2018"),
+            "gru": EncoderEntry(VideoGRU, "convolutions over frames and differences, GRU", "Donahue et al. 2015"),
+            "r2plus1d": EncoderEntry(VideoR2Plus1D, "alternating convolutions over space and time", "Tran et al. 2018"),
             "pretrained": PRETRAINED["video"],
         },
         "vector": {
-            "mlp": EncoderEntry(VectorMLP, "perceptron over the vector", "Rumelhart et al. 1986"),
+            "mlp": EncoderEntry(VectorMLP, "MLP over the vector", "Rumelhart et al. 1986"),
         },
         "series": {
             "tcn": EncoderEntry(SeriesTCN, "dilated convolutions over time", "Bai et al. 2018"),
-            "gru": EncoderEntry(SeriesGRU, "GRU over patches, both directions", "Cho et al. 2014"),
-            "lstm": EncoderEntry(SeriesLSTM, "LSTM over patches, both directions", "Hochreiter and Schmidhuber 1997"),
+            "gru": EncoderEntry(SeriesGRU, "bidirectional GRU over patches", "Cho et al. 2014"),
+            "lstm": EncoderEntry(SeriesLSTM, "bidirectional LSTM over patches", "Hochreiter and Schmidhuber 1997"),
             "transformer": EncoderEntry(SeriesTransformer, "transformer over patches", "Nie et al. 2023"),
         },
         "points": {
-            "gru": EncoderEntry(PointsGRU, "PointNet for each frame, GRU over frames", "Qi et al. 2017"),
-            "tcn": EncoderEntry(PointsTCN, "PointNet for each frame, dilated convolutions", "Qi et al. 2017"),
-            "transformer": EncoderEntry(PointsTransformer, "PointNet for each frame, transformer", "Qi et al. 2017"),
+            "gru": EncoderEntry(
+                PointsGRU, "PointNet for each frame, GRU over frames", "Qi et al. 2017", suits=is_sequence
+            ),
+            "tcn": EncoderEntry(
+                PointsTCN, "PointNet for each frame, dilated convolutions", "Qi et al. 2017", suits=is_sequence
+            ),
+            "transformer": EncoderEntry(
+                PointsTransformer, "PointNet for each frame, transformer", "Qi et al. 2017", suits=is_sequence
+            ),
             "pointnet": EncoderEntry(PointSet, "PointNet over all points as one set", "Qi et al. 2017"),
         },
         "geo": {
-            "sphere": EncoderEntry(GeoSphere, "perceptron over waves of many lengths", "Mai et al. 2020 (Space2Vec)")
+            "sphere": EncoderEntry(GeoSphere, "MLP over sinusoids of many wavelengths", "Mai et al. 2020 (Space2Vec)")
         },
     },
 )
-"""Modality of a stream to its encoders by name; the first one is what a stream gets when none is asked for."""
+"""Modality of a stream to its encoders by name; the first one that suits the fitted modality is the default."""
 
 
 def default_encoder(modality: str, fitted: Any) -> str:
-    """Return the name of the encoder a stream gets when none is asked for.
+    """Return the name of the default encoder of a stream.
 
     Args:
         modality: Name of the stream's modality.
-        fitted: The fitted modality; audio kept as a waveform and single point clouds have encoders of their own.
+        fitted: The fitted modality.
 
     Returns:
-        A name in ``ENCODERS[modality]``.
+        The first name in ``ENCODERS[modality]`` whose row suits the fitted modality.
     """
-    if modality == "audio" and fitted.is_waveform:
-        return "waveform"
-    if modality == "points" and fitted.num_frames == 1:
-        return "pointnet"
-    return next(iter(ENCODERS[modality]))
+    entries = ENCODERS[modality]
+    return next((name for name in entries if entries[name].is_default_for(fitted)), next(iter(entries)))
 
 
 def encoder_name(modality: str, name: str | None, fitted: Any) -> str:
@@ -215,23 +247,22 @@ def build_encoder(
         name = encoder_name(modality, choice, fitted)
         if choice is not None and choice != name:
             hyperparameters = {**hyperparameters, "checkpoint": choice}
-    _check_reads(entry, name, fitted)
+    _check_mismatch(modality, entry, name, fitted)
     return build(entry.build, f"the {modality} encoder {name!r}", fitted, width, hyperparameters)
 
 
-def _check_reads(entry: EncoderEntry, name: str, fitted: Any) -> None:
-    """Check that an encoder of sound gets what it reads: spectra, or samples."""
-    if entry.reads is None:
+def _check_mismatch(modality: str, entry: EncoderEntry, name: str, fitted: Any) -> None:
+    mismatch = entry.mismatch_of(fitted)
+    if mismatch is None:
         return
-    given = "samples" if fitted.is_waveform else "spectra"
-    if entry.reads != given:
-        able = [other for other, row in ENCODERS[fitted.name].items() if row.reads == given]
-        fitting = f"one of: {', '.join(able)}" if len(able) > 1 else able[0]
-        raise parameter_error("encoder", f"audio with the features {fitted.features!r}", fitting, name)
+    rows = ENCODERS[modality].items()
+    able = [other for other, row in rows if row.mismatch is not None and row.mismatch_of(fitted) is None]
+    expected = f"one of: {', '.join(able)}" if len(able) > 1 else next(iter(able), "left out")
+    raise parameter_error("encoder", mismatch, expected, name)
 
 
 def is_checkpoint(name: str) -> bool:
-    """Return whether an encoder's name means a pretrained checkpoint.
+    """Return whether an encoder's name is that of a pretrained checkpoint.
 
     Args:
         name: What the user gave.

@@ -246,5 +246,17 @@ class AudioTransformer(nn.Module):
         return tokens
 
 
+def spectra_mismatch(fitted: Audio) -> str | None:
+    """Describe audio that encoders of spectra cannot encode.
+
+    Args:
+        fitted: The fitted modality.
+
+    Returns:
+        None for spectra.
+    """
+    return f"audio with the features {fitted.features!r}" if fitted.is_waveform else None
+
+
 def _frames_per_step(fitted: Audio) -> int:
     return frames_per_step(fitted.hop_length / fitted.sample_rate_hz)

@@ -1,4 +1,4 @@
-"""The encoder of places, and how they are varied in training: from unit vectors ``[B, 3]`` to one token (torch).
+"""The encoder and the augmentation of locations on the sphere: from unit vectors ``[B, 3]`` to one token (torch).
 
 Shape legend: B rows, D directions, S scales, K features.
 """
@@ -16,18 +16,18 @@ from polymodal.tokens import ColumnBatch, Tokens
 
 SHORTEST = 1e-3
 JITTER = 0.02
-"""Places move in training by this share of the spread of all."""
+"""Standard deviation of the random shift of locations in training, relative to the spread."""
 
 
 class GeoSphere(nn.Module):
-    """A perceptron over the place and over waves across it, from coarse to fine: Mai et al. 2020, arXiv 2003.00824.
+    """An MLP over the location and sinusoids of several wavelengths: Mai et al. 2020, arXiv 2003.00824.
 
     Their encoder ``theory`` has for each scale s of S and each direction a_j the features cos(<x, a_j> / r_s) and
     sin(<x, a_j> / r_s), where r_s = r_min (r_max / r_min)^(s / (S - 1)).
 
-    Differs from the source: x is the unit vector (sphereC of Mai et al. 2023 with one scale), less its mean and in
-    units of the training cells' spread, in place of a point of a plane; a_j are six directions of space in place of
-    three of the plane; r_max is the spread, and the place itself is a feature too. The scales are not in the angles,
+    Differs from the source: x is the unit vector (sphereC of Mai et al. 2023 with one scale), standardised
+    by mean and spread of the training cells, in place of a point of a plane; a_j are six directions of space in place of
+    three of the plane; r_max is the spread, and the location itself is a feature too. The scales are not in the angles,
     as in Mai et al. 2023: sin(longitude / r_s) jumps at the date line unless 1 / r_s is a whole number, and
     cos(latitude / r_s) is not 0 at the poles, where no longitude should count.
     """
@@ -52,10 +52,10 @@ class GeoSphere(nn.Module):
             fitted: The fitted modality.
             width: Width of the token.
             num_scales: Number of scales.
-            finest: The smallest scale r_min, as a share of the spread; at least 0.001.
-            hidden: Values of each hidden layer.
+            finest: The smallest scale r_min, relative to the spread; at least 0.001.
+            hidden: Width of each hidden layer.
             depth: Number of hidden layers.
-            dropout: Share of hidden values set to zero in training.
+            dropout: Dropout probability of the hidden layers.
         """
         super().__init__()
         self.spread = fitted.spread
@@ -67,7 +67,7 @@ class GeoSphere(nn.Module):
         self.layers = build_mlp(3 + 2 * len(waves_K3), hidden, depth, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode places.
+        """Encode locations.
 
         Args:
             column: Unit vectors, float32 ``[B, 3]``.
@@ -85,7 +85,7 @@ class GeoSphere(nn.Module):
 
 
 def augment_places(modality: Modality, column: ColumnBatch) -> ColumnBatch:
-    """Move places a little, along the sphere.
+    """Shift locations at random along the sphere.
 
     Args:
         modality: The fitted geo modality.

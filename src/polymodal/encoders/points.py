@@ -330,3 +330,15 @@ class PointSet(nn.Module):
         time_T = torch.arange(points_BTPF.shape[1], device=points_BTPF.device) * 2 / (self.num_frames - 1) - 1
         time = time_T.view(-1, 1, 1).expand(*points_BTPF.shape[:3], 1)
         return torch.cat([points_BTPF, time.to(points_BTPF.dtype)], dim=3)
+
+
+def is_sequence(fitted: Points) -> bool:
+    """Return whether rows are sequences of point clouds.
+
+    Args:
+        fitted: The fitted modality.
+
+    Returns:
+        False for single point clouds.
+    """
+    return fitted.num_frames != 1

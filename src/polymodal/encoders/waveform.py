@@ -75,3 +75,15 @@ class WaveformCNN(nn.Module):
             map_BCT, lengths = stage(map_BCT, lengths)
         tokens: Tokens = self.tokens(map_BCT.transpose(1, 2), lengths)
         return tokens
+
+
+def waveform_mismatch(fitted: Audio) -> str | None:
+    """Describe audio that encoders of samples cannot encode.
+
+    Args:
+        fitted: The fitted modality.
+
+    Returns:
+        None for samples.
+    """
+    return None if fitted.is_waveform else f"audio with the features {fitted.features!r}"

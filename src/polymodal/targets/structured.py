@@ -264,8 +264,7 @@ class StructuredTarget(ABC):
 
         Args:
             width: Width of the tokens.
-            encoders: Stream to its encoder; the head reads attributes from them, such as ``detail_grid``. In a batch
-                without the stream, ``Fused.details`` lacks it.
+            encoders: Stream to its encoder, from which the head reads attributes such as ``detail_grid``.
 
         Returns:
             The head.
