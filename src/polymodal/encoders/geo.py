@@ -25,10 +25,10 @@ class GeoSphere(nn.Module):
     Their encoder ``theory`` has for each scale s of S and each direction a_j the features cos(<x, a_j> / r_s) and
     sin(<x, a_j> / r_s), where r_s = r_min (r_max / r_min)^(s / (S - 1)).
 
-    Differs from the source: x is the unit vector (sphereC of Mai et al. 2023 with one scale), standardised
-    by mean and spread of the training cells, in place of a point of a plane; a_j are six directions of space in place of
-    three of the plane; r_max is the spread, and the location itself is a feature too. The scales are not in the angles,
-    as in Mai et al. 2023: sin(longitude / r_s) jumps at the date line unless 1 / r_s is a whole number, and
+    Differs from the source: x is the unit vector (sphereC of Mai et al. 2023 with one scale), standardised by mean and
+    spread of the training cells, in place of a point of a plane; a_j are six directions of space in place of three of
+    the plane; r_max is the spread, and the location itself is a feature too. The scales are not in the angles, as in
+    Mai et al. 2023: sin(longitude / r_s) jumps at the date line unless 1 / r_s is a whole number, and
     cos(latitude / r_s) is not 0 at the poles, where no longitude should count.
     """
 
