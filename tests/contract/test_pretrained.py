@@ -198,7 +198,7 @@ def test_adapters_start_from_the_checkpoint_as_it_is(family: str, checkpoints: A
 
 @pytest.mark.parametrize("family", WITHOUT_ATTENTION)
 def test_adapters_need_attention(family: str, checkpoints: Any) -> None:
-    with pytest.raises(ConfigError, match=r"has no attention layers that low-rank adapters could be added to\. Take"):
+    with pytest.raises(ConfigError, match=r"has no attention layers that low-rank adapters could be added to\. Choose"):
         build(family, "lora", checkpoints)
 
 
