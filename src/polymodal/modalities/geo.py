@@ -29,7 +29,7 @@ LONGITUDE_WORDS = frozenset({"lon", "lng", "long", "longitude"})
 SMALLEST_SPREAD = 1e-6
 """Places that lie within six metres count as one."""
 NEARLY_ALL = 0.95
-SAMPLE_SIZE = 1000
+SAMPLE = 1000
 
 DEGREES = r"([+-]?\d+(?:\.\d*)?)\s*°?\s*([NSEW]?)"
 PAIR = re.compile(rf"\(?\s*{DEGREES}\s*[,;\s]\s*{DEGREES}\s*\)?", re.IGNORECASE)
@@ -332,7 +332,7 @@ def _pair(rest: str, latitude: str, longitude: str, columns: Mapping[str, Sequen
 
 def _outside(name: str, cells: Sequence[Cell], limit: float) -> str:
     """Say how many of some cells are no degrees; empty where nearly all are."""
-    step = -(-len(cells) // SAMPLE_SIZE) or 1
+    step = -(-len(cells) // SAMPLE) or 1
     numbers, _ = read_cells(cells[::step], parse_number)
     there = [number for number, cell in zip(numbers, cells[::step], strict=True) if not is_absent(cell)]
     inside = sum(number is not None and abs(number) <= limit for number in there)
