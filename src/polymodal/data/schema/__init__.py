@@ -1,1 +1,1 @@
-"""What each column of a table holds, and what is to be predicted (numpy only)."""
+"""Detection of the modality of each column, and of the kind of each target (numpy only)."""

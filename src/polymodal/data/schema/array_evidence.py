@@ -1,4 +1,4 @@
-"""What arrays and lists of numbers hold, told from their shapes, their type and the column's name."""
+"""Detects the modality of arrays and lists of numbers from shape, dtype and column name."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from polymodal.modalities.point_clouds import detect_frame_column
 
 Shape = tuple[int, ...]
 
-HEADERS = 20
-"""At most so many cells are looked into."""
+MAX_SAMPLED_ARRAYS = 20
+"""Maximum number of cells that are read."""
 POINT_WORDS = ("point", "cloud", "lidar", "radar")
 SERIES_WORDS = re.compile(
     r"series|sensor|signal|acceler|gyro|magnetom|(?<![a-z])(?:imu|ecg|ekg|eeg|emg|ppg|trace)(?![a-z])"
 )
-LONG_LIST = 16
-"""A fixed number of values that is named like a series is one from this length on, and a vector below."""
+MIN_SERIES_LENGTH = 16
+"""Minimum length of lists of equal length that a column name like "signal" makes a series; shorter ones are vectors."""
 POINT_WIDTH = 3
-PICTURE_CHANNELS = frozenset({1, 3, 4})
+IMAGE_CHANNELS = frozenset({1, 3, 4})
 
 
 @dataclass(frozen=True)
 class ArrayCells:
-    """Arrays of a column, or what files declare of theirs.
+    """Arrays of a column, or the headers of array files.
 
     Attributes:
         name: The column's name.
         shapes: Shapes of some cells.
         dtype: Their type.
-        arrays: Some of the cells, where they are at hand.
+        arrays: Some of the cells, if they are loaded.
         is_archive: Whether they come from ``.npz`` files.
     """
 
@@ -52,12 +52,12 @@ class ArrayCells:
 
 
 def names_points(name: str) -> bool:
-    """Return whether a column is named like point clouds."""
+    """Return whether a column's name suggests point clouds."""
     return any(word in name.lower() for word in POINT_WORDS)
 
 
 def names_series(name: str) -> bool:
-    """Return whether a column is named like a sensor series."""
+    """Return whether a column's name suggests a sensor series."""
     return SERIES_WORDS.search(name.lower()) is not None
 
 
@@ -67,7 +67,7 @@ def are_clouds(name: str, ending: str) -> bool:
 
 
 def points_reason(cells: ArrayCells) -> str | None:
-    """Say why arrays are point clouds: by the name, or by a column that counts frames; None where they are not."""
+    """Return why arrays are point clouds (by name or by a column of frame numbers); None if they are not."""
     shape = cells.shape
     if cells.dtype == np.uint8 or len(shape) not in {2, 3} or shape[-1] < POINT_WIDTH:
         return None
@@ -81,8 +81,8 @@ def points_reason(cells: ArrayCells) -> str | None:
 
 
 def _frame_column(arrays: Sequence[np.ndarray[Any, Any]]) -> int | None:
-    """Find a column that counts frames of varying numbers of points; a clock has as many samples every second."""
-    clouds = [array.astype(np.float64) for array in arrays[:HEADERS] if array.ndim == 2]
+    """Detect a column of frame numbers whose numbers of points vary; in a column of seconds they are constant."""
+    clouds = [array.astype(np.float64) for array in arrays[:MAX_SAMPLED_ARRAYS] if array.ndim == 2]
     column = detect_frame_column(clouds)
     if column is None:
         return None
@@ -91,50 +91,52 @@ def _frame_column(arrays: Sequence[np.ndarray[Any, Any]]) -> int | None:
 
 
 def ragged_points_reason(cells: Sequence[list[Any]]) -> str | None:
-    """Say why lists are clouds, each of another size; None where they are lists of other unequal things."""
-    widths = {_point_width(frame) for cell in cells[:HEADERS] for frame in to_nested_lists(cell) if frame != []}
+    """Return why ragged lists are point clouds; None if they are not."""
+    widths = {
+        _point_width(frame) for cell in cells[:MAX_SAMPLED_ARRAYS] for frame in to_nested_lists(cell) if frame != []
+    }
     is_cloud = len(widths) == 1 and min(widths) >= POINT_WIDTH
     return f"the cells are lists of arrays [points, {min(widths)}]" if is_cloud else None
 
 
 def _point_width(frame: Any) -> int:
-    """Return the values of a cloud's points, 0 where it is no cloud."""
+    """Return the number of values of a cloud's points, 0 if it is not a cloud."""
     if not isinstance(frame, list) or not all(isinstance(point, list) for point in frame):
         return 0
     return len(frame[0]) if len({len(point) for point in frame}) == 1 else 0
 
 
 def image_reason(cells: ArrayCells) -> str | None:
-    """Say why arrays that are no clouds are pictures; None where they are not."""
+    """Return why arrays are images; None if they are not."""
     shape = cells.shape
     if len(shape) == 2 and cells.dtype == np.uint8:
         return "the cells are arrays [height, width] of bytes"
-    is_picture = len(shape) == 3 and shape[2] in PICTURE_CHANNELS
+    is_picture = len(shape) == 3 and shape[2] in IMAGE_CHANNELS
     return f"the cells are arrays [height, width, {shape[2]}]" if is_picture else None
 
 
 def video_reason(cells: ArrayCells) -> str | None:
-    """Say why arrays that are no pictures are videos; None where they are not."""
+    """Return why arrays are videos; None if they are not."""
     shape = cells.shape
     if cells.dtype == np.uint8 and len(shape) == 4:
         return "the cells are arrays [frames, height, width, channels]"
-    if cells.dtype == np.uint8 and len(shape) == 3 and shape[0] not in PICTURE_CHANNELS:
+    if cells.dtype == np.uint8 and len(shape) == 3 and shape[0] not in IMAGE_CHANNELS:
         return "the cells are arrays [frames, height, width] of bytes"
     return None
 
 
 def series_reason(cells: ArrayCells) -> str | None:
-    """Say why arrays that are neither clouds nor pictures are series; None where they are not."""
+    """Return why arrays are series; None if they are not."""
     if len(cells.shape) == 2:
         return f"the cells are arrays [time, {cells.shape[1]}]"
     if len(cells.shape) != 1:
         return None
     lengths = [shape[0] for shape in cells.shapes]
-    if len(set(cells.shapes)) > 1 or (lengths[0] >= LONG_LIST and names_series(cells.name)):
+    if len(set(cells.shapes)) > 1 or (lengths[0] >= MIN_SERIES_LENGTH and names_series(cells.name)):
         return f"the cells are lists of {min(lengths)} to {max(lengths)} numbers"
     return vector_reason(cells) if cells.is_archive else None
 
 
 def vector_reason(cells: ArrayCells) -> str | None:
-    """Say why arrays that are no series are vectors; None where they are not."""
+    """Return why arrays are vectors; None if they are not."""
     return f"the cells are lists of {cells.shape[0]} numbers" if len(cells.shape) == 1 else None

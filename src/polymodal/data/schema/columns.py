@@ -1,4 +1,4 @@
-"""What a column holds, and columns that are read from others: the sound of a video, or several columns as one."""
+"""The modality of a column, and columns that are read from others: the sound of a video, or several columns as one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from polymodal.arrays import Cell
 from polymodal.data.schema.evidence import EVIDENCE
-from polymodal.data.schema.samples import evenly, present_cells
+from polymodal.data.schema.samples import evenly_spaced, present_cells
 from polymodal.data.tables.stored_columns import JoinedCells
 from polymodal.data.tables.table import Table
 from polymodal.modalities import MODALITIES, ColumnGroup
@@ -19,12 +19,12 @@ SOUND_SAMPLE = 32
 
 @dataclass(frozen=True)
 class ColumnSchema:
-    """What a column holds.
+    """The modality of a column.
 
     Attributes:
         name: The column's name.
-        modality: What it holds.
-        reason: One clause why; for an ignored column, why it is ignored.
+        modality: Its modality.
+        reason: The reason, as one clause; for an ignored column, why it is ignored.
         source: The table's column that the cells are read from, where it is another: the sound of a video column
             is a column of its own. Empty otherwise.
         parts: The table's columns whose cells make one cell together, as a tuple in this order; empty otherwise.
@@ -68,7 +68,7 @@ def sound_column(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:
     name = f"{entry.name}.{track}"
     if not track or name in table.columns or not has_av():
         return []
-    sample = evenly(present_cells(table.columns[entry.name]), SOUND_SAMPLE)
+    sample = evenly_spaced(present_cells(table.columns[entry.name]), SOUND_SAMPLE)
     with_sound = sum(has_audio(cell, table.folder) for cell in sample)
     reason = f"{with_sound} of {len(sample)} videos looked at have sound"
     return [ColumnSchema(name, track, reason, source=entry.name)] if with_sound else []

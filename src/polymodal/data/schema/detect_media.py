@@ -1,4 +1,4 @@
-"""What lists, array files and JSON hold: brought to the form in which the rows of ``EVIDENCE`` look at them."""
+"""Detects the modality of lists, array files and JSON with the rows of ``EVIDENCE``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from polymodal.data.schema.array_evidence import HEADERS, ArrayCells
+from polymodal.data.schema.array_evidence import MAX_SAMPLED_ARRAYS, ArrayCells
 from polymodal.data.schema.evidence import find
-from polymodal.data.schema.samples import Found
+from polymodal.data.schema.samples import Detection
 from polymodal.modalities import CellReadError, Series, Vector
 from polymodal.modalities.array_files import ZIP_MAGIC, load_numbers
 from polymodal.modalities.media import NUMPY_MAGIC
@@ -20,28 +20,28 @@ from polymodal.modalities.media import NUMPY_MAGIC
 BOXES = frozenset({"label", "box"})
 
 
-def array_kind(cells: ArrayCells) -> Found:
-    """Tell what arrays hold.
+def array_kind(cells: ArrayCells) -> Detection:
+    """Detect the modality of arrays.
 
     Args:
         cells: Some arrays, or what files declare of theirs.
 
     Returns:
-        The modality and one clause why.
+        The modality and the reason, as one clause.
     """
     unknown = ("unknown", f"the cells are arrays of {len(cells.shape)} dimensions")
     return find(lambda row: row.arrays, cells) or unknown
 
 
-def list_kind(name: str, cells: Sequence[list[Any]]) -> Found:
-    """Tell what lists hold.
+def list_kind(name: str, cells: Sequence[list[Any]]) -> Detection:
+    """Detect the modality of lists.
 
     Args:
         name: The column's name.
         cells: Some lists.
 
     Returns:
-        The modality and one clause why.
+        The modality and the reason, as one clause.
     """
     filled = [cell for cell in cells if len(cell)]
     if not filled:
@@ -61,17 +61,17 @@ def list_kind(name: str, cells: Sequence[list[Any]]) -> Found:
     return array_kind(ArrayCells(name, [array.shape for array in arrays], arrays[0].dtype, arrays))
 
 
-def bytes_kind(name: str, cells: Sequence[bytes]) -> Found | None:
-    """Tell what the bytes of ``.npy`` and ``.npz`` files hold.
+def bytes_kind(name: str, cells: Sequence[bytes]) -> Detection | None:
+    """Detect the modality of bytes of ``.npy`` and ``.npz`` files.
 
     Args:
         name: The column's name.
         cells: Some files.
 
     Returns:
-        The modality and one clause why; None where they are no such files.
+        The modality and the reason, as one clause; None where they are no such files.
     """
-    arrays = [array for cell in cells[:HEADERS] if (array := _array_in(cell)) is not None and array.ndim]
+    arrays = [array for cell in cells[:MAX_SAMPLED_ARRAYS] if (array := _array_in(cell)) is not None and array.ndim]
     if not arrays:
         return None
     shapes, is_archive = [array.shape for array in arrays], cells[0].startswith(ZIP_MAGIC)
@@ -88,15 +88,15 @@ def _array_in(content: bytes) -> np.ndarray[Any, Any] | None:
         return None
 
 
-def json_kind(name: str, cells: Sequence[str]) -> Found | None:
-    """Tell what JSON strings hold.
+def json_kind(name: str, cells: Sequence[str]) -> Detection | None:
+    """Detect the modality of JSON strings.
 
     Args:
         name: The column's name.
         cells: Some strings that start with a bracket.
 
     Returns:
-        The modality and one clause why; None where most are not JSON lists.
+        The modality and the reason, as one clause; None where most are not JSON lists.
     """
     parsed = [value for value in map(_parse, cells) if isinstance(value, list)]
     if len(parsed) <= len(cells) / 2:
@@ -112,18 +112,20 @@ def _parse(text: str) -> Any:
         return None
 
 
-def file_kind(name: str, paths: Sequence[str], folder: Path | None) -> Found:
-    """Tell what ``.npy`` and ``.npz`` files hold, from the first few.
+def file_kind(name: str, paths: Sequence[str], folder: Path | None) -> Detection:
+    """Detect the modality of ``.npy`` and ``.npz`` files, from the first few.
 
     Args:
         name: The column's name.
         paths: Their paths.
-        folder: Where relative paths start; None: the files are not opened.
+        folder: Base folder of relative paths; None: the files are not opened.
 
     Returns:
-        The modality and one clause why.
+        The modality and the reason, as one clause.
     """
-    arrays = [] if folder is None else [found for path in paths[:HEADERS] if (found := _array_of(folder / path))]
+    arrays = (
+        [] if folder is None else [found for path in paths[:MAX_SAMPLED_ARRAYS] if (found := _array_of(folder / path))]
+    )
     is_archive = paths[0].lower().endswith(".npz")
     if not arrays:
         kind = Series.name if is_archive else Vector.name

@@ -1,7 +1,7 @@
-"""What a column holds, decided from its name and its cells.
+"""Detects the modality of a column from its name and cells.
 
-Nothing here decodes media: file endings, magic numbers, Python types and the words of strings decide. What speaks for
-each modality stands in ``EVIDENCE``.
+Media are not decoded: file endings, magic numbers, Python types and the words of strings decide. The rules of each
+modality are in ``EVIDENCE``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from polymodal.arrays import Cell
 from polymodal.data.schema.array_evidence import ArrayCells
 from polymodal.data.schema.detect_media import BOXES, array_kind, bytes_kind, file_kind, json_kind, list_kind
 from polymodal.data.schema.evidence import EVIDENCE, claimed_by, find, sniff
-from polymodal.data.schema.samples import MOST, SAMPLE, Found, are_urls, evenly, present_cells
+from polymodal.data.schema.samples import MAJORITY, SAMPLE_SIZE, Detection, are_urls, evenly_spaced, present_cells
 from polymodal.data.schema.string_evidence import StringCells
 from polymodal.data.tables.files import ARRAY, media_of_ending
 from polymodal.modalities import Vector
@@ -29,7 +29,7 @@ RECOGNISED_ONLY = {
     "categories": "lists of labels",
     "unknown": "values of no known kind",
 }
-"""What inference tells apart although this version does not learn from it, in words."""
+"""Kinds of columns that are detected although they cannot be inputs, in words."""
 IDENTIFIER_ROWS = 20
 MAX_PATH = 4096
 TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -46,21 +46,21 @@ TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
 """Python types and what they are called in ``Evidence.types``; pictures of Pillow are ``picture``, others ``other``."""
 
 
-def detect_modality(name: str, cells: Sequence[Cell], folder: Path | None) -> Found:
-    """Decide what a column holds.
+def detect_modality(name: str, cells: Sequence[Cell], folder: Path | None) -> Detection:
+    """Detect the modality of a column.
 
     Args:
-        name: The column's name; it only tells point clouds and series from other arrays.
+        name: The column's name; it is only used to distinguish point clouds and series from other arrays.
         cells: All its cells.
-        folder: Where relative paths start, to look into ``.npy`` and ``.npz`` files; None: files are not opened.
+        folder: Base folder of relative paths, to read ``.npy`` and ``.npz`` files; None: files are not opened.
 
     Returns:
-        The modality (one of ``RECOGNISED_ONLY`` where this version cannot learn from it) and one clause why.
+        The modality (one of ``RECOGNISED_ONLY`` where this version cannot learn from it) and the reason, as one clause.
     """
     present = present_cells(cells)
     if not present:
         return "category", "every cell is empty"
-    sample = evenly(present, SAMPLE)
+    sample = evenly_spaced(present, SAMPLE_SIZE)
     kind, count = Counter(_type_name(cell) for cell in sample).most_common(1)[0]
     if kind in {"str", "bool", "number"} and count < len(sample):
         return _of_strings(name, [_as_text(cell) for cell in present], folder)
@@ -83,11 +83,11 @@ def _type_name(cell: Cell) -> str:
     return "other"
 
 
-def _of_others(_name: str, cells: Sequence[Cell], _folder: Path | None) -> Found:
+def _of_others(_name: str, cells: Sequence[Cell], _folder: Path | None) -> Detection:
     return "unknown", f"the cells are Python objects of type {type(cells[0]).__name__}"
 
 
-def _of_bytes(name: str, cells: Sequence[bytes], _folder: Path | None) -> Found:
+def _of_bytes(name: str, cells: Sequence[bytes], _folder: Path | None) -> Detection:
     found = bytes_kind(name, cells)
     if found is not None:
         return found
@@ -97,21 +97,21 @@ def _of_bytes(name: str, cells: Sequence[bytes], _folder: Path | None) -> Found:
     return kind, f"{count} of {len(cells)} cells sampled are bytes that start like {EVIDENCE[kind].file}"
 
 
-def _of_arrays(name: str, cells: Sequence[np.ndarray[Any, Any]], _folder: Path | None) -> Found:
+def _of_arrays(name: str, cells: Sequence[np.ndarray[Any, Any]], _folder: Path | None) -> Detection:
     if cells[0].dtype == object:
         return list_kind(name, [to_nested_lists(cell) for cell in cells])
     return array_kind(ArrayCells(name, [cell.shape for cell in cells], cells[0].dtype, cells))
 
 
-def _of_tuples(name: str, cells: Sequence[tuple[Any, ...]], _folder: Path | None) -> Found:
+def _of_tuples(name: str, cells: Sequence[tuple[Any, ...]], _folder: Path | None) -> Detection:
     return list_kind(name, [list(cell) for cell in cells])
 
 
-def _of_lists(name: str, cells: Sequence[list[Any]], _folder: Path | None) -> Found:
+def _of_lists(name: str, cells: Sequence[list[Any]], _folder: Path | None) -> Detection:
     return list_kind(name, cells)
 
 
-def _of_dicts(name: str, cells: Sequence[dict[str, Any]], folder: Path | None) -> Found:
+def _of_dicts(name: str, cells: Sequence[dict[str, Any]], folder: Path | None) -> Detection:
     keys = set(cells[0])
     if keys >= BOXES or {"boxes", "labels"} <= keys:
         return "boxes", "the cells hold labelled boxes"
@@ -121,7 +121,7 @@ def _of_dicts(name: str, cells: Sequence[dict[str, Any]], folder: Path | None) -
     return "unknown", f"the cells are records with the keys {', '.join(sorted(map(str, keys)))}"
 
 
-_BY_TYPE: dict[str, Callable[[str, Sequence[Any], Path | None], Found]] = {
+_BY_TYPE: dict[str, Callable[[str, Sequence[Any], Path | None], Detection]] = {
     "bytes": _of_bytes,
     "dict": _of_dicts,
     "array": _of_arrays,
@@ -130,16 +130,16 @@ _BY_TYPE: dict[str, Callable[[str, Sequence[Any], Path | None], Found]] = {
 }
 
 
-def _of_strings(name: str, cells: Sequence[str], folder: Path | None) -> Found:
-    sample = evenly(cells, SAMPLE)
+def _of_strings(name: str, cells: Sequence[str], folder: Path | None) -> Detection:
+    sample = evenly_spaced(cells, SAMPLE_SIZE)
     found = _of_paths(name, sample, folder) or _of_json(name, sample)
     return found or find(lambda row: row.strings, StringCells(cells)) or _of_others(name, cells, folder)
 
 
-def _of_paths(name: str, sample: Sequence[str], folder: Path | None) -> Found | None:
+def _of_paths(name: str, sample: Sequence[str], folder: Path | None) -> Detection | None:
     media = Counter(media_of_ending(cell) for cell in sample if len(cell) < MAX_PATH and "\n" not in cell)
     kind, count = media.most_common(1)[0] if media else (None, 0)
-    if kind is None or count <= MOST * len(sample):
+    if kind is None or count <= MAJORITY * len(sample):
         return None
     named = [cell for cell in sample if media_of_ending(cell) == kind]
     if are_urls(named):
@@ -153,21 +153,21 @@ def _of_paths(name: str, sample: Sequence[str], folder: Path | None) -> Found | 
     return (kind, reason) if claimed is None else (claimed, f"{reason}, {claimed} by the name")
 
 
-def _of_json(name: str, sample: Sequence[str]) -> Found | None:
+def _of_json(name: str, sample: Sequence[str]) -> Detection | None:
     marked = [cell for cell in sample if cell.lstrip()[0] in "[{"]
-    return json_kind(name, marked) if len(marked) > MOST * len(sample) else None
+    return json_kind(name, marked) if len(marked) > MAJORITY * len(sample) else None
 
 
 def identifier_reason(name: str, modality: str, cells: Sequence[Cell]) -> str | None:
-    """Say why a column is an identifier that nothing can be learnt from.
+    """Return why a column is an identifier, which is no useful input.
 
     Args:
         name: The column's name.
-        modality: What it holds.
-        cells: Its cells that are there.
+        modality: Its modality.
+        cells: Its present cells.
 
     Returns:
-        One clause, or None where it is none: it repeats, is short, or holds something to learn from.
+        One clause, or None: it repeats, is short, or holds something to learn from.
     """
     look = EVIDENCE[modality].identifier if modality in EVIDENCE else None
     if look is None or len(cells) < IDENTIFIER_ROWS or len(set(map(str, cells))) < len(cells):

@@ -1,4 +1,4 @@
-"""What is to be predicted: labels, numbers, texts, or anything else a column holds."""
+"""Detects the kind of a target: labels, numbers, texts, or any other modality that can be predicted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from polymodal.arrays import Cell
 from polymodal.data.schema.detect_modality import detect_modality
-from polymodal.data.schema.samples import Found, present_cells
+from polymodal.data.schema.samples import Detection, present_cells
 from polymodal.errors import SchemaError
 from polymodal.modalities import MODALITIES, Audio, CellReadError
 from polymodal.modalities.number import parse_number
@@ -41,23 +41,23 @@ def detect_target_kind(
     folder: Path | None,
     overruled: str | None = None,
     inputs: frozenset[str] = frozenset(),
-) -> Found:
-    """Decide which kind of target a column is.
+) -> Detection:
+    """Detect the kind of a target column.
 
-    Whole numbers of at most 20 different values are classes, other numbers are measured. Lists, JSON lists and
-    labels joined by ``|`` or ``;`` that meet in several rows are several labels a row. Texts that repeat are
+    Integers of at most 20 distinct values are classes, other numbers are regression targets. Lists, JSON lists and
+    labels joined by ``|`` or ``;`` that occur in several rows are multi-label targets. Texts that repeat are
     classes; others are transcripts where there is sound to transcribe, else captions. Lists of one count of numbers
     are vectors, other lists and tables of numbers are series, and pictures are images.
 
     Args:
         name: The column's name.
         cells: All its cells.
-        folder: Where relative paths start.
-        overruled: The kind, where the user names it.
-        inputs: Modalities of the columns to predict it from.
+        folder: Base folder of relative paths.
+        overruled: The kind given by the user.
+        inputs: Modalities of the input columns.
 
     Returns:
-        A name in ``TARGET_KINDS`` and one clause why.
+        A name in ``TARGET_KINDS`` and the reason, as one clause.
 
     Raises:
         SchemaError: If the column has no value or one alone, or holds what this version cannot predict.
@@ -70,7 +70,7 @@ def detect_target_kind(
     return found
 
 
-def _kind(name: str, present: Sequence[Cell], folder: Path | None, inputs: frozenset[str]) -> Found:
+def _kind(name: str, present: Sequence[Cell], folder: Path | None, inputs: frozenset[str]) -> Detection:
     modality, reason = detect_modality(name, present, folder)
     cells = _TargetCells(name, present, reason, inputs)
     if modality in _DECIDERS:
@@ -85,7 +85,7 @@ def _kind(name: str, present: Sequence[Cell], folder: Path | None, inputs: froze
 
 @dataclass(frozen=True)
 class _TargetCells:
-    """A column to predict: its name, the cells that are there, why they are what they are, and what the inputs hold."""
+    """A target column: its name, present cells, the reason of its modality, and the modalities of the inputs."""
 
     name: str
     present: Sequence[Cell]
@@ -93,7 +93,7 @@ class _TargetCells:
     inputs: frozenset[str]
 
 
-def _number_kind(cells: _TargetCells) -> Found:
+def _number_kind(cells: _TargetCells) -> Detection:
     present = cells.present
     numbers = {number for cell in present if (number := number_of(cell)) is not None}
     whole = all(number.is_integer() for number in numbers)
@@ -103,7 +103,7 @@ def _number_kind(cells: _TargetCells) -> Found:
     return "number", about
 
 
-def _text_kind(cells: _TargetCells) -> Found:
+def _text_kind(cells: _TargetCells) -> Detection:
     rows, distinct = len(cells.present), len(set(map(str, cells.present)))
     if distinct * ROWS_PER_TEXT <= rows or _joined_reason(cells.present):
         return _label_kind(cells)
@@ -116,7 +116,7 @@ def _has_sound(modality: str) -> bool:
     return modality in MODALITIES and Audio.name in (modality, MODALITIES[modality].track)
 
 
-def _label_kind(cells: _TargetCells) -> Found:
+def _label_kind(cells: _TargetCells) -> Detection:
     joined = _joined_reason(cells.present)
     if joined:
         return "categories", joined
@@ -124,12 +124,12 @@ def _label_kind(cells: _TargetCells) -> Found:
     return "category", cells.reason
 
 
-_DECIDERS: dict[str, Callable[[_TargetCells], Found]] = {
+_DECIDERS: dict[str, Callable[[_TargetCells], Detection]] = {
     "number": _number_kind,
     "text": _text_kind,
     "category": _label_kind,
 }
-"""Modalities that are targets of several kinds; others are targets of the kind of their own name, or none."""
+"""Modalities with several kinds of target; others are targets of the kind of their own name, or none."""
 
 
 def _joined_reason(present: Sequence[Cell]) -> str | None:
@@ -176,13 +176,13 @@ def _check_numbers(name: str, present: Sequence[Cell]) -> None:
 
 
 def number_of(cell: Cell) -> float | None:
-    """Read a target cell as a number.
+    """Parse a target cell as a number.
 
     Args:
-        cell: A cell that is there.
+        cell: A present cell.
 
     Returns:
-        The number, or None where it is none.
+        The number, or None.
     """
     try:
         return parse_number(cell)
@@ -197,7 +197,7 @@ def _check_lists(name: str, present: Sequence[Cell]) -> None:
 
 
 def labels_of(cell: Cell) -> list[str]:
-    """Read a target cell that holds several labels.
+    """Parse a target cell with several labels.
 
     Args:
         cell: A list, a JSON list, or text joined by ``|`` or ``;``.

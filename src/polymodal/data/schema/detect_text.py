@@ -1,4 +1,4 @@
-"""Text or category: told from the words of a column's different values."""
+"""Distinguishes text from categories by the words of a column's distinct values."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ def count_words(text: str) -> float:
 
 
 def looks_like_text(counts: Mapping[str, int]) -> tuple[str, str]:
-    """Tell text from categories.
+    """Distinguish text from categories.
 
-    Few values that repeat are categories. Text is long, or differs from row to row, or makes many
-    values out of few words (``a red circle``, ``a blue circle``, ...).
+    Few repeated values are categories. Text is long, or distinct in most rows, or combines few words to many values
+    (``a red circle``, ``a blue circle``, ...).
 
     Args:
         counts: Each different value to the number of its rows.
 
     Returns:
-        ``text`` or ``category``, and one clause why.
+        ``text`` or ``category``, and the reason, as one clause.
     """
     rows, distinct = sum(counts.values()), len(counts)
     values = list(counts)[:: max(1, distinct // MAX_VALUES)]
@@ -74,7 +74,7 @@ def _is_text(values: list[str], rows: int, distinct: int, words: float) -> bool:
 
 
 def vocabulary(values: list[str]) -> set[str]:
-    """Collect the words of some values.
+    """Return the vocabulary of values.
 
     Args:
         values: Different values of a column.

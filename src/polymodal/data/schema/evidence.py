@@ -1,4 +1,4 @@
-"""What gives each modality away in a column's cells: one row a modality."""
+"""The table of rules that detect modalities, one row per modality."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from polymodal.data.schema.array_evidence import (
     vector_reason,
     video_reason,
 )
-from polymodal.data.schema.samples import Found
+from polymodal.data.schema.samples import Detection
 from polymodal.data.schema.string_evidence import (
     StringCells,
     category_identifier,
@@ -34,8 +34,8 @@ from polymodal.modalities import ColumnGroup, ModalityEntry, geo
 from polymodal.plugins import AspectTable
 
 T = TypeVar("T")
-Look = Callable[[T], str | None]
-"""Looks at cells and returns one clause why they are of the modality, or None where they are not."""
+Rule = Callable[[T], str | None]
+"""A rule: returns the reason why cells are of the modality, or None if they are not."""
 
 
 def _nothing(_cells: Any) -> str | None:
@@ -50,21 +50,21 @@ def _no_files(_name: str, _ending: str) -> bool:
     return False
 
 
-def _always(reason: str) -> Look[Sequence[Any]]:
+def _always(reason: str) -> Rule[Sequence[Any]]:
     return lambda _cells: reason
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What gives one modality away.
+    """The rules that detect one modality.
 
     Attributes:
-        types: Name of a Python type, as ``detect_modality.TYPES`` calls it, to a look at cells of that type.
-        magic: First bytes of its files, and where in the file they stand.
-        file: What a sentence calls such a file.
-        arrays: Looks at arrays and at lists that form arrays.
-        ragged: Looks at lists that form none.
-        strings: Looks at strings that are neither paths nor JSON.
+        types: Name of a Python type in ``detect_modality.TYPES`` to the rule for cells of that type.
+        magic: Magic numbers of its files, with their offsets.
+        file: Name of such a file in messages.
+        arrays: Rule for arrays and for lists that form arrays.
+        ragged: Rule for ragged lists.
+        strings: Rule for strings that are neither paths nor JSON.
         claims: Tells by a column's name and an ending whether files that others read are of this modality.
         groups: Looks at columns of plain cells, name to all of them, for several that are one column of the modality
             together.
@@ -72,24 +72,24 @@ class Evidence:
             for modalities whose columns are never identifiers.
     """
 
-    types: Mapping[str, Look[Sequence[Any]]] = field(default_factory=dict)
+    types: Mapping[str, Rule[Sequence[Any]]] = field(default_factory=dict)
     magic: tuple[tuple[bytes, int], ...] = ()
     file: str = ""
-    arrays: Look[ArrayCells] = _nothing
-    ragged: Look[Sequence[list[Any]]] = _nothing
-    strings: Look[StringCells] = _nothing
+    arrays: Rule[ArrayCells] = _nothing
+    ragged: Rule[Sequence[list[Any]]] = _nothing
+    strings: Rule[StringCells] = _nothing
     claims: Callable[[str, str], bool] = _no_files
     groups: Callable[[Mapping[str, Sequence[Cell]]], list[ColumnGroup]] = _no_groups
     identifier: Callable[[str, Sequence[Cell]], str | None] | None = None
 
-    def of_type(self, kind: str) -> Look[Sequence[Any]]:
-        """Return the look at cells of one Python type.
+    def of_type(self, kind: str) -> Rule[Sequence[Any]]:
+        """Return the rule for cells of one Python type.
 
         Args:
             kind: Name of the type.
 
         Returns:
-            The row's own look, or one that never finds anything.
+            The rule, or one that never matches.
         """
         return self.types.get(kind, _nothing)
 
@@ -174,26 +174,26 @@ EVIDENCE: AspectTable[Evidence] = AspectTable(
     },
     default=Evidence(),
 )
-"""Rows are asked in this order and the first that finds something wins: narrow evidence stands before broad."""
+"""Rows are tried in this order, and the first match is used: specific rules come before general ones."""
 
 
 @cache
-def _asked() -> tuple[tuple[str, Evidence], ...]:
-    """Return the rows in the order in which they are asked: those of installed packages before the package's own."""
+def _ordered_rows() -> tuple[tuple[str, Evidence], ...]:
+    """Return the rows in the order in which they are tried: those of installed packages before the package's own."""
     return tuple((name, EVIDENCE[name]) for name in sorted(EVIDENCE, key=EVIDENCE.own.__contains__))
 
 
-def find(look: Callable[[Evidence], Look[T]], cells: T) -> Found | None:
-    """Ask the rows one after the other.
+def find(look: Callable[[Evidence], Rule[T]], cells: T) -> Detection | None:
+    """Return the first match of the rows.
 
     Args:
-        look: Chooses what is asked of a row.
+        look: Returns the rule of a row.
         cells: What the look takes.
 
     Returns:
-        The modality and one clause why; None where no row finds anything.
+        The modality and the reason, as one clause; None without a match.
     """
-    answers = ((modality, look(row)(cells)) for modality, row in _asked())
+    answers = ((modality, look(row)(cells)) for modality, row in _ordered_rows())
     return next(((modality, reason) for modality, reason in answers if reason is not None), None)
 
 
@@ -207,11 +207,11 @@ def claimed_by(name: str, ending: str) -> str | None:
     Returns:
         The modality that claims them, or None.
     """
-    return next((modality for modality, row in _asked() if row.claims(name, ending)), None)
+    return next((modality for modality, row in _ordered_rows() if row.claims(name, ending)), None)
 
 
 def sniff(data: bytes) -> str | None:
-    """Tell what a file holds by its first bytes.
+    """Detect the modality of a file by its magic number.
 
     Args:
         data: The file.
@@ -219,5 +219,5 @@ def sniff(data: bytes) -> str | None:
     Returns:
         A modality, or None where the format is not known.
     """
-    magics = ((modality, magic, start) for modality, row in _asked() for magic, start in row.magic)
+    magics = ((modality, magic, start) for modality, row in _ordered_rows() for magic, start in row.magic)
     return next((modality for modality, magic, start in magics if data[start : start + len(magic)] == magic), None)

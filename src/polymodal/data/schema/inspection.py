@@ -1,4 +1,4 @@
-"""What a table holds, as plain JSON: columns, gaps, cells that cannot be decoded, balance of the targets."""
+"""Inspection of a table as plain JSON: columns, missing and broken cells, class balance of the targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polymodal.arrays import BrokenCell, Cell
 from polymodal.data.schema.columns import ColumnSchema
 from polymodal.data.schema.detect_modality import RECOGNISED_ONLY
 from polymodal.data.schema.detect_target import FLAT_KINDS, labels_of, number_of
-from polymodal.data.schema.samples import are_urls, evenly, present_cells
+from polymodal.data.schema.samples import are_urls, evenly_spaced, present_cells
 from polymodal.data.schema.schema import Schema, TargetSchema, infer_schema
 from polymodal.data.tables.splits import group_text
 from polymodal.data.tables.table import Table
@@ -40,12 +40,12 @@ def inspect_table(
     progress: Progress | None = None,
     num_threads: int | None = None,
 ) -> dict[str, Any]:
-    """Look at a whole table: every media cell is decoded once.
+    """Inspect a table; every media cell is decoded once.
 
     Args:
         table: The table.
         targets: Columns to predict.
-        modality: Column to modality, where the user overrules.
+        modality: Column to modality, as given by the user.
         streams: Stream name to patterns of column names.
         drop: Columns to leave out; they are listed, but not decoded.
         settings: Stream name to options of its modality.
@@ -120,7 +120,7 @@ def _role(name: str, schema: Schema) -> tuple[str, ColumnSchema]:
 def _is_supported(entry: ColumnSchema, present: Sequence[Cell]) -> bool:
     if entry.modality in RECOGNISED_ONLY:
         return False
-    return not MODALITIES[entry.modality].is_file or not are_urls(evenly(present, 100))
+    return not MODALITIES[entry.modality].is_file or not are_urls(evenly_spaced(present, 100))
 
 
 def _value_text(cell: Cell) -> str:

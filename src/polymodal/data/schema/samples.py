@@ -1,4 +1,4 @@
-"""Which cells of a column are looked at to find out what it holds."""
+"""Sampling of the cells from which a column's modality is detected."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from polymodal.arrays import Cell
 
-Found = tuple[str, str]
-"""A modality and one clause why."""
+Detection = tuple[str, str]
+"""A modality and the reason, as one clause."""
 
-SAMPLE = 1000
-MOST = 0.5
+SAMPLE_SIZE = 1000
+MAJORITY = 0.5
 URL = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
 
 
 def present_cells(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells that are there.
+    """Return the present cells.
 
     Args:
         cells: Cells of a column.
@@ -36,8 +36,8 @@ def is_absent(cell: Cell) -> bool:
     return isinstance(cell, float) and cell != cell
 
 
-def evenly(cells: Sequence[Cell], most: int) -> Sequence[Cell]:
-    """Return at most some cells, spread evenly over a column.
+def evenly_spaced(cells: Sequence[Cell], most: int) -> Sequence[Cell]:
+    """Return at most ``most`` cells, evenly spaced over a column.
 
     Args:
         cells: The column.
@@ -60,4 +60,4 @@ def are_urls(cells: Sequence[Cell]) -> bool:
     Returns:
         True for more than half of them.
     """
-    return sum(isinstance(cell, str) and URL.fullmatch(cell) is not None for cell in cells) > MOST * len(cells)
+    return sum(isinstance(cell, str) and URL.fullmatch(cell) is not None for cell in cells) > MAJORITY * len(cells)

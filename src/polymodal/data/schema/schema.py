@@ -1,4 +1,4 @@
-"""Which columns there are, what each holds, which streams they form, and what is predicted."""
+"""The schema of a table: modalities of columns, streams and targets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from polymodal.data.schema.columns import ColumnSchema, join_columns, sound_column, with_derived
 from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, detect_modality, identifier_reason
 from polymodal.data.schema.detect_target import TARGET_KINDS, detect_target_kind
-from polymodal.data.schema.samples import are_urls, evenly, present_cells
+from polymodal.data.schema.samples import are_urls, evenly_spaced, present_cells
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
 from polymodal.modalities import MODALITIES, Tabular, column_modalities
@@ -44,7 +44,7 @@ class TargetSchema:
     Attributes:
         name: The column's name.
         kind: A name in ``detect_target.TARGET_KINDS``.
-        reason: One clause why.
+        reason: The reason, as one clause.
     """
 
     name: str
@@ -57,10 +57,10 @@ class Schema:
     """A table's columns, streams and targets.
 
     Attributes:
-        columns: Columns that are learnt from.
+        columns: Input columns.
         streams: The streams they form; each column stands in exactly one.
         targets: Columns to predict.
-        ignored: Columns neither learnt from nor predicted, each with the reason.
+        ignored: Columns that are neither inputs nor targets, each with the reason.
     """
 
     columns: tuple[ColumnSchema, ...]
@@ -72,7 +72,7 @@ class Schema:
         """Return what an input column holds.
 
         Args:
-            column: Name of a column that is learnt from.
+            column: Name of an input column.
 
         Returns:
             Its modality.
@@ -107,7 +107,7 @@ class Schema:
         """Return the stream an input column belongs to.
 
         Args:
-            column: Name of a column that is learnt from.
+            column: Name of an input column.
 
         Returns:
             The stream's name.
@@ -154,7 +154,7 @@ def infer_schema(
     ignore: Sequence[str] = (),
     check_supported: bool = True,
 ) -> Schema:
-    """Decide what a table's columns hold and which streams they form.
+    """Infer the modalities of a table's columns and their streams.
 
     Empty and constant columns and identifiers are ignored, unless ``modality`` names them. Every media column is a
     stream of its own; all number, category and datetime columns together are the stream ``tabular``. The sound of a
@@ -164,11 +164,11 @@ def infer_schema(
     Args:
         table: The table, usually of the training rows.
         targets: Columns to predict.
-        modality: Column to modality, where the user overrules; for a target, its kind.
+        modality: Column to modality, as given by the user; for a target, its kind.
         streams: Stream name to patterns of column names (``margin*``), where the user regroups.
-        drop: Columns, or patterns of them, that the user leaves out.
+        drop: Columns, or patterns of them, to leave out.
         ignore: Columns that the run uses for something else, such as the group of a split.
-        check_supported: False lets columns pass that this version cannot learn from, to show them.
+        check_supported: False keeps columns that cannot be inputs, to show them.
 
     Returns:
         The schema.
@@ -287,7 +287,7 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
                 f"The column {entry.name!r} holds {RECOGNISED_ONLY[entry.modality]} ({entry.reason}), which this "
                 f"version does not learn from. {leave_out}"
             )
-        sample = evenly(present_cells(table.columns[entry.name]), 100)
+        sample = evenly_spaced(present_cells(table.columns[entry.name]), 100)
         if MODALITIES[entry.modality].is_file and are_urls(sample):
             raise SchemaError(
                 f"The column {entry.name!r} holds URLs (such as {str(sample[0])[:80]}), which are not fetched. "

@@ -1,4 +1,4 @@
-"""What strings hold that are neither files nor JSON: numbers, dates, labels or texts."""
+"""Detects the modality of strings that are neither files nor JSON: numbers, dates, labels or texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from polymodal.arrays import Cell
 from polymodal.data.schema.detect_text import looks_like_text
-from polymodal.data.schema.samples import SAMPLE, Found, are_urls, evenly
+from polymodal.data.schema.samples import SAMPLE_SIZE, Detection, are_urls, evenly_spaced
 from polymodal.modalities import CellReadError
 from polymodal.modalities.datetime import parse_datetime
 from polymodal.modalities.number import MISSING_WORDS
@@ -26,10 +26,10 @@ ID_NAME = re.compile(r"(^|[_\s.-])(?i:id|ids|uuid|guid|index|idx|key|nr|no)$|[a-
 
 @dataclass(frozen=True)
 class StringCells:
-    """Strings of a column, with what several modalities ask of them.
+    """Strings of a column, with properties that several rules share.
 
     Attributes:
-        cells: All strings that are there.
+        cells: All present strings.
     """
 
     cells: Sequence[str]
@@ -37,7 +37,7 @@ class StringCells:
     @cached_property
     def sample(self) -> Sequence[str]:
         """At most 1,000 of them, evenly spread."""
-        return evenly(self.cells, SAMPLE)
+        return evenly_spaced(self.cells, SAMPLE_SIZE)
 
     @cached_property
     def numbers(self) -> str | None:
@@ -55,7 +55,7 @@ class StringCells:
         return self.numbers is not None and any(LEADING_ZERO.fullmatch(cell.strip()) for cell in self.sample)
 
     @cached_property
-    def words(self) -> Found:
+    def words(self) -> Detection:
         """Whether they are ``text`` or ``category`` by their words, and why."""
         if are_urls(self.sample):
             return "text", "the cells are URLs, read as text (they are not fetched)"
