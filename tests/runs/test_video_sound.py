@@ -88,7 +88,7 @@ def test_films_without_sound_have_no_such_stream(spoken: Table, monkeypatch: pyt
     assert [stream.name for stream in infer_schema(arrays).streams] == ["clip"]
     own = Table(spoken.columns | {"clip.audio": [f"{row}.wav" for row in range(ROWS)]}, spoken.folder)
     assert [entry.source for entry in infer_schema(own).columns if entry.name == "clip.audio"] == [""]
-    monkeypatch.setattr("polymodal.data.schema.schema.has_av", lambda: False)
+    monkeypatch.setattr("polymodal.data.schema.columns.has_av", lambda: False)
     assert len(infer_schema(spoken, targets=["way"]).streams) == 2
 
 
