@@ -121,11 +121,11 @@ def rounded_up(count: int) -> int:
 
 @dataclass(frozen=True)
 class DetailGrid:
-    """How the fine places of pictures lie, as an encoder that gives them says in its attribute ``places``.
+    """Shape and stride of an image encoder's detail; the encoder's attribute ``detail_grid``.
 
     Attributes:
-        shape: Rows and columns of places.
-        stride: Pixels from one place to the next; the first is in the middle of the first ``stride`` pixels.
+        shape: Rows and columns of locations.
+        stride: Pixels from one location to the next; the first one is at the centre of the first ``stride`` pixels.
     """
 
     shape: tuple[int, int]
@@ -141,12 +141,12 @@ def _moved(values: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class Detail:
-    """A stream's fine places or steps, kept beside its few tokens for targets that need them.
+    """Fine-grained features of a stream (image locations or time steps) for targets that need more than its tokens.
 
     Attributes:
         values: float ``[B, P, W]``, zeros where not present.
         present: bool ``[B, P]``.
-        shape: Rows and columns of places, row by row, with P their product; None for steps in time.
+        shape: Rows and columns of locations, row-major, with P their product; None for time steps.
     """
 
     values: Tensor
@@ -164,9 +164,9 @@ class Tokens:
 
     Attributes:
         values: float ``[B, T, W]``.
-        present: bool ``[B, T]``; True where the token stands for something. A row whose cell is
-            absent has no present token.
-        detail: Fine places or steps, where the encoder was built to give them.
+        present: bool ``[B, T]``; True where the token is in use. A row whose cell is absent has no present
+            token.
+        detail: Locations or time steps, where the encoder was built with ``detail``.
     """
 
     values: Tensor
@@ -203,16 +203,15 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Fused:
-    """What a fusion makes of all streams' tokens.
+    """The output of a fusion.
 
     Attributes:
         pooled: float ``[B, W]``.
-        tokens: All tokens after fusion, for heads that read them; None where the fusion was told that none does.
+        tokens: All tokens after fusion, for heads that read them; None where no head does.
         weights: float ``[B, S]`` in the order of the fusion's streams, rows sum to 1 where a
             stream is present; None where the fusion has no such weights.
-        details: Stream to fine places or steps, as its encoder gave them; absent in rows in which
-            the stream is absent or hidden.
-        streams: Stream to its tokens before fusion, for what is learned between streams.
+        details: Stream to the detail of its encoder; not present in rows in which the stream is absent or hidden.
+        streams: Stream to its tokens before fusion, for objectives between streams.
     """
 
     pooled: Tensor

@@ -1,4 +1,4 @@
-"""The fine steps of audio encoders: fine enough to spell by, as long as the clip, and nothing else changes."""
+"""The detail of audio encoders: duration of a step, length, and that the tokens do not depend on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells reach a checkpoint as its own processor in transformers would bring them."""
+"""The preprocessing of checkpoints equals that of their processors in transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters over the steps in use against convolutions over padded rows, and the reader above them."""
+"""The n-gram convolution against convolutions over padded rows, and the pooler of pretrained encoders."""
 
 from __future__ import annotations
 

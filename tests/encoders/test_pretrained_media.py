@@ -1,4 +1,4 @@
-"""What pretrained encoders make of pictures, sound and video, beyond the shared checks."""
+"""Pretrained encoders of images, audio and video, beyond the shared checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What encoders of series and point clouds learn: rhythm, order, shape; and that padding points are not seen."""
+"""Encoders of series and point clouds: rhythm, order and shape are learned, and padding is ignored."""
 
 from __future__ import annotations
 

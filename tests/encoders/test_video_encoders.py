@@ -1,4 +1,4 @@
-"""What video encoders see: motion, and each frame in its place."""
+"""Video encoders: motion and the order of frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the multiplying fusions are for: whether two streams match is no sum of what each says."""
+"""Multiplicative fusions learn whether two streams match."""
 
 from __future__ import annotations
 

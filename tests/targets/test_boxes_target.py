@@ -1,4 +1,4 @@
-"""Finding boxes: truth in the network's pictures, the head, and a small table from pictures to answers."""
+"""The target boxes: encoded truth, the head, and a small table from images to predictions."""
 
 from __future__ import annotations
 

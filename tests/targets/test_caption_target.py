@@ -1,4 +1,4 @@
-"""Captions: exact pieces of text, cut texts, greedy and beam search, a decoder that learns what it is told."""
+"""The target caption: exact tokenizer, truncated texts, greedy decoding and beam search, a decoder that learns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures as answers: their size and colour, broken files, PNG files that open, and a picture that is learnt."""
+"""The target image: size and colour, broken files, PNG files, and images that are learned."""
 
 from __future__ import annotations
 

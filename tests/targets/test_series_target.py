@@ -1,4 +1,4 @@
-"""Series: lengths that differ, cells in every form, steps that are not there, a signal that is learnt."""
+"""The target series: different lengths, cells of every form, missing steps, a signal that is learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transcripts: units, loss, the searches, and what is said of cells that cannot be learnt from."""
+"""The target transcript: units, loss, decoding, and notices about ignored texts."""
 
 from __future__ import annotations
 
