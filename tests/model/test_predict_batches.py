@@ -158,6 +158,7 @@ def test_a_stopped_command_leaves_nothing(
     model: polymodal.Model, rows: Table, folder: Path, tmp_path: Path, kill: int, ending: str, monkeypatch: Any
 ) -> None:
     first = model.predictions(rows.take(range(5)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
     def stopped(self: Any, *_: Any, **__: Any) -> Iterator[Predictions]:
         yield first
@@ -166,6 +167,7 @@ def test_a_stopped_command_leaves_nothing(
     monkeypatch.setattr(polymodal.Model, "predict_batches", stopped)
     out = tmp_path / f"out{ending}"
     result = runner.invoke(app, ["predict", str(folder / "run"), "t.csv", "-o", str(out)])
+    signal.signal(signal.SIGINT, before)
     assert result.exit_code == 130
     assert "nothing was written" in result.stderr
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
