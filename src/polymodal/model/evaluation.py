@@ -17,7 +17,6 @@ from polymodal.model.batches import Examples
 from polymodal.model.fit_ensemble import ensemble_summary, single_stream_masks
 from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, combine, predict_examples, prior_prediction
 from polymodal.model.trained_model import TrainedModel
-from polymodal.nn.allocator import memory_reused
 from polymodal.targets import AnyTarget, StructuredTarget, primary_metric_of
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
@@ -70,7 +69,6 @@ class _MaskedPredictions:
     finals: dict[str, Prediction]
 
 
-@memory_reused()
 def evaluate_examples(model: TrainedModel, examples: Examples, split: str, cache: ArrayCache) -> Evaluation:
     """Evaluate a model on rows with truth.
 

@@ -15,7 +15,6 @@ from polymodal.ensemble.stacking import CrossFittedStacker, fit_stacker
 from polymodal.model.batches import Examples
 from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, predict_examples
 from polymodal.model.trained_model import TrainedModel
-from polymodal.nn.allocator import memory_reused
 from polymodal.targets.base import Prediction
 
 COMPLETE_ROWS = 50_000
@@ -40,7 +39,6 @@ def single_stream_masks(model: TrainedModel) -> list[StreamMask]:
     return [NO_MASK, *(frozenset({stream}) for stream in streams if len(streams) > 1)]
 
 
-@memory_reused()
 def fit_ensembles(model: TrainedModel, validation: Examples, cache: ArrayCache) -> TrainedModel:
     """Fit the ensemble of every flat target.
 

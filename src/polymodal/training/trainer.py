@@ -22,7 +22,6 @@ from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
 from polymodal.model.batches import epoch_batches, largest_first, sampling_probabilities
 from polymodal.model.network import Network
-from polymodal.nn.allocator import memory_reused
 from polymodal.nn.distributed import broadcast_from_main, get_world_size, process_device
 from polymodal.progress import Phase, Progress
 from polymodal.training.gradient_accumulation import (
@@ -50,7 +49,6 @@ TIMED_VALIDATION_ROWS = 128
 """Number of validation rows with which the speed of validation is measured before training."""
 
 
-@memory_reused()
 def train_network(network: Network, inputs: TrainingInputs, progress: Progress, resume: bool = False) -> TrainingState:
     """Train a network, and load the average of the best epochs' weights into it.
 
