@@ -27,7 +27,6 @@ TARGET_KINDS = (
     "transcript",
 )
 FLAT_KINDS = frozenset({"category", "categories", "number"})
-STRUCTURED_KINDS = frozenset(TARGET_KINDS) - FLAT_KINDS
 MAX_WHOLE_CLASSES = 20
 ROWS_PER_TEXT = 5
 LABEL_MARKS = ("|", ";")
