@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.ensemble.baseline_cache import FittedBaselines, out_of_fold_predictions
 from polymodal.ensemble.ensemble import FUSION, Ensemble, MemberWeights
 from polymodal.ensemble.ensemble_weights import fit_member_weights
 from polymodal.ensemble.stacking import CrossFittedStacker, fit_stacker
 from polymodal.model.batches import Examples
-from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, predict_examples
+from polymodal.model.predict import BASELINE, NO_MASK, MemberPredictions, StreamMask, predict_examples
 from polymodal.model.trained_model import TrainedModel
+from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 
-COMPLETE_ROWS = 50_000
-"""Most validation rows that the weights for complete rows are fitted on."""
+VALIDATION_ROWS = 25_000
+"""Most validation rows that baselines and ensembles are fitted on."""
 INCOMPLETE_ROWS = 4000
 """Most validation rows, of all masks together, that the weights for incomplete rows are fitted on."""
 
@@ -39,27 +41,72 @@ def single_stream_masks(model: TrainedModel) -> list[StreamMask]:
     return [NO_MASK, *(frozenset({stream}) for stream in streams if len(streams) > 1)]
 
 
-def fit_ensembles(model: TrainedModel, validation: Examples, cache: ArrayCache) -> TrainedModel:
+def sample_validation(validation: Examples, targets: Mapping[str, AnyTarget], seed: int) -> Examples:
+    """Sample the validation rows that baselines and ensembles are fitted on.
+
+    Args:
+        validation: All validation rows.
+        targets: Name to target.
+        seed: The run's seed.
+
+    Returns:
+        The same rows for the same arguments.
+    """
+    flat = [name for name, target in targets.items() if not isinstance(target, StructuredTarget)]
+    return validation.sample(VALIDATION_ROWS, seed, flat or list(targets))
+
+
+def fit_ensembles(
+    model: TrainedModel, validation: Examples, cache: ArrayCache, fitted: FittedBaselines | None = None
+) -> TrainedModel:
     """Fit the ensemble of every flat target.
 
     Args:
         model: A model whose network and baselines are trained.
-        validation: Rows that neither was fitted on.
+        validation: Rows that the network was not fitted on.
         cache: Cache of the baselines' predictions.
+        fitted: The model's baselines with their folds; None: they were not fitted on validation rows.
 
     Returns:
         The model with its ensembles.
     """
     if not model.network.targets:
         return model
-    validation = validation.sample(COMPLETE_ROWS, model.config.seed, model.network.targets)
-    of_mask = predict_examples(model, validation, single_stream_masks(model), cache)
+    validation = sample_validation(validation, model.targets, model.config.seed)
+    masks = single_stream_masks(model)
+    of_mask = predict_examples(model, validation, masks, cache)
+    if fitted is not None:
+        of_mask = _with_out_of_fold(of_mask, fitted, validation, masks, cache)
     if model.config.fusion.name == "stacking":
         stacked = {name: _fit_stacker(model, name, validation, of_mask) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: fitted.full for name, fitted in stacked.items()})
         of_mask = [_with_fusion(members, stacked, model.network.streams) for members in of_mask]
     ensembles = {name: _fit_target(model, name, validation, of_mask) for name in model.network.targets}
     return dataclasses.replace(model, ensembles=ensembles)
+
+
+def _with_out_of_fold(
+    of_mask: list[MemberPredictions],
+    fitted: FittedBaselines,
+    validation: Examples,
+    masks: Sequence[StreamMask],
+    cache: ArrayCache,
+) -> list[MemberPredictions]:
+    """Replace the predictions of the baselines by those of the baselines that were not fitted on the rows."""
+    first_row, of_chunk = 0, []
+    for chunk in validation.chunks():
+        columns, cells = chunk.columns_in_use(), chunk.cells_in_use()
+        of_chunk.append(out_of_fold_predictions(fitted, columns, cells, masks, first_row, cache))
+        first_row += len(chunk)
+    result = []
+    for members, *chunks in zip(of_mask, *of_chunk, strict=True):
+        predictions = {name: dict(of_target) for name, of_target in members.predictions.items()}
+        for name in fitted.baselines:
+            for baseline in chunks[0][name]:
+                if f"{BASELINE}{baseline}" in predictions[name]:
+                    predictions[name][f"{BASELINE}{baseline}"] = np.concatenate([c[name][baseline] for c in chunks])
+        result.append(dataclasses.replace(members, predictions=predictions))
+    return result
 
 
 def _fit_stacker(
