@@ -19,10 +19,11 @@ from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 
-FORMAT = 6
+FORMAT = 7
 """Part of every key; is increased when features, fitting or prediction of the baselines change."""
 NO_CACHE = ArrayCache(None)
 JSON_KEY = "plain"
+TRUTH = "truth"
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 BaselinePredictions = dict[str, dict[str, NDArray[np.float64]]]
@@ -50,11 +51,14 @@ class FittedBaselines:
         features: Cheap features of every stream.
         baselines: Flat target to its baselines, fitted on training and validation rows.
         folds: Flat target to its folds, which are not part of a saved model.
+        training_rows: Flat target to each baseline's predictions of training rows, by the fold that held them out, and
+            to their ``TRUTH``; empty where folds hold out validation rows only.
     """
 
     features: FeatureExtractor
     baselines: dict[str, list[Baseline]]
     folds: dict[str, list[Fold]] = field(default_factory=dict)
+    training_rows: dict[str, Arrays] = field(default_factory=dict)
 
 
 def load_or_fit_baselines(
@@ -217,6 +221,8 @@ def _state(fitted: FittedBaselines) -> tuple[dict[str, Any], Arrays]:
         for place, fold in enumerate(fitted.folds.get(target, [])):
             arrays[f"{number}.fold{place}.rows"] = fold.rows
             folds[target].append(_baseline_states(fold.baselines, f"{number}.fold{place}.", arrays))
+        of_rows = fitted.training_rows.get(target, {})
+        arrays |= {f"{number}.training.{name}": values for name, values in of_rows.items()}
     return {"features": features, "targets": targets, "folds": folds}, arrays
 
 
@@ -232,7 +238,7 @@ def _baseline_states(baselines: Sequence[Baseline], prefix: str, arrays: Arrays)
 
 def _from_state(plain: dict[str, Any], arrays: Arrays) -> FittedBaselines:
     features = FeatureExtractor.from_state(plain["features"], arrays_under(arrays, "features."))
-    baselines, folds = {}, {}
+    baselines, folds, training_rows = {}, {}, {}
     for number, (target, states) in enumerate(plain["targets"].items()):
         own = arrays_under(arrays, f"{number}.")
         baselines[target] = _baselines_from(states, own)
@@ -240,7 +246,8 @@ def _from_state(plain: dict[str, Any], arrays: Arrays) -> FittedBaselines:
             Fold(own[f"fold{place}.rows"], _baselines_from(of_fold, arrays_under(own, f"fold{place}.")))
             for place, of_fold in enumerate(plain["folds"][target])
         ]
-    return FittedBaselines(features, baselines, folds)
+        training_rows[target] = arrays_under(own, "training.")
+    return FittedBaselines(features, baselines, folds, training_rows)
 
 
 def _baselines_from(states: Sequence[dict[str, Any]], arrays: Arrays) -> list[Baseline]:

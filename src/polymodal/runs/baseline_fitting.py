@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.splits import group_text
-from polymodal.ensemble.baseline_cache import FittedBaselines, Fold, content, load_or_fit_baselines
-from polymodal.ensemble.baselines import Baseline
-from polymodal.ensemble.cross_fitting import cross_fit_baselines, deal_folds
+from polymodal.ensemble.baseline_cache import TRUTH, FittedBaselines, Fold, content, load_or_fit_baselines
+from polymodal.ensemble.baselines import Baseline, Floats
+from polymodal.ensemble.cross_fitting import NUM_FOLDS, ONE_FOLD_ROWS, cross_fit_baselines, deal_folds
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.model.batches import Examples, bytes_of_row
 from polymodal.model.fit_ensemble import sample_validation
@@ -52,7 +52,7 @@ def fit_baselines(
     notices = _notices(data_module, unfitted, len(train))
     if not unfitted.streams:
         return None, notices
-    groups = _groups(data_module, validation, config)
+    groups = _groups(data_module, (train, validation), config)
 
     def fit() -> FittedBaselines:
         features = unfitted.fit(fitted_on.columns_in_use(), fitted_on.cells_in_use())
@@ -60,8 +60,9 @@ def fit_baselines(
         fitted = {name: _fit_target(name, flat[name], blocks, (train, validation), groups, config) for name in flat}
         return FittedBaselines(
             features,
-            {name: baselines for name, (baselines, _) in fitted.items()},
-            {name: folds for name, (_, folds) in fitted.items()},
+            {name: baselines for name, (baselines, _, _) in fitted.items()},
+            {name: folds for name, (_, folds, _) in fitted.items()},
+            {name: training_rows for name, (_, _, training_rows) in fitted.items()},
         )
 
     dependencies = _dependencies(unfitted, flat, (train, validation), groups, config)
@@ -79,10 +80,15 @@ def _notices(data_module: DataModule, extractor: FeatureExtractor, used: int) ->
     ]
 
 
-def _groups(data_module: DataModule, validation: Examples, config: RunConfig) -> list[str | None] | None:
-    """Return the group of each validation row; None where rows are not split by group."""
-    cells = data_module.tables["validation"].columns.get(config.group) if config.group is not None else None
-    return None if cells is None else [group_text(cells[row]) for row in validation.rows]
+def _groups(data_module: DataModule, samples: Sequence[Examples], config: RunConfig) -> list[str | None] | None:
+    """Return the group of each training and validation row; None where rows are not split by group."""
+    if config.group is None:
+        return None
+    groups: list[str | None] = []
+    for split, examples in zip(("train", "validation"), samples, strict=True):
+        cells = data_module.tables[split].columns.get(config.group)
+        groups += [None if cells is None else group_text(cells[row]) for row in examples.rows]
+    return groups
 
 
 def _dependencies(
@@ -118,26 +124,45 @@ def _fit_target(
     samples: tuple[Examples, Examples],
     groups: Sequence[Hashable] | None,
     config: RunConfig,
-) -> tuple[list[Baseline], list[Fold]]:
-    """Fit the baselines on the rows where the target is known; rows split by time are one fold."""
-    known = np.concatenate([examples.known[name] for examples in samples])
-    truth = np.concatenate([examples.truth[name] for examples in samples])[known]
-    places = np.flatnonzero(samples[1].known[name])
-    num_train = len(truth) - len(places)
-    of_places = None if groups is None else [groups[place] for place in places.tolist()]
-    folds = deal_folds(truth[num_train:], of_places, config.seed, None if config.time is None else 1)
+) -> tuple[list[Baseline], list[Fold], dict[str, Floats]]:
+    """Fit the baselines where the target is known, and predict the training rows that a fold held out."""
+    train, validation = (np.flatnonzero(examples.known[name]) for examples in samples)
+    truth = np.concatenate([examples.truth[name][examples.known[name]] for examples in samples])
+    known = np.concatenate([train, len(samples[0]) + validation])
+    features = features.take(known)
+    of_rows = None if groups is None else [groups[row] for row in known.tolist()]
+    held_out = _hold_out(truth, len(train), of_rows, config)
     fitted = cross_fit_baselines(
-        target.kind,
-        len(target.classes or ()) or 1,
-        _known_rows(features, known),
-        truth,
-        [num_train + rows for rows in folds],
-        config.seed,
-        _num_threads(config),
+        target.kind, len(target.classes or ()) or 1, features, truth, held_out, config.seed, _num_threads(config)
     )
-    pairs = zip(folds, fitted.folds, strict=True)
-    return fitted.baselines, [Fold(places[rows], baselines) for rows, baselines in pairs]
+    pairs = list(zip(held_out, fitted.folds, strict=True))
+    folds = [Fold(validation[rows[rows >= len(train)] - len(train)], baselines) for rows, baselines in pairs]
+    return fitted.baselines, folds, _predict_training_rows(features, truth, len(train), pairs)
 
 
-def _known_rows(features: FeatureBlocks, known: NDArray[np.bool_]) -> FeatureBlocks:
-    return features if known.all() else features.take(known)
+def _hold_out(
+    truth: NDArray[Any], num_train: int, groups: Sequence[Hashable] | None, config: RunConfig
+) -> list[NDArray[np.int64]]:
+    """Return what each fold holds out: all validation rows if they are many or split by time, else some of all rows."""
+    num_validation = len(truth) - num_train
+    if num_validation and (config.time is not None or num_validation >= ONE_FOLD_ROWS):
+        return [np.arange(num_train, len(truth))]
+    return deal_folds(truth, groups, config.seed, NUM_FOLDS)
+
+
+def _predict_training_rows(
+    features: FeatureBlocks,
+    truth: NDArray[Any],
+    num_train: int,
+    folds: Sequence[tuple[NDArray[np.int64], list[Baseline]]],
+) -> dict[str, Floats]:
+    """Return each baseline's predictions of the training rows that a fold held out, and their ``truth``."""
+    found: dict[str, list[Floats]] = {}
+    for rows, baselines in folds:
+        rows = rows[rows < num_train]
+        if len(rows):
+            held_out = features.take(rows)
+            found.setdefault(TRUTH, []).append(truth[rows])
+            for baseline in baselines:
+                found.setdefault(baseline.name, []).append(baseline.predict(held_out))
+    return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import polymodal
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.ensemble.baseline_cache import FittedBaselines
 from polymodal.model.batches import Examples
 from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.model.evaluation import Evaluation, evaluate_examples
@@ -74,12 +75,14 @@ class Run:
         data_module: The data it was trained on.
         evaluation: Scores on test, or on validation if there is no test split.
         split: Which of the two.
+        baselines: The baselines with their folds, if there are any.
     """
 
     model: TrainedModel
     data_module: DataModule
     evaluation: Evaluation
     split: str
+    baselines: FittedBaselines | None
 
 
 def execute(
@@ -152,6 +155,7 @@ def execute(
         data_module=data_module,
         evaluation=evaluation,
         split=split,
+        baselines=fitted,
     )
 
 
