@@ -141,7 +141,7 @@ def made_classes(num_classes: int, num_streams: int, separation: float = 1.0, fl
         n_redundant=2 * num_streams,
         n_classes=num_classes,
         n_clusters_per_class=2 if num_classes < 6 else 1,
-        class_sep=separation,
+        class_sep=separation or 1.0,
         flip_y=flipped,
         random_state=7,
     )

@@ -27,7 +27,7 @@ class DecisionTable:
         pool: Where its rows come from.
         rows: Rows for training and validation together.
         gaps: Share of absent cells: of every stream, or of each.
-        classes: How many classes are kept, drawn anew by each seed; None keeps all.
+        classes: How many classes are kept: the most frequent, or, with ``imbalance``, any; None keeps all.
         imbalance: Rows of the most frequent class for one of the rarest; None keeps the pool's frequencies.
         noise: Whether a stream of random numbers joins.
         settings: Options of the run beside the common ones.
@@ -71,13 +71,12 @@ class DecisionTable:
         if pool.kind != "category":
             return random.permutation(len(pool.target))
         counts = Counter(pool.target)
-        names = [name for name, _ in counts.most_common()] if self.imbalance is None else sorted(counts)
-        if self.classes is not None and self.imbalance is not None:
-            names = [names[index] for index in random.permutation(len(names))]
-        names = names[: self.classes]
+        names = [name for name, _ in counts.most_common()]
         if self.imbalance is None:
-            kept = set(names)
+            kept = set(names[: self.classes])
             return random.permutation([index for index, label in enumerate(pool.target) if label in kept])
+        drawn = [names[index] for index in random.permutation(len(names))[: self.classes]]
+        names = sorted(drawn, key=lambda name: -counts[name])
         shares = self.imbalance ** -np.linspace(0, 1, len(names))
         shares /= shares.sum()
         total = min(self.rows + MOST_TEST_ROWS, *(counts[n] / share for n, share in zip(names, shares, strict=True)))
@@ -112,7 +111,7 @@ TABLES = (
     Table("digits-150, image", part(pools.digits, "image"), 150, settings=_epochs(20)),
     Table("digits-400, image and columns", part(pools.digits, "columns"), 400, (0.2, 0.5), settings=_epochs(12)),
     Table("digits-400, noise", part(pools.digits, "halves"), 400, 0.3, noise=True, settings=_epochs(12)),
-    Table("digits-800, rare", part(pools.digits, "halves"), 800, 0.3, imbalance=20, settings=_epochs(8)),
+    Table("digits-300, rare", part(pools.digits, "halves"), 300, 0.3, imbalance=10, settings=_epochs(12)),
     Table("eight-500", part(pools.digits, "eight"), 500, 0.2, imbalance=10, settings=_epochs(8)),
     Table("eight-1000, rare", part(pools.digits, "eight"), 1000, 0.3, imbalance=25, settings=_epochs(8)),
     Table("cancer-60", part(pools.sklearn_table, "breast_cancer", 3), 60),
