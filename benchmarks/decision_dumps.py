@@ -33,6 +33,7 @@ Mask = NDArray[np.bool_]
 FUSION, PRIOR, STREAM = "fusion", "baseline:prior", "stream:"
 UNMASKED = ""
 """The mask that masks no stream; the others are called after the stream that they mask."""
+ARRAYS = ("prior", "test_rows", "final")
 CACHE = ArrayCache(None)
 
 
@@ -64,6 +65,7 @@ class Dump:
         prior: Frequencies of classes or labels in training ``[C]``, or the mean ``[1]``.
         validation: Rows that the network was not trained on, under no mask and with each stream masked.
         test: Held-out rows, under no mask.
+        test_rows: int64, which rows of the pool the test rows are: seeds share some.
         final: What the run's own decision level predicts for the test rows.
         about: Training rows, seconds and the like.
     """
@@ -76,6 +78,7 @@ class Dump:
     prior: Floats
     validation: Rows
     test: Rows
+    test_rows: NDArray[np.int64]
     final: Floats
     about: Mapping[str, Any]
 
@@ -101,21 +104,18 @@ class Dump:
             name: of_stream.get(name, everywhere if name == PRIOR else visible.any(axis=1)) for name in self.members
         }
 
-    def filled(self, member: str) -> Floats:
-        """Return a member's predictions of the test rows, the prior where it has none.
+    def filled(self, rows: Rows, member: str) -> Floats:
+        """Return a member's predictions under no mask, the prior where it has none.
 
         Args:
+            rows: Validation or test rows.
             member: Its name.
 
         Returns:
             ``[N, C]`` or ``[N]``.
         """
-        values, present = self.test.predictions[UNMASKED][member], self.present(self.test)[member]
-        return (
-            np.where(present[:, None], values, self.prior)
-            if values.ndim == 2
-            else np.where(present, values, self.prior)
-        )
+        values, present = rows.predictions[UNMASKED][member], self.present(rows)[member]
+        return np.where(present if values.ndim == 1 else present[:, None], values, self.prior)
 
 
 def dump_run(table: DecisionTable, seed: int) -> Dump:
@@ -129,13 +129,14 @@ def dump_run(table: DecisionTable, seed: int) -> Dump:
         The dump.
     """
     started = time.perf_counter()
-    train, test, pool = table.draw(seed)
+    drawn = table.draw(seed)
+    pool = drawn.pool
     settings = {"num_threads": 1, "train.precision": "float32", **table.settings}
     options = RunOptions(preset="fast", stream=pool.grouped, modality=dict(pool.modality), settings=settings)
-    config = build_run_config(train, TARGET, options, seed)
-    run = execute(Tables(train=read_table(train), has_test=False), config, CACHE, SilentProgress())
+    config = build_run_config(drawn.train, TARGET, options, seed)
+    run = execute(Tables(train=read_table(drawn.train), has_test=False), config, CACHE, SilentProgress())
     model, validation = run.model, run.data_module.splits["validation"]
-    test_rows = _test_examples(model, test)
+    test_rows = _test_examples(model, drawn.test)
     of_mask = predict_examples(model, validation, single_stream_masks(model))
     (unmasked,) = predict_examples(model, test_rows, [NO_MASK])
     masks = [UNMASKED, *(model.network.streams if len(of_mask) > 1 else ())]
@@ -149,6 +150,7 @@ def dump_run(table: DecisionTable, seed: int) -> Dump:
         prior=np.asarray(model.targets[TARGET].prior, dtype=np.float64),
         validation=_rows(model, validation, dict(zip(masks, of_mask, strict=True))),
         test=_rows(model, test_rows, {UNMASKED: unmasked}),
+        test_rows=drawn.test_rows[known],
         final=combine(model, unmasked)[TARGET][known],
         about={
             "train_rows": len(run.data_module.splits["train"]),
@@ -201,7 +203,7 @@ def save_dump(folder: Path, dump: Dump) -> None:
     """
     facts, arrays = dump_paths(folder, dump.table, dump.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    stored: dict[str, NDArray[Any]] = {"prior": dump.prior, "final": dump.final}
+    stored: dict[str, NDArray[Any]] = {name: getattr(dump, name) for name in ARRAYS}
     for split, rows in (("validation", dump.validation), ("test", dump.test)):
         stored |= {f"{split}|truth": rows.truth, f"{split}|present": rows.present}
         stored |= {f"{split}|{mask}|{m}": v for mask, found in rows.predictions.items() for m, v in found.items()}
@@ -223,7 +225,7 @@ def load_dump(facts: Path) -> Dump:
         arrays = dict(file)
     rows = {split: _load_rows(arrays, split) for split in ("validation", "test")}
     plain = json.loads(facts.read_text(encoding="utf-8"))
-    return Dump(**plain, prior=arrays["prior"], final=arrays["final"], **rows)
+    return Dump(**plain, **{name: arrays[name] for name in ARRAYS}, **rows)
 
 
 def _load_rows(arrays: Mapping[str, NDArray[Any]], split: str) -> Rows:

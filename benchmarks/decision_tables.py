@@ -19,6 +19,23 @@ TARGET = "target"
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A drawn table.
+
+    Attributes:
+        train: Column to cells of the rows for training and validation.
+        test: The same of the held-out rows.
+        test_rows: int64, which rows of the pool the held-out ones are.
+        pool: Where they come from.
+    """
+
+    train: dict[str, Cells]
+    test: dict[str, Cells]
+    test_rows: NDArray[np.int64]
+    pool: Pool
+
+
+@dataclass(frozen=True)
 class DecisionTable:
     """How a table is drawn and trained on.
 
@@ -44,27 +61,25 @@ class DecisionTable:
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: str | None = None
 
-    def draw(self, seed: int) -> tuple[dict[str, Cells], dict[str, Cells], Pool]:
+    def draw(self, seed: int) -> Drawn:
         """Draw the table.
 
         Args:
             seed: Of rows, gaps and noise.
 
         Returns:
-            The table, as many held-out rows as there are (2,000 at most) with gaps of the same kind, and the pool
-            with what ``streams`` and ``modality`` the columns have.
+            The table, and as many held-out rows as there are (2,000 at most) with gaps of the same kind.
         """
         random, pool = np.random.default_rng([seed, len(self.name), self.rows]), self.pool()
         chosen = self._choose(pool, random)[: self.rows + MOST_TEST_ROWS]
         columns = {name: [of_stream[i] for i in chosen] for s in pool.streams.values() for name, of_stream in s.items()}
+        self._remove(columns, pool, random)
         if self.noise:
             columns["noise"] = list(random.normal(size=(len(chosen), 8)).astype(np.float32))
-            pool = Pool({**pool.streams, "noise": {"noise": []}}, pool.target, pool.kind, pool.modality)
-        self._remove(columns, pool, random)
         columns[TARGET] = [pool.target[index] for index in chosen]
         parts = (slice(self.rows), slice(self.rows, None))
         train, test = ({name: cells[part] for name, cells in columns.items()} for part in parts)
-        return train, test, pool
+        return Drawn(train, test, chosen[self.rows :], pool)
 
     def _choose(self, pool: Pool, random: np.random.Generator) -> NDArray[np.int64]:
         """Choose rows in random order, with the wanted classes in the wanted frequencies."""

@@ -177,7 +177,7 @@ def _fit_alone(data: _Data) -> Floats:
 
 
 def _fit(data: _Data, basis: Floats, start: Floats, thorough: bool = False) -> Floats:
-    """Minimise the loss over non-negative combinations of ``basis [K, M]``, with an L2 penalty towards ``start [K]``."""
+    """Minimise the loss over non-negative combinations of ``basis [K, M]``, drawn towards ``start [K]``."""
     usable = data.usable()
     if not len(usable):
         return start @ basis
