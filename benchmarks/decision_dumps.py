@@ -137,9 +137,7 @@ def dump_run(table: DecisionTable, seed: int) -> Dump:
     run = execute(Tables(train=read_table(drawn.train), has_test=False), config, CACHE, SilentProgress())
     model, validation = run.model, run.data_module.splits["validation"]
     test_rows = _test_examples(model, drawn.test)
-    of_mask = predict_examples(model, validation, single_stream_masks(model))
     (unmasked,) = predict_examples(model, test_rows, [NO_MASK])
-    masks = [UNMASKED, *(model.network.streams if len(of_mask) > 1 else ())]
     streams, known = list(model.network.streams), test_rows.known[TARGET]
     return Dump(
         table=table.name,
@@ -148,7 +146,7 @@ def dump_run(table: DecisionTable, seed: int) -> Dump:
         classes=model.targets[TARGET].classes,
         streams=streams,
         prior=np.asarray(model.targets[TARGET].prior, dtype=np.float64),
-        validation=_rows(model, validation, dict(zip(masks, of_mask, strict=True))),
+        validation=_rows(model, validation, _validation_members(model, validation)),
         test=_rows(model, test_rows, {UNMASKED: unmasked}),
         test_rows=drawn.test_rows[known],
         final=combine(model, unmasked)[TARGET][known],
@@ -158,6 +156,13 @@ def dump_run(table: DecisionTable, seed: int) -> Dump:
             "version": polymodal.__version__,
         },
     )
+
+
+def _validation_members(model: TrainedModel, validation: Examples) -> dict[str, MemberPredictions]:
+    """Return what the decision level is fitted on: mask to predictions by models that saw none of these truths."""
+    of_mask = predict_examples(model, validation, single_stream_masks(model))
+    names = [UNMASKED, *(model.network.streams if len(of_mask) > 1 else ())]
+    return dict(zip(names, of_mask, strict=True))
 
 
 def _test_examples(model: TrainedModel, columns: dict[str, list[Any]]) -> Examples:

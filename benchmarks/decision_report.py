@@ -47,10 +47,10 @@ def summary(judged: Judged, levels: Sequence[str]) -> list[str]:
         *(_level_row(judged, level) for level in levels),
         "",
         "Wanted of polymodal's own: a mean of −0.003 at least, no table below, no log loss above the prior's.",
-        "The best of several on test is partly lucky: by chance alone, a level exactly as good as the best member would",
-        f"be below it in {least:.1f} of {len(judged)} tables if the members are as far apart as measured, and in "
-        f"{most:.1f} if",
-        f"all were equally good; of the runs one by one, in {_run_chance(judged, levels[0]):.1f} of {num_runs}.",
+        "The best of several on test is partly lucky: by chance alone, a level exactly as good as the best member",
+        f"would be below it in {least:.1f} of {len(judged)} tables if the members are as far apart as measured, and in",
+        f"{most:.1f} if all were equally good; of the runs one by one, in {_run_chance(judged, levels[0]):.1f} of "
+        f"{num_runs}.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""The decision level of polymodal 0.1, kept for comparison: one set of weights for complete rows, one for the others.
+"""An earlier decision level, kept for comparison: one set of weights for complete rows, one for the others.
 
 Probabilities are pooled in the logarithm with non-negative weights, numbers are averaged. Of three candidates (the
 best single member, equal weights, free weights drawn towards the fusion), cross-validation on the validation rows
