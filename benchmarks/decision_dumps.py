@@ -132,7 +132,9 @@ def dump_run(table: DecisionTable, seed: int) -> Dump:
     drawn = table.draw(seed)
     pool = drawn.pool
     settings = {"num_threads": 1, "train.precision": "float32", **table.settings}
-    options = RunOptions(preset="fast", stream=pool.grouped, modality=dict(pool.modality), settings=settings)
+    options = RunOptions(
+        preset="fast", stream=pool.grouped, modality={**pool.modality, TARGET: pool.kind}, settings=settings
+    )
     config = build_run_config(drawn.train, TARGET, options, seed)
     run = execute(Tables(train=read_table(drawn.train), has_test=False), config, CACHE, SilentProgress())
     model, validation = run.model, run.data_module.splits["validation"]

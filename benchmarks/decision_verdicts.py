@@ -30,6 +30,7 @@ class JudgedRun:
         score: Name of the score.
         rows: int64 ``[N]``, which rows of the pool the test rows are.
         members: Member to influences ``[N]``, whose mean is its score.
+        own: Influences ``[N]`` of the decision that the run ended with.
         levels: Decision level to influences ``[N]``.
         losses: Decision level, or the prior, to each row's loss ``[N]``.
     """
@@ -38,6 +39,7 @@ class JudgedRun:
     score: str
     rows: NDArray[np.int64]
     members: Mapping[str, Floats]
+    own: Floats
     levels: Mapping[str, Floats]
     losses: Mapping[str, Floats]
 
@@ -103,6 +105,7 @@ def judge_run(dump: Dump, levels: Mapping[str, Callable[[Dump], Floats]]) -> Jud
         score=score,
         rows=dump.test_rows,
         members={name: influences(score, truth, values) for name, values in members.items()},
+        own=influences(score, truth, dump.final),
         levels={name: influences(score, truth, values) for name, values in decided.items()},
         losses={name: losses(dump.kind, truth, v) for name, v in {**decided, PRIOR: members[PRIOR]}.items()},
     )

@@ -28,6 +28,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 RUNS = REPOSITORY / "runs" / "decisions"
 SEEDS = (0, 1, 2)
 OWN = "polymodal"
+SAME = 1e-3
+"""Most that influences of rows differ by between a run's own decision and the same level fitted again on its dump."""
 
 
 def main() -> None:
@@ -88,6 +90,8 @@ def judge_dumps(tables: Sequence[DecisionTable], seeds: Sequence[int], folder: P
     for table in tables:
         paths = [dump_paths(folder, table.name, seed)[0] for seed in seeds]
         runs = [judge_run(load_dump(path), LEVELS) for path in paths if path.is_file()]
+        if any(abs(run.levels[OWN] - run.own).max() > SAME for run in runs):
+            _say(f"{table.name}: its runs ended with another decision than {OWN} now makes of their members")
         if runs:
             judged[table.name] = runs
         if len(runs) < len(seeds):
