@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ import polymodal
 from decision_tables import TARGET, DecisionTable
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import read_table
+from polymodal.ensemble.ensemble_weights import MemberRows
 from polymodal.model.batches import Examples, build_examples
-from polymodal.model.fit_ensemble import single_stream_masks
+from polymodal.model.fit_ensemble import held_out_rows
 from polymodal.model.predict import NO_MASK, MemberPredictions, combine, predict_examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import SilentProgress
@@ -34,6 +35,7 @@ FUSION, PRIOR, STREAM = "fusion", "baseline:prior", "stream:"
 UNMASKED = ""
 """The mask that masks no stream; the others are called after the stream that they mask."""
 ARRAYS = ("prior", "test_rows", "final")
+SPLITS = ("validation", "training", "test")
 CACHE = ArrayCache(None)
 
 
@@ -64,6 +66,7 @@ class Dump:
         streams: Names of the streams.
         prior: Frequencies of classes or labels in training ``[C]``, or the mean ``[1]``.
         validation: Rows that the network was not trained on, under no mask and with each stream masked.
+        training: Training rows, predicted by baselines that were not fitted on them; no mask, no other members.
         test: Held-out rows, under no mask.
         test_rows: int64, which rows of the pool the test rows are: seeds share some.
         final: What the run's own decision level predicts for the test rows.
@@ -77,6 +80,7 @@ class Dump:
     streams: list[str]
     prior: Floats
     validation: Rows
+    training: Rows
     test: Rows
     test_rows: NDArray[np.int64]
     final: Floats
@@ -141,6 +145,7 @@ def dump_run(table: DecisionTable, seed: int) -> Dump:
     test_rows = _test_examples(model, drawn.test)
     (unmasked,) = predict_examples(model, test_rows, [NO_MASK])
     streams, known = list(model.network.streams), test_rows.known[TARGET]
+    held_out = held_out_rows(model, validation, CACHE, run.baselines)[1][TARGET]
     return Dump(
         table=table.name,
         seed=seed,
@@ -148,7 +153,8 @@ def dump_run(table: DecisionTable, seed: int) -> Dump:
         classes=model.targets[TARGET].classes,
         streams=streams,
         prior=np.asarray(model.targets[TARGET].prior, dtype=np.float64),
-        validation=_rows(model, validation, _validation_members(model, validation)),
+        validation=_held_out(model, held_out.members),
+        training=_baseline_rows(held_out.baselines, len(streams)),
         test=_rows(model, test_rows, {UNMASKED: unmasked}),
         test_rows=drawn.test_rows[known],
         final=combine(model, unmasked)[TARGET][known],
@@ -160,11 +166,17 @@ def dump_run(table: DecisionTable, seed: int) -> Dump:
     )
 
 
-def _validation_members(model: TrainedModel, validation: Examples) -> dict[str, MemberPredictions]:
-    """Return what the decision level is fitted on: mask to predictions by models that saw none of these truths."""
-    of_mask = predict_examples(model, validation, single_stream_masks(model))
+def _held_out(model: TrainedModel, of_mask: Sequence[MemberRows]) -> Rows:
+    """Return what the decision level is fitted on: predictions by models that saw none of these truths."""
     names = [UNMASKED, *(model.network.streams if len(of_mask) > 1 else ())]
-    return dict(zip(names, of_mask, strict=True))
+    present = np.stack([of_mask[0].visible[stream] for stream in model.network.streams], axis=1)
+    return Rows(of_mask[0].truth, present, {n: dict(part.members) for n, part in zip(names, of_mask, strict=True)})
+
+
+def _baseline_rows(rows: MemberRows | None, num_streams: int) -> Rows:
+    if rows is None:
+        return Rows(np.zeros(0), np.zeros((0, num_streams), np.bool_), {UNMASKED: {}})
+    return Rows(rows.truth, np.ones((len(rows.truth), num_streams), np.bool_), {UNMASKED: dict(rows.members)})
 
 
 def _test_examples(model: TrainedModel, columns: dict[str, list[Any]]) -> Examples:
@@ -175,12 +187,10 @@ def _test_examples(model: TrainedModel, columns: dict[str, list[Any]]) -> Exampl
 
 
 def _rows(model: TrainedModel, examples: Examples, of_mask: Mapping[str, MemberPredictions]) -> Rows:
-    known, prior = examples.known[TARGET], np.asarray(model.targets[TARGET].prior, dtype=np.float64)
-    count = int(known.sum())
-    of_prior = np.tile(prior, (count, 1)) if model.targets[TARGET].classes else np.repeat(prior, count)
+    known = examples.known[TARGET]
     present = np.stack([examples.columns[s].row_present[examples.rows] for s in model.network.streams], axis=1)
     predictions = {
-        mask: {**{m: np.asarray(v[known], np.float64) for m, v in found.predictions[TARGET].items()}, PRIOR: of_prior}
+        mask: {m: np.asarray(v[known], np.float64) for m, v in found.predictions[TARGET].items()}
         for mask, found in of_mask.items()
     }
     return Rows(examples.truth[TARGET][known], present[known], predictions)
@@ -211,7 +221,8 @@ def save_dump(folder: Path, dump: Dump) -> None:
     facts, arrays = dump_paths(folder, dump.table, dump.seed)
     folder.mkdir(parents=True, exist_ok=True)
     stored: dict[str, NDArray[Any]] = {name: getattr(dump, name) for name in ARRAYS}
-    for split, rows in (("validation", dump.validation), ("test", dump.test)):
+    for split in SPLITS:
+        rows = getattr(dump, split)
         stored |= {f"{split}|truth": rows.truth, f"{split}|present": rows.present}
         stored |= {f"{split}|{mask}|{m}": v for mask, found in rows.predictions.items() for m, v in found.items()}
     np.savez_compressed(arrays, allow_pickle=False, **stored)
@@ -230,13 +241,13 @@ def load_dump(facts: Path) -> Dump:
     """
     with np.load(facts.with_suffix(".npz"), allow_pickle=False) as file:
         arrays = dict(file)
-    rows = {split: _load_rows(arrays, split) for split in ("validation", "test")}
+    rows = {split: _load_rows(arrays, split) for split in SPLITS}
     plain = json.loads(facts.read_text(encoding="utf-8"))
     return Dump(**plain, **{name: arrays[name] for name in ARRAYS}, **rows)
 
 
 def _load_rows(arrays: Mapping[str, NDArray[Any]], split: str) -> Rows:
-    predictions: dict[str, dict[str, Floats]] = {}
+    predictions: dict[str, dict[str, Floats]] = {UNMASKED: {}}
     for key, values in arrays.items():
         if key.startswith(f"{split}|") and key.count("|") == 2:
             _, mask, member = key.split("|")

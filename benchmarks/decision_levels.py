@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from decision_dumps import UNMASKED, Dump, Floats, Rows
+from decision_dumps import UNMASKED, Dump, Floats, Mask, Rows
 from decision_scores import influences, losses, score_name
 from old_decision import old_final
-from polymodal.ensemble.ensemble import Ensemble, MemberWeights
-from polymodal.ensemble.ensemble_weights import fit_member_weights
+from polymodal.ensemble.ensemble_weights import MemberRows, fit_ensemble, member_present
 
 GREEDY_STEPS = 50
 
@@ -24,26 +23,20 @@ def present_final(dump: Dump) -> Floats:
     Returns:
         ``[N, C]`` probabilities, or ``[N]`` numbers.
     """
-    complete, everything = dump.validation.present.all(axis=1), np.ones(len(dump.validation.truth), np.bool_)
-    masks = [mask for mask in dump.validation.predictions if mask != UNMASKED]
-
-    def fit(subsets: list[tuple[str, np.ndarray]]) -> MemberWeights:
-        members = [name for name in dump.members if name != "baseline:prior"]
-        found, present = dump.validation.predictions, {m: dump.present(dump.validation, m) for m, _ in subsets}
-        return fit_member_weights(
-            dump.kind,
-            {name: np.concatenate([found[mask][name][used] for mask, used in subsets]) for name in members},
-            {name: np.concatenate([present[mask][name][used] for mask, used in subsets]) for name in members},
-            np.concatenate([dump.validation.truth[used] for _, used in subsets]),
-            dump.seed,
-        )
-
-    whole = fit([(UNMASKED, complete if complete.any() else everything)])
-    lacking = fit([(UNMASKED, ~complete), *((mask, everything) for mask in masks)]) if masks else whole
-    members = {name: values for name, values in dump.test.predictions[UNMASKED].items() if name != "baseline:prior"}
+    rows, training = dump.validation, dump.training
+    held_out = [
+        MemberRows(found, _visible(dump, rows, mask), rows.truth, np.arange(len(rows.truth)))
+        for mask, found in rows.predictions.items()
+    ]
+    baselines = MemberRows(training.predictions[UNMASKED], {}, training.truth, np.arange(len(training.truth)))
+    ensemble = fit_ensemble(dump.kind, held_out, dump.seed, baselines if len(training.truth) else None)
     prior = dump.prior if dump.classes is not None else float(dump.prior[0])
-    ensemble = Ensemble(complete=whole, incomplete=lacking)
-    return ensemble.combine(members, dump.present(dump.test), prior, dump.test.present.all(axis=1))
+    members, visible = dump.test.predictions[UNMASKED], _visible(dump, dump.test, UNMASKED)
+    return ensemble.combine(members, {name: member_present(name, visible) for name in members}, prior, visible)
+
+
+def _visible(dump: Dump, rows: Rows, mask: str) -> dict[str, Mask]:
+    return {name: rows.present[:, index] & (name != mask) for index, name in enumerate(dump.streams)}
 
 
 def equal_weights(dump: Dump) -> Floats:

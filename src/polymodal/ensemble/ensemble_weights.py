@@ -55,16 +55,26 @@ class MemberRows:
     truth: NDArray[Any]
     rows: NDArray[np.int64]
 
-    def present(self, member: str) -> Mask:
-        """Return where a member has an input, bool ``[N]``."""
-        if member.startswith(STREAM):
-            return self.visible[member.removeprefix(STREAM)]
-        return np.any(list(self.visible.values()), axis=0) if self.visible else np.ones(len(self.truth), np.bool_)
-
     def data(self, kind: str, names: Sequence[str]) -> PoolingData:
         """Return the data to fit the weights of some members on."""
-        present_MN = np.stack([self.present(name) for name in names])
+        everywhere = np.ones(len(self.truth), np.bool_)
+        present_MN = np.stack([member_present(name, self.visible) if self.visible else everywhere for name in names])
         return PoolingData.of(kind, [self.members[name] for name in names], present_MN, self.truth)
+
+
+def member_present(member: str, visible: Mapping[str, Mask]) -> Mask:
+    """Return where a member has an input: its stream, or any stream.
+
+    Args:
+        member: Its name.
+        visible: Stream to bool ``[N]``; at least one.
+
+    Returns:
+        bool ``[N]``.
+    """
+    if member.startswith(STREAM):
+        return visible[member.removeprefix(STREAM)]
+    return np.asarray(np.any(list(visible.values()), axis=0))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, predict_baselines
 from polymodal.ensemble.ensemble import PRIOR
+from polymodal.ensemble.ensemble_weights import member_present
 from polymodal.model.batches import Examples, collate, inference_batch_size, length_order, shapes_of
 from polymodal.model.chunks import iterate_chunks, with_table_rows
 from polymodal.model.network import Network
@@ -285,9 +286,10 @@ def _members(
     baselines: BaselinePredictions,
 ) -> MemberPredictions:
     visible = {stream: columns[stream].row_present & (stream not in mask) for stream in model.network.streams}
-    any_visible = np.any(list(visible.values()), axis=0)
     predictions = {
-        name: _target_members(name, target, outputs, baselines.get(name, {}), context, len(any_visible))
+        name: _target_members(
+            name, target, outputs, baselines.get(name, {}), context, len(next(iter(visible.values())))
+        )
         for name, target in model.targets.items()
     }
     for name, stacker in model.stackers.items():
@@ -295,7 +297,7 @@ def _members(
             of_stream = {stream: predictions[name][f"stream:{stream}"] for stream in model.network.streams}
             predictions[name] = {"fusion": stacker.predict(of_stream, visible), **predictions[name]}
     members = {member for of_target in predictions.values() for member in of_target}
-    present = {m: visible[m.removeprefix("stream:")] if m.startswith("stream:") else any_visible for m in members}
+    present = {member: member_present(member, visible) for member in members}
     return MemberPredictions(predictions, present, visible, outputs.weights)
 
 
