@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from polymodal.atomic_files import write_text
 from polymodal.errors import ConfigError
 
 Preset = Literal["fast", "balanced", "best"]
@@ -366,6 +367,4 @@ def save_config(config: RunConfig, path: Path) -> None:
     """
     import yaml
 
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell
+from polymodal.atomic_files import check_replaceable
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
 from polymodal.model.batches import build_examples
-from polymodal.model.checkpoint import MODEL_FOLDER, load_model, save_model
+from polymodal.model.checkpoint import MODEL_FILE, MODEL_FOLDER, load_model, save_model
 from polymodal.model.embed import Embeddings, embed_chunks, embed_table
 from polymodal.model.predict import predict_chunks
 from polymodal.model.predictions import Predictions, join_predictions
@@ -338,11 +339,10 @@ class Model:
 
         Raises:
             ConfigError: If the folder holds something else.
+            OSError: If the model cannot be written: disk full, no permission.
         """
-        folder = Path(path)
-        if folder.exists() and not (folder / "model.json").is_file() and any(folder.iterdir()):
-            raise ConfigError(f"The folder {folder} holds something else than a model. Choose another one.")
-        save_model(self.trained, folder)
+        check_replaceable(Path(path), MODEL_FILE, "a model")
+        save_model(self.trained, Path(path))
 
 
 def _check_has_targets(table: Table, trained: TrainedModel) -> None:

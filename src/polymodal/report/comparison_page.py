@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from polymodal.atomic_files import write_text
 from polymodal.report import charts
 from polymodal.report.comparison import Comparison, ComparisonRow, margin_text
 from polymodal.report.page import describe_config, describe_date, render
@@ -26,9 +27,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
         "config": describe_config(comparison.options),
         "seeds": comparison.rows[0].seeds if comparison.rows else [],
     }
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(render("compare.html", values), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, render("compare.html", values))
 
 
 def _describe_target(comparison: Comparison, target: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from polymodal.atomic_files import write_text
 from polymodal.report import charts
 from polymodal.report.gallery import Gallery
 from polymodal.report.target_sections import describe_target
@@ -37,9 +38,7 @@ def write_report(report_data: dict[str, Any], gallery: Gallery, path: Path, fold
         folder: Folder of the gallery's relative media paths; None shows no files.
     """
     html = render("report.html", _describe(report_data, gallery, folder))
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, html)
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
