@@ -25,12 +25,14 @@ from polymodal.errors import ConfigError
 Preset = Literal["fast", "balanced", "best"]
 Hyperparameter = int | float | bool | str
 HYPERPARAMETERS, OLD_HYPERPARAMETERS = "hyperparameters", "sizes"
+MAX_SHOWN = 200
+"""Characters of a wrong value in a message."""
 
 
 class Section(BaseModel):
     """A group of options: keyword-only, no unknown names, never changed after it is made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PartConfig(Section):
@@ -322,7 +324,16 @@ def _explain(error: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"There is no option {name!r}. {_known_names(first['loc'])}"
-    return f"The option {name!r} is wrong: {first['msg'].lower()}. Got {first['input']!r} instead."
+    return f"The option {name!r} is wrong: {first['msg'].lower()}. Got {_shown(first['input'])} instead."
+
+
+def _shown(value: object) -> str:
+    """Write a value for a message, cut; an integer may have more digits than Python writes, a list may hold itself."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__} that cannot be written"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} …"
 
 
 def _known_names(location: tuple[int | str, ...]) -> str:
@@ -347,11 +358,12 @@ def load_config(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing or is not a YAML mapping.
     """
-    import yaml
+    from polymodal.yaml_text import MAX_CHARACTERS, parse_yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with path.open(encoding="utf-8") as file:
+            values = parse_yaml(file.read(MAX_CHARACTERS + 1))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"The configuration {path} cannot be read: {error}. Expected a YAML file.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"The configuration {path} holds no options. Expected lines like `seed: 1`.")

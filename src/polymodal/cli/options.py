@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from polymodal.errors import ConfigError, parameter_error
@@ -155,14 +156,19 @@ def parse_settings(texts: Sequence[str], option: str = "--set") -> dict[str, Any
         Dotted name to value.
 
     Raises:
-        ConfigError: If a value is not YAML.
+        ConfigError: If a value is not YAML of plain values.
     """
-    import yaml
+    return {name: _parse_value(option, name, value) for name, value in parse_pairs(option, texts).items()}
+
+
+def _parse_value(option: str, name: str, value: str) -> Any:
+    from polymodal.yaml_text import parse_yaml
 
     try:
-        return {name: yaml.safe_load(value) for name, value in parse_pairs(option, texts).items()}
-    except yaml.YAMLError:
-        raise parameter_error(option, COMMAND, "of the form NAME=VALUE with a YAML value", list(texts)) from None
+        return parse_yaml(value)
+    except ValueError as error:
+        form = f"of the form NAME=VALUE with a YAML value ({error})"
+        raise parameter_error(option, COMMAND, form, shorten(f"{name}={value}", 100)) from None
 
 
 def parse_variants(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
