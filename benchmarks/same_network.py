@@ -76,12 +76,12 @@ def held_out_speaker(seed: int) -> str:
     Returns:
         The speaker's name.
     """
+    from polymodal.config import RunConfig
     from polymodal.data.tables.splits import split_rows
     from polymodal.data.tables.table import concatenate, read_table
-    from polymodal.runs.data_module import HELD_OUT_SHARE
 
     table = concatenate([read_table(DATA / "train.csv"), read_table(DATA / "validation.csv")])
-    fractions = {"validation": HELD_OUT_SHARE}
+    fractions = {"validation": RunConfig().validation_share}
     rows = split_rows(table, targets=["digit"], group="speaker", fractions=fractions, seed=seed)["validation"]
     (speaker,) = {table.columns["speaker"][row] for row in rows}
     return str(speaker)

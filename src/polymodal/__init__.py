@@ -20,7 +20,15 @@ from polymodal.version import VERSION as __version__  # noqa: N811
 
 if TYPE_CHECKING:
     from polymodal.data.tables.table import Table, read_table
-    from polymodal.errors import CellError, CheckpointError, ConfigError, PolymodalError, SchemaError, TableError
+    from polymodal.errors import (
+        CellError,
+        CheckpointError,
+        ConfigError,
+        PolymodalError,
+        PolymodalWarning,
+        SchemaError,
+        TableError,
+    )
     from polymodal.model.model import Model, load
     from polymodal.report.comparison import Comparison
     from polymodal.runs.compare import compare
@@ -37,6 +45,7 @@ __all__ = [
     "MultimodalClassifier",
     "MultimodalRegressor",
     "PolymodalError",
+    "PolymodalWarning",
     "RunOptions",
     "SchemaError",
     "Table",
@@ -60,6 +69,7 @@ _MODULES = {
     "MultimodalClassifier": "runs.estimators",
     "MultimodalRegressor": "runs.estimators",
     "PolymodalError": "errors",
+    "PolymodalWarning": "errors",
     "RunOptions": "runs.options",
     "SchemaError": "errors",
     "Table": "data.tables.table",

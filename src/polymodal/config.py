@@ -5,7 +5,8 @@ A resolved configuration is written to ``run.yaml``; ``--config run.yaml`` repea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,7 +21,7 @@ from pydantic import (
 )
 
 from polymodal.atomic_files import write_text
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, closest, did_you_mean
 
 Preset = Literal["fast", "balanced", "best"]
 Hyperparameter = int | float | bool | str
@@ -173,6 +174,9 @@ class RunConfig(Section):
         target: Columns to predict.
         validation: Path of the validation table, if given.
         test: Path of the test table, if given.
+        validation_share: Share of all rows held out for validation where there is no validation table; of groups or
+            times where the split goes by them.
+        test_share: Share of all rows held out for the test where there is no test table; 0 means none.
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split: the latest rows are held out.
         teacher: Path of a trained model whose predictions the new one also learns from.
@@ -199,6 +203,8 @@ class RunConfig(Section):
     target: tuple[str, ...] = ()
     validation: str | None = None
     test: str | None = None
+    validation_share: float = Field(default=0.15, gt=0, lt=1)
+    test_share: float = Field(default=0.15, ge=0, lt=1)
     group: str | None = None
     time: str | None = None
     teacher: str | None = None
@@ -324,7 +330,11 @@ def _explain(error: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return f"There is no option {name!r}. {_known_names(first['loc'])}"
-    return f"The option {name!r} is wrong: {first['msg'].lower()}. Got {_shown(first['input'])} instead."
+    choices = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
+    shown = _shown(first["input"])
+    near = closest(shown.strip("'"), choices)
+    advice = "" if near is None else f" Did you mean {near!r}?"
+    return f"The option {name!r} is wrong: {first['msg'].lower()}. Got {shown} instead.{advice}"
 
 
 def _shown(value: object) -> str:
@@ -337,13 +347,24 @@ def _shown(value: object) -> str:
 
 
 def _known_names(location: tuple[int | str, ...]) -> str:
-    section: Any = RunConfig
-    for part in location[:-1]:
-        field = section.model_fields.get(part)
-        section = None if field is None else field.annotation
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            return "Look it up with `polymodal train --help`."
-    return f"There are: {', '.join(section.model_fields)}."
+    """Suggest an option, also one of another section; where none is near, list those of this section."""
+    *path, last = map(str, location)
+    if path[:1] == ["encoder"]:
+        return did_you_mean(last, EncoderConfig.model_fields)
+    names = list(_option_names(RunConfig))
+    section = "".join(f"{part}." for part in path)
+    here = [name for name in names if name.startswith(section) and "." not in name.removeprefix(section)]
+    named = {name.rpartition(".")[2]: name for name in [*names, *here]}
+    near = closest(last, named)
+    return did_you_mean(last, here) if near is None else f"Did you mean {named[near]!r}?"
+
+
+def _option_names(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted names of all options, sections included."""
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _option_names(field.annotation, f"{prefix}{name}.")
 
 
 def load_config(path: Path) -> dict[str, Any]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
-from polymodal.errors import PolymodalError
+from polymodal.errors import PolymodalError, PolymodalWarning
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -24,6 +25,14 @@ Data = Annotated[
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or the model folder in it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first cell that cannot be read.")]
+StrictTable = Annotated[
+    bool,
+    typer.Option("--strict", help="Stop at an absent input column, a cell that cannot be read, or unseen categories."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU where there is one."),
+]
 Targets = Annotated[list[str], typer.Option("--target", metavar="COL", help="Column to predict; repeat for several.")]
 Modalities = Annotated[
     list[str], typer.Option("--modality", metavar="COL=MODALITY", help="Overrule what a column holds, as in col=image.")
@@ -41,14 +50,22 @@ Validation = Annotated[
     Path | None, typer.Option("--validation", metavar="FILE", help="Table to choose the best epoch by; else split off.")
 ]
 Test = Annotated[Path | None, typer.Option("--test", metavar="FILE", help="Table to judge by; else split off.")]
+ValidationShare = Annotated[
+    float | None,
+    typer.Option("--validation-share", metavar="SHARE", help="Share of the rows to choose by; default: 0.15."),
+]
+TestShare = Annotated[
+    float | None,
+    typer.Option("--test-share", metavar="SHARE", help="Share of the rows to judge by, 0 for none; default: 0.15."),
+]
 Group = Annotated[
     str | None,
     typer.Option("--group", metavar="COL", help="No value of this column stands on both sides of a split."),
 ]
 Time = Annotated[str | None, typer.Option("--time", metavar="COL", help="Split by time; the latest rows are held out.")]
 Preset = Annotated[
-    Literal["fast", "balanced", "best"] | None,
-    typer.Option("--preset", help="How large and how long; default: balanced."),
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="How large and how long: fast, balanced (the default) or best."),
 ]
 TimeLimit = Annotated[
     str | None,
@@ -78,7 +95,7 @@ Settings = Annotated[
 
 @contextmanager
 def exits(interrupted: str) -> Iterator[None]:
-    """Convert errors of the user to a sentence on standard error and an exit code, without a traceback.
+    """Convert errors of the user to a sentence on standard error and an exit code, and warnings to a sentence there.
 
     Args:
         interrupted: The sentence for a keyboard interrupt.
@@ -90,7 +107,8 @@ def exits(interrupted: str) -> Iterator[None]:
         Exit: With 2 for a user's error, 130 for an interrupt, 141 for a closed pipe.
     """
     try:
-        yield
+        with _warnings_as_sentences():
+            yield
         sys.stdout.flush()
     except PolymodalError as error:
         print(error, file=sys.stderr)
@@ -101,6 +119,22 @@ def exits(interrupted: str) -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(EXIT_BROKEN_PIPE) from None
+
+
+@contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PolymodalWarning)
+        show = warnings.showwarning
+
+        def show_sentence(message: Any, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, PolymodalWarning):
+                print(message, file=sys.stderr, flush=True)
+            else:
+                show(message, category, *place)
+
+        warnings.showwarning = show_sentence  # type: ignore[assignment]
+        yield
 
 
 @contextmanager

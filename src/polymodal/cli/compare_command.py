@@ -12,6 +12,7 @@ import typer
 from polymodal.cli.arguments import (
     Config,
     Data,
+    Device,
     Drop,
     Encoders,
     Group,
@@ -24,9 +25,11 @@ from polymodal.cli.arguments import (
     Strict,
     Targets,
     Test,
+    TestShare,
     Time,
     TimeLimit,
     Validation,
+    ValidationShare,
     exits,
 )
 
@@ -44,6 +47,8 @@ def compare_command(
     seeds: Annotated[str, typer.Option(metavar="NUMBERS", help="Train each once with each of these: 0,1,2.")] = "0",
     validation: Validation = None,
     test: Test = None,
+    validation_share: ValidationShare = None,
+    test_share: TestShare = None,
     group: Group = None,
     time: Time = None,
     preset: Preset = None,
@@ -58,8 +63,14 @@ def compare_command(
     setting: Settings = [],  # noqa: B006
     output: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the comparison; default: runs/compare- and the table's name."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Folder of the comparison; default: runs/compare- and the table's name.",
+        ),
     ] = None,
+    device: Device = None,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -71,6 +82,8 @@ def compare_command(
         common = options.RunArguments(
             validation=validation,
             test=test,
+            validation_share=validation_share,
+            test_share=test_share,
             group=group,
             time=time,
             preset=preset,
@@ -83,6 +96,7 @@ def compare_command(
             encoder=encoder,
             config=config,
             setting=setting,
+            device=device,
             strict=strict,
         ).parsed()
         variants = options.parse_variants(variant)

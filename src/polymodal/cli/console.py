@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from polymodal.arrays import BrokenCell
+from polymodal.cli.json_text import json_text
+from polymodal.data.input_check import SHOWN_CELLS, describe_broken
 from polymodal.report.comparison import margin_text
 from polymodal.report.wording import (
     format_number,
@@ -24,13 +25,11 @@ from polymodal.report.wording import (
 )
 
 if TYPE_CHECKING:
-    from polymodal.arrays import BrokenCell
     from polymodal.report.comparison import Comparison, ComparisonRow
 
 
 SHOWN_METRICS = 3
 SHOWN_CLASSES = 8
-SHOWN_BROKEN = 10
 MIN_WIDTH = 140
 
 
@@ -49,15 +48,7 @@ def print_json(value: Mapping[str, Any]) -> None:
     Args:
         value: What to print.
     """
-    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False), flush=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    print(json_text(value), flush=True)
 
 
 def print_line(text: str = "") -> None:
@@ -265,40 +256,16 @@ def print_missing(report_data: Mapping[str, Any]) -> None:
         _console().print(table)
 
 
-class BrokenCells:
-    """Counter of cells that could not be read, over the chunks of a table; keeps the first ones."""
-
-    def __init__(self) -> None:
-        """Start at zero."""
-        self.first: list[dict[str, Any]] = []
-        self.number = 0
-
-    def add(self, broken: Sequence[BrokenCell]) -> None:
-        """Count the broken cells of the next rows.
-
-        Args:
-            broken: The cells.
-        """
-        self.number += len(broken)
-        self.first += [vars(cell) for cell in broken[: SHOWN_BROKEN - len(self.first)]]
-
-
-def print_broken(broken: Sequence[Mapping[str, Any]], more: str, number: int | None = None) -> None:
+def print_broken(broken: Sequence[Mapping[str, Any]], more: str) -> None:
     """Print on standard error which cells could not be read, the first few with their reasons.
 
     Args:
-        broken: Rows, columns and reasons; the first few are enough.
+        broken: Rows, columns and reasons.
         more: Text that says where the others are listed.
-        number: Their total number; None: the length of ``broken``.
     """
-    if not broken:
-        return
-    number = len(broken) if number is None else number
-    print_error(f"{number:,} cell{'s' * (number > 1)} could not be read and counted as absent:")
-    for cell in broken[:SHOWN_BROKEN]:
-        print_error(f"  row {cell['row']}, column {cell['column']!r}: {cell['reason']}")
-    if number > SHOWN_BROKEN:
-        print_error(f"  and {number - SHOWN_BROKEN:,} more{more}")
+    if broken:
+        first = [BrokenCell(cell["row"], cell["column"], cell["reason"]) for cell in broken[:SHOWN_CELLS]]
+        print_error(describe_broken(first, len(broken), more=more))
 
 
 def print_inspection(name: str, inspection: Mapping[str, Any]) -> None:

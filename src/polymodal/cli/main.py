@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from polymodal.cli.arguments import (
     Config,
     Data,
+    Device,
     Drop,
     Encoders,
     Group,
@@ -28,29 +28,47 @@ from polymodal.cli.arguments import (
     Shares,
     Streams,
     Strict,
+    StrictTable,
     Targets,
     Test,
+    TestShare,
     Time,
     TimeLimit,
     Validation,
+    ValidationShare,
     exits,
-    unwinding,
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.list_command import list_command
+from polymodal.cli.predict_command import predict_command
 from polymodal.cli.search_commands import embed_command, index_command, search_command
+from polymodal.version import VERSION as __version__  # noqa: N811
 
-FEW_CLASSES = 20
 SPINS = "10000"
 
 app = typer.Typer(
     name="polymodal",
-    help="Learn from tables whose cells are anything: pictures, sound, text, numbers; any cell may be missing.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"polymodal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def polymodal_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Learn from tables whose cells are anything: pictures, sound, text, numbers; any cell may be missing."""
 
 
 @app.command("inspect")
@@ -97,6 +115,8 @@ def train_command(
     target: Targets = [],  # noqa: B006
     validation: Validation = None,
     test: Test = None,
+    validation_share: ValidationShare = None,
+    test_share: TestShare = None,
     group: Group = None,
     time: Time = None,
     preset: Preset = None,
@@ -121,9 +141,11 @@ def train_command(
     setting: Settings = [],  # noqa: B006
     seed: Annotated[int | None, typer.Option(help="Fixes every random choice; default: 0.")] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Run folder; default: runs/ and the table's name.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/ and the table's name."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved step of the run folder.")] = False,
+    device: Device = None,
     strict: Strict = False,
     json: Json = False,
 ) -> None:
@@ -137,6 +159,8 @@ def train_command(
         common = options.RunArguments(
             validation=validation,
             test=test,
+            validation_share=validation_share,
+            test_share=test_share,
             group=group,
             time=time,
             preset=preset,
@@ -149,6 +173,7 @@ def train_command(
             encoder=encoder,
             config=config,
             setting=setting,
+            device=device,
             strict=strict,
         ).parsed()
         common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
@@ -183,14 +208,16 @@ app.command("compare")(compare_command)
 
 
 @app.command("evaluate")
-def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json: Json = False) -> None:
+def evaluate_command(
+    model: ModelPath, data: Data, device: Device = None, strict: StrictTable = False, json: Json = False
+) -> None:
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."):
         from polymodal.cli import console
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load
 
-        report_data = load(model).evaluation_report(data, strict=strict, progress=open_progress())
+        report_data = load(model, device).evaluation_report(data, strict=strict, progress=open_progress())
         if json:
             from polymodal.model.summary import summary_of
 
@@ -199,133 +226,14 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
         console.print_results(report_data)
         console.print_pairs(report_data)
         console.print_missing(report_data)
-        console.print_broken(report_data["broken_cells"], " (--json lists them all)")
 
 
-@app.command("predict")
-def predict_command(
-    model: ModelPath,
-    data: Data,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Ends in .csv, .jsonl or .parquet; without it, or -: CSV on screen."
-        ),
-    ] = None,
-    probabilities: Annotated[
-        Literal["all", "top"] | None,
-        typer.Option(help=f"Of every class, or of the prediction only; default: all up to {FEW_CLASSES} classes."),
-    ] = None,
-    weights: Annotated[bool, typer.Option("--weights", help="Add the fusion's weight of each stream.")] = False,
-    strict: Strict = False,
-) -> None:
-    """Predict every row of a table, in its order: labels and probabilities."""
-    on_screen = output is None or output == "-"
-    with exits("Stopped." if on_screen else "Stopped; nothing was written."), unwinding():
-        from polymodal.cli import console
-        from polymodal.cli.prediction_files import check_output, open_output
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.progress import SilentProgress
-
-        check_output(output)
-        from polymodal.model.model import load
-
-        progress = SilentProgress() if on_screen else open_progress()
-        batches = load(model).predict_batches(data, weights=weights, strict=strict, progress=progress)
-        num_rows, broken = 0, console.BrokenCells()
-        with open_output(output) as write:
-            for batch in batches:
-                most = max((len(names or ()) for names in batch.classes.values()), default=0)
-                all_classes = probabilities == "all" or (probabilities is None and most <= FEW_CLASSES)
-                write(batch.to_columns(all_classes), batch.records)
-                num_rows += len(batch)
-                broken.add(batch.broken_cells)
-        if not on_screen:
-            console.print_line(f"{num_rows:,} rows predicted: {output}")
-        console.print_broken(broken.first, "", broken.number)
-
-
-@app.command("list")
-def list_command(
-    what: Annotated[
-        Literal["modalities", "encoders", "fusions", "targets", "metrics"],
-        typer.Argument(help="What to list."),
-    ],
-    json: Json = False,
-) -> None:
-    """List what there is, one line each; of parts the paper they come from, of metrics what they are measured in."""
-    with exits("Stopped."):
-        from polymodal.cli import console
-
-        headings, list_entries = LISTS[what]
-        entries = list_entries()
-        if json:
-            console.print_json({str(name): dict(zip(headings, cells, strict=True)) for name, *cells in entries})
-        else:
-            console.print_entries(what, list(headings.values()), entries)
-
-
+app.command("predict")(predict_command)
+app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)
 app.command("search")(search_command)
 app.add_typer(cache_app, name="cache", no_args_is_help=True)
-
-Entry = tuple[str | list[str], ...]
-"""Its name, and a cell for each heading of the list."""
-PART_HEADINGS = {"summary": "what it does", "paper": "paper"}
-METRIC_HEADINGS = {"title": "title", "better": "better", "unit": "unit", "kinds": "kinds of target"}
-"""Key in JSON to heading in the table."""
-
-
-def _list_modalities() -> list[Entry]:
-    from polymodal.modalities import MODALITIES
-
-    return [(name, modality.summary, modality.paper) for name, modality in MODALITIES.items()]
-
-
-def _list_encoders() -> list[Entry]:
-    from polymodal.encoders import ENCODERS
-
-    return [
-        (f"{modality}: {name}", entry.summary + _default_mark(name == next(iter(entries))), entry.paper)
-        for modality, entries in ENCODERS.items()
-        for name, entry in entries.items()
-    ]
-
-
-def _list_fusions() -> list[Entry]:
-    from polymodal.fusion import DEFAULT_FUSION, FUSIONS
-
-    return [
-        (name, entry.summary + _default_mark(name == DEFAULT_FUSION), entry.paper) for name, entry in FUSIONS.items()
-    ]
-
-
-def _list_targets() -> list[Entry]:
-    from polymodal.targets import TARGETS
-
-    return [(name, entry.summary, entry.paper) for name, entry in TARGETS.items()]
-
-
-def _list_metrics() -> list[Entry]:
-    from polymodal.metrics import METRICS
-
-    return [
-        (name, m.title, "higher" if m.higher_is_better else "lower", m.unit, m.kinds) for name, m in METRICS.items()
-    ]
-
-
-def _default_mark(is_default: bool) -> str:
-    return " (default)" if is_default else ""
-
-
-LISTS: dict[str, tuple[dict[str, str], Callable[[], list[Entry]]]] = {
-    "modalities": (PART_HEADINGS, _list_modalities),
-    "encoders": (PART_HEADINGS, _list_encoders),
-    "fusions": (PART_HEADINGS, _list_fusions),
-    "targets": (PART_HEADINGS, _list_targets),
-    "metrics": (METRIC_HEADINGS, _list_metrics),
-}
 
 
 def main() -> None:

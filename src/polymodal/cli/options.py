@@ -25,6 +25,8 @@ class RunArguments:
     Attributes:
         validation: Table to choose the best epoch by.
         test: Table to evaluate on.
+        validation_share: Share of the rows to choose the best epoch by.
+        test_share: Share of the rows to evaluate on.
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split.
         preset: fast, balanced or best.
@@ -37,11 +39,14 @@ class RunArguments:
         encoder: ``STREAM=NAME`` each.
         config: A ``run.yaml``.
         setting: ``NAME=VALUE`` each, the value in YAML.
+        device: Where networks run.
         strict: Whether a broken cell stops the run.
     """
 
     validation: Path | None
     test: Path | None
+    validation_share: float | None
+    test_share: float | None
     group: str | None
     time: str | None
     preset: str | None
@@ -54,6 +59,7 @@ class RunArguments:
     encoder: list[str]
     config: Path | None
     setting: list[str]
+    device: str | None
     strict: bool
 
     def parsed(self) -> RunOptions:
@@ -61,6 +67,8 @@ class RunArguments:
         return {
             "validation": path_text(self.validation),
             "test": path_text(self.test),
+            "validation_share": self.validation_share,
+            "test_share": self.test_share,
             "group": self.group,
             "time": self.time,
             "preset": self.preset,
@@ -73,6 +81,7 @@ class RunArguments:
             "encoder": parse_pairs("--encoder", self.encoder) or None,
             "config": self.config,
             "settings": parse_settings(self.setting) or None,
+            "device": self.device,
             "strict": self.strict or None,
         }
 
@@ -207,6 +216,18 @@ def parse_names(text: str | None) -> list[str] | Literal["all"] | None:
         return None
     names = [name.strip() for name in text.split(",") if name.strip()]
     return "all" if names == ["all"] else names
+
+
+def parse_columns(texts: Sequence[str]) -> list[str]:
+    """Read names of columns divided by commas.
+
+    Args:
+        texts: The values of ``--keep``.
+
+    Returns:
+        The names, none twice.
+    """
+    return list(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
 
 
 def parse_seeds(text: str) -> list[int]:

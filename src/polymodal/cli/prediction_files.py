@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
 import os
 import sys
@@ -10,15 +11,30 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from polymodal.cli.json_text import json_text
 from polymodal.errors import ConfigError
 
 if TYPE_CHECKING:
     from polymodal.arrays import Cell
 
+WRITABLE = (str, int, float, bool, list, dict, tuple, dt.date, dt.time, type(None))
+"""Types of cells that are copied to CSV and JSON."""
 Columns = Mapping[str, Sequence["Cell"]]
-Write = Callable[[Columns, Collection[str]], None]
+
+
+class Write(Protocol):
+    """Writes the next rows of an output."""
+
+    def __call__(self, columns: Columns, records: Collection[str] = (), kept: Collection[str] = ()) -> None:
+        """Write rows.
+
+        Args:
+            columns: Column name to cells.
+            records: Columns whose cells are lists of dictionaries, where some may be empty.
+            kept: Columns that are copied from a table: their numbers are not rounded.
+        """
 
 
 def check_output(path: str | None) -> None:
@@ -40,21 +56,22 @@ def check_output(path: str | None) -> None:
 
 
 @contextmanager
-def open_output(path: str | None) -> Iterator[Write]:
+def open_output(path: str | None, *, as_json: bool = False) -> Iterator[Write]:
     """Open an output for rows that come in chunks; a file is written atomically, when the context ends.
 
     Args:
-        path: The file, whose ending chooses the format; ``-`` or None for CSV on standard output.
+        path: The file, whose ending chooses the format; ``-`` or None for standard output.
+        as_json: Whether rows on standard output are JSON lines, not CSV.
 
     Yields:
-        A function of the columns of the next rows and of the names of those whose cells are lists of dictionaries.
+        A function that writes the next rows.
 
     Raises:
         ConfigError: If the ending is unknown or the file cannot be written.
     """
     check_output(path)
     if path is None or path == "-":
-        yield CsvWriter(sys.stdout).write
+        yield JsonLines(sys.stdout).write if as_json else CsvWriter(sys.stdout).write
         return
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -72,9 +89,11 @@ def open_output(path: str | None) -> Iterator[Write]:
         temporary.unlink(missing_ok=True)
 
 
-def _write_with_errors(write: Write, path: str, columns: Columns, records: Collection[str]) -> None:
+def _write_with_errors(
+    write: Write, path: str, columns: Columns, records: Collection[str] = (), kept: Collection[str] = ()
+) -> None:
     with _file_errors(path):
-        write(columns, records)
+        write(columns, records, kept)
 
 
 @contextmanager
@@ -98,18 +117,24 @@ class CsvWriter:
         self._writer = csv.writer(stream, lineterminator="\n")
         self._has_header = False
 
-    def write(self, columns: Columns, records: Collection[str] = ()) -> None:
+    def write(self, columns: Columns, records: Collection[str] = (), kept: Collection[str] = ()) -> None:
         """Write the next rows.
 
         Args:
             columns: Column name to cells; lists of labels are joined by ``|``, lists of anything else are JSON.
             records: Columns whose cells are lists of dictionaries, where some may be empty.
+            kept: Columns whose numbers are not rounded.
         """
+        _check_kept(columns, kept)
         if not self._has_header:
             self._writer.writerow(columns)
             self._has_header = True
         formats = [
-            _json_cell if name in records or any(map(_holds_records, cells)) else _csv_cell
+            _kept_cell
+            if name in kept
+            else _json_cell
+            if name in records or any(map(_holds_records, cells))
+            else _csv_cell
             for name, cells in columns.items()
         ]
         for row in zip(*columns.values(), strict=True):
@@ -119,6 +144,23 @@ class CsvWriter:
 
 def _holds_records(cell: Cell) -> bool:
     return isinstance(cell, dict) or (isinstance(cell, list | tuple) and any(isinstance(part, dict) for part in cell))
+
+
+def _check_kept(columns: Columns, kept: Collection[str]) -> None:
+    """Raise an error if a kept column holds what text cannot, such as the bytes of pictures."""
+    for name in kept:
+        wrong = next((cell for cell in columns[name] if not isinstance(cell, WRITABLE)), None)
+        if wrong is not None:
+            raise ConfigError(
+                f"The column {name!r} holds {type(wrong).__name__}, which CSV and JSON cannot. Keep other columns, or "
+                "write a .parquet file."
+            )
+
+
+def _kept_cell(cell: Cell) -> Any:
+    if isinstance(cell, list | dict | tuple):
+        return json_text(cell)
+    return cell.isoformat() if isinstance(cell, dt.date | dt.time) else cell
 
 
 def _json_cell(cell: Cell) -> str | None:
@@ -145,14 +187,33 @@ def _open_csv(path: Path, stack: ExitStack) -> Write:
     return CsvWriter(stack.enter_context(path.open("w", encoding="utf-8", newline=""))).write
 
 
-def _open_jsonl(path: Path, stack: ExitStack) -> Write:
-    stream = stack.enter_context(path.open("w", encoding="utf-8"))
+class JsonLines:
+    """JSON lines: one object a row."""
 
-    def write(columns: Columns, records: Collection[str]) -> None:  # noqa: ARG001  (all formats are called alike)
+    def __init__(self, stream: TextIO) -> None:
+        """Store where to write.
+
+        Args:
+            stream: An open text stream.
+        """
+        self._stream = stream
+
+    def write(self, columns: Columns, records: Collection[str] = (), kept: Collection[str] = ()) -> None:  # noqa: ARG002
+        """Write the next rows.
+
+        Args:
+            columns: Column name to cells.
+            records: Not needed.
+            kept: Columns that are copied from a table.
+        """
+        _check_kept(columns, kept)
         for row in zip(*columns.values(), strict=True):
-            stream.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n")
+            self._stream.write(json_text(dict(zip(columns, row, strict=True))) + "\n")
+        self._stream.flush()
 
-    return write
+
+def _open_jsonl(path: Path, stack: ExitStack) -> Write:
+    return JsonLines(stack.enter_context(path.open("w", encoding="utf-8"))).write
 
 
 class ParquetRows:
@@ -167,12 +228,13 @@ class ParquetRows:
         self._path = path
         self._writer: Any = None
 
-    def write(self, columns: Columns, records: Collection[str] = ()) -> None:  # noqa: ARG002
+    def write(self, columns: Columns, records: Collection[str] = (), kept: Collection[str] = ()) -> None:  # noqa: ARG002
         """Write the next rows.
 
         Args:
             columns: Column name to cells.
             records: Not needed.
+            kept: Not needed.
         """
         import pyarrow
         from pyarrow import parquet

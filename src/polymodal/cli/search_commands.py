@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from polymodal.cli.arguments import Data, Json, ModelPath, exits, unwinding
+from polymodal.cli.arguments import Data, Device, Json, ModelPath, StrictTable, exits, unwinding
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder that `polymodal index` wrote.")]
 
@@ -19,6 +19,8 @@ def embed_command(
     model: ModelPath,
     data: Data,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Ends in .parquet, .jsonl or .csv.")],
+    device: Device = None,
+    strict: StrictTable = False,
 ) -> None:
     """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
     with exits("Stopped; nothing was written."), unwinding():
@@ -28,20 +30,20 @@ def embed_command(
         from polymodal.model.model import load
 
         check_output(output)
-        num_rows, broken = 0, console.BrokenCells()
+        num_rows = 0
         with open_output(output) as write:
-            for batch in load(model).embed_batches(data, progress=open_progress()):
-                write(batch.to_columns(), ())
+            for batch in load(model, device).embed_batches(data, strict=strict, progress=open_progress()):
+                write(batch.to_columns(), (), ())
                 num_rows += len(batch.rows)
-                broken.add(batch.broken_cells)
         console.print_line(f"{num_rows:,} rows embedded: {output}")
-        console.print_broken(broken.first, "", broken.number)
 
 
 def index_command(
     model: ModelPath,
     data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="INDEX", help="Folder to write.")],
+    device: Device = None,
+    strict: StrictTable = False,
 ) -> None:
     """Make a searchable index of a table's rows."""
     with exits("Stopped; nothing was written."):
@@ -51,10 +53,9 @@ def index_command(
         from polymodal.model.search_index import check_index_folder, save_index
 
         check_index_folder(output)
-        index, broken = load(model).index(data, progress=open_progress())
+        index, _ = load(model, device).index(data, strict=strict, progress=open_progress())
         save_index(index, output)
         console.print_line(f"{len(index):,} rows indexed: {output}")
-        console.print_broken([vars(cell) for cell in broken], "")
 
 
 def search_command(
@@ -70,6 +71,7 @@ def search_command(
         str, typer.Option(metavar="STREAM", help="Compare with this stream's vectors; default: the whole row's.")
     ] = "row",
     top: Annotated[int, typer.Option(min=1, help="How many rows.")] = 10,
+    device: Device = None,
     json: Json = False,
 ) -> None:
     """Find the rows of an index that are nearest to a text, a picture, a sound or any cells."""
@@ -82,7 +84,7 @@ def search_command(
 
         cells = options.parse_pairs("--query", query)
         by_modality = {"text": text, "image": image, "audio": audio}
-        loaded = load(model)
+        loaded = load(model, device)
         cells |= loaded.query_cells({name: value for name, value in by_modality.items() if value is not None})
         hits = loaded.search(load_index(index), cells, top=top, within=within)
         if json:

@@ -219,7 +219,8 @@ def encoder_entry(modality: str, choice: EncoderChoice, fitted: Any) -> EncoderE
         return EncoderEntry(choice, "given directly", "")
     name, entries = encoder_name(modality, choice, fitted), ENCODERS[modality]
     if name not in entries:
-        raise parameter_error("encoder", f"the modality {modality!r}", f"one of: {', '.join(entries)}", name)
+        expected = f"one of: {', '.join(entries)}"
+        raise parameter_error("encoder", f"the modality {modality!r}", expected, name, entries)
     return entries[name]
 
 

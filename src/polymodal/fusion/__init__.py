@@ -104,7 +104,7 @@ def fusion_entry(choice: FusionChoice) -> FusionEntry:
     if callable(choice):
         return FusionEntry(choice, "model", "given directly", "")
     if choice not in FUSIONS:
-        raise parameter_error("fusion", "a run", f"one of: {', '.join(FUSIONS)}", choice)
+        raise parameter_error("fusion", "a run", f"one of: {', '.join(FUSIONS)}", choice, FUSIONS)
     return FUSIONS[choice]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from polymodal.errors import ConfigError, parameter_error
+from polymodal.errors import ConfigError, did_you_mean, parameter_error
 from polymodal.modalities.audio import Audio, AudioSettings
 from polymodal.modalities.base import CellReadError, ColumnGroup, Modality
 from polymodal.modalities.category import Category, CategorySettings
@@ -121,7 +121,6 @@ def _explain(modality: str, settings: type[BaseModel], error: ValidationError) -
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = ", ".join(settings.model_fields) or "none"
-        return f"The modality {modality!r} has no option {name!r}. There are: {known}."
+        return f"The modality {modality!r} has no option {name!r}. {did_you_mean(name, settings.model_fields)}"
     reason = first["msg"].lower().removeprefix("value error, ")
     return f"The option {name!r} of modality {modality!r} is wrong: {reason}. Got {first['input']!r} instead."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -76,6 +75,13 @@ class Tabular(Modality):
         """One entry for each value of a row; a date makes eight, named ``column.part``."""
         return [field for name, member in self.members.items() for field in _fields(name, member)]
 
+    @cached_property
+    def places(self) -> dict[str, slice]:
+        """Column name to the values that are its own among those of a row."""
+        widths = [len(_fields(name, member)) for name, member in self.members.items()]
+        ends = accumulate(widths)
+        return {name: slice(end - width, end) for name, width, end in zip(self.members, widths, ends, strict=True)}
+
     @classmethod
     def fit(
         cls,
@@ -125,12 +131,11 @@ class Tabular(Modality):
         """
         num_rows = len(next(iter(cells.values()), ()))
         found = {name: member.transform(cells[name], folder) for name, member in self.members.items()}
-        widths = [math.prod(column.values.shape[1:]) for column, _ in found.values()]
-        values = np.zeros((num_rows, sum(widths)), np.float32)
+        values = np.zeros((num_rows, len(self.fields)), np.float32)
         present = np.zeros(values.shape, bool)
-        for (column, _), width, end in zip(found.values(), widths, accumulate(widths), strict=True):
-            values[:, end - width : end] = column.values.reshape(num_rows, width)
-            present[:, end - width : end] = column.present[:, None]
+        for name, (column, _) in found.items():
+            values[:, self.places[name]] = column.values.reshape(num_rows, -1)
+            present[:, self.places[name]] = column.present[:, None]
         values[~present] = 0
         broken = [replace(failure, column=name) for name, (_, failures) in found.items() for failure in failures]
         return Column(values, present), sorted(broken, key=lambda cell: cell.row)

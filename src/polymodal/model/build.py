@@ -10,7 +10,7 @@ from torch import nn
 
 from polymodal.config import EncoderConfig, Hyperparameter, RunConfig, TrainConfig
 from polymodal.encoders import ENCODERS, build_encoder, encoder_entry, encoder_name
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, did_you_mean
 from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
 from polymodal.fusion.no_fusion import NoFusion
 from polymodal.modalities import Modality
@@ -45,8 +45,8 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
     """
     unknown = sorted(set(config.encoder) - set(modalities))
     if unknown:
-        known = ", ".join(modalities)
-        raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. The streams are: {known}.")
+        advice = did_you_mean(unknown[0], modalities, "The streams are")
+        raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. {advice}")
     check_kinds(config.fusion.choice, {name: target.kind for name, target in targets.items()})
     width = config.width or WIDTHS[config.preset]
     leader_of = leaders(shared_groups(config, {stream: fitted.name for stream, fitted in modalities.items()}))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from polymodal.arrays import BrokenCell
-from polymodal.data.tables.table import Table, iterate_table
+from polymodal.data.input_check import InputCheck
+from polymodal.data.tables.table import READERS, Table, iterate_table
+from polymodal.data.tables.text_files import read_jsonl
 from polymodal.model.batches import BATCH_ROWS
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
@@ -19,9 +20,9 @@ CHUNK_BYTES = 2**26
 
 
 def iterate_chunks(
-    model: TrainedModel, source: Any, progress: Progress, phase_name: str
-) -> Iterator[tuple[Table, int]]:
-    """Read a table chunk by chunk, and report progress.
+    model: TrainedModel, source: Any, progress: Progress, phase_name: str, *, strict: bool = False
+) -> Iterator[tuple[Table, InputCheck]]:
+    """Read a table chunk by chunk, report progress, and tell once what the model lacks in it.
 
     The size of chunks depends on the model alone, so that predictions are the same bits however the table is read.
 
@@ -30,17 +31,30 @@ def iterate_chunks(
         source: As for ``read_table``; a file is read lazily.
         progress: Reports progress.
         phase_name: Name of the phase.
+        strict: Whether absent columns, broken cells and unseen categories raise.
 
     Yields:
-        The next rows, and the index of the first of them, from 0.
+        The next rows, and what transforms them to arrays; each chunk has to be transformed.
+
+    Raises:
+        SchemaError: If the table has no input column of the model.
     """
-    first_row, total = 0, source.num_rows if isinstance(source, Table) else None
+    total = source.num_rows if isinstance(source, Table) else None
     is_short = total is not None and total <= BATCH_ROWS
+    check: InputCheck | None = None
     with progress.phase(phase_name, total) as phase:
         for table in [source] if is_short else iterate_table(source, chunk_rows(model)):
-            yield table, first_row
-            first_row += table.num_rows
+            check = check or InputCheck(model.preprocessor, table.name, strict=strict)
+            check.see_columns(table.columns, more_may_come=_may_have_more_columns(source))
+            yield table, check
             phase.advance(table.num_rows)
+    if check is not None:
+        check.finish()
+
+
+def _may_have_more_columns(source: Any) -> bool:
+    """Return whether later rows may have columns that earlier ones lack: each line of JSON names its own."""
+    return isinstance(source, str | Path) and READERS.get(Path(source).suffix.lower()) is read_jsonl
 
 
 def chunk_rows(model: TrainedModel) -> int:
@@ -56,16 +70,3 @@ def chunk_rows(model: TrainedModel) -> int:
     columns, _ = model.preprocessor.transform(absent)
     row_bytes = sum(column.values.nbytes for column in columns.values())
     return max(BATCH_ROWS, min(CHUNK_ROWS, CHUNK_BYTES // max(row_bytes, 1)))
-
-
-def with_table_rows(broken: Sequence[BrokenCell], first_row: int) -> list[BrokenCell]:
-    """Convert row numbers of broken cells from a chunk to the whole table.
-
-    Args:
-        broken: Broken cells, by their rows in the chunk.
-        first_row: Rows before the chunk.
-
-    Returns:
-        The same cells, by their rows in the table.
-    """
-    return [replace(cell, row=cell.row + first_row) for cell in broken]

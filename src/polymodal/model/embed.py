@@ -14,7 +14,7 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.model.batches import collate, inference_batch_size
-from polymodal.model.chunks import iterate_chunks, with_table_rows
+from polymodal.model.chunks import iterate_chunks
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress
@@ -49,7 +49,9 @@ class Embeddings:
         return {name: [row.tolist() if row.any() else None for row in vectors] for name, vectors in columns.items()}
 
 
-def embed_table(model: TrainedModel, table: Table, cache: ArrayCache, progress: Progress) -> Embeddings:
+def embed_table(
+    model: TrainedModel, table: Table, cache: ArrayCache, progress: Progress, *, strict: bool = False
+) -> Embeddings:
     """Embed every row of a table.
 
     Args:
@@ -57,17 +59,20 @@ def embed_table(model: TrainedModel, table: Table, cache: ArrayCache, progress: 
         table: Rows to embed; absent columns count as absent cells.
         cache: Cache of decoded arrays.
         progress: Reports progress.
+        strict: Whether absent columns, broken cells and unseen categories raise.
 
     Returns:
         Unit vectors and broken cells.
     """
-    chunks = list(embed_chunks(model, table, cache, progress))
+    chunks = list(embed_chunks(model, table, cache, progress, strict=strict))
     streams = {name: np.concatenate([chunk.streams[name] for chunk in chunks]) for name in chunks[0].streams}
     broken = [cell for chunk in chunks for cell in chunk.broken_cells]
     return Embeddings(np.concatenate([chunk.rows for chunk in chunks]), streams, broken)
 
 
-def embed_chunks(model: TrainedModel, source: Any, cache: ArrayCache, progress: Progress) -> Iterator[Embeddings]:
+def embed_chunks(
+    model: TrainedModel, source: Any, cache: ArrayCache, progress: Progress, *, strict: bool = False
+) -> Iterator[Embeddings]:
     """Embed a table chunk by chunk, in memory that does not grow with its rows.
 
     Args:
@@ -75,14 +80,15 @@ def embed_chunks(model: TrainedModel, source: Any, cache: ArrayCache, progress: 
         source: As for ``read_table``; a file is read lazily.
         cache: Cache of decoded arrays.
         progress: Reports progress.
+        strict: Whether absent columns, broken cells and unseen categories raise.
 
     Yields:
         The vectors of the next rows; broken cells are named by their row in the whole table.
     """
-    for table, first_row in iterate_chunks(model, source, progress, "embedding"):
-        columns, broken = model.preprocessor.transform(table, cache)
+    for table, check in iterate_chunks(model, source, progress, "embedding", strict=strict):
+        columns, broken = check.transform(table, cache)
         rows, streams = embed_columns(model.network, precompute(model.network, columns, cache, progress))
-        yield Embeddings(rows, streams, with_table_rows(broken, first_row))
+        yield Embeddings(rows, streams, broken)
 
 
 def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:

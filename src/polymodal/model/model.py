@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from polymodal.arrays import BrokenCell, Cell
 from polymodal.atomic_files import check_replaceable
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.input_check import InputCheck
 from polymodal.data.tables.table import Table, read_table
-from polymodal.errors import CellError, ConfigError, SchemaError, parameter_error
+from polymodal.errors import ConfigError, SchemaError, parameter_error, warn
 from polymodal.model.batches import build_examples
 from polymodal.model.checkpoint import MODEL_FILE, MODEL_FOLDER, load_model, save_model
 from polymodal.model.embed import Embeddings, embed_chunks, embed_table
 from polymodal.model.predict import predict_chunks
 from polymodal.model.predictions import Predictions, join_predictions
+from polymodal.model.query import embed_query, find_query_cells
 from polymodal.model.search_index import Hit, SearchIndex, build_index
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress, SilentProgress
@@ -75,54 +77,70 @@ class Model:
 
         return summary_of(self.report_data)
 
-    def predict(self, table: TableLike, *, weights: bool = False) -> dict[str, list[Cell]]:
+    def predict(self, table: TableLike, *, weights: bool = False, strict: bool = False) -> dict[str, list[Cell]]:
         """Predict every row.
 
+        What the model lacks in the table is told by one ``PolymodalWarning`` each: absent columns, which count as
+        missing cells; cells that cannot be read; categories that were not seen in training.
+
         Args:
-            table: Rows to predict; absent columns count as missing cells.
+            table: Rows to predict.
             weights: Whether to add ``weight:STREAM`` lists, where the fusion has weights.
+            strict: Whether what the model lacks raises.
 
         Returns:
             Target to one plain value a row, in the table's order: a label, list of labels, number, text, ...
 
         Raises:
+            SchemaError: If the table has no input column of the model, or, where strict, lacks one.
             PolymodalError: If the table cannot be read.
         """
-        predictions = self.predictions(table, weights=weights)
+        predictions = self.predictions(table, weights=weights, strict=strict)
         columns = {f"weight:{stream}": [float(w) for w in values] for stream, values in predictions.weights.items()}
         return predictions.labels | columns
 
-    def predict_proba(self, table: TableLike) -> dict[str, tuple[list[str], NDArray[np.float64]]]:
+    def predict_proba(
+        self, table: TableLike, *, strict: bool = False
+    ) -> dict[str, tuple[list[str], NDArray[np.float64]]]:
         """Predict probabilities.
 
         Args:
             table: Rows to predict.
+            strict: As for ``predict``.
 
         Returns:
             Target to class names and probabilities ``[rows, classes]``; number targets are left out.
         """
-        predictions = self.predictions(table)
+        predictions = self.predictions(table, strict=strict)
         classes = {name: names for name, names in predictions.classes.items() if names is not None}
         return {name: (names, predictions.values[name]) for name, names in classes.items()}
 
     def predictions(
-        self, table: TableLike, *, weights: bool = False, strict: bool = False, progress: Progress | None = None
+        self,
+        table: TableLike,
+        *,
+        keep: Sequence[str] = (),
+        weights: bool = False,
+        strict: bool = False,
+        progress: Progress | None = None,
     ) -> Predictions:
         """Predict every row, with probabilities, confidences and broken cells.
 
         Args:
             table: Rows to predict.
+            keep: Columns of the table to copy to the predictions, such as an identifier.
             weights: Whether to return the fusion's stream weights.
-            strict: Whether a broken cell raises.
+            strict: As for ``predict``.
             progress: Reports progress.
 
         Returns:
             Labels, probabilities, weights and broken cells.
 
         Raises:
+            SchemaError: As for ``predict``, or if there is no column to keep of that name.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
-        batches = self.predict_batches(table, weights=weights, strict=strict, progress=progress)
+        batches = self.predict_batches(table, keep=keep, weights=weights, strict=strict, progress=progress)
         return join_predictions(list(batches))
 
     def predict_batches(
@@ -130,25 +148,30 @@ class Model:
         table: TableLike,
         *,
         rows: int | None = None,
+        keep: Sequence[str] = (),
         weights: bool = False,
         strict: bool = False,
         progress: Progress | None = None,
     ) -> Iterator[Predictions]:
         """Predict a table batch by batch: a file of any length in bounded memory.
 
+        What the model lacks is told as ``predict`` does: absent columns before the first batch (of JSON lines behind
+        the last one), what is counted over the rows behind the last one.
+
         Args:
             table: Rows to predict; a file is read lazily.
             rows: Most rows of a batch; None: as many as are predicted at once. The predictions are the same.
+            keep: Columns of the table to copy to the predictions, such as an identifier.
             weights: Whether to return the fusion's stream weights.
-            strict: Whether a broken cell raises.
+            strict: As for ``predict``.
             progress: Reports progress.
 
         Yields:
-            Labels, probabilities, weights and broken cells of the next rows, in the table's order. Broken cells are
-            named by their row in the whole table.
+            The predictions of the next rows, in the table's order; broken cells by their row in the whole table.
 
         Raises:
-            ConfigError: If the model has no target, or ``rows`` is not at least 1.
+            ConfigError: If the model has no target, ``rows`` is below 1, or a kept column is named like a prediction.
+            SchemaError: As for ``predict``, or if there is no column to keep of that name.
             TableError: If the table cannot be read; for broken rows of a file, once they are reached.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
@@ -157,12 +180,10 @@ class Model:
         if rows is not None and rows < 1:
             raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
         source = table if isinstance(table, str | Path) else read_table(table)
-        name = Path(source).name if isinstance(source, str | Path) else source.name
-        first_row = 0
-        for chunk in predict_chunks(self.trained, source, ArrayCache.default(), progress, weights):
-            if strict and chunk.broken_cells:
-                first = chunk.broken_cells[0]
-                raise CellError(f"{name}, row {first.row}, column {first.column!r}: {first.reason}.")
+        cache, first_row = ArrayCache.default(), 0
+        for chunk in predict_chunks(self.trained, source, cache, progress, weights, strict=strict, keep=keep):
+            if weights and not chunk.weights and not first_row:
+                warn(f"The fusion {self.trained.config.fusion.name!r} has no weights of the streams: none are given.")
             step = rows or max(len(chunk), 1)
             for start in range(0, max(len(chunk), 1), step):
                 yield chunk if step >= len(chunk) else chunk.take(slice(start, start + step), first_row + 1)
@@ -173,7 +194,7 @@ class Model:
 
         Args:
             table: Rows with the target columns.
-            strict: Whether a broken cell raises.
+            strict: As for ``predict``.
             progress: Reports progress.
 
         Returns:
@@ -194,7 +215,7 @@ class Model:
 
         Args:
             table: Rows with the target columns.
-            strict: Whether a broken cell raises.
+            strict: As for ``predict``.
             progress: Reports progress.
 
         Returns:
@@ -210,12 +231,12 @@ class Model:
         started, source, progress = time.perf_counter(), read_table(table), progress or SilentProgress()
         if self._has_columns():
             _check_has_targets(source, self.trained)
-        cache = ArrayCache.default()
+        check, cache = InputCheck(self.trained.preprocessor, source.name, strict=strict), ArrayCache.default()
+        check.see_columns(source.columns)
         with progress.phase(f"decoding {source.name}", None):
-            columns, broken = self.trained.preprocessor.transform(source, cache)
-            broken = broken + invalid_target_cells(source, self.trained.targets)
-        if strict and broken:
-            raise CellError(f"{source.name}, row {broken[0].row}, column {broken[0].column!r}: {broken[0].reason}.")
+            invalid = invalid_target_cells(source, self.trained.targets)
+            columns, broken = check.transform(source, cache, more_broken=invalid)
+        check.finish()
         columns = precompute(self.trained.network, columns, cache, progress)
         cells = _padded_cells(source, self.trained)
         rows = np.arange(source.num_rows)
@@ -238,23 +259,31 @@ class Model:
             "seconds": {"total": time.perf_counter() - started},
         }
 
-    def embed(self, table: TableLike, *, progress: Progress | None = None) -> Embeddings:
+    def embed(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> Embeddings:
         """Turn rows into vectors.
 
         Args:
             table: Rows to embed; absent columns count as missing cells.
+            strict: As for ``predict``.
             progress: Reports progress.
 
         Returns:
             One unit vector a row and, of a model without targets, one a stream.
-        """
-        return embed_table(self.trained, read_table(table), ArrayCache.default(), progress or SilentProgress())
 
-    def embed_batches(self, table: TableLike, *, progress: Progress | None = None) -> Iterator[Embeddings]:
+        Raises:
+            SchemaError: As for ``predict``.
+        """
+        source, progress = read_table(table), progress or SilentProgress()
+        return embed_table(self.trained, source, ArrayCache.default(), progress, strict=strict)
+
+    def embed_batches(
+        self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
+    ) -> Iterator[Embeddings]:
         """Turn a table's rows into vectors batch by batch: a file of any length in bounded memory.
 
         Args:
             table: Rows to embed; a file is read lazily.
+            strict: As for ``predict``.
             progress: Reports progress.
 
         Yields:
@@ -264,20 +293,27 @@ class Model:
             TableError: If the table cannot be read; for broken rows of a file, once they are reached.
         """
         source = table if isinstance(table, str | Path) else read_table(table)
-        yield from embed_chunks(self.trained, source, ArrayCache.default(), progress or SilentProgress())
+        progress = progress or SilentProgress()
+        yield from embed_chunks(self.trained, source, ArrayCache.default(), progress, strict=strict)
 
-    def index(self, table: TableLike, *, progress: Progress | None = None) -> tuple[SearchIndex, list[BrokenCell]]:
+    def index(
+        self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
+    ) -> tuple[SearchIndex, list[BrokenCell]]:
         """Make a searchable index of rows.
 
         Args:
             table: Rows to index.
+            strict: As for ``predict``.
             progress: Reports progress.
 
         Returns:
             The index, and the cells that could not be decoded.
+
+        Raises:
+            SchemaError: As for ``predict``.
         """
-        source = read_table(table)
-        embeddings = embed_table(self.trained, source, ArrayCache.default(), progress or SilentProgress())
+        source, progress = read_table(table), progress or SilentProgress()
+        embeddings = embed_table(self.trained, source, ArrayCache.default(), progress, strict=strict)
         return build_index(embeddings, source), embeddings.broken_cells
 
     def search(self, index: SearchIndex, cells: Mapping[str, Cell], *, top: int = 10, within: str = "row") -> list[Hit]:
@@ -296,16 +332,7 @@ class Model:
             ConfigError: If no cell is given, or a column is unknown.
             CellError: If a cell cannot be decoded.
         """
-        known = self.trained.preprocessor.column_names
-        unknown = sorted(set(cells) - set(known))
-        if unknown or not cells:
-            query = f"the column {unknown[0]!r}, which the model does not know" if unknown else "nothing"
-            raise ConfigError(f"The search asks for {query}. The columns are: {', '.join(known)}.")
-        embeddings = self.embed({name: [cell] for name, cell in cells.items()})
-        if embeddings.broken_cells:
-            broken = embeddings.broken_cells[0]
-            raise CellError(f"The cell of {broken.column!r}: {broken.reason}.")
-        return index.search(embeddings.rows[0], top, within)
+        return index.search(embed_query(self.trained, cells), top, within)
 
     def query_cells(self, values: Mapping[str, Cell]) -> dict[str, Cell]:
         """Find the columns that hold a modality.
@@ -319,14 +346,7 @@ class Model:
         Raises:
             ConfigError: If a modality has no column or several.
         """
-        cells = {}
-        for modality, cell in values.items():
-            columns = [c.name for c in self.trained.schema.columns if c.modality == modality]
-            if len(columns) != 1:
-                have = f"{len(columns)} such columns ({', '.join(columns)})" if columns else "no such column"
-                raise ConfigError(f"The model has {have}; a search by {modality} needs one. Use --query COL=VALUE.")
-            cells[columns[0]] = cell
-        return cells
+        return find_query_cells(self.trained.schema, values)
 
     def _has_columns(self) -> bool:
         return bool(self.trained.schema.targets)

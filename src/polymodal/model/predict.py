@@ -7,7 +7,7 @@ The ensemble of every flat target has these *members*: the fused network (``fusi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,15 @@ from torch import Tensor
 
 from polymodal.arrays import Cell, Column
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.input_check import InputCheck
 from polymodal.data.tables.table import Table
 from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, predict_baselines
 from polymodal.ensemble.ensemble import PRIOR
 from polymodal.ensemble.ensemble_weights import member_present
 from polymodal.model.batches import Examples, collate, inference_batch_size, length_order, shapes_of
-from polymodal.model.chunks import iterate_chunks, with_table_rows
+from polymodal.model.chunks import iterate_chunks
 from polymodal.model.network import Network
-from polymodal.model.predictions import Predictions, join_predictions
+from polymodal.model.predictions import Predictions
 from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress, SilentProgress
@@ -60,34 +61,15 @@ class MemberPredictions:
     weights: NDArray[np.float32] | None
 
 
-def predict_table(
-    model: TrainedModel,
-    table: Table,
-    cache: ArrayCache,
-    progress: Progress | None = None,
-    with_weights: bool = False,
-) -> Predictions:
-    """Predict every row of a table.
-
-    Args:
-        model: The trained model.
-        table: Rows to predict; absent columns count as absent cells, further ones are ignored.
-        cache: Cache of decoded arrays.
-        progress: Reports progress.
-        with_weights: Whether the fusion's stream weights are returned.
-
-    Returns:
-        Labels, probabilities and broken cells.
-    """
-    return join_predictions(list(predict_chunks(model, table, cache, progress, with_weights)))
-
-
 def predict_chunks(
     model: TrainedModel,
     source: Any,
     cache: ArrayCache,
     progress: Progress | None = None,
     with_weights: bool = False,
+    *,
+    strict: bool = False,
+    keep: Sequence[str] = (),
 ) -> Iterator[Predictions]:
     """Predict a table chunk by chunk, in memory that does not grow with its rows.
 
@@ -97,21 +79,24 @@ def predict_chunks(
         cache: Cache of decoded arrays.
         progress: Reports progress.
         with_weights: Whether the fusion's stream weights are returned.
+        strict: Whether absent columns, broken cells and unseen categories raise.
+        keep: Columns of the table to copy.
 
     Yields:
         The predictions of the next rows; broken cells are named by their row in the whole table.
     """
     progress = progress or SilentProgress()
-    for table, first_row in iterate_chunks(model, source, progress, "predicting"):
-        predictions = _predict_chunk(model, table, cache, progress, with_weights)
-        yield replace(predictions, broken_cells=with_table_rows(predictions.broken_cells, first_row))
+    for table, check in iterate_chunks(model, source, progress, "predicting", strict=strict):
+        table.check_columns(keep, "--keep")
+        predictions = _predict_chunk(model, table, check, cache, progress, with_weights)
+        yield predictions.with_kept({name: table.columns[name] for name in keep})
 
 
 def _predict_chunk(
-    model: TrainedModel, table: Table, cache: ArrayCache, progress: Progress, with_weights: bool
+    model: TrainedModel, table: Table, check: InputCheck, cache: ArrayCache, progress: Progress, with_weights: bool
 ) -> Predictions:
     cache = cache if table.num_rows >= MIN_CACHED_ROWS else NO_CACHE
-    columns, broken = model.preprocessor.transform(table, cache if _reads_files(model) else None)
+    columns, broken = check.transform(table, cache if _reads_files(model) else None)
     needed = _needed_members(model, with_weights)
     columns = precompute(model.network, columns, cache, progress) if _needs_network(model, needed) else columns
     (members,) = predict_members(model, columns, _row_context(model, table, columns), [NO_MASK], needed)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell
+from polymodal.errors import ConfigError
 from polymodal.targets.base import Prediction
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ class Predictions:
         records: Targets whose predictions are lists of dictionaries.
         confidences: Structured target to the confidence of each prediction, for targets that have one.
         recovered: ``recovered:COLUMN`` to reconstructed values of absent cells.
+        kept: Columns of the table that were asked for, as they are.
     """
 
     values: dict[str, Prediction]
@@ -40,6 +42,7 @@ class Predictions:
     records: frozenset[str] = frozenset()
     confidences: dict[str, list[float | None]] = field(default_factory=dict)
     recovered: dict[str, list[Cell]] = field(default_factory=dict)
+    kept: dict[str, list[Cell]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -52,10 +55,10 @@ class Predictions:
             all_classes: Whether every class gets a column of probabilities.
 
         Returns:
-            Column name to cells: ``TARGET``, ``TARGET_probability``, ``TARGET:CLASS``,
+            Column name to cells: the kept columns, ``TARGET``, ``TARGET_probability``, ``TARGET:CLASS``,
             ``TARGET_confidence``, ``weight:STREAM``.
         """
-        columns: dict[str, list[Cell]] = {}
+        columns = dict(self.kept)
         for target, labels in self.labels.items():
             columns[target] = labels
             names = self.classes[target]
@@ -100,7 +103,30 @@ class Predictions:
             broken_cells=[cell for cell in self.broken_cells if cell.row - first_row in selected],
             confidences={name: cells[rows] for name, cells in self.confidences.items()},
             recovered={name: cells[rows] for name, cells in self.recovered.items()},
+            kept={name: cells[rows] for name, cells in self.kept.items()},
         )
+
+    def with_kept(self, columns: Mapping[str, Sequence[Cell]]) -> Predictions:
+        """Return the predictions with columns of their table, which come first in ``to_columns``.
+
+        Args:
+            columns: Name to cells.
+
+        Returns:
+            A copy.
+
+        Raises:
+            ConfigError: If a column is called like one of the predictions.
+        """
+        if not columns:
+            return self
+        taken = next((name for name in self.to_columns() if name in columns), None)
+        if taken is not None:
+            raise ConfigError(
+                f"The column {taken!r} cannot be kept: the predictions have a column of that name. Leave it out, or "
+                "rename it in the table."
+            )
+        return replace(self, kept={name: list(cells) for name, cells in columns.items()})
 
 
 def join_predictions(chunks: Sequence[Predictions]) -> Predictions:
@@ -122,6 +148,7 @@ def join_predictions(chunks: Sequence[Predictions]) -> Predictions:
         broken_cells=[cell for chunk in chunks for cell in chunk.broken_cells],
         confidences=_concatenate_lists([chunk.confidences for chunk in chunks]),
         recovered=_concatenate_lists([chunk.recovered for chunk in chunks]),
+        kept=_concatenate_lists([chunk.kept for chunk in chunks]),
     )
 
 

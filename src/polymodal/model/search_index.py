@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from polymodal.arrays import Cell
 from polymodal.atomic_files import atomic_folder, check_replaceable
 from polymodal.data.tables.table import Table
-from polymodal.errors import CheckpointError, ConfigError
+from polymodal.errors import CheckpointError, ConfigError, did_you_mean
 from polymodal.model.embed import Embeddings
 
 FORMAT = 1
@@ -83,8 +83,7 @@ class SearchIndex:
             ConfigError: If there are no such vectors.
         """
         if within not in self.vectors:
-            known = ", ".join(self.vectors)
-            raise ConfigError(f"The index has no vectors of {within!r}. There are: {known}.")
+            raise ConfigError(f"The index has no vectors of {within!r}. {did_you_mean(within, self.vectors)}")
         if self.graph is not None and within == ROW:
             matches = self.graph.search(vector, min(top, len(self)))
             indices, scores = matches.keys.astype(np.int64), 1 - matches.distances

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from polymodal.config import EncoderConfig, RunConfig
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, did_you_mean
 from polymodal.modalities import MODALITIES
 
 
@@ -58,7 +58,7 @@ def _members(name: str, patterns: Sequence[str], streams: Sequence[str]) -> tupl
         if not matches:
             raise ConfigError(
                 f"The group {name!r} of --share asks for {pattern!r}, which matches no stream. "
-                f"The streams are: {', '.join(streams)}."
+                f"{did_you_mean(pattern, streams, 'The streams are')}"
             )
         members |= matches
     if len(members) < 2:

@@ -47,7 +47,7 @@ def check_hyperparameters(
     for name, value in hyperparameters.items():
         if name not in known:
             expected = f"one of: {', '.join(known)}" if known else "left out: it has none"
-            raise parameter_error("hyperparameters", owner, expected, name)
+            raise parameter_error("hyperparameters", owner, expected, name, known)
         if not _fits(known[name], value):
             raise parameter_error(name, owner, _expected(known[name]), value)
 

@@ -34,6 +34,7 @@ from polymodal.fusion import FUSIONS, fusion_entry
 from polymodal.model.build import build_network, num_parameters
 from polymodal.model.model import TableLike
 from polymodal.model.predict import NO_MASK, combine, predict_members
+from polymodal.nn.devices import use_device
 from polymodal.progress import Progress, SilentProgress
 from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.report.comparison_page import write_comparison
@@ -100,7 +101,7 @@ def compare(
     listed = list_variants(base, fusions, variants)
     _check_seeds(seeds)
     notes: list[str] = []
-    with _open_folder(folder):
+    with _open_folder(folder), use_device(options.get("device")):
         listed = runs.checked(listed, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants), notes=notes)
         comparison = _join(runs.results(listed, seeds), base, notes, command)
         if folder is not None:
@@ -128,7 +129,8 @@ def list_variants(
     chosen = list(FUSIONS) if fusions == ALL or not (fusions or variants) else list(fusions or ())
     unknown = [name for name in chosen if name not in FUSIONS]
     if unknown:
-        raise parameter_error("fusions", "a comparison", f"all, or some of: {', '.join(FUSIONS)}", unknown[0])
+        expected = f"all, or some of: {', '.join(FUSIONS)}"
+        raise parameter_error("fusions", "a comparison", expected, unknown[0], FUSIONS)
     listed = [_fusion_variant(name, base) for name in chosen] or [Variant(GIVEN)]
     listed += [Variant(name, overrides) for name, overrides in (variants or {}).items()]
     names = [variant.name for variant in listed]

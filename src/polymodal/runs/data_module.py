@@ -15,7 +15,7 @@ from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.splits import check_groups, rows_apart, split_rows
 from polymodal.data.tables.table import Table, concatenate
-from polymodal.errors import CellError, ConfigError, SchemaError
+from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean
 from polymodal.model.batches import Examples, build_examples
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
@@ -27,9 +27,6 @@ OBJECTIVE = "embedding"
 """Name of the objective of several streams without a target: joint embeddings."""
 RECONSTRUCTION = "reconstruction"
 """Name of the objective of a single stream without a target: reconstruction."""
-
-HELD_OUT_SHARE = 0.15
-"""Share of rows held out for validation, and again for test, where no files are given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +162,7 @@ def _group_warnings(tables: Tables, config: RunConfig) -> list[str]:
 
 def _schema(table: Table, config: RunConfig) -> Schema:
     for option, column in (("--group", config.group), ("--time", config.time), ("--relevance", config.relevance)):
-        if column is not None and column not in table.columns:
-            raise SchemaError(
-                f"{table.name} has no column {column!r} for {option}. The columns are: {', '.join(table.columns)}."
-            )
+        table.check_columns([] if column is None else [column], option)
     if config.group is not None and config.time is not None:
         raise ConfigError("The splits can follow --group or --time, not both. Leave one of them out.")
     if config.relevance is not None and config.target:
@@ -201,9 +195,9 @@ def _known_rows(table: Table, schema: Schema) -> NDArray[np.int64]:
 def _split(tables: Tables, config: RunConfig, schema: Schema, known: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     fractions = {}
     if tables.validation is None:
-        fractions["validation"] = HELD_OUT_SHARE
-    if tables.test is None and tables.has_test:
-        fractions["test"] = HELD_OUT_SHARE
+        fractions["validation"] = config.validation_share
+    if tables.test is None and tables.has_test and config.test_share:
+        fractions["test"] = config.test_share
     if not fractions:
         return {"train": known}
     labelled = tables.train.take(known)
@@ -235,7 +229,8 @@ def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: 
     known = {target.name for target in schema.targets} or {OBJECTIVE}
     unknown = sorted(set(config.target_settings) - known)
     if unknown:
-        raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. Name targets with --target.")
+        advice = did_you_mean(unknown[0], known, "The targets are")
+        raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. {advice}")
     train = table.take(rows)
     for target in schema.targets:
         options = config.target_settings.get(target.name, {})

@@ -1,20 +1,23 @@
 """scikit-learn estimators: one target, from a dataframe, a dict of columns or a 2-D array.
 
 They hold to scikit-learn's rules: ``__init__`` only stores, ``fit`` returns self, learned state
-ends in ``_``. They work in ``clone``, ``cross_val_score``, ``GridSearchCV`` and ``Pipeline``.
+ends in ``_``. They work in ``clone``, ``cross_val_score``, ``GridSearchCV`` and ``Pipeline``. Columns are those of
+``fit`` by their position; where both tables have names, the names must be the same, in the same order.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import SchemaError, parameter_error
@@ -70,8 +73,7 @@ class _MultimodalEstimator(BaseEstimator, ABC):  # type: ignore[misc]
         """
         from polymodal.runs.fit import fit
 
-        table = _to_table(X)
-        self._remember_columns(X, table)
+        table = self._validated(X, reset=True)
         settings = dict(self.settings or {}) | ({} if self.epochs is None else {"train.epochs": self.epochs})
         self.model_: Model = fit(
             _with_target(table, self._encode(y)),
@@ -92,22 +94,19 @@ class _MultimodalEstimator(BaseEstimator, ABC):  # type: ignore[misc]
     def _encode(self, y: Any) -> list[Any]:
         """Turn y into target cells."""
 
-    def _remember_columns(self, X: Any, table: Table) -> None:
-        """Store what scikit-learn expects to know of X; an array's columns have no names."""
-        self.n_features_in_ = len(table.columns)
-        self.__dict__.pop("feature_names_in_", None)
-        if not isinstance(X, np.ndarray):
-            self.feature_names_in_: NDArray[np.object_] = np.asarray(table.column_names, dtype=object)
-
     def _checked(self, X: Any) -> Table:
         check_is_fitted(self, "model_")
+        return self._validated(X, reset=False)
+
+    def _validated(self, X: Any, *, reset: bool) -> Table:
+        """Check names and number of the columns by scikit-learn's own rules, and name them as in ``fit``."""
         table = _to_table(X)
-        if isinstance(X, np.ndarray) and len(table.columns) != self.n_features_in_:
-            raise SchemaError(
-                f"X has {len(table.columns)} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-        return table
+        is_known = isinstance(X, np.ndarray) or type(X).__module__.startswith("pandas")  # its names may be numbers
+        validate_data(self, X if is_known else _as_frame(table), reset=reset, skip_check_array=True)
+        if reset:
+            self._column_names = table.column_names
+        cells = zip(self._column_names, table.columns.values(), strict=True)
+        return dataclasses.replace(table, columns=dict(cells))
 
     def __sklearn_tags__(self) -> Tags:
         tags: Tags = super().__sklearn_tags__()
@@ -155,6 +154,9 @@ class MultimodalClassifier(ClassifierMixin, _MultimodalEstimator):  # type: igno
 
         Returns:
             Classes ``[rows]``.
+
+        Raises:
+            ValueError: If the columns are not those of ``fit``.
         """
         best = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
@@ -208,6 +210,11 @@ class MultimodalRegressor(RegressorMixin, _MultimodalEstimator):  # type: ignore
         """
         table = self._checked(X)
         return np.asarray(self.model_.predict(table)[TARGET], dtype=np.float64)
+
+
+def _as_frame(table: Table) -> pa.Table:
+    """Return a dataframe with the table's names and number of rows, all that scikit-learn's rules look at."""
+    return pa.table({name: pa.nulls(table.num_rows) for name in table.columns})
 
 
 def _one_dimensional(y: Any) -> NDArray[Any]:

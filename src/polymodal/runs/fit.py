@@ -14,6 +14,7 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.checkpoint import MODEL_FOLDER
 from polymodal.model.custom_objects import custom_objects_of
 from polymodal.model.model import Model, TableLike, load
+from polymodal.nn.devices import use_device
 from polymodal.nn.distributed import is_main_process
 from polymodal.progress import Progress, SilentProgress
 from polymodal.runs.data_module import Tables
@@ -58,8 +59,9 @@ def fit(
     """
     check_options(fit, options)
     config = build_run_config(table, target, options, seed)
-    tables = read_tables(table, options, config)
-    return _fit_tables(tables, config, None if output is None else Path(output), resume, progress, command)
+    with use_device(options.get("device")):
+        tables = read_tables(table, options, config)
+        return _fit_tables(tables, config, None if output is None else Path(output), resume, progress, command)
 
 
 def _fit_tables(

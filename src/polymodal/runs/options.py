@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal, TypedDict
 from polymodal.config import RunConfig, build_config, load_config
 from polymodal.data.tables.table import Table, read_table
 from polymodal.encoders import EncoderChoice
+from polymodal.errors import ConfigError, did_you_mean
 from polymodal.fusion import FusionChoice
 from polymodal.model.model import TableLike
 from polymodal.runs.data_module import Tables
@@ -25,6 +25,8 @@ class RunOptions(TypedDict, total=False):
     Attributes:
         validation: Rows to choose the best epoch by; held out from the table if not given.
         test: Rows to evaluate on; held out from the table if not given; False for none.
+        validation_share: Share of the rows that is held out as validation rows, where ``validation`` is not given.
+        test_share: Share of the rows that is held out as test rows, where ``test`` is not given; 0 for none.
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split; the latest rows are held out.
         drop: Columns to leave out.
@@ -40,11 +42,14 @@ class RunOptions(TypedDict, total=False):
         encoder: Stream to encoder name, the folder or hub name of a pretrained checkpoint, or a class of your own.
         config: A ``run.yaml``, or its values.
         settings: Dotted option names to values, such as ``{"train.epochs": 20}``; they win over all others.
+        device: Where networks run, by torch's name: ``cpu``, ``cuda``, ``cuda:1``; by default a GPU if there is one.
         strict: Whether a broken cell stops the run.
     """
 
     validation: TableLike | None
     test: TableLike | Literal[False] | None
+    validation_share: float | None
+    test_share: float | None
     group: str | None
     time: str | None
     drop: Sequence[str] | None
@@ -60,10 +65,13 @@ class RunOptions(TypedDict, total=False):
     encoder: Mapping[str, EncoderChoice] | None
     config: str | Path | Mapping[str, Any] | None
     settings: Mapping[str, Any] | None
+    device: str | None
     strict: bool | None
 
 
 CONFIG_FIELDS = (
+    "validation_share",
+    "test_share",
     "group",
     "time",
     "drop",
@@ -91,10 +99,7 @@ def check_options(function: Callable[..., Any], options: Mapping[str, object]) -
     known = [*RunOptions.__annotations__, *inspect.signature(function).parameters]
     for name in options:
         if name not in RunOptions.__annotations__:
-            near = difflib.get_close_matches(name, known, n=1)
-            advice = (
-                f"Did you mean {near[0]!r}?" if near else f"The options are: {', '.join(RunOptions.__annotations__)}."
-            )
+            advice = did_you_mean(name, known, "The options are")
             raise TypeError(f"{function.__name__}() got an unexpected keyword argument {name!r}. {advice}")
 
 
@@ -116,7 +121,15 @@ def build_run_config(
 
     Returns:
         The checked configuration.
+
+    Raises:
+        ConfigError: If an option has a wrong value, or two of them contradict each other.
     """
+    for split in ("validation", "test"):
+        if options.get(split) is not None and options.get(f"{split}_share") is not None:
+            raise ConfigError(
+                f"Rows are held out for {split} by --{split}-share, or --{split} names a table of them. Leave out one."
+            )
     named = {
         "data": _path_text(table),
         "target": (target,) if isinstance(target, str) else target,

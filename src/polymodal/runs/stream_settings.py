@@ -10,7 +10,7 @@ from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.encoders import is_checkpoint
 from polymodal.encoders.backbone import MODELS, load_config
 from polymodal.encoders.checkpoint_settings import modality_settings
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, did_you_mean
 from polymodal.modalities import Modality
 from polymodal.modalities.word_vectors import WORD2VEC
 from polymodal.targets import AnyTarget, StructuredTarget
@@ -30,12 +30,11 @@ def stream_settings(schema: Schema, config: RunConfig, targets: Mapping[str, Any
     Raises:
         ConfigError: If a stream is unknown, or word vectors are given to a pretrained encoder.
     """
-    names = {stream.name for stream in schema.streams}
-    unknown = sorted(set(config.settings) - names)
+    names = [stream.name for stream in schema.streams]
+    unknown = sorted(set(config.settings) - set(names))
     if unknown:
-        raise ConfigError(
-            f"There is no stream {unknown[0]!r} to give settings to. The streams are: {', '.join(sorted(names))}."
-        )
+        advice = did_you_mean(unknown[0], names, "The streams are")
+        raise ConfigError(f"There is no stream {unknown[0]!r} to give settings to. {advice}")
     return {stream.name: _settings_of(stream, config, targets) for stream in schema.streams}
 
 

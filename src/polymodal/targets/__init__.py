@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from polymodal.arrays import Cell
-from polymodal.errors import ConfigError, parameter_error
+from polymodal.errors import ConfigError, did_you_mean, parameter_error
 from polymodal.plugins import TARGET_GROUP, PartTable
 from polymodal.targets.base import Target, build_head, primary_metric_of
 from polymodal.targets.boxes import BoxesTarget
@@ -102,8 +102,8 @@ def build_target_settings(kind: str, settings: type[TargetSettings], options: Ma
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = ", ".join(settings.model_fields) or "none"
-            raise ConfigError(f"The target kind {kind!r} has no option {name!r}. There are: {known}.") from None
+            advice = did_you_mean(name, settings.model_fields)
+            raise ConfigError(f"The target kind {kind!r} has no option {name!r}. {advice}") from None
         raise parameter_error(name, f"the target kind {kind!r}", first["msg"].lower(), first["input"]) from None
 
 

@@ -13,7 +13,8 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
 from polymodal.model.batches import Examples
 from polymodal.model.checkpoint import load_model
-from polymodal.model.predict import predict_table
+from polymodal.model.predict import predict_chunks
+from polymodal.model.predictions import join_predictions
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, StructuredTarget
 
@@ -54,7 +55,8 @@ def predict_with_teacher(
                 f"The teacher {teacher} knows other classes of {name!r} than the training rows: {_few(known)} "
                 f"instead of {_few(wanted)}. Name another --teacher."
             )
-    values = predict_table(model, table.take(train.rows), cache, progress).values
+    chunks = predict_chunks(model, table.take(train.rows), cache, progress)
+    values = join_predictions(list(chunks)).values
     return {name: values[name].astype(np.float32) for name in shared}
 
 

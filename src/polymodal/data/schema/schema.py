@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -13,7 +12,7 @@ from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, detect_modali
 from polymodal.data.schema.detect_target import TARGET_KINDS, detect_target_kind
 from polymodal.data.schema.samples import are_urls, evenly_spaced, present_cells
 from polymodal.data.tables.table import Table
-from polymodal.errors import SchemaError
+from polymodal.errors import SchemaError, did_you_mean, list_names
 from polymodal.modalities import MODALITIES, Tabular, column_modalities
 from polymodal.plugins import TARGET_GROUP, installed
 
@@ -222,12 +221,10 @@ def _check_request(table: Table, targets: Sequence[str], modality: Mapping[str, 
 
 
 def _unknown_modality(column: str, value: str, known: Sequence[str], is_target: bool) -> str:
-    near = difflib.get_close_matches(value.lower(), known, n=1)
-    advice = f" Did you mean {near[0]!r}?" if near else ""
     what = "kind of target" if is_target else "modality"
     if value in RECOGNISED_ONLY and not is_target:
         return f"This version does not learn from {value!r} columns such as {column!r}. There are: {', '.join(known)}."
-    return f"There is no {what} {value!r} (given for the column {column!r}). There are: {', '.join(known)}.{advice}"
+    return f"There is no {what} {value!r} (given for the column {column!r}). {did_you_mean(value, known)}"
 
 
 def _match_all(table: Table, inputs: Iterable[str], patterns: Iterable[str]) -> list[str]:
@@ -333,7 +330,7 @@ def _requested_stream(
         if not matches:
             raise SchemaError(
                 f"The stream {name!r} asks for {pattern!r}, which matches no input column of {table}. "
-                f"Input columns: {_list([entry.name for entry in columns])}."
+                f"{did_you_mean(pattern, [entry.name for entry in columns], 'Input columns')}"
             )
         matched |= dict.fromkeys(matches)
     for column in matched:
@@ -351,7 +348,7 @@ def _checked_stream(name: str, entries: Sequence[ColumnSchema]) -> StreamSchema:
     if not entries:
         raise SchemaError(f"The stream {name!r} names no columns. Write it as `--stream {name}=PATTERN`.")
     if media and len(entries) > 1:
-        others = _list([entry.name for entry in entries if entry is not media[0]])
+        others = list_names([entry.name for entry in entries if entry is not media[0]], 10)
         raise SchemaError(
             f"The stream {name!r} mixes the {media[0].modality} column {media[0].name!r} with {others}. A stream is "
             "one media column alone, or several number, category and datetime columns."
@@ -365,11 +362,6 @@ def _check_stream_names(streams: Sequence[StreamSchema]) -> None:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise SchemaError(f"Two streams are called {twice!r}. Call the one of --stream otherwise.")
-
-
-def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more
 
 
 def _target(table: Table, name: str, overruled: str | None, columns: Sequence[ColumnSchema]) -> TargetSchema:

@@ -89,7 +89,8 @@ def _check_request(
     table.check_columns([] if time is None else [time], "--time")
     if TRAIN in fractions or any(share <= 0 for share in fractions.values()) or sum(fractions.values()) >= 1:
         raise ConfigError(
-            f"The shares of rows to hold out must be above 0 and below 1 in all. Got {dict(fractions)} instead."
+            f"The shares of rows to hold out must be above 0 and below 1 in all. Got {dict(fractions)} instead. "
+            "Lower --validation-share or --test-share."
         )
     if table.num_rows <= len(fractions):
         raise SchemaError(

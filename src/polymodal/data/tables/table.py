@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from polymodal.data.tables.cells import arrow_columns, check_names, clean_column
 from polymodal.data.tables.files import media_of_ending, read_class_folders, read_parquet
 from polymodal.data.tables.stored_columns import store_columns, take_cells
 from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
-from polymodal.errors import SchemaError, TableError
+from polymodal.errors import SchemaError, TableError, did_you_mean
 
 READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".csv": read_delimited,
@@ -117,16 +116,8 @@ class Table:
         """
         for name in names:
             if name not in self.columns:
-                raise SchemaError(f"{self.name} has no column {name!r} (from {option}). {self._suggestion(name)}")
-
-    def _suggestion(self, name: str) -> str:
-        lowered = {known.lower(): known for known in self.columns}
-        near = difflib.get_close_matches(name.lower(), lowered, n=1)
-        if near:
-            return f"Did you mean {lowered[near[0]]!r}?"
-        names = self.column_names
-        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-        return f"Its columns: {', '.join(names[:20])}{more}."
+                advice = did_you_mean(name, self.columns, "Its columns")
+                raise SchemaError(f"{self.name} has no column {name!r} (from {option}). {advice}")
 
 
 def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:

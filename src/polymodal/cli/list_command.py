@@ -1,0 +1,86 @@
+"""The command ``polymodal list``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import typer
+
+from polymodal.cli.arguments import Json, exits
+
+Entry = tuple[str | list[str], ...]
+"""Its name, and a cell for each heading of the list."""
+PART_HEADINGS = {"summary": "what it does", "paper": "paper"}
+METRIC_HEADINGS = {"title": "title", "better": "better", "unit": "unit", "kinds": "kinds of target"}
+"""Key in JSON to heading in the table."""
+
+
+def _list_modalities() -> list[Entry]:
+    from polymodal.modalities import MODALITIES
+
+    return [(name, modality.summary, modality.paper) for name, modality in MODALITIES.items()]
+
+
+def _list_encoders() -> list[Entry]:
+    from polymodal.encoders import ENCODERS
+
+    return [
+        (f"{modality}: {name}", entry.summary + _default_mark(name == next(iter(entries))), entry.paper)
+        for modality, entries in ENCODERS.items()
+        for name, entry in entries.items()
+    ]
+
+
+def _list_fusions() -> list[Entry]:
+    from polymodal.fusion import DEFAULT_FUSION, FUSIONS
+
+    return [
+        (name, entry.summary + _default_mark(name == DEFAULT_FUSION), entry.paper) for name, entry in FUSIONS.items()
+    ]
+
+
+def _list_targets() -> list[Entry]:
+    from polymodal.targets import TARGETS
+
+    return [(name, entry.summary, entry.paper) for name, entry in TARGETS.items()]
+
+
+def _list_metrics() -> list[Entry]:
+    from polymodal.metrics import METRICS
+
+    return [
+        (name, m.title, "higher" if m.higher_is_better else "lower", m.unit, m.kinds) for name, m in METRICS.items()
+    ]
+
+
+def _default_mark(is_default: bool) -> str:
+    return " (default)" if is_default else ""
+
+
+LISTS: dict[str, tuple[dict[str, str], Callable[[], list[Entry]]]] = {
+    "modalities": (PART_HEADINGS, _list_modalities),
+    "encoders": (PART_HEADINGS, _list_encoders),
+    "fusions": (PART_HEADINGS, _list_fusions),
+    "targets": (PART_HEADINGS, _list_targets),
+    "metrics": (METRIC_HEADINGS, _list_metrics),
+}
+
+
+def list_command(
+    what: Annotated[
+        Literal["modalities", "encoders", "fusions", "targets", "metrics"],
+        typer.Argument(help="What to list."),
+    ],
+    json: Json = False,
+) -> None:
+    """List what there is, one line each; of parts the paper they come from, of metrics what they are measured in."""
+    with exits("Stopped."):
+        from polymodal.cli import console
+
+        headings, list_entries = LISTS[what]
+        entries = list_entries()
+        if json:
+            console.print_json({str(name): dict(zip(headings, cells, strict=True)) for name, *cells in entries})
+        else:
+            console.print_entries(what, list(headings.values()), entries)

@@ -1,0 +1,75 @@
+"""The command ``polymodal predict``.
+
+Slow imports are made inside the command.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from polymodal.cli.arguments import Data, Device, ModelPath, StrictTable, exits, unwinding
+
+FEW_CLASSES = 20
+
+
+def predict_command(
+    model: ModelPath,
+    data: Data,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Ends in .csv, .jsonl or .parquet; without it, or -: CSV on screen."
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str],
+        typer.Option("--keep", metavar="COLS", help="Columns of DATA to copy to the output, by comma: id,date."),
+    ] = [],  # noqa: B006
+    probabilities: Annotated[
+        Literal["all", "top"] | None,
+        typer.Option(help=f"Of every class, or of the prediction only; default: all up to {FEW_CLASSES} classes."),
+    ] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="Add the fusion's weight of each stream.")] = False,
+    device: Device = None,
+    strict: StrictTable = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object a row on standard output; with --output one for them all."),
+    ] = False,
+) -> None:
+    """Predict every row of a table, in its order: labels and probabilities."""
+    on_screen = output is None or output == "-"
+    with exits("Stopped." if on_screen else "Stopped; nothing was written."), unwinding():
+        from polymodal.cli import options
+        from polymodal.cli.prediction_files import check_output, open_output
+        from polymodal.cli.progress_bar import open_progress
+        from polymodal.progress import SilentProgress
+
+        check_output(output)
+        from polymodal.model.model import load
+
+        progress = SilentProgress() if on_screen else open_progress()
+        columns = options.parse_columns(keep)
+        batches = load(model, device).predict_batches(
+            data, keep=columns, weights=weights, strict=strict, progress=progress
+        )
+        num_rows, num_broken = 0, 0
+        with open_output(output, as_json=json) as write:
+            for batch in batches:
+                most = max((len(names or ()) for names in batch.classes.values()), default=0)
+                all_classes = probabilities == "all" or (probabilities is None and most <= FEW_CLASSES)
+                write(batch.to_columns(all_classes), batch.records, columns)
+                num_rows, num_broken = num_rows + len(batch), num_broken + len(batch.broken_cells)
+        if not on_screen:
+            _print_end(output, num_rows, num_broken, json)
+
+
+def _print_end(output: str | None, num_rows: int, num_broken: int, json: bool) -> None:
+    from polymodal.cli import console
+
+    if json:
+        console.print_json({"rows": num_rows, "broken_cells": num_broken, "output": output})
+    else:
+        console.print_line(f"{num_rows:,} rows predicted: {output}")
