@@ -14,6 +14,7 @@ from rich.table import Table
 from polymodal.arrays import BrokenCell
 from polymodal.cli.json_text import json_text
 from polymodal.data.input_check import SHOWN_CELLS, describe_broken
+from polymodal.data.notes.table_notices import notice_lines
 from polymodal.report.comparison import margin_text
 from polymodal.report.wording import (
     format_number,
@@ -293,6 +294,17 @@ def print_inspection(name: str, inspection: Mapping[str, Any]) -> None:
     for column in inspection["columns"]:
         for cell in column["broken_examples"]:
             print_error(f"row {cell['row']}, column {column['name']!r}: {cell['reason']}")
+    print_table_notices(inspection["notices"])
+
+
+def print_table_notices(notices: Sequence[Mapping[str, Any]]) -> None:
+    """Print what was done with a table and what the user should know of it.
+
+    Args:
+        notices: The notices as plain JSON, by kind.
+    """
+    for line in notice_lines(notices):
+        print_line(line)
 
 
 def _column_cells(column: Mapping[str, Any], num_rows: int) -> list[str]:

@@ -84,7 +84,7 @@ def inspect_command(
     with exits("Stopped."):
         from polymodal.cli import console, options
         from polymodal.cli.progress_bar import open_progress
-        from polymodal.data.schema.inspection import inspect_table
+        from polymodal.data.inspection import inspect_table
         from polymodal.data.tables.table import read_table
 
         table = read_table(data)
@@ -177,6 +177,7 @@ def train_command(
             strict=strict,
         ).parsed()
         common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        from polymodal.model.summary import run_notices
         from polymodal.nn.distributed import is_main_process
         from polymodal.runs.fit import fit
 
@@ -198,7 +199,7 @@ def train_command(
         console.print_results(model.report_data)
         console.print_pairs(model.report_data)
         console.print_broken(model.report_data["broken_cells"], f" in {folder / 'metrics.json'}")
-        for notice in model.report_data["notices"]:
+        for notice in run_notices(model.report_data):
             console.print_line(f"Note: {notice}")
         console.print_line(f"Run folder: {folder}")
         console.print_line(f"Report:     {folder / 'report.html'}")

@@ -62,6 +62,11 @@ class Model:
         return self.trained.report_data
 
     @property
+    def record(self) -> dict[str, Any]:
+        """The former name of ``report_data``."""
+        return self.report_data
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Names of the columns it predicts."""
         return tuple(target.name for target in self.trained.schema.targets)

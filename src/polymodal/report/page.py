@@ -10,8 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from polymodal.atomic_files import write_text
+from polymodal.model.summary import run_notices
 from polymodal.report import charts
 from polymodal.report.gallery import Gallery
+from polymodal.report.table_section import describe_table_notices
 from polymodal.report.target_sections import describe_target
 from polymodal.report.wording import (
     format_number,
@@ -37,8 +39,8 @@ def write_report(report_data: dict[str, Any], gallery: Gallery, path: Path, fold
         path: The HTML file; replaced atomically.
         folder: Folder of the gallery's relative media paths; None shows no files.
     """
-    html = render("report.html", _describe(report_data, gallery, folder))
-    write_text(path, html)
+    described = _describe({**report_data, "notices": run_notices(report_data)}, gallery, folder)
+    write_text(path, render("report.html", described))
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
@@ -80,6 +82,7 @@ def _describe(report_data: dict[str, Any], gallery: Gallery, folder: Path | None
         "learned_targets": bool(report_data["config"].get("target", True)),
         "created": describe_date(report_data["created"]),
         "columns": _describe_columns(report_data["columns"]),
+        "table_notices": describe_table_notices(report_data),
         "learning": _describe_learning(report_data),
         "broken": report_data["broken_cells"][:MAX_BROKEN],
         "phases": _describe_phases(report_data["seconds"]),

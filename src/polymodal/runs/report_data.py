@@ -67,7 +67,12 @@ def build_report_data(
             {"table": table, "row": cell.row, "column": cell.column, "reason": cell.reason}
             for table, cell in data_module.broken
         ],
-        "notices": data_module.notices + _training_notices(state, config.train),
+        "table_notices": [notice.state() for notice in data_module.table_notices],
+        "notices": [
+            *(notice.sentence for notice in data_module.table_notices),
+            *data_module.notices,
+            *_training_notices(state, config.train),
+        ],
         "config": config.model_dump(mode="json"),
     }
 
