@@ -26,6 +26,7 @@ from polymodal.cli.arguments import (
     Preset,
     Settings,
     Shares,
+    Slices,
     Streams,
     Strict,
     Targets,
@@ -106,6 +107,7 @@ def train_command(
     stream: Streams = [],  # noqa: B006
     share: Shares = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
+    slices: Slices = [],  # noqa: B006
     relevance: Annotated[
         str | None,
         typer.Option(metavar="COL", help="Without a target: rows equal in this column count as matches when judging."),
@@ -146,6 +148,7 @@ def train_command(
             stream=stream,
             share=share,
             drop=drop,
+            slices=slices,
             encoder=encoder,
             config=config,
             setting=setting,
@@ -171,6 +174,7 @@ def train_command(
             console.print_json(model.summary())
             return
         console.print_results(model.report_data)
+        console.print_slices(model.report_data)
         console.print_pairs(model.report_data)
         console.print_broken(model.report_data["broken_cells"], f" in {folder / 'metrics.json'}")
         for notice in model.report_data["notices"]:
@@ -183,14 +187,22 @@ app.command("compare")(compare_command)
 
 
 @app.command("evaluate")
-def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json: Json = False) -> None:
+def evaluate_command(
+    model: ModelPath,
+    data: Data,
+    slices: Slices = [],  # noqa: B006
+    strict: Strict = False,
+    json: Json = False,
+) -> None:
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."):
         from polymodal.cli import console
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load
 
-        report_data = load(model).evaluation_report(data, strict=strict, progress=open_progress())
+        report_data = load(model).evaluation_report(
+            data, slices=slices or None, strict=strict, progress=open_progress()
+        )
         if json:
             from polymodal.model.summary import summary_of
 
@@ -198,6 +210,7 @@ def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json:
             return
         console.print_results(report_data)
         console.print_pairs(report_data)
+        console.print_slices(report_data)
         console.print_missing(report_data)
         console.print_broken(report_data["broken_cells"], " (--json lists them all)")
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
+from polymodal.data.tables.slices import slice_value
 from polymodal.data.tables.stored_columns import take_cells
 from polymodal.metrics.calibration import calibration_bins
 from polymodal.metrics.classification import class_scores, confusion, label_scores, positive_class
@@ -31,16 +32,16 @@ MAX_CURVES = 8
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 SMALL_GROUP = 20
 """A slice with fewer rows is marked: its score says little."""
-NO_VALUE = "(missing)"
 
 
-def chart_data(scorer: Scorer, final: Scored, fusion: Scored | None) -> dict[str, Any]:
+def chart_data(scorer: Scorer, final: Scored, fusion: Scored | None, rows: NDArray[np.int64]) -> dict[str, Any]:
     """Compute the data of the charts of a target.
 
     Args:
         scorer: The target's scorer.
         final: The final prediction.
         fusion: The fusion network's, before the decision level; None where there is none.
+        rows: The table's rows where the truth is known, from 0.
 
     Returns:
         Section of the evaluation to its data, plain JSON.
@@ -49,8 +50,9 @@ def chart_data(scorer: Scorer, final: Scored, fusion: Scored | None) -> dict[str
     if isinstance(scorer.target, StructuredTarget):
         return scorer.target.report_sections(truth, values_of(predicted))
     if kind == "number":
-        step = max(len(truth) // RESIDUAL_POINTS, 1)
-        return {"residuals": {"truth": truth[::step].tolist(), "prediction": predicted[::step].tolist()}}
+        kept = slice(None, None, max(len(truth) // RESIDUAL_POINTS, 1))
+        pairs = {"truth": truth[kept].tolist(), "prediction": predicted[kept].tolist()}
+        return {"residuals": {**pairs, "rows": (rows[kept] + 1).tolist()}}
     classes = scorer.target.classes or []
     calibration = {
         "bins": calibration_bins(kind, truth, predicted),
@@ -133,18 +135,18 @@ def residuals_by_column(
         final: The final prediction.
 
     Returns:
-        Column to ``points``, ``[value, prediction minus truth]`` of some rows, and ``rank_correlation`` of the two
-        over all rows; the columns with the strongest first.
+        Column to ``points``, ``[value, prediction minus truth, row from 1]`` of some rows, and ``rank_correlation`` of
+        the first two over all rows; the columns with the strongest first.
     """
     names = [column.name for column in model.schema.columns if column.modality == "number"]
     rows, residuals = examples.rows[scorer.known], final.prediction - scorer.truth
-    found = {name: _against(take_cells(examples.cells[name], rows), residuals) for name in names}
+    found = {name: _against(take_cells(examples.cells[name], rows), residuals, rows) for name in names}
     usable = {name: entry for name, entry in found.items() if entry is not None}
     ordered = sorted(usable, key=lambda name: -abs(usable[name]["rank_correlation"]))
     return {name: usable[name] for name in ordered[:MAX_COLUMNS]}
 
 
-def _against(cells: Sequence[Cell], residuals: NDArray[np.float64]) -> dict[str, Any] | None:
+def _against(cells: Sequence[Cell], residuals: NDArray[np.float64], rows: NDArray[np.int64]) -> dict[str, Any] | None:
     from scipy.stats import spearmanr
 
     values = np.array([_number(cell) for cell in cells])
@@ -152,8 +154,9 @@ def _against(cells: Sequence[Cell], residuals: NDArray[np.float64]) -> dict[str,
     if known.sum() < 3 or np.ptp(values[known]) == 0 or np.ptp(residuals[known]) == 0:
         return None
     x, y = values[known], residuals[known]
-    step = -(-len(x) // COLUMN_POINTS)
-    points = [[float(f"{a:.5g}"), float(f"{b:.4g}")] for a, b in zip(x[::step], y[::step], strict=True)]
+    kept = slice(None, None, -(-len(x) // COLUMN_POINTS))
+    triples = zip(x[kept], y[kept], rows[known][kept], strict=True)
+    points = [[float(f"{a:.5g}"), float(f"{b:.4g}"), int(row) + 1] for a, b, row in triples]
     return {"points": points, "rows": len(x), "rank_correlation": round(float(spearmanr(x, y).statistic), 4)}
 
 
@@ -190,20 +193,6 @@ def _slice(scorer: Scorer, final: Scored, cells: Sequence[Cell]) -> list[dict[st
     entries = [_slice_entry(scorer, final, value, np.array(rows)) for value, rows in groups.items()]
     sign = -1 if not scorer.is_higher_better else 1
     return sorted(entries, key=lambda entry: (entry["score"] is None, sign * (entry["score"] or 0.0), entry["value"]))
-
-
-def slice_value(cell: Cell) -> str:
-    """Name the group of a cell.
-
-    Args:
-        cell: A cell of a slice's column.
-
-    Returns:
-        Its text; whole numbers without a fraction.
-    """
-    if cell is None or cell == "" or (isinstance(cell, float) and np.isnan(cell)):
-        return NO_VALUE
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
 
 
 def _slice_entry(scorer: Scorer, final: Scored, value: str, rows: NDArray[np.int64]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.ensemble.ensemble import FUSION
 from polymodal.model.batches import Examples
 from polymodal.model.chart_data import chart_data, residuals_by_column, slice_scores
 from polymodal.model.fit_ensemble import ensemble_summary, single_stream_masks
@@ -23,6 +23,7 @@ from polymodal.targets.base import Prediction
 CURVE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CURVE_DRAWS = 5
 FINAL = "final"
+FUSION = "fusion"
 PRIOR = "baseline:prior"
 SAMPLED = (FINAL, FUSION)
 NO_SAMPLES = np.zeros(0)
@@ -80,7 +81,7 @@ def evaluate_examples(
     samples: dict[str, dict[str, list[float]]] = {}
     for name, target in model.targets.items():
         scorer = build_scorer(model, name, target, examples)
-        sections, scored = _target_sections(model, name, scorer, masked)
+        sections, scored = _target_sections(model, name, scorer, masked, examples.rows)
         if scored and target.kind == "number":
             sections["residuals_by"] = residuals_by_column(model, examples, scorer, scored[FINAL])
         if scored and slices:
@@ -103,7 +104,11 @@ def _by_stream(target: AnyTarget) -> bool:
 
 
 def _target_sections(
-    model: TrainedModel, name: str, scorer: Scorer, masked: Mapping[StreamMask, _MaskedPredictions]
+    model: TrainedModel,
+    name: str,
+    scorer: Scorer,
+    masked: Mapping[StreamMask, _MaskedPredictions],
+    rows: NDArray[np.int64],
 ) -> tuple[dict[str, Any], dict[str, Scored]]:
     """Score a target; return its sections, and the predictions that were scored: ``FINAL`` and each member."""
     if not scorer.known.any():
@@ -112,13 +117,13 @@ def _target_sections(
         final = masked[scorer.target.evaluated_without].finals[name]
         judged = {FINAL: final, "baseline:prior": scorer.target.prior_predictions(final)}
         scored = {member: scorer.judge(prediction) for member, prediction in judged.items()}
-        return {"missing": {}, **_score_sections(scorer, scored)}, scored
+        return {"missing": {}, **_score_sections(scorer, scored, rows[scorer.known])}, scored
     streams = model.network.streams if len(model.network.streams) > 1 else ()
     members = _member_predictions(model, name, scorer, masked)
     scored = {member: scorer.judge(prediction) for member, prediction in members.items()}
     without = {stream: masked[frozenset({stream})].finals[name] for stream in streams}
     return {
-        **_score_sections(scorer, scored),
+        **_score_sections(scorer, scored, rows[scorer.known]),
         "missing": {stream: scorer.score(prediction) for stream, prediction in without.items()},
         "curves": {stream: _curve(scorer, members[FINAL], prediction) for stream, prediction in without.items()},
     }, scored
@@ -137,13 +142,14 @@ def _member_predictions(
     return {FINAL: masked[NO_MASK].finals[name], **filled}
 
 
-def _score_sections(scorer: Scorer, scored: Mapping[str, Scored]) -> dict[str, Any]:
+def _score_sections(scorer: Scorer, scored: Mapping[str, Scored], rows: NDArray[np.int64]) -> dict[str, Any]:
     """Return the scores of the final prediction and of each member, and how far the final one leads each."""
     final, members = scored[FINAL], {member: found for member, found in scored.items() if member != FINAL}
     scores = {member: found.scores for member, found in members.items()}
     leads = {member: scorer.compare(final, found) for member, found in members.items()}
     primary = scorer.primary
     return {
+        "num_known": int(scorer.known.sum()),
         "targets": final.scores,
         "intervals": final.intervals,
         "fusion": scores.get(FUSION, {}),
@@ -151,7 +157,7 @@ def _score_sections(scorer: Scorer, scored: Mapping[str, Scored]) -> dict[str, A
         "baselines": _named(scores, "baseline:"),
         "member_intervals": {m: found.intervals[primary] for m, found in members.items() if primary in found.intervals},
         "comparisons": {member: lead.state() for member, lead in leads.items() if lead is not None},
-        **chart_data(scorer, final, scored.get(FUSION)),
+        **chart_data(scorer, final, scored.get(FUSION), rows),
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from polymodal.report import charts
 from polymodal.report.comparison import Comparison, ComparisonRow, margin_text
 from polymodal.report.page import describe_config, describe_date, render
+from polymodal.report.small_charts import whisker, whisker_axis
 from polymodal.report.wording import clip_to_metric_range
 
 
@@ -39,7 +40,7 @@ def _describe_target(comparison: Comparison, target: str) -> dict[str, Any]:
         "name": target,
         "metric": metric,
         "higher_is_better": comparison.higher_is_better[target],
-        "axis": charts.whisker_axis(scale),
+        "axis": whisker_axis(scale),
         "rows": [_describe_row(row, scale, first=row is rows[0]) for row in rows],
         "streams": any(row.best_stream for row in rows),
     }
@@ -49,7 +50,7 @@ def _describe_row(row: ComparisonRow, scale: charts.Point, first: bool) -> dict[
     low, high = row.interval or (None, None)
     return {
         "row": row,
-        "chart": charts.whisker(row.score, low, high, scale, "final" if first else "fusion"),
+        "chart": whisker(row.score, low, high, scale, "final" if first else "fusion"),
         "margin": margin_text(row),
         "first": first,
     }
