@@ -183,6 +183,7 @@ class RunConfig(Section):
         reconstruct: Whether each stream is also recovered from the others.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
         drop: Columns left out.
+        slices: Columns by whose values the evaluated rows are scored, value by value.
         modality: Column to modality, where the user overrules the schema.
         stream: Stream name to patterns of column names.
         share: Group name to patterns of stream names; the streams of a group share one encoder.
@@ -211,6 +212,7 @@ class RunConfig(Section):
     reconstruct: bool = False
     relevance: str | None = None
     drop: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
     modality: dict[str, str] = Field(default_factory=dict)
     stream: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     share: dict[str, tuple[str, ...]] = Field(default_factory=dict)

@@ -347,3 +347,37 @@ def print_entries(title: str, headings: Sequence[str], entries: Sequence[Sequenc
     for entry in entries:
         table.add_row(*(escape(cell if isinstance(cell, str) else ", ".join(cell)) for cell in entry))
     _console().print(table)
+
+
+def print_slices(report_data: Mapping[str, Any]) -> None:
+    """Print the score of the rows of each value of the columns that were asked for, the worst first.
+
+    Args:
+        report_data: The ``targets_info`` and an ``evaluation`` of a model.
+    """
+    slices = report_data["evaluation"].get("slices", {})
+    for info in report_data["targets_info"]:
+        for column, entries in slices.get(info["name"], {}).items():
+            _console().print(_slice_table(info, column, entries))
+
+
+def _slice_table(info: Mapping[str, Any], column: str, entries: Sequence[Mapping[str, Any]]) -> Table:
+    metric = info["primary_metric"]
+    table = Table(title=f"{escape(info['name'])} by {escape(column)}", title_justify="left", title_style="bold")
+    table.add_column(escape(column), overflow="fold")
+    for heading in ("rows", metric_heading(metric), "95 % interval"):
+        table.add_column(heading, justify="right")
+    for entry in entries:
+        rows = f"{entry['rows']:,}" + (" (few)" if entry["is_small"] else "")
+        cells = (
+            escape(entry["value"]),
+            rows,
+            format_score(metric, entry["score"]),
+            _bounds_text(metric, entry["interval"]),
+        )
+        table.add_row(*cells, style="dim" if entry["is_small"] else None)
+    return table
+
+
+def _bounds_text(metric: str, bounds: Sequence[float] | None) -> str:
+    return "–" if bounds is None else " to ".join(format_score(metric, bound) for bound in bounds)

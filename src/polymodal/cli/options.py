@@ -36,6 +36,7 @@ class RunArguments:
         stream: ``NAME=GLOB,GLOB`` each.
         share: ``NAME=GLOB,GLOB`` each.
         drop: Columns.
+        slices: Columns.
         encoder: ``STREAM=NAME`` each.
         config: A ``run.yaml``.
         setting: ``NAME=VALUE`` each, the value in YAML.
@@ -56,6 +57,7 @@ class RunArguments:
     stream: list[str]
     share: list[str]
     drop: list[str]
+    slices: list[str]
     encoder: list[str]
     config: Path | None
     setting: list[str]
@@ -78,6 +80,7 @@ class RunArguments:
             "stream": parse_streams(self.stream) or None,
             "share": parse_streams(self.share, "--share") or None,
             "drop": tuple(self.drop) or None,
+            "slices": tuple(self.slices) or None,
             "encoder": parse_pairs("--encoder", self.encoder) or None,
             "config": self.config,
             "settings": parse_settings(self.setting) or None,

@@ -36,6 +36,8 @@ def summary_of(report_data: dict[str, Any]) -> dict[str, Any]:
         **scores,
         **({"pairs": evaluation["pairs"]} if "pairs" in evaluation else {}),
         "intervals": evaluation.get("intervals", {}),
+        "comparisons": evaluation.get("comparisons", {}),
+        **({"slices": evaluation["slices"]} if "slices" in evaluation else {}),
         "calibration": {
             name: {key: calibration[key] for key in ("ece_before", "ece_after")}
             for name, calibration in evaluation.get("calibration", {}).items()

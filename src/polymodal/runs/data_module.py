@@ -15,6 +15,7 @@ from polymodal.data.notes.notice import Notice, in_order
 from polymodal.data.notes.table_notices import notice_lines
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import Schema, infer_schema
+from polymodal.data.tables.slices import read_slices
 from polymodal.data.tables.splits import check_groups, rows_apart, split_rows
 from polymodal.data.tables.table import Table, concatenate
 from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean
@@ -101,6 +102,8 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     schema = _schema(tables.train, config)
     known = _known_rows(tables.train, schema)
     rows_of = _split(tables, config, schema, known)
+    table_of = _table_of_split(tables, rows_of)
+    read_slices(table_of.get("test") or table_of["validation"], config.slices)  # raises before anything is decoded
     targets = _fit_targets(tables.train, schema, rows_of["train"], config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = stream_settings(schema, config, targets)
@@ -108,7 +111,6 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         preprocessor = Preprocessor.fit(
             tables.train, rows_of["train"], schema, settings, shared=shared, num_threads=config.num_threads
         )
-    table_of = _table_of_split(tables, rows_of)
     columns, broken = _decode(preprocessor, targets, table_of, cache, progress, config)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
     all_rows, splits, set_aside = {}, {}, {tables.train.name: tables.train.num_rows - len(known)}

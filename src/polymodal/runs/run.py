@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import polymodal
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.tables.slices import read_slices
 from polymodal.ensemble.baseline_cache import FittedBaselines
 from polymodal.model.batches import Examples
 from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
@@ -148,7 +149,8 @@ def execute(
     split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
         model = fit_ensembles(model, data_module.splits["validation"], cache, fitted)
-        evaluation = evaluate_examples(model, data_module.splits[split], split, cache)
+        slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
+        evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     report_data = build_report_data(model, data_module, state, evaluation, watch.total(), command)
     return Run(
         model=dataclasses.replace(model, report_data=report_data),
