@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from polymodal.errors import CellError, CheckpointError, ConfigError, PolymodalError, SchemaError, TableError
     from polymodal.model.model import Model, load
     from polymodal.report.comparison import Comparison
+    from polymodal.runs.callbacks import Callback, TrainingRun
     from polymodal.runs.compare import compare
     from polymodal.runs.estimators import MultimodalClassifier, MultimodalRegressor
     from polymodal.runs.fit import fit
     from polymodal.runs.options import RunOptions
 
 __all__ = [
+    "Callback",
     "CellError",
     "CheckpointError",
     "Comparison",
@@ -41,6 +43,7 @@ __all__ = [
     "SchemaError",
     "Table",
     "TableError",
+    "TrainingRun",
     "__version__",
     "compare",
     "fit",
@@ -52,6 +55,7 @@ STARTED_S = time.perf_counter()
 """When the package was first imported: the time of a command begins here."""
 
 _MODULES = {
+    "Callback": "runs.callbacks",
     "CellError": "errors",
     "CheckpointError": "errors",
     "Comparison": "report.comparison",
@@ -64,6 +68,7 @@ _MODULES = {
     "SchemaError": "errors",
     "Table": "data.tables.table",
     "TableError": "errors",
+    "TrainingRun": "runs.callbacks",
     "compare": "runs.compare",
     "fit": "runs.fit",
     "load": "model.model",

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polymodal.progress import format_seconds
 from polymodal.report.charts import Line, line_chart, nice_ticks
 from polymodal.report.gallery import Gallery, GalleryCell, GalleryRow
 from polymodal.report.page import write_report
-from polymodal.report.wording import format_seconds, write_headline
+from polymodal.report.wording import write_headline
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WORDS = ("zero", "one", "two", "three", "fuor", "five", "six", "seven", "eihgt", "nine")

@@ -24,6 +24,14 @@ Data = Annotated[
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or the model folder in it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first cell that cannot be read.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also show details: precision, duration of steps, what the cache held.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress: only errors and results.")]
+Log = Annotated[
+    list[str],
+    typer.Option("--log", metavar="NAME", help="Also log to tensorboard, mlflow, trackio or wandb; repeat for several."),
+]
 Targets = Annotated[list[str], typer.Option("--target", metavar="COL", help="Column to predict; repeat for several.")]
 Modalities = Annotated[
     list[str], typer.Option("--modality", metavar="COL=MODALITY", help="Overrule what a column holds, as in col=image.")

@@ -18,6 +18,7 @@ from polymodal.cli.arguments import (
     Json,
     Modalities,
     Preset,
+    Quiet,
     Settings,
     Shares,
     Streams,
@@ -27,8 +28,10 @@ from polymodal.cli.arguments import (
     Time,
     TimeLimit,
     Validation,
+    Verbose,
     exits,
 )
+from polymodal.cli.progress_bar import LOADING, open_progress
 
 
 def compare_command(
@@ -62,11 +65,13 @@ def compare_command(
     ] = None,
     strict: Strict = False,
     json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train all fusions, or any variants, on the same rows and seeds; finished runs in the folder are not repeated."""
-    with exits("Stopped. The same command goes on with the runs that are not finished."):
+    interrupted = "Stopped. The same command goes on with the runs that are not finished."
+    with exits(interrupted), open_progress(verbose, quiet) as progress:
         from polymodal.cli import console, options
-        from polymodal.cli.progress_bar import open_progress
 
         common = options.RunArguments(
             validation=validation,
@@ -87,7 +92,8 @@ def compare_command(
         ).parsed()
         variants = options.parse_variants(variant)
         folder = output or Path("runs") / f"compare-{Path(data).resolve().stem}"
-        from polymodal.runs.compare import compare
+        with progress.phase(LOADING, None):
+            from polymodal.runs.compare import compare
 
         comparison = compare(
             data,
@@ -96,7 +102,7 @@ def compare_command(
             variants=variants,
             seeds=options.parse_seeds(seeds),
             output=folder,
-            progress=open_progress(),
+            progress=progress,
             command=shlex.join(["polymodal", *sys.argv[1:]]),
             **common,
         )

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from polymodal.progress import format_seconds
 from polymodal.report.comparison import margin_text
 from polymodal.report.wording import (
     format_number,
     format_score,
-    format_seconds,
     format_share,
     metric_heading,
     metric_title,

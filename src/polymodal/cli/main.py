@@ -21,9 +21,11 @@ from polymodal.cli.arguments import (
     Encoders,
     Group,
     Json,
+    Log,
     Modalities,
     ModelPath,
     Preset,
+    Quiet,
     Settings,
     Shares,
     Streams,
@@ -33,11 +35,13 @@ from polymodal.cli.arguments import (
     Time,
     TimeLimit,
     Validation,
+    Verbose,
     exits,
     unwinding,
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.progress_bar import LOADING, open_progress
 from polymodal.cli.search_commands import embed_command, index_command, search_command
 
 FEW_CLASSES = 20
@@ -61,13 +65,15 @@ def inspect_command(
     stream: Streams = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
     json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show what each column is and why, its missing and broken cells, and the balance of classes."""
-    with exits("Stopped."):
-        from polymodal.cli import console, options
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.data.schema.inspection import inspect_table
-        from polymodal.data.tables.table import read_table
+    with exits("Stopped."), open_progress(verbose, quiet) as progress:
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console, options
+            from polymodal.data.schema.inspection import inspect_table
+            from polymodal.data.tables.table import read_table
 
         table = read_table(data)
         inspection = inspect_table(
@@ -76,7 +82,7 @@ def inspect_command(
             modality=options.parse_pairs("--modality", modality, last=True),
             streams=options.parse_streams(stream),
             drop=drop,
-            progress=open_progress(),
+            progress=progress,
         )
         if json:
             console.print_json(inspection)
@@ -124,14 +130,20 @@ def train_command(
         Path | None, typer.Option(metavar="DIR", help="Run folder; default: runs/ and the table's name.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved step of the run folder.")] = False,
+    log: Log = [],  # noqa: B006
     strict: Strict = False,
     json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Learn to predict columns of a table, or, without a target, how its columns relate; write a run folder."""
-    with exits("Stopped. The same command with --resume goes on from the last saved step."):
+    interrupted = "Stopped. The same command with --resume goes on from the last saved step."
+    with exits(interrupted), open_progress(verbose, quiet) as progress:
         from polymodal.cli import console, options
-        from polymodal.cli.progress_bar import open_progress
+        from polymodal.nn.ranks import is_main_process
+        from polymodal.runs.trackers import check_trackers
 
+        check_trackers(log)
         source = options.find_data(data, config)
         folder = output or options.choose_run_folder(source, resume)
         common = options.RunArguments(
@@ -152,8 +164,8 @@ def train_command(
             strict=strict,
         ).parsed()
         common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
-        from polymodal.nn.distributed import is_main_process
-        from polymodal.runs.fit import fit
+        with progress.phase(LOADING, None):
+            from polymodal.runs.fit import fit
 
         model = fit(
             source,
@@ -161,7 +173,8 @@ def train_command(
             seed=seed,
             output=folder,
             resume=resume,
-            progress=open_progress(),
+            progress=progress,
+            log=log,
             command=shlex.join(["polymodal", *sys.argv[1:]]),
             **common,
         )
@@ -183,14 +196,22 @@ app.command("compare")(compare_command)
 
 
 @app.command("evaluate")
-def evaluate_command(model: ModelPath, data: Data, strict: Strict = False, json: Json = False) -> None:
+def evaluate_command(
+    model: ModelPath,
+    data: Data,
+    strict: Strict = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
-    with exits("Stopped."):
-        from polymodal.cli import console
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.model.model import load
+    with exits("Stopped."), open_progress(verbose, quiet) as progress:
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console
+            from polymodal.model.model import load
 
-        report_data = load(model).evaluation_report(data, strict=strict, progress=open_progress())
+            loaded = load(model)
+        report_data = loaded.evaluation_report(data, strict=strict, progress=progress)
         if json:
             from polymodal.model.summary import summary_of
 
@@ -218,20 +239,22 @@ def predict_command(
     ] = None,
     weights: Annotated[bool, typer.Option("--weights", help="Add the fusion's weight of each stream.")] = False,
     strict: Strict = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Predict every row of a table, in its order: labels and probabilities."""
     on_screen = output is None or output == "-"
-    with exits("Stopped." if on_screen else "Stopped; nothing was written."), unwinding():
+    interrupted = "Stopped." if on_screen else "Stopped; nothing was written."
+    with exits(interrupted), unwinding(), open_progress(verbose, quiet, bars=not on_screen) as progress:
         from polymodal.cli import console
         from polymodal.cli.prediction_files import check_output, open_output
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.progress import SilentProgress
 
         check_output(output)
-        from polymodal.model.model import load
+        with progress.phase(LOADING, None):
+            from polymodal.model.model import load
 
-        progress = SilentProgress() if on_screen else open_progress()
-        batches = load(model).predict_batches(data, weights=weights, strict=strict, progress=progress)
+            loaded = load(model)
+        batches = loaded.predict_batches(data, weights=weights, strict=strict, progress=progress)
         num_rows, broken = 0, console.BrokenCells()
         with open_output(output) as write:
             for batch in batches:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from polymodal.cli.arguments import Data, Json, ModelPath, exits, unwinding
+from polymodal.cli.arguments import Data, Json, ModelPath, Quiet, Verbose, exits, unwinding
+from polymodal.cli.progress_bar import LOADING, open_progress
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder that `polymodal index` wrote.")]
 
@@ -19,18 +20,22 @@ def embed_command(
     model: ModelPath,
     data: Data,
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Ends in .parquet, .jsonl or .csv.")],
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
-    with exits("Stopped; nothing was written."), unwinding():
+    with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
         from polymodal.cli import console
         from polymodal.cli.prediction_files import check_output, open_output
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.model.model import load
 
         check_output(output)
+        with progress.phase(LOADING, None):
+            from polymodal.model.model import load
+
+            loaded = load(model)
         num_rows, broken = 0, console.BrokenCells()
         with open_output(output) as write:
-            for batch in load(model).embed_batches(data, progress=open_progress()):
+            for batch in loaded.embed_batches(data, progress=progress):
                 write(batch.to_columns(), ())
                 num_rows += len(batch.rows)
                 broken.add(batch.broken_cells)
@@ -42,15 +47,18 @@ def index_command(
     model: ModelPath,
     data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="INDEX", help="Folder to write.")],
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a searchable index of a table's rows."""
-    with exits("Stopped; nothing was written."):
-        from polymodal.cli import console
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.model.model import load
-        from polymodal.model.search_index import save_index
+    with exits("Stopped; nothing was written."), open_progress(verbose, quiet) as progress:
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console
+            from polymodal.model.model import load
+            from polymodal.model.search_index import save_index
 
-        index, broken = load(model).index(data, progress=open_progress())
+            loaded = load(model)
+        index, broken = loaded.index(data, progress=progress)
         save_index(index, output)
         console.print_line(f"{len(index):,} rows indexed: {output}")
         console.print_broken([vars(cell) for cell in broken], "")

@@ -25,7 +25,7 @@ from polymodal.model.predict import predict_chunks
 from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.search_index import Hit, SearchIndex, build_index
 from polymodal.model.trained_model import TrainedModel, precompute
-from polymodal.progress import Progress, SilentProgress
+from polymodal.progress import LoggingProgress, Progress
 
 TableLike = Any
 """A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
@@ -113,7 +113,7 @@ class Model:
             table: Rows to predict.
             weights: Whether to return the fusion's stream weights.
             strict: Whether a broken cell raises.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             Labels, probabilities, weights and broken cells.
@@ -140,7 +140,7 @@ class Model:
             rows: Most rows of a batch; None: as many as are predicted at once. The predictions are the same.
             weights: Whether to return the fusion's stream weights.
             strict: Whether a broken cell raises.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Yields:
             Labels, probabilities, weights and broken cells of the next rows, in the table's order. Broken cells are
@@ -158,7 +158,7 @@ class Model:
         source = table if isinstance(table, str | Path) else read_table(table)
         name = Path(source).name if isinstance(source, str | Path) else source.name
         first_row = 0
-        for chunk in predict_chunks(self.trained, source, ArrayCache.default(), progress, weights):
+        for chunk in predict_chunks(self.trained, source, ArrayCache.default(), progress or LoggingProgress(), weights):
             if strict and chunk.broken_cells:
                 first = chunk.broken_cells[0]
                 raise CellError(f"{name}, row {first.row}, column {first.column!r}: {first.reason}.")
@@ -173,7 +173,7 @@ class Model:
         Args:
             table: Rows with the target columns.
             strict: Whether a broken cell raises.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             The object that ``polymodal evaluate --json`` prints.
@@ -194,7 +194,7 @@ class Model:
         Args:
             table: Rows with the target columns.
             strict: Whether a broken cell raises.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             The keys of a run's report data that an evaluation has.
@@ -206,7 +206,7 @@ class Model:
         from polymodal.model.evaluation import evaluate_examples
         from polymodal.targets.notices import invalid_target_cells
 
-        started, source, progress = time.perf_counter(), read_table(table), progress or SilentProgress()
+        started, source, progress = time.perf_counter(), read_table(table), progress or LoggingProgress()
         if self._has_columns():
             _check_has_targets(source, self.trained)
         cache = ArrayCache.default()
@@ -242,19 +242,19 @@ class Model:
 
         Args:
             table: Rows to embed; absent columns count as missing cells.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             One unit vector a row and, of a model without targets, one a stream.
         """
-        return embed_table(self.trained, read_table(table), ArrayCache.default(), progress or SilentProgress())
+        return embed_table(self.trained, read_table(table), ArrayCache.default(), progress or LoggingProgress())
 
     def embed_batches(self, table: TableLike, *, progress: Progress | None = None) -> Iterator[Embeddings]:
         """Turn a table's rows into vectors batch by batch: a file of any length in bounded memory.
 
         Args:
             table: Rows to embed; a file is read lazily.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Yields:
             The vectors of the next rows, in the table's order; broken cells are named by their row in the whole table.
@@ -263,20 +263,20 @@ class Model:
             TableError: If the table cannot be read; for broken rows of a file, once they are reached.
         """
         source = table if isinstance(table, str | Path) else read_table(table)
-        yield from embed_chunks(self.trained, source, ArrayCache.default(), progress or SilentProgress())
+        yield from embed_chunks(self.trained, source, ArrayCache.default(), progress or LoggingProgress())
 
     def index(self, table: TableLike, *, progress: Progress | None = None) -> tuple[SearchIndex, list[BrokenCell]]:
         """Make a searchable index of rows.
 
         Args:
             table: Rows to index.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             The index, and the cells that could not be decoded.
         """
         source = read_table(table)
-        embeddings = embed_table(self.trained, source, ArrayCache.default(), progress or SilentProgress())
+        embeddings = embed_table(self.trained, source, ArrayCache.default(), progress or LoggingProgress())
         return build_index(embeddings, source), embeddings.broken_cells
 
     def search(self, index: SearchIndex, cells: Mapping[str, Cell], *, top: int = 10, within: str = "row") -> list[Hit]:

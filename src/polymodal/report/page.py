@@ -9,13 +9,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from polymodal.progress import format_seconds
 from polymodal.report import charts
 from polymodal.report.gallery import Gallery
 from polymodal.report.target_sections import describe_target
 from polymodal.report.wording import (
     format_number,
     format_score,
-    format_seconds,
     format_share,
     is_number,
     member_title,

@@ -32,7 +32,7 @@ from polymodal.fusion import FUSIONS, fusion_entry
 from polymodal.model.build import build_network, num_parameters
 from polymodal.model.model import TableLike
 from polymodal.model.predict import NO_MASK, combine, predict_members
-from polymodal.progress import Progress, SilentProgress
+from polymodal.progress import LoggingProgress, Progress
 from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.report.comparison_page import write_comparison
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
@@ -74,7 +74,7 @@ def compare(
         variants: Name to dotted options, such as ``{"long": {"train.epochs": 50}}``.
         seeds: Each variant is trained once with each.
         output: Folder for results and report; runs that are finished there are not repeated. None writes nothing.
-        progress: Reports the progress of the comparison.
+        progress: Reports the progress of the comparison; None: ``logging``, by the logger ``polymodal``.
         command: The command line, for the report.
         **options: Options in common to all variants: the keywords of ``polymodal.RunOptions``.
 
@@ -93,7 +93,7 @@ def compare(
     check_options(compare, options)
     base = build_run_config(table, target, options, defaults={"baselines": False})
     folder = None if output is None else Path(output)
-    runs = _ComparisonRuns(read_tables(table, options, base), base, folder, progress or SilentProgress())
+    runs = _ComparisonRuns(read_tables(table, options, base), base, folder, progress or LoggingProgress())
     listed = list_variants(base, fusions, variants)
     _check_seeds(seeds)
     _check_folder(folder)

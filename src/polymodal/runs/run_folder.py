@@ -7,9 +7,11 @@
       report.html     one file, opens without a network
       metrics.json    the summary and the report data as JSON
       run.yaml        the whole resolved configuration; --config run.yaml repeats the run
-      log.txt         what happened when
+      log.txt         what happened when; grows as the run goes
+      tensorboard/    the event file, if the run is logged to TensorBoard
       training.safetensors    only while training: the training checkpoint for --resume
       asked.yaml      only while training: the configuration that the run was started with
+      trackers.json   only while training: what experiment trackers call the run
 """
 
 from __future__ import annotations
@@ -66,13 +68,12 @@ def _occupied(folder: Path, holds_run: bool, resume: bool) -> str:
     return f"The folder {folder} is not empty. Choose another --output or remove it{advice}."
 
 
-def write_run(run: Run, folder: Path, log: list[str]) -> None:
-    """Write the model, report, metrics, configuration and log of a run.
+def write_run(run: Run, folder: Path) -> None:
+    """Write the model, report, metrics and configuration of a run.
 
     Args:
         run: The finished run.
         folder: The run's folder.
-        log: Lines of the log.
     """
     save_model(run.model, folder / MODEL_FOLDER)
     save_config(run.model.config, folder / "run.yaml")
@@ -83,7 +84,6 @@ def write_run(run: Run, folder: Path, log: list[str]) -> None:
     examples = run.data_module.splits[run.split]
     gallery = build_gallery(run.model, examples, run.evaluation.predictions)
     write_report(run.model.report_data, gallery, folder / "report.html", run.data_module.tables[run.split].folder)
-    write_text(folder / "log.txt", "\n".join(log) + "\n")
     for leftover in (STATE_FILE, STARTED_CONFIG):
         (folder / leftover).unlink(missing_ok=True)
 

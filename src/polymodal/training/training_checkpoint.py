@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from polymodal.errors import CheckpointError
-from polymodal.nn.distributed import is_main_process
+from polymodal.nn.ranks import is_main_process
 from polymodal.training.sharding import full_tensor
 from polymodal.training.strategy import Strategy
 
