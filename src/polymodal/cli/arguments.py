@@ -30,7 +30,7 @@ Verbose = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress: only errors and results.")]
 Log = Annotated[
     list[str],
-    typer.Option("--log", metavar="NAME", help="Also log to tensorboard, mlflow, trackio or wandb; repeat for several."),
+    typer.Option("--log", metavar="NAME", help="Also log to tensorboard, mlflow, trackio or wandb; repeatable."),
 ]
 Targets = Annotated[list[str], typer.Option("--target", metavar="COL", help="Column to predict; repeat for several.")]
 Modalities = Annotated[

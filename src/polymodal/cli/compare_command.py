@@ -16,6 +16,7 @@ from polymodal.cli.arguments import (
     Encoders,
     Group,
     Json,
+    Log,
     Modalities,
     Preset,
     Quiet,
@@ -63,6 +64,7 @@ def compare_command(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the comparison; default: runs/compare- and the table's name."),
     ] = None,
+    log: Log = [],  # noqa: B006
     strict: Strict = False,
     json: Json = False,
     verbose: Verbose = False,
@@ -72,6 +74,9 @@ def compare_command(
     interrupted = "Stopped. The same command goes on with the runs that are not finished."
     with exits(interrupted), open_progress(verbose, quiet) as progress:
         from polymodal.cli import console, options
+        from polymodal.runs.trackers import check_trackers
+
+        check_trackers(log)
 
         common = options.RunArguments(
             validation=validation,
@@ -103,6 +108,7 @@ def compare_command(
             seeds=options.parse_seeds(seeds),
             output=folder,
             progress=progress,
+            log=log,
             command=shlex.join(["polymodal", *sys.argv[1:]]),
             **common,
         )

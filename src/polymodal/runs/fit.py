@@ -67,7 +67,7 @@ def fit(
     config = build_run_config(table, target, options, seed)
     tables = read_tables(table, options, config)
     progress = (progress or LoggingProgress()) if is_main_process() else SilentProgress()
-    given = [*callbacks, *trackers] if is_main_process() else []
+    given = [*trackers, *callbacks] if is_main_process() else []
     if folder is None:
         return _fit_in_memory(
             tables, config, progress, command, RunCallbacks(given, command=command, progress=progress)

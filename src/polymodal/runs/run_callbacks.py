@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from polymodal.config import RunConfig
@@ -22,6 +23,8 @@ from polymodal.training.state import TrainingState
 
 RUN_IDS_FILE = "trackers.json"
 """Tracker to its name of an unfinished run, so that a resumed run goes on with the same curves."""
+MAX_REASON_LENGTH = 200
+"""Most characters of what a tracker's library says of its failure."""
 FINAL_SECTIONS = {
     "targets": "final",
     "fusion": "final_fusion",
@@ -147,7 +150,7 @@ class RunCallbacks:
 
     def _leave_out(self, tracker: Tracker, error: Exception) -> None:
         self._callbacks.remove(tracker)
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = shorten(str(error), MAX_REASON_LENGTH, placeholder=" ...") or type(error).__name__
         notice = f"The tracker {tracker.name} failed and was left out for the rest of the run: {reason}"
         self.notices.append(notice)
         self._progress.log(notice, logging.WARNING)
