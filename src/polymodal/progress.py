@@ -34,13 +34,12 @@ class Phase(Protocol):
 class Progress(Protocol):
     """A progress reporter: of a terminal, a log, or silent."""
 
-    def phase(self, name: str, total: int | None, completed: int = 0) -> AbstractContextManager[Phase]:
+    def phase(self, name: str, total: int | None) -> AbstractContextManager[Phase]:
         """Open a phase; it ends with the context.
 
         Args:
             name: Name of the phase, such as "decoding".
             total: Number of steps; None if it is not known.
-            completed: Number of steps that are done already, as in a resumed run.
 
         Returns:
             A context that gives the phase.
@@ -84,13 +83,12 @@ class SilentProgress:
     """
 
     @contextmanager
-    def phase(self, name: str, total: int | None, completed: int = 0) -> Iterator[Phase]:  # noqa: ARG002
+    def phase(self, name: str, total: int | None) -> Iterator[Phase]:  # noqa: ARG002
         """Yield a phase that shows nothing.
 
         Args:
             name: Name of the phase.
             total: Number of steps, or None.
-            completed: Number of steps that are done already.
 
         Yields:
             A silent phase.
@@ -116,10 +114,11 @@ class SilentProgress:
 class LinePhase:
     """The counters of a phase that is written line by line."""
 
-    def __init__(self, name: str, total: int | None, completed: int, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, total: int | None, clock: Callable[[], float]) -> None:
         """Start the phase now."""
-        self.name, self.total, self.done, self.note = name, total, completed, ""
-        self._completed, self._clock, self._started_s = completed, clock, clock()
+        self.name, self.total, self.done, self.note = name, total, 0, ""
+        self._clock, self._started_s = clock, clock()
+        self._first: tuple[int, float] | None = None  # steps done and time after the first report
 
     def advance(self, n: int = 1, note: str = "", total: int | None = None) -> None:
         """Count steps; nothing is written yet.
@@ -132,6 +131,7 @@ class LinePhase:
         self.done += n
         self.note = note or self.note
         self.total = self.total if total is None else total
+        self._first = self._first or (self.done, self._clock())
 
     @property
     def elapsed_s(self) -> float:
@@ -140,9 +140,14 @@ class LinePhase:
 
     @property
     def left_s(self) -> float | None:
-        """Estimated seconds until its end, at the mean rate so far; None where that is not known."""
-        new = self.done - self._completed
-        return None if self.total is None or new <= 0 else self.elapsed_s / new * max(self.total - self.done, 0)
+        """Estimated seconds until its end, at the mean rate since the first report; None where that is not known.
+
+        What the first report counts took no time where a run is resumed, and longer than usual elsewhere.
+        """
+        done, since_s = self._first or (self.done, 0.0)
+        if self.total is None or self.done <= done:
+            return None
+        return (self._clock() - since_s) / (self.done - done) * max(self.total - self.done, 0)
 
     def counts(self) -> str:
         """Name the phase and how much of it is done."""
@@ -183,18 +188,17 @@ class LineProgress:
         self._lock = threading.Lock()
 
     @contextmanager
-    def phase(self, name: str, total: int | None, completed: int = 0) -> Iterator[Phase]:
+    def phase(self, name: str, total: int | None) -> Iterator[Phase]:
         """Write lines about a phase until the context ends.
 
         Args:
             name: Name of the phase.
             total: Number of steps, or None.
-            completed: Number of steps that are done already.
 
         Yields:
             The phase.
         """
-        phase = LinePhase(name, total, completed, self._clock)
+        phase = LinePhase(name, total, self._clock)
         is_outer = not self._open
         self._open.append(phase)
         try:
@@ -270,13 +274,12 @@ class LoggingProgress(LineProgress):
         super().__init__(lambda text, level: LOGGER.log(level, text))
 
     @contextmanager
-    def phase(self, name: str, total: int | None, completed: int = 0) -> Iterator[Phase]:
+    def phase(self, name: str, total: int | None) -> Iterator[Phase]:
         """Log a phase until the context ends.
 
         Args:
             name: Name of the phase.
             total: Number of steps, or None.
-            completed: Number of steps that are done already.
 
         Yields:
             The phase; a silent one where nobody listens.
@@ -284,7 +287,7 @@ class LoggingProgress(LineProgress):
         if not LOGGER.isEnabledFor(logging.INFO):
             yield SilentPhase()
             return
-        with super().phase(name, total, completed) as phase:
+        with super().phase(name, total) as phase:
             yield phase
 
 
@@ -315,21 +318,18 @@ class BroadcastProgress:
         self._reporters = reporters
 
     @contextmanager
-    def phase(self, name: str, total: int | None, completed: int = 0) -> Iterator[Phase]:
+    def phase(self, name: str, total: int | None) -> Iterator[Phase]:
         """Open a phase in each.
 
         Args:
             name: Name of the phase.
             total: Number of steps, or None.
-            completed: Number of steps that are done already.
 
         Yields:
             The phase.
         """
         with ExitStack() as stack:
-            yield BroadcastPhase(
-                [stack.enter_context(reporter.phase(name, total, completed)) for reporter in self._reporters]
-            )
+            yield BroadcastPhase([stack.enter_context(reporter.phase(name, total)) for reporter in self._reporters])
 
     def message(self, text: str) -> None:
         """Show a sentence in each.

@@ -73,7 +73,7 @@ def compare_command(
     """Train all fusions, or any variants, on the same rows and seeds; finished runs in the folder are not repeated."""
     interrupted = "Stopped. The same command goes on with the runs that are not finished."
     with exits(interrupted), open_progress(verbose, quiet) as progress:
-        from polymodal.cli import console, options
+        from polymodal.cli import options
         from polymodal.runs.trackers import check_trackers
 
         check_trackers(log)
@@ -98,6 +98,7 @@ def compare_command(
         variants = options.parse_variants(variant)
         folder = output or Path("runs") / f"compare-{Path(data).resolve().stem}"
         with progress.phase(LOADING, None):
+            from polymodal.cli import console
             from polymodal.runs.compare import compare
 
         comparison = compare(

@@ -139,7 +139,7 @@ def train_command(
     """Learn to predict columns of a table, or, without a target, how its columns relate; write a run folder."""
     interrupted = "Stopped. The same command with --resume goes on from the last saved step."
     with exits(interrupted), open_progress(verbose, quiet) as progress:
-        from polymodal.cli import console, options
+        from polymodal.cli import options
         from polymodal.nn.ranks import is_main_process
         from polymodal.runs.trackers import check_trackers
 
@@ -165,6 +165,7 @@ def train_command(
         ).parsed()
         common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
         with progress.phase(LOADING, None):
+            from polymodal.cli import console
             from polymodal.runs.fit import fit
 
         model = fit(
@@ -246,11 +247,11 @@ def predict_command(
     on_screen = output is None or output == "-"
     interrupted = "Stopped." if on_screen else "Stopped; nothing was written."
     with exits(interrupted), unwinding(), open_progress(verbose, quiet, bars=not on_screen) as progress:
-        from polymodal.cli import console
         from polymodal.cli.prediction_files import check_output, open_output
 
         check_output(output)
         with progress.phase(LOADING, None):
+            from polymodal.cli import console
             from polymodal.model.model import load
 
             loaded = load(model)

@@ -14,14 +14,13 @@ from rich.markup import escape
 from polymodal.errors import ConfigError
 from polymodal.nn.ranks import is_main_process
 from polymodal.progress import LOGGER, LoggingProgress, Phase, Progress, SilentProgress, format_line
-from polymodal.version import VERSION
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
 LOADING = "loading"
-"""The phase in which libraries are imported and a model is loaded."""
+"""The phase in which libraries are imported and a model is loaded: the first thing that is seen."""
 
 
 class TerminalPhase:
@@ -65,13 +64,12 @@ class TerminalProgress:
         self._verbose = verbose
 
     @contextmanager
-    def phase(self, name: str, total: int | None, completed: int = 0) -> Iterator[Phase]:
+    def phase(self, name: str, total: int | None) -> Iterator[Phase]:
         """Show a bar until the context ends.
 
         Args:
             name: What is being done.
             total: Number of steps, or None.
-            completed: Number of steps that are done already.
 
         Yields:
             The bar.
@@ -79,7 +77,7 @@ class TerminalProgress:
         if self._num_open == 0:
             self._bars.start()
         self._num_open += 1
-        task = self._bars.add_task(escape(name), total=total, completed=completed, note="")
+        task = self._bars.add_task(escape(name), total=total, note="")
         try:
             yield TerminalPhase(self._bars, task)
         finally:
@@ -142,7 +140,6 @@ def open_progress(verbose: bool = False, quiet: bool = False, bars: bool = True)
         return
     is_terminal = sys.stderr.isatty()
     with _shown_records(logging.DEBUG if verbose else logging.WARNING if is_terminal else logging.INFO):
-        LOGGER.info("polymodal %s", VERSION)  # something is seen before slow imports
         if not is_terminal:
             yield LoggingProgress()
         else:

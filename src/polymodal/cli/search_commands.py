@@ -25,11 +25,11 @@ def embed_command(
 ) -> None:
     """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
     with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
-        from polymodal.cli import console
         from polymodal.cli.prediction_files import check_output, open_output
 
         check_output(output)
         with progress.phase(LOADING, None):
+            from polymodal.cli import console
             from polymodal.model.model import load
 
             loaded = load(model)

@@ -43,6 +43,7 @@ class EpochReporter:
         progress: Gets a line for each epoch.
         phase: Counts the steps.
         hooks: Called with each epoch.
+        planned_steps: Number of steps that the phase was told.
         step_seconds: Duration of each step of this epoch.
         num_rows: Number of rows trained on in this epoch.
     """
@@ -51,6 +52,7 @@ class EpochReporter:
     progress: Progress
     phase: Phase
     hooks: TrainingHooks
+    planned_steps: int
     step_seconds: list[float] = field(default_factory=list)
     num_rows: int = 0
 
@@ -64,7 +66,11 @@ class EpochReporter:
         """
         self.step_seconds.append(seconds)
         self.num_rows += num_rows
-        self.phase.advance(1, total=state.planned_steps)
+        if state.planned_steps == self.planned_steps:
+            self.phase.advance(1)
+        else:
+            self.phase.advance(1, total=state.planned_steps)
+            self.planned_steps = state.planned_steps
 
     def speed(self) -> float:
         """Return the rows per second of this epoch's steps."""

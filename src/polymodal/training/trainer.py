@@ -87,8 +87,11 @@ def train_network(
     hooks = hooks or TrainingHooks()
     _log_set_up(strategy, inputs, state)
     hooks.on_train_start(state)
-    with progress.phase("training", state.planned_steps, completed=state.step) as phase:
-        reporter = EpochReporter(inputs=inputs, progress=progress, phase=phase, hooks=hooks)
+    with progress.phase("training", state.planned_steps) as phase:
+        phase.advance(state.step)
+        reporter = EpochReporter(
+            inputs=inputs, progress=progress, phase=phase, hooks=hooks, planned_steps=state.planned_steps
+        )
         _run_epochs(strategy, inputs, state, planner, reporter)
     _load_best_weights(strategy.gather_weights(), inputs, state)
     return state
