@@ -100,9 +100,13 @@ def test_a_phase_inside_another_adds_to_its_lines(progress: LineProgress, clock:
 
 
 def test_a_phase_that_fails_is_not_done(progress: LineProgress, clock: Clock, lines: list[str]) -> None:
-    with pytest.raises(KeyboardInterrupt), progress.phase("training", 3):
-        clock.now_s = 60.0
-        raise KeyboardInterrupt
+    def fail() -> None:
+        with progress.phase("training", 3):
+            clock.now_s = 60.0
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert lines == ["training: 0 of 3"]
 
 

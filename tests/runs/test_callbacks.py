@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -252,12 +251,9 @@ def test_mlflow_has_curves_options_and_report_of_a_resumed_run(tmp_path: Path, m
 @pytest.mark.parametrize(("name", "kept"), [("wandb", "wandb/offline-run-*/*.wandb"), ("trackio", "trackio/*.db")])
 def test_other_trackers_work_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kept: str) -> None:
     pytest.importorskip(name, reason=f"{name} is not installed")
-    for variable, value in {
-        "WANDB_MODE": "offline",
-        "WANDB_DIR": tmp_path,
-        "TRACKIO_DIR": tmp_path / "trackio",
-    }.items():
-        monkeypatch.setitem(os.environ, variable, str(value))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = train(tmp_path / "run", log=[name])
