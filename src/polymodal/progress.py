@@ -307,7 +307,7 @@ class BroadcastPhase:
             total: Number of steps of the phase, where it is another than before.
         """
         for phase in self._phases:
-            phase.advance(n, note, total)
+            phase.advance(n, note) if total is None else phase.advance(n, note, total)
 
 
 class BroadcastProgress:

@@ -65,8 +65,9 @@ def fit(
     folder = None if output is None else Path(output)
     trackers = build_trackers(log, folder)
     config = build_run_config(table, target, options, seed)
-    tables = read_tables(table, options, config)
     progress = (progress or LoggingProgress()) if is_main_process() else SilentProgress()
+    with progress.phase("reading tables", None):
+        tables = read_tables(table, options, config)
     given = [*trackers, *callbacks] if is_main_process() else []
     if folder is None:
         return _fit_in_memory(
@@ -113,7 +114,8 @@ def _fit_in_folder(
                 callbacks=callbacks,
             )
             if is_main_process():
-                write_run(run, folder)
+                with progress.phase("writing", None):
+                    write_run(run, folder)
                 for line in summary_lines(run.model.report_data):
                     log.log(line)
             callbacks.train_end(run.model.report_data, folder / "report.html")

@@ -181,7 +181,8 @@ def _run_trials(
     """Choose by short training runs what the options leave open: the width under a time limit, and flips of images."""
     notices: list[str] = []
     if config.train.time_limit_s is not None and config.width is None:
-        choice = _choose_width(inputs, config, data_module, saved)
+        with progress.phase("choosing the width", None):
+            choice = _choose_width(inputs, config, data_module, saved)
         config, notices = config.model_copy(update={"width": choice.width}), choice.notices
     if config.train.flip == "auto":
         settings, notice = choose_flip(inputs, partial(_build_network, config, data_module), progress)

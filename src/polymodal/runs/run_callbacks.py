@@ -23,6 +23,16 @@ from polymodal.training.state import TrainingState
 
 RUN_IDS_FILE = "trackers.json"
 """Tracker to its name of an unfinished run, so that a resumed run goes on with the same curves."""
+ENTRY_METRICS = (
+    "step",
+    "train_loss",
+    "evaluated_train_loss",
+    "validation_loss",
+    "learning_rate",
+    "seconds",
+    "rows_per_s",
+)
+"""Numbers of an entry of the history that callbacks get."""
 MAX_REASON_LENGTH = 200
 """Most characters of what a tracker's library says of its failure."""
 FINAL_SECTIONS = {
@@ -90,7 +100,7 @@ class RunCallbacks:
         """
         metrics = final_metrics(report_data["evaluation"])
         self._call_all(lambda callback: callback.on_train_end(metrics, report_path))
-        if self._folder is not None:
+        if self._folder is not None and self._run_ids:
             (self._folder / RUN_IDS_FILE).unlink(missing_ok=True)
 
     @contextmanager
@@ -197,8 +207,7 @@ def epoch_metrics(entry: Mapping[str, Any], primary: Mapping[str, str]) -> dict[
     Returns:
         Name to number, as ``Callback.on_epoch_end`` describes; numbers that are not finite are left out.
     """
-    names = ("step", "train_loss", "validation_loss", "learning_rate", "seconds", "rows_per_s")
-    metrics = {name: entry[name] for name in names}
+    metrics = {name: entry[name] for name in ENTRY_METRICS if name in entry}
     for target, value in entry["validation_score"].items():
         metrics[f"validation/{target}/{primary[target]}"] = value
     for target, streams in entry["stream_scores"].items():

@@ -108,7 +108,7 @@ def describe_epoch(entry: Mapping[str, Any], inputs: TrainingInputs, planned_ste
     ]
     parts = [
         f"epoch {entry['epoch'] + 1} of {inputs.settings.epochs}: step {entry['step']:,} of {planned_steps:,}",
-        f"train loss {entry['train_loss']:.4g}",
+        f"train loss {entry.get('evaluated_train_loss', entry['train_loss']):.4g}",
         f"validation loss {entry['validation_loss']:.4g}",
         *scores,
         f"{entry['rows_per_s']:,.0f} rows/s",
