@@ -250,10 +250,10 @@ def test_mlflow_has_curves_options_and_report_of_a_resumed_run(tmp_path: Path, m
 
 @pytest.mark.parametrize(("name", "kept"), [("wandb", "wandb/offline-run-*/*.wandb"), ("trackio", "trackio/*.db")])
 def test_other_trackers_work_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kept: str) -> None:
-    pytest.importorskip(name, reason=f"{name} is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when trackio is imported
+    pytest.importorskip(name, reason=f"{name} is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = train(tmp_path / "run", log=[name])

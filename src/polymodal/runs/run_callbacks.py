@@ -136,13 +136,18 @@ class RunCallbacks:
         self._call_all(lambda callback: callback.on_train_start(run))
 
     def _epoch_end(self, primary: Mapping[str, str], entry: Mapping[str, Any]) -> None:
+        self._save_run_ids()
         metrics = epoch_metrics(entry, primary)
         self._call_all(lambda callback: callback.on_epoch_end(entry["epoch"] + 1, metrics))
+
+    def _save_run_ids(self) -> None:
+        """Write the trackers' names of the run, once there is a training state to resume."""
         run_ids = {tracker.name: tracker.run_id for tracker in self._trackers() if tracker.run_id is not None}
-        if self._folder is not None and run_ids != self._run_ids:
-            self._run_ids = run_ids
-            with suppress(OSError):  # a resumed run starts new curves then
-                (self._folder / RUN_IDS_FILE).write_text(json.dumps(run_ids), encoding="utf-8")
+        if self._folder is None or run_ids == self._run_ids:
+            return
+        self._run_ids = run_ids
+        with suppress(OSError):  # a resumed run starts new curves then
+            (self._folder / RUN_IDS_FILE).write_text(json.dumps(run_ids), encoding="utf-8")
 
     def _trackers(self) -> list[Tracker]:
         return [callback for callback in self._callbacks if isinstance(callback, Tracker)]
