@@ -129,7 +129,7 @@ def _log_set_up(strategy: Strategy, inputs: TrainingInputs, state: TrainingState
     trained = sum(parameter.numel() for parameter in strategy.network.parameters() if parameter.requires_grad)
     settings, parts = inputs.settings, state.accumulation_steps
     LOGGER.debug("training on %s in %s: %s trained parameters", strategy.device, settings.precision, f"{trained:,}")
-    LOGGER.debug("batches of %s rows in %d micro-batches, %d epochs", settings.batch_size, parts, settings.epochs or 1)
+    LOGGER.debug("batches of %s rows, micro-batches: %d, epochs: %d", settings.batch_size, parts, settings.epochs or 1)
 
 
 def _build_optimizer(
