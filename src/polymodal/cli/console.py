@@ -15,11 +15,11 @@ from polymodal.arrays import BrokenCell
 from polymodal.cli.json_text import json_text
 from polymodal.data.input_check import SHOWN_CELLS, describe_broken
 from polymodal.data.notes.table_notices import notice_lines
+from polymodal.progress import format_seconds
 from polymodal.report.comparison import margin_text
 from polymodal.report.wording import (
     format_number,
     format_score,
-    format_seconds,
     format_share,
     metric_heading,
     metric_title,

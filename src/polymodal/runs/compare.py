@@ -5,7 +5,7 @@
     runs/compare-clothing/
       compare.json    the comparison as JSON
       compare.html    the same as a page
-      results/        one small file a finished run; such runs are not repeated
+      results/        one small file a finished run; such runs are not repeated; and what trackers write of each run
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ from polymodal.model.build import build_network, num_parameters
 from polymodal.model.model import TableLike
 from polymodal.model.predict import NO_MASK, combine, predict_members
 from polymodal.nn.devices import use_device
-from polymodal.progress import Progress, SilentProgress
+from polymodal.nn.ranks import is_main_process
+from polymodal.progress import LoggingProgress, Progress
 from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.report.comparison_page import write_comparison
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.folder_lock import entries, locked_folder
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import Run, execute
+from polymodal.runs.run_callbacks import RunCallbacks
+from polymodal.runs.trackers import build_trackers
 from polymodal.targets import RowContext
 
 RESULTS = "results"
@@ -63,6 +66,7 @@ def compare(
     output: str | Path | None = None,
     progress: Progress | None = None,
     command: str | None = None,
+    log: Sequence[str] = (),
     **options: Unpack[RunOptions],
 ) -> Comparison:
     """Train variants on the same data, with the same encoders and seeds, and put their scores side by side.
@@ -77,8 +81,9 @@ def compare(
         variants: Name to dotted options, such as ``{"long": {"train.epochs": 50}}``.
         seeds: Each variant is trained once with each.
         output: Folder for results and report; runs that are finished there are not repeated. None writes nothing.
-        progress: Reports the progress of the comparison.
+        progress: Reports the progress of the comparison; None: ``logging``, by the logger ``polymodal``.
         command: The command line, for the report.
+        log: Experiment trackers to log each run to: "tensorboard", "mlflow", "trackio", "wandb".
         **options: Options in common to all variants: the keywords of ``polymodal.RunOptions``.
 
     Returns:
@@ -95,15 +100,22 @@ def compare(
         'film'
     """
     check_options(compare, options)
-    base = build_run_config(table, target, options, defaults={"baselines": False})
     folder = None if output is None else Path(output)
-    runs = _ComparisonRuns(read_tables(table, options, base), base, folder, progress or SilentProgress())
+    build_trackers(log, folder)  # raises where one cannot be used, before anything is read
+    base, progress = (
+        build_run_config(table, target, options, defaults={"baselines": False}),
+        progress or LoggingProgress(),
+    )
+    with progress.phase("reading tables", None):
+        tables = read_tables(table, options, base)
+    runs = _ComparisonRuns(tables, base, folder, progress, log)
     listed = list_variants(base, fusions, variants)
     _check_seeds(seeds)
     notes: list[str] = []
     with _open_folder(folder), use_device(options.get("device")):
         listed = runs.checked(listed, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants), notes=notes)
-        comparison = _join(runs.results(listed, seeds), base, notes, command)
+        results = runs.results(listed, seeds)
+        comparison = _join(results, base, notes + runs.notices, command)
         if folder is not None:
             write_text(folder / "compare.json", json.dumps(comparison.to_dict(), indent=1))
             write_comparison(comparison, folder / "compare.html")
@@ -171,11 +183,15 @@ def _open_folder(folder: Path | None) -> Iterator[None]:
 class _ComparisonRuns:
     """The tables and options that all runs of a comparison have in common."""
 
-    def __init__(self, tables: Tables, base: RunConfig, folder: Path | None, progress: Progress) -> None:
+    def __init__(
+        self, tables: Tables, base: RunConfig, folder: Path | None, progress: Progress, log: Sequence[str]
+    ) -> None:
         self.tables = tables
         self.base = base
         self.folder = folder
         self.progress = progress
+        self.log = log if is_main_process() else ()
+        self.notices: list[str] = []
         self.cache = ArrayCache.default()
         self._data_module: tuple[str, DataModule] | None = None
         self._tables_key = _tables_key(tables)
@@ -226,18 +242,33 @@ class _ComparisonRuns:
         finished = None if path is None else _read_result(path)
         if finished is not None:
             return finished
-        run = execute(self.tables, config, self.cache, self.progress, data_module=self.data_module(config))
+        run = self._execute(variant, config)
         result = result_of(run)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(result.state(), indent=1))
         return result
 
+    def _execute(self, variant: Variant, config: RunConfig) -> Run:
+        name = f"{_slug(variant)}-{config.seed}"
+        folder = None if self.folder is None else self.folder / RESULTS / name
+        trackers = build_trackers(self.log, self.folder)
+        callbacks = RunCallbacks(trackers, name=name, folder=folder, progress=self.progress)
+        data_module = self.data_module(config)
+        with callbacks.told_of_exceptions():
+            run = execute(self.tables, config, self.cache, self.progress, data_module=data_module, callbacks=callbacks)
+            callbacks.train_end(run.model.report_data, None)
+        self.notices += [f"{name}: {notice}" for notice in callbacks.notices]
+        return run
+
     def _path(self, variant: Variant, config: RunConfig) -> Path:
         """Name a run's file after the variant and everything that its result depends on."""
         digest = hashlib.sha256(json.dumps([self._tables_key, config.model_dump(mode="json")]).encode()).hexdigest()
-        slug = re.sub(r"[^\w.-]+", "-", variant.name)[:40]
-        return (self.folder or Path()) / RESULTS / f"{slug}-{config.seed}-{digest[:12]}.json"
+        return (self.folder or Path()) / RESULTS / f"{_slug(variant)}-{config.seed}-{digest[:12]}.json"
+
+
+def _slug(variant: Variant) -> str:
+    return re.sub(r"[^\w.-]+", "-", variant.name)[:40]
 
 
 def _tables_key(tables: Tables) -> str:
