@@ -19,7 +19,7 @@ from polymodal.arrays import BrokenCell
 from polymodal.cli import options, prediction_files
 from polymodal.cli.main import app
 from polymodal.cli.progress_bar import TerminalProgress
-from polymodal.errors import ConfigError, PolymodalError
+from polymodal.errors import ConfigError, PolymodalError, warn
 from polymodal.model.predictions import Predictions
 
 runner = CliRunner()
@@ -52,16 +52,17 @@ class StubModel:
     def summary(self):
         return {"targets": EVALUATION["targets"], "seconds": float("nan")}
 
-    def evaluation_report(self, table, *, strict=False, progress=None):
+    def evaluation_report(self, table, *, slices=None, strict=False, progress=None):
         return REPORT_DATA
 
-    def predict_batches(self, table, *, weights=False, strict=False, progress=None):
+    def predict_batches(self, table, *, keep=(), weights=False, strict=False, progress=None):
         import numpy as np
 
         shown = {"photo": np.array([0.25, 0.75], dtype=np.float32)} if weights else {}
         values = {"label": np.array([[0.9, 0.1], [0.2, 0.8]])}
         broken = [BrokenCell(2, "photo", "not a picture")]
         whole = Predictions(values, {"label": ["a", "b"]}, {"label": ["a", "b"]}, shown, broken)
+        warn("row 2, column 'photo': not a picture")
         yield whole.take(slice(0, 1))
         yield whole.take(slice(1, 2))
 
@@ -76,7 +77,7 @@ def calls(monkeypatch):
         return StubModel()
 
     monkeypatch.setattr("polymodal.runs.fit.fit", fit)
-    monkeypatch.setattr("polymodal.model.model.load", lambda path: StubModel())
+    monkeypatch.setattr("polymodal.model.model.load", lambda path, device=None: StubModel())
     return found
 
 

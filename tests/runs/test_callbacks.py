@@ -138,7 +138,7 @@ def test_python_logs_through_logging_and_prints_nothing(
     assert any(re.match(EPOCH_LINE, line) for line in infos)
     assert "training: 0 of 9" in infos
     assert any(line.startswith("predicting") for line in infos)
-    noticed = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    noticed = [record.message.removeprefix("- ") for record in caplog.records if record.levelno == logging.WARNING]
     assert noticed == model.report_data["notices"]
 
 

@@ -181,7 +181,7 @@ class Model:
         if rows is not None and rows < 1:
             raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
         source = table if isinstance(table, str | Path) else read_table(table)
-        cache, first_row = ArrayCache.default(), 0
+        cache, first_row, progress = ArrayCache.default(), 0, progress or LoggingProgress()
         for chunk in predict_chunks(self.trained, source, cache, progress, weights, strict=strict, keep=keep):
             if weights and not chunk.weights and not first_row:
                 warn(f"The fusion {self.trained.config.fusion.name!r} has no weights of the streams: none are given.")

@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from polymodal.atomic_files import write_text
 from polymodal.config import RunConfig
 from polymodal.progress import Progress, SilentProgress
 from polymodal.runs.callbacks import Callback, TrainingRun
@@ -147,7 +148,7 @@ class RunCallbacks:
             return
         self._run_ids = run_ids
         with suppress(OSError):  # a resumed run starts new curves then
-            (self._folder / RUN_IDS_FILE).write_text(json.dumps(run_ids), encoding="utf-8")
+            write_text(self._folder / RUN_IDS_FILE, json.dumps(run_ids))
 
     def _trackers(self) -> list[Tracker]:
         return [callback for callback in self._callbacks if isinstance(callback, Tracker)]
