@@ -299,15 +299,7 @@ def _renamed(section: Any) -> Any:
 
 
 def _path(name: str) -> list[str]:
-    """Split a dotted name; a stream's name may have dots of its own, as the sound of videos has (``clip.audio``).
-
-    Args:
-        name: ``settings.STREAM.OPTION``, ``encoder.STREAM.name``, ``encoder.STREAM.hyperparameters.NAME``, or any
-            other.
-
-    Returns:
-        The parts.
-    """
+    """Split a dotted name; a stream's name may have dots of its own, as the sound of videos has (``clip.audio``)."""
     path = name.split(".")
     first = {"fusion": 1, "encoder": 2}.get(path[0], len(path))
     path = [*path[:first], *(HYPERPARAMETERS if part == OLD_HYPERPARAMETERS else part for part in path[first:])]
