@@ -43,6 +43,7 @@ def test_public_names_are_these():
         "MultimodalClassifier",
         "MultimodalRegressor",
         "PolymodalError",
+        "PolymodalWarning",
         "RunOptions",
         "SchemaError",
         "Table",
