@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.ensemble.baseline_cache import TRUTH, FittedBaselines, out_of_fold_predictions
-from polymodal.ensemble.ensemble import PRIOR, Ensemble
+from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.ensemble_weights import MemberRows, fit_ensemble
 from polymodal.ensemble.stacking import CrossFittedStacker, fit_stacker
 from polymodal.model.batches import Examples
@@ -72,10 +72,14 @@ def fit_ensembles(
         return model
     model, rows = held_out_rows(model, validation, cache, fitted)
     ensembles = {
-        name: fit_ensemble(model.targets[name].kind, of_target.members, model.config.seed, of_target.baselines)
-        for name, of_target in rows.items()
+        name: _fit_target(model.targets[name], of_target, model.config.seed) for name, of_target in rows.items()
     }
     return dataclasses.replace(model, ensembles=ensembles)
+
+
+def _fit_target(target: AnyTarget, rows: HeldOutRows, seed: int) -> Ensemble:
+    prior = np.asarray(target.prior, dtype=np.float64)
+    return fit_ensemble(target.kind, rows.members, prior, seed, rows.baselines)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def held_out_rows(
     return model, {
         name: HeldOutRows(
             _validation_rows(model, name, validation, of_mask),
-            _baseline_rows(training_rows.get(name, {}), model.targets[name].prior),
+            _baseline_rows(training_rows.get(name, {})),
         )
         for name in model.network.targets
     }
@@ -199,13 +203,12 @@ def _member_rows(name: str, validation: Examples, members: MemberPredictions, ro
     )
 
 
-def _baseline_rows(training_rows: Mapping[str, NDArray[Any]], prior: Any) -> MemberRows | None:
+def _baseline_rows(training_rows: Mapping[str, NDArray[Any]]) -> MemberRows | None:
     """Return what the baselines predict for training rows, out of fold."""
     if TRUTH not in training_rows:
         return None
     truth = training_rows[TRUTH]
     members = {f"{BASELINE}{name}": values for name, values in training_rows.items() if name != TRUTH}
-    members[PRIOR] = np.broadcast_to(prior, next(iter(members.values())).shape)
     return MemberRows(members=members, visible={}, truth=truth, rows=np.arange(len(truth)))
 
 
