@@ -27,12 +27,12 @@ BASELINE = "baseline:"
 NUM_FOLDS = 5
 STRENGTHS = (160.0, 40.0, 10.0, 3.0)
 """Candidate strengths of the L2 penalty towards equal weights, in rows: a Gaussian prior of variance 1 / strength."""
-CALIBRATION_STRENGTH = 2.0
-"""Strength of the penalty on the scale of one member, towards one."""
-BIAS_STRENGTH = 4.0
+TYPICAL_SCALE, CALIBRATION_STRENGTH = 0.6, 2.0
+"""Scale of one member alone, towards which it is penalised, and by how much: most members are overconfident."""
+BIAS_STRENGTH = 16.0
 """Strength of the penalty on biases, towards zero."""
 PATTERN_STRENGTH = 20.0
-"""Strength of the penalty on the weights of a pattern, towards those of all rows."""
+"""Strength of the penalty on the weights and biases of a pattern, towards those of all rows."""
 MANY_ROWS = 1_000
 """Number of rows from which the strength is not chosen but the smallest is used."""
 MAX_WEIGHT = 50.0
@@ -200,8 +200,8 @@ def _fit_shrunk(data: PoolingData, equal: Floats, strengths: Sequence[float]) ->
 def _calibrate(data: PoolingData) -> Floats:
     """Return the factor of each member's values with the least loss, if it is alone."""
     alone = [data.members([index]).with_any_member() for index in range(len(data.values))]
-    no_bias = np.zeros(data.num_biases)
-    found = [_minimise(one, np.ones(1), no_bias, CALIBRATION_STRENGTH)[0][0] if len(one) else 1.0 for one in alone]
+    start, no_bias = np.full(1, TYPICAL_SCALE), np.zeros(data.num_biases)
+    found = [_minimise(one, start, no_bias, CALIBRATION_STRENGTH)[0][0] if len(one) else TYPICAL_SCALE for one in alone]
     return np.maximum(found, 1e-3)
 
 
@@ -219,13 +219,18 @@ def _choose_strength(data: PoolingData, equal: Floats, seed: int) -> float:
 
 
 def _minimise(
-    data: PoolingData, start: Floats, bias: Floats, strength: float, basis: Floats | None = None
+    data: PoolingData,
+    start: Floats,
+    bias: Floats,
+    strength: float,
+    basis: Floats | None = None,
+    bias_strength: float = BIAS_STRENGTH,
 ) -> tuple[Floats, Floats]:
     """Minimise the loss over weights (sums of the rows of ``basis [K, M]``) and biases, penalised towards the start."""
     from scipy.optimize import minimize
 
     basis, num_rows = np.eye(len(data.values)) if basis is None else basis, len(data)
-    strengths = np.concatenate([np.full(len(start), strength), np.full(len(bias), BIAS_STRENGTH)]) / num_rows
+    strengths = np.concatenate([np.full(len(start), strength), np.full(len(bias), bias_strength)]) / num_rows
     anchor = np.concatenate([start, bias])
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
@@ -268,5 +273,5 @@ def _fit_pattern(data: PoolingData, pooled: _Pool) -> _Pool:
     start = np.where(present, pooled.weights, 0.0)
     start = start if start.any() else np.where(present, pooled.fallback, 0.0)
     start *= pooled.weights.sum() / max(start.sum(), SMALLEST)
-    weights, bias = _minimise(data, start, pooled.bias, PATTERN_STRENGTH)
+    weights, bias = _minimise(data, start, pooled.bias, PATTERN_STRENGTH, bias_strength=PATTERN_STRENGTH)
     return _Pool(np.where(present, weights, 0.0), bias, pooled.fallback)

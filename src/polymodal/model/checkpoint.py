@@ -174,7 +174,10 @@ def _build(plain: dict[str, Any], folder: Path, custom_objects: Mapping[str, Any
             target: [_load_baseline(saved, folder, arrays) for saved in baselines]
             for target, baselines in plain["baselines"].items()
         },
-        ensembles={name: Ensemble.from_state(state, targets[name].prior) for name, state in plain["decisions"].items()},
+        ensembles={
+            name: Ensemble.from_state(state, np.asarray(targets[name].prior))
+            for name, state in plain["decisions"].items()
+        },
         stackers={name: Stacker.from_state(state) for name, state in plain["stackers"].items()},
         report_data=plain["record"],
     )
