@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, PolymodalError
 
 TEMPORARY_NAME = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")
 LONGEST_STEM = 40
@@ -194,5 +194,5 @@ def _errors_name(path: Path, temporary: Path) -> Iterator[None]:
 def _errno(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return error.errno
-    found = RUST_ERROR.search(str(error))
+    found = None if isinstance(error, PolymodalError) else RUST_ERROR.search(str(error))
     return int(found[1]) if found else None

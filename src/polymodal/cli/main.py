@@ -34,6 +34,7 @@ from polymodal.cli.arguments import (
     TimeLimit,
     Validation,
     exits,
+    printing,
     unwinding,
 )
 from polymodal.cli.cache_commands import cache_app
@@ -227,7 +228,7 @@ def predict_command(
         from polymodal.cli.progress_bar import open_progress
         from polymodal.progress import SilentProgress
 
-        check_output(output)
+        check_output(output, data)
         from polymodal.model.model import load
 
         progress = SilentProgress() if on_screen else open_progress()
@@ -339,7 +340,8 @@ def main() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS  # read when torch is imported
-    app()
+    with printing():
+        app()
 
 
 if __name__ == "__main__":

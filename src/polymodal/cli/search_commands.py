@@ -27,7 +27,7 @@ def embed_command(
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load
 
-        check_output(output)
+        check_output(output, data)
         num_rows, broken = 0, console.BrokenCells()
         with open_output(output) as write:
             for batch in load(model).embed_batches(data, progress=open_progress()):
