@@ -115,6 +115,15 @@ def test_links_stay_links(tmp_path: Path) -> None:
     assert all((tmp_path / name).is_symlink() for name in ("a.txt", "folder"))
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="to the superuser nothing is write-protected")
+def test_a_write_protected_file_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("precious")
+    (tmp_path / "a.txt").chmod(0o444)
+    with pytest.raises(PermissionError, match=r"a\.txt"):
+        write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "precious"
+
+
 def test_names_may_be_long(tmp_path: Path) -> None:
     name = "ü" * 127
     write_text(tmp_path / name, "a")

@@ -7,6 +7,7 @@ disk are OSErrors that name the file, whichever library wrote it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -29,7 +30,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Write a file atomically.
 
     Args:
-        path: The file; an older one is replaced, also where ``path`` is a link to it.
+        path: The file; an older one is replaced, also where ``path`` is a link to it, unless it is write-protected.
 
     Yields:
         The file to write instead; it is renamed when the context ends, and removed upon an error.
@@ -37,7 +38,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be written: disk full, no permission.
     """
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     temporary = temporary_sibling(target)
     try:
         with _errors_name(path, temporary):
@@ -65,7 +68,7 @@ def atomic_folder(folder: Path, contents: Collection[str]) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be written: disk full, no permission.
     """
-    target = folder.resolve()
+    target = Path(os.path.realpath(folder))
     temporary = temporary_sibling(target)
     try:
         with _errors_name(folder, temporary):

@@ -44,7 +44,7 @@ def index_command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="INDEX", help="Folder to write.")],
 ) -> None:
     """Make a searchable index of a table's rows."""
-    with exits("Stopped; nothing was written."):
+    with exits("Stopped; nothing was written."), unwinding():
         from polymodal.cli import console
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load
