@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from polymodal import atomic_files
 from polymodal.atomic_files import (
     atomic_file,
     atomic_folder,
@@ -84,12 +85,18 @@ def test_a_full_disk_is_an_error_with_the_files_name_and_keeps_what_was_there(tm
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a.safetensors", "folder"]
 
 
-def test_what_is_beside_or_inside_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_what_is_beside_or_inside_is_kept(can_exchange: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(atomic_files, "_exchange", lambda *_: False)
     for name in ("folder.new", "folder.old", "folder.tmp", ".folder.tmp"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "thesis.txt").write_text("precious")
     write_vectors(tmp_path / "folder")
     (tmp_path / "folder" / "notes.txt").write_text("precious")
+    (tmp_path / "folder" / "mine").mkdir()
+    (tmp_path / "folder" / "mine" / "deep.txt").write_text("precious")
+    (tmp_path / "folder" / "notes.txt").chmod(0o600)
     (tmp_path / "folder" / "part" / "old.txt").write_text("of the older one")
     write_vectors(tmp_path / "folder")
     found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.txt")}
@@ -99,8 +106,11 @@ def test_what_is_beside_or_inside_is_kept(tmp_path: Path) -> None:
         "folder.tmp/thesis.txt",
         ".folder.tmp/thesis.txt",
         "folder/notes.txt",
+        "folder/mine/deep.txt",
         "folder/part/a.txt",
     }
+    assert (tmp_path / "folder" / "notes.txt").stat().st_mode & 0o777 == 0o600
+    assert not any(map(is_temporary, tmp_path.iterdir()))
 
 
 def test_links_stay_links(tmp_path: Path) -> None:

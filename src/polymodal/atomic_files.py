@@ -7,6 +7,7 @@ disk are OSErrors that name the file, whichever library wrote it.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
@@ -23,6 +24,8 @@ LONGEST_STEM = 40
 """Characters of the file's name in that of its temporary file, which must not be longer than names may be."""
 RUST_ERROR = re.compile(r"\b(?:os error |Os \{ code: )(\d+)")
 """How safetensors and tokenizers report an error of the operating system."""
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Constants of Linux: paths are relative to the working directory; exchange, do not replace."""
 
 
 @contextmanager
@@ -165,8 +168,14 @@ def _finish_file(path: Path, mode: int) -> None:
 
 
 def _replace_folder(target: Path, new: Path, contents: Collection[str]) -> None:
+    """Put a folder in the place of another one, which is left at the new one's name to be removed."""
     if not target.exists() or not any(target.iterdir()):
         new.rename(target)
+        return
+    for path in target.iterdir():
+        if path.name not in contents and not (new / path.name).exists():
+            _keep(path, new / path.name)
+    if _exchange(target, new):
         return
     old = temporary_sibling(target)
     target.rename(old)
@@ -175,10 +184,30 @@ def _replace_folder(target: Path, new: Path, contents: Collection[str]) -> None:
     except BaseException:
         old.rename(target)
         raise
-    for path in list(old.iterdir()):
-        if path.name not in contents and not (target / path.name).exists():
-            path.rename(target / path.name)
-    shutil.rmtree(old, ignore_errors=True)
+    old.rename(new)
+
+
+def _keep(path: Path, place: Path) -> None:
+    """Give a file or folder a second name, or a copy where the file system has one name for each."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.copytree(path, place, symlinks=True, copy_function=_link)
+    else:
+        _link(path, place)
+
+
+def _link(source: str | Path, place: str | Path) -> None:
+    try:
+        os.link(source, place, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, place, follow_symlinks=False)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two names at once, where the system can (Linux's renameat2): no moment is without either."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return bool(renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0)
 
 
 @contextmanager
