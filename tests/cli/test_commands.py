@@ -19,7 +19,7 @@ from polymodal.arrays import BrokenCell
 from polymodal.cli import options, prediction_files
 from polymodal.cli.main import app
 from polymodal.cli.progress_bar import TerminalProgress
-from polymodal.errors import ConfigError, PolymodalError
+from polymodal.errors import ConfigError
 from polymodal.model.predictions import Predictions
 
 runner = CliRunner()
@@ -218,6 +218,55 @@ def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
     assert "--resume goes on" in result.stderr
 
 
+@pytest.mark.parametrize("arguments", ["list encoders", "--help"])
+def test_a_full_output_is_one_sentence(arguments):
+    command = f"{sys.executable} -m polymodal.cli.main {arguments} > /dev/full"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("Cannot write the output or a temporary file: No space left on device. Free some")
+    assert result.stderr.count("\n") == 1
+
+
+def test_closed_standard_streams_are_no_error():
+    command = f"{sys.executable} -m polymodal.cli.main list encoders >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command], check=False).returncode == 0
+
+
+def test_an_error_of_the_system_names_its_file(calls, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", "run/model")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("polymodal.runs.fit.fit", refuse)
+    result = runner.invoke(app, ["train", "t.csv", "--target", "a"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Cannot read or write run/model: Permission denied. Stopped. The same command")
+
+
+def test_predictions_never_overwrite_their_table(calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "t.csv"
+    table.write_text("a\n1\n")
+    (tmp_path / "hard.csv").hardlink_to(table)
+    (tmp_path / "soft.csv").symlink_to(table)
+    for output in ("t.csv", "./t.csv", str(table), "hard.csv", "soft.csv"):
+        result = runner.invoke(app, ["predict", "m", "t.csv", "-o", output])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == "The output would overwrite the table t.csv. Choose another --output.\n"
+        assert runner.invoke(app, ["embed", "m", "soft.csv", "-o", output]).exit_code == 2
+    assert table.read_text() == "a\n1\n"
+    (tmp_path / "folder.csv").mkdir()
+    assert "is a folder" in runner.invoke(app, ["predict", "m", "t.csv", "-o", "folder.csv"]).stderr
+
+
+def test_predictions_are_not_appended_to_their_table(tmp_path):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    command = f"{sys.executable} -m polymodal.cli.main predict m t.csv >> t.csv"
+    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "would overwrite the table" in result.stderr
+
+
 def test_closed_pipe_is_quiet():
     command = f"{sys.executable} -m polymodal.cli.main list encoders | head -c 1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
@@ -294,7 +343,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setitem(prediction_files.WRITERS, ".csv", fail)
-    with pytest.raises(PolymodalError, match="No space left"), prediction_files.open_output(str(path)) as write:
+    with pytest.raises(OSError, match=r"No space left.*out\.csv"), prediction_files.open_output(str(path)) as write:
         write({"a": [1]}, ())
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.glob("*out*")] == ["out.csv"]

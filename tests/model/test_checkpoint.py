@@ -164,10 +164,16 @@ def test_what_is_no_model_is_one_sentence(tmp_path: Path) -> None:
 def test_saving_replaces_an_older_model_and_nothing_else(model: polymodal.Model, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     model.save(folder)
-    (folder / "old.txt").write_text("of the older model")
+    (folder / "baselines" / "old.txt").write_text("of the older model")
+    (folder / "notes.txt").write_text("of the user")
+    (tmp_path / "model.new").mkdir()
     model.save(folder)
-    assert not (folder / "old.txt").exists()
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "polymodal-cache") == ["model"]
+    assert not (folder / "baselines" / "old.txt").exists()
+    assert (folder / "notes.txt").read_text() == "of the user"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "polymodal-cache") == [
+        "model",
+        "model.new",
+    ]
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_text("precious")
     with pytest.raises(ConfigError, match="holds something else than a model"):

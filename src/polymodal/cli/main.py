@@ -38,6 +38,7 @@ from polymodal.cli.arguments import (
     Validation,
     ValidationShare,
     exits,
+    printing,
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
@@ -260,7 +261,8 @@ def main() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS  # read when torch is imported
-    app()
+    with printing():
+        app()
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def predict_command(
         from polymodal.cli.progress_bar import open_progress
         from polymodal.progress import SilentProgress
 
-        check_output(output)
+        check_output(output, data)
         from polymodal.model.model import load
 
         progress = SilentProgress() if on_screen else open_progress()

@@ -29,7 +29,7 @@ def embed_command(
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load
 
-        check_output(output)
+        check_output(output, data)
         num_rows = 0
         with open_output(output) as write:
             for batch in load(model, device).embed_batches(data, strict=strict, progress=open_progress()):
@@ -46,7 +46,7 @@ def index_command(
     strict: StrictTable = False,
 ) -> None:
     """Make a searchable index of a table's rows."""
-    with exits("Stopped; nothing was written."):
+    with exits("Stopped; nothing was written."), unwinding():
         from polymodal.cli import console
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load

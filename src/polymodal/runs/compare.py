@@ -18,7 +18,7 @@ import re
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -165,7 +165,11 @@ def _open_folder(folder: Path | None) -> Iterator[None]:
         for part in (folder, folder / RESULTS):
             if part.is_dir():
                 remove_temporaries(part)
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # not empty: runs are finished
+                (folder / RESULTS).rmdir()
 
 
 class _ComparisonRuns:

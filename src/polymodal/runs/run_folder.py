@@ -10,7 +10,7 @@
       log.txt         what happened when
       training.safetensors    only while training: the training checkpoint for --resume
       asked.yaml      only while training: the configuration that the run was started with
-      .lock           only while training: held by the process that trains
+      .polymodal.lock only while training: held by the process that trains
 """
 
 from __future__ import annotations

@@ -205,6 +205,8 @@ def _train_sample(inputs: TrainingInputs) -> Examples:
 
 def _check_first_epoch(inputs: TrainingInputs, state: TrainingState) -> None:
     if state.diverged_epoch and not state.best:
+        if inputs.checkpoint_path is not None:
+            inputs.checkpoint_path.unlink(missing_ok=True)  # resumed, it would diverge again
         raise ConfigError(
             f"Training diverged in its first epoch: the loss is no finite number. Lower train.learning_rate, which is "
             f"{inputs.settings.learning_rate:g}."
