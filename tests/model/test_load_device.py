@@ -35,7 +35,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("asked", ["cuda:99", "gpu", ""])
 def test_a_device_that_is_not_here_is_refused(asked: str, run_folder: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"^There is no device '{asked}' here \(.+\)\. Use 'cpu', or None"):
+    with pytest.raises(ConfigError, match=rf"^There is no device '{asked}' here \(.+\)\. Use 'cpu', or leave it out"):
         polymodal.load(run_folder, device=asked)
 
 

@@ -75,14 +75,13 @@ class InputCheck:
 
         Args:
             names: Names of the table's columns, or of those of its next rows.
-            more_may_come: Whether later rows may have further columns; absent ones are then told by ``finish``.
+            more_may_come: Whether later rows may have further columns; that some are absent is then told by ``finish``.
 
         Raises:
             SchemaError: If no input column is there, or, where strict, one is not.
         """
         self._seen |= dict.fromkeys(names)
-        if not more_may_come:
-            self._tell_absent()
+        self._tell_absent(refuse_only=more_may_come)
 
     def transform(
         self, table: Table, cache: ArrayCache | None = None, *, more_broken: Sequence[BrokenCell] = ()
@@ -130,7 +129,7 @@ class InputCheck:
             raise SchemaError(f"{sentence} A strict run stops here.")
         warn(sentence)
 
-    def _tell_absent(self) -> None:
+    def _tell_absent(self, *, refuse_only: bool = False) -> None:
         needed = {
             entry.name: entry.parts or (entry.source or entry.name,) for entry in self.preprocessor.schema.columns
         }
@@ -143,6 +142,8 @@ class InputCheck:
             found = list_names(map(repr, self._seen))
             sentence = f"{self.name} has no input column of the model. Expected {listed}; got {found}.{near}"
             raise SchemaError(f"{sentence} Rename the columns.")
+        if refuse_only:
+            return
         self._tell(
             f"{self.name} lacks {len(lacking)} of the {len(_unique(needed))} input columns of the model: {listed}. "
             f"{'Its' if len(lacking) == 1 else 'Their'} cells count as missing.{near}"
