@@ -20,17 +20,20 @@ from pydantic import (
     model_validator,
 )
 
+from polymodal.atomic_files import write_text
 from polymodal.errors import ConfigError, closest, did_you_mean
 
 Preset = Literal["fast", "balanced", "best"]
 Hyperparameter = int | float | bool | str
 HYPERPARAMETERS, OLD_HYPERPARAMETERS = "hyperparameters", "sizes"
+MAX_SHOWN = 200
+"""Characters of a wrong value in a message."""
 
 
 class Section(BaseModel):
     """A group of options: keyword-only, no unknown names, never changed after it is made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PartConfig(Section):
@@ -180,6 +183,7 @@ class RunConfig(Section):
         reconstruct: Whether each stream is also recovered from the others.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
         drop: Columns left out.
+        slices: Columns by whose values the evaluated rows are scored, value by value.
         modality: Column to modality, where the user overrules the schema.
         stream: Stream name to patterns of column names.
         share: Group name to patterns of stream names; the streams of a group share one encoder.
@@ -208,6 +212,7 @@ class RunConfig(Section):
     reconstruct: bool = False
     relevance: str | None = None
     drop: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
     modality: dict[str, str] = Field(default_factory=dict)
     stream: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     share: dict[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -328,9 +333,19 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"There is no option {name!r}. {_known_names(first['loc'])}"
     choices = re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", ""))
-    near = closest(str(first["input"]), choices)
+    shown = _shown(first["input"])
+    near = closest(shown.strip("'"), choices)
     advice = "" if near is None else f" Did you mean {near!r}?"
-    return f"The option {name!r} is wrong: {first['msg'].lower()}. Got {first['input']!r} instead.{advice}"
+    return f"The option {name!r} is wrong: {first['msg'].lower()}. Got {shown} instead.{advice}"
+
+
+def _shown(value: object) -> str:
+    """Write a value for a message, cut; an integer may have more digits than Python writes, a list may hold itself."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__} that cannot be written"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} …"
 
 
 def _known_names(location: tuple[int | str, ...]) -> str:
@@ -366,11 +381,12 @@ def load_config(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing or is not a YAML mapping.
     """
-    import yaml
+    from polymodal.yaml_text import MAX_CHARACTERS, parse_yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with path.open(encoding="utf-8") as file:
+            values = parse_yaml(file.read(MAX_CHARACTERS + 1))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"The configuration {path} cannot be read: {error}. Expected a YAML file.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"The configuration {path} holds no options. Expected lines like `seed: 1`.")
@@ -386,6 +402,4 @@ def save_config(config: RunConfig, path: Path) -> None:
     """
     import yaml
 
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

@@ -18,13 +18,15 @@ from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.ensemble.baseline_cache import (
     BaselinePredictions,
     FittedBaselines,
+    Fold,
     content,
     load_or_fit_baselines,
+    out_of_fold_predictions,
     predict_baselines,
 )
-from polymodal.ensemble.baselines import Baseline, fit_baselines
-from polymodal.ensemble.features import FeatureExtractor
-from polymodal.runs import run
+from polymodal.ensemble.cross_fitting import CrossFitted, cross_fit_baselines, deal_folds
+from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
+from polymodal.runs import baseline_fitting
 
 
 def rows(num_rows: int, seed: int) -> tuple[dict[str, Column], dict[str, list[Any]], NDArray[np.int64]]:
@@ -60,9 +62,12 @@ class Fit:
         self.count += 1
         (columns, cells, truth), (others, other_cells, other_truth) = self.train, self.validation
         features = FeatureExtractor.unfitted(SCHEMA, {"size": None, "said": None}, columns).fit(columns, cells)
-        blocks, other_blocks = features.transform(columns, cells), features.transform(others, other_cells)
-        found = fit_baselines("category", 3, blocks, truth, other_blocks, other_truth, self.seed, 1)
-        return FittedBaselines(features, {"kind": found})
+        both = FeatureBlocks.concatenate([features.transform(columns, cells), features.transform(others, other_cells)])
+        rows = deal_folds(other_truth, None, self.seed)
+        held_out = [len(truth) + fold for fold in rows]
+        found = cross_fit_baselines("category", 3, both, np.concatenate([truth, other_truth]), held_out, self.seed)
+        folds = [Fold(*fold) for fold in zip(rows, found.folds, strict=True)]
+        return FittedBaselines(features, {"kind": found.baselines}, {"kind": folds})
 
     def kept(self, cache: ArrayCache) -> FittedBaselines:
         return load_or_fit_baselines(cache, self.given(), self)
@@ -121,6 +126,46 @@ def test_baselines_are_fitted_once_and_come_back_bit_identical(tmp_path: Path) -
     assert list(said[0][0]["kind"]) == ["prior", "linear", "boosting"]
     assert same(said[0], said[1])
     assert same(said[0], said[2])
+
+
+def test_validation_rows_are_predicted_by_baselines_that_did_not_see_them(tmp_path: Path) -> None:
+    cache, masks = ArrayCache(tmp_path), [frozenset[str](), frozenset({"size"})]
+    Fit().kept(cache)
+    fit = Fit()
+    fitted, (columns, cells, _) = fit.kept(cache), fit.validation
+    assert sorted(np.concatenate([fold.rows for fold in fitted.folds["kind"]])) == list(range(40))
+    whole = out_of_fold_predictions(fitted, columns, cells, masks)
+    refitted = predict_baselines(fitted, columns, cells, masks, ArrayCache(None))
+    fold = fitted.folds["kind"][1]
+    blocks = fitted.features.transform_masked(columns, cells, masks)
+    for found, full, features in zip(whole, refitted, blocks, strict=True):
+        for baseline in fold.baselines:
+            expected = baseline.predict(features.take(fold.rows))
+            np.testing.assert_allclose(found["kind"][baseline.name][fold.rows], expected, rtol=1e-6)
+            assert (found["kind"][baseline.name] != full["kind"][baseline.name]).any()
+    part = {name: column.take(slice(30, 40)) for name, column in columns.items()}
+    last = out_of_fold_predictions(fitted, part, {"said": cells["said"][30:]}, masks, first_row=30)
+    assert last[1]["kind"]["linear"] == pytest.approx(whole[1]["kind"]["linear"][30:], rel=1e-5)
+    unknown = replace(fitted, folds={"kind": []})
+    assert same(out_of_fold_predictions(unknown, columns, cells, masks), refitted)
+
+
+@pytest.mark.parametrize(("num_rows", "sizes"), [(0, []), (3, [1] * 3), (23, [5, 5, 5, 4, 4]), (2_000, [2_000])])
+def test_rows_are_dealt_to_folds_of_one_size(num_rows: int, sizes: list[int]) -> None:
+    truth = np.arange(num_rows) % 4
+    folds = deal_folds(truth, None, 0)
+    assert sorted((len(fold) for fold in folds), reverse=True) == sizes
+    assert sorted(row for fold in folds for row in fold) == list(range(num_rows))
+    for fold in folds if num_rows == 23 else []:
+        assert len(set(truth[fold])) == 4
+
+
+def test_rows_of_a_group_are_in_one_fold_and_rows_in_order_of_time_are_one() -> None:
+    groups = [f"g{row % 7}" for row in range(50)]
+    folds = deal_folds(np.arange(50) / 50, groups, 0)
+    assert len(folds) == 5
+    assert sum(len({groups[row] for row in fold}) for fold in folds) == 7
+    assert [len(fold) for fold in deal_folds(np.arange(50) / 50, None, 0, 1)] == [50]
 
 
 def change(fit: Fit, place: str) -> None:
@@ -195,22 +240,22 @@ def test_a_second_run_on_the_same_rows_neither_fits_nor_asks_baselines(
     monkeypatch.setenv("POLYMODAL_CACHE", str(tmp_path / "cache"))
     counted: list[str] = []
 
-    def counting(*arguments: Any) -> list[Baseline]:
+    def counting(*arguments: Any) -> CrossFitted:
         counted.append("fit")
-        return fit_baselines(*arguments)
+        return cross_fit_baselines(*arguments)
 
     def transforming(self: FeatureExtractor, *arguments: Any) -> Any:
         counted.append("features")
         return transform(self, *arguments)
 
     transform = FeatureExtractor.transform_masked
-    monkeypatch.setattr(run, "fit_baselines", counting)
+    monkeypatch.setattr(baseline_fitting, "cross_fit_baselines", counting)
     monkeypatch.setattr(FeatureExtractor, "transform_masked", transforming)
     random = np.random.default_rng(0)
     kind = random.integers(0, 3, 90)
     table = {"size": (kind + random.random(90)).tolist(), "kind": [f"k{k}" for k in kind]}
     settings = {"train.epochs": 1, "width": 16, "num_threads": 1}
     first = polymodal.fit(table, target="kind", settings=settings).summary()
-    assert counted == ["features", "features", "fit", "features", "features"]
+    assert counted == ["features", "features", "fit", "features", "features", "features"]
     assert polymodal.fit(table, target="kind", settings=settings).summary()["baselines"] == first["baselines"]
-    assert len(counted) == 5
+    assert len(counted) == 6

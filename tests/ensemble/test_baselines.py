@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from polymodal.arrays import Column
 from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.ensemble.audio_features import audio_features
-from polymodal.ensemble.baselines import Baseline, fit_baselines
+from polymodal.ensemble.baselines import Baseline
+from polymodal.ensemble.cross_fitting import cross_fit_baselines, deal_folds
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.ensemble.image_features import thumbnails, video_features
 from polymodal.ensemble.text_features import TextGrams, choose_units
@@ -89,8 +90,11 @@ def truth_of(kind: str, seed: int) -> NDArray[Any]:
 
 def fit(kind: str, parts: Sequence[FeatureBlocks]) -> dict[str, Baseline]:
     num_classes = {"category": 3, "categories": 2, "number": 1}[kind]
-    rows = (parts[0], truth_of(kind, 0), parts[1], truth_of(kind, 1))
-    return {baseline.name: baseline for baseline in fit_baselines(kind, num_classes, *rows, seed=0, budget_s=0.05)}
+    features, truth = FeatureBlocks.concatenate(parts[:2]), np.concatenate([truth_of(kind, 0), truth_of(kind, 1)])
+    held_out = [NUM_ROWS + np.arange(start, NUM_ROWS, 2) for start in range(2)]
+    fitted = cross_fit_baselines(kind, num_classes, features, truth, held_out, budget_s=0.05)
+    assert [[member.name for member in fold] for fold in fitted.folds] == [[b.name for b in fitted.baselines]] * 2
+    return {baseline.name: baseline for baseline in fitted.baselines}
 
 
 @pytest.mark.parametrize(("kind", "metric"), [("category", "accuracy"), ("categories", "accuracy"), ("number", "r2")])
@@ -166,19 +170,19 @@ def test_zero_rows_give_zero_predictions(extractor: FeatureExtractor, parts: lis
 
 def test_two_classes_and_few_rows_and_no_validation_rows_work(parts: list[FeatureBlocks]) -> None:
     truth = labels(0, num_classes=2)
-    empty = parts[1].take(np.zeros(NUM_ROWS, np.bool_))
     few = np.arange(6)
     for rows, expected in ((np.arange(NUM_ROWS), 3), (few, 2)):
-        found = fit_baselines("category", 2, parts[0].take(rows), truth[rows], empty, truth[:0], budget_s=0.05)
-        assert len(found) == expected
-        for baseline in found:
+        found = cross_fit_baselines("category", 2, parts[0].take(rows), truth[rows], [], budget_s=0.05)
+        assert (len(found.baselines), found.folds) == (expected, [])
+        for baseline in found.baselines:
             prediction = baseline.predict(parts[2])
             assert prediction.shape == (NUM_ROWS, 2)
             assert prediction.sum(axis=1) == pytest.approx(1.0)
 
 
 def test_a_class_absent_from_training_is_possible_but_unlikely(parts: list[FeatureBlocks]) -> None:
-    for baseline in fit_baselines("category", 4, parts[0], labels(0), parts[1], labels(1), budget_s=0.05):
+    held_out = deal_folds(labels(0), None, 0)
+    for baseline in cross_fit_baselines("category", 4, parts[0], labels(0), held_out, budget_s=0.05).baselines:
         prediction = baseline.predict(parts[2])
         assert prediction.shape == (NUM_ROWS, 4)
         assert prediction[:, 3].max() < 0.05
@@ -279,6 +283,8 @@ def test_leaf_species_are_told_from_numbers_alone(shared_data: Path) -> None:
     train, validation, test = (extractor.transform({"tabular": column}, {}) for column in columns)
     species = sorted({row["species"] for row in tables[0]})
     truths = [np.array([species.index(row["species"]) for row in rows]) for rows in tables]
-    baselines = fit_baselines("category", 99, train, truths[0], validation, truths[1], budget_s=0.1)
-    linear = next(baseline for baseline in baselines if baseline.name == "linear")
+    both, known = FeatureBlocks.concatenate([train, validation]), np.concatenate(truths[:2])
+    held_out = [np.arange(len(truths[0]), len(known))]
+    fitted = cross_fit_baselines("category", 99, both, known, held_out, budget_s=0.1)
+    linear = next(baseline for baseline in fitted.baselines if baseline.name == "linear")
     assert score("category", truths[2], linear.predict(test), species)["accuracy"] >= 0.98

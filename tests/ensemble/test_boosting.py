@@ -26,10 +26,11 @@ def fit(kind: str, num_threads: int) -> tuple[list[str], list[str]]:
     random = np.random.default_rng(0)
     truth, values = truth_of(kind, random), random.normal(size=(NUM_ROWS, 20)).astype(np.float32)
     values[:, 0] += truth.reshape(NUM_ROWS, -1)[:, 0]
-    parts = (slice(0, 300), slice(300, None))
-    train, held_out = [(FeatureBlocks(values[part], None, values[part]), truth[part]) for part in parts]
-    texts = fit_trees(kind, NUM_CLASSES, train, held_out, seed=0, num_threads=num_threads, budget_s=0.05)
-    found = [text.partition("parameters:") for text in texts]
+    held_out = [np.arange(300, 400), np.arange(200, 300)]
+    blocks, options = FeatureBlocks(values, None, values), {"num_threads": num_threads, "budget_s": 0.05}
+    texts, folds = fit_trees(kind, NUM_CLASSES, blocks, truth, held_out, seed=0, **options)
+    assert [len(fold) for fold in folds] == [len(texts)] * 2
+    found = [text.partition("parameters:") for text in [*texts, *folds[0], *folds[1]]]
     threads = [line for _, _, options in found for line in options.splitlines() if "num_threads" in line]
     return [trees for trees, _, _ in found], threads
 

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from polymodal.arrays import Column
 from polymodal.data.tables.table import read_table
-from polymodal.ensemble.baselines import fit_baselines
+from polymodal.ensemble.cross_fitting import cross_fit_baselines
 from polymodal.ensemble.features import FeatureBlocks
 from polymodal.ensemble.sensor_features import LAGS, QUANTILES, point_cloud_features, series_features
 from polymodal.ensemble.stream_features import Scaling
@@ -104,7 +104,9 @@ def test_activities_are_told_from_statistics_alone(shared_data: Path) -> None:
     blocks = [
         FeatureBlocks(scaling.apply(part, np.ones(len(part), bool)), csr_matrix((len(part), 0)), part) for part in found
     ]
-    baselines = fit_baselines("category", len(names), blocks[0], truths[0], blocks[1], truths[1])
+    both, truth = FeatureBlocks.concatenate(blocks[:2]), np.concatenate(truths[:2])
+    held_out = [np.arange(len(truths[0]), len(truth))]
+    baselines = cross_fit_baselines("category", len(names), both, truth, held_out).baselines
     scores = {each.name: (each.predict(blocks[2]).argmax(axis=1) == truths[2]).mean() for each in baselines}
     assert scores["boosting"] > 0.942
     assert scores["linear"] > 0.9

@@ -95,8 +95,8 @@ def _flat(scores: dict[str, object]) -> dict[str, float]:
 def test_baselines_of_many_rows_are_fitted_on_some_and_the_report_says_so(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polymodal.runs.run, "BASELINE_ROWS", {"train": 40, "validation": 8})
-    monkeypatch.setattr(polymodal.runs.run, "FITTED_BYTES", 2**14)
+    monkeypatch.setattr(polymodal.runs.baseline_fitting, "TRAIN_ROWS", 40)
+    monkeypatch.setattr(polymodal.runs.baseline_fitting, "FITTED_BYTES", 2**14)
     monkeypatch.setattr(polymodal.ensemble.stream_features, "MAX_DENSE_CELLS", 100 * table.num_rows)
     model = tiny.train(table, settings={"baselines": True})
     assert max(stream.side for stream in model.trained.features.streams) > 10  # as the rows that were fitted on allow
@@ -113,7 +113,7 @@ def test_many_validation_rows_weigh_the_members_by_a_sample(few: Table, monkeypa
         asked.append(len(examples))
         return predict_examples(model, examples, *others)
 
-    monkeypatch.setattr(polymodal.model.fit_ensemble, "COMPLETE_ROWS", 7)
+    monkeypatch.setattr(polymodal.model.fit_ensemble, "VALIDATION_ROWS", 7)
     monkeypatch.setattr(polymodal.model.fit_ensemble, "predict_examples", members)
     assert tiny.train(few).report_data["evaluation"]["decision"]["kind"]["weights"]
     assert asked == [7]

@@ -165,8 +165,9 @@ def test_a_validation_table_that_shares_groups_is_pooled_and_said() -> None:
     people = data_module.tables["train"].columns["person"]
     assert not {people[row] for row in rows["train"]} & {people[row] for row in rows["validation"]}
     assert len(rows["train"]) + len(rows["validation"]) == 60
-    assert data_module.notices[0].startswith("validation shares 10 groups of 'person' with numbers")
-    assert data_module.notices[1].startswith("test shares 1 groups of 'person'")
+    told = [notice.sentence for notice in data_module.table_notices if notice.kind == "group"]
+    assert told[0].startswith("validation shares 10 groups of 'person' with numbers")
+    assert told[1].startswith("test shares 1 groups of 'person'")
 
 
 def test_the_latest_rows_are_held_out() -> None:

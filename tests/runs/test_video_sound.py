@@ -13,8 +13,8 @@ import pytest
 import films
 import polymodal
 import tiny
+from polymodal.data.inspection import inspect_table
 from polymodal.data.preprocessor import Preprocessor
-from polymodal.data.schema.inspection import inspect_table
 from polymodal.data.schema.schema import ColumnSchema, Schema, infer_schema
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError

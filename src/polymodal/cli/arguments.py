@@ -46,6 +46,10 @@ Shares = Annotated[
     typer.Option("--share", metavar="NAME=GLOB", help="Streams of one modality share one encoder; globs by comma."),
 ]
 Drop = Annotated[list[str], typer.Option("--drop", metavar="COL", help="Leave a column out.")]
+Slices = Annotated[
+    list[str],
+    typer.Option("--slice", metavar="COL", help="Score the rows of each value of a column too; repeat for several."),
+]
 Validation = Annotated[
     Path | None, typer.Option("--validation", metavar="FILE", help="Table to choose the best epoch by; else split off.")
 ]

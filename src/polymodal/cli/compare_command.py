@@ -21,6 +21,7 @@ from polymodal.cli.arguments import (
     Preset,
     Settings,
     Shares,
+    Slices,
     Streams,
     Strict,
     Targets,
@@ -58,6 +59,7 @@ def compare_command(
     stream: Streams = [],  # noqa: B006
     share: Shares = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
+    slices: Slices = [],  # noqa: B006
     encoder: Encoders = [],  # noqa: B006
     config: Config = None,
     setting: Settings = [],  # noqa: B006
@@ -93,6 +95,7 @@ def compare_command(
             stream=stream,
             share=share,
             drop=drop,
+            slices=slices,
             encoder=encoder,
             config=config,
             setting=setting,

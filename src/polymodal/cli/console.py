@@ -14,6 +14,7 @@ from rich.table import Table
 from polymodal.arrays import BrokenCell
 from polymodal.cli.json_text import json_text
 from polymodal.data.input_check import SHOWN_CELLS, describe_broken
+from polymodal.data.notes.table_notices import notice_lines
 from polymodal.report.comparison import margin_text
 from polymodal.report.wording import (
     format_number,
@@ -293,6 +294,17 @@ def print_inspection(name: str, inspection: Mapping[str, Any]) -> None:
     for column in inspection["columns"]:
         for cell in column["broken_examples"]:
             print_error(f"row {cell['row']}, column {column['name']!r}: {cell['reason']}")
+    print_table_notices(inspection["notices"])
+
+
+def print_table_notices(notices: Sequence[Mapping[str, Any]]) -> None:
+    """Print what was done with a table and what the user should know of it.
+
+    Args:
+        notices: The notices as plain JSON, by kind.
+    """
+    for line in notice_lines(notices):
+        print_line(line)
 
 
 def _column_cells(column: Mapping[str, Any], num_rows: int) -> list[str]:
@@ -335,3 +347,37 @@ def print_entries(title: str, headings: Sequence[str], entries: Sequence[Sequenc
     for entry in entries:
         table.add_row(*(escape(cell if isinstance(cell, str) else ", ".join(cell)) for cell in entry))
     _console().print(table)
+
+
+def print_slices(report_data: Mapping[str, Any]) -> None:
+    """Print the score of the rows of each value of the columns that were asked for, the worst first.
+
+    Args:
+        report_data: The ``targets_info`` and an ``evaluation`` of a model.
+    """
+    slices = report_data["evaluation"].get("slices", {})
+    for info in report_data["targets_info"]:
+        for column, entries in slices.get(info["name"], {}).items():
+            _console().print(_slice_table(info, column, entries))
+
+
+def _slice_table(info: Mapping[str, Any], column: str, entries: Sequence[Mapping[str, Any]]) -> Table:
+    metric = info["primary_metric"]
+    table = Table(title=f"{escape(info['name'])} by {escape(column)}", title_justify="left", title_style="bold")
+    table.add_column(escape(column), overflow="fold")
+    for heading in ("rows", metric_heading(metric), "95 % interval"):
+        table.add_column(heading, justify="right")
+    for entry in entries:
+        rows = f"{entry['rows']:,}" + (" (few)" if entry["is_small"] else "")
+        cells = (
+            escape(entry["value"]),
+            rows,
+            format_score(metric, entry["score"]),
+            _bounds_text(metric, entry["interval"]),
+        )
+        table.add_row(*cells, style="dim" if entry["is_small"] else None)
+    return table
+
+
+def _bounds_text(metric: str, bounds: Sequence[float] | None) -> str:
+    return "–" if bounds is None else " to ".join(format_score(metric, bound) for bound in bounds)

@@ -26,6 +26,7 @@ from polymodal.cli.arguments import (
     Preset,
     Settings,
     Shares,
+    Slices,
     Streams,
     Strict,
     StrictTable,
@@ -84,7 +85,7 @@ def inspect_command(
     with exits("Stopped."):
         from polymodal.cli import console, options
         from polymodal.cli.progress_bar import open_progress
-        from polymodal.data.schema.inspection import inspect_table
+        from polymodal.data.inspection import inspect_table
         from polymodal.data.tables.table import read_table
 
         table = read_table(data)
@@ -126,6 +127,7 @@ def train_command(
     stream: Streams = [],  # noqa: B006
     share: Shares = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
+    slices: Slices = [],  # noqa: B006
     relevance: Annotated[
         str | None,
         typer.Option(metavar="COL", help="Without a target: rows equal in this column count as matches when judging."),
@@ -170,6 +172,7 @@ def train_command(
             stream=stream,
             share=share,
             drop=drop,
+            slices=slices,
             encoder=encoder,
             config=config,
             setting=setting,
@@ -177,6 +180,7 @@ def train_command(
             strict=strict,
         ).parsed()
         common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        from polymodal.model.summary import run_notices
         from polymodal.nn.distributed import is_main_process
         from polymodal.runs.fit import fit
 
@@ -196,9 +200,10 @@ def train_command(
             console.print_json(model.summary())
             return
         console.print_results(model.report_data)
+        console.print_slices(model.report_data)
         console.print_pairs(model.report_data)
         console.print_broken(model.report_data["broken_cells"], f" in {folder / 'metrics.json'}")
-        for notice in model.report_data["notices"]:
+        for notice in run_notices(model.report_data):
             console.print_line(f"Note: {notice}")
         console.print_line(f"Run folder: {folder}")
         console.print_line(f"Report:     {folder / 'report.html'}")
@@ -209,7 +214,12 @@ app.command("compare")(compare_command)
 
 @app.command("evaluate")
 def evaluate_command(
-    model: ModelPath, data: Data, device: Device = None, strict: StrictTable = False, json: Json = False
+    model: ModelPath,
+    data: Data,
+    slices: Slices = [],  # noqa: B006
+    device: Device = None,
+    strict: StrictTable = False,
+    json: Json = False,
 ) -> None:
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."):
@@ -217,7 +227,9 @@ def evaluate_command(
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load
 
-        report_data = load(model, device).evaluation_report(data, strict=strict, progress=open_progress())
+        report_data = load(model, device).evaluation_report(
+            data, slices=slices or None, strict=strict, progress=open_progress()
+        )
         if json:
             from polymodal.model.summary import summary_of
 
@@ -225,6 +237,7 @@ def evaluate_command(
             return
         console.print_results(report_data)
         console.print_pairs(report_data)
+        console.print_slices(report_data)
         console.print_missing(report_data)
 
 

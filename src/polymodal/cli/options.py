@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 from polymodal.errors import ConfigError, parameter_error
@@ -35,6 +36,7 @@ class RunArguments:
         stream: ``NAME=GLOB,GLOB`` each.
         share: ``NAME=GLOB,GLOB`` each.
         drop: Columns.
+        slices: Columns.
         encoder: ``STREAM=NAME`` each.
         config: A ``run.yaml``.
         setting: ``NAME=VALUE`` each, the value in YAML.
@@ -55,6 +57,7 @@ class RunArguments:
     stream: list[str]
     share: list[str]
     drop: list[str]
+    slices: list[str]
     encoder: list[str]
     config: Path | None
     setting: list[str]
@@ -77,6 +80,7 @@ class RunArguments:
             "stream": parse_streams(self.stream) or None,
             "share": parse_streams(self.share, "--share") or None,
             "drop": tuple(self.drop) or None,
+            "slices": tuple(self.slices) or None,
             "encoder": parse_pairs("--encoder", self.encoder) or None,
             "config": self.config,
             "settings": parse_settings(self.setting) or None,
@@ -164,14 +168,19 @@ def parse_settings(texts: Sequence[str], option: str = "--set") -> dict[str, Any
         Dotted name to value.
 
     Raises:
-        ConfigError: If a value is not YAML.
+        ConfigError: If a value is not YAML of plain values.
     """
-    import yaml
+    return {name: _parse_value(option, name, value) for name, value in parse_pairs(option, texts).items()}
+
+
+def _parse_value(option: str, name: str, value: str) -> Any:
+    from polymodal.yaml_text import parse_yaml
 
     try:
-        return {name: yaml.safe_load(value) for name, value in parse_pairs(option, texts).items()}
-    except yaml.YAMLError:
-        raise parameter_error(option, COMMAND, "of the form NAME=VALUE with a YAML value", list(texts)) from None
+        return parse_yaml(value)
+    except ValueError as error:
+        form = f"of the form NAME=VALUE with a YAML value ({error})"
+        raise parameter_error(option, COMMAND, form, shorten(f"{name}={value}", 100)) from None
 
 
 def parse_variants(texts: Sequence[str]) -> dict[str, dict[str, Any]]:

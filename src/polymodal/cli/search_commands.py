@@ -50,8 +50,9 @@ def index_command(
         from polymodal.cli import console
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load
-        from polymodal.model.search_index import save_index
+        from polymodal.model.search_index import check_index_folder, save_index
 
+        check_index_folder(output)
         index, _ = load(model, device).index(data, strict=strict, progress=open_progress())
         save_index(index, output)
         console.print_line(f"{len(index):,} rows indexed: {output}")

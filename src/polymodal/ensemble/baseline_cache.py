@@ -7,7 +7,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -17,15 +17,30 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell, Column, arrays_under
 from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.ensemble.baselines import Baseline
-from polymodal.ensemble.features import FeatureExtractor
+from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 
-FORMAT = 5
+FORMAT = 7
 """Part of every key; is increased when features, fitting or prediction of the baselines change."""
+NO_CACHE = ArrayCache(None)
 JSON_KEY = "plain"
+TRUTH = "truth"
 T = TypeVar("T")
 Arrays = dict[str, NDArray[Any]]
 BaselinePredictions = dict[str, dict[str, NDArray[np.float64]]]
 """Flat target to baseline to predictions."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Validation rows, and the baselines that were fitted without them.
+
+    Attributes:
+        rows: int64, places among the validation rows that baselines and ensembles are fitted on.
+        baselines: One for each baseline of the target, of the same name.
+    """
+
+    rows: NDArray[np.int64]
+    baselines: list[Baseline]
 
 
 @dataclass(frozen=True)
@@ -34,11 +49,16 @@ class FittedBaselines:
 
     Attributes:
         features: Cheap features of every stream.
-        baselines: Flat target to its baselines.
+        baselines: Flat target to its baselines, fitted on training and validation rows.
+        folds: Flat target to its folds, which are not part of a saved model.
+        training_rows: Flat target to each baseline's predictions of training rows, by the fold that held them out, and
+            to their ``TRUTH``; empty where folds hold out validation rows only.
     """
 
     features: FeatureExtractor
     baselines: dict[str, list[Baseline]]
+    folds: dict[str, list[Fold]] = field(default_factory=dict)
+    training_rows: dict[str, Arrays] = field(default_factory=dict)
 
 
 def load_or_fit_baselines(
@@ -82,13 +102,6 @@ def predict_baselines(
     if not forms:
         return [{} for _ in masks]
 
-    def dependencies() -> Iterator[Any]:
-        plain, arrays = _state(fitted)
-        yield from (plain, [sorted(mask) for mask in masks])
-        for name, array in arrays.items():
-            yield from (name, array)
-        yield from content(columns, cells, fitted.features.text_columns)
-
     def predict() -> list[BaselinePredictions]:
         targets = fitted.baselines.items()
         return [
@@ -96,7 +109,70 @@ def predict_baselines(
             for features in fitted.features.transform_masked(columns, cells, masks, forms)
         ]
 
-    return _cached(cache, "predictions", dependencies(), predict, _to_arrays, _from_arrays)
+    dependencies = _prediction_dependencies(fitted, columns, cells, masks)
+    return _cached(cache, "predictions", dependencies, predict, _to_arrays, _from_arrays)
+
+
+def out_of_fold_predictions(
+    fitted: FittedBaselines,
+    columns: Mapping[str, Column],
+    cells: Mapping[str, Sequence[Cell]],
+    masks: Sequence[frozenset[str]],
+    first_row: int = 0,
+    cache: ArrayCache = NO_CACHE,
+) -> list[BaselinePredictions]:
+    """Predict validation rows, each with the baselines that were fitted without it, or load the predictions.
+
+    Args:
+        fitted: The baselines and their folds.
+        columns: Stream to arrays of consecutive validation rows.
+        cells: Column to raw cells of the same rows.
+        masks: Sets of streams that are masked, one set per result.
+        first_row: Place of the first of these rows among the validation rows that the folds name.
+        cache: The cache.
+
+    Returns:
+        The predictions, one per mask. Rows of no fold, whose target is unknown, are predicted by the baselines of all
+        rows.
+    """
+    places = np.arange(first_row, first_row + len(next(iter(columns.values()))))
+    targets = fitted.baselines.items()
+
+    def predict() -> list[BaselinePredictions]:
+        return [
+            {name: _out_of_fold(baselines, fitted.folds.get(name, []), features, places) for name, baselines in targets}
+            for features in fitted.features.transform_masked(columns, cells, masks)
+        ]
+
+    dependencies = _prediction_dependencies(fitted, columns, cells, masks, first_row)
+    return _cached(cache, "out-of-fold predictions", dependencies, predict, _to_arrays, _from_arrays)
+
+
+def _prediction_dependencies(
+    fitted: FittedBaselines,
+    columns: Mapping[str, Column],
+    cells: Mapping[str, Sequence[Cell]],
+    masks: Sequence[frozenset[str]],
+    first_row: int = 0,
+) -> Iterator[Any]:
+    plain, arrays = _state(fitted)
+    yield from (plain, [sorted(mask) for mask in masks], first_row)
+    for name, array in arrays.items():
+        yield from (name, array)
+    yield from content(columns, cells, fitted.features.text_columns)
+
+
+def _out_of_fold(
+    baselines: Sequence[Baseline], folds: Sequence[Fold], features: FeatureBlocks, places: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    predictions = {baseline.name: baseline.predict(features) for baseline in baselines}
+    for fold in folds:
+        rows = np.flatnonzero(np.isin(places, fold.rows))
+        if len(rows):
+            held_out = features.take(rows)
+            for baseline in fold.baselines:
+                predictions[baseline.name][rows] = baseline.predict(held_out)
+    return predictions
 
 
 def content(columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> Iterator[Any]:
@@ -134,28 +210,51 @@ def _cached(
 
 
 def _state(fitted: FittedBaselines) -> tuple[dict[str, Any], Arrays]:
-    """Return fitted baselines as plain JSON and named arrays."""
-    plain, feature_arrays = fitted.features.state()
+    """Return fitted baselines and their folds as plain JSON and named arrays."""
+    features, feature_arrays = fitted.features.state()
     arrays = {f"features.{name}": array for name, array in feature_arrays.items()}
     targets: dict[str, list[dict[str, Any]]] = {}
+    folds: dict[str, list[list[dict[str, Any]]]] = {}
     for number, (target, baselines) in enumerate(fitted.baselines.items()):
-        for place, baseline in enumerate(baselines):
-            state, own_arrays, texts = baseline.state()
-            targets.setdefault(target, []).append({"state": state, "texts": texts})
-            arrays |= {f"{number}.{place}.{name}": array for name, array in own_arrays.items()}
-    return {"features": plain, "targets": targets}, arrays
+        targets[target] = _baseline_states(baselines, f"{number}.", arrays)
+        folds[target] = []
+        for place, fold in enumerate(fitted.folds.get(target, [])):
+            arrays[f"{number}.fold{place}.rows"] = fold.rows
+            folds[target].append(_baseline_states(fold.baselines, f"{number}.fold{place}.", arrays))
+        of_rows = fitted.training_rows.get(target, {})
+        arrays |= {f"{number}.training.{name}": values for name, values in of_rows.items()}
+    return {"features": features, "targets": targets, "folds": folds}, arrays
+
+
+def _baseline_states(baselines: Sequence[Baseline], prefix: str, arrays: Arrays) -> list[dict[str, Any]]:
+    """Return the plain states, and add the arrays under a prefix."""
+    states = []
+    for place, baseline in enumerate(baselines):
+        state, own_arrays, texts = baseline.state()
+        states.append({"state": state, "texts": texts})
+        arrays |= {f"{prefix}{place}.{name}": array for name, array in own_arrays.items()}
+    return states
 
 
 def _from_state(plain: dict[str, Any], arrays: Arrays) -> FittedBaselines:
     features = FeatureExtractor.from_state(plain["features"], arrays_under(arrays, "features."))
-    baselines = {
-        target: [
-            Baseline.from_state(entry["state"], arrays_under(arrays, f"{number}.{place}."), entry["texts"])
-            for place, entry in enumerate(entries)
+    baselines, folds, training_rows = {}, {}, {}
+    for number, (target, states) in enumerate(plain["targets"].items()):
+        own = arrays_under(arrays, f"{number}.")
+        baselines[target] = _baselines_from(states, own)
+        folds[target] = [
+            Fold(own[f"fold{place}.rows"], _baselines_from(of_fold, arrays_under(own, f"fold{place}.")))
+            for place, of_fold in enumerate(plain["folds"][target])
         ]
-        for number, (target, entries) in enumerate(plain["targets"].items())
-    }
-    return FittedBaselines(features, baselines)
+        training_rows[target] = arrays_under(own, "training.")
+    return FittedBaselines(features, baselines, folds, training_rows)
+
+
+def _baselines_from(states: Sequence[dict[str, Any]], arrays: Arrays) -> list[Baseline]:
+    return [
+        Baseline.from_state(entry["state"], arrays_under(arrays, f"{place}."), entry["texts"])
+        for place, entry in enumerate(states)
+    ]
 
 
 def _to_arrays(predictions: list[BaselinePredictions]) -> tuple[list[dict[str, list[str]]], Arrays]:

@@ -6,7 +6,7 @@ Shape legend: N rows, C classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from polymodal.ensemble.features import FeatureBlocks
 
-Rows = tuple[FeatureBlocks, NDArray[Any]]
-"""Features of some rows, and their truth."""
+Rows = NDArray[np.int64]
 
 MAX_ROUNDS = 400
 MIN_ROUNDS = 12
@@ -38,32 +37,35 @@ class _ThreadContentionError(Exception):
 def fit_trees(
     kind: str,
     num_classes: int,
-    train: Rows,
-    validation: Rows,
+    features: FeatureBlocks,
+    truth: NDArray[Any],
+    held_out: Sequence[Rows],
     *,
     seed: int,
     num_threads: int,
     budget_s: float | None = None,
-) -> list[str]:
-    """Fit boosted trees for one target.
+) -> tuple[list[str], list[list[str]]]:
+    """Fit boosted trees on all rows, and once for each fold without the rows that it holds out.
 
-    Threads are synchronised after each of many small steps. Next to busy processes, two took up to a hundred times as
-    long as one; then one thread is used. The trees do not depend on the number of threads.
+    The number of rounds is that of the lowest mean loss of the held-out rows. Threads are synchronised after each of
+    many small steps. Next to busy processes, two took up to a hundred times as long as one; then one thread is used.
+    The trees do not depend on the number of threads.
 
     Args:
         kind: "category", "categories" or "number".
         num_classes: Classes or labels; 1 for a number.
-        train: The training rows: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]`` is their truth.
-        validation: The rows that choose the number of rounds; may be empty.
+        features: Features of the rows.
+        truth: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
+        held_out: The rows that each fold holds out, int64; without folds the rounds are all that the budget allows.
         seed: Seed of the sampling.
         num_threads: Maximum number of threads; small data use one.
-        budget_s: Approximate time limit; None: 2.5 s plus 1 s per 10,000 rows. It bounds the number of rounds by rows,
-            features and classes, not by a clock, so that the result does not depend on the machine.
+        budget_s: Approximate time limit of one fit; None: 2.5 s plus 1 s per 10,000 rows. It bounds the number of
+            rounds by rows, features and classes, not by a clock, so that the result does not depend on the machine.
 
     Returns:
-        LightGBM's text of each model: one, or one a label.
+        LightGBM's text of each model of all rows: one, or one a label; and the same for each fold.
     """
-    cells, num_rows = train[0].trees.size, len(train[1])
+    cells, num_rows = features.trees.size, len(truth)
     budget_s = BUDGET_S + BUDGET_S_PER_ROW * num_rows if budget_s is None else budget_s
     num_models = num_classes if kind == "categories" else 1
     trees_per_round = num_classes if kind == "category" and num_classes > 2 else 1
@@ -71,12 +73,9 @@ def fit_trees(
     rounds = int(np.clip(budget_s / (num_models * round_s), MIN_ROUNDS, MAX_ROUNDS))
     params = _params(kind, num_classes, num_rows, rounds, seed)
     params["num_threads"] = min(num_threads, 1 + cells // CELLS_PER_THREAD)
-    truths = [train[1], validation[1]]
-    models = []
-    for index in range(num_models):
-        labels = [truth[:, index].copy() for truth in truths] if kind == "categories" else truths
-        models.append(_fit(params, rounds, round_s, (train[0], labels[0]), (validation[0], labels[1])))
-    return models
+    labels = [truth[:, index].copy() for index in range(num_models)] if kind == "categories" else [truth]
+    fitted = [_fit(params, rounds, round_s, features.trees, label, held_out) for label in labels]
+    return [full for full, _ in fitted], [[folds[place] for _, folds in fitted] for place in range(len(held_out))]
 
 
 def _params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int) -> dict[str, Any]:
@@ -102,34 +101,45 @@ def _params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int) 
     }
 
 
-def _fit(params: dict[str, Any], rounds: int, round_s: float, train: Rows, validation: Rows) -> str:
-    """Fit one model; if threads contend, set one thread in ``params`` and repeat."""
+def _fit(params: dict[str, Any], rounds: int, round_s: float, *data: Any) -> tuple[str, list[str]]:
+    """Fit one model and its folds; if threads contend, set one thread in ``params`` and repeat."""
     try:
-        return _fit_once(params, rounds, round_s, train, validation)
+        return _fit_once(params, rounds, round_s, *data)
     except _ThreadContentionError:
         params["num_threads"] = 1
-        return _fit_once(params, rounds, round_s, train, validation)
+        return _fit_once(params, rounds, round_s, *data)
 
 
-def _fit_once(params: dict[str, Any], rounds: int, round_s: float, train: Rows, validation: Rows) -> str:
+def _fit_once(
+    params: dict[str, Any],
+    rounds: int,
+    round_s: float,
+    values: NDArray[Any],
+    label: NDArray[Any],
+    held_out: Sequence[Rows],
+) -> tuple[str, list[str]]:
     import lightgbm
 
-    data = lightgbm.Dataset(train[0].trees, label=train[1], params=params, free_raw_data=False)
-    valid_sets: list[Any] = []
-    callbacks: list[Any] = [_contention_callback(round_s)] if params["num_threads"] > 1 else []
-    if len(validation[1]):
-        valid_sets = [lightgbm.Dataset(validation[0].trees, label=validation[1], reference=data, params=params)]
-        callbacks.append(lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False))
-    booster = lightgbm.train(params, data, rounds, valid_sets=valid_sets, callbacks=callbacks)
-    return str(booster.model_to_string(num_iteration=booster.best_iteration if valid_sets else None))
+    data = lightgbm.Dataset(values, label=label, params=params, free_raw_data=False)
+    folds: list[str] = []
+    if held_out:
+        stopping = lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)
+        callbacks: list[Any] = [stopping, *_contention_callbacks(params, round_s * len(held_out))]
+        pairs = [(np.setdiff1d(np.arange(len(label)), rows), rows) for rows in held_out]
+        result = lightgbm.cv(params, data, rounds, folds=pairs, callbacks=callbacks, return_cvbooster=True)
+        found: Any = result["cvbooster"]
+        rounds = found.best_iteration
+        folds = [str(booster.model_to_string(num_iteration=rounds)) for booster in found.boosters]
+    booster = lightgbm.train(params, data, rounds, callbacks=_contention_callbacks(params, round_s))
+    return str(booster.model_to_string()), folds
 
 
-def _contention_callback(round_s: float) -> Callable[[Any], None]:
-    """Return the callback that stops training if threads contend."""
+def _contention_callbacks(params: dict[str, Any], round_s: float) -> list[Callable[[Any], None]]:
+    """Return the callback that stops training if threads contend; none for one thread."""
     started = time.perf_counter()
 
     def check(env: Any) -> None:
         if time.perf_counter() - started > GRACE_PERIOD_S + MAX_SLOWDOWN * round_s * (env.iteration + 1):
             raise _ThreadContentionError
 
-    return check
+    return [check] if params["num_threads"] > 1 else []

@@ -1,70 +1,74 @@
-"""The ensemble: combines the members' predictions with weights fitted on validation rows (numpy).
+"""The ensemble: combines the members' predictions with weights fitted on held-out rows (numpy).
 
-Probabilities are pooled in the logarithm, ``p ∝ exp(Σ_m w_m log p_m)`` with ``w_m ≥ 0``: the logarithmic opinion
+Probabilities are pooled in the logarithm, ``p ∝ exp(b + Σ_m w_m log p_m)`` with ``w_m ≥ 0``: the logarithmic opinion
 pool (Genest & Zidek 1986, section 3) or product of experts (Hinton 2002, equation 1). The weights need not sum
-to one, so that the pool calibrates as well: with one member, w is the inverse of the temperature of Guo et al.
-2017, equation 9. Numbers are averaged with weights that sum to one (Breiman 1996, stacked regressions).
+to one, so that the pool calibrates as well: with one member, w is the inverse of the temperature, and b the bias, of
+Guo et al. 2017, section 4.2. Numbers are averaged with weights that sum to one (Breiman 1996, stacked regressions).
 
-A member that is absent in a row is left out there, and the weights of the others are rescaled to the same total. A row
-without any member gets the prior.
+There is a set of weights for each pattern of absent streams that was seen or simulated in fitting, and one for all
+other rows. A member that is absent in a row is left out there, and the weights of the others are rescaled to the same
+total. A row without any member gets the prior.
 
-Shape legend: M members, N rows, C classes; labels of a multi-label target count as rows of two classes each.
+Shape legend: M members, N rows, C classes, S streams.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from polymodal.ensemble.pooling import Floats, Mask, add_bias, pool_members, pooling_inputs, to_prediction
 
-FUSION = "fusion"
-"""The member towards which weights are regularised, if there is one."""
-
-MIN_PROBABILITY = 1e-12
+PRIOR = "baseline:prior"
+"""The member that predicts the same for every row."""
+STREAM = "stream:"
+MIN_SHARE = 0.005
+"""Smallest share of a member that is mentioned."""
 
 
 @dataclass(frozen=True)
 class MemberWeights:
-    """Weights of the members of one target.
+    """Weights of the members of one target, and a bias of each class.
 
     Attributes:
         kind: "category", "categories" or "number".
         weights: Member to weight, in sorted order.
-        fallback: Member to the weight it has alone; used in rows where no member with a weight is present.
+        fallback: Member to weight; used in rows where no member with a weight is present.
         scale: Member to the mean standard deviation of its log-probabilities over the classes; 1 for numbers.
+        bias: Added to the pooled log-probability of each class, or log-odds of each label; none for numbers.
     """
 
     kind: str
     weights: dict[str, float]
     fallback: dict[str, float]
     scale: dict[str, float]
+    bias: list[float] = field(default_factory=list)
 
     def combine(self, members: Mapping[str, Floats], present: Mapping[str, Mask], prior: Floats | float) -> Floats:
         """Combine the members' predictions.
 
         Args:
-            members: Member to ``[N, C]`` probabilities or ``[N]`` numbers; missing members count as absent.
+            members: Member to ``[N, C]`` probabilities, or ``[N]`` or ``[N, D]`` numbers; missing members count as
+                absent.
             present: Member to bool ``[N]``, True where it has a prediction.
-            prior: The prediction for rows without any member: ``[C]`` probabilities, or a number.
+            prior: The prediction for rows without any member: ``[C]`` probabilities, a number, or numbers ``[D]``.
 
         Returns:
-            float64 ``[N, C]`` or ``[N]``.
+            float64, as the members' predictions.
         """
+        shape = next(iter(members.values())).shape
         known = [name for name in self.weights if name in members]
         if not known:
-            shape = next(iter(members.values())).shape
             return np.broadcast_to(np.asarray(prior, dtype=np.float64), shape).copy()
         present_MN = np.stack([present[name] for name in known])
         values = pooling_inputs(self.kind, [members[name] for name in known], present_MN)
-        main, fallback = ([table[name] for name in known] for table in (self.weights, self.fallback))
-        pooled = pool_members(values, present_MN, np.array(main), np.array(fallback), sum(self.weights.values()))
-        combined = _to_prediction(self.kind, pooled)
+        weights, fallback = (np.array([table[name] for name in known]) for table in (self.weights, self.fallback))
+        pooled = add_bias(self.kind, pool_members(values, present_MN, weights, fallback), np.array(self.bias))
+        combined = to_prediction(self.kind, pooled).reshape(shape)
         combined[~present_MN.any(axis=0)] = prior
         return combined
 
@@ -75,7 +79,7 @@ class MemberWeights:
         Those with a fallback weight alone count only if no other member is present in every row that has any stream.
         """
         main = frozenset(name for name, weight in self.weights.items() if weight > 0)
-        if any(not name.startswith("stream:") for name in main):
+        if any(not name.startswith(STREAM) for name in main):
             return main
         return main | {name for name, weight in self.fallback.items() if weight > 0} or frozenset(self.weights)
 
@@ -95,162 +99,139 @@ class MemberWeights:
     @property
     def note(self) -> str:
         """One sentence about the contributions, for the report."""
-        contributions = {_member_phrase(name): share for name, share in self.contributions.items() if share >= 0.005}
-        parts = [f"{name} for {share:.0%}".replace("%", " %") for name, share in contributions.items()]
-        if len(parts) == 1:
-            return f"The decision uses {next(iter(contributions))} alone."
-        return f"The decision leans on {', '.join(parts[:-1])} and {parts[-1]}."
+        return _note(self.contributions)
 
     def state(self) -> dict[str, Any]:
         """Return the weights as plain JSON; ``fallback`` is saved as ``reserve``."""
-        return {"kind": self.kind, "weights": self.weights, "reserve": self.fallback, "scale": self.scale}
+        names = ("kind", "weights", "scale", "bias")
+        return {**{name: getattr(self, name) for name in names}, "reserve": self.fallback}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> MemberWeights:
         """Restore the weights.
 
         Args:
-            state: What ``state`` returned.
+            state: What ``state`` returned; without a bias in models saved by earlier versions.
 
         Returns:
             Equal weights.
         """
-        return cls(state["kind"], state["weights"], state["reserve"], state["scale"])
+        return cls(state["kind"], state["weights"], state["reserve"], state["scale"], state.get("bias", []))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble:
-    """Two sets of weights: for rows with all streams, and for rows that lack some.
+    """The weights of one target: for each pattern of absent streams, and for all other rows.
 
     Attributes:
-        complete: Used where every stream is present.
-        incomplete: Used where any stream is absent.
+        pooled: Used where the row's absent streams have no weights of their own.
+        patterns: Set of absent streams to the weights of the rows in which exactly these are absent.
     """
 
-    complete: MemberWeights
-    incomplete: MemberWeights
+    pooled: MemberWeights
+    patterns: dict[frozenset[str], MemberWeights] = field(default_factory=dict)
 
     def combine(
-        self, members: Mapping[str, Floats], present: Mapping[str, Mask], prior: Floats | float, complete: Mask
+        self,
+        members: Mapping[str, Floats],
+        present: Mapping[str, Mask],
+        prior: Floats | float,
+        visible: Mapping[str, Mask],
     ) -> Floats:
-        """Combine the members' predictions, each row with its set of weights.
+        """Combine the members' predictions, each row with the weights of its pattern.
 
         Args:
             members: As for ``MemberWeights.combine``.
             present: As for ``MemberWeights.combine``.
             prior: As for ``MemberWeights.combine``.
-            complete: bool ``[N]``, True where every stream of the row is present.
+            visible: Stream to bool ``[N]``, True where it is present.
 
         Returns:
-            float64 ``[N, C]`` or ``[N]``.
+            float64, as the members' predictions.
         """
-        if complete.all():
-            return self.complete.combine(members, present, prior)
-        partial = self.incomplete.combine(members, present, prior)
-        if not complete.any():
-            return partial
-        whole = self.complete.combine(members, present, prior)
-        return np.where(complete if whole.ndim == 1 else complete[:, None], whole, partial)
+        combined = np.empty(next(iter(members.values())).shape, dtype=np.float64)
+        for absent, rows in rows_by_pattern(visible):
+            weights = self.patterns.get(absent, self.pooled)
+            of_rows = {name: values[rows] for name, values in members.items()}
+            combined[rows] = weights.combine(of_rows, {name: mask[rows] for name, mask in present.items()}, prior)
+        return combined
+
+    @property
+    def complete(self) -> MemberWeights:
+        """The weights of the rows in which every stream is present."""
+        return self.patterns.get(frozenset(), self.pooled)
+
+    @property
+    def incomplete_contributions(self) -> dict[str, float]:
+        """Each member's share in rows with an absent stream: the mean over the patterns."""
+        of_pattern = [weights.contributions for absent, weights in self.patterns.items() if absent]
+        of_pattern = of_pattern or [self.pooled.contributions]
+        names = self.pooled.weights
+        shares = {name: float(np.mean([shares.get(name, 0.0) for shares in of_pattern])) for name in names}
+        return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
     @property
     def active_members(self) -> frozenset[str]:
         """The members that can change a prediction of any row."""
-        return self.complete.active_members | self.incomplete.active_members
+        return self.pooled.active_members.union(*(weights.active_members for weights in self.patterns.values()))
 
     @property
     def note(self) -> str:
         """Sentences about the contributions in rows with all streams, and in the others."""
-        if self.complete.contributions == self.incomplete.contributions:
-            return self.complete.note
-        lower = self.incomplete.note.removeprefix("The decision ")
-        return f"{self.complete.note} Where a stream is absent it {lower}"
+        note, incomplete = self.complete.note, _note(self.incomplete_contributions)
+        if not any(self.patterns) or note == incomplete:
+            return note
+        return f"{note} Where a stream is absent it {incomplete.removeprefix('The decision ')}"
 
     def state(self) -> dict[str, Any]:
-        """Return both sets of weights as plain JSON."""
-        return {"complete": self.complete.state(), "incomplete": self.incomplete.state()}
+        """Return all weights as plain JSON."""
+        patterns = [{"absent": sorted(absent), **weights.state()} for absent, weights in self.patterns.items()]
+        return {"pooled": self.pooled.state(), "patterns": patterns}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Ensemble:
-        """Restore both sets of weights.
+        """Restore all weights.
 
         Args:
-            state: What ``state`` returned.
+            state: What ``state`` returned; of earlier versions: two sets, for complete and for other rows.
 
         Returns:
             An equal ensemble.
         """
-        return cls(**{name: MemberWeights.from_state(state[name]) for name in ("complete", "incomplete")})
+        if "incomplete" in state:
+            complete, incomplete = (MemberWeights.from_state(state[name]) for name in ("complete", "incomplete"))
+            return cls(pooled=incomplete, patterns={frozenset(): complete})
+        patterns = {frozenset(entry["absent"]): MemberWeights.from_state(entry) for entry in state["patterns"]}
+        return cls(pooled=MemberWeights.from_state(state["pooled"]), patterns=patterns)
 
 
-def pool_members(values: Floats, present_MN: Mask, weights: Floats, fallback: Floats, total: float) -> Floats:
-    """Return ``Σ_m w_m values_m`` over the present members of each row, their weights summing to the total.
-
-    Rows where no member with a weight is present use the mean of the present members' fallback weights.
-
-    Args:
-        values: Output of ``pooling_inputs``, ``[M, N, ...]``.
-        present_MN: bool ``[M, N]``.
-        weights: float64 ``[M]``.
-        fallback: float64 ``[M]``.
-        total: Sum of a row's weights.
-
-    Returns:
-        float64 ``[N, ...]``.
-    """
-    available = present_MN * weights[:, None]
-    sums = available.sum(axis=0)
-    rescaled = available * (total / np.where(sums > 0, sums, 1.0))
-    fallbacks = present_MN * fallback[:, None] / np.maximum(present_MN.sum(axis=0), 1)
-    used = np.where(sums > 0, rescaled, fallbacks)
-    return np.asarray((used.reshape(used.shape + (1,) * (values.ndim - 2)) * values).sum(axis=0))
-
-
-def pooling_inputs(kind: str, members: list[Floats], present_MN: Mask) -> Floats:
-    """Convert predictions to the values that are pooled; zero where a member is absent.
+def rows_by_pattern(visible: Mapping[str, Mask]) -> Iterator[tuple[frozenset[str], NDArray[np.int64]]]:
+    """Group rows by the streams that are absent.
 
     Args:
-        kind: "category", "categories" or "number".
-        members: Probabilities ``[N, C]`` or numbers ``[N]``.
-        present_MN: bool ``[M, N]``.
+        visible: Stream to bool ``[N]``, True where it is present.
 
-    Returns:
-        Log-probabilities ``[M, N, C]``, or ``[M, N, C, 2]`` of labels (wrong, right), or numbers ``[M, N, 1]``.
+    Yields:
+        The absent streams, and the indices of the rows in which exactly these are absent.
     """
-    stacked = np.stack([np.asarray(member, dtype=np.float64) for member in members])
-    if kind == "number":
-        values = stacked[..., None]
-    elif kind == "categories":
-        values = np.stack([_log(1.0 - stacked), _log(stacked)], axis=-1)
-    else:
-        values = _log(stacked)
-    return np.where(present_MN.reshape(present_MN.shape + (1,) * (values.ndim - 2)), values, 0.0)
+    streams, visible_NS = list(visible), np.stack(list(visible.values()), axis=1)
+    patterns, of_row = np.unique(visible_NS, axis=0, return_inverse=True)
+    for index, pattern in enumerate(patterns):
+        absent = frozenset(stream for stream, is_visible in zip(streams, pattern, strict=True) if not is_visible)
+        yield absent, np.flatnonzero(of_row.reshape(-1) == index)
 
 
-def _to_prediction(kind: str, pooled: Floats) -> Floats:
-    if kind == "number":
-        return pooled[..., 0].copy()
-    probabilities = np.exp(log_softmax(pooled))
-    return probabilities[..., 1].copy() if kind == "categories" else probabilities
+def _note(contributions: Mapping[str, float]) -> str:
+    shares = {_member_phrase(name): share for name, share in contributions.items() if share >= MIN_SHARE}
+    parts = [f"{name} for {share:.0%}".replace("%", " %") for name, share in shares.items()]
+    if len(parts) == 1:
+        return f"The decision uses {next(iter(shares))} alone."
+    return f"The decision leans on {', '.join(parts[:-1])} and {parts[-1]}."
 
 
 def _member_phrase(member: str) -> str:
     """Return "the linear baseline" for "baseline:linear", "the image stream" for "stream:image"."""
+    if member == PRIOR:
+        return "the prior"
     sort, _, name = member.partition(":")
     return f"the {name} {sort}" if name else f"the {member}"
-
-
-def _log(probabilities: Floats) -> Floats:
-    return np.log(np.clip(probabilities, MIN_PROBABILITY, 1.0))
-
-
-def log_softmax(values: Floats) -> Floats:
-    """Compute the log-softmax over the last axis.
-
-    Args:
-        values: float64 ``[..., K]``.
-
-    Returns:
-        float64 ``[..., K]``.
-    """
-    shifted = values - values.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

@@ -1,213 +1,270 @@
-"""Fits the weights of the ensemble's members on validation rows (numpy).
+"""Fits the weights of the ensemble's members on rows that none of them was fitted on (numpy, scipy).
 
-Shape legend as in ``ensemble``.
+1. Baselines are pooled on all rows for which there are out-of-fold predictions: training and validation rows.
+2. That pool, the network and its streams are pooled on the validation rows, whatever streams a row has.
+3. Each pattern of absent streams gets weights of its own, from the rows that have it and from rows in which a further
+   stream was masked, with an L2 penalty towards the weights of step 2.
+
+Steps 1 and 2 shrink the weights towards equal weights of calibrated members (ridge stacking: LeBlanc & Tibshirani 1996,
+section 3). The strength is chosen by cross-validation: few rows that agree little choose nearly equal weights.
+
+Shape legend as in ``pooling``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.ensemble.ensemble import FUSION, Floats, Mask, MemberWeights, log_softmax, pool_members, pooling_inputs
+from polymodal.ensemble.ensemble import STREAM, Ensemble, MemberWeights, rows_by_pattern
+from polymodal.ensemble.pooling import Floats, Mask, PoolingData, add_bias, pool_members
 
+BASELINE = "baseline:"
 NUM_FOLDS = 5
-PRIOR_STRENGTH = 2.0
-"""Strength of the pull towards the anchor, in rows: a Gaussian prior on the weights with variance 1 / PULL."""
+STRENGTHS = (160.0, 40.0, 10.0, 3.0)
+"""Candidate strengths of the L2 penalty towards equal weights, in rows: a Gaussian prior of variance 1 / strength."""
+CALIBRATION_STRENGTH = 2.0
+"""Strength of the penalty on the scale of one member, towards one."""
+BIAS_STRENGTH = 4.0
+"""Strength of the penalty on biases, towards zero."""
+PATTERN_STRENGTH = 20.0
+"""Strength of the penalty on the weights of a pattern, towards those of all rows."""
+MANY_ROWS = 5_000
+"""Number of rows from which the strength is not chosen but the smallest is used."""
 MAX_WEIGHT = 50.0
-SMOOTHING = 1e-3
-"""Added to the total weight of a row during fitting, so that gradients at weight zero are bounded."""
-
-
-def fit_member_weights(
-    kind: str,
-    members: Mapping[str, Floats],
-    present: Mapping[str, Mask],
-    truth: NDArray[np.generic],
-    seed: int,
-    anchor: str = FUSION,
-) -> MemberWeights:
-    """Fit the weights of the members on validation rows.
-
-    Three candidates are compared by cross-validation on these rows: the best single member, equal weights, and free
-    weights. Free weights are used only if their loss is lower than that of both simple ones.
-
-    Args:
-        kind: "category", "categories" or "number".
-        members: Member to ``[N, C]`` probabilities or ``[N]`` numbers.
-        present: Member to bool ``[N]``.
-        truth: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
-        seed: Seed of the folds.
-        anchor: The member towards which free weights are regularised; equal weights without it.
-
-    Returns:
-        The weights; with fewer than ten rows, the anchor alone, or equal weights.
-    """
-    names = sorted(members)
-    present_MN = np.stack([present[name] for name in names])
-    values = pooling_inputs(kind, [members[name] for name in names], present_MN)
-    data = _PoolingData(kind, values, present_MN, _to_labels(kind, truth), _loss_unit(kind, truth))
-    start = np.array([float(name == anchor) for name in names])
-    start = start if start.any() else np.full(len(names), 1.0 / len(names))
-    weights, fallback = start, _fit_single_weights(data)
-    if len(data) >= 2 * NUM_FOLDS:
-        weights = _choose(data, _candidates(start), seed)(data, fallback, True)
-    tables = (dict(zip(names, column.tolist(), strict=True)) for column in (weights, fallback, data.scale()))
-    return MemberWeights(kind, *tables)
+MAX_BIAS = 10.0
 
 
 @dataclass(frozen=True)
-class _PoolingData:
-    """The data that weights are fitted on: values ``[M, N, ..., K]``, present ``[M, N]``, truth ``[N, ...]``."""
+class MemberRows:
+    """Predictions of members for some rows, and their truth.
 
-    kind: str
-    values: Floats
-    present: Mask
-    truth: NDArray[Any]
-    loss_unit: float
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return int(self.present.shape[1])
-
-    def single_member(self, member: int) -> _PoolingData:
-        """Return the data of one member."""
-        return replace(self, values=self.values[[member]], present=self.present[[member]])
-
-    def take(self, rows: NDArray[Any]) -> _PoolingData:
-        """Return the data of some rows."""
-        return replace(self, values=self.values[:, rows], present=self.present[:, rows], truth=self.truth[rows])
-
-    def with_any_member(self) -> _PoolingData:
-        """Return the data of the rows with a present member."""
-        some = np.flatnonzero(self.present.any(axis=0))
-        return self if len(some) == len(self) else self.take(some)
-
-    def scale(self) -> Floats:
-        """Return the mean standard deviation of each member's log-probabilities, ``[M]``; 1 for numbers."""
-        if self.kind == "number":
-            return np.ones(len(self.present))
-        spread = self.values.std(axis=-1)
-        spread = spread if spread.ndim == 2 else spread.mean(axis=2)
-        return np.asarray((spread * self.present).sum(axis=1) / np.maximum(self.present.sum(axis=1), 1))
-
-    def loss(self, weights: Floats, fallback: Floats) -> float:
-        """Return the mean loss on the rows with a present member, combined as in prediction."""
-        usable = self.with_any_member()
-        if not len(usable):
-            return 0.0
-        return usable._losses(pool_members(usable.values, usable.present, weights, fallback, float(weights.sum())))[0]
-
-    def loss_and_gradient(self, weights: Floats) -> tuple[float, Floats]:
-        """Return the mean loss and its gradient ``[M]``; every row must have a present member."""
-        present_MN, by_row = self.present.astype(np.float64), (-1, *(1,) * (self.values.ndim - 2))
-        # einsum, not matmul: the arrays are too small for the threads of a matrix library to be worth their start.
-        available = np.einsum("m,mn->n", weights, present_MN) + SMOOTHING
-        summed = np.einsum("m,m...->...", weights, self.values)
-        factor = weights.sum() / available if self.kind != "number" else 1.0 / available
-        factor_growth = 1.0 / available if self.kind != "number" else np.zeros(len(self))
-        change = factor_growth - (factor / available) * present_MN
-        loss, residual = self._losses(factor.reshape(by_row) * summed)
-        by_factor = (residual * summed).reshape(len(self), -1).sum(axis=1)
-        by_value = (residual * factor.reshape(by_row)).ravel()
-        gradient = np.einsum("mi,i->m", self.values.reshape(len(weights), -1), by_value)
-        return loss, gradient + np.einsum("mn,n->m", change, by_factor)
-
-    def _losses(self, pooled: Floats) -> tuple[float, Floats]:
-        """Return the mean loss and its gradient by the pooled values."""
-        truth = self.truth
-        if self.kind == "number":
-            error = pooled[..., 0] - truth
-            return float((error**2).mean() / self.loss_unit), 2 * error[..., None] / truth.size / self.loss_unit
-        logs = log_softmax(pooled)
-        right = np.take_along_axis(logs, truth[..., None], axis=-1)
-        residual = np.exp(logs)
-        np.put_along_axis(residual, truth[..., None], np.exp(right) - 1.0, axis=-1)
-        return float(-right.mean()), residual / truth.size
-
-
-Candidate = Callable[[_PoolingData, Floats, bool], Floats]
-"""From data, fallback weights and whether to restart the search with each member left out, to weights."""
-
-
-def _candidates(start: Floats) -> list[Candidate]:
-    """Return the ways of fitting weights, simplest first: each member alone, equal weights, free weights."""
-
-    def single(index: int) -> Candidate:
-        return lambda _data, fallback, _thorough: np.where(np.arange(len(start)) == index, fallback, 0.0)
-
-    def equal(data: _PoolingData, fallback: Floats, _thorough: bool) -> Floats:
-        return _fit(data, fallback[None, :] / len(start), np.ones(1))
-
-    def free(data: _PoolingData, _fallback: Floats, thorough: bool) -> Floats:
-        return _fit(data, np.eye(len(start)), start, thorough)
-
-    singles = [single(index) for index in np.argsort(-start, kind="stable")]
-    return singles if len(start) == 1 else [*singles, equal, free]
-
-
-def _choose(data: _PoolingData, candidates: list[Candidate], seed: int) -> Candidate:
-    """Return the candidate with the least cross-validated loss; the simpler one if they are equal."""
-    if len(candidates) == 1:
-        return candidates[0]
-    losses, rows = np.zeros(len(candidates)), np.arange(len(data))
-    for places in np.array_split(np.random.default_rng(seed).permutation(rows), NUM_FOLDS):
-        training, held_out = data.take(np.setdiff1d(rows, places)), data.take(places)
-        fallback = _fit_single_weights(training)
-        for index, candidate in enumerate(candidates):
-            losses[index] += held_out.loss(candidate(training, fallback, False), fallback) * len(places) / len(rows)
-    return candidates[int(np.argmin(losses.round(9)))]
-
-
-def _fit_single_weights(data: _PoolingData) -> Floats:
-    """Return the best weight of each member alone, from the rows in which it is present; 1 for numbers."""
-    if data.kind == "number":
-        return np.ones(len(data.present))
-    alone = [_fit(data.single_member(index), np.ones((1, 1)), np.ones(1))[0] for index in range(len(data.present))]
-    return np.maximum(alone, 1e-3)
-
-
-def _fit(data: _PoolingData, basis: Floats, start: Floats, thorough: bool = False) -> Floats:
-    """Minimise the loss over non-negative combinations of ``basis [K, M]``, with an L2 penalty towards ``start [K]``.
-
-    If members are absent in some rows there may be local minima: ``thorough`` restarts with each member left out.
+    Attributes:
+        members: Member to ``[N, C]`` probabilities, or ``[N]`` or ``[N, D]`` numbers.
+        visible: Stream to bool ``[N]``, True where it is present and not masked.
+        truth: int64 ``[N]``, 0/1 ``[N, L]``, or float64 ``[N]`` or ``[N, D]``.
+        rows: int64 ``[N]``, the number of each row in the table.
     """
-    usable = data.with_any_member()
-    if not len(usable):
-        return start @ basis
-    prior_strength = PRIOR_STRENGTH / len(usable)
 
-    def objective(free: Floats) -> tuple[float, Floats]:
-        loss, gradient = usable.loss_and_gradient(free @ basis)
-        difference = free - start
-        return loss + prior_strength / 2 * float(
-            difference @ difference
-        ), basis @ gradient + prior_strength * difference
+    members: Mapping[str, Floats]
+    visible: Mapping[str, Mask]
+    truth: NDArray[Any]
+    rows: NDArray[np.int64]
 
-    result = _minimize(objective, start + 0.05)
-    if thorough and not usable.present.all():
-        without_one = np.where(np.eye(len(start), dtype=np.bool_), 0.0, result.x)
-        result = min([result, *(_minimize(objective, free) for free in without_one)], key=lambda result: result.fun)
-    weights = result.x @ basis
-    weights = weights if weights.sum() > 1e-6 else start @ basis
-    return weights / weights.sum() if data.kind == "number" else weights
+    def data(self, kind: str, names: Sequence[str]) -> PoolingData:
+        """Return the data to fit the weights of some members on."""
+        everywhere = np.ones(len(self.truth), np.bool_)
+        present_MN = np.stack([member_present(name, self.visible) if self.visible else everywhere for name in names])
+        return PoolingData.of(kind, [self.members[name] for name in names], present_MN, self.truth)
 
 
-def _minimize(objective: Callable[[Floats], tuple[float, Floats]], start: Floats) -> Any:
-    """Return SciPy's result: the numbers ``x`` in 0..MAX_WEIGHT with the least loss ``fun``."""
+def member_present(member: str, visible: Mapping[str, Mask]) -> Mask:
+    """Return where a member has an input: its stream, or any stream.
+
+    Args:
+        member: Its name.
+        visible: Stream to bool ``[N]``; at least one.
+
+    Returns:
+        bool ``[N]``.
+    """
+    if member.startswith(STREAM):
+        return visible[member.removeprefix(STREAM)]
+    return np.asarray(np.any(list(visible.values()), axis=0))
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Weights ``[M]``, biases ``[B]``, and what rows use in which no member with a weight is present ``[M]``."""
+
+    weights: Floats
+    bias: Floats
+    fallback: Floats
+
+    def values(self, data: PoolingData) -> Floats:
+        """Return the pooled values of rows ``[N, ...]``."""
+        return add_bias(data.kind, pool_members(data.values, data.present, self.weights, self.fallback), self.bias)
+
+
+def fit_ensemble(kind: str, rows: Sequence[MemberRows], seed: int, baseline_rows: MemberRows | None = None) -> Ensemble:
+    """Fit the weights of the members of one target.
+
+    Args:
+        kind: "category", "categories" or "number".
+        rows: Validation rows as they are, and again with streams masked; the same members in each.
+        seed: Seed of the folds.
+        baseline_rows: Further rows for which only the baselines have predictions, out of fold.
+
+    Returns:
+        The weights; equal ones if there are no rows.
+    """
+    names = sorted(rows[0].members)
+    unmasked = rows[0].data(kind, names)
+    pooled = _fit_pooled(unmasked, names, _baseline_data(kind, rows[0], names, baseline_rows), seed)
+    pieces = _pieces_by_pattern(kind, rows, names)
+    patterns = {absent: _fit_pattern(data, pooled) for absent, data in pieces.items() if len(pieces) > 1}
+    scale = unmasked.spread()
+    return Ensemble(
+        pooled=_named(kind, names, pooled, scale),
+        patterns={absent: _named(kind, names, found, pieces[absent].spread()) for absent, found in patterns.items()},
+    )
+
+
+def _named(kind: str, names: Sequence[str], pool: _Pool, scale: Floats) -> MemberWeights:
+    tables = [dict(zip(names, column.tolist(), strict=True)) for column in (pool.weights, pool.fallback, scale)]
+    return MemberWeights(kind, tables[0], tables[1], tables[2], pool.bias.tolist())
+
+
+def _baseline_data(
+    kind: str, unmasked: MemberRows, names: Sequence[str], further: MemberRows | None
+) -> PoolingData | None:
+    """Return the data of the baselines alone, on all rows that have their out-of-fold predictions."""
+    baselines = [name for name in names if name.startswith(BASELINE)]
+    if len(baselines) < 2:
+        return None
+    parts = [unmasked] if further is None else [unmasked, further]
+    return _join([part.data(kind, baselines) for part in parts])
+
+
+def _join(parts: Sequence[PoolingData]) -> PoolingData:
+    first = parts[0]
+    values, present = (
+        np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("values", "present")
+    )
+    return PoolingData(first.kind, values, present, np.concatenate([part.truth for part in parts]), first.unit)
+
+
+def _fit_pooled(data: PoolingData, names: Sequence[str], baselines: PoolingData | None, seed: int) -> _Pool:
+    """Pool the baselines, then all members with the pool of the baselines as one of them."""
+    if baselines is None:
+        return _fit_pool(data, seed)
+    inner = [index for index, name in enumerate(names) if name.startswith(BASELINE)]
+    outer = [index for index in range(len(names)) if index not in inner]
+    pool = _fit_pool(baselines, seed)
+    if not outer:
+        return pool
+    of_baselines = pool.values(data.members(inner))[None]
+    stacked = PoolingData(
+        data.kind,
+        np.concatenate([data.values[outer], of_baselines]),
+        np.concatenate([data.present[outer], data.present[inner].any(axis=0, keepdims=True)]),
+        data.truth,
+        data.unit,
+    )
+    joint = _fit_pool(stacked, seed)
+    return _Pool(
+        _expand(joint.weights, outer, inner, pool.weights),
+        joint.bias + joint.weights[-1] * pool.bias,
+        _expand(joint.fallback, outer, inner, pool.fallback),
+    )
+
+
+def _expand(weights: Floats, outer: list[int], inner: list[int], of_inner: Floats) -> Floats:
+    """Return the weights of all members, of which the last weight is that of the pool of the inner ones."""
+    expanded = np.zeros(len(outer) + len(inner))
+    expanded[outer], expanded[inner] = weights[:-1], weights[-1] * of_inner
+    return expanded
+
+
+def _fit_pool(data: PoolingData, seed: int) -> _Pool:
+    """Fit weights that are shrunk towards equal ones, by a strength that is chosen by cross-validation."""
+    data = data.with_any_member()
+    return _fit_shrunk(data, _choose_strength(data, seed))
+
+
+def _fit_shrunk(data: PoolingData, strength: float) -> _Pool:
+    """Fit weights with a penalty towards equal weights of calibrated members."""
+    num_members = len(data.values)
+    equal, factors = np.ones(num_members) / num_members, _calibrate(data)
+    if not len(data):
+        return _Pool(equal, np.zeros(data.num_biases), equal)
+    calibrated, no_bias = data.scaled(factors), np.zeros(data.num_biases)
+    scale, _ = _minimise(calibrated, np.ones(1), no_bias, CALIBRATION_STRENGTH, equal[None])
+    weights, bias = _minimise(calibrated, scale * equal, no_bias, strength)
+    return _Pool(weights * factors, bias, scale * equal * factors)
+
+
+def _calibrate(data: PoolingData) -> Floats:
+    """Return the factor of each member's log-probabilities with the least loss, if it is alone; 1 for numbers."""
+    if data.kind == "number":
+        return np.ones(len(data.values))
+    alone = [data.members([index]).with_any_member() for index in range(len(data.values))]
+    no_bias = np.zeros(data.num_biases)
+    found = [_minimise(one, np.ones(1), no_bias, CALIBRATION_STRENGTH)[0][0] if len(one) else 1.0 for one in alone]
+    return np.maximum(found, 1e-3)
+
+
+def _choose_strength(data: PoolingData, seed: int) -> float:
+    """Return the strength with the least cross-validated loss; of equal ones the largest."""
+    if len(data) < 2 * NUM_FOLDS or len(data.values) < 2:
+        return STRENGTHS[0]
+    if len(data) > MANY_ROWS:
+        return STRENGTHS[-1]
+    losses, rows = np.zeros(len(STRENGTHS)), np.arange(len(data))
+    for held_out in np.array_split(np.random.default_rng(seed).permutation(rows), NUM_FOLDS):
+        training, rest = data.take(np.setdiff1d(rows, held_out)), data.take(held_out)
+        for index, strength in enumerate(STRENGTHS):
+            pool = _fit_shrunk(training, strength)
+            losses[index] += rest.row_losses(pool.weights, pool.bias, pool.fallback).sum()
+    return STRENGTHS[int(np.argmin((losses / len(data)).round(9)))]
+
+
+def _minimise(
+    data: PoolingData, start: Floats, bias: Floats, strength: float, basis: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """Minimise the loss over weights (sums of the rows of ``basis [K, M]``) and biases, penalised towards the start."""
     from scipy.optimize import minimize
 
-    return minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, MAX_WEIGHT)] * len(start))
+    basis, num_rows = np.eye(len(data.values)) if basis is None else basis, len(data)
+    strengths = np.concatenate([np.full(len(start), strength), np.full(len(bias), BIAS_STRENGTH)]) / num_rows
+    anchor = np.concatenate([start, bias])
+
+    def objective(parameters: Floats) -> tuple[float, Floats]:
+        weights, biases = parameters[: len(start)] @ basis, parameters[len(start) :]
+        loss, by_weight, by_bias = data.loss_and_gradient(weights, biases)
+        pull = strengths * (parameters - anchor)
+        gradient = np.concatenate([basis @ by_weight, by_bias])
+        return loss + float(pull @ (parameters - anchor)) / 2, gradient + pull
+
+    bounds = [(0.0, MAX_WEIGHT)] * len(start) + [(-MAX_BIAS, MAX_BIAS)] * len(bias)
+    found = minimize(objective, anchor, jac=True, method="L-BFGS-B", bounds=bounds).x
+    weights, biases = found[: len(start)], found[len(start) :]
+    if weights.sum() < 1e-6:
+        weights = start
+    return weights / weights.sum() if data.kind == "number" else weights, biases
 
 
-def _to_labels(kind: str, truth: NDArray[np.generic]) -> NDArray[Any]:
-    return truth.astype(np.float64 if kind == "number" else np.int64)
+def _pieces_by_pattern(
+    kind: str, rows: Sequence[MemberRows], names: Sequence[str]
+) -> dict[frozenset[str], PoolingData]:
+    """Group the rows, as they are and masked, by the streams that are absent; a row counts once under a pattern."""
+    pieces: dict[frozenset[str], list[PoolingData]] = {}
+    for index, part in enumerate(rows):
+        data = part.data(kind, names)
+        changed = _changed_rows(rows[0], part) if index else np.ones(len(data), np.bool_)
+        for absent, of_pattern in rows_by_pattern(part.visible):
+            used = of_pattern[changed[of_pattern]]
+            if len(used) and len(absent) < len(part.visible):
+                pieces.setdefault(absent, []).append(data.take(used))
+    return {absent: _join(parts) for absent, parts in pieces.items()}
 
 
-def _loss_unit(kind: str, truth: NDArray[np.generic]) -> float:
-    """Return the variance of a number, the unit of its loss; 1 for the other kinds and for a constant."""
-    variance = float(truth.astype(np.float64).var()) if kind == "number" and len(truth) else 1.0
-    return variance or 1.0
+def _changed_rows(unmasked: MemberRows, masked: MemberRows) -> Mask:
+    """Return the masked rows that had the stream which is masked, bool ``[N]``."""
+    places = np.searchsorted(unmasked.rows, masked.rows)
+    changed = [unmasked.visible[stream][places] != mask for stream, mask in masked.visible.items()]
+    return np.asarray(np.any(changed, axis=0))
+
+
+def _fit_pattern(data: PoolingData, pooled: _Pool) -> _Pool:
+    """Fit the weights of rows with the same absent streams, with a penalty towards the weights of all rows."""
+    present = data.present[:, 0]
+    start = np.where(present, pooled.weights, 0.0)
+    start = start if start.any() else np.where(present, pooled.fallback, 0.0)
+    start *= pooled.weights.sum() / start.sum()
+    weights, bias = _minimise(data, start, pooled.bias, PATTERN_STRENGTH)
+    return _Pool(np.where(present, weights, 0.0), bias, pooled.fallback)

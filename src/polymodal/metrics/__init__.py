@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polymodal.metrics.bootstrap import intervals, intervals_of
+from polymodal.metrics.bootstrap import intervals, intervals_of, resample, resample_measure
 from polymodal.metrics.scores import measure_rows, primary_metric, score, score_of
 from polymodal.metrics.table import METRICS, Metric, metric_of
 from polymodal.metrics.weighted import Measure, Rows, Weighted
@@ -18,6 +18,8 @@ __all__ = [
     "measure_rows",
     "metric_of",
     "primary_metric",
+    "resample",
+    "resample_measure",
     "score",
     "score_of",
 ]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from polymodal.metrics.calibration import calibration_gaps
 from polymodal.metrics.ranking_curves import RankingCurve
+from polymodal.metrics.shares import wilson_interval
 from polymodal.metrics.weighted import Floats, Weighted, mean_where, ratio
 
 POSITIVE_NAMES = frozenset({"1", "1.0", "true", "yes", "positive", "pos", "y", "t"})
@@ -151,6 +152,21 @@ def accuracy(counts: WeightedClasses) -> Floats:
     return counts.weights @ counts.rows.is_right / counts.totals
 
 
+def right_rows(counts: WeightedClasses) -> tuple[Floats, Floats]:
+    """Count the correct rows, and all."""
+    return counts.weights @ counts.rows.is_right, counts.totals
+
+
+def predicted_positives(counts: WeightedClasses) -> tuple[Floats, Floats]:
+    """Of two classes, count the hits of the positive one and the rows in which it is predicted; else nothing."""
+    return _of_counts(counts, counts.predicted)
+
+
+def true_positives(counts: WeightedClasses) -> tuple[Floats, Floats]:
+    """Of two classes, count the hits of the positive one and the rows that have it; else nothing."""
+    return _of_counts(counts, counts.support)
+
+
 def balanced_accuracy(counts: WeightedClasses) -> Floats:
     """Mean recall of the classes that occur."""
     return mean_where(ratio(counts.hits, counts.support), counts.support > 0)
@@ -247,6 +263,23 @@ def confusion(truth: NDArray[np.int64], prediction: Floats) -> NDArray[np.int64]
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
+def class_scores(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Compute the scores of each class.
+
+    Args:
+        truth: Class indices ``[N]``.
+        prediction: Probabilities ``[N, C]``.
+        classes: Their names.
+
+    Returns:
+        As ``label_scores``, for the classes.
+    """
+    indices = truth.astype(np.int64)
+    is_true = _one_hot(indices, len(classes)).astype(np.bool_)
+    is_predicted = _one_hot(prediction.argmax(axis=1), len(classes)).astype(np.bool_)
+    return _scores_by_column(is_true, is_predicted, classes)
+
+
 def label_scores(truth: NDArray[np.generic], prediction: Floats, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Compute the scores of each label.
 
@@ -256,15 +289,25 @@ def label_scores(truth: NDArray[np.generic], prediction: Floats, labels: Sequenc
         labels: Their names.
 
     Returns:
-        One entry a label: ``label``, ``precision``, ``recall``, ``f1`` and ``support``, its number of rows.
+        One entry a label: ``label``, ``precision``, ``recall``, ``f1``, ``support``, its number of rows, and
+        ``intervals``, the 95 % interval of precision and recall.
     """
+    return _scores_by_column(truth.astype(np.bool_), prediction >= 0.5, labels)
+
+
+def _scores_by_column(
+    is_true: NDArray[np.bool_], is_predicted: NDArray[np.bool_], labels: Sequence[str]
+) -> list[dict[str, Any]]:
     entries = []
     for index, label in enumerate(labels):
-        true, predicted = truth[:, index].astype(np.bool_), prediction[:, index] >= 0.5
-        hits, support = int((true & predicted).sum()), int(true.sum())
-        precise, found = hits / max(int(predicted.sum()), 1), hits / max(support, 1)
-        both = 2 * precise * found / max(precise + found, 1e-12)
-        entries.append({"label": label, "precision": precise, "recall": found, "f1": both, "support": support})
+        true, predicted = is_true[:, index], is_predicted[:, index]
+        hits, support, found = int((true & predicted).sum()), int(true.sum()), int(predicted.sum())
+        precise, recalled = hits / max(found, 1), hits / max(support, 1)
+        both = 2 * precise * recalled / max(precise + recalled, 1e-12)
+        bounds = {"precision": wilson_interval(hits, found)} if found else {}
+        bounds |= {"recall": wilson_interval(hits, support)} if support else {}
+        scores = {"precision": precise, "recall": recalled, "f1": both}
+        entries.append({"label": label, **scores, "support": support, "intervals": bounds})
     return entries
 
 
@@ -278,6 +321,13 @@ def _of_positive(counts: WeightedClasses, values: Floats) -> Floats:
     if positive is None:
         return mean_where(values, counts.support + counts.predicted > 0)
     return np.where(counts.support[:, positive] > 0, values[:, positive], np.nan)
+
+
+def _of_counts(counts: WeightedClasses, totals: Floats) -> tuple[Floats, Floats]:
+    positive = counts.rows.positive
+    if positive is None:
+        return np.zeros(len(totals)), np.zeros(len(totals))
+    return counts.hits[:, positive], totals[:, positive]
 
 
 def _curves(pairs: Iterable[tuple[NDArray[np.bool_], Floats]]) -> list[RankingCurve]:

@@ -8,12 +8,12 @@ first of its kind, on the terminal.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from polymodal.metrics import classification, detection, image, regression, retrieval
 from polymodal.metrics.text import measured
-from polymodal.metrics.weighted import MetricFunction
+from polymodal.metrics.weighted import MetricFunction, ShareFunction
 
 Unit = Literal["percent", "share", "nats", "unit of the target", "rank", "dB"]
 """A percentage is a share too, and written as 0.5 in tables and 50% in sentences."""
@@ -32,6 +32,8 @@ class Metric:
         functions: Kind of target to the function that computes it from the weighted rows of that kind.
         label_kinds: Kinds of target of which each label is scored with it as well, or alone.
         max_resamples: Bootstrap resamples of its interval at most, for one that is slow to compute; None for no bound.
+        shares: Kind of target to the function that counts rows, where the metric is a share of rows; its interval is
+            that of a share.
     """
 
     title: str
@@ -42,6 +44,7 @@ class Metric:
     functions: Mapping[str, MetricFunction]
     label_kinds: frozenset[str] = frozenset()
     max_resamples: int | None = None
+    shares: Mapping[str, ShareFunction] = field(default_factory=dict)
 
     @property
     def kinds(self) -> list[str]:
@@ -87,6 +90,18 @@ def functions_of(kind: str) -> dict[str, MetricFunction]:
     return found
 
 
+def shares_of(kind: str) -> dict[str, ShareFunction]:
+    """Find the metrics of a kind of target that are shares of rows.
+
+    Args:
+        kind: Name in ``TARGETS`` or ``OBJECTIVES``.
+
+    Returns:
+        Metric to the function that counts the rows.
+    """
+    return {name: metric.shares[kind] for name, metric in METRICS.items() if kind in metric.shares}
+
+
 def _for_kinds(function: MetricFunction, *kinds: str) -> dict[str, MetricFunction]:
     return dict.fromkeys(kinds, function)
 
@@ -99,6 +114,7 @@ METRICS: dict[str, Metric] = {
         higher_is_better=True,
         zero_to_one=True,
         functions=_for_kinds(classification.accuracy, "category", "categories"),
+        shares=dict.fromkeys(("category", "categories"), classification.right_rows),
     ),
     "balanced_accuracy": Metric(
         title="balanced accuracy",
@@ -123,7 +139,7 @@ METRICS: dict[str, Metric] = {
         higher_is_better=True,
         zero_to_one=True,
         functions={"category": classification.f1, "categories": classification.micro_f1},
-        label_kinds=frozenset({"categories"}),
+        label_kinds=frozenset({"category", "categories"}),
     ),
     "precision": Metric(
         title="precision",
@@ -132,7 +148,8 @@ METRICS: dict[str, Metric] = {
         higher_is_better=True,
         zero_to_one=True,
         functions={"category": classification.precision, "categories": classification.micro_precision},
-        label_kinds=frozenset({"categories"}),
+        shares={"category": classification.predicted_positives},
+        label_kinds=frozenset({"category", "categories"}),
     ),
     "recall": Metric(
         title="recall",
@@ -141,7 +158,8 @@ METRICS: dict[str, Metric] = {
         higher_is_better=True,
         zero_to_one=True,
         functions={"category": classification.recall, "categories": classification.micro_recall},
-        label_kinds=frozenset({"categories"}),
+        shares={"category": classification.true_positives},
+        label_kinds=frozenset({"category", "categories"}),
     ),
     "roc_auc": Metric(
         title="ROC AUC",

@@ -22,6 +22,8 @@ Measure = Callable[[Floats], dict[str, Floats]]
 """From row weights ``[R, N]`` to metrics ``[R]``, NaN where a metric is not defined."""
 MetricFunction = Callable[[Any], Floats]
 """From the weighted rows of one kind of target to a metric ``[R]``, NaN where it is not defined."""
+ShareFunction = Callable[[Any], tuple[Floats, Floats]]
+"""From the weighted rows of one kind of target to the weight of rows that count, and of all ``[R]`` each."""
 MAX_BLOCK_VALUES = 1_000_000
 RowsT = TypeVar("RowsT")
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from polymodal.errors import ConfigError, did_you_mean, parameter_error
 from polymodal.modalities.audio import Audio, AudioSettings
-from polymodal.modalities.base import CellReadError, ColumnGroup, Modality
+from polymodal.modalities.base import CellReadError, ColumnGroup, Cut, Modality
 from polymodal.modalities.category import Category, CategorySettings
 from polymodal.modalities.datetime import DateTime, DateTimeSettings
 from polymodal.modalities.entry import ModalityEntry
@@ -36,6 +36,7 @@ __all__ = [
     "CategorySettings",
     "CellReadError",
     "ColumnGroup",
+    "Cut",
     "DateTime",
     "DateTimeSettings",
     "Geo",

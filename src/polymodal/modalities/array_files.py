@@ -7,7 +7,6 @@ a file declares of itself is trusted.
 from __future__ import annotations
 
 import io
-import json
 import re
 import zipfile
 import zlib
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, quote
+from polymodal.modalities.json_text import load_json
 from polymodal.modalities.media import MAX_FILE_BYTES, NUMPY_MAGIC, as_array, load_npy, read_media
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -65,8 +65,8 @@ def parse_json(text: str) -> Any:
         CellReadError: If it is not JSON.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return load_json(text)
+    except ValueError:
         raise CellReadError("is not a list of numbers in JSON") from None
 
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
 from polymodal.modalities import checkpoint_mel, mel
-from polymodal.modalities.audio_files import load_clip, load_stereo, read_header
-from polymodal.modalities.base import CellReadError, Modality, Settings
+from polymodal.modalities.audio_files import duration_s, load_clip, load_stereo, read_header
+from polymodal.modalities.base import CellReadError, Cut, Modality, Settings
 from polymodal.modalities.container import NoMediaError, NoSoundError, is_media_file
 from polymodal.modalities.decoding import decode_ragged, sample_cells
 from polymodal.modalities.float16 import to_float16
@@ -29,6 +29,7 @@ __all__ = ["Audio", "AudioSettings", "load_clip"]
 
 HEADER_SAMPLE = 2000
 CLIP_SAMPLE = 64
+CUT_TOLERANCE_S = 0.01
 MAX_RATE_HZ = 16_000
 MAX_AMPLITUDE = 1e4
 """Samples are limited to this where loudness counts; those of files lie in -1..1."""
@@ -308,6 +309,28 @@ class Audio(Modality):
         if asked.get("channels") == 2 and self.channels == 1:
             return f"No training clip of the column {column!r} has two channels, so one is kept (asked for: 2)."
         return ""
+
+    def cut(self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None) -> Cut | None:
+        """Count the clips that are longer than what is read of them, by their headers.
+
+        Args:
+            cells: As in ``transform``; at most 2,000 are looked at.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read headers.
+
+        Returns:
+            The counts.
+        """
+        frames_s = math.inf if self.is_waveform else self.max_frames * self.hop_length / self.sample_rate_hz
+        limit_s = min(self.max_duration_s, frames_s)
+        cells = _without_arrays(cells) if self.of_video else cells
+        measure = partial(duration_s, folder=folder, sample_rate_hz=self.sample_rate_hz, most_s=1.1 * limit_s)
+        found = [seconds for _, seconds in sample_cells(cells, measure, HEADER_SAMPLE, num_threads)]
+        num_cut = sum(
+            seconds > limit_s + max(CUT_TOLERANCE_S, self.hop_length / self.sample_rate_hz) for seconds in found
+        )
+        effect = f"are longer than {limit_s:.3g} s; only the first {limit_s:.3g} s are used"
+        return Cut(num_cut, len(found), effect, "max_duration_s" if limit_s == self.max_duration_s else "max_frames")
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""

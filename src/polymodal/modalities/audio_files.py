@@ -188,6 +188,27 @@ def _read_blocks(file: Any, limit: int, channels: int) -> NDArray[np.float32]:
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
+def duration_s(cell: Cell, folder: Path | None, sample_rate_hz: int, most_s: float) -> float:
+    """Return how long an audio cell is, from its header where that says so.
+
+    Args:
+        cell: As in ``load_clip``.
+        folder: As in ``load_clip``.
+        sample_rate_hz: Rate of cells that have none.
+        most_s: A clip whose header has no length is decoded up to this time.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        CellReadError: If there is no readable audio.
+    """
+    rate, num_samples, _ = read_header(cell, folder)
+    if num_samples:
+        return num_samples / (rate or sample_rate_hz)
+    return len(load_clip(cell, folder, sample_rate_hz, most_s)) / sample_rate_hz
+
+
 def read_header(cell: Cell, folder: Path | None) -> tuple[int | None, int, int]:
     """Read sample rate, length and channels of an audio cell without decoding it.
 

@@ -44,6 +44,23 @@ class ColumnGroup:
     refusal: str = ""
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How many cells are longer than what a modality reads of them.
+
+    Attributes:
+        num_cut: Cells that are longer.
+        num_cells: Cells that were looked at.
+        effect: What is longer than what, and what is used of it: the rest of a sentence after "12 of 400 cells".
+        option: The option of the modality that sets the length; empty where none makes it longer.
+    """
+
+    num_cut: int
+    num_cells: int
+    effect: str
+    option: str
+
+
 class Settings(BaseModel):
     """Options of a modality: keyword-only, all with defaults, no unknown names."""
 
@@ -146,6 +163,19 @@ class Modality(Protocol):
             A sentence for the user; empty where there is nothing to say.
         """
         return ""
+
+    def cut(self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None) -> Cut | None:  # noqa: ARG002
+        """Count the cells that are longer than what is read of them.
+
+        Args:
+            cells: Any cells of the column; a bounded number of them is looked at.
+            folder: As in ``fit``.
+            num_threads: As in ``fit``.
+
+        Returns:
+            The counts; None for modalities that read all of a cell.
+        """
+        return None
 
 
 def is_absent(cell: Cell) -> bool:

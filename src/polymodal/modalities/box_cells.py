@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent, quote
 from polymodal.modalities.category import category_text
+from polymodal.modalities.json_text import load_json
 
 Corners = tuple[float, float, float, float]
 FORM = 'expected a list of {"label": ..., "box": [x_min, y_min, x_max, y_max]}, in pixels'
@@ -53,8 +53,8 @@ def read_boxes(cell: Cell, size: tuple[int, int] | None = None) -> list[Labelled
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        return load_json(text)
+    except ValueError:
         raise CellReadError(f"{quote(text)} is not JSON; {FORM}") from None
 
 

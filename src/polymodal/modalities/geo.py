@@ -5,7 +5,6 @@ A cell holds both, or a table has a column of each; what recognises them stands 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, ColumnGroup, Modality, Settings, is_absent, quote, read_cells
+from polymodal.modalities.json_text import load_json
 from polymodal.modalities.number import MISSING_WORDS, parse_number
 
 Place = tuple[float, float]
@@ -195,8 +195,8 @@ def _signed(degrees: str, letter: str) -> float:
 
 def _parse_json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return load_json(text)
+    except ValueError:
         raise CellReadError(f"{quote(text)} is not JSON") from None
 
 

@@ -32,6 +32,11 @@ class NumberSettings(Settings):
     """Numbers have no options."""
 
 
+def is_missing_word(cell: Cell) -> bool:
+    """Return True for text that stands for an absent number, such as ``n/a``."""
+    return isinstance(cell, str) and cell.strip().lower() in MISSING_WORDS
+
+
 def parse_number(cell: Cell) -> float | None:
     """Parse a cell as a number.
 
@@ -58,9 +63,9 @@ def parse_number(cell: Cell) -> float | None:
 
 
 def _parse_word(cell: Cell) -> float | None:
-    word = cell.strip().lower() if isinstance(cell, str) else None
-    if word in MISSING_WORDS:
+    if is_missing_word(cell):
         return None
+    word = cell.strip().lower() if isinstance(cell, str) else None
     if word not in BOOLEAN_WORDS:
         raise CellReadError(f"{quote(cell)} is not a number")
     return BOOLEAN_WORDS[word]

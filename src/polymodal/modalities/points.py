@@ -17,13 +17,14 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
-from polymodal.modalities.base import CellReadError, Modality, Settings, standardise
+from polymodal.modalities.base import CellReadError, Cut, Modality, Settings, standardise
 from polymodal.modalities.decoding import decode_ragged, map_cells, sample_cells
 from polymodal.modalities.point_clouds import Cloud, detect_frame_column, read_point_clouds, split_frames
 from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
 DETECT_SAMPLE = 50
 FIT_SAMPLE = 1000
+CUT_SAMPLE = 200
 POINTS_PER_CELL = 500
 """Maximum number of points per training cell from which mean and scale are fitted."""
 COVERED_SHARE = 0.95
@@ -171,6 +172,27 @@ class Points(Modality):
             values[place, : len(chosen), :-1] = standardise(chosen, np.array(self.mean), np.array(self.std))
             values[place, : len(chosen), -1] = 1
         return values
+
+    def cut(self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None) -> Cut | None:
+        """Count the clouds of which not every point is used.
+
+        Args:
+            cells: As in ``transform``; at most 200 are looked at.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
+
+        Returns:
+            The counts.
+        """
+        measure = partial(self._largest_frame, folder=folder)
+        found = [points for _, points in sample_cells(cells, measure, CUT_SAMPLE, num_threads)]
+        num_cut = sum(points > self.num_points for points in found)
+        effect = f"have more than {self.num_points:,} points in a frame; so many are drawn at random"
+        return Cut(num_cut, len(found), effect, "points")
+
+    def _largest_frame(self, cell: Cell, folder: Path | None) -> int:
+        frames = to_frames(read_point_clouds(cell, folder, self.bin_columns), self.num_columns, self.frame_column)
+        return max(map(len, merge_frames(frames, self.stride, self.num_frames)))
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
-from polymodal.modalities.base import CellReadError, Modality, Settings, standardise
+from polymodal.modalities.base import CellReadError, Cut, Modality, Settings, standardise
 from polymodal.modalities.decoding import decode_ragged, map_cells, sample_cells
 from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
@@ -143,6 +143,27 @@ class Series(Modality):
         num_steps = min(self.max_length, -(-len(raw) // self.stride))
         means, missing = adaptive_mean_pool(scaled, num_steps)
         return np.concatenate([means, missing[:, np.array(self.has_gaps)]], axis=1)
+
+    def cut(self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None) -> Cut | None:
+        """Count the series that are shortened to means.
+
+        Args:
+            cells: As in ``transform``; at most 200 are looked at.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of threads that read files.
+
+        Returns:
+            The counts.
+        """
+        found = [
+            length for _, length in sample_cells(cells, partial(self._length, folder=folder), SHAPE_SAMPLE, num_threads)
+        ]
+        num_cut = sum(length > self.max_length for length in found)
+        effect = f"have more than {self.max_length:,} samples; they are shortened to means of neighbouring samples"
+        return Cut(num_cut, len(found), effect, "max_length")
+
+    def _length(self, cell: Cell, folder: Path | None) -> int:
+        return len(_to_time_first(read_series(cell, folder), self.channels, self.channels_first))
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import ConfigError
-from polymodal.modalities.base import CellReadError, Modality, quote, read_cells
+from polymodal.modalities.base import CellReadError, Cut, Modality, quote, read_cells
 from polymodal.modalities.stop_words import load_stop_words, remove_words
 from polymodal.modalities.text_settings import TextSettings
 from polymodal.modalities.tokenizer import load_tokenizer, most_frequent, split_words, train_tokenizer, word_tokenizer
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LENGTH_QUANTILE = 0.995
+CUT_SAMPLE = 2000
 BATCH_SIZE = 4096
 PLAIN = (int, float, Decimal, date, np.number, np.bool_)
 
@@ -152,6 +153,29 @@ class Text(Modality):
             values[row, : len(ids)] = ids
             lengths[row] = max(1, len(ids))
         return Column(values, present, lengths), broken
+
+    def cut(self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None) -> Cut | None:  # noqa: ARG002
+        """Count the texts with more tokens than are read.
+
+        Args:
+            cells: As in ``transform``; at most 2,000, evenly spread, are looked at.
+            folder: Not needed.
+            num_threads: Not needed.
+
+        Returns:
+            The counts.
+        """
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_str(self.tokenizer)
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        parsed, _ = read_cells(cells[:: -(-len(cells) // CUT_SAMPLE) or 1], parse_text)
+        texts = [remove_words(text, self._removed) for text in parsed if text is not None]
+        num_cut = sum(len(ids) > self.max_length for ids in _encode(tokenizer, texts))
+        effect = f"have more than {self.max_length:,} tokens; only the first {self.max_length:,} are used"
+        is_chosen = num_cut <= 2 * (1 - LENGTH_QUANTILE) * len(texts)  # by the lengths of the texts, not by the option
+        return Cut(num_cut, len(texts), effect, "" if is_chosen else "max_length")
 
     def notice(self, column: str, asked: Mapping[str, Any]) -> str:
         """Report how many words have vectors.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.base import Modality, Settings
+from polymodal.modalities.base import Cut, Modality, Settings
 from polymodal.modalities.container import check_av, is_media_file
 from polymodal.modalities.decoding import decode_fixed, map_cells, sample_cells
 from polymodal.modalities.image import GREY_TOLERANCE, choose_size
@@ -174,6 +175,26 @@ class Video(Modality):
 
     def _resize(self, image: PILImage) -> NDArray[np.uint8]:
         return resize_and_pad(convert_mode(image, "L" if self.channels == 1 else "RGB"), self.height, self.width)
+
+    def cut(self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None) -> Cut | None:
+        """Count the videos that are longer than what is read of them.
+
+        Args:
+            cells: As in ``transform``; at most 64 are looked at.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+            num_threads: Number of decoding threads.
+
+        Returns:
+            The counts.
+        """
+        frames_s = math.inf if self.rate_hz is None else self.frames / self.rate_hz
+        limit_s = min(self.max_duration_s, frames_s)
+        probe = partial(probe_video, folder=folder, sampling=replace(self.sampling, max_duration_s=1.1 * limit_s + 1))
+        found = [duration for _, (_, _, duration) in sample_cells(cells, probe, SAMPLE_SIZE, num_threads)]
+        tolerance_s = 0.1 if self.rate_hz is None else 1 / self.rate_hz
+        effect = f"are longer than {limit_s:.3g} s; only the first {limit_s:.3g} s are used"
+        option = "max_duration_s" if limit_s == self.max_duration_s else "frames"
+        return Cut(sum(duration > limit_s + tolerance_s for duration in found), len(found), effect, option)
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from polymodal.arrays import arrays_under
+from polymodal.atomic_files import atomic_folder
 from polymodal.config import RunConfig
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.encoders import Pretrained
@@ -40,6 +40,8 @@ from polymodal.targets import target_class
 
 FORMAT = 1
 MODEL_FOLDER, MODEL_FILE = "model", "model.json"
+CONTENTS = (MODEL_FILE, "network.safetensors", "baselines.safetensors", "baselines", "checkpoints")
+"""What a model's folder may consist of; anything else in it is someone else's."""
 
 
 def save_model(model: TrainedModel, folder: Path) -> None:
@@ -48,20 +50,19 @@ def save_model(model: TrainedModel, folder: Path) -> None:
     Args:
         model: The model.
         folder: The model's folder.
+
+    Raises:
+        OSError: If it cannot be written: disk full, no permission.
     """
-    temporary = folder.with_name(folder.name + ".new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    plain = _plain(model)
-    plain["checkpoints"] = _save_checkpoints(model, temporary)
-    arrays = _save_baselines(model, temporary, plain)
-    save_arrays(arrays, temporary / "baselines.safetensors")
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.network.state_dict().items()}
-    save_file(weights, temporary / "network.safetensors")
-    (temporary / MODEL_FILE).write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.replace(folder)
+    with atomic_folder(folder, CONTENTS) as temporary:
+        plain = _plain(model)
+        plain["checkpoints"] = _save_checkpoints(model, temporary)
+        arrays = _save_baselines(model, temporary, plain)
+        save_arrays(arrays, temporary / "baselines.safetensors")
+        state_dict = model.network.state_dict()
+        weights = {name: value.detach().cpu().contiguous().clone() for name, value in state_dict.items()}
+        save_file(weights, temporary / "network.safetensors")
+        (temporary / MODEL_FILE).write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
 
 
 def _plain(model: TrainedModel) -> dict[str, Any]:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.arrays import Cell
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.metrics import intervals, intervals_of, score, score_of
-from polymodal.metrics.calibration import calibration_bins
-from polymodal.metrics.classification import confusion, label_scores
 from polymodal.model.batches import Examples
+from polymodal.model.chart_data import chart_data, residuals_by_column, slice_scores
 from polymodal.model.fit_ensemble import ensemble_summary, single_stream_masks
 from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, combine, predict_examples, prior_prediction
+from polymodal.model.scorer import Scored, Scorer, build_scorer
 from polymodal.model.trained_model import TrainedModel
-from polymodal.targets import AnyTarget, StructuredTarget, primary_metric_of
+from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.base import Prediction
-from polymodal.targets.structured import values_of
 
 CURVE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CURVE_DRAWS = 5
-RESIDUAL_POINTS = 2000
+FINAL = "final"
+FUSION = "fusion"
+PRIOR = "baseline:prior"
+SAMPLED = (FINAL, FUSION)
+NO_SAMPLES = np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -33,32 +36,13 @@ class Evaluation:
     Attributes:
         report: Plain JSON, the ``evaluation`` of the report data.
         predictions: Target to the final prediction of every row.
+        samples: Target to the primary metric on bootstrap resamples, of the final prediction and the fusion network's;
+            of runs with one seed on the same rows they are paired.
     """
 
     report: dict[str, Any]
     predictions: dict[str, Prediction]
-
-
-@dataclass(frozen=True)
-class _Scorer:
-    """Scores predictions of one target on the rows where its truth is known."""
-
-    target: AnyTarget
-    truth: Any
-    known: NDArray[np.bool_]
-    seed: int
-
-    def score(self, prediction: Prediction) -> dict[str, float]:
-        known = prediction[self.known]
-        if isinstance(self.target, StructuredTarget):
-            return score_of(self.target.measure(self.truth, values_of(known)), len(known))
-        return score(self.target.kind, self.truth, known, self.target.classes or ())
-
-    def intervals(self, prediction: Prediction) -> dict[str, list[float]]:
-        known = prediction[self.known]
-        if isinstance(self.target, StructuredTarget):
-            return intervals_of(self.target.measure(self.truth, values_of(known)), len(known), self.seed)
-        return intervals(self.target.kind, self.truth, known, self.target.classes or (), self.seed)
+    samples: dict[str, dict[str, list[float]]]
 
 
 @dataclass(frozen=True)
@@ -69,14 +53,21 @@ class _MaskedPredictions:
     finals: dict[str, Prediction]
 
 
-def evaluate_examples(model: TrainedModel, examples: Examples, split: str, cache: ArrayCache) -> Evaluation:
+def evaluate_examples(
+    model: TrainedModel,
+    examples: Examples,
+    split: str,
+    cache: ArrayCache,
+    slices: Mapping[str, Sequence[Cell]] | None = None,
+) -> Evaluation:
     """Evaluate a model on rows with truth.
 
     Args:
-        model: The trained model.
+        model: The model.
         examples: The rows.
-        split: Which split they are: "test" or "validation".
+        split: "test" or "validation".
         cache: Cache of the baselines' predictions.
+        slices: Column to its cells in these rows; the rows of each value are scored by themselves.
 
     Returns:
         Scores of the whole model, the fusion, each stream and baseline; scores with each stream
@@ -87,11 +78,18 @@ def evaluate_examples(model: TrainedModel, examples: Examples, split: str, cache
     members = predict_examples(model, examples, masks, cache)
     masked = {mask: _MaskedPredictions(m, combine(model, m)) for mask, m in zip(masks, members, strict=True)}
     report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": ensemble_summary(model.ensembles)}
+    samples: dict[str, dict[str, list[float]]] = {}
     for name, target in model.targets.items():
-        scorer = _scorer(model, name, target, examples)
-        for section, value in _target_sections(model, name, scorer, masked).items():
+        scorer = build_scorer(model, name, target, examples)
+        sections, scored = _target_sections(model, name, scorer, masked, examples.rows)
+        if scored and target.kind == "number":
+            sections["residuals_by"] = residuals_by_column(model, examples, scorer, scored[FINAL])
+        if scored and slices:
+            sections["slices"] = slice_scores(scorer, scored[FINAL], slices)
+        for section, value in sections.items():
             report.setdefault(section, {})[name] = value
-    return Evaluation(report, masked[NO_MASK].finals)
+        samples[name] = {m: scored[m].samples.get(scorer.primary, NO_SAMPLES).tolist() for m in scored if m in SAMPLED}
+    return Evaluation(report, masked[NO_MASK].finals, samples)
 
 
 def _all_but_one_masks(model: TrainedModel) -> list[StreamMask]:
@@ -105,54 +103,61 @@ def _by_stream(target: AnyTarget) -> bool:
     return isinstance(target, StructuredTarget) and target.by_stream
 
 
-def _scorer(model: TrainedModel, name: str, target: AnyTarget, examples: Examples) -> _Scorer:
-    known = examples.known[name]
-    truth: Any = examples.truth[name][known]
-    if isinstance(target, StructuredTarget):
-        truth = examples.references(name, target, np.flatnonzero(known))
-    return _Scorer(target, truth, known, model.config.seed)
-
-
 def _target_sections(
-    model: TrainedModel, name: str, scorer: _Scorer, masked: Mapping[StreamMask, _MaskedPredictions]
-) -> dict[str, Any]:
+    model: TrainedModel,
+    name: str,
+    scorer: Scorer,
+    masked: Mapping[StreamMask, _MaskedPredictions],
+    rows: NDArray[np.int64],
+) -> tuple[dict[str, Any], dict[str, Scored]]:
+    """Score a target; return its sections, and the predictions that were scored: ``FINAL`` and each member."""
     if not scorer.known.any():
-        return {"targets": {}, "streams": {}, "baselines": {}, "missing": {}}
-    streams = model.network.streams if len(model.network.streams) > 1 else ()
-    unmasked, final = masked[NO_MASK].members, masked[NO_MASK].finals[name]
+        return {"targets": {}, "streams": {}, "baselines": {}, "missing": {}}, {}
     if isinstance(scorer.target, StructuredTarget) and not scorer.target.by_stream:
-        return _unmasked_sections(scorer, scorer.target, masked[scorer.target.evaluated_without].finals[name])
-    members = {**unmasked.predictions[name], "baseline:prior": prior_prediction(scorer.target, len(scorer.known))}
-    if isinstance(scorer.target, StructuredTarget):
-        only = {stream: masked[frozenset(model.network.streams) - {stream}] for stream in model.network.streams}
-        members |= {f"stream:{stream}": predictions.finals[name] for stream, predictions in only.items()}
-    filled = {member: _or_prior(p, member, unmasked, scorer.target) for member, p in members.items()}
-    scores = {member: scorer.score(prediction) for member, prediction in filled.items()}
+        final = masked[scorer.target.evaluated_without].finals[name]
+        judged = {FINAL: final, "baseline:prior": scorer.target.prior_predictions(final)}
+        scored = {member: scorer.judge(prediction) for member, prediction in judged.items()}
+        return {"missing": {}, **_score_sections(scorer, scored, rows[scorer.known])}, scored
+    streams = model.network.streams if len(model.network.streams) > 1 else ()
+    members = _member_predictions(model, name, scorer, masked)
+    scored = {member: scorer.judge(prediction) for member, prediction in members.items()}
     without = {stream: masked[frozenset({stream})].finals[name] for stream in streams}
     return {
-        "targets": scorer.score(final),
-        "intervals": scorer.intervals(final),
-        "fusion": scores.get("fusion", {}),
+        **_score_sections(scorer, scored, rows[scorer.known]),
+        "missing": {stream: scorer.score(prediction) for stream, prediction in without.items()},
+        "curves": {stream: _curve(scorer, members[FINAL], prediction) for stream, prediction in without.items()},
+    }, scored
+
+
+def _member_predictions(
+    model: TrainedModel, name: str, scorer: Scorer, masked: Mapping[StreamMask, _MaskedPredictions]
+) -> dict[str, Prediction]:
+    """Return the final prediction and each member's, which is the prior where its stream is absent."""
+    unmasked, target = masked[NO_MASK].members, scorer.target
+    members = {**unmasked.predictions[name], PRIOR: prior_prediction(target, len(scorer.known))}
+    if isinstance(target, StructuredTarget):
+        only = {stream: masked[frozenset(model.network.streams) - {stream}] for stream in model.network.streams}
+        members |= {f"stream:{stream}": predictions.finals[name] for stream, predictions in only.items()}
+    filled = {member: _or_prior(p, member, unmasked, target) for member, p in members.items()}
+    return {FINAL: masked[NO_MASK].finals[name], **filled}
+
+
+def _score_sections(scorer: Scorer, scored: Mapping[str, Scored], rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the scores of the final prediction and of each member, and how far the final one leads each."""
+    final, members = scored[FINAL], {member: found for member, found in scored.items() if member != FINAL}
+    scores = {member: found.scores for member, found in members.items()}
+    leads = {member: scorer.compare(final, found) for member, found in members.items()}
+    primary = scorer.primary
+    return {
+        "num_known": int(scorer.known.sum()),
+        "targets": final.scores,
+        "intervals": final.intervals,
+        "fusion": scores.get(FUSION, {}),
         "streams": _named(scores, "stream:"),
         "baselines": _named(scores, "baseline:"),
-        "member_intervals": _member_intervals(scorer, filled),
-        "missing": {stream: scorer.score(prediction) for stream, prediction in without.items()},
-        "curves": {stream: _curve(scorer, final, prediction) for stream, prediction in without.items()},
-        **_chart_data(scorer, final, members.get("fusion")),
-    }
-
-
-def _unmasked_sections(scorer: _Scorer, target: StructuredTarget, final: Prediction) -> dict[str, Any]:
-    """Score a target that is not evaluated with streams masked."""
-    prior = target.prior_predictions(final)
-    return {
-        "targets": scorer.score(final),
-        "intervals": scorer.intervals(final),
-        "streams": {},
-        "baselines": {"prior": scorer.score(prior)},
-        "member_intervals": _member_intervals(scorer, {"baseline:prior": prior}),
-        "missing": {},
-        **_chart_data(scorer, final, None),
+        "member_intervals": {m: found.intervals[primary] for m, found in members.items() if primary in found.intervals},
+        "comparisons": {member: lead.state() for member, lead in leads.items() if lead is not None},
+        **chart_data(scorer, final, scored.get(FUSION), rows),
     }
 
 
@@ -169,15 +174,9 @@ def _named(scores: Mapping[str, dict[str, float]], prefix: str) -> dict[str, dic
     return {member.removeprefix(prefix): of_member for member, of_member in scores.items() if member.startswith(prefix)}
 
 
-def _member_intervals(scorer: _Scorer, predictions: Mapping[str, Prediction]) -> dict[str, list[float]]:
-    primary = primary_metric_of(scorer.target)
-    intervals = {member: scorer.intervals(prediction).get(primary) for member, prediction in predictions.items()}
-    return {member: bounds for member, bounds in intervals.items() if bounds is not None}
-
-
-def _curve(scorer: _Scorer, full: Prediction, without: Prediction) -> list[list[float]]:
+def _curve(scorer: Scorer, full: Prediction, without: Prediction) -> list[list[float]]:
     """Return the score over the share of a stream's cells that is masked at random."""
-    primary = primary_metric_of(scorer.target)
+    primary = scorer.primary
     random = np.random.default_rng(scorer.seed)
     points = []
     for share in CURVE_SHARES:
@@ -190,24 +189,3 @@ def _curve(scorer: _Scorer, full: Prediction, without: Prediction) -> list[list[
         if values:
             points.append([share, float(np.mean(values))])
     return points
-
-
-def _chart_data(scorer: _Scorer, final: Prediction, fusion: Prediction | None) -> dict[str, Any]:
-    """Return the data of the report's charts: confusion and calibration, labels, or residuals."""
-    kind, truth, predicted = scorer.target.kind, scorer.truth, final[scorer.known]
-    if isinstance(scorer.target, StructuredTarget):
-        return scorer.target.report_sections(truth, values_of(predicted))
-    if kind == "number":
-        step = max(len(truth) // RESIDUAL_POINTS, 1)
-        return {"residuals": {"truth": truth[::step].tolist(), "prediction": predicted[::step].tolist()}}
-    before = scorer.score(final if fusion is None else fusion).get("ece")
-    calibration = {
-        "bins": calibration_bins(kind, truth, predicted),
-        "ece_before": before,
-        "ece_after": scorer.score(final).get("ece"),
-    }
-    if kind == "categories":
-        classes = scorer.target.classes or []
-        return {"calibration": calibration, "per_label": label_scores(truth, predicted, classes)}
-    counts = confusion(truth, predicted).tolist()
-    return {"calibration": calibration, "confusion": {"labels": scorer.target.classes, "counts": counts}}

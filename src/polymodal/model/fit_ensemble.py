@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.ensemble.ensemble import FUSION, Ensemble, MemberWeights
-from polymodal.ensemble.ensemble_weights import fit_member_weights
+from polymodal.ensemble.baseline_cache import TRUTH, FittedBaselines, out_of_fold_predictions
+from polymodal.ensemble.ensemble import PRIOR, Ensemble
+from polymodal.ensemble.ensemble_weights import MemberRows, fit_ensemble
 from polymodal.ensemble.stacking import CrossFittedStacker, fit_stacker
 from polymodal.model.batches import Examples
-from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, predict_examples
+from polymodal.model.predict import BASELINE, NO_MASK, MemberPredictions, StreamMask, predict_examples
 from polymodal.model.trained_model import TrainedModel
-from polymodal.targets.base import Prediction
+from polymodal.targets import AnyTarget, StructuredTarget
 
-COMPLETE_ROWS = 50_000
-"""Most validation rows that the weights for complete rows are fitted on."""
-INCOMPLETE_ROWS = 4000
-"""Most validation rows, of all masks together, that the weights for incomplete rows are fitted on."""
-
-Subset = tuple[MemberPredictions, NDArray[np.bool_]]
-"""Predictions under one mask, and the rows of them to fit on, bool ``[rows]``."""
+VALIDATION_ROWS = 25_000
+"""Most validation rows that baselines and ensembles are fitted on."""
+MASKED_ROWS = 4000
+"""Most validation rows, of all masks together, that are used again with a stream masked."""
 
 
 def single_stream_masks(model: TrainedModel) -> list[StreamMask]:
@@ -39,43 +39,126 @@ def single_stream_masks(model: TrainedModel) -> list[StreamMask]:
     return [NO_MASK, *(frozenset({stream}) for stream in streams if len(streams) > 1)]
 
 
-def fit_ensembles(model: TrainedModel, validation: Examples, cache: ArrayCache) -> TrainedModel:
+def sample_validation(validation: Examples, targets: Mapping[str, AnyTarget], seed: int) -> Examples:
+    """Sample the validation rows that baselines and ensembles are fitted on.
+
+    Args:
+        validation: All validation rows.
+        targets: Name to target.
+        seed: The run's seed.
+
+    Returns:
+        The same rows for the same arguments.
+    """
+    flat = [name for name, target in targets.items() if not isinstance(target, StructuredTarget)]
+    return validation.sample(VALIDATION_ROWS, seed, flat or list(targets))
+
+
+def fit_ensembles(
+    model: TrainedModel, validation: Examples, cache: ArrayCache, fitted: FittedBaselines | None = None
+) -> TrainedModel:
     """Fit the ensemble of every flat target.
 
     Args:
         model: A model whose network and baselines are trained.
-        validation: Rows that neither was fitted on.
+        validation: Rows that the network was not fitted on.
         cache: Cache of the baselines' predictions.
+        fitted: The model's baselines with their folds; None: they were not fitted on validation rows.
 
     Returns:
         The model with its ensembles.
     """
     if not model.network.targets:
         return model
-    validation = validation.sample(COMPLETE_ROWS, model.config.seed, model.network.targets)
-    of_mask = predict_examples(model, validation, single_stream_masks(model), cache)
+    model, rows = held_out_rows(model, validation, cache, fitted)
+    ensembles = {
+        name: fit_ensemble(model.targets[name].kind, of_target.members, model.config.seed, of_target.baselines)
+        for name, of_target in rows.items()
+    }
+    return dataclasses.replace(model, ensembles=ensembles)
+
+
+@dataclass(frozen=True)
+class HeldOutRows:
+    """What the ensemble of one target is fitted on.
+
+    Attributes:
+        members: Validation rows as they are, and with each stream masked; no member was fitted on them.
+        baselines: Training rows, predicted by baselines that were not fitted on them; None without any.
+    """
+
+    members: list[MemberRows]
+    baselines: MemberRows | None
+
+
+def held_out_rows(
+    model: TrainedModel, validation: Examples, cache: ArrayCache, fitted: FittedBaselines | None
+) -> tuple[TrainedModel, dict[str, HeldOutRows]]:
+    """Predict the rows that ensembles are fitted on.
+
+    Args:
+        model: A model whose network and baselines are trained.
+        validation: Rows that the network was not fitted on.
+        cache: Cache of the baselines' predictions.
+        fitted: The model's baselines with their folds; None: they were not fitted on validation rows.
+
+    Returns:
+        The model, with stackers if its fusion is stacking; flat target to its rows.
+    """
+    validation = sample_validation(validation, model.targets, model.config.seed)
+    masks = single_stream_masks(model)
+    of_mask = predict_examples(model, validation, masks, cache)
+    if fitted is not None:
+        of_mask = _with_out_of_fold(of_mask, fitted, validation, masks, cache)
     if model.config.fusion.name == "stacking":
         stacked = {name: _fit_stacker(model, name, validation, of_mask) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: fitted.full for name, fitted in stacked.items()})
         of_mask = [_with_fusion(members, stacked, model.network.streams) for members in of_mask]
-    ensembles = {name: _fit_target(model, name, validation, of_mask) for name in model.network.targets}
-    return dataclasses.replace(model, ensembles=ensembles)
+    training_rows = fitted.training_rows if fitted else {}
+    return model, {
+        name: HeldOutRows(
+            _validation_rows(model, name, validation, of_mask),
+            _baseline_rows(training_rows.get(name, {}), model.targets[name].prior),
+        )
+        for name in model.network.targets
+    }
+
+
+def _with_out_of_fold(
+    of_mask: list[MemberPredictions],
+    fitted: FittedBaselines,
+    validation: Examples,
+    masks: Sequence[StreamMask],
+    cache: ArrayCache,
+) -> list[MemberPredictions]:
+    """Replace the predictions of the baselines by those of the baselines that were not fitted on the rows."""
+    first_row, of_chunk = 0, []
+    for chunk in validation.chunks():
+        columns, cells = chunk.columns_in_use(), chunk.cells_in_use()
+        of_chunk.append(out_of_fold_predictions(fitted, columns, cells, masks, first_row, cache))
+        first_row += len(chunk)
+    result = []
+    for members, *chunks in zip(of_mask, *of_chunk, strict=True):
+        predictions = {name: dict(of_target) for name, of_target in members.predictions.items()}
+        for name in fitted.baselines:
+            for baseline in chunks[0][name]:
+                if f"{BASELINE}{baseline}" in predictions[name]:
+                    predictions[name][f"{BASELINE}{baseline}"] = np.concatenate([c[name][baseline] for c in chunks])
+        result.append(dataclasses.replace(members, predictions=predictions))
+    return result
 
 
 def _fit_stacker(
     model: TrainedModel, name: str, validation: Examples, of_mask: list[MemberPredictions]
 ) -> CrossFittedStacker:
     """Fit the stacking model on complete rows and with each stream masked."""
-    subsets = [(members, validation.known[name]) for members in of_mask]
-    subsets = [subsets[0], *_subsample(subsets[1:], model.config.seed)]
-    streams = {stream: f"stream:{stream}" for stream in model.network.streams}
-    rows = np.concatenate([np.flatnonzero(used) for _, used in subsets])
+    parts = _validation_rows(model, name, validation, of_mask)
     return fit_stacker(
         model.targets[name].kind,
-        {stream: _concatenate(subsets, name, member) for stream, member in streams.items()},
-        {stream: _concatenate_present(subsets, member) for stream, member in streams.items()},
-        validation.truth[name][rows],
-        rows,
+        {stream: np.concatenate([part.members[f"stream:{stream}"] for part in parts]) for stream in parts[0].visible},
+        {stream: np.concatenate([part.visible[stream] for part in parts]) for stream in parts[0].visible},
+        np.concatenate([part.truth for part in parts]),
+        np.concatenate([part.rows for part in parts]),
         model.config.seed,
     )
 
@@ -88,43 +171,42 @@ def _with_fusion(
     predictions = {}
     for name, of_target in members.predictions.items():
         of_stream = {stream: of_target[f"stream:{stream}"] for stream in streams}
-        predictions[name] = {FUSION: stacked[name].predict_out_of_fold(of_stream, present), **of_target}
+        predictions[name] = {"fusion": stacked[name].predict_out_of_fold(of_stream, present), **of_target}
     any_present = np.any(list(present.values()), axis=0)
-    return dataclasses.replace(members, predictions=predictions, present={FUSION: any_present, **members.present})
+    return dataclasses.replace(members, predictions=predictions, present={"fusion": any_present, **members.present})
 
 
-def _fit_target(model: TrainedModel, name: str, validation: Examples, of_mask: list[MemberPredictions]) -> Ensemble:
-    """Fit one set of weights for complete rows and one for rows with an absent stream."""
-    known, unmasked = validation.known[name], of_mask[0]
-    complete_rows, incomplete_rows = known & unmasked.complete, known & ~unmasked.complete
-    complete = _fit_weights(model, name, validation, [(unmasked, complete_rows if complete_rows.any() else known)])
-    if len(of_mask) == 1:
-        return Ensemble(complete=complete, incomplete=complete)
-    subsets = [(unmasked, incomplete_rows), *((members, known) for members in of_mask[1:])]
-    incomplete = _fit_weights(model, name, validation, _subsample(subsets, model.config.seed))
-    return Ensemble(complete=complete, incomplete=incomplete)
+def _validation_rows(
+    model: TrainedModel, name: str, validation: Examples, of_mask: list[MemberPredictions]
+) -> list[MemberRows]:
+    used = _used_rows(validation.known[name], len(of_mask), model.config.seed)
+    return [_member_rows(name, validation, *pair) for pair in zip(of_mask, used, strict=True)]
 
 
-def _subsample(subsets: list[Subset], seed: int) -> list[Subset]:
-    total = sum(int(rows.sum()) for _, rows in subsets)
-    share = min(1.0, INCOMPLETE_ROWS / max(total, 1))
-    random = np.random.default_rng(seed)
-    return [(members, rows & (random.random(len(rows)) < share)) for members, rows in subsets]
+def _used_rows(known: NDArray[np.bool_], num_masks: int, seed: int) -> list[NDArray[np.int64]]:
+    """Return the rows to fit on: all of them under the first mask, which masks nothing, a sample under the others."""
+    rows, random = np.flatnonzero(known), np.random.default_rng(seed)
+    share = min(1.0, MASKED_ROWS / max(len(rows) * (num_masks - 1), 1))
+    return [rows, *(rows[random.random(len(rows)) < share] for _ in range(num_masks - 1))]
 
 
-def _fit_weights(model: TrainedModel, name: str, validation: Examples, subsets: list[Subset]) -> MemberWeights:
-    predictions = {member: _concatenate(subsets, name, member) for member in subsets[0][0].predictions[name]}
-    present = {member: _concatenate_present(subsets, member) for member in predictions}
-    truth = np.concatenate([validation.truth[name][rows] for _, rows in subsets])
-    return fit_member_weights(model.targets[name].kind, predictions, present, truth, model.config.seed)
+def _member_rows(name: str, validation: Examples, members: MemberPredictions, rows: NDArray[np.int64]) -> MemberRows:
+    return MemberRows(
+        members={member: values[rows] for member, values in members.predictions[name].items()},
+        visible={stream: mask[rows] for stream, mask in members.visible.items()},
+        truth=validation.truth[name][rows],
+        rows=rows,
+    )
 
 
-def _concatenate(subsets: list[Subset], name: str, member: str) -> Prediction:
-    return np.concatenate([members.predictions[name][member][rows] for members, rows in subsets])
-
-
-def _concatenate_present(subsets: list[Subset], member: str) -> NDArray[np.bool_]:
-    return np.concatenate([members.present[member][rows] for members, rows in subsets])
+def _baseline_rows(training_rows: Mapping[str, NDArray[Any]], prior: Any) -> MemberRows | None:
+    """Return what the baselines predict for training rows, out of fold."""
+    if TRUTH not in training_rows:
+        return None
+    truth = training_rows[TRUTH]
+    members = {f"{BASELINE}{name}": values for name, values in training_rows.items() if name != TRUTH}
+    members[PRIOR] = np.broadcast_to(prior, next(iter(members.values())).shape)
+    return MemberRows(members=members, visible={}, truth=truth, rows=np.arange(len(truth)))
 
 
 def ensemble_summary(ensembles: Mapping[str, Ensemble]) -> dict[str, dict[str, object]]:
@@ -140,7 +222,7 @@ def ensemble_summary(ensembles: Mapping[str, Ensemble]) -> dict[str, dict[str, o
         name: {
             "weights": ensemble.complete.contributions,
             "note": ensemble.note,
-            "incomplete": ensemble.incomplete.contributions,
+            "incomplete": ensemble.incomplete_contributions,
         }
         for name, ensemble in ensembles.items()
     }

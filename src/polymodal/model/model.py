@@ -5,8 +5,6 @@ Imports that only evaluation needs are made inside the functions that evaluate, 
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell
+from polymodal.atomic_files import check_replaceable
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.data.input_check import InputCheck
-from polymodal.data.tables.table import Table, read_table
-from polymodal.errors import ConfigError, SchemaError, parameter_error, warn
-from polymodal.model.batches import build_examples
-from polymodal.model.checkpoint import MODEL_FOLDER, load_model, save_model
+from polymodal.data.tables.table import read_table
+from polymodal.errors import ConfigError, parameter_error, warn
+from polymodal.model.checkpoint import MODEL_FILE, MODEL_FOLDER, load_model, save_model
 from polymodal.model.embed import Embeddings, embed_chunks, embed_table
 from polymodal.model.predict import predict_chunks
 from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.query import embed_query, find_query_cells
 from polymodal.model.search_index import Hit, SearchIndex, build_index
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress, SilentProgress
 
 TableLike = Any
@@ -59,6 +56,11 @@ class Model:
     def report_data(self) -> dict[str, Any]:
         """Plain JSON with all that ``report.html`` and ``metrics.json`` show."""
         return self.trained.report_data
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The former name of ``report_data``."""
+        return self.report_data
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -188,11 +190,20 @@ class Model:
                 yield chunk if step >= len(chunk) else chunk.take(slice(start, start + step), first_row + 1)
             first_row += len(chunk)
 
-    def evaluate(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+    def evaluate(
+        self,
+        table: TableLike,
+        *,
+        slices: Sequence[str] | None = None,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
         """Evaluate the model on rows with truth.
 
         Args:
             table: Rows with the target columns.
+            slices: Columns by whose values the rows are scored, value by value; None: those of the run, where the table
+                has them.
             strict: As for ``predict``.
             progress: Reports progress.
 
@@ -200,20 +211,26 @@ class Model:
             The object that ``polymodal evaluate --json`` prints.
 
         Raises:
-            SchemaError: If the table lacks every target column or known value.
+            SchemaError: If the table lacks every target column or known value, or a column of ``slices``.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
         from polymodal.model.summary import summary_of
 
-        return summary_of(self.evaluation_report(table, strict=strict, progress=progress))
+        return summary_of(self.evaluation_report(table, slices=slices, strict=strict, progress=progress))
 
     def evaluation_report(
-        self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
+        self,
+        table: TableLike,
+        *,
+        slices: Sequence[str] | None = None,
+        strict: bool = False,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Evaluate the model on rows with truth, in full: calibration, confusion, curves.
 
         Args:
             table: Rows with the target columns.
+            slices: As for ``evaluate``.
             strict: As for ``predict``.
             progress: Reports progress.
 
@@ -221,42 +238,13 @@ class Model:
             The keys of a run's report data that an evaluation has.
 
         Raises:
-            SchemaError: If the table lacks every target column or known value.
+            SchemaError: If the table lacks every target column or known value, or a column of ``slices``.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
-        from polymodal.model.evaluation import evaluate_examples
-        from polymodal.targets.notices import invalid_target_cells
+        from polymodal.model.evaluate_table import evaluate_table
 
-        started, source, progress = time.perf_counter(), read_table(table), progress or SilentProgress()
-        if self._has_columns():
-            _check_has_targets(source, self.trained)
-        check, cache = InputCheck(self.trained.preprocessor, source.name, strict=strict), ArrayCache.default()
-        check.see_columns(source.columns)
-        with progress.phase(f"decoding {source.name}", None):
-            invalid = invalid_target_cells(source, self.trained.targets)
-            columns, broken = check.transform(source, cache, more_broken=invalid)
-        check.finish()
-        columns = precompute(self.trained.network, columns, cache, progress)
-        cells = _padded_cells(source, self.trained)
-        rows = np.arange(source.num_rows)
-        examples = build_examples(columns, cells, self.trained.targets, rows, source.name, source.folder)
-        known = np.any(list(examples.known.values()), axis=0)
-        if not known.any():
-            raise SchemaError(
-                f"{source.name}: no row has a target value known from training, so nothing can be judged."
-            )
-        examples = build_examples(columns, cells, self.trained.targets, rows[known], source.name, source.folder)
-        with progress.phase("judging", None):
-            evaluation = evaluate_examples(self.trained, examples, "test", cache)
-        set_aside = source.num_rows - len(examples)
-        return {
-            "evaluation": evaluation.report,
-            "tables": [{"name": source.name, "split": "test", "rows": len(examples), "set_aside": set_aside}],
-            "broken_cells": [{"table": source.name, **dataclasses.asdict(cell)} for cell in broken],
-            "targets_info": self.report_data["targets_info"],
-            "notices": [],
-            "seconds": {"total": time.perf_counter() - started},
-        }
+        report = evaluate_table(self.trained, read_table(table), slices, strict, progress or SilentProgress())
+        return {**report, "targets_info": self.report_data["targets_info"]}
 
     def embed(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> Embeddings:
         """Turn rows into vectors.
@@ -358,25 +346,10 @@ class Model:
 
         Raises:
             ConfigError: If the folder holds something else.
+            OSError: If the model cannot be written: disk full, no permission.
         """
-        folder = Path(path)
-        if folder.exists() and not (folder / "model.json").is_file() and any(folder.iterdir()):
-            raise ConfigError(f"The folder {folder} holds something else than a model. Choose another one.")
-        save_model(self.trained, folder)
-
-
-def _check_has_targets(table: Table, trained: TrainedModel) -> None:
-    if not any(name in table.columns for name in trained.targets):
-        names = ", ".join(repr(name) for name in trained.targets)
-        raise SchemaError(f"{table.name} has no target column: expected {names}, got {', '.join(table.columns)}.")
-
-
-def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, Sequence[Cell]]:
-    needed = [*trained.preprocessor.column_names, *trained.targets]
-    relevance = {name: cells for name, cells in table.columns.items() if name == trained.config.relevance}
-    given = trained.schema.with_derived(table).columns
-    absent: Sequence[Cell] = [None] * table.num_rows
-    return {name: given.get(name, absent) for name in needed} | relevance
+        check_replaceable(Path(path), MODEL_FILE, "a model")
+        save_model(self.trained, Path(path))
 
 
 def load(path: str | Path, device: str | None = None, custom_objects: Mapping[str, Any] | None = None) -> Model:

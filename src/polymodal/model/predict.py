@@ -1,7 +1,7 @@
 """Inference: the one path to a prediction, for evaluation, the command line and the Python API.
 
 The ensemble of every flat target has these *members*: the fused network (``fusion``), each stream's own head
-(``stream:NAME``) and the baselines (``baseline:NAME``).
+(``stream:NAME``) and the baselines (``baseline:NAME``, the prior among them).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.input_check import InputCheck
 from polymodal.data.tables.table import Table
 from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, predict_baselines
+from polymodal.ensemble.ensemble import PRIOR
+from polymodal.ensemble.ensemble_weights import member_present
 from polymodal.model.batches import Examples, collate, inference_batch_size, length_order, shapes_of
 from polymodal.model.chunks import iterate_chunks
 from polymodal.model.network import Network
@@ -49,13 +51,13 @@ class MemberPredictions:
         predictions: Target to member to probabilities ``[rows, classes]``, values ``[rows]`` or,
             of a structured target, ``StructuredPrediction`` objects ``[rows]``.
         present: Member to bool ``[rows]``; False where none of its inputs is present.
-        complete: bool ``[rows]``; True where every stream is present.
+        visible: Stream to bool ``[rows]``; True where it is present and not masked.
         weights: The fusion's stream weights, float ``[rows, streams]``, where it has them.
     """
 
     predictions: dict[str, dict[str, Prediction]]
     present: dict[str, NDArray[np.bool_]]
-    complete: NDArray[np.bool_]
+    visible: dict[str, NDArray[np.bool_]]
     weights: NDArray[np.float32] | None
 
 
@@ -154,8 +156,9 @@ def combine(model: TrainedModel, members: MemberPredictions) -> dict[str, Predic
 def _combine_target(model: TrainedModel, name: str, target: AnyTarget, members: MemberPredictions) -> Prediction:
     predictions, present = members.predictions[name], members.present
     if isinstance(target, StructuredTarget):
-        return np.where(present["fusion"], predictions["fusion"], prior_prediction(target, len(members.complete)))
-    return model.ensembles[name].combine(predictions, present, target.prior, members.complete)
+        num_rows = len(present["fusion"])
+        return np.where(present["fusion"], predictions["fusion"], prior_prediction(target, num_rows))
+    return model.ensembles[name].combine(predictions, present, target.prior, members.visible)
 
 
 def predict_members(
@@ -215,7 +218,8 @@ def _concatenate_members(chunks: Sequence[MemberPredictions]) -> MemberPredictio
         for name, of_target in first.predictions.items()
     }
     present = {member: np.concatenate([chunk.present[member] for chunk in chunks]) for member in first.present}
-    return MemberPredictions(predictions, present, np.concatenate([chunk.complete for chunk in chunks]), weights)
+    visible = {stream: np.concatenate([chunk.visible[stream] for chunk in chunks]) for stream in first.visible}
+    return MemberPredictions(predictions, present, visible, weights)
 
 
 def _needs_network(model: TrainedModel, needed: Mapping[str, frozenset[str]] | None) -> bool:
@@ -267,9 +271,10 @@ def _members(
     baselines: BaselinePredictions,
 ) -> MemberPredictions:
     visible = {stream: columns[stream].row_present & (stream not in mask) for stream in model.network.streams}
-    any_visible, complete = np.any(list(visible.values()), axis=0), np.all(list(visible.values()), axis=0)
     predictions = {
-        name: _target_members(name, target, outputs, baselines.get(name, {}), context)
+        name: _target_members(
+            name, target, outputs, baselines.get(name, {}), context, len(next(iter(visible.values())))
+        )
         for name, target in model.targets.items()
     }
     for name, stacker in model.stackers.items():
@@ -277,12 +282,17 @@ def _members(
             of_stream = {stream: predictions[name][f"stream:{stream}"] for stream in model.network.streams}
             predictions[name] = {"fusion": stacker.predict(of_stream, visible), **predictions[name]}
     members = {member for of_target in predictions.values() for member in of_target}
-    present = {m: visible[m.removeprefix("stream:")] if m.startswith("stream:") else any_visible for m in members}
-    return MemberPredictions(predictions, present, complete, outputs.weights)
+    present = {member: member_present(member, visible) for member in members}
+    return MemberPredictions(predictions, present, visible, outputs.weights)
 
 
 def _target_members(
-    name: str, target: AnyTarget, outputs: NetworkPredictions, baselines: Mapping[str, Prediction], context: RowContext
+    name: str,
+    target: AnyTarget,
+    outputs: NetworkPredictions,
+    baselines: Mapping[str, Prediction],
+    context: RowContext,
+    num_rows: int,
 ) -> dict[str, Prediction]:
     if isinstance(target, StructuredTarget):
         return {"fusion": target.postprocess(outputs.structured[name], context)}
@@ -290,6 +300,7 @@ def _target_members(
         **({"fusion": target.to_prediction(outputs.fused[name])} if name in outputs.fused else {}),
         **{f"stream:{stream}": target.to_prediction(output) for stream, output in outputs.streams[name].items()},
         **{f"{BASELINE}{baseline}": values for baseline, values in baselines.items()},
+        PRIOR: prior_prediction(target, num_rows),
     }
 
 

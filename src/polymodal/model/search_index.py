@@ -7,7 +7,6 @@ An index is a folder: ``index.json`` (metadata), ``vectors.safetensors`` (unit v
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from polymodal.arrays import Cell
+from polymodal.atomic_files import atomic_folder, check_replaceable
 from polymodal.data.tables.table import Table
 from polymodal.errors import CheckpointError, ConfigError, did_you_mean
 from polymodal.model.embed import Embeddings
 
 FORMAT = 1
+INDEX_FILE = "index.json"
+CONTENTS = (INDEX_FILE, "vectors.safetensors", "rows.jsonl", "graph.usearch")
+"""What an index's folder may consist of; anything else in it is someone else's."""
 EXACT_ROWS = 50_000
 """Number of rows from which on a graph is searched; below it every vector is compared."""
 ROW = "row"
@@ -154,22 +157,29 @@ def save_index(index: SearchIndex, folder: Path) -> None:
 
     Raises:
         ConfigError: If the folder holds something else.
+        OSError: If it cannot be written: disk full, no permission.
     """
-    if folder.exists() and not (folder / "index.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} holds something else than an index. Choose another --output.")
-    temporary = folder.with_name(folder.name + ".new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(index.vectors, temporary / "vectors.safetensors")
-    lines = "".join(json.dumps(cells, ensure_ascii=False) + "\n" for cells in index.cells)
-    (temporary / "rows.jsonl").write_text(lines, encoding="utf-8")
-    if index.graph is not None:
-        index.graph.save(str(temporary / "graph.usearch"))
-    metadata = {"format": FORMAT, "source": index.source, "graph": index.graph is not None}
-    (temporary / "index.json").write_text(json.dumps(metadata), encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.replace(folder)
+    check_index_folder(folder)
+    with atomic_folder(folder, CONTENTS) as temporary:
+        save_file(index.vectors, temporary / "vectors.safetensors")
+        lines = "".join(json.dumps(cells, ensure_ascii=False) + "\n" for cells in index.cells)
+        (temporary / "rows.jsonl").write_text(lines, encoding="utf-8")
+        if index.graph is not None:
+            (temporary / "graph.usearch").write_bytes(index.graph.save())  # a full disk is no OSError of its own
+        metadata = {"format": FORMAT, "source": index.source, "graph": index.graph is not None}
+        (temporary / INDEX_FILE).write_text(json.dumps(metadata), encoding="utf-8")
+
+
+def check_index_folder(folder: Path) -> None:
+    """Check that an index can be written to a folder, before any work is done.
+
+    Args:
+        folder: The index's folder, which need not exist.
+
+    Raises:
+        ConfigError: If the folder holds something else.
+    """
+    check_replaceable(folder, INDEX_FILE, "an index")
 
 
 def load_index(folder: Path) -> SearchIndex:
@@ -185,10 +195,10 @@ def load_index(folder: Path) -> SearchIndex:
         CheckpointError: If there is none, or it is damaged.
         ConfigError: If it holds a graph and usearch is not installed.
     """
-    if not (folder / "index.json").is_file():
+    if not (folder / INDEX_FILE).is_file():
         raise CheckpointError(f"There is no index in {folder}. Make one with: polymodal index MODEL DATA -o {folder}")
     try:
-        metadata = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        metadata = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
         if metadata["format"] != FORMAT:
             raise ValueError(f"it has format {metadata['format']!r}, this version reads {FORMAT}")
         vectors = load_file(folder / "vectors.safetensors")

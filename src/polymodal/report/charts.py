@@ -1,21 +1,26 @@
 """Charts as inline SVG, styled by the report's style sheet.
 
 No plotting library is needed: a chart is a few kilobytes and follows the page's light or dark theme.
-Every text goes through ``Markup.format``, which escapes it.
+Every text goes through ``Markup.format``, which escapes it. What a mark says about itself is its ``title``: browsers
+show it, and the page's script shows it at once, also where the pointer is only near.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from polymodal.report.markers import MARKERS
 from polymodal.report.wording import is_number
 
 NUM_COLOURS = 8
 """Series colours (``.s1`` ... ``.s8``) in the style sheet."""
+
+MAX_MARKED = 40
+"""Lines of more points are drawn without markers; the pointer finds their points all the same."""
 
 Point = tuple[float, float]
 
@@ -27,10 +32,12 @@ class Line:
     Attributes:
         name: Its label in the legend.
         points: ``(x, y)`` in data units; points that are not finite are left out.
+        tips: What the pointer shows at each point, after the line's name; None: both values.
     """
 
     name: str
     points: Sequence[Point]
+    tips: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,10 @@ def format_tick(value: float) -> str:
     return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}").replace("-", "−")
 
 
+def _short(value: float) -> str:
+    return format_tick(float(f"{value:.4g}"))
+
+
 def _svg(plot: PlotArea, title: str, *parts: Markup) -> Markup:
     head = Markup('<svg class="chart" role="img" viewBox="0 0 {} {}" aria-label="{}">').format(
         plot.width, plot.height, title
@@ -138,19 +149,27 @@ def _axes(plot: PlotArea, x_label: str, y_label: str, x_ticks: Sequence[float], 
 def _legend(names: Sequence[str]) -> Markup:
     if len(names) < 2:
         return Markup("")
-    swatch = '<svg class="swatch" viewBox="0 0 26 8" aria-hidden="true"><path class="line s{}" d="M1 4H25"/></svg>'
+    swatch = '<svg class="swatch" viewBox="0 0 30 10" aria-hidden="true"><path class="line s{}" d="M1 5H29"/>{}</svg>'
     item = Markup("<li>" + swatch + "{}</li>")
-    items = [item.format(index % NUM_COLOURS + 1, name) for index, name in enumerate(names)]
+    items = [item.format(i % NUM_COLOURS + 1, _mark(i, 15, 5, ""), name) for i, name in enumerate(names)]
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(items))
 
 
-def _draw_line(plot: PlotArea, index: int, points: Sequence[Point]) -> Markup:
-    positions = [(plot.x(x), plot.y(y)) for x, y in points]
-    colour = index % NUM_COLOURS + 1
-    path = " ".join(f"{'L' if step else 'M'}{x} {y}" for step, (x, y) in enumerate(positions))
-    dots = [Markup('<circle class="dot s{}" cx="{}" cy="{}" r="2.6"/>').format(colour, x, y) for x, y in positions]
-    line = Markup('<path class="line s{}" d="{}"/>').format(colour, path)
-    return line + Markup("").join(dots if len(dots) <= 15 else [])
+def _mark(index: int, x: float, y: float, tip: str, radius: float = 3.0) -> Markup:
+    title = Markup("<title>{}</title>").format(tip) if tip else Markup("")
+    path = MARKERS[index % len(MARKERS)](x, y, radius)
+    return Markup('<path class="dot s{}" d="{}">{}</path>').format(index % NUM_COLOURS + 1, path, title)
+
+
+def _draw_line(plot: PlotArea, index: int, line: Line, format_x: Callable[[float], str]) -> Markup:
+    positions = [(plot.x(x), plot.y(y)) for x, y in line.points]
+    path = "".join(f"{'L' if place else 'M'}{x} {y}" for place, (x, y) in enumerate(positions))
+    tips = line.tips or [f"{format_x(x)}: {_short(y)}" for x, y in line.points]
+    names = [f"{line.name}, {tip}" if line.name else tip for tip in tips]
+    marks = [_mark(index, x, y, tip) for (x, y), tip in zip(positions, names, strict=True)]
+    drawn = Markup('<path class="line s{}" d="{}"/>').format(index % NUM_COLOURS + 1, path)
+    kind = "marks" if len(marks) <= MAX_MARKED else "marks faint"
+    return drawn + Markup('<g class="{}">{}</g>').format(kind, Markup("").join(marks))
 
 
 def line_chart(
@@ -162,6 +181,8 @@ def line_chart(
     mark: tuple[float, str] | None = None,
     reference: tuple[float, str] | None = None,
     percent: bool = False,
+    unit_square: bool = False,
+    diagonal: bool = False,
 ) -> Markup:
     """Draw a line chart.
 
@@ -173,20 +194,28 @@ def line_chart(
         mark: Position of a vertical reference line, and its label.
         reference: Position of a horizontal reference line, and its label.
         percent: Whether x is a share, formatted in percent.
+        unit_square: Whether both axes go from 0 to 1, for ROC and precision-recall curves.
+        diagonal: Whether a dashed diagonal is drawn.
 
     Returns:
         Legend and SVG; empty if there is no point to draw.
     """
-    shown = [Line(line.name, [(x, y) for x, y in line.points if is_number(x) and is_number(y)]) for line in lines]
-    shown = [line for line in shown if line.points]
+    shown = [line for line in map(_finite, lines) if line.points]
     if not shown:
         return Markup("")
     xs = [x for line in shown for x, _ in line.points]
     ys = [y for line in shown for _, y in line.points] + ([reference[0]] if reference else [])
     x_range = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
-    plot = PlotArea(x_range, padded_range(ys))
+    plot = PlotArea((0.0, 1.0), (0.0, 1.02), height=320) if unit_square else PlotArea(x_range, padded_range(ys))
+    x_range = plot.x_range
     ticks = [tick for tick in nice_ticks(*x_range) if percent or tick == int(tick)]
     parts = [_axes(plot, x_label, y_label, ticks, percent)]
+
+    def format_x(value: float) -> str:
+        return f"{100 * value:.0f}%" if percent else f"{x_label} {format_tick(value)}"
+
+    if diagonal:
+        parts += [_line("reference", plot.x(x_range[0]), plot.y(x_range[0]), plot.x(x_range[1]), plot.y(x_range[1]))]
     if reference:
         level = plot.y(reference[0])
         parts += [_line("reference", plot.left, level, plot.width - plot.right, level)]
@@ -198,11 +227,54 @@ def line_chart(
         parts += [
             _text(position + (-5 if is_right_half else 5), plot.top + 10, mark[1], "end" if is_right_half else "start")
         ]
-    parts += [_draw_line(plot, index, line.points) for index, line in enumerate(shown)]
+    parts += [_draw_line(plot, index, line, format_x) for index, line in enumerate(shown)]
     return _legend([line.name for line in shown]) + _svg(plot, title, *parts)
 
 
-def scatter_chart(points: Sequence[Point], *, title: str, x_label: str, y_label: str) -> Markup:
+def _finite(line: Line) -> Line:
+    kept = [place for place, (x, y) in enumerate(line.points) if is_number(x) and is_number(y)]
+    tips = None if line.tips is None else [line.tips[place] for place in kept]
+    return Line(line.name, [line.points[place] for place in kept], tips)
+
+
+def residual_chart(
+    points: Sequence[Point], *, title: str, x_label: str, y_label: str, rows: Sequence[int] | None = None
+) -> Markup:
+    """Draw residuals against a column, with a line at zero.
+
+    Args:
+        points: ``(value of the column, residual)``.
+        title: Accessible title of the chart.
+        x_label: Name of the horizontal axis.
+        y_label: Name of the vertical axis.
+        rows: Row of each point, for the pointer.
+
+    Returns:
+        The SVG.
+    """
+    x_range, y_range = padded_range([x for x, _ in points]), padded_range([0.0, *(y for _, y in points)])
+    plot = PlotArea(x_range, y_range, height=220)
+    zero = plot.y(0.0)
+    return _svg(
+        plot,
+        title,
+        _axes(plot, x_label, y_label, nice_ticks(*x_range)),
+        _line("reference", plot.left, zero, plot.width - plot.right, zero),
+        _cloud(plot, points, (x_label, y_label), rows),
+    )
+
+
+def _cloud(plot: PlotArea, points: Sequence[Point], labels: tuple[str, str], rows: Sequence[int] | None) -> Markup:
+    dot = Markup('<circle cx="{}" cy="{}" r="2.4"><title>{}</title></circle>')
+    tips = [f"{labels[0]} {_short(x)}, {labels[1]} {_short(y)}" for x, y in points]
+    tips = tips if rows is None else [f"row {row:,}: {tip}" for row, tip in zip(rows, tips, strict=True)]
+    dots = [dot.format(plot.x(x), plot.y(y), tip) for (x, y), tip in zip(points, tips, strict=True)]
+    return Markup('<g class="cloud">{}</g>').format(Markup("").join(dots))
+
+
+def scatter_chart(
+    points: Sequence[Point], *, title: str, x_label: str, y_label: str, rows: Sequence[int] | None = None
+) -> Markup:
     """Draw a scatter chart with the diagonal.
 
     Args:
@@ -210,19 +282,19 @@ def scatter_chart(points: Sequence[Point], *, title: str, x_label: str, y_label:
         title: Accessible title of the chart.
         x_label: Name of the horizontal axis.
         y_label: Name of the vertical axis.
+        rows: Row of each point, for the pointer.
 
     Returns:
         The SVG.
     """
     bounds = padded_range([value for point in points for value in point])
     plot = PlotArea(bounds, bounds, height=320)
-    dots = [Markup('<circle cx="{}" cy="{}" r="2.4"/>').format(plot.x(x), plot.y(y)) for x, y in points]
     return _svg(
         plot,
         title,
         _axes(plot, x_label, y_label, nice_ticks(*bounds)),
         _line("reference", plot.x(bounds[0]), plot.y(bounds[0]), plot.x(bounds[1]), plot.y(bounds[1])),
-        Markup('<g class="cloud">{}</g>').format(Markup("").join(dots)),
+        _cloud(plot, points, (x_label, y_label), rows),
     )
 
 
@@ -247,14 +319,19 @@ def histogram(values: Sequence[float], *, title: str, x_label: str, num_bins: in
     plot = PlotArea((low, high), (0.0, max(counts) * 1.06), height=height)
     base = plot.height - plot.bottom
     edges = [plot.x(low + index * step) for index in range(num_bins + 1)]
-    bars = [_bar(edges[index], edges[index + 1], plot.y(count), base) for index, count in enumerate(counts)]
+    tips = [f"{_short(low + i * step)} to {_short(low + (i + 1) * step)}" for i in range(num_bins)]
+    bars = [
+        _bar(edges[i], edges[i + 1], plot.y(count), base, f"{tips[i]}: {count:,} rows")
+        for i, count in enumerate(counts)
+    ]
     zero = _line("reference", plot.x(0), plot.top, plot.x(0), base)
     return _svg(plot, title, _axes(plot, x_label, "rows", nice_ticks(low, high)), *bars, zero)
 
 
-def _bar(left: float, right: float, top: float, base: float, kind: str = "bar") -> Markup:
+def _bar(left: float, right: float, top: float, base: float, tip: str) -> Markup:
     width, height = round(max(right - left - 1, 0.5), 1), round(max(base - top, 0), 1)
-    return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(kind, left, top, width, height)
+    bar = '<rect class="bar" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>'
+    return Markup(bar).format(left, top, width, height, tip)
 
 
 def count_chart(counts: Sequence[int], *, title: str, x_label: str) -> Markup:
@@ -271,8 +348,13 @@ def count_chart(counts: Sequence[int], *, title: str, x_label: str) -> Markup:
     ordered = sorted(counts, reverse=True)
     plot = PlotArea((0.0, float(len(ordered))), (0.0, max(*ordered, 1) * 1.06), height=180)
     base = plot.height - plot.bottom
-    bars = [_bar(plot.x(index), plot.x(index + 1), plot.y(count), base) for index, count in enumerate(ordered)]
+    bars = [_bar(plot.x(i), plot.x(i + 1), plot.y(count), base, f"{count:,} rows") for i, count in enumerate(ordered)]
     return _svg(plot, title, _axes(plot, x_label, "rows", []), *bars)
+
+
+def _calibration_tip(entry: dict[str, float]) -> str:
+    sure, right = (f"{100 * entry[name]:.0f}%" for name in ("confidence", "accuracy"))
+    return f"{entry['count']:,} rows: {sure} sure, {right} right"
 
 
 def calibration_chart(bins: Sequence[dict[str, float]], *, title: str) -> Markup:
@@ -292,7 +374,7 @@ def calibration_chart(bins: Sequence[dict[str, float]], *, title: str) -> Markup
     path = " ".join(f"{'L' if step else 'M'}{x} {y}" for step, (x, y) in enumerate(positions))
     dots = [
         Markup('<circle class="dot s1" cx="{}" cy="{}" r="{}"><title>{}</title></circle>').format(
-            x, y, round(3 + 8 * math.sqrt(entry["count"] / max_count), 1), f"{entry['count']:,} rows"
+            x, y, round(3 + 8 * math.sqrt(entry["count"] / max_count), 1), _calibration_tip(entry)
         )
         for (x, y), entry in zip(positions, occupied, strict=True)
     ]
@@ -304,87 +386,3 @@ def calibration_chart(bins: Sequence[dict[str, float]], *, title: str) -> Markup
         Markup('<path class="line s1" d="{}"/>').format(path),
         *dots,
     )
-
-
-def whisker(value: float, low: float | None, high: float | None, scale: Point, kind: str) -> Markup:
-    """Draw a score with its interval, for a table cell.
-
-    Args:
-        value: The score.
-        low: Lower end of its interval, or None.
-        high: Upper end of its interval, or None.
-        scale: Minimum and maximum of the axis; a score outside is drawn as an arrow at the edge.
-        kind: CSS class: ``final``, ``fusion``, ``stream`` or ``baseline``.
-
-    Returns:
-        The SVG.
-    """
-    position, left, right = (None if v is None else _percent(v, scale) for v in (value, low, high))
-    assert position is not None
-    body = Markup('<line class="track" x1="0" x2="100%" y1="11" y2="11"/>')
-    if left is not None and right is not None:
-        body += Markup('<line class="whisker" x1="{}%" x2="{}%" y1="11" y2="11"/>').format(left, right)
-    if scale[0] <= value <= scale[1]:
-        body += Markup('<circle cx="{}%" cy="11" r="5"/>').format(position)
-    else:
-        arrow, anchor = ("◂", "start") if value < scale[0] else ("▸", "end")
-        body += Markup('<text x="{}%" y="16" text-anchor="{}">{}</text>').format(position, anchor, arrow)
-    return Markup('<svg class="whiskers {}" aria-hidden="true">{}</svg>').format(kind, body)
-
-
-def whisker_axis(scale: Point) -> Markup:
-    """Draw the axis of a column of whiskers.
-
-    Args:
-        scale: Minimum and maximum of the axis.
-
-    Returns:
-        The SVG.
-    """
-    texts = [
-        Markup('<text x="{}%" y="14" text-anchor="middle">{}</text>').format(_percent(tick, scale), format_tick(tick))
-        for tick in nice_ticks(*scale, num=5)
-        if 5 <= _percent(tick, scale) <= 95
-    ]
-    return Markup('<svg class="whiskers axis" aria-hidden="true">{}</svg>').format(Markup("").join(texts))
-
-
-def _percent(value: float, scale: Point) -> float:
-    share = 100 * (value - scale[0]) / (scale[1] - scale[0])
-    return round(min(max(share, 0.0), 100.0), 2)
-
-
-def sparkline(values: Sequence[float], *, title: str) -> Markup:
-    """Draw a vector as a sparkline.
-
-    Args:
-        values: Finite numbers, at least one.
-        title: Accessible title of the line.
-
-    Returns:
-        The SVG.
-    """
-    low, high = padded_range(values)
-    step = 240 / max(len(values) - 1, 1)
-    points = " ".join(f"{i * step:.1f},{44 - 40 * (v - low) / (high - low):.1f}" for i, v in enumerate(values))
-    return Markup(
-        '<svg class="spark" role="img" viewBox="0 0 240 48" preserveAspectRatio="none" aria-label="{}">'
-        '<polyline class="line s1" points="{}"/></svg>'
-    ).format(title, points)
-
-
-def waveform(peaks: Sequence[float], *, title: str) -> Markup:
-    """Draw the waveform of an audio clip as mirrored bars.
-
-    Args:
-        peaks: Maximum absolute sample of each segment, 0 to 1.
-        title: Accessible title of the drawing.
-
-    Returns:
-        The SVG.
-    """
-    path = "".join(f"M{i * 2 + 1} {24 - 22 * peak:.1f}V{24 + 22 * peak + 0.5:.1f}" for i, peak in enumerate(peaks))
-    return Markup(
-        '<svg class="wave" role="img" viewBox="0 0 {} 48" preserveAspectRatio="none" aria-label="{}">'
-        '<path d="{}"/></svg>'
-    ).format(len(peaks) * 2, title, path)

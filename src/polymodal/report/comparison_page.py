@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from polymodal.atomic_files import write_text
 from polymodal.report import charts
 from polymodal.report.comparison import Comparison, ComparisonRow, margin_text
 from polymodal.report.page import describe_config, describe_date, render
+from polymodal.report.small_charts import whisker, whisker_axis
 from polymodal.report.wording import clip_to_metric_range
 
 
@@ -26,9 +28,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
         "config": describe_config(comparison.options),
         "seeds": comparison.rows[0].seeds if comparison.rows else [],
     }
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(render("compare.html", values), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, render("compare.html", values))
 
 
 def _describe_target(comparison: Comparison, target: str) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def _describe_target(comparison: Comparison, target: str) -> dict[str, Any]:
         "name": target,
         "metric": metric,
         "higher_is_better": comparison.higher_is_better[target],
-        "axis": charts.whisker_axis(scale),
+        "axis": whisker_axis(scale),
         "rows": [_describe_row(row, scale, first=row is rows[0]) for row in rows],
         "streams": any(row.best_stream for row in rows),
     }
@@ -49,7 +49,7 @@ def _describe_row(row: ComparisonRow, scale: charts.Point, first: bool) -> dict[
     low, high = row.interval or (None, None)
     return {
         "row": row,
-        "chart": charts.whisker(row.score, low, high, scale, "final" if first else "fusion"),
+        "chart": whisker(row.score, low, high, scale, "final" if first else "fusion"),
         "margin": margin_text(row),
         "first": first,
     }

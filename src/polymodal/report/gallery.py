@@ -18,15 +18,18 @@ from polymodal.modalities import ModalityEntry
 from polymodal.modalities.container import NoSoundError
 from polymodal.modalities.media import is_absent_media
 from polymodal.plugins import AspectTable
-from polymodal.report.charts import sparkline, waveform
 from polymodal.report.drawn_boxes import draw_boxes
+from polymodal.report.families import family_title, group_families
 from polymodal.report.gallery_sensors import draw_points, draw_series
 from polymodal.report.place_map import draw_place
+from polymodal.report.small_charts import sparkline, waveform
 from polymodal.report.thumbnails import audio_uri, image_uri, video_strip_uri
-from polymodal.report.wording import format_number
+from polymodal.report.wording import format_number, is_number
 
 TEXT_LENGTH = 300
 VALUE_LENGTH = 80
+OPEN_VALUES = 12
+"""A card shows so many table values; the rest where the reader asks for them."""
 NOT_DRAWN = Markup("")
 
 
@@ -247,8 +250,33 @@ def _plain(cell: GalleryCell, folder: Path | None) -> Markup:
 
 
 def _values(cell: GalleryCell, _: Path | None) -> Markup:
-    rows = [Markup("<dt>{}</dt><dd>{}</dd>").format(name, _value(value)) for name, value in cell.cell.items()]
-    return Markup('<dl class="values">{}</dl>').format(Markup("").join(rows))
+    """Render table values: families of numbers as a line each, many others where the reader asks for them."""
+    groups = group_families(list(cell.cell.items()), lambda item: item[0], lambda item: _as_number(item[1]) is not None)
+    families = [group for group in groups if len(group) > 1 and _as_number(group[0][1]) is not None]
+    items = [item for group in groups if group not in families for item in group]
+    shown, rest = items[:OPEN_VALUES], items[OPEN_VALUES:]
+    more = "<details><summary>{} more values</summary>{}</details>"
+    parts = [_family(group) for group in families] + [_list(shown)]
+    return Markup("").join([*parts, Markup(more).format(len(rest), _list(rest))] if rest else parts)
+
+
+def _as_number(value: Cell) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if is_number(number) else None
+
+
+def _family(group: Sequence[tuple[str, Cell]]) -> Markup:
+    title = family_title([name for name, _ in group])
+    drawing = sparkline([_as_number(value) or 0.0 for _, value in group], title=f"{len(group)} numbers in {title}")
+    return _figure(title, drawing + Markup('<span class="note">{} numbers</span>').format(len(group)))
+
+
+def _list(items: Sequence[tuple[str, Cell]]) -> Markup:
+    rows = [Markup("<dt>{}</dt><dd>{}</dd>").format(name, _value(value)) for name, value in items]
+    return Markup('<dl class="values">{}</dl>').format(Markup("").join(rows)) if rows else Markup("")
 
 
 def _value(value: Cell) -> Markup | str:

@@ -1,7 +1,13 @@
-"""The report of a run: one self-contained HTML file with charts, images and audio, without scripts."""
+"""The report of a run: one self-contained HTML file with charts, images and audio.
+
+Its one script shows what is under the pointer; without it the browser shows the same, later.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,8 +15,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from polymodal.atomic_files import write_text
+from polymodal.model.summary import run_notices
 from polymodal.report import charts
+from polymodal.report.families import family_title, group_families
 from polymodal.report.gallery import Gallery
+from polymodal.report.table_section import describe_table_notices
 from polymodal.report.target_sections import describe_target
 from polymodal.report.wording import (
     format_number,
@@ -22,7 +32,11 @@ from polymodal.report.wording import (
     metric_title,
 )
 
+TEMPLATES = Path(__file__).parent / "templates"
 MAX_BROKEN = 50
+OPEN_COLUMNS = 25
+"""A longer table of columns is shown where the reader asks for it."""
+OPEN_NOTICES = 3
 MEDIA_BYTES = 2_400_000
 """Maximum size of the gallery's media in bytes; further rows are left out."""
 
@@ -36,10 +50,8 @@ def write_report(report_data: dict[str, Any], gallery: Gallery, path: Path, fold
         path: The HTML file; replaced atomically.
         folder: Folder of the gallery's relative media paths; None shows no files.
     """
-    html = render("report.html", _describe(report_data, gallery, folder))
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(path)
+    described = _describe({**report_data, "notices": run_notices(report_data)}, gallery, folder)
+    write_text(path, render("report.html", described))
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
@@ -55,7 +67,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -65,8 +77,9 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         seconds=format_seconds, number=format_number, metric=metric_title, member=member_title, count=_count
     )
     environment.globals.update(share=format_share, score=format_score)
-    style = Markup((Path(__file__).parent / "templates" / "report.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(style=style, **values)
+    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
+    script_hash = "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(style=style, script=script, script_hash=script_hash, **values)
 
 
 def _describe(report_data: dict[str, Any], gallery: Gallery, folder: Path | None) -> dict[str, Any]:
@@ -81,6 +94,10 @@ def _describe(report_data: dict[str, Any], gallery: Gallery, folder: Path | None
         "learned_targets": bool(report_data["config"].get("target", True)),
         "created": describe_date(report_data["created"]),
         "columns": _describe_columns(report_data["columns"]),
+        "table_notices": describe_table_notices(report_data),
+        "open_columns": OPEN_COLUMNS,
+        "notices": (report_data["notices"][:OPEN_NOTICES], report_data["notices"][OPEN_NOTICES:]),
+        "best_epoch": _best_place(report_data),
         "learning": _describe_learning(report_data),
         "broken": report_data["broken_cells"][:MAX_BROKEN],
         "phases": _describe_phases(report_data["seconds"]),
@@ -89,7 +106,7 @@ def _describe(report_data: dict[str, Any], gallery: Gallery, folder: Path | None
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
 def describe_date(text: str) -> str:
@@ -118,25 +135,67 @@ def _describe_phases(seconds: Mapping[str, float]) -> list[dict[str, Any]]:
 
 
 def _describe_columns(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{**column, "share": column["missing"] / column["rows"] if column["rows"] else 0} for column in columns]
+    """Describe the columns, those of one family on one line."""
+    groups = group_families(columns, lambda column: column["name"], _likeness)
+    return [_describe_column_group(group) for group in groups]
+
+
+def _likeness(column: Mapping[str, Any]) -> tuple[str, str | None, str]:
+    return column["modality"], column["stream"], re.sub(r"\d+", "", column["reason"])
+
+
+def _describe_column_group(group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    missing, rows = sum(column["missing"] for column in group), sum(column["rows"] for column in group)
+    return {
+        **group[0],
+        "name": family_title([column["name"] for column in group]),
+        "number": len(group),
+        "missing": missing,
+        "rows": rows,
+        "broken": sum(column["broken"] for column in group),
+        "share": missing / rows if rows else 0,
+    }
+
+
+def _best_place(report_data: Mapping[str, Any]) -> int | None:
+    """Return the number of the best epoch, from 1, whatever number earlier versions began with."""
+    epochs = [step["epoch"] for step in report_data["history"]]
+    return epochs.index(report_data["best_epoch"]) + 1 if report_data.get("best_epoch") in epochs else None
 
 
 def _describe_learning(report_data: Mapping[str, Any]) -> list[dict[str, Any]]:
-    history = report_data["history"]
-    mark = (report_data["best_epoch"], "best epoch") if is_number(report_data.get("best_epoch")) else None
-    losses = [
-        charts.Line("training loss", _series(history, lambda step: step["train_loss"])),
-        charts.Line("validation loss", _series(history, lambda step: step["validation_loss"])),
-    ]
-    drawn = [("Loss", charts.line_chart(losses, title="Loss by epoch", x_label="epoch", y_label="loss", mark=mark))]
+    history, best = report_data["history"], _best_place(report_data)
+    mark = None if best is None else (best, "best epoch")
+    shown = _describe_losses(history, mark)
     for info in report_data["targets_info"]:
         name, metric = info["name"], metric_title(info["primary_metric"])
         title = f"Validation {metric}" + (f" of {name}" if len(report_data["targets_info"]) > 1 else "")
         lines = _score_lines(history, name)
-        drawn += [(title, charts.line_chart(lines, title=title, x_label="epoch", y_label=metric, mark=mark))]
-    shown = [{"title": title, "chart": chart, "note": ""} for title, chart in drawn if chart]
-    return shown + [
-        _describe_pretraining(*pair) for pair in report_data.get("pretraining", {}).items() if pair[1]["history"]
+        chart = charts.line_chart(lines, title=title, x_label="epoch", y_label=metric, mark=mark)
+        shown.append({"title": title, "chart": chart, "note": ""})
+    pretraining = report_data.get("pretraining", {}).items()
+    shown += [_describe_pretraining(*pair) for pair in pretraining if pair[1]["history"]]
+    return [entry for entry in shown if entry["chart"]]
+
+
+def _describe_losses(history: Sequence[Mapping[str, Any]], mark: tuple[float, str] | None) -> list[dict[str, Any]]:
+    """Draw both losses in one chart where they are the same quantity, else each in its own."""
+    validation = charts.Line("validation rows", _series(history, lambda step: step["validation_loss"]))
+    training = charts.Line("training rows", _series(history, lambda step: step.get("evaluated_train_loss")))
+    minimised = charts.Line("training", _series(history, lambda step: step["train_loss"]))
+    if any(is_number(value) for _, value in training.points):
+        note = "Both in evaluation mode: no augmentation, dropout or label smoothing."
+        drawn = [("Loss on training and validation rows", [training, validation], note)]
+    else:
+        note = "With augmentation, dropout and the losses of the streams' own heads: not to be compared with the other."
+        drawn = [("Validation loss", [validation], ""), ("Loss that training minimised", [minimised], note)]
+    return [
+        {
+            "title": title,
+            "chart": charts.line_chart(lines, title=title, x_label="epoch", y_label="loss", mark=mark),
+            "note": note,
+        }
+        for title, lines, note in drawn
     ]
 
 
@@ -165,4 +224,4 @@ def _score_lines(history: Sequence[Mapping[str, Any]], target: str) -> list[char
 
 
 def _series(history: Sequence[Mapping[str, Any]], read: Any) -> list[charts.Point]:
-    return [(step["epoch"], read(step)) for step in history]
+    return [(epoch, read(step)) for epoch, step in enumerate(history, start=1)]

@@ -11,25 +11,20 @@ from markupsafe import Markup
 
 from polymodal.metrics import metric_of
 from polymodal.report import charts
+from polymodal.report.error_sections import MAX_MATRIX_CLASSES, describe_errors
 from polymodal.report.gallery import GalleryRow, render_row
+from polymodal.report.small_charts import whisker, whisker_axis
+from polymodal.report.verdict import Rival, find_rivals, influence, write_headline
 from polymodal.report.wording import (
     PRIORS,
-    ReferenceModel,
     clip_to_metric_range,
-    find_reference_models,
-    format_number,
     format_score,
     format_score_in_text,
     is_number,
     member_title,
     metric_title,
-    write_headline,
 )
 
-MAX_MATRIX_CLASSES = 20
-"""Confusion matrices with more classes are shown as lists."""
-MAX_CONFUSIONS = 15
-MAX_POINTS = 1500
 OUTLIER_FACTOR = 4.0
 """A score does not widen the scale if its distance from the final one is above this multiple of the median distance."""
 
@@ -64,21 +59,10 @@ def describe_target(
         "pairs": [{"name": pair, "scores": found} for pair, found in evaluation.get("pairs", {}).get(name, {}).items()],
         "decision": _describe_decision(info, evaluation),
         "balance": _describe_balance(info),
-        "confusion": _describe_confusion(name, evaluation),
-        "residuals": _describe_residuals(name, evaluation),
-        "per_label": _describe_labels(info["kind"], evaluation.get("per_label", {}).get(name, [])),
-        "calibration": _describe_calibration(name, evaluation),
+        **describe_errors(info, evaluation),
         "missing": _describe_missing(info, evaluation),
         "gallery": _describe_gallery(info["kind"], rows, folder, max_bytes),
     }
-
-
-def _describe_labels(kind: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Describe the table of labels; its last column is drawn as a bar."""
-    if not entries:
-        return None
-    metrics = [name for name in entries[0] if name not in {"label", "support"}]
-    return {"entries": entries, "metrics": metrics, "support": "true boxes" if kind == "boxes" else "rows"}
 
 
 def _describe_scores(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,14 +72,15 @@ def _describe_scores(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> 
     metrics = [primary, *(metric for metric in rows[0]["values"] if metric != primary)]
     for row in rows:
         value, (low, high) = row["values"].get(primary), row["interval"] or (None, None)
-        row["chart"] = charts.whisker(value, low, high, scale, row["kind"]) if is_number(value) else ""
+        row["chart"] = whisker(value, low, high, scale, row["kind"], _tip(primary, row)) if is_number(value) else ""
     best = {metric: _best_value(metric, rows) for metric in metrics}
     return {
         "rows": rows,
         "metrics": metrics,
         "best": best,
-        "axis": charts.whisker_axis(scale),
+        "axis": whisker_axis(scale),
         "bounded": any(row["interval"] for row in rows),
+        "compared": any(row["lead"] for row in rows),
         "outside": any(not scale[0] <= row["values"].get(primary, scale[0]) <= scale[1] for row in rows),
     }
 
@@ -103,20 +88,48 @@ def _describe_scores(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> 
 def _score_rows(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     name, primary = info["name"], info["primary_metric"]
     bounds = evaluation.get("member_intervals", {}).get(name, {})
+    leads = evaluation.get("comparisons", {}).get(name, {})
     final = evaluation.get("intervals", {}).get(name, {}).get(primary)
-    yield _score_row("Final model", "final", evaluation["targets"][name], final)
+    yield _score_row("Final answer", "final", evaluation["targets"][name], final, "")
     if fusion := evaluation.get("fusion", {}).get(name):
-        yield _score_row("Fusion network", "fusion", fusion, bounds.get("fusion"))
+        yield _score_row("Fusion network", "fusion", fusion, bounds.get("fusion"), _lead(primary, leads.get("fusion")))
     for kind, group in (("stream", "streams"), ("baseline", "baselines")):
         members = evaluation.get(group, {}).get(name, {})
         for member in _best_first(members, primary, info["higher_is_better"]):
-            title = member if kind == "stream" else member.replace("_", " ")
-            row = _score_row(title, kind, members[member], bounds.get(f"{kind}:{member}"))
+            title, key = member if kind == "stream" else member.replace("_", " "), f"{kind}:{member}"
+            row = _score_row(title, kind, members[member], bounds.get(key), _lead(primary, leads.get(key)))
             yield row | {"prior": kind == "baseline" and member in PRIORS}
 
 
-def _score_row(title: str, kind: str, values: Mapping[str, float], interval: Sequence[float] | None) -> dict[str, Any]:
-    return {"title": title, "kind": kind, "values": values, "interval": interval, "prior": False}
+def _score_row(
+    title: str, kind: str, values: Mapping[str, float], interval: Sequence[float] | None, lead: Any
+) -> dict[str, Any]:
+    return {"title": title, "kind": kind, "values": values, "interval": interval, "lead": lead, "prior": False}
+
+
+def _lead(metric: str, found: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """Format by how much the final answer leads a member."""
+    if found is None:
+        return None
+    lead, low, high = (_signed(metric, value) for value in (found["lead"], *found["interval"]))
+    rows = (
+        ""
+        if found["wins"] is None
+        else f"; {found['wins']} rows right that it has wrong, {found['losses']} the other way"
+    )
+    p_value = "p < 0.001" if found["p_value"] < 0.001 else f"p = {found['p_value']:.3f}"
+    return {"text": lead, "interval": f"{low} to {high}", "tip": f"{found['test']}: {p_value}{rows}"}
+
+
+def _signed(metric: str, value: float) -> str:
+    return ("+" if value > 0 else "") + format_score(metric, value)
+
+
+def _tip(metric: str, row: Mapping[str, Any]) -> str:
+    text = f"{row['title']}: {format_score(metric, row['values'].get(metric))}"
+    if row["interval"]:
+        text += " (" + " to ".join(format_score(metric, bound) for bound in row["interval"]) + ")"
+    return text
 
 
 def _best_first(members: Mapping[str, Mapping[str, float]], metric: str, higher_is_better: bool) -> list[str]:
@@ -141,28 +154,23 @@ def _score_scale(metric: str, rows: Sequence[Mapping[str, Any]]) -> charts.Point
 
 
 def _best_value(metric: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    values = [row["values"][metric] for row in rows if is_number(row["values"].get(metric))]
+    """Return the best value of a column, formatted; that of the prior is no merit."""
+    values = [row["values"][metric] for row in rows if not row["prior"] and is_number(row["values"].get(metric))]
     best = (max if metric_of(metric).higher_is_better else min)(values, default=None)
     return format_score(metric, best) if len(values) > 1 else ""
 
 
 def _describe_decision(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
-    decision = evaluation.get("decision", {}).get(info["name"])
-    if not decision or not decision.get("weights"):
+    shares = influence(info["name"], evaluation)
+    if not shares:
         return None
-    ordered = sorted(decision["weights"].items(), key=lambda pair: -abs(pair[1]))
-    largest = max(abs(weight) for _, weight in ordered) or 1.0
+    ordered = sorted(shares.items(), key=lambda pair: -pair[1])
+    largest = ordered[0][1] or 1.0
     members = [
         {"title": member_title(member), "kind": member.partition(":")[0], "weight": weight, "share": weight / largest}
         for member, weight in ordered
     ]
-    single = sum(abs(weight) > 0.005 for _, weight in ordered) == 1
-    return {"members": members, "note": decision.get("note", ""), "single": single, "only": _only(ordered[0][0])}
-
-
-def _only(member: str) -> str:
-    kind, _, name = member.partition(":")
-    return f"the {kind} “{name}”" if name else "the fusion network"
+    return {"members": members, "note": evaluation["decision"][info["name"]].get("note", "")}
 
 
 def _describe_balance(info: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -176,73 +184,13 @@ def _describe_balance(info: Mapping[str, Any]) -> dict[str, Any] | None:
     return {"pairs": pairs, "most": max(*counts, 1), "total": sum(counts), "chart": chart}
 
 
-def _describe_confusion(name: str, evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
-    confusion = evaluation.get("confusion", {}).get(name)
-    if not confusion or not confusion["labels"]:
-        return None
-    labels, counts = confusion["labels"], confusion["counts"]
-    totals = [sum(row) for row in counts]
-    pairs = [
-        {"truth": labels[i], "prediction": labels[j], "count": count, "of": totals[i]}
-        for i, row in enumerate(counts)
-        for j, count in enumerate(row)
-        if i != j and count
-    ]
-    weakest = sorted((counts[i][i] / total, total, labels[i]) for i, total in enumerate(totals) if total)
-    return {
-        "labels": labels,
-        "matrix": list(zip(labels, counts, totals, strict=True)) if len(labels) <= MAX_MATRIX_CLASSES else None,
-        "top": sorted(pairs, key=lambda pair: -pair["count"])[:MAX_CONFUSIONS],
-        "weakest": weakest[:10],
-        "errors": sum(pair["count"] for pair in pairs),
-        "rows": sum(totals),
-        "upright": max(len(label) for label in labels) > 3,
-    }
-
-
-def _describe_residuals(name: str, evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
-    residuals = evaluation.get("residuals", {}).get(name)
-    if not residuals:
-        return None
-    both = zip(residuals["truth"], residuals["prediction"], strict=True)
-    points = [(truth, prediction) for truth, prediction in both if is_number(truth) and is_number(prediction)]
-    if not points:
-        return None
-    shown = points[:: -(-len(points) // MAX_POINTS)]
-    errors = sorted(prediction - truth for truth, prediction in points)
-    return {
-        "scatter": charts.scatter_chart(
-            shown, title=f"Prediction against truth of {name}", x_label="truth", y_label="prediction"
-        ),
-        "histogram": charts.histogram(errors, title=f"Residuals of {name}", x_label="prediction − truth"),
-        "shown": len(shown),
-        "rows": len(points),
-        "median": format_number(errors[len(errors) // 2]),
-        "middle": format_number(sorted(abs(error) for error in errors)[len(errors) // 2]),
-    }
-
-
-def _describe_calibration(name: str, evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
-    calibration = evaluation.get("calibration", {}).get(name)
-    if not calibration or not any(entry["count"] for entry in calibration["bins"]):
-        return None
-    before, after = calibration.get("ece_before"), calibration.get("ece_after")
-    return {
-        "chart": charts.calibration_chart(calibration["bins"], title=f"Calibration of {name}"),
-        "before": format_score("ece", before),
-        "after": format_score("ece", after),
-        "gap": f"{100 * after:.1f}" if is_number(after) else "–",
-        "better": is_number(before) and is_number(after) and after <= before,
-    }
-
-
 def _describe_missing(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
     name, metric = info["name"], info["primary_metric"]
     absent, curves = (evaluation.get(part, {}).get(name, {}) for part in ("missing", "curves"))
     if not absent and not curves:
         return None
     full = evaluation["targets"][name].get(metric)
-    prior = find_reference_models(name, metric, info["higher_is_better"], evaluation).get("prior")
+    prior = next((rival for rival in find_rivals(info, evaluation) if rival.role == "prior"), None)
     rows = [{"stream": s, "values": values, "loss": _loss(metric, full, values)} for s, values in absent.items()]
     others = [other for other in next(iter(absent.values()), {}) if other != metric]
     return {
@@ -255,7 +203,7 @@ def _describe_missing(info: Mapping[str, Any], evaluation: Mapping[str, Any]) ->
 
 
 def _missing_chart(
-    name: str, metric: str, curves: Mapping[str, Sequence[Sequence[float]]], prior: ReferenceModel | None
+    name: str, metric: str, curves: Mapping[str, Sequence[Sequence[float]]], prior: Rival | None
 ) -> Markup:
     scores = [score for points in curves.values() for _, score in points if is_number(score)]
     spread = max(scores, default=0.0) - min(scores, default=0.0)

@@ -17,13 +17,15 @@ import json
 import re
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 import torch
 
 import polymodal
+from polymodal.atomic_files import remove_temporaries, write_text
 from polymodal.config import RunConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
@@ -37,9 +39,9 @@ from polymodal.progress import Progress, SilentProgress
 from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
 from polymodal.report.comparison_page import write_comparison
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
+from polymodal.runs.folder_lock import entries, locked_folder
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import Run, execute
-from polymodal.runs.run_folder import write_text
 from polymodal.targets import RowContext
 
 RESULTS = "results"
@@ -84,6 +86,7 @@ def compare(
 
     Raises:
         PolymodalError: If tables, columns or options do not fit; the message says what to do.
+        OSError: If ``output`` cannot be written: disk full, no permission. Finished runs are kept then.
         TypeError: If there is no such keyword.
 
     Example:
@@ -97,14 +100,13 @@ def compare(
     runs = _ComparisonRuns(read_tables(table, options, base), base, folder, progress or SilentProgress())
     listed = list_variants(base, fusions, variants)
     _check_seeds(seeds)
-    _check_folder(folder)
     notes: list[str] = []
-    with use_device(options.get("device")):
+    with _open_folder(folder), use_device(options.get("device")):
         listed = runs.checked(listed, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants), notes=notes)
         comparison = _join(runs.results(listed, seeds), base, notes, command)
-    if folder is not None:
-        write_text(folder / "compare.json", json.dumps(comparison.to_dict(), indent=1))
-        write_comparison(comparison, folder / "compare.html")
+        if folder is not None:
+            write_text(folder / "compare.json", json.dumps(comparison.to_dict(), indent=1))
+            write_comparison(comparison, folder / "compare.html")
     return comparison
 
 
@@ -149,11 +151,21 @@ def _check_seeds(seeds: Sequence[int]) -> None:
         raise parameter_error("seeds", "a comparison", "one whole number or several different ones", list(seeds))
 
 
-def _check_folder(folder: Path | None) -> None:
-    if folder is not None and folder.exists() and not folder.is_dir():
+@contextmanager
+def _open_folder(folder: Path | None) -> Iterator[None]:
+    """Hold the folder of a comparison; no other one may write there meanwhile."""
+    if folder is None:
+        yield
+        return
+    if folder.exists() and not folder.is_dir():
         raise ConfigError(f"The output {folder} is a file. Choose another --output.")
-    if folder is not None and folder.is_dir() and any(folder.iterdir()) and not (folder / RESULTS).is_dir():
-        raise ConfigError(f"The folder {folder} holds something else than a comparison. Choose another --output.")
+    with locked_folder(folder):
+        if entries(folder) and not (folder / RESULTS).is_dir():
+            raise ConfigError(f"The folder {folder} holds something else than a comparison. Choose another --output.")
+        for part in (folder, folder / RESULTS):
+            if part.is_dir():
+                remove_temporaries(part)
+        yield
 
 
 class _ComparisonRuns:

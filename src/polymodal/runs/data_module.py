@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from polymodal.arrays import BrokenCell, Column
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.notes.notice import Notice, in_order
+from polymodal.data.notes.table_notices import notice_lines
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import Schema, infer_schema
+from polymodal.data.tables.slices import read_slices
 from polymodal.data.tables.splits import check_groups, rows_apart, split_rows
 from polymodal.data.tables.table import Table, concatenate
 from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean
@@ -20,6 +23,7 @@ from polymodal.model.batches import Examples, build_examples
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
+from polymodal.runs.table_notices import table_notices_of_run
 from polymodal.targets import AnyTarget, RowContext, fit_target
 from polymodal.targets.notices import invalid_target_cells, target_notices
 
@@ -59,7 +63,8 @@ class DataModule:
         set_aside: Table name to the number of rows without any known target: none is present, or only classes that
             the training rows lack.
         unlabelled: int64, rows of the training table without any target, for self-supervised pretraining.
-        notices: Sentences the user should read.
+        table_notices: What was done with the tables, and what the user should know of them.
+        notices: Sentences about the run that the user should read.
     """
 
     preprocessor: Preprocessor
@@ -69,6 +74,7 @@ class DataModule:
     broken: list[tuple[str, BrokenCell]]
     set_aside: dict[str, int]
     unlabelled: NDArray[np.int64]
+    table_notices: list[Notice]
     notices: list[str]
 
     @property
@@ -92,11 +98,12 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     Raises:
         PolymodalError: If tables, columns, targets or options do not fit together.
     """
-    notices: list[str] = []
-    tables = _pooled_for_groups(tables, config, notices)
+    tables, about_groups = _pooled_for_groups(tables, config)
     schema = _schema(tables.train, config)
     known = _known_rows(tables.train, schema)
     rows_of = _split(tables, config, schema, known)
+    table_of = _table_of_split(tables, rows_of)
+    read_slices(table_of.get("test") or table_of["validation"], config.slices)  # raises before anything is decoded
     targets = _fit_targets(tables.train, schema, rows_of["train"], config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = stream_settings(schema, config, targets)
@@ -104,17 +111,21 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         preprocessor = Preprocessor.fit(
             tables.train, rows_of["train"], schema, settings, shared=shared, num_threads=config.num_threads
         )
-    table_of = _table_of_split(tables, rows_of)
     columns, broken = _decode(preprocessor, targets, table_of, cache, progress, config)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
-    splits, set_aside = {}, {tables.train.name: tables.train.num_rows - len(known)}
+    all_rows, splits, set_aside = {}, {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in table_of.items():
         rows = rows_of.get(split, np.arange(table.num_rows))
         cells = schema.with_derived(table).columns
         examples = build_examples(columns[table.name], cells, targets, rows, table.name, table.folder)
-        splits[split] = _without_unknown(examples, targets)
+        all_rows[split], splits[split] = examples, _without_unknown(examples, targets)
         set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])
     _check_splits(splits, table_of)
+    with progress.phase("checking the table", None):
+        found = table_notices_of_run(table_of, all_rows, splits, preprocessor, broken, config)
+    found = in_order([*about_groups, *_shared_groups(tables, config), *found])
+    for line in notice_lines([notice.state() for notice in found]):
+        progress.message(line)
     return DataModule(
         preprocessor=preprocessor,
         targets=targets,
@@ -123,41 +134,39 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         broken=broken,
         set_aside=set_aside,
         unlabelled=_unlabelled_rows(tables.train, config, known, rows_of),
-        notices=[
-            *notices,
-            *_group_warnings(tables, config),
-            *target_notices(targets),
-            *settings_notices(preprocessor.modalities, settings),
-        ],
+        table_notices=found,
+        notices=[*target_notices(targets), *settings_notices(preprocessor.modalities, settings)],
     )
 
 
-def _pooled_for_groups(tables: Tables, config: RunConfig, notices: list[str]) -> Tables:
+def _pooled_for_groups(tables: Tables, config: RunConfig) -> tuple[Tables, list[Notice]]:
     """Pool training and validation tables that share groups, so that they are split again by group."""
     if config.group is None or tables.validation is None or config.group not in tables.validation.columns:
-        return tables
+        return tables, []
     shared = check_groups(tables.train.columns.get(config.group, []), tables.validation.columns[config.group])
     if not shared:
-        return tables
+        return tables, []
     shown = ", ".join(repr(group) for group in shared[:3])
-    notices.append(
+    sentence = (
         f"{tables.validation.name} shares {len(shared)} groups of {config.group!r} with {tables.train.name} "
         f"({shown}, ...): both were pooled and validation was drawn again by group."
     )
     pooled = concatenate([tables.train, tables.validation])
-    return Tables(train=pooled, test=tables.test, has_test=tables.has_test)
+    notice = Notice(kind="group", columns=(config.group,), sentence=sentence)
+    return Tables(train=pooled, test=tables.test, has_test=tables.has_test), [notice]
 
 
-def _group_warnings(tables: Tables, config: RunConfig) -> list[str]:
+def _shared_groups(tables: Tables, config: RunConfig) -> list[Notice]:
     if config.group is None or tables.test is None or config.group not in tables.test.columns:
         return []
     shared = check_groups(tables.train.columns.get(config.group, []), tables.test.columns[config.group])
     if not shared:
         return []
-    return [
+    sentence = (
         f"{tables.test.name} shares {len(shared)} groups of {config.group!r} with {tables.train.name} "
         f"({shared[0]!r}, ...): its scores say little about unseen groups."
-    ]
+    )
+    return [Notice(kind="group", columns=(config.group,), sentence=sentence)]
 
 
 def _schema(table: Table, config: RunConfig) -> Schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Unpack
 
@@ -19,7 +20,7 @@ from polymodal.progress import Progress, SilentProgress
 from polymodal.runs.data_module import Tables
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import Run, execute
-from polymodal.runs.run_folder import STATE_FILE, check_folder, write_run
+from polymodal.runs.run_folder import STATE_FILE, open_run_folder, write_run
 
 
 def fit(
@@ -50,6 +51,7 @@ def fit(
 
     Raises:
         PolymodalError: If tables, columns or options do not fit; the message says what to do.
+        OSError: If ``output`` cannot be written: disk full, no permission. The run can be resumed then.
         TypeError: If there is no such keyword.
 
     Example:
@@ -71,12 +73,11 @@ def _fit_tables(
     if resume and (folder / MODEL_FOLDER / "model.json").is_file() and not (folder / STATE_FILE).exists():
         progress.message(f"The run in {folder} is finished; nothing is left to resume.")
         return load(folder, custom_objects=custom_objects_of(config))
-    if is_main_process():
-        check_folder(folder, config, resume)
     started = datetime.datetime.now(datetime.UTC)
-    run = execute(tables, config, ArrayCache.default(), progress, folder / STATE_FILE, resume, command)
-    if is_main_process():
-        write_run(run, folder, _log(run, started))
+    with open_run_folder(folder, config, resume) if is_main_process() else nullcontext():
+        run = execute(tables, config, ArrayCache.default(), progress, folder / STATE_FILE, resume, command)
+        if is_main_process():
+            write_run(run, folder, _log(run, started))
     return Model(run.model, folder)
 
 

@@ -30,6 +30,7 @@ class RunOptions(TypedDict, total=False):
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split; the latest rows are held out.
         drop: Columns to leave out.
+        slices: Columns by whose values the evaluated rows are scored, value by value; they may be inputs or not.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
         reconstruct: Whether each stream is also learned to be recovered from the others.
         teacher: A trained model whose predictions the new one also learns from (distillation).
@@ -53,6 +54,7 @@ class RunOptions(TypedDict, total=False):
     group: str | None
     time: str | None
     drop: Sequence[str] | None
+    slices: Sequence[str] | None
     relevance: str | None
     reconstruct: bool | None
     teacher: str | Path | None
@@ -75,6 +77,7 @@ CONFIG_FIELDS = (
     "group",
     "time",
     "drop",
+    "slices",
     "relevance",
     "reconstruct",
     "modality",

@@ -60,14 +60,19 @@ def build_report_data(
         "parameters": num_parameters(network),
         "targets_info": [_target_info(name, target) for name, target in model.targets.items()],
         "pretraining": state.pretraining,
-        "history": state.history,
-        "best_epoch": state.best[0][1] if state.best else 0,
+        "history": [{**entry, "epoch": entry["epoch"] + 1} for entry in state.history],
+        "best_epoch": state.best[0][1] + 1 if state.best else 0,
         "evaluation": evaluation.report,
         "broken_cells": [
             {"table": table, "row": cell.row, "column": cell.column, "reason": cell.reason}
             for table, cell in data_module.broken
         ],
-        "notices": data_module.notices + _training_notices(state, config.train),
+        "table_notices": [notice.state() for notice in data_module.table_notices],
+        "notices": [
+            *(notice.sentence for notice in data_module.table_notices),
+            *data_module.notices,
+            *_training_notices(state, config.train),
+        ],
         "config": config.model_dump(mode="json"),
     }
 

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 import polymodal
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.ensemble.baseline_cache import FittedBaselines, content, load_or_fit_baselines
-from polymodal.ensemble.baselines import Baseline, fit_baselines
-from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
-from polymodal.model.batches import Examples, bytes_of_row
+from polymodal.data.tables.slices import read_slices
+from polymodal.ensemble.baseline_cache import FittedBaselines
+from polymodal.model.batches import Examples
 from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.model.evaluation import Evaluation, evaluate_examples
 from polymodal.model.fit_ensemble import fit_ensembles
@@ -28,9 +27,9 @@ from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_process_first, process_device
 from polymodal.progress import Progress
+from polymodal.runs.baseline_fitting import fit_baselines
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.report_data import build_report_data
-from polymodal.targets import StructuredTarget, Target
 from polymodal.targets.evidence import to_evidential
 from polymodal.training.distillation import predict_with_teacher
 from polymodal.training.flip_trial import choose_flip
@@ -39,11 +38,6 @@ from polymodal.training.time_budget import TimeBudget
 from polymodal.training.trainer import train_network
 from polymodal.training.training_checkpoint import saved_width
 from polymodal.training.width_search import WidthChoice, choose_width
-
-BASELINE_ROWS = {"train": 100_000, "validation": 25_000}
-"""Most rows of each split that baselines are fitted on."""
-FITTED_BYTES = 2**30
-"""Most bytes of the arrays that the features of the baselines are fitted on."""
 
 
 class Stopwatch:
@@ -82,12 +76,14 @@ class Run:
         data_module: The data it was trained on.
         evaluation: Scores on test, or on validation if there is no test split.
         split: Which of the two.
+        baselines: The baselines with their folds, if there are any.
     """
 
     model: TrainedModel
     data_module: DataModule
     evaluation: Evaluation
     split: str
+    baselines: FittedBaselines | None
 
 
 def execute(
@@ -129,7 +125,7 @@ def execute(
     with watch.phase("precompute"):
         data_module = _precompute(data_module, network, cache, progress)
     with watch.phase("baselines"), progress.phase("baselines", None):  # before training, which gets the time left
-        fitted, notices = _fit_baselines(data_module, config, cache)
+        fitted, notices = fit_baselines(data_module, config, cache)
         data_module = _with_notices(data_module, notices)
     with watch.phase("train"):
         teacher = _teacher_predictions(data_module, config, cache, progress)
@@ -152,14 +148,16 @@ def execute(
     )
     split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
-        model = fit_ensembles(model, data_module.splits["validation"], cache)
-        evaluation = evaluate_examples(model, data_module.splits[split], split, cache)
+        model = fit_ensembles(model, data_module.splits["validation"], cache, fitted)
+        slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
+        evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     report_data = build_report_data(model, data_module, state, evaluation, watch.total(), command)
     return Run(
         model=dataclasses.replace(model, report_data=report_data),
         data_module=data_module,
         evaluation=evaluation,
         split=split,
+        baselines=fitted,
     )
 
 
@@ -253,81 +251,3 @@ def _training_inputs(
         teacher_predictions=teacher_predictions,
         unlabelled=data_module.unlabelled,
     )
-
-
-def _fit_baselines(
-    data_module: DataModule, config: RunConfig, cache: ArrayCache
-) -> tuple[FittedBaselines | None, list[str]]:
-    """Fit baselines on a sample of the rows, so that time and memory are bounded."""
-    flat = {name: target for name, target in data_module.targets.items() if not isinstance(target, StructuredTarget)}
-    if not config.baselines or not flat:
-        return None, []
-    samples = [
-        data_module.splits[split].without_outputs().sample(most, config.seed, list(flat))
-        for split, most in BASELINE_ROWS.items()
-    ]
-    train = samples[0]
-    fitted_on = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(flat))
-    shapes = {stream: column.take(slice(len(fitted_on))) for stream, column in fitted_on.columns.items()}
-    unfitted = FeatureExtractor.unfitted(data_module.schema, data_module.preprocessor.modalities, shapes)
-    notices = _baseline_notices(data_module, unfitted, len(train))
-    if not unfitted.streams:
-        return None, notices
-
-    def fit() -> FittedBaselines:
-        features = unfitted.fit(fitted_on.columns_in_use(), fitted_on.cells_in_use())
-        extracted = [(sample, _extract_features(features, sample)) for sample in samples]
-        return FittedBaselines(features, {n: _fit_target_baselines(n, flat[n], extracted, config) for n in flat})
-
-    fitted = load_or_fit_baselines(cache, _baseline_dependencies(unfitted, flat, samples, config), fit)
-    return fitted, notices
-
-
-def _baseline_notices(data_module: DataModule, extractor: FeatureExtractor, used: int) -> list[str]:
-    rows = len(data_module.splits["train"])
-    notices = [f"The baselines were fitted on {used:,} of {rows:,} training rows."] if used < rows else []
-    known = {features.stream for features in extractor.streams}
-    return notices + [
-        f"The baselines leave out the stream {stream.name!r}: {stream.modality!r} has no features for them."
-        for stream in data_module.schema.streams
-        if stream.name not in known
-    ]
-
-
-def _baseline_dependencies(
-    unfitted: FeatureExtractor, targets: Mapping[str, Target], samples: list[Examples], config: RunConfig
-) -> Iterator[Any]:
-    """Yield all that fitted baselines depend on: their cache key."""
-    yield from (unfitted, config.seed, _num_threads(config))
-    yield [(name, target.kind, target.classes) for name, target in targets.items()]
-    for examples in samples:
-        for name in targets:
-            yield from (examples.truth[name], examples.known[name])
-        for chunk in examples.chunks():
-            yield from content(chunk.columns_in_use(), chunk.cells_in_use(), unfitted.text_columns)
-
-
-def _num_threads(config: RunConfig) -> int:
-    return config.num_threads or torch.get_num_threads()
-
-
-def _extract_features(extractor: FeatureExtractor, examples: Examples) -> FeatureBlocks:
-    chunks = [extractor.transform(chunk.columns_in_use(), chunk.cells_in_use()) for chunk in examples.chunks()]
-    return FeatureBlocks.concatenate(chunks)
-
-
-def _fit_target_baselines(
-    name: str, target: Target, samples: list[tuple[Examples, FeatureBlocks]], config: RunConfig
-) -> list[Baseline]:
-    (train, train_truth), (validation, validation_truth) = [
-        (_known_rows(features, examples.known[name]), examples.truth[name][examples.known[name]])
-        for examples, features in samples
-    ]
-    num_classes, num_threads = len(target.classes or ()) or 1, _num_threads(config)
-    return fit_baselines(
-        target.kind, num_classes, train, train_truth, validation, validation_truth, config.seed, num_threads
-    )
-
-
-def _known_rows(features: FeatureBlocks, known: NDArray[np.bool_]) -> FeatureBlocks:
-    return features if known.all() else features.take(known)

@@ -10,56 +10,94 @@
       log.txt         what happened when
       training.safetensors    only while training: the training checkpoint for --resume
       asked.yaml      only while training: the configuration that the run was started with
+      .lock           only while training: held by the process that trains
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from polymodal.atomic_files import remove_temporaries, write_text
 from polymodal.config import RunConfig, build_config, load_config, save_config
 from polymodal.errors import ConfigError
 from polymodal.model.checkpoint import MODEL_FOLDER, save_model
 from polymodal.model.summary import summary_of
 from polymodal.report.gallery_rows import build_gallery
 from polymodal.report.page import write_report
+from polymodal.runs.folder_lock import entries, locked_folder
 from polymodal.runs.run import Run
 
 STATE_FILE = "training.safetensors"
 STARTED_CONFIG = "asked.yaml"
 """The configuration an unfinished run was started with."""
+STARTED_FILES = (STARTED_CONFIG, "log.txt")
+"""What a run writes before its first checkpoint."""
+EARLIER_TEMPORARIES = ("asked.tmp", "training.tmp")
+"""What a killed run of an earlier version may have left."""
 
 
-def check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
-    """Check that a run may write into a folder, and save its configuration there.
+@contextmanager
+def open_run_folder(folder: Path, config: RunConfig, resume: bool) -> Iterator[None]:
+    """Hold a folder for a run, with the run's configuration in it; no other run may write there meanwhile.
+
+    If the run fails before it has saved a training checkpoint, nothing is left of it.
 
     Args:
         folder: The run's folder; made if it is not there.
         config: The configuration of the run.
         resume: Whether to resume an unfinished run there.
 
+    Yields:
+        Nothing; the run is trained and written inside.
+
     Raises:
-        ConfigError: If the folder holds another run.
+        ConfigError: If the folder holds another run or anything else, or another run is writing to it.
+        OSError: If the folder cannot be written to: disk full, no permission.
     """
-    started = folder / STARTED_CONFIG
-    if resume and started.is_file():
-        before, now = (json.loads(one.model_dump_json()) for one in (build_config(load_config(started)), config))
-        changed = [name for name in now if now[name] != before.get(name)]
-        if changed:
-            raise ConfigError(
-                f"The run in {folder} was started with another {changed[0]!r}: {before.get(changed[0])!r}, "
-                f"now {now[changed[0]]!r}. Repeat its options to resume it, or choose another --output."
-            )
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"The output {folder} is a file. Choose another --output.")
+    with locked_folder(folder):
+        _check_folder(folder, config, resume)
+        remove_temporaries(folder)
+        if not (folder / STATE_FILE).exists():
+            save_config(config, folder / STARTED_CONFIG)
+        try:
+            yield
+        except BaseException:
+            if not (folder / STATE_FILE).exists():
+                _remove_started(folder)
+            raise
+
+
+def _check_folder(folder: Path, config: RunConfig, resume: bool) -> None:
+    """Check that a folder is empty or holds a run to resume; one that saved no checkpoint has nothing to lose."""
+    started, found = folder / STARTED_CONFIG, entries(folder)
+    if found <= {*EARLIER_TEMPORARIES, *(STARTED_FILES if started.is_file() else ())}:
         return
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if not (resume and started.is_file()):
         raise ConfigError(_occupied(folder, holds_run=started.is_file(), resume=resume))
-    folder.mkdir(parents=True, exist_ok=True)
-    save_config(config, started)
+    if STATE_FILE not in found:
+        return
+    before, now = (json.loads(one.model_dump_json()) for one in (build_config(load_config(started)), config))
+    changed = [name for name in now if now[name] != before.get(name)]
+    if changed:
+        raise ConfigError(
+            f"The run in {folder} was started with another {changed[0]!r}: {before.get(changed[0])!r}, "
+            f"now {now[changed[0]]!r}. Repeat its options to resume it, or choose another --output."
+        )
+
+
+def _remove_started(folder: Path) -> None:
+    with suppress(OSError):  # a full or read-only disk; the next run accepts what is left
+        remove_temporaries(folder)
+        for name in STARTED_FILES:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _occupied(folder: Path, holds_run: bool, resume: bool) -> str:
-    if not folder.is_dir():
-        return f"The output {folder} is a file. Choose another --output."
     if resume:
         return f"The folder {folder} holds no unfinished run to resume. Leave out --resume and choose another --output."
     advice = ", or add --resume to go on with the run it holds" if holds_run else ""
@@ -73,6 +111,9 @@ def write_run(run: Run, folder: Path, log: list[str]) -> None:
         run: The finished run.
         folder: The run's folder.
         log: Lines of the log.
+
+    Raises:
+        OSError: If it cannot be written: disk full, no permission. The run can be resumed then.
     """
     save_model(run.model, folder / MODEL_FOLDER)
     save_config(run.model.config, folder / "run.yaml")
@@ -86,15 +127,3 @@ def write_run(run: Run, folder: Path, log: list[str]) -> None:
     write_text(folder / "log.txt", "\n".join(log) + "\n")
     for leftover in (STATE_FILE, STARTED_CONFIG):
         (folder / leftover).unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically.
-
-    Args:
-        path: The file.
-        text: Its content.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

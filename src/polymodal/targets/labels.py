@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.category import category_text
+from polymodal.modalities.json_text import load_json
 
 LabelType = Literal["str", "int", "float", "bool"]
 
@@ -85,8 +85,8 @@ def split_labels(cell: Cell) -> list[str] | None:
 def _parts(text: str) -> list[Cell] | None:
     if text.startswith("["):
         try:
-            parsed = json.loads(text)
-        except json.JSONDecodeError:
+            parsed = load_json(text)
+        except ValueError:
             parsed = None
         if isinstance(parsed, list):
             return parsed

@@ -246,7 +246,7 @@ class Pretraining:
             if epoch and time.perf_counter() - started >= limit_s:
                 break
             error = self._run_epoch(optimizer, epoch, phase)
-            history.append({"epoch": epoch, "train_error": error, "validation_error": self._validate()})
+            history.append({"epoch": epoch + 1, "train_error": error, "validation_error": self._validate()})
             phase.advance(0, note=f"reconstruction error {error:.3f}")
         return history
 

@@ -20,7 +20,7 @@ from torch.optim import AdamW
 from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
-from polymodal.model.batches import epoch_batches, largest_first, sampling_probabilities
+from polymodal.model.batches import Examples, epoch_batches, largest_first, sampling_probabilities
 from polymodal.model.network import Network
 from polymodal.nn.distributed import broadcast_from_main, get_world_size, process_device
 from polymodal.progress import Phase, Progress
@@ -41,10 +41,12 @@ from polymodal.training.strategy import Strategy
 from polymodal.training.time_budget import StepPlanner
 from polymodal.training.training_checkpoint import load_checkpoint, save_checkpoint
 from polymodal.training.training_step import compute_gradients, training_step
-from polymodal.training.validation import Validation, validate
+from polymodal.training.validation import Validation, evaluated_loss, validate
 
 MEASURED_ROWS = 4
 """Number of rows with which the memory of a batch is measured before training."""
+MAX_EVALUATED_TRAIN_ROWS = 1000
+"""Most training rows whose loss is computed after each epoch, and never more than there are validation rows."""
 TIMED_VALIDATION_ROWS = 128
 """Number of validation rows with which the speed of validation is measured before training."""
 
@@ -177,6 +179,7 @@ def time_validation(strategy: Strategy, inputs: TrainingInputs, planner: StepPla
 def _run_epochs(
     strategy: Strategy, inputs: TrainingInputs, state: TrainingState, planner: StepPlanner, phase: Phase
 ) -> None:
+    train_sample = _train_sample(inputs)
     for epoch in range(len(state.history), inputs.settings.epochs or 1):
         if should_stop(inputs, state):
             return
@@ -185,11 +188,19 @@ def _run_epochs(
         validation_started = planner.clock()
         with strategy.gathered_weights() as network:
             result = validate(network, inputs.validation, inputs.targets, inputs.settings.precision)
+            train_loss = evaluated_loss(network, train_sample, inputs.targets, inputs.settings.precision)
             planner.record_validation(len(inputs.validation), planner.clock() - validation_started)
-            _record_epoch(network, inputs, state, epoch, result, planner.clock() - started)
+            _record_epoch(network, inputs, state, epoch, result, train_loss, planner.clock() - started)
         _check_first_epoch(inputs, state)
         _save(strategy, inputs, state)
         phase.advance(0, note=f"validation loss {result.loss:.3f}")
+
+
+def _train_sample(inputs: TrainingInputs) -> Examples:
+    """Return the training rows whose loss is compared with that of the validation rows, the same in every epoch."""
+    num_rows = min(len(inputs.train), len(inputs.validation), MAX_EVALUATED_TRAIN_ROWS)
+    drawn = np.random.default_rng(inputs.seed).permutation(len(inputs.train))[:num_rows]
+    return inputs.train.subset(np.sort(drawn))
 
 
 def _check_first_epoch(inputs: TrainingInputs, state: TrainingState) -> None:
@@ -275,7 +286,13 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
 
 
 def _record_epoch(
-    network: Network, inputs: TrainingInputs, state: TrainingState, epoch: int, result: Validation, seconds: float
+    network: Network,
+    inputs: TrainingInputs,
+    state: TrainingState,
+    epoch: int,
+    result: Validation,
+    train_loss: float,
+    seconds: float,
 ) -> None:
     if not math.isfinite(result.loss):
         state.diverged_epoch = epoch + 1
@@ -286,6 +303,7 @@ def _record_epoch(
         {
             "epoch": epoch,
             "train_loss": state.loss_sum / steps,
+            "evaluated_train_loss": train_loss,
             "validation_loss": result.loss,
             "part_losses": {
                 "train": [total / steps for total in state.term_sums],

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from polymodal.atomic_files import atomic_file
 from polymodal.errors import CheckpointError
 from polymodal.nn.distributed import is_main_process
 from polymodal.training.sharding import full_tensor
@@ -56,9 +57,8 @@ def save_checkpoint(path: Path, strategy: Strategy, state: TrainingState) -> Non
         tensors |= {f"best/{index}/{name}": value for name, value in snapshot.items()}
     metadata = json.dumps({key: getattr(state, field) for field, key in SAVED_KEYS.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file(_without_shared_memory(tensors), temporary, metadata={"state": metadata})
-    temporary.replace(path)
+    with atomic_file(path) as temporary:
+        save_file(_without_shared_memory(tensors), temporary, metadata={"state": metadata})
 
 
 def _gather(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

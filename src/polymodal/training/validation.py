@@ -57,14 +57,11 @@ def validate(
         Loss and scores.
     """
     network.eval()
-    rows = np.arange(len(examples))
-    known = {name: torch.from_numpy(mask) for name, mask in examples.known.items()}
-    counts = count_rows(known, presence_mask(examples, network.streams, rows))
-    shards = all_gather_objects(_run_rows(network, examples, targets, counts, rows[rank_slice(rows)], precision))
+    shards = _run_shards(network, examples, targets, precision, predicts=True)
     outputs = [output for shard in shards for output in shard.outputs]
     predictions = {name: [p for shard in shards for p in shard.predictions[name]] for name in network.structured}
     sums = torch.stack([shard.loss_sums for shard in shards]).sum(dim=0)
-    loss = float(sums[0] if network.fusion is not None else sums[1:].mean())
+    loss = _total(network, sums)
     scored = targets if math.isfinite(loss) else {}
     scores = {
         name: (_structured_score(name, target, predictions[name], examples), {})
@@ -78,6 +75,40 @@ def validate(
         stream_scores={name: streams for name, (_, streams) in scores.items()},
         term_losses=sums.tolist(),
     )
+
+
+def evaluated_loss(
+    network: Network, examples: Examples, targets: Mapping[str, AnyTarget], precision: str = "float32"
+) -> float:
+    """Compute the loss of ``validate`` alone: in evaluation mode, without augmentation, dropout or label smoothing.
+
+    Args:
+        network: The network; left in evaluation mode.
+        examples: Any rows, such as a sample of the training rows.
+        targets: Name to fitted target.
+        precision: As for ``validate``.
+
+    Returns:
+        The loss, the same quantity as ``Validation.loss``.
+    """
+    network.eval()
+    shards = _run_shards(network, examples, targets, precision, predicts=False)
+    return _total(network, torch.stack([shard.loss_sums for shard in shards]).sum(dim=0))
+
+
+def _run_shards(
+    network: Network, examples: Examples, targets: Mapping[str, AnyTarget], precision: str, predicts: bool
+) -> list[_RankResult]:
+    """Run each process on its share of the rows, and gather the results of all."""
+    rows = np.arange(len(examples))
+    known = {name: torch.from_numpy(mask) for name, mask in examples.known.items()}
+    counts = count_rows(known, presence_mask(examples, network.streams, rows))
+    own = rows[rank_slice(rows)]
+    return all_gather_objects(_run_rows(network, examples, targets, counts, own, precision, predicts))
+
+
+def _total(network: Network, sums: torch.Tensor) -> float:
+    return float(sums[0] if network.fusion is not None else sums[1:].mean())
 
 
 @dataclass(frozen=True)
@@ -96,6 +127,7 @@ def _run_rows(
     counts: Mapping[str, torch.Tensor],
     rows: NDArray[np.int64],
     precision: str,
+    predicts: bool,
 ) -> _RankResult:
     device = network.log_variances.device
     sums = torch.zeros(1 + len(network.streams), dtype=torch.float64)
@@ -110,10 +142,11 @@ def _run_rows(
             truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(examples, indices).items()}
             with autocast(precision, device):
                 output = network(batch, None, truth)
-            outputs.append(_flat_outputs(output))
-            structured = {} if output.fusion_output is None else network.predict_structured(output.fusion_output)
-            for name, found in structured.items():
-                predictions[name] += found
+            if predicts:
+                outputs.append(_flat_outputs(output))
+                fused = output.fusion_output
+                for name, found in ({} if fused is None else network.predict_structured(fused)).items():
+                    predictions[name] += found
             present = stream_presence(batch, network.streams)
             loss_inputs = LossInputs(targets=targets, truth=truth, present=present, settings=PLAIN_LOSS, counts=counts)
             sums += _term_losses(output, loss_inputs)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polymodal.data.inspection import inspect_table
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.detect_modality import detect_modality
-from polymodal.data.schema.inspection import inspect_table
 from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.table import Table
 

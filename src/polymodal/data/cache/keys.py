@@ -128,9 +128,9 @@ def _content(value: Any) -> bytes:
     if isinstance(value, str):
         return b"text " + value.encode("utf-8", "surrogatepass")
     if isinstance(value, Mapping):
-        return b"map " + b"".join(_digest(item) for pair in value.items() for item in pair)
+        return b"map " + b"".join(content_digest(item) for pair in value.items() for item in pair)
     if isinstance(value, list | tuple):
-        return type(value).__name__.encode() + b"".join(_digest(item) for item in value)
+        return type(value).__name__.encode() + b"".join(content_digest(item) for item in value)
     if hasattr(value, "tobytes") and not isinstance(value, np.ndarray | np.generic):  # a PIL image
         orientation = repr(sorted(value.getexif().items())) if hasattr(value, "getexif") else ""
         head = f"picture {value.mode} {value.size} {value.info.get('transparency')!r} {orientation} ".encode()
@@ -146,5 +146,13 @@ def _array_content(array: NDArray[Any]) -> bytes:
     return f"array {array.dtype.str} {array.shape} ".encode() + array.tobytes()
 
 
-def _digest(value: Any) -> bytes:
+def content_digest(value: Any) -> bytes:
+    """Return the SHA-256 digest of what a cell holds; paths count as text.
+
+    Args:
+        value: Any cell: text, bytes, an array, a picture, a number, or lists and records of them.
+
+    Returns:
+        32 bytes; the same content has the same digest.
+    """
     return hashlib.sha256(_content(value)).digest()

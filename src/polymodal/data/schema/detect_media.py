@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from polymodal.data.schema.evidence import find
 from polymodal.data.schema.samples import Detection
 from polymodal.modalities import CellReadError, Series, Vector
 from polymodal.modalities.array_files import ZIP_MAGIC, load_numbers
+from polymodal.modalities.json_text import load_json
 from polymodal.modalities.media import NUMPY_MAGIC
 
 BOXES = frozenset({"label", "box"})
@@ -107,8 +107,8 @@ def json_kind(name: str, cells: Sequence[str]) -> Detection | None:
 
 def _parse(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        return load_json(text)
+    except ValueError:
         return None
 
 

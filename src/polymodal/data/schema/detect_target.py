@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from polymodal.data.schema.detect_modality import detect_modality
 from polymodal.data.schema.samples import Detection, present_cells
 from polymodal.errors import SchemaError
 from polymodal.modalities import MODALITIES, Audio, CellReadError
+from polymodal.modalities.json_text import load_json
 from polymodal.modalities.number import parse_number
 
 TARGET_KINDS = (
@@ -208,8 +208,8 @@ def labels_of(cell: Cell) -> list[str]:
         text = cell.strip()
         if text.startswith("["):
             try:
-                return [str(label) for label in json.loads(text)]
-            except (json.JSONDecodeError, TypeError):
+                return [str(label) for label in load_json(text)]
+            except (ValueError, TypeError):
                 return [text]
         return [part for part in text.split("|" if "|" in text else ";") if part.strip()]
     return [str(label) for label in cell] if isinstance(cell, list | tuple) else [str(cell)]

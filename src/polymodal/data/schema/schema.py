@@ -19,6 +19,8 @@ from polymodal.plugins import TARGET_GROUP, installed
 TABULAR = Tabular.name
 OVERRULED = "as the user says"
 LEFT_OUT = "left out by the user"
+FOR_SPLIT = "used for the split"
+PART_OF = "read as a part of"
 
 
 @dataclass(frozen=True)
@@ -188,10 +190,10 @@ def infer_schema(
     named = [*drop, *(pattern for patterns in (streams or {}).values() for pattern in patterns)]
     apart = {*modality, *ignore, *(name for pattern in named for name in _matches(pattern, table.columns))}
     found = join_columns(table, found, apart)
-    left_out = {part: f"read as a part of {entry.name!r}" for entry in found for part in entry.parts}
+    left_out = {part: f"{PART_OF} {entry.name!r}" for entry in found for part in entry.parts}
     left_out |= dict.fromkeys(_match_all(table, [entry.name for entry in found], drop), LEFT_OUT)
     left_out |= {entry.name: LEFT_OUT for entry in found if left_out.get(entry.source) == LEFT_OUT}
-    left_out |= dict.fromkeys(ignore, "used for the split")
+    left_out |= dict.fromkeys(ignore, FOR_SPLIT)
     table = with_derived(table, found)
     _check_targets_used(targets, left_out)
     reasons = {entry.name: left_out.get(entry.name) or _ignore_reason(table, entry, modality) for entry in found}

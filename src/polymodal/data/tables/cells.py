@@ -15,12 +15,18 @@ import numpy as np
 
 from polymodal.arrays import Cell
 from polymodal.errors import TableError
+from polymodal.modalities.json_text import NESTED, clean_nested
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _ABSENT_TYPES = frozenset({"NAType", "NaTType"})
-_PLAIN_TYPES = frozenset({int, bool, bytes, dict, list, tuple, dt.datetime, dt.date})
+_PLAIN_TYPES = frozenset({bool, bytes, dt.datetime, dt.date})
+LARGEST = 2**1023
+"""Integers from here on have no float."""
+TICKS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+MAX_DECIMAL_BITS = 14_000
+"""Python writes no integer of more than 4,300 digits."""
 
 
 def clean_cell(cell: Any) -> Cell:
@@ -30,17 +36,30 @@ def clean_cell(cell: Any) -> Cell:
         cell: A value from a dataframe, a list or a JSON line.
 
     Returns:
-        None where the cell is absent, numpy and pandas scalars as Python values, paths as strings;
-        arrays, pictures, bytes, lists and dicts as they are.
+        None where the cell is absent, numpy and pandas scalars as Python values, paths as strings, integers beyond
+        all floats as strings; arrays, pictures, bytes, lists and dicts as they are. In strings, half of a character
+        (a lone surrogate, which no file can hold) becomes the replacement character.
+
+    Raises:
+        ValueError: If lists or dicts are nested more than 64 levels deep.
     """
     kind = type(cell)
     if kind is str:
-        return cell if cell.strip() else None
+        return clean_nested(cell) if cell.strip() else None
     if kind is float:
         return cell if cell == cell else None
+    if kind is int:
+        return cell if -LARGEST < cell < LARGEST else _clean_large(cell)
     if cell is None or kind in _PLAIN_TYPES:
         return cell
+    if kind in NESTED:
+        return clean_nested(cell)
     return _clean_unusual(cell)
+
+
+def _clean_large(number: int) -> str:
+    """Write an integer that no float can be; one of thousands of digits as Python writes it, in base 16."""
+    return str(number) if number.bit_length() < MAX_DECIMAL_BITS else hex(number)
 
 
 def _clean_unusual(cell: Any) -> Cell:
@@ -58,8 +77,8 @@ def _clean_unusual(cell: Any) -> Cell:
         return clean_cell(float(cell))
     if isinstance(cell, bytearray | memoryview):
         return bytes(cell)
-    if isinstance(cell, Path):
-        return str(cell)
+    if isinstance(cell, Path | str):
+        return clean_cell(str(cell))
     return cell
 
 
@@ -88,13 +107,15 @@ def clean_column(values: Any, name: str) -> list[Cell]:
         raise TableError(
             f"The column {name!r} must be a list or an array with one cell a row. Got {type(values).__name__} instead."
         )
-    if type(values).__module__.startswith("pandas"):
-        return [clean_cell(cell) for cell in list(values)]
-    if hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__"):
+    is_pandas = type(values).__module__.startswith("pandas")
+    if not is_pandas and (hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__")):
         import pyarrow as pa
 
-        return arrow_column(pa.chunked_array(values if hasattr(values, "__arrow_c_stream__") else [values]))
-    return [clean_cell(cell) for cell in values]
+        return arrow_column(pa.chunked_array(values if hasattr(values, "__arrow_c_stream__") else [values]), name)
+    try:
+        return [clean_cell(cell) for cell in (list(values) if is_pandas else values)]
+    except ValueError as error:
+        raise TableError(f"The column {name!r} has a cell that cannot be read: {error}.") from None
 
 
 def arrow_columns(table: pa.Table, name: str) -> dict[str, list[Cell]]:
@@ -110,18 +131,27 @@ def arrow_columns(table: pa.Table, name: str) -> dict[str, list[Cell]]:
     Raises:
         TableError: If two columns share a name.
     """
-    check_names(table.column_names, name)
-    return {str(key): arrow_column(table.column(i)) for i, key in enumerate(table.column_names)}
+    try:
+        names = table.column_names
+    except UnicodeDecodeError as error:
+        raise TableError(f"{name} has a column whose name is not UTF-8: {error.object[:40]!r}. Rename it.") from None
+    check_names(names, name)
+    return {str(key): arrow_column(table.column(i), key, name) for i, key in enumerate(names)}
 
 
-def arrow_column(values: pa.ChunkedArray) -> list[Cell]:
+def arrow_column(values: pa.ChunkedArray, name: str, table: str = "the table") -> list[Cell]:
     """Convert an Arrow column to a list of cells.
 
     Args:
         values: The column. Numbers stay numbers, timestamps become datetimes, structs dicts, lists lists.
+        name: The column's name, for messages.
+        table: The table's name, for messages.
 
     Returns:
-        One cell a row; None where it is absent.
+        One cell a row; None where it is absent; text where Python has no such value, as for the date 1 January 300000.
+
+    Raises:
+        TableError: If a string is not UTF-8.
     """
     import pyarrow as pa
 
@@ -129,28 +159,46 @@ def arrow_column(values: pa.ChunkedArray) -> list[Cell]:
     if isinstance(kind, pa.FixedShapeTensorType):
         return _tensor_cells(values)
     if pa.types.is_dictionary(kind):
-        return arrow_column(values.cast(kind.value_type))
+        return arrow_column(values.cast(kind.value_type), name, table)
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         values = values.cast(pa.timestamp("us", tz=kind.tz), safe=False)
     if pa.types.is_duration(kind):
-        values = values.cast(pa.duration("us"), safe=False)
+        ticks = TICKS_PER_SECOND[kind.unit]
+        return [None if count is None else count / ticks for count in values.cast(pa.int64()).to_pylist()]
     if pa.types.is_string_view(kind):
         values = values.cast(pa.large_string())
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        return string_cells(values)
-    return [clean_cell(cell) for cell in values.to_pylist()]
+    try:
+        return [clean_cell(cell) for cell in _python_values(values)]
+    except UnicodeDecodeError as error:
+        text = error.object[:40]
+        raise TableError(
+            f"{table}, column {name!r}: the text {text!r} is not UTF-8. Write it as UTF-8, or the column as binary."
+        ) from None
+    except ValueError as error:
+        raise TableError(f"{table}, column {name!r}: a cell cannot be read: {error}.") from None
 
 
-def string_cells(values: pa.ChunkedArray) -> list[Cell]:
-    """Convert a column of strings to a list; blank strings become None.
+def _python_values(values: pa.ChunkedArray) -> list[Any]:
+    """Convert to Python values, one by one where Python has no value for some."""
+    import pyarrow as pa
 
-    Args:
-        values: An Arrow column of strings.
+    try:
+        return list(values.to_pylist())
+    except UnicodeDecodeError:
+        raise
+    except (ArithmeticError, LookupError, NotImplementedError, ValueError, pa.ArrowException):
+        return [_python_value(cell) for chunk in values.chunks for cell in chunk]
 
-    Returns:
-        One cell a row.
-    """
-    return [cell if cell is not None and cell.strip() else None for cell in values.to_pylist()]
+
+def _python_value(cell: pa.Scalar) -> Any:
+    import pyarrow as pa
+
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        raise
+    except (ArithmeticError, LookupError, NotImplementedError, ValueError, pa.ArrowException):
+        return f"a {cell.type} out of range"
 
 
 def _tensor_cells(values: pa.ChunkedArray) -> list[Cell]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, TextIO
 from polymodal.arrays import Cell
 from polymodal.data.tables.cells import check_names, clean_cell
 from polymodal.errors import TableError
+from polymodal.modalities.json_text import load_json
 
 Columns = dict[str, list[Cell]]
 
@@ -274,10 +274,9 @@ def _named(rows: Sequence[dict[str, Any]], names: dict[str, None]) -> Columns:
 def _json_row(line: str, row: int, number: int, table: str) -> dict[str, Any]:
     where = f"Row {row} of {table} (line {number})"
     try:
-        parsed = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else "too deep"
-        raise TableError(f"{where} is not valid JSON: {reason}. Expected one JSON object a line.") from None
+        parsed = load_json(line)
+    except ValueError as error:
+        raise TableError(f"{where} is not valid JSON: {error}. Expected one JSON object a line.") from None
     if not isinstance(parsed, dict):
         raise TableError(f"{where} holds a JSON {type(parsed).__name__}. Expected one JSON object a line.")
     return parsed

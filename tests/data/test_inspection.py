@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polymodal.data.schema.inspection import inspect_table
+from polymodal.data.inspection import inspect_table
 from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import ConfigError
 

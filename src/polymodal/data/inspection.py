@@ -1,16 +1,21 @@
-"""Inspection of a table as plain JSON: columns, missing and broken cells, class balance of the targets."""
+"""Inspection of a table as plain JSON: columns, missing and broken cells, class balance of the targets, notices."""
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from polymodal.arrays import BrokenCell, Cell
+from polymodal.data.notes.dropped import no_target_notice, unknown_truth_notices
+from polymodal.data.notes.notice import Notice, in_order
+from polymodal.data.notes.part import Part
+from polymodal.data.notes.table_notices import table_notices
+from polymodal.data.notes.values import absent_file_notices, as_numbers
 from polymodal.data.schema.columns import ColumnSchema
 from polymodal.data.schema.detect_modality import RECOGNISED_ONLY
 from polymodal.data.schema.detect_target import FLAT_KINDS, labels_of, number_of
@@ -57,7 +62,8 @@ def inspect_table(
         ``role`` (``input``, ``target`` or ``ignored``), ``reason``, ``supported``, ``missing``, ``distinct``,
         ``broken``, ``broken_examples`` (``row`` counted from 1, and ``reason``), ``examples``, and for categories
         ``balance`` (the most frequent values with their rows); ``targets``, each with ``name``, ``kind``, ``reason``,
-        ``missing``, and ``balance`` or, for numbers, ``range``, or for structured targets ``different``: how many.
+        ``missing``, and ``balance`` or, for numbers, ``range``, or for structured targets ``different``: how many; and
+        ``notices`` about the table, each with ``kind``, ``columns``, ``rows``, ``of_rows`` and ``sentence``.
 
     Raises:
         SchemaError: If a name does not fit the table, or a target cannot be predicted.
@@ -72,7 +78,9 @@ def inspect_table(
     options = {name: dict((settings or {}).get(stream, {})) for name, stream in _stream_names(schema).items()}
     options |= {name: options[name] | {"of_video": True} for name in schema.sounds if name in options}
     table = schema.with_derived(table)
-    broken, silent = _broken_cells(table, schema.columns, options, progress or SilentProgress(), num_threads)
+    progress = progress or SilentProgress()
+    fitted = _fit(table, schema.columns, options, num_threads)
+    broken, silent = _broken_cells(table, fitted, progress, num_threads)
     columns = [_describe_column(table, name, schema, broken.get(name, [])) for name in table.columns]
     for name, rows in silent.items():
         columns[list(table.columns).index(name)]["missing"] += rows
@@ -80,7 +88,40 @@ def inspect_table(
         "rows": table.num_rows,
         "columns": columns,
         "targets": [_describe_target(table, target) for target in schema.targets],
+        "notices": [notice.state() for notice in _notices(table, schema, fitted, broken, num_threads)],
     }
+
+
+def _notices(
+    table: Table,
+    schema: Schema,
+    fitted: Sequence[_FittedColumn],
+    broken: Mapping[str, Sequence[BrokenCell]],
+    num_threads: int | None,
+) -> list[Notice]:
+    part, streams = Part("all", table, np.arange(table.num_rows)), _stream_names(schema)
+    modalities = {streams[column.entry.name]: (column.entry.name, column.modality) for column in fitted}
+    reasons = {name: [cell.reason for cell in cells] for name, cells in broken.items()}
+    present = {name: len(present_cells(table.columns[name])) for name in reasons}
+    unknown = [notice for target in schema.targets for notice in _unknown_truth(part, target, len(schema.targets))]
+    absent = np.ones(table.num_rows, np.bool_)
+    for target in schema.targets:
+        absent &= np.fromiter((cell is None for cell in table.columns[target.name]), np.bool_, table.num_rows)
+    return in_order(
+        [
+            *no_target_notice(table.name, schema.targets, int(absent.sum()), table.num_rows),
+            *unknown,
+            *absent_file_notices(reasons, present),
+            *table_notices(schema, [part], modalities, num_threads=num_threads),
+        ]
+    )
+
+
+def _unknown_truth(part: Part, target: TargetSchema, num_targets: int) -> list[Notice]:
+    if target.kind != "number":
+        return []
+    known = np.isfinite(as_numbers(part.cells(target.name)))
+    return unknown_truth_notices(part, target, known, is_only=num_targets == 1)
 
 
 def _stream_names(schema: Schema) -> dict[str, str]:
@@ -189,36 +230,51 @@ def _range(present: Sequence[Cell]) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True)
+class _FittedColumn:
+    """A column whose cells are decoded, its fitted modality, and its distinct cells with their rows."""
+
+    entry: ColumnSchema
+    modality: Modality
+    groups: list[tuple[Cell, list[int]]]
+
+
+def _fit(
+    table: Table, columns: Sequence[ColumnSchema], options: Mapping[str, Mapping[str, Any]], num_threads: int | None
+) -> list[_FittedColumn]:
+    fitted = []
+    for entry in columns:
+        cells = table.columns[entry.name]
+        if not _is_supported(entry, present_cells(cells)) or not _is_checked(MODALITIES[entry.modality]):
+            continue
+        modality, groups = MODALITIES[entry.modality], _distinct(entry, cells)
+        settings = build_settings(entry.modality, options[entry.name] if modality.is_stream else {})
+        distinct = [cell for cell, _ in groups]
+        modality_of = modality.fit(distinct, settings, table.folder, num_threads=num_threads)
+        fitted.append(_FittedColumn(entry, modality_of, groups))
+    return fitted
+
+
 def _broken_cells(
-    table: Table,
-    columns: Sequence[ColumnSchema],
-    options: Mapping[str, Mapping[str, Any]],
-    progress: Progress,
-    num_threads: int | None,
+    table: Table, columns: Sequence[_FittedColumn], progress: Progress, num_threads: int | None
 ) -> tuple[dict[str, list[BrokenCell]], dict[str, int]]:
     """Return each column's broken cells, and for the sound of videos the number of rows without any."""
-    checked = [entry for entry in columns if _is_supported(entry, present_cells(table.columns[entry.name]))]
-    checked = [entry for entry in checked if _is_checked(MODALITIES[entry.modality])]
-    groups = {entry.name: _distinct(entry, table.columns[entry.name]) for entry in checked}
     broken: dict[str, list[BrokenCell]] = {}
     silent: dict[str, int] = {}
-    with progress.phase("decoding", sum(map(len, groups.values()))) as phase:
-        for entry in checked:
-            modality = MODALITIES[entry.modality]
-            settings = build_settings(entry.modality, options[entry.name] if modality.is_stream else {})
-            cells = [cell for cell, _ in groups[entry.name]]
-            fitted = modality.fit(cells, settings, table.folder, num_threads=num_threads)
+    with progress.phase("decoding", sum(len(column.groups) for column in columns)) as phase:
+        for fitted in columns:
+            entry, cells = fitted.entry, [cell for cell, _ in fitted.groups]
             failures: list[BrokenCell] = []
             for start in range(0, len(cells), CHUNK):
                 chunk = cells[start : start + CHUNK]
-                column, found = fitted.transform(chunk, table.folder, num_threads=num_threads)
+                column, found = fitted.modality.transform(chunk, table.folder, num_threads=num_threads)
                 failures += [replace(cell, row=cell.row + start, column=entry.name) for cell in found]
                 if entry.source:
                     without = set(np.flatnonzero(~column.row_present).tolist()) - {cell.row - 1 for cell in found}
-                    rows = sum(len(groups[entry.name][start + index][1]) for index in without)
+                    rows = sum(len(fitted.groups[start + index][1]) for index in without)
                     silent[entry.name] = silent.get(entry.name, 0) + rows
                 phase.advance(len(chunk), note=entry.name)
-            broken[entry.name] = _by_row(failures, groups[entry.name])
+            broken[entry.name] = _by_row(failures, fitted.groups)
     return broken, silent
 
 

@@ -1,0 +1,1 @@
+"""What the user should know of a table before a model is trained on it."""
