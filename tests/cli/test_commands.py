@@ -65,7 +65,7 @@ class StubModel:
     def summary(self):
         return {"targets": EVALUATION["targets"], "seconds": float("nan")}
 
-    def evaluation_report(self, table, *, strict=False, progress=None):
+    def evaluation_report(self, table, *, slices=(), strict=False, progress=None):
         return REPORT_DATA
 
     def predict_batches(self, table, *, keep=(), weights=False, strict=False, progress=None):
