@@ -42,6 +42,7 @@ def test_public_names_are_these():
         "MultimodalClassifier",
         "MultimodalRegressor",
         "PolymodalError",
+        "PolymodalWarning",
         "RunOptions",
         "SchemaError",
         "Table",

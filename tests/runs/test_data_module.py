@@ -23,6 +23,14 @@ def other(table: Table) -> Table:
     return Table(tiny.write_table(table.folder, rows=20, seed=5).columns, table.folder, "other")
 
 
+@pytest.mark.parametrize("split_by", [{}, {"group": "person"}, {"time": "age"}])
+def test_shares_of_held_out_rows_are_chosen(split_by: dict[str, str]) -> None:
+    table = numbers(100, person=[row // 2 for row in range(100)])
+    found = run(table, target=["kind"], validation_share=0.3, test_share=0.1, **split_by)
+    assert {split: len(part) for split, part in found.splits.items()} == {"train": 60, "validation": 30, "test": 10}
+    assert "test" not in run(table, target=["kind"], test_share=0, **split_by).splits
+
+
 def run(train: Table, validation: Table | None = None, test: Table | None = None, **options: Any) -> DataModule:
     values = {"target": list(tiny.TARGETS), **options}
     tables = Tables(train=train, validation=validation, test=test)
@@ -174,9 +182,9 @@ def test_the_latest_rows_are_held_out() -> None:
     ("options", "error", "message"),
     [
         ({"target": ["size"], "relevance": "age"}, ConfigError, "Leave out --target or --relevance"),
-        ({"relevance": "person"}, SchemaError, "numbers has no column 'person' for --relevance"),
-        ({"group": "person"}, SchemaError, "numbers has no column 'person' for --group. The columns are: size, age"),
-        ({"time": "when"}, SchemaError, "numbers has no column 'when' for --time"),
+        ({"relevance": "person"}, SchemaError, r"numbers has no column 'person' \(from --relevance\)"),
+        ({"group": "person"}, SchemaError, r"numbers has no column 'person' \(from --group\). Its columns: size"),
+        ({"time": "when"}, SchemaError, r"numbers has no column 'when' \(from --time\)"),
         ({"group": "age", "time": "size"}, ConfigError, "follow --group or --time, not both"),
         ({"settings": {"photo": {"size": 8}}}, ConfigError, "There is no stream 'photo' to give settings to"),
         ({"target": ["price"]}, SchemaError, "'price'"),

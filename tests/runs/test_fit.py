@@ -244,7 +244,7 @@ def test_arguments_that_cannot_work_are_one_sentence(arguments: dict[str, Any], 
     [
         ("fusions", "unexpected keyword argument 'fusions'. Did you mean 'fusion'?"),
         ("outptu", "unexpected keyword argument 'outptu'. Did you mean 'output'?"),
-        ("zzz", "unexpected keyword argument 'zzz'. The options are: validation, test, group,"),
+        ("zzz", "unexpected keyword argument 'zzz'. The options are: validation, test, validation_share, test_share,"),
     ],
 )
 def test_an_unknown_keyword_names_the_nearest_option(keyword: str, message: str) -> None:

@@ -142,7 +142,7 @@ def test_texts_end_at_the_longest_training_caption_unless_told_otherwise() -> No
     ("options", "message"),
     [
         ({"beam_width": 3}, "'beam_width' of the target kind 'caption' belongs to the beam search. Set decode=beam"),
-        ({"length": 3}, "The target kind 'caption' has no option 'length'. There are: vocabulary_size, max_length"),
+        ({"length": 3}, "The target kind 'caption' has no option 'length'. Did you mean 'max_length'"),
         ({"max_length": 1}, "The 'max_length' parameter of the target kind 'caption' must be"),
     ],
 )
