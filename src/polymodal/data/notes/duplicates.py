@@ -15,8 +15,8 @@ from polymodal.data.schema.schema import Schema, TargetSchema
 from polymodal.data.tables.splits import group_text
 from polymodal.modalities import MODALITIES
 
-CELLS = 8_000_000
-FEWEST_ROWS, MOST_ROWS = 1000, 100_000
+CELLS = 3_000_000
+FEWEST_ROWS, MOST_ROWS = 1000, 50_000
 """Cells that are looked at in each part, and rows."""
 MIN_DISTINCT = 20
 MIN_DISTINCT_SHARE = 0.05

@@ -16,7 +16,7 @@ from polymodal.modalities import MODALITIES
 from polymodal.modalities.base import quote
 from polymodal.modalities.media import unwrap
 
-MOST_ROWS = 100_000
+MOST_ROWS = 200_000
 MOST_COLUMNS = 50
 MIN_GROUPS = 3
 MIN_GROUPS_BY_ID = 10
@@ -59,7 +59,7 @@ def group_notices(schema: Schema, parts: Sequence[Part]) -> list[Notice]:
 
     Args:
         schema: Columns, streams and targets.
-        parts: The training rows and the other parts; at most 100,000 rows of each are looked at.
+        parts: The training rows and the other parts; at most 200,000 rows of each are looked at.
 
     Returns:
         Notices of groups in training and in another part; where there is one part alone, of columns that name groups.
