@@ -70,7 +70,7 @@ def _unknown_truth(
     for splits in splits_of.values():
         rows = np.concatenate([examples[split].rows for split in splits])
         order = np.argsort(rows)
-        part = Part("all", tables[splits[0]], rows[order])
+        part = Part("", tables[splits[0]], rows[order])
         for target in targets:
             known = np.concatenate([examples[split].known[target.name] for split in splits])[order]
             notices += unknown_truth_notices(part, target, known, is_only=len(targets) == 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from polymodal.arrays import Cell
-from polymodal.data.notes.notice import Notice, count
+from polymodal.data.notes.notice import Notice
 from polymodal.data.notes.part import Part
 from polymodal.data.schema.columns import ColumnSchema
 from polymodal.data.schema.schema import LEFT_OUT, Schema
@@ -163,7 +163,7 @@ def _notice(candidate: _Candidate, samples: Sequence[Part]) -> Notice | None:
     for sample, groups in zip(samples[1:], candidate.groups[1:], strict=True):
         shared = sum(group in known for group in groups)
         rows += shared
-        sides += [f"{shared:,} of {count(len(sample), f'{sample.name} row')}"] if shared else []
+        sides += [f"{shared:,} of {sample.of('row')}"] if shared else []
     if not sides:
         return None
     sentence = (

@@ -37,6 +37,8 @@ MIN_SKILL = 0.98
 """Share of the errors of a guess without inputs that a column alone has to avoid."""
 ROWS_PER_VALUE = 5
 """Labels and texts with fewer rows per value than this are not judged; of numbers, a value is in one fold alone."""
+FREQUENT_SHARE = 0.05
+"""A value of more rows than this share of all, such as 0 or an absent cell, is in both folds."""
 MAX_LABELS = 20
 Codes = NDArray[np.int64]
 
@@ -198,8 +200,11 @@ def _codes_of_numbers(values: NDArray[np.float64]) -> Codes:
 
 
 def _folds(codes: Codes) -> Codes:
-    """Put all rows of a value into one fold, so that no repeated row is recognised by its value."""
-    return (np.random.default_rng(0).permutation(int(codes.max()) + 1) % 2)[codes]
+    """Put all rows of a value into one fold, so that no repeated row is recognised by it; frequent values are split."""
+    random, counts = np.random.default_rng(0), np.bincount(codes)
+    by_value, by_row = random.permutation(len(counts)) % 2, random.permutation(len(codes)) % 2
+    is_frequent = counts > max(ROWS_PER_VALUE, FREQUENT_SHARE * len(codes))
+    return np.where(is_frequent[codes], by_row, by_value[codes])
 
 
 def _as_values(modality: str, cells: Sequence[Cell]) -> NDArray[np.float64] | None:
