@@ -159,6 +159,13 @@ def test_rows_of_unknown_classes_and_without_a_target_are_told_before_training()
     ]
 
 
+def test_without_a_target_rows_of_one_stream_are_told(table: Table) -> None:
+    data_module = run(tiny.only(table, "photo", "note"), target=[])
+    (notice,) = [notice for notice in data_module.table_notices if notice.kind == "set_aside"]
+    assert notice.rows == sum(data_module.set_aside.values()) > 0
+    assert "rows with too few streams present are set aside" in notice.sentence
+
+
 def test_files_that_are_not_there_are_counted(table: Table) -> None:
     photos = [f"photos/none{row}.png" if row % 4 == 0 else cell for row, cell in enumerate(table.columns["photo"])]
     told = run(tiny.with_cells(table, photo=photos), target=["kind"]).table_notices
