@@ -366,6 +366,26 @@ def test_names_are_escaped_everywhere(tmp_path: Path) -> None:
     assert html.count("&lt;script&gt;") > 20
 
 
+def test_what_was_done_with_the_table_is_a_section(tmp_path: Path) -> None:
+    record = digits_record()
+    record["table_notices"] = [
+        {"kind": kind, "columns": [], "rows": None, "of_rows": None, "sentence": f"{NASTY} {kind} {number}"}
+        for kind in ("leak", "of_a_later_version")
+        for number in range(6)
+    ]
+    record["notices"] += [notice["sentence"] for notice in record["table_notices"]]
+    html = written(record, tmp_path)
+    assert NASTY not in html
+    assert html.count("What I did with your table") == html.count("Columns that may give the answer away") == 1
+    assert "Of a later version" in html
+    assert html.count("leak 0") == html.count("leak 5") == 1
+    assert html.index("What I did with your table") < html.index("Scores</h2>")
+
+
+def test_a_record_of_an_earlier_version_has_no_such_section(tmp_path: Path) -> None:
+    assert "What I did with your table" not in written(digits_record(), tmp_path)
+
+
 def test_gallery_stays_within_its_size(tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
     rows = [

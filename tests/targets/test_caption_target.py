@@ -10,6 +10,7 @@ import torch
 
 import tiny
 from polymodal.errors import ConfigError
+from polymodal.model.summary import run_notices
 from polymodal.targets import CaptionTarget, RowContext, fit_target
 from polymodal.targets.beam_search import beam_search
 from polymodal.targets.caption_tokenizer import CaptionTokenizer
@@ -156,7 +157,7 @@ def test_a_run_tells_of_cut_captions_and_takes_the_options_of_the_target() -> No
     says = [f"{colour} {age}" for colour, age in zip(table["colour"], table["age"], strict=True)]
     options = {"target_settings.says.max_length": 3, "target_settings.says.decode": "beam"}
     model = tiny.train(table | {"says": says}, "says", modality={"says": "caption"}, settings=options)
-    (notice,) = model.report_data["notices"]
+    (notice,) = run_notices(model.report_data)
     assert notice.startswith("The target 'says': ")
     assert "training captions have more than 3 tokens and were truncated" in notice
     assert notice.endswith("The option max_length sets another limit.")
