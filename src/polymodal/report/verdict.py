@@ -332,9 +332,8 @@ def _advice(rivals: Sequence[Rival]) -> list[str]:
         return ["Nothing useful was learned from the inputs."]
     if better:
         member = member_phrase(_strongest(better).member)
-        proof = (
-            "" if any(rival.outcome == "behind" for rival in better) else ", if not by a margin these rows can prove"
-        )
+        is_proven = any(rival.outcome == "behind" for rival in better)
+        proof = "" if is_proven else ", if not by a margin that these rows can prove"
         return [f"{_capitalised(member)} alone is better than the final answer here{proof}."]
     equal = [rival for rival in rivals if rival.role != "prior" and rival.lead == 0]
     return [f"{_capitalised(member_phrase(equal[0].member))} alone does as well as the final answer."] if equal else []
