@@ -220,7 +220,6 @@ def _describe_slice(
         "axis": whisker_axis(scale),
         "whole": whole,
         "rows": [_slice_row(metrics[0], entry, scale) for entry in entries],
-        "small": any(entry["is_small"] for entry in entries),
     }
 
 

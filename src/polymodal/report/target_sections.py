@@ -210,7 +210,7 @@ def _describe_missing(info: Mapping[str, Any], evaluation: Mapping[str, Any]) ->
         "chart": _missing_chart(name, metric, curves, prior),
         "note": f"Answering without any input: {format_score_in_text(metric, prior.value)}." if prior else "",
         "rows": rows,
-        "metrics": [metric, *others],
+        "metrics": [metric, *others[:2]],
         "full": evaluation["targets"][name],
     }
 
