@@ -142,7 +142,7 @@ def test_a_new_row_is_scored_and_shown_everywhere(tmp_path: Path, capsys: pytest
     assert low <= value <= high
     result_tables.print_results(found)
     shown = capsys.readouterr().out
-    assert "Brier score: lower is better" in shown
+    assert "lower is better: Brier score" in shown
     assert format_score("brier", value) in shown
     write_report(found, {}, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -120,7 +120,7 @@ def _results_table(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
     target, primary = info["name"], info["primary_metric"]
     rows = score_rows(target, primary, evaluation)
     others = [metric for metric in rows[0].scores if metric != primary][:OTHER_METRICS]
-    table = _table(f"{escape(target)}: {evaluation['rows']:,} {evaluation['split']} rows{_direction(primary)}")
+    table = _table(f"{escape(target)}: {evaluation['rows']:,} {evaluation['split']} rows{_direction(primary, *others)}")
     table.add_column(OTHER + "model", overflow="fold")
     _add_numbers(table, [metric_title(primary), INTERVAL, "final leads by", *map(metric_title, others)])
     winner = best_row(rows, primary)
@@ -145,8 +145,10 @@ def best_row(rows: Sequence[ScoreRow], primary: str) -> ScoreRow | None:
     return max(scored, key=lambda row: sign * row.scores[primary], default=None)
 
 
-def _direction(metric: str) -> str:
-    return "" if metric_of(metric).higher_is_better else f" ({metric_title(metric)}: lower is better)"
+def _direction(*metrics: str) -> str:
+    """Say of which metrics lower values are better."""
+    lower = [metric_title(metric) for metric in metrics if not metric_of(metric).higher_is_better]
+    return f"; lower is better: {', '.join(lower)}" if lower else ""
 
 
 def _score_cells(row: ScoreRow, primary: str, others: Iterable[str], is_winner: bool) -> list[str]:
@@ -174,7 +176,7 @@ def print_slices(report_data: Mapping[str, Any]) -> None:
 
 def _slice_table(info: Mapping[str, Any], column: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     metrics = slice_metrics(info["primary_metric"], entries)
-    table = _table(f"{escape(info['name'])} by {escape(column)}, the worst first{_direction(metrics[0])}")
+    table = _table(f"{escape(info['name'])} by {escape(column)}, the worst first{_direction(*metrics)}")
     table.add_column(escape(column), overflow="fold")
     _add_numbers(table, ["rows", metric_title(metrics[0]), INTERVAL, *map(metric_title, metrics[1:])])
     for entry in entries:
