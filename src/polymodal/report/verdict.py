@@ -323,6 +323,7 @@ def _lead_text(metric: str, rival: Rival) -> str:
         return ""
     bounds = sorted(bound if rival.lead >= 0 else -bound for bound in rival.interval)
     low, high = (format_difference(metric, bound) for bound in bounds)
+    low = low.removesuffix(" points")
     return f" by {format_difference(metric, abs(rival.lead))} (95% interval {low} to {high})"
 
 
