@@ -35,7 +35,8 @@ def measured(record: dict[str, Any], folder: Path) -> dict[str, Any]:
     (folder / "frame.html").write_text(FRAME.format(PHONE), encoding="utf-8")
     command = [
         str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
-        "--allow-file-access-from-files", f"--user-data-dir={folder / 'profile'}", "--dump-dom", (folder / "frame.html").as_uri(),
+        "--allow-file-access-from-files", f"--user-data-dir={folder / 'profile'}", "--dump-dom",
+        (folder / "frame.html").as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
     match = re.search(r'data-measured="([^"]*)"', done.stdout)
