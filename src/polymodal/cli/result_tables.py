@@ -24,7 +24,7 @@ WIDTH = 80
 """Where the output is no terminal; tables need no more."""
 OTHER_METRICS = 1
 INTERVAL = "95 % interval"
-SHORT_HEADING = len(INTERVAL)
+SHORT_HEADING = 10
 WINNER, OTHER = "▶ ", "  "
 
 
@@ -42,7 +42,8 @@ def _table(title: str) -> Table:
 def _add_numbers(table: Table, headings: Iterable[str]) -> None:
     """Add columns of numbers; long headings are broken into words, so that names keep the width."""
     for heading in headings:
-        words = escape(heading if len(heading) <= SHORT_HEADING else heading.replace(" ", "\n"))
+        is_whole = heading == INTERVAL or len(heading) <= SHORT_HEADING
+        words = escape(heading if is_whole else heading.replace(" ", "\n"))
         table.add_column(words, justify="right", style="dim" if heading == INTERVAL else None, no_wrap=True)
 
 
