@@ -65,7 +65,7 @@ class StubModel:
     def summary(self):
         return {"targets": EVALUATION["targets"], "seconds": float("nan")}
 
-    def evaluation_report(self, table, *, slices=(), strict=False, progress=None):
+    def evaluation_report(self, table, *, slices=None, strict=False, progress=None):
         return REPORT_DATA
 
     def predict_batches(self, table, *, keep=(), weights=False, strict=False, progress=None):
@@ -156,6 +156,9 @@ def test_train_shows_fused_streams_and_baselines(calls, tmp_path, monkeypatch):
     result = runner.invoke(app, ["train", "t.csv", "--target", "label"])
     for words in ("label: 20 test rows", "0.900", "0.800 to 1.000", "photo [1]", "prior", "runs/t/report.html"):
         assert words in result.stdout
+    assert result.stdout.startswith("The network beats the prior.")
+    assert [line for line in result.stdout.splitlines() if line.startswith("▶")] or " ▶ final answer" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
     assert "row 3, column 'photo [1]': not a picture" in result.stderr
 
 

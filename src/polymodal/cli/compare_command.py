@@ -78,7 +78,7 @@ def compare_command(
 ) -> None:
     """Train all fusions, or any variants, on the same rows and seeds; finished runs in the folder are not repeated."""
     with exits("Stopped. The same command goes on with the runs that are not finished."):
-        from polymodal.cli import console, options
+        from polymodal.cli import console, options, result_tables
         from polymodal.cli.progress_bar import open_progress
 
         common = options.RunArguments(
@@ -120,5 +120,5 @@ def compare_command(
         if json:
             console.print_json(comparison.to_dict())
             return
-        console.print_comparison(comparison)
+        result_tables.print_comparison(comparison)
         console.print_line(f"Comparison: {folder / 'compare.html'}")

@@ -154,7 +154,7 @@ def train_command(
 ) -> None:
     """Learn to predict columns of a table, or, without a target, how its columns relate; write a run folder."""
     with exits("Stopped. The same command with --resume goes on from the last saved step."):
-        from polymodal.cli import console, options
+        from polymodal.cli import console, options, result_tables
         from polymodal.cli.progress_bar import open_progress
 
         source = options.find_data(data, config)
@@ -200,8 +200,8 @@ def train_command(
         if json:
             console.print_json(model.summary())
             return
-        console.print_results(model.report_data)
-        console.print_slices(model.report_data)
+        result_tables.print_results(model.report_data)
+        result_tables.print_slices(model.report_data)
         console.print_pairs(model.report_data)
         console.print_broken(model.report_data["broken_cells"], f" in {folder / 'metrics.json'}")
         for notice in run_notices(model.report_data):
@@ -224,7 +224,7 @@ def evaluate_command(
 ) -> None:
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."):
-        from polymodal.cli import console
+        from polymodal.cli import console, result_tables
         from polymodal.cli.progress_bar import open_progress
         from polymodal.model.model import load
 
@@ -236,9 +236,9 @@ def evaluate_command(
 
             console.print_json(summary_of(report_data))
             return
-        console.print_results(report_data)
+        result_tables.print_results(report_data)
         console.print_pairs(report_data)
-        console.print_slices(report_data)
+        result_tables.print_slices(report_data)
         console.print_missing(report_data)
 
 

@@ -4,8 +4,8 @@
 
     runs/compare-clothing/
       compare.json    the comparison as JSON
-      compare.html    the same as a page
-      results/        one small file a finished run; such runs are not repeated
+      compare.html    the same as a page, with links to the runs
+      results/        of each finished run a small file and its run folder; such runs are not repeated
 """
 
 from __future__ import annotations
@@ -26,22 +26,32 @@ import torch
 
 import polymodal
 from polymodal.atomic_files import remove_temporaries, write_text
-from polymodal.config import RunConfig, build_config, values_of
+from polymodal.config import RunConfig, TrainConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS, fusion_entry
 from polymodal.model.build import build_network, num_parameters
+from polymodal.model.evaluation import FINAL, FUSION
 from polymodal.model.model import TableLike
 from polymodal.model.predict import NO_MASK, combine, predict_members
 from polymodal.nn.devices import use_device
 from polymodal.progress import Progress, SilentProgress
-from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
+from polymodal.report.comparison import (
+    Comparison,
+    RunResult,
+    TargetResult,
+    Variant,
+    describe_budgets,
+    sorted_rows,
+    summarise,
+)
 from polymodal.report.comparison_page import write_comparison
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.folder_lock import entries, locked_folder
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import Run, execute
+from polymodal.runs.run_folder import write_run
 from polymodal.targets import RowContext
 
 RESULTS = "results"
@@ -76,7 +86,8 @@ def compare(
         fusions: Names of fusions, or "all": those of the table that can predict the targets.
         variants: Name to dotted options, such as ``{"long": {"train.epochs": 50}}``.
         seeds: Each variant is trained once with each.
-        output: Folder for results and report; runs that are finished there are not repeated. None writes nothing.
+        output: Folder for the report, and the model, report and curves of every run; runs that are finished there are
+            not repeated. None writes nothing.
         progress: Reports the progress of the comparison.
         command: The command line, for the report.
         **options: Options in common to all variants: the keywords of ``polymodal.RunOptions``.
@@ -233,8 +244,16 @@ class _ComparisonRuns:
         run = execute(self.tables, config, self.cache, self.progress, data_module=self.data_module(config))
         result = result_of(run)
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(result.state(), indent=1))
+            result = self._write(run, variant, result, path)
+        return result
+
+    def _write(self, run: Run, variant: Variant, result: RunResult, path: Path) -> RunResult:
+        """Write the run folder, and then the file that says that the run is finished."""
+        folder = path.with_name(path.name.removesuffix(".json"))
+        folder.mkdir(parents=True, exist_ok=True)
+        write_run(run, folder, [f"compare: variant {variant.name}, seed {result.seed}"])
+        result = dataclasses.replace(result, folder=f"{RESULTS}/{folder.name}")
+        write_text(path, json.dumps(result.state(), indent=1))
         return result
 
     def _path(self, variant: Variant, config: RunConfig) -> Path:
@@ -284,15 +303,25 @@ def result_of(run: Run) -> RunResult:
         train_seconds=len(history) * statistics.median(epoch["seconds"] for epoch in history),
         predict_ms=_predict_ms(run),
         targets={
-            info["name"]: _target_result(info, report_data["evaluation"])
+            info["name"]: _target_result(info, run)
             for info in report_data["targets_info"]
             if info["primary_metric"] in report_data["evaluation"]["targets"].get(info["name"], {})
         },
+        budget=_budget(model.config.train),
     )
 
 
-def _target_result(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> TargetResult:
+def _budget(settings: TrainConfig) -> str:
+    """Say what a run was allowed to use."""
+    patience = "no early stopping" if settings.patience is None else f"a patience of {settings.patience}"
+    limit = "no time limit" if settings.time_limit_s is None else f"a time limit of {settings.time_limit_s:g} s"
+    return f"at most {settings.epochs} epochs with {patience}, batches of {settings.batch_size} rows, {limit}"
+
+
+def _target_result(info: Mapping[str, Any], run: Run) -> TargetResult:
+    evaluation, history = run.model.report_data["evaluation"], run.model.report_data["history"]
     name, metric = info["name"], info["primary_metric"]
+    samples = run.evaluation.samples.get(name, {})
     final, fused = evaluation["targets"][name], evaluation["fusion"].get(name)
     interval = evaluation["intervals"][name].get(metric)
     if fused:
@@ -305,6 +334,8 @@ def _target_result(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
         interval=interval,
         final=final[metric],
         streams=streams if len(streams) > 1 else {},
+        samples=samples.get(FUSION if fused else FINAL, []),
+        curve=[epoch["validation_score"].get(name) for epoch in history],
     )
 
 
@@ -327,14 +358,17 @@ def _predict_seconds(run: Run, columns: Mapping[str, Any], context: RowContext) 
 
 
 def _join(results: Mapping[str, list[RunResult]], base: RunConfig, notes: list[str], command: str | None) -> Comparison:
-    first = next(iter(results.values()))[0]
+    reference, first_runs = next(iter(results.items()))
+    first = first_runs[0]
     better = {name: result.higher_is_better for name, result in first.targets.items()}
+    rows = [row for name, runs in results.items() for row in summarise(name, runs, reference, first_runs)]
     return Comparison(
-        rows=sorted_rows([row for name, runs in results.items() for row in summarise(name, runs)], better),
+        rows=sorted_rows(rows, better),
         split=first.split,
         num_rows=first.rows,
         higher_is_better=better,
         notes=notes,
+        budget=describe_budgets(results),
         options=base.model_dump(mode="json"),
         version=polymodal.__version__,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
