@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -17,15 +18,18 @@ from pydantic_core import SchemaError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from polymodal.arrays import Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
-from polymodal.model.batches import shapes_of
+from polymodal.encoders import Pretrained
+from polymodal.model.batches import collate, shapes_of
 from polymodal.model.manifest import DamagedFileError, file_size
-from polymodal.model.predict import NO_MASK, combine, predict_members
+from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, combine, predict_members
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import SilentProgress
 from polymodal.targets import RowContext
 
+PARTS = "the parts that model.json describes"
 MAX_ROW_BYTES = 2**30
 """Most bytes of the arrays of one row."""
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -162,7 +166,7 @@ def _safetensors(folder: Path) -> Iterator[Path]:
 
 
 def check_prediction(model: TrainedModel) -> None:
-    """Predict a row without any cell with all members, to find parts that do not fit each other.
+    """Predict a row without any cell, and one of blank cells, with all members, to find parts that do not fit.
 
     Args:
         model: The loaded model, on the CPU.
@@ -175,17 +179,40 @@ def check_prediction(model: TrainedModel) -> None:
     columns, _ = model.preprocessor.transform(table)
     row_bytes = sum(column.values.nbytes for column in columns.values())
     if row_bytes > MAX_ROW_BYTES:
-        raise DamagedFileError(f"its parts are damaged: the arrays of one row would take {row_bytes:,} bytes")
+        raise DamagedFileError(f"{PARTS} are damaged: the arrays of one row would take {row_bytes:,} bytes")
     context = RowContext(dict(table.columns), None, shapes=shapes_of(columns))
-    columns = precompute(model.network, columns, ArrayCache(None), SilentProgress())
-    (members,) = predict_members(model, columns, context, [NO_MASK])
+    absent = precompute(model.network, columns, ArrayCache(None), SilentProgress())
+    _check_row(model, absent, context, [NO_MASK])
+    if any(isinstance(encoder, Pretrained) for encoder in model.network.encoders):
+        return  # what takes seconds to run, from a checkpoint that checks itself
+    blank = {stream: _blank(column) for stream, column in columns.items()}
+    if model.network.structured:
+        with torch.inference_mode():
+            model.network(collate(blank, np.arange(1)))
+    else:
+        _check_row(model, blank, context, [NO_MASK, frozenset(model.network.streams[:1])])
+
+
+def _blank(column: Column) -> Column:
+    """Return the column with its cells present; what stands in them is what stands in absent ones."""
+    lengths = None if column.lengths is None else np.full_like(column.lengths, min(1, column.values.shape[1]))
+    is_empty = lengths is not None and not lengths.all()
+    return column if is_empty else Column(column.values, np.ones_like(column.present), lengths)
+
+
+def _check_row(
+    model: TrainedModel, columns: Mapping[str, Column], context: RowContext, masks: Sequence[StreamMask]
+) -> None:
+    for members in predict_members(model, columns, context, masks):
+        _check_predictions(model, members)
+
+
+def _check_predictions(model: TrainedModel, members: MemberPredictions) -> None:
     for name, prediction in combine(model, members).items():
-        classes = model.targets[name].classes
         if name in model.network.structured:
             continue
+        classes = model.targets[name].classes
+        expected = (1,) if classes is None else (1, len(classes))
         for values in (prediction, *members.predictions[name].values()):
-            expected = (1,) if classes is None else (1, len(classes))
             if np.shape(values) != expected or not np.isfinite(values).all():
-                raise DamagedFileError(
-                    f"its parts do not fit: the prediction of {name!r} is not {list(expected)} numbers"
-                )
+                raise DamagedFileError(f"{PARTS} do not fit: {name!r} is not predicted as {list(expected)} numbers")
