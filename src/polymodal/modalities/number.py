@@ -46,7 +46,7 @@ def parse_number(cell: Cell) -> float | None:
     """
     try:
         value = float(cell)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         return _parse_word(cell)
     except OverflowError:
         value = math.inf

@@ -150,7 +150,7 @@ def load_model(path: Path, device: str | None = None, custom_objects: Mapping[st
         plain = read_json(folder / MODEL_FILE)
         if plain.get("format") != FORMAT:
             raise CheckpointError(
-                f"The model {folder} has format {str(plain.get('format'))[:40]!r}; this version reads format {FORMAT}. "
+                f"The model {folder} has format {repr(plain.get('format'))[:40]}; this version reads format {FORMAT}. "
                 "Train it again, or use the version of polymodal that wrote it."
             )
         model = _build(plain, folder, custom_objects or {})

@@ -57,11 +57,7 @@ class AllocationLimit(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call a function of torch; one that makes a tensor is first called without its memory.
-
-        Raises:
-            MemoryError: If the tensor goes beyond the limit.
-        """
+        """Call a function of torch; one that makes a tensor is first called without its memory, and counted."""
         given = dict(kwargs or {})
         if func in FACTORIES and "out" not in given:
             rest = {name: value for name, value in given.items() if name not in ("generator", "pin_memory")}

@@ -144,7 +144,7 @@ def _digest(tensors: Mapping[str, Tensor], metadata: str) -> str:
     for name in sorted(tensors):
         flat = tensors[name].detach().cpu().contiguous().reshape(-1)
         digest.update(f"{name} {flat.dtype} {list(tensors[name].shape)}".encode())
-        digest.update(flat.view(torch.uint8).numpy())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
