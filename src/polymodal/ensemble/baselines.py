@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from polymodal.ensemble.features import FeatureBlocks
 from polymodal.ensemble.stream_features import LINEAR, TREES
+from polymodal.ensemble.tree_text import load_booster
 
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
@@ -56,12 +57,17 @@ class Baseline(ABC):
 
         Returns:
             A baseline whose predictions are bit-identical.
+
+        Raises:
+            ValueError: If a text is cut or changed.
         """
         if state["name"] == "prior":
             return Prior(arrays["prior"])
         if state["name"] == "linear":
             return Linear(state["kind"], state["center"], state["scale"], **arrays)
-        return Boosting(state["kind"], [texts[f"trees{index}"] for index in range(len(texts))])
+        boosting = Boosting(state["kind"], [texts[f"trees{index}"] for index in range(len(texts))])
+        _ = boosting.boosters  # a damaged text is found now, not at the first prediction
+        return boosting
 
 
 @dataclass(frozen=True)
@@ -140,9 +146,7 @@ class Boosting(Baseline):
     @cached_property
     def boosters(self) -> list[Any]:
         """The loaded models."""
-        import lightgbm
-
-        return [lightgbm.Booster(model_str=text) for text in self.models]
+        return [load_booster(text) for text in self.models]
 
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
