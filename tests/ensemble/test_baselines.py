@@ -181,7 +181,7 @@ def test_two_classes_and_few_rows_and_no_validation_rows_work(parts: list[Featur
 
 
 def test_a_class_absent_from_training_is_possible_but_unlikely(parts: list[FeatureBlocks]) -> None:
-    held_out = deal_folds(labels(0), None, 0)
+    held_out = deal_folds(labels(0), np.zeros(NUM_ROWS, np.bool_), None, 0)
     for baseline in cross_fit_baselines("category", 4, parts[0], labels(0), held_out, budget_s=0.05).baselines:
         prediction = baseline.predict(parts[2])
         assert prediction.shape == (NUM_ROWS, 4)
@@ -229,7 +229,7 @@ def test_sounds_are_stretched_to_one_length() -> None:
 
 def test_n_grams_of_two_texts_are_weighed_the_rest_is_left_out() -> None:
     texts = ["The cat sat on the mat!", "the dog sat on the cat", "a dog, a cat and a mat", "", "not a known word"]
-    grams = TextGrams.fit(texts)
+    grams = TextGrams.fit(texts, "word")
     assert grams.grams == ["a", "cat", "dog", "mat", "on", "on the", "sat", "sat on", "the", "the cat"]
     found = grams.transform([*texts, "never seen anywhere"]).toarray()
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 1, 1, 0, 1, 0])
@@ -238,7 +238,7 @@ def test_n_grams_of_two_texts_are_weighed_the_rest_is_left_out() -> None:
 
 @pytest.mark.parametrize("texts", [[], [""] * 3, ["one text"], ["each word is here", "these are four others"]])
 def test_texts_without_anything_in_common_have_no_n_grams(texts: list[str]) -> None:
-    grams = TextGrams.fit(texts)
+    grams = TextGrams.fit(texts, "word")
     assert grams.transform(["one text", ""]).shape == (2, 0)
     assert len(grams.frequent) == 0
 
@@ -257,13 +257,14 @@ def test_n_grams_of_models_saved_as_numbers_are_read() -> None:
 @pytest.mark.parametrize(
     ("texts", "units"),
     [
-        (["what is the blue shape?", "is there a red circle?"], "word"),
-        (["seven", "sevn"], "character"),
-        (["这件衣服的质量非常好,我很喜欢。", "物流太慢了,不推荐购买。"], "character"),
-        ([], "word"),
+        (["what is the blue shape?", "is there a red circle?"], ("word", "part")),
+        (["what is the blue shape?" * 50] * 2_100, ("word",)),
+        (["seven", "sevn"], ("character",)),
+        (["这件衣服的质量非常好,我很喜欢。", "物流太慢了,不推荐购买。"], ("character",)),
+        ([], ("word", "part")),
     ],
 )
-def test_short_and_unspaced_text_is_counted_in_characters(texts: list[str], units: str) -> None:
+def test_short_and_unspaced_text_is_counted_in_characters(texts: list[str], units: tuple[str, ...]) -> None:
     assert choose_units(texts) == units
 
 

@@ -60,8 +60,8 @@ class Baseline(ABC):
         if state["name"] == "prior":
             return Prior(arrays["prior"])
         if state["name"] == "linear":
-            return Linear(state["kind"], state["center"], state["scale"], **arrays)
-        return Boosting(state["kind"], [texts[f"trees{index}"] for index in range(len(texts))])
+            return Linear(state["kind"], state["center"], state["scale"], **arrays, largest=state.get("largest"))
+        return Boosting(state["kind"], [texts[f"trees{index}"] for index in range(len(texts))], state.get("largest"))
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Linear(Baseline):
         sparse: float32 ``[S', K]``.
         columns: int64 ``[S']``, the sparse features in use.
         bias: float32 ``[K]``.
+        largest: Set where the logarithm of a number was fitted: no prediction is larger. None otherwise.
     """
 
     kind: str
@@ -105,6 +106,7 @@ class Linear(Baseline):
     sparse: NDArray[np.float32]
     columns: NDArray[np.int64]
     bias: NDArray[np.float32]
+    largest: float | None = None
     name: ClassVar[str] = "linear"
     forms: ClassVar[frozenset[str]] = frozenset({LINEAR})
 
@@ -114,12 +116,13 @@ class Linear(Baseline):
         if len(self.columns):
             is_whole = len(self.columns) == features.sparse.shape[1]
             outputs = outputs + (features.sparse if is_whole else features.sparse[:, self.columns]) @ self.sparse
-        return to_prediction(self.kind, outputs.astype(np.float64), self.center, self.scale)
+        return from_log(to_prediction(self.kind, outputs.astype(np.float64), self.center, self.scale), self.largest)
 
     def state(self) -> State:
         """Return the weights as arrays."""
         arrays = {name: getattr(self, name) for name in ("dense", "sparse", "columns", "bias")}
         plain = {"name": self.name, "kind": self.kind, "center": self.center, "scale": self.scale}
+        plain |= {} if self.largest is None else {"largest": self.largest}
         return plain, arrays, {}
 
 
@@ -130,10 +133,12 @@ class Boosting(Baseline):
     Attributes:
         kind: "category", "categories" or "number".
         models: LightGBM's text of each model: one, or one a label.
+        largest: As of ``Linear``.
     """
 
     kind: str
     models: list[str]
+    largest: float | None = None
     name: ClassVar[str] = "boosting"
     forms: ClassVar[frozenset[str]] = frozenset({TREES})
 
@@ -151,12 +156,26 @@ class Boosting(Baseline):
             return np.stack(outputs, axis=1)
         if self.kind == "category" and outputs[0].ndim == 1:
             return np.stack([1.0 - outputs[0], outputs[0]], axis=1)
-        return outputs[0]
+        return from_log(outputs[0], self.largest)
 
     def state(self) -> State:
         """Return the models as texts."""
         texts = {f"trees{index}": text for index, text in enumerate(self.models)}
-        return {"name": self.name, "kind": self.kind}, {}, texts
+        plain = {"name": self.name, "kind": self.kind}
+        return plain | ({} if self.largest is None else {"largest": self.largest}), {}, texts
+
+
+def from_log(numbers: Floats, largest: float | None) -> Floats:
+    """Undo the logarithm of a number target.
+
+    Args:
+        numbers: float64 ``[N]``.
+        largest: Limit of the result; None: the numbers are no logarithms.
+
+    Returns:
+        float64 ``[N]``.
+    """
+    return numbers if largest is None else np.exp(np.minimum(numbers, np.log(largest)))
 
 
 def to_prediction(kind: str, outputs: Floats, center: float, scale: float) -> Floats:

@@ -19,15 +19,33 @@ Rows = NDArray[np.int64]
 MAX_ROUNDS = 400
 MIN_ROUNDS = 12
 EARLY_STOPPING_ROUNDS = 20
-BUDGET_S = 2.5
-BUDGET_S_PER_ROW = 1e-4
+BUDGET_S = 3.0
+BUDGET_S_PER_ROW = 2e-4
 SECONDS_PER_TREE = 3e-4
 SECONDS_PER_CELL = 1.3e-9
 CELLS_PER_THREAD = 400_000
-LARGE_DATA_ROWS = 5_000
-"""Number of rows from which histograms have more bins."""
+COMPARED_ROWS = 300
+"""Number of held-out rows on which the settings are compared: the first folds that have as many."""
+LARGE_DATA_ROWS = 20_000
+"""Number of rows from which the first settings are used without a comparison."""
 GRACE_PERIOD_S, MAX_SLOWDOWN = 0.5, 10
 """After this time, threads that are slower than the estimate by this factor are assumed to contend for cores."""
+
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {"num_leaves": 31, "min_data_in_leaf": 20, "max_bin": 255},
+    {
+        "num_leaves": 8,
+        "min_data_in_leaf": 3,
+        "max_bin": 255,
+        "feature_fraction": 0.3,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "extra_trees": True,
+        "lambda_l2": 1.0,
+        "min_sum_hessian_in_leaf": 0.1,
+    },
+)
+"""Settings of which the held-out rows choose: large trees, and small ones of random splits, which vary less."""
 
 
 class _ThreadContentionError(Exception):
@@ -47,9 +65,9 @@ def fit_trees(
 ) -> tuple[list[str], list[list[str]]]:
     """Fit boosted trees on all rows, and once for each fold without the rows that it holds out.
 
-    The number of rounds is that of the lowest mean loss of the held-out rows. Threads are synchronised after each of
-    many small steps. Next to busy processes, two took up to a hundred times as long as one; then one thread is used.
-    The trees do not depend on the number of threads.
+    Settings and number of rounds are those of the lowest mean loss of the held-out rows. Threads are synchronised after
+    each of many small steps. Next to busy processes, two took up to a hundred times as long as one; then one thread is
+    used. The trees do not depend on the number of threads.
 
     Args:
         kind: "category", "categories" or "number".
@@ -59,7 +77,7 @@ def fit_trees(
         held_out: The rows that each fold holds out, int64; without folds the rounds are all that the budget allows.
         seed: Seed of the sampling.
         num_threads: Maximum number of threads; small data use one.
-        budget_s: Approximate time limit of one fit; None: 2.5 s plus 1 s per 10,000 rows. It bounds the number of
+        budget_s: Approximate time limit of all fits; None: 3 s plus 2 s per 10,000 rows. It bounds the number of
             rounds by rows, features and classes, not by a clock, so that the result does not depend on the machine.
 
     Returns:
@@ -70,30 +88,22 @@ def fit_trees(
     num_models = num_classes if kind == "categories" else 1
     trees_per_round = num_classes if kind == "category" and num_classes > 2 else 1
     round_s = trees_per_round * (SECONDS_PER_TREE + SECONDS_PER_CELL * cells)
-    rounds = int(np.clip(budget_s / (num_models * round_s), MIN_ROUNDS, MAX_ROUNDS))
-    params = _params(kind, num_classes, num_rows, rounds, seed)
+    rounds = int(np.clip(budget_s / ((len(held_out) + 1) * num_models * round_s), MIN_ROUNDS, MAX_ROUNDS))
+    params = _params(kind, num_classes, rounds, seed)
     params["num_threads"] = min(num_threads, 1 + cells // CELLS_PER_THREAD)
     labels = [truth[:, index].copy() for index in range(num_models)] if kind == "categories" else [truth]
     fitted = [_fit(params, rounds, round_s, features.trees, label, held_out) for label in labels]
     return [full for full, _ in fitted], [[folds[place] for _, folds in fitted] for place in range(len(held_out))]
 
 
-def _params(kind: str, num_classes: int, num_rows: int, rounds: int, seed: int) -> dict[str, Any]:
+def _params(kind: str, num_classes: int, rounds: int, seed: int) -> dict[str, Any]:
     objective: dict[str, Any] = {"objective": "regression" if kind == "number" else "binary"}
     if kind == "category" and num_classes > 2:
         objective = {"objective": "multiclass", "num_class": num_classes}
     return {
         **objective,
         "learning_rate": float(np.clip(12 / rounds, 0.05, 0.2)),
-        "num_leaves": 8 if num_rows < 1_000 else 31,
-        "min_data_in_leaf": int(np.clip(num_rows // 100, 3, 20)),
-        "feature_fraction": 0.3,
-        "bagging_fraction": 0.8,
-        "bagging_freq": 1,
-        "lambda_l2": 1.0,
-        "min_sum_hessian_in_leaf": 0.1,
-        "max_bin": 31 if num_rows < LARGE_DATA_ROWS else 63,
-        "extra_trees": num_rows < 1_000,
+        "feature_pre_filter": False,
         "seed": seed,
         "deterministic": True,
         "force_col_wise": True,
@@ -118,20 +128,43 @@ def _fit_once(
     label: NDArray[Any],
     held_out: Sequence[Rows],
 ) -> tuple[str, list[str]]:
+    """Choose the settings on the first folds, fit all folds, and fit all rows with the folds' number of rounds."""
     import lightgbm
 
-    data = lightgbm.Dataset(values, label=label, params=params, free_raw_data=False)
-    folds: list[str] = []
-    if held_out:
-        stopping = lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)
-        callbacks: list[Any] = [stopping, *_contention_callbacks(params, round_s * len(held_out))]
-        pairs = [(np.setdiff1d(np.arange(len(label)), rows), rows) for rows in held_out]
-        result = lightgbm.cv(params, data, rounds, folds=pairs, callbacks=callbacks, return_cvbooster=True)
-        found: Any = result["cvbooster"]
-        rounds = found.best_iteration
-        folds = [str(booster.model_to_string(num_iteration=rounds)) for booster in found.boosters]
+    data = lightgbm.Dataset(values, label=label, params={**params, **SETTINGS[0]}, free_raw_data=False)
+    if not held_out:
+        return _train(params | SETTINGS[-1], data, rounds, round_s), []
+    pairs = [(np.setdiff1d(np.arange(len(label)), rows), rows) for rows in held_out]
+    compared = pairs[: int(np.searchsorted(np.cumsum([len(rows) for rows in held_out]), COMPARED_ROWS)) + 1]
+    results = []
+    for settings in SETTINGS if len(label) < LARGE_DATA_ROWS else SETTINGS[:1]:
+        results.append((*_cross_validate(params | settings, data, rounds, round_s, compared), settings))
+    _, found, settings = min(results, key=lambda result: result[0])
+    if len(compared) < len(pairs):
+        _, found = _cross_validate(params | settings, data, rounds, round_s, pairs)
+    folds = [str(booster.model_to_string(num_iteration=found.best_iteration)) for booster in found.boosters]
+    return _train(params | settings, data, found.best_iteration, round_s), folds
+
+
+def _cross_validate(
+    params: dict[str, Any], data: Any, rounds: int, round_s: float, pairs: list[tuple[Rows, Rows]]
+) -> tuple[float, Any]:
+    """Return the lowest mean loss of the held-out rows, and the boosters of the folds."""
+    import lightgbm
+
+    stopping = lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)
+    callbacks: list[Any] = [stopping, *_contention_callbacks(params, round_s * len(pairs))]
+    result: Any = lightgbm.cv(params, data, rounds, folds=pairs, callbacks=callbacks, return_cvbooster=True)
+    found = result.pop("cvbooster")
+    (losses,) = (values for name, values in result.items() if name.endswith("-mean"))
+    return float(losses[found.best_iteration - 1]), found
+
+
+def _train(params: dict[str, Any], data: Any, rounds: int, round_s: float) -> str:
+    import lightgbm
+
     booster = lightgbm.train(params, data, rounds, callbacks=_contention_callbacks(params, round_s))
-    return str(booster.model_to_string()), folds
+    return str(booster.model_to_string())
 
 
 def _contention_callbacks(params: dict[str, Any], round_s: float) -> list[Callable[[Any], None]]:

@@ -14,7 +14,7 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.splits import group_text
 from polymodal.ensemble.baseline_cache import FittedBaselines, Fold, content, load_or_fit_baselines
 from polymodal.ensemble.baselines import Baseline
-from polymodal.ensemble.cross_fitting import cross_fit_baselines, deal_folds
+from polymodal.ensemble.cross_fitting import cross_fit_baselines, deal_folds, validation_fold
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.model.batches import Examples, bytes_of_row
 from polymodal.model.fit_ensemble import sample_validation
@@ -52,7 +52,7 @@ def fit_baselines(
     notices = _notices(data_module, unfitted, len(train))
     if not unfitted.streams:
         return None, notices
-    groups = _groups(data_module, validation, config)
+    groups = _groups(data_module, {"train": train, "validation": validation}, config)
 
     def fit() -> FittedBaselines:
         features = unfitted.fit(fitted_on.columns_in_use(), fitted_on.cells_in_use())
@@ -79,17 +79,20 @@ def _notices(data_module: DataModule, extractor: FeatureExtractor, used: int) ->
     ]
 
 
-def _groups(data_module: DataModule, validation: Examples, config: RunConfig) -> list[str | None] | None:
-    """Return the group of each validation row; None where rows are not split by group."""
-    cells = data_module.tables["validation"].columns.get(config.group) if config.group is not None else None
-    return None if cells is None else [group_text(cells[row]) for row in validation.rows]
+def _groups(data_module: DataModule, samples: Mapping[str, Examples], config: RunConfig) -> list[Hashable] | None:
+    """Return the group of each row, a number where it has none; None where rows are not split by group."""
+    if config.group is None:
+        return None
+    columns = [(data_module.tables[split].columns.get(config.group), sample) for split, sample in samples.items()]
+    texts = [None if cells is None else group_text(cells[row]) for cells, sample in columns for row in sample.rows]
+    return [place if text is None else text for place, text in enumerate(texts)]
 
 
 def _dependencies(
     unfitted: FeatureExtractor,
     targets: Mapping[str, Target],
     samples: Sequence[Examples],
-    groups: list[str | None] | None,
+    groups: list[Hashable] | None,
     config: RunConfig,
 ) -> Iterator[Any]:
     """Yield all that fitted baselines depend on: their cache key."""
@@ -99,7 +102,7 @@ def _dependencies(
         for name in targets:
             yield from (examples.truth[name], examples.known[name])
         for chunk in examples.chunks():
-            yield from content(chunk.columns_in_use(), chunk.cells_in_use(), unfitted.text_columns)
+            yield from content(chunk.columns_in_use(), chunk.cells_in_use(), unfitted.cell_columns)
 
 
 def _num_threads(config: RunConfig) -> int:
@@ -116,27 +119,31 @@ def _fit_target(
     target: Target,
     features: FeatureBlocks,
     samples: tuple[Examples, Examples],
-    groups: Sequence[Hashable] | None,
+    groups: list[Hashable] | None,
     config: RunConfig,
 ) -> tuple[list[Baseline], list[Fold]]:
     """Fit the baselines on the rows where the target is known; rows split by time are one fold."""
     known = np.concatenate([examples.known[name] for examples in samples])
     truth = np.concatenate([examples.truth[name] for examples in samples])[known]
-    places = np.flatnonzero(samples[1].known[name])
-    num_train = len(truth) - len(places)
-    of_places = None if groups is None else [groups[place] for place in places.tolist()]
-    folds = deal_folds(truth[num_train:], of_places, config.seed, None if config.time is None else 1)
+    rows, num_train = np.flatnonzero(known), len(samples[0])
+    is_validation = rows >= num_train
+    if config.time is None:
+        of_rows = None if groups is None else [groups[row] for row in rows.tolist()]
+        folds = deal_folds(truth, is_validation, of_rows, config.seed)
+    else:
+        folds = validation_fold(is_validation)
     fitted = cross_fit_baselines(
         target.kind,
         len(target.classes or ()) or 1,
         _known_rows(features, known),
         truth,
-        [num_train + rows for rows in folds],
+        folds,
         config.seed,
         _num_threads(config),
     )
     pairs = zip(folds, fitted.folds, strict=True)
-    return fitted.baselines, [Fold(places[rows], baselines) for rows, baselines in pairs]
+    places = [(rows[fold[is_validation[fold]]] - num_train, baselines) for fold, baselines in pairs]
+    return fitted.baselines, [Fold(of_fold, baselines) for of_fold, baselines in places if len(of_fold)]
 
 
 def _known_rows(features: FeatureBlocks, known: NDArray[np.bool_]) -> FeatureBlocks:
