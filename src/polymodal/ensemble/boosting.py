@@ -27,25 +27,11 @@ CELLS_PER_THREAD = 400_000
 COMPARED_ROWS = 300
 """Number of held-out rows on which the settings are compared: the first folds that have as many."""
 LARGE_DATA_ROWS = 20_000
-"""Number of rows from which the first settings are used without a comparison."""
+"""Number of rows from which full trees are used without a comparison."""
+COMPARED_ROUNDS = 40
+"""Where the budget allows fewer rounds, sampled trees, which take less time, are used without a comparison."""
 GRACE_PERIOD_S, MAX_SLOWDOWN = 0.5, 10
 """After this time, threads that are slower than the estimate by this factor are assumed to contend for cores."""
-
-SETTINGS: tuple[dict[str, Any], ...] = (
-    {"num_leaves": 31, "min_data_in_leaf": 20, "max_bin": 255},
-    {
-        "num_leaves": 8,
-        "min_data_in_leaf": 3,
-        "max_bin": 255,
-        "feature_fraction": 0.3,
-        "bagging_fraction": 0.8,
-        "bagging_freq": 1,
-        "extra_trees": True,
-        "lambda_l2": 1.0,
-        "min_sum_hessian_in_leaf": 0.1,
-    },
-)
-"""Settings of which the held-out rows choose: large trees, and small ones of random splits, which vary less."""
 
 
 class _ThreadContentionError(Exception):
@@ -70,10 +56,10 @@ def fit_trees(
     used. The trees do not depend on the number of threads.
 
     Args:
-        kind: "category", "categories" or "number".
-        num_classes: Classes or labels; 1 for a number.
+        kind: "category", "categories", "number" or "numbers".
+        num_classes: Classes, labels or numbers; 1 for a number.
         features: Features of the rows.
-        truth: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
+        truth: int64 ``[N]``, 0/1 ``[N, C]``, float64 ``[N]`` or ``[N, C]``, NaN where a number is unknown.
         held_out: The rows that each fold holds out, int64; without folds the rounds are all that the budget allows.
         seed: Seed of the sampling.
         num_threads: Maximum number of threads; small data use one.
@@ -81,28 +67,48 @@ def fit_trees(
             rounds by rows, features and classes, not by a clock, so that the result does not depend on the machine.
 
     Returns:
-        LightGBM's text of each model of all rows: one, or one a label; and the same for each fold.
+        LightGBM's text of each model of all rows: one, or one a label or number; and the same for each fold.
     """
     cells, num_rows = features.trees.size, len(truth)
     budget_s = BUDGET_S + BUDGET_S_PER_ROW * num_rows if budget_s is None else budget_s
-    num_models = num_classes if kind == "categories" else 1
+    num_models = num_classes if truth.ndim == 2 else 1
     trees_per_round = num_classes if kind == "category" and num_classes > 2 else 1
     round_s = trees_per_round * (SECONDS_PER_TREE + SECONDS_PER_CELL * cells)
     rounds = int(np.clip(budget_s / ((len(held_out) + 1) * num_models * round_s), MIN_ROUNDS, MAX_ROUNDS))
     params = _params(kind, num_classes, rounds, seed)
     params["num_threads"] = min(num_threads, 1 + cells // CELLS_PER_THREAD)
-    labels = [truth[:, index].copy() for index in range(num_models)] if kind == "categories" else [truth]
-    fitted = [_fit(params, rounds, round_s, features.trees, label, held_out) for label in labels]
+    settings = _settings(num_rows, rounds)
+    labels = [truth[:, index].copy() for index in range(num_models)] if truth.ndim == 2 else [truth]
+    fitted = [_fit(params, settings, rounds, round_s, features.trees, label, held_out) for label in labels]
     return [full for full, _ in fitted], [[folds[place] for _, folds in fitted] for place in range(len(held_out))]
 
 
+def _settings(num_rows: int, rounds: int) -> list[dict[str, Any]]:
+    """Return the settings of which the held-out rows choose: full trees, and sampled ones, which vary less."""
+    full = {"num_leaves": 31, "min_data_in_leaf": 20}
+    sampled = {
+        "num_leaves": 8 if num_rows < 1_000 else 31,
+        "min_data_in_leaf": int(np.clip(num_rows // 100, 3, 20)),
+        "feature_fraction": 0.3,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "extra_trees": num_rows < 1_000,
+        "lambda_l2": 1.0,
+        "min_sum_hessian_in_leaf": 0.1,
+    }
+    if rounds < COMPARED_ROUNDS:
+        return [sampled]
+    return [full] if num_rows >= LARGE_DATA_ROWS else [sampled, full]
+
+
 def _params(kind: str, num_classes: int, rounds: int, seed: int) -> dict[str, Any]:
-    objective: dict[str, Any] = {"objective": "regression" if kind == "number" else "binary"}
+    objective: dict[str, Any] = {"objective": "regression" if kind in ("number", "numbers") else "binary"}
     if kind == "category" and num_classes > 2:
         objective = {"objective": "multiclass", "num_class": num_classes}
     return {
         **objective,
         "learning_rate": float(np.clip(12 / rounds, 0.05, 0.2)),
+        "max_bin": 255,
         "feature_pre_filter": False,
         "seed": seed,
         "deterministic": True,
@@ -111,17 +117,18 @@ def _params(kind: str, num_classes: int, rounds: int, seed: int) -> dict[str, An
     }
 
 
-def _fit(params: dict[str, Any], rounds: int, round_s: float, *data: Any) -> tuple[str, list[str]]:
+def _fit(params: dict[str, Any], *arguments: Any) -> tuple[str, list[str]]:
     """Fit one model and its folds; if threads contend, set one thread in ``params`` and repeat."""
     try:
-        return _fit_once(params, rounds, round_s, *data)
+        return _fit_once(params, *arguments)
     except _ThreadContentionError:
         params["num_threads"] = 1
-        return _fit_once(params, rounds, round_s, *data)
+        return _fit_once(params, *arguments)
 
 
 def _fit_once(
     params: dict[str, Any],
+    settings: list[dict[str, Any]],
     rounds: int,
     round_s: float,
     values: NDArray[Any],
@@ -131,19 +138,20 @@ def _fit_once(
     """Choose the settings on the first folds, fit all folds, and fit all rows with the folds' number of rounds."""
     import lightgbm
 
-    data = lightgbm.Dataset(values, label=label, params={**params, **SETTINGS[0]}, free_raw_data=False)
+    known = ~np.isnan(label)
+    weights = None if known.all() else known.astype(np.float32)
+    data = lightgbm.Dataset(values, np.nan_to_num(label), weight=weights, params=params, free_raw_data=False)
     if not held_out:
-        return _train(params | SETTINGS[-1], data, rounds, round_s), []
+        return _train(params | settings[0], data, rounds, round_s), []
     pairs = [(np.setdiff1d(np.arange(len(label)), rows), rows) for rows in held_out]
     compared = pairs[: int(np.searchsorted(np.cumsum([len(rows) for rows in held_out]), COMPARED_ROWS)) + 1]
-    results = []
-    for settings in SETTINGS if len(label) < LARGE_DATA_ROWS else SETTINGS[:1]:
-        results.append((*_cross_validate(params | settings, data, rounds, round_s, compared), settings))
-    _, found, settings = min(results, key=lambda result: result[0])
-    if len(compared) < len(pairs):
-        _, found = _cross_validate(params | settings, data, rounds, round_s, pairs)
+    chosen = params | settings[0]
+    if len(settings) > 1:
+        losses = [_cross_validate(params | each, data, rounds, round_s, compared)[0] for each in settings]
+        chosen = params | settings[int(np.argmin(losses))]
+    _, found = _cross_validate(chosen, data, rounds, round_s, pairs)
     folds = [str(booster.model_to_string(num_iteration=found.best_iteration)) for booster in found.boosters]
-    return _train(params | settings, data, found.best_iteration, round_s), folds
+    return _train(chosen, data, found.best_iteration, round_s), folds
 
 
 def _cross_validate(

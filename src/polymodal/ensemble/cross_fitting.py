@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from polymodal.ensemble.baselines import Baseline, Boosting, Floats, Prior
 from polymodal.ensemble.boosting import fit_trees
 from polymodal.ensemble.features import FeatureBlocks
-from polymodal.ensemble.held_out_loss import held_out_loss
+from polymodal.ensemble.held_out_loss import held_out_loss, number_scale
 from polymodal.ensemble.linear_fitting import fit_linear
 
 Rows = NDArray[np.int64]
@@ -26,6 +26,8 @@ MAX_FOLDS = ((5_000, 5), (15_000, 3))
 """Below so many rows there are so many folds at most."""
 MIN_ROWS = 20
 """Fewer rows than this get no trees."""
+MAX_TREE_OUTPUTS = 32
+"""More numbers than this get no trees: each takes trees of its own."""
 
 
 class CrossFitted(NamedTuple):
@@ -98,10 +100,10 @@ def cross_fit_baselines(
     """Fit the prior, the linear model and boosted trees for one target.
 
     Args:
-        kind: "category", "categories" or "number".
-        num_classes: Classes or labels; 1 for a number.
+        kind: "category", "categories", "number" or "numbers".
+        num_classes: Classes, labels or numbers; 1 for a number.
         features: Features of the training and the validation rows.
-        truth: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
+        truth: int64 ``[N]``, 0/1 ``[N, C]``, float64 ``[N]`` or ``[N, C]``, NaN where a number is unknown.
         held_out: The rows that each fold holds out; without folds, hyperparameters are fixed ones.
         seed: Seed of the trees.
         num_threads: Maximum number of threads of LightGBM.
@@ -109,14 +111,15 @@ def cross_fit_baselines(
             ``fit_trees``.
 
     Returns:
-        The baselines; below 20 rows, or without any feature for them, there are no trees.
+        The baselines; below 20 rows, for more than 32 numbers, or without any feature for them, there are no trees.
     """
     seen = [truth, *(np.delete(truth, rows, axis=0) for rows in held_out)]
     prior = _prior(kind, num_classes, truth)
     limits = [None, 2 * float(truth.max())] if kind == "number" and is_skewed(truth) else [None]
     linear = [fit_linear(kind, num_classes, features, truth, held_out, prior, limit) for limit in limits]
     candidates: list[list[list[Baseline]]] = [[[model, *folds] for model, folds in linear]]
-    if len(truth) >= MIN_ROWS and features.trees.shape[1]:
+    has_trees = len(truth) >= MIN_ROWS and (kind != "numbers" or num_classes <= MAX_TREE_OUTPUTS)
+    if has_trees and features.trees.shape[1]:
         options: dict[str, Any] = {"seed": seed, "num_threads": num_threads, "budget_s": budget_s}
         candidates.append([])
         for limit in limits:
@@ -160,4 +163,6 @@ def _best(
 def _prior(kind: str, num_classes: int, truth: NDArray[Any]) -> Floats:
     if kind == "category":
         return np.bincount(truth, minlength=num_classes) / len(truth)
+    if kind == "numbers":
+        return number_scale(truth)[0]
     return np.asarray(truth.mean(axis=0), dtype=np.float64)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polymodal.ensemble.baselines import Floats, Linear
 from polymodal.ensemble.features import FeatureBlocks
-from polymodal.ensemble.held_out_loss import held_out_loss
+from polymodal.ensemble.held_out_loss import held_out_loss, number_scale
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1.2e-4, 1.5e-5, 2e-6)
 DEFAULT_PENALTY = 1.2e-4
@@ -25,6 +25,8 @@ TOLERANCE = 1e-6
 """Relative decrease of the objective below which L-BFGS stops."""
 ITERATION_CELLS = 8e9
 MAX_WEIGHTS = 4_000_000
+MAX_OUTPUTS, NUM_COMPONENTS = 128, 48
+"""More numbers than this are predicted by so many of their principal components."""
 
 
 def fit_linear(
@@ -41,10 +43,10 @@ def fit_linear(
     The penalty decreases, with warm starts, while the loss of the held-out rows of all folds decreases.
 
     Args:
-        kind: "category", "categories" or "number".
-        num_classes: Classes or labels; 1 for a number.
+        kind: "category", "categories", "number" or "numbers".
+        num_classes: Classes, labels or numbers; 1 for a number.
         features: Features of the rows.
-        truth: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
+        truth: int64 ``[N]``, 0/1 ``[N, C]``, float64 ``[N]`` or ``[N, C]``, NaN where a number is unknown.
         held_out: The rows that each fold holds out, int64; without folds the penalty is a fixed one.
         prior: What the bias starts from: class or label frequencies, or the mean.
         largest: Limit of the predictions of a number, whose logarithm is fitted; None: the number itself is.
@@ -85,6 +87,23 @@ def _choose_penalty(
     return best, chosen
 
 
+def _center_and_scale(kind: str, truth: NDArray[Any]) -> tuple[Any, Any]:
+    if kind == "numbers":
+        return number_scale(truth)
+    return (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)
+
+
+def _principal_components(target: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the components of each row ``[N, K]`` and what they stand for ``[K, C]``; unknown numbers are means."""
+    from scipy.linalg import svd
+
+    filled = np.nan_to_num(target)
+    sample = filled[:: max(1, len(filled) // 2_000)]
+    _, _, basis = svd(sample, full_matrices=False)
+    basis = np.ascontiguousarray(basis[:NUM_COMPONENTS], np.float32)
+    return filled @ basis.T, basis
+
+
 def _encode_target(kind: str, num_classes: int, truth: NDArray[Any]) -> NDArray[np.float32]:
     """Return the target of the outputs, float32 ``[N, K]``; two classes need one output."""
     if kind != "category":
@@ -118,9 +137,12 @@ class _LinearProblem:
 
         self.kind, self.features, self.dense, self.largest = kind, features, features.dense, largest
         truth = truth if largest is None else np.log(truth)
-        self.center, self.scale = (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)
-        scaled = (truth - self.center) / self.scale if kind == "number" else truth
-        self.target = _encode_target(kind, num_classes, scaled)
+        self.center, self.scale = _center_and_scale(kind, truth)
+        self.basis: NDArray[np.float32] | None = None
+        is_class = kind in ("category", "categories")
+        self.target = _encode_target(kind, num_classes, truth if is_class else (truth - self.center) / self.scale)
+        if kind == "numbers" and self.target.shape[1] > MAX_OUTPUTS:
+            self.target, self.basis = _principal_components(self.target)
         sparse = csr_matrix((len(features), 0), dtype=np.float32) if features.sparse is None else features.sparse
         self.columns = _largest_features(sparse, MAX_WEIGHTS // self.target.shape[1])
         self.sparse = sparse[:, self.columns]
@@ -132,7 +154,7 @@ class _LinearProblem:
     def _initial_weights(self, prior: Floats) -> Floats:
         """Return zero weights with the bias that predicts the prior."""
         weights = np.zeros(self.shape)
-        if self.kind != "number":
+        if self.kind in ("category", "categories"):
             probability = np.clip(prior, 1e-4, 1 - 1e-4)
             odds = np.log(probability) - (0.0 if self.kind == "category" else np.log(1 - probability))
             weights[-1] = odds if len(odds) == self.shape[1] else odds[1] - odds[0]
@@ -142,7 +164,8 @@ class _LinearProblem:
         """Return the model with these weights."""
         bias = weights[-1].astype(np.float32)
         parts = self.split(weights)
-        return Linear(self.kind, self.center, self.scale, *parts, self.columns, bias=bias, largest=self.largest)
+        options: dict[str, Any] = {"largest": self.largest, "basis": self.basis}
+        return Linear(self.kind, self.center, self.scale, *parts, self.columns, bias=bias, **options)
 
     def split(self, weights: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the dense and the sparse weights as float32."""
@@ -186,8 +209,8 @@ def _loss_and_residual(
 ) -> tuple[float, NDArray[np.float32]]:
     """Return the mean loss over rows and its gradient by the outputs."""
     num_rows = len(target)
-    if kind == "number":
-        error = outputs - target
+    if kind in ("number", "numbers"):
+        error = np.nan_to_num(outputs - target)
         loss = (error**2).sum(dtype=np.float64) / 2
         return float(loss) / num_rows, (error / num_rows).astype(np.float32, copy=False)
     if kind == "category" and target.shape[1] > 1:

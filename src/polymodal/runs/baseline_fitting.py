@@ -17,9 +17,10 @@ from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.cross_fitting import cross_fit_baselines, deal_folds, validation_fold
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.model.batches import Examples, bytes_of_row
-from polymodal.model.fit_ensemble import sample_validation
+from polymodal.model.fit_ensemble import baseline_targets, sample_validation
 from polymodal.runs.data_module import DataModule
-from polymodal.targets import StructuredTarget, Target
+from polymodal.targets import AnyTarget
+from polymodal.targets.numeric import NumericTarget
 
 TRAIN_ROWS = 100_000
 """Most training rows that baselines are fitted on."""
@@ -30,7 +31,7 @@ FITTED_BYTES = 2**30
 def fit_baselines(
     data_module: DataModule, config: RunConfig, cache: ArrayCache
 ) -> tuple[FittedBaselines | None, list[str]]:
-    """Fit the baselines of every flat target on a sample of the rows, so that time and memory are bounded.
+    """Fit the baselines of every target of classes or numbers on samples of bounded size.
 
     Args:
         data_module: The run's data.
@@ -40,13 +41,13 @@ def fit_baselines(
     Returns:
         The baselines with their folds, None without any; and sentences the user should read.
     """
-    flat = {name: target for name, target in data_module.targets.items() if not isinstance(target, StructuredTarget)}
-    if not config.baselines or not flat:
+    targets = baseline_targets(data_module.targets)
+    if not config.baselines or not targets:
         return None, []
     splits = {split: examples.without_outputs() for split, examples in data_module.splits.items()}
-    train = splits["train"].sample(TRAIN_ROWS, config.seed, list(flat))
+    train = splits["train"].sample(TRAIN_ROWS, config.seed, list(targets))
     validation = sample_validation(splits["validation"], data_module.targets, config.seed)
-    fitted_on = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(flat))
+    fitted_on = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(targets))
     shapes = {stream: column.take(slice(len(fitted_on))) for stream, column in fitted_on.columns.items()}
     unfitted = FeatureExtractor.unfitted(data_module.schema, data_module.preprocessor.modalities, shapes)
     notices = _notices(data_module, unfitted, len(train))
@@ -57,14 +58,17 @@ def fit_baselines(
     def fit() -> FittedBaselines:
         features = unfitted.fit(fitted_on.columns_in_use(), fitted_on.cells_in_use())
         blocks = FeatureBlocks.concatenate([_extract_features(features, part) for part in (train, validation)])
-        fitted = {name: _fit_target(name, flat[name], blocks, (train, validation), groups, config) for name in flat}
+        fitted = {
+            name: _fit_target(name, target, blocks, (train, validation), groups, config)
+            for name, target in targets.items()
+        }
         return FittedBaselines(
             features,
             {name: baselines for name, (baselines, _) in fitted.items()},
             {name: folds for name, (_, folds) in fitted.items()},
         )
 
-    dependencies = _dependencies(unfitted, flat, (train, validation), groups, config)
+    dependencies = _dependencies(unfitted, targets, (train, validation), groups, config)
     return load_or_fit_baselines(cache, dependencies, fit), notices
 
 
@@ -90,7 +94,7 @@ def _groups(data_module: DataModule, samples: Mapping[str, Examples], config: Ru
 
 def _dependencies(
     unfitted: FeatureExtractor,
-    targets: Mapping[str, Target],
+    targets: Mapping[str, AnyTarget],
     samples: Sequence[Examples],
     groups: list[Hashable] | None,
     config: RunConfig,
@@ -116,7 +120,7 @@ def _extract_features(extractor: FeatureExtractor, examples: Examples) -> Featur
 
 def _fit_target(
     name: str,
-    target: Target,
+    target: AnyTarget,
     features: FeatureBlocks,
     samples: tuple[Examples, Examples],
     groups: list[Hashable] | None,
@@ -124,7 +128,7 @@ def _fit_target(
 ) -> tuple[list[Baseline], list[Fold]]:
     """Fit the baselines on the rows where the target is known; rows split by time are one fold."""
     known = np.concatenate([examples.known[name] for examples in samples])
-    truth = np.concatenate([examples.truth[name] for examples in samples])[known]
+    truth, kind, num_classes = _encoded(target, np.concatenate([examples.truth[name] for examples in samples])[known])
     rows, num_train = np.flatnonzero(known), len(samples[0])
     is_validation = rows >= num_train
     if config.time is None:
@@ -133,8 +137,8 @@ def _fit_target(
     else:
         folds = validation_fold(is_validation)
     fitted = cross_fit_baselines(
-        target.kind,
-        len(target.classes or ()) or 1,
+        kind,
+        num_classes,
         _known_rows(features, known),
         truth,
         folds,
@@ -144,6 +148,14 @@ def _fit_target(
     pairs = zip(folds, fitted.folds, strict=True)
     places = [(rows[fold[is_validation[fold]]] - num_train, baselines) for fold, baselines in pairs]
     return fitted.baselines, [Fold(of_fold, baselines) for of_fold, baselines in places if len(of_fold)]
+
+
+def _encoded(target: AnyTarget, truth: NDArray[Any]) -> tuple[NDArray[Any], str, int]:
+    """Return the truth as baselines predict it, its kind, and the number of classes, labels or numbers."""
+    if isinstance(target, NumericTarget):
+        numbers = target.truth_numbers(truth)
+        return numbers, "numbers", numbers.shape[1]
+    return truth, target.kind, len(target.classes or ()) or 1
 
 
 def _known_rows(features: FeatureBlocks, known: NDArray[np.bool_]) -> FeatureBlocks:
