@@ -121,12 +121,14 @@ def baby_products() -> Task:
         "baby_products",
         "price",
         ["title", "is_discounted", "category", "company_struct", "width", "height", "length", "weight"],
+        1_500,
         texts=["title"],
         categories=["category", "company_struct"],
+        num_folds=3,
         metric="mape",
     )
     for name in ("width", "height", "length", "weight"):
-        task.frame[name] = task.frame[name].astype(str).str.extract(r"([\d.]+)")[0].astype(float)
+        task.frame[name] = task.frame[name].astype(str).str.extract(r"(\d+\.?\d*)")[0].astype(float)
     return task
 
 
@@ -176,7 +178,7 @@ TASKS: dict[str, Callable[[], Task]] = {
         "clothing",
         "recommended",
         ["review_text", *CLOTHES, "age", "positive_feedback_count"],
-        2_500,
+        1_500,
         texts=["review_text"],
         categories=CLOTHES,
         num_folds=3,
