@@ -1,11 +1,12 @@
 """The baselines beside scikit-learn's models of the same family, on rows that neither was fitted on.
 
-    python benchmarks/baselines.py                  # all tables; rewrites the section of docs/benchmarks.md
+    python benchmarks/baselines.py                  # all tables
     python benchmarks/baselines.py --only wine leaf # some tables
     python benchmarks/baselines.py --keep           # scikit-learn's scores of an earlier call are read, not measured
 
-Both get the same rows. Here, 15 % of them are the validation rows that the run splits off; scikit-learn's models choose
-their penalty by cross-validation.
+The section of docs/benchmarks.md is written anew from all scores measured so far. Both get the same rows; here 15 % of
+them are the validation rows that the run splits off. Scikit-learn's linear models choose their penalty by
+cross-validation.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import argparse
 import json
 import logging
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from baseline_opponents import boosting, forest, linear
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
@@ -249,94 +250,9 @@ def sklearn_scores(task: Task, train: pd.DataFrame, test: pd.DataFrame) -> dict[
     return found
 
 
-def forest(task: Task) -> Any:
-    """Return a random forest on imputed numbers, codes and TF-IDF."""
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-
-    model = (RandomForestRegressor if task.is_number else RandomForestClassifier)(200, random_state=0)
-    parts = [("numbers", SimpleImputer(strategy="median"), task.numbers), *coded(task), *texts(task, with_svd=False)]
-    return make_pipeline(columns(parts), model)
-
-
-def boosting(task: Task) -> Any:
-    """Return gradient boosting on raw numbers, codes and 64 components of TF-IDF."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.pipeline import make_pipeline
-
-    model = (HistGradientBoostingRegressor if task.is_number else HistGradientBoostingClassifier)(random_state=0)
-    return make_pipeline(
-        columns([("numbers", "passthrough", task.numbers), *coded(task), *texts(task, with_svd=True)]), model
-    )
-
-
-def linear(task: Task, scaling: str) -> Any:
-    """Return ridge or logistic regression on scaled numbers, one column a category, and TF-IDF."""
-    from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression, RidgeCV
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
-
-    scale = (
-        StandardScaler()
-        if scaling == "standard"
-        else QuantileTransformer(n_quantiles=100, output_distribution="normal")
-    )
-    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), scale)
-    one_hot = OneHotEncoder(handle_unknown="ignore", min_frequency=2)
-    model = (
-        RidgeCV(np.logspace(-3, 4, 15))
-        if task.is_number
-        else GridSearchCV(
-            LogisticRegression(max_iter=300), {"C": [0.01, 0.1, 1, 10]}, cv=3, scoring="neg_log_loss", error_score=-99
-        )
-    )
-    parts = [("numbers", numbers, task.numbers), ("categories", one_hot, task.categories)]
-    return make_pipeline(columns([*parts, *texts(task, with_svd=False)]), model)
-
-
-def coded(task: Task) -> list[Any]:
-    """Return the step that turns categories into codes."""
-    from sklearn.preprocessing import OrdinalEncoder
-
-    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
-    return [("categories", encoder, task.categories)]
-
-
-def texts(task: Task, *, with_svd: bool) -> list[Any]:
-    """Return the steps that turn texts into TF-IDF of words and of characters."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_pipeline, make_union
-    from sklearn.preprocessing import FunctionTransformer
-
-    steps = []
-    for name in task.texts:
-        union = make_union(
-            TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True),
-            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=2, sublinear_tf=True),
-        )
-        strings = FunctionTransformer(_strings)
-        steps.append((name, make_pipeline(strings, union, *([TruncatedSVD(64)] if with_svd else [])), name))
-    return steps
-
-
-def _strings(cells: pd.Series) -> list[str]:
-    return [cell if isinstance(cell, str) else "" for cell in cells]
-
-
-def columns(parts: list[Any]) -> Any:
-    """Return the transformer of those parts that have columns."""
-    from sklearn.compose import ColumnTransformer
-
-    return ColumnTransformer([part for part in parts if len(part[2])], sparse_threshold=1.0)
-
-
 def measure(name: str, keep: bool) -> dict[str, Any]:
     """Measure a table; the scores of scikit-learn's models are read from an earlier measurement where asked."""
-    task, path = TASKS[name](), RESULTS / f"{name.replace(', ', '-')}.json"
+    task, path = TASKS[name](), path_of(name)
     earlier = json.loads(path.read_text()) if path.is_file() else {}
     folds = list(task.splits())
     found = [polymodal_scores(task, *fold) for fold in folds]
@@ -351,6 +267,11 @@ def measure(name: str, keep: bool) -> dict[str, Any]:
     RESULTS.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def path_of(name: str) -> Path:
+    """Return the file of a table's scores."""
+    return RESULTS / f"{name.replace(', ', '-')}.json"
 
 
 def mean_of(scores: list[dict[str, float]]) -> dict[str, float]:
@@ -384,7 +305,8 @@ def as_markdown(results: dict[str, dict[str, Any]]) -> str:
     for name, result in results.items():
         cells = [name, f"{result['rows']:,} × {result['columns']}", result["metric"]]
         for family, opponents in FAMILIES.items():
-            cells.append(f"{result['polymodal'].get(family, float('nan')):.3f} ({lead(result, family):+.3f})")
+            found = result["polymodal"].get(family)
+            cells.append("" if found is None else f"{found:.3f} ({lead(result, family):+.3f})")
             cells += [f"{result['sklearn'][name]:.3f}" if name in result["sklearn"] else "" for name in opponents]
         lines.append(f"| {' | '.join(cells)} | {result['seconds']:.1f} |")
     return "\n".join(lines)
@@ -399,7 +321,6 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable()
-    tempfile.tempdir = None
     results = {}
     for name in options.only:
         results[name] = measure(name, options.keep)
@@ -410,8 +331,8 @@ def main() -> None:
             f"{found['seconds']:.1f} s",
             flush=True,
         )
-    if options.only == list(TASKS):
-        replace_section(options.report, "baselines", as_markdown(results))
+    measured = {name: json.loads(path_of(name).read_text()) for name in TASKS if path_of(name).is_file()}
+    replace_section(options.report, "baselines", as_markdown(measured))
 
 
 if __name__ == "__main__":
