@@ -19,6 +19,7 @@ from polymodal.model.batches import Examples
 from polymodal.model.predict import BASELINE, NO_MASK, MemberPredictions, StreamMask, predict_examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
+from polymodal.targets.numeric import NumericTarget
 
 VALIDATION_ROWS = 25_000
 """Most validation rows that baselines and ensembles are fitted on."""
@@ -50,8 +51,21 @@ def sample_validation(validation: Examples, targets: Mapping[str, AnyTarget], se
     Returns:
         The same rows for the same arguments.
     """
-    flat = [name for name, target in targets.items() if not isinstance(target, StructuredTarget)]
-    return validation.sample(VALIDATION_ROWS, seed, flat or list(targets))
+    return validation.sample(VALIDATION_ROWS, seed, list(baseline_targets(targets)) or list(targets))
+
+
+def baseline_targets(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
+    """Return the targets that baselines predict: classes, labels, and one number or several.
+
+    Args:
+        targets: Name to target.
+
+    Returns:
+        Name to flat or numeric structured target.
+    """
+    return {
+        name: t for name, t in targets.items() if not isinstance(t, StructuredTarget) or isinstance(t, NumericTarget)
+    }
 
 
 def fit_ensembles(
@@ -113,7 +127,7 @@ def held_out_rows(
     masks = single_stream_masks(model)
     of_mask = predict_examples(model, validation, masks, cache)
     if fitted is not None:
-        of_mask = _with_out_of_fold(of_mask, fitted, validation, masks, cache)
+        of_mask = _with_out_of_fold(model, of_mask, fitted, validation, masks, cache)
     if model.config.fusion.name == "stacking":
         stacked = {name: _fit_stacker(model, name, validation, of_mask) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: fitted.full for name, fitted in stacked.items()})
@@ -129,6 +143,7 @@ def held_out_rows(
 
 
 def _with_out_of_fold(
+    model: TrainedModel,
     of_mask: list[MemberPredictions],
     fitted: FittedBaselines,
     validation: Examples,
@@ -144,8 +159,8 @@ def _with_out_of_fold(
     result = []
     for members, *chunks in zip(of_mask, *of_chunk, strict=True):
         predictions = {name: dict(of_target) for name, of_target in members.predictions.items()}
-        for name in fitted.baselines:
-            for baseline in chunks[0][name]:
+        for name in model.network.targets:
+            for baseline in chunks[0].get(name, {}):
                 if f"{BASELINE}{baseline}" in predictions[name]:
                     predictions[name][f"{BASELINE}{baseline}"] = np.concatenate([c[name][baseline] for c in chunks])
         result.append(dataclasses.replace(members, predictions=predictions))
