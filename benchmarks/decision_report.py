@@ -13,8 +13,8 @@ Judged = Mapping[str, Sequence[JudgedRun]]
 ABOUT = """
 Tables: 60 to 2,000 rows for training and validation (15 % of them), up to 2,000 further rows for testing, each
 stream's cells absent in 0 to 60 % of the rows of all three; classes even to 1:50, 2 to 12 of them, several labels,
-numbers; up to four streams; networks trained for 1 to 30 epochs; three seeds, each with other rows, another split and
-another network. Scores: accuracy; ROC AUC where the rarer of two classes has less than a quarter of the rows; macro-F1
+numbers; up to four streams; networks trained for 1 to 30 epochs; each seed draws other rows, another split and another
+network. Scores: accuracy; ROC AUC where the rarer of two classes has less than a quarter of the rows; macro-F1
 of labels; R² of numbers.
 
 *Best member*: of the fusion, the streams, the baselines and the prior, the one that is best on the *test* rows (mean
@@ -38,7 +38,7 @@ def summary(judged: Judged, levels: Sequence[str]) -> list[str]:
     num_runs = sum(len(runs) for runs in judged.values())
     least, most = (_chance(judged, levels[0], is_equal) for is_equal in (False, True))
     return [
-        "Command: `make bench-decisions` (one thread).",
+        f"Command: `make bench-decisions` (one thread; {_seeds(judged)}).",
         *ABOUT.rstrip().splitlines(),
         "",
         f"| {len(judged)} tables, {num_runs} runs | mean of final − best member | worst table | tables below | above "
@@ -52,6 +52,12 @@ def summary(judged: Judged, levels: Sequence[str]) -> list[str]:
         f"{most:.1f} if all were equally good; of the runs one by one, in {_run_chance(judged, levels[0]):.1f} of "
         f"{num_runs}.",
     ]
+
+
+def _seeds(judged: Judged) -> str:
+    """Return which seeds there are, and of how many tables."""
+    seeds = [run.dump.seed for runs in judged.values() for run in runs]
+    return ", ".join(f"seed {seed} of {seeds.count(seed)} tables" for seed in sorted(set(seeds)))
 
 
 def _chance(judged: Judged, level: str, is_equal: bool) -> float:

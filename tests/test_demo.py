@@ -69,6 +69,16 @@ def test_words_are_misspelled_but_never_empty():
     assert np.mean([word == "seven" for word in words]) < 0.1
 
 
+@pytest.mark.parametrize("name", ["train.csv", "new.csv", "pictures"])
+def test_what_is_of_no_demo_is_left_alone(tmp_path, name):
+    (tmp_path / name).mkdir() if name == "pictures" else (tmp_path / name).write_text("a,b\n1,2\n")
+    command = [sys.executable, "-m", "polymodal.demo", "--output", str(tmp_path), "--rows", "12"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr == f"The folder {tmp_path} holds '{name}', which is of no demo. Choose another --output.\n"
+    assert {path.name for path in tmp_path.iterdir()} <= {name, "polymodal-cache"}
+
+
 @pytest.mark.slow
 def test_the_demo_trains_and_prints_its_table(tmp_path):
     command = [sys.executable, "-m", "polymodal.demo", "--output", "demo", "--rows", "120"]
@@ -78,4 +88,5 @@ def test_the_demo_trains_and_prints_its_table(tmp_path):
     assert "$ polymodal train demo/train.csv --target digit" in result.stdout
     for name in ("picture", "tone", "note", "tabular", "prior"):
         assert name in result.stdout
-    assert (tmp_path / "demo/run/report.html").stat().st_size > 10_000
+    for run in ("run", "run-2"):
+        assert (tmp_path / "demo" / run / "report.html").stat().st_size > 10_000

@@ -7,6 +7,8 @@ disk are OSErrors that name the file, whichever library wrote it.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import re
 import secrets
@@ -15,13 +17,15 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, PolymodalError
 
 TEMPORARY_NAME = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")
 LONGEST_STEM = 40
 """Characters of the file's name in that of its temporary file, which must not be longer than names may be."""
 RUST_ERROR = re.compile(r"\b(?:os error |Os \{ code: )(\d+)")
 """How safetensors and tokenizers report an error of the operating system."""
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Constants of Linux: paths are relative to the working directory; exchange, do not replace."""
 
 
 @contextmanager
@@ -29,7 +33,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Write a file atomically.
 
     Args:
-        path: The file; an older one is replaced, also where ``path`` is a link to it.
+        path: The file; an older one is replaced, also where ``path`` is a link to it, unless it is write-protected.
 
     Yields:
         The file to write instead; it is renamed when the context ends, and removed upon an error.
@@ -37,7 +41,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be written: disk full, no permission.
     """
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     temporary = temporary_sibling(target)
     try:
         with _errors_name(path, temporary):
@@ -65,7 +71,7 @@ def atomic_folder(folder: Path, contents: Collection[str]) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be written: disk full, no permission.
     """
-    target = folder.resolve()
+    target = Path(os.path.realpath(folder))
     temporary = temporary_sibling(target)
     try:
         with _errors_name(folder, temporary):
@@ -162,8 +168,14 @@ def _finish_file(path: Path, mode: int) -> None:
 
 
 def _replace_folder(target: Path, new: Path, contents: Collection[str]) -> None:
+    """Put a folder in the place of another one, which is left at the new one's name to be removed."""
     if not target.exists() or not any(target.iterdir()):
         new.rename(target)
+        return
+    for path in target.iterdir():
+        if path.name not in contents and not (new / path.name).exists():
+            _keep(path, new / path.name)
+    if _exchange(target, new):
         return
     old = temporary_sibling(target)
     target.rename(old)
@@ -172,10 +184,30 @@ def _replace_folder(target: Path, new: Path, contents: Collection[str]) -> None:
     except BaseException:
         old.rename(target)
         raise
-    for path in list(old.iterdir()):
-        if path.name not in contents and not (target / path.name).exists():
-            path.rename(target / path.name)
-    shutil.rmtree(old, ignore_errors=True)
+    old.rename(new)
+
+
+def _keep(path: Path, place: Path) -> None:
+    """Give a file or folder a second name, or a copy where the file system has one name for each."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.copytree(path, place, symlinks=True, copy_function=_link)
+    else:
+        _link(path, place)
+
+
+def _link(source: str | Path, place: str | Path) -> None:
+    try:
+        os.link(source, place, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, place, follow_symlinks=False)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two names at once, where the system can (Linux's renameat2): no moment is without either."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return bool(renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0)
 
 
 @contextmanager
@@ -194,5 +226,5 @@ def _errors_name(path: Path, temporary: Path) -> Iterator[None]:
 def _errno(error: Exception) -> int | None:
     if isinstance(error, OSError):
         return error.errno
-    found = RUST_ERROR.search(str(error))
+    found = None if isinstance(error, PolymodalError) else RUST_ERROR.search(str(error))
     return int(found[1]) if found else None

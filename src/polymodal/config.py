@@ -33,7 +33,7 @@ MAX_SHOWN = 200
 class Section(BaseModel):
     """A group of options: keyword-only, no unknown names, never changed after it is made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="constants")
 
 
 class PartConfig(Section):
@@ -276,9 +276,24 @@ def build_config(values: dict[str, Any], overrides: dict[str, Any] | None = None
     for name, value in (overrides or {}).items():
         merged = _with_override(merged, _path(name), value)
     try:
-        return RunConfig.model_validate(merged)
+        config = RunConfig.model_validate(merged)
     except ValidationError as error:
         raise ConfigError(_explain(error)) from None
+    except (ValueError, RecursionError) as error:  # it holds itself
+        raise ConfigError(f"The options cannot be read: {str(error)[:MAX_SHOWN]}.") from None
+    _check_writable(config)
+    return config
+
+
+def _check_writable(config: RunConfig) -> None:
+    """Check that the options can be written to a ``run.yaml`` and read again, before a run ends with them."""
+    from polymodal.yaml_text import check_plain
+
+    for name in RunConfig.model_fields:
+        try:
+            check_plain(config.model_dump(mode="json", include={name}))
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"The option {name!r} cannot be written down: {str(error)[:MAX_SHOWN]}.") from None
 
 
 def _with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,15 +10,20 @@ from __future__ import annotations
 import argparse
 import csv
 import datetime
-import shutil
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from polymodal.atomic_files import atomic_file
+from polymodal.cli.arguments import exits, printing
 from polymodal.cli.console import print_line
+from polymodal.cli.options import choose_run_folder
+from polymodal.errors import ConfigError
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LOW_HZ, HIGH_HZ = (697, 770, 852, 941), (1209, 1336, 1477)
@@ -27,6 +32,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OPENINGS = ("it says", "looks like a", "I read", "this must be a", "maybe a")
 PAPERS = ("plain", "lined", "squared")
 COLUMNS = ("picture", "tone", "note", "ink", "seconds", "paper", "written_on", "digit")
+TABLES, MEDIA = ("train.csv", "new.csv"), ("pictures", "tones")
 SAMPLE_RATE_HZ = 8000
 MISSING_SHARE = 0.25
 NUM_NEW = 297
@@ -133,7 +139,9 @@ def write_row(folder: Path, number: int, digit: int, pixels: NDArray[np.float64]
     ending = "flac" if number % 2 else "wav"
     row = {"picture": f"pictures/{number:04d}.png", "tone": f"tones/{number:04d}.{ending}"}
     Image.fromarray(draw_picture(pixels, random)).save(folder / row["picture"])
-    soundfile.write(folder / row["tone"], play_tone(digit, random), SAMPLE_RATE_HZ, subtype="PCM_16")
+    tone = io.BytesIO()  # a full disk is an OSError for Python alone
+    soundfile.write(tone, play_tone(digit, random), SAMPLE_RATE_HZ, format=ending.upper(), subtype="PCM_16")
+    (folder / row["tone"]).write_bytes(tone.getvalue())
     row["note"] = f"{random.choice(OPENINGS)} {misspell(WORDS[digit], random)}"
     row |= describe(digit, pixels, random)
     kept = {name: cell if random.random() >= MISSING_SHARE else "" for name, cell in row.items()}
@@ -150,11 +158,18 @@ def write_tables(folder: Path, seed: int = 0, num_rows: int | None = None) -> tu
 
     Returns:
         ``train.csv`` and ``new.csv``, about one row in six in the latter.
+
+    Raises:
+        ConfigError: If the folder holds other files of these names.
     """
     from sklearn.datasets import load_digits
 
-    for name in ("pictures", "tones"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    _check_folder(folder)
+    train, new = (folder / name for name in TABLES)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_csv(train, [])  # if it is killed from here on, the folder is known as a demo's
+    for name in MEDIA:
+        (folder / name).mkdir(exist_ok=True)
     random, digits = np.random.default_rng(seed), load_digits()
     chosen = random.permutation(len(digits.target))[:num_rows]
     rows = [
@@ -162,11 +177,28 @@ def write_tables(folder: Path, seed: int = 0, num_rows: int | None = None) -> tu
         for number, index in enumerate(chosen, 1)
     ]
     num_new = NUM_NEW * len(rows) // len(digits.target)
-    return _write_csv(folder / "train.csv", rows[num_new:]), _write_csv(folder / "new.csv", rows[:num_new])
+    return _write_csv(train, rows[num_new:]), _write_csv(new, rows[:num_new])
+
+
+def _check_folder(folder: Path) -> None:
+    """Check that what is replaced is an earlier demo, whose table says so."""
+    foreign = [name for name in TABLES if (folder / name).exists() and not _is_table(folder / name)]
+    if not (folder / TABLES[0]).exists():
+        foreign += [name for name in MEDIA if (folder / name).exists()]
+    if foreign:
+        raise ConfigError(f"The folder {folder} holds {foreign[0]!r}, which is of no demo. Choose another --output.")
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is one of the demo's tables."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.readline().strip() == ",".join(COLUMNS).encode()
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -180,16 +212,29 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=None, help="rows of both tables; default: all 1,797 digits")
     parser.add_argument("--seed", type=int, default=0, help="fixes every random choice")
     options = parser.parse_args()
-    train, new = write_tables(options.output, options.seed, options.rows)
-    print_line(f"Wrote {train} and {new}: digits seen, heard and spelled; a quarter of the cells is missing.")
-    run = options.output / "run"
-    if (run / "run.yaml").is_file() or (run / "asked.yaml").is_file():
-        shutil.rmtree(run)
-    command = ["train", str(train), "--target", "digit", "--preset", "fast", "--output", str(run)]
-    print_line(f"$ polymodal {' '.join(command)}")
+    with printing():
+        try:
+            _run(options)
+        except typer.Exit as ended:
+            raise SystemExit(ended.exit_code) from None
+
+
+def _run(options: argparse.Namespace) -> None:
+    with exits("Stopped."):
+        command = _prepare(options)
     from polymodal.cli.main import app
 
-    app([*command, "--seed", str(options.seed)])
+    app(command)
+
+
+def _prepare(options: argparse.Namespace) -> list[str]:
+    """Write the tables and return the command; its run stands beside those of earlier demos."""
+    train, new = write_tables(options.output, options.seed, options.rows)
+    print_line(f"Wrote {train} and {new}: digits seen, heard and spelled; a quarter of the cells is missing.")
+    run = choose_run_folder("run", resume=False, runs=options.output)
+    command = ["train", str(train), "--target", "digit", "--preset", "fast", "--output", str(run)]
+    print_line(f"$ polymodal {' '.join(command)}")
+    return [*command, "--seed", str(options.seed)]
 
 
 if __name__ == "__main__":

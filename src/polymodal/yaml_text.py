@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from textwrap import shorten
 from typing import Any
 
@@ -24,8 +25,8 @@ def parse_yaml(text: str) -> Any:
         text: The YAML.
 
     Returns:
-        None, bools, integers of 64 bits, floats, strings without lone surrogates and null characters, and lists and
-        dicts of these.
+        None, bools, integers of 64 bits, finite floats, strings without lone surrogates and null characters, and lists
+        and dicts of these.
 
     Raises:
         ValueError: If the text is too long or too deep, has a key twice or a value of another type; the message is one
@@ -34,7 +35,9 @@ def parse_yaml(text: str) -> Any:
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has more than {MAX_CHARACTERS:,} characters")
     try:
-        return _plain(_Loader(text).get_single_data())
+        value = _Loader(text).get_single_data()
+        check_plain(value)
+        return value
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(shorten(str(error), MAX_REASON)) from None
 
@@ -92,21 +95,29 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _plain(value: Any) -> Any:
-    """Check that a value and all it holds are plain, and return it."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _plain(key), _plain(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _plain(inner)
+def check_plain(value: Any, depth: int = 0) -> None:
+    """Check that a value and all it holds can be written as YAML and read again.
+
+    Args:
+        value: Any value.
+        depth: How deep it is nested itself.
+
+    Raises:
+        ValueError: If it holds anything but what ``parse_yaml`` returns.
+    """
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, dict | list):
+        for inner in [*value, *value.values()] if isinstance(value, dict) else value:
+            check_plain(inner, depth + 1)
     elif isinstance(value, str):
         _check_string(value)
     elif isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise ValueError("it holds an integer of more than 64 bits")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it holds a number that is not finite")
     elif not (value is None or isinstance(value, bool | int | float)):
         raise ValueError(f"it holds a {type(value).__name__}; put it in quotes if it is a text")
-    return value
 
 
 def _check_string(text: str) -> None:

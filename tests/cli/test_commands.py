@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
 import os
 import signal
@@ -13,13 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+import polymodal
+import tiny
 from polymodal.arrays import BrokenCell
 from polymodal.cli import options, prediction_files
 from polymodal.cli.main import app
 from polymodal.cli.progress_bar import TerminalProgress
-from polymodal.errors import ConfigError, PolymodalError, warn
+from polymodal.data.tables.table import Table
+from polymodal.errors import ConfigError, warn
 from polymodal.model.predictions import Predictions
 
 runner = CliRunner()
@@ -46,6 +51,14 @@ REPORT_DATA = {
 }
 
 
+KEPT = {
+    "id": ["007", "08"],
+    "size": [1234567.891, float("inf")],
+    "when": [dt.date(2024, 5, 31), None],
+    "raw": [b"", b""],
+}
+
+
 class StubModel:
     report_data = REPORT_DATA
 
@@ -62,9 +75,10 @@ class StubModel:
         values = {"label": np.array([[0.9, 0.1], [0.2, 0.8]])}
         broken = [BrokenCell(2, "photo", "not a picture")]
         whole = Predictions(values, {"label": ["a", "b"]}, {"label": ["a", "b"]}, shown, broken)
-        warn("row 2, column 'photo': not a picture")
+        whole = whole.with_kept({name: KEPT[name] for name in keep})
         yield whole.take(slice(0, 1))
         yield whole.take(slice(1, 2))
+        warn("one cell could not be read")
 
 
 @pytest.fixture
@@ -88,7 +102,7 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
         "--fusion gated --modality x=y=image --stream s=m*,n* --stream t=z --share u=c*,d --drop p --drop q "
         "--encoder x=resnet --set train.epochs=20 "
         "--set settings.x.size=[1,2] --seed 3 --output o --resume --strict --json "
-        "--relevance r --reconstruct --teacher runs/before"
+        "--relevance r --reconstruct --teacher runs/before --validation-share 0.2 --test-share 0 --device cpu"
     )
     result = runner.invoke(app, arguments.split())
     assert result.exit_code == 0, result.output
@@ -116,6 +130,9 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
         "relevance": "r",
         "reconstruct": True,
         "teacher": "runs/before",
+        "validation_share": 0.2,
+        "test_share": 0.0,
+        "device": "cpu",
     }
     assert {name: call[name] for name in expected} == expected
 
@@ -124,7 +141,7 @@ def test_options_not_given_leave_the_configuration_alone(calls, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert runner.invoke(app, ["train", "t.csv"]).exit_code == 0
     left = ("target", "validation", "test", "drop", "modality", "stream", "encoder", "settings", "seed", "strict")
-    left += ("relevance", "reconstruct", "teacher", "share")
+    left += ("relevance", "reconstruct", "teacher", "share", "validation_share", "test_share", "device", "preset")
     assert [calls[0][name] for name in left] == [None] * len(left)
 
 
@@ -139,6 +156,9 @@ def test_train_shows_fused_streams_and_baselines(calls, tmp_path, monkeypatch):
     result = runner.invoke(app, ["train", "t.csv", "--target", "label"])
     for words in ("label: 20 test rows", "0.900", "0.800 to 1.000", "photo [1]", "prior", "runs/t/report.html"):
         assert words in result.stdout
+    assert result.stdout.startswith("The network beats the prior.")
+    assert [line for line in result.stdout.splitlines() if line.startswith("▶")] or " ▶ final answer" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
     assert "row 3, column 'photo [1]': not a picture" in result.stderr
 
 
@@ -153,7 +173,30 @@ def test_evaluate_shows_missing_streams(calls):
 def test_predict_writes_csv_to_standard_output(calls):
     result = runner.invoke(app, ["predict", "m", "t.csv"])
     assert result.stdout == "label,label_probability,label:a,label:b\na,0.9,0.9,0.1\nb,0.8,0.2,0.8\n"
-    assert "row 2, column 'photo'" in result.stderr
+    assert result.stderr == "one cell could not be read\n"
+
+
+def test_predict_copies_columns_as_they_are(calls, tmp_path):
+    arguments = ["predict", "m", "t.csv", "--probabilities", "top", "--keep", "id, size", "--keep", "when"]
+    said = runner.invoke(app, arguments).stdout.splitlines()
+    assert said == [
+        "id,size,when,label,label_probability",
+        "007,1234567.891,2024-05-31,a,0.9",
+        "08,inf,,b,0.8",
+    ]
+    lines = [json.loads(line) for line in runner.invoke(app, [*arguments, "--json"]).stdout.splitlines()]
+    assert lines[0] == {"id": "007", "size": 1234567.891, "when": "2024-05-31", "label": "a", "label_probability": 0.9}
+    assert lines[1]["size"] is None
+    result = runner.invoke(app, ["predict", "m", "t.csv", "--keep", "raw"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "The column 'raw' holds bytes, which CSV and JSON cannot" in result.stderr
+
+
+def test_predict_into_a_file_prints_one_json_object(calls, tmp_path):
+    path = tmp_path / "out.csv"
+    result = runner.invoke(app, ["predict", "m", "t.csv", "-o", str(path), "--json"])
+    assert json.loads(result.stdout) == {"rows": 2, "broken_cells": 1, "output": str(path)}
+    assert len(path.read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
@@ -203,8 +246,84 @@ def test_users_errors_are_one_sentence_and_exit_code_2(arguments, sentence, tmp_
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("command", [[], ["train"], ["predict"], ["cache", "clear"]])
+def test_help_is_h_too(command):
+    assert runner.invoke(app, [*command, "-h"]).stdout == runner.invoke(app, [*command, "--help"]).stdout
+    assert "Usage" in runner.invoke(app, [*command, "-h"]).stdout
+
+
+def test_the_version_is_told():
+    assert runner.invoke(app, ["--version"]).stdout == f"polymodal {polymodal.__version__}\n"
+
+
+def test_shells_complete_commands_and_options():
+    environment = {
+        **os.environ,
+        "_POLYMODAL_COMPLETE": "complete_bash",
+        "COMP_WORDS": "polymodal tra",
+        "COMP_CWORD": "1",
+    }
+    command = [sys.executable, "-c", "from polymodal.cli.main import app; app(prog_name='polymodal')"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout.split() == ["train"]
+    assert "--install-completion" in runner.invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
+
+
+def test_every_output_has_a_short_name():
+    for command in typer.main.get_command(app).commands.values():
+        for option in command.params:
+            assert "-o" in option.opts or "--output" not in option.opts, command.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ("--preset fsat", "'fast'"),
+        ("--set train.epocks=3", "'train.epochs'"),
+        ("--fusion transfomer", "'transformer'"),
+        ("--encoder tabulr=mlp", "'tabular'"),
+        ("--encoder tabular=ft_transfomer", "'ft_transformer'"),
+        ("--set settings.tabulr.max_values=3", "'tabular'"),
+        ("--set settings.tabular.max_value=3", "'max_values'"),
+        ("--stream rest=sizes", "'size'"),
+        ("--share s=tabulr", "'tabular'"),
+        ("--group Size", "'size'"),
+        ("--time agee", "'age'"),
+        ("--drop colur", "'colour'"),
+        ("--modality size=nubmer", "'number'"),
+        ("--target knid", "'kind'"),
+    ],
+)
+def test_a_wrong_name_is_answered_by_the_nearest_one(arguments, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny.write_csv(Table(tiny.numbers_table(20)), tmp_path / "t.csv")
+    target = [] if "--target" in arguments else ["--target", "kind"]
+    result = runner.invoke(app, ["train", "t.csv", *target, *arguments.split(), "--set", "baselines=false"])
+    assert result.exit_code == 2
+    assert f"Did you mean {meant}?" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("--validation-share 0", "'validation_share' is wrong: input should be greater than 0"),
+        ("--test-share 1", "'test_share' is wrong: input should be less than 1"),
+        ("--validation-share 0.5 --test-share 0.5", "must be above 0 and below 1 in all"),
+        ("--test-share 0.5 --test t.csv", "--test-share, or --test names a table of them. Leave out one."),
+    ],
+)
+def test_wrong_shares_are_one_sentence(arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny.write_csv(Table(tiny.numbers_table(20)), tmp_path / "t.csv")
+    result = runner.invoke(app, ["train", "t.csv", "--target", "kind", *arguments.split()])
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_wrong_usage_is_exit_code_2():
-    assert runner.invoke(app, ["train", "t.csv", "--preset", "huge"]).exit_code == 2
+    assert runner.invoke(app, ["predict", "m", "t.csv", "--probabilities", "some"]).exit_code == 2
     assert runner.invoke(app, ["list", "nonsense"]).exit_code == 2
 
 
@@ -217,6 +336,55 @@ def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
     result = runner.invoke(app, ["train", "t.csv", "--target", "a"])
     assert result.exit_code == 130
     assert "--resume goes on" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", ["list encoders", "--help"])
+def test_a_full_output_is_one_sentence(arguments):
+    command = f"{sys.executable} -m polymodal.cli.main {arguments} > /dev/full"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("Cannot write the output or a temporary file: No space left on device. Free some")
+    assert result.stderr.count("\n") == 1
+
+
+def test_closed_standard_streams_are_no_error():
+    command = f"{sys.executable} -m polymodal.cli.main list encoders >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command], check=False).returncode == 0
+
+
+def test_an_error_of_the_system_names_its_file(calls, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", "run/model")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("polymodal.runs.fit.fit", refuse)
+    result = runner.invoke(app, ["train", "t.csv", "--target", "a"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Cannot read or write run/model: Permission denied. Stopped. The same command")
+
+
+def test_predictions_never_overwrite_their_table(calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "t.csv"
+    table.write_text("a\n1\n")
+    (tmp_path / "hard.csv").hardlink_to(table)
+    (tmp_path / "soft.csv").symlink_to(table)
+    for output in ("t.csv", "./t.csv", str(table), "hard.csv", "soft.csv"):
+        result = runner.invoke(app, ["predict", "m", "t.csv", "-o", output])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == "The output would overwrite the table t.csv. Choose another --output.\n"
+        assert runner.invoke(app, ["embed", "m", "soft.csv", "-o", output]).exit_code == 2
+    assert table.read_text() == "a\n1\n"
+    (tmp_path / "folder.csv").mkdir()
+    assert "is a folder" in runner.invoke(app, ["predict", "m", "t.csv", "-o", "folder.csv"]).stderr
+
+
+def test_predictions_are_not_appended_to_their_table(tmp_path):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    command = f"{sys.executable} -m polymodal.cli.main predict m t.csv >> t.csv"
+    result = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "would overwrite the table" in result.stderr
 
 
 def test_closed_pipe_is_quiet():
@@ -295,7 +463,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setitem(prediction_files.WRITERS, ".csv", fail)
-    with pytest.raises(PolymodalError, match="No space left"), prediction_files.open_output(str(path)) as write:
+    with pytest.raises(OSError, match=r"No space left.*out\.csv"), prediction_files.open_output(str(path)) as write:
         write({"a": [1]}, ())
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.glob("*out*")] == ["out.csv"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_structured_targets import fit, known_cells, source_of
 
-from polymodal.cli import console
+from polymodal.cli import result_tables
 from polymodal.metrics import METRICS, Metric, intervals, measure_rows, metric_of, score, score_of
 from polymodal.metrics.classification import WeightedClasses
 from polymodal.report.page import write_report
@@ -140,9 +140,9 @@ def test_a_new_row_is_scored_and_shown_everywhere(tmp_path: Path, capsys: pytest
     low, high = found["evaluation"]["intervals"]["answer"]["brier"]
     assert value == pytest.approx(((PREDICTION - np.eye(3)[TRUTH]) ** 2).sum(axis=1).mean())
     assert low <= value <= high
-    console.print_results(found)
+    result_tables.print_results(found)
     shown = capsys.readouterr().out
-    assert "Brier score (lower is better)" in shown
+    assert "lower is better: Brier score" in shown
     assert format_score("brier", value) in shown
     write_report(found, {}, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from polymodal.data.inspection import inspect_table
@@ -34,6 +35,28 @@ def test_broken_media_cells_are_counted_and_named(shared_data: Path) -> None:
     assert (image["modality"], image["stream"], image["missing"], image["broken"]) == ("image", "image", 1, 6)
     assert [example["row"] for example in image["broken_examples"]] == [2, 3, 4, 5, 6]
     assert all(example["reason"] for example in image["broken_examples"])
+
+
+def test_notices_of_the_table_are_listed() -> None:
+    labels = [("p", "n")[row % 2] for row in range(80)]
+    sizes = ["unknown" if row == 3 else str(row * 0.37 % 5) for row in range(80)]
+    found = inspect_table(Table({"copy": labels, "size": sizes, "y": labels}), targets=["y", "size"])
+    assert [(notice["kind"], notice["columns"]) for notice in found["notices"]] == [
+        ("set_aside", ["size"]),
+        ("leak", ["copy"]),
+    ]
+    assert json.loads(json.dumps(found["notices"])) == found["notices"]
+
+
+def test_long_clips_are_told(tmp_path: Path) -> None:
+    for row in range(4):
+        soundfile.write(tmp_path / f"{row}.wav", np.zeros(4000 * (20 + 5 * row)), 4000)
+    table = Table({"clip": [f"{row}.wav" for row in range(4)], "label": list("abab")}, folder=tmp_path)
+    (notice,) = [notice for notice in inspect_table(table, targets=["label"])["notices"] if notice["kind"] == "cut"]
+    assert notice["sentence"] == (
+        "'clip': 1 of 4 clips (25%) are longer than 30 s; only the first 30 s are used. To change that: "
+        "--set settings.clip.max_duration_s=..."
+    )
 
 
 def test_broken_sounds(shared_data: Path) -> None:

@@ -187,7 +187,7 @@ def test_settings_come_as_objects_or_options(table: Table) -> None:
 def test_unknown_streams_and_options_are_said(table: Table) -> None:
     with pytest.raises(ConfigError, match=r"of: photo, voice, note, code, tabular\. Got 'foto'"):
         Preprocessor.fit(table, every_row(), SCHEMA, {"foto": {}})
-    with pytest.raises(ConfigError, match=r"'image' has no option 'sice'\. There are: size, "):
+    with pytest.raises(ConfigError, match=r"'image' has no option 'sice'\. Did you mean 'size'"):
         Preprocessor.fit(table, every_row(), SCHEMA, {"photo": {"sice": 3}})
 
 

@@ -24,7 +24,7 @@ from polymodal.ensemble.baseline_cache import (
     out_of_fold_predictions,
     predict_baselines,
 )
-from polymodal.ensemble.cross_fitting import CrossFitted, cross_fit_baselines, deal_folds
+from polymodal.ensemble.cross_fitting import CrossFitted, cross_fit_baselines, deal_folds, validation_fold
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.runs import baseline_fitting
 
@@ -63,10 +63,11 @@ class Fit:
         (columns, cells, truth), (others, other_cells, other_truth) = self.train, self.validation
         features = FeatureExtractor.unfitted(SCHEMA, {"size": None, "said": None}, columns).fit(columns, cells)
         both = FeatureBlocks.concatenate([features.transform(columns, cells), features.transform(others, other_cells)])
-        rows = deal_folds(other_truth, None, self.seed)
-        held_out = [len(truth) + fold for fold in rows]
-        found = cross_fit_baselines("category", 3, both, np.concatenate([truth, other_truth]), held_out, self.seed)
-        folds = [Fold(*fold) for fold in zip(rows, found.folds, strict=True)]
+        is_validation, known = np.arange(160) >= 120, np.concatenate([truth, other_truth])
+        held_out = deal_folds(known, is_validation, None, self.seed)
+        found = cross_fit_baselines("category", 3, both, known, held_out, self.seed)
+        pairs = zip(held_out, found.folds, strict=True)
+        folds = [Fold(rows[is_validation[rows]] - 120, baselines) for rows, baselines in pairs]
         return FittedBaselines(features, {"kind": found.baselines}, {"kind": folds})
 
     def kept(self, cache: ArrayCache) -> FittedBaselines:
@@ -150,22 +151,29 @@ def test_validation_rows_are_predicted_by_baselines_that_did_not_see_them(tmp_pa
     assert same(out_of_fold_predictions(unknown, columns, cells, masks), refitted)
 
 
-@pytest.mark.parametrize(("num_rows", "sizes"), [(0, []), (3, [1] * 3), (23, [5, 5, 5, 4, 4]), (2_000, [2_000])])
+@pytest.mark.parametrize(
+    ("num_rows", "sizes"), [(3, [1] * 3), (23, [5, 5, 5, 4, 4]), (6_000, [2_000] * 3), (16_000, [1_000])]
+)
 def test_rows_are_dealt_to_folds_of_one_size(num_rows: int, sizes: list[int]) -> None:
-    truth = np.arange(num_rows) % 4
-    folds = deal_folds(truth, None, 0)
+    truth, is_validation = np.arange(num_rows) % 4, np.arange(num_rows) >= num_rows - 1_000
+    folds = deal_folds(truth, is_validation, None, 0)
     assert sorted((len(fold) for fold in folds), reverse=True) == sizes
-    assert sorted(row for fold in folds for row in fold) == list(range(num_rows))
-    for fold in folds if num_rows == 23 else []:
+    if len(folds) > 1:
+        assert sorted(row for fold in folds for row in fold) == list(range(num_rows))
+    for fold in folds if num_rows > 3 else []:
         assert len(set(truth[fold])) == 4
+        assert is_validation[fold].any()
 
 
 def test_rows_of_a_group_are_in_one_fold_and_rows_in_order_of_time_are_one() -> None:
     groups = [f"g{row % 7}" for row in range(50)]
-    folds = deal_folds(np.arange(50) / 50, groups, 0)
+    is_validation = np.arange(50) >= 40
+    folds = deal_folds(np.arange(50) / 50, is_validation, groups, 0)
     assert len(folds) == 5
     assert sum(len({groups[row] for row in fold}) for fold in folds) == 7
-    assert [len(fold) for fold in deal_folds(np.arange(50) / 50, None, 0, 1)] == [50]
+    (fold,) = validation_fold(is_validation)
+    assert list(fold) == list(range(40, 50))
+    assert deal_folds(np.zeros(10), is_validation[:10], ["one"] * 10, 0) == []
 
 
 def change(fit: Fit, place: str) -> None:

@@ -32,7 +32,9 @@ STREAMS = (
     StreamSchema("tabular", "tabular", ("age", "colour")),
 )
 FIELDS = [{"name": "age", "kind": "number", "cardinality": 0}, {"name": "colour", "kind": "category", "cardinality": 4}]
-MODALITIES = {stream.name: SimpleNamespace(state=lambda: {"fields": FIELDS}, channels=1) for stream in STREAMS}
+MEMBERS = [{"column": field["name"], "modality": field["kind"]} for field in FIELDS]
+TABLE_STATE = {"fields": FIELDS, "members": MEMBERS}
+MODALITIES = {stream.name: SimpleNamespace(state=lambda: TABLE_STATE, channels=1) for stream in STREAMS}
 SCHEMA = Schema(columns=(), streams=STREAMS, targets=(), ignored=())
 Cells = dict[str, list[Any]]
 
@@ -62,7 +64,8 @@ def table(truth: NDArray[np.int64], seed: int, share_absent: float = 0.2) -> tup
         "vector": Column(vector, is_present()),
         "tabular": Column(fields, is_present(2)),
     }
-    return columns, {"note": [words[kind] if seen else None for kind, seen in zip(truth, note, strict=True)]}
+    said = [words[kind] if seen else None for kind, seen in zip(truth, note, strict=True)]
+    return columns, {"note": said, "age": fields[:, 0].tolist()}
 
 
 def labels(seed: int, num_rows: int = NUM_ROWS, num_classes: int = 3) -> NDArray[np.int64]:
@@ -85,11 +88,15 @@ def truth_of(kind: str, seed: int) -> NDArray[Any]:
     truth = labels(seed)
     if kind == "categories":
         return np.stack([truth == 0, truth >= 1], axis=1).astype(np.float64)
+    if kind == "numbers":
+        numbers = np.stack([truth * 10.0, 1e4 - truth], axis=1)
+        numbers[::7, 0] = np.nan
+        return numbers
     return truth * 10.0 + 5.0 if kind == "number" else truth
 
 
 def fit(kind: str, parts: Sequence[FeatureBlocks]) -> dict[str, Baseline]:
-    num_classes = {"category": 3, "categories": 2, "number": 1}[kind]
+    num_classes = {"category": 3, "categories": 2, "number": 1, "numbers": 2}[kind]
     features, truth = FeatureBlocks.concatenate(parts[:2]), np.concatenate([truth_of(kind, 0), truth_of(kind, 1)])
     held_out = [NUM_ROWS + np.arange(start, NUM_ROWS, 2) for start in range(2)]
     fitted = cross_fit_baselines(kind, num_classes, features, truth, held_out, budget_s=0.05)
@@ -112,7 +119,41 @@ def test_every_kind_of_target_is_learned(kind: str, metric: str, parts: list[Fea
     assert measured["prior"] < measured["linear"] - 0.15
 
 
-@pytest.mark.parametrize("kind", ["category", "categories", "number"])
+def test_several_numbers_are_learned_where_they_are_known(parts: list[FeatureBlocks]) -> None:
+    truth, found = truth_of("numbers", 2), fit("numbers", parts)
+    known = np.where(np.isnan(truth), np.nanmean(truth, axis=0), truth)
+    for name in ("linear", "boosting"):
+        error = found[name].predict(parts[2]) - known
+        assert (error.var(axis=0) < 0.5 * known.var(axis=0)).all()
+    assert found["prior"].predict(parts[2])[0] == pytest.approx(np.nanmean(truth, axis=0), rel=0.2)
+
+
+def test_many_numbers_are_predicted_by_their_components_and_get_no_trees(parts: list[FeatureBlocks]) -> None:
+    weights = np.random.default_rng(0).normal(size=(2, 200))
+    truth = np.stack([labels(0), labels(0) == 1], axis=1) @ weights
+    held_out = deal_folds(truth, np.arange(NUM_ROWS) > 90, None, 0)
+    fitted = cross_fit_baselines("numbers", 200, parts[0], truth, held_out)
+    assert [baseline.name for baseline in fitted.baselines] == ["prior", "linear"]
+    plain, arrays, texts = fitted.baselines[1].state()
+    found = Baseline.from_state(json.loads(json.dumps(plain)), arrays, texts).predict(parts[0])
+    assert (found == fitted.baselines[1].predict(parts[0])).all()
+    assert ((found - truth) ** 2).mean() < 0.2 * truth.var()
+
+
+def test_the_logarithm_of_a_skewed_number_is_fitted_where_it_is_better() -> None:
+    held_out = deal_folds(labels(0) / 1.0, np.arange(NUM_ROWS) > 90, None, 0)
+    values = np.random.default_rng(0).normal(size=(NUM_ROWS, 3)).astype(np.float32)
+    features, skewed = FeatureBlocks(values, None, values), np.exp(1.5 * values[:, 0].astype(np.float64))
+    for truth, is_log in ((skewed, True), (skewed - 2 * skewed.max(), False)):
+        for baseline in cross_fit_baselines("number", 1, features, truth, held_out, budget_s=0.2).baselines[1:]:
+            plain, _, _ = baseline.state()
+            assert ("largest" in plain) == is_log
+            found = baseline.predict(features)
+            assert np.corrcoef(found, truth)[0, 1] > 0.4
+            assert found.max() <= max(2 * truth.max(), truth.max() / 2)
+
+
+@pytest.mark.parametrize("kind", ["category", "categories", "number", "numbers"])
 def test_a_saved_baseline_predicts_bit_identically(kind: str, parts: list[FeatureBlocks]) -> None:
     for baseline in fit(kind, parts).values():
         plain, arrays, texts = baseline.state()
@@ -142,7 +183,8 @@ def test_the_value_of_an_absent_cell_changes_nothing(extractor: FeatureExtractor
         values = column.values.copy()
         values[~column.present] = 7 if values.dtype.kind in "ui" else np.nan
         poisoned[name] = Column(values, column.present, column.lengths)
-    other = {"note": [cell or "the big green tree" for cell in cells["note"]]}
+    ages = [age if seen else 1e9 for age, seen in zip(cells["age"], columns["tabular"].present[:, 0], strict=True)]
+    other = {"note": [cell or "the big green tree" for cell in cells["note"]], "age": ages}
     first, second = extractor.transform(columns, cells), extractor.transform(poisoned, other)
     assert (first.dense == second.dense).all()
     assert (first.sparse != second.sparse).nnz == 0
@@ -181,7 +223,7 @@ def test_two_classes_and_few_rows_and_no_validation_rows_work(parts: list[Featur
 
 
 def test_a_class_absent_from_training_is_possible_but_unlikely(parts: list[FeatureBlocks]) -> None:
-    held_out = deal_folds(labels(0), None, 0)
+    held_out = deal_folds(labels(0), np.zeros(NUM_ROWS, np.bool_), None, 0)
     for baseline in cross_fit_baselines("category", 4, parts[0], labels(0), held_out, budget_s=0.05).baselines:
         prediction = baseline.predict(parts[2])
         assert prediction.shape == (NUM_ROWS, 4)
@@ -229,7 +271,7 @@ def test_sounds_are_stretched_to_one_length() -> None:
 
 def test_n_grams_of_two_texts_are_weighed_the_rest_is_left_out() -> None:
     texts = ["The cat sat on the mat!", "the dog sat on the cat", "a dog, a cat and a mat", "", "not a known word"]
-    grams = TextGrams.fit(texts)
+    grams = TextGrams.fit(texts, "word")
     assert grams.grams == ["a", "cat", "dog", "mat", "on", "on the", "sat", "sat on", "the", "the cat"]
     found = grams.transform([*texts, "never seen anywhere"]).toarray()
     assert np.linalg.norm(found, axis=1) == pytest.approx([1, 1, 1, 0, 1, 0])
@@ -238,7 +280,7 @@ def test_n_grams_of_two_texts_are_weighed_the_rest_is_left_out() -> None:
 
 @pytest.mark.parametrize("texts", [[], [""] * 3, ["one text"], ["each word is here", "these are four others"]])
 def test_texts_without_anything_in_common_have_no_n_grams(texts: list[str]) -> None:
-    grams = TextGrams.fit(texts)
+    grams = TextGrams.fit(texts, "word")
     assert grams.transform(["one text", ""]).shape == (2, 0)
     assert len(grams.frequent) == 0
 
@@ -257,13 +299,14 @@ def test_n_grams_of_models_saved_as_numbers_are_read() -> None:
 @pytest.mark.parametrize(
     ("texts", "units"),
     [
-        (["what is the blue shape?", "is there a red circle?"], "word"),
-        (["seven", "sevn"], "character"),
-        (["这件衣服的质量非常好,我很喜欢。", "物流太慢了,不推荐购买。"], "character"),
-        ([], "word"),
+        (["what is the blue shape?", "is there a red circle?"], ("word", "part")),
+        (["what is the blue shape?" * 50] * 2_100, ("word",)),
+        (["seven", "sevn"], ("character",)),
+        (["这件衣服的质量非常好,我很喜欢。", "物流太慢了,不推荐购买。"], ("character",)),
+        ([], ("word", "part")),
     ],
 )
-def test_short_and_unspaced_text_is_counted_in_characters(texts: list[str], units: str) -> None:
+def test_short_and_unspaced_text_is_counted_in_characters(texts: list[str], units: tuple[str, ...]) -> None:
     assert choose_units(texts) == units
 
 

@@ -75,7 +75,12 @@ def test_a_model_saves_again_to_the_same_bytes(saved: Path, tmp_path: Path) -> N
 def test_a_model_holds_only_plain_files(saved: Path) -> None:
     files = files_in(saved)
     assert {path.suffix for path in files} <= PLAIN
-    assert {path.name for path in files} >= {"model.json", "network.safetensors", "baselines.safetensors"}
+    assert {path.name for path in files} >= {
+        "manifest.json",
+        "model.json",
+        "network.safetensors",
+        "baselines.safetensors",
+    }
     assert any(path.parent.name == "baselines" and path.suffix == ".txt" for path in files)
     for path in files:
         assert not path.read_bytes().startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04"))
@@ -113,6 +118,7 @@ def _edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], Any]:
         plain = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         change(plain)
         (folder / "model.json").write_text(json.dumps(plain), encoding="utf-8")
+        (folder / "manifest.json").unlink(missing_ok=True)  # as an earlier version saved it
 
     return edit
 
@@ -164,10 +170,16 @@ def test_what_is_no_model_is_one_sentence(tmp_path: Path) -> None:
 def test_saving_replaces_an_older_model_and_nothing_else(model: polymodal.Model, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     model.save(folder)
-    (folder / "old.txt").write_text("of the older model")
+    (folder / "baselines" / "old.txt").write_text("of the older model")
+    (folder / "notes.txt").write_text("of the user")
+    (tmp_path / "model.new").mkdir()
     model.save(folder)
-    assert not (folder / "old.txt").exists()
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "polymodal-cache") == ["model"]
+    assert not (folder / "baselines" / "old.txt").exists()
+    assert (folder / "notes.txt").read_text() == "of the user"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "polymodal-cache") == [
+        "model",
+        "model.new",
+    ]
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").write_text("precious")
     with pytest.raises(ConfigError, match="holds something else than a model"):

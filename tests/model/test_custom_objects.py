@@ -144,5 +144,6 @@ def test_nothing_is_imported_because_a_model_names_it(trained: polymodal.Model, 
     plain = json.loads(path.read_text(encoding="utf-8"))
     part = {"name": "antigravity", "group": "polymodal.fusions", "distribution": "antigravity", "version": "1"}
     path.write_text(json.dumps(plain | {"parts": [part]}), encoding="utf-8")
+    (tmp_path / "model" / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match=r"fusion 'antigravity' of the package antigravity 1, which is not inst"):
         polymodal.load(tmp_path / "model")

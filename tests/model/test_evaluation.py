@@ -95,6 +95,37 @@ def test_pictures_of_the_report_count_every_row(model: polymodal.Model, table: T
     assert 0 <= evaluation["calibration"]["kind"]["ece_after"] <= 1
 
 
+def test_the_final_answer_is_compared_with_every_member_on_the_same_rows(model: polymodal.Model, table: Table) -> None:
+    evaluation = model.evaluation_report(table)["evaluation"]
+    for name, metric, sign in (("kind", "accuracy", 1), ("weight", "rmse", -1)):
+        found = evaluation["comparisons"][name]
+        assert {"fusion", "baseline:prior", *(f"stream:{stream}" for stream in tiny.STREAMS)} <= set(found)
+        prior = evaluation["baselines"][name]["prior"][metric]
+        assert found["baseline:prior"]["lead"] == pytest.approx(sign * (evaluation["targets"][name][metric] - prior))
+        for lead in found.values():
+            assert lead["interval"][0] <= lead["lead"] <= lead["interval"][1]
+            assert 0 <= lead["p_value"] <= 1
+    assert evaluation["num_known"]["kind"] == table.num_rows
+
+
+def test_residuals_are_compared_with_the_number_columns(model: polymodal.Model, table: Table) -> None:
+    found = model.evaluation_report(table)["evaluation"]["residuals_by"]["weight"]
+    assert set(found) == {"size"}
+    assert found["size"]["rows"] == sum(cell is not None for cell in table.columns["size"])
+    assert -1 <= found["size"]["rank_correlation"] <= 1
+    value, _, row = found["size"]["points"][0]
+    assert float(table.columns["size"][row - 1]) == pytest.approx(value)
+
+
+def test_curves_are_those_of_the_hardest_classes(model: polymodal.Model, table: Table) -> None:
+    evaluation = model.evaluation_report(table)["evaluation"]
+    for entry in evaluation["ranking"]["kind"]:
+        assert entry["label"] in tiny.KINDS
+        assert entry["roc"][0][:2] == [0, 0]
+        assert entry["roc"][-1][:2] == [1, 1]
+    assert [entry["label"] for entry in evaluation["per_label"]["kind"]] == list(tiny.KINDS)
+
+
 def test_the_decision_says_what_it_leans_on(found: dict[str, Any]) -> None:
     for name in tiny.TARGETS:
         decision = found["decision"][name]

@@ -15,7 +15,7 @@ import polymodal
 import tiny
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
-from polymodal.errors import CellError
+from polymodal.errors import CellError, SchemaError
 from polymodal.model.predict import NO_MASK, predict_members, run_network
 from polymodal.targets import RowContext
 
@@ -80,11 +80,32 @@ def test_a_missing_column_is_the_same_as_empty_cells(model: polymodal.Model, tab
     assert not tiny.same(first.values, model.predictions(table).values)
 
 
-def test_a_table_without_any_known_column_gets_the_prior(model: polymodal.Model, table: Table) -> None:
-    found = model.predictions({"mood": ["good", "bad"]})
+def test_a_row_without_any_cell_gets_the_prior(model: polymodal.Model) -> None:
+    found = model.predictions({"size": [None, None], "mood": ["good", "bad"]})
     for name, target in model.trained.targets.items():
         assert (found.values[name] == target.prior).all()
         assert len(found.labels[name]) == 2
+
+
+def test_a_table_without_any_input_column_is_refused(model: polymodal.Model) -> None:
+    for ask in (model.predict, model.predict_proba, model.embed, model.index):
+        with pytest.raises(SchemaError, match=r"^table has no input column of the model\. .*'Photo' for 'photo'"):
+            ask({"Photo": ["x.png"], "kind": ["cat"]})
+
+
+def test_what_is_lacking_is_told_where_the_caller_stands(model: polymodal.Model, table: Table) -> None:
+    rows = tiny.only(table, "size", "kind").take(range(20))
+    for ask in (model.predict, model.predict_proba, model.predictions, model.evaluate, model.embed, model.index):
+        with pytest.warns(polymodal.PolymodalWarning, match=r"^tiny lacks 9 of the 10 input columns") as told:
+            ask(rows)
+        assert [warning.filename for warning in told] == [__file__]
+        with pytest.raises(SchemaError, match="strict"):
+            ask(rows, strict=True)
+
+
+def test_a_fusion_without_weights_says_so(model: polymodal.Model, table: Table) -> None:
+    with pytest.warns(polymodal.PolymodalWarning, match="The fusion 'transformer' has no weights of the streams"):
+        model.predict(table, weights=True)
 
 
 def test_broken_cells_are_named_from_row_1_and_count_as_absent(model: polymodal.Model, table: Table) -> None:

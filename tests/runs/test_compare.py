@@ -16,7 +16,7 @@ from polymodal.cli.main import app
 from polymodal.errors import ConfigError
 from polymodal.fusion import FUSIONS
 from polymodal.model.build import build_network
-from polymodal.report.comparison import RunResult, TargetResult, sorted_rows, summarise
+from polymodal.report.comparison import RunResult, TargetResult, describe_budgets, sorted_rows, summarise
 from polymodal.runs.compare import GIVEN, compare
 
 STREAMS = {"stream": {"measures": ["size", "age"], "look": ["colour"]}}
@@ -61,7 +61,12 @@ def test_every_variant_has_a_row_with_all_there_is_to_say(compared: Any) -> None
         assert row.seeds == [0, 1]
         assert len(row.scores) == 2
         assert row.score == pytest.approx(sum(row.scores) / 2)
-        assert row.interval == pytest.approx([row.score - row.spread, row.score + row.spread])
+        reach = 12.7062 * row.spread / 2**0.5  # Student's t with one degree of freedom
+        assert row.interval == pytest.approx([max(row.score - reach, 0), min(row.score + reach, 1)], abs=1e-4)
+        assert row.reference == "sum"
+        assert (row.lead is None) == (row.variant == "sum")
+        assert len(row.curve) == 1
+        assert row.epochs == 1
         assert row.best_stream in ("measures", "look")
         assert row.train_seconds > 0
         assert row.predict_ms > 0
@@ -75,8 +80,12 @@ def test_the_folder_holds_a_table_and_a_page(compared: Any) -> None:
     page = (folder / "compare.html").read_text()
     for row in found.rows:
         assert f'<th scope="row">{row.variant}<span' in page
+        for run in row.folders:
+            assert f'href="{run}/report.html"' in page
+            assert polymodal.load(folder / run).report_data["history"]
+            assert (folder / run / "report.html").is_file()
     assert "3 variants on the same rows" in page
-    assert "<script src" not in page
+    assert "It is the same for all." in page
     assert "src=" not in page.replace('src="data:', "")
 
 
@@ -215,6 +224,34 @@ def test_lower_is_better_where_it_is() -> None:
     assert (found[1].best_stream, found[1].best_stream_score) == ("b", 3.2)
 
 
+def test_leads_over_the_first_variant_are_paired() -> None:
+    def result(seed: int, fused: float, samples: list[float]) -> RunResult:
+        target = TargetResult("rmse", False, fused, None, fused, {}, samples)
+        return RunResult("sum", "feature", seed, "test", 9, 1, 2, 3, 1.0, 1.0, {"size": target})
+
+    first = [result(seed, 2.0 + 10 * seed, [2.0, 3.0]) for seed in (0, 1, 2)]
+    other = [result(seed, 1.5 + 10 * seed - 0.1 * seed, [1.5, 2.5]) for seed in (0, 1, 2)]
+    (row,) = summarise("other", other, "first", first)
+    assert row.lead == pytest.approx(0.6)
+    assert row.lead_interval == pytest.approx([0.6 - 4.3027 * 0.1 / 3**0.5, 0.6 + 4.3027 * 0.1 / 3**0.5], abs=1e-3)
+    (one,) = summarise("other", other[:1], "first", first[:1])
+    assert (one.lead, one.lead_interval) == (0.5, [0.5, 0.5])
+    (own,) = summarise("first", first, "first", first)
+    assert (own.lead, own.lead_interval) == (None, None)
+
+
+def test_another_budget_is_stated() -> None:
+    def result(budget: str) -> RunResult:
+        return RunResult("sum", "feature", 0, "test", 9, 1, 2, 3, 1.0, 1.0, {}, budget)
+
+    assert describe_budgets({"a": [result("at most 3 epochs")], "b": [result("at most 3 epochs")]}).endswith(
+        "not tuned; at most 3 epochs. It is the same for all."
+    )
+    assert describe_budgets({"a": [result("3 epochs")], "b": [result("3 epochs")], "c": [result("9 epochs")]}).endswith(
+        "Another budget: c (9 epochs)."
+    )
+
+
 def test_the_command_hands_everything_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compared: Any) -> None:
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(
@@ -250,8 +287,9 @@ def test_the_command_hands_everything_over(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_the_command_prints_the_best_first(data: Path, compared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polymodal.runs.compare.compare", lambda table, **named: compared[0])
     lines = runner.invoke(app, ["compare", str(data), "--target", "kind"]).stdout.splitlines()
-    shown = [line.split()[1] for line in lines if line.startswith("│")]
+    shown = [line.replace("▶", " ").split()[0] for line in lines if line[3:].startswith(tuple(FEW))]
     assert shown == [row.variant for row in compared[0].rows]
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("text", ["long", "long:", ":train.epochs=3", "long: epochs"])

@@ -23,6 +23,14 @@ def other(table: Table) -> Table:
     return Table(tiny.write_table(table.folder, rows=20, seed=5).columns, table.folder, "other")
 
 
+@pytest.mark.parametrize("split_by", [{}, {"group": "person"}, {"time": "age"}])
+def test_shares_of_held_out_rows_are_chosen(split_by: dict[str, str]) -> None:
+    table = numbers(100, person=[row // 2 for row in range(100)])
+    found = run(table, target=["kind"], validation_share=0.3, test_share=0.1, **split_by)
+    assert {split: len(part) for split, part in found.splits.items()} == {"train": 60, "validation": 30, "test": 10}
+    assert "test" not in run(table, target=["kind"], test_share=0, **split_by).splits
+
+
 def run(train: Table, validation: Table | None = None, test: Table | None = None, **options: Any) -> DataModule:
     values = {"target": list(tiny.TARGETS), **options}
     tables = Tables(train=train, validation=validation, test=test)
@@ -124,6 +132,56 @@ def test_targets_that_cannot_be_read_are_set_aside_and_counted() -> None:
     assert data_module.set_aside == {"numbers": 1}
 
 
+@pytest.mark.parametrize("wrong", ["unknown", float("inf"), float("-inf"), "1_000", True])
+def test_numbers_to_predict_that_cannot_be_read_are_told_and_named(wrong: Any) -> None:
+    weights = [wrong if row % 10 == 5 else "n/a" if row == 7 else row / 2 for row in range(40)]
+    data_module = run(numbers(weight=weights), target=["weight"], modality={"weight": "number"})
+    told = [notice for notice in data_module.table_notices if notice.kind == "set_aside"]
+    if wrong in (True, "1_000"):  # Python's numbers
+        assert (told, data_module.broken) == ([], [])
+        return
+    assert [notice.sentence for notice in told] == [
+        f"numbers, 'weight': 4 of 40 cells hold no finite number (such as row 6: {wrong!r}); these rows are set aside."
+    ]
+    assert [cell.row for _, cell in data_module.broken] == [6, 16, 26, 36]
+    with pytest.raises(CellError, match=r"row 6, column 'weight': .* is no finite number"):
+        run(numbers(weight=weights), target=["weight"], modality={"weight": "number"}, strict=True)
+
+
+def test_rows_of_unknown_classes_and_without_a_target_are_told_before_training() -> None:
+    class Lines(SilentProgress):
+        def message(self, text: str) -> None:
+            lines.append(text)
+
+    lines: list[str] = []
+    kinds = [None if row < 3 else cell for row, cell in enumerate(numbers().columns["kind"])]
+    test = Table(tiny.with_cells(numbers(20), kind=["cat", "yak", None, "dog"] * 5).columns, name="test")
+    tables = Tables(train=numbers(kind=kinds), test=test)
+    build_data_module(tables, build_config({"target": ["kind"]}), ArrayCache(None), Lines())
+    assert lines[:4] == [
+        "What I did with your table:",
+        "- numbers: 3 of 40 rows without a value of 'kind' are set aside.",
+        "- test: 5 of 20 rows without a value of 'kind' are set aside.",
+        "- test, 'kind': 5 of 20 cells are of no class that a training row has (such as 'yak'); these rows are set "
+        "aside.",
+    ]
+
+
+def test_without_a_target_rows_of_one_stream_are_told(table: Table) -> None:
+    data_module = run(tiny.only(table, "photo", "note"), target=[])
+    (notice,) = [notice for notice in data_module.table_notices if notice.kind == "set_aside"]
+    assert notice.rows == sum(data_module.set_aside.values()) > 0
+    assert "rows with too few streams present are set aside" in notice.sentence
+
+
+def test_files_that_are_not_there_are_counted(table: Table) -> None:
+    photos = [f"photos/none{row}.png" if row % 4 == 0 else cell for row, cell in enumerate(table.columns["photo"])]
+    told = run(tiny.with_cells(table, photo=photos), target=["kind"]).table_notices
+    (notice,) = [notice for notice in told if notice.kind == "absent_files"]
+    assert notice.sentence.startswith("'photo': 20 of ")
+    assert "none0.png" in notice.sentence
+
+
 def test_broken_cells_are_counted_by_table_and_row(table: Table, other: Table) -> None:
     train = tiny.with_cell(table, "photo", 6, "photos/none.png")
     data_module = run(train, test=tiny.with_cell(other, "size", 0, "big"))
@@ -174,9 +232,9 @@ def test_the_latest_rows_are_held_out() -> None:
     ("options", "error", "message"),
     [
         ({"target": ["size"], "relevance": "age"}, ConfigError, "Leave out --target or --relevance"),
-        ({"relevance": "person"}, SchemaError, "numbers has no column 'person' for --relevance"),
-        ({"group": "person"}, SchemaError, "numbers has no column 'person' for --group. The columns are: size, age"),
-        ({"time": "when"}, SchemaError, "numbers has no column 'when' for --time"),
+        ({"relevance": "person"}, SchemaError, r"numbers has no column 'person' \(from --relevance\)"),
+        ({"group": "person"}, SchemaError, r"numbers has no column 'person' \(from --group\). Its columns: size"),
+        ({"time": "when"}, SchemaError, r"numbers has no column 'when' \(from --time\)"),
         ({"group": "age", "time": "size"}, ConfigError, "follow --group or --time, not both"),
         ({"settings": {"photo": {"size": 8}}}, ConfigError, "There is no stream 'photo' to give settings to"),
         ({"target": ["price"]}, SchemaError, "'price'"),

@@ -54,8 +54,26 @@ def test_dataframes_give_the_same_answers(classifier, frame):
     assert np.allclose(classifier.predict_proba(frame(X)), classifier.predict_proba(X))
 
 
-def test_a_missing_column_counts_as_missing_cells(classifier):
-    assert classifier.predict({"note": X["note"]}).shape == (NUM_ROWS,)
+def test_an_array_is_read_by_position(classifier):
+    array = np.array(list(X.values()), dtype=object).T
+    with pytest.warns(UserWarning, match="^X does not have valid feature names, but MultimodalClassifier was fitted"):
+        assert np.allclose(classifier.predict_proba(array), classifier.predict_proba(X))
+    with pytest.raises(ValueError, match="X has 2 features, but MultimodalClassifier is expecting 3"), _unnamed():
+        classifier.predict(array[:, :2])
+
+
+def _unnamed():
+    return pytest.warns(UserWarning, match="valid feature names")
+
+
+@pytest.mark.parametrize("frame", [dict, pd.DataFrame, pl.DataFrame])
+def test_names_must_be_those_of_fit_in_the_same_order(classifier, frame):
+    with pytest.raises(ValueError, match=r"seen at fit time, yet now missing:\n- colour\n- size"):
+        classifier.predict(frame({"note": X["note"]}))
+    with pytest.raises(ValueError, match=r"unseen at fit time:\n- Size"):
+        classifier.predict(frame({"Size" if name == "size" else name: cells for name, cells in X.items()}))
+    with pytest.raises(ValueError, match="must be in the same order"):
+        classifier.predict(frame({name: X[name] for name in reversed(X)}))
 
 
 @pytest.mark.parametrize("labels", [[True, False], [2.0, 7.0], [3, -1]])
@@ -73,8 +91,12 @@ def test_regressor_learns_from_an_array():
     fitted = MultimodalRegressor(preset="fast", epochs=20).fit(array, 3 * array[:, 0])
     assert fitted.score(array, 3 * array[:, 0]) > 0.7
     assert not hasattr(fitted, "feature_names_in_")
-    with pytest.raises(SchemaError, match="X has 1 features, but MultimodalRegressor is expecting 2"):
+    with pytest.raises(ValueError, match="X has 1 features, but MultimodalRegressor is expecting 2"):
         fitted.predict(array[:, :1])
+    numbered = pd.DataFrame(array)  # scikit-learn takes names that are no text for none
+    assert np.allclose(fitted.predict(numbered), fitted.predict(array))
+    with pytest.warns(UserWarning, match="^X has feature names, but MultimodalRegressor was fitted without"):
+        assert np.allclose(fitted.predict(numbered.rename(columns=str)), fitted.predict(array))
 
 
 def test_regressor_predicts_numbers():

@@ -137,6 +137,18 @@ def test_a_run_folder_holds_what_it_should(written: polymodal.Model) -> None:
     assert all(name in report for name in (*tiny.TARGETS, *tiny.STREAMS))
 
 
+def test_what_was_done_with_the_table_is_in_the_run_folder(tmp_path: Path) -> None:
+    columns = tiny.numbers_table(60)
+    model = tiny.train(columns | {"copy": columns["kind"]}, output=tmp_path / "run")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    told = metrics["table_notices"]
+    assert [(notice["kind"], notice["columns"]) for notice in told] == [("leak", ["copy"]), ("small_class", ["kind"])]
+    assert told == metrics["record"]["table_notices"] == model.report_data["table_notices"]
+    html, log = ((tmp_path / "run" / name).read_text(encoding="utf-8") for name in ("report.html", "log.txt"))
+    assert "What I did with your table" in html
+    assert all(notice["sentence"] in metrics["notices"] and notice["sentence"] in log for notice in told)
+
+
 def test_a_run_folder_loads(written: polymodal.Model, table: Table) -> None:
     assert written.folder is not None
     for folder in (written.folder, str(written.folder), written.folder / "model"):
@@ -244,7 +256,7 @@ def test_arguments_that_cannot_work_are_one_sentence(arguments: dict[str, Any], 
     [
         ("fusions", "unexpected keyword argument 'fusions'. Did you mean 'fusion'?"),
         ("outptu", "unexpected keyword argument 'outptu'. Did you mean 'output'?"),
-        ("zzz", "unexpected keyword argument 'zzz'. The options are: validation, test, group,"),
+        ("zzz", "unexpected keyword argument 'zzz'. The options are: validation, test, validation_share, test_share,"),
     ],
 )
 def test_an_unknown_keyword_names_the_nearest_option(keyword: str, message: str) -> None:

@@ -24,6 +24,7 @@ from polymodal.data.tables.table import Table
 from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError
 from polymodal.modalities import Audio, Image, Text, build_settings
+from polymodal.model.summary import run_notices
 from polymodal.nn.builders import check_hyperparameters
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "representations.md").read_text(encoding="utf-8")
@@ -70,7 +71,7 @@ def test_every_text_encoder_begins_with_vectors_of_a_file(
     learned = word_table(model)
     stayed = [np.allclose(learned[place], given[word]) for word, place in words_of(model).items() if word in given]
     assert all(stayed) if frozen else not any(stayed)
-    (notice,) = model.report_data["notices"]
+    (notice,) = run_notices(model.report_data)
     assert re.match(
         r"9 words of the column 'note' have vectors \(from .*vectors\.txt\): \d\d\.\d% of all words", notice
     )
@@ -106,7 +107,7 @@ def test_trained_vectors_follow_the_runs_seed_and_training_rows_alone(table: Tab
     assert not np.allclose(*same_word)
     assert "purrs" in words_of(first)
     assert "zebra" not in words_of(first)
-    assert first.report_data["notices"][0].endswith("of all words in its training texts.")
+    assert run_notices(first.report_data)[0].endswith("of all words in its training texts.")
 
 
 def test_a_run_with_frozen_vectors_goes_on_where_it_stopped(table: Table, tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_channels_that_are_not_there_are_said(table: Table) -> None:
     model = tiny.train(tiny.only(table, "sound", "kind"), settings={"settings.sound.channels": 2})
     assert fitted(model, "sound").channels == 1
     expected = "No training clip of the column 'sound' has two channels, so one is kept (asked for: 2)."
-    assert model.report_data["notices"] == [expected]
+    assert run_notices(model.report_data) == [expected]
 
 
 def test_pictures_may_be_grey_and_sounds_cepstra(table: Table) -> None:

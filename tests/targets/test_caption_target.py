@@ -10,6 +10,7 @@ import torch
 
 import tiny
 from polymodal.errors import ConfigError
+from polymodal.model.summary import run_notices
 from polymodal.targets import CaptionTarget, RowContext, fit_target
 from polymodal.targets.beam_search import beam_search
 from polymodal.targets.caption_tokenizer import CaptionTokenizer
@@ -142,7 +143,7 @@ def test_texts_end_at_the_longest_training_caption_unless_told_otherwise() -> No
     ("options", "message"),
     [
         ({"beam_width": 3}, "'beam_width' of the target kind 'caption' belongs to the beam search. Set decode=beam"),
-        ({"length": 3}, "The target kind 'caption' has no option 'length'. There are: vocabulary_size, max_length"),
+        ({"length": 3}, "The target kind 'caption' has no option 'length'. Did you mean 'max_length'"),
         ({"max_length": 1}, "The 'max_length' parameter of the target kind 'caption' must be"),
     ],
 )
@@ -156,7 +157,7 @@ def test_a_run_tells_of_cut_captions_and_takes_the_options_of_the_target() -> No
     says = [f"{colour} {age}" for colour, age in zip(table["colour"], table["age"], strict=True)]
     options = {"target_settings.says.max_length": 3, "target_settings.says.decode": "beam"}
     model = tiny.train(table | {"says": says}, "says", modality={"says": "caption"}, settings=options)
-    (notice,) = model.report_data["notices"]
+    (notice,) = run_notices(model.report_data)
     assert notice.startswith("The target 'says': ")
     assert "training captions have more than 3 tokens and were truncated" in notice
     assert notice.endswith("The option max_length sets another limit.")

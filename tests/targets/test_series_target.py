@@ -57,6 +57,20 @@ def test_steps_that_are_not_there_are_neither_learnt_nor_judged() -> None:
     assert score_of(target.measure(RAGGED, said), 3) == {"rmse": 0.0, "mae": 0.0, "r2": 1.0}
 
 
+@pytest.mark.parametrize("width", [0, 2])
+def test_series_are_numbers_step_by_step(width: int) -> None:
+    cells = [[[step, -step][:width] if width else step for step in series] for series in RAGGED]
+    target = fit(cells)
+    truth, _ = target.encode(cells, RowContext())
+    numbers = target.truth_numbers(truth)
+    assert numbers.shape == (3, 4 * max(width, 1))
+    assert np.isnan(numbers).sum() == 3 * max(width, 1)
+    filled = np.nan_to_num(numbers)
+    predictions = target.from_numbers(filled)
+    np.testing.assert_array_equal(target.prediction_numbers(predictions), filled)
+    assert np.array(predictions[0].value) == pytest.approx(np.array(cells[0]), abs=1e-6)
+
+
 @pytest.mark.parametrize("num_steps", [1, 7, 128, 129, 300])
 def test_long_series_are_answered_whole(num_steps: int) -> None:
     cells = np.random.default_rng(0).normal(size=(3, num_steps, 2))

@@ -17,6 +17,7 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import CheckpointError, ConfigError
 from polymodal.model.batches import epoch_batches
 from polymodal.model.network import NetworkOutput
+from polymodal.model.summary import run_notices
 from polymodal.targets import CategoriesTarget, CategoryTarget, NumberTarget
 from polymodal.training.losses import LossInputs, row_losses
 from polymodal.training.modality_balance import _pareto, blending_weights, modulation_factors
@@ -81,7 +82,7 @@ def test_flips_are_chosen_by_validation(target: str, right: bool | None, helps: 
         spots(64, right, 0), target, validation=spots(32, None, 1), test=False, drop=[other], settings=settings
     )
     assert model.report_data["config"]["train"]["flip"] is helps
-    assert [notice.split(":")[0] for notice in model.report_data["notices"]] == [
+    assert [notice.split(":")[0] for notice in run_notices(model.report_data)] == [
         f"Pictures are {'' if helps else 'not '}mirrored"
     ]
 

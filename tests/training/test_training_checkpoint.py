@@ -17,6 +17,7 @@ import polymodal
 import polymodal.progress
 import tiny
 from polymodal.errors import CheckpointError, ConfigError
+from polymodal.runs.folder_lock import entries
 from polymodal.runs.run_folder import STATE_FILE
 from polymodal.training.state import TrainingState
 from polymodal.training.strategy import Strategy
@@ -80,7 +81,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         state = folder / "broken" / STATE_FILE
         run_killed(command)
         step = _saved_step(state)
-        left = sorted(path.name for path in (folder / "broken").iterdir() if not path.name.endswith(".tmp"))
+        left = sorted(entries(folder / "broken"))
         refused = run([*command, "--resume", "--set", "train.epochs=7"])
         again = run([*command, "--resume"])
         twice = run([*command, "--resume"])
@@ -98,7 +99,7 @@ def _saved_step(path: Path) -> int:
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_its_state_and_no_half_written_model(killed: dict[str, Any]) -> None:
-    assert killed["left"] == [".lock", "asked.yaml", "log.txt", STATE_FILE]
+    assert killed["left"] == [".polymodal.lock", "asked.yaml", "log.txt", STATE_FILE]
     assert killed["step"] % 2 == 0
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,9 @@ from polymodal.errors import PolymodalError, PolymodalWarning
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+FREE_SPACE, ANOTHER_PLACE = "Free some space, or write elsewhere.", "Choose a place that you may write to."
+WRITE_ERRORS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), FREE_SPACE) | {errno.EROFS: ANOTHER_PLACE}
+"""Errors of the system that only writing has, and what to do about them."""
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file, or a folder of class folders.")
@@ -116,21 +120,73 @@ def exits(interrupted: str) -> Iterator[None]:
         Nothing; the command runs inside.
 
     Raises:
-        Exit: With 2 for a user's error, 130 for an interrupt, 141 for a closed pipe.
+        Exit: With 2 for a user's error or one of the system's, such as a full disk, 130 for an interrupt, 141 for a
+            closed pipe.
     """
     try:
         with _warnings_as_sentences():
             yield
         sys.stdout.flush()
     except PolymodalError as error:
-        print(error, file=sys.stderr)
+        _print_error(str(error))
         raise typer.Exit(EXIT_USER_ERROR) from None
     except KeyboardInterrupt:
-        print(f"\n{interrupted}", file=sys.stderr)
+        _print_error(f"\n{interrupted}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    except BrokenPipeError:
+    except OSError as error:
+        raise typer.Exit(_end_on(error, interrupted)) from None
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Open and flush what a command prints to, its help too, while an error can still be said in one sentence.
+
+    Yields:
+        Nothing; the command line runs inside.
+
+    Raises:
+        SystemExit: With 2 or 141, if standard output cannot be written.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started the command
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        raise SystemExit(_end_on(error)) from None
+
+
+def _end_on(error: OSError, interrupted: str = "") -> int:
+    """Say what the system refused, in one sentence, and return the exit code; a reader that went away needs none."""
+    _discard_broken_output()
+    if isinstance(error, BrokenPipeError):
+        return EXIT_BROKEN_PIPE
+    advice = WRITE_ERRORS.get(error.errno or 0)
+    if advice:
+        where = error.filename or "the output or a temporary file"
+        problem = f"Cannot write {where}: {os.strerror(error.errno or 0)}"
+    elif error.filename and error.errno:
+        problem = f"Cannot read or write {error.filename}: {os.strerror(error.errno)}"
+    else:
+        problem = str(error.strerror or error).partition("\n")[0]
+    _print_error(" ".join(filter(None, (f"{problem}.", advice, interrupted))))
+    return EXIT_USER_ERROR
+
+
+def _discard_broken_output() -> None:
+    """Discard what standard output still holds if it cannot be written: Python would try again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise typer.Exit(EXIT_BROKEN_PIPE) from None
+
+
+def _print_error(sentence: str) -> None:
+    with suppress(OSError):  # standard error may be closed or full as well
+        print(sentence, file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -115,7 +115,7 @@ def compare_command(
         variants = options.parse_variants(variant)
         folder = output or Path("runs") / f"compare-{Path(data).resolve().stem}"
         with progress.phase(LOADING, None):
-            from polymodal.cli import console
+            from polymodal.cli import console, result_tables
             from polymodal.runs.compare import compare
 
         comparison = compare(
@@ -133,5 +133,5 @@ def compare_command(
         if json:
             console.print_json(comparison.to_dict())
             return
-        console.print_comparison(comparison)
+        result_tables.print_comparison(comparison)
         console.print_line(f"Comparison: {folder / 'compare.html'}")

@@ -41,6 +41,7 @@ from polymodal.cli.arguments import (
     ValidationShare,
     Verbose,
     exits,
+    printing,
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
@@ -193,7 +194,7 @@ def train_command(
         ).parsed()
         common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
         with progress.phase(LOADING, None):
-            from polymodal.cli import console
+            from polymodal.cli import console, result_tables
             from polymodal.model.summary import run_notices
             from polymodal.runs.fit import fit
 
@@ -213,8 +214,8 @@ def train_command(
         if json:
             console.print_json(model.summary())
             return
-        console.print_results(model.report_data)
-        console.print_slices(model.report_data)
+        result_tables.print_results(model.report_data)
+        result_tables.print_slices(model.report_data)
         console.print_pairs(model.report_data)
         console.print_broken(model.report_data["broken_cells"], f" in {folder / 'metrics.json'}")
         for notice in run_notices(model.report_data):
@@ -240,7 +241,7 @@ def evaluate_command(
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
-            from polymodal.cli import console
+            from polymodal.cli import console, result_tables
             from polymodal.model.model import load
 
             loaded = load(model, device)
@@ -250,9 +251,9 @@ def evaluate_command(
 
             console.print_json(summary_of(report_data))
             return
-        console.print_results(report_data)
+        result_tables.print_results(report_data)
         console.print_pairs(report_data)
-        console.print_slices(report_data)
+        result_tables.print_slices(report_data)
         console.print_missing(report_data)
 
 
@@ -275,7 +276,8 @@ def main() -> None:
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS  # read when torch is imported
-    app()
+    with printing():
+        app()
 
 
 if __name__ == "__main__":

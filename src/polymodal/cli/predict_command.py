@@ -49,7 +49,7 @@ def predict_command(
         from polymodal.cli import options
         from polymodal.cli.prediction_files import check_output, open_output
 
-        check_output(output)
+        check_output(output, data)
         columns = options.parse_columns(keep)
         with progress.phase(LOADING, None):
             from polymodal.model.model import load

@@ -6,13 +6,14 @@ import csv
 import datetime as dt
 import json
 import os
+import stat
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from polymodal.atomic_files import atomic_file
 from polymodal.cli.json_text import json_text
 from polymodal.errors import ConfigError
 
@@ -37,15 +38,18 @@ class Write(Protocol):
         """
 
 
-def check_output(path: str | None) -> None:
+def check_output(path: str | None, table: str) -> None:
     """Check that predictions can be written there, before any work is done.
 
     Args:
         path: File to write, ``-`` or None for standard output.
+        table: The table that is predicted.
 
     Raises:
-        ConfigError: If the ending is unknown or the folder is not there.
+        ConfigError: If the ending is unknown, the folder is not there, or the file is the table itself.
     """
+    if _is_same_file(path, table):
+        raise ConfigError(f"The output would overwrite the table {table}. Choose another --output.")
     if path is None or path == "-":
         return
     ending = Path(path).suffix.lower()
@@ -53,6 +57,17 @@ def check_output(path: str | None) -> None:
         raise ConfigError(f"Predictions go to a file that ends in {', '.join(WRITERS)}. Got {path!r} instead.")
     if not Path(path).absolute().parent.is_dir():
         raise ConfigError(f"There is no folder {str(Path(path).parent)!r} to write to. Make it first.")
+    if Path(path).is_dir():
+        raise ConfigError(f"The output {path} is a folder. Choose another --output.")
+
+
+def _is_same_file(path: str | None, table: str) -> bool:
+    """Whether an output is the table, also by another name, by a link, or as standard output."""
+    with suppress(OSError, ValueError):  # one of them is not there
+        source = os.stat(table)
+        output = os.fstat(sys.stdout.fileno()) if path is None or path == "-" else os.stat(path)
+        return stat.S_ISREG(output.st_mode) and os.path.samestat(source, output)
+    return False
 
 
 @contextmanager
@@ -67,41 +82,20 @@ def open_output(path: str | None, *, as_json: bool = False) -> Iterator[Write]:
         A function that writes the next rows.
 
     Raises:
-        ConfigError: If the ending is unknown or the file cannot be written.
+        OSError: If the file cannot be written: disk full, no permission.
     """
-    check_output(path)
     if path is None or path == "-":
         yield JsonLines(sys.stdout).write if as_json else CsvWriter(sys.stdout).write
         return
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    opened = ExitStack()
-    try:
-        with _file_errors(path):
-            write = WRITERS[target.suffix.lower()](temporary, opened)
-        yield partial(_write_with_errors, write, path)
-        with _file_errors(path):
+    with atomic_file(target) as temporary:
+        opened = ExitStack()
+        try:
+            yield WRITERS[target.suffix.lower()](temporary, opened)
             opened.close()
-            temporary.replace(target)
-    finally:
-        with suppress(OSError):  # the temporary file is deleted anyway
-            opened.close()
-        temporary.unlink(missing_ok=True)
-
-
-def _write_with_errors(
-    write: Write, path: str, columns: Columns, records: Collection[str] = (), kept: Collection[str] = ()
-) -> None:
-    with _file_errors(path):
-        write(columns, records, kept)
-
-
-@contextmanager
-def _file_errors(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"The predictions cannot be written to {path}: {error.strerror or error}.") from None
+        finally:
+            with suppress(OSError):  # after an error; the temporary file is deleted anyway
+                opened.close()
 
 
 class CsvWriter:

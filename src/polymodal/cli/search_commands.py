@@ -30,7 +30,7 @@ def embed_command(
     with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
         from polymodal.cli.prediction_files import check_output, open_output
 
-        check_output(output)
+        check_output(output, data)
         with progress.phase(LOADING, None):
             from polymodal.cli import console
             from polymodal.model.model import load
@@ -54,7 +54,7 @@ def index_command(
     quiet: Quiet = False,
 ) -> None:
     """Make a searchable index of a table's rows."""
-    with exits("Stopped; nothing was written."), open_progress(verbose, quiet) as progress:
+    with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
             from polymodal.cli import console
             from polymodal.model.model import load

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -75,14 +75,13 @@ class InputCheck:
 
         Args:
             names: Names of the table's columns, or of those of its next rows.
-            more_may_come: Whether later rows may have further columns; absent ones are then told by ``finish``.
+            more_may_come: Whether later rows may have further columns; that some are absent is then told by ``finish``.
 
         Raises:
             SchemaError: If no input column is there, or, where strict, one is not.
         """
         self._seen |= dict.fromkeys(names)
-        if not more_may_come:
-            self._tell_absent()
+        self._tell_absent(refuse_only=more_may_come)
 
     def transform(
         self, table: Table, cache: ArrayCache | None = None, *, more_broken: Sequence[BrokenCell] = ()
@@ -130,7 +129,7 @@ class InputCheck:
             raise SchemaError(f"{sentence} A strict run stops here.")
         warn(sentence)
 
-    def _tell_absent(self) -> None:
+    def _tell_absent(self, *, refuse_only: bool = False) -> None:
         needed = {
             entry.name: entry.parts or (entry.source or entry.name,) for entry in self.preprocessor.schema.columns
         }
@@ -138,10 +137,13 @@ class InputCheck:
         lacking = [part for part in _unique(absent) if part not in self._seen]
         if not lacking:
             return
-        listed, near = list_names(map(repr, lacking)), self._near(lacking)
+        listed, near = list_names(map(repr, lacking)), self._near(lacking, {*needed, *_unique(needed)})
         if len(absent) == len(needed):
             found = list_names(map(repr, self._seen))
-            raise SchemaError(f"{self.name} has no input column of the model. Expected {listed}; got {found}.{near}")
+            sentence = f"{self.name} has no input column of the model. Expected {listed}; got {found}.{near}"
+            raise SchemaError(f"{sentence} Rename the columns.")
+        if refuse_only:
+            return
         self._tell(
             f"{self.name} lacks {len(lacking)} of the {len(_unique(needed))} input columns of the model: {listed}. "
             f"{'Its' if len(lacking) == 1 else 'Their'} cells count as missing.{near}"
@@ -151,14 +153,14 @@ class InputCheck:
     def _has(self, name: str, parts: Iterable[str]) -> bool:
         return name in self._seen or all(part in self._seen for part in parts)
 
-    def _near(self, lacking: Sequence[str]) -> str:
+    def _near(self, lacking: Sequence[str], inputs: Collection[str]) -> str:
         """Return which other columns of the table may be the lacking ones, or that its separator may be wrong."""
-        others = [name for name in self._seen if name not in self.preprocessor.column_names]
+        others = [name for name in self._seen if name not in inputs]
         pairs = [f"{near!r} for {name!r}" for name in lacking if (near := closest(name, others)) is not None]
         if pairs:
-            return f" Is {list_names(pairs)} meant?"
+            return f" Near matches: {list_names(pairs)}."
         joined = next((name for name in others if sum(part in name for part in lacking) > 1), None)
-        return "" if joined is None else f" Is the separator right? One column is called {joined!r}."
+        return "" if joined is None else f" One column is called {joined!r}: is the separator right?"
 
     def _count(self, table: Table, columns: Mapping[str, Column], broken: Sequence[BrokenCell]) -> None:
         for cell in broken:

@@ -99,7 +99,7 @@ def _notices(
     broken: Mapping[str, Sequence[BrokenCell]],
     num_threads: int | None,
 ) -> list[Notice]:
-    part, streams = Part("all", table, np.arange(table.num_rows)), _stream_names(schema)
+    part, streams = Part("", table, np.arange(table.num_rows)), _stream_names(schema)
     modalities = {streams[column.entry.name]: (column.entry.name, column.modality) for column in fitted}
     reasons = {name: [cell.reason for cell in cells] for name, cells in broken.items()}
     present = {name: len(present_cells(table.columns[name])) for name in reasons}

@@ -19,7 +19,7 @@ from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 
-FORMAT = 7
+FORMAT = 8
 """Part of every key; is increased when features, fitting or prediction of the baselines change."""
 NO_CACHE = ArrayCache(None)
 JSON_KEY = "plain"
@@ -159,7 +159,7 @@ def _prediction_dependencies(
     yield from (plain, [sorted(mask) for mask in masks], first_row)
     for name, array in arrays.items():
         yield from (name, array)
-    yield from content(columns, cells, fitted.features.text_columns)
+    yield from content(columns, cells, fitted.features.cell_columns)
 
 
 def _out_of_fold(
@@ -175,21 +175,29 @@ def _out_of_fold(
     return predictions
 
 
-def content(columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> Iterator[Any]:
+def content(columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], read: Sequence[str]) -> Iterator[Any]:
     """Yield everything that baselines read of some rows.
 
     Args:
         columns: Stream to arrays.
         cells: Column to raw cells.
-        texts: Columns whose cells are read as texts.
+        read: Columns whose raw cells are read.
 
     Yields:
         Arrays and plain values.
     """
     for name, column in columns.items():
         yield from (name, column.values, column.present, column.lengths)
-    for name in texts:
-        yield from (name, list(cells.get(name, ())))
+    for name in read:
+        yield from (name, _as_array(list(cells.get(name, ()))))
+
+
+def _as_array(cells: list[Cell]) -> Any:
+    """Return numbers as an array, which is hashed faster; other cells as they are."""
+    try:
+        return np.array(cells, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return cells
 
 
 def _cached(

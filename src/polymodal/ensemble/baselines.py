@@ -8,6 +8,7 @@ Shape legend: N rows, D dense features, S sparse features, K outputs, C classes.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from polymodal.ensemble.features import FeatureBlocks
 from polymodal.ensemble.stream_features import LINEAR, TREES
+from polymodal.ensemble.tree_text import load_booster
 
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
@@ -38,7 +40,7 @@ class Baseline(ABC):
             features: Features of N rows, from the extractor the baseline was fitted with.
 
         Returns:
-            float64 ``[N, C]`` probabilities, or ``[N]`` numbers.
+            float64 ``[N, C]`` probabilities or numbers, or ``[N]`` numbers.
         """
 
     @abstractmethod
@@ -56,12 +58,19 @@ class Baseline(ABC):
 
         Returns:
             A baseline whose predictions are bit-identical.
+
+        Raises:
+            ValueError: If a text is cut or changed.
         """
         if state["name"] == "prior":
             return Prior(arrays["prior"])
         if state["name"] == "linear":
-            return Linear(state["kind"], state["center"], state["scale"], **arrays)
-        return Boosting(state["kind"], [texts[f"trees{index}"] for index in range(len(texts))])
+            fields: dict[str, Any] = {name: value for name, value in state.items() if name != "name"}
+            return Linear(**{**fields, **arrays})
+        trees = [texts[f"trees{index}"] for index in range(len(texts))]
+        boosting = Boosting(state["kind"], trees, state.get("largest"))
+        _ = boosting.boosters  # a damaged text is found now, not at the first prediction
+        return boosting
 
 
 @dataclass(frozen=True)
@@ -89,22 +98,26 @@ class Linear(Baseline):
     """Logistic or ridge regression.
 
     Attributes:
-        kind: "category", "categories" or "number".
-        center: Mean of a number in training; 0 for the others.
-        scale: Standard deviation of a number in training; 1 for the others.
+        kind: "category", "categories", "number" or "numbers".
+        center: Mean of a number in training, or of each of several, float64 ``[C]``; 0 for the others.
+        scale: Standard deviation of a number in training, or of each of several; 1 for the others.
         dense: float32 ``[D, K]``.
         sparse: float32 ``[S', K]``.
         columns: int64 ``[S']``, the sparse features in use.
         bias: float32 ``[K]``.
+        largest: Set where the logarithm of a number was fitted: no prediction is larger. None otherwise.
+        basis: float32 ``[K, C]``, the principal components of many numbers that the outputs stand for; else None.
     """
 
     kind: str
-    center: float
-    scale: float
+    center: float | Floats
+    scale: float | Floats
     dense: NDArray[np.float32]
     sparse: NDArray[np.float32]
     columns: NDArray[np.int64]
     bias: NDArray[np.float32]
+    largest: float | None = None
+    basis: NDArray[np.float32] | None = None
     name: ClassVar[str] = "linear"
     forms: ClassVar[frozenset[str]] = frozenset({LINEAR})
 
@@ -114,13 +127,16 @@ class Linear(Baseline):
         if len(self.columns):
             is_whole = len(self.columns) == features.sparse.shape[1]
             outputs = outputs + (features.sparse if is_whole else features.sparse[:, self.columns]) @ self.sparse
-        return to_prediction(self.kind, outputs.astype(np.float64), self.center, self.scale)
+        if self.basis is not None:
+            outputs = outputs @ self.basis
+        return from_log(to_prediction(self.kind, outputs.astype(np.float64), self.center, self.scale), self.largest)
 
     def state(self) -> State:
         """Return the weights as arrays."""
-        arrays = {name: getattr(self, name) for name in ("dense", "sparse", "columns", "bias")}
-        plain = {"name": self.name, "kind": self.kind, "center": self.center, "scale": self.scale}
-        return plain, arrays, {}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+        plain = {name: value for name, value in fields.items() if value is not None and name not in arrays}
+        return {"name": self.name, **plain}, arrays, {}
 
 
 @dataclass(frozen=True)
@@ -128,51 +144,65 @@ class Boosting(Baseline):
     """Gradient-boosted trees.
 
     Attributes:
-        kind: "category", "categories" or "number".
-        models: LightGBM's text of each model: one, or one a label.
+        kind: "category", "categories", "number" or "numbers".
+        models: LightGBM's text of each model: one, or one a label or number.
+        largest: As of ``Linear``.
     """
 
     kind: str
     models: list[str]
+    largest: float | None = None
     name: ClassVar[str] = "boosting"
     forms: ClassVar[frozenset[str]] = frozenset({TREES})
 
     @cached_property
     def boosters(self) -> list[Any]:
         """The loaded models."""
-        import lightgbm
-
-        return [lightgbm.Booster(model_str=text) for text in self.models]
+        return [load_booster(text) for text in self.models]
 
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
         outputs = [np.asarray(booster.predict(features.trees), dtype=np.float64) for booster in self.boosters]
-        if self.kind == "categories":
+        if self.kind in ("categories", "numbers"):
             return np.stack(outputs, axis=1)
         if self.kind == "category" and outputs[0].ndim == 1:
             return np.stack([1.0 - outputs[0], outputs[0]], axis=1)
-        return outputs[0]
+        return from_log(outputs[0], self.largest)
 
     def state(self) -> State:
         """Return the models as texts."""
         texts = {f"trees{index}": text for index, text in enumerate(self.models)}
-        return {"name": self.name, "kind": self.kind}, {}, texts
+        plain = {"name": self.name, "kind": self.kind}
+        return plain | ({} if self.largest is None else {"largest": self.largest}), {}, texts
 
 
-def to_prediction(kind: str, outputs: Floats, center: float, scale: float) -> Floats:
+def from_log(numbers: Floats, largest: float | None) -> Floats:
+    """Undo the logarithm of a number target.
+
+    Args:
+        numbers: float64 ``[N]``.
+        largest: Limit of the result; None: the numbers are no logarithms.
+
+    Returns:
+        float64 ``[N]``.
+    """
+    return numbers if largest is None else np.exp(np.minimum(numbers, np.log(largest)))
+
+
+def to_prediction(kind: str, outputs: Floats, center: float | Floats, scale: float | Floats) -> Floats:
     """Convert outputs of a linear model to predictions.
 
     Args:
-        kind: "category", "categories" or "number".
+        kind: "category", "categories", "number" or "numbers".
         outputs: float64 ``[N, K]``.
         center: Added to numbers.
         scale: Factor of numbers.
 
     Returns:
-        float64 ``[N, C]`` probabilities, or ``[N]`` numbers.
+        float64 ``[N, C]`` probabilities or numbers, or ``[N]`` numbers.
     """
-    if kind == "number":
-        return outputs[:, 0] * scale + center
+    if kind in ("number", "numbers"):
+        return (outputs[:, 0] if kind == "number" else outputs) * scale + center
     if kind == "category" and outputs.shape[1] > 1:
         exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))

@@ -1,9 +1,10 @@
 """The ensemble: combines the members' predictions with weights fitted on held-out rows (numpy).
 
-Probabilities are pooled in the logarithm, ``p ∝ exp(b + Σ_m w_m log p_m)`` with ``w_m ≥ 0``: the logarithmic opinion
-pool (Genest & Zidek 1986, section 3) or product of experts (Hinton 2002, equation 1). The weights need not sum
-to one, so that the pool calibrates as well: with one member, w is the inverse of the temperature, and b the bias, of
-Guo et al. 2017, section 4.2. Numbers are averaged with weights that sum to one (Breiman 1996, stacked regressions).
+Probabilities are pooled in the logarithm, ``p ∝ π exp(b + Σ_m w_m log(p_m / π))`` with the prior π and ``w_m ≥ 0``:
+the logarithmic opinion pool (Genest & Zidek 1986, section 3) or product of experts (Hinton 2002, equation 1), with the
+prior as the member that has the rest of the weight. The weights need not sum to one, so that the pool calibrates as
+well: with one member, w is the inverse of a temperature, and b the bias, of Guo et al. 2017, section 4.2. Numbers are
+pooled likewise, ``π + Σ_m w_m (y_m - π)`` (Breiman 1996, stacked regressions, shrunk to the mean).
 
 There is a set of weights for each pattern of absent streams that was seen or simulated in fitting, and one for all
 other rows. A member that is absent in a row is left out there, and the weights of the others are rescaled to the same
@@ -21,7 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.ensemble.pooling import Floats, Mask, add_bias, pool_members, pooling_inputs, to_prediction
+from polymodal.ensemble.pooling import (
+    Floats,
+    Mask,
+    add_bias,
+    pool_members,
+    pooling_inputs,
+    prior_values,
+    to_prediction,
+)
 
 PRIOR = "baseline:prior"
 """The member that predicts the same for every row."""
@@ -38,7 +47,7 @@ class MemberWeights:
         kind: "category", "categories" or "number".
         weights: Member to weight, in sorted order.
         fallback: Member to weight; used in rows where no member with a weight is present.
-        scale: Member to the mean standard deviation of its log-probabilities over the classes; 1 for numbers.
+        scale: Member to how far it departs from the prior on average, in the values that are pooled.
         bias: Added to the pooled log-probability of each class, or log-odds of each label; none for numbers.
     """
 
@@ -65,9 +74,10 @@ class MemberWeights:
         if not known:
             return np.broadcast_to(np.asarray(prior, dtype=np.float64), shape).copy()
         present_MN = np.stack([present[name] for name in known])
-        values = pooling_inputs(self.kind, [members[name] for name in known], present_MN)
+        values = pooling_inputs(self.kind, [members[name] for name in known], present_MN, prior)
         weights, fallback = (np.array([table[name] for name in known]) for table in (self.weights, self.fallback))
-        pooled = add_bias(self.kind, pool_members(values, present_MN, weights, fallback), np.array(self.bias))
+        pooled = prior_values(self.kind, prior) + pool_members(values, present_MN, weights, fallback)
+        pooled = add_bias(self.kind, pooled, np.array(self.bias))
         combined = to_prediction(self.kind, pooled).reshape(shape)
         combined[~present_MN.any(axis=0)] = prior
         return combined
@@ -85,15 +95,15 @@ class MemberWeights:
 
     @property
     def contributions(self) -> dict[str, float]:
-        """Each member's share of the combined prediction, summing to one.
+        """Each member's share of the combined prediction, the prior's included, summing to one.
 
         Weights are multiplied with ``scale``, so that an overconfident member with a small weight is not underrated,
-        nor a member with equal probabilities of all classes overrated.
+        nor a member that says little overrated. The prior has the weight that is left of one.
         """
+        rest, scales = max(0.0, 1.0 - sum(self.weights.values())), list(self.scale.values())
         strength = {name: weight * self.scale[name] for name, weight in self.weights.items()}
-        total = sum(strength.values())
-        if total <= 0:
-            strength, total = self.weights, sum(self.weights.values())
+        strength[PRIOR] = rest * (float(np.mean(scales)) or 1.0)
+        total = sum(strength.values()) or 1.0
         return {name: value / total for name, value in sorted(strength.items(), key=lambda item: -item[1])}
 
     @property
@@ -107,16 +117,22 @@ class MemberWeights:
         return {**{name: getattr(self, name) for name in names}, "reserve": self.fallback}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> MemberWeights:
+    def from_state(cls, state: dict[str, Any], prior: Floats | float) -> MemberWeights:
         """Restore the weights.
 
         Args:
-            state: What ``state`` returned; without a bias in models saved by earlier versions.
+            state: What ``state`` returned; without a bias in models saved by earlier versions, which pooled logarithms
+                themselves in place of their differences to the prior.
+            prior: The target's prior.
 
         Returns:
             Equal weights.
         """
-        return cls(state["kind"], state["weights"], state["reserve"], state["scale"], state.get("bias", []))
+        if "bias" not in state:
+            offset = (sum(state["weights"].values()) - 1.0) * prior_values(state["kind"], prior)
+            bias = {"number": np.zeros(0), "categories": offset[..., -1] - offset[..., 0]}.get(state["kind"], offset)
+            state = {**state, "bias": bias.tolist()}
+        return cls(*(state[name] for name in ("kind", "weights", "reserve", "scale", "bias")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +182,7 @@ class Ensemble:
         """Each member's share in rows with an absent stream: the mean over the patterns."""
         of_pattern = [weights.contributions for absent, weights in self.patterns.items() if absent]
         of_pattern = of_pattern or [self.pooled.contributions]
-        names = self.pooled.weights
+        names = self.pooled.contributions
         shares = {name: float(np.mean([shares.get(name, 0.0) for shares in of_pattern])) for name in names}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
@@ -189,20 +205,21 @@ class Ensemble:
         return {"pooled": self.pooled.state(), "patterns": patterns}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Ensemble:
+    def from_state(cls, state: dict[str, Any], prior: Floats | float) -> Ensemble:
         """Restore all weights.
 
         Args:
             state: What ``state`` returned; of earlier versions: two sets, for complete and for other rows.
+            prior: The target's prior.
 
         Returns:
             An equal ensemble.
         """
         if "incomplete" in state:
-            complete, incomplete = (MemberWeights.from_state(state[name]) for name in ("complete", "incomplete"))
+            complete, incomplete = (MemberWeights.from_state(state[name], prior) for name in ("complete", "incomplete"))
             return cls(pooled=incomplete, patterns={frozenset(): complete})
-        patterns = {frozenset(entry["absent"]): MemberWeights.from_state(entry) for entry in state["patterns"]}
-        return cls(pooled=MemberWeights.from_state(state["pooled"]), patterns=patterns)
+        patterns = {frozenset(entry["absent"]): MemberWeights.from_state(entry, prior) for entry in state["patterns"]}
+        return cls(pooled=MemberWeights.from_state(state["pooled"], prior), patterns=patterns)
 
 
 def rows_by_pattern(visible: Mapping[str, Mask]) -> Iterator[tuple[frozenset[str], NDArray[np.int64]]]:

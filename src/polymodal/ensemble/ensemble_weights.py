@@ -14,28 +14,29 @@ Shape legend as in ``pooling``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.ensemble.ensemble import STREAM, Ensemble, MemberWeights, rows_by_pattern
+from polymodal.ensemble.ensemble import PRIOR, STREAM, Ensemble, MemberWeights, rows_by_pattern
 from polymodal.ensemble.pooling import Floats, Mask, PoolingData, add_bias, pool_members
 
 BASELINE = "baseline:"
 NUM_FOLDS = 5
 STRENGTHS = (160.0, 40.0, 10.0, 3.0)
 """Candidate strengths of the L2 penalty towards equal weights, in rows: a Gaussian prior of variance 1 / strength."""
-CALIBRATION_STRENGTH = 2.0
-"""Strength of the penalty on the scale of one member, towards one."""
-BIAS_STRENGTH = 4.0
+TYPICAL_SCALE, CALIBRATION_STRENGTH = 0.6, 2.0
+"""Scale of one member alone, towards which it is penalised, and by how much: most members are overconfident."""
+BIAS_STRENGTH = 16.0
 """Strength of the penalty on biases, towards zero."""
 PATTERN_STRENGTH = 20.0
-"""Strength of the penalty on the weights of a pattern, towards those of all rows."""
-MANY_ROWS = 5_000
+"""Strength of the penalty on the weights and biases of a pattern, towards those of all rows."""
+MANY_ROWS = 1_000
 """Number of rows from which the strength is not chosen but the smallest is used."""
 MAX_WEIGHT = 50.0
+SMALLEST = 1e-9
 MAX_BIAS = 10.0
 
 
@@ -55,11 +56,11 @@ class MemberRows:
     truth: NDArray[Any]
     rows: NDArray[np.int64]
 
-    def data(self, kind: str, names: Sequence[str]) -> PoolingData:
+    def data(self, kind: str, names: Sequence[str], prior: Floats | float) -> PoolingData:
         """Return the data to fit the weights of some members on."""
         everywhere = np.ones(len(self.truth), np.bool_)
         present_MN = np.stack([member_present(name, self.visible) if self.visible else everywhere for name in names])
-        return PoolingData.of(kind, [self.members[name] for name in names], present_MN, self.truth)
+        return PoolingData.of(kind, [self.members[name] for name in names], present_MN, self.truth, prior)
 
 
 def member_present(member: str, visible: Mapping[str, Mask]) -> Mask:
@@ -86,26 +87,33 @@ class _Pool:
     fallback: Floats
 
     def values(self, data: PoolingData) -> Floats:
-        """Return the pooled values of rows ``[N, ...]``."""
+        """Return the pooled values of rows ``[N, ...]``, differences to the prior."""
         return add_bias(data.kind, pool_members(data.values, data.present, self.weights, self.fallback), self.bias)
 
 
-def fit_ensemble(kind: str, rows: Sequence[MemberRows], seed: int, baseline_rows: MemberRows | None = None) -> Ensemble:
+def fit_ensemble(
+    kind: str,
+    rows: Sequence[MemberRows],
+    prior: Floats | float,
+    seed: int,
+    baseline_rows: MemberRows | None = None,
+) -> Ensemble:
     """Fit the weights of the members of one target.
 
     Args:
         kind: "category", "categories" or "number".
         rows: Validation rows as they are, and again with streams masked; the same members in each.
+        prior: Probabilities ``[C]``, a number, or numbers ``[D]``.
         seed: Seed of the folds.
         baseline_rows: Further rows for which only the baselines have predictions, out of fold.
 
     Returns:
         The weights; equal ones if there are no rows.
     """
-    names = sorted(rows[0].members)
-    unmasked = rows[0].data(kind, names)
-    pooled = _fit_pooled(unmasked, names, _baseline_data(kind, rows[0], names, baseline_rows), seed)
-    pieces = _pieces_by_pattern(kind, rows, names)
+    names = sorted(set(rows[0].members) - {PRIOR})
+    unmasked = rows[0].data(kind, names, prior)
+    pooled = _fit_pooled(unmasked, names, _baseline_data(kind, rows[0], names, prior, baseline_rows), seed)
+    pieces = _pieces_by_pattern(kind, rows, names, prior)
     patterns = {absent: _fit_pattern(data, pooled) for absent, data in pieces.items() if len(pieces) > 1}
     scale = unmasked.spread()
     return Ensemble(
@@ -120,14 +128,14 @@ def _named(kind: str, names: Sequence[str], pool: _Pool, scale: Floats) -> Membe
 
 
 def _baseline_data(
-    kind: str, unmasked: MemberRows, names: Sequence[str], further: MemberRows | None
+    kind: str, unmasked: MemberRows, names: Sequence[str], prior: Floats | float, further: MemberRows | None
 ) -> PoolingData | None:
     """Return the data of the baselines alone, on all rows that have their out-of-fold predictions."""
     baselines = [name for name in names if name.startswith(BASELINE)]
-    if len(baselines) < 2:
+    if not baselines:
         return None
     parts = [unmasked] if further is None else [unmasked, further]
-    return _join([part.data(kind, baselines) for part in parts])
+    return _join([part.data(kind, baselines, prior) for part in parts])
 
 
 def _join(parts: Sequence[PoolingData]) -> PoolingData:
@@ -135,32 +143,34 @@ def _join(parts: Sequence[PoolingData]) -> PoolingData:
     values, present = (
         np.concatenate([getattr(part, name) for part in parts], axis=1) for name in ("values", "present")
     )
-    return PoolingData(first.kind, values, present, np.concatenate([part.truth for part in parts]), first.unit)
+    return replace(first, values=values, present=present, truth=np.concatenate([part.truth for part in parts]))
 
 
 def _fit_pooled(data: PoolingData, names: Sequence[str], baselines: PoolingData | None, seed: int) -> _Pool:
     """Pool the baselines, then all members with the pool of the baselines as one of them."""
     if baselines is None:
-        return _fit_pool(data, seed)
+        return _fit_pool(data, _equal(len(names)), seed)
     inner = [index for index, name in enumerate(names) if name.startswith(BASELINE)]
     outer = [index for index in range(len(names)) if index not in inner]
-    pool = _fit_pool(baselines, seed)
+    pool = _fit_pool(baselines, _equal(len(inner)), seed)
     if not outer:
         return pool
     of_baselines = pool.values(data.members(inner))[None]
-    stacked = PoolingData(
-        data.kind,
-        np.concatenate([data.values[outer], of_baselines]),
-        np.concatenate([data.present[outer], data.present[inner].any(axis=0, keepdims=True)]),
-        data.truth,
-        data.unit,
+    stacked = replace(
+        data,
+        values=np.concatenate([data.values[outer], of_baselines]),
+        present=np.concatenate([data.present[outer], data.present[inner].any(axis=0, keepdims=True)]),
     )
-    joint = _fit_pool(stacked, seed)
+    joint = _fit_pool(stacked, np.append(_equal(len(outer)), 1.0) / 2, seed)
     return _Pool(
         _expand(joint.weights, outer, inner, pool.weights),
         joint.bias + joint.weights[-1] * pool.bias,
         _expand(joint.fallback, outer, inner, pool.fallback),
     )
+
+
+def _equal(number: int) -> Floats:
+    return np.full(number, 1.0 / number)
 
 
 def _expand(weights: Floats, outer: list[int], inner: list[int], of_inner: Floats) -> Floats:
@@ -170,35 +180,32 @@ def _expand(weights: Floats, outer: list[int], inner: list[int], of_inner: Float
     return expanded
 
 
-def _fit_pool(data: PoolingData, seed: int) -> _Pool:
-    """Fit weights that are shrunk towards equal ones, by a strength that is chosen by cross-validation."""
+def _fit_pool(data: PoolingData, equal: Floats, seed: int) -> _Pool:
+    """Fit weights that are shrunk towards equal ones ``[M]``, by a strength that is chosen by cross-validation."""
     data = data.with_any_member()
-    return _fit_shrunk(data, _choose_strength(data, seed))
+    return _fit_shrunk(data, equal, [_choose_strength(data, equal, seed)])[0]
 
 
-def _fit_shrunk(data: PoolingData, strength: float) -> _Pool:
-    """Fit weights with a penalty towards equal weights of calibrated members."""
-    num_members = len(data.values)
-    equal, factors = np.ones(num_members) / num_members, _calibrate(data)
+def _fit_shrunk(data: PoolingData, equal: Floats, strengths: Sequence[float]) -> list[_Pool]:
+    """Fit weights with a penalty towards equal weights of calibrated members, by each strength."""
+    factors = _calibrate(data)
     if not len(data):
-        return _Pool(equal, np.zeros(data.num_biases), equal)
+        return [_Pool(equal, np.zeros(data.num_biases), equal)] * len(strengths)
     calibrated, no_bias = data.scaled(factors), np.zeros(data.num_biases)
-    scale, _ = _minimise(calibrated, np.ones(1), no_bias, CALIBRATION_STRENGTH, equal[None])
-    weights, bias = _minimise(calibrated, scale * equal, no_bias, strength)
-    return _Pool(weights * factors, bias, scale * equal * factors)
+    scaled, _ = _minimise(calibrated, np.ones(1), no_bias, CALIBRATION_STRENGTH, equal[None])
+    fitted = [_minimise(calibrated, scaled, no_bias, strength) for strength in strengths]
+    return [_Pool(weights * factors, bias, scaled * factors) for weights, bias in fitted]
 
 
 def _calibrate(data: PoolingData) -> Floats:
-    """Return the factor of each member's log-probabilities with the least loss, if it is alone; 1 for numbers."""
-    if data.kind == "number":
-        return np.ones(len(data.values))
+    """Return the factor of each member's values with the least loss, if it is alone."""
     alone = [data.members([index]).with_any_member() for index in range(len(data.values))]
-    no_bias = np.zeros(data.num_biases)
-    found = [_minimise(one, np.ones(1), no_bias, CALIBRATION_STRENGTH)[0][0] if len(one) else 1.0 for one in alone]
+    start, no_bias = np.full(1, TYPICAL_SCALE), np.zeros(data.num_biases)
+    found = [_minimise(one, start, no_bias, CALIBRATION_STRENGTH)[0][0] if len(one) else TYPICAL_SCALE for one in alone]
     return np.maximum(found, 1e-3)
 
 
-def _choose_strength(data: PoolingData, seed: int) -> float:
+def _choose_strength(data: PoolingData, equal: Floats, seed: int) -> float:
     """Return the strength with the least cross-validated loss; of equal ones the largest."""
     if len(data) < 2 * NUM_FOLDS or len(data.values) < 2:
         return STRENGTHS[0]
@@ -206,21 +213,24 @@ def _choose_strength(data: PoolingData, seed: int) -> float:
         return STRENGTHS[-1]
     losses, rows = np.zeros(len(STRENGTHS)), np.arange(len(data))
     for held_out in np.array_split(np.random.default_rng(seed).permutation(rows), NUM_FOLDS):
-        training, rest = data.take(np.setdiff1d(rows, held_out)), data.take(held_out)
-        for index, strength in enumerate(STRENGTHS):
-            pool = _fit_shrunk(training, strength)
-            losses[index] += rest.row_losses(pool.weights, pool.bias, pool.fallback).sum()
+        pools, rest = _fit_shrunk(data.take(np.setdiff1d(rows, held_out)), equal, STRENGTHS), data.take(held_out)
+        losses += [rest.row_losses(pool.weights, pool.bias, pool.fallback).sum() for pool in pools]
     return STRENGTHS[int(np.argmin((losses / len(data)).round(9)))]
 
 
 def _minimise(
-    data: PoolingData, start: Floats, bias: Floats, strength: float, basis: Floats | None = None
+    data: PoolingData,
+    start: Floats,
+    bias: Floats,
+    strength: float,
+    basis: Floats | None = None,
+    bias_strength: float = BIAS_STRENGTH,
 ) -> tuple[Floats, Floats]:
     """Minimise the loss over weights (sums of the rows of ``basis [K, M]``) and biases, penalised towards the start."""
     from scipy.optimize import minimize
 
     basis, num_rows = np.eye(len(data.values)) if basis is None else basis, len(data)
-    strengths = np.concatenate([np.full(len(start), strength), np.full(len(bias), BIAS_STRENGTH)]) / num_rows
+    strengths = np.concatenate([np.full(len(start), strength), np.full(len(bias), bias_strength)]) / num_rows
     anchor = np.concatenate([start, bias])
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
@@ -232,19 +242,16 @@ def _minimise(
 
     bounds = [(0.0, MAX_WEIGHT)] * len(start) + [(-MAX_BIAS, MAX_BIAS)] * len(bias)
     found = minimize(objective, anchor, jac=True, method="L-BFGS-B", bounds=bounds).x
-    weights, biases = found[: len(start)], found[len(start) :]
-    if weights.sum() < 1e-6:
-        weights = start
-    return weights / weights.sum() if data.kind == "number" else weights, biases
+    return found[: len(start)] @ basis, found[len(start) :]
 
 
 def _pieces_by_pattern(
-    kind: str, rows: Sequence[MemberRows], names: Sequence[str]
+    kind: str, rows: Sequence[MemberRows], names: Sequence[str], prior: Floats | float
 ) -> dict[frozenset[str], PoolingData]:
     """Group the rows, as they are and masked, by the streams that are absent; a row counts once under a pattern."""
     pieces: dict[frozenset[str], list[PoolingData]] = {}
     for index, part in enumerate(rows):
-        data = part.data(kind, names)
+        data = part.data(kind, names, prior)
         changed = _changed_rows(rows[0], part) if index else np.ones(len(data), np.bool_)
         for absent, of_pattern in rows_by_pattern(part.visible):
             used = of_pattern[changed[of_pattern]]
@@ -265,6 +272,6 @@ def _fit_pattern(data: PoolingData, pooled: _Pool) -> _Pool:
     present = data.present[:, 0]
     start = np.where(present, pooled.weights, 0.0)
     start = start if start.any() else np.where(present, pooled.fallback, 0.0)
-    start *= pooled.weights.sum() / start.sum()
-    weights, bias = _minimise(data, start, pooled.bias, PATTERN_STRENGTH)
+    start *= pooled.weights.sum() / max(start.sum(), SMALLEST)
+    weights, bias = _minimise(data, start, pooled.bias, PATTERN_STRENGTH, bias_strength=PATTERN_STRENGTH)
     return _Pool(np.where(present, weights, 0.0), bias, pooled.fallback)

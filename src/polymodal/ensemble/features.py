@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import Cell, Column
+from polymodal.arrays import Cell, Column, arrays_under
 from polymodal.data.schema.schema import Schema
+from polymodal.ensemble.number_features import NumberScaling
 from polymodal.ensemble.stream_features import FEATURES, FORMS, Floats, Scaling, StreamFeatures, StreamPart
 from polymodal.ensemble.text_features import TextGrams
 
@@ -105,7 +106,7 @@ class FeatureExtractor:
 
         Args:
             columns: Stream to arrays of the training rows.
-            cells: Column to raw cells of the training rows; only text columns are read.
+            cells: Column to raw cells of the training rows; only texts and numbers are read.
 
         Returns:
             The fitted features.
@@ -113,9 +114,9 @@ class FeatureExtractor:
         return FeatureExtractor([stream.fit(columns[stream.stream], cells) for stream in self.streams])
 
     @property
-    def text_columns(self) -> list[str]:
+    def cell_columns(self) -> list[str]:
         """The columns whose raw cells are read."""
-        return [stream.column for stream in self.streams if stream.column]
+        return [column for stream in self.streams for column in stream.cell_columns]
 
     def transform(
         self, columns: Mapping[str, Column], cells: Mapping[str, Sequence[Cell]], forms: frozenset[str] = FORMS
@@ -164,10 +165,14 @@ class FeatureExtractor:
         for place, stream in enumerate(self.streams):
             own_arrays = {"mean": stream.scaling.mean, "scale": stream.scaling.scale}
             own_state = {name: getattr(stream, name) for name in STATE_FIELDS}
-            own_state |= {"share": stream.scaling.share, "grams": None}
-            if stream.grams is not None:
-                own_state["grams"], grams = stream.grams.state()
-                own_arrays |= grams
+            own_state |= {"share": stream.scaling.share, "grams": [], "numbers": None}
+            for number, grams in enumerate(stream.grams):
+                state, arrays_of_grams = grams.state()
+                own_state["grams"].append(state)
+                own_arrays |= {f"grams{number}.{name}": array for name, array in arrays_of_grams.items()}
+            if stream.numbers is not None:
+                own_state["numbers"], numbers = stream.numbers.state()
+                own_arrays |= {f"numbers.{name}": array for name, array in numbers.items()}
             plain.append(own_state)
             arrays.update({f"{place}.{name}": array for name, array in own_arrays.items()})
         return {"streams": plain}, arrays
@@ -185,14 +190,24 @@ class FeatureExtractor:
         """
         streams = []
         for place, own_state in enumerate(state["streams"]):
-            own_arrays: dict[str, Any] = {
-                name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{place}.")
-            }
-            scaling = Scaling(mean=own_arrays.pop("mean"), scale=own_arrays.pop("scale"), share=own_state["share"])
-            grams = None if own_state["grams"] is None else TextGrams.from_state(own_state["grams"], own_arrays)
-            rest = {name: value for name, value in own_state.items() if name not in ("share", "grams")}
-            streams.append(StreamFeatures(**rest, scaling=scaling, grams=grams))
+            own_arrays = arrays_under(dict(arrays), f"{place}.")
+            scaling = Scaling(mean=own_arrays["mean"], scale=own_arrays["scale"], share=own_state["share"])
+            rest = {name: own_state[name] for name in STATE_FIELDS if name in own_state}
+            grams, numbers = _grams_from(own_state["grams"], own_arrays), None
+            if own_state.get("numbers") is not None:
+                numbers = NumberScaling.from_state(own_state["numbers"], arrays_under(own_arrays, "numbers."))
+            streams.append(StreamFeatures(**rest, scaling=scaling, grams=grams, numbers=numbers))
         return cls(streams)
+
+
+def _grams_from(
+    state: dict[str, Any] | list[dict[str, Any]] | None, arrays: dict[str, NDArray[Any]]
+) -> tuple[TextGrams, ...]:
+    """Restore the blocks of n-grams; models saved by earlier versions have one, or None, outside of a list."""
+    if isinstance(state, dict):
+        return (TextGrams.from_state(state, arrays),)
+    blocks = enumerate(state or [])
+    return tuple(TextGrams.from_state(block, arrays_under(arrays, f"grams{number}.")) for number, block in blocks)
 
 
 def _concatenate(parts: Sequence[StreamPart]) -> FeatureBlocks:

@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 
 from polymodal.ensemble.baselines import Floats, Linear
 from polymodal.ensemble.features import FeatureBlocks
+from polymodal.ensemble.held_out_loss import held_out_loss, number_scale
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1.2e-4, 1.5e-5, 2e-6)
 DEFAULT_PENALTY = 1.2e-4
-ITERATION_RANGE = (15, 40)
+LARGE_DATA_ROWS = 10_000
+"""Number of rows from which the two largest penalties are left out."""
+ITERATION_RANGE = (15, 100)
 TOLERANCE = 1e-6
 """Relative decrease of the objective below which L-BFGS stops."""
 ITERATION_CELLS = 8e9
 MAX_WEIGHTS = 4_000_000
+MAX_OUTPUTS, NUM_COMPONENTS = 128, 48
+"""More numbers than this are predicted by so many of their principal components."""
 
 
 def fit_linear(
@@ -31,29 +36,33 @@ def fit_linear(
     truth: NDArray[Any],
     held_out: Sequence[NDArray[np.int64]],
     prior: Floats,
+    largest: float | None = None,
 ) -> tuple[Linear, list[Linear]]:
     """Fit the linear baseline on all rows, and once for each fold without the rows that it holds out.
 
     The penalty decreases, with warm starts, while the loss of the held-out rows of all folds decreases.
 
     Args:
-        kind: "category", "categories" or "number".
-        num_classes: Classes or labels; 1 for a number.
+        kind: "category", "categories", "number" or "numbers".
+        num_classes: Classes, labels or numbers; 1 for a number.
         features: Features of the rows.
-        truth: int64 ``[N]``, 0/1 ``[N, C]`` or float64 ``[N]``.
+        truth: int64 ``[N]``, 0/1 ``[N, C]``, float64 ``[N]`` or ``[N, C]``, NaN where a number is unknown.
         held_out: The rows that each fold holds out, int64; without folds the penalty is a fixed one.
         prior: What the bias starts from: class or label frequencies, or the mean.
+        largest: Limit of the predictions of a number, whose logarithm is fitted; None: the number itself is.
 
     Returns:
         The model of all rows, and those of the folds.
     """
-    problem = _LinearProblem(kind, num_classes, features, truth, prior)
-    folds = [np.setdiff1d(np.arange(len(truth)), rows) for rows in held_out]
-    best_folds, penalties = _choose_penalty(problem, truth, folds, held_out)
-    weights = problem.initial
-    for penalty in penalties:
-        weights = problem.solve(weights, penalty, np.arange(len(truth)))
-    return problem.model(weights), [problem.model(fold) for fold in best_folds]
+    problem = _LinearProblem(kind, num_classes, features, truth, prior, largest)
+    every_row = np.arange(len(truth))
+    penalties = PENALTIES if len(truth) < LARGE_DATA_ROWS else PENALTIES[2:]
+    if not held_out:
+        return problem.model(problem.solve(problem.initial, DEFAULT_PENALTY, every_row)), []
+    folds = [np.setdiff1d(every_row, rows) for rows in held_out]
+    of_fold, penalty = _choose_penalty(problem, truth, folds, held_out, penalties)
+    weights = problem.solve(np.mean(of_fold, axis=0), penalty, every_row)
+    return problem.model(weights), [problem.model(fold) for fold in of_fold]
 
 
 def _choose_penalty(
@@ -61,21 +70,38 @@ def _choose_penalty(
     truth: NDArray[Any],
     folds: Sequence[NDArray[np.int64]],
     held_out: Sequence[NDArray[np.int64]],
-) -> tuple[list[Floats], list[float]]:
-    """Return the weights of each fold, and the penalties down to the chosen one."""
-    if not folds:
-        return [], [penalty for penalty in PENALTIES if penalty >= DEFAULT_PENALTY]
-    weights = best = [problem.initial for _ in folds]
-    rows, best_loss = np.concatenate(held_out), np.inf
-    for number, penalty in enumerate(PENALTIES):
+    penalties: Sequence[float],
+) -> tuple[list[Floats], float]:
+    """Return the weights of each fold, and the penalty of the lowest held-out loss."""
+    weights = [problem.initial for _ in folds]
+    best, chosen, best_loss = weights, penalties[0], np.inf
+    rows = np.concatenate(held_out)
+    for penalty in penalties:
         weights = [problem.solve(start, penalty, fold) for start, fold in zip(weights, folds, strict=True)]
         pairs = zip(weights, held_out, strict=True)
         found = np.concatenate([problem.model(fold).predict(problem.features.take(held)) for fold, held in pairs])
-        loss = _loss(problem.kind, found, truth[rows])
+        loss = held_out_loss(problem.kind, found, truth[rows])
         if loss >= best_loss:
-            return best, list(PENALTIES[:number])
-        best, best_loss = weights, loss
-    return best, list(PENALTIES)
+            break
+        best, chosen, best_loss = weights, penalty, loss
+    return best, chosen
+
+
+def _center_and_scale(kind: str, truth: NDArray[Any]) -> tuple[Any, Any]:
+    if kind == "numbers":
+        return number_scale(truth)
+    return (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)
+
+
+def _principal_components(target: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the components of each row ``[N, K]`` and what they stand for ``[K, C]``; unknown numbers are means."""
+    from scipy.linalg import svd
+
+    filled = np.nan_to_num(target)
+    sample = filled[:: max(1, len(filled) // 2_000)]
+    _, _, basis = svd(sample, full_matrices=False)
+    basis = np.ascontiguousarray(basis[:NUM_COMPONENTS], np.float32)
+    return filled @ basis.T, basis
 
 
 def _encode_target(kind: str, num_classes: int, truth: NDArray[Any]) -> NDArray[np.float32]:
@@ -99,14 +125,24 @@ class _LinearProblem:
     """Mean loss with an L2 penalty; the bias, the last row of the weights, is not penalised."""
 
     def __init__(
-        self, kind: str, num_classes: int, features: FeatureBlocks, truth: NDArray[Any], prior: Floats
+        self,
+        kind: str,
+        num_classes: int,
+        features: FeatureBlocks,
+        truth: NDArray[Any],
+        prior: Floats,
+        largest: float | None,
     ) -> None:
         from scipy.sparse import csr_matrix
 
-        self.kind, self.features, self.dense = kind, features, features.dense
-        self.center, self.scale = (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)
-        scaled = (truth - self.center) / self.scale if kind == "number" else truth
-        self.target = _encode_target(kind, num_classes, scaled)
+        self.kind, self.features, self.dense, self.largest = kind, features, features.dense, largest
+        truth = truth if largest is None else np.log(truth)
+        self.center, self.scale = _center_and_scale(kind, truth)
+        self.basis: NDArray[np.float32] | None = None
+        is_class = kind in ("category", "categories")
+        self.target = _encode_target(kind, num_classes, truth if is_class else (truth - self.center) / self.scale)
+        if kind == "numbers" and self.target.shape[1] > MAX_OUTPUTS:
+            self.target, self.basis = _principal_components(self.target)
         sparse = csr_matrix((len(features), 0), dtype=np.float32) if features.sparse is None else features.sparse
         self.columns = _largest_features(sparse, MAX_WEIGHTS // self.target.shape[1])
         self.sparse = sparse[:, self.columns]
@@ -118,7 +154,7 @@ class _LinearProblem:
     def _initial_weights(self, prior: Floats) -> Floats:
         """Return zero weights with the bias that predicts the prior."""
         weights = np.zeros(self.shape)
-        if self.kind != "number":
+        if self.kind in ("category", "categories"):
             probability = np.clip(prior, 1e-4, 1 - 1e-4)
             odds = np.log(probability) - (0.0 if self.kind == "category" else np.log(1 - probability))
             weights[-1] = odds if len(odds) == self.shape[1] else odds[1] - odds[0]
@@ -127,7 +163,9 @@ class _LinearProblem:
     def model(self, weights: Floats) -> Linear:
         """Return the model with these weights."""
         bias = weights[-1].astype(np.float32)
-        return Linear(self.kind, self.center, self.scale, *self.split(weights), columns=self.columns, bias=bias)
+        parts = self.split(weights)
+        options: dict[str, Any] = {"largest": self.largest, "basis": self.basis}
+        return Linear(self.kind, self.center, self.scale, *parts, self.columns, bias=bias, **options)
 
     def split(self, weights: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the dense and the sparse weights as float32."""
@@ -171,8 +209,8 @@ def _loss_and_residual(
 ) -> tuple[float, NDArray[np.float32]]:
     """Return the mean loss over rows and its gradient by the outputs."""
     num_rows = len(target)
-    if kind == "number":
-        error = outputs - target
+    if kind in ("number", "numbers"):
+        error = np.nan_to_num(outputs - target)
         loss = (error**2).sum(dtype=np.float64) / 2
         return float(loss) / num_rows, (error / num_rows).astype(np.float32, copy=False)
     if kind == "category" and target.shape[1] > 1:
@@ -185,13 +223,3 @@ def _loss_and_residual(
     positive = 0.5 * (1.0 + np.tanh(outputs / 2))
     residual = (positive - target) / num_rows
     return float(losses.sum(dtype=np.float64)) / num_rows, residual.astype(np.float32, copy=False)
-
-
-def _loss(kind: str, prediction: Floats, truth: NDArray[Any]) -> float:
-    if kind == "number":
-        return float(((prediction - truth) ** 2).mean())
-    if kind == "category":
-        right = prediction[np.arange(len(truth)), truth]
-    else:
-        right = np.where(truth > 0.5, prediction, 1.0 - prediction)
-    return float(-np.log(np.clip(right, 1e-12, 1.0)).mean())

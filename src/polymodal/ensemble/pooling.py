@@ -1,5 +1,8 @@
 """Pooling of members' predictions, and its loss as a function of weights and biases (numpy).
 
+What is pooled is by how much each member departs from the prior, in logarithms of probabilities or in numbers: a member
+that is absent says what the prior says, and so does a pool whose weights are zero.
+
 Shape legend: M members, N rows, K classes; labels of a multi-label target are pairs of classes ``[..., L, 2]``, numbers
 ``[..., D, 1]``. Biases ``[B]``: one a class or a label; none for numbers.
 """
@@ -21,25 +24,34 @@ SMOOTHING = 1e-3
 """Added to the total weight of a row during fitting, so that gradients at weight zero are bounded."""
 
 
-def pooling_inputs(kind: str, members: list[Floats], present_MN: Mask) -> Floats:
-    """Convert predictions to the values that are pooled; zero where a member is absent.
+def pooling_inputs(kind: str, members: list[Floats], present_MN: Mask, prior: Floats | float) -> Floats:
+    """Convert predictions to the values that are pooled: differences to the prior, zero where a member is absent.
 
     Args:
         kind: "category", "categories" or "number".
         members: Probabilities ``[N, C]``, or numbers ``[N]`` or ``[N, D]``.
         present_MN: bool ``[M, N]``.
+        prior: Probabilities ``[C]``, a number, or numbers ``[D]``.
 
     Returns:
         Log-probabilities ``[M, N, C]``, or ``[M, N, L, 2]`` of labels (wrong, right), or numbers ``[M, N, D, 1]``.
     """
     stacked = np.stack([np.asarray(member, dtype=np.float64) for member in members])
-    if kind == "number":
-        values = stacked.reshape(*stacked.shape[:2], -1, 1)
-    elif kind == "categories":
-        values = np.stack([_log(1.0 - stacked), _log(stacked)], axis=-1)
-    else:
-        values = _log(stacked)
+    values = _to_values(kind, stacked) - prior_values(kind, prior)
     return np.where(over_rows(present_MN, values), values, 0.0)
+
+
+def prior_values(kind: str, prior: Floats | float) -> Floats:
+    """Convert the prior to the values to which pooled differences are added, ``[C]``, ``[L, 2]`` or ``[D, 1]``."""
+    return np.asarray(_to_values(kind, np.asarray(prior, dtype=np.float64).reshape(1, 1, -1))[0, 0])
+
+
+def _to_values(kind: str, predictions_MN: Floats) -> Floats:
+    if kind == "number":
+        return predictions_MN.reshape(*predictions_MN.shape[:2], -1, 1)
+    if kind == "categories":
+        return np.stack([_log(1.0 - predictions_MN), _log(predictions_MN)], axis=-1)
+    return _log(predictions_MN)
 
 
 def over_rows(of_rows: NDArray[Any], values: Floats) -> NDArray[Any]:
@@ -100,6 +112,14 @@ def log_softmax(values: Floats) -> Floats:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
+def _least_errors(values_MND: Floats, present_MN: Mask, truth_ND: Floats) -> Floats:
+    errors = np.where(present_MN[..., None] & np.isfinite(truth_ND), values_MND - truth_ND, np.nan)
+    counts = np.isfinite(errors).sum(axis=1)
+    sums = np.nansum(errors**2, axis=1)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf).min(axis=0)
+    return np.sqrt(np.where(np.isfinite(means) & (means > 0), means, 1.0))
+
+
 def _log(probabilities: Floats) -> Floats:
     return np.log(np.clip(probabilities, MIN_PROBABILITY, 1.0))
 
@@ -111,19 +131,24 @@ class PoolingData:
     Attributes:
         kind: "category", "categories" or "number".
         values: Output of ``pooling_inputs``, ``[M, N, ...]``.
+        prior: Output of ``prior_values``.
         present: bool ``[M, N]``.
         truth: int64 ``[N]`` or ``[N, L]``, or float64 ``[N, D]``; NaN is not counted.
-        unit: float64 ``[D]``, the standard deviations of numbers, unit of their loss.
+        unit: float64 ``[D]``, the least root mean squared error of a member for each number, unit of its loss: an
+            estimate of the noise, so that the loss is a Gaussian log-likelihood.
     """
 
     kind: str
     values: Floats
+    prior: Floats
     present: Mask
     truth: NDArray[Any]
     unit: Floats
 
     @classmethod
-    def of(cls, kind: str, members: list[Floats], present_MN: Mask, truth: NDArray[np.generic]) -> PoolingData:
+    def of(
+        cls, kind: str, members: list[Floats], present_MN: Mask, truth: NDArray[np.generic], prior: Floats | float
+    ) -> PoolingData:
         """Prepare predictions.
 
         Args:
@@ -131,16 +156,17 @@ class PoolingData:
             members: Probabilities ``[N, C]``, or numbers ``[N]`` or ``[N, D]``.
             present_MN: bool ``[M, N]``.
             truth: int64 ``[N]``, 0/1 ``[N, L]``, or float64 ``[N]`` or ``[N, D]``.
+            prior: Probabilities ``[C]``, a number, or numbers ``[D]``.
 
         Returns:
             The data.
         """
-        values = pooling_inputs(kind, members, present_MN)
+        values, offset = pooling_inputs(kind, members, present_MN, prior), prior_values(kind, prior)
         if kind != "number":
-            return cls(kind, values, present_MN, truth.astype(np.int64), np.ones(1))
+            return cls(kind, values, offset, present_MN, truth.astype(np.int64), np.ones(1))
         numbers = truth.astype(np.float64).reshape(len(truth), -1)
-        spread = np.nanstd(numbers, axis=0) if len(numbers) else np.ones(numbers.shape[1])
-        return cls(kind, values, present_MN, numbers, np.where(spread > 0, spread, 1.0))
+        unit = _least_errors((values + offset)[..., 0], present_MN, numbers)
+        return cls(kind, values, offset, present_MN, numbers, unit)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -171,20 +197,20 @@ class PoolingData:
         return replace(self, values=self.values * over_rows(factors[:, None], self.values))
 
     def spread(self) -> Floats:
-        """Return the mean standard deviation of each member's log-probabilities over the classes, ``[M]``.
+        """Return by how much each member departs from the prior on average, ``[M]``.
 
-        Of numbers: 1.
+        Of probabilities: the standard deviation over the classes of its log-ratios to the prior; of numbers: the
+        distance in units of the noise.
         """
-        if self.kind == "number":
-            return np.ones(len(self.present))
-        spread = self.values.std(axis=-1)
+        is_number = self.kind == "number"
+        spread = np.abs(self.values[..., 0]) / self.unit if is_number else self.values.std(axis=-1)
         spread = spread if spread.ndim == 2 else spread.mean(axis=2)
         return np.asarray((spread * self.present).sum(axis=1) / np.maximum(self.present.sum(axis=1), 1))
 
     def row_losses(self, weights: Floats, bias: Floats, fallback: Floats) -> Floats:
         """Return the loss of each row ``[N]``, combined as in prediction."""
         pooled = pool_members(self.values, self.present, weights, fallback)
-        return self._losses(add_bias(self.kind, pooled, bias))[0]
+        return self._losses(add_bias(self.kind, self.prior + pooled, bias))[0]
 
     def loss_and_gradient(self, weights: Floats, bias: Floats) -> tuple[float, Floats, Floats]:
         """Return the mean loss and its gradients ``[M]`` and ``[B]``; every row must have a present member."""
@@ -192,11 +218,10 @@ class PoolingData:
         # einsum, not matmul: the arrays are too small for the threads of a matrix library to be worth their start.
         available = np.einsum("m,mn->n", weights, present_MN) + SMOOTHING
         summed = np.einsum("m,m...->...", weights, self.values)
-        is_number = self.kind == "number"  # the weights of numbers sum to one, those of logarithms to any total
-        factor = 1.0 / available if is_number else (weights.sum() + SMOOTHING) / available
-        losses, residual = self._losses(add_bias(self.kind, factor.reshape(by_row) * summed, bias))
+        factor = (weights.sum() + SMOOTHING) / available
+        losses, residual = self._losses(add_bias(self.kind, self.prior + factor.reshape(by_row) * summed, bias))
         residual = residual / len(self)
-        change = (0.0 if is_number else 1.0 / available) - (factor / available) * present_MN
+        change = 1.0 / available - (factor / available) * present_MN
         by_factor = (residual * summed).reshape(len(self), -1).sum(axis=1)
         by_value = (residual * factor.reshape(by_row)).ravel()
         gradient = np.einsum("mi,i->m", self.values.reshape(len(weights), -1), by_value)

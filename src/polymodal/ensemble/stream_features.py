@@ -19,9 +19,11 @@ from polymodal.arrays import Cell, Column
 from polymodal.data.schema.schema import StreamSchema
 from polymodal.ensemble.audio_features import audio_features
 from polymodal.ensemble.image_features import thumbnails, video_features
+from polymodal.ensemble.number_features import NumberScaling
 from polymodal.ensemble.sensor_features import point_cloud_features, series_features
-from polymodal.ensemble.text_features import TextGrams
+from polymodal.ensemble.text_features import TextGrams, fit_grams, transform_grams
 from polymodal.modalities import ModalityEntry
+from polymodal.modalities.datetime import COMPONENTS
 from polymodal.modalities.geo import place_features
 from polymodal.plugins import AspectTable
 
@@ -100,7 +102,8 @@ class StreamFeatures:
         side: Side of thumbnails in pixels; 0 for the others.
         channels: Channels of a sound, whose features follow each other; 1 for the others.
         scaling: Of the dense features.
-        grams: Of a text; None for the others.
+        grams: The blocks of n-grams of a text; none for the others.
+        numbers: Of the raw numbers of a table; None without any, and in models that were saved before there were any.
     """
 
     stream: str
@@ -109,7 +112,8 @@ class StreamFeatures:
     cardinalities: list[int]
     side: int
     scaling: Scaling
-    grams: TextGrams | None
+    grams: tuple[TextGrams, ...] = ()
+    numbers: NumberScaling | None = None
     channels: int = 1
 
     @classmethod
@@ -131,7 +135,6 @@ class StreamFeatures:
             cardinalities=[],
             side=0,
             scaling=Scaling(mean=np.zeros(0, np.float32), scale=np.zeros(0, np.float32), share=1.0),
-            grams=None,
         )
         return unfitted.entry.initialise(unfitted, stream, fitted, column)
 
@@ -150,9 +153,20 @@ class StreamFeatures:
         Returns:
             The fitted features.
         """
-        grams = TextGrams.fit(_texts(cells[self.column], column.row_present)) if self.column else None
-        values, num_pixels = self.compute(column)
-        return replace(self, grams=grams, scaling=Scaling.fit(values, column.row_present, num_pixels))
+        grams = fit_grams(_texts(cells[self.column], column.row_present)) if self.column else ()
+        numbers = None if self.numbers is None else self.numbers.fit(column, cells)
+        fitted = replace(self, grams=grams, numbers=numbers)
+        values, num_pixels = fitted.compute(fitted._with_raw_numbers(column, cells))
+        return replace(fitted, scaling=Scaling.fit(values, column.row_present, num_pixels))
+
+    @property
+    def cell_columns(self) -> list[str]:
+        """The columns whose raw cells are read."""
+        numbers = [] if self.numbers is None else [name for name in self.numbers.columns if name]
+        return [self.column, *numbers] if self.column else numbers
+
+    def _with_raw_numbers(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> Column:
+        return column if self.numbers is None else self.numbers.read(column, cells)
 
     def compute(self, column: Column) -> tuple[Floats, int]:
         """Return the dense features ``[N, D]`` of rows, and how many of the first are pixels of an image."""
@@ -163,13 +177,14 @@ class StreamFeatures:
     ) -> StreamPart:
         """Return the features of rows: dense, sparse (None except for text) and for trees."""
         present, empty = column.row_present, np.zeros((len(column), 0), np.float32)
+        column = self._with_raw_numbers(column, cells)
         is_measured = LINEAR in forms or self.entry.trees is None
         values, num_pixels = self.compute(column) if is_measured else (empty, 0)
         dense = self.scaling.apply(values, present) if LINEAR in forms else empty
         weights = None
-        if self.grams is not None:
+        if self.grams:
             absent: list[Cell] = [None] * len(column)
-            weights = self.grams.transform(_texts(cells.get(self.column, absent), present))
+            weights = transform_grams(self.grams, _texts(cells.get(self.column, absent), present))
         trees = self._for_trees(column, values, num_pixels, weights) if TREES in forms else empty
         return dense, weights if LINEAR in forms else None, trees
 
@@ -190,8 +205,8 @@ class StreamFeatures:
 
     def _for_trees(self, column: Column, values: Floats, num_pixels: int, weights: Any) -> Floats:
         present = column.row_present
-        if self.grams is not None:
-            return _nan_where_absent(weights[:, self.grams.frequent].toarray(), present)
+        if self.grams:
+            return _nan_where_absent(weights[:, self.grams[0].frequent].toarray(), present)
         if self.entry.trees is not None:
             return self.entry.trees(column)
         return _nan_where_absent(self.entry.select_for_trees(values, num_pixels), present)
@@ -225,14 +240,28 @@ class FeatureEntry(NamedTuple):
 def _with_cardinalities(
     unfitted: StreamFeatures, _stream: StreamSchema, fitted: Any, _column: Column
 ) -> StreamFeatures:
-    return replace(unfitted, cardinalities=[_cardinality(field) for field in fitted.state()["fields"]])
+    state = fitted.state()
+    columns = [name for member in state.get("members", []) for name in _number_columns(member)]
+    numbers = NumberScaling.unfitted(columns) if any(columns) else None
+    return replace(unfitted, cardinalities=[_cardinality(field) for field in state["fields"]], numbers=numbers)
+
+
+def _number_columns(member: Mapping[str, Any]) -> list[str]:
+    """Return for each field of a column its name if it is a plain number, else ""."""
+    if member["modality"] == "number":
+        return [member["column"]]
+    return [""] * (1 if member["modality"] == "category" else len(COMPONENTS))
 
 
 def _table_features(features: StreamFeatures, column: Column) -> tuple[Floats, int]:
     """Return numbers with zero where absent, whether each is present, and one column a category."""
     values = _zero_where_absent(column.values, column.present)
-    parts = [column.present.astype(np.float32)]
+    parts, numbers = [column.present.astype(np.float32)], features.numbers
+    if numbers is not None:
+        parts.append(numbers.for_linear(values, column.present))
     for field, cardinality in enumerate(features.cardinalities):
+        if numbers is not None and numbers.columns[field]:
+            continue
         if not cardinality:
             parts.append(values[:, [field]])
             continue

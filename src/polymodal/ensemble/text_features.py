@@ -1,4 +1,4 @@
-"""Texts as TF-IDF weights of word or character n-grams (scikit-learn; fitted on training rows)."""
+"""Texts as TF-IDF weights of word and character n-grams (scikit-learn; fitted on training rows)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORD = re.compile(r"\w+|[!?]")
-MAX_CHARACTERS = {"word": 12_000, "character": 2_000}
+MAX_CHARACTERS = {"word": 12_000, "character": 2_000, "part": 1_000}
 """Maximum number of characters that are read, by unit."""
-LONGEST = {"word": 2, "character": 3}
-"""Maximum n of the n-grams, by unit."""
+LENGTHS = {"word": (1, 2), "character": (1, 3), "part": (2, 5)}
+"""Range of n of the n-grams, by unit."""
+ANALYZERS = {"word": "word", "character": "char", "part": "char_wb"}
+MAX_PART_CHARACTERS = 2_000_000
+"""Texts with more characters in all have so many words that parts of words are not worth their time."""
 MAX_GRAMS = 50_000
 NUM_FREQUENT = 300
 
@@ -26,7 +29,7 @@ class TextGrams:
     """Fitted n-grams of one text column; G of them.
 
     Attributes:
-        units: "word" or "character".
+        units: "word", "character" or, within words, "part".
         grams: The n-grams in the order of their columns, words with a blank between them.
         idf: float32 ``[G]``, inverse document frequency.
         frequent: int64 ``[F]``, indices of the n-grams with the largest total squared weight.
@@ -38,16 +41,16 @@ class TextGrams:
     frequent: NDArray[np.int64]
 
     @classmethod
-    def fit(cls, texts: Sequence[str]) -> TextGrams:
+    def fit(cls, texts: Sequence[str], units: str) -> TextGrams:
         """Fit on the n-grams that occur in at least two texts.
 
         Args:
             texts: Training texts; "" where absent.
+            units: As of the attribute.
 
         Returns:
             The fitted n-grams.
         """
-        units = choose_units(texts)
         vectorizer = _build_vectorizer(units, None)
         try:
             squares = vectorizer.fit_transform(texts).power(2).sum(axis=0)
@@ -108,12 +111,11 @@ def _decode_grams(state: Mapping[str, Any], codes: NDArray[np.int64]) -> list[st
 def _build_vectorizer(units: str, vocabulary: list[str] | None) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    is_word = units == "word"
     return TfidfVectorizer(
-        analyzer="word" if is_word else "char",
-        preprocessor=_clean_words if is_word else _clean_characters,
-        token_pattern=WORD.pattern if is_word else None,
-        ngram_range=(1, LONGEST[units]),
+        analyzer=ANALYZERS[units],
+        preprocessor=CLEAN[units],
+        token_pattern=WORD.pattern if units == "word" else None,
+        ngram_range=LENGTHS[units],
         min_df=2,
         max_features=MAX_GRAMS,
         vocabulary=vocabulary,
@@ -131,19 +133,59 @@ def _clean_characters(text: str) -> str:
     return f" {joined} "[: MAX_CHARACTERS["character"]] if joined else ""
 
 
-def choose_units(texts: Sequence[str]) -> str:
-    """Choose between n-grams of words and of characters.
+def _clean_parts(text: str) -> str:
+    return text[: MAX_CHARACTERS["part"]].lower()
+
+
+CLEAN = {"word": _clean_words, "character": _clean_characters, "part": _clean_parts}
+
+
+def fit_grams(texts: Sequence[str]) -> tuple[TextGrams, ...]:
+    """Fit the blocks of n-grams of a text column.
 
     Args:
         texts: Training texts; "" where absent.
 
     Returns:
-        "character" for text that is short (fewer than three words on average) or written without blanks
-        (Chinese, Japanese, Thai); else "word".
+        One block for each of its units.
+    """
+    return tuple(TextGrams.fit(texts, units) for units in choose_units(texts))
+
+
+def transform_grams(blocks: Sequence[TextGrams], texts: Sequence[str]) -> Any:
+    """Compute the TF-IDF vectors of texts.
+
+    Args:
+        blocks: The fitted blocks, at least one.
+        texts: Texts; "" where absent.
+
+    Returns:
+        scipy CSR float32 ``[rows, G]``, the blocks side by side.
+    """
+    parts = [block.transform(texts) for block in blocks]
+    if len(parts) == 1:
+        return parts[0]
+    from scipy.sparse import hstack
+
+    return hstack(parts, format="csr")
+
+
+def choose_units(texts: Sequence[str]) -> tuple[str, ...]:
+    """Choose between n-grams of words, of characters and of characters within words.
+
+    Args:
+        texts: Training texts; "" where absent.
+
+    Returns:
+        "character" for text that is written without blanks (Chinese, Japanese, Thai) or is a word or two; else "word"
+        and, where there are few texts or short ones, "part".
     """
     sample = [text for text in texts[:2_000] if text.strip()]
-    if sum(len(WORD.findall(text)) for text in sample) < 3 * len(sample):
-        return "character"
+    if sum(len(WORD.findall(text)) for text in sample) < 2 * len(sample):
+        return ("character",)
     letters = [letter for text in sample[:200] for letter in text[:200] if letter.isalpha()]
     dense = sum(unicodedata.category(letter) == "Lo" and ord(letter) >= 0x0E00 for letter in letters)
-    return "character" if dense > 0.3 * len(letters) else "word"
+    if dense > 0.3 * len(letters):
+        return ("character",)
+    characters = sum(min(len(text), MAX_CHARACTERS["part"]) for text in texts)
+    return ("word", "part") if characters <= MAX_PART_CHARACTERS else ("word",)

@@ -70,6 +70,11 @@ class CurvePoints:
     num_positives: int
     num_rows: int
 
+    def roc_area(self) -> float:
+        """Return the area under the ROC curve."""
+        x, y, _ = np.array(self.roc(len(self.thresholds))).T
+        return float(((x[1:] - x[:-1]) * (y[1:] + y[:-1])).sum() / 2)
+
     def roc(self, num_points: int) -> list[list[float]]:
         """Return the ROC curve.
 

@@ -162,11 +162,13 @@ class Audio(Modality):
             The fitted modality.
         """
         cells = _without_arrays(cells) if settings.of_video else cells
-        headers = [
-            header for _, header in sample_cells(cells, partial(read_header, folder=folder), HEADER_SAMPLE, num_threads)
-        ]
+        found = sample_cells(cells, partial(read_header, folder=folder), HEADER_SAMPLE, num_threads)
+        headers = [header for _, header in found]
         rate = settings.sample_rate_hz or _most_common_rate([rate for rate, _, _ in headers])
-        durations = [num_samples / (own_rate or rate) for own_rate, num_samples, _ in headers]
+        durations = [num_samples / (own_rate or rate) for own_rate, num_samples, _ in headers if num_samples]
+        measure = partial(duration_s, folder=folder, sample_rate_hz=rate, most_s=settings.max_duration_s)
+        without = [cell for cell, (_, num_samples, _) in found if not num_samples]  # as browsers record
+        durations += [seconds for _, seconds in sample_cells(without, measure, CLIP_SAMPLE, num_threads)]
         longest_s = min(settings.max_duration_s, max(durations, default=0.0))
         channels = min(settings.channels, max([1, *(channels for _, _, channels in headers)]))
         if settings.channels > 1 and settings.features in ("samples", *checkpoint_mel.FEATURES):

@@ -84,7 +84,7 @@ def _read_box(number: int, entry: Any, size: tuple[int, int] | None) -> Labelled
 def _corners(number: int, box: Any) -> Corners:
     try:
         values = [float(value) for value in box]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = []
     if len(values) != 4 or not all(map(math.isfinite, values)):
         raise CellReadError(f"box {number} is {quote(str(box))}; expected four numbers: x_min, y_min, x_max, y_max")

@@ -134,8 +134,9 @@ class Tabular(Modality):
         values = np.zeros((num_rows, len(self.fields)), np.float32)
         present = np.zeros(values.shape, bool)
         for name, (column, _) in found.items():
-            values[:, self.places[name]] = column.values.reshape(num_rows, -1)
-            present[:, self.places[name]] = column.present[:, None]
+            place = self.places[name]
+            values[:, place] = column.values.reshape(num_rows, place.stop - place.start)
+            present[:, place] = column.present[:, None]
         values[~present] = 0
         broken = [replace(failure, column=name) for name, (_, failures) in found.items() for failure in failures]
         return Column(values, present), sorted(broken, key=lambda cell: cell.row)

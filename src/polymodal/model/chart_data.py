@@ -72,22 +72,23 @@ def chart_data(scorer: Scorer, final: Scored, fusion: Scored | None, rows: NDArr
 
 
 def _ranking(kind: str, truth: NDArray[Any], predicted: Prediction, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the curves of the classes with most rows; of two classes, of the positive one."""
+    """Return the curves of the classes that are hardest to tell from the rest; of two classes, of the positive one."""
     is_true = truth.astype(np.bool_) if kind == "categories" else truth[:, None] == np.arange(len(classes))
-    support = is_true.sum(axis=0)
-    shown = np.argsort(-support, kind="stable")[:MAX_CURVES]
-    if kind == "category" and len(classes) == 2:
-        shown = np.array([positive_class(classes)])
+    shown = [positive_class(classes)] if kind == "category" and len(classes) == 2 else range(len(classes))
+    points = {
+        classes[index]: curve_points(is_true[:, index], predicted[:, index])
+        for index in shown
+        if 0 < is_true[:, index].sum() < len(truth)
+    }
+    hardest = sorted(points, key=lambda label: points[label].roc_area())[:MAX_CURVES]
     return [
         {
-            "label": classes[index],
-            "share": float(support[index] / len(truth)),
-            "roc": _rounded(points.roc(CURVE_POINTS)),
-            "precision_recall": _rounded(points.precision_recall(CURVE_POINTS)),
+            "label": label,
+            "share": points[label].num_positives / len(truth),
+            "roc": _rounded(points[label].roc(CURVE_POINTS)),
+            "precision_recall": _rounded(points[label].precision_recall(CURVE_POINTS)),
         }
-        for index in shown
-        if 0 < support[index] < len(truth)
-        for points in [curve_points(is_true[:, index], predicted[:, index])]
+        for label in hardest
     ]
 
 
@@ -179,8 +180,8 @@ def slice_scores(
         slices: Column to its cells in all evaluated rows.
 
     Returns:
-        Column to one entry for each value, the worst score first: ``value``, ``rows``, ``score`` (the primary metric;
-        None where it is undefined), ``interval`` and ``is_small``.
+        Column to one entry for each value, the worst primary score first: ``value``, ``rows``, ``is_small``, and
+        ``scores`` and ``intervals`` of the metrics; those that are undefined on its rows are left out.
     """
     return {column: _slice(scorer, final, cells) for column, cells in slices.items()}
 
@@ -192,7 +193,12 @@ def _slice(scorer: Scorer, final: Scored, cells: Sequence[Cell]) -> list[dict[st
         groups.setdefault(slice_value(cells[int(row)]), []).append(index)
     entries = [_slice_entry(scorer, final, value, np.array(rows)) for value, rows in groups.items()]
     sign = -1 if not scorer.is_higher_better else 1
-    return sorted(entries, key=lambda entry: (entry["score"] is None, sign * (entry["score"] or 0.0), entry["value"]))
+
+    def place(entry: Mapping[str, Any]) -> tuple[bool, float, str]:
+        value = entry["scores"].get(scorer.primary)
+        return value is None, sign * (value or 0.0), entry["value"]
+
+    return sorted(entries, key=place)
 
 
 def _slice_entry(scorer: Scorer, final: Scored, value: str, rows: NDArray[np.int64]) -> dict[str, Any]:
@@ -200,7 +206,7 @@ def _slice_entry(scorer: Scorer, final: Scored, value: str, rows: NDArray[np.int
     return {
         "value": value,
         "rows": len(rows),
-        "score": scored.scores.get(scorer.primary),
-        "interval": scored.intervals.get(scorer.primary),
         "is_small": len(rows) < SMALL_GROUP,
+        "scores": scored.scores,
+        "intervals": scored.intervals,
     }

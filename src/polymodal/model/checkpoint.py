@@ -3,6 +3,7 @@
 ::
 
     model/
+      manifest.json               size and digest of each file
       model.json                  schema, fitted modalities and targets, ensembles, configuration, report data, parts
       network.safetensors         the network's weights
       baselines.safetensors       linear baselines' weights
@@ -13,35 +14,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.numpy import load_file as load_arrays
+import numpy as np
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from polymodal.arrays import arrays_under
 from polymodal.atomic_files import atomic_folder
-from polymodal.config import RunConfig
+from polymodal.config import RunConfig, build_config
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.encoders import Pretrained
 from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stacking import Stacker
-from polymodal.errors import CheckpointError
+from polymodal.errors import CheckpointError, ConfigError, PolymodalError
 from polymodal.model.build import build_network
 from polymodal.model.custom_objects import list_parts, with_parts
+from polymodal.model.manifest import MANIFEST_FILE, DamagedFileError, check_files, file_size, read_json, write_manifest
+from polymodal.model.network import Network
+from polymodal.model.state_checks import check_fields, check_prediction, load_weights, read_arrays, weight_bytes
 from polymodal.model.trained_model import TrainedModel
+from polymodal.nn.allocation import AllocationLimit
 from polymodal.nn.devices import choose_device
-from polymodal.targets import target_class
+from polymodal.targets import AnyTarget, target_class
 
 FORMAT = 1
 MODEL_FOLDER, MODEL_FILE = "model", "model.json"
-CONTENTS = (MODEL_FILE, "network.safetensors", "baselines.safetensors", "baselines", "checkpoints")
+WEIGHTS_FILE, ARRAYS_FILE = "network.safetensors", "baselines.safetensors"
+REQUIRED = (MODEL_FILE, WEIGHTS_FILE, ARRAYS_FILE)
+CONTENTS = (*REQUIRED, MANIFEST_FILE, "baselines", "checkpoints")
 """What a model's folder may consist of; anything else in it is someone else's."""
+SPARE_BYTES, SPARE_TENSORS = 2**28, 1000
+"""What building a network may allocate besides a few times its weights: initial values, tables of positions."""
+OF_JSON = ("preprocessor", "targets", "ensembles", "stackers", "features", "baselines")
+"""Parts of a model that JSON describes."""
 
 
 def save_model(model: TrainedModel, folder: Path) -> None:
@@ -58,11 +69,12 @@ def save_model(model: TrainedModel, folder: Path) -> None:
         plain = _plain(model)
         plain["checkpoints"] = _save_checkpoints(model, temporary)
         arrays = _save_baselines(model, temporary, plain)
-        save_arrays(arrays, temporary / "baselines.safetensors")
+        save_arrays(arrays, temporary / ARRAYS_FILE)
         state_dict = model.network.state_dict()
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in state_dict.items()}
-        save_file(weights, temporary / "network.safetensors")
+        save_file(weights, temporary / WEIGHTS_FILE)
         (temporary / MODEL_FILE).write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
+        write_manifest(temporary)
 
 
 def _plain(model: TrainedModel) -> dict[str, Any]:
@@ -135,32 +147,49 @@ def load_model(path: Path, device: str | None = None, custom_objects: Mapping[st
             f"There is no model in {path}: {folder / MODEL_FILE} is missing. "
             "Expected a run folder or its model/ folder."
         )
-    try:
-        plain = json.loads((folder / MODEL_FILE).read_text(encoding="utf-8"))
-        if not isinstance(plain, dict):
-            raise TypeError(f"{MODEL_FILE} holds no JSON object")
+    with _damage(folder):
+        check_files(folder, REQUIRED)
+        plain = read_json(folder / MODEL_FILE)
         if plain.get("format") != FORMAT:
             raise CheckpointError(
-                f"The model {folder} has format {plain.get('format')!r}; this version reads format {FORMAT}. "
+                f"The model {folder} has format {repr(plain.get('format'))[:40]}; this version reads format {FORMAT}. "
                 "Train it again, or use the version of polymodal that wrote it."
             )
         model = _build(plain, folder, custom_objects or {})
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"The model {folder} is damaged: {reason}. Train or copy it again.") from None
+        check_fields({name: getattr(model, name) for name in OF_JSON}, MODEL_FILE)
+        check_prediction(model)
     model.network.to(chosen)
     return model
 
 
+@contextmanager
+def _damage(folder: Path) -> Iterator[None]:
+    """Turn what is raised in loading into one sentence: a changed file can make any part raise anything."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except PolymodalError as error:
+        raise CheckpointError(f"The model {folder} cannot be loaded: {error}") from None
+    except Exception as error:
+        raise CheckpointError(f"The model {folder} is damaged: {_reason(error)}. Train or copy it again.") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"{MODEL_FILE} asks for a network that is larger than its weights"
+    text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    if isinstance(error, DamagedFileError):
+        return text
+    return f"{MODEL_FILE} does not describe a model ({type(error).__name__}: {text})"
+
+
 def _build(plain: dict[str, Any], folder: Path, custom_objects: Mapping[str, Any]) -> TrainedModel:
-    config = RunConfig.model_validate(plain["config"])
-    config = with_parts(config, plain.get("parts", []), custom_objects, folder)
+    config = with_parts(_read_config(plain["config"]), plain.get("parts", []), custom_objects, folder)
     preprocessor = Preprocessor.from_state(plain["preprocessor"])
     targets = {name: target_class(t["kind"]).from_state(t["state"]) for name, t in plain["targets"].items()}
-    network = build_network(_with_checkpoints(config, plain, folder), preprocessor.modalities, targets)
-    network.load_state_dict(load_file(folder / "network.safetensors"))
-    network.eval()
-    arrays = load_arrays(folder / "baselines.safetensors")
+    network = _build_network(_with_checkpoints(config, plain, folder), preprocessor, targets, folder)
+    arrays = read_arrays(folder / ARRAYS_FILE, "np")
     features = None
     if plain["features"] is not None:
         features = FeatureExtractor.from_state(plain["features"], arrays_under(arrays, "features/"))
@@ -174,10 +203,32 @@ def _build(plain: dict[str, Any], folder: Path, custom_objects: Mapping[str, Any
             target: [_load_baseline(saved, folder, arrays) for saved in baselines]
             for target, baselines in plain["baselines"].items()
         },
-        ensembles={name: Ensemble.from_state(state) for name, state in plain["decisions"].items()},
+        ensembles={
+            name: Ensemble.from_state(state, np.asarray(targets[name].prior))
+            for name, state in plain["decisions"].items()
+        },
         stackers={name: Stacker.from_state(state) for name, state in plain["stackers"].items()},
         report_data=plain["record"],
     )
+
+
+def _read_config(values: dict[str, Any]) -> RunConfig:
+    try:
+        return build_config(values)
+    except ConfigError as error:
+        raise DamagedFileError(f"{MODEL_FILE}: {error}") from None
+
+
+def _build_network(
+    config: RunConfig, preprocessor: Preprocessor, targets: Mapping[str, AnyTarget], folder: Path
+) -> Network:
+    """Build the network, no larger than a few times its weights, and load them."""
+    weights = read_arrays(folder / WEIGHTS_FILE, "pt")
+    num_bytes, num_tensors = weight_bytes(folder)
+    with AllocationLimit(SPARE_BYTES + 4 * num_bytes, SPARE_TENSORS + 8 * num_tensors):
+        network = build_network(config, preprocessor.modalities, targets)
+    load_weights(network, weights, WEIGHTS_FILE)
+    return network.eval()
 
 
 def _with_checkpoints(config: RunConfig, plain: dict[str, Any], folder: Path) -> RunConfig:
@@ -190,5 +241,12 @@ def _with_checkpoints(config: RunConfig, plain: dict[str, Any], folder: Path) ->
 
 def _load_baseline(saved: dict[str, Any], folder: Path, arrays: dict[str, Any]) -> Baseline:
     name = Path(saved["name"]).name
-    texts = {key: (folder / "baselines" / f"{name}-{key}.txt").read_text(encoding="utf-8") for key in saved["texts"]}
-    return Baseline.from_state(saved["state"], arrays_under(arrays, f"{name}/"), texts)
+    paths = {key: folder / "baselines" / f"{name}-{Path(key).name}.txt" for key in saved["texts"]}
+    for path in paths.values():
+        file_size(path)
+    try:
+        texts = {key: path.read_text(encoding="utf-8") for key, path in paths.items()}
+        return Baseline.from_state(saved["state"], arrays_under(arrays, f"{name}/"), texts)
+    except ValueError as error:
+        named = ", ".join(f"baselines/{path.name}" for path in paths.values()) or MODEL_FILE
+        raise DamagedFileError(f"{named} cannot be read: {error}") from None

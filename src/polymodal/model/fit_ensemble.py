@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.ensemble.baseline_cache import TRUTH, FittedBaselines, out_of_fold_predictions
-from polymodal.ensemble.ensemble import PRIOR, Ensemble
+from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.ensemble_weights import MemberRows, fit_ensemble
 from polymodal.ensemble.stacking import CrossFittedStacker, fit_stacker
 from polymodal.model.batches import Examples
 from polymodal.model.predict import BASELINE, NO_MASK, MemberPredictions, StreamMask, predict_examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
+from polymodal.targets.numeric import NumericTarget
 
 VALIDATION_ROWS = 25_000
 """Most validation rows that baselines and ensembles are fitted on."""
@@ -50,8 +51,21 @@ def sample_validation(validation: Examples, targets: Mapping[str, AnyTarget], se
     Returns:
         The same rows for the same arguments.
     """
-    flat = [name for name, target in targets.items() if not isinstance(target, StructuredTarget)]
-    return validation.sample(VALIDATION_ROWS, seed, flat or list(targets))
+    return validation.sample(VALIDATION_ROWS, seed, list(baseline_targets(targets)) or list(targets))
+
+
+def baseline_targets(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
+    """Return the targets that baselines predict: classes, labels, and one number or several.
+
+    Args:
+        targets: Name to target.
+
+    Returns:
+        Name to flat or numeric structured target.
+    """
+    return {
+        name: t for name, t in targets.items() if not isinstance(t, StructuredTarget) or isinstance(t, NumericTarget)
+    }
 
 
 def fit_ensembles(
@@ -72,10 +86,14 @@ def fit_ensembles(
         return model
     model, rows = held_out_rows(model, validation, cache, fitted)
     ensembles = {
-        name: fit_ensemble(model.targets[name].kind, of_target.members, model.config.seed, of_target.baselines)
-        for name, of_target in rows.items()
+        name: _fit_target(model.targets[name], of_target, model.config.seed) for name, of_target in rows.items()
     }
     return dataclasses.replace(model, ensembles=ensembles)
+
+
+def _fit_target(target: AnyTarget, rows: HeldOutRows, seed: int) -> Ensemble:
+    prior = np.asarray(target.prior, dtype=np.float64)
+    return fit_ensemble(target.kind, rows.members, prior, seed, rows.baselines)
 
 
 @dataclass(frozen=True)
@@ -109,7 +127,7 @@ def held_out_rows(
     masks = single_stream_masks(model)
     of_mask = predict_examples(model, validation, masks, cache)
     if fitted is not None:
-        of_mask = _with_out_of_fold(of_mask, fitted, validation, masks, cache)
+        of_mask = _with_out_of_fold(model, of_mask, fitted, validation, masks, cache)
     if model.config.fusion.name == "stacking":
         stacked = {name: _fit_stacker(model, name, validation, of_mask) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: fitted.full for name, fitted in stacked.items()})
@@ -118,13 +136,14 @@ def held_out_rows(
     return model, {
         name: HeldOutRows(
             _validation_rows(model, name, validation, of_mask),
-            _baseline_rows(training_rows.get(name, {}), model.targets[name].prior),
+            _baseline_rows(training_rows.get(name, {})),
         )
         for name in model.network.targets
     }
 
 
 def _with_out_of_fold(
+    model: TrainedModel,
     of_mask: list[MemberPredictions],
     fitted: FittedBaselines,
     validation: Examples,
@@ -140,8 +159,8 @@ def _with_out_of_fold(
     result = []
     for members, *chunks in zip(of_mask, *of_chunk, strict=True):
         predictions = {name: dict(of_target) for name, of_target in members.predictions.items()}
-        for name in fitted.baselines:
-            for baseline in chunks[0][name]:
+        for name in model.network.targets:
+            for baseline in chunks[0].get(name, {}):
                 if f"{BASELINE}{baseline}" in predictions[name]:
                     predictions[name][f"{BASELINE}{baseline}"] = np.concatenate([c[name][baseline] for c in chunks])
         result.append(dataclasses.replace(members, predictions=predictions))
@@ -199,13 +218,12 @@ def _member_rows(name: str, validation: Examples, members: MemberPredictions, ro
     )
 
 
-def _baseline_rows(training_rows: Mapping[str, NDArray[Any]], prior: Any) -> MemberRows | None:
+def _baseline_rows(training_rows: Mapping[str, NDArray[Any]]) -> MemberRows | None:
     """Return what the baselines predict for training rows, out of fold."""
     if TRUTH not in training_rows:
         return None
     truth = training_rows[TRUTH]
     members = {f"{BASELINE}{name}": values for name, values in training_rows.items() if name != TRUTH}
-    members[PRIOR] = np.broadcast_to(prior, next(iter(members.values())).shape)
     return MemberRows(members=members, visible={}, truth=truth, rows=np.arange(len(truth)))
 
 

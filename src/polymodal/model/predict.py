@@ -234,6 +234,7 @@ def _needed_baselines(model: TrainedModel, needed: Mapping[str, frozenset[str]] 
     baselines = {
         name: [b for b in fitted if b.name != "prior" and (needed is None or f"{BASELINE}{b.name}" in needed[name])]
         for name, fitted in model.baselines.items()
+        if name in model.network.targets
     }
     return FittedBaselines(model.features, baselines)
 

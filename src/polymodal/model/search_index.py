@@ -1,7 +1,9 @@
 """Nearest-neighbour search: an index of the embeddings of a table's rows.
 
 An index is a folder: ``index.json`` (metadata), ``vectors.safetensors`` (unit vectors), ``rows.jsonl``
-(the rows' own cells, to show) and, for large tables, ``graph.usearch`` (Malkov and Yashunin 2018, HNSW).
+(the rows' own cells, to show), ``manifest.json`` (size and digest of each file) and, for large tables,
+``graph.usearch`` (Malkov and Yashunin 2018, HNSW). Without a manifest, as an earlier version saved it, the graph is not
+read and every vector is compared.
 """
 
 from __future__ import annotations
@@ -14,18 +16,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from polymodal.arrays import Cell
 from polymodal.atomic_files import atomic_folder, check_replaceable
 from polymodal.data.tables.table import Table
 from polymodal.errors import CheckpointError, ConfigError, did_you_mean
+from polymodal.modalities.json_text import load_json
 from polymodal.model.embed import Embeddings
+from polymodal.model.manifest import MANIFEST_FILE, check_files, read_json, write_manifest
+from polymodal.model.state_checks import read_arrays
 
 FORMAT = 1
-INDEX_FILE = "index.json"
-CONTENTS = (INDEX_FILE, "vectors.safetensors", "rows.jsonl", "graph.usearch")
+INDEX_FILE, VECTORS_FILE, ROWS_FILE, GRAPH_FILE = "index.json", "vectors.safetensors", "rows.jsonl", "graph.usearch"
+REQUIRED = (INDEX_FILE, VECTORS_FILE, ROWS_FILE)
+CONTENTS = (*REQUIRED, GRAPH_FILE, MANIFEST_FILE)
 """What an index's folder may consist of; anything else in it is someone else's."""
 EXACT_ROWS = 50_000
 """Number of rows from which on a graph is searched; below it every vector is compared."""
@@ -161,13 +166,14 @@ def save_index(index: SearchIndex, folder: Path) -> None:
     """
     check_index_folder(folder)
     with atomic_folder(folder, CONTENTS) as temporary:
-        save_file(index.vectors, temporary / "vectors.safetensors")
+        save_file(index.vectors, temporary / VECTORS_FILE)
         lines = "".join(json.dumps(cells, ensure_ascii=False) + "\n" for cells in index.cells)
-        (temporary / "rows.jsonl").write_text(lines, encoding="utf-8")
+        (temporary / ROWS_FILE).write_text(lines, encoding="utf-8")
         if index.graph is not None:
-            (temporary / "graph.usearch").write_bytes(index.graph.save())  # a full disk is no OSError of its own
+            (temporary / GRAPH_FILE).write_bytes(index.graph.save())  # a full disk is no OSError of its own
         metadata = {"format": FORMAT, "source": index.source, "graph": index.graph is not None}
         (temporary / INDEX_FILE).write_text(json.dumps(metadata), encoding="utf-8")
+        write_manifest(temporary)
 
 
 def check_index_folder(folder: Path) -> None:
@@ -198,15 +204,50 @@ def load_index(folder: Path) -> SearchIndex:
     if not (folder / INDEX_FILE).is_file():
         raise CheckpointError(f"There is no index in {folder}. Make one with: polymodal index MODEL DATA -o {folder}")
     try:
-        metadata = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
-        if metadata["format"] != FORMAT:
-            raise ValueError(f"it has format {metadata['format']!r}, this version reads {FORMAT}")
-        vectors = load_file(folder / "vectors.safetensors")
-        cells = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-        if any(len(of_stream) != len(cells) for of_stream in vectors.values()):
-            raise ValueError("vectors and rows differ in number")
-        graph = _usearch().Index.restore(str(folder / "graph.usearch")) if metadata["graph"] else None
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        has_manifest = check_files(folder, REQUIRED)
+        metadata = _read_metadata(folder)
+        vectors = _read_vectors(folder)
+        cells = _read_rows(folder, len(vectors[ROW]))
+        graph = _read_graph(folder, vectors[ROW]) if metadata["graph"] and has_manifest else None
+    except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"The index {folder} is damaged: {reason}. Make it again.") from None
     return SearchIndex(vectors, cells, metadata["source"], graph)
+
+
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    metadata = read_json(folder / INDEX_FILE)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"index.json has format {str(metadata.get('format'))[:40]!r}, this version reads {FORMAT}")
+    if not (isinstance(metadata.get("source"), str) and isinstance(metadata.get("graph"), bool)):
+        raise ValueError("index.json does not describe an index")
+    return metadata
+
+
+def _read_vectors(folder: Path) -> dict[str, NDArray[np.float32]]:
+    vectors = read_arrays(folder / VECTORS_FILE, "np")
+    shapes = {of_stream.shape for of_stream in vectors.values()}
+    is_right = all(of_stream.dtype == np.float32 and of_stream.ndim == 2 for of_stream in vectors.values())
+    if ROW not in vectors or len(shapes) != 1 or not is_right:
+        raise ValueError(f"{VECTORS_FILE} does not hold float32 vectors of all rows, of one length")
+    return vectors
+
+
+def _read_rows(folder: Path, num_rows: int) -> list[dict[str, Any]]:
+    """Read the rows' cells; only a line feed ends a row, as text may hold other ends of lines."""
+    try:
+        lines = (folder / ROWS_FILE).read_bytes().decode("utf-8").removesuffix("\n").split("\n")
+        cells = [load_json(line) for line in lines if line]
+    except ValueError as error:
+        raise ValueError(f"{ROWS_FILE} does not hold JSON: {error}") from None
+    if len(cells) != num_rows or not all(isinstance(row, dict) for row in cells):
+        raise ValueError(f"{ROWS_FILE} does not hold one JSON object for each of {num_rows:,} rows")
+    return cells
+
+
+def _read_graph(folder: Path, vectors: NDArray[np.float32]) -> Any:
+    """Read the graph, which usearch does not check: only if a manifest says that it is whole."""
+    graph = _usearch().Index.restore(str(folder / GRAPH_FILE))
+    if graph is None or graph.ndim != vectors.shape[1] or len(graph) > len(vectors):
+        raise ValueError(f"{GRAPH_FILE} is no graph of these vectors")
+    return graph

@@ -34,7 +34,7 @@ def choose_device(asked: str | None = None) -> torch.device:
         return torch.empty(0, device=asked).device
     except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
         reason = str(error).splitlines()[0].rstrip(".")
-        message = f"There is no device {asked!r} here ({reason}). Use 'cpu', or None for the fastest."
+        message = f"There is no device {asked!r} here ({reason}). Use 'cpu', or leave it out for the fastest."
         raise ConfigError(message) from None
 
 

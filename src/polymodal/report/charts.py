@@ -56,7 +56,7 @@ class PlotArea:
     width: int = 460
     height: int = 250
 
-    left, right, top, bottom = 52, 20, 10, 40
+    left, right, top, bottom = 58, 20, 10, 40
 
     def x(self, value: float) -> float:
         """Return the x coordinate of a data value."""
@@ -208,7 +208,7 @@ def line_chart(
     x_range = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
     plot = PlotArea((0.0, 1.0), (0.0, 1.02), height=320) if unit_square else PlotArea(x_range, padded_range(ys))
     x_range = plot.x_range
-    ticks = [tick for tick in nice_ticks(*x_range) if percent or tick == int(tick)]
+    ticks = [tick for tick in nice_ticks(*x_range) if percent or unit_square or tick == int(tick)]
     parts = [_axes(plot, x_label, y_label, ticks, percent)]
 
     def format_x(value: float) -> str:
@@ -219,7 +219,11 @@ def line_chart(
     if reference:
         level = plot.y(reference[0])
         parts += [_line("reference", plot.left, level, plot.width - plot.right, level)]
-        parts += [_text(plot.width - plot.right, level - 5, reference[1], "end")]
+        parts += [
+            _text(plot.left + 5, level - 5, reference[1], "start")
+            if unit_square
+            else _text(plot.width - plot.right, level - 5, reference[1], "end")
+        ]
     if mark:
         position = plot.x(mark[0])
         parts += [_line("reference", position, plot.top, position, plot.height - plot.bottom)]

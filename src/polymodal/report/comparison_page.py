@@ -6,12 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from polymodal.atomic_files import write_text
 from polymodal.report import charts
-from polymodal.report.comparison import Comparison, ComparisonRow, margin_text
+from polymodal.report.comparison import (
+    Comparison,
+    ComparisonRow,
+    difference_interval_text,
+    difference_text,
+    margin_text,
+)
 from polymodal.report.page import describe_config, describe_date, render
 from polymodal.report.small_charts import whisker, whisker_axis
-from polymodal.report.wording import clip_to_metric_range
+from polymodal.report.wording import clip_to_metric_range, format_score, metric_title
 
 
 def write_comparison(comparison: Comparison, path: Path) -> None:
@@ -42,15 +50,34 @@ def _describe_target(comparison: Comparison, target: str) -> dict[str, Any]:
         "axis": whisker_axis(scale),
         "rows": [_describe_row(row, scale, first=row is rows[0]) for row in rows],
         "streams": any(row.best_stream for row in rows),
+        "reference": rows[0].reference,
+        "linked": any(row.folders for row in rows),
+        "curves": _draw_curves(target, rows),
+        "undrawn": max(len(rows) - charts.NUM_COLOURS, 0),
     }
+
+
+def _draw_curves(target: str, rows: Sequence[ComparisonRow]) -> Markup:
+    lines = [
+        charts.Line(
+            row.variant, [(epoch, score) for epoch, score in enumerate(row.curve, start=1) if score is not None]
+        )
+        for row in rows[: charts.NUM_COLOURS]
+    ]
+    metric = metric_title(rows[0].metric)
+    return charts.line_chart(lines, title=f"Validation {metric} of {target}", x_label="epoch", y_label=metric)
 
 
 def _describe_row(row: ComparisonRow, scale: charts.Point, first: bool) -> dict[str, Any]:
     low, high = row.interval or (None, None)
+    tip = f"{row.variant}: {format_score(row.metric, row.score)} ({margin_text(row)})"
     return {
         "row": row,
-        "chart": whisker(row.score, low, high, scale, "final" if first else "fusion"),
+        "chart": whisker(row.score, low, high, scale, "final" if first else "fusion", tip),
         "margin": margin_text(row),
+        "lead": difference_text(row),
+        "lead_interval": difference_interval_text(row),
+        "links": list(zip(row.seeds, row.folders, strict=False)),
         "first": first,
     }
 

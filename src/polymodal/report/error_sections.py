@@ -208,24 +208,40 @@ def _describe_calibration(name: str, calibration: Mapping[str, Any] | None) -> d
 def _describe_slice(
     info: Mapping[str, Any], evaluation: Mapping[str, Any], column: str, entries: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    metric = info["primary_metric"]
-    values = [entry["score"] for entry in entries] + [end for entry in entries for end in entry["interval"] or ()]
-    whole = evaluation["targets"][info["name"]].get(metric)
+    metrics = slice_metrics(info["primary_metric"], entries)
+    whole = evaluation["targets"][info["name"]].get(metrics[0])
+    values = [entry["scores"].get(metrics[0]) for entry in entries]
+    values += [end for entry in entries for end in entry["intervals"].get(metrics[0], ())]
     known = [value for value in [*values, whole] if is_number(value)] or [0.0, 1.0]
-    scale = clip_to_metric_range(metric, *charts.padded_range(known, share=0.08))
+    scale = clip_to_metric_range(metrics[0], *charts.padded_range(known, share=0.08))
     return {
         "column": column,
+        "metrics": metrics,
         "axis": whisker_axis(scale),
         "whole": whole,
-        "rows": [_slice_row(metric, entry, scale) for entry in entries],
-        "small": any(entry["is_small"] for entry in entries),
+        "rows": [_slice_row(metrics[0], entry, scale) for entry in entries],
     }
 
 
+def slice_metrics(primary: str, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Choose the metrics of slices: the primary one and the first other, which may be defined where that is not.
+
+    Args:
+        primary: The target's primary metric.
+        entries: The slices of a column.
+
+    Returns:
+        One or two metrics.
+    """
+    others = [metric for entry in entries for metric in entry["scores"] if metric != primary]
+    return [primary, *others[:1]]
+
+
 def _slice_row(metric: str, entry: Mapping[str, Any], scale: charts.Point) -> dict[str, Any]:
-    low, high = entry["interval"] or (None, None)
-    bounds = "" if low is None else f"{format_score(metric, low)} to {format_score(metric, high)}"
-    tip = f"{entry['value']}: {format_score(metric, entry['score'])} ({bounds}), {entry['rows']:,} rows"
+    value, bounds = entry["scores"].get(metric), entry["intervals"].get(metric)
+    low, high = bounds or (None, None)
+    tip = f"{entry['value']}: {format_score(metric, value)}, {entry['rows']:,} rows"
+    if bounds:
+        tip += f", 95% interval {format_score(metric, low)} to {format_score(metric, high)}"
     kind = "baseline" if entry["is_small"] else "final"
-    drawn = whisker(entry["score"], low, high, scale, kind, tip) if is_number(entry["score"]) else ""
-    return {**entry, "chart": drawn, "bounds": bounds}
+    return {**entry, "chart": whisker(value, low, high, scale, kind, tip) if is_number(value) else ""}

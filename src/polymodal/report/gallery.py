@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
@@ -275,8 +276,20 @@ def _family(group: Sequence[tuple[str, Cell]]) -> Markup:
 
 
 def _list(items: Sequence[tuple[str, Cell]]) -> Markup:
-    rows = [Markup("<dt>{}</dt><dd>{}</dd>").format(name, _value(value)) for name, value in items]
+    rows = [Markup("<dt>{}</dt><dd>{}</dd>").format(breakable(name), _value(value)) for name, value in items]
     return Markup('<dl class="values">{}</dl>').format(Markup("").join(rows)) if rows else Markup("")
+
+
+def breakable(text: str) -> Markup:
+    """Let a name be broken after underscores and slashes, where a line is too short for it.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Safe HTML.
+    """
+    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(text))))
 
 
 def _value(value: Cell) -> Markup | str:

@@ -20,7 +20,7 @@ from polymodal.model.summary import run_notices
 from polymodal.progress import format_seconds
 from polymodal.report import charts
 from polymodal.report.families import family_title, group_families
-from polymodal.report.gallery import Gallery
+from polymodal.report.gallery import Gallery, breakable
 from polymodal.report.table_section import describe_table_notices
 from polymodal.report.target_sections import describe_target
 from polymodal.report.wording import (
@@ -74,7 +74,12 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        seconds=format_seconds, number=format_number, metric=metric_title, member=member_title, count=_count
+        seconds=format_seconds,
+        number=format_number,
+        metric=metric_title,
+        member=member_title,
+        count=_count,
+        breakable=breakable,
     )
     environment.globals.update(share=format_share, score=format_score)
     style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))

@@ -21,10 +21,18 @@ from polymodal.report.wording import (
     format_score,
     format_score_in_text,
     is_number,
+    join_words,
     member_title,
     metric_title,
+    signed_difference,
 )
 
+SHOWN_SHARE = 0.005
+"""Members with less influence are named together."""
+OPEN_METRICS = 4
+"""Further metrics are in a table that the reader opens."""
+OPEN_CARDS = 4
+"""Cards of right rows that are shown; the rest where the reader asks for them."""
 OUTLIER_FACTOR = 4.0
 """A score does not widen the scale if its distance from the final one is above this multiple of the median distance."""
 
@@ -76,7 +84,8 @@ def _describe_scores(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> 
     best = {metric: _best_value(metric, rows) for metric in metrics}
     return {
         "rows": rows,
-        "metrics": metrics,
+        "metrics": metrics[:OPEN_METRICS],
+        "more": metrics[OPEN_METRICS:],
         "best": best,
         "axis": whisker_axis(scale),
         "bounded": any(row["interval"] for row in rows),
@@ -91,10 +100,12 @@ def _score_rows(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Itera
     leads = evaluation.get("comparisons", {}).get(name, {})
     final = evaluation.get("intervals", {}).get(name, {}).get(primary)
     yield _score_row("Final answer", "final", evaluation["targets"][name], final, "")
+    streams = evaluation.get("streams", {}).get(name, {})
     if fusion := evaluation.get("fusion", {}).get(name):
-        yield _score_row("Fusion network", "fusion", fusion, bounds.get("fusion"), _lead(primary, leads.get("fusion")))
-    for kind, group in (("stream", "streams"), ("baseline", "baselines")):
-        members = evaluation.get(group, {}).get(name, {})
+        title = "Fusion network" if len(streams) > 1 else "Network"
+        yield _score_row(title, "fusion", fusion, bounds.get("fusion"), _lead(primary, leads.get("fusion")))
+    streams = streams if list(streams.values()) != [evaluation["targets"][name]] else {}  # the only one is the model
+    for kind, members in (("stream", streams), ("baseline", evaluation.get("baselines", {}).get(name, {}))):
         for member in _best_first(members, primary, info["higher_is_better"]):
             title, key = member if kind == "stream" else member.replace("_", " "), f"{kind}:{member}"
             row = _score_row(title, kind, members[member], bounds.get(key), _lead(primary, leads.get(key)))
@@ -111,7 +122,7 @@ def _lead(metric: str, found: Mapping[str, Any] | None) -> dict[str, str] | None
     """Format by how much the final answer leads a member."""
     if found is None:
         return None
-    lead, low, high = (_signed(metric, value) for value in (found["lead"], *found["interval"]))
+    lead, low, high = (signed_difference(metric, value) for value in (found["lead"], *found["interval"]))
     rows = (
         ""
         if found["wins"] is None
@@ -119,10 +130,6 @@ def _lead(metric: str, found: Mapping[str, Any] | None) -> dict[str, str] | None
     )
     p_value = "p < 0.001" if found["p_value"] < 0.001 else f"p = {found['p_value']:.3f}"
     return {"text": lead, "interval": f"{low} to {high}", "tip": f"{found['test']}: {p_value}{rows}"}
-
-
-def _signed(metric: str, value: float) -> str:
-    return ("+" if value > 0 else "") + format_score(metric, value)
 
 
 def _tip(metric: str, row: Mapping[str, Any]) -> str:
@@ -169,8 +176,14 @@ def _describe_decision(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -
     members = [
         {"title": member_title(member), "kind": member.partition(":")[0], "weight": weight, "share": weight / largest}
         for member, weight in ordered
+        if weight >= SHOWN_SHARE
     ]
-    return {"members": members, "note": evaluation["decision"][info["name"]].get("note", "")}
+    without = [member_title(member) for member, weight in ordered if weight < SHOWN_SHARE]
+    return {
+        "members": members,
+        "without": join_words(without) if without else "",
+        "note": evaluation["decision"][info["name"]].get("note", ""),
+    }
 
 
 def _describe_balance(info: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -197,7 +210,7 @@ def _describe_missing(info: Mapping[str, Any], evaluation: Mapping[str, Any]) ->
         "chart": _missing_chart(name, metric, curves, prior),
         "note": f"Answering without any input: {format_score_in_text(metric, prior.value)}." if prior else "",
         "rows": rows,
-        "metrics": [metric, *others],
+        "metrics": [metric, *others[:2]],
         "full": evaluation["targets"][name],
     }
 
@@ -237,7 +250,8 @@ def _describe_gallery(
         shown = _render_rows(rows.get(group, ()), folder, max_bytes // 2)
         if shown:
             left_out = len(rows[group]) - len(shown)
-            groups.append({"title": titles[group], "group": group, "rows": shown, "left_out": left_out})
+            parts = (shown[:OPEN_CARDS], shown[OPEN_CARDS:]) if group == "right" else (shown, [])
+            groups.append({"title": titles[group], "group": group, "parts": parts, "left_out": left_out})
     return groups
 
 

@@ -10,6 +10,7 @@ from polymodal.metrics import metric_of
 from polymodal.metrics.paired import better_by
 from polymodal.report.wording import (
     PRIORS,
+    format_difference,
     format_score_in_text,
     is_number,
     join_words,
@@ -245,6 +246,8 @@ def _verdict(
         return f"{subject} decides{end}", "bad" if behind else "even"
     if behind:
         return f"{subject} loses to {member_phrase(_strongest(behind).member)}", "bad"
+    if not any(rival.role in ("stream", "baseline") for rival in rivals):
+        return f"{subject} beats the prior", "good"
     if level:
         return f"{subject} is level with {member_phrase(_strongest(level).member)}", "even"
     return f"{subject} wins", "good"
@@ -287,37 +290,41 @@ def _comparison(metric: str, rivals: Sequence[Rival], num_rows: int) -> str:
     for outcome, opening in (("ahead", "It is better than"), ("behind", "It is worse than")):
         found = [rival.title + _lead_text(metric, rival) for rival in rivals if rival.outcome == outcome]
         sentences += [f"{opening} {join_words(found)}."] if found else []
-    even = [_even_text(metric, rival, num_rows) for rival in rivals if rival.outcome == "even" and rival.interval]
     apart = [rival.title for rival in rivals if rival.outcome == "even" and not rival.interval]
     if apart:  # a report of an earlier version
-        even.append(f"It cannot be told apart (its interval covers the difference) from {join_words(apart)}.")
-    return " ".join([*sentences, *even, *_advice(rivals)])
+        sentences.append(f"It cannot be told apart (its interval covers the difference) from {join_words(apart)}.")
+    even = [rival for rival in rivals if rival.outcome == "even" and rival.interval]
+    return " ".join([*sentences, *_even_sentences(metric, even, num_rows), *_advice(rivals)])
+
+
+def _even_sentences(metric: str, rivals: Sequence[Rival], num_rows: int) -> list[str]:
+    """Say that leads and deficits are within chance."""
+    clauses = []
+    for word in ("leads", "trails", "equals"):
+        found = [_even_text(metric, rival, num_rows) for rival in rivals if _relation(rival) == word]
+        clauses += [f"{word} {join_words(found)}"] if found else []
+    return [f"It {', and '.join(clauses)}: no difference that this test can show."] if clauses else []
+
+
+def _relation(rival: Rival) -> str:
+    return "leads" if rival.lead > 0 else "trails" if rival.lead < 0 else "equals"
+
+
+def _even_text(metric: str, rival: Rival, num_rows: int) -> str:
+    if rival.rows is None:
+        return rival.title + _lead_text(metric, rival)
+    count = abs(rival.rows)
+    return rival.title + (f" by {count:,} row{'s' * (count != 1)} of {num_rows:,}" if count else "")
 
 
 def _lead_text(metric: str, rival: Rival) -> str:
     """Say how large a difference is; that to the prior says little."""
     if rival.interval is None or (rival.role == "prior" and rival.outcome == "ahead"):
         return ""
-    margin = format_score_in_text(metric, abs(rival.lead)).replace("%", " points")
-    return f" by {margin} (95% interval {_interval_text(metric, rival)})"
-
-
-def _interval_text(metric: str, rival: Rival) -> str:
-    bounds = sorted(bound if rival.lead >= 0 else -bound for bound in rival.interval or ())
-    return " to ".join(format_score_in_text(metric, bound) for bound in bounds)
-
-
-def _even_text(metric: str, rival: Rival, num_rows: int) -> str:
-    end = "no difference that this test can show"
-    if rival.rows is not None:
-        count = abs(rival.rows)
-        if not count:
-            return f"It gets as many rows right as {rival.title}."
-        word = "leads" if rival.rows > 0 else "trails"
-        return f"It {word} {rival.title} by {count:,} row{'s' * (count != 1)} of {num_rows:,}: {end}."
-    word = "trails" if rival.lead < 0 else "leads"
-    margin = format_score_in_text(metric, abs(rival.lead)).replace("%", " points")
-    return f"It {word} {rival.title} by {margin} (95% interval {_interval_text(metric, rival)}): {end}."
+    bounds = sorted(bound if rival.lead >= 0 else -bound for bound in rival.interval)
+    low, high = (format_difference(metric, bound) for bound in bounds)
+    low = low.removesuffix(" points")
+    return f" by {format_difference(metric, abs(rival.lead))} (95% interval {low} to {high})"
 
 
 def _advice(rivals: Sequence[Rival]) -> list[str]:
@@ -326,9 +333,8 @@ def _advice(rivals: Sequence[Rival]) -> list[str]:
         return ["Nothing useful was learned from the inputs."]
     if better:
         member = member_phrase(_strongest(better).member)
-        proof = (
-            "" if any(rival.outcome == "behind" for rival in better) else ", if not by a margin these rows can prove"
-        )
+        is_proven = any(rival.outcome == "behind" for rival in better)
+        proof = "" if is_proven else ", if not by a margin that these rows can prove"
         return [f"{_capitalised(member)} alone is better than the final answer here{proof}."]
     equal = [rival for rival in rivals if rival.role != "prior" and rival.lead == 0]
     return [f"{_capitalised(member_phrase(equal[0].member))} alone does as well as the final answer."] if equal else []

@@ -68,6 +68,20 @@ def format_score_in_text(metric: str, value: Any) -> str:
     return format_score(metric, value)
 
 
+def format_difference(metric: str, value: float) -> str:
+    """Format a difference of scores: accuracies in percentage points."""
+    if metric_of(metric).unit == "percent":
+        return f"{100 * value:.1f} points".replace("-", "−")
+    return format_score(metric, value if metric_of(metric).unit in THREE_DECIMALS else float(f"{value:.3g}"))
+
+
+def signed_difference(metric: str, value: float) -> str:
+    """Format a difference of scores with its sign."""
+    if metric_of(metric).unit not in THREE_DECIMALS:
+        value = float(f"{value:.3g}")
+    return ("+" if value > 0 else "") + format_score(metric, value)
+
+
 def format_share(part: float, whole: float) -> str:
     """Format a share as a percentage."""
     if not whole or not part:

@@ -14,12 +14,13 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.splits import group_text
 from polymodal.ensemble.baseline_cache import TRUTH, FittedBaselines, Fold, content, load_or_fit_baselines
 from polymodal.ensemble.baselines import Baseline, Floats
-from polymodal.ensemble.cross_fitting import NUM_FOLDS, ONE_FOLD_ROWS, cross_fit_baselines, deal_folds
+from polymodal.ensemble.cross_fitting import cross_fit_baselines, deal_folds, validation_fold
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
 from polymodal.model.batches import Examples, bytes_of_row
-from polymodal.model.fit_ensemble import sample_validation
+from polymodal.model.fit_ensemble import baseline_targets, sample_validation
 from polymodal.runs.data_module import DataModule
-from polymodal.targets import StructuredTarget, Target
+from polymodal.targets import AnyTarget
+from polymodal.targets.numeric import NumericTarget
 
 TRAIN_ROWS = 100_000
 """Most training rows that baselines are fitted on."""
@@ -30,7 +31,7 @@ FITTED_BYTES = 2**30
 def fit_baselines(
     data_module: DataModule, config: RunConfig, cache: ArrayCache
 ) -> tuple[FittedBaselines | None, list[str]]:
-    """Fit the baselines of every flat target on a sample of the rows, so that time and memory are bounded.
+    """Fit the baselines of every target of classes or numbers on samples of bounded size.
 
     Args:
         data_module: The run's data.
@@ -40,24 +41,27 @@ def fit_baselines(
     Returns:
         The baselines with their folds, None without any; and sentences the user should read.
     """
-    flat = {name: target for name, target in data_module.targets.items() if not isinstance(target, StructuredTarget)}
-    if not config.baselines or not flat:
+    targets = baseline_targets(data_module.targets)
+    if not config.baselines or not targets:
         return None, []
     splits = {split: examples.without_outputs() for split, examples in data_module.splits.items()}
-    train = splits["train"].sample(TRAIN_ROWS, config.seed, list(flat))
+    train = splits["train"].sample(TRAIN_ROWS, config.seed, list(targets))
     validation = sample_validation(splits["validation"], data_module.targets, config.seed)
-    fitted_on = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(flat))
+    fitted_on = train.sample(max(1, FITTED_BYTES // bytes_of_row(train.columns)), config.seed, list(targets))
     shapes = {stream: column.take(slice(len(fitted_on))) for stream, column in fitted_on.columns.items()}
     unfitted = FeatureExtractor.unfitted(data_module.schema, data_module.preprocessor.modalities, shapes)
     notices = _notices(data_module, unfitted, len(train))
     if not unfitted.streams:
         return None, notices
-    groups = _groups(data_module, (train, validation), config)
+    groups = _groups(data_module, {"train": train, "validation": validation}, config)
 
     def fit() -> FittedBaselines:
         features = unfitted.fit(fitted_on.columns_in_use(), fitted_on.cells_in_use())
         blocks = FeatureBlocks.concatenate([_extract_features(features, part) for part in (train, validation)])
-        fitted = {name: _fit_target(name, flat[name], blocks, (train, validation), groups, config) for name in flat}
+        fitted = {
+            name: _fit_target(name, target, blocks, (train, validation), groups, config)
+            for name, target in targets.items()
+        }
         return FittedBaselines(
             features,
             {name: baselines for name, (baselines, _, _) in fitted.items()},
@@ -65,7 +69,7 @@ def fit_baselines(
             {name: training_rows for name, (_, _, training_rows) in fitted.items()},
         )
 
-    dependencies = _dependencies(unfitted, flat, (train, validation), groups, config)
+    dependencies = _dependencies(unfitted, targets, (train, validation), groups, config)
     return load_or_fit_baselines(cache, dependencies, fit), notices
 
 
@@ -80,22 +84,20 @@ def _notices(data_module: DataModule, extractor: FeatureExtractor, used: int) ->
     ]
 
 
-def _groups(data_module: DataModule, samples: Sequence[Examples], config: RunConfig) -> list[str | None] | None:
-    """Return the group of each training and validation row; None where rows are not split by group."""
+def _groups(data_module: DataModule, samples: Mapping[str, Examples], config: RunConfig) -> list[Hashable] | None:
+    """Return the group of each row, a number where it has none; None where rows are not split by group."""
     if config.group is None:
         return None
-    groups: list[str | None] = []
-    for split, examples in zip(("train", "validation"), samples, strict=True):
-        cells = data_module.tables[split].columns.get(config.group)
-        groups += [None if cells is None else group_text(cells[row]) for row in examples.rows]
-    return groups
+    columns = [(data_module.tables[split].columns.get(config.group), sample) for split, sample in samples.items()]
+    texts = [None if cells is None else group_text(cells[row]) for cells, sample in columns for row in sample.rows]
+    return [place if text is None else text for place, text in enumerate(texts)]
 
 
 def _dependencies(
     unfitted: FeatureExtractor,
-    targets: Mapping[str, Target],
+    targets: Mapping[str, AnyTarget],
     samples: Sequence[Examples],
-    groups: list[str | None] | None,
+    groups: list[Hashable] | None,
     config: RunConfig,
 ) -> Iterator[Any]:
     """Yield all that fitted baselines depend on: their cache key."""
@@ -105,7 +107,7 @@ def _dependencies(
         for name in targets:
             yield from (examples.truth[name], examples.known[name])
         for chunk in examples.chunks():
-            yield from content(chunk.columns_in_use(), chunk.cells_in_use(), unfitted.text_columns)
+            yield from content(chunk.columns_in_use(), chunk.cells_in_use(), unfitted.cell_columns)
 
 
 def _num_threads(config: RunConfig) -> int:
@@ -119,47 +121,52 @@ def _extract_features(extractor: FeatureExtractor, examples: Examples) -> Featur
 
 def _fit_target(
     name: str,
-    target: Target,
+    target: AnyTarget,
     features: FeatureBlocks,
     samples: tuple[Examples, Examples],
-    groups: Sequence[Hashable] | None,
+    groups: list[Hashable] | None,
     config: RunConfig,
 ) -> tuple[list[Baseline], list[Fold], dict[str, Floats]]:
-    """Fit the baselines where the target is known, and predict the training rows that a fold held out."""
-    train, validation = (np.flatnonzero(examples.known[name]) for examples in samples)
-    truth = np.concatenate([examples.truth[name][examples.known[name]] for examples in samples])
-    known = np.concatenate([train, len(samples[0]) + validation])
-    features = features.take(known)
-    of_rows = None if groups is None else [groups[row] for row in known.tolist()]
-    held_out = _hold_out(truth, len(train), of_rows, config)
-    fitted = cross_fit_baselines(
-        target.kind, len(target.classes or ()) or 1, features, truth, held_out, config.seed, _num_threads(config)
+    """Fit the baselines where the target is known, and predict the training rows that a fold held out.
+
+    Rows split by time are one fold.
+    """
+    known = np.concatenate([examples.known[name] for examples in samples])
+    truth, kind, num_classes = _encoded(target, np.concatenate([examples.truth[name] for examples in samples])[known])
+    rows, num_train, features = np.flatnonzero(known), len(samples[0]), features.take(known)
+    is_validation = rows >= num_train
+    if config.time is None:
+        of_rows = None if groups is None else [groups[row] for row in rows.tolist()]
+        folds = deal_folds(truth, is_validation, of_rows, config.seed)
+    else:
+        folds = validation_fold(is_validation)
+    fitted = cross_fit_baselines(kind, num_classes, features, truth, folds, config.seed, _num_threads(config))
+    pairs = list(zip(folds, fitted.folds, strict=True))
+    places = [(rows[fold[is_validation[fold]]] - num_train, baselines) for fold, baselines in pairs]
+    in_training = [(fold[~is_validation[fold]], baselines) for fold, baselines in pairs]
+    return (
+        fitted.baselines,
+        [Fold(of_fold, baselines) for of_fold, baselines in places if len(of_fold)],
+        _predict_training_rows(features, truth, in_training),
     )
-    pairs = list(zip(held_out, fitted.folds, strict=True))
-    folds = [Fold(validation[rows[rows >= len(train)] - len(train)], baselines) for rows, baselines in pairs]
-    return fitted.baselines, folds, _predict_training_rows(features, truth, len(train), pairs)
 
 
-def _hold_out(
-    truth: NDArray[Any], num_train: int, groups: Sequence[Hashable] | None, config: RunConfig
-) -> list[NDArray[np.int64]]:
-    """Return what each fold holds out: all validation rows if they are many or split by time, else some of all rows."""
-    num_validation = len(truth) - num_train
-    if num_validation and (config.time is not None or num_validation >= ONE_FOLD_ROWS):
-        return [np.arange(num_train, len(truth))]
-    return deal_folds(truth, groups, config.seed, NUM_FOLDS)
+def _encoded(target: AnyTarget, truth: NDArray[Any]) -> tuple[NDArray[Any], str, int]:
+    """Return the truth as baselines predict it, its kind, and the number of classes, labels or numbers."""
+    if isinstance(target, NumericTarget):
+        numbers = target.truth_numbers(truth)
+        return numbers, "numbers", numbers.shape[1]
+    return truth, target.kind, len(target.classes or ()) or 1
 
 
 def _predict_training_rows(
     features: FeatureBlocks,
     truth: NDArray[Any],
-    num_train: int,
     folds: Sequence[tuple[NDArray[np.int64], list[Baseline]]],
 ) -> dict[str, Floats]:
     """Return each baseline's predictions of the training rows that a fold held out, and their ``truth``."""
     found: dict[str, list[Floats]] = {}
     for rows, baselines in folds:
-        rows = rows[rows < num_train]
         if len(rows):
             held_out = features.take(rows)
             found.setdefault(TRUTH, []).append(truth[rows])

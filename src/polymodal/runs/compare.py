@@ -4,8 +4,8 @@
 
     runs/compare-clothing/
       compare.json    the comparison as JSON
-      compare.html    the same as a page
-      results/        one small file a finished run; such runs are not repeated; and what trackers write of each run
+      compare.html    the same as a page, with links to the runs
+      results/        of each finished run a small file and its run folder; such runs are not repeated
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import re
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -26,24 +26,34 @@ import torch
 
 import polymodal
 from polymodal.atomic_files import remove_temporaries, write_text
-from polymodal.config import RunConfig, build_config, values_of
+from polymodal.config import RunConfig, TrainConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS, fusion_entry
 from polymodal.model.build import build_network, num_parameters
+from polymodal.model.evaluation import FINAL, FUSION
 from polymodal.model.model import TableLike
 from polymodal.model.predict import NO_MASK, combine, predict_members
 from polymodal.nn.devices import use_device
 from polymodal.nn.ranks import is_main_process
 from polymodal.progress import LoggingProgress, Progress
-from polymodal.report.comparison import Comparison, RunResult, TargetResult, Variant, sorted_rows, summarise
+from polymodal.report.comparison import (
+    Comparison,
+    RunResult,
+    TargetResult,
+    Variant,
+    describe_budgets,
+    sorted_rows,
+    summarise,
+)
 from polymodal.report.comparison_page import write_comparison
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.folder_lock import entries, locked_folder
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import Run, execute
 from polymodal.runs.run_callbacks import RunCallbacks
+from polymodal.runs.run_folder import write_run
 from polymodal.runs.trackers import build_trackers
 from polymodal.targets import RowContext
 
@@ -80,7 +90,8 @@ def compare(
         fusions: Names of fusions, or "all": those of the table that can predict the targets.
         variants: Name to dotted options, such as ``{"long": {"train.epochs": 50}}``.
         seeds: Each variant is trained once with each.
-        output: Folder for results and report; runs that are finished there are not repeated. None writes nothing.
+        output: Folder for the report, and the model, report and curves of every run; runs that are finished there are
+            not repeated. None writes nothing.
         progress: Reports the progress of the comparison; None: ``logging``, by the logger ``polymodal``.
         command: The command line, for the report.
         log: Experiment trackers to log each run to: "tensorboard", "mlflow", "trackio", "wandb".
@@ -102,20 +113,17 @@ def compare(
     check_options(compare, options)
     folder = None if output is None else Path(output)
     build_trackers(log, folder)  # raises where one cannot be used, before anything is read
-    base, progress = (
-        build_run_config(table, target, options, defaults={"baselines": False}),
-        progress or LoggingProgress(),
-    )
+    base = build_run_config(table, target, options, defaults={"baselines": False})
+    progress = progress or LoggingProgress()
     with progress.phase("reading tables", None):
         tables = read_tables(table, options, base)
     runs = _ComparisonRuns(tables, base, folder, progress, log)
     listed = list_variants(base, fusions, variants)
     _check_seeds(seeds)
-    notes: list[str] = []
     with _open_folder(folder), use_device(options.get("device")):
-        listed = runs.checked(listed, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants), notes=notes)
+        listed = runs.checked(listed, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants))
         results = runs.results(listed, seeds)
-        comparison = _join(results, base, notes + runs.notices, command)
+        comparison = _join(results, base, runs.notices, command)
         if folder is not None:
             write_text(folder / "compare.json", json.dumps(comparison.to_dict(), indent=1))
             write_comparison(comparison, folder / "compare.html")
@@ -177,7 +185,11 @@ def _open_folder(folder: Path | None) -> Iterator[None]:
         for part in (folder, folder / RESULTS):
             if part.is_dir():
                 remove_temporaries(part)
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # not empty: runs are finished
+                (folder / RESULTS).rmdir()
 
 
 class _ComparisonRuns:
@@ -203,7 +215,7 @@ class _ComparisonRuns:
         except ConfigError as error:
             raise ConfigError(f"The variant {variant.name!r}: {error}") from None
 
-    def checked(self, variants: list[Variant], seed: int, may_leave_out: bool, notes: list[str]) -> list[Variant]:
+    def checked(self, variants: list[Variant], seed: int, may_leave_out: bool) -> list[Variant]:
         """Build every network once, so that errors are raised before the first run."""
         usable = []
         for variant in variants:
@@ -214,7 +226,7 @@ class _ComparisonRuns:
             except ConfigError as error:
                 if not may_leave_out or variant.name not in FUSIONS:
                     raise ConfigError(f"The variant {variant.name!r}: {error}") from None
-                notes.append(f"{variant.name} was left out: {error}")
+                self.notices.append(f"{variant.name} was left out: {error}")
                 continue
             usable.append(variant)
         return usable
@@ -242,22 +254,26 @@ class _ComparisonRuns:
         finished = None if path is None else _read_result(path)
         if finished is not None:
             return finished
-        run = self._execute(variant, config)
+        run_folder = None if path is None else path.with_name(path.name.removesuffix(".json"))
+        run = self._execute(f"{_slug(variant)}-{config.seed}", config, run_folder)
         result = result_of(run)
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(result.state(), indent=1))
+        if path is not None and run_folder is not None:
+            result = dataclasses.replace(result, folder=f"{RESULTS}/{run_folder.name}")
+            write_text(path, json.dumps(result.state(), indent=1))  # says that the run is finished
         return result
 
-    def _execute(self, variant: Variant, config: RunConfig) -> Run:
-        name = f"{_slug(variant)}-{config.seed}"
-        folder = None if self.folder is None else self.folder / RESULTS / name
+    def _execute(self, name: str, config: RunConfig, folder: Path | None) -> Run:
+        """Train, and write the run folder."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
         trackers = build_trackers(self.log, self.folder)
         callbacks = RunCallbacks(trackers, name=name, folder=folder, progress=self.progress)
         data_module = self.data_module(config)
         with callbacks.told_of_exceptions():
             run = execute(self.tables, config, self.cache, self.progress, data_module=data_module, callbacks=callbacks)
-            callbacks.train_end(run.model.report_data, None)
+            if folder is not None:
+                write_run(run, folder)
+            callbacks.train_end(run.model.report_data, None if folder is None else folder / "report.html")
         self.notices += [f"{name}: {notice}" for notice in callbacks.notices]
         return run
 
@@ -311,15 +327,25 @@ def result_of(run: Run) -> RunResult:
         train_seconds=len(history) * statistics.median(epoch["seconds"] for epoch in history),
         predict_ms=_predict_ms(run),
         targets={
-            info["name"]: _target_result(info, report_data["evaluation"])
+            info["name"]: _target_result(info, run)
             for info in report_data["targets_info"]
             if info["primary_metric"] in report_data["evaluation"]["targets"].get(info["name"], {})
         },
+        budget=_budget(model.config.train),
     )
 
 
-def _target_result(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> TargetResult:
+def _budget(settings: TrainConfig) -> str:
+    """Say what a run was allowed to use."""
+    patience = "no early stopping" if settings.patience is None else f"a patience of {settings.patience}"
+    limit = "no time limit" if settings.time_limit_s is None else f"a time limit of {settings.time_limit_s:g} s"
+    return f"at most {settings.epochs} epochs with {patience}, batches of {settings.batch_size} rows, {limit}"
+
+
+def _target_result(info: Mapping[str, Any], run: Run) -> TargetResult:
+    evaluation, history = run.model.report_data["evaluation"], run.model.report_data["history"]
     name, metric = info["name"], info["primary_metric"]
+    samples = run.evaluation.samples.get(name, {})
     final, fused = evaluation["targets"][name], evaluation["fusion"].get(name)
     interval = evaluation["intervals"][name].get(metric)
     if fused:
@@ -332,6 +358,8 @@ def _target_result(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
         interval=interval,
         final=final[metric],
         streams=streams if len(streams) > 1 else {},
+        samples=samples.get(FUSION if fused else FINAL, []),
+        curve=[epoch["validation_score"].get(name) for epoch in history],
     )
 
 
@@ -354,14 +382,17 @@ def _predict_seconds(run: Run, columns: Mapping[str, Any], context: RowContext) 
 
 
 def _join(results: Mapping[str, list[RunResult]], base: RunConfig, notes: list[str], command: str | None) -> Comparison:
-    first = next(iter(results.values()))[0]
+    reference, first_runs = next(iter(results.items()))
+    first = first_runs[0]
     better = {name: result.higher_is_better for name, result in first.targets.items()}
+    rows = [row for name, runs in results.items() for row in summarise(name, runs, reference, first_runs)]
     return Comparison(
-        rows=sorted_rows([row for name, runs in results.items() for row in summarise(name, runs)], better),
+        rows=sorted_rows(rows, better),
         split=first.split,
         num_rows=first.rows,
         higher_is_better=better,
         notes=notes,
+        budget=describe_budgets(results),
         options=base.model_dump(mode="json"),
         version=polymodal.__version__,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

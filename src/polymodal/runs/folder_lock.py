@@ -12,7 +12,7 @@ from pathlib import Path
 from polymodal.atomic_files import is_temporary
 from polymodal.errors import ConfigError
 
-LOCK_FILE = ".lock"
+LOCK_FILE = ".polymodal.lock"
 TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 """Errors of file systems without locks, where runs go on without one."""
@@ -43,7 +43,8 @@ def locked_folder(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            (folder / LOCK_FILE).unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only disk, or the folder is gone; the lock ends nevertheless
+                (folder / LOCK_FILE).unlink()
             _held.discard(file)
             os.close(file)
     finally:

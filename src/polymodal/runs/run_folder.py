@@ -11,7 +11,7 @@
       tensorboard/    the event file, if the run is logged to TensorBoard
       training.safetensors    only while training: the training checkpoint for --resume
       asked.yaml      only while training: the configuration that the run was started with
-      .lock           only while training: held by the process that trains
+      .polymodal.lock only while training: held by the process that trains
       trackers.json   only while training: what experiment trackers call the run
 """
 

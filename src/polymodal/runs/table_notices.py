@@ -9,7 +9,7 @@ import numpy as np
 
 from polymodal.arrays import BrokenCell
 from polymodal.config import RunConfig
-from polymodal.data.notes.dropped import no_target_notice, unknown_truth_notices
+from polymodal.data.notes.dropped import no_target_notice, too_few_streams_notice, unknown_truth_notices
 from polymodal.data.notes.notice import Notice, in_order
 from polymodal.data.notes.part import Part
 from polymodal.data.notes.table_notices import table_notices
@@ -55,7 +55,7 @@ def table_notices_of_run(
         num_threads=config.num_threads,
     )
     files = _absent_files(derived["train"], broken)
-    unknown = _unknown_truth(derived, examples, schema.targets)
+    unknown = _unknown_truth(derived, examples, schema.targets) if schema.targets else _without_streams(examples, used)
     return in_order([*_without_target(tables, preprocessor), *unknown, *files, *found])
 
 
@@ -70,11 +70,19 @@ def _unknown_truth(
     for splits in splits_of.values():
         rows = np.concatenate([examples[split].rows for split in splits])
         order = np.argsort(rows)
-        part = Part("all", tables[splits[0]], rows[order])
+        part = Part("", tables[splits[0]], rows[order])
         for target in targets:
             known = np.concatenate([examples[split].known[target.name] for split in splits])[order]
             notices += unknown_truth_notices(part, target, known, is_only=len(targets) == 1)
     return notices
+
+
+def _without_streams(examples: Mapping[str, Examples], used: Mapping[str, Examples]) -> list[Notice]:
+    rows, of_rows = Counter[str](), Counter[str]()
+    for split, found in examples.items():
+        rows[found.name] += len(found) - len(used[split])
+        of_rows[found.name] += len(found)
+    return [notice for name in of_rows for notice in too_few_streams_notice(name, rows[name], of_rows[name])]
 
 
 def _without_target(tables: Mapping[str, Table], preprocessor: Preprocessor) -> list[Notice]:

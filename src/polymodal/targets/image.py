@@ -26,12 +26,15 @@ from polymodal.modalities.image import Image, ImageSettings
 from polymodal.nn.convolution import Conv2d, ConvTranspose2d
 from polymodal.nn.layers import GroupNorm, num_groups
 from polymodal.targets.image_uri import PNG_URI, decode_image, encode_image, image_errors
+from polymodal.targets.numeric import NumericTarget
 from polymodal.targets.structured import (
     RowContext,
     StructuredHead,
     StructuredPrediction,
-    StructuredTarget,
+    StructuredPredictions,
     TargetSettings,
+    to_structured_predictions,
+    values_of,
 )
 from polymodal.tokens import Fused
 
@@ -132,7 +135,7 @@ def _upsample_block(num_in: int, num_out: int) -> nn.Sequential:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTarget(StructuredTarget):
+class ImageTarget(NumericTarget):
     """A column with an image in each row, resized to one small size.
 
     Predictions are PNG files in the text of a ``data:`` URI, which browsers open and every table format can hold.
@@ -225,6 +228,43 @@ class ImageTarget(StructuredTarget):
             PNG files as ``data:`` URIs.
         """
         return [encode_image(pixels) for pixels in self._read(cells, context)[0].values]
+
+    def truth_numbers(self, truth: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the pixels, black being 0 and white 1.
+
+        Args:
+            truth: Encoded cells uint8 ``[N, Y, X, C]``.
+
+        Returns:
+            float64 ``[N, Y * X * C]``.
+        """
+        return truth.reshape(len(truth), -1) / 255.0
+
+    def prediction_numbers(self, predictions: StructuredPredictions) -> NDArray[np.float64]:
+        """Return the pixels of predictions.
+
+        Args:
+            predictions: ``[N]``.
+
+        Returns:
+            float64 ``[N, Y * X * C]``.
+        """
+        size = decode_image(self.mean_picture).size
+        pixels = [decode_image(value).reshape(-1) for value in values_of(predictions)]
+        return np.array(pixels, np.float64).reshape(len(pixels), size) / 255.0
+
+    def from_numbers(self, numbers: NDArray[np.float64]) -> StructuredPredictions:
+        """Return images of pixels.
+
+        Args:
+            numbers: ``[N, Y * X * C]``; limited to 0..1.
+
+        Returns:
+            ``[N]``.
+        """
+        shape = decode_image(self.mean_picture).shape
+        pixels = np.rint(np.clip(numbers, 0.0, 1.0) * 255).astype(np.uint8)
+        return to_structured_predictions([StructuredPrediction(encode_image(row.reshape(shape))) for row in pixels])
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Compute what rmse, mae and psnr need of each row.

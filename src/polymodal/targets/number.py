@@ -141,6 +141,6 @@ def read_number(cell: Cell) -> float | None:
     """
     try:
         value = float(cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return value if math.isfinite(value) else None

@@ -26,12 +26,15 @@ from polymodal.modalities.vector import read_numbers
 from polymodal.nn.attention import feed_forward
 from polymodal.nn.layers import small_parameter
 from polymodal.targets.decoder import Decoder
+from polymodal.targets.numeric import NumericTarget
 from polymodal.targets.structured import (
     RowContext,
     StructuredHead,
     StructuredPrediction,
-    StructuredTarget,
+    StructuredPredictions,
     TargetSettings,
+    to_structured_predictions,
+    values_of,
 )
 from polymodal.tokens import Fused
 
@@ -127,7 +130,7 @@ class SeriesHead(StructuredHead):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesTarget(StructuredTarget):
+class SeriesTarget(NumericTarget):
     """A column with numbers of several steps in each row, each step of one channel or several.
 
     Every prediction has as many steps as the longest training cell. Where the truth is shorter, only its steps take
@@ -277,6 +280,41 @@ class SeriesTarget(StructuredTarget):
             Lists of numbers, or of lists of numbers.
         """
         return [self.to_cell(_as_2d(_numbers(cell, context))) for cell in cells]
+
+    def truth_numbers(self, truth: NDArray[Any]) -> Floats:
+        """Undo the standardisation.
+
+        Args:
+            truth: Encoded cells ``[N, S, C + 1]``.
+
+        Returns:
+            float64 ``[N, S * C]``, step by step, NaN where a series is shorter.
+        """
+        values = truth[..., :-1].astype(np.float64) * np.array(self.std) + self.mean_SC
+        return np.where(truth[..., -1:] > 0, values, np.nan).reshape(len(truth), -1)
+
+    def prediction_numbers(self, predictions: StructuredPredictions) -> Floats:
+        """Return the numbers of predictions.
+
+        Args:
+            predictions: ``[N]``.
+
+        Returns:
+            float64 ``[N, S * C]``, step by step.
+        """
+        return np.array(values_of(predictions), np.float64).reshape(len(predictions), self.mean_SC.size)
+
+    def from_numbers(self, numbers: Floats) -> StructuredPredictions:
+        """Return predictions of numbers.
+
+        Args:
+            numbers: ``[N, S * C]``.
+
+        Returns:
+            ``[N]``.
+        """
+        rows = numbers.reshape(len(numbers), *self.mean_SC.shape)
+        return to_structured_predictions([StructuredPrediction(self.to_cell(row_SC)) for row_SC in rows])
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Compute the errors for rmse and mae over all numbers of the truth, and the mean r2 of the channels.

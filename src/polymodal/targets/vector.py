@@ -18,12 +18,15 @@ from polymodal.metrics.regression import VectorRows
 from polymodal.modalities import CellReadError
 from polymodal.modalities.vector import read_vector
 from polymodal.nn.attention import feed_forward
+from polymodal.targets.numeric import NumericTarget
 from polymodal.targets.structured import (
     RowContext,
     StructuredHead,
     StructuredPrediction,
-    StructuredTarget,
+    StructuredPredictions,
     TargetSettings,
+    to_structured_predictions,
+    values_of,
 )
 from polymodal.tokens import Fused
 
@@ -72,7 +75,7 @@ class VectorHead(StructuredHead):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorTarget(StructuredTarget):
+class VectorTarget(NumericTarget):
     """A column with a fixed number of numbers in each row.
 
     Attributes:
@@ -167,6 +170,39 @@ class VectorTarget(StructuredTarget):
             Lists of numbers.
         """
         return [read_vector(cell, context.folder).tolist() for cell in cells]
+
+    def truth_numbers(self, truth: NDArray[Any]) -> NDArray[np.float64]:
+        """Undo the standardisation.
+
+        Args:
+            truth: Encoded cells ``[N, D]``.
+
+        Returns:
+            float64 ``[N, D]``.
+        """
+        return np.asarray(truth * np.array(self.std) + np.array(self.mean), np.float64)
+
+    def prediction_numbers(self, predictions: StructuredPredictions) -> NDArray[np.float64]:
+        """Return the numbers of predictions.
+
+        Args:
+            predictions: ``[N]``.
+
+        Returns:
+            float64 ``[N, D]``.
+        """
+        return np.array(values_of(predictions), np.float64).reshape(len(predictions), len(self.mean))
+
+    def from_numbers(self, numbers: NDArray[np.float64]) -> StructuredPredictions:
+        """Return predictions of numbers.
+
+        Args:
+            numbers: ``[N, D]``.
+
+        Returns:
+            ``[N]``.
+        """
+        return to_structured_predictions([StructuredPrediction(row) for row in numbers.tolist()])
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Compute the errors for rmse and mae over all numbers, and the mean r2 of the numbers.

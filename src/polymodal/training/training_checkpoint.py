@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -20,6 +22,9 @@ from polymodal.training.strategy import Strategy
 if TYPE_CHECKING:
     from polymodal.training.state import TrainingState
 
+DIGEST = "sha256"
+EARLIER = ""
+"""Digest of a file that an earlier version saved, without one."""
 SAVED_KEYS = {
     "step": "step",
     "seconds": "seconds",
@@ -55,10 +60,11 @@ def save_checkpoint(path: Path, strategy: Strategy, state: TrainingState) -> Non
         return
     for index, snapshot in enumerate(state.snapshots):
         tensors |= {f"best/{index}/{name}": value for name, value in snapshot.items()}
+    tensors = _without_shared_memory(tensors)
     metadata = json.dumps({key: getattr(state, field) for field, key in SAVED_KEYS.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary:
-        save_file(_without_shared_memory(tensors), temporary, metadata={"state": metadata})
+        save_file(tensors, temporary, metadata={"state": metadata, DIGEST: _digest(tensors, metadata)})
 
 
 def _gather(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -86,16 +92,19 @@ def load_checkpoint(path: Path, strategy: Strategy, state: TrainingState) -> Non
         tensors, metadata = _read(path)
         with strategy.gathered_weights(writeback=True) as network:
             network.load_state_dict({**network.state_dict(), **tensors.pop("network")})
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        _load_optimizer(strategy, tensors.get("optimizer", {}))
+        _load_state(state, metadata, tensors.get("best", {}))
+    except (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
             f"The saved training state {path} does not fit this run ({reason}). Start again without --resume."
         ) from None
-    _load_optimizer(strategy, tensors.get("optimizer", {}))
+
+
+def _load_state(state: TrainingState, metadata: dict[str, Any], best: dict[str, Tensor]) -> None:
     for field, key in SAVED_KEYS.items():
         setattr(state, field, metadata.get(key, getattr(state, field)))
     state.best = [(loss, epoch) for loss, epoch in metadata["best"]]
-    best = tensors.get("best", {})
     state.snapshots = [_with_prefix(best, f"{index}/") for index in range(len(state.best))]
 
 
@@ -110,18 +119,33 @@ def saved_width(path: Path | None) -> int | None:
     """
     try:
         return None if path is None else int(_read(path)[1]["width"])
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
         return None
 
 
 def _read(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     groups: dict[str, dict[str, Tensor]] = {"network": {}}
+    if not path.is_file():
+        raise ValueError("it is no file")
     with safe_open(path, framework="pt") as file:
-        metadata = json.loads(file.metadata()["state"])
-        for key in file.keys():  # noqa: SIM118 - not a dict
-            group, name = key.split("/", 1)
-            groups.setdefault(group, {})[name] = file.get_tensor(key)
-    return groups, metadata
+        header = file.metadata() or {}
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    if header.get(DIGEST, EARLIER) not in (EARLIER, _digest(tensors, header["state"])):
+        raise ValueError("its content is not what was saved: its SHA-256 digest differs")
+    for key, tensor in tensors.items():
+        group, name = key.split("/", 1)
+        groups.setdefault(group, {})[name] = tensor
+    return groups, json.loads(header["state"])
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: str) -> str:
+    """Return the SHA-256 digest of a checkpoint's content."""
+    digest = hashlib.sha256(metadata.encode("utf-8", "surrogatepass"))
+    for name in sorted(tensors):
+        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name} {flat.dtype} {list(tensors[name].shape)}".encode())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _load_optimizer(strategy: Strategy, tensors: dict[str, Tensor]) -> None:

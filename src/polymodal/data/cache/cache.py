@@ -6,10 +6,11 @@ import hashlib
 import logging
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,8 @@ class ArrayCache:
         computed = temporary = None
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=entry.parent))
+            temporary = entry.parent / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+            temporary.mkdir()  # with the mode of the umask: other users may share the cache
             computed = compute(temporary)
             save_entry(temporary, computed)
             size = entry_bytes(temporary)
@@ -283,4 +285,5 @@ def _write_usage(folder: Path, total: int) -> None:
         temporary.write_text(f"{time.time()}\n{total}\n", encoding="utf-8")
         temporary.replace(folder / USAGE_FILE)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk
+            temporary.unlink()

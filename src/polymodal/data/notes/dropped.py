@@ -19,7 +19,11 @@ from polymodal.modalities.number import is_missing_word
 
 ASKED = (LEFT_OUT, FOR_SPLIT, PART_OF)
 """Reasons of ignored columns that are no news to the user."""
-EXPECTED = {"number": "hold no finite number", "category": "are of no class that a training row has"}
+EXPECTED = {
+    "number": "hold no finite number",
+    "category": "are of no class that a training row has",
+    "categories": "name no label that a training row has",
+}
 """Kind of a flat target to what is wrong with cells that it cannot read."""
 
 
@@ -80,6 +84,23 @@ def no_target_notice(name: str, targets: Sequence[TargetSchema], rows: int, of_r
 
 def _are(number: int) -> str:
     return "is" if number == 1 else "are"
+
+
+def too_few_streams_notice(name: str, rows: int, of_rows: int) -> list[Notice]:
+    """Tell how many rows have too little in them to learn from without a target.
+
+    Args:
+        name: The table's name.
+        rows: Such rows.
+        of_rows: Rows of the table.
+
+    Returns:
+        One notice, or none.
+    """
+    if not rows:
+        return []
+    sentence = f"{name}: {rows:,} of {count(of_rows, 'row')} with too few streams present {_are(rows)} set aside."
+    return [Notice(kind="set_aside", rows=rows, of_rows=of_rows, sentence=sentence)]
 
 
 def unknown_truth_notices(part: Part, target: TargetSchema, known: NDArray[np.bool_], *, is_only: bool) -> list[Notice]:

@@ -15,8 +15,8 @@ from polymodal.data.schema.schema import Schema, TargetSchema
 from polymodal.data.tables.splits import group_text
 from polymodal.modalities import MODALITIES
 
-CELLS = 8_000_000
-FEWEST_ROWS, MOST_ROWS = 1000, 100_000
+CELLS = 3_000_000
+FEWEST_ROWS, MOST_ROWS = 1000, 50_000
 """Cells that are looked at in each part, and rows."""
 MIN_DISTINCT = 20
 MIN_DISTINCT_SHARE = 0.05
@@ -54,9 +54,7 @@ def _on_both_sides(keys: Sequence[Keys], samples: Sequence[Part], is_whole: bool
     if not any(numbers):
         return []
     shared = [
-        f"{number:,} of {count(len(sample), f'{sample.name} row')}"
-        for number, sample in zip(numbers, samples[1:], strict=True)
-        if number
+        f"{number:,} of {sample.of('row')}" for number, sample in zip(numbers, samples[1:], strict=True) if number
     ]
     sentence = (
         f"{'' if is_whole else 'At least '}{join_words(shared)} {'has' if sum(numbers) == 1 else 'have'} the same "
@@ -71,7 +69,7 @@ def _repeats(keys: Keys, sample: Part) -> list[Notice]:
     if not number:
         return []
     sentence = (
-        f"{number:,} of {count(len(sample), 'row')} repeat{'s' if number == 1 else ''} the inputs of another row: a "
+        f"{number:,} of {sample.of('row')} repeat{'s' if number == 1 else ''} the inputs of another row: a "
         "random split puts such rows on both sides. Remove them, or keep them together with --group."
     )
     return [Notice(kind="duplicate", rows=number, of_rows=len(sample), sentence=sentence)]
@@ -89,7 +87,7 @@ def _conflict(target: TargetSchema, groups: Collection[list[int]], sample: Part)
     if not rows:
         return None
     sentence = (
-        f"{count(len(rows), 'row')} of the {len(sample):,} {sample.name} rows have the same inputs as another one and "
+        f"{count(len(rows), 'row')} of the {sample.of('row')} have the same inputs as another one and "
         f"another {target.name!r} (such as rows {sample.rows[rows[0]] + 1:,} and {sample.rows[rows[1]] + 1:,}): no "
         "model can be right on all of them."
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from polymodal.arrays import Cell
-from polymodal.data.notes.notice import Notice, count
+from polymodal.data.notes.notice import Notice
 from polymodal.data.notes.part import Part
 from polymodal.data.schema.columns import ColumnSchema
 from polymodal.data.schema.schema import LEFT_OUT, Schema
@@ -16,7 +16,7 @@ from polymodal.modalities import MODALITIES
 from polymodal.modalities.base import quote
 from polymodal.modalities.media import unwrap
 
-MOST_ROWS = 100_000
+MOST_ROWS = 200_000
 MOST_COLUMNS = 50
 MIN_GROUPS = 3
 MIN_GROUPS_BY_ID = 10
@@ -59,7 +59,7 @@ def group_notices(schema: Schema, parts: Sequence[Part]) -> list[Notice]:
 
     Args:
         schema: Columns, streams and targets.
-        parts: The training rows and the other parts; at most 100,000 rows of each are looked at.
+        parts: The training rows and the other parts; at most 200,000 rows of each are looked at.
 
     Returns:
         Notices of groups in training and in another part; where there is one part alone, of columns that name groups.
@@ -163,7 +163,7 @@ def _notice(candidate: _Candidate, samples: Sequence[Part]) -> Notice | None:
     for sample, groups in zip(samples[1:], candidate.groups[1:], strict=True):
         shared = sum(group in known for group in groups)
         rows += shared
-        sides += [f"{shared:,} of {count(len(sample), f'{sample.name} row')}"] if shared else []
+        sides += [f"{shared:,} of {sample.of('row')}"] if shared else []
     if not sides:
         return None
     sentence = (

@@ -54,21 +54,22 @@ def _small(target: TargetSchema, parts: Sequence[Part], counts: Sequence[Counter
     small.sort(key=lambda name: [found[name] for found in counts])
     named = [f"{name!r} ({_rows_of(name, parts, counts)})" for name in small[:MAX_NAMED]]
     more = [f"{len(small) - MAX_NAMED:,} more"] if len(small) > MAX_NAMED else []
-    are_few = (
-        "Such classes are hard to learn" if any(counts[0][name] < FEW_ROWS for name in small) else "They are learned"
+    is_hard = any(counts[0][name] < FEW_ROWS for name in small)
+    effect = (
+        "Such classes are hard to learn, and their scores are rough" if is_hard else "Scores of such classes are rough"
     )
     where = f"{FEW_ROWS} rows in a part of the split" if len(parts) > 1 else f"{FEW_ROWS} rows"
     have = "has" if len(small) == 1 else "have"
     sentence = (
         f"{target.name!r}: {len(small):,} of {len(counts[0]):,} classes "
-        f"{have} fewer than {where}: {join_words([*named, *more])}. {are_few}, and their scores are rough."
+        f"{have} fewer than {where}: {join_words([*named, *more])}. {effect}."
     )
     rows = sum(counts[0][name] for name in small)
     return [Notice(kind="small_class", columns=(target.name,), rows=rows, of_rows=len(parts[0]), sentence=sentence)]
 
 
 def _rows_of(name: str, parts: Sequence[Part], counts: Sequence[Counter[str]]) -> str:
-    return ", ".join(f"{found[name]:,} {part.name}" for part, found in zip(parts, counts, strict=True))
+    return ", ".join(f"{found[name]:,} {part.name}".strip() for part, found in zip(parts, counts, strict=True))
 
 
 def _imbalance(target: TargetSchema, part: Part, counts: Counter[str]) -> list[Notice]:
@@ -78,7 +79,7 @@ def _imbalance(target: TargetSchema, part: Part, counts: Counter[str]) -> list[N
     if most <= IMBALANCE_RATIO * fewest:
         return []
     sentence = (
-        f"{target.name!r} is imbalanced: {largest!r} has {most:,} of the {len(part):,} {part.name} rows, {smallest!r} "
+        f"{target.name!r} is imbalanced: {largest!r} has {most:,} of the {part.of('row')}, {smallest!r} "
         f"{fewest:,}. Accuracy says little here; look at balanced accuracy, macro F1 or AUC."
     )
     return [Notice(kind="imbalance", columns=(target.name,), rows=fewest, of_rows=len(part), sentence=sentence)]

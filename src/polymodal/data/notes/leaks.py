@@ -27,8 +27,8 @@ from polymodal.data.tables.splits import group_text
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.datetime import EPOCH, DateTime, DateTimeSettings, parse_datetime
 
-CELLS = 2_000_000
-FEWEST_ROWS, MOST_ROWS = 500, 10_000
+CELLS = 1_000_000
+FEWEST_ROWS, MOST_ROWS = 300, 5_000
 """Cells that are looked at in all columns, and rows in each."""
 LOOKED_AT = frozenset({"number", "category", "datetime", "text"})
 MIN_ROWS = 20
@@ -37,6 +37,8 @@ MIN_SKILL = 0.98
 """Share of the errors of a guess without inputs that a column alone has to avoid."""
 ROWS_PER_VALUE = 5
 """Labels and texts with fewer rows per value than this are not judged; of numbers, a value is in one fold alone."""
+FREQUENT_SHARE = 0.05
+"""A value of more rows than this share of all, such as 0 or an absent cell, is in both folds."""
 MAX_LABELS = 20
 Codes = NDArray[np.int64]
 
@@ -160,31 +162,30 @@ def _notice(leaks: Sequence[_Found]) -> Notice:
 def _find(entry: ColumnSchema, cells: Sequence[Cell], truth: _Truth) -> _Found | None:
     if len(cells) < MIN_ROWS:
         return None
-    texts = [_text(cell) for cell in cells]
-    how = _exactly(texts, truth)
+    values = _as_values(entry.modality, cells)
+    codes = _codes([_text(cell) for cell in cells]) if values is None else _codes_of_numbers(values)
+    how = _exactly(cells, codes, truth)
     if how is not None:
         return _Found(entry.name, truth.target, how, len(cells))
     if truth.target.kind not in FLAT_KINDS:
         return None
-    if entry.modality == "text":
-        return _named(entry, texts, truth) or _alone(entry, cells, texts, truth)
-    return _alone(entry, cells, texts, truth)
+    named = _named(entry, cells, truth) if entry.modality == "text" else None
+    return named or _alone(entry, values, codes, truth)
 
 
-def _exactly(texts: Sequence[str], truth: _Truth) -> str | None:
+def _exactly(cells: Sequence[Cell], codes: Codes, truth: _Truth) -> str | None:
     """Tell whether a column is equal to the target, or one to one with its classes."""
-    if texts == truth.texts:
+    if all(_text(cell) == text for cell, text in zip(cells, truth.texts, strict=True)):
         return "equal"
-    distinct = len(set(texts))
-    if truth.codes is None or not 2 <= distinct == int(truth.codes.max()) + 1 or distinct > len(texts) / 2:
+    distinct = int(codes.max()) + 1
+    if truth.codes is None or not 2 <= distinct == int(truth.codes.max()) + 1 or distinct > len(codes) / 2:
         return None
-    return "one_to_one" if len(set(zip(texts, truth.texts, strict=True))) == distinct else None
+    return "one_to_one" if len(np.unique(codes * distinct + truth.codes)) == distinct else None
 
 
-def _alone(entry: ColumnSchema, cells: Sequence[Cell], texts: Sequence[str], truth: _Truth) -> _Found | None:
+def _alone(entry: ColumnSchema, values: NDArray[np.float64] | None, codes: Codes, truth: _Truth) -> _Found | None:
     """Judge a column alone."""
-    values, codes = _as_values(entry.modality, cells), _codes(texts)
-    has_many_values = int(codes.max()) + 1 > len(texts) / ROWS_PER_VALUE
+    has_many_values = int(codes.max()) + 1 > len(codes) / ROWS_PER_VALUE
     if values is None and has_many_values:
         return None
     folds = _folds(codes) if has_many_values else np.random.default_rng(0).permutation(len(codes)) % 2
@@ -194,9 +195,16 @@ def _alone(entry: ColumnSchema, cells: Sequence[Cell], texts: Sequence[str], tru
     return judge(entry, values, folds, truth, True)
 
 
+def _codes_of_numbers(values: NDArray[np.float64]) -> Codes:
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
 def _folds(codes: Codes) -> Codes:
-    """Put all rows of a value into one fold, so that no repeated row is recognised by its value."""
-    return (np.random.default_rng(0).permutation(int(codes.max()) + 1) % 2)[codes]
+    """Put all rows of a value into one fold, so that no repeated row is recognised by it; frequent values are split."""
+    random, counts = np.random.default_rng(0), np.bincount(codes)
+    by_value, by_row = random.permutation(len(counts)) % 2, random.permutation(len(codes)) % 2
+    is_frequent = counts > max(ROWS_PER_VALUE, FREQUENT_SHARE * len(codes))
+    return np.where(is_frequent[codes], by_row, by_value[codes])
 
 
 def _as_values(modality: str, cells: Sequence[Cell]) -> NDArray[np.float64] | None:
@@ -280,14 +288,14 @@ def _look_up(
     return np.where(np.isnan(keys), of_absent, found)
 
 
-def _named(entry: ColumnSchema, texts: Sequence[str], truth: _Truth) -> _Found | None:
+def _named(entry: ColumnSchema, cells: Sequence[Cell], truth: _Truth) -> _Found | None:
     """Tell whether the texts name their class, and no other."""
     if truth.codes is None:
         return None
     labels = list(dict.fromkeys(truth.texts))
     if not 2 <= len(labels) <= MAX_LABELS or any(len(label) < 2 for label in labels):
         return None
-    right = 0
+    texts, right = [_text(cell) for cell in cells], 0
     for text, label in zip(texts, truth.texts, strict=True):
         right += label in text and not any(other in text for other in labels if other not in label)
     prior = max(np.bincount(truth.codes)) / len(texts)

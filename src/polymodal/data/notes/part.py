@@ -20,7 +20,7 @@ class Part:
     """Rows of a table that are one side of the split.
 
     Attributes:
-        name: Name of the split, such as ``training``.
+        name: Name of the split, such as ``training``; empty where the table is not split.
         table: The table, with the columns that are read from others.
         rows: int64, its rows in use, from 0.
     """
@@ -32,6 +32,17 @@ class Part:
     def __len__(self) -> int:
         """Return the number of rows in use."""
         return len(self.rows)
+
+    def of(self, noun: str) -> str:
+        """Return a noun for its rows, such as ``training rows``.
+
+        Args:
+            noun: Of one row, such as ``row``.
+
+        Returns:
+            The number of rows with the noun and the name of the split.
+        """
+        return f"{len(self):,} {self.name} {noun}".replace("  ", " ") + ("" if len(self) == 1 else "s")
 
     def cells(self, column: str) -> Sequence[Cell]:
         """Return a column's cells of the rows in use; none are there where the table lacks the column."""

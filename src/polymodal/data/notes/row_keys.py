@@ -53,14 +53,14 @@ Hashes = tuple[Keys, NDArray[np.bool_]]
 
 def _hashes(cells: Sequence[Cell], key_of: Callable[[Cell], Any]) -> Hashes:
     """Return uint64 ``[rows]``, and where a cell is there."""
-    mask = 2**64 - 1
-    values = np.fromiter((hash(key_of(cell)) & mask for cell in cells), np.uint64, len(cells))
+    hashed = map(hash, cells if key_of is _itself else map(key_of, cells))
+    values = np.fromiter(hashed, np.int64, len(cells)).view(np.uint64)
     return values, np.fromiter((cell is not None for cell in cells), np.bool_, len(cells))
 
 
 def _plain_hashes(parts: Sequence[Sequence[Cell]]) -> list[Hashes]:
     """Compare cells as they are where all are of one kind, else as text, so that 1, 1.0 and "1" are equal."""
-    kinds = {type(cell) for cells in parts for cell in cells} - {type(None)}
+    kinds = {kind for cells in parts for kind in set(map(type, cells))} - {type(None)}
     as_it_is = kinds == {str} or kinds <= {int, float, bool}
     return [_hashes(cells, _itself if as_it_is else group_text) for cells in parts]
 

@@ -20,8 +20,8 @@ from polymodal.data.schema.string_evidence import is_number_text
 from polymodal.modalities.base import quote
 from polymodal.modalities.number import is_missing_word
 
-CELLS = 4_000_000
-FEWEST_ROWS, MOST_ROWS = 500, 50_000
+CELLS = 2_000_000
+FEWEST_ROWS, MOST_ROWS = 300, 20_000
 """Cells that are looked at in all columns, and rows in each."""
 NUMBER_LIKE = re.compile(
     r"[<>~≈]?\s*[-+(]?\s*[$€£¥₹]?\s*[-+]?\d[\d.,'\u00a0\u202f ]*([eE][-+]?\d+)?\)?"
@@ -137,8 +137,19 @@ def as_numbers(cells: Iterable[Cell]) -> NDArray[np.float64]:
     Returns:
         float64 ``[rows]``; NaN where a cell is absent or no finite number.
     """
-    found = (None if is_absent(cell) else number_of(cell) for cell in cells)
-    return np.array([np.nan if number is None else number for number in found], np.float64)
+    cells = list(cells)
+    try:
+        values = np.array(cells, object).astype(np.float64) if all(map(_is_plain, cells)) else None
+    except (TypeError, ValueError, OverflowError):  # words among the numbers
+        values = None
+    if values is None:
+        found = (None if is_absent(cell) else number_of(cell) for cell in cells)
+        values = np.array([np.nan if number is None else number for number in found], np.float64)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _is_plain(cell: Cell) -> bool:
+    return cell is None or isinstance(cell, str | float | int)
 
 
 def _far_values(values: NDArray[np.float64]) -> list[tuple[float, int]]:

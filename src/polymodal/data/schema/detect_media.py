@@ -55,7 +55,7 @@ def list_kind(name: str, cells: Sequence[list[Any]]) -> Detection:
         return "categories", "the cells are lists of labels"
     try:
         arrays = [np.asarray(cell, dtype=np.float64) for cell in cells]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         unknown = ("unknown", "the cells are lists of unequal things")
         return find(lambda row: row.ragged, filled) or unknown
     return array_kind(ArrayCells(name, [array.shape for array in arrays], arrays[0].dtype, arrays))

@@ -67,6 +67,8 @@ def _clean_unusual(cell: Any) -> Cell:
         return None
     if isinstance(cell, np.datetime64 | np.timedelta64):
         return _clean_numpy_time(cell)
+    if isinstance(cell, np.longdouble | np.clongdouble):  # whose Python value is itself
+        return clean_cell(float(cell)) if isinstance(cell, np.longdouble) else str(cell)
     if isinstance(cell, np.generic) or (isinstance(cell, np.ndarray) and cell.ndim == 0):
         return clean_cell(cell.item())
     if hasattr(cell, "to_pydatetime"):
@@ -87,7 +89,8 @@ def _clean_numpy_time(cell: np.datetime64 | np.timedelta64) -> Cell:
         return None
     if isinstance(cell, np.timedelta64):
         return float(cell / np.timedelta64(1, "s"))
-    return cell.astype("datetime64[us]").item()
+    moment = cell.astype("datetime64[us]").item()
+    return moment if isinstance(moment, dt.datetime) else f"a {cell.dtype} out of range"
 
 
 def clean_column(values: Any, name: str) -> list[Cell]:

@@ -11,6 +11,7 @@ from polymodal.data.tables.cells import arrow_columns
 from polymodal.data.tables.text_files import BLOCK_BYTES, Columns, check_rows, first_line
 from polymodal.errors import TableError
 from polymodal.modalities import MODALITIES, Series
+from polymodal.modalities.json_text import clean_nested
 
 ARRAY = "array"
 """The pseudo-modality of ``.npy`` and ``.npz`` files, whose modality depends on their content."""
@@ -94,7 +95,7 @@ def read_class_folders(folder: Path) -> Columns:
         raise TableError(f"The folder {folder} mixes {found}. Expected one kind, or a CSV that names the files.")
     return {
         next(iter(kinds)): [f"{label}/{name}" for label, name, _ in files],
-        "label": [label for label, _, _ in files],
+        "label": [clean_nested(label) for label, _, _ in files],
     }
 
 

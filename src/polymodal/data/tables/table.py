@@ -19,6 +19,7 @@ from polymodal.data.tables.files import media_of_ending, read_class_folders, rea
 from polymodal.data.tables.stored_columns import store_columns, take_cells
 from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
 from polymodal.errors import SchemaError, TableError, did_you_mean
+from polymodal.modalities.json_text import clean_nested
 
 READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".csv": read_delimited,
@@ -230,12 +231,14 @@ def _put_below(columns: Columns, added: Mapping[str, Sequence[Cell]]) -> None:
 def _memory_columns(source: Any) -> Columns:
     if type(source).__module__.startswith("pandas") and hasattr(source, "columns"):
         check_names(list(source.columns), "The dataframe")
-        return {str(name): clean_column(source.iloc[:, i], str(name)) for i, name in enumerate(source.columns)}
+        names = [clean_nested(str(name)) for name in source.columns]
+        return {name: clean_column(source.iloc[:, i], name) for i, name in enumerate(names)}
     if hasattr(source, "__arrow_c_stream__"):
         return _capsule_columns(source)
     if isinstance(source, Mapping):
         check_names(list(source), "The table")
-        return {str(name): clean_column(cells, str(name)) for name, cells in source.items()}
+        named = ((clean_nested(str(name)), cells) for name, cells in source.items())
+        return {name: clean_column(cells, name) for name, cells in named}
     if isinstance(source, list | tuple) and all(isinstance(row, dict) for row in source):
         return records_columns(source)
     raise TableError(

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TextIO
 from polymodal.arrays import Cell
 from polymodal.data.tables.cells import check_names, clean_cell
 from polymodal.errors import TableError
-from polymodal.modalities.json_text import load_json
+from polymodal.modalities.json_text import clean_nested, load_json
 
 Columns = dict[str, list[Cell]]
 
@@ -293,4 +293,7 @@ def records_columns(rows: Iterable[dict[str, Any]]) -> Columns:
     """
     rows = list(rows)
     names = dict.fromkeys(key for row in rows for key in row)
-    return {str(name): [clean_cell(row.get(name)) for row in rows] for name in names}
+    try:
+        return {clean_nested(str(name)): [clean_cell(row.get(name)) for row in rows] for name in names}
+    except ValueError as error:
+        raise TableError(f"A cell cannot be read: {error}.") from None
