@@ -31,7 +31,7 @@ from polymodal.model.numeric_members import combine_numbers, lone_masks, member_
 from polymodal.model.predictions import Predictions
 from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
-from polymodal.progress import Progress, SilentProgress
+from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, RowContext, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.numeric import NumericTarget
@@ -51,7 +51,7 @@ def predict_chunks(
     model: TrainedModel,
     source: Any,
     cache: ArrayCache,
-    progress: Progress | None = None,
+    progress: Progress,
     with_weights: bool = False,
     *,
     strict: bool = False,
@@ -71,7 +71,6 @@ def predict_chunks(
     Yields:
         The predictions of the next rows; broken cells are named by their row in the whole table.
     """
-    progress = progress or SilentProgress()
     for table, check in iterate_chunks(model, source, progress, "predicting", strict=strict):
         table.check_columns(keep, "--keep")
         predictions = _predict_chunk(model, table, check, cache, progress, with_weights)
