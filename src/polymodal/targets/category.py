@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
+from polymodal.metrics.classification import predicted_classes
 from polymodal.targets.base import Prediction
 from polymodal.targets.labels import LabelType, label_text, label_type, to_label
 
@@ -33,12 +34,18 @@ class CategoryTarget:
         counts: Training rows of each class.
         label_type: Python type of predicted labels.
         weights: Loss weight of each class, or None where the classes are balanced.
+        label_weights: Factor of each class's probability where the label is chosen; None: the most probable class is.
+        logit_offset: Added to the logits of a network that learned from equally frequent classes, so that its
+            probabilities follow the frequencies of the table: their logarithms (Menon et al. 2021, equation 9). None:
+            it learned from the frequencies of the table.
     """
 
     names: list[str]
     counts: list[int]
     label_type: LabelType
     weights: list[float] | None
+    label_weights: list[float] | None = None
+    logit_offset: list[float] | None = None
 
     kind: ClassVar[str] = "category"
 
@@ -103,7 +110,7 @@ class CategoryTarget:
         return functional.cross_entropy(output, truth, weight=weight, label_smoothing=smoothing, reduction="none")
 
     def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
-        """Softmax.
+        """Softmax of the logits, with ``logit_offset`` where there is one.
 
         Args:
             output: Logits ``[rows, classes]``.
@@ -111,12 +118,12 @@ class CategoryTarget:
         Returns:
             Probabilities ``[rows, classes]``.
         """
-        logits = output.astype(np.float64)
+        logits = output.astype(np.float64) + (0.0 if self.logit_offset is None else np.array(self.logit_offset))
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
     def decode(self, prediction: Prediction) -> list[Cell]:
-        """Return the most probable class of each row.
+        """Return the label of each row: the most probable class, or that of the largest weighted probability.
 
         Args:
             prediction: Probabilities ``[rows, classes]``.
@@ -124,7 +131,29 @@ class CategoryTarget:
         Returns:
             Labels in their Python type.
         """
-        return [to_label(self.names[index], self.label_type) for index in prediction.argmax(axis=1)]
+        return [to_label(self.names[index], self.label_type) for index in self.predicted_classes(prediction)]
+
+    def predicted_classes(self, prediction: Prediction) -> NDArray[np.int64]:
+        """Return the index of the class that ``decode`` gives each row.
+
+        Args:
+            prediction: Probabilities ``[rows, classes]``.
+
+        Returns:
+            int64 ``[rows]``.
+        """
+        return predicted_classes(prediction, self.label_weights)
+
+    def label_probabilities(self, prediction: Prediction) -> NDArray[np.float64]:
+        """Return the probability of the label that ``decode`` gives each row.
+
+        Args:
+            prediction: Probabilities ``[rows, classes]``.
+
+        Returns:
+            float64 ``[rows]``.
+        """
+        return np.asarray(np.take_along_axis(prediction, self.predicted_classes(prediction)[:, None], axis=1)[:, 0])
 
     @property
     def prior(self) -> Prediction:
@@ -146,6 +175,18 @@ class CategoryTarget:
             The same target.
         """
         return cls(**state)
+
+
+def label_weights_of(target: object) -> list[float] | None:
+    """Return how labels of a target are chosen, for metrics.
+
+    Args:
+        target: A fitted target of any kind.
+
+    Returns:
+        The ``label_weights`` of a category; None for any other kind.
+    """
+    return target.label_weights if isinstance(target, CategoryTarget) else None
 
 
 def class_weights(counts: Sequence[int]) -> list[float] | None:
