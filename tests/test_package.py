@@ -34,6 +34,7 @@ def test_what_benchmarks_import_exists(path):
 
 def test_public_names_are_these():
     assert polymodal.__all__ == [
+        "Callback",
         "CellError",
         "CheckpointError",
         "Comparison",
@@ -47,6 +48,7 @@ def test_public_names_are_these():
         "SchemaError",
         "Table",
         "TableError",
+        "TrainingRun",
         "__version__",
         "compare",
         "fit",

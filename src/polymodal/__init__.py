@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     )
     from polymodal.model.model import Model, load
     from polymodal.report.comparison import Comparison
+    from polymodal.runs.callbacks import Callback, TrainingRun
     from polymodal.runs.compare import compare
     from polymodal.runs.estimators import MultimodalClassifier, MultimodalRegressor
     from polymodal.runs.fit import fit
     from polymodal.runs.options import RunOptions
 
 __all__ = [
+    "Callback",
     "CellError",
     "CheckpointError",
     "Comparison",
@@ -50,6 +52,7 @@ __all__ = [
     "SchemaError",
     "Table",
     "TableError",
+    "TrainingRun",
     "__version__",
     "compare",
     "fit",
@@ -61,6 +64,7 @@ STARTED_S = time.perf_counter()
 """When the package was first imported: the time of a command begins here."""
 
 _MODULES = {
+    "Callback": "runs.callbacks",
     "CellError": "errors",
     "CheckpointError": "errors",
     "Comparison": "report.comparison",
@@ -74,6 +78,7 @@ _MODULES = {
     "SchemaError": "errors",
     "Table": "data.tables.table",
     "TableError": "errors",
+    "TrainingRun": "runs.callbacks",
     "compare": "runs.compare",
     "fit": "runs.fit",
     "load": "model.model",

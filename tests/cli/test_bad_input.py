@@ -261,7 +261,7 @@ def test_names_of_columns_may_be_anything(tmp_path: Path) -> None:
 )
 def test_the_command_line_says_one_sentence_and_exits_with_2(shared_data: Path, tmp_path: Path, file: str) -> None:
     found = command(
-        "train", shared_data / "fixtures" / file, "--target", "label", "--output", tmp_path / "run", "--json"
+        "train", shared_data / "fixtures" / file, "--target", "label", "--output", tmp_path / "run", "--json", "-q"
     )
     assert found.returncode == 2
     assert found.stdout == ""
@@ -276,7 +276,7 @@ def test_the_command_line_counts_broken_cells_and_stops_where_strict(table: Tabl
     data = tiny.write_csv(broken, table.folder / "broken.csv")
     settings = [f"{name}={str(value).lower()}" for name, value in tiny.QUICK.items()]
     arguments = ["train", data, "--target", "kind", *(word for setting in settings for word in ("--set", setting))]
-    strict = command(*arguments, "--output", tmp_path / "strict", "--strict")
+    strict = command(*arguments, "--output", tmp_path / "strict", "--strict", "-q")
     assert strict.returncode == 2
     assert_one_sentence(strict.stderr.replace(". A strict", ", a strict"))
     assert "broken.csv, row 4, column 'photo'" in strict.stderr
@@ -290,6 +290,6 @@ def test_the_command_line_counts_broken_cells_and_stops_where_strict(table: Tabl
 
 @pytest.mark.slow
 def test_no_model_is_one_sentence_on_the_command_line(tmp_path: Path) -> None:
-    found = command("predict", tmp_path, tmp_path / "data.csv")
+    found = command("predict", tmp_path, tmp_path / "data.csv", "-q")
     assert found.returncode == 2
     assert_one_sentence(found.stderr)

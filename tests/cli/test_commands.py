@@ -238,7 +238,7 @@ def test_predict_writes_by_ending(calls, tmp_path, ending):
 )
 def test_users_errors_are_one_sentence_and_exit_code_2(arguments, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = runner.invoke(app, arguments.split())
+    result = runner.invoke(app, [*arguments.split(), "--quiet"])
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1

@@ -16,7 +16,6 @@ import pytest
 from polymodal.report.charts import Line, line_chart, nice_ticks
 from polymodal.report.gallery import Gallery, GalleryCell, GalleryRow
 from polymodal.report.page import write_report
-from polymodal.report.wording import format_seconds
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WORDS = ("zero", "one", "two", "three", "fuor", "five", "six", "seven", "eihgt", "nine")
@@ -483,10 +482,6 @@ def test_line_chart_leaves_out_points_that_are_not_finite() -> None:
     chart = line_chart([Line("a", [(1, 0.5), (2, float("nan")), (3, 0.7)])], title="t", x_label="x", y_label="y")
     assert "nan" not in chart
     assert line_chart([Line("a", [(1, float("nan"))])], title="t", x_label="x", y_label="y") == ""
-
-
-def test_durations_are_written_for_people() -> None:
-    assert [format_seconds(s) for s in (0.42, 7.26, 83.4, 3725)] == ["0.42 s", "7.3 s", "1 min 23 s", "1 h 02 min"]
 
 
 def open_in_browser(page: Path, folder: Path) -> tuple[str, str, set[str]]:

@@ -131,7 +131,7 @@ def test_variants_are_compared_with_the_options_as_given() -> None:
 def test_the_same_encoders_start_from_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
-    def execute(tables: Any, config: Any, *rest: Any, data_module: Any) -> Any:
+    def execute(tables: Any, config: Any, *rest: Any, data_module: Any, **more: Any) -> Any:
         import torch
 
         torch.manual_seed(config.seed)

@@ -99,7 +99,7 @@ def _saved_step(path: Path) -> int:
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_its_state_and_no_half_written_model(killed: dict[str, Any]) -> None:
-    assert killed["left"] == ["asked.yaml", STATE_FILE]
+    assert killed["left"] == ["asked.yaml", "log.txt", STATE_FILE]
     assert killed["step"] % 2 == 0
 
 
@@ -111,7 +111,16 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(killed: dict[str, 
     first, second = (polymodal.load(killed["folder"] / name) for name in ("whole", "broken"))
     assert tiny.same(tiny.weights_of(first), tiny.weights_of(second))
     for entry, other in zip(first.report_data["history"], second.report_data["history"], strict=True):
-        assert entry | {"seconds": 0} == other | {"seconds": 0}
+        durations = {"seconds": 0, "rows_per_s": 0}
+        assert entry | durations == other | durations
+
+
+@pytest.mark.slow
+def test_the_log_of_a_killed_run_goes_on(killed: dict[str, Any]) -> None:
+    lines = (killed["folder"] / "broken" / "log.txt").read_text(encoding="utf-8").splitlines()
+    starts = [word for line in lines for word in (" started: ", " resumed: ") if word in line]
+    assert starts == [" started: ", " resumed: "]
+    assert " finished in " in lines[-1]
 
 
 @pytest.mark.slow

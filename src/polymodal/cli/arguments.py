@@ -37,6 +37,14 @@ Device = Annotated[
     str | None,
     typer.Option("--device", metavar="NAME", help="cpu, cuda or cuda:1; default: a GPU where there is one."),
 ]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Also show details: precision, duration of steps, what the cache held.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress: only errors and results.")]
+Log = Annotated[
+    list[str],
+    typer.Option("--log", metavar="NAME", help="Also log to tensorboard, mlflow, trackio or wandb; repeatable."),
+]
 Targets = Annotated[list[str], typer.Option("--target", metavar="COL", help="Column to predict; repeat for several.")]
 Modalities = Annotated[
     list[str], typer.Option("--modality", metavar="COL=MODALITY", help="Overrule what a column holds, as in col=image.")

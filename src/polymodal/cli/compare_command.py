@@ -17,8 +17,10 @@ from polymodal.cli.arguments import (
     Encoders,
     Group,
     Json,
+    Log,
     Modalities,
     Preset,
+    Quiet,
     Settings,
     Shares,
     Slices,
@@ -31,8 +33,10 @@ from polymodal.cli.arguments import (
     TimeLimit,
     Validation,
     ValidationShare,
+    Verbose,
     exits,
 )
+from polymodal.cli.progress_bar import LOADING, open_progress
 
 
 def compare_command(
@@ -73,13 +77,19 @@ def compare_command(
         ),
     ] = None,
     device: Device = None,
+    log: Log = [],  # noqa: B006
     strict: Strict = False,
     json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train all fusions, or any variants, on the same rows and seeds; finished runs in the folder are not repeated."""
-    with exits("Stopped. The same command goes on with the runs that are not finished."):
-        from polymodal.cli import console, options, result_tables
-        from polymodal.cli.progress_bar import open_progress
+    interrupted = "Stopped. The same command goes on with the runs that are not finished."
+    with exits(interrupted), open_progress(verbose, quiet) as progress:
+        from polymodal.cli import options
+        from polymodal.runs.trackers import check_trackers
+
+        check_trackers(log)
 
         common = options.RunArguments(
             validation=validation,
@@ -104,7 +114,9 @@ def compare_command(
         ).parsed()
         variants = options.parse_variants(variant)
         folder = output or Path("runs") / f"compare-{Path(data).resolve().stem}"
-        from polymodal.runs.compare import compare
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console, result_tables
+            from polymodal.runs.compare import compare
 
         comparison = compare(
             data,
@@ -113,7 +125,8 @@ def compare_command(
             variants=variants,
             seeds=options.parse_seeds(seeds),
             output=folder,
-            progress=open_progress(),
+            progress=progress,
+            log=log,
             command=shlex.join(["polymodal", *sys.argv[1:]]),
             **common,
         )

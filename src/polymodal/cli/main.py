@@ -21,9 +21,11 @@ from polymodal.cli.arguments import (
     Encoders,
     Group,
     Json,
+    Log,
     Modalities,
     ModelPath,
     Preset,
+    Quiet,
     Settings,
     Shares,
     Slices,
@@ -37,6 +39,7 @@ from polymodal.cli.arguments import (
     TimeLimit,
     Validation,
     ValidationShare,
+    Verbose,
     exits,
     printing,
 )
@@ -44,6 +47,7 @@ from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
+from polymodal.cli.progress_bar import LOADING, open_progress
 from polymodal.cli.search_commands import embed_command, index_command, search_command
 from polymodal.version import VERSION as __version__  # noqa: N811
 
@@ -81,13 +85,15 @@ def inspect_command(
     stream: Streams = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
     json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show what each column is and why, its missing and broken cells, and the balance of classes."""
-    with exits("Stopped."):
-        from polymodal.cli import console, options
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.data.inspection import inspect_table
-        from polymodal.data.tables.table import read_table
+    with exits("Stopped."), open_progress(verbose, quiet) as progress:
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console, options
+            from polymodal.data.inspection import inspect_table
+            from polymodal.data.tables.table import read_table
 
         table = read_table(data)
         inspection = inspect_table(
@@ -96,7 +102,7 @@ def inspect_command(
             modality=options.parse_pairs("--modality", modality, last=True),
             streams=options.parse_streams(stream),
             drop=drop,
-            progress=open_progress(),
+            progress=progress,
         )
         if json:
             console.print_json(inspection)
@@ -149,14 +155,20 @@ def train_command(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved step of the run folder.")] = False,
     device: Device = None,
+    log: Log = [],  # noqa: B006
     strict: Strict = False,
     json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Learn to predict columns of a table, or, without a target, how its columns relate; write a run folder."""
-    with exits("Stopped. The same command with --resume goes on from the last saved step."):
-        from polymodal.cli import console, options, result_tables
-        from polymodal.cli.progress_bar import open_progress
+    interrupted = "Stopped. The same command with --resume goes on from the last saved step."
+    with exits(interrupted), open_progress(verbose, quiet) as progress:
+        from polymodal.cli import options
+        from polymodal.nn.ranks import is_main_process
+        from polymodal.runs.trackers import check_trackers
 
+        check_trackers(log)
         source = options.find_data(data, config)
         folder = output or options.choose_run_folder(source, resume)
         common = options.RunArguments(
@@ -181,9 +193,10 @@ def train_command(
             strict=strict,
         ).parsed()
         common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
-        from polymodal.model.summary import run_notices
-        from polymodal.nn.distributed import is_main_process
-        from polymodal.runs.fit import fit
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console, result_tables
+            from polymodal.model.summary import run_notices
+            from polymodal.runs.fit import fit
 
         model = fit(
             source,
@@ -191,7 +204,8 @@ def train_command(
             seed=seed,
             output=folder,
             resume=resume,
-            progress=open_progress(),
+            progress=progress,
+            log=log,
             command=shlex.join(["polymodal", *sys.argv[1:]]),
             **common,
         )
@@ -221,16 +235,17 @@ def evaluate_command(
     device: Device = None,
     strict: StrictTable = False,
     json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
-    with exits("Stopped."):
-        from polymodal.cli import console, result_tables
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.model.model import load
+    with exits("Stopped."), open_progress(verbose, quiet) as progress:
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console, result_tables
+            from polymodal.model.model import load
 
-        report_data = load(model, device).evaluation_report(
-            data, slices=slices or None, strict=strict, progress=open_progress()
-        )
+            loaded = load(model, device)
+        report_data = loaded.evaluation_report(data, slices=slices or None, strict=strict, progress=progress)
         if json:
             from polymodal.model.summary import summary_of
 

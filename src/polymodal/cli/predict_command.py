@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from polymodal.cli.arguments import Data, Device, ModelPath, StrictTable, exits, unwinding
+from polymodal.cli.arguments import Data, Device, ModelPath, Quiet, StrictTable, Verbose, exits, unwinding
+from polymodal.cli.progress_bar import LOADING, open_progress
 
 FEW_CLASSES = 20
 
@@ -38,23 +39,23 @@ def predict_command(
         bool,
         typer.Option("--json", help="Print one JSON object a row on standard output; with --output one for them all."),
     ] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Predict every row of a table, in its order: labels and probabilities."""
     on_screen = output is None or output == "-"
-    with exits("Stopped." if on_screen else "Stopped; nothing was written."), unwinding():
+    interrupted = "Stopped." if on_screen else "Stopped; nothing was written."
+    with exits(interrupted), unwinding(), open_progress(verbose, quiet, bars=not on_screen) as progress:
         from polymodal.cli import options
         from polymodal.cli.prediction_files import check_output, open_output
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.progress import SilentProgress
 
         check_output(output, data)
-        from polymodal.model.model import load
-
-        progress = SilentProgress() if on_screen else open_progress()
         columns = options.parse_columns(keep)
-        batches = load(model, device).predict_batches(
-            data, keep=columns, weights=weights, strict=strict, progress=progress
-        )
+        with progress.phase(LOADING, None):
+            from polymodal.model.model import load
+
+            loaded = load(model, device)
+        batches = loaded.predict_batches(data, keep=columns, weights=weights, strict=strict, progress=progress)
         num_rows, num_broken = 0, 0
         with open_output(output, as_json=json) as write:
             for batch in batches:

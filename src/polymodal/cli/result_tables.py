@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from polymodal.metrics import metric_of
+from polymodal.progress import format_seconds
 from polymodal.report.comparison import difference_interval_text, difference_text, margin_text
 from polymodal.report.error_sections import slice_metrics
 from polymodal.report.verdict import write_headline
-from polymodal.report.wording import PRIORS, format_score, format_seconds, is_number, metric_title, signed_difference
+from polymodal.report.wording import PRIORS, format_score, is_number, metric_title, signed_difference
 
 if TYPE_CHECKING:
     from polymodal.report.comparison import Comparison, ComparisonRow

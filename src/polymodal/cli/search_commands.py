@@ -5,12 +5,14 @@ Slow imports are made inside the command that needs them.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from polymodal.cli.arguments import Data, Device, Json, ModelPath, StrictTable, exits, unwinding
+from polymodal.cli.arguments import Data, Device, Json, ModelPath, Quiet, StrictTable, Verbose, exits, unwinding
+from polymodal.cli.progress_bar import LOADING, open_progress
 
 IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder that `polymodal index` wrote.")]
 
@@ -21,18 +23,22 @@ def embed_command(
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Ends in .parquet, .jsonl or .csv.")],
     device: Device = None,
     strict: StrictTable = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Turn every row of a table into vectors: one a row and, of a model without target, one a stream."""
-    with exits("Stopped; nothing was written."), unwinding():
-        from polymodal.cli import console
+    with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
         from polymodal.cli.prediction_files import check_output, open_output
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.model.model import load
 
         check_output(output, data)
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console
+            from polymodal.model.model import load
+
+            loaded = load(model, device)
         num_rows = 0
         with open_output(output) as write:
-            for batch in load(model, device).embed_batches(data, strict=strict, progress=open_progress()):
+            for batch in loaded.embed_batches(data, strict=strict, progress=progress):
                 write(batch.to_columns(), (), ())
                 num_rows += len(batch.rows)
         console.print_line(f"{num_rows:,} rows embedded: {output}")
@@ -44,16 +50,19 @@ def index_command(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="INDEX", help="Folder to write.")],
     device: Device = None,
     strict: StrictTable = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a searchable index of a table's rows."""
-    with exits("Stopped; nothing was written."), unwinding():
-        from polymodal.cli import console
-        from polymodal.cli.progress_bar import open_progress
-        from polymodal.model.model import load
-        from polymodal.model.search_index import check_index_folder, save_index
+    with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console
+            from polymodal.model.model import load
+            from polymodal.model.search_index import check_index_folder, save_index
 
-        check_index_folder(output)
-        index, _ = load(model, device).index(data, strict=strict, progress=open_progress())
+            check_index_folder(output)
+            loaded = load(model, device)
+        index, _ = loaded.index(data, strict=strict, progress=progress)
         save_index(index, output)
         console.print_line(f"{len(index):,} rows indexed: {output}")
 
@@ -73,18 +82,21 @@ def search_command(
     top: Annotated[int, typer.Option(min=1, help="How many rows.")] = 10,
     device: Device = None,
     json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find the rows of an index that are nearest to a text, a picture, a sound or any cells."""
-    with exits("Stopped."):
-        import dataclasses
-
-        from polymodal.cli import console, options
-        from polymodal.model.model import load
-        from polymodal.model.search_index import load_index
+    with exits("Stopped."), open_progress(verbose, quiet) as progress:
+        from polymodal.cli import options
 
         cells = options.parse_pairs("--query", query)
         by_modality = {"text": text, "image": image, "audio": audio}
-        loaded = load(model, device)
+        with progress.phase(LOADING, None):
+            from polymodal.cli import console
+            from polymodal.model.model import load
+            from polymodal.model.search_index import load_index
+
+            loaded = load(model, device)
         cells |= loaded.query_cells({name: value for name, value in by_modality.items() if value is not None})
         hits = loaded.search(load_index(index), cells, top=top, within=within)
         if json:

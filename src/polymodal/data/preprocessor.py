@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,6 +23,8 @@ from polymodal.modalities import MODALITIES, Modality, build_settings
 from polymodal.modalities.decoding import unique_cells
 from polymodal.modalities.media import describe_source, is_absent_media
 from polymodal.modalities.parallel import chunked
+
+LOGGER = logging.getLogger(__name__)
 
 PROBE_CHUNK_SIZE = 32
 MAX_SHOWN_CELLS = 3
@@ -108,6 +111,7 @@ class Preprocessor:
         columns: dict[str, Column] = {}
         broken: list[BrokenCell] = []
         for stream in self.schema.streams:
+            LOGGER.debug("stream %s of %s: %s", stream.name, table.name, stream.modality)
             columns[stream.name], found = self._transform(stream, table, cache, num_threads)
             broken += [cell if cell.column else replace(cell, column=stream.columns[0]) for cell in found]
         return columns, sorted(broken, key=lambda cell: (cell.row, cell.column))

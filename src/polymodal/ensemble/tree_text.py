@@ -15,7 +15,7 @@ MAX_FEATURES = 2**24
 MAX_LEAVES = 2**20
 END = "end of trees"
 AVERAGE = "average_output"
-INTEGERS, NUMBERS = re.compile(r"(?:-?[0-9]{1,10}(?: |$))*"), re.compile(r"[-+0-9.e ]*")
+INTEGERS, NUMBERS = re.compile(r"(?:-?[0-9]{1,10}(?: |$))*"), re.compile(r"(?:[-+0-9.e ]|inf)*")
 OBJECTIVE = re.compile(r"[a-z0-9_]+(?: (?P<name>[a-z_]+):[0-9.]+)*")
 DECISIONS = frozenset({0, 2, 4, 6, 8, 10})
 """Of numbers: whether an absent one goes left (2), and what counts as absent (0: nothing, 4: zero, 8: NaN)."""
@@ -141,7 +141,8 @@ def _checked_splits(lines: Mapping[str, str], num_leaves: int, num_features: int
     if not DECISIONS.issuperset(decisions):
         raise ValueError("there are decisions of another kind than numbers below a threshold")
     _check_children(left, right, num_leaves)
-    return {name: lines[name] for name in names} | {"threshold": _numbers(lines, "threshold", num_leaves - 1)}
+    thresholds = _numbers(lines, "threshold", num_leaves - 1, may_be_infinite=True)
+    return {name: lines[name] for name in names} | {"threshold": thresholds}
 
 
 def _check_children(left: list[int], right: list[int], num_leaves: int) -> None:
@@ -166,14 +167,14 @@ def _integers(lines: Mapping[str, str], name: str, count: int | None = None) -> 
     return values
 
 
-def _numbers(lines: Mapping[str, str], name: str, count: int) -> str:
-    """Check that a line holds so many finite numbers and return it."""
+def _numbers(lines: Mapping[str, str], name: str, count: int, may_be_infinite: bool = False) -> str:
+    """Check that a line holds so many numbers and return it; infinite thresholds tell absent values from others."""
     text = lines.get(name, "")
     try:
         values = [float(word) for word in text.split()] if NUMBERS.fullmatch(text) else [math.nan]
     except ValueError:
         values = [math.nan]
-    if not all(map(math.isfinite, values)):
+    if any(math.isnan(value) or (math.isinf(value) and not may_be_infinite) for value in values):
         raise ValueError(f"{name} holds a value that is no finite number")
     if len(values) != count:
         raise ValueError(f"{name} has {len(values):,} values, expected {count:,}")

@@ -24,7 +24,7 @@ from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.query import embed_query, find_query_cells
 from polymodal.model.search_index import Hit, SearchIndex, build_index
 from polymodal.model.trained_model import TrainedModel
-from polymodal.progress import Progress, SilentProgress
+from polymodal.progress import LoggingProgress, Progress
 
 TableLike = Any
 """A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
@@ -132,7 +132,7 @@ class Model:
             keep: Columns of the table to copy to the predictions, such as an identifier.
             weights: Whether to return the fusion's stream weights.
             strict: As for ``predict``.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             Labels, probabilities, weights and broken cells.
@@ -165,7 +165,7 @@ class Model:
             keep: Columns of the table to copy to the predictions, such as an identifier.
             weights: Whether to return the fusion's stream weights.
             strict: As for ``predict``.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Yields:
             The predictions of the next rows, in the table's order; broken cells by their row in the whole table.
@@ -181,7 +181,7 @@ class Model:
         if rows is not None and rows < 1:
             raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
         source = table if isinstance(table, str | Path) else read_table(table)
-        cache, first_row = ArrayCache.default(), 0
+        cache, first_row, progress = ArrayCache.default(), 0, progress or LoggingProgress()
         for chunk in predict_chunks(self.trained, source, cache, progress, weights, strict=strict, keep=keep):
             if weights and not chunk.weights and not first_row:
                 warn(f"The fusion {self.trained.config.fusion.name!r} has no weights of the streams: none are given.")
@@ -205,7 +205,7 @@ class Model:
             slices: Columns by whose values the rows are scored, value by value; None: those of the run, where the table
                 has them.
             strict: As for ``predict``.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             The object that ``polymodal evaluate --json`` prints.
@@ -232,7 +232,7 @@ class Model:
             table: Rows with the target columns.
             slices: As for ``evaluate``.
             strict: As for ``predict``.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             The keys of a run's report data that an evaluation has.
@@ -243,7 +243,7 @@ class Model:
         """
         from polymodal.model.evaluate_table import evaluate_table
 
-        report = evaluate_table(self.trained, read_table(table), slices, strict, progress or SilentProgress())
+        report = evaluate_table(self.trained, read_table(table), slices, strict, progress or LoggingProgress())
         return {**report, "targets_info": self.report_data["targets_info"]}
 
     def embed(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> Embeddings:
@@ -252,7 +252,7 @@ class Model:
         Args:
             table: Rows to embed; absent columns count as missing cells.
             strict: As for ``predict``.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             One unit vector a row and, of a model without targets, one a stream.
@@ -260,7 +260,7 @@ class Model:
         Raises:
             SchemaError: As for ``predict``.
         """
-        source, progress = read_table(table), progress or SilentProgress()
+        source, progress = read_table(table), progress or LoggingProgress()
         return embed_table(self.trained, source, ArrayCache.default(), progress, strict=strict)
 
     def embed_batches(
@@ -271,7 +271,7 @@ class Model:
         Args:
             table: Rows to embed; a file is read lazily.
             strict: As for ``predict``.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Yields:
             The vectors of the next rows, in the table's order; broken cells are named by their row in the whole table.
@@ -280,7 +280,7 @@ class Model:
             TableError: If the table cannot be read; for broken rows of a file, once they are reached.
         """
         source = table if isinstance(table, str | Path) else read_table(table)
-        progress = progress or SilentProgress()
+        progress = progress or LoggingProgress()
         yield from embed_chunks(self.trained, source, ArrayCache.default(), progress, strict=strict)
 
     def index(
@@ -291,7 +291,7 @@ class Model:
         Args:
             table: Rows to index.
             strict: As for ``predict``.
-            progress: Reports progress.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             The index, and the cells that could not be decoded.
@@ -299,7 +299,7 @@ class Model:
         Raises:
             SchemaError: As for ``predict``.
         """
-        source, progress = read_table(table), progress or SilentProgress()
+        source, progress = read_table(table), progress or LoggingProgress()
         embeddings = embed_table(self.trained, source, ArrayCache.default(), progress, strict=strict)
         return build_index(embeddings, source), embeddings.broken_cells
 

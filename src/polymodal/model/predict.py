@@ -28,7 +28,7 @@ from polymodal.model.network import Network
 from polymodal.model.predictions import Predictions
 from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
-from polymodal.progress import Progress, SilentProgress
+from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, CategoryTarget, RowContext, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import StructuredPrediction, to_structured_predictions, values_of
@@ -65,7 +65,7 @@ def predict_chunks(
     model: TrainedModel,
     source: Any,
     cache: ArrayCache,
-    progress: Progress | None = None,
+    progress: Progress,
     with_weights: bool = False,
     *,
     strict: bool = False,
@@ -85,7 +85,6 @@ def predict_chunks(
     Yields:
         The predictions of the next rows; broken cells are named by their row in the whole table.
     """
-    progress = progress or SilentProgress()
     for table, check in iterate_chunks(model, source, progress, "predicting", strict=strict):
         table.check_columns(keep, "--keep")
         predictions = _predict_chunk(model, table, check, cache, progress, with_weights)

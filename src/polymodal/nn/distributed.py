@@ -1,8 +1,4 @@
-"""Data-parallel training: rank, world size and collective operations of processes (torch).
-
-``torchrun`` starts the processes, or ``accelerate launch`` where Accelerate is installed; both set environment
-variables.
-"""
+"""Data-parallel training: the device and the collective operations of processes (torch)."""
 
 from __future__ import annotations
 
@@ -17,23 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from polymodal.nn.devices import choose_device
+from polymodal.nn.ranks import get_rank, get_world_size, is_main_process
 
 T = TypeVar("T")
-
-
-def get_rank() -> int:
-    """Return the rank of this process, from 0."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def get_world_size() -> int:
-    """Return the number of processes."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_main_process() -> bool:
-    """Whether this is the main process, which writes files and prints."""
-    return get_rank() == 0
 
 
 def process_device() -> torch.device:

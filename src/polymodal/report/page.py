@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from polymodal.atomic_files import write_text
 from polymodal.model.summary import run_notices
+from polymodal.progress import format_seconds
 from polymodal.report import charts
 from polymodal.report.families import family_title, group_families
 from polymodal.report.gallery import Gallery, breakable
@@ -25,7 +26,6 @@ from polymodal.report.target_sections import describe_target
 from polymodal.report.wording import (
     format_number,
     format_score,
-    format_seconds,
     format_share,
     is_number,
     member_title,

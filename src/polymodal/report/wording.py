@@ -90,15 +90,6 @@ def format_share(part: float, whole: float) -> str:
     return "< 0.1%" if share < 0.1 else f"{share:.1f}%" if share < 10 else f"{share:.0f}%"
 
 
-def format_seconds(seconds: float) -> str:
-    """Format a duration."""
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
 def join_words(words: Sequence[str]) -> str:
     """Join words with commas and a final "and"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -36,7 +36,8 @@ from polymodal.model.evaluation import FINAL, FUSION
 from polymodal.model.model import TableLike
 from polymodal.model.predict import NO_MASK, combine, predict_members
 from polymodal.nn.devices import use_device
-from polymodal.progress import Progress, SilentProgress
+from polymodal.nn.ranks import is_main_process
+from polymodal.progress import LoggingProgress, Progress
 from polymodal.report.comparison import (
     Comparison,
     RunResult,
@@ -51,7 +52,9 @@ from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.folder_lock import entries, locked_folder
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import Run, execute
+from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.runs.run_folder import write_run
+from polymodal.runs.trackers import build_trackers
 from polymodal.targets import RowContext
 
 RESULTS = "results"
@@ -73,6 +76,7 @@ def compare(
     output: str | Path | None = None,
     progress: Progress | None = None,
     command: str | None = None,
+    log: Sequence[str] = (),
     **options: Unpack[RunOptions],
 ) -> Comparison:
     """Train variants on the same data, with the same encoders and seeds, and put their scores side by side.
@@ -88,8 +92,9 @@ def compare(
         seeds: Each variant is trained once with each.
         output: Folder for the report, and the model, report and curves of every run; runs that are finished there are
             not repeated. None writes nothing.
-        progress: Reports the progress of the comparison.
+        progress: Reports the progress of the comparison; None: ``logging``, by the logger ``polymodal``.
         command: The command line, for the report.
+        log: Experiment trackers to log each run to: "tensorboard", "mlflow", "trackio", "wandb".
         **options: Options in common to all variants: the keywords of ``polymodal.RunOptions``.
 
     Returns:
@@ -106,15 +111,22 @@ def compare(
         'film'
     """
     check_options(compare, options)
-    base = build_run_config(table, target, options, defaults={"baselines": False})
     folder = None if output is None else Path(output)
-    runs = _ComparisonRuns(read_tables(table, options, base), base, folder, progress or SilentProgress())
+    build_trackers(log, folder)  # raises where one cannot be used, before anything is read
+    base, progress = (
+        build_run_config(table, target, options, defaults={"baselines": False}),
+        progress or LoggingProgress(),
+    )
+    with progress.phase("reading tables", None):
+        tables = read_tables(table, options, base)
+    runs = _ComparisonRuns(tables, base, folder, progress, log)
     listed = list_variants(base, fusions, variants)
     _check_seeds(seeds)
     notes: list[str] = []
     with _open_folder(folder), use_device(options.get("device")):
         listed = runs.checked(listed, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants), notes=notes)
-        comparison = _join(runs.results(listed, seeds), base, notes, command)
+        results = runs.results(listed, seeds)
+        comparison = _join(results, base, notes + runs.notices, command)
         if folder is not None:
             write_text(folder / "compare.json", json.dumps(comparison.to_dict(), indent=1))
             write_comparison(comparison, folder / "compare.html")
@@ -186,11 +198,15 @@ def _open_folder(folder: Path | None) -> Iterator[None]:
 class _ComparisonRuns:
     """The tables and options that all runs of a comparison have in common."""
 
-    def __init__(self, tables: Tables, base: RunConfig, folder: Path | None, progress: Progress) -> None:
+    def __init__(
+        self, tables: Tables, base: RunConfig, folder: Path | None, progress: Progress, log: Sequence[str]
+    ) -> None:
         self.tables = tables
         self.base = base
         self.folder = folder
         self.progress = progress
+        self.log = log if is_main_process() else ()
+        self.notices: list[str] = []
         self.cache = ArrayCache.default()
         self._data_module: tuple[str, DataModule] | None = None
         self._tables_key = _tables_key(tables)
@@ -241,26 +257,38 @@ class _ComparisonRuns:
         finished = None if path is None else _read_result(path)
         if finished is not None:
             return finished
-        run = execute(self.tables, config, self.cache, self.progress, data_module=self.data_module(config))
+        run_folder = None if path is None else path.with_name(path.name.removesuffix(".json"))
+        run = self._execute(f"{_slug(variant)}-{config.seed}", config, run_folder)
         result = result_of(run)
-        if path is not None:
-            result = self._write(run, variant, result, path)
+        if path is not None and run_folder is not None:
+            result = dataclasses.replace(result, folder=f"{RESULTS}/{run_folder.name}")
+            write_text(path, json.dumps(result.state(), indent=1))  # says that the run is finished
         return result
 
-    def _write(self, run: Run, variant: Variant, result: RunResult, path: Path) -> RunResult:
-        """Write the run folder, and then the file that says that the run is finished."""
-        folder = path.with_name(path.name.removesuffix(".json"))
-        folder.mkdir(parents=True, exist_ok=True)
-        write_run(run, folder, [f"compare: variant {variant.name}, seed {result.seed}"])
-        result = dataclasses.replace(result, folder=f"{RESULTS}/{folder.name}")
-        write_text(path, json.dumps(result.state(), indent=1))
-        return result
+    def _execute(self, name: str, config: RunConfig, folder: Path | None) -> Run:
+        """Train, and write the run folder."""
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        callbacks = RunCallbacks(
+            build_trackers(self.log, self.folder), name=name, folder=folder, progress=self.progress
+        )
+        data_module = self.data_module(config)
+        with callbacks.told_of_exceptions():
+            run = execute(self.tables, config, self.cache, self.progress, data_module=data_module, callbacks=callbacks)
+            if folder is not None:
+                write_run(run, folder)
+            callbacks.train_end(run.model.report_data, None if folder is None else folder / "report.html")
+        self.notices += [f"{name}: {notice}" for notice in callbacks.notices]
+        return run
 
     def _path(self, variant: Variant, config: RunConfig) -> Path:
         """Name a run's file after the variant and everything that its result depends on."""
         digest = hashlib.sha256(json.dumps([self._tables_key, config.model_dump(mode="json")]).encode()).hexdigest()
-        slug = re.sub(r"[^\w.-]+", "-", variant.name)[:40]
-        return (self.folder or Path()) / RESULTS / f"{slug}-{config.seed}-{digest[:12]}.json"
+        return (self.folder or Path()) / RESULTS / f"{_slug(variant)}-{config.seed}-{digest[:12]}.json"
+
+
+def _slug(variant: Variant) -> str:
+    return re.sub(r"[^\w.-]+", "-", variant.name)[:40]
 
 
 def _tables_key(tables: Tables) -> str:

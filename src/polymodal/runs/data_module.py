@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -125,8 +126,8 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     with progress.phase("checking the table", None):
         found = table_notices_of_run(table_of, all_rows, splits, preprocessor, broken, config)
     found = in_order([*about_groups, *_shared_groups(tables, config), *found])
-    for line in notice_lines([notice.state() for notice in found]):
-        progress.message(line)
+    for number, line in enumerate(notice_lines([notice.state() for notice in found])):
+        progress.message(line, logging.WARNING if number else logging.INFO)  # the first one is the heading
     return DataModule(
         preprocessor=preprocessor,
         targets=targets,

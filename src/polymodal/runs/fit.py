@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Unpack
 
@@ -15,12 +13,16 @@ from polymodal.model.checkpoint import MODEL_FOLDER
 from polymodal.model.custom_objects import custom_objects_of
 from polymodal.model.model import Model, TableLike, load
 from polymodal.nn.devices import use_device
-from polymodal.nn.distributed import is_main_process
-from polymodal.progress import Progress, SilentProgress
+from polymodal.nn.ranks import is_main_process
+from polymodal.progress import BroadcastProgress, LoggingProgress, Progress, SilentProgress
+from polymodal.runs.callbacks import Callback
 from polymodal.runs.data_module import Tables
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
-from polymodal.runs.run import Run, execute
+from polymodal.runs.run import execute
+from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.runs.run_folder import STATE_FILE, open_run_folder, write_run
+from polymodal.runs.run_log import open_run_log, summary_lines
+from polymodal.runs.trackers import build_trackers
 
 
 def fit(
@@ -32,6 +34,8 @@ def fit(
     resume: bool = False,
     progress: Progress | None = None,
     command: str | None = None,
+    callbacks: Sequence[Callback] = (),
+    log: Sequence[str] = (),
     **options: Unpack[RunOptions],
 ) -> Model:
     """Train a model on a table.
@@ -42,8 +46,10 @@ def fit(
         seed: Fixes every random choice.
         output: Run folder to write; None writes nothing.
         resume: Whether to go on with an unfinished run in ``output``.
-        progress: Reports the progress of the run.
+        progress: Reports the progress of the run; None: ``logging``, by the logger ``polymodal``.
         command: The command line, for the report.
+        callbacks: Told of the start, each epoch and the end of the training.
+        log: Experiment trackers to log to: "tensorboard", "mlflow", "trackio", "wandb".
         **options: Everything else: the keywords of ``polymodal.RunOptions``.
 
     Returns:
@@ -58,34 +64,73 @@ def fit(
         >>> model = polymodal.fit("train.csv", target="label", preset="fast", fusion="film")  # doctest: +SKIP
     """
     check_options(fit, options)
+    folder = None if output is None else Path(output)
+    trackers = build_trackers(log, folder)
     config = build_run_config(table, target, options, seed)
+    progress = (progress or LoggingProgress()) if is_main_process() else SilentProgress()
+    given = [*trackers, *callbacks] if is_main_process() else []
     with use_device(options.get("device")):
-        tables = read_tables(table, options, config)
-        return _fit_tables(tables, config, None if output is None else Path(output), resume, progress, command)
+        with progress.phase("reading tables", None):
+            tables = read_tables(table, options, config)
+        return _fit_tables(tables, config, folder, resume, progress, command, given)
 
 
 def _fit_tables(
-    tables: Tables, config: RunConfig, folder: Path | None, resume: bool, progress: Progress | None, command: str | None
+    tables: Tables,
+    config: RunConfig,
+    folder: Path | None,
+    resume: bool,
+    progress: Progress,
+    command: str | None,
+    given: Sequence[Callback],
 ) -> Model:
-    progress = progress if progress is not None and is_main_process() else SilentProgress()
     if folder is None:
-        return Model(execute(tables, config, ArrayCache.default(), progress, command=command).model)
+        return _fit_in_memory(tables, config, progress, command, given)
     if resume and (folder / MODEL_FOLDER / "model.json").is_file() and not (folder / STATE_FILE).exists():
         progress.message(f"The run in {folder} is finished; nothing is left to resume.")
         return load(folder, custom_objects=custom_objects_of(config))
-    started = datetime.datetime.now(datetime.UTC)
-    with open_run_folder(folder, config, resume) if is_main_process() else nullcontext():
-        run = execute(tables, config, ArrayCache.default(), progress, folder / STATE_FILE, resume, command)
-        if is_main_process():
-            write_run(run, folder, _log(run, started))
+    return _fit_in_folder(tables, config, folder, resume, progress, command, given)
+
+
+def _fit_in_memory(
+    tables: Tables, config: RunConfig, progress: Progress, command: str | None, given: Sequence[Callback]
+) -> Model:
+    callbacks = RunCallbacks(given, command=command, progress=progress)
+    with callbacks.told_of_exceptions():
+        run = execute(tables, config, ArrayCache.default(), progress, command=command, callbacks=callbacks)
+        callbacks.train_end(run.model.report_data, None)
+    return Model(run.model)
+
+
+def _fit_in_folder(
+    tables: Tables,
+    config: RunConfig,
+    folder: Path,
+    resume: bool,
+    progress: Progress,
+    command: str | None,
+    given: Sequence[Callback],
+) -> Model:
+    state_file, cache = folder / STATE_FILE, ArrayCache.default()
+    with _open_outputs(folder, config, resume, command) as log:
+        progress = BroadcastProgress([progress, log])
+        callbacks = RunCallbacks(given, name=folder.name, folder=folder, command=command, progress=progress)
+        with callbacks.told_of_exceptions():
+            run = execute(tables, config, cache, progress, state_file, resume, command, callbacks=callbacks)
+            if is_main_process():
+                with progress.phase("writing", None):
+                    write_run(run, folder)
+                for line in summary_lines(run.model.report_data):
+                    log.log(line)
+            callbacks.train_end(run.model.report_data, folder / "report.html")
     return Model(run.model, folder)
 
 
-def _log(run: Run, started: datetime.datetime) -> list[str]:
-    report = run.model.report_data
-    lines = [f"{started.isoformat(timespec='seconds')} started: {report['command'] or 'polymodal.fit'}"]
-    lines += [f"{table['split']}: {table['rows']} rows of {table['name']}" for table in report["tables"]]
-    lines += [f"notice: {notice}" for notice in report["notices"]]
-    lines += [f"epoch {json.dumps(entry)}" for entry in report["history"]]
-    lines += [f"broken: {json.dumps(cell, ensure_ascii=False)}" for cell in report["broken_cells"]]
-    return [*lines, f"{report['created']} finished in {report['seconds']['total']:.1f} s"]
+@contextmanager
+def _open_outputs(folder: Path, config: RunConfig, resume: bool, command: str | None) -> Iterator[Progress]:
+    """Hold the run folder and give its log; both are the main process's."""
+    if not is_main_process():
+        yield SilentProgress()
+        return
+    with open_run_folder(folder, config, resume), open_run_log(folder, command, resume) as log:
+        yield log

@@ -16,7 +16,7 @@ from polymodal.model.build import num_parameters
 from polymodal.model.evaluation import Evaluation
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.model.trained_model import TrainedModel
-from polymodal.nn.distributed import get_world_size
+from polymodal.nn.ranks import get_world_size
 from polymodal.runs.data_module import DataModule
 from polymodal.targets import AnyTarget, primary_metric_of
 from polymodal.training.pretraining import MASKED_FRACTION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from polymodal.progress import Progress
 from polymodal.runs.baseline_fitting import fit_baselines
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.report_data import build_report_data
+from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.targets.evidence import to_evidential
 from polymodal.training.distillation import predict_with_teacher
 from polymodal.training.flip_trial import choose_flip
@@ -95,6 +97,7 @@ def execute(
     resume: bool = False,
     command: str | None = None,
     data_module: DataModule | None = None,
+    callbacks: RunCallbacks | None = None,
 ) -> Run:
     """Train a model on tables and evaluate it.
 
@@ -107,26 +110,28 @@ def execute(
         resume: Whether to resume from it.
         command: The command line, for the report.
         data_module: The data module of these tables, if it has been built already.
+        callbacks: Called while the network trains.
 
     Returns:
         The finished run.
     """
-    watch = Stopwatch()
+    watch, callbacks = Stopwatch(), callbacks or RunCallbacks()
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     with watch.phase("prepare"), main_process_first():
         data_module = data_module or build_data_module(tables, config, cache, progress)
+    _log_data(data_module, progress)
     settings = resolve_training(
         config.train, config.preset, len(data_module.splits["train"]), data_module.targets.values()
     )
     config = config.model_copy(update={"train": settings})
     network = _build_network(config, data_module)
-    data_module = _with_notices(data_module, _head_notices(network, data_module.splits["train"]))
+    data_module = _with_notices(data_module, _head_notices(network, data_module.splits["train"]), progress)
     with watch.phase("precompute"):
         data_module = _precompute(data_module, network, cache, progress)
     with watch.phase("baselines"), progress.phase("baselines", None):  # before training, which gets the time left
         fitted, notices = fit_baselines(data_module, config, cache)
-        data_module = _with_notices(data_module, notices)
+        data_module = _with_notices(data_module, notices, progress)
     with watch.phase("train"):
         teacher = _teacher_predictions(data_module, config, cache, progress)
         inputs = _training_inputs(data_module, config, checkpoint_path, teacher)
@@ -135,8 +140,9 @@ def execute(
         width = saved_width(checkpoint_path) if resume else None
         chosen, notices = _run_trials(inputs, config, data_module, progress, width)
         network = network if chosen.width == config.width else _build_network(chosen, data_module)
-        config, data_module = chosen, _with_notices(data_module, notices)
-        state = train_network(network, dataclasses.replace(inputs, settings=config.train), progress, resume)
+        config, data_module = chosen, _with_notices(data_module, notices, progress)
+        hooks = callbacks.hooks(config, data_module.targets)
+        state = train_network(network, dataclasses.replace(inputs, settings=config.train), progress, resume, hooks)
     model = TrainedModel(
         config=config,
         preprocessor=data_module.preprocessor,
@@ -151,6 +157,7 @@ def execute(
         model = fit_ensembles(model, data_module.splits["validation"], cache, fitted)
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
+    data_module = dataclasses.replace(data_module, notices=data_module.notices + callbacks.notices)
     report_data = build_report_data(model, data_module, state, evaluation, watch.total(), command)
     return Run(
         model=dataclasses.replace(model, report_data=report_data),
@@ -172,7 +179,8 @@ def _run_trials(
     """Choose by short training runs what the options leave open: the width under a time limit, and flips of images."""
     notices: list[str] = []
     if config.train.time_limit_s is not None and config.width is None:
-        choice = _choose_width(inputs, config, data_module, saved)
+        with progress.phase("choosing the width", None):
+            choice = _choose_width(inputs, config, data_module, saved)
         config, notices = config.model_copy(update={"width": choice.width}), choice.notices
     if config.train.flip == "auto":
         settings, notice = choose_flip(inputs, partial(_build_network, config, data_module), progress)
@@ -190,7 +198,16 @@ def _choose_width(inputs: TrainingInputs, config: RunConfig, data_module: DataMo
     return WidthChoice(saved, {}) if saved else choose_width(inputs, build, widths)
 
 
-def _with_notices(data_module: DataModule, notices: list[str]) -> DataModule:
+def _log_data(data_module: DataModule, progress: Progress) -> None:
+    for split, examples in data_module.splits.items():
+        progress.log(f"{split}: {len(examples):,} rows of {examples.name}")
+    for notice in data_module.notices:
+        progress.log(notice, logging.WARNING)
+
+
+def _with_notices(data_module: DataModule, notices: list[str], progress: Progress) -> DataModule:
+    for notice in notices:
+        progress.log(notice, logging.WARNING)
     return dataclasses.replace(data_module, notices=data_module.notices + notices)
 
 

@@ -7,10 +7,12 @@
       report.html     one file, opens without a network
       metrics.json    the summary and the report data as JSON
       run.yaml        the whole resolved configuration; --config run.yaml repeats the run
-      log.txt         what happened when
+      log.txt         what happened when; grows as the run goes
+      tensorboard/    the event file, if the run is logged to TensorBoard
       training.safetensors    only while training: the training checkpoint for --resume
       asked.yaml      only while training: the configuration that the run was started with
       .polymodal.lock only while training: held by the process that trains
+      trackers.json   only while training: what experiment trackers call the run
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ def open_run_folder(folder: Path, config: RunConfig, resume: bool) -> Iterator[N
         try:
             yield
         except BaseException:
-            if not (folder / STATE_FILE).exists():
+            if (folder / STARTED_CONFIG).exists() and not (folder / STATE_FILE).exists():  # else there is a run to keep
                 _remove_started(folder)
             raise
 
@@ -104,13 +106,12 @@ def _occupied(folder: Path, holds_run: bool, resume: bool) -> str:
     return f"The folder {folder} is not empty. Choose another --output or remove it{advice}."
 
 
-def write_run(run: Run, folder: Path, log: list[str]) -> None:
-    """Write the model, report, metrics, configuration and log of a run.
+def write_run(run: Run, folder: Path) -> None:
+    """Write the model, report, metrics and configuration of a run.
 
     Args:
         run: The finished run.
         folder: The run's folder.
-        log: Lines of the log.
 
     Raises:
         OSError: If it cannot be written: disk full, no permission. The run can be resumed then.
@@ -124,6 +125,5 @@ def write_run(run: Run, folder: Path, log: list[str]) -> None:
     examples = run.data_module.splits[run.split]
     gallery = build_gallery(run.model, examples, run.evaluation.predictions)
     write_report(run.model.report_data, gallery, folder / "report.html", run.data_module.tables[run.split].folder)
-    write_text(folder / "log.txt", "\n".join(log) + "\n")
     for leftover in (STATE_FILE, STARTED_CONFIG):
         (folder / leftover).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import torch
 
 from polymodal.modalities.parallel import available_cpu_count
-from polymodal.nn.distributed import get_world_size
+from polymodal.nn.ranks import get_world_size
 
 T = TypeVar("T")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,21 @@ class Autoencoder:
         self.decoder.train(mode)
 
 
+def describe_epoch(entry: Mapping[str, Any], num_epochs: int) -> str:
+    """Describe an epoch of pretraining in one line.
+
+    Args:
+        entry: Its entry of the history.
+        num_epochs: Number of planned epochs.
+
+    Returns:
+        Epoch, from 1, and the reconstruction errors.
+    """
+    errors = [("reconstruction error", entry["train_error"]), ("validation error", entry["validation_error"])]
+    shown = ", ".join(f"{name} {error:.4g}" for name, error in errors if error is not None)
+    return f"epoch {entry['epoch']} of {num_epochs}: {shown}"
+
+
 def mask_pixels(pixels_BCYX: Tensor) -> Tensor:
     """Set all channels of random pixels of standardised pictures to zero, the mean.
 
@@ -183,7 +199,7 @@ def _pretrain(
             device=device,
         )
         with progress.phase(f"pretraining {stream}", pretraining.total_steps) as phase:
-            history = pretraining.run(phase)
+            history = pretraining.run(phase, lambda line: progress.log(f"pretraining {stream}, {line}"))
     return {
         "pictures": len(train),
         "unlabelled": len(Pictures.of(column, inputs.unlabelled)),
@@ -230,11 +246,12 @@ class Pretraining:
         """Number of batches in all epochs."""
         return self.steps_per_epoch * self.settings.pretrain_epochs
 
-    def run(self, phase: Phase) -> list[dict[str, Any]]:
+    def run(self, phase: Phase, log: Callable[[str], None]) -> list[dict[str, Any]]:
         """Train for all epochs, or until half of the time limit is spent.
 
         Args:
             phase: Reports every step.
+            log: Takes a line about every epoch.
 
         Returns:
             ``epoch``, ``train_error`` and ``validation_error`` (None without validation pictures) of each epoch.
@@ -248,6 +265,7 @@ class Pretraining:
             error = self._run_epoch(optimizer, epoch, phase)
             history.append({"epoch": epoch + 1, "train_error": error, "validation_error": self._validate()})
             phase.advance(0, note=f"reconstruction error {error:.3f}")
+            log(describe_epoch(history[-1], self.settings.pretrain_epochs))
         return history
 
     def _run_epoch(self, optimizer: AdamW, epoch: int, phase: Phase) -> float:

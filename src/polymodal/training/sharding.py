@@ -20,7 +20,7 @@ from polymodal.config import TrainConfig
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
 from polymodal.model.network import Network
-from polymodal.nn.distributed import get_rank, get_world_size
+from polymodal.nn.ranks import get_rank, get_world_size
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule

@@ -6,6 +6,7 @@ steps that an uninterrupted one takes.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from itertools import zip_longest
@@ -22,8 +23,10 @@ from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
 from polymodal.model.batches import Examples, epoch_batches, largest_first, sampling_probabilities
 from polymodal.model.network import Network
-from polymodal.nn.distributed import broadcast_from_main, get_world_size, process_device
-from polymodal.progress import Phase, Progress
+from polymodal.nn.distributed import broadcast_from_main, process_device
+from polymodal.nn.ranks import get_world_size
+from polymodal.progress import Progress
+from polymodal.training.epoch_reporter import EpochReporter, TrainingHooks
 from polymodal.training.gradient_accumulation import (
     accumulation_steps_that_fit,
     available_memory_bytes,
@@ -43,6 +46,8 @@ from polymodal.training.training_checkpoint import load_checkpoint, save_checkpo
 from polymodal.training.training_step import compute_gradients, training_step
 from polymodal.training.validation import Validation, evaluated_loss, validate
 
+LOGGER = logging.getLogger(__name__)
+
 MEASURED_ROWS = 4
 """Number of rows with which the memory of a batch is measured before training."""
 MAX_EVALUATED_TRAIN_ROWS = 1000
@@ -51,7 +56,13 @@ TIMED_VALIDATION_ROWS = 128
 """Number of validation rows with which the speed of validation is measured before training."""
 
 
-def train_network(network: Network, inputs: TrainingInputs, progress: Progress, resume: bool = False) -> TrainingState:
+def train_network(
+    network: Network,
+    inputs: TrainingInputs,
+    progress: Progress,
+    resume: bool = False,
+    hooks: TrainingHooks | None = None,
+) -> TrainingState:
     """Train a network, and load the average of the best epochs' weights into it.
 
     Args:
@@ -59,6 +70,7 @@ def train_network(network: Network, inputs: TrainingInputs, progress: Progress, 
         inputs: Data and options.
         progress: Reports every step.
         resume: Whether to start from ``inputs.checkpoint_path`` if that file exists.
+        hooks: Called before the first step and after each epoch.
 
     Returns:
         The final state, with the history.
@@ -74,9 +86,15 @@ def train_network(network: Network, inputs: TrainingInputs, progress: Progress, 
         _pretrain(strategy, inputs, state, progress)
     time_validation(strategy, inputs, planner)
     state.planned_steps = planner.num_steps
-    with progress.phase("training", inputs.total_steps) as phase:
+    hooks = hooks or TrainingHooks()
+    _log_set_up(strategy, inputs, state)
+    hooks.on_train_start(state)
+    with progress.phase("training", state.planned_steps) as phase:
         phase.advance(state.step)
-        _run_epochs(strategy, inputs, state, planner, phase)
+        reporter = EpochReporter(
+            inputs=inputs, progress=progress, phase=phase, hooks=hooks, planned_steps=state.planned_steps
+        )
+        _run_epochs(strategy, inputs, state, planner, reporter)
     _load_best_weights(strategy.gather_weights(), inputs, state)
     return state
 
@@ -107,6 +125,13 @@ def set_up(network: Network, inputs: TrainingInputs) -> tuple[Strategy, Training
         optimizer = _build_optimizer(sharded.module, inputs.settings, shards)
         strategy = Strategy(network=network, optimizer=optimizer, device=device, sharded=sharded, prefetcher=prefetcher)
     return strategy, state
+
+
+def _log_set_up(strategy: Strategy, inputs: TrainingInputs, state: TrainingState) -> None:
+    trained = sum(parameter.numel() for parameter in strategy.network.parameters() if parameter.requires_grad)
+    settings, parts = inputs.settings, state.accumulation_steps
+    LOGGER.debug("training on %s in %s: %s trained parameters", strategy.device, settings.precision, f"{trained:,}")
+    LOGGER.debug("batches of %s rows, micro-batches: %d, epochs: %d", settings.batch_size, parts, settings.epochs or 1)
 
 
 def _build_optimizer(
@@ -177,23 +202,25 @@ def time_validation(strategy: Strategy, inputs: TrainingInputs, planner: StepPla
 
 
 def _run_epochs(
-    strategy: Strategy, inputs: TrainingInputs, state: TrainingState, planner: StepPlanner, phase: Phase
+    strategy: Strategy, inputs: TrainingInputs, state: TrainingState, planner: StepPlanner, reporter: EpochReporter
 ) -> None:
     train_sample = _train_sample(inputs)
     for epoch in range(len(state.history), inputs.settings.epochs or 1):
         if should_stop(inputs, state):
             return
         started = planner.clock()
-        _run_epoch(strategy, inputs, state, planner, epoch, phase)
+        _run_epoch(strategy, inputs, state, planner, epoch, reporter)
         validation_started = planner.clock()
         with strategy.gathered_weights() as network:
             result = validate(network, inputs.validation, inputs.targets, inputs.settings.precision)
             train_loss = evaluated_loss(network, train_sample, inputs.targets, inputs.settings.precision)
             planner.record_validation(len(inputs.validation), planner.clock() - validation_started)
-            _record_epoch(network, inputs, state, epoch, result, train_loss, planner.clock() - started)
+            seconds, rows_per_s = planner.clock() - started, reporter.speed()
+            _record_epoch(network, inputs, state, epoch, result, train_loss, seconds, rows_per_s)
         _check_first_epoch(inputs, state)
         _save(strategy, inputs, state)
-        phase.advance(0, note=f"validation loss {result.loss:.3f}")
+        if not state.diverged_epoch:
+            reporter.epoch_done(state)
 
 
 def _train_sample(inputs: TrainingInputs) -> Examples:
@@ -231,7 +258,12 @@ def should_stop(inputs: TrainingInputs, state: TrainingState) -> bool:
 
 
 def _run_epoch(
-    strategy: Strategy, inputs: TrainingInputs, state: TrainingState, planner: StepPlanner, epoch: int, phase: Phase
+    strategy: Strategy,
+    inputs: TrainingInputs,
+    state: TrainingState,
+    planner: StepPlanner,
+    epoch: int,
+    reporter: EpochReporter,
 ) -> None:
     strategy.module.train()
     done = state.step - epoch * inputs.steps_per_epoch
@@ -253,7 +285,7 @@ def _run_epoch(
         if planner.budget is not None:
             planner.num_steps = broadcast_from_main(planner.num_steps)
         state.planned_steps = planner.num_steps
-        phase.advance(1)
+        reporter.step_done(state, len(indices), seconds)
         if state.step % inputs.settings.checkpoint_steps == 0:
             _save(strategy, inputs, state)
     strategy.prefetcher.discard()
@@ -295,6 +327,7 @@ def _record_epoch(
     result: Validation,
     train_loss: float,
     seconds: float,
+    rows_per_s: float,
 ) -> None:
     if not math.isfinite(result.loss):
         state.diverged_epoch = epoch + 1
@@ -304,6 +337,7 @@ def _record_epoch(
     state.history.append(
         {
             "epoch": epoch,
+            "step": state.step,
             "train_loss": state.loss_sum / steps,
             "evaluated_train_loss": train_loss,
             "validation_loss": result.loss,
@@ -316,6 +350,7 @@ def _record_epoch(
             "learning_rate": (inputs.settings.learning_rate or 1e-3)
             * lr_factor(state.step - 1, state.planned_steps, inputs.settings.warmup_fraction),
             "seconds": seconds,
+            "rows_per_s": rows_per_s,
         }
     )
     state.loss_sum, state.term_sums, state.running_sums = 0.0, [], None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from polymodal.atomic_files import atomic_file
 from polymodal.errors import CheckpointError
-from polymodal.nn.distributed import is_main_process
+from polymodal.nn.ranks import is_main_process
 from polymodal.training.sharding import full_tensor
 from polymodal.training.strategy import Strategy
 

@@ -14,8 +14,9 @@ from polymodal.modalities import Modality
 from polymodal.model.batches import presence_mask, truth_batch
 from polymodal.model.network import Batch, Mixup, Network, NetworkOutput, Truth
 from polymodal.nn.affine import Warp
-from polymodal.nn.distributed import get_rank, get_world_size, rank_slice
+from polymodal.nn.distributed import rank_slice
 from polymodal.nn.precision import autocast
+from polymodal.nn.ranks import get_rank, get_world_size
 from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import with_annealed_penalty
 from polymodal.tokens import ColumnBatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -30,6 +31,8 @@ from polymodal.data.cache.entry import (
     save_entry,
 )
 from polymodal.errors import parameter_error
+
+LOGGER = logging.getLogger(__name__)
 
 MAX_BYTES = 20 * 10**9
 EVICTION_TARGET = 0.9
@@ -116,6 +119,7 @@ class ArrayCache:
         if self.folder is None:
             return compute(None)
         found = load_entry(self.folder / key)
+        LOGGER.debug("cache: %s %s", "found" if found else "has no", key)
         if found is None:
             found = self._store(self.folder / key, compute)
         return compute(None) if found is None else found
