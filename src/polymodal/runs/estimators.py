@@ -158,7 +158,8 @@ class MultimodalClassifier(ClassifierMixin, _MultimodalEstimator):  # type: igno
         Raises:
             ValueError: If the columns are not those of ``fit``.
         """
-        labels = self.model_.predict(self._checked(X))[TARGET]
+        table = self._checked(X)
+        labels = self.model_.predict(table)[TARGET]
         return np.asarray(self.classes_[[int(label) for label in labels]])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:

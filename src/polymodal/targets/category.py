@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -20,10 +19,6 @@ from polymodal.metrics.classification import predicted_classes
 from polymodal.targets.base import Prediction
 from polymodal.targets.labels import LabelType, label_text, label_type, to_label
 
-IMBALANCE_RATIO = 10.0
-"""Classes are weighted when the largest has more than this many times the rows of the smallest."""
-MAX_CLASS_WEIGHT = 10.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryTarget:
@@ -33,7 +28,6 @@ class CategoryTarget:
         names: Text form of the classes, sorted.
         counts: Training rows of each class.
         label_type: Python type of predicted labels.
-        weights: Loss weight of each class, or None where the classes are balanced.
         label_weights: Factor of each class's probability where the label is chosen; None: the most probable class is.
         logit_offset: Added to the logits of a network that learned from equally frequent classes, so that its
             probabilities follow the frequencies of the table: their logarithms (Menon et al. 2021, equation 9). None:
@@ -43,7 +37,6 @@ class CategoryTarget:
     names: list[str]
     counts: list[int]
     label_type: LabelType
-    weights: list[float] | None
     label_weights: list[float] | None = None
     logit_offset: list[float] | None = None
 
@@ -79,7 +72,7 @@ class CategoryTarget:
             raise SchemaError(f"A category target needs two classes or more in the training rows. Found {found}.")
         names = sorted(counter, key=_sort_key)
         counts = [counter[name] for name in names]
-        return cls(names=names, counts=counts, label_type=label_type(labelled), weights=class_weights(counts))
+        return cls(names=names, counts=counts, label_type=label_type(labelled))
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Encode labels as class indices; unknown and absent labels are masked.
@@ -106,8 +99,7 @@ class CategoryTarget:
         Returns:
             Loss ``[B]``.
         """
-        weight = None if self.weights is None else torch.tensor(self.weights, device=output.device)
-        return functional.cross_entropy(output, truth, weight=weight, label_smoothing=smoothing, reduction="none")
+        return functional.cross_entropy(output, truth, label_smoothing=smoothing, reduction="none")
 
     def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
         """Softmax of the logits, with ``logit_offset`` where there is one.
@@ -169,12 +161,12 @@ class CategoryTarget:
         """Rebuild from ``state``.
 
         Args:
-            state: What ``state`` returned.
+            state: What ``state`` returned; of earlier versions with the ``weights`` of a loss.
 
         Returns:
             The same target.
         """
-        return cls(**state)
+        return cls(**{name: value for name, value in state.items() if name != "weights"})
 
 
 def label_weights_of(target: object) -> list[float] | None:
@@ -187,26 +179,6 @@ def label_weights_of(target: object) -> list[float] | None:
         The ``label_weights`` of a category; None for any other kind.
     """
     return target.label_weights if isinstance(target, CategoryTarget) else None
-
-
-def class_weights(counts: Sequence[int]) -> list[float] | None:
-    """Weight classes by the square root of their inverse frequency, where they are imbalanced.
-
-    The shifted probabilities are corrected by calibration on validation rows.
-
-    Args:
-        counts: Training rows of each class.
-
-    Returns:
-        Weights whose mean over the training rows is 1, or None if no class is more than
-        ``IMBALANCE_RATIO`` times as frequent as another.
-    """
-    numbers = np.array(counts, dtype=np.float64)
-    if numbers.max() <= IMBALANCE_RATIO * numbers.min():
-        return None
-    weights = np.minimum(np.sqrt(numbers.max() / numbers), MAX_CLASS_WEIGHT)
-    scaled = weights * numbers.sum() / (weights * numbers).sum()
-    return [float(weight) for weight in scaled]
 
 
 def _sort_key(name: str) -> tuple[int, float, str]:
