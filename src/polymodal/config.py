@@ -194,6 +194,9 @@ class RunConfig(Section):
         target_settings: Target to settings of its kind (beam width, longest caption, ...).
         fusion: How streams become one.
         train: How the network is trained.
+        decision: How the label of a category is chosen: the most probable class, or, for balanced classes, the one
+            whose probability is largest by its frequency; "auto" is for balanced classes where ``train.sampling`` or
+            ``train.loss`` asks for them. Probabilities are the same.
         baselines: Whether simple baselines are fitted and join the ensemble.
         seed: Fixes every random choice.
         strict: Whether a broken cell stops the run.
@@ -223,6 +226,7 @@ class RunConfig(Section):
     target_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     fusion: FusionConfig = Field(default_factory=FusionConfig)
     train: TrainConfig = TrainConfig()
+    decision: Literal["auto", "most_probable", "balanced"] = "auto"
     baselines: bool = True
     seed: int = Field(default=0, ge=0, lt=2**32)
     strict: bool = False

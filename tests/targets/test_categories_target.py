@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from polymodal.targets import CategoriesTarget
-from polymodal.targets.categories import positive_weight
-from polymodal.targets.category import MAX_CLASS_WEIGHT
+from polymodal.targets.categories import MAX_CLASS_WEIGHT, positive_weight
 
 
 @pytest.mark.parametrize("cell", ["a|c", "a;c", '["a", "c"]', ["c", "a"], ("a", "c"), "c|a|a", " a | c "])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from polymodal.targets import CategoryTarget
-from polymodal.targets.category import IMBALANCE_RATIO, MAX_CLASS_WEIGHT, class_weights
 
 
 @pytest.mark.parametrize(
@@ -51,23 +50,25 @@ def test_probabilities_sum_to_one() -> None:
     assert said[0].argmax() == 2
 
 
-def test_balanced_classes_are_not_weighted() -> None:
-    assert class_weights([10, 100]) is None
-    assert CategoryTarget.fit(["a"] * 5 + ["b"] * 20).weights is None
+def test_labels_of_balanced_classes_are_those_of_the_largest_weighted_probability() -> None:
+    target = CategoryTarget.fit(["often"] * 9 + ["rare"])
+    balanced = dataclasses.replace(target, label_weights=[1 / 1.8, 5.0])
+    said = np.array([[0.85, 0.15], [0.95, 0.05], [0.4, 0.6], target.prior])
+    assert target.decode(said) == ["often", "often", "rare", "often"]
+    assert balanced.decode(said) == ["rare", "often", "rare", "often"]  # nothing is known of the last row
+    assert balanced.label_probabilities(said).tolist() == [0.15, 0.95, 0.6, 0.9]
+    assert balanced.decode(said[:0]) == []
 
 
-@pytest.mark.parametrize("counts", [[1, 11], [5, 300, 20], [1, 100_000]])
-def test_rare_classes_weigh_more_but_not_without_bound(counts: list[int]) -> None:
-    weights = class_weights(counts)
-    assert weights is not None
-    assert max(counts) > IMBALANCE_RATIO * min(counts)
-    assert np.isclose(np.average(weights, weights=counts), 1)
-    order = np.argsort(counts)
-    assert (np.diff(np.array(weights)[order]) <= 0).all()
-    assert max(weights) / min(weights) <= MAX_CLASS_WEIGHT + 1e-9
+def test_the_state_keeps_how_labels_are_chosen_and_that_of_earlier_versions_loads() -> None:
+    target = CategoryTarget.fit(["often"] * 9 + ["rare"])
+    balanced = dataclasses.replace(target, label_weights=[1 / 1.8, 5.0], logit_offset=[-0.1, -2.3])
+    assert CategoryTarget.from_state(balanced.state()) == balanced
+    earlier = {name: target.state()[name] for name in ("names", "counts", "label_type")}
+    assert CategoryTarget.from_state(earlier | {"weights": [0.9, 2.0]}) == target
 
 
-def test_the_loss_of_a_rare_class_weighs_more() -> None:
-    target = CategoryTarget.fit(["often"] * 40 + ["rare"] * 2)
-    losses = target.loss(torch.zeros(2, 2), torch.tensor([0, 1]), 0.0)
-    assert losses[1] > 3 * losses[0]
+def test_a_network_that_learned_from_balanced_classes_is_put_right() -> None:
+    target = CategoryTarget.fit(["often"] * 9 + ["rare"])
+    shifted = dataclasses.replace(target, logit_offset=np.log(target.prior).tolist())
+    assert np.allclose(shifted.to_prediction(np.zeros((2, 2), np.float32)), target.prior)

@@ -255,6 +255,8 @@ def evaluate_command(
         console.print_pairs(report_data)
         result_tables.print_slices(report_data)
         console.print_missing(report_data)
+        for notice in report_data["notices"]:
+            console.print_line(f"Note: {notice}")
 
 
 app.command("predict")(predict_command)

@@ -34,6 +34,7 @@ def intervals(
     classes: Sequence[str] = (),
     seed: int = 0,
     num_resamples: int | None = None,
+    label_weights: Sequence[float] | None = None,
 ) -> dict[str, list[float]]:
     """Compute 95 % intervals over rows.
 
@@ -47,17 +48,22 @@ def intervals(
         classes: As for ``score``.
         seed: Seed of the resamples.
         num_resamples: Number of resamples; None for 1000 of few rows and 200 of many.
+        label_weights: As for ``score``.
 
     Returns:
         Metric to ``[low, high]``, for the metrics that ``score`` gives.
     """
-    return intervals_from(
-        kind, truth, prediction, classes, resample(kind, truth, prediction, classes, seed, num_resamples)
-    )
+    samples = resample(kind, truth, prediction, classes, seed, num_resamples, label_weights)
+    return intervals_from(kind, truth, prediction, classes, samples, label_weights)
 
 
 def intervals_from(
-    kind: str, truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str], samples: Samples
+    kind: str,
+    truth: NDArray[np.generic],
+    prediction: Floats,
+    classes: Sequence[str],
+    samples: Samples,
+    label_weights: Sequence[float] | None = None,
 ) -> dict[str, list[float]]:
     """Compute 95 % intervals from resampled scores.
 
@@ -67,13 +73,14 @@ def intervals_from(
         prediction: As for ``intervals``.
         classes: As for ``intervals``.
         samples: What ``resample`` returned for them.
+        label_weights: As for ``score``.
 
     Returns:
         Metric to ``[low, high]``, for the metrics that ``score`` gives.
     """
     if not len(truth):
         return {}
-    rows = ROWS[kind](truth, prediction, classes)
+    rows = ROWS[kind](truth, prediction, classes, label_weights)
     found = percentile_intervals(samples, _fewest_rows(kind, truth)) | _share_intervals(kind, rows, len(truth))
     return {name: found[name] for name in score_of(measure_rows(kind, rows), len(truth)) if name in found}
 
@@ -85,6 +92,7 @@ def resample(
     classes: Sequence[str] = (),
     seed: int = 0,
     num_resamples: int | None = None,
+    label_weights: Sequence[float] | None = None,
 ) -> Samples:
     """Score bootstrap resamples of the rows.
 
@@ -97,13 +105,14 @@ def resample(
         classes: As for ``intervals``.
         seed: As for ``intervals``.
         num_resamples: As for ``intervals``.
+        label_weights: As for ``score``.
 
     Returns:
         The metrics' values on the resamples; of predictions of the same rows, resample for resample the same rows.
     """
     if not len(truth):
         return {}
-    rows = ROWS[kind](truth, prediction, classes)
+    rows = ROWS[kind](truth, prediction, classes, label_weights)
     most = num_resamples or int(np.clip(VALUES_AT_MAX // len(truth), NUM_RESAMPLES, MAX_RESAMPLES))
     samples: Samples = {}
     for number, names in _by_resamples(kind, most, is_slow=kind == "categories" or len(classes) > 2).items():

@@ -23,6 +23,8 @@ from polymodal.metrics.weighted import Floats, Weighted, mean_where, ratio
 
 POSITIVE_NAMES = frozenset({"1", "1.0", "true", "yes", "positive", "pos", "y", "t"})
 MIN_PROBABILITY = np.finfo(np.float64).eps
+EQUAL = 1e-9
+"""Weighted probabilities that differ by less, relatively, are equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class ClassRows:
 
     Attributes:
         is_true: ``[N, C]``, 1 where the row has the class.
-        is_predicted: ``[N, C]``, 1 for the most probable class, or for labels with a probability of one half or more.
+        is_predicted: ``[N, C]``, 1 for the chosen class, or for labels with a probability of one half or more.
         probabilities: ``[N, C]``.
         losses: Cross-entropy ``[N]``, of labels the mean.
         gaps: Each row's share of every bin's accuracy minus confidence ``[N, bins]``.
@@ -97,13 +99,38 @@ class WeightedClasses(Weighted[ClassRows]):
         return ratio(np.where(defined, areas, 0.0).sum(axis=0), defined.sum(axis=0), np.nan)
 
 
-def category_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> ClassRows:
+def predicted_classes(prediction: Floats, label_weights: Sequence[float] | None = None) -> NDArray[np.int64]:
+    """Choose a class for each row.
+
+    Args:
+        prediction: Probabilities ``[N, C]``.
+        label_weights: Factor of each class's probability; None: the most probable class is chosen. With the inverse
+            class frequencies it is the Bayes-optimal choice for the balanced error (Menon et al. 2021, section 2).
+
+    Returns:
+        int64 ``[N]``: the class of the largest weighted probability; of equal ones, as in a row that has the class
+        frequencies themselves for probabilities, the most probable.
+    """
+    if label_weights is None:
+        return np.asarray(prediction.argmax(axis=1))
+    weighted = prediction * np.asarray(label_weights)
+    is_largest = weighted >= weighted.max(axis=1, keepdims=True) * (1 - EQUAL)
+    return np.asarray(np.where(is_largest, prediction, -1.0).argmax(axis=1))
+
+
+def category_rows(
+    truth: NDArray[np.generic],
+    prediction: Floats,
+    classes: Sequence[str],
+    label_weights: Sequence[float] | None = None,
+) -> ClassRows:
     """Prepare rows with one class each.
 
     Args:
         truth: Class indices ``[N]``.
         prediction: Probabilities ``[N, C]``.
         classes: The names of the classes.
+        label_weights: As for ``predicted_classes``.
 
     Returns:
         The data that the metrics are computed from.
@@ -114,7 +141,7 @@ def category_rows(truth: NDArray[np.generic], prediction: Floats, classes: Seque
     ranked = range(num_classes) if positive is None else [positive]
     return ClassRows(
         is_true=_one_hot(indices, num_classes),
-        is_predicted=_one_hot(prediction.argmax(axis=1), num_classes),
+        is_predicted=_one_hot(predicted_classes(prediction, label_weights), num_classes),
         probabilities=prediction,
         losses=-np.log(np.clip(right, MIN_PROBABILITY, 1.0)),
         gaps=calibration_gaps("category", truth, prediction),
@@ -123,13 +150,19 @@ def category_rows(truth: NDArray[np.generic], prediction: Floats, classes: Seque
     )
 
 
-def categories_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> ClassRows:  # noqa: ARG001
+def categories_rows(
+    truth: NDArray[np.generic],
+    prediction: Floats,
+    classes: Sequence[str],  # noqa: ARG001
+    label_weights: Sequence[float] | None = None,  # noqa: ARG001
+) -> ClassRows:
     """Prepare rows with any number of labels each.
 
     Args:
         truth: Labels of 0 and 1 ``[N, C]``.
         prediction: Probabilities ``[N, C]``.
         classes: Not used: no label is the positive one.
+        label_weights: Not used.
 
     Returns:
         The data that the metrics are computed from.
@@ -248,35 +281,44 @@ def positive_class(classes: Sequence[str]) -> int:
     return ordered[min(1, len(ordered) - 1)]
 
 
-def confusion(truth: NDArray[np.int64], prediction: Floats) -> NDArray[np.int64]:
+def confusion(
+    truth: NDArray[np.int64], prediction: Floats, label_weights: Sequence[float] | None = None
+) -> NDArray[np.int64]:
     """Count rows by true and predicted class.
 
     Args:
         truth: int64 ``[N]`` class indices.
         prediction: ``[N, C]`` probabilities.
+        label_weights: As for ``predicted_classes``.
 
     Returns:
-        int64 ``[C, C]``: rows are the truth, columns the most probable class.
+        int64 ``[C, C]``: rows are the truth, columns the chosen class.
     """
     num_classes = prediction.shape[1]
-    cells = truth * num_classes + prediction.argmax(axis=1)
+    cells = truth * num_classes + predicted_classes(prediction, label_weights)
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def class_scores(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> list[dict[str, Any]]:
+def class_scores(
+    truth: NDArray[np.generic],
+    prediction: Floats,
+    classes: Sequence[str],
+    label_weights: Sequence[float] | None = None,
+) -> list[dict[str, Any]]:
     """Compute the scores of each class.
 
     Args:
         truth: Class indices ``[N]``.
         prediction: Probabilities ``[N, C]``.
         classes: Their names.
+        label_weights: As for ``predicted_classes``.
 
     Returns:
         As ``label_scores``, for the classes.
     """
     indices = truth.astype(np.int64)
     is_true = _one_hot(indices, len(classes)).astype(np.bool_)
-    is_predicted = _one_hot(prediction.argmax(axis=1), len(classes)).astype(np.bool_)
+    is_predicted = _one_hot(predicted_classes(prediction, label_weights), len(classes)).astype(np.bool_)
     return _scores_by_column(is_true, is_predicted, classes)
 
 

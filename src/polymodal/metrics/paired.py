@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.metrics.classification import positive_class
+from polymodal.metrics.classification import positive_class, predicted_classes
 from polymodal.metrics.shares import NORMAL_95
 from polymodal.metrics.table import metric_of
 from polymodal.metrics.weighted import Floats
@@ -134,7 +134,12 @@ def compare_samples(lead: float, first: Floats, second: Floats, higher_is_better
 
 
 def compare_predictions(
-    kind: str, metric: str, truth: NDArray[np.generic], pair: tuple[Floats, Floats], classes: Sequence[str] = ()
+    kind: str,
+    metric: str,
+    truth: NDArray[np.generic],
+    pair: tuple[Floats, Floats],
+    classes: Sequence[str] = (),
+    label_weights: Sequence[float] | None = None,
 ) -> PairedDifference | None:
     """Compare two predictions of a flat target by a test that is made for its metric.
 
@@ -144,12 +149,13 @@ def compare_predictions(
         truth: As for ``score``.
         pair: Both predictions, as for ``score``.
         classes: As for ``score``.
+        label_weights: As for ``score``.
 
     Returns:
         The difference; None where no test is made for the metric: ``compare_samples`` serves any.
     """
     if metric == "accuracy" and len(truth):
-        right = [_is_right(kind, truth, prediction) for prediction in pair]
+        right = [_is_right(kind, truth, prediction, label_weights) for prediction in pair]
         return compare_rows_right(right[0], right[1])
     if metric == "roc_auc" and kind == "category" and len(classes) == 2:
         positive = positive_class(classes)
@@ -157,9 +163,11 @@ def compare_predictions(
     return None
 
 
-def _is_right(kind: str, truth: NDArray[np.generic], prediction: Floats) -> NDArray[np.bool_]:
+def _is_right(
+    kind: str, truth: NDArray[np.generic], prediction: Floats, label_weights: Sequence[float] | None
+) -> NDArray[np.bool_]:
     if kind == "category":
-        return np.asarray(prediction.argmax(axis=1) == truth)
+        return np.asarray(predicted_classes(prediction, label_weights) == truth)
     return np.asarray(((prediction >= 0.5) == truth.astype(np.bool_)).all(axis=1))
 
 

@@ -120,13 +120,19 @@ class WeightedNumbers(Weighted[NumberRows]):
         )
 
 
-def number_rows(truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str]) -> NumberRows:  # noqa: ARG001
+def number_rows(
+    truth: NDArray[np.generic],
+    prediction: Floats,
+    classes: Sequence[str],  # noqa: ARG001
+    label_weights: Sequence[float] | None = None,  # noqa: ARG001
+) -> NumberRows:
     """Prepare rows of one number each.
 
     Args:
         truth: ``[N]``.
         prediction: ``[N]``.
         classes: Not used: numbers have no classes.
+        label_weights: Not used.
 
     Returns:
         The data that the metrics are computed from.

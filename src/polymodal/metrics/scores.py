@@ -15,12 +15,12 @@ from polymodal.metrics.regression import number_rows
 from polymodal.metrics.table import METRICS, functions_of, metric_of
 from polymodal.metrics.weighted import Floats, Measure, Rows
 
-ROWS: dict[str, Callable[[NDArray[np.generic], Floats, Sequence[str]], Rows]] = {
+ROWS: dict[str, Callable[[NDArray[np.generic], Floats, Sequence[str], Sequence[float] | None], Rows]] = {
     "category": category_rows,
     "categories": categories_rows,
     "number": number_rows,
 }
-"""Kind of target to how its rows are prepared, from truth, prediction and the names of the classes."""
+"""Kind of target to how its rows are prepared, from truth, prediction, the names of the classes and label weights."""
 
 
 def primary_metric(kind: str, classes: Sequence[str] = (), largest_share: float = 0.0) -> str:
@@ -46,7 +46,13 @@ def primary_metric(kind: str, classes: Sequence[str] = (), largest_share: float 
     return "roc_auc" if len(classes) == 2 else "macro_f1"
 
 
-def score(kind: str, truth: NDArray[np.generic], prediction: Floats, classes: Sequence[str] = ()) -> dict[str, float]:
+def score(
+    kind: str,
+    truth: NDArray[np.generic],
+    prediction: Floats,
+    classes: Sequence[str] = (),
+    label_weights: Sequence[float] | None = None,
+) -> dict[str, float]:
     """Score predictions against the truth.
 
     Args:
@@ -54,13 +60,15 @@ def score(kind: str, truth: NDArray[np.generic], prediction: Floats, classes: Se
         truth: ``[N]`` class indices, ``[N, C]`` labels of 0 and 1, or ``[N]`` numbers.
         prediction: ``[N, C]`` probabilities, or ``[N]`` numbers.
         classes: The names of the classes or labels; a number needs none.
+        label_weights: Of a category, the factor of each class's probability where its label is chosen; None: the most
+            probable class is.
 
     Returns:
         Metric to value; metrics that are undefined on these rows are left out.
     """
     if not len(truth):
         return {}
-    return score_of(measure_rows(kind, ROWS[kind](truth, prediction, classes)), len(truth))
+    return score_of(measure_rows(kind, ROWS[kind](truth, prediction, classes, label_weights)), len(truth))
 
 
 def score_of(measure: Measure, num_rows: int) -> dict[str, float]:

@@ -62,12 +62,13 @@ def chart_data(scorer: Scorer, final: Scored, fusion: Scored | None, rows: NDArr
     shared = {"calibration": calibration, "ranking": _ranking(kind, truth, predicted, classes)}
     if kind == "categories":
         return {**shared, "per_label": label_scores(truth, predicted, classes)}
-    counts = confusion(truth, predicted).tolist()
+    weights = scorer.label_weights
+    counts = confusion(truth, predicted, weights).tolist()
     return {
         **shared,
         "confusion": {"labels": classes, "counts": counts},
-        "per_label": class_scores(truth, predicted, classes),
-        **({"thresholds": _thresholds(truth, predicted, classes)} if len(classes) == 2 else {}),
+        "per_label": class_scores(truth, predicted, classes, weights),
+        **({"thresholds": _thresholds(truth, predicted, classes, weights)} if len(classes) == 2 else {}),
     }
 
 
@@ -96,16 +97,20 @@ def _rounded(points: list[list[float]]) -> list[list[float]]:
     return [[round(value, 4) for value in point] for point in points]
 
 
-def _thresholds(truth: NDArray[Any], predicted: Prediction, classes: Sequence[str]) -> dict[str, Any]:
-    """Return what each threshold on the positive class's probability would give, and the one with the best F1."""
+def _thresholds(
+    truth: NDArray[Any], predicted: Prediction, classes: Sequence[str], label_weights: Sequence[float] | None
+) -> dict[str, Any]:
+    """Return what each threshold on the positive class's probability gives, the one in use, and that of the best F1."""
     positive = positive_class(classes)
     points = curve_points(truth == positive, predicted[:, positive])
     found = points.num_positives + points.flagged
     best = points.thresholds[np.argmax(2 * points.hits / np.maximum(found, 1))] if len(found) else 0.5
-    chosen = sorted({*THRESHOLDS, round(float(best), 4)})
+    in_use = 0.5 if label_weights is None else label_weights[1 - positive] / sum(label_weights)
+    chosen = sorted({*THRESHOLDS, round(float(best), 4), round(in_use, 4)})
     return {
         "label": classes[positive],
         "best_f1": round(float(best), 4),
+        "in_use": round(in_use, 4),
         "rows": [_at_threshold(points, threshold) for threshold in chosen],
     }
 

@@ -17,6 +17,7 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError
 from polymodal.model.batches import Examples, build_examples
 from polymodal.model.evaluation import evaluate_examples
+from polymodal.model.label_decision import decision_notices
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress
 from polymodal.targets.notices import invalid_target_cells
@@ -58,7 +59,7 @@ def evaluate_table(
         "evaluation": evaluation.report,
         "tables": [{"name": table.name, "split": "test", "rows": len(examples), "set_aside": set_aside}],
         "broken_cells": [{"table": table.name, **dataclasses.asdict(cell)} for cell in broken],
-        "notices": [],
+        "notices": decision_notices(trained.targets, trained.config),
         "seconds": {"total": time.perf_counter() - started},
     }
 

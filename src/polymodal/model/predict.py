@@ -32,7 +32,7 @@ from polymodal.model.predictions import Predictions
 from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress
-from polymodal.targets import AnyTarget, RowContext, SketchTarget, StructuredTarget
+from polymodal.targets import AnyTarget, CategoryTarget, RowContext, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.numeric import NumericTarget
 from polymodal.targets.structured import StructuredPrediction, values_of
@@ -97,7 +97,11 @@ def _predict_chunk(
         classes={name: target.classes for name, target in targets.items()},
         weights=weights,
         broken_cells=broken,
-        multi_label=frozenset(name for name, target in model.targets.items() if target.kind == "categories"),
+        label_probabilities={
+            name: target.label_probabilities(combined[name])
+            for name, target in targets.items()
+            if isinstance(target, CategoryTarget)
+        },
         records=frozenset(name for name, target in structured_targets.items() if target.gives_records),
         recovered=recovered_columns(model.targets, structured, model.preprocessor.modalities, columns),
         confidences={name: [prediction.confidence for prediction in structured[name]] for name in confident},

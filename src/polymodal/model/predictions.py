@@ -26,7 +26,7 @@ class Predictions:
         classes: Target to class names, or None for numbers.
         weights: Stream to the fusion's weight ``[rows]``, if requested and available.
         broken_cells: Cells that could not be decoded and counted as absent.
-        multi_label: Targets with any number of labels a row.
+        label_probabilities: Target of one class a row to the probability of each label ``[rows]``.
         records: Targets whose predictions are lists of dictionaries.
         confidences: Structured target to the confidence of each prediction, for targets that have one.
         recovered: ``recovered:COLUMN`` to reconstructed values of absent cells.
@@ -38,7 +38,7 @@ class Predictions:
     classes: dict[str, list[str] | None]
     weights: dict[str, NDArray[np.float32]]
     broken_cells: list[BrokenCell]
-    multi_label: frozenset[str] = frozenset()
+    label_probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     records: frozenset[str] = frozenset()
     confidences: dict[str, list[float | None]] = field(default_factory=dict)
     recovered: dict[str, list[Cell]] = field(default_factory=dict)
@@ -65,8 +65,8 @@ class Predictions:
             if target in self.confidences:
                 columns[f"{target}_confidence"] = list(self.confidences[target])
             if names is not None:
-                if target not in self.multi_label:
-                    columns[f"{target}_probability"] = [float(p) for p in self.values[target].max(axis=1, initial=0.0)]
+                if target in self.label_probabilities:
+                    columns[f"{target}_probability"] = [float(p) for p in self.label_probabilities[target]]
                 if all_classes:
                     columns |= _class_columns(target, names, self.values[target])
         weights = {f"weight:{name}": [float(w) for w in values] for name, values in self.weights.items()}
@@ -99,6 +99,7 @@ class Predictions:
             self,
             values={name: values[rows] for name, values in self.values.items()},
             labels={name: cells[rows] for name, cells in self.labels.items()},
+            label_probabilities={name: values[rows] for name, values in self.label_probabilities.items()},
             weights={name: values[rows] for name, values in self.weights.items()},
             broken_cells=[cell for cell in self.broken_cells if cell.row - first_row in selected],
             confidences={name: cells[rows] for name, cells in self.confidences.items()},
@@ -144,6 +145,7 @@ def join_predictions(chunks: Sequence[Predictions]) -> Predictions:
         chunks[0],
         values=_concatenate_arrays([chunk.values for chunk in chunks]),
         labels=_concatenate_lists([chunk.labels for chunk in chunks]),
+        label_probabilities=_concatenate_arrays([chunk.label_probabilities for chunk in chunks]),
         weights=_concatenate_arrays([chunk.weights for chunk in chunks]),
         broken_cells=[cell for chunk in chunks for cell in chunk.broken_cells],
         confidences=_concatenate_lists([chunk.confidences for chunk in chunks]),

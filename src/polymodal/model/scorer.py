@@ -14,7 +14,7 @@ from polymodal.metrics.bootstrap import Samples, intervals_from, percentile_inte
 from polymodal.metrics.paired import PairedDifference, better_by, compare_predictions, compare_samples
 from polymodal.model.batches import Examples
 from polymodal.model.trained_model import TrainedModel
-from polymodal.targets import AnyTarget, StructuredTarget, primary_metric_of
+from polymodal.targets import AnyTarget, StructuredTarget, label_weights_of, primary_metric_of
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
 
@@ -58,6 +58,11 @@ class Scorer:
         return primary_metric_of(self.target)
 
     @property
+    def label_weights(self) -> list[float] | None:
+        """How labels are chosen, of every prediction: the final one and each member's."""
+        return label_weights_of(self.target)
+
+    @property
     def is_higher_better(self) -> bool:
         """Direction of the primary metric."""
         return metric_of(self.primary).higher_is_better
@@ -99,7 +104,8 @@ class Scorer:
             return None
         if not isinstance(self.target, StructuredTarget):
             pair = first.prediction, second.prediction
-            found = compare_predictions(self.target.kind, metric, self.truth, pair, self.target.classes or ())
+            classes = self.target.classes or ()
+            found = compare_predictions(self.target.kind, metric, self.truth, pair, classes, self.label_weights)
             if found is not None:
                 return found
         if metric not in first.samples or metric not in second.samples:
@@ -124,16 +130,16 @@ class Scorer:
     def _score(self, known: Prediction) -> dict[str, float]:
         if isinstance(self.target, StructuredTarget):
             return score_of(self.target.measure(self.truth, values_of(known)), len(known))
-        return score(self.target.kind, self.truth, known, self.target.classes or ())
+        return score(self.target.kind, self.truth, known, self.target.classes or (), self.label_weights)
 
     def _judge(self, known: Prediction) -> Scored:
         scores = self._score(known)
         if isinstance(self.target, StructuredTarget):
             samples = resample_measure(self.target.measure(self.truth, values_of(known)), len(known), self.seed)
             return Scored(known, scores, percentile_intervals(samples, len(known)), samples)
-        classes = self.target.classes or ()
-        samples = resample(self.target.kind, self.truth, known, classes, self.seed)
-        return Scored(known, scores, intervals_from(self.target.kind, self.truth, known, classes, samples), samples)
+        kind, classes, weights = self.target.kind, self.target.classes or (), self.label_weights
+        samples = resample(kind, self.truth, known, classes, self.seed, label_weights=weights)
+        return Scored(known, scores, intervals_from(kind, self.truth, known, classes, samples, weights), samples)
 
 
 def build_scorer(model: TrainedModel, name: str, target: AnyTarget, examples: Examples) -> Scorer:

@@ -184,7 +184,7 @@ def _describe_thresholds(thresholds: Mapping[str, Any] | None) -> dict[str, Any]
             "scores": [format_score(metric, row[metric]) for metric in metrics],
             "flagged": format_share(row["flagged"], 1),
             "is_best": row["threshold"] == thresholds["best_f1"],
-            "is_default": row["threshold"] == 0.5,
+            "is_default": row["threshold"] == thresholds.get("in_use", 0.5),
         }
         for row in thresholds["rows"]
     ]

@@ -18,7 +18,7 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.report.drawn_boxes import DrawnBoxes
 from polymodal.report.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, select_by_quality, select_rows
 from polymodal.report.gallery_comparisons import COMPARISONS, render_comparison
-from polymodal.targets import AnyTarget, BoxesTarget, EmbeddingTarget, SketchTarget, StructuredTarget
+from polymodal.targets import AnyTarget, BoxesTarget, CategoryTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
 
@@ -77,8 +77,9 @@ def _select(
         labels, correct = target.decode(predictions), ((predictions >= 0.5) == (truth > 0.5)).all(axis=1)
         confidence = np.maximum(predictions, 1 - predictions).min(axis=1)
         return select_rows(labels, labels, confidence, correct, GALLERY_ROWS), cells
-    classes = predictions.argmax(axis=1)
-    return select_rows(truth.tolist(), classes.tolist(), predictions.max(axis=1), classes == truth, GALLERY_ROWS), cells
+    assert isinstance(target, CategoryTarget)
+    classes, confidence = target.predicted_classes(predictions), target.label_probabilities(predictions)
+    return select_rows(truth.tolist(), classes.tolist(), confidence, classes == truth, GALLERY_ROWS), cells
 
 
 def _gallery_row(
@@ -123,7 +124,7 @@ def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:
     """Return one row's decoded prediction and its confidence."""
     if isinstance(target, StructuredTarget):
         return prediction.value, prediction.confidence
-    confidence = float(prediction.max()) if target.kind == "category" else None
+    confidence = float(target.label_probabilities(prediction[None])[0]) if isinstance(target, CategoryTarget) else None
     return target.decode(prediction[None])[0], confidence
 
 

@@ -21,6 +21,7 @@ from polymodal.data.tables.splits import check_groups, rows_apart, split_rows
 from polymodal.data.tables.table import Table, concatenate
 from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean
 from polymodal.model.batches import Examples, build_examples
+from polymodal.model.label_decision import decision_notices, with_label_decision
 from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
@@ -105,7 +106,7 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     rows_of = _split(tables, config, schema, known)
     table_of = _table_of_split(tables, rows_of)
     read_slices(table_of.get("test") or table_of["validation"], config.slices)  # raises before anything is decoded
-    targets = _fit_targets(tables.train, schema, rows_of["train"], config)
+    targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = stream_settings(schema, config, targets)
     with progress.phase("reading cells", None):
@@ -136,7 +137,11 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         set_aside=set_aside,
         unlabelled=_unlabelled_rows(tables.train, config, known, rows_of),
         table_notices=found,
-        notices=[*target_notices(targets), *settings_notices(preprocessor.modalities, settings)],
+        notices=[
+            *decision_notices(targets, config),
+            *target_notices(targets),
+            *settings_notices(preprocessor.modalities, settings),
+        ],
     )
 
 

@@ -158,8 +158,9 @@ class MultimodalClassifier(ClassifierMixin, _MultimodalEstimator):  # type: igno
         Raises:
             ValueError: If the columns are not those of ``fit``.
         """
-        best = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[best])
+        table = self._checked(X)
+        labels = self.model_.predict(table)[TARGET]
+        return np.asarray(self.classes_[[int(label) for label in labels]])
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Predict the probability of every class.

@@ -14,7 +14,7 @@ from polymodal.targets.base import Target, build_head, primary_metric_of
 from polymodal.targets.boxes import BoxesTarget
 from polymodal.targets.caption import CaptionTarget
 from polymodal.targets.categories import CategoriesTarget
-from polymodal.targets.category import CategoryTarget
+from polymodal.targets.category import CategoryTarget, label_weights_of
 from polymodal.targets.embedding import EmbeddingTarget
 from polymodal.targets.image import ImageTarget
 from polymodal.targets.number import NumberTarget
@@ -170,6 +170,7 @@ __all__ = [
     "build_head",
     "build_target_settings",
     "fit_target",
+    "label_weights_of",
     "primary_metric_of",
     "target_class",
 ]

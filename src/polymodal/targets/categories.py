@@ -17,8 +17,11 @@ from torch.nn import functional
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
 from polymodal.targets.base import Prediction
-from polymodal.targets.category import IMBALANCE_RATIO, MAX_CLASS_WEIGHT
 from polymodal.targets.labels import split_labels
+
+IMBALANCE_RATIO = 10.0
+"""A label's positive rows are weighted where it has more than this many times as many negative ones."""
+MAX_CLASS_WEIGHT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)

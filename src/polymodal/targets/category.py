@@ -9,19 +9,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
+from polymodal.metrics.classification import predicted_classes
 from polymodal.targets.base import Prediction
 from polymodal.targets.labels import LabelType, label_text, label_type, to_label
-
-IMBALANCE_RATIO = 10.0
-"""Classes are weighted when the largest has more than this many times the rows of the smallest."""
-MAX_CLASS_WEIGHT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +28,17 @@ class CategoryTarget:
         names: Text form of the classes, sorted.
         counts: Training rows of each class.
         label_type: Python type of predicted labels.
-        weights: Loss weight of each class, or None where the classes are balanced.
+        label_weights: Factor of each class's probability where the label is chosen; None: the most probable class is.
+        logit_offset: Added to the logits of a network that learned from equally frequent classes, so that its
+            probabilities follow the frequencies of the table: their logarithms (Menon et al. 2021, equation 9). None:
+            it learned from the frequencies of the table.
     """
 
     names: list[str]
     counts: list[int]
     label_type: LabelType
-    weights: list[float] | None
+    label_weights: list[float] | None = None
+    logit_offset: list[float] | None = None
 
     kind: ClassVar[str] = "category"
 
@@ -72,7 +72,7 @@ class CategoryTarget:
             raise SchemaError(f"A category target needs two classes or more in the training rows. Found {found}.")
         names = sorted(counter, key=_sort_key)
         counts = [counter[name] for name in names]
-        return cls(names=names, counts=counts, label_type=label_type(labelled), weights=class_weights(counts))
+        return cls(names=names, counts=counts, label_type=label_type(labelled))
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Encode labels as class indices; unknown and absent labels are masked.
@@ -99,11 +99,10 @@ class CategoryTarget:
         Returns:
             Loss ``[B]``.
         """
-        weight = None if self.weights is None else torch.tensor(self.weights, device=output.device)
-        return functional.cross_entropy(output, truth, weight=weight, label_smoothing=smoothing, reduction="none")
+        return functional.cross_entropy(output, truth, label_smoothing=smoothing, reduction="none")
 
     def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
-        """Softmax.
+        """Softmax of the logits, with ``logit_offset`` where there is one.
 
         Args:
             output: Logits ``[rows, classes]``.
@@ -111,12 +110,12 @@ class CategoryTarget:
         Returns:
             Probabilities ``[rows, classes]``.
         """
-        logits = output.astype(np.float64)
+        logits = output.astype(np.float64) + (0.0 if self.logit_offset is None else np.array(self.logit_offset))
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
 
     def decode(self, prediction: Prediction) -> list[Cell]:
-        """Return the most probable class of each row.
+        """Return the label of each row: the most probable class, or that of the largest weighted probability.
 
         Args:
             prediction: Probabilities ``[rows, classes]``.
@@ -124,7 +123,29 @@ class CategoryTarget:
         Returns:
             Labels in their Python type.
         """
-        return [to_label(self.names[index], self.label_type) for index in prediction.argmax(axis=1)]
+        return [to_label(self.names[index], self.label_type) for index in self.predicted_classes(prediction)]
+
+    def predicted_classes(self, prediction: Prediction) -> NDArray[np.int64]:
+        """Return the index of the class that ``decode`` gives each row.
+
+        Args:
+            prediction: Probabilities ``[rows, classes]``.
+
+        Returns:
+            int64 ``[rows]``.
+        """
+        return predicted_classes(prediction, self.label_weights)
+
+    def label_probabilities(self, prediction: Prediction) -> NDArray[np.float64]:
+        """Return the probability of the label that ``decode`` gives each row.
+
+        Args:
+            prediction: Probabilities ``[rows, classes]``.
+
+        Returns:
+            float64 ``[rows]``.
+        """
+        return np.asarray(np.take_along_axis(prediction, self.predicted_classes(prediction)[:, None], axis=1)[:, 0])
 
     @property
     def prior(self) -> Prediction:
@@ -140,32 +161,24 @@ class CategoryTarget:
         """Rebuild from ``state``.
 
         Args:
-            state: What ``state`` returned.
+            state: What ``state`` returned; of earlier versions with the ``weights`` of a loss.
 
         Returns:
             The same target.
         """
-        return cls(**state)
+        return cls(**{name: value for name, value in state.items() if name != "weights"})
 
 
-def class_weights(counts: Sequence[int]) -> list[float] | None:
-    """Weight classes by the square root of their inverse frequency, where they are imbalanced.
-
-    The shifted probabilities are corrected by calibration on validation rows.
+def label_weights_of(target: object) -> list[float] | None:
+    """Return how labels of a target are chosen, for metrics.
 
     Args:
-        counts: Training rows of each class.
+        target: A fitted target of any kind.
 
     Returns:
-        Weights whose mean over the training rows is 1, or None if no class is more than
-        ``IMBALANCE_RATIO`` times as frequent as another.
+        The ``label_weights`` of a category; None for any other kind.
     """
-    numbers = np.array(counts, dtype=np.float64)
-    if numbers.max() <= IMBALANCE_RATIO * numbers.min():
-        return None
-    weights = np.minimum(np.sqrt(numbers.max() / numbers), MAX_CLASS_WEIGHT)
-    scaled = weights * numbers.sum() / (weights * numbers).sum()
-    return [float(weight) for weight in scaled]
+    return target.label_weights if isinstance(target, CategoryTarget) else None
 
 
 def _sort_key(name: str) -> tuple[int, float, str]:

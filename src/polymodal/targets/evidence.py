@@ -47,7 +47,7 @@ class EvidentialCategoryTarget(CategoryTarget):
         losses = (smoothed * expected).sum(dim=1)
         if self.penalty > 0:
             losses = losses + self.penalty * kl_from_uniform(right + (1 - right) * alpha)
-        return losses if self.weights is None else losses * losses.new_tensor(self.weights)[truth]
+        return losses
 
 
 def kl_from_uniform(alpha: Tensor) -> Tensor:

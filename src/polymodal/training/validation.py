@@ -16,7 +16,7 @@ from polymodal.model.batches import Examples, inference_batch_size, presence_mas
 from polymodal.model.network import Network, NetworkOutput
 from polymodal.nn.distributed import all_gather_objects, rank_slice
 from polymodal.nn.precision import autocast
-from polymodal.targets import AnyTarget, StructuredTarget, Target, primary_metric_of
+from polymodal.targets import AnyTarget, StructuredTarget, Target, label_weights_of, primary_metric_of
 from polymodal.targets.structured import StructuredPrediction, values_of
 from polymodal.training.losses import LossInputs, count_rows, stream_presence, target_losses
 
@@ -183,7 +183,8 @@ def _scores(
 ) -> tuple[float | None, dict[str, float]]:
     def primary(batches: list[torch.Tensor]) -> float | None:
         prediction = target.to_prediction(torch.cat(batches).float().numpy())[known]
-        values = score(target.kind, examples.truth[name][known], prediction, target.classes or ())
+        truth, classes = examples.truth[name][known], target.classes or ()
+        values = score(target.kind, truth, prediction, classes, label_weights_of(target))
         return values.get(primary_metric_of(target))
 
     known = examples.known[name]
