@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from polymodal.data.schema.inspection import inspect_table
+from polymodal.data.inspection import inspect_table
 from pyarrow import parquet
 
 from fuzzing import QUICK, examples
