@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -18,10 +17,6 @@ from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
 from polymodal.targets.base import Prediction
 from polymodal.targets.labels import split_labels
-
-IMBALANCE_RATIO = 10.0
-"""A label's positive rows are weighted where it has more than this many times as many negative ones."""
-MAX_CLASS_WEIGHT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +27,11 @@ class CategoriesTarget:
         names: The labels, sorted.
         counts: Training rows with each label.
         num_rows: Training rows in all.
-        positive_weights: Loss weight of each label's positive rows.
     """
 
     names: list[str]
     counts: list[int]
     num_rows: int
-    positive_weights: list[float]
 
     kind: ClassVar[str] = "categories"
 
@@ -71,8 +64,7 @@ class CategoriesTarget:
             raise SchemaError("A multi-label target needs at least one label in the training rows. Found none.")
         names = sorted(counter)
         counts = [counter[name] for name in names]
-        weights = [positive_weight(count, len(rows)) for count in counts]
-        return cls(names=names, counts=counts, num_rows=len(rows), positive_weights=weights)
+        return cls(names=names, counts=counts, num_rows=len(rows))
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Encode label lists as indicators; labels unknown from training are dropped.
@@ -102,9 +94,8 @@ class CategoriesTarget:
         Returns:
             Loss ``[B]``.
         """
-        weight = torch.tensor(self.positive_weights, device=output.device)
         soft = truth * (1 - smoothing) + smoothing / 2
-        losses = functional.binary_cross_entropy_with_logits(output, soft, pos_weight=weight, reduction="none")
+        losses = functional.binary_cross_entropy_with_logits(output, soft, reduction="none")
         return losses.mean(dim=1)
 
     def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
@@ -147,23 +138,9 @@ class CategoriesTarget:
         """Rebuild from ``state``.
 
         Args:
-            state: What ``state`` returned.
+            state: What ``state`` returned; of earlier versions with the ``positive_weights`` of a loss.
 
         Returns:
             The same target.
         """
-        return cls(**state)
-
-
-def positive_weight(count: int, num_rows: int) -> float:
-    """Weight a rare label's positive rows by the square root of its inverse odds.
-
-    Args:
-        count: Training rows with the label.
-        num_rows: Training rows in all.
-
-    Returns:
-        1 where the label is not rare, at most ``MAX_CLASS_WEIGHT``.
-    """
-    ratio = (num_rows - count) / count
-    return float(min(np.sqrt(ratio), MAX_CLASS_WEIGHT)) if ratio > IMBALANCE_RATIO else 1.0
+        return cls(**{name: value for name, value in state.items() if name != "positive_weights"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from polymodal.model.batches import Examples, inference_batch_size, presence_mas
 from polymodal.model.network import Network, NetworkOutput
 from polymodal.nn.distributed import all_gather_objects, rank_slice
 from polymodal.nn.precision import autocast
-from polymodal.targets import AnyTarget, StructuredTarget, Target, label_weights_of, primary_metric_of
+from polymodal.targets import AnyTarget, CategoryTarget, StructuredTarget, Target, label_weights_of, primary_metric_of
 from polymodal.targets.structured import StructuredPrediction, values_of
 from polymodal.training.losses import LossInputs, count_rows, stream_presence, target_losses
 
@@ -149,7 +150,7 @@ def _run_rows(
                     predictions[name] += found
             present = stream_presence(batch, network.streams)
             loss_inputs = LossInputs(targets=targets, truth=truth, present=present, settings=PLAIN_LOSS, counts=counts)
-            sums += _term_losses(output, loss_inputs)
+            sums += _term_losses(_with_offsets(output, targets), loss_inputs)
     return _RankResult(sums, outputs, predictions)
 
 
@@ -158,6 +159,17 @@ def _flat_outputs(output: NetworkOutput) -> NetworkOutput:
     fused = {name: values.cpu() for name, values in output.fused.items()}
     streams = {name: {stream: v.cpu() for stream, v in heads.items()} for name, heads in output.streams.items()}
     return NetworkOutput(fused=fused, streams=streams, fusion_output=None, losses={})
+
+
+def _with_offsets(outputs: NetworkOutput, targets: Mapping[str, AnyTarget]) -> NetworkOutput:
+    """Add the logit offsets of a network that learns from balanced classes: validation rows have the table's."""
+    fused, streams = dict(outputs.fused), dict(outputs.streams)
+    for name, target in targets.items():
+        if isinstance(target, CategoryTarget) and target.logit_offset is not None:
+            offset = torch.tensor(target.logit_offset, device=next(iter(streams[name].values())).device)
+            streams[name] = {stream: output + offset for stream, output in streams[name].items()}
+            fused |= {name: fused[name] + offset} if name in fused else {}
+    return dataclasses.replace(outputs, fused=fused, streams=streams)
 
 
 def _term_losses(outputs: NetworkOutput, loss_inputs: LossInputs) -> torch.Tensor:

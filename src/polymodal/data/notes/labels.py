@@ -80,6 +80,7 @@ def _imbalance(target: TargetSchema, part: Part, counts: Counter[str]) -> list[N
         return []
     sentence = (
         f"{target.name!r} is imbalanced: {largest!r} has {most:,} of the {part.of('row')}, {smallest!r} "
-        f"{fewest:,}. Accuracy says little here; look at balanced accuracy, macro F1 or AUC."
+        f"{fewest:,}. Accuracy says little here; look at balanced accuracy, macro F1 or AUC. Labels for balanced "
+        "classes: --set decision=balanced."
     )
     return [Notice(kind="imbalance", columns=(target.name,), rows=fewest, of_rows=len(part), sentence=sentence)]
