@@ -112,12 +112,13 @@ def log_softmax(values: Floats) -> Floats:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
-def _least_errors(values_MND: Floats, present_MN: Mask, truth_ND: Floats) -> Floats:
+def _least_error(values_MND: Floats, present_MN: Mask, truth_ND: Floats) -> float:
+    """Return the root mean squared error of the best member over all known numbers; 1 where it would be 0."""
     errors = np.where(present_MN[..., None] & np.isfinite(truth_ND), values_MND - truth_ND, np.nan)
-    counts = np.isfinite(errors).sum(axis=1)
-    sums = np.nansum(errors**2, axis=1)
-    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf).min(axis=0)
-    return np.sqrt(np.where(np.isfinite(means) & (means > 0), means, 1.0))
+    counts = np.isfinite(errors).sum(axis=(1, 2))
+    means = np.where(counts > 0, np.nansum(errors**2, axis=(1, 2)) / np.maximum(counts, 1), np.inf)
+    least = float(means.min(initial=np.inf))
+    return least**0.5 if 0 < least < np.inf else 1.0
 
 
 def _log(probabilities: Floats) -> Floats:
@@ -134,8 +135,8 @@ class PoolingData:
         prior: Output of ``prior_values``.
         present: bool ``[M, N]``.
         truth: int64 ``[N]`` or ``[N, L]``, or float64 ``[N, D]``; NaN is not counted.
-        unit: float64 ``[D]``, the least root mean squared error of a member for each number, unit of its loss: an
-            estimate of the noise, so that the loss is a Gaussian log-likelihood.
+        unit: The root mean squared error of the best member over all numbers: an estimate of the noise, so that the
+            loss is a Gaussian log-likelihood. It is one for all numbers, as it is in the metric.
     """
 
     kind: str
@@ -143,7 +144,7 @@ class PoolingData:
     prior: Floats
     present: Mask
     truth: NDArray[Any]
-    unit: Floats
+    unit: float
 
     @classmethod
     def of(
@@ -163,9 +164,9 @@ class PoolingData:
         """
         values, offset = pooling_inputs(kind, members, present_MN, prior), prior_values(kind, prior)
         if kind != "number":
-            return cls(kind, values, offset, present_MN, truth.astype(np.int64), np.ones(1))
+            return cls(kind, values, offset, present_MN, truth.astype(np.int64), 1.0)
         numbers = truth.astype(np.float64).reshape(len(truth), -1)
-        unit = _least_errors((values + offset)[..., 0], present_MN, numbers)
+        unit = _least_error((values + offset)[..., 0], present_MN, numbers)
         return cls(kind, values, offset, present_MN, numbers, unit)
 
     def __len__(self) -> int:
