@@ -22,10 +22,10 @@ from pydantic import (
 
 from polymodal.atomic_files import write_text
 from polymodal.errors import ConfigError, closest, did_you_mean
+from polymodal.option_names import split_name, with_current_name, with_current_names, with_override
 
 Preset = Literal["fast", "balanced", "best"]
 Hyperparameter = int | float | bool | str
-HYPERPARAMETERS, OLD_HYPERPARAMETERS = "hyperparameters", "sizes"
 MAX_SHOWN = 200
 """Characters of a wrong value in a message."""
 
@@ -47,7 +47,7 @@ class PartConfig(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        values = _renamed(values)
+        values = with_current_name(values)
         part = values.get("name") if isinstance(values, Mapping) else None
         if isinstance(part, str) or not (callable(part) or hasattr(part, "build")):
             return handler(values)
@@ -276,9 +276,9 @@ def build_config(values: dict[str, Any], overrides: dict[str, Any] | None = None
     Raises:
         ConfigError: If a name is unknown or a value cannot work.
     """
-    merged = _with_current_names(values)
+    merged = with_current_names(values)
     for name, value in (overrides or {}).items():
-        merged = _with_override(merged, _path(name), value)
+        merged = with_override(merged, split_name(name), value)
     try:
         config = RunConfig.model_validate(merged)
     except ValidationError as error:
@@ -298,52 +298,6 @@ def _check_writable(config: RunConfig) -> None:
             check_plain(config.model_dump(mode="json", include={name}))
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"The option {name!r} cannot be written down: {str(error)[:MAX_SHOWN]}.") from None
-
-
-def _with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename what version 0.1 called otherwise, so that overrides meet it under its present name."""
-    renamed = dict(values)
-    if "fusion" in renamed:
-        renamed["fusion"] = _renamed(renamed["fusion"])
-    if isinstance(renamed.get("encoder"), Mapping):
-        renamed["encoder"] = {stream: _renamed(chosen) for stream, chosen in renamed["encoder"].items()}
-    return renamed
-
-
-def _renamed(section: Any) -> Any:
-    if not isinstance(section, Mapping) or OLD_HYPERPARAMETERS not in section:
-        return section
-    rest = {name: value for name, value in section.items() if name != OLD_HYPERPARAMETERS}
-    return {HYPERPARAMETERS: section[OLD_HYPERPARAMETERS], **rest}
-
-
-def _path(name: str) -> list[str]:
-    """Split a dotted name; a stream's name may have dots of its own, as the sound of videos has (``clip.audio``).
-
-    Args:
-        name: ``settings.STREAM.OPTION``, ``encoder.STREAM.name``, ``encoder.STREAM.hyperparameters.NAME``, or any
-            other.
-
-    Returns:
-        The parts.
-    """
-    path = name.split(".")
-    first = {"fusion": 1, "encoder": 2}.get(path[0], len(path))
-    path = [*path[:first], *(HYPERPARAMETERS if part == OLD_HYPERPARAMETERS else part for part in path[first:])]
-    tail = {"settings": 1, "encoder": 2 if HYPERPARAMETERS in path[2:-1] else 1}.get(path[0], 0)
-    if not tail or len(path) <= tail + 2:
-        return path
-    return [path[0], ".".join(path[1:-tail]), *path[-tail:]]
-
-
-def _with_override(values: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
-    head, rest = path[0], path[1:]
-    if not rest:
-        return {**values, head: value}
-    inner = values.get(head) or {}
-    if not isinstance(inner, dict):
-        raise ConfigError(f"The option {'.'.join(path)!r} goes into {head!r}, which holds a value, not options.")
-    return {**values, head: _with_override(inner, rest, value)}
 
 
 def _explain(error: ValidationError) -> str:

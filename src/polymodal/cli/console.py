@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from polymodal.arrays import BrokenCell
 from polymodal.cli.json_text import json_text
 from polymodal.data.input_check import SHOWN_CELLS, describe_broken
 from polymodal.data.notes.table_notices import notice_lines
@@ -19,10 +20,6 @@ from polymodal.report.wording import (
     format_share,
     metric_title,
 )
-
-if TYPE_CHECKING:
-    from polymodal.arrays import BrokenCell
-
 
 SHOWN_CLASSES = 8
 MIN_WIDTH = 140

@@ -96,9 +96,16 @@ class Examples:
         drawn = [random.permutation(np.flatnonzero(self.known[name]))[:share] for name in targets]
         return self.subset(np.unique(np.concatenate(drawn)))
 
-    def chunks(self) -> list[Examples]:
-        """Split the rows in use into consecutive chunks, at least one, whose arrays fit into memory."""
-        step = max(1, min(IN_MEMORY_ROWS, IN_MEMORY_BYTES // bytes_of_row(self.columns)))
+    def chunks(self, max_rows: int | None = None) -> list[Examples]:
+        """Split the rows in use into consecutive chunks, at least one, whose arrays fit into memory.
+
+        Args:
+            max_rows: Most rows of a chunk, if fewer.
+
+        Returns:
+            All rows in use, in their order.
+        """
+        step = max(1, min(max_rows or IN_MEMORY_ROWS, IN_MEMORY_ROWS, IN_MEMORY_BYTES // bytes_of_row(self.columns)))
         return [self.subset(slice(start, start + step)) for start in range(0, max(len(self), 1), step)]
 
     def batch(self, indices: NDArray[np.int64]) -> dict[str, ColumnBatch]:

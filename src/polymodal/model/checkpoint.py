@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
@@ -37,6 +36,7 @@ from polymodal.model.build import build_network
 from polymodal.model.custom_objects import list_parts, with_parts
 from polymodal.model.manifest import MANIFEST_FILE, DamagedFileError, check_files, file_size, read_json, write_manifest
 from polymodal.model.network import Network
+from polymodal.model.numeric_members import prior_of
 from polymodal.model.state_checks import check_fields, check_prediction, load_weights, read_arrays, weight_bytes
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.allocation import AllocationLimit
@@ -204,8 +204,7 @@ def _build(plain: dict[str, Any], folder: Path, custom_objects: Mapping[str, Any
             for target, baselines in plain["baselines"].items()
         },
         ensembles={
-            name: Ensemble.from_state(state, np.asarray(targets[name].prior))
-            for name, state in plain["decisions"].items()
+            name: Ensemble.from_state(state, prior_of(targets[name])) for name, state in plain["decisions"].items()
         },
         stackers={name: Stacker.from_state(state) for name, state in plain["stackers"].items()},
         report_data=plain["record"],

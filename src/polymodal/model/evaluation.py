@@ -14,11 +14,13 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.batches import Examples
 from polymodal.model.chart_data import chart_data, residuals_by_column, slice_scores
 from polymodal.model.fit_ensemble import ensemble_summary, single_stream_masks
-from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, combine, predict_examples, prior_prediction
+from polymodal.model.member_predictions import MemberPredictions, prior_prediction
+from polymodal.model.predict import NO_MASK, StreamMask, combine, predict_examples
 from polymodal.model.scorer import Scored, Scorer, build_scorer
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.base import Prediction
+from polymodal.targets.numeric import NumericTarget
 
 CURVE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CURVE_DRAWS = 5
@@ -95,12 +97,12 @@ def evaluate_examples(
 def _all_but_one_masks(model: TrainedModel) -> list[StreamMask]:
     """Structured targets have no heads of single streams: a stream is evaluated with all others masked."""
     streams = model.network.streams
-    return [frozenset(streams) - {stream} for stream in streams] if any(map(_by_stream, model.targets.values())) else []
+    return [frozenset(streams) - {stream} for stream in streams] if any(map(_is_masked, model.targets.values())) else []
 
 
-def _by_stream(target: AnyTarget) -> bool:
-    """Return whether a structured target is evaluated with streams masked."""
-    return isinstance(target, StructuredTarget) and target.by_stream
+def _is_masked(target: AnyTarget) -> bool:
+    """Return whether a structured target is evaluated with streams masked; numeric ones have such members already."""
+    return isinstance(target, StructuredTarget) and target.by_stream and not isinstance(target, NumericTarget)
 
 
 def _target_sections(
@@ -135,11 +137,19 @@ def _member_predictions(
     """Return the final prediction and each member's, which is the prior where its stream is absent."""
     unmasked, target = masked[NO_MASK].members, scorer.target
     members = {**unmasked.predictions[name], PRIOR: prior_prediction(target, len(scorer.known))}
-    if isinstance(target, StructuredTarget):
-        only = {stream: masked[frozenset(model.network.streams) - {stream}] for stream in model.network.streams}
-        members |= {f"stream:{stream}": predictions.finals[name] for stream, predictions in only.items()}
     filled = {member: _or_prior(p, member, unmasked, target) for member, p in members.items()}
+    if isinstance(target, StructuredTarget):
+        filled = _streams_alone(model, name, masked) | filled
     return {FINAL: masked[NO_MASK].finals[name], **filled}
+
+
+def _streams_alone(
+    model: TrainedModel, name: str, masked: Mapping[StreamMask, _MaskedPredictions]
+) -> dict[str, Prediction]:
+    """Return what the network predicts for a structured target with all streams but one masked."""
+    masks = {stream: frozenset(model.network.streams) - {stream} for stream in model.network.streams}
+    found = {f"stream:{stream}": masked[mask].members for stream, mask in masks.items() if mask in masked}
+    return {s: _or_prior(m.predictions[name][FUSION], FUSION, m, model.targets[name]) for s, m in found.items()}
 
 
 def _score_sections(scorer: Scorer, scored: Mapping[str, Scored], rows: NDArray[np.int64]) -> dict[str, Any]:

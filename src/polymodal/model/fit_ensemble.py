@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.ensemble.baseline_cache import TRUTH, FittedBaselines, out_of_fold_predictions
+from polymodal.ensemble.baseline_cache import TRUTH, BaselinePredictions, FittedBaselines, out_of_fold_predictions
 from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.ensemble_weights import MemberRows, fit_ensemble
 from polymodal.ensemble.stacking import CrossFittedStacker, fit_stacker
 from polymodal.model.batches import Examples
-from polymodal.model.predict import BASELINE, NO_MASK, MemberPredictions, StreamMask, predict_examples
+from polymodal.model.member_predictions import MemberPredictions
+from polymodal.model.numeric_members import SampledNumbers, member_rows, prior_of
+from polymodal.model.predict import BASELINE, NO_MASK, StreamMask, predict_examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.numeric import NumericTarget
@@ -71,7 +74,7 @@ def baseline_targets(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
 def fit_ensembles(
     model: TrainedModel, validation: Examples, cache: ArrayCache, fitted: FittedBaselines | None = None
 ) -> TrainedModel:
-    """Fit the ensemble of every flat target.
+    """Fit the ensemble of every target of classes or numbers.
 
     Args:
         model: A model whose network and baselines are trained.
@@ -82,18 +85,14 @@ def fit_ensembles(
     Returns:
         The model with its ensembles.
     """
-    if not model.network.targets:
+    if not baseline_targets(model.targets):
         return model
     model, rows = held_out_rows(model, validation, cache, fitted)
     ensembles = {
-        name: _fit_target(model.targets[name], of_target, model.config.seed) for name, of_target in rows.items()
+        name: fit_ensemble(found.kind, found.members, found.prior, model.config.seed, found.baselines)
+        for name, found in rows.items()
     }
     return dataclasses.replace(model, ensembles=ensembles)
-
-
-def _fit_target(target: AnyTarget, rows: HeldOutRows, seed: int) -> Ensemble:
-    prior = np.asarray(target.prior, dtype=np.float64)
-    return fit_ensemble(target.kind, rows.members, prior, seed, rows.baselines)
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,14 @@ class HeldOutRows:
     """What the ensemble of one target is fitted on.
 
     Attributes:
+        kind: As members are pooled: "category", "categories" or "number".
+        prior: As it is pooled.
         members: Validation rows as they are, and with each stream masked; no member was fitted on them.
         baselines: Training rows, predicted by baselines that were not fitted on them; None without any.
     """
 
+    kind: str
+    prior: NDArray[np.float64]
     members: list[MemberRows]
     baselines: MemberRows | None
 
@@ -121,25 +124,58 @@ def held_out_rows(
         fitted: The model's baselines with their folds; None: they were not fitted on validation rows.
 
     Returns:
-        The model, with stackers if its fusion is stacking; flat target to its rows.
+        The model, with stackers if its fusion is stacking; target of classes or numbers to its rows.
     """
     validation = sample_validation(validation, model.targets, model.config.seed)
     masks = single_stream_masks(model)
-    of_mask = predict_examples(model, validation, masks, cache)
+    sampled = _sample_numbers(model, len(validation) * len(masks))
+    of_mask = predict_examples(model, validation, masks, cache, partial(_members_of_sampled, sampled))
     if fitted is not None:
-        of_mask = _with_out_of_fold(model, of_mask, fitted, validation, masks, cache)
+        of_mask = _with_out_of_fold(model, of_mask, fitted, validation, masks, cache, sampled)
     if model.config.fusion.name == "stacking":
         stacked = {name: _fit_stacker(model, name, validation, of_mask) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: fitted.full for name, fitted in stacked.items()})
         of_mask = [_with_fusion(members, stacked, model.network.streams) for members in of_mask]
     training_rows = fitted.training_rows if fitted else {}
     return model, {
-        name: HeldOutRows(
-            _validation_rows(model, name, validation, of_mask),
-            _baseline_rows(training_rows.get(name, {})),
-        )
-        for name in model.network.targets
+        name: _held_out_target(model, name, validation, of_mask, training_rows.get(name, {}), sampled.get(name))
+        for name in baseline_targets(model.targets)
     }
+
+
+def _sample_numbers(model: TrainedModel, num_rows: int) -> dict[str, SampledNumbers]:
+    """Draw the numbers of each numeric structured target that its ensemble is fitted on."""
+    found = {}
+    for name, target in model.targets.items():
+        if isinstance(target, NumericTarget):
+            num_members = 1 + len(model.network.streams) + len(model.baselines.get(name, ()))
+            found[name] = SampledNumbers.draw(target, num_rows * num_members, model.config.seed)
+    return found
+
+
+def _members_of_sampled(sampled: Mapping[str, SampledNumbers], members: MemberPredictions) -> MemberPredictions:
+    """Replace the predictions of numeric structured targets by their sampled numbers."""
+    predictions = dict(members.predictions)
+    for name, numbers in sampled.items():
+        predictions[name] = {member: numbers.of_predictions(found) for member, found in predictions[name].items()}
+    return dataclasses.replace(members, predictions=predictions)
+
+
+def _held_out_target(
+    model: TrainedModel,
+    name: str,
+    validation: Examples,
+    of_mask: list[MemberPredictions],
+    training_rows: Mapping[str, NDArray[Any]],
+    sampled: SampledNumbers | None,
+) -> HeldOutRows:
+    members = _validation_rows(model, name, validation, of_mask)
+    if sampled is None:
+        target = model.targets[name]
+        return HeldOutRows(target.kind, prior_of(target), members, _baseline_rows(training_rows))
+    members = [dataclasses.replace(part, truth=sampled.of_truth(part.truth)) for part in members]
+    training_rows = {baseline: numbers[:, sampled.indices] for baseline, numbers in training_rows.items()}
+    return HeldOutRows("number", sampled.prior, members, _baseline_rows(training_rows))
 
 
 def _with_out_of_fold(
@@ -149,22 +185,33 @@ def _with_out_of_fold(
     validation: Examples,
     masks: Sequence[StreamMask],
     cache: ArrayCache,
+    sampled: Mapping[str, SampledNumbers],
 ) -> list[MemberPredictions]:
     """Replace the predictions of the baselines by those of the baselines that were not fitted on the rows."""
     first_row, of_chunk = 0, []
-    for chunk in validation.chunks():
+    for chunk in validation.chunks(member_rows(model.network.streams, model.targets, len(masks))):
         columns, cells = chunk.columns_in_use(), chunk.cells_in_use()
-        of_chunk.append(out_of_fold_predictions(fitted, columns, cells, masks, first_row, cache))
+        found = out_of_fold_predictions(fitted, columns, cells, masks, first_row, cache)
+        of_chunk.append([_baselines_of_sampled(sampled, of_mask) for of_mask in found])
         first_row += len(chunk)
     result = []
     for members, *chunks in zip(of_mask, *of_chunk, strict=True):
         predictions = {name: dict(of_target) for name, of_target in members.predictions.items()}
-        for name in model.network.targets:
+        for name in baseline_targets(model.targets):
             for baseline in chunks[0].get(name, {}):
                 if f"{BASELINE}{baseline}" in predictions[name]:
                     predictions[name][f"{BASELINE}{baseline}"] = np.concatenate([c[name][baseline] for c in chunks])
         result.append(dataclasses.replace(members, predictions=predictions))
     return result
+
+
+def _baselines_of_sampled(
+    sampled: Mapping[str, SampledNumbers], predictions: BaselinePredictions
+) -> BaselinePredictions:
+    """Keep the sampled numbers alone of what baselines predict for numeric structured targets."""
+    taken = {name: numbers.indices for name, numbers in sampled.items() if name in predictions}
+    kept = {name: {b: v[:, indices] for b, v in predictions[name].items()} for name, indices in taken.items()}
+    return predictions | kept
 
 
 def _fit_stacker(

@@ -1,12 +1,13 @@
 """Inference: the one path to a prediction, for evaluation, the command line and the Python API.
 
 The ensemble of every flat target has these *members*: the fused network (``fusion``), each stream's own head
-(``stream:NAME``) and the baselines (``baseline:NAME``, the prior among them).
+(``stream:NAME``) and the baselines (``baseline:NAME``, the prior among them). ``numeric_members`` has those of vectors,
+series and images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +25,17 @@ from polymodal.ensemble.ensemble import PRIOR
 from polymodal.ensemble.ensemble_weights import member_present
 from polymodal.model.batches import Examples, collate, inference_batch_size, length_order, shapes_of
 from polymodal.model.chunks import iterate_chunks
+from polymodal.model.member_predictions import MemberPredictions, concatenate_members, prior_prediction
 from polymodal.model.network import Network
+from polymodal.model.numeric_members import combine_numbers, lone_masks, member_rows, numeric_members
 from polymodal.model.predictions import Predictions
 from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, CategoryTarget, RowContext, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
-from polymodal.targets.structured import StructuredPrediction, to_structured_predictions, values_of
+from polymodal.targets.numeric import NumericTarget
+from polymodal.targets.structured import StructuredPrediction, values_of
 
 StreamMask = frozenset[str]
 """Streams that are masked: treated as absent in every row."""
@@ -41,24 +45,6 @@ BASELINE = "baseline:"
 
 MIN_CACHED_ROWS = 32
 """The arrays of fewer rows are not cached on disk: writing them takes longer than decoding them."""
-
-
-@dataclass(frozen=True)
-class MemberPredictions:
-    """What every member of the ensembles predicts for some rows under one stream mask.
-
-    Attributes:
-        predictions: Target to member to probabilities ``[rows, classes]``, values ``[rows]`` or,
-            of a structured target, ``StructuredPrediction`` objects ``[rows]``.
-        present: Member to bool ``[rows]``; False where none of its inputs is present.
-        visible: Stream to bool ``[rows]``; True where it is present and not masked.
-        weights: The fusion's stream weights, float ``[rows, streams]``, where it has them.
-    """
-
-    predictions: dict[str, dict[str, Prediction]]
-    present: dict[str, NDArray[np.bool_]]
-    visible: dict[str, NDArray[np.bool_]]
-    weights: NDArray[np.float32] | None
 
 
 def predict_chunks(
@@ -97,7 +83,7 @@ def _predict_chunk(
     cache = cache if table.num_rows >= MIN_CACHED_ROWS else NO_CACHE
     columns, broken = check.transform(table, cache if _reads_files(model) else None)
     needed = _needed_members(model, with_weights)
-    columns = precompute(model.network, columns, cache, progress) if _needs_network(model, needed) else columns
+    columns = precompute(model.network, columns, cache, progress) if _needs_network(needed) else columns
     (members,) = predict_members(model, columns, _row_context(model, table, columns), [NO_MASK], needed)
     combined = combine(model, members)
     structured = {name: combined.pop(name) for name in model.network.structured}
@@ -144,7 +130,7 @@ def _by_stream(network: Network, weights: NDArray[np.float32]) -> dict[str, NDAr
 
 
 def combine(model: TrainedModel, members: MemberPredictions) -> dict[str, Prediction]:
-    """Combine the members by the ensemble of each target; a structured target has the network as its only member.
+    """Combine the members by the ensemble of each target; without one, the network is the only member.
 
     Args:
         model: The trained model, with ensembles and priors.
@@ -158,6 +144,8 @@ def combine(model: TrainedModel, members: MemberPredictions) -> dict[str, Predic
 
 def _combine_target(model: TrainedModel, name: str, target: AnyTarget, members: MemberPredictions) -> Prediction:
     predictions, present = members.predictions[name], members.present
+    if isinstance(target, NumericTarget) and name in model.ensembles:
+        return combine_numbers(target, model.ensembles[name], predictions, present, members.visible)
     if isinstance(target, StructuredTarget):
         num_rows = len(present["fusion"])
         return np.where(present["fusion"], predictions["fusion"], prior_prediction(target, num_rows))
@@ -179,21 +167,31 @@ def predict_members(
         columns: Stream to arrays, frozen encoders' outputs included.
         context: The raw cells of the same rows.
         masks: Sets of streams to mask.
-        needed: Flat target to the members that are needed; others may be left out. None means all of them.
+        needed: Target to the members that are needed; others may be left out. None means all of them.
         cache: Cache of the baselines' predictions.
 
     Returns:
         One ``MemberPredictions`` a mask.
     """
+    lone = lone_masks(model.network.streams, model.targets, needed)
+    all_masks = list(dict.fromkeys([*masks, *lone.values()]))
     empty = NetworkPredictions({}, {name: {} for name in model.network.targets}, None, {})
-    outputs = run_network(model.network, columns, masks) if _needs_network(model, needed) else [empty] * len(masks)
+    runs = _needs_network(needed)
+    found = run_network(model.network, columns, all_masks) if runs else [empty] * len(all_masks)
+    outputs = dict(zip(all_masks, found, strict=True))
+    alone = {stream: outputs[mask].structured for stream, mask in lone.items()}
     fitted = _needed_baselines(model, needed)
     baselines = predict_baselines(fitted, columns, context.cells, masks, cache) if fitted else [{} for _ in masks]
-    return [_members(model, columns, context, *of_mask) for of_mask in zip(masks, outputs, baselines, strict=True)]
+    pairs = zip(masks, baselines, strict=True)
+    return [_members(model, columns, context, mask, outputs[mask], alone, found) for mask, found in pairs]
 
 
 def predict_examples(
-    model: TrainedModel, examples: Examples, masks: Sequence[StreamMask], cache: ArrayCache = NO_CACHE
+    model: TrainedModel,
+    examples: Examples,
+    masks: Sequence[StreamMask],
+    cache: ArrayCache = NO_CACHE,
+    reduce: Callable[[MemberPredictions], MemberPredictions] | None = None,
 ) -> list[MemberPredictions]:
     """Predict examples with every member, chunk by chunk: their columns may be larger than memory.
 
@@ -202,33 +200,20 @@ def predict_examples(
         examples: The rows.
         masks: Sets of streams to mask.
         cache: Cache of the baselines' predictions.
+        reduce: Makes what is kept of a chunk's predictions; None keeps them.
 
     Returns:
         One ``MemberPredictions`` a mask.
     """
-    chunks = examples.chunks()
-    of_chunk = [predict_members(model, c.columns_in_use(), c.row_context(), masks, cache=cache) for c in chunks]
-    return [_concatenate_members(of_mask) for of_mask in zip(*of_chunk, strict=True)]
+    of_chunk = []
+    for chunk in examples.chunks(member_rows(model.network.streams, model.targets, len(masks))):
+        found = predict_members(model, chunk.columns_in_use(), chunk.row_context(), masks, cache=cache)
+        of_chunk.append(found if reduce is None else [reduce(members) for members in found])
+    return [concatenate_members(of_mask) for of_mask in zip(*of_chunk, strict=True)]
 
 
-def _concatenate_members(chunks: Sequence[MemberPredictions]) -> MemberPredictions:
-    first = chunks[0]
-    if len(chunks) == 1:
-        return first
-    weights = None if first.weights is None else np.concatenate([c.weights for c in chunks if c.weights is not None])
-    predictions = {
-        name: {member: np.concatenate([chunk.predictions[name][member] for chunk in chunks]) for member in of_target}
-        for name, of_target in first.predictions.items()
-    }
-    present = {member: np.concatenate([chunk.present[member] for chunk in chunks]) for member in first.present}
-    visible = {stream: np.concatenate([chunk.visible[stream] for chunk in chunks]) for stream in first.visible}
-    return MemberPredictions(predictions, present, visible, weights)
-
-
-def _needs_network(model: TrainedModel, needed: Mapping[str, frozenset[str]] | None) -> bool:
-    if needed is None or model.network.structured:
-        return True
-    return any(not member.startswith(BASELINE) for members in needed.values() for member in members)
+def _needs_network(needed: Mapping[str, frozenset[str]] | None) -> bool:
+    return needed is None or not all(member.startswith(BASELINE) for members in needed.values() for member in members)
 
 
 def _needed_baselines(model: TrainedModel, needed: Mapping[str, frozenset[str]] | None) -> FittedBaselines | None:
@@ -238,15 +223,16 @@ def _needed_baselines(model: TrainedModel, needed: Mapping[str, frozenset[str]] 
     baselines = {
         name: [b for b in fitted if b.name != "prior" and (needed is None or f"{BASELINE}{b.name}" in needed[name])]
         for name, fitted in model.baselines.items()
-        if name in model.network.targets
+        if name in model.targets
     }
     return FittedBaselines(model.features, baselines)
 
 
 def _needed_members(model: TrainedModel, with_weights: bool) -> dict[str, frozenset[str]]:
-    """Return the members that can change a prediction, by flat target."""
-    fusion = frozenset({"fusion"} if with_weights else ())
-    return {name: ensemble.active_members | fusion for name, ensemble in model.ensembles.items()}
+    """Return the members that can change a prediction, by target."""
+    active = {name: ensemble.active_members for name, ensemble in model.ensembles.items()}
+    fusion = frozenset({"fusion"})
+    return {name: active.get(name, fusion) | (fusion if with_weights else frozenset()) for name in model.targets}
 
 
 @dataclass(frozen=True)
@@ -272,13 +258,13 @@ def _members(
     context: RowContext,
     mask: StreamMask,
     outputs: NetworkPredictions,
+    alone: Mapping[str, Mapping[str, list[StructuredPrediction]]],
     baselines: BaselinePredictions,
 ) -> MemberPredictions:
     visible = {stream: columns[stream].row_present & (stream not in mask) for stream in model.network.streams}
+    num_rows = len(next(iter(visible.values())))
     predictions = {
-        name: _target_members(
-            name, target, outputs, baselines.get(name, {}), context, len(next(iter(visible.values())))
-        )
+        name: _target_members(name, target, outputs, alone, baselines.get(name, {}), context, num_rows)
         for name, target in model.targets.items()
     }
     for name, stacker in model.stackers.items():
@@ -294,10 +280,14 @@ def _target_members(
     name: str,
     target: AnyTarget,
     outputs: NetworkPredictions,
+    alone: Mapping[str, Mapping[str, list[StructuredPrediction]]],
     baselines: Mapping[str, Prediction],
     context: RowContext,
     num_rows: int,
 ) -> dict[str, Prediction]:
+    if isinstance(target, NumericTarget):
+        of_stream = {stream: found[name] for stream, found in alone.items()}
+        return numeric_members(target, context, outputs.structured.get(name), of_stream, baselines)
     if isinstance(target, StructuredTarget):
         return {"fusion": target.postprocess(outputs.structured[name], context)}
     return {
@@ -378,19 +368,3 @@ def _concatenate_batches(batches: list[BatchOutputs], inverse: NDArray[np.int64]
 
 def _array(batches: list[Tensor], inverse: NDArray[np.int64]) -> NDArray[np.float32]:
     return np.asarray(torch.cat(batches).float().cpu().numpy())[inverse]
-
-
-def prior_prediction(target: AnyTarget, num_rows: int) -> Prediction:
-    """Return the prediction for rows in which every stream is absent.
-
-    Args:
-        target: The fitted target.
-        num_rows: Rows to repeat it for.
-
-    Returns:
-        ``[rows, classes]``, ``[rows]``, or structured predictions ``[rows]``.
-    """
-    if isinstance(target, StructuredTarget):
-        return to_structured_predictions([target.prior] * num_rows)
-    prior = target.prior
-    return np.tile(prior, (num_rows, 1)) if target.classes is not None else np.repeat(prior, num_rows)

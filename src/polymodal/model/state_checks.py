@@ -24,10 +24,13 @@ from polymodal.data.tables.table import Table
 from polymodal.encoders import Pretrained
 from polymodal.model.batches import collate, shapes_of
 from polymodal.model.manifest import DamagedFileError, file_size
-from polymodal.model.predict import NO_MASK, MemberPredictions, StreamMask, combine, predict_members
+from polymodal.model.member_predictions import MemberPredictions
+from polymodal.model.predict import NO_MASK, StreamMask, combine, predict_members
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import SilentProgress
-from polymodal.targets import RowContext
+from polymodal.targets import RowContext, StructuredTarget
+from polymodal.targets.numeric import NumericTarget
+from polymodal.targets.structured import StructuredPredictions
 
 PARTS = "the parts that model.json describes"
 MAX_ROW_BYTES = 2**30
@@ -186,7 +189,7 @@ def check_prediction(model: TrainedModel) -> None:
     if any(isinstance(encoder, Pretrained) for encoder in model.network.encoders):
         return  # what takes seconds to run, from a checkpoint that checks itself
     blank = {stream: _blank(column) for stream, column in columns.items()}
-    if model.network.structured:
+    if not all(isinstance(model.targets[name], NumericTarget) for name in model.network.structured):
         with torch.inference_mode():
             model.network(collate(blank, np.arange(1)))
     else:
@@ -209,10 +212,19 @@ def _check_row(
 
 def _check_predictions(model: TrainedModel, members: MemberPredictions) -> None:
     for name, prediction in combine(model, members).items():
-        if name in model.network.structured:
+        target = model.targets[name]
+        if isinstance(target, NumericTarget):
+            _check_numbers(name, target, [prediction, *members.predictions[name].values()])
+        if isinstance(target, StructuredTarget):
             continue
         classes = model.targets[name].classes
         expected = (1,) if classes is None else (1, len(classes))
         for values in (prediction, *members.predictions[name].values()):
             if np.shape(values) != expected or not np.isfinite(values).all():
                 raise DamagedFileError(f"{PARTS} do not fit: {name!r} is not predicted as {list(expected)} numbers")
+
+
+def _check_numbers(name: str, target: NumericTarget, predictions: Sequence[StructuredPredictions]) -> None:
+    for found in predictions:
+        if not np.isfinite(target.prediction_numbers(found)).all():
+            raise DamagedFileError(f"{PARTS} do not fit: {name!r} is not predicted as finite numbers")

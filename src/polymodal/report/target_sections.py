@@ -104,7 +104,7 @@ def _score_rows(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Itera
     if fusion := evaluation.get("fusion", {}).get(name):
         title = "Fusion network" if len(streams) > 1 else "Network"
         yield _score_row(title, "fusion", fusion, bounds.get("fusion"), _lead(primary, leads.get("fusion")))
-    streams = streams if list(streams.values()) != [evaluation["targets"][name]] else {}  # the only one is the model
+    streams = streams if list(streams.values()) not in ([evaluation["targets"][name]], [fusion]) else {}  # the network
     for kind, members in (("stream", streams), ("baseline", evaluation.get("baselines", {}).get(name, {}))):
         for member in _best_first(members, primary, info["higher_is_better"]):
             title, key = member if kind == "stream" else member.replace("_", " "), f"{kind}:{member}"

@@ -113,20 +113,17 @@ def compare(
     check_options(compare, options)
     folder = None if output is None else Path(output)
     build_trackers(log, folder)  # raises where one cannot be used, before anything is read
-    base, progress = (
-        build_run_config(table, target, options, defaults={"baselines": False}),
-        progress or LoggingProgress(),
-    )
+    base = build_run_config(table, target, options, defaults={"baselines": False})
+    progress = progress or LoggingProgress()
     with progress.phase("reading tables", None):
         tables = read_tables(table, options, base)
     runs = _ComparisonRuns(tables, base, folder, progress, log)
     listed = list_variants(base, fusions, variants)
     _check_seeds(seeds)
-    notes: list[str] = []
     with _open_folder(folder), use_device(options.get("device")):
-        listed = runs.checked(listed, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants), notes=notes)
+        listed = runs.checked(listed, seeds[0], may_leave_out=fusions == ALL or not (fusions or variants))
         results = runs.results(listed, seeds)
-        comparison = _join(results, base, notes + runs.notices, command)
+        comparison = _join(results, base, runs.notices, command)
         if folder is not None:
             write_text(folder / "compare.json", json.dumps(comparison.to_dict(), indent=1))
             write_comparison(comparison, folder / "compare.html")
@@ -218,7 +215,7 @@ class _ComparisonRuns:
         except ConfigError as error:
             raise ConfigError(f"The variant {variant.name!r}: {error}") from None
 
-    def checked(self, variants: list[Variant], seed: int, may_leave_out: bool, notes: list[str]) -> list[Variant]:
+    def checked(self, variants: list[Variant], seed: int, may_leave_out: bool) -> list[Variant]:
         """Build every network once, so that errors are raised before the first run."""
         usable = []
         for variant in variants:
@@ -229,7 +226,7 @@ class _ComparisonRuns:
             except ConfigError as error:
                 if not may_leave_out or variant.name not in FUSIONS:
                     raise ConfigError(f"The variant {variant.name!r}: {error}") from None
-                notes.append(f"{variant.name} was left out: {error}")
+                self.notices.append(f"{variant.name} was left out: {error}")
                 continue
             usable.append(variant)
         return usable
@@ -269,9 +266,8 @@ class _ComparisonRuns:
         """Train, and write the run folder."""
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        callbacks = RunCallbacks(
-            build_trackers(self.log, self.folder), name=name, folder=folder, progress=self.progress
-        )
+        trackers = build_trackers(self.log, self.folder)
+        callbacks = RunCallbacks(trackers, name=name, folder=folder, progress=self.progress)
         data_module = self.data_module(config)
         with callbacks.told_of_exceptions():
             run = execute(self.tables, config, self.cache, self.progress, data_module=data_module, callbacks=callbacks)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.targets.structured import StructuredPredictions, StructuredTarget
+from polymodal.targets.structured import StructuredPredictions, StructuredTarget, to_structured_predictions
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,8 @@ class NumericTarget(StructuredTarget):
         Returns:
             ``[N]``.
         """
+
+    @property
+    def prior_numbers(self) -> NDArray[np.float64]:
+        """The numbers of the prior, float64 ``[D]``."""
+        return np.asarray(self.prediction_numbers(to_structured_predictions([self.prior]))[0])

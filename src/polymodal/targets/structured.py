@@ -1,7 +1,7 @@
 """The interface of structured targets: texts, boxes, vectors, series, images.
 
-A structured target is predicted from the fused tokens. It has no heads on single streams and takes no part in the
-ensemble; the score of one stream alone is measured with all others hidden.
+A structured target is predicted from the fused tokens. It has no heads on single streams: the score of one stream alone
+is measured with all others hidden. Those that are numbers (``numeric``) have baselines and an ensemble.
 
 Shape legend: B rows of the batch, N rows of a table, R resamples.
 """

@@ -215,8 +215,7 @@ def _run_epochs(
             result = validate(network, inputs.validation, inputs.targets, inputs.settings.precision)
             train_loss = evaluated_loss(network, train_sample, inputs.targets, inputs.settings.precision)
             planner.record_validation(len(inputs.validation), planner.clock() - validation_started)
-            seconds, rows_per_s = planner.clock() - started, reporter.speed()
-            _record_epoch(network, inputs, state, epoch, result, train_loss, seconds, rows_per_s)
+            _record_epoch(network, inputs, state, result, train_loss, planner.clock() - started, reporter.speed())
         _check_first_epoch(inputs, state)
         _save(strategy, inputs, state)
         if not state.diverged_epoch:
@@ -323,12 +322,12 @@ def _record_epoch(
     network: Network,
     inputs: TrainingInputs,
     state: TrainingState,
-    epoch: int,
     result: Validation,
     train_loss: float,
     seconds: float,
     rows_per_s: float,
 ) -> None:
+    epoch = len(state.history)
     if not math.isfinite(result.loss):
         state.diverged_epoch = epoch + 1
         return

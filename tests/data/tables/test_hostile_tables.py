@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from polymodal.data.schema.inspection import inspect_table
 from pyarrow import parquet
 
 from fuzzing import QUICK, examples
+from polymodal.data.inspection import inspect_table
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import infer_schema
 from polymodal.data.tables.table import Table, read_table
