@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.ensemble.ensemble import PRIOR, STREAM, Ensemble, MemberWeights, rows_by_pattern
+from polymodal.ensemble.ensemble import MIN_SHARE, PRIOR, STREAM, Ensemble, MemberWeights, rows_by_pattern
 from polymodal.ensemble.pooling import Floats, Mask, PoolingData, add_bias, pool_members
 
 BASELINE = "baseline:"
@@ -123,6 +123,9 @@ def fit_ensemble(
 
 
 def _named(kind: str, names: Sequence[str], pool: _Pool, scale: Floats) -> MemberWeights:
+    """Name the weights, without those of members that have no influence to speak of: they need not be computed."""
+    strength = pool.weights * scale
+    pool = replace(pool, weights=np.where(strength >= MIN_SHARE * strength.sum(), pool.weights, 0.0))
     tables = [dict(zip(names, column.tolist(), strict=True)) for column in (pool.weights, pool.fallback, scale)]
     return MemberWeights(kind, tables[0], tables[1], tables[2], pool.bias.tolist())
 
