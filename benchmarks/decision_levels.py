@@ -29,8 +29,8 @@ def present_final(dump: Dump) -> Floats:
         for mask, found in rows.predictions.items()
     ]
     baselines = MemberRows(training.predictions[UNMASKED], {}, training.truth, np.arange(len(training.truth)))
-    ensemble = fit_ensemble(dump.kind, held_out, dump.seed, baselines if len(training.truth) else None)
     prior = dump.prior if dump.classes is not None else float(dump.prior[0])
+    ensemble = fit_ensemble(dump.kind, held_out, prior, dump.seed, baselines if len(training.truth) else None)
     members, visible = dump.test.predictions[UNMASKED], _visible(dump, dump.test, UNMASKED)
     return ensemble.combine(members, {name: member_present(name, visible) for name in members}, prior, visible)
 
