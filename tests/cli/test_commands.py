@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,7 @@ class StubModel:
         values = {"label": np.array([[0.9, 0.1], [0.2, 0.8]])}
         broken = [BrokenCell(2, "photo", "not a picture")]
         whole = Predictions(values, {"label": ["a", "b"]}, {"label": ["a", "b"]}, shown, broken)
+        whole = replace(whole, label_probabilities={"label": np.array([0.9, 0.8])})
         whole = whole.with_kept({name: KEPT[name] for name in keep})
         yield whole.take(slice(0, 1))
         yield whole.take(slice(1, 2))
