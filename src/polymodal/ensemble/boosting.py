@@ -25,7 +25,8 @@ SECONDS_PER_TREE = 3e-4
 SECONDS_PER_CELL = 1.3e-9
 CELLS_PER_THREAD = 400_000
 COMPARED_ROWS = 300
-"""Number of held-out rows on which the settings are compared: the first folds that have as many."""
+"""Number of held-out rows on which the settings are compared: the first folds that have as many. Fewer rows cannot tell
+the settings apart, and get sampled trees."""
 LARGE_DATA_ROWS = 20_000
 """Number of rows from which full trees are used without a comparison."""
 COMPARED_ROUNDS = 40
@@ -74,7 +75,8 @@ def fit_trees(
     num_models = num_classes if truth.ndim == 2 else 1
     trees_per_round = num_classes if kind == "category" and num_classes > 2 else 1
     round_s = trees_per_round * (SECONDS_PER_TREE + SECONDS_PER_CELL * cells)
-    rounds = int(np.clip(budget_s / ((len(held_out) + 1) * num_models * round_s), MIN_ROUNDS, MAX_ROUNDS))
+    most = MAX_ROUNDS if num_rows >= COMPARED_ROWS else MAX_ROUNDS // 2
+    rounds = int(np.clip(budget_s / ((len(held_out) + 1) * num_models * round_s), MIN_ROUNDS, most))
     params = _params(kind, num_classes, rounds, seed)
     params["num_threads"] = min(num_threads, 1 + cells // CELLS_PER_THREAD)
     settings = _settings(num_rows, rounds)
@@ -96,7 +98,7 @@ def _settings(num_rows: int, rounds: int) -> list[dict[str, Any]]:
         "lambda_l2": 1.0,
         "min_sum_hessian_in_leaf": 0.1,
     }
-    if rounds < COMPARED_ROUNDS:
+    if rounds < COMPARED_ROUNDS or num_rows < COMPARED_ROWS:
         return [sampled]
     return [full] if num_rows >= LARGE_DATA_ROWS else [sampled, full]
 
