@@ -166,8 +166,9 @@ def test_an_allocation_limit_counts_bytes_and_tensors() -> None:
         [torch.nn.Linear(2, 2) for _ in range(10**9)]
 
 
-def test_wrong_types_in_json_name_their_place(copy: Path) -> None:
-    _edit(copy, lambda plain: plain["preprocessor"]["modalities"]["note"]["state"].update(max_length="4"))
+@pytest.mark.parametrize("length", ["4", 0])
+def test_wrong_types_and_values_in_json_name_their_place(copy: Path, length: object) -> None:
+    _edit(copy, lambda plain: plain["preprocessor"]["modalities"]["note"]["state"].update(max_length=length))
     with pytest.raises(CheckpointError, match=r"model.json"):
         polymodal.load(copy)
 

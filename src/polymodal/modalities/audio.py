@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveInt
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
@@ -114,9 +114,9 @@ class Audio(Modality):
     sample_rate_hz: int
     num_mels: int
     num_mfcc: int
-    window_length: int
-    hop_length: int
-    fft_length: int
+    window_length: PositiveInt
+    hop_length: PositiveInt
+    fft_length: PositiveInt
     max_frames: int
     max_duration_s: float
     median_duration_s: float

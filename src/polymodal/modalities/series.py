@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveInt
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
@@ -63,8 +63,8 @@ class Series(Modality):
 
     channels: int
     channels_first: bool
-    stride: int
-    max_length: int
+    stride: PositiveInt
+    max_length: PositiveInt
     median_length: int
     mean: list[float]
     std: list[float]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, PositiveInt
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import ConfigError
@@ -50,7 +50,7 @@ class Text(Modality):
 
     tokenizer: str
     num_ids: int
-    max_length: int
+    max_length: PositiveInt
     stop_words: list[str] = field(default_factory=list)
     vector_dim: int = 0
     coverage: float = 0.0

@@ -79,7 +79,7 @@ def _check_field(owner: type, name: str, value: Any, where: str) -> None:
 def _adapter(owner: type, name: str) -> TypeAdapter[Any] | None:
     """Return the validator of a field; None where its annotation is none that JSON could be checked against."""
     try:
-        return TypeAdapter(get_type_hints(owner)[name], config=STRICT)
+        return TypeAdapter(get_type_hints(owner, include_extras=True)[name], config=STRICT)
     except (PydanticUserError, SchemaError, NameError, TypeError):
         return None
 
