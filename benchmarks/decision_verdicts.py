@@ -137,7 +137,8 @@ def judge(runs: Sequence[JudgedRun], level: str) -> Verdict:
 
 
 def _member_scores(runs: Sequence[JudgedRun]) -> dict[str, float]:
-    return {name: _mean([run.members[name] for run in runs]) for name in runs[0].members}
+    everywhere = [name for name in runs[0].members if all(name in run.members for run in runs)]
+    return {name: _mean([run.members[name] for run in runs]) for name in everywhere}
 
 
 def _mean(of_runs: Sequence[Floats]) -> float:
