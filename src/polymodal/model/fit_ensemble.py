@@ -129,7 +129,10 @@ def held_out_rows(
     validation = sample_validation(validation, model.targets, model.config.seed)
     masks = single_stream_masks(model)
     sampled = _sample_numbers(model, len(validation) * len(masks))
-    of_mask = predict_examples(model, validation, masks, cache, partial(_members_of_sampled, sampled))
+    asked = (
+        model if fitted is None else dataclasses.replace(model, features=None)
+    )  # baselines answer out of fold, below
+    of_mask = predict_examples(asked, validation, masks, cache, partial(_members_of_sampled, sampled))
     if fitted is not None:
         of_mask = _with_out_of_fold(model, of_mask, fitted, validation, masks, cache, sampled)
     if model.config.fusion.name == "stacking":
@@ -187,7 +190,7 @@ def _with_out_of_fold(
     cache: ArrayCache,
     sampled: Mapping[str, SampledNumbers],
 ) -> list[MemberPredictions]:
-    """Replace the predictions of the baselines by those of the baselines that were not fitted on the rows."""
+    """Add what the baselines predict that were not fitted on the rows; the prior is a constant of the target."""
     first_row, of_chunk = 0, []
     for chunk in validation.chunks(member_rows(model.network.streams, model.targets, len(masks))):
         columns, cells = chunk.columns_in_use(), chunk.cells_in_use()
@@ -198,9 +201,8 @@ def _with_out_of_fold(
     for members, *chunks in zip(of_mask, *of_chunk, strict=True):
         predictions = {name: dict(of_target) for name, of_target in members.predictions.items()}
         for name in baseline_targets(model.targets):
-            for baseline in chunks[0].get(name, {}):
-                if f"{BASELINE}{baseline}" in predictions[name]:
-                    predictions[name][f"{BASELINE}{baseline}"] = np.concatenate([c[name][baseline] for c in chunks])
+            for baseline in set(chunks[0].get(name, {})) - {"prior"}:
+                predictions[name][f"{BASELINE}{baseline}"] = np.concatenate([chunk[name][baseline] for chunk in chunks])
         result.append(dataclasses.replace(members, predictions=predictions))
     return result
 

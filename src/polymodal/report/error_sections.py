@@ -105,12 +105,7 @@ def _describe_residuals_by(columns: Mapping[str, Mapping[str, Any]]) -> dict[str
                 y_label="prediction − truth",
                 rows=[row for _, _, row in entry["points"]],
             ),
-            "note": f"Rank correlation {entry['rank_correlation']:+.2f}".replace("-", "−")
-            + (
-                f"; {len(entry['points'])} of {entry['rows']:,} rows drawn."
-                if len(entry["points"]) < entry["rows"]
-                else "."
-            ),
+            "note": f"Rank correlation {entry['rank_correlation']:+.2f}".replace("-", "−") + _drawn_text(entry),
         }
         for column, entry in columns.items()
     ]
