@@ -159,7 +159,7 @@ def test_train_shows_fused_streams_and_baselines(calls, tmp_path, monkeypatch):
     for words in ("label: 20 test rows", "0.900", "0.800 to 1.000", "photo [1]", "prior", "runs/t/report.html"):
         assert words in result.stdout
     assert result.stdout.startswith("The network beats the prior.")
-    assert [line for line in result.stdout.splitlines() if line.startswith("▶")] or " ▶ final answer" in result.stdout
+    assert ["▶", "final answer"] in [[c.strip() for c in row.split("│")[:2]] for row in result.stdout.splitlines()]
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "row 3, column 'photo [1]': not a picture" in result.stderr
 

@@ -123,7 +123,9 @@ def _results_table(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
     rows = score_rows(target, primary, evaluation)
     others = [metric for metric in rows[0].scores if metric != primary][:OTHER_METRICS]
     table = _table(f"{escape(target)}: {evaluation['rows']:,} {evaluation['split']} rows{_direction(primary, *others)}")
-    table.add_column(OTHER + "model", overflow="fold")
+    table.box = box.MINIMAL_HEAVY_HEAD
+    table.add_column(" ")
+    table.add_column("model", overflow="fold")
     _add_numbers(table, [metric_title(primary), INTERVAL, "final leads by", *map(metric_title, others)])
     winner = best_row(rows, primary)
     for row in rows:
@@ -156,8 +158,15 @@ def _direction(*metrics: str) -> str:
 def _score_cells(row: ScoreRow, primary: str, others: Iterable[str], is_winner: bool) -> list[str]:
     scores = [format_score(metric, row.scores.get(metric)) for metric in others]
     lead = "" if row.lead is None else signed_difference(primary, row.lead)
-    name = (WINNER if is_winner else OTHER) + row.name
-    return [escape(name), format_score(primary, row.scores.get(primary)), _bounds(primary, row.bounds), lead, *scores]
+    mark = (WINNER if is_winner else OTHER).strip()
+    return [
+        mark,
+        escape(row.name),
+        format_score(primary, row.scores.get(primary)),
+        _bounds(primary, row.bounds),
+        lead,
+        *scores,
+    ]
 
 
 def _bounds(metric: str, bounds: Sequence[float] | None) -> str:
