@@ -264,6 +264,7 @@ def test_a_second_run_on_the_same_rows_neither_fits_nor_asks_baselines(
     table = {"size": (kind + random.random(90)).tolist(), "kind": [f"k{k}" for k in kind]}
     settings = {"train.epochs": 1, "width": 16, "num_threads": 1}
     first = polymodal.fit(table, target="kind", settings=settings).summary()
-    assert counted == ["features", "features", "fit", "features", "features", "features"]
+    asked = len(counted)
+    assert counted.count("fit") == 1 and asked > 1
     assert polymodal.fit(table, target="kind", settings=settings).summary()["baselines"] == first["baselines"]
-    assert len(counted) == 6
+    assert len(counted) == asked
