@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         SchemaError,
         TableError,
     )
-    from polymodal.model.model import Model, load
+    from polymodal.runs.model import Model, load
     from polymodal.report.comparison import Comparison
     from polymodal.runs.callbacks import Callback, TrainingRun
     from polymodal.runs.compare import compare
@@ -69,7 +69,7 @@ _MODULES = {
     "CheckpointError": "errors",
     "Comparison": "report.comparison",
     "ConfigError": "errors",
-    "Model": "model.model",
+    "Model": "runs.model",
     "MultimodalClassifier": "runs.estimators",
     "MultimodalRegressor": "runs.estimators",
     "PolymodalError": "errors",
@@ -81,7 +81,7 @@ _MODULES = {
     "TrainingRun": "runs.callbacks",
     "compare": "runs.compare",
     "fit": "runs.fit",
-    "load": "model.model",
+    "load": "runs.model",
     "read_table": "data.tables.table",
 }
 

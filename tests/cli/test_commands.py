@@ -93,7 +93,7 @@ def calls(monkeypatch):
         return StubModel()
 
     monkeypatch.setattr("polymodal.runs.fit.fit", fit)
-    monkeypatch.setattr("polymodal.model.model.load", lambda path, device=None: StubModel())
+    monkeypatch.setattr("polymodal.runs.model.load", lambda path, device=None: StubModel())
     return found
 
 

@@ -242,7 +242,7 @@ def evaluate_command(
     with exits("Stopped."), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
-            from polymodal.model.model import load
+            from polymodal.runs.model import load
 
             loaded = load(model, device)
         report_data = loaded.evaluation_report(data, slices=slices or None, strict=strict, progress=progress)

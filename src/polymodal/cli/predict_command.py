@@ -52,7 +52,7 @@ def predict_command(
         check_output(output, data)
         columns = options.parse_columns(keep)
         with progress.phase(LOADING, None):
-            from polymodal.model.model import load
+            from polymodal.runs.model import load
 
             loaded = load(model, device)
         batches = loaded.predict_batches(data, keep=columns, weights=weights, strict=strict, progress=progress)

@@ -33,7 +33,7 @@ def embed_command(
         check_output(output, data)
         with progress.phase(LOADING, None):
             from polymodal.cli import console
-            from polymodal.model.model import load
+            from polymodal.runs.model import load
 
             loaded = load(model, device)
         num_rows = 0
@@ -57,7 +57,7 @@ def index_command(
     with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
             from polymodal.cli import console
-            from polymodal.model.model import load
+            from polymodal.runs.model import load
             from polymodal.model.search_index import check_index_folder, save_index
 
             check_index_folder(output)
@@ -93,7 +93,7 @@ def search_command(
         by_modality = {"text": text, "image": image, "audio": audio}
         with progress.phase(LOADING, None):
             from polymodal.cli import console
-            from polymodal.model.model import load
+            from polymodal.runs.model import load
             from polymodal.model.search_index import load_index
 
             loaded = load(model, device)

@@ -33,7 +33,7 @@ from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS, fusion_entry
 from polymodal.model.build import build_network, num_parameters
 from polymodal.model.evaluation import FINAL, FUSION
-from polymodal.model.model import TableLike
+from polymodal.runs.model import TableLike
 from polymodal.model.predict import NO_MASK, combine, predict_members
 from polymodal.nn.devices import use_device
 from polymodal.nn.ranks import is_main_process

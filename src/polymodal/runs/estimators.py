@@ -23,7 +23,7 @@ from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import SchemaError, parameter_error
 
 if TYPE_CHECKING:
-    from polymodal.model.model import Model
+    from polymodal.runs.model import Model
 
 TARGET = "__target__"
 """What the target is called inside; no column of X may have this name."""

@@ -11,7 +11,7 @@ from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.checkpoint import MODEL_FOLDER
 from polymodal.model.custom_objects import custom_objects_of
-from polymodal.model.model import Model, TableLike, load
+from polymodal.runs.model import Model, TableLike, load
 from polymodal.nn.devices import use_device
 from polymodal.nn.ranks import is_main_process
 from polymodal.progress import BroadcastProgress, LoggingProgress, Progress, SilentProgress

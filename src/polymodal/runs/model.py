@@ -25,12 +25,13 @@ from polymodal.model.query import embed_query, find_query_cells
 from polymodal.model.search_index import Hit, SearchIndex, build_index
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
+from polymodal.runs.model_questions import ModelQuestions
 
 TableLike = Any
 """A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
 
 
-class Model:
+class Model(ModelQuestions):
     """A trained multimodal model.
 
     Example:

@@ -1,0 +1,1 @@
+"""Which absent cells, and which labels, are worth getting next."""

@@ -1,0 +1,1 @@
+"""Noise of each modality at five severities, as it occurs in practice (numpy)."""

@@ -1,0 +1,1 @@
+"""How a new table differs from the one a model was trained on."""
