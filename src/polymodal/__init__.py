@@ -29,12 +29,12 @@ if TYPE_CHECKING:
         SchemaError,
         TableError,
     )
-    from polymodal.runs.model import Model, load
     from polymodal.report.comparison import Comparison
     from polymodal.runs.callbacks import Callback, TrainingRun
     from polymodal.runs.compare import compare
     from polymodal.runs.estimators import MultimodalClassifier, MultimodalRegressor
     from polymodal.runs.fit import fit
+    from polymodal.runs.model import Model, load
     from polymodal.runs.options import RunOptions
 
 __all__ = [

@@ -1,1 +1,1 @@
-"""How sure a prediction is: prediction sets and intervals with a tested coverage, abstention, scores of unusual rows (numpy)."""
+"""How sure a prediction is: sets and intervals with a tested coverage, abstention, unusual rows (numpy)."""

@@ -57,8 +57,8 @@ def index_command(
     with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
             from polymodal.cli import console
-            from polymodal.runs.model import load
             from polymodal.model.search_index import check_index_folder, save_index
+            from polymodal.runs.model import load
 
             check_index_folder(output)
             loaded = load(model, device)
@@ -93,8 +93,8 @@ def search_command(
         by_modality = {"text": text, "image": image, "audio": audio}
         with progress.phase(LOADING, None):
             from polymodal.cli import console
-            from polymodal.runs.model import load
             from polymodal.model.search_index import load_index
+            from polymodal.runs.model import load
 
             loaded = load(model, device)
         cells |= loaded.query_cells({name: value for name, value in by_modality.items() if value is not None})

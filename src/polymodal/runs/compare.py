@@ -33,7 +33,6 @@ from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS, fusion_entry
 from polymodal.model.build import build_network, num_parameters
 from polymodal.model.evaluation import FINAL, FUSION
-from polymodal.runs.model import TableLike
 from polymodal.model.predict import NO_MASK, combine, predict_members
 from polymodal.nn.devices import use_device
 from polymodal.nn.ranks import is_main_process
@@ -50,6 +49,7 @@ from polymodal.report.comparison import (
 from polymodal.report.comparison_page import write_comparison
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.folder_lock import entries, locked_folder
+from polymodal.runs.model import TableLike
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import Run, execute
 from polymodal.runs.run_callbacks import RunCallbacks

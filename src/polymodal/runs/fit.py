@@ -11,12 +11,12 @@ from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.checkpoint import MODEL_FOLDER
 from polymodal.model.custom_objects import custom_objects_of
-from polymodal.runs.model import Model, TableLike, load
 from polymodal.nn.devices import use_device
 from polymodal.nn.ranks import is_main_process
 from polymodal.progress import BroadcastProgress, LoggingProgress, Progress, SilentProgress
 from polymodal.runs.callbacks import Callback
 from polymodal.runs.data_module import Tables
+from polymodal.runs.model import Model, TableLike, load
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import execute
 from polymodal.runs.run_callbacks import RunCallbacks

@@ -13,8 +13,8 @@ from polymodal.data.tables.table import Table, read_table
 from polymodal.encoders import EncoderChoice
 from polymodal.errors import ConfigError, did_you_mean
 from polymodal.fusion import FusionChoice
-from polymodal.runs.model import TableLike
 from polymodal.runs.data_module import Tables
+from polymodal.runs.model import TableLike
 
 
 class RunOptions(TypedDict, total=False):
