@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.batches import Examples
+from polymodal.model.certainty_report import Answered, certainty_section
 from polymodal.model.chart_data import chart_data, residuals_by_column, slice_scores
 from polymodal.model.fit_ensemble import ensemble_summary, single_stream_masks
 from polymodal.model.member_predictions import MemberPredictions, prior_prediction
@@ -86,6 +87,10 @@ def evaluate_examples(
         sections, scored = _target_sections(model, name, scorer, masked, examples.rows)
         if scored and target.kind == "number":
             sections["residuals_by"] = residuals_by_column(model, examples, scorer, scored[FINAL])
+        if scored:
+            answered = {mask: Answered(found.members, found.finals[name]) for mask, found in masked.items()}
+            without = {s: answered[frozenset({s})] for s in model.network.streams if frozenset({s}) in answered}
+            sections["certainty"] = certainty_section(model, name, scorer, answered[NO_MASK], without)
         if scored and slices:
             sections["slices"] = slice_scores(scorer, scored[FINAL], slices)
         for section, value in sections.items():
