@@ -50,7 +50,7 @@ def fit_certainty(model: TrainedModel, rows: Mapping[str, HeldOutRows]) -> Train
     """
     flat = {name: target for name, target in model.targets.items() if not isinstance(target, StructuredTarget)}
     calibrations = {
-        name: _calibrate(target, rows[name], model.ensembles[name], model.config.seed)
+        name: calibrate(target, rows[name], model.ensembles[name], model.config.seed)
         for name, target in flat.items()
         if name in rows and len(rows[name].members[0].rows)
     }
@@ -80,7 +80,18 @@ class _Rows:
         return _Rows(*(getattr(self, entry.name)[rows] for entry in dataclasses.fields(self)))
 
 
-def _calibrate(target: AnyTarget, held_out: HeldOutRows, ensemble: Ensemble, seed: int) -> Calibration:
+def calibrate(target: AnyTarget, held_out: HeldOutRows, ensemble: Ensemble, seed: int) -> Calibration:
+    """Remember the calibration rows of one target.
+
+    Args:
+        target: A category, labels or a number.
+        held_out: What its ensemble was fitted on, at least one row.
+        ensemble: Its ensemble.
+        seed: Seed of the folds.
+
+    Returns:
+        Nonconformity scores and confidences, pattern by pattern of absent streams.
+    """
     parts = _out_of_fold(held_out, ensemble, seed)
     pieces: dict[frozenset[str], list[_Rows]] = {}
     for absent, place, used in rows_of_patterns(held_out.members):
