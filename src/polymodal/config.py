@@ -199,6 +199,7 @@ class RunConfig(Section):
         decision: How the label of a category is chosen: the most probable class, or, for balanced classes, the one
             whose probability is largest by its frequency; "auto" is for balanced classes where ``train.sampling`` or
             ``train.loss`` asks for them. Probabilities are the same.
+        coverage_by: Column for each of whose values prediction sets and intervals keep their promise by itself.
         baselines: Whether simple baselines are fitted and join the ensemble.
         seed: Fixes every random choice.
         strict: Whether a broken cell stops the run.
@@ -229,6 +230,7 @@ class RunConfig(Section):
     fusion: FusionConfig = Field(default_factory=FusionConfig)
     train: TrainConfig = TrainConfig()
     decision: Literal["auto", "most_probable", "balanced"] = "auto"
+    coverage_by: str | None = None
     baselines: bool = True
     seed: int = Field(default=0, ge=0, lt=2**32)
     strict: bool = False

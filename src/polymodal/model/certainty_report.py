@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,12 @@ class Answered:
 
 
 def certainty_section(
-    model: TrainedModel, name: str, scorer: Scorer, full: Answered, without: Mapping[str, Answered]
+    model: TrainedModel,
+    name: str,
+    scorer: Scorer,
+    full: Answered,
+    without: Mapping[str, Answered],
+    values: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Measure how sure a target's answers are.
 
@@ -65,47 +70,77 @@ def certainty_section(
         scorer: Its scorer, with at least one row whose truth is known.
         full: All streams.
         without: Stream to the same rows with it masked.
+        values: Value of each row in the column that coverage was asked by, if there is one.
 
     Returns:
-        ``promises`` at three levels, ``streams`` without each stream, ``classes`` and ``abstain`` of a category; or a
-        ``notice``: one sentence why there are none.
+        ``promises`` at three levels, ``streams`` without each stream, ``strata`` by the column that coverage was asked
+        by, ``classes`` and ``abstain`` of a category; or a ``notice``: one sentence why there are none.
     """
     calibration = model.calibrations.get(name)
     if isinstance(scorer.target, StructuredTarget):
         return {"notice": f"Predictions of the kind {scorer.target.kind!r} have no sets or intervals."}
     if calibration is None:
         return {"notice": "No sets or intervals: the model has no calibration rows of this target."}
+    judge = _Judge(model, name, scorer, values)
+    held = judge.kept(full, SHOWN_LEVEL).held
     sections: dict[str, Any] = {
         "unit": "width" if calibration.kind == "number" else "size",
-        "promises": [_promise(model, name, scorer, full, level) for level in LEVELS],
+        "promises": [_promise(judge, full, level) for level in LEVELS],
         "streams": {
-            stream: _without_stream(model, name, scorer, full, answered, stream)
+            stream: _without_stream(judge, full, answered, stream)
             for stream, answered in without.items()
-            if _removed(full, stream)[scorer.known].any()
+            if full.members.visible[stream][scorer.known].any()
         },
     }
+    if values is not None:
+        names, numbers = np.unique(np.asarray(values)[scorer.known], return_inverse=True)
+        sections["strata"] = by_class(held, numbers.reshape(-1), [str(value) for value in names])
     if calibration.kind == "category":
-        held = _kept(model, name, scorer, full, SHOWN_LEVEL).held
         sections["classes"] = by_class(held, scorer.truth, scorer.target.classes or ())
         sections["abstain"] = _abstention(calibration, scorer, full)
     return sections
 
 
-def _kept(model: TrainedModel, name: str, scorer: Scorer, answered: Answered, coverage: float) -> Kept:
-    """Compare the sets or intervals of the rows whose truth is known."""
-    calibration, known = model.calibrations[name], scorer.known
-    thresholds = set_thresholds(calibration, answered.members.visible, coverage)
-    if calibration.kind == "number":
-        difficulty = number_difficulty(model, name, answered.members, answered.prediction)
-        return kept_by_intervals(number_intervals(answered.prediction, difficulty, thresholds)[known], scorer.truth)
-    included = answer_scores(scorer.target, answered.prediction) <= thresholds[:, None]
-    return kept_by_sets(calibration.kind, included[known], scorer.truth)
+@dataclass(frozen=True)
+class _Judge:
+    """Compares sets or intervals of a target with its truth.
+
+    Attributes:
+        model: The model.
+        name: The target's name.
+        scorer: Its scorer.
+        values: Value of each row in the column that coverage was asked by, if there is one.
+    """
+
+    model: TrainedModel
+    name: str
+    scorer: Scorer
+    values: Sequence[str] | None
+
+    @property
+    def calibration(self) -> Calibration:
+        """The target's calibration rows."""
+        return self.model.calibrations[self.name]
+
+    def thresholds(self, answered: Answered, coverage: float) -> NDArray[np.float64]:
+        """Return the threshold of every row."""
+        return set_thresholds(self.calibration, answered.members.visible, coverage, self.values)
+
+    def kept(self, answered: Answered, coverage: float) -> Kept:
+        """Return what the sets or intervals of the rows held whose truth is known."""
+        known, thresholds = self.scorer.known, self.thresholds(answered, coverage)
+        if self.calibration.kind == "number":
+            difficulty = number_difficulty(self.model, self.name, answered.members, answered.prediction)
+            intervals = number_intervals(answered.prediction, difficulty, thresholds)
+            return kept_by_intervals(intervals[known], self.scorer.truth)
+        included = answer_scores(self.scorer.target, answered.prediction) <= thresholds[:, None]
+        return kept_by_sets(self.calibration.kind, included[known], self.scorer.truth)
 
 
-def _promise(model: TrainedModel, name: str, scorer: Scorer, answered: Answered, coverage: float) -> dict[str, Any]:
-    calibration = model.calibrations[name]
-    entry = measure(_kept(model, name, scorer, answered, coverage), coverage, _smallest_group(calibration, answered))
-    return {**entry, "is_single": _is_single(calibration, answered, coverage)}
+def _promise(judge: _Judge, answered: Answered, coverage: float) -> dict[str, Any]:
+    num_calibration = None if judge.values is not None else _smallest_group(judge.calibration, answered)
+    is_single = judge.calibration.kind == "category" and bool((judge.thresholds(answered, coverage) == 0).all())
+    return {**measure(judge.kept(answered, coverage), coverage, num_calibration), "is_single": is_single}
 
 
 def _smallest_group(calibration: Calibration, answered: Answered) -> int | None:
@@ -117,27 +152,14 @@ def _smallest_group(calibration: Calibration, answered: Answered) -> int | None:
     return sizes[0] if len(patterns) == 1 and sizes else None
 
 
-def _is_single(calibration: Calibration, answered: Answered, coverage: float) -> bool:
-    """Return whether every set is the predicted label alone, as that is right more often than was promised."""
-    is_class = calibration.kind == "category"
-    return is_class and bool((set_thresholds(calibration, answered.members.visible, coverage) == 0).all())
-
-
-def _removed(full: Answered, stream: str) -> NDArray[np.bool_]:
-    """Return the rows that had a stream, which was then removed."""
-    return full.members.visible[stream]
-
-
-def _without_stream(
-    model: TrainedModel, name: str, scorer: Scorer, full: Answered, without: Answered, stream: str
-) -> dict[str, Any]:
+def _without_stream(judge: _Judge, full: Answered, without: Answered, stream: str) -> dict[str, Any]:
     """Measure the rows that had a stream after it was removed."""
-    used = _removed(full, stream)[scorer.known]
-    kept = _kept(model, name, scorer, without, SHOWN_LEVEL).take(used)
+    scorer = judge.scorer
+    used = full.members.visible[stream][scorer.known]
     scores = scorer.score(without.prediction)
-    entry = measure(kept, SHOWN_LEVEL)
+    entry = measure(judge.kept(without, SHOWN_LEVEL).take(used), SHOWN_LEVEL)
     entry |= {metric: scores[metric] for metric in ("ece", "log_loss") if metric in scores}
-    if model.calibrations[name].kind == "category":
+    if judge.calibration.kind == "category":
         pair = (label_confidence(scorer.target, answered.prediction[scorer.known]) for answered in (full, without))
         entry["confidence_rises"] = confidence_rises(*(confidence[used] for confidence in pair))
     return entry

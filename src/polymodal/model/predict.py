@@ -28,7 +28,7 @@ from polymodal.model.chunks import iterate_chunks
 from polymodal.model.member_predictions import MemberPredictions, concatenate_members, prior_prediction
 from polymodal.model.network import Network
 from polymodal.model.numeric_members import combine_numbers, lone_masks, member_rows, numeric_members
-from polymodal.model.prediction_sets import Certain, Teller, Wish, make_certain
+from polymodal.model.prediction_sets import Certain, Teller, Wish, make_certain, stratum_values
 from polymodal.model.predictions import Predictions
 from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
@@ -103,7 +103,7 @@ def _predict_chunk(
     columns = precompute(model.network, columns, cache, progress) if _needs_network(needed) else columns
     (members,) = predict_members(model, columns, _row_context(model, table, columns), [NO_MASK], needed)
     combined = combine(model, members)
-    certain = make_certain(model, members, combined, wish)
+    certain = make_certain(model, members, combined, wish, stratum_values(model, table.columns))
     structured = {name: combined.pop(name) for name in model.network.structured}
     targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
     structured_targets = {name: t for name, t in targets.items() if isinstance(t, StructuredTarget)}

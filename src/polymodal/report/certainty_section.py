@@ -36,6 +36,7 @@ def describe_certainty(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -
         "has_confidence": info["kind"] == "category",
         "shown_level": "90%",
         "classes": classes,
+        "strata": [_class_row(entry) for entry in found.get("strata", [])],
         "abstain": _abstain(info["name"], found["abstain"]) if "abstain" in found else None,
     }
 

@@ -156,7 +156,7 @@ def execute(
     split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
         model, held_out = held_out_rows(model, data_module.splits["validation"], cache, fitted)
-        model = fit_certainty(fit_ensembles(model, held_out), held_out)
+        model = fit_certainty(fit_ensembles(model, held_out), held_out, data_module.splits["validation"])
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     data_module = dataclasses.replace(data_module, notices=data_module.notices + callbacks.notices)
