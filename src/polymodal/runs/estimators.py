@@ -178,7 +178,6 @@ class MultimodalClassifier(ClassifierMixin, _MultimodalEstimator):  # type: igno
         probabilities[:, [int(name) for name in names]] = values
         return probabilities
 
-
     def predict_set(self, X: Any, coverage: float = 0.9) -> NDArray[np.bool_]:
         """Predict a set of classes for every row that holds the true one as often as is promised.
 
@@ -231,7 +230,6 @@ class MultimodalRegressor(RegressorMixin, _MultimodalEstimator):  # type: ignore
         """
         table = self._checked(X)
         return np.asarray(self.model_.predict(table)[TARGET], dtype=np.float64)
-
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[np.float64]:
         """Predict an interval for every row that holds the truth as often as is promised.
