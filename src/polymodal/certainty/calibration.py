@@ -179,7 +179,7 @@ def label_group(
         value=value,
         num_rows=len(truth),
         scores=_plain(scores[order]),
-        weights=_plain(weights[order]),
+        weights=weights[order].tolist(),
     )
 
 
