@@ -26,6 +26,7 @@ from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.numeric import NumericTarget
 
 MAX_FULL_STREAMS = 4
+"""Most streams of which every pattern of absent ones is simulated for calibration."""
 FURTHER_ROWS = 20_000
 """Most validation rows, of all masks together, that are predicted with several streams masked."""
 VALIDATION_ROWS = 25_000
