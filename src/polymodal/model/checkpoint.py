@@ -4,7 +4,8 @@
 
     model/
       manifest.json               size and digest of each file
-      model.json                  schema, fitted modalities and targets, ensembles, configuration, report data, parts
+      model.json                  schema, fitted modalities and targets, ensembles, calibration rows, configuration,
+                                  report data, parts
       network.safetensors         the network's weights
       baselines.safetensors       linear baselines' weights
       baselines/*.txt             boosted trees in LightGBM's text format
@@ -24,6 +25,7 @@ from safetensors.torch import save_file
 
 from polymodal.arrays import arrays_under
 from polymodal.atomic_files import atomic_folder
+from polymodal.certainty.calibration import Calibration
 from polymodal.config import RunConfig, build_config
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.encoders import Pretrained
@@ -51,7 +53,7 @@ CONTENTS = (*REQUIRED, MANIFEST_FILE, "baselines", "checkpoints")
 """What a model's folder may consist of; anything else in it is someone else's."""
 SPARE_BYTES, SPARE_TENSORS = 2**28, 1000
 """What building a network may allocate besides a few times its weights: initial values, tables of positions."""
-OF_JSON = ("preprocessor", "targets", "ensembles", "stackers", "features", "baselines")
+OF_JSON = ("preprocessor", "targets", "ensembles", "stackers", "features", "baselines", "calibrations")
 """Parts of a model that JSON describes."""
 
 
@@ -85,6 +87,7 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
         "targets": {name: {"kind": t.kind, "state": t.state()} for name, t in model.targets.items()},
         "decisions": {name: ensemble.state() for name, ensemble in model.ensembles.items()},
         "stackers": {name: stacker.state() for name, stacker in model.stackers.items()},
+        "conformal": {name: calibration.state() for name, calibration in model.calibrations.items()},
         "record": model.report_data,
         "parts": list_parts(model.config, model.preprocessor.modalities, model.targets),
     }
@@ -207,6 +210,7 @@ def _build(plain: dict[str, Any], folder: Path, custom_objects: Mapping[str, Any
             name: Ensemble.from_state(state, prior_of(targets[name])) for name, state in plain["decisions"].items()
         },
         stackers={name: Stacker.from_state(state) for name, state in plain["stackers"].items()},
+        calibrations={name: Calibration.from_state(state) for name, state in plain.get("conformal", {}).items()},
         report_data=plain["record"],
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polymodal.arrays import Column
+from polymodal.certainty.calibration import Calibration
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.data.preprocessor import Preprocessor
@@ -35,6 +36,8 @@ class TrainedModel:
         baselines: Target to its baselines.
         ensembles: Target to the weights of its ensemble (the decision level).
         stackers: Target to the model over the streams' predictions; empty unless the fusion is stacking.
+        calibrations: Target to its calibration rows, for prediction sets, intervals and abstention; empty without
+            validation rows, and in models of earlier versions.
         report_data: Plain JSON with all that ``report.html`` and ``metrics.json`` show.
     """
 
@@ -46,6 +49,7 @@ class TrainedModel:
     baselines: Mapping[str, list[Baseline]]
     ensembles: Mapping[str, Ensemble]
     stackers: Mapping[str, Stacker] = field(default_factory=dict)
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     report_data: dict[str, Any] = field(default_factory=dict)
 
     @property

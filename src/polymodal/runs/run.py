@@ -23,7 +23,8 @@ from polymodal.ensemble.baseline_cache import FittedBaselines
 from polymodal.model.batches import Examples
 from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.model.evaluation import Evaluation, evaluate_examples
-from polymodal.model.fit_ensemble import fit_ensembles
+from polymodal.model.fit_certainty import fit_certainty
+from polymodal.model.fit_ensemble import fit_ensembles, held_out_rows
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_process_first, process_device
@@ -154,7 +155,8 @@ def execute(
     )
     split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
-        model = fit_ensembles(model, data_module.splits["validation"], cache, fitted)
+        model, held_out = held_out_rows(model, data_module.splits["validation"], cache, fitted)
+        model = fit_certainty(fit_ensembles(model, held_out), held_out)
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     data_module = dataclasses.replace(data_module, notices=data_module.notices + callbacks.notices)
