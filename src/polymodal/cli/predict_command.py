@@ -33,6 +33,10 @@ def predict_command(
         typer.Option(help=f"Of every class, or of the prediction only; default: all up to {FEW_CLASSES} classes."),
     ] = None,
     weights: Annotated[bool, typer.Option("--weights", help="Add the fusion's weight of each stream.")] = False,
+    unusual: Annotated[
+        bool,
+        typer.Option("--unusual", help="Add how unusual each row is: a p-value, small where it is unlike training rows."),
+    ] = False,
     device: Device = None,
     strict: StrictTable = False,
     json: Annotated[
@@ -55,7 +59,9 @@ def predict_command(
             from polymodal.runs.model import load
 
             loaded = load(model, device)
-        batches = loaded.predict_batches(data, keep=columns, weights=weights, strict=strict, progress=progress)
+        batches = loaded.predict_batches(
+            data, keep=columns, weights=weights, strict=strict, unusual=unusual, progress=progress
+        )
         num_rows, num_broken = 0, 0
         with open_output(output, as_json=json) as write:
             for batch in batches:

@@ -124,6 +124,7 @@ class Model(ModelQuestions):
         keep: Sequence[str] = (),
         weights: bool = False,
         strict: bool = False,
+        unusual: bool = False,
         progress: Progress | None = None,
     ) -> Predictions:
         """Predict every row, with probabilities, confidences and broken cells.
@@ -133,16 +134,19 @@ class Model(ModelQuestions):
             keep: Columns of the table to copy to the predictions, such as an identifier.
             weights: Whether to return the fusion's stream weights.
             strict: As for ``predict``.
+            unusual: Whether to tell how unusual each row is, as a p-value.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             Labels, probabilities, weights and broken cells.
 
         Raises:
+            ConfigError: If ``unusual`` and the model was saved by an earlier version.
             SchemaError: As for ``predict``, or if there is no column to keep of that name.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
-        batches = self.predict_batches(table, keep=keep, weights=weights, strict=strict, progress=progress)
+        asked: dict[str, Any] = {"weights": weights, "strict": strict, "unusual": unusual}
+        batches = self.predict_batches(table, keep=keep, progress=progress, **asked)
         return join_predictions(list(batches))
 
     def predict_batches(
@@ -153,6 +157,7 @@ class Model(ModelQuestions):
         keep: Sequence[str] = (),
         weights: bool = False,
         strict: bool = False,
+        unusual: bool = False,
         progress: Progress | None = None,
     ) -> Iterator[Predictions]:
         """Predict a table batch by batch: a file of any length in bounded memory.
@@ -166,13 +171,15 @@ class Model(ModelQuestions):
             keep: Columns of the table to copy to the predictions, such as an identifier.
             weights: Whether to return the fusion's stream weights.
             strict: As for ``predict``.
+            unusual: Whether to tell how unusual each row is, as a p-value.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Yields:
             The predictions of the next rows, in the table's order; broken cells by their row in the whole table.
 
         Raises:
-            ConfigError: If the model has no target, ``rows`` is below 1, or a kept column is named like a prediction.
+            ConfigError: If the model has no target, ``rows`` is below 1, a kept column is named like a prediction, or
+                ``unusual`` and the model was saved by an earlier version.
             SchemaError: As for ``predict``, or if there is no column to keep of that name.
             TableError: If the table cannot be read; for broken rows of a file, once they are reached.
             CellError: If ``strict`` and a cell cannot be decoded.
@@ -183,7 +190,9 @@ class Model(ModelQuestions):
             raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
         source = table if isinstance(table, str | Path) else read_table(table)
         cache, first_row, progress = ArrayCache.default(), 0, progress or LoggingProgress()
-        for chunk in predict_chunks(self.trained, source, cache, progress, weights, strict=strict, keep=keep):
+        for chunk in predict_chunks(
+            self.trained, source, cache, progress, weights, strict=strict, keep=keep, unusual=unusual
+        ):
             if weights and not chunk.weights and not first_row:
                 warn(f"The fusion {self.trained.config.fusion.name!r} has no weights of the streams: none are given.")
             step = rows or max(len(chunk), 1)

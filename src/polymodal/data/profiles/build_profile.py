@@ -1,11 +1,13 @@
-"""Builds the profile of a table part by part, so that decoded pictures and sounds never have to be held together."""
+"""Measures tables and builds their profiles part by part: decoded pictures and sounds are never held together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
 from polymodal.data.preprocessor import Preprocessor
@@ -45,63 +47,100 @@ TARGET_MEASURES = {"category": "category", "number": "number", "transcript": "te
 """Kind of target to the modality whose measures its cells have."""
 
 
-class ProfileBuilder:
-    """Collects measures of a table's rows, part by part.
+@dataclass(frozen=True)
+class MeasuredColumn:
+    """What was measured of the cells of one column in some rows.
 
-    Example:
-        >>> builder = ProfileBuilder(preprocessor)  # doctest: +SKIP
-        >>> builder.see(table, columns)  # doctest: +SKIP
-        >>> builder.build("new.csv", total_rows=100).columns["size"].present  # doctest: +SKIP
-        98
+    Attributes:
+        name: The column.
+        modality: What it holds.
+        role: "input", "target" or "prediction".
+        stream: The stream it belongs to; empty for a target.
+        rows: How many rows.
+        present: Cells among them that are there and can be read.
+        measures: One value a row each.
     """
 
-    def __init__(self, preprocessor: Preprocessor) -> None:
-        """Start without rows.
+    name: str
+    modality: str
+    role: Role
+    stream: str
+    rows: int
+    present: int
+    measures: list[Measure]
+
+
+def measure_table(
+    preprocessor: Preprocessor, table: Table, columns: Mapping[str, Column], *, media_only: bool = False
+) -> list[MeasuredColumn]:
+    """Measure the cells of a table.
+
+    Args:
+        preprocessor: The fitted preprocessor; its schema names the columns.
+        table: The rows; a missing input column is absent in every row, a missing target is not measured.
+        columns: Stream to the same rows' arrays.
+        media_only: Whether numbers, categories, dates and targets are left out.
+
+    Returns:
+        One entry a column.
+    """
+    table = preprocessor.schema.with_derived(table)
+    absent: Sequence[Cell] = [None] * table.num_rows
+    found = []
+    for stream in preprocessor.schema.streams:
+        modality, arrays = preprocessor.modalities[stream.name], columns[stream.name]
+        for name in stream.columns:
+            cells = table.columns.get(name, absent)
+            if not isinstance(modality, Tabular):
+                column = ColumnCells(cells, arrays, modality, table.folder)
+                present = int(arrays.row_present.sum())
+                found.append(_measure(name, stream.modality, "input", stream.name, column, present))
+            elif not media_only:
+                column = ColumnCells(cells, None, modality.members[name], table.folder)
+                present = int(arrays.present[:, modality.places[name].start].sum())
+                found.append(_measure(name, modality.members[name].name, "input", stream.name, column, present))
+    return found if media_only else found + _measure_targets(preprocessor, table)
+
+
+def _measure_targets(preprocessor: Preprocessor, table: Table) -> list[MeasuredColumn]:
+    found = []
+    for target in preprocessor.schema.targets:
+        if target.kind in TARGET_MEASURES and target.name in table.columns:
+            cells = table.columns[target.name]
+            column, present = ColumnCells(cells, folder=table.folder), sum(not is_absent(cell) for cell in cells)
+            found.append(_measure(target.name, TARGET_MEASURES[target.kind], "target", "", column, present))
+    return found
+
+
+def _measure(
+    name: str, modality: str, role: Role, stream: str, column: ColumnCells, present: int
+) -> MeasuredColumn:
+    measures = MEASURES[modality](column) if present and modality in MEASURES else []
+    return MeasuredColumn(name, modality, role, stream, len(column.cells), present, measures)
+
+
+class ProfileBuilder:
+    """Collects what was measured of a table's rows, part by part.
+
+    Example:
+        >>> builder = ProfileBuilder()
+        >>> builder.see([MeasuredColumn("size", "number", "input", "tabular", 2, 2, [Measure("value", "", [3.0, 1.0])])])
+        >>> builder.build("new.csv", total_rows=2).columns["size"].distributions[0].numbers
+        array([1., 3.])
+    """
+
+    def __init__(self) -> None:
+        """Start without rows."""
+        self._columns: dict[str, list[MeasuredColumn]] = {}
+
+    def see(self, measured: Iterable[MeasuredColumn]) -> None:
+        """Add the next rows.
 
         Args:
-            preprocessor: The fitted preprocessor; its schema names the columns.
+            measured: What was measured of them.
         """
-        self._preprocessor = preprocessor
-        self._num_rows = 0
-        self._present: dict[str, int] = {}
-        self._seen: dict[str, dict[str, Measure]] = {}
-
-    def see(self, table: Table, columns: Mapping[str, Column]) -> None:
-        """Measure the next rows.
-
-        Args:
-            table: The rows; a missing input column is absent in every row, a missing target is not profiled.
-            columns: Stream to the same rows' arrays.
-        """
-        table = self._preprocessor.schema.with_derived(table)
-        self._num_rows += table.num_rows
-        absent: Sequence[Cell] = [None] * table.num_rows
-        for stream in self._preprocessor.schema.streams:
-            modality, arrays = self._preprocessor.modalities[stream.name], columns[stream.name]
-            for name in stream.columns:
-                cells = table.columns.get(name, absent)
-                if isinstance(modality, Tabular):
-                    place, member = modality.places[name], modality.members[name]
-                    present = int(arrays.present[:, place.start].sum())
-                    self._add(name, member.name, ColumnCells(cells, None, member, table.folder), present)
-                else:
-                    present = int(arrays.row_present.sum())
-                    self._add(name, stream.modality, ColumnCells(cells, arrays, modality, table.folder), present)
-        for target in self._preprocessor.schema.targets:
-            if target.kind in TARGET_MEASURES and target.name in table.columns:
-                cells = table.columns[target.name]
-                present = sum(not is_absent(cell) for cell in cells)
-                self._add(target.name, TARGET_MEASURES[target.kind], ColumnCells(cells, folder=table.folder), present)
-
-    def _add(self, name: str, modality: str, column: ColumnCells, present: int) -> None:
-        self._present[name] = self._present.get(name, 0) + present
-        seen = self._seen.setdefault(name, {})
-        if not present or modality not in MEASURES:
-            return
-        for measure in MEASURES[modality](column):
-            earlier = seen.get(measure.name)
-            values: list[Any] = [*(earlier.values if earlier else ()), *measure.values]
-            seen[measure.name] = Measure(measure.name, measure.unit, values, measure.is_fitted)
+        for column in measured:
+            self._columns.setdefault(column.name, []).append(column)
 
     def build(self, name: str, total_rows: int) -> Profile:
         """Return the profile of all rows that were seen.
@@ -113,19 +152,22 @@ class ProfileBuilder:
         Returns:
             The profile.
         """
-        schema = self._preprocessor.schema
-        modalities = {entry.name: entry.modality for entry in schema.columns}
-        modalities |= {target.name: TARGET_MEASURES.get(target.kind, target.kind) for target in schema.targets}
-        targets = {target.name for target in schema.targets}
-        columns = {}
-        for column, present in self._present.items():
-            role: Role = "target" if column in targets else "input"
-            found = tuple(filter(len, map(Distribution.of, self._seen[column].values())))
-            columns[column] = ColumnProfile(column, modalities[column], role, self._num_rows, present, found)
-        return Profile(name, total_rows, self._num_rows, columns)
+        columns = {column: _join(parts) for column, parts in self._columns.items()}
+        return Profile(name, total_rows, max((column.rows for column in columns.values()), default=0), columns)
 
 
-def sample_rows(num_rows: int, most: int, seed: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _join(parts: Sequence[MeasuredColumn]) -> ColumnProfile:
+    joined: dict[str, Measure] = {}
+    for measure in (measure for part in parts for measure in part.measures):
+        earlier = joined.get(measure.name)
+        values: list[Any] = [*(earlier.values if earlier else ()), *measure.values]
+        joined[measure.name] = replace(measure, values=values)
+    first, rows, present = parts[0], sum(part.rows for part in parts), sum(part.present for part in parts)
+    distributions = tuple(filter(len, map(Distribution.of, joined.values())))
+    return ColumnProfile(first.name, first.modality, first.role, rows, present, distributions)
+
+
+def sample_rows(num_rows: int, most: int, seed: int) -> NDArray[np.int64]:
     """Draw rows at random.
 
     Args:

@@ -20,7 +20,7 @@ MAX_NUMBERS = 2**18
 """Most numbers that a saved profile holds, of all columns together: 2 MB."""
 MIN_NUMBERS = 100
 
-Role = Literal["input", "target"]
+Role = Literal["input", "target", "prediction"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class ColumnProfile:
     Attributes:
         name: The column.
         modality: What it holds.
-        role: "input" or "target".
+        role: "input", "target" or "prediction".
         rows: Rows that were looked at.
         present: Cells among them that are there and can be read.
         distributions: What was measured of those.
