@@ -204,6 +204,18 @@ class UnusualRows:
         alone = [_shares(c[~np.isnan(c)], s) for c, s in zip(calibration.T, scores.T, strict=True)]
         return np.asarray(np.minimum(1.0, len(alone) * np.min(alone, axis=0)))
 
+    def held_out_p_values(self) -> Floats:
+        """Return the p-values of the held-out rows, each compared with the others."""
+        scores = self.calibration.astype(np.float64)
+        known = [row for row, there in enumerate(~np.isnan(scores)) if there.any()]
+        return np.array([self._p_value_without(row) for row in known])
+
+    def _p_value_without(self, row: int) -> float:
+        others = UnusualRows(self.spaces, np.delete(self.calibration, row, axis=0))
+        scores = self.calibration[row].astype(np.float64)
+        pattern = ~np.isnan(scores)
+        return float(others._p_values_of(scores[None, pattern], pattern)[0])
+
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return everything as plain JSON and named arrays."""
         arrays: dict[str, NDArray[Any]] = {
