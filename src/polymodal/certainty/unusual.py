@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 
 MIN_ROWS = 20
 """Fewer held-out rows with the same streams do not calibrate their largest score; each stream by itself does then."""
+TAIL = 0.9
+MIN_SPREAD = 0.02
 BLOCK_VALUES = 2**22
 MAX_VALUE = 6e4
 """References are stored in float16."""
@@ -50,8 +52,8 @@ class Space:
         centre: float32 ``[D]``, the median of training rows.
         scale: float32 ``[D]``, by which differences from it are divided.
         reference: float16 ``[N, D]``, training rows, scaled.
-        location: Median of the logarithm of held-out rows' distances.
-        spread: From there to their 0.9 quantile.
+        location: 0.9 quantile of the logarithm of held-out rows' distances.
+        spread: By how much those beyond exceed it on average.
     """
 
     name: SpaceName
@@ -85,8 +87,9 @@ class Space:
         found = found[~np.isnan(found)]
         if not len(found):
             return fitted
-        location, high = np.quantile(found, (0.5, 0.9))
-        return cls(name, fitted.centre, fitted.scale, reference, float(location), float(max(high - location, 0.05)))
+        location = float(np.quantile(found, TAIL))
+        spread = float(np.maximum(found[found >= location] - location, 0).mean())
+        return cls(name, fitted.centre, fitted.scale, reference, location, max(spread, MIN_SPREAD))
 
     @property
     def is_whole(self) -> bool:
@@ -107,7 +110,8 @@ class Space:
             vectors: ``[rows, D]``, NaN where absent.
 
         Returns:
-            ``[rows]``: the logarithm of the distance, in units of the held-out rows' spread; NaN where absent.
+            ``[rows]``: the logarithm of the distance, in units of the held-out rows' spread; NaN where absent. In all
+            spaces a score of x is about as seldom, as the tail beyond a high quantile is nearly exponential.
         """
         present = ~np.isnan(vectors).all(axis=1)
         scores = np.full(len(vectors), np.nan)

@@ -166,7 +166,7 @@ def _see(
         if reference is not None:
             columns = precompute(model.network, columns, cache, progress)
             embeddings.append(embed_streams(model.network, columns))
-            vectors.append(vectors_of(model, embeddings[-1], measured))
+            vectors.append(vectors_of(model, columns, embeddings[-1], measured))
             _predict(model, chunk, columns, reference, predicted)
     profile, predictions = (part.build(table.name, table.num_rows) for part in (builder, predicted))
     nothing = StreamEmbeddings({}, {})

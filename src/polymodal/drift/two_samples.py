@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 
 MIN_EXPECTED = 5.0
 """Labels that are expected less often in either sample are pooled (Cochran 1954)."""
+EXACT_PAIRS = 10_000
+"""Up to so many pairs of rows the Kolmogorov-Smirnov test is exact."""
 MIN_CLASSIFIED = 20
 """Fewer rows of a sample are not told apart by a classifier."""
 
@@ -50,7 +52,8 @@ def compare_numbers(reference: Floats, new: Floats) -> TestResult:
     """
     from scipy.stats import ks_2samp
 
-    found = ks_2samp(reference, new, method="auto" if max(len(reference), len(new)) < 1000 else "asymp")
+    is_small = len(reference) * len(new) <= EXACT_PAIRS
+    found = ks_2samp(reference, new, method="exact" if is_small else "asymp")
     return TestResult("Kolmogorov-Smirnov", float(found.statistic), float(min(found.pvalue, 1.0)))
 
 

@@ -92,7 +92,7 @@ def _see(model: TrainedModel, examples: Examples) -> _Seen:
         measured = measure_table(model.preprocessor, table, columns)
         builder.see(measured)
         embeddings.append(embed_streams(model.network, columns))
-        vectors.append(vectors_of(model, embeddings[-1], measured))
+        vectors.append(vectors_of(model, columns, embeddings[-1], measured))
     profile = builder.build(examples.name, total_rows=len(examples))
     return _Seen(profile, join_embeddings(embeddings), join_vectors(vectors))
 

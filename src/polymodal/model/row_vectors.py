@@ -30,14 +30,20 @@ def row_vectors(model: TrainedModel, table: Table, columns: Mapping[str, Column]
         Space to float64 ``[rows, D]``, NaN where the stream is absent.
     """
     measured = measure_table(model.preprocessor, table, columns, media_only=True)
-    return vectors_of(model, embed_streams(model.network, columns), measured)
+    return vectors_of(model, columns, embed_streams(model.network, columns), measured)
 
 
-def vectors_of(model: TrainedModel, embeddings: StreamEmbeddings, measured: Sequence[MeasuredColumn]) -> RowVectors:
+def vectors_of(
+    model: TrainedModel,
+    columns: Mapping[str, Column],
+    embeddings: StreamEmbeddings,
+    measured: Sequence[MeasuredColumn],
+) -> RowVectors:
     """Put together the vectors of rows that were embedded and measured.
 
     Args:
         model: The trained model.
+        columns: Stream to the rows' arrays.
         embeddings: The rows' embeddings.
         measured: What was measured of their columns; numbers, categories and dates are not looked at.
 
@@ -48,6 +54,9 @@ def vectors_of(model: TrainedModel, embeddings: StreamEmbeddings, measured: Sequ
     for stream, values in embeddings.values.items():
         vectors = np.where(embeddings.present[stream][:, None], values.astype(np.float64), np.nan)
         found[SpaceName(stream, "embedding")] = vectors
+        modality = model.preprocessor.modalities[stream]
+        if isinstance(modality, Tabular):
+            found[SpaceName(stream, "measures")] = _measure_rows(modality, columns[stream])
     for column in measured:
         if column.stream and not isinstance(model.preprocessor.modalities[column.stream], Tabular):
             numbers = [measure.values for measure in column.measures if _is_numeric(measure.values)]
@@ -79,3 +88,14 @@ def join_vectors(parts: Sequence[RowVectors]) -> RowVectors:
 
 def _is_numeric(values: Sequence[float | None] | Sequence[str | None]) -> bool:
     return not any(isinstance(value, str) for value in values)
+
+
+def _measure_rows(modality: Tabular, column: Column) -> NDArray[np.float64]:
+    """Measure rows of numbers and categories: the number of unseen categories, and how far numbers are from their means."""
+    is_category = np.array([field.kind == "category" for field in modality.fields])
+    values = column.values.astype(np.float64)
+    unseen = (column.present & is_category & (values == 0)).sum(axis=1)
+    sizes = np.where(column.present & ~is_category, np.abs(values), 0.0)
+    known = np.maximum((column.present & ~is_category).sum(axis=1), 1)
+    measures = np.stack([unseen, sizes.max(axis=1), np.sqrt((sizes**2).sum(axis=1) / known)], axis=1)
+    return np.where(column.row_present[:, None], measures, np.nan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from polymodal.modalities.video_frames import probe_video
 PROBED_VIDEOS = 200
 """Videos of a part of a table whose size and duration are read: each is opened once more."""
 SILENCE_DB = -120.0
-LOUDNESS_RATE_HZ = 8000
+WINDOW_S = 0.02
+UNKNOWN_RATE_HZ = 8000
 """Rate that sounds without one are taken to have."""
 
 
@@ -105,13 +107,14 @@ PIXEL_MEASURES = {"brightness": _brightness, "contrast": _contrast, "sharpness":
 
 
 def measure_sounds(column: ColumnCells) -> list[Measure]:
-    """Measure a column of sounds: duration, sample rate, channels and loudness.
+    """Measure a column of sounds: duration, sample rate, channels, loudness, dynamics, crest and pitch.
 
     Args:
         column: The cells.
 
     Returns:
-        The first three as the files have them; loudness is the root mean square in decibels of full scale.
+        The first three as the files have them; loudness is the root mean square in decibels of full scale, dynamics from
+        quiet to loud moments, crest from it to the peak; pitch is told by the crossings of zero a second.
     """
     limit_s = column.modality.max_duration_s if isinstance(column.modality, Audio) else 30.0
     found = read_each(partial(_measure_sound, folder=column.folder, limit_s=limit_s), column.cells)
@@ -119,17 +122,36 @@ def measure_sounds(column: ColumnCells) -> list[Measure]:
         Measure("duration", "seconds", apply(lambda sound: float(sound["seconds"]), found)),
         Measure("sample rate", "", apply(lambda sound: str(sound["rate"]), found)),
         Measure("channels", "", apply(lambda sound: str(sound["channels"]), found)),
-        Measure("loudness", "decibels", apply(lambda sound: float(sound["loudness"]), found)),
+        *(Measure(name, unit, apply(itemgetter(name), found)) for name, unit in SOUND_MEASURES.items()),
     ]
 
 
 def _measure_sound(cell: Cell, folder: Path | None, limit_s: float) -> dict[str, Any]:
-    rate, num_samples, channels = read_header(cell, folder)
-    samples = load_clip(cell, folder, rate or LOUDNESS_RATE_HZ, limit_s)
-    power = float((samples.astype(np.float64) ** 2).mean())
+    found, num_samples, channels = read_header(cell, folder)
+    rate = found or UNKNOWN_RATE_HZ
+    samples = load_clip(cell, folder, rate, limit_s).astype(np.float64)
+    loudness, peak = _decibels(np.sqrt((samples**2).mean())), _decibels(np.abs(samples).max())
     return {
-        "seconds": (num_samples or len(samples)) / (rate or LOUDNESS_RATE_HZ),
-        "rate": "unknown" if rate is None else f"{rate:,} Hz",
+        "seconds": (num_samples or len(samples)) / rate,
+        "rate": "unknown" if found is None else f"{found:,} Hz",
         "channels": str(channels),
-        "loudness": max(SILENCE_DB, 10 * math.log10(power)) if power > 0 else SILENCE_DB,
+        "loudness": loudness,
+        "dynamics": _dynamics(samples, max(1, round(WINDOW_S * rate))),
+        "crest": peak - loudness,
+        "zero crossings": float((np.diff(np.signbit(samples)) != 0).sum()) * rate / len(samples),
     }
+
+
+def _dynamics(samples: NDArray[np.float64], window: int) -> float:
+    """Return the decibels from the quietest tenth of a sound's moments to its loudest tenth."""
+    whole = samples[: max(len(samples) // window, 1) * window]
+    parts = whole.reshape(-1, window) if len(whole) >= window else whole[None]
+    low, high = np.quantile([_decibels(level) for level in np.sqrt((parts**2).mean(axis=1))], (0.1, 0.9))
+    return float(high - low)
+
+
+def _decibels(level: float) -> float:
+    return max(SILENCE_DB, 20 * math.log10(level)) if level > 0 else SILENCE_DB
+
+
+SOUND_MEASURES = {"loudness": "decibels", "dynamics": "decibels", "crest": "decibels", "zero crossings": "a second"}
