@@ -39,11 +39,15 @@ def changed_tables(table: Table, dataset: str, streams: Sequence[Any], data: Pat
     found = {}
     for stream in streams:
         changes = dict(CHANGES.get(stream.modality, {}))
-        changes |= {f"from {other}": _foreign(data, other, column) for other, column in _others(stream.modality, dataset)}
+        changes |= {
+            f"from {other}": _foreign(data, other, column) for other, column in _others(stream.modality, dataset)
+        }
         for name, change in changes.items():
             random = np.random.default_rng(seed)
             for column in stream.columns[: 3 if stream.modality == "tabular" else 1]:
-                cells = [None if cell is None else change((cell, table.folder), random) for cell in table.columns[column]]
+                cells = [
+                    None if cell is None else change((cell, table.folder), random) for cell in table.columns[column]
+                ]
                 found[f"{column}: {name}"] = replace(table, columns={**table.columns, column: cells})
     return found
 
@@ -55,7 +59,9 @@ def _others(modality: str, dataset: str) -> list[tuple[str, str]]:
 def _foreign(data: Path, dataset: str, column: str) -> Change:
     table = read_table(data / dataset / "validation.csv")
     is_text = (dataset, column) in OTHERS["text"]
-    cells = [cell if is_text else str((table.folder or data) / cell) for cell in table.columns[column] if cell is not None]
+    cells = [
+        cell if is_text else str((table.folder or data) / cell) for cell in table.columns[column] if cell is not None
+    ]
     return lambda _, random: cells[random.integers(len(cells))]
 
 

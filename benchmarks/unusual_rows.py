@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sections import replace_section
-from unusual_cells import changed_tables
 
 import polymodal
 from polymodal.certainty.unusual import SpaceName, UnusualRows
@@ -24,6 +22,8 @@ from polymodal.data.tables.table import Table, read_table
 from polymodal.model.row_vectors import RowVectors, row_vectors
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import SilentProgress
+from sections import replace_section
+from unusual_cells import changed_tables
 
 Floats = NDArray[np.float64]
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -102,7 +102,9 @@ def read_splits(name: str, split: str, models: Path | None) -> tuple[Table, Tabl
         Three tables.
     """
     swapped = {"train": "validation", "validation": "train"} if name == "clothing" and models else {}
-    tables = {part: read_table(DATA / name / f"{swapped.get(part, part)}.csv") for part in ("train", "validation", "test")}
+    tables = {
+        part: read_table(DATA / name / f"{swapped.get(part, part)}.csv") for part in ("train", "validation", "test")
+    }
     train, held_out = draw(tables["train"], TRAIN_ROWS), draw(tables["validation"], HELD_OUT_ROWS, seed=1)
     if split == "test":
         return train, held_out, draw(tables["test"], ORDINARY_ROWS)
@@ -214,9 +216,10 @@ def auroc(ordinary: Floats, changed: Floats) -> float:
 def write_section(results: dict[str, Any], split: str) -> str:
     """Write the results as Markdown."""
     lines = [
-        f"AUROC of telling changed rows (one column changed in each) from ordinary {split} rows, and the share of both that is",
-        f"unusual at {LEVEL:.0%}. `both` is the package's score: the nearest training row in the embedding of each stream and in",
-        "what is measured of its cells. `make bench-unusual` (the method was chosen with `--split validation`).",
+        f"AUROC of telling changed rows (one column changed in each) from ordinary {split} rows, and the share of both",
+        f"that is unusual at {LEVEL:.0%}. `both` is the package's score: the nearest training row in the embedding of each",
+        "stream and in what is measured of its cells. `make bench-unusual`: models of the preset `fast`, at most 3,000",
+        "training rows (the method was chosen with `--split validation`).",
         "",
         f"| dataset | change | {' | '.join(METHODS)} | found at {LEVEL:.0%} |",
         "|---|---|" + "---:|" * (len(METHODS) + 1),

@@ -103,7 +103,9 @@ def test_a_shifted_column_is_named_first(drift_model: Model, fresh: Table) -> No
 
 
 def test_a_new_category_is_named(drift_model: Model, fresh: Table) -> None:
-    found = drift_model.drift(changed(fresh, "colour", lambda colour: "purple" if colour == "red" else colour)).comparisons[0]
+    found = drift_model.drift(
+        changed(fresh, "colour", lambda colour: "purple" if colour == "red" else colour)
+    ).comparisons[0]
     assert found.column == "colour"
     assert found.new_values[0][0] == "purple"
     assert found.sentence.startswith("new: 'purple' (")

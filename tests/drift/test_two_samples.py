@@ -52,7 +52,11 @@ def test_effects_are_differences_of_probabilities() -> None:
     assert compare_shares((0, 100), (30, 100)).effect == pytest.approx(0.3)
     assert compare_numbers(np.zeros(100), np.repeat([0.0, 1.0], [70, 30])).effect == pytest.approx(0.3)
     assert compare_counts({"a": 100}, {"a": 70, "b": 30}).effect == pytest.approx(0.3)
-    for same in (compare_counts({"a": 5}, {"a": 9}), compare_numbers(np.ones(9), np.ones(5)), compare_shares((0, 5), (0, 9))):
+    for same in (
+        compare_counts({"a": 5}, {"a": 9}),
+        compare_numbers(np.ones(9), np.ones(5)),
+        compare_shares((0, 5), (0, 9)),
+    ):
         assert (same.effect, same.p_value) == (0.0, 1.0)
 
 

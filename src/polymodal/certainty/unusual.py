@@ -1,8 +1,8 @@
 """How unusual a row is: its distance from the nearest training row, in spaces of its streams, as a conformal p-value.
 
-Distances to the nearest neighbour of training rows are those of Sun et al. 2022 (arXiv 2204.06507) with k = 1. Each stream
-that is there is judged in two spaces: the embedding of its encoder and, of pictures, sounds, texts and the like, what is
-measured of its cells. Differs from the source: embeddings are not normalised, as their length tells black pictures from
+Distances to the nearest training row are those of Sun et al. 2022 (arXiv 2204.06507) with k = 1. Each stream that is there
+is judged in two spaces: the embedding of its encoder, and what is measured of its cells (brightness, loudness, length,
+unseen categories). Differs from the source: embeddings are not normalised, as their length tells black pictures from
 others. p-values are those of conformal anomaly detection (Laxhammar and Falkman 2014; Bates et al. 2023, arXiv
 2104.08279): the share of held-out rows that are at least as far away.
 """
@@ -80,7 +80,9 @@ class Space:
         if name.kind == "measures" and len(known):
             low, centre, high = np.nan_to_num(np.nanquantile(known, (0.05, 0.5, 0.95), axis=0))
             scale = np.where(high > low, high - low, np.maximum(np.abs(centre), 1.0)) / 3
-        unfitted = cls(name, centre.astype(np.float32), scale.astype(np.float32), np.zeros((0, known.shape[1]), np.float16))
+        unfitted = cls(
+            name, centre.astype(np.float32), scale.astype(np.float32), np.zeros((0, known.shape[1]), np.float16)
+        )
         reference = np.clip(unfitted._scaled(known), -MAX_VALUE, MAX_VALUE).astype(np.float16)
         fitted = cls(name, unfitted.centre, unfitted.scale, reference)
         found = fitted.scores(held_out)

@@ -56,9 +56,7 @@ def drift_command(
             from polymodal.runs.model import load
 
             loaded = load(model, device)
-        found = loaded.drift(
-            data, alpha=alpha, min_effect=min_effect, rows=rows, training=training, progress=progress
-        )
+        found = loaded.drift(data, alpha=alpha, min_effect=min_effect, rows=rows, training=training, progress=progress)
         if output is not None:
             from polymodal.atomic_files import write_text
             from polymodal.cli.json_text import json_text

@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | compare | evaluate | predict | drift | embed | index | search | cache ...``.
+"""The command line: ``polymodal inspect | train | compare | evaluate | predict | drift | embed | index | search | ...``.
 
 Slow imports are made inside the command that needs them.
 """

@@ -35,7 +35,9 @@ def predict_command(
     weights: Annotated[bool, typer.Option("--weights", help="Add the fusion's weight of each stream.")] = False,
     unusual: Annotated[
         bool,
-        typer.Option("--unusual", help="Add how unusual each row is: a p-value, small where it is unlike training rows."),
+        typer.Option(
+            "--unusual", help="Add how unusual each row is: a p-value, small where it is unlike training rows."
+        ),
     ] = False,
     device: Device = None,
     strict: StrictTable = False,

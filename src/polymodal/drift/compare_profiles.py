@@ -79,7 +79,9 @@ def _compare_numbers(
         shown = f"{show_number(low, new.unit)} to {show_number(high, new.unit)}"
         sentence += f"; {_percent(beyond)} lie beyond {shown}"
     result = compare_numbers(reference.numbers, new.numbers)
-    return _comparison(column, reference.measure, result, sentence, histogram(reference.numbers, new.numbers, reference.unit))
+    return _comparison(
+        column, reference.measure, result, sentence, histogram(reference.numbers, new.numbers, reference.unit)
+    )
 
 
 def histogram(reference: NDArray[np.float64], new: NDArray[np.float64], unit: str) -> Chart:

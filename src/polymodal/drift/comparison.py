@@ -1,4 +1,4 @@
-"""What a comparison of two tables consists of: plain values, as ``polymodal drift --json`` prints and its page shows."""
+"""What a comparison of two tables consists of: plain values, as ``polymodal drift --json`` prints them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Subject = Literal["input", "target", "prediction", "stream", "rows"]
-"""What is compared: an input column, a target's true values, a target's predictions, the embeddings of a stream, whole rows."""
+"""What is compared: an input column, a target's true values, its predictions, the embeddings of a stream, whole rows."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,7 @@ class Chart:
     Attributes:
         kind: "numbers" or "shares".
         unit: Unit of the numbers, or empty.
-        edges: Edges of the bins of numbers, one more than bins; beyond the outer ones lie few rows, counted in the outer
-            bins.
+        edges: Edges of the bins of numbers, one more than bins; the few numbers beyond them are in the outer bins.
         labels: Labels of shares.
         reference: Share of the reference rows in each bin or label.
         new: The same of the new rows.

@@ -22,6 +22,7 @@ from polymodal.drift.compare_profiles import compare_profiles, histogram
 from polymodal.drift.comparison import Chart, Comparison, Drift
 from polymodal.drift.two_samples import MIN_CLASSIFIED, compare_shares, compare_vectors, holm
 from polymodal.errors import ConfigError, TableError, list_names, parameter_error
+from polymodal.modalities import Category, Tabular
 from polymodal.model.batches import shapes_of
 from polymodal.model.chunks import iterate_chunks
 from polymodal.model.fit_reference import measure_predictions, rounded
@@ -29,7 +30,6 @@ from polymodal.model.predict import NO_MASK, combine, predict_members
 from polymodal.model.row_vectors import RowVectors, join_vectors, vectors_of
 from polymodal.model.stream_embeddings import StreamEmbeddings, embed_streams, join_embeddings
 from polymodal.model.trained_model import TrainedModel, precompute
-from polymodal.modalities import Category, Tabular
 from polymodal.progress import Progress
 from polymodal.targets import CategoryTarget, RowContext
 
@@ -124,8 +124,8 @@ def _check_options(alpha: float, min_effect: float, rows: int) -> None:
 def _check_reference(model: TrainedModel, training: Table | None) -> Reference | None:
     if model.reference is None and training is None:
         raise ConfigError(
-            "This model was saved by an earlier version and remembers nothing of its training rows to compare with. Give "
-            "the training table with --training (in Python: training=), or train the model again."
+            "This model was saved by an earlier version and remembers nothing of its training rows to compare with. "
+            "Give the training table with --training (in Python: training=), or train the model again."
         )
     return model.reference
 

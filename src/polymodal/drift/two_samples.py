@@ -1,7 +1,7 @@
 """Tests of whether two samples are of one distribution; every effect is on one scale, from 0 to 1.
 
-An effect is a difference of probabilities of one event, and so a lower bound of the total variation distance: at least so
-large a share of the rows would have to be others.
+An effect is a difference of probabilities of one event, and so a lower bound of the total variation distance: at least
+so large a share of the rows would have to be others.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def compare_numbers(reference: Floats, new: Floats) -> TestResult:
 def compare_counts(reference: Mapping[str, int], new: Mapping[str, int]) -> TestResult:
     """Compare labels by the chi-square test of homogeneity.
 
-    Rare labels are pooled by the counts of both samples together, so that labels that one sample happens to lack raise no
-    alarm: in a long tail there are always some.
+    Rare labels are pooled by the counts of both samples together, so that labels that one sample happens to lack raise
+    no alarm: in a long tail there are always some.
 
     Args:
         reference: Label to count, at least one.
@@ -128,7 +128,7 @@ def compare_vectors(reference: Floats, new: Floats, seed: int = 0) -> Classified
     """Compare vectors by a classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv 1610.06545).
 
     A logistic regression is fitted on a half of both samples to tell them apart, and tried on the others. Differs from the
-    source: the ranks of its scores are tested (Mann-Whitney), not its accuracy, which a larger sample would decide.
+    source: the ranks of its scores are tested (Mann-Whitney), not its accuracy, which the larger sample would decide.
 
     Args:
         reference: ``[N, D]``.
@@ -151,7 +151,9 @@ def compare_vectors(reference: Floats, new: Floats, seed: int = 0) -> Classified
     truth = np.repeat([0, 1], [len(fitted), len(new_fitted)])
     model = LogisticRegression(C=1 / training.shape[1], class_weight="balanced", max_iter=200)
     model.fit((training - mean) / deviation, truth)
-    scores, new_scores = (model.decision_function((rows - mean) / deviation) for rows in (reference[tried], new[new_tried]))
+    scores, new_scores = (
+        model.decision_function((rows - mean) / deviation) for rows in (reference[tried], new[new_tried])
+    )
     found = mannwhitneyu(new_scores, scores, alternative="greater")
     auc = float(found.statistic) / (len(scores) * len(new_scores))
     effect = max(0.0, 1 - math.sqrt(2 * (1 - max(auc, 0.5))))

@@ -1,4 +1,4 @@
-"""The vectors of rows that unusual rows are found by: embeddings of their streams, and what is measured of their cells."""
+"""The vectors that unusual rows are found by: embeddings of a row's streams, and what is measured of its cells."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from polymodal.arrays import Column
 from polymodal.certainty.unusual import SpaceName
 from polymodal.data.profiles.build_profile import MeasuredColumn, measure_table
 from polymodal.data.tables.table import Table
+from polymodal.modalities import Tabular
 from polymodal.model.stream_embeddings import StreamEmbeddings, embed_streams
 from polymodal.model.trained_model import TrainedModel
-from polymodal.modalities import Tabular
 
 RowVectors = dict[SpaceName, NDArray[np.float64]]
 
@@ -68,7 +68,7 @@ def vectors_of(
 
 
 def join_vectors(parts: Sequence[RowVectors]) -> RowVectors:
-    """Concatenate the vectors of rows; a space that a part lacks, as its stream is absent in all its rows, is NaN there.
+    """Concatenate the vectors of rows; a space that a part lacks, as its stream is absent in it, is NaN there.
 
     Args:
         parts: At least one.
@@ -91,7 +91,7 @@ def _is_numeric(values: Sequence[float | None] | Sequence[str | None]) -> bool:
 
 
 def _measure_rows(modality: Tabular, column: Column) -> NDArray[np.float64]:
-    """Measure rows of numbers and categories: the number of unseen categories, and how far numbers are from their means."""
+    """Measure rows of numbers and categories: how many categories are unseen, and how far numbers are from their means."""
     is_category = np.array([field.kind == "category" for field in modality.fields])
     values = column.values.astype(np.float64)
     unseen = (column.present & is_category & (values == 0)).sum(axis=1)

@@ -35,11 +35,13 @@ def check_unusual(model: TrainedModel) -> Reference:
     """
     if model.reference is None:
         raise ConfigError(
-            "This model was saved by an earlier version and remembers nothing of its training rows, so it cannot tell how "
-            "unusual a row is. Train it again, or leave out --unusual."
+            "This model was saved by an earlier version and remembers nothing of its training rows, so it cannot tell "
+            "how unusual a row is. Train it again, or leave out --unusual."
         )
     if UNUSUAL in model.targets:
-        raise ConfigError(f"The model predicts a column {UNUSUAL!r}, the name that --unusual needs. Leave --unusual out.")
+        raise ConfigError(
+            f"The model predicts a column {UNUSUAL!r}, the name that --unusual needs. Leave --unusual out."
+        )
     return model.reference
 
 
@@ -94,14 +96,14 @@ class UnusualTeller:
         """
         if self._level is None:
             warn(
-                f"The model has only {self._num_held_out:,} validation rows to compare with: no p-value of 'unusual' is "
-                f"below {1 / (1 + self._num_held_out):.2g}."
+                f"The model has only {self._num_held_out:,} validation rows to compare with: no p-value of 'unusual' "
+                f"is below {1 / (1 + self._num_held_out):.2g}."
             )
         elif self._is_surprising(self._level):
             share = self._num_unusual / self._num_rows
             warn(
-                f"{name}: {self._num_unusual:,} of {self._num_rows:,} rows ({share:.0%}) are unusual at {self._level:.0%}, "
-                f"where {self._level:.0%} is expected. `polymodal drift` shows what has changed."
+                f"{name}: {self._num_unusual:,} of {self._num_rows:,} rows ({share:.0%}) are unusual at "
+                f"{self._level:.0%}, where {self._level:.0%} is expected. `polymodal drift` shows what has changed."
             )
 
     def _is_surprising(self, level: float) -> bool:

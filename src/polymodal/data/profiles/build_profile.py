@@ -112,9 +112,7 @@ def _measure_targets(preprocessor: Preprocessor, table: Table) -> list[MeasuredC
     return found
 
 
-def _measure(
-    name: str, modality: str, role: Role, stream: str, column: ColumnCells, present: int
-) -> MeasuredColumn:
+def _measure(name: str, modality: str, role: Role, stream: str, column: ColumnCells, present: int) -> MeasuredColumn:
     measures = MEASURES[modality](column) if present and modality in MEASURES else []
     return MeasuredColumn(name, modality, role, stream, len(column.cells), present, measures)
 
@@ -124,7 +122,8 @@ class ProfileBuilder:
 
     Example:
         >>> builder = ProfileBuilder()
-        >>> builder.see([MeasuredColumn("size", "number", "input", "tabular", 2, 2, [Measure("value", "", [3.0, 1.0])])])
+        >>> sizes = Measure("value", "", [3.0, 1.0])
+        >>> builder.see([MeasuredColumn("size", "number", "input", "tabular", 2, 2, [sizes])])
         >>> builder.build("new.csv", total_rows=2).columns["size"].distributions[0].numbers
         array([1., 3.])
     """

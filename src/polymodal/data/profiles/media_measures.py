@@ -113,8 +113,8 @@ def measure_sounds(column: ColumnCells) -> list[Measure]:
         column: The cells.
 
     Returns:
-        The first three as the files have them; loudness is the root mean square in decibels of full scale, dynamics from
-        quiet to loud moments, crest from it to the peak; pitch is told by the crossings of zero a second.
+        The first three as the files have them; loudness is the root mean square in decibels of full scale, dynamics
+        from quiet to loud moments, crest from it to the peak; pitch is told by the crossings of zero a second.
     """
     limit_s = column.modality.max_duration_s if isinstance(column.modality, Audio) else 30.0
     found = read_each(partial(_measure_sound, folder=column.folder, limit_s=limit_s), column.cells)
@@ -130,7 +130,7 @@ def _measure_sound(cell: Cell, folder: Path | None, limit_s: float) -> dict[str,
     found, num_samples, channels = read_header(cell, folder)
     rate = found or UNKNOWN_RATE_HZ
     samples = load_clip(cell, folder, rate, limit_s).astype(np.float64)
-    loudness, peak = _decibels(np.sqrt((samples**2).mean())), _decibels(np.abs(samples).max())
+    loudness, peak = _decibels(float(np.sqrt((samples**2).mean()))), _decibels(float(np.abs(samples).max()))
     return {
         "seconds": (num_samples or len(samples)) / rate,
         "rate": "unknown" if found is None else f"{found:,} Hz",

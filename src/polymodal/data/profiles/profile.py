@@ -1,4 +1,4 @@
-"""The profile of a table: for each column how many cells are there, and the distribution of what is measured of them."""
+"""The profile of a table: how many cells of each column are there, and distributions of what is measured of them."""
 
 from __future__ import annotations
 
