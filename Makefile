@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: bytecode demo test test-all check bench-quality bench-compare bench-decisions bench-speed clean
+.PHONY: bytecode demo test test-all check bench-quality bench-compare bench-decisions bench-coverage bench-speed clean
 .DEFAULT_GOAL := test
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -58,6 +58,9 @@ bench-compare: bytecode
 
 bench-decisions: bytecode
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/decisions.py
+
+bench-coverage: bytecode
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/coverage.py
 
 bench-speed: bytecode
 	@$(BIN)/python benchmarks/speed.py

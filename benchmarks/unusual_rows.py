@@ -217,9 +217,9 @@ def write_section(results: dict[str, Any], split: str) -> str:
     """Write the results as Markdown."""
     lines = [
         f"AUROC of telling changed rows (one column changed in each) from ordinary {split} rows, and the share of both",
-        f"that is unusual at {LEVEL:.0%}. `both` is the package's score: the nearest training row in the embedding of each",
-        "stream and in what is measured of its cells. `make bench-unusual`: models of the preset `fast`, at most 3,000",
-        "training rows (the method was chosen with `--split validation`).",
+        f"that is unusual at {LEVEL:.0%}. `both` is the package's score: the nearest training row in the embedding of",
+        "each stream and in what is measured of its cells. `make bench-unusual`: models of the preset `fast`, at most",
+        "3,000 training rows (the method was chosen with `--split validation`).",
         "",
         f"| dataset | change | {' | '.join(METHODS)} | found at {LEVEL:.0%} |",
         "|---|---|" + "---:|" * (len(METHODS) + 1),

@@ -39,7 +39,7 @@ def accuracy_threshold(confidences: Sequence[float], hits: Sequence[bool], accur
         if size:
             size = int(np.searchsorted(-ordered, -ordered[size - 1], side="right"))  # equal confidences go together
             if least_share(int(right[size - 1]), size, tail) >= accuracy:
-                return float(ordered[size - 1])
+                return float(ordered[size - 1]) if size < len(ordered) else 0.0
     return math.inf
 
 

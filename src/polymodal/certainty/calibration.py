@@ -208,5 +208,5 @@ def rounded(confidences: Floats) -> Floats:
 
 
 def _plain(values: Floats) -> list[float]:
-    """Round to seven digits, as many as predictions are written with."""
-    return [float(f"{value:.7g}") for value in values]
+    """Round up to seven digits: equal scores of new rows must not be above the threshold."""
+    return [float(f"{value * (1 + 5e-7):.7g}") for value in values]

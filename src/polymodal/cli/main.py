@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | compare | evaluate | predict | drift | embed | index | search | ...``.
+"""The command line: ``polymodal inspect | train | compare | evaluate | predict | drift | embed | search | ...``.
 
 Slow imports are made inside the command that needs them.
 """
@@ -242,7 +242,7 @@ def evaluate_command(
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
-            from polymodal.cli import console, result_tables
+            from polymodal.cli import certainty_tables, console, result_tables
             from polymodal.runs.model import load
 
             loaded = load(model, device)
@@ -256,6 +256,7 @@ def evaluate_command(
         console.print_pairs(report_data)
         result_tables.print_slices(report_data)
         console.print_missing(report_data)
+        certainty_tables.print_certainty(report_data)
         for notice in report_data["notices"]:
             console.print_line(f"Note: {notice}")
 

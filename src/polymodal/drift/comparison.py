@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Subject = Literal["input", "target", "prediction", "stream", "rows"]
-"""What is compared: an input column, a target's true values, its predictions, the embeddings of a stream, whole rows."""
+"""What is compared: an input column, a target's true values, its predictions, a stream's embeddings, whole rows."""
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,13 @@ from polymodal.certainty.calibration import (
     number_group,
 )
 from polymodal.certainty.difficulty import Difficulty
+from polymodal.data.tables.stored_columns import take_cells
 from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.ensemble_weights import MemberRows, fit_ensemble, member_present, rows_of_patterns
-from polymodal.model.fit_ensemble import HeldOutRows
+from polymodal.model.batches import Examples
+from polymodal.model.fit_ensemble import HeldOutRows, sample_validation
 from polymodal.model.member_predictions import prior_prediction
+from polymodal.model.prediction_sets import stratum_values
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget, label_weights_of
 
@@ -38,19 +41,21 @@ FOLDS = ((1_000, 5), (10**9, 2))
 Floats = NDArray[np.float64]
 
 
-def fit_certainty(model: TrainedModel, rows: Mapping[str, HeldOutRows]) -> TrainedModel:
+def fit_certainty(model: TrainedModel, rows: Mapping[str, HeldOutRows], validation: Examples) -> TrainedModel:
     """Remember the calibration rows of every target of classes, labels or one number.
 
     Args:
         model: The model with its ensembles.
         rows: Target to what its ensemble was fitted on.
+        validation: All validation rows.
 
     Returns:
         The model with its calibrations; none of a target that no validation row has.
     """
     flat = {name: target for name, target in model.targets.items() if not isinstance(target, StructuredTarget)}
+    values = row_strata(model, sample_validation(validation, model.targets, model.config.seed))
     calibrations = {
-        name: _calibrate(target, rows[name], model.ensembles[name], model.config.seed)
+        name: calibrate(target, rows[name], model.ensembles[name], model.config.seed, values)
         for name, target in flat.items()
         if name in rows and len(rows[name].members[0].rows)
     }
@@ -80,7 +85,40 @@ class _Rows:
         return _Rows(*(getattr(self, entry.name)[rows] for entry in dataclasses.fields(self)))
 
 
-def _calibrate(target: AnyTarget, held_out: HeldOutRows, ensemble: Ensemble, seed: int) -> Calibration:
+def row_strata(model: TrainedModel, examples: Examples) -> list[str] | None:
+    """Return the value of each row in the column that coverage was asked by.
+
+    Args:
+        model: The model.
+        examples: The rows.
+
+    Returns:
+        One a row; None where no column was named, or the table lacks it.
+    """
+    column = model.config.coverage_by
+    known = {name: take_cells(cells, examples.rows) for name, cells in examples.cells.items() if name == column}
+    return stratum_values(model, known)
+
+
+def calibrate(
+    target: AnyTarget,
+    held_out: HeldOutRows,
+    ensemble: Ensemble,
+    seed: int,
+    values: Sequence[str] | None = None,
+) -> Calibration:
+    """Remember the calibration rows of one target.
+
+    Args:
+        target: A category, labels or a number.
+        held_out: What its ensemble was fitted on, at least one row.
+        ensemble: Its ensemble.
+        seed: Seed of the folds.
+        values: Value of each row of the table in the column that coverage was asked by.
+
+    Returns:
+        Nonconformity scores and confidences, pattern by pattern of absent streams.
+    """
     parts = _out_of_fold(held_out, ensemble, seed)
     pieces: dict[frozenset[str], list[_Rows]] = {}
     for absent, place, used in rows_of_patterns(held_out.members):
@@ -92,12 +130,20 @@ def _calibrate(target: AnyTarget, held_out: HeldOutRows, ensemble: Ensemble, see
         groups = _with_difficulty(groups)
         no_inputs = dataclasses.replace(no_inputs, spread=difficulty.of(no_inputs.spread, no_inputs.prediction))
     groups[frozenset(held_out.members[0].visible)] = no_inputs
-    sampled = {absent: _sample(found, seed) for absent, found in groups.items()}
+    strata = [(absent, value, part) for absent, found in groups.items() for value, part in _strata(found, values)]
     return Calibration(
         kind=target.kind,
-        groups=[_group(target, absent, found) for absent, found in sampled.items()],
+        groups=[_group(target, absent, value, _sample(part, seed)) for absent, value, part in strata],
         difficulty=difficulty,
     )
+
+
+def _strata(rows: _Rows, values: Sequence[str] | None) -> list[tuple[str | None, _Rows]]:
+    """Return all rows, and those of each value of the column that coverage was asked by."""
+    if values is None:
+        return [(None, rows)]
+    own = np.asarray(values)[rows.rows]
+    return [(None, rows), *((str(value), rows.take(np.flatnonzero(own == value))) for value in np.unique(own))]
 
 
 def _out_of_fold(held_out: HeldOutRows, ensemble: Ensemble, seed: int) -> list[_Rows]:
@@ -166,9 +212,9 @@ def _sample(rows: _Rows, seed: int) -> _Rows:
     return rows.take(np.sort(kept))
 
 
-def _group(target: AnyTarget, absent: frozenset[str], rows: _Rows) -> CalibrationGroup:
+def _group(target: AnyTarget, absent: frozenset[str], value: str | None, rows: _Rows) -> CalibrationGroup:
     if target.kind == "category":
-        return class_group(absent, rows.prediction, rows.truth, label_weights_of(target))
+        return class_group(absent, rows.prediction, rows.truth, label_weights_of(target), value)
     if target.kind == "categories":
-        return label_group(absent, rows.prediction, rows.truth)
-    return number_group(absent, rows.prediction, rows.truth, rows.spread)
+        return label_group(absent, rows.prediction, rows.truth, value)
+    return number_group(absent, rows.prediction, rows.truth, rows.spread, value)

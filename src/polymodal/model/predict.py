@@ -28,7 +28,7 @@ from polymodal.model.chunks import iterate_chunks
 from polymodal.model.member_predictions import MemberPredictions, concatenate_members, prior_prediction
 from polymodal.model.network import Network
 from polymodal.model.numeric_members import combine_numbers, lone_masks, member_rows, numeric_members
-from polymodal.model.prediction_sets import Certain, Teller, Wish, make_certain
+from polymodal.model.prediction_sets import Certain, Teller, Wish, make_certain, stratum_values
 from polymodal.model.predictions import Predictions
 from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
@@ -82,18 +82,15 @@ def predict_chunks(
     """
     wish = wish or Wish()
     wish.check(model)
-    teller, counter, name = Teller(model, wish), UnusualTeller(model) if unusual else None, ""
+    teller, counter = Teller(model, wish), UnusualTeller(model, is_asked=unusual)
     for table, check in iterate_chunks(model, source, progress, "predicting", strict=strict):
         table.check_columns(keep, "--keep")
         predictions, certain = _predict_chunk(model, table, check, cache, progress, with_weights, wish, unusual)
         teller.see(certain)
-        if counter is not None and predictions.unusual is not None:
-            counter.see(predictions.unusual)
-            name = table.name
+        counter.see(predictions.unusual, table.name)
         yield predictions.with_kept({name: table.columns[name] for name in keep})
     teller.finish()
-    if counter is not None:
-        counter.finish(name)
+    counter.finish()
 
 
 def _predict_chunk(
@@ -112,7 +109,7 @@ def _predict_chunk(
     columns = precompute(model.network, columns, cache, progress) if unusual or _needs_network(needed) else columns
     (members,) = predict_members(model, columns, _row_context(model, table, columns), [NO_MASK], needed)
     combined = combine(model, members)
-    certain = make_certain(model, members, combined, wish)
+    certain = make_certain(model, members, combined, wish, stratum_values(model, table.columns))
     structured = {name: combined.pop(name) for name in model.network.structured}
     targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
     structured_targets = {name: t for name, t in targets.items() if isinstance(t, StructuredTarget)}

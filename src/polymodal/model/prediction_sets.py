@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from polymodal.arrays import Cell
 from polymodal.certainty.calibration import Calibration, rounded
 from polymodal.certainty.nonconformity import class_scores, label_scores
 from polymodal.certainty.thresholds import rows_needed
+from polymodal.data.tables.slices import slice_value
 from polymodal.ensemble.ensemble import rows_by_pattern
 from polymodal.errors import ConfigError, parameter_error, warn
 from polymodal.model.member_predictions import MemberPredictions
@@ -83,6 +84,7 @@ class Certain:
         abstained: bool ``[rows]``, True where there is no answer.
         unbounded: Rows whose set or interval is everything, as the calibration rows are too few.
         unanswered: Rows without an answer because no confidence makes the wanted accuracy sure.
+        lacks_column: Whether the table lacks the column that coverage was asked by.
     """
 
     sets: dict[str, list[list[Cell]]] = field(default_factory=dict)
@@ -90,10 +92,29 @@ class Certain:
     abstained: dict[str, Mask] = field(default_factory=dict)
     unbounded: dict[str, int] = field(default_factory=dict)
     unanswered: dict[str, int] = field(default_factory=dict)
+    lacks_column: bool = False
+
+
+def stratum_values(model: TrainedModel, cells: Mapping[str, Sequence[Cell]]) -> list[str] | None:
+    """Return each row's value in the column that coverage was asked by.
+
+    Args:
+        model: The model.
+        cells: Column to cells.
+
+    Returns:
+        One a row; None where no column was named, or it is not there.
+    """
+    column = model.config.coverage_by
+    return [slice_value(cell) for cell in cells[column]] if column is not None and column in cells else None
 
 
 def make_certain(
-    model: TrainedModel, members: MemberPredictions, combined: Mapping[str, Prediction], wish: Wish
+    model: TrainedModel,
+    members: MemberPredictions,
+    combined: Mapping[str, Prediction],
+    wish: Wish,
+    values: Sequence[str] | None = None,
 ) -> Certain:
     """Compute what is wished for some rows.
 
@@ -102,15 +123,17 @@ def make_certain(
         members: What its members predict.
         combined: Target to the final prediction.
         wish: What is asked.
+        values: Value of each row in the column that coverage was asked by, if there is one.
 
     Returns:
         Sets, intervals and abstention of the targets that have them.
     """
-    found = Certain()
+    is_asked = wish.coverage is not None and model.config.coverage_by is not None
+    found = Certain(lacks_column=is_asked and values is None)
     for name, calibration in model.calibrations.items():
         prediction = combined[name]
         if wish.coverage is not None:
-            thresholds = set_thresholds(calibration, members.visible, wish.coverage)
+            thresholds = set_thresholds(calibration, members.visible, wish.coverage, values)
             found.unbounded[name] = int(np.isinf(thresholds).sum())
             if calibration.kind == "number":
                 difficulty = number_difficulty(model, name, members, prediction)
@@ -171,18 +194,27 @@ def number_intervals(prediction: Prediction, difficulty: Floats, thresholds: Flo
     return np.stack([prediction - width, prediction + width], axis=1)
 
 
-def set_thresholds(calibration: Calibration, visible: Mapping[str, Mask], coverage: float) -> Floats:
+def set_thresholds(
+    calibration: Calibration, visible: Mapping[str, Mask], coverage: float, values: Sequence[str] | None = None
+) -> Floats:
     """Return the threshold on the scores of each row.
 
     Args:
         calibration: The target's calibration rows.
         visible: Stream to bool ``[rows]``, True where it is present.
         coverage: The promise.
+        values: Value of each row in the column that coverage was asked by, if there is one.
 
     Returns:
         float64 ``[rows]``.
     """
-    return _by_pattern(visible, lambda absent: calibration.set_threshold(absent, coverage))
+    if values is None:
+        return _by_pattern(visible, lambda absent: calibration.set_threshold(absent, coverage))
+    thresholds, own = np.empty(len(values)), np.asarray(values)
+    for absent, rows in rows_by_pattern(visible):
+        for value in np.unique(own[rows]):
+            thresholds[rows[own[rows] == value]] = calibration.set_threshold(absent, coverage, str(value))
+    return thresholds
 
 
 def answer_thresholds(calibration: Calibration, visible: Mapping[str, Mask], accuracy: float) -> Floats:
@@ -241,6 +273,7 @@ class Teller:
         """
         self._model = model
         self._wish = wish
+        self._lacks_column = False
         self._counts: dict[str, Counter[str]] = {"unbounded": Counter(), "unanswered": Counter()}
 
     def see(self, found: Certain) -> None:
@@ -251,9 +284,15 @@ class Teller:
         """
         self._counts["unbounded"].update(found.unbounded)
         self._counts["unanswered"].update(found.unanswered)
+        self._lacks_column = self._lacks_column or found.lacks_column
 
     def finish(self) -> None:
         """Warn, a sentence for each target."""
+        if self._lacks_column:
+            warn(
+                f"The table has no column {self._model.config.coverage_by!r}, by which coverage was asked for: the "
+                "promise is for all rows together."
+            )
         for name, number in self._counts["unbounded"].items():
             if number and self._wish.coverage is not None:
                 what = (

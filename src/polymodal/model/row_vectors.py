@@ -91,7 +91,7 @@ def _is_numeric(values: Sequence[float | None] | Sequence[str | None]) -> bool:
 
 
 def _measure_rows(modality: Tabular, column: Column) -> NDArray[np.float64]:
-    """Measure rows of numbers and categories: how many categories are unseen, and how far numbers are from their means."""
+    """Measure rows of numbers and categories: unseen categories, and how far numbers are from their means."""
     is_category = np.array([field.kind == "category" for field in modality.fields])
     values = column.values.astype(np.float64)
     unseen = (column.present & is_category & (values == 0)).sum(axis=1)

@@ -64,36 +64,42 @@ class UnusualTeller:
 
     Example:
         >>> teller = UnusualTeller(model)  # doctest: +SKIP
-        >>> teller.see(p_values)  # doctest: +SKIP
-        >>> teller.finish("new.csv")  # doctest: +SKIP
+        >>> teller.see(p_values, "new.csv")  # doctest: +SKIP
+        >>> teller.finish()  # doctest: +SKIP
     """
 
-    def __init__(self, model: TrainedModel) -> None:
+    def __init__(self, model: TrainedModel, *, is_asked: bool = True) -> None:
         """Choose the least level that the model's held-out rows allow.
 
         Args:
-            model: A model with a reference.
-        """
-        unusual = check_unusual(model).unusual
-        self._num_held_out = round(1 / unusual.least_p_value) - 1
-        self._level = next((level for level in LEVELS if unusual.least_p_value <= level), None)
-        self._num_rows = self._num_unusual = 0
+            model: The trained model.
+            is_asked: Whether p-values are asked for; otherwise nothing is told.
 
-    def see(self, p_values: NDArray[np.float64]) -> None:
+        Raises:
+            ConfigError: If they are, and the model cannot give them.
+        """
+        least = check_unusual(model).unusual.least_p_value if is_asked else 1.0
+        self._num_held_out = round(1 / least) - 1
+        self._level = next((level for level in LEVELS if least <= level), None)
+        self._num_rows = self._num_unusual = 0
+        self._name = ""
+
+    def see(self, p_values: NDArray[np.float64] | None, name: str) -> None:
         """Count the next rows.
 
         Args:
-            p_values: Their p-values.
-        """
-        self._num_rows += len(p_values)
-        self._num_unusual += int((p_values <= (self._level or 0.0)).sum())
-
-    def finish(self, name: str) -> None:
-        """Warn if many more rows are unusual than expected, or if no row could be found unusual.
-
-        Args:
+            p_values: Their p-values, or None if they were not asked for.
             name: The table's name.
         """
+        self._name = name
+        if p_values is not None:
+            self._num_rows += len(p_values)
+            self._num_unusual += int((p_values <= (self._level or 0.0)).sum())
+
+    def finish(self) -> None:
+        """Warn if many more rows are unusual than expected, or if no row could be found unusual."""
+        if not self._num_rows:
+            return
         if self._level is None:
             warn(
                 f"The model has only {self._num_held_out:,} validation rows to compare with: no p-value of 'unusual' "
@@ -102,7 +108,7 @@ class UnusualTeller:
         elif self._is_surprising(self._level):
             share = self._num_unusual / self._num_rows
             warn(
-                f"{name}: {self._num_unusual:,} of {self._num_rows:,} rows ({share:.0%}) are unusual at "
+                f"{self._name}: {self._num_unusual:,} of {self._num_rows:,} rows ({share:.0%}) are unusual at "
                 f"{self._level:.0%}, where {self._level:.0%} is expected. `polymodal drift` shows what has changed."
             )
 

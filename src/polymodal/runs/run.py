@@ -157,7 +157,7 @@ def execute(
     split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
         model, held_out = held_out_rows(model, data_module.splits["validation"], cache, fitted)
-        model = fit_certainty(fit_ensembles(model, held_out), held_out)
+        model = fit_certainty(fit_ensembles(model, held_out), held_out, data_module.splits["validation"])
         model = fit_reference(model, data_module.splits["train"], data_module.splits["validation"], held_out)
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
