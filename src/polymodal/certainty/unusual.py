@@ -3,8 +3,8 @@
 Distances to the nearest training row are those of Sun et al. 2022 (arXiv 2204.06507) with k = 1. Each stream that is
 there is judged in two spaces: the embedding of its encoder, and what is measured of its cells (brightness, loudness,
 length, unseen categories). Differs from the source: embeddings are not normalised, as their length tells black
-pictures from others. p-values are those of conformal anomaly detection (Laxhammar and Falkman 2014; Bates et al. 2023, arXiv
-2104.08279): the share of held-out rows that are at least as far away.
+pictures from others. p-values are those of conformal anomaly detection (Laxhammar and Falkman 2014; Bates et al. 2023,
+arXiv 2104.08279): the share of held-out rows that are at least as far away.
 """
 
 from __future__ import annotations

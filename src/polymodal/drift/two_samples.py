@@ -128,7 +128,7 @@ def compare_vectors(reference: Floats, new: Floats, seed: int = 0) -> Classified
     """Compare vectors by a classifier two-sample test (Lopez-Paz and Oquab 2017, arXiv 1610.06545).
 
     A logistic regression is fitted on a half of both samples to tell them apart, and tried on the others. Differs from
-    the source: the ranks of its scores are tested (Mann-Whitney), not its accuracy, which the larger sample would decide.
+    the source: the ranks of its scores are tested (Mann-Whitney), not its accuracy, which the larger sample decides.
 
     Args:
         reference: ``[N, D]``.

@@ -78,7 +78,7 @@ def _measure_pixels(column: Column, frames_of: Callable[[NDArray[Any]], NDArray[
     measures = PIXEL_MEASURES | ({"saturation": _saturation} if has_colour else {})
 
     def of_row(measure: Callable[[NDArray[np.float32]], float], values: NDArray[np.uint8]) -> float:
-        return measure(frames_of(values).astype(np.float32) / 255)
+        return measure(frames_of(values).astype(np.float32) / np.float32(255))
 
     return [
         Measure(name, "share of white", apply_to_rows(partial(of_row, measure), column))
