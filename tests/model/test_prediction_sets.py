@@ -84,7 +84,7 @@ def test_a_part_of_a_table_has_the_same_sets(sure: polymodal.Model, new_rows: di
 def test_unsure_rows_have_no_answer_but_keep_their_probability(
     sure: polymodal.Model, new_rows: dict[str, list[Any]]
 ) -> None:
-    with pytest.warns(PolymodalWarning, match="'weight' has no answers to leave out"):
+    with pytest.warns(PolymodalWarning, match="'weight' cannot have answers to leave out"):
         columns = sure.predictions(new_rows, abstain=0.8).to_columns()
     abstained = np.array(columns["kind_abstained"])
     assert [label is None for label in columns["kind"]] == abstained.tolist()
@@ -155,6 +155,14 @@ def test_a_model_of_an_earlier_version_says_that_it_cannot(sure: polymodal.Model
     with pytest.raises(ConfigError, match="has no calibration rows: it was saved by an earlier version"):
         loaded.predict_sets(many_rows(4), 0.9)
     assert "no calibration rows" in loaded.evaluate(many_rows(40))["certainty"]["kind"]["notice"]
+
+
+def test_a_structured_target_has_no_sets(tmp_path: Path) -> None:
+    table = tiny.write_structured_table(tmp_path, "vector")
+    model = tiny.train(tiny.only(table, "size", "colour", "answer"), "answer", modality={"answer": "vector"})
+    with pytest.raises(ConfigError, match=r"one number in each row to have a prediction set .* 'answer' \(vector\)"):
+        model.predict_sets(table, 0.9)
+    assert "have no sets or intervals" in model.report_data["evaluation"]["certainty"]["answer"]["notice"]
 
 
 def test_several_labels_a_row_lose_a_share_of_them(model: polymodal.Model, table: Table) -> None:

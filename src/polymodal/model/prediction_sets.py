@@ -55,7 +55,7 @@ class Wish:
             if share is not None and not 0 < share < 1:
                 raise parameter_error(name, "predictions", "above 0 and below 1, such as 0.9", share)
         if self.coverage is not None:
-            _check_targets(model, "prediction set or interval", frozenset({"category", "categories", "number"}))
+            _check_targets(model, "a prediction set or interval", frozenset({"category", "categories", "number"}))
         if self.accuracy is not None:
             _check_targets(model, "answers to leave out", frozenset({"category"}))
 
@@ -69,9 +69,9 @@ def _check_targets(model: TrainedModel, what: str, kinds: frozenset[str]) -> Non
     if not able:
         described = "a class" if kinds == {"category"} else "a class, labels or one number"
         found = ", ".join(f"{name!r} ({target.kind})" for name, target in model.targets.items())
-        raise ConfigError(f"A target needs {described} in each row to have a {what}. This model predicts {found}.")
+        raise ConfigError(f"A target needs {described} in each row to have {what}. This model predicts {found}.")
     for name in model.targets.keys() - set(able):
-        warn(f"The target {name!r} has no {what}: it is {model.targets[name].kind}, or has no calibration rows.")
+        warn(f"The target {name!r} cannot have {what}: it is {model.targets[name].kind}, or has no calibration rows.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from polymodal.report import charts
 from polymodal.report.wording import format_number, format_score, format_share
 
 VERDICTS = {"kept": "kept", "more": "more than promised", "less": "less than promised"}
-SINGLE = "the best label alone does it"
+SINGLE = "best label alone"
 
 
 def describe_certainty(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ def _abstain(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
         "rows": [
             {
                 "wanted": f"{100 * entry['wanted']:g}%",
-                "threshold": "none is sure" if entry["threshold"] is None else _percent(entry["threshold"]),
+                "threshold": _threshold(entry["threshold"]),
                 "answered": format_share(entry["answered"], 1),
                 "measured": _percent(entry["measured"]),
                 "interval": "" if entry["interval"] is None else _between(entry["interval"]),
@@ -113,3 +113,7 @@ def _abstain(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
             for entry in found["accuracies"]
         ],
     }
+
+
+def _threshold(value: float | None) -> str:
+    return "none is sure" if value is None else "all rows" if value == 0 else f"≥ {_percent(value)}"
