@@ -64,7 +64,7 @@ class Outline(HTMLParser):
         values = dict(attrs)
         self.ids += [values["id"] or ""] if "id" in values else []
         self.references += [value for name, value in attrs if name in ("href", "src") and value]
-        if tag not in ("meta", "link", "br", "rect", "path", "line", "img"):
+        if tag not in ("meta", "link", "br", "rect", "path", "line", "img", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:

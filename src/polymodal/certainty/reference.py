@@ -55,7 +55,14 @@ class Reference:
 
         Returns:
             An equal reference.
+
+        Raises:
+            ValueError: If its arrays do not fit what they are for.
         """
+        flat = [array for name, array in arrays.items() if name.startswith((PROFILE, PREDICTIONS))]
+        wide = [array for name, array in arrays.items() if name.startswith(EMBEDDINGS)]
+        if any(array.ndim != 1 for array in flat) or any(array.ndim != 2 for array in wide):
+            raise ValueError("the arrays of the reference have other shapes than they are used in")
         own = {prefix: arrays_under(dict(arrays), prefix) for prefix in (PROFILE, PREDICTIONS, UNUSUAL)}
         return cls(
             profile=Profile.from_state(state["profile"], own[PROFILE]),

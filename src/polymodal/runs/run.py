@@ -25,7 +25,7 @@ from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_trainin
 from polymodal.model.evaluation import Evaluation, evaluate_examples
 from polymodal.model.fit_certainty import fit_certainty
 from polymodal.model.fit_ensemble import fit_ensembles, held_out_rows
-from polymodal.model.fit_reference import fit_reference
+from polymodal.model.fit_reference import MOST_ROWS, fit_reference
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_process_first, process_device
@@ -252,6 +252,7 @@ def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is
         return None
     started_s = polymodal.STARTED_S if is_command else watch.started_s
     evaluated_rows = sum(len(examples) for split, examples in data_module.splits.items() if split != "train")
+    evaluated_rows += sum(min(len(data_module.splits[split]), MOST_ROWS) for split in ("train", "validation"))
     return TimeBudget(deadline_s=started_s + settings.time_limit_s, evaluation_rows=evaluated_rows)
 
 
