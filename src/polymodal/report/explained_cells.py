@@ -94,11 +94,11 @@ def _explained(source: ExplainedTable, row: RowExplanation, cell: CellParts, hea
     if cell.column and is_absent_media(raw):
         return Markup('<div class="explained">{}{}</div>').format(head, _chip("missing"))
     body = _drawn(source, row, cell, raw, heat)
-    listed = _listed(source, row, cell, heat) if cell.kind != "columns" else Markup("")
     kind = "wide" if cell.kind in WIDE else ""
-    return Markup('<div class="explained {} {}">{}{}{}{}{}</div>').format(
-        cell.kind, kind, head, body, name_parts(cell, heat), _scale_note(cell, heat), listed
-    )
+    note = _scale_note(cell, heat)
+    if cell.kind != "columns":  # which are listed already
+        note = name_parts(cell, heat) + note + _listed(cell, heat)
+    return Markup('<div class="explained {} {}">{}{}{}</div>').format(cell.kind, kind, head, body, note)
 
 
 WIDE = frozenset({"words", "time_channels", "columns"})
@@ -123,7 +123,7 @@ def _scale_note(cell: CellParts, heat: Heat) -> Markup:
     return Markup('<p class="note">{}</p>').format(note)
 
 
-def _listed(source: ExplainedTable, row: RowExplanation, cell: CellParts, heat: Heat) -> Markup:
+def _listed(cell: CellParts, heat: Heat) -> Markup:
     table = parts_table(cell.parts, heat, PART_NOUNS.get(cell.kind, "part"))
     many = f"All {len(cell.parts):,} parts" if len(cell.parts) > 1 else "The part"
     return Markup("<details><summary>{}</summary>{}</details>").format(many, table)
@@ -134,9 +134,21 @@ def _words(_: ExplainedTable, __: RowExplanation, cell: CellParts, raw: Cell, he
 
 
 def _regions(source: ExplainedTable, _: RowExplanation, cell: CellParts, raw: Cell, heat: Heat) -> Markup:
-    is_video = source.modality(str(cell.column)) == "video" or any("seconds" in part.place for part in cell.parts)
-    read = read_frames if is_video else read_picture
+    read = read_frames if is_video(source, cell) else read_picture
     return draw_frames(read(raw, cell.parts, source.table.folder, str(cell.column)), heat)
+
+
+def is_video(source: ExplainedTable, cell: CellParts) -> bool:
+    """Whether regions are those of a video's frames, by the column's modality or because they have seconds.
+
+    Args:
+        source: The explanation and its table.
+        cell: A cell with regions.
+
+    Returns:
+        True for videos.
+    """
+    return source.modality(str(cell.column)) == "video" or any("seconds" in part.place for part in cell.parts)
 
 
 def _sound(source: ExplainedTable, _: RowExplanation, cell: CellParts, raw: Cell, heat: Heat) -> Markup:

@@ -135,8 +135,8 @@ def _describe_interactions(summary: TargetSummary, unit: str) -> list[dict[str, 
             "chart": whisker(
                 entry["mean"], entry["low"], entry["high"], (-widest, widest), "fusion", _interval(entry, unit)
             ),
-            "mean": effect_text(entry["mean"], unit),
-            "interval": f"{effect_text(entry['low'], unit)} to {effect_text(entry['high'], unit)}",
+            "mean": _signed(entry["mean"], unit),
+            "interval": f"{_signed(entry['low'], unit)} to {_signed(entry['high'], unit)}",
             "meaning": _meaning(entry),
         }
         for pair, entry in ordered
@@ -170,8 +170,12 @@ def _interval(entry: Mapping[str, float], unit: str) -> str:
     return f"{effect_text(entry['mean'], unit)}, 95% interval {low} to {high}"
 
 
+def _signed(value: float, unit: str) -> str:
+    return effect_text(value, unit).removesuffix(" points")
+
+
 def _size(value: float, unit: str) -> str:
-    return effect_text(value, unit).removeprefix("+").removesuffix(" points")
+    return _signed(value, unit).removeprefix("+")
 
 
 def _in_points(scale: tuple[float, float], unit: str) -> tuple[float, float]:
@@ -220,12 +224,12 @@ def _sentence(row: RowExplanation, unit: str) -> str:
     if not present[strongest]:
         return "No stream changes the answer of the prior."
     verb = "speaks for it" if present[strongest] > 0 else "speaks against it"
-    text = f"{strongest} {verb} most ({effect_text(present[strongest], unit)})"
+    text = f"“{strongest}” {verb} most ({effect_text(present[strongest], unit)})"
     others = [stream for stream, value in present.items() if value * present[strongest] < 0]
     opposed = max(others, key=lambda stream: abs(present[stream]), default="")
     if opposed:
         way = "against" if present[strongest] > 0 else "for"
-        text += f", {opposed} {way} it ({effect_text(present[opposed], unit)})"
+        text += f", “{opposed}” {way} it ({effect_text(present[opposed], unit)})"
     return text + "."
 
 

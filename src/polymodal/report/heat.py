@@ -51,6 +51,15 @@ class Heat:
         """Return a value with its sign and unit, such as ``+12.3 points``."""
         return effect_text(value, self.unit)
 
+    def number(self, value: float) -> str:
+        """Return a value with its sign, in the unit of ``number_head``."""
+        return self.text(value).removesuffix(" points")
+
+    @property
+    def number_head(self) -> str:
+        """Head of a table's column of ``number``."""
+        return "points" if self.unit in SHARES else "effect"
+
 
 def fit_heat(row: RowExplanation, cell: CellParts, unit: str) -> Heat:
     """Fit the scale of a cell to its strongest part.

@@ -26,6 +26,8 @@ from polymodal.report.heat import Heat
 MAX_CHANNELS = 12
 """Channels of a series that are drawn: those with the most heat."""
 MOST_OPAQUE = 0.7
+LEAST_OPAQUE = 0.35
+"""Of a point with heat."""
 MARK = 2.2
 """Half the length of the strokes of a point that speaks against the answer, in SVG units."""
 
@@ -193,7 +195,7 @@ def _points(places: NDArray[np.float64], part: Part | None, heat: Heat, left: in
     side = heat.side(part.value) if part else ""
     shape = f"m-{MARK / 2} -{MARK / 2}l{MARK} {MARK}m-{MARK} 0l{MARK} -{MARK}" if side == "against" else "h.1"
     path = "".join(f"M{left + SIDE / 2 + x:.1f} {SIDE / 2 - y:.1f}{shape}" for x, y in places)
-    opacity = round(0.25 + MOST_OPAQUE * heat.strength(part.value), 2) if part and side else 0.4
+    opacity = round(LEAST_OPAQUE + MOST_OPAQUE * heat.strength(part.value), 2) if part and side else 0.4
     tip = f"{part.label}: {heat.text(part.value)}" if part else "in no part"
     drawn = '<path class="points {}" d="{}" stroke-opacity="{}"><title>{}</title></path>'
     return Markup(drawn).format(side, path, min(opacity, 1.0), tip)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WIDTH, WAVE, SPECTRUM = 480, 40, 96
 """The drawing: its width, the height of the waveform and that of the spectrum below it, in SVG units."""
+NYQUIST = CLIP_RATE_HZ / 2
 NUM_MELS = 64
 MAX_COLUMNS = 240
 MOST_OPAQUE = 0.75
@@ -43,30 +44,36 @@ def draw_sound(cell: Cell, parts: Sequence[Part], heat: Heat, folder: Path | Non
     Raises:
         CellReadError: If there is no readable sound.
     """
-    clip = read_sound(cell, folder)
+    clip, top_hz = read_sound(cell, folder), _top_hz(parts)
     length = f"{'the first ' if clip.is_cut else ''}{clip.duration_s:.1f} s"
     label = f"Sound in column {column}, {length}"
-    body = _spectrum(clip) + _wave(clip) + _heat(clip, parts, heat) + _playhead()
+    body = _spectrum(clip, top_hz) + _wave(clip) + _heat(clip, parts, heat, top_hz) + _playhead()
     svg = '<svg class="sound over" role="img" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-label="{}">{}</svg>'
     drawing = Markup(svg).format(WIDTH, WAVE + SPECTRUM, f"Loudness and spectrum of {label}, with heat", body)
     player = Markup('<audio controls preload="none" src="{}" aria-label="{}"></audio>').format(clip.uri, label)
     note = '<span class="note axis-note"><span>0 s</span><span>{}</span><span>{:.1f} s</span></span>'
-    axis = Markup(note).format("above: loudness; below: 0 to 8 kHz, evenly in mel", clip.duration_s)
+    axis = Markup(note).format(f"loudness; 0 to {top_hz / 1000:.3g} kHz, evenly in mel", clip.duration_s)
     cut = Markup('<span class="note">Only {} are drawn and played.</span>').format(length) if clip.is_cut else ""
     return Markup('<div class="heated heard">{}{}{}{}</div>').format(drawing, axis, player, cut)
 
 
-def _spectrum(clip: SoundClip) -> Markup:
-    uri, _, _ = encode_picture(spectrum_image(clip))
+def _top_hz(parts: Sequence[Part]) -> float:
+    """Return the highest frequency of all parts, the edge of the drawing."""
+    return min(max((float(part.place["hertz"][1]) for part in parts if "hertz" in part.place), default=NYQUIST), NYQUIST)
+
+
+def _spectrum(clip: SoundClip, top_hz: float) -> Markup:
+    uri, _, _ = encode_picture(spectrum_image(clip, top_hz))
     image = '<image href="{}" x="0" y="{}" width="{}" height="{}" preserveAspectRatio="none"/>'
     return Markup(image).format(uri, WAVE, WIDTH, SPECTRUM)
 
 
-def spectrum_image(clip: SoundClip) -> PILImage:
+def spectrum_image(clip: SoundClip, top_hz: float) -> PILImage:
     """Return the mel spectrum of a clip as a grey picture, low frequencies at the bottom, loud parts bright.
 
     Args:
         clip: The clip.
+        top_hz: Upper edge of the picture.
 
     Returns:
         An image in mode L.
@@ -83,6 +90,8 @@ def spectrum_image(clip: SoundClip) -> PILImage:
         num_mels=NUM_MELS,
         max_frames=MAX_COLUMNS,
     )
+    edge, all_mels = hertz_to_mel(np.array([top_hz, NYQUIST]))
+    mel_TM = mel_TM[:, : max(1, round(NUM_MELS * float(edge / all_mels)))]
     low, high = float(mel_TM.min()), float(mel_TM.max())
     grey = 16 + 224 * (mel_TM - low) / max(high - low, 1e-6)
     return pillow.fromarray(np.ascontiguousarray(grey.T[::-1]).astype(np.uint8))
@@ -98,7 +107,7 @@ def _wave(clip: SoundClip) -> Markup:
     return Markup('<path class="peaks" d="{}"/>').format(path)
 
 
-def _heat(clip: SoundClip, parts: Sequence[Part], heat: Heat) -> Markup:
+def _heat(clip: SoundClip, parts: Sequence[Part], heat: Heat, top_hz: float) -> Markup:
     sums: dict[tuple[float, float], float] = {}
     for part in parts:
         start_s, end_s = _seconds(part)
@@ -109,7 +118,7 @@ def _heat(clip: SoundClip, parts: Sequence[Part], heat: Heat) -> Markup:
         for (start_s, end_s), value in sums.items()
     ]
     drawn = [_rect(part, part.place["box"], (0, WAVE), loudest) for part in above]
-    drawn += [_rect(part, _box(part, clip), (WAVE, WAVE + SPECTRUM), heat) for part in parts]
+    drawn += [_rect(part, _box(part, clip, top_hz), (WAVE, WAVE + SPECTRUM), heat) for part in parts]
     return Markup('<g class="parts">{}</g>').format(Markup("").join(drawn))
 
 
@@ -122,10 +131,10 @@ def _across(start_s: float, end_s: float, clip: SoundClip) -> list[float]:
     return [min(start_s / clip.duration_s, 1.0), 0.0, min(end_s / clip.duration_s, 1.0), 1.0]
 
 
-def _box(part: Part, clip: SoundClip) -> list[float]:
+def _box(part: Part, clip: SoundClip, top_hz: float) -> list[float]:
     """Return left, top, right and bottom of a part in shares of the spectrum."""
-    low, high = (float(edge) for edge in part.place.get("hertz", (0.0, CLIP_RATE_HZ / 2)))
-    mels = hertz_to_mel(np.clip([low, high, CLIP_RATE_HZ / 2], 0, CLIP_RATE_HZ / 2))
+    low, high = (float(edge) for edge in part.place.get("hertz", (0.0, top_hz)))
+    mels = hertz_to_mel(np.clip([low, high, top_hz], 0, top_hz))
     left, _, right, _ = _across(*_seconds(part), clip)
     return [left, float(1 - mels[1] / mels[2]), right, float(1 - mels[0] / mels[2])]
 
@@ -161,11 +170,11 @@ def paint_sound(cell: Cell, parts: Sequence[Part], heat: Heat, folder: Path | No
     """
     from PIL import Image as pillow  # noqa: N813
 
-    clip = read_sound(cell, folder)
+    clip, top_hz = read_sound(cell, folder), _top_hz(parts)
     size = (WIDTH * PAINTED_SCALE, SPECTRUM * PAINTED_SCALE)
-    image = spectrum_image(clip).resize(size).convert("RGBA")
+    image = spectrum_image(clip, top_hz).resize(size).convert("RGBA")
     layer = pillow.new("RGBA", size)
     for part in parts:
-        box = [share * length for share, length in zip(_box(part, clip), size * 2, strict=True)]
+        box = [share * length for share, length in zip(_box(part, clip, top_hz), size * 2, strict=True)]
         paint_part(layer, part, box, heat)
     return pillow.alpha_composite(image, layer).convert("RGB")

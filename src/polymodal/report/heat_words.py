@@ -84,7 +84,7 @@ def _table(
         what,
         Markup('<th scope="col">cell</th>') if value_of else "",
         Markup('<span class="hidden">effect as a bar</span>'),
-        Markup('<th scope="col" class="num">effect</th>'),
+        Markup('<th scope="col" class="num">{}</th>').format(heat.number_head),
     )
     row = '<tr><th scope="row">{}</th>{}<td class="plot">{}</td><td class="num">{}</td></tr>'
     rows = [
@@ -92,7 +92,7 @@ def _table(
             breakable(part.label),
             Markup("<td>{}</td>").format(value_of(part)) if value_of else "",
             signed_bar(part.value, heat.limit, f"{part.label}: {heat.text(part.value)}"),
-            heat.text(part.value),
+            heat.number(part.value),
         )
         for part in parts
     ]
