@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from polymodal.arrays import Cell
-from polymodal.explain.explanation import Part
+from polymodal.explain.explanation import Part, RowExplanation
+from polymodal.explain.outputs import item_name
+from polymodal.modalities.image_size import image_size
 from polymodal.report.heat import Heat
 from polymodal.report.thumbnails import MAX_PIXELS, STRIP_S, encode_picture
 
@@ -40,11 +42,13 @@ class Frame:
         image: The picture.
         label: What it is, in words.
         parts: The parts that lie in it.
+        item: The box that is explained, if one is: left, top, right and bottom in shares of the picture.
     """
 
     image: PILImage
     label: str
     parts: list[Part]
+    item: tuple[float, ...] = ()
 
 
 def read_picture(cell: Cell, parts: Sequence[Part], folder: Path | None, column: str) -> list[Frame]:
@@ -67,6 +71,27 @@ def read_picture(cell: Cell, parts: Sequence[Part], folder: Path | None, column:
     image = open_image(cell, folder, MAX_PIXELS, draft=lambda _: (SIDE, SIDE))
     image.thumbnail((SIDE, SIDE))
     return [Frame(image, f"Picture in column {column}", list(parts))]
+
+
+def mark_item(frames: Sequence[Frame], row: RowExplanation, cell: Cell, folder: Path | None) -> list[Frame]:
+    """Mark the predicted box that a row explains, if it explains one.
+
+    Args:
+        frames: The picture.
+        row: The row; ``explained`` names the label and the corners of one of its boxes.
+        cell: The raw cell of the picture.
+        folder: Base folder of relative paths.
+
+    Returns:
+        The frames, with the box.
+    """
+    size = image_size(cell, folder) if isinstance(row.answer, list) else None
+    for box in row.answer if size else ():
+        if isinstance(box, Mapping) and row.explained == item_name(box):
+            height, width = size or (1, 1)
+            item = tuple(float(edge) / length for edge, length in zip(box["box"], (width, height) * 2, strict=True))
+            return [replace(frame, item=item) for frame in frames]
+    return list(frames)
 
 
 def read_frames(cell: Cell, parts: Sequence[Part], folder: Path | None, column: str) -> list[Frame]:
@@ -128,11 +153,19 @@ def _overlay(frame: Frame, heat: Heat) -> Markup:
     uri, width, height = encode_picture(frame.image)
     kind = "pixels" if max(width, height) < SMALL else ""
     image = Markup('<img class="{}" src="{}" width="{}" height="{}" alt="">').format(kind, uri, width, height)
-    rects = Markup("").join(_region(part, heat) for part in frame.parts)
+    rects = Markup("").join([*(_region(part, heat) for part in frame.parts), _item(frame)])
     svg = '<svg class="over" viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true">{}</svg>'
     figure = '<div class="frame" role="img" aria-label="{}" data-label="{}" style="--ratio:{}/{}">{}{}</div>'
     label = f"{frame.label}, with heat"
     return Markup(figure).format(label, frame.label, width, height, image, Markup(svg).format(rects))
+
+
+def _item(frame: Frame) -> Markup:
+    if not frame.item:
+        return Markup("")
+    left, top, right, bottom = (100 * edge for edge in frame.item)
+    corners = f'x="{left:.2f}" y="{top:.2f}" width="{right - left:.2f}" height="{bottom - top:.2f}"'
+    return Markup('<rect class="item under" {0}/><rect class="item" {0}/>').format(Markup(corners))
 
 
 def _region(part: Part, heat: Heat) -> Markup:
@@ -173,7 +206,7 @@ def paint_frames(frames: Sequence[Frame], heat: Heat) -> PILImage:
 
 
 def _paint(frame: Frame, heat: Heat, side: int) -> PILImage:
-    from PIL import Image as pillow  # noqa: N813
+    from PIL import Image as pillow, ImageDraw  # noqa: N813
 
     image = frame.image.convert("RGB")
     scale = max(1.0, side / max(image.size))
@@ -183,6 +216,9 @@ def _paint(frame: Frame, heat: Heat, side: int) -> PILImage:
     layer = pillow.new("RGBA", size)
     for part in frame.parts:
         paint_part(layer, part, [edge * length for edge, length in zip(part.place["box"], size * 2, strict=True)], heat)
+    if frame.item:
+        corners = [edge * length for edge, length in zip(frame.item, size * 2, strict=True)]
+        ImageDraw.Draw(layer).rectangle(corners, outline="white", width=3)
     return pillow.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
 
 
