@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from polymodal.arrays import Cell
 from polymodal.metrics.detection import confident_boxes, count_labels
-from polymodal.report.wording import format_number, is_number
+from polymodal.modalities.box_cells import read_boxes
+from polymodal.report.wording import format_number
+from polymodal.targets.labels import label_text, split_labels
 
 TEXT_LENGTH = 300
 SHOWN_NUMBERS = 6
@@ -24,7 +25,7 @@ def format_answer(answer: Cell) -> str:
     """
     if isinstance(answer, list):
         return _format_list(answer)
-    if is_number(answer) and isinstance(answer, float):
+    if isinstance(answer, float):
         return format_number(answer)
     text = str(answer)
     if text.startswith("data:image/"):
@@ -41,25 +42,44 @@ def _format_list(answer: list[Any]) -> str:
     return " | ".join(map(str, answer)) or "none"
 
 
-def is_right(answer: Cell, truth: Cell) -> bool | None:
-    """Compare an answer with the truth.
+def format_truth(truth: Cell, answer: Cell) -> str:
+    """Format the true cell of a table as its prediction is formatted.
 
     Args:
-        answer: The predicted value.
-        truth: The known value; None where there is none.
+        truth: The raw cell, such as a number or boxes as text.
+        answer: The prediction.
 
     Returns:
-        Whether they are equal; None where that says nothing: numbers, texts of speech, boxes, pictures, or no truth.
+        Text.
     """
-    if truth is None or isinstance(answer, float):
+    try:
+        return format_answer(_like(answer, truth))
+    except Exception:  # a true cell may be anything, which is no reason to write no page
+        return format_answer(truth)
+
+
+def _like(answer: Cell, truth: Cell) -> Cell:
+    if isinstance(answer, float) and isinstance(truth, str):
+        return float(truth)
+    if isinstance(answer, list) and answer and isinstance(answer[0], dict):
+        return [{"label": box.label} for box in read_boxes(truth) or []]
+    if isinstance(answer, list) and isinstance(truth, str):
+        return split_labels(truth)
+    return truth
+
+
+def is_right(answer: Cell, truth: Cell) -> bool | None:
+    """Compare a predicted class or labels with the truth.
+
+    Args:
+        answer: A class, or a list of labels.
+        truth: The raw cell; None where there is none.
+
+    Returns:
+        Whether they are equal; None without truth.
+    """
+    if truth is None:
         return None
     if isinstance(answer, list):
-        return _same_labels(answer, truth)
-    return str(answer) == str(truth)
-
-
-def _same_labels(answer: list[Any], truth: Cell) -> bool | None:
-    items: Iterable[Any] = truth if isinstance(truth, list | tuple | set) else [truth]
-    if any(not isinstance(item, str) for item in [*answer, *items]):
-        return None
-    return set(answer) == set(items)
+        return {label_text(label) for label in answer} == set(split_labels(truth) or [])
+    return label_text(answer) == label_text(truth)

@@ -11,9 +11,6 @@ from polymodal.explain.explanation import RowExplanation
 from polymodal.report.charts import Point, padded_range
 from polymodal.report.wording import is_number
 
-HATCH_STEP = 7
-"""Distance of the lines across bars that speak against the answer, in pixels."""
-
 
 @dataclass(frozen=True)
 class Step:
@@ -116,9 +113,7 @@ def signed_bar(value: float, limit: float, tip: str) -> Markup:
 def _bar_svg(start: float, end: float, tip: str) -> Markup:
     side, left, width = ("for" if end >= start else "against"), min(start, end), max(abs(end - start), 0.4)
     bar = Markup('<rect class="effect {}" x="{}%" y="4" width="{}%" height="14" rx="1.5"><title>{}</title></rect>')
-    hatch = Markup('<svg class="hatch" x="{}%" y="4" width="{}%" height="14"><path d="{}"/></svg>').format(
-        left, round(width, 2), HATCH
-    )
+    hatch = Markup('<line class="hatch" x1="{}%" x2="{}%" y1="11" y2="11"/>').format(left, round(left + width, 2))
     drawn = bar.format(side, left, round(width, 2), tip)
     return _svg(drawn + (hatch if side == "against" else Markup("")), start, end)
 
@@ -127,10 +122,6 @@ def _svg(body: Markup, start: float, end: float) -> Markup:
     line = Markup('<line class="track" x1="0" x2="100%" y1="11" y2="11"/>')
     origin = Markup('<line class="origin" x1="{0}%" x2="{0}%" y1="0" y2="22"/>').format(start) if end != start else ""
     return Markup('<svg class="whiskers effects" aria-hidden="true">{}{}{}</svg>').format(line, origin, body)
-
-
-HATCH = "".join(f"M{x} 14l14-14" for x in range(-14, 900, HATCH_STEP))
-"""Lines across a bar of any width, cut at its edges."""
 
 
 def stacked_bar(shares: Sequence[tuple[str, float]], title: str) -> Markup:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from markupsafe import Markup
 
@@ -14,7 +13,7 @@ from polymodal.explain.explanation import CellParts, Explanation, Part, RowExpla
 from polymodal.modalities.media import is_absent_media
 from polymodal.report.gallery import GalleryCell, GalleryRow, format_value, render_cell, render_row
 from polymodal.report.heat import Heat, fit_heat, name_parts
-from polymodal.report.heat_regions import draw_frames, read_frames, read_picture
+from polymodal.report.heat_regions import draw_frames, mark_item, read_frames, read_picture
 from polymodal.report.heat_sensors import draw_points_heat, draw_series_heat, draw_vector_heat
 from polymodal.report.heat_sound import draw_sound
 from polymodal.report.heat_words import draw_words, parts_table
@@ -43,15 +42,14 @@ class ExplainedTable:
 
     Attributes:
         explanation: The explanation.
-        table: The explained table, with the columns that are read from others (``Schema.with_derived``).
+        table: The explained table, with the columns that are read from others (``Schema.with_derived``). Relative paths
+            in cells of training rows are in its folder too.
         modalities: Column to modality, of columns without parts; others are shown as plain values.
-        training_folder: Base folder of relative media paths in cells of training rows; None: paths are not opened.
     """
 
     explanation: Explanation
     table: Table
     modalities: Mapping[str, str] = field(default_factory=dict)
-    training_folder: Path | None = None
 
     def cell(self, row: int, column: str) -> Cell:
         """Return a cell; None where the table has no such row or column.
@@ -133,9 +131,10 @@ def _words(_: ExplainedTable, __: RowExplanation, cell: CellParts, raw: Cell, he
     return draw_words(str(raw), cell.parts, heat)
 
 
-def _regions(source: ExplainedTable, _: RowExplanation, cell: CellParts, raw: Cell, heat: Heat) -> Markup:
+def _regions(source: ExplainedTable, row: RowExplanation, cell: CellParts, raw: Cell, heat: Heat) -> Markup:
     read = read_frames if is_video(source, cell) else read_picture
-    return draw_frames(read(raw, cell.parts, source.table.folder, str(cell.column)), heat)
+    frames = read(raw, cell.parts, source.table.folder, str(cell.column))
+    return draw_frames(mark_item(frames, row, raw, source.table.folder), heat)
 
 
 def is_video(source: ExplainedTable, cell: CellParts) -> bool:
@@ -216,5 +215,5 @@ def render_training_cells(source: ExplainedTable, cells: Mapping[str, Cell]) -> 
     """
     shown = tuple(GalleryCell(column, source.modality(column), cell) for column, cell in cells.items())
     if len(shown) == 1:
-        return render_cell(shown[0], source.training_folder)
-    return render_row(GalleryRow(0, "", "", None, shown), source.training_folder)
+        return render_cell(shown[0], source.table.folder)
+    return render_row(GalleryRow(0, "", "", None, shown), source.table.folder)

@@ -29,7 +29,7 @@ from polymodal.report.explained_cells import ExplainedTable, is_video
 from polymodal.report.explanation_charts import importance_svg, waterfall_svg
 from polymodal.report.explanation_page import explanation_html
 from polymodal.report.heat import Heat, fit_heat
-from polymodal.report.heat_regions import paint_frames, picture_bytes, read_frames, read_picture
+from polymodal.report.heat_regions import mark_item, paint_frames, picture_bytes, read_frames, read_picture
 from polymodal.report.heat_sound import paint_sound
 
 if TYPE_CHECKING:
@@ -116,21 +116,22 @@ def _paint(source: ExplainedTable, row: RowExplanation, cell: CellParts, heat: H
     if paint is None or is_absent_media(raw):
         return None
     try:
-        return paint(source, cell, raw, heat)
+        return paint(source, row, cell, raw, heat)
     except Exception:  # decoders raise anything on broken files, which the page calls unreadable
         return None
 
 
-def _paint_regions(source: ExplainedTable, cell: CellParts, raw: Cell, heat: Heat) -> PILImage:
+def _paint_regions(source: ExplainedTable, row: RowExplanation, cell: CellParts, raw: Cell, heat: Heat) -> PILImage:
     read = read_frames if is_video(source, cell) else read_picture
-    return paint_frames(read(raw, cell.parts, source.table.folder, str(cell.column)), heat)
+    frames = read(raw, cell.parts, source.table.folder, str(cell.column))
+    return paint_frames(mark_item(frames, row, raw, source.table.folder), heat)
 
 
-def _paint_sound(source: ExplainedTable, cell: CellParts, raw: Cell, heat: Heat) -> PILImage:
+def _paint_sound(source: ExplainedTable, _: RowExplanation, cell: CellParts, raw: Cell, heat: Heat) -> PILImage:
     return paint_sound(raw, cell.parts, heat, source.table.folder)
 
 
-PAINTINGS: dict[str, Callable[[ExplainedTable, CellParts, Cell, Heat], PILImage]] = {
+PAINTINGS: dict[str, Callable[[ExplainedTable, RowExplanation, CellParts, Cell, Heat], PILImage]] = {
     "regions": _paint_regions,
     "boxes": _paint_regions,
     "seconds_bands": _paint_sound,

@@ -11,7 +11,7 @@ import polymodal
 from polymodal.atomic_files import write_text
 from polymodal.data.tables.table import Table
 from polymodal.explain.explanation import Change, Explanation, RowExplanation, TargetSummary
-from polymodal.report.answers import format_answer, is_right
+from polymodal.report.answers import format_answer, format_truth, is_right
 from polymodal.report.effect_bars import level_mark, stacked_bar, step_bar, waterfall_scale, waterfall_steps
 from polymodal.report.explained_cells import ExplainedTable, render_cells, render_training_cells
 from polymodal.report.heat import SHARES, effect_text, scalar_text
@@ -33,7 +33,6 @@ def write_explanation(
     explanation: Explanation,
     table: Table,
     path: Path,
-    folder: Path | None = None,
     modalities: Mapping[str, str] | None = None,
     max_bytes: int = MEDIA_BYTES,
 ) -> None:
@@ -43,14 +42,13 @@ def write_explanation(
         explanation: The explanation.
         table: The explained table, with the columns that are read from others (``Schema.with_derived``).
         path: The HTML file; replaced atomically.
-        folder: Base folder of relative media paths in cells of training rows; None: they are not opened.
         modalities: Column to modality, for cells without parts; others are shown as plain values.
         max_bytes: Maximum size of all rows in bytes; further rows are left out, which the page says.
 
     Raises:
         OSError: If it cannot be written: disk full, no permission.
     """
-    source = ExplainedTable(explanation, table, modalities or {}, folder)
+    source = ExplainedTable(explanation, table, modalities or {})
     write_text(path, explanation_html(source, max_bytes))
 
 
@@ -200,8 +198,8 @@ def _describe_row(source: ExplainedTable, row: RowExplanation, number: int) -> d
         "anchor": f"row-{number}",
         "row": row,
         "answer": format_answer(row.answer),
-        "truth": None if row.truth is None else format_answer(row.truth),
-        "right": is_right(row.answer, row.truth),
+        "truth": None if row.truth is None else format_truth(row.truth, row.answer),
+        "right": is_right(row.answer, row.truth) if unit == "probability" else None,
         "is_share": unit in SHARES,
         "value": scalar_text(row.value, unit),
         "prior": scalar_text(row.prior, unit),

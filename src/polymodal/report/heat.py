@@ -17,7 +17,7 @@ from polymodal.report.wording import format_number, is_number
 SHARES = frozenset({"probability", "confidence"})
 """Units whose differences are told in percentage points."""
 LEAST_SHARE = 0.1
-"""A cell's full colour stands for at least this share of the strongest part of its row: cells of no weight stay pale."""
+"""Full colour stands for at least this share of the row's strongest part, so that cells of no weight stay pale."""
 NEUTRAL = 0.02
 """Parts below this share of full colour are drawn without heat."""
 NAMED_PARTS = 3

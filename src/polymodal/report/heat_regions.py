@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from polymodal.arrays import Cell
-from polymodal.explain.explanation import Part, RowExplanation
-from polymodal.explain.outputs import item_name
+from polymodal.explain.explanation import Part, RowExplanation, box_name
 from polymodal.modalities.image_size import image_size
 from polymodal.report.heat import Heat
 from polymodal.report.thumbnails import MAX_PIXELS, STRIP_S, encode_picture
@@ -87,7 +86,7 @@ def mark_item(frames: Sequence[Frame], row: RowExplanation, cell: Cell, folder: 
     """
     size = image_size(cell, folder) if isinstance(row.answer, list) else None
     for box in row.answer if size else ():
-        if isinstance(box, Mapping) and row.explained == item_name(box):
+        if isinstance(box, Mapping) and row.explained == box_name(box):
             height, width = size or (1, 1)
             item = tuple(float(edge) / length for edge, length in zip(box["box"], (width, height) * 2, strict=True))
             return [replace(frame, item=item) for frame in frames]
@@ -206,7 +205,8 @@ def paint_frames(frames: Sequence[Frame], heat: Heat) -> PILImage:
 
 
 def _paint(frame: Frame, heat: Heat, side: int) -> PILImage:
-    from PIL import Image as pillow, ImageDraw  # noqa: N813
+    from PIL import Image as pillow  # noqa: N813
+    from PIL import ImageDraw
 
     image = frame.image.convert("RGB")
     scale = max(1.0, side / max(image.size))
@@ -231,7 +231,8 @@ def paint_part(layer: PILImage, part: Part, box: Sequence[float], heat: Heat) ->
         box: Left, top, right and bottom in pixels.
         heat: The scale.
     """
-    from PIL import Image as pillow, ImageDraw  # noqa: N813
+    from PIL import Image as pillow  # noqa: N813
+    from PIL import ImageDraw
 
     side = heat.side(part.value)
     left, top, right, bottom = (round(edge) for edge in box)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import Part
-from polymodal.report.charts import padded_range
 from polymodal.report.gallery_sensors import (
     HEIGHT,
     MAX_POINTS,
@@ -199,5 +198,3 @@ def _points(places: NDArray[np.float64], part: Part | None, heat: Heat, left: in
     tip = f"{part.label}: {heat.text(part.value)}" if part else "in no part"
     drawn = '<path class="points {}" d="{}" stroke-opacity="{}"><title>{}</title></path>'
     return Markup(drawn).format(side, path, min(opacity, 1.0), tip)
-
-

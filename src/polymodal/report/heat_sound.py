@@ -59,7 +59,9 @@ def draw_sound(cell: Cell, parts: Sequence[Part], heat: Heat, folder: Path | Non
 
 def _top_hz(parts: Sequence[Part]) -> float:
     """Return the highest frequency of all parts, the edge of the drawing."""
-    return min(max((float(part.place["hertz"][1]) for part in parts if "hertz" in part.place), default=NYQUIST), NYQUIST)
+    return min(
+        max((float(part.place["hertz"][1]) for part in parts if "hertz" in part.place), default=NYQUIST), NYQUIST
+    )
 
 
 def _spectrum(clip: SoundClip, top_hz: float) -> Markup:

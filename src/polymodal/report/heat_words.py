@@ -77,9 +77,7 @@ def parts_table(
     return table + note.format(weak) if weak else table
 
 
-def _table(
-    parts: Sequence[Part], heat: Heat, what: str, value_of: Callable[[Part], Markup | str] | None
-) -> Markup:
+def _table(parts: Sequence[Part], heat: Heat, what: str, value_of: Callable[[Part], Markup | str] | None) -> Markup:
     head = Markup('<thead><tr><th scope="col">{}</th>{}<th scope="col" class="plot">{}</th>{}</tr></thead>').format(
         what,
         Markup('<th scope="col">cell</th>') if value_of else "",
