@@ -18,8 +18,9 @@ from test_page import Page
 
 from polymodal.errors import ConfigError
 from polymodal.explain.explanation import CellParts, Part
+from polymodal.progress import SilentProgress
 from polymodal.report.explained_cells import render_cells
-from polymodal.report.explanation_files import write_explanation_folder
+from polymodal.report.explanation_folder import write_explanation_folder
 from polymodal.report.explanation_page import explanation_html, write_explanation
 from polymodal.report.heat import Heat, effect_text, scalar_text
 
@@ -199,7 +200,7 @@ def test_explained_box_is_drawn_on_its_picture() -> None:
 
 
 def test_folder_holds_page_json_and_figures(tmp_path: Path) -> None:
-    assert write_explanation_folder(source(), tmp_path / "why") == []
+    write_explanation_folder(source(), tmp_path / "why", SilentProgress())
     found = {path.relative_to(tmp_path / "why").as_posix() for path in (tmp_path / "why").rglob("*") if path.is_file()}
     assert found == {"explanation.html", "explanation.json", "figures/importance-kind.svg"} | {
         f"figures/row-0001-kind-{name}" for name in ("streams.svg", "photo.png", "film.png", "voice.png")
@@ -214,19 +215,19 @@ def test_folder_holds_page_json_and_figures(tmp_path: Path) -> None:
 
 
 def test_folder_is_replaced_whole_but_never_another_ones(tmp_path: Path) -> None:
-    write_explanation_folder(source(), tmp_path / "why")
-    write_explanation_folder(source(explanation([row(2, cells=[])])), tmp_path / "why")
+    write_explanation_folder(source(), tmp_path / "why", SilentProgress())
+    write_explanation_folder(source(explanation([row(2, cells=[])])), tmp_path / "why", SilentProgress())
     assert not list((tmp_path / "why" / "figures").glob("row-0001*"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     with pytest.raises(ConfigError, match="something else than an explanation"):
-        write_explanation_folder(source(), tmp_path / "mine")
+        write_explanation_folder(source(), tmp_path / "mine", SilentProgress())
 
 
 def test_names_of_figures_are_safe_and_told_apart(tmp_path: Path) -> None:
     target = "../../odd / näme"
     rows = [row(target=target, explained=item, cells=[]) for item in ("a", "b")]
     shown = explanation(rows, summaries=[summary(target)], units={target: "probability"})
-    write_explanation_folder(source(shown), tmp_path / "why")
+    write_explanation_folder(source(shown), tmp_path / "why", SilentProgress())
     names = sorted(path.name for path in (tmp_path / "why" / "figures").iterdir())
     assert names == ["importance-odd-näme.svg", "row-0001-odd-näme-2-streams.svg", "row-0001-odd-näme-streams.svg"]

@@ -11,6 +11,7 @@ from markupsafe import escape
 from polymodal.data.schema.schema import Schema
 from polymodal.data.tables.table import Table
 from polymodal.explain.explanation import Explanation
+from polymodal.progress import LoggingProgress, Progress
 from polymodal.report.explained_cells import ExplainedTable
 
 NOTEBOOK_BYTES = 1_200_000
@@ -63,22 +64,20 @@ class ShownExplanation(Explanation):
 
         return explanation_html(self.with_cells)
 
-    def save(self, folder: str | Path) -> list[str]:
+    def save(self, folder: str | Path, progress: Progress | None = None) -> None:
         """Write the page, the JSON and figures for papers.
 
         Args:
             folder: The folder; an earlier explanation there is replaced.
-
-        Returns:
-            What was left out, a sentence each.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Raises:
             ConfigError: If the folder holds something else.
             OSError: If it cannot be written: disk full, no permission.
         """
-        from polymodal.report.explanation_files import write_explanation_folder
+        from polymodal.report.explanation_folder import write_explanation_folder
 
-        return write_explanation_folder(self.with_cells, Path(folder))
+        write_explanation_folder(self.with_cells, Path(folder), progress or LoggingProgress())
 
     @property
     def with_cells(self) -> ExplainedTable:

@@ -25,6 +25,7 @@ from polymodal.arrays import Cell
 from polymodal.atomic_files import atomic_folder, check_replaceable
 from polymodal.explain.explanation import CellParts, Explanation, RowExplanation
 from polymodal.modalities.media import is_absent_media
+from polymodal.progress import Progress
 from polymodal.report.explained_cells import ExplainedTable, is_video
 from polymodal.report.explanation_charts import importance_svg, waterfall_svg
 from polymodal.report.explanation_page import explanation_html
@@ -53,15 +54,13 @@ def check_explanation_folder(folder: Path) -> None:
     check_replaceable(folder, DATA, "an explanation")
 
 
-def write_explanation_folder(source: ExplainedTable, folder: Path) -> list[str]:
+def write_explanation_folder(source: ExplainedTable, folder: Path, progress: Progress) -> None:
     """Write the page, the JSON and the figures of an explanation.
 
     Args:
         source: The explanation and its table.
         folder: The folder; an earlier explanation there is replaced.
-
-    Returns:
-        What was left out, a sentence each.
+        progress: Reports progress, and what is left out.
 
     Raises:
         ConfigError: If the folder holds something else.
@@ -69,14 +68,14 @@ def write_explanation_folder(source: ExplainedTable, folder: Path) -> list[str]:
     """
     check_explanation_folder(folder)
     explanation = source.explanation
-    with atomic_folder(folder, (PAGE, DATA, FIGURES)) as temporary:
+    with progress.phase("writing the page", None), atomic_folder(folder, (PAGE, DATA, FIGURES)) as temporary:
         (temporary / PAGE).write_text(explanation_html(source), encoding="utf-8")
         (temporary / DATA).write_text(json.dumps(explanation.to_json(), indent=1, ensure_ascii=False), encoding="utf-8")
         (temporary / FIGURES).mkdir()
         for name, content in _figures(source):
             (temporary / FIGURES / name).write_bytes(content)
-    left_out = len(explanation.rows) - FIGURE_ROWS
-    return [f"Figures show the first {FIGURE_ROWS} of {len(explanation.rows):,} explanations."] if left_out > 0 else []
+    if len(explanation.rows) > FIGURE_ROWS:
+        progress.log(f"The first {FIGURE_ROWS} of {len(explanation.rows):,} explanations have figures.")
 
 
 def _figures(source: ExplainedTable) -> Iterator[tuple[str, bytes]]:
