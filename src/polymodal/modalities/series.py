@@ -229,7 +229,19 @@ def adaptive_mean_pool(values: NDArray[np.float32], num_steps: int) -> tuple[NDA
 
 
 def to_time_first(values: NDArray[np.float64], channels: int, channels_first: bool) -> NDArray[np.float64]:
-    """Return ``[time, channels]``."""
+    """Bring a series into the order of time.
+
+    Args:
+        values: float64, as it stands in its cell.
+        channels: Channels of the training series.
+        channels_first: Whether those stood ``[channels, time]``.
+
+    Returns:
+        float64 ``[time, channels]``.
+
+    Raises:
+        CellReadError: If it has another number of channels.
+    """
     if channels_first and (values.shape[0] == channels or values.shape[1] != channels):
         values = values.T
     if values.shape[1] != channels:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from polymodal.explain.parts.base import CellSource, DividedCell, IndivisibleCellError
-from polymodal.explain.parts.numbers import Dimensions, TableColumns, TimeChannels
+from polymodal.explain.parts.dimensions import Dimensions
 from polymodal.explain.parts.points import PointGroups
 from polymodal.explain.parts.regions import ImageRegions, VideoRegions
 from polymodal.explain.parts.seconds_bands import SecondsBands
+from polymodal.explain.parts.table_columns import TableColumns
+from polymodal.explain.parts.time_channels import TimeChannels
 from polymodal.explain.parts.words import Words
 from polymodal.modalities import CellReadError
 
@@ -41,6 +43,6 @@ def divide_cell(source: CellSource) -> DividedCell:
     if name not in DIVISIONS:
         raise IndivisibleCellError(f"the modality {name!r} has no parts")
     try:
-        return DIVISIONS[name].divide(source)  # type: ignore[attr-defined,no-any-return]
+        return DIVISIONS[name].divide(source)
     except CellReadError as error:
         raise IndivisibleCellError(f"it cannot be read: {error}") from None

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,12 +58,30 @@ class DividedCell(ABC):
     Attributes:
         kind: What the parts are.
         columns: The columns whose cells change when atoms are taken away.
-        shape: Atoms along each axis.
     """
 
     kind: ClassVar[PartKind]
     columns: tuple[str, ...]
-    shape: tuple[int, ...]
+
+    @classmethod
+    @abstractmethod
+    def divide(cls, source: CellSource) -> Self:
+        """Cut a cell.
+
+        Args:
+            source: The cells of one stream in one row.
+
+        Returns:
+            The divided cell.
+
+        Raises:
+            IndivisibleCellError: If there is nothing to cut.
+        """
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Atoms along each axis."""
 
     @property
     def whole(self) -> Box:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class PointGroups(DividedCell):
     kind: ClassVar[PartKind] = "points"
 
     @classmethod
-    def divide(cls, source: CellSource) -> PointGroups:
+    def divide(cls, source: CellSource) -> Self:
         """Read a cloud and group its points.
 
         Args:
@@ -70,7 +70,7 @@ class PointGroups(DividedCell):
         return cls((source.column,), tuple(frames), groups, places, 2**depth)
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Number of groups."""
         return (self.num_groups,)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ class ImageRegions(DividedCell):
     kind: ClassVar[PartKind] = "regions"
 
     @classmethod
-    def divide(cls, source: CellSource) -> ImageRegions:
+    def divide(cls, source: CellSource) -> Self:
         """Load a picture and lay a grid over it.
 
         Args:
@@ -74,7 +74,7 @@ class ImageRegions(DividedCell):
         return cls((source.column,), pixels, blur(pixels), rows, lines)
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Atoms from top to bottom and from left to right."""
         return len(self.rows) - 1, len(self.lines) - 1
 
@@ -135,7 +135,7 @@ class VideoRegions(DividedCell):
     kind: ClassVar[PartKind] = "regions"
 
     @classmethod
-    def divide(cls, source: CellSource) -> VideoRegions:
+    def divide(cls, source: CellSource) -> Self:
         """Load the frames of a video that the model reads.
 
         Args:
@@ -166,7 +166,7 @@ class VideoRegions(DividedCell):
         return cls((source.column,), frames, background, times, rows, lines, duration_s or float(len(frames)))
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Stretches of time, atoms from top to bottom and from left to right."""
         return len(self.times) - 1, len(self.rows) - 1, len(self.lines) - 1
 

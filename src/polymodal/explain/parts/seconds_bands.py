@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class SecondsBands(DividedCell):
     kind: ClassVar[PartKind] = "seconds_bands"
 
     @classmethod
-    def divide(cls, source: CellSource) -> SecondsBands:
+    def divide(cls, source: CellSource) -> Self:
         """Load a clip as the model does.
 
         Args:
@@ -71,7 +71,7 @@ class SecondsBands(DividedCell):
         return cls((source.column,), clip, rate, window, times, _band_edges(rate, window))
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Stretches of time and frequency bands."""
         return len(self.times) - 1, len(self.bands) - 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import PartKind
@@ -35,7 +35,7 @@ class Words(DividedCell):
     kind: ClassVar[PartKind] = "words"
 
     @classmethod
-    def divide(cls, source: CellSource) -> Words:
+    def divide(cls, source: CellSource) -> Self:
         """Find the words.
 
         Args:
@@ -54,7 +54,7 @@ class Words(DividedCell):
         return cls((source.column,), text, tuple(spans))
 
     @property
-    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+    def shape(self) -> tuple[int, ...]:
         """Number of words."""
         return (len(self.spans),)
 
