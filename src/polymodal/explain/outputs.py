@@ -30,7 +30,7 @@ from polymodal.targets import AnyTarget, CategoriesTarget, CategoryTarget, Sketc
 from polymodal.targets.base import Prediction
 from polymodal.targets.embedding import EmbeddingTarget
 from polymodal.targets.numeric import NumericTarget
-from polymodal.targets.structured import StructuredPrediction, to_structured_predictions
+from polymodal.targets.structured import StructuredPrediction, to_structured_predictions, values_of
 
 MAX_ITEMS = 5
 """Most labels, boxes or words of a row that are explained, the most certain ones (words: the first)."""
@@ -94,13 +94,25 @@ def outputs_of(name: str, target: AnyTarget, predictions: Prediction, first_row:
     Returns:
         At least one output a row, at most ``MAX_ITEMS``; rows in their order.
     """
-    structured = isinstance(target, StructuredTarget)
-    answers = [one.value for one in predictions] if structured else target.decode(predictions)
+    answers = answers_of(target, predictions)
     return [
         Output(first_row + row, name, explained, answer, read)
         for row, answer in enumerate(answers)
         for explained, read in _scalars(target, predictions[row], answer)[:MAX_ITEMS]
     ]
+
+
+def answers_of(target: AnyTarget, predictions: Prediction) -> list[Cell]:
+    """Return final predictions as ``Model.predict`` does.
+
+    Args:
+        target: The fitted target.
+        predictions: Final predictions of rows.
+
+    Returns:
+        Plain values, one a row.
+    """
+    return values_of(predictions) if isinstance(target, StructuredTarget) else target.decode(predictions)
 
 
 def items_of(target: AnyTarget, answer: Cell) -> int:
