@@ -72,64 +72,77 @@ class Coalitions:
         return tuple(mask | {stream} for mask in self.masks)
 
 
-def changed_rows(
-    model: TrainedModel, decoded: DecodedRows, places: Sequence[int], stream: str, cells: Sequence[Mapping[str, Cell]]
-) -> DecodedRows:
-    """Replace the cells of one stream in copies of rows.
+@dataclass(frozen=True)
+class ChangedCells:
+    """Some decoded rows, and what outputs become where cells of one stream are changed.
 
-    Raw cells of files stay as they are among the row's cells: targets read the size of a picture from them.
-
-    Args:
+    Attributes:
         model: The trained model.
-        decoded: Rows.
-        places: The row of ``decoded`` that each copy is of.
-        stream: The stream.
-        cells: Column to changed cell, for each copy.
-
-    Returns:
-        The copies.
+        decoded: The rows.
     """
-    modality = model.preprocessor.modalities[stream]
-    copies = decoded.take(np.asarray(places, np.int64))
-    raw = dict(copies.context.cells)
-    names = next(entry.columns for entry in model.schema.streams if entry.name == stream)
-    changed = {
-        name: [cell.get(name, raw[name][index]) for index, cell in enumerate(cells)] for name in names
-    }
-    given = changed[names[0]] if modality.is_column else changed
-    column, _ = modality.transform(given, copies.context.folder)
-    if not modality.is_file:
-        raw |= changed
-    columns = {**copies.columns, stream: _with_outputs(model, stream, column)}
-    return DecodedRows(columns, replace(copies.context, cells=raw))
 
+    model: TrainedModel
+    decoded: DecodedRows
 
-def _with_outputs(model: TrainedModel, stream: str, column: Column) -> Column:
-    encoder = model.network.encoders[model.network.streams.index(stream)]
-    if isinstance(encoder, Pretrained) and encoder.is_frozen:
-        return replace(column, outputs=encoder.precompute(column, SilentProgress()))
-    return column
+    def with_and_without(
+        self, stream: str, outputs: Sequence[Output], places: Sequence[int]
+    ) -> tuple[Floats, Floats]:
+        """Return what outputs are with a stream and without it.
 
+        Args:
+            stream: The stream.
+            outputs: What is read, K of them.
+            places: For each output the row of ``decoded``.
 
-def coalition_values(
-    model: TrainedModel,
-    decoded: DecodedRows,
-    outputs: Sequence[Output],
-    places: Sequence[int],
-    masks: Sequence[StreamMask],
-    weights: Floats,
-) -> Floats:
-    """Average outputs over coalitions of other streams.
+        Returns:
+            float64 ``[K]`` each, averaged over the coalitions of other streams; their difference is the Shapley value.
+        """
+        coalitions = Coalitions.of(stream, self.model.network.streams)
+        masks = [*coalitions.masks, *coalitions.without(stream)]
+        values = masked_values(self.model, self.decoded, outputs, places, masks)
+        count = len(coalitions.masks)
+        return coalitions.weights @ values[:count], coalitions.weights @ values[count:]
 
-    Args:
-        model: The trained model.
-        decoded: Rows.
-        outputs: What is read, K of them.
-        places: For each output the row of ``decoded``.
-        masks: Streams that are treated as absent, Q sets.
-        weights: float64 ``[Q]``.
+    def answers(
+        self,
+        stream: str,
+        places: Sequence[int],
+        cells: Sequence[Mapping[str, Cell]],
+        outputs: Sequence[Sequence[Output]],
+    ) -> list[Floats]:
+        """Return what outputs become in rows with a changed cell.
 
-    Returns:
-        float64 ``[K]``.
-    """
-    return np.asarray(weights @ masked_values(model, decoded, outputs, places, masks))
+        Args:
+            stream: The stream whose cells are changed.
+            places: For each changed row the row of ``decoded``, R of them.
+            cells: Column to cell, for each.
+            outputs: What is read of each, K of them.
+
+        Returns:
+            float64 ``[K]`` for each, averaged over the coalitions of other streams.
+        """
+        coalitions = Coalitions.of(stream, self.model.network.streams)
+        changed = self._changed(stream, places, cells)
+        read = [output for of_row in outputs for output in of_row]
+        rows = [row for row, of_row in enumerate(outputs) for _ in of_row]
+        values = coalitions.weights @ masked_values(self.model, changed, read, rows, coalitions.masks)
+        return np.split(values, np.cumsum([len(of_row) for of_row in outputs])[:-1])
+
+    def _changed(self, stream: str, places: Sequence[int], cells: Sequence[Mapping[str, Cell]]) -> DecodedRows:
+        """Copy rows with other cells; raw cells of files stay, as targets read the size of a picture from them."""
+        modality = self.model.preprocessor.modalities[stream]
+        copies = self.decoded.take(np.asarray(places, np.int64))
+        raw = dict(copies.context.cells)
+        names = next(entry.columns for entry in self.model.schema.streams if entry.name == stream)
+        changed = {name: [cell.get(name, raw[name][row]) for row, cell in enumerate(cells)] for name in names}
+        column, _ = modality.transform(changed[names[0]] if modality.is_column else changed, copies.context.folder)
+        context = copies.context if modality.is_file else replace(copies.context, cells={**raw, **changed})
+        return DecodedRows({**copies.columns, stream: self._with_outputs(stream, column)}, context)
+
+    def _with_outputs(self, stream: str, column: Column) -> Column:
+        """Run the stream's encoder ahead of time where it is frozen, as it was on the rows."""
+        network = self.model.network
+        encoder = network.encoders[network.streams.index(stream)]
+        if isinstance(encoder, Pretrained) and encoder.is_frozen:
+            return replace(column, outputs=encoder.precompute(column, SilentProgress()))
+        return column
