@@ -265,7 +265,7 @@ def _named_interactions(row: RowExplanation, unit: str) -> list[str]:
 def _describe_change(source: ExplainedTable, row: RowExplanation, change: Change, unit: str) -> dict[str, Any]:
     answer = format_answer(change.answer)
     titles = {
-        "nearest_row": f"Training row {change.row} is the nearest one with another answer",
+        "nearest_row": f"Training row {change.row}, near and answered otherwise",
         "swap": f"With {change.stream} of training row {change.row}",
         "absent": f"Without {change.stream}",
     }
