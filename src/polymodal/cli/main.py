@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | compare | evaluate | predict | embed | index | search | cache ...``.
+"""The command line: ``polymodal inspect | train | evaluate | predict | explain | embed | index | search | cache ...``.
 
 Slow imports are made inside the command that needs them.
 """
@@ -45,6 +45,7 @@ from polymodal.cli.arguments import (
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.explain_command import explain_command
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
@@ -260,6 +261,7 @@ def evaluate_command(
 
 
 app.command("predict")(predict_command)
+app.command("explain")(explain_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from polymodal.explain.request import Request, check_request
 from polymodal.explain.shapley import MAX_EXACT
 from polymodal.explain.stream_values import StreamValues, stream_values
 from polymodal.explain.summaries import PairAnswers, chosen_streams, pair_name, summarise
+from polymodal.explain.training_table import find_training_table
 from polymodal.model.embed import embed_columns
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
@@ -52,7 +54,7 @@ def explain_table(
     rows: Sequence[int] | None = None,
     targets: Sequence[str] | None = None,
     streams: Sequence[str] | None = None,
-    training: Table | None = None,
+    training: Any = None,
     strict: bool = False,
     cache: ArrayCache | None = None,
     progress: Progress,
@@ -65,7 +67,8 @@ def explain_table(
         rows: Numbers of rows, from 1; None explains the first ones and summarises more.
         targets: Names of targets; None: all of them.
         streams: Streams of which cells are explained; None: all of them.
-        training: Training rows, to show what would change an answer; None shows only absent streams.
+        training: Training rows, to show what would change an answer, as for ``read_table``; None: the file that the
+            model was trained on.
         strict: Whether absent columns, broken cells and unseen categories raise.
         cache: Cache of decoded arrays; None: the user's.
         progress: Reports progress.
@@ -83,8 +86,9 @@ def explain_table(
     request = check_request(model, table, rows, targets, streams)
     cache = cache or ArrayCache.default()
     pairs = PairAnswers(model, request.targets)
+    training_table, notices = find_training_table(model, training)
     explained = _explain_streams(model, table, request, pairs, strict, cache, progress)
-    searched = None if training is None else TrainingRows.read(model, training, table, cache, progress)
+    searched = None if training_table is None else TrainingRows.read(model, training_table, table, cache, progress)
     changes = _changes(model, table, request, explained, searched, progress)
     return Explanation(
         table=table.name,
@@ -92,7 +96,7 @@ def explain_table(
         units={name: unit_of(model.targets[name]) for name in request.targets},
         summaries=[_summary(name, explained, pairs) for name in request.targets],
         rows=_row_explanations(table, request, explained, changes),
-        notices=[*request.notices, *_notices(model, request, explained)],
+        notices=[*request.notices, *notices, *_notices(model, request, explained)],
         seconds=time.perf_counter() - started,
     )
 

@@ -26,8 +26,8 @@ MAX_STREAMS = 6
 """Most streams, the most important ones, of which pairs are decomposed."""
 ESTIMATOR = (
     "In bits, over rows that have both streams: the decomposition of Bertschinger et al. 2014, as in Liang et al. "
-    "2023, of what the model believes. A stream is represented by the final answer where it alone is present, in at most "
-    f"{MAX_CLUSTERS} clusters, both by the answer where both are. The truth is not asked."
+    "2023, of what the model believes. A stream is represented by the final answer where it alone is present, in at "
+    f"most {MAX_CLUSTERS} clusters, both by the answer where both are. The truth is not asked."
 )
 
 Interval = dict[str, float]

@@ -5,9 +5,16 @@ Each answer is made in a room of its own, which is imported when it is asked for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from polymodal.data.tables.table import read_table
 from polymodal.model.trained_model import TrainedModel
+from polymodal.progress import LoggingProgress, Progress
+
+if TYPE_CHECKING:
+    from polymodal.explain.explanation import Explanation
 
 
 class ModelQuestions:
@@ -20,3 +27,52 @@ class ModelQuestions:
 
     trained: TrainedModel
     folder: Path | None
+
+    def explain(
+        self,
+        table: Any,
+        *,
+        rows: Sequence[int] | None = None,
+        target: str | Sequence[str] | None = None,
+        stream: str | Sequence[str] | None = None,
+        training: Any = None,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Explanation:
+        """Explain why rows get their final answers: which streams, which parts of cells, and what would change them.
+
+        Args:
+            table: The rows, as for ``predict``.
+            rows: Numbers of rows, from 1; None explains the first 20 and summarises the first 200.
+            target: Target or targets; None: all of them.
+            stream: Stream or streams whose cells are explained; None: all of them.
+            training: Rows like those that the model was trained on, of which the nearest are shown; None: the file
+                that it was trained on, where it is still there.
+            strict: As for ``predict``.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            The explanation: Shapley values of the streams for each row, and their summary.
+
+        Raises:
+            ConfigError: If the model has no target, or there is no such row.
+            SchemaError: If there is no such target or stream, or the table has no input column of the model.
+            TableError: If a table cannot be read or has no rows.
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
+        from polymodal.explain.explain import explain_table
+
+        return explain_table(
+            self.trained,
+            read_table(table),
+            rows=rows,
+            targets=_names(target),
+            streams=_names(stream),
+            training=training,
+            strict=strict,
+            progress=progress or LoggingProgress(),
+        )
+
+
+def _names(given: str | Sequence[str] | None) -> Sequence[str] | None:
+    return [given] if isinstance(given, str) else given

@@ -1,0 +1,92 @@
+"""The command ``polymodal explain``.
+
+Slow imports are made inside the command.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polymodal.cli.arguments import Data, Device, Json, ModelPath, Quiet, StrictTable, Verbose, exits, unwinding
+from polymodal.cli.progress_bar import LOADING, open_progress
+
+if TYPE_CHECKING:
+    from polymodal.explain.explanation import Explanation
+
+EXPLANATION_FILE = "explanation.json"
+
+
+def explain_command(
+    model: ModelPath,
+    data: Data,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            "--rows",
+            metavar="ROWS",
+            help="Which rows, as in 1,5-9; default: the first 20, and a summary of the first 200.",
+        ),
+    ] = None,
+    target: Annotated[
+        list[str], typer.Option("--target", metavar="COL", help="Target to explain; default: all; repeat for several.")
+    ] = [],  # noqa: B006
+    stream: Annotated[
+        list[str],
+        typer.Option("--stream", metavar="NAME", help="Look inside the cells of this stream only; repeat for several."),
+    ] = [],  # noqa: B006
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder for explanation.json.")
+    ] = None,
+    training: Annotated[
+        str | None,
+        typer.Option(
+            "--training",
+            metavar="FILE",
+            help="Rows to show what would change an answer; default: the table that the model was trained on.",
+        ),
+    ] = None,
+    device: Device = None,
+    strict: StrictTable = False,
+    json: Json = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Explain why rows of a table get their answers: which stream decided, and what would change the answer."""
+    with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
+        from polymodal.cli import console, explanation_tables, options
+
+        numbers = options.parse_rows(rows)
+        if output is not None:
+            options.check_output_folder(output)
+        with progress.phase(LOADING, None):
+            from polymodal.runs.model import load
+
+            loaded = load(model, device)
+        explanation = loaded.explain(
+            data,
+            rows=numbers,
+            target=target or None,
+            stream=stream or None,
+            training=training,
+            strict=strict,
+            progress=progress,
+        )
+        if output is not None:
+            _write(explanation, output)
+        if json:
+            console.print_json(explanation.to_json())
+            return
+        explanation_tables.print_explanation(explanation)
+        if output is not None:
+            console.print_line(f"Explanation: {output / EXPLANATION_FILE}")
+
+
+def _write(explanation: Explanation, folder: Path) -> None:
+    from polymodal.atomic_files import write_text
+    from polymodal.cli.json_text import json_text
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / EXPLANATION_FILE, json_text(explanation.to_json()) + "\n")
