@@ -33,7 +33,8 @@ def explain_command(
         typer.Option("--stream", metavar="NAME", help="Look inside the cells of this stream only; repeat for several."),
     ] = [],  # noqa: B006
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder for the page, explanation.json and figures.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the page, explanation.json and figures."),
     ] = None,
     training: Annotated[
         str | None,

@@ -55,6 +55,7 @@ def explain_table(
     targets: Sequence[str] | None = None,
     streams: Sequence[str] | None = None,
     training: Any = None,
+    shown: Sequence[int] | None = None,
     strict: bool = False,
     cache: ArrayCache | None = None,
     progress: Progress,
@@ -69,6 +70,7 @@ def explain_table(
         streams: Streams of which cells are explained; None: all of them.
         training: Training rows, to show what would change an answer, as for ``read_table``; None: the file that the
             model was trained on.
+        shown: Numbers of those of ``rows`` that are explained one by one, the others are summarised only; None: all.
         strict: Whether absent columns, broken cells and unseen categories raise.
         cache: Cache of decoded arrays; None: the user's.
         progress: Reports progress.
@@ -83,7 +85,7 @@ def explain_table(
         CellError: If ``strict`` and a cell cannot be decoded.
     """
     started = time.perf_counter()
-    request = check_request(model, table, rows, targets, streams)
+    request = check_request(model, table, rows, targets, streams, shown)
     cache = cache or ArrayCache.default()
     pairs = PairAnswers(model, request.targets)
     training_table, notices = find_training_table(model, training)
