@@ -1,7 +1,7 @@
 """What is inside the streams: which parts of its cells decided the answer of a row.
 
-Parts are taken away from a cell, and the changed cell goes the whole way of a row: decoded, through every member, to the
-decision, so that an answer that leans on a baseline is explained as well.
+Parts are taken away from a cell, and the changed cell goes the whole way of a row: it is decoded, and every member predicts
+it up to the decision, so that an answer that leans on a baseline is explained as well.
 
 Shape legend: K outputs of a row, R changed cells.
 """
@@ -40,6 +40,7 @@ EVEN_WEIGHT = 0.25
 """Share of a row's passes that its cells share evenly; the others go by what the streams are worth."""
 ROWS_AT_ONCE = 8
 """Rows whose changed cells are in memory at once."""
+
 
 @dataclass(frozen=True)
 class Inside:
@@ -101,8 +102,8 @@ def search_cells(
         table: The table.
         outputs: What is explained; ``row`` counts the table's rows from 0.
         streams: The streams whose cells are explained.
-        method: What a part is worth: what the answer loses without it, or its Owen value. Columns of numbers, categories
-            and dates get Shapley values where the passes suffice.
+        method: What a part is worth: what the answer loses without it, or its Owen value. Columns of numbers,
+            categories and dates get Shapley values where the passes suffice.
         passes: Network passes a row, all its cells together. A pass encodes a row once, however many of its streams are
             then left out in turn.
         progress: Reports progress.
@@ -199,15 +200,12 @@ def refusal_notices(refused: Counter[str]) -> list[str]:
 
 def _shared_passes(gains: dict[str, float], passes: int) -> dict[str, int]:
     """Divide passes among cells, the most important stream first; a cell that would get too few gets none."""
-    total, count = sum(gains.values()), len(gains)
     ordered = sorted(gains, key=lambda stream: -gains[stream])[: max(1, passes // FEWEST_PASSES)]
-    weights = {stream: EVEN_WEIGHT / count + (1 - EVEN_WEIGHT) * _part_of(gains[stream], total, count) for stream in ordered}
+    total, even = sum(gains.values()), 1 / max(len(gains), 1)
+    shares = {stream: gains[stream] / total if total > 0 else even for stream in ordered}
+    weights = {stream: EVEN_WEIGHT * even + (1 - EVEN_WEIGHT) * share for stream, share in shares.items()}
     whole = sum(weights.values())
     return {stream: max(FEWEST_PASSES, int(passes * weight / whole)) for stream, weight in weights.items()}
-
-
-def _part_of(gain: float, total: float, count: int) -> float:
-    return gain / total if total > 0 else 1 / count
 
 
 def _search(cell: DividedCell, absent: Floats, passes: int, method: SearchMethod) -> PartSearch:
