@@ -6,17 +6,12 @@ Slow imports are made inside the command.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from polymodal.cli.arguments import Data, Device, Json, ModelPath, Quiet, StrictTable, Verbose, exits, unwinding
 from polymodal.cli.progress_bar import LOADING, open_progress
-
-if TYPE_CHECKING:
-    from polymodal.explain.explanation import Explanation
-
-EXPLANATION_FILE = "explanation.json"
 
 
 def explain_command(
@@ -38,7 +33,7 @@ def explain_command(
         typer.Option("--stream", metavar="NAME", help="Look inside the cells of this stream only; repeat for several."),
     ] = [],  # noqa: B006
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder for explanation.json.")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder for the page, explanation.json and figures.")
     ] = None,
     training: Annotated[
         str | None,
@@ -57,10 +52,11 @@ def explain_command(
     """Explain why rows of a table get their answers: which stream decided, and what would change the answer."""
     with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
         from polymodal.cli import console, explanation_tables, options
+        from polymodal.report.explanation_folder import PAGE, check_explanation_folder
 
         numbers = options.parse_rows(rows)
         if output is not None:
-            options.check_output_folder(output)
+            check_explanation_folder(output)
         with progress.phase(LOADING, None):
             from polymodal.runs.model import load
 
@@ -75,18 +71,10 @@ def explain_command(
             progress=progress,
         )
         if output is not None:
-            _write(explanation, output)
+            explanation.save(output, progress)
         if json:
             console.print_json(explanation.to_json())
             return
         explanation_tables.print_explanation(explanation)
         if output is not None:
-            console.print_line(f"Explanation: {output / EXPLANATION_FILE}")
-
-
-def _write(explanation: Explanation, folder: Path) -> None:
-    from polymodal.atomic_files import write_text
-    from polymodal.cli.json_text import json_text
-
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / EXPLANATION_FILE, json_text(explanation.to_json()) + "\n")
+            console.print_line(f"Explanation: {output / PAGE}")

@@ -327,16 +327,3 @@ def parse_rows(text: str | None) -> list[int] | None:
             raise parameter_error("--rows", COMMAND, "row numbers and ranges such as 1,5-9", text)
         numbers += range(first, last + 1)
     return numbers
-
-
-def check_output_folder(folder: Path) -> None:
-    """Check that files can be written to a folder, before any work is done.
-
-    Args:
-        folder: The folder; it may not exist yet.
-
-    Raises:
-        ConfigError: If there is a file of that name.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"The output {folder} is a file. Choose another --output.")

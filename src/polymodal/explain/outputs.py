@@ -25,6 +25,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from polymodal.arrays import Cell
+from polymodal.explain.explanation import box_name
 from polymodal.metrics.detection import box_iou
 from polymodal.targets import AnyTarget, CategoriesTarget, CategoryTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
@@ -169,8 +170,7 @@ def _box_scalar(box: Mapping[str, Any]) -> Scalar:
         overlaps = box_iou(corners, np.array([other["box"] for other in found], dtype=np.float64))[0]
         return float(np.max(overlaps * np.array([other.get("score", 1.0) for other in found])))
 
-    place = ", ".join(f"{corner:.0f}" for corner in corners[0])
-    return f"{box['label']} at {place}", read
+    return box_name(box), read
 
 
 def _word_scalar(words: Sequence[str], place: int) -> Scalar:

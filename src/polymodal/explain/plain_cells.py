@@ -43,9 +43,16 @@ def plain_cell(cell: Cell, folder: Path | None = None) -> Any:
 
 
 def _plain_text(text: str, folder: Path | None) -> str:
-    if folder is not None and 0 < len(text) < 1000 and "\n" not in text and (folder / text).is_file():
+    if folder is not None and 0 < len(text) < 1000 and "\n" not in text and _is_file(folder / text):
         return str(folder / text)
     return text[:LONGEST_TEXT]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a sentence is too long for a name
+        return False
 
 
 def _description(cell: Cell) -> str:

@@ -54,12 +54,13 @@ def write_report(report_data: dict[str, Any], gallery: Gallery, path: Path, fold
     write_text(path, render("report.html", described))
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
+def render(template: str, values: Mapping[str, Any], parts: Sequence[str] = ("report",)) -> str:
     """Render a template.
 
     Args:
         template: File in ``templates/``.
         values: Its variables.
+        parts: Names of the style sheets and scripts in ``templates/`` that the page holds.
 
     Returns:
         One HTML page with inline style.
@@ -82,9 +83,13 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         breakable=breakable,
     )
     environment.globals.update(share=format_share, score=format_score)
-    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
+    style, script = (Markup("").join(_read(part + ending) for part in parts) for ending in (".css", ".js"))
     script_hash = "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(style=style, script=script, script_hash=script_hash, **values)
+
+
+def _read(name: str) -> Markup:
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def _describe(report_data: dict[str, Any], gallery: Gallery, folder: Path | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 
 if TYPE_CHECKING:
-    from polymodal.explain.explanation import Explanation
+    from polymodal.runs.explained import ShownExplanation
 
 
 class ModelQuestions:
@@ -38,7 +38,7 @@ class ModelQuestions:
         training: Any = None,
         strict: bool = False,
         progress: Progress | None = None,
-    ) -> Explanation:
+    ) -> ShownExplanation:
         """Explain why rows get their final answers: which streams, which parts of cells, and what would change them.
 
         Args:
@@ -52,7 +52,8 @@ class ModelQuestions:
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
-            The explanation: Shapley values of the streams for each row, and their summary.
+            The explanation: Shapley values of the streams for each row, the parts of their cells, and a summary. A
+            notebook shows its page; ``save`` writes it with JSON and figures.
 
         Raises:
             ConfigError: If the model has no target, or there is no such row.
@@ -61,10 +62,12 @@ class ModelQuestions:
             CellError: If ``strict`` and a cell cannot be decoded.
         """
         from polymodal.explain.explain import explain_table
+        from polymodal.runs.explained import ShownExplanation
 
-        return explain_table(
+        source = read_table(table)
+        explanation = explain_table(
             self.trained,
-            read_table(table),
+            source,
             rows=rows,
             targets=_names(target),
             streams=_names(stream),
@@ -72,6 +75,7 @@ class ModelQuestions:
             strict=strict,
             progress=progress or LoggingProgress(),
         )
+        return ShownExplanation.of(explanation, source, self.trained.schema)
 
 
 def _names(given: str | Sequence[str] | None) -> Sequence[str] | None:
