@@ -180,4 +180,5 @@ def _start(model: TrainedModel, cell: DividedCell, stream: str, array: Floats) -
         return None
     blurred = cell.remove(np.ones(cell.shape, bool))[cell.columns[0]]
     column, _ = modality.transform([blurred], None, num_threads=1)
-    return column.values[0].astype(np.float64)[: len(array)]
+    start: Floats = column.values[0].astype(np.float64)
+    return start[: len(array)]

@@ -253,7 +253,7 @@ class IntegratedRow:
     def _traced(self) -> Iterator[None]:
         """Read and replace outputs of embeddings; let gradients through frozen checkpoints and recurrent layers."""
         with ExitStack() as stack:
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # type: ignore[no-untyped-call]
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
             for encoder in self.network.own_encoders:
                 if isinstance(encoder, Pretrained):
                     stack.enter_context(encoder.tracing_inputs())
