@@ -99,8 +99,8 @@ def explain_table(
     explained = _explain_streams(model, table, request, pairs, strict, cache, progress)
     searched = None if training_table is None else TrainingRows.read(model, training_table, table, cache, progress)
     changes = _changes(model, table, request, explained, searched, progress)
-    shown = [explained.outputs[k] for k in _shown(request, explained)]
-    inside = explain_cells(model, table, shown, request.streams, method=method, passes=passes, progress=progress)
+    outputs = [explained.outputs[k] for k in _shown(request, explained)]
+    inside = explain_cells(model, table, outputs, request.streams, method=method, passes=passes, progress=progress)
     return Explanation(
         table=table.name,
         streams={stream: table_columns(model, stream) for stream in model.network.streams},
