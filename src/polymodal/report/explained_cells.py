@@ -12,7 +12,7 @@ from polymodal.data.tables.table import Table
 from polymodal.explain.explanation import CellParts, Explanation, Part, RowExplanation
 from polymodal.modalities.media import is_absent_media
 from polymodal.report.gallery import GalleryCell, GalleryRow, format_value, render_cell, render_row
-from polymodal.report.heat import Heat, fit_heat, name_parts
+from polymodal.report.heat import Heat, fit_heat, has_weight, name_parts
 from polymodal.report.heat_regions import draw_frames, mark_item, read_frames, read_picture
 from polymodal.report.heat_sensors import draw_points_heat, draw_series_heat, draw_vector_heat
 from polymodal.report.heat_sound import draw_sound
@@ -96,6 +96,8 @@ def _explained(source: ExplainedTable, row: RowExplanation, cell: CellParts, hea
     note = _scale_note(cell, heat)
     if cell.kind != "columns":  # which are listed already
         note = name_parts(cell, heat) + note + _listed(cell, heat)
+    elif not has_weight(cell, heat):
+        body = name_parts(cell, heat) + Markup("<details><summary>All columns</summary>{}</details>").format(body)
     return Markup('<div class="explained {} {}">{}{}{}</div>').format(cell.kind, kind, head, body, note)
 
 

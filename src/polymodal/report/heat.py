@@ -133,8 +133,11 @@ def name_parts(cell: CellParts, heat: Heat) -> Markup:
     Returns:
         Safe HTML.
     """
-    if all(heat.strength(part.value) < 1 for part in cell.parts):
-        return Markup('<p class="named">No part alone changes the answer much.</p>')
+    if not has_weight(cell, heat):
+        hint = Markup(" <code>--method owen</code> shares out what they do together.")
+        return Markup('<p class="named">No part alone changes the answer much.{}</p>').format(
+            hint if cell.method == "occlusion" else ""
+        )
     ordered = strongest_first(cell.parts)
     sentences = [
         Markup('<span class="side {}">{}</span> {}').format(side, title, _named(parts, heat))
@@ -142,6 +145,19 @@ def name_parts(cell: CellParts, heat: Heat) -> Markup:
         if (parts := [part for part in ordered if heat.side(part.value) == side][:NAMED_PARTS])
     ]
     return Markup('<p class="named">{}</p>').format(Markup(" ").join(sentences))
+
+
+def has_weight(cell: CellParts, heat: Heat) -> bool:
+    """Whether a part reaches full colour: where none does, no part is of weight beside the streams of the row.
+
+    Args:
+        cell: The cell.
+        heat: Its scale.
+
+    Returns:
+        True or False.
+    """
+    return any(heat.strength(part.value) >= 1 for part in cell.parts)
 
 
 def _named(parts: Sequence[Part], heat: Heat) -> Markup:
