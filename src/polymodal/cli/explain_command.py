@@ -6,7 +6,7 @@ Slow imports are made inside the command.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,7 +33,8 @@ def explain_command(
         typer.Option("--stream", metavar="NAME", help="Look inside the cells of this stream only; repeat for several."),
     ] = [],  # noqa: B006
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder for the page, explanation.json and figures.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the page, explanation.json and figures."),
     ] = None,
     training: Annotated[
         str | None,
@@ -43,6 +44,15 @@ def explain_command(
             help="Rows to show what would change an answer; default: the table that the model was trained on.",
         ),
     ] = None,
+    method: Annotated[
+        Literal["occlusion", "owen", "gradients"],
+        typer.Option(
+            help="Inside cells: what the answer loses without a part, shares that add up, or gradients of the network."
+        ),
+    ] = "occlusion",
+    passes: Annotated[
+        int, typer.Option(metavar="N", help="Network passes a row to look inside its cells; 0 explains streams only.")
+    ] = 50,
     device: Device = None,
     strict: StrictTable = False,
     json: Json = False,
@@ -67,6 +77,8 @@ def explain_command(
             target=target or None,
             stream=stream or None,
             training=training,
+            method=method,
+            passes=passes,
             strict=strict,
             progress=progress,
         )

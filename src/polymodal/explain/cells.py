@@ -1,7 +1,7 @@
 """What is inside the streams: which parts of its cells decided the answer of a row.
 
-Parts are taken away from a cell, and the changed cell goes the whole way of a row: decoded, through every member, to the
-decision, so that an answer that leans on a baseline is explained as well.
+Parts are taken away from a cell, and the changed cell goes the whole way of a row: it is decoded, and predicted by all
+members up to the decision, so that an answer that leans on a baseline is explained as well.
 
 Shape legend: K outputs of a row, R changed cells.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
@@ -29,8 +28,8 @@ from polymodal.modalities.parallel import chunked
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 
-SearchMethod = Literal["occlusion", "owen"]
 SEARCHES: dict[str, type[PartSearch]] = {"occlusion": Occlusion, "owen": Owen}
+"""Ways to take parts away; columns of numbers, categories and dates get Shapley values where the passes suffice."""
 
 PASSES = 50
 """Default number of network passes of a row."""
@@ -40,6 +39,7 @@ EVEN_WEIGHT = 0.25
 """Share of a row's passes that its cells share evenly; the others go by what the streams are worth."""
 ROWS_AT_ONCE = 8
 """Rows whose changed cells are in memory at once."""
+
 
 @dataclass(frozen=True)
 class Inside:
@@ -90,7 +90,7 @@ def search_cells(
     outputs: Sequence[Output],
     streams: Sequence[str],
     *,
-    method: SearchMethod = "occlusion",
+    search: type[PartSearch] = Occlusion,
     passes: int = PASSES,
     progress: Progress,
 ) -> Inside:
@@ -101,8 +101,7 @@ def search_cells(
         table: The table.
         outputs: What is explained; ``row`` counts the table's rows from 0.
         streams: The streams whose cells are explained.
-        method: What a part is worth: what the answer loses without it, or its Owen value. Columns of numbers, categories
-            and dates get Shapley values where the passes suffice.
+        search: What a part is worth: one of ``SEARCHES``.
         passes: Network passes a row, all its cells together. A pass encodes a row once, however many of its streams are
             then left out in turn.
         progress: Reports progress.
@@ -123,7 +122,7 @@ def search_cells(
         for rows in chunked(list(by_row), ROWS_AT_ONCE):
             game = ChangedCells(model, decode_rows(model, table.take(rows)))
             of_rows = [(by_row[row], [outputs[number] for number in by_row[row]]) for row in rows]
-            searched = _begin(game, of_rows, streams, method, passes, refused)
+            searched = _begin(game, of_rows, streams, search, passes, refused)
             _run(game, searched)
             for row in searched:
                 _collect(row, found)
@@ -135,7 +134,7 @@ def _begin(
     game: ChangedCells,
     of_rows: Sequence[tuple[list[int], list[Output]]],
     streams: Sequence[str],
-    method: SearchMethod,
+    search: type[PartSearch],
     passes: int,
     refused: Counter[str],
 ) -> list[_RowSearch]:
@@ -151,7 +150,7 @@ def _begin(
         gains = {stream: float(np.abs(worth[stream][0][mine] - worth[stream][1][mine]).max()) for stream in cells}
         shares = _shared_passes(gains, passes - 1)
         searches = {
-            stream: _search(cells[stream], worth[stream][1][mine], left, method) for stream, left in shares.items()
+            stream: _search(cells[stream], worth[stream][1][mine], left, search) for stream, left in shares.items()
         }
         searched.append(_RowSearch(place, numbers, outputs, searches))
     return searched
@@ -199,21 +198,16 @@ def refusal_notices(refused: Counter[str]) -> list[str]:
 
 def _shared_passes(gains: dict[str, float], passes: int) -> dict[str, int]:
     """Divide passes among cells, the most important stream first; a cell that would get too few gets none."""
-    total, count = sum(gains.values()), len(gains)
     ordered = sorted(gains, key=lambda stream: -gains[stream])[: max(1, passes // FEWEST_PASSES)]
-    weights = {stream: EVEN_WEIGHT / count + (1 - EVEN_WEIGHT) * _part_of(gains[stream], total, count) for stream in ordered}
+    total, even = sum(gains.values()), 1 / max(len(gains), 1)
+    shares = {stream: gains[stream] / total if total > 0 else even for stream in ordered}
+    weights = {stream: EVEN_WEIGHT * even + (1 - EVEN_WEIGHT) * share for stream, share in shares.items()}
     whole = sum(weights.values())
     return {stream: max(FEWEST_PASSES, int(passes * weight / whole)) for stream, weight in weights.items()}
 
 
-def _part_of(gain: float, total: float, count: int) -> float:
-    return gain / total if total > 0 else 1 / count
-
-
-def _search(cell: DividedCell, absent: Floats, passes: int, method: SearchMethod) -> PartSearch:
-    if can_be_shapley(cell, passes):
-        return ColumnShapley(cell, absent, passes)
-    return SEARCHES[method](cell, absent, passes)
+def _search(cell: DividedCell, absent: Floats, passes: int, search: type[PartSearch]) -> PartSearch:
+    return (ColumnShapley if can_be_shapley(cell, passes) else search)(cell, absent, passes)
 
 
 def _run(game: ChangedCells, searched: Sequence[_RowSearch]) -> None:

@@ -31,8 +31,9 @@ MOST_OTHERS = 3
 class Coalitions:
     """Which other streams are present while a cell is changed, and how much each such coalition counts.
 
-    With the Shapley weights ``s! (n - s)! / (n + 1)!`` of coalitions of s of the n other streams, the values of the parts
-    of a cell are Owen values (Owen 1977: the streams are the a priori unions), and add up to the stream's Shapley value.
+    Coalitions of s of the n other streams have the Shapley weight ``s! (n - s)! / (n + 1)!``. What a stream is worth on
+    average over them is its Shapley value, and what its parts are worth are values in a game with a priori unions, the
+    streams (Owen 1977).
 
     Attributes:
         masks: Streams that are treated as absent, Q sets.
@@ -84,9 +85,7 @@ class ChangedCells:
     model: TrainedModel
     decoded: DecodedRows
 
-    def with_and_without(
-        self, stream: str, outputs: Sequence[Output], places: Sequence[int]
-    ) -> tuple[Floats, Floats]:
+    def with_and_without(self, stream: str, outputs: Sequence[Output], places: Sequence[int]) -> tuple[Floats, Floats]:
         """Return what outputs are with a stream and without it.
 
         Args:

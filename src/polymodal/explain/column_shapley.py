@@ -31,9 +31,9 @@ def can_be_shapley(cell: DividedCell, passes: int) -> bool:
 class ColumnShapley(PartSearch):
     """Shapley values of columns; they add up to the worth of the stream.
 
-    All coalitions are asked where the passes suffice. Else kernel SHAP (Lundberg and Lee 2017, arXiv 1705.07874, theorem
-    2): every coalition without one column and of one column alone, then random ones with their complements, and the
-    weighted least squares whose solution adds up.
+    All coalitions are asked where the passes suffice. Else kernel SHAP (Lundberg and Lee 2017, arXiv 1705.07874,
+    theorem 2): every coalition without one column and of one column alone, then random ones with their complements, and
+    the weighted least squares whose solution adds up.
     """
 
     method: ClassVar[str] = "shapley"

@@ -15,8 +15,10 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.input_check import InputCheck
 from polymodal.data.tables.table import Table
 from polymodal.explain.answers import DecodedRows, final_predictions, with_outputs
+from polymodal.explain.cells import PASSES, Inside
 from polymodal.explain.changes import ChangeSearch, ExplainedRow, TrainingRows, table_columns
 from polymodal.explain.explanation import Change, Explanation, RowExplanation, TargetSummary
+from polymodal.explain.inside import check_inside, explain_cells
 from polymodal.explain.outputs import MAX_ITEMS, Output, items_of, outputs_of, unit_of
 from polymodal.explain.plain_cells import plain_cell
 from polymodal.explain.request import Request, check_request
@@ -55,6 +57,8 @@ def explain_table(
     targets: Sequence[str] | None = None,
     streams: Sequence[str] | None = None,
     training: Any = None,
+    method: str = "occlusion",
+    passes: int = PASSES,
     strict: bool = False,
     cache: ArrayCache | None = None,
     progress: Progress,
@@ -69,6 +73,8 @@ def explain_table(
         streams: Streams of which cells are explained; None: all of them.
         training: Training rows, to show what would change an answer, as for ``read_table``; None: the file that the
             model was trained on.
+        method: How cells are explained: "occlusion", "owen" or "gradients".
+        passes: Network passes a row for its cells; 0 leaves them out.
         strict: Whether absent columns, broken cells and unseen categories raise.
         cache: Cache of decoded arrays; None: the user's.
         progress: Reports progress.
@@ -77,12 +83,13 @@ def explain_table(
         The explanation.
 
     Raises:
-        ConfigError: If the model has no target, or there is no such row.
+        ConfigError: If the model has no target, there is no such row or method, or there are too few passes.
         SchemaError: If there is no such target or stream, or the table has no input column of the model.
         TableError: If the table has no rows.
         CellError: If ``strict`` and a cell cannot be decoded.
     """
     started = time.perf_counter()
+    check_inside(method, passes)
     request = check_request(model, table, rows, targets, streams)
     cache = cache or ArrayCache.default()
     pairs = PairAnswers(model, request.targets)
@@ -90,13 +97,15 @@ def explain_table(
     explained = _explain_streams(model, table, request, pairs, strict, cache, progress)
     searched = None if training_table is None else TrainingRows.read(model, training_table, table, cache, progress)
     changes = _changes(model, table, request, explained, searched, progress)
+    shown = [explained.outputs[k] for k in _shown(request, explained)]
+    inside = explain_cells(model, table, shown, request.streams, method=method, passes=passes, progress=progress)
     return Explanation(
         table=table.name,
         streams={stream: table_columns(model, stream) for stream in model.network.streams},
         units={name: unit_of(model.targets[name]) for name in request.targets},
         summaries=[_summary(name, explained, pairs) for name in request.targets],
-        rows=_row_explanations(table, request, explained, changes),
-        notices=[*request.notices, *notices, *_notices(model, request, explained)],
+        rows=_row_explanations(table, request, explained, changes, inside),
+        notices=[*request.notices, *notices, *_notices(model, request, explained), *inside.notices],
         seconds=time.perf_counter() - started,
     )
 
@@ -191,9 +200,14 @@ def _explained_row(table: Table, explained: _Explained, k: int, vector: NDArray[
 
 
 def _row_explanations(
-    table: Table, request: Request, explained: _Explained, changes: dict[int, tuple[list[Change], list[int]]]
+    table: Table,
+    request: Request,
+    explained: _Explained,
+    changes: dict[int, tuple[list[Change], list[int]]],
+    inside: Inside,
 ) -> list[RowExplanation]:
-    return [_row_explanation(table, explained, k, *changes[k]) for k in _shown(request, explained)]
+    shown = zip(_shown(request, explained), inside.cells, strict=True)
+    return [replace(_row_explanation(table, explained, k, *changes[k]), cells=cells) for k, cells in shown]
 
 
 def _row_explanation(

@@ -36,6 +36,8 @@ class ModelQuestions:
         target: str | Sequence[str] | None = None,
         stream: str | Sequence[str] | None = None,
         training: Any = None,
+        method: str = "occlusion",
+        passes: int = 50,
         strict: bool = False,
         progress: Progress | None = None,
     ) -> ShownExplanation:
@@ -48,6 +50,10 @@ class ModelQuestions:
             stream: Stream or streams whose cells are explained; None: all of them.
             training: Rows like those that the model was trained on, of which the nearest are shown; None: the file
                 that it was trained on, where it is still there.
+            method: How cells are explained: "occlusion" (what the answer loses without a part), "owen" (shares that add
+                up to what the stream is worth), or "gradients" (integrated gradients of the network alone; needs
+                ``captum``).
+            passes: Network passes a row for its cells, at most; 0 explains streams only.
             strict: As for ``predict``.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
@@ -56,7 +62,7 @@ class ModelQuestions:
             notebook shows its page; ``save`` writes it with JSON and figures.
 
         Raises:
-            ConfigError: If the model has no target, or there is no such row.
+            ConfigError: If the model has no target, there is no such row or method, or there are too few passes.
             SchemaError: If there is no such target or stream, or the table has no input column of the model.
             TableError: If a table cannot be read or has no rows.
             CellError: If ``strict`` and a cell cannot be decoded.
@@ -72,6 +78,8 @@ class ModelQuestions:
             targets=_names(target),
             streams=_names(stream),
             training=training,
+            method=method,
+            passes=passes,
             strict=strict,
             progress=progress or LoggingProgress(),
         )

@@ -6,7 +6,7 @@ Shape legend: A atoms along each axis of the grid.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -21,6 +21,7 @@ Box = tuple[tuple[int, int], ...]
 """Atoms from the first to before the last, along each axis of the grid."""
 Atoms = NDArray[np.bool_]
 """True for the atoms that are taken away: ``[A, ...]``."""
+Floats = NDArray[np.float64]
 
 
 class IndivisibleCellError(Exception):
@@ -108,6 +109,19 @@ class DividedCell(ABC):
 
         Returns:
             Column to changed cell.
+        """
+
+    @abstractmethod
+    def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:
+        """Add up values of the cell's array, as encoders read it, by the atoms they come from.
+
+        Args:
+            values: float64, of the shape of the decoded cell; token by token of a text, field by field of columns.
+            array: The decoded cell, of the same shape; of a text and of columns what stands there.
+            modality: The stream's fitted modality.
+
+        Returns:
+            float64, of the grid's shape.
         """
 
     def without(self, removed: Atoms) -> dict[str, Cell]:
@@ -200,6 +214,38 @@ def enlarge(atoms: Atoms, *axes: NDArray[np.int64]) -> NDArray[np.bool_]:
     for axis, bounds in enumerate(axes):
         atoms = np.repeat(atoms, np.diff(bounds), axis=axis)
     return atoms
+
+
+def spread(values: Floats, atoms: Sequence[NDArray[np.int64]], shape: tuple[int, ...]) -> Floats:
+    """Add up a grid of values by the atoms along each axis.
+
+    Args:
+        values: float64, one axis for each axis of the atoms.
+        atoms: int64, the atom of each place along an axis; beyond the first and last one the nearest is taken.
+        shape: Atoms along each axis.
+
+    Returns:
+        float64 of that shape, the same sum.
+    """
+    for axis, (places, count) in enumerate(zip(atoms, shape, strict=True)):
+        moved = np.moveaxis(values, axis, 0)
+        summed = np.zeros((count, *moved.shape[1:]))
+        np.add.at(summed, np.clip(places, 0, count - 1), moved)
+        values = np.moveaxis(summed, 0, axis)
+    return values
+
+
+def atom_of(positions: NDArray[Any], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Find the atom of positions along an axis.
+
+    Args:
+        positions: In the unit of the edges.
+        bounds: Edges, rising.
+
+    Returns:
+        int64, -1 before the first edge.
+    """
+    return np.asarray(np.searchsorted(bounds, positions, side="right") - 1, np.int64)
 
 
 def percent(low: float, high: float) -> str:

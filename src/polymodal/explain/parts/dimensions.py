@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import PartKind
-from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, edges, enlarge
+from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, Floats, atom_of, edges, enlarge, spread
 from polymodal.modalities.vector import read_vector
 
 RANGE_ATOMS = 64
@@ -63,6 +63,19 @@ class Dimensions(DividedCell):
             Column to float64 ``[numbers]``.
         """
         return {self.columns[0]: np.where(enlarge(removed, self.bounds), self.means, self.values)}
+
+    def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:  # noqa: ARG002
+        """Add up the values of numbers by ranges.
+
+        Args:
+            values: float64 ``[numbers]``.
+            array: Not needed.
+            modality: Not needed.
+
+        Returns:
+            float64 ``[ranges]``.
+        """
+        return spread(values, [atom_of(np.arange(len(values)), self.bounds)], self.shape)
 
     def describe(self, box: Box) -> tuple[str, dict[str, Any]]:
         """Describe a range.

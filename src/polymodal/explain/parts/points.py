@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import PartKind
-from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, IndivisibleCellError
+from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, Floats, IndivisibleCellError, spread
 from polymodal.modalities.point_clouds import Cloud, read_point_clouds
 
 MOST_GROUPS = 64
@@ -87,6 +87,25 @@ class PointGroups(DividedCell):
         ends = np.cumsum([len(frame) for frame in self.frames])[:-1]
         pairs = zip(self.frames, np.split(kept, ends), strict=True)
         return {self.columns[0]: [frame[inside] for frame, inside in pairs]}
+
+    def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:
+        """Add up the values of the points that the encoder reads by groups: a point is in the group of its nearest one.
+
+        Args:
+            values: float64 ``[frames, points, features]``, as the encoder reads clouds.
+            array: The decoded cell, of the same shape.
+            modality: The fitted cloud.
+
+        Returns:
+            float64 ``[groups]``.
+        """
+        from scipy.spatial import cKDTree
+
+        is_point, axes = array[..., -1] > 0, modality.num_axes
+        places = array[is_point][:, :axes] * np.array(modality.std[:axes]) + np.array(modality.mean[:axes])
+        known = np.flatnonzero(self.groups >= 0)
+        _, nearest = cKDTree(self.places[known]).query(places)
+        return spread(values[is_point].sum(axis=1), [self.groups[known][nearest]], self.shape)
 
     def describe(self, box: Box) -> tuple[str, dict[str, Any]]:
         """Describe a group.

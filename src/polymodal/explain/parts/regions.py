@@ -15,12 +15,16 @@ from polymodal.explain.parts.base import (
     Box,
     CellSource,
     DividedCell,
+    Floats,
     IndivisibleCellError,
+    atom_of,
     edges,
     enlarge,
     percent,
+    spread,
 )
 from polymodal.modalities.image_files import convert_mode, open_image
+from polymodal.modalities.letterbox import Letterbox
 from polymodal.modalities.video_frames import load_frames, probe_video
 
 IMAGE_ATOMS = 16
@@ -94,6 +98,21 @@ class ImageRegions(DividedCell):
         gone = enlarge(removed, self.rows, self.lines)[..., None]
         changed = np.where(gone, self.blurred, self.pixels)
         return {self.columns[0]: changed[..., 0] if changed.shape[2] == 1 else changed}
+
+    def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:  # noqa: ARG002
+        """Add up the values of pixels by atoms; those of padding go to the nearest atom.
+
+        Args:
+            values: float64 ``[height, width, channels]``, as the encoder reads pictures.
+            array: Not needed.
+            modality: The fitted picture.
+
+        Returns:
+            float64 ``[rows, columns]``.
+        """
+        vertical, horizontal = _places(self.pixels.shape[:2], modality)
+        atoms = [atom_of(vertical, self.rows), atom_of(horizontal, self.lines)]
+        return spread(values.sum(axis=2), atoms, self.shape)
 
     def describe(self, box: Box) -> tuple[str, dict[str, Any]]:
         """Describe a rectangle.
@@ -187,6 +206,24 @@ class VideoRegions(DividedCell):
         gone = enlarge(removed, self.times, self.rows, self.lines)[..., None]
         return {self.columns[0]: np.where(gone, self.background, self.frames)}
 
+    def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:  # noqa: ARG002
+        """Add up the values of pixels by atoms; those of padding go to the nearest atom.
+
+        Args:
+            values: float64 ``[frames, height, width, channels]``, as the encoder reads videos.
+            array: Not needed.
+            modality: The fitted video.
+
+        Returns:
+            float64 ``[stretches, rows, columns]``.
+        """
+        box = Letterbox.fit(self.frames.shape[1:3], (modality.height, modality.width))
+        vertical, horizontal = _padded_places(box, modality)
+        times = atom_of(np.arange(len(values)), self.times)
+        return spread(
+            values.sum(axis=3), [times, atom_of(vertical, self.rows), atom_of(horizontal, self.lines)], self.shape
+        )
+
     def describe(self, box: Box) -> tuple[str, dict[str, Any]]:
         """Describe a rectangle of some frames.
 
@@ -215,6 +252,26 @@ def blur(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     sigma = BLUR_SHARE * max(pixels.shape[:2])
     return np.asarray(gaussian_filter(pixels.astype(np.float32), (sigma, sigma, 0), mode="nearest").astype(np.uint8))
+
+
+def _places(size: tuple[int, ...], modality: Any) -> tuple[Floats, Floats]:
+    """Return where the middles of an encoder's pixels lie in a picture, in its pixels: rows and columns."""
+    height, width = size[0], size[1]
+    if modality.resize == "pad":
+        return _padded_places(Letterbox.fit((height, width), (modality.height, modality.width)), modality)
+    shares = [(np.arange(side) + 0.5) / side - 0.5 for side in (modality.height, modality.width)]
+    if modality.resize == "stretch":
+        spans = [height * modality.crop_share, width * modality.crop_share]
+    else:
+        scale = max(modality.height / height, modality.width / width) / modality.crop_share
+        spans = [modality.height / scale, modality.width / scale]
+    return height / 2 + shares[0] * spans[0], width / 2 + shares[1] * spans[1]
+
+
+def _padded_places(box: Letterbox, modality: Any) -> tuple[Floats, Floats]:
+    vertical = (np.arange(modality.height) + 0.5 - box.top) * box.original_size[0] / box.resized_size[0]
+    horizontal = (np.arange(modality.width) + 0.5 - box.left) * box.original_size[1] / box.resized_size[1]
+    return vertical, horizontal
 
 
 def _shares(

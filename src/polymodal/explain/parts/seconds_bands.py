@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import PartKind
-from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, edges, enlarge
+from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, Floats, atom_of, edges, enlarge, spread
 from polymodal.modalities.audio_files import load_clip, load_stereo
 from polymodal.modalities.mel import hertz_to_mel
 from polymodal.modalities.silence import non_silent_span
@@ -101,6 +101,35 @@ class SecondsBands(DividedCell):
         spectrum[..., inside] *= ~gone[atom[inside]].T
         _, filtered = istft(spectrum, **layout)
         return np.asarray(filtered[:, : len(self.clip)].T, np.float32)
+
+    def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:  # noqa: ARG002
+        """Add up the values of a spectrogram by time and band; where it has no bands, they are spread over all of them.
+
+        Args:
+            values: float64 ``[frames, features]``, as the encoder reads clips.
+            array: Not needed.
+            modality: The fitted sound.
+
+        Returns:
+            float64 ``[times, bands]``.
+        """
+        hop = 1 if modality.is_waveform else modality.hop_length
+        step = max(hop, (self.times[-1] - self.times[0]) / max(len(values), 1))
+        times = atom_of(self.times[0] + (np.arange(len(values)) + 0.5) * step, self.times)
+        bands = self._bands_of_features(modality)
+        if bands is None:
+            of_time = spread(values.sum(axis=1, keepdims=True), [times, np.zeros(1, np.int64)], (self.shape[0], 1))
+            return np.repeat(of_time / self.shape[1], self.shape[1], axis=1)
+        return spread(values, [times, np.resize(bands, values.shape[1])], self.shape)
+
+    def _bands_of_features(self, modality: Any) -> NDArray[np.int64] | None:
+        """Return the band of each mel filter by the middle of the filter, once for each channel."""
+        if modality.is_waveform or modality.features == "mfcc":
+            return None
+        top = hertz_to_mel(np.array(modality.sample_rate_hz / 2))
+        middles = top * np.arange(1, modality.num_mels + 1) / (modality.num_mels + 1)
+        edges_hz = self.bands * self.rate_hz / self.window
+        return np.asarray(np.searchsorted(hertz_to_mel(edges_hz), middles, side="right") - 1, np.int64)
 
     def describe(self, box: Box) -> tuple[str, dict[str, Any]]:
         """Describe some seconds of a band.

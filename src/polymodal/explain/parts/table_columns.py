@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import PartKind
-from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, IndivisibleCellError
+from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, Floats, IndivisibleCellError
 from polymodal.modalities.base import is_absent
 
 LISTED_COLUMNS = 3
@@ -62,6 +65,19 @@ class TableColumns(DividedCell):
         pairs = zip(self.columns, self.cells, removed, strict=True)
         return {name: None if gone else cell for name, cell, gone in pairs}
 
+    def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:  # noqa: ARG002
+        """Add up the values of fields by columns; a date has several.
+
+        Args:
+            values: float64 ``[fields]``, of all columns of the stream.
+            array: Not needed.
+            modality: The fitted columns.
+
+        Returns:
+            float64 ``[columns]``, of those that are there.
+        """
+        return np.array([values[modality.places[name]].sum() for name in self.columns])
+
     def describe(self, box: Box) -> tuple[str, dict[str, Any]]:
         """Describe one column or several neighbouring ones.
 
@@ -72,5 +88,6 @@ class TableColumns(DividedCell):
             Its name; of several the first and the last one.
         """
         names = self.columns[box[0][0] : box[0][1]]
-        label = ", ".join(names) if len(names) <= LISTED_COLUMNS else f"{names[0]} to {names[-1]} ({len(names)} columns)"
+        listed = ", ".join(names)
+        label = listed if len(names) <= LISTED_COLUMNS else f"{names[0]} to {names[-1]} ({len(names)} columns)"
         return label, {"column": names[0] if len(names) == 1 else list(names)}

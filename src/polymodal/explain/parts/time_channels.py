@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import PartKind
-from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, edges, enlarge
+from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, Floats, atom_of, edges, enlarge, spread
 from polymodal.modalities.series import read_series, to_time_first
 
 STEP_ATOMS = 32
@@ -74,6 +74,21 @@ class TimeChannels(DividedCell):
         gone = enlarge(removed, self.times)
         changed = np.where(gone, self.means, self.values)
         return {self.columns[0]: changed.T if self.is_channels_first else changed}
+
+    def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:  # noqa: ARG002
+        """Add up the values of steps by time and channel; those of a channel's gaps count for the channel.
+
+        Args:
+            values: float64 ``[steps, features]``, as the encoder reads series.
+            array: Not needed.
+            modality: The fitted series.
+
+        Returns:
+            float64 ``[stretches, channels]``.
+        """
+        middles = (np.arange(len(values)) + 0.5) * len(self.values) / len(values)
+        channels = np.concatenate([np.arange(self.shape[1]), np.flatnonzero(modality.has_gaps)])
+        return spread(values, [atom_of(middles, self.times), channels], self.shape)
 
     def describe(self, box: Box) -> tuple[str, dict[str, Any]]:
         """Describe some steps of one or several channels.

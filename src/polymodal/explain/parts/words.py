@@ -6,9 +6,21 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import PartKind
-from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, IndivisibleCellError
+from polymodal.explain.parts.base import (
+    Atoms,
+    Box,
+    CellSource,
+    DividedCell,
+    Floats,
+    IndivisibleCellError,
+    atom_of,
+    spread,
+)
 from polymodal.modalities.text import parse_text
 
 INNER_MARKS = frozenset("'’-_")
@@ -72,6 +84,23 @@ class Words(DividedCell):
         kept = [self.text[start:stop] for start, stop, gone in zip(starts, stops, removed, strict=True) if not gone]
         return {self.columns[0]: "".join(kept).strip() or None}
 
+    def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:  # noqa: ARG002
+        """Add up the values of a text's tokens by its words; special tokens are left out.
+
+        Args:
+            values: float64 ``[tokens]``.
+            array: Not needed.
+            modality: The fitted text.
+
+        Returns:
+            float64 ``[words]``.
+        """
+        spans = [(start, end) for start, end in modality.token_spans(self.text)[: len(values)]]
+        inside = np.array([end > start for start, end in spans], bool)
+        middles = np.array([(start + end) / 2 for start, end in spans])[inside]
+        starts = np.array([start for start, _ in self.spans], np.int64)
+        return spread(values[: len(spans)][inside], [atom_of(middles, starts)], self.shape)
+
     def describe(self, box: Box) -> tuple[str, dict[str, Any]]:
         """Describe neighbouring words.
 
@@ -108,15 +137,11 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     may_grow = False
     for place, character in enumerate(text):
         kind = _kind(text, place)
-        if kind == "mark" or not kind:
-            may_grow = may_grow and kind == "mark"
-        elif kind == "letter" and may_grow:
+        if spans and ((kind == "letter" and may_grow) or unicodedata.combining(character)):
             spans[-1] = (spans[-1][0], place + 1)
-        elif unicodedata.combining(character) and spans and spans[-1][1] == place:
-            spans[-1] = (spans[-1][0], place + 1)
-        else:
+        elif kind in ("letter", "single"):
             spans.append((place, place + 1))
-            may_grow = kind == "letter"
+        may_grow = kind == "letter" or (kind == "mark" and may_grow)
     return spans or _runs(text)
 
 
