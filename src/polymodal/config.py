@@ -198,6 +198,7 @@ class RunConfig(Section):
             whose probability is largest by its frequency; "auto" is for balanced classes where ``train.sampling`` or
             ``train.loss`` asks for them. Probabilities are the same.
         baselines: Whether simple baselines are fitted and join the ensemble.
+        explain: Whether the report explains some evaluated rows: which stream and which parts of the cells decided.
         seed: Fixes every random choice.
         strict: Whether a broken cell stops the run.
         num_threads: Threads to compute with; None means all cores.
@@ -228,6 +229,7 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     decision: Literal["auto", "most_probable", "balanced"] = "auto"
     baselines: bool = True
+    explain: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     strict: bool = False
     num_threads: int | None = Field(default=None, ge=1)

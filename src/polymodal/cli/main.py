@@ -155,6 +155,9 @@ def train_command(
         typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/ and the table's name."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved step of the run folder.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Let the report explain some rows: which stream, word, pixels decided.")
+    ] = False,
     device: Device = None,
     log: Log = [],  # noqa: B006
     strict: Strict = False,
@@ -193,7 +196,9 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        common.update(
+            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "explain": explain or None}
+        )
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
             from polymodal.model.summary import run_notices

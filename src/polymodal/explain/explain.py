@@ -57,6 +57,7 @@ def explain_table(
     targets: Sequence[str] | None = None,
     streams: Sequence[str] | None = None,
     training: Any = None,
+    shown: Sequence[int] | None = None,
     method: str = "occlusion",
     passes: int = PASSES,
     strict: bool = False,
@@ -73,6 +74,7 @@ def explain_table(
         streams: Streams of which cells are explained; None: all of them.
         training: Training rows, to show what would change an answer, as for ``read_table``; None: the file that the
             model was trained on.
+        shown: Numbers of those of ``rows`` that are explained one by one, the others are summarised only; None: all.
         method: How cells are explained: "occlusion", "owen" or "gradients".
         passes: Network passes a row for its cells; 0 leaves them out.
         strict: Whether absent columns, broken cells and unseen categories raise.
@@ -90,15 +92,15 @@ def explain_table(
     """
     started = time.perf_counter()
     check_inside(method, passes)
-    request = check_request(model, table, rows, targets, streams)
+    request = check_request(model, table, rows, targets, streams, shown)
     cache = cache or ArrayCache.default()
     pairs = PairAnswers(model, request.targets)
     training_table, notices = find_training_table(model, training)
     explained = _explain_streams(model, table, request, pairs, strict, cache, progress)
     searched = None if training_table is None else TrainingRows.read(model, training_table, table, cache, progress)
     changes = _changes(model, table, request, explained, searched, progress)
-    shown = [explained.outputs[k] for k in _shown(request, explained)]
-    inside = explain_cells(model, table, shown, request.streams, method=method, passes=passes, progress=progress)
+    outputs = [explained.outputs[k] for k in _shown(request, explained)]
+    inside = explain_cells(model, table, outputs, request.streams, method=method, passes=passes, progress=progress)
     return Explanation(
         table=table.name,
         streams={stream: table_columns(model, stream) for stream in model.network.streams},

@@ -47,6 +47,7 @@ def check_request(
     rows: Sequence[int] | None,
     targets: Sequence[str] | None,
     streams: Sequence[str] | None,
+    shown: Sequence[int] | None = None,
 ) -> Request:
     """Check what a user asked for.
 
@@ -56,6 +57,7 @@ def check_request(
         rows: Numbers of rows, from 1; None: the first ones.
         targets: Names of targets; None: all of them.
         streams: Streams of which cells are explained; None: all of them.
+        shown: Numbers of those of ``rows`` that are explained one by one; None: all of them.
 
     Returns:
         The request.
@@ -76,11 +78,12 @@ def check_request(
         raise TableError(f"{table.name} has no rows to explain. Expected at least one.")
     if rows is not None:
         numbers = _check_rows(table, rows)
-        return Request(numbers - 1, len(numbers), chosen, inside, [])
-    most = _summary_rows(len(model.network.streams))
-    summarised, shown = min(table.num_rows, most), min(table.num_rows, SHOWN_ROWS)
-    notices = _notices(table, summarised, shown)
-    return Request(np.arange(summarised), shown, chosen, inside, notices)
+        first = numbers if shown is None else _check_rows(table, shown)
+        return Request(np.append(first, np.setdiff1d(numbers, first)) - 1, len(first), chosen, inside, [])
+    most = summary_rows(len(model.network.streams))
+    summarised, num_shown = min(table.num_rows, most), min(table.num_rows, SHOWN_ROWS)
+    notices = _notices(table, summarised, num_shown)
+    return Request(np.arange(summarised), num_shown, chosen, inside, notices)
 
 
 def _check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
@@ -102,7 +105,15 @@ def _check_rows(table: Table, rows: Sequence[int]) -> NDArray[np.int64]:
     return np.sort(numbers)
 
 
-def _summary_rows(num_streams: int) -> int:
+def summary_rows(num_streams: int) -> int:
+    """Return how many rows are summarised where no rows are named, in bounded time.
+
+    Args:
+        num_streams: Streams of the model.
+
+    Returns:
+        At most ``SUMMARY_ROWS``, fewer of many streams.
+    """
     asked = 2**num_streams if num_streams <= MAX_EXACT else SAMPLED_COALITIONS
     return max(SHOWN_ROWS, min(SUMMARY_ROWS, ASKED_ANSWERS // asked))
 

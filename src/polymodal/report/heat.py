@@ -6,7 +6,7 @@ those against are hatched and underlined dotted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -16,8 +16,8 @@ from polymodal.report.wording import format_number, is_number
 
 SHARES = frozenset({"probability", "confidence"})
 """Units whose differences are told in percentage points."""
-LEAST_SHARE = 0.1
-"""Full colour stands for at least this share of the row's strongest part, so that cells of no weight stay pale."""
+LEAST_SHARE = 0.05
+"""Full colour stands for at least this share of the row's largest stream, so that parts of no weight stay pale."""
 NEUTRAL = 0.02
 """Parts below this share of full colour are drawn without heat."""
 NAMED_PARTS = 3
@@ -72,12 +72,20 @@ def fit_heat(row: RowExplanation, cell: CellParts, unit: str) -> Heat:
     Returns:
         The scale.
     """
-    strongest, of_row = _strongest(cell.parts), max((_strongest(other.parts) for other in row.cells), default=0.0)
-    return Heat(max(strongest, LEAST_SHARE * of_row) or 1.0, unit)
+    strongest = max((abs(part.value) for part in cell.parts if is_number(part.value)), default=0.0)
+    return Heat(max(strongest, LEAST_SHARE * largest_effect(row)) or 1.0, unit)
 
 
-def _strongest(parts: Iterable[Part]) -> float:
-    return max((abs(part.value) for part in parts if is_number(part.value)), default=0.0)
+def largest_effect(row: RowExplanation) -> float:
+    """Return the absolute effect of the stream that changes the answer of a row most.
+
+    Args:
+        row: The row.
+
+    Returns:
+        At least 0.
+    """
+    return max((abs(effect) for effect in row.streams.values() if is_number(effect)), default=0.0)
 
 
 def effect_text(value: float, unit: str) -> str:
@@ -123,16 +131,17 @@ def name_parts(cell: CellParts, heat: Heat) -> Markup:
         heat: Its scale.
 
     Returns:
-        Safe HTML; empty where no part has an effect.
+        Safe HTML.
     """
+    if all(heat.strength(part.value) < 1 for part in cell.parts):
+        return Markup('<p class="named">No part alone changes the answer much.</p>')
     ordered = strongest_first(cell.parts)
     sentences = [
         Markup('<span class="side {}">{}</span> {}').format(side, title, _named(parts, heat))
         for side, title in (("for", "For it:"), ("against", "Against it:"))
         if (parts := [part for part in ordered if heat.side(part.value) == side][:NAMED_PARTS])
     ]
-    joined = Markup(" ").join(sentences)
-    return Markup('<p class="named">{}</p>').format(joined) if sentences else Markup("")
+    return Markup('<p class="named">{}</p>').format(Markup(" ").join(sentences))
 
 
 def _named(parts: Sequence[Part], heat: Heat) -> Markup:

@@ -77,11 +77,16 @@ def _channels(part: Part, num_channels: int) -> range:
 
 
 def _lane(name: str, values: NDArray[np.float64], parts: Sequence[Part], heat: Heat) -> Markup:
-    spans = [(part, *(float(step) for step in part.place["steps"])) for part in parts]
+    spans = [_span(part, "steps") for part in parts]
     drawn = _behind(spans, float(len(values)), heat) + series_line(values[:: -(-len(values) // MAX_STEPS)], 6)
     svg = '<svg class="spark over" role="img" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-label="{}">{}</svg>'
     drawing = Markup(svg).format(WIDTH, HEIGHT, f"{name}, with heat", drawn)
     return Markup('<div class="lane"><span class="column">{}</span>{}</div>').format(name, drawing)
+
+
+def _span(part: Part, key: str) -> tuple[Part, float, float]:
+    start, end = part.place[key]
+    return part, float(start), float(end)
 
 
 def _behind(spans: Sequence[tuple[Part, float, float]], length: float, heat: Heat) -> Markup:
@@ -118,7 +123,7 @@ def draw_vector_heat(cell: Cell, parts: Sequence[Part], heat: Heat, folder: Path
     from polymodal.modalities.vector import read_vector
 
     numbers = read_vector(cell, folder)
-    spans = [(part, *(float(edge) for edge in part.place["range"])) for part in parts]
+    spans = [_span(part, "range") for part in parts]
     drawn = _behind(spans, float(numbers.size), heat) + series_line(numbers[:: -(-numbers.size // MAX_STEPS)], 6)
     svg = '<svg class="spark over" role="img" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-label="{}">{}</svg>'
     label = f"{numbers.size} numbers in column {column}, with heat"

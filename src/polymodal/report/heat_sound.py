@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,18 +111,31 @@ def _wave(clip: SoundClip) -> Markup:
 
 
 def _heat(clip: SoundClip, parts: Sequence[Part], heat: Heat, top_hz: float) -> Markup:
-    sums: dict[tuple[float, float], float] = {}
-    for part in parts:
-        start_s, end_s = _seconds(part)
-        sums[start_s, end_s] = sums.get((start_s, end_s), 0.0) + part.value
-    loudest = Heat(max(map(abs, sums.values()), default=0.0) or 1.0, heat.unit)
-    above = [
-        Part(f"{start_s:.2f} to {end_s:.2f} s, all frequencies", {"box": _across(start_s, end_s, clip)}, value)
-        for (start_s, end_s), value in sums.items()
-    ]
-    drawn = [_rect(part, part.place["box"], (0, WAVE), loudest) for part in above]
+    drawn = [_rect(part, _across(*_seconds(part), clip), (0, WAVE), loudest) for part, loudest in _sums(parts, heat)]
     drawn += [_rect(part, _box(part, clip, top_hz), (WAVE, WAVE + SPECTRUM), heat) for part in parts]
     return Markup('<g class="parts">{}</g>').format(Markup("").join(drawn))
+
+
+def _sums(parts: Sequence[Part], heat: Heat) -> list[tuple[Part, Heat]]:
+    """Sum the parts over all frequencies, in the stretches between their edges; colour stands for the sum a second."""
+    edges = sorted({edge for part in parts for edge in _seconds(part)})
+    found = []
+    for start_s, end_s in pairwise(edges):
+        value = sum(part.value * _share(part, start_s, end_s) for part in parts)
+        label = f"{start_s:.2f} to {end_s:.2f} s, all frequencies"
+        found.append(Part(label, {"seconds": [start_s, end_s]}, value))
+    most = max((abs(part.value) / _length(part) for part in found), default=0.0) or 1.0
+    return [(part, Heat(most * _length(part), heat.unit)) for part in found]
+
+
+def _share(part: Part, start_s: float, end_s: float) -> float:
+    first_s, last_s = _seconds(part)
+    return max(0.0, min(end_s, last_s) - max(start_s, first_s)) / _length(part)
+
+
+def _length(part: Part) -> float:
+    start_s, end_s = _seconds(part)
+    return max(end_s - start_s, 1e-6)
 
 
 def _seconds(part: Part) -> tuple[float, float]:
