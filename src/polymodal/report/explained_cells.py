@@ -10,6 +10,7 @@ from markupsafe import Markup
 from polymodal.arrays import Cell
 from polymodal.data.tables.table import Table
 from polymodal.explain.explanation import CellParts, Explanation, Part, RowExplanation
+from polymodal.explain.plain_cells import is_description
 from polymodal.modalities.media import is_absent_media
 from polymodal.report.gallery import GalleryCell, GalleryRow, format_value, render_cell, render_row
 from polymodal.report.heat import Heat, fit_heat, has_weight, name_parts
@@ -215,7 +216,10 @@ def render_training_cells(source: ExplainedTable, cells: Mapping[str, Cell]) -> 
     Returns:
         Safe HTML.
     """
-    shown = tuple(GalleryCell(column, source.modality(column), cell) for column, cell in cells.items())
+    shown = tuple(
+        GalleryCell(column, "" if is_description(cell) else source.modality(column), cell)
+        for column, cell in cells.items()
+    )
     if len(shown) == 1:
         return render_cell(shown[0], source.table.folder)
     return render_row(GalleryRow(0, "", "", None, shown), source.table.folder)

@@ -17,6 +17,8 @@ STYLE = ("report", "explanation")
 SHOWN_PAIRS = 10
 """Interactions that are shown, the largest first."""
 SHOWN_CHANGES = 6
+OPEN_STREAMS = 15
+"""Streams whose importance is shown, the largest first; the rest where the reader asks for them."""
 LEAST_INTERACTION = 0.01
 """Interactions of a row below this share of its largest effect are not named."""
 
@@ -71,7 +73,7 @@ def _describe_importance(summary: TargetSummary, unit: str) -> dict[str, Any]:
         }
         for stream, entry in ordered
     ]
-    return {"rows": rows, "axis": whisker_axis(_in_points(scale, unit)), "leader": ordered[0][0] if ordered else ""}
+    return {"parts": (rows[:OPEN_STREAMS], rows[OPEN_STREAMS:]), "axis": whisker_axis(_in_points(scale, unit))}
 
 
 def _describe_interactions(summary: TargetSummary, unit: str) -> list[dict[str, Any]]:
@@ -189,7 +191,7 @@ def _describe_waterfall(row: RowExplanation, unit: str) -> dict[str, Any]:
             "stream": step.stream,
             "is_absent": step.stream in row.absent,
             "chart": step_bar(step.start, step.end, scale, f"{step.stream}: {effect_text(step.effect, unit)}"),
-            "effect": effect_text(row.streams[step.stream], unit),
+            "effect": effect_text(step.effect, unit),
             "error": _error_text(row.standard_errors.get(step.stream, 0.0), unit),
         }
         for step in waterfall_steps(row)
