@@ -43,7 +43,7 @@ def test_page_is_one_valid_file_that_tells_the_answer_and_what_decided(tmp_path:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in html.replace("&#39;", "'")
     assert "90.0% sure, 25.0% without any input." in html
-    assert "“review” speaks for it most (+40.0 points), “tabular” against it (−10.0 points)." in html
+    assert "“review” speaks for it most (+40.0 points), “tabular” speaks against it (−10.0 points)." in html
     assert "Only 1 of 9 rows is explained." in html
     assert "each can stand in for the other" in html
     assert "both together (synergy): 0.30 bits" in html
@@ -172,6 +172,7 @@ def test_numbers_are_told_in_their_unit() -> None:
     shown = row(answer=12.5, explained="value", value=12.5, prior=10.0, truth="11")
     html = explanation_html(source(explanation([shown], unit="value")))
     assert "Without any input it is 10." in html
+    assert "“review” raises it most (+0.4), “tabular” lowers it (−0.1)." in html
     assert "The truth: <b>11</b>" in html
     assert "+0.4" in html
     assert not re.search(r"[+−][\d.]+ points", html)

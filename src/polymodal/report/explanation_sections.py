@@ -173,14 +173,18 @@ def _sentence(row: RowExplanation, unit: str) -> str:
     strongest = max(present, key=lambda stream: abs(present[stream]))
     if not present[strongest]:
         return "No stream changes the answer of the prior."
-    verb = "speaks for it" if present[strongest] > 0 else "speaks against it"
-    text = f"“{strongest}” {verb} most ({effect_text(present[strongest], unit)})"
+    text = f"“{strongest}” {_verb(present[strongest], unit)} most ({effect_text(present[strongest], unit)})"
     others = [stream for stream, value in present.items() if value * present[strongest] < 0]
     opposed = max(others, key=lambda stream: abs(present[stream]), default="")
     if opposed:
-        way = "against" if present[strongest] > 0 else "for"
-        text += f", “{opposed}” {way} it ({effect_text(present[opposed], unit)})"
+        text += f", “{opposed}” {_verb(present[opposed], unit)} ({effect_text(present[opposed], unit)})"
     return text + "."
+
+
+def _verb(effect: float, unit: str) -> str:
+    if unit in SHARES:
+        return "speaks for it" if effect > 0 else "speaks against it"
+    return "raises it" if effect > 0 else "lowers it"
 
 
 def _describe_waterfall(row: RowExplanation, unit: str) -> dict[str, Any]:
@@ -225,6 +229,6 @@ def _describe_change(source: ExplainedTable, row: RowExplanation, change: Change
         "title": titles[change.kind],
         "answer": answer,
         "is_same": answer == format_answer(row.answer),
-        "value": scalar_text(change.value, unit),
+        "value": "" if scalar_text(change.value, unit) == answer else scalar_text(change.value, unit),
         "cells": render_training_cells(source, change.cells) if change.cells else "",
     }
