@@ -11,7 +11,6 @@ from polymodal.explain.explanation import RowExplanation
 from polymodal.report.charts import Point, padded_range
 from polymodal.report.wording import is_number
 
-
 MAX_STEPS = 15
 """Steps of a waterfall; of more streams the least important ones are one step together."""
 
