@@ -32,6 +32,7 @@ from polymodal.nn.distributed import main_process_first, process_device
 from polymodal.progress import Progress
 from polymodal.runs.baseline_fitting import fit_baselines
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
+from polymodal.runs.explained import ShownExplanation
 from polymodal.runs.report_data import build_report_data
 from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.targets.evidence import to_evidential
@@ -81,6 +82,7 @@ class Run:
         evaluation: Scores on test, or on validation if there is no test split.
         split: Which of the two.
         baselines: The baselines with their folds, if there are any.
+        explanation: Why some evaluated rows got their answers, if the run asked for it.
     """
 
     model: TrainedModel
@@ -88,6 +90,7 @@ class Run:
     evaluation: Evaluation
     split: str
     baselines: FittedBaselines | None
+    explanation: ShownExplanation | None = None
 
 
 def execute(
