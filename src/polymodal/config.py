@@ -201,6 +201,7 @@ class RunConfig(Section):
             ``train.loss`` asks for them. Probabilities are the same.
         coverage_by: Column for each of whose values prediction sets and intervals keep their promise by itself.
         baselines: Whether simple baselines are fitted and join the ensemble.
+        explain: Whether the report explains some evaluated rows: which stream and which parts of the cells decided.
         seed: Fixes every random choice.
         strict: Whether a broken cell stops the run.
         num_threads: Threads to compute with; None means all cores.
@@ -232,6 +233,7 @@ class RunConfig(Section):
     decision: Literal["auto", "most_probable", "balanced"] = "auto"
     coverage_by: str | None = None
     baselines: bool = True
+    explain: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     strict: bool = False
     num_threads: int | None = Field(default=None, ge=1)

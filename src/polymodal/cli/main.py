@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | compare | evaluate | predict | embed | index | search | cache ...``.
+"""The command line: ``polymodal inspect | train | evaluate | predict | explain | drift | embed | search | ...``.
 
 Slow imports are made inside the command that needs them.
 """
@@ -45,6 +45,8 @@ from polymodal.cli.arguments import (
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.drift_command import drift_command
+from polymodal.cli.explain_command import explain_command
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
@@ -154,6 +156,9 @@ def train_command(
         typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/ and the table's name."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved step of the run folder.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Let the report explain some rows: which stream, word, pixels decided.")
+    ] = False,
     device: Device = None,
     log: Log = [],  # noqa: B006
     strict: Strict = False,
@@ -192,7 +197,9 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        common.update(
+            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "explain": explain or None}
+        )
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
             from polymodal.model.summary import run_notices
@@ -261,6 +268,8 @@ def evaluate_command(
 
 
 app.command("predict")(predict_command)
+app.command("drift")(drift_command)
+app.command("explain")(explain_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)

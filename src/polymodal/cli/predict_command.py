@@ -46,6 +46,12 @@ def predict_command(
             metavar="ACCURACY", help="Leave out the labels of unsure rows, so that answers are right this often: 0.95."
         ),
     ] = None,
+    unusual: Annotated[
+        bool,
+        typer.Option(
+            "--unusual", help="Add how unusual each row is: a p-value, small where it is unlike training rows."
+        ),
+    ] = False,
     device: Device = None,
     strict: StrictTable = False,
     json: Annotated[
@@ -75,6 +81,7 @@ def predict_command(
             coverage=coverage,
             abstain=abstain,
             strict=strict,
+            unusual=unusual,
             progress=progress,
         )
         num_rows, num_broken = 0, 0

@@ -34,6 +34,7 @@ class Predictions:
         sets: Target of classes or labels to the labels of each row's prediction set, if asked for.
         intervals: Target of a number to ``[rows, 2]``, infinite where nothing can be excluded, if asked for.
         abstained: Target to bool ``[rows]``, True where the label is None as the row is too unsure, if asked for.
+        unusual: p-values ``[rows]``, small where a row is unlike those of training, if asked for.
     """
 
     values: dict[str, Prediction]
@@ -49,6 +50,7 @@ class Predictions:
     sets: dict[str, list[list[Cell]]] = field(default_factory=dict)
     intervals: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     abstained: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    unusual: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -63,7 +65,7 @@ class Predictions:
         Returns:
             Column name to cells: the kept columns, ``TARGET``, ``TARGET_probability``, ``TARGET:CLASS``,
             ``TARGET_confidence``, ``TARGET_set``, ``TARGET_low`` and ``TARGET_high`` (None: no bound),
-            ``TARGET_abstained``, ``weight:STREAM``.
+            ``TARGET_abstained``, ``weight:STREAM``, ``unusual``.
         """
         columns = dict(self.kept)
         for target, labels in self.labels.items():
@@ -78,7 +80,8 @@ class Predictions:
                     columns |= _class_columns(target, names, self.values[target])
             columns |= self._certain_columns(target)
         weights = {f"weight:{name}": [float(w) for w in values] for name, values in self.weights.items()}
-        return columns | self.recovered | weights
+        unusual = {} if self.unusual is None else {"unusual": [float(p) for p in self.unusual]}
+        return columns | self.recovered | weights | unusual
 
     def _certain_columns(self, target: str) -> dict[str, list[Cell]]:
         columns: dict[str, list[Cell]] = {}
@@ -144,6 +147,7 @@ class Predictions:
             sets={name: cells[rows] for name, cells in self.sets.items()},
             intervals={name: values[rows] for name, values in self.intervals.items()},
             abstained={name: values[rows] for name, values in self.abstained.items()},
+            unusual=None if self.unusual is None else self.unusual[rows],
         )
 
     def with_kept(self, columns: Mapping[str, Sequence[Cell]]) -> Predictions:
@@ -193,7 +197,13 @@ def join_predictions(chunks: Sequence[Predictions]) -> Predictions:
         sets=_concatenate_lists([chunk.sets for chunk in chunks]),
         intervals=_concatenate_arrays([chunk.intervals for chunk in chunks]),
         abstained=_concatenate_arrays([chunk.abstained for chunk in chunks]),
+        unusual=_concatenate_unusual([chunk.unusual for chunk in chunks]),
     )
+
+
+def _concatenate_unusual(chunks: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    found = [chunk for chunk in chunks if chunk is not None]
+    return np.concatenate(found) if found else None
 
 
 def _concatenate_arrays(chunks: Sequence[Mapping[str, Prediction]]) -> dict[str, Prediction]:

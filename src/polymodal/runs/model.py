@@ -127,6 +127,7 @@ class Model(ModelQuestions):
         coverage: float | None = None,
         abstain: float | None = None,
         strict: bool = False,
+        unusual: bool = False,
         progress: Progress | None = None,
     ) -> Predictions:
         """Predict every row, with probabilities, confidences and broken cells.
@@ -138,17 +139,19 @@ class Model(ModelQuestions):
             coverage: How often ``sets`` and ``intervals`` are to hold the truth, such as 0.9; None: there are none.
             abstain: How often answers are to be right, such as 0.95: the labels of rows that are too unsure are None.
             strict: As for ``predict``.
+            unusual: Whether to tell how unusual each row is, as a p-value.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
             Labels, probabilities, sets, intervals, weights and broken cells.
 
         Raises:
-            ConfigError: If the model has no calibration rows, or a share is not between 0 and 1.
+            ConfigError: If the model has no calibration rows, or nothing to tell unusual rows by, or a share is not
+                between 0 and 1.
             SchemaError: As for ``predict``, or if there is no column to keep of that name.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
-        wish: dict[str, Any] = {"coverage": coverage, "abstain": abstain}
+        wish: dict[str, Any] = {"coverage": coverage, "abstain": abstain, "unusual": unusual}
         batches = self.predict_batches(table, keep=keep, weights=weights, strict=strict, progress=progress, **wish)
         return join_predictions(list(batches))
 
@@ -162,6 +165,7 @@ class Model(ModelQuestions):
         coverage: float | None = None,
         abstain: float | None = None,
         strict: bool = False,
+        unusual: bool = False,
         progress: Progress | None = None,
     ) -> Iterator[Predictions]:
         """Predict a table batch by batch: a file of any length in bounded memory.
@@ -177,14 +181,15 @@ class Model(ModelQuestions):
             coverage: As for ``predictions``.
             abstain: As for ``predictions``.
             strict: As for ``predict``.
+            unusual: Whether to tell how unusual each row is, as a p-value.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Yields:
             The predictions of the next rows, in the table's order; broken cells by their row in the whole table.
 
         Raises:
-            ConfigError: If the model has no target or no calibration rows, ``rows`` is below 1, or a kept column is
-                named like a prediction.
+            ConfigError: If the model has no target or lacks what is asked of it, ``rows`` is below 1, or a kept column
+                is named like a prediction.
             SchemaError: As for ``predict``, or if there is no column to keep of that name.
             TableError: If the table cannot be read; for broken rows of a file, once they are reached.
             CellError: If ``strict`` and a cell cannot be decoded.
@@ -195,7 +200,7 @@ class Model(ModelQuestions):
             raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
         source = table if isinstance(table, str | Path) else read_table(table)
         cache, first_row, progress = ArrayCache.default(), 0, progress or LoggingProgress()
-        options: dict[str, Any] = {"keep": keep, "wish": Wish(coverage=coverage, accuracy=abstain)}
+        options: dict[str, Any] = {"keep": keep, "wish": Wish(coverage=coverage, accuracy=abstain), "unusual": unusual}
         for chunk in predict_chunks(self.trained, source, cache, progress, weights, strict=strict, **options):
             if weights and not chunk.weights and not first_row:
                 warn(f"The fusion {self.trained.config.fusion.name!r} has no weights of the streams: none are given.")

@@ -43,6 +43,7 @@ class RunOptions(TypedDict, total=False):
         encoder: Stream to encoder name, the folder or hub name of a pretrained checkpoint, or a class of your own.
         config: A ``run.yaml``, or its values.
         settings: Dotted option names to values, such as ``{"train.epochs": 20}``; they win over all others.
+        explain: Whether the report explains some evaluated rows; it needs an ``output``.
         device: Where networks run, by torch's name: ``cpu``, ``cuda``, ``cuda:1``; by default a GPU if there is one.
         strict: Whether a broken cell stops the run.
     """
@@ -67,6 +68,7 @@ class RunOptions(TypedDict, total=False):
     encoder: Mapping[str, EncoderChoice] | None
     config: str | Path | Mapping[str, Any] | None
     settings: Mapping[str, Any] | None
+    explain: bool | None
     device: str | None
     strict: bool | None
 
@@ -84,6 +86,7 @@ CONFIG_FIELDS = (
     "stream",
     "share",
     "preset",
+    "explain",
     "strict",
 )
 """Options that ``RunConfig`` has by the same name and in the same form."""
