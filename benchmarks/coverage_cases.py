@@ -37,26 +37,26 @@ CASES = (
     Case(
         name="avdigits",
         targets=("digit",),
-        rows=(400, 200, 200),
+        rows=(300, 150, 150),
         drop=("speaker",),
-        settings={"train.epochs": 4},
+        settings={"train.epochs": 3},
         remark="the speaker of the test rows is in no other row",
     ),
     Case(
         name="radhar",
         targets=("activity",),
-        rows=(200, 78, 200),
-        settings={"train.epochs": 3},
+        rows=(150, 78, 150),
+        settings={"train.epochs": 2},
         remark="test rows were recorded in other sessions",
     ),
     Case(
         name="movingdigits",
         targets=("digit", "direction"),
-        rows=(150, 100, 150),
+        rows=(120, 100, 120),
         settings={"train.epochs": 3},
         remark="the speaker of the test rows is in no other row",
     ),
-    Case(name="easyvqa", targets=("answer",), rows=(800, 250, 250), settings={"train.epochs": 4}),
+    Case(name="easyvqa", targets=("answer",), rows=(600, 200, 200), settings={"train.epochs": 3}),
 )
 RERUN = {"takeaway_zh": (150, 120, 200), "baby_products": (200, 120, 200)}
 """Rows of the runs that are trained anew for each split."""
