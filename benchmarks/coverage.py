@@ -52,12 +52,13 @@ QUICK = {"num_threads": 1, "width": 32}
 ABOUT = (
     "What sets and intervals hold beside the promise, with models of a few seconds of training. Validation and test "
     "rows are dealt anew 20 times: on one part the ensemble is fitted and calibrated, on the other the truth is "
-    "counted. Three numbers count the splits whose share lies within the 95 % range of a kept promise (a "
-    "beta-binomial: both parts are drawn), above it and below it; below it should be about one in forty. Above it "
-    "are promises that the best label alone exceeds, and rows with nothing present, where all scores are ties. "
-    "“Half removed” has half of the cells of one stream removed, for each stream in turn, and with three streams "
-    "for each pair of them. The official split calibrates on validation rows and counts on test rows: where these "
-    "come from another source, rows are not exchangeable, and nothing is promised."
+    "counted. Rows are those of calibration with no stream absent, and those that are counted. Three numbers count "
+    "the splits whose share lies within the 95 % range of a kept promise (a beta-binomial: both parts are drawn), "
+    "above it and below it; below it should be about one in forty. Above it are promises that the best label alone "
+    "exceeds, and rows with nothing present, where all scores are ties. “Half removed” has half of the cells of one "
+    "stream removed, for each stream in turn, and with three streams for each pair of them. The official split "
+    "calibrates on validation rows and counts on test rows: where these come from another source, rows are not "
+    "exchangeable, and nothing is promised."
 )
 COUNTS = "within / above / below"
 HEADING = (
