@@ -50,6 +50,13 @@ def test_a_value_of_the_asked_column_has_its_own_threshold_where_it_has_the_rows
     assert found.set_threshold(NOTHING, 0.9, "west") == 0.1
 
 
+def test_the_rows_that_answer_are_counted() -> None:
+    found = calibration(group("", [0.1] * 20), group("", [0.6] * 7, "north"), group("a", [0.9] * 3), group("ab", [0.5]))
+    sizes = [found.group_size(frozenset(absent), value) for absent, value in (("", None), ("", "north"), ("", "west"))]
+    assert sizes == [20, 7, 20]
+    assert [found.group_size(frozenset(absent)) for absent in ("a", "b")] == [3, 20]
+
+
 def test_too_few_rows_everywhere_exclude_nothing() -> None:
     assert calibration(group("", [0.1] * 5)).set_threshold(NOTHING, 0.9) == math.inf
 

@@ -104,6 +104,21 @@ class Calibration:
         groups = own or self._around(absent)
         return max((accuracy_threshold(group.confidences, group.hits, accuracy) for group in groups), default=math.inf)
 
+    def group_size(self, absent: Pattern, value: str | None = None) -> int:
+        """Return how many calibration rows answer for a pattern and a value.
+
+        Args:
+            absent: The absent streams.
+            value: Value of the column that coverage was asked by.
+
+        Returns:
+            At least 1: of the value, else of the pattern, else of the smallest pattern around it.
+        """
+        own = [group for group in self.groups if frozenset(group.absent) == absent]
+        found = [group for wanted in (value, None) for group in own if group.value == wanted]
+        sizes = [group.num_rows for group in found] or [min((g.num_rows for g in self._around(absent)), default=1)]
+        return max(sizes[0], 1)
+
     def _around(self, absent: Pattern) -> list[CalibrationGroup]:
         """Return the rows of patterns in which fewer or more streams are absent, but not all."""
         nothing = max((len(group.absent) for group in self.groups), default=0)  # its scores are those of the prior
