@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +102,30 @@ class Column:
         keep = ~absent if self.present.ndim == 1 else ~absent[:, None]
         outputs = None if self.outputs is None else self.outputs.without(absent)
         return Column(self.values, self.present & keep, self.lengths, outputs)
+
+
+def concatenate_columns(parts: Sequence[Column]) -> Column:
+    """Put the rows of columns of one stream below each other.
+
+    Args:
+        parts: At least one, without outputs of frozen encoders; of ragged columns each may be padded to another length.
+
+    Returns:
+        All rows, padded to the longest.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    present = np.concatenate([part.present for part in parts])
+    if first.lengths is None:
+        return Column(np.concatenate([part.values for part in parts]), present)
+    steps = max(part.values.shape[1] for part in parts)
+    values = np.zeros((len(present), steps, *first.values.shape[2:]), first.values.dtype)
+    start = 0
+    for part in parts:
+        values[start : start + len(part), : part.values.shape[1]] = part.values
+        start += len(part)
+    return Column(values, present, np.concatenate([part.lengths for part in parts if part.lengths is not None]))
 
 
 def arrays_under(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

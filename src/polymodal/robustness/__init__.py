@@ -1,1 +1,17 @@
 """What noise in the cells and absent streams do to a model's scores."""
+
+from polymodal.robustness.conditions import DEFAULT_ROWS, DEFAULT_SEVERITIES, StressOptions
+from polymodal.robustness.stress import stress_table
+from polymodal.robustness.stress_report import Absence, Estimate, NoiseCurve, StressReport, TargetStress
+
+__all__ = [
+    "DEFAULT_ROWS",
+    "DEFAULT_SEVERITIES",
+    "Absence",
+    "Estimate",
+    "NoiseCurve",
+    "StressOptions",
+    "StressReport",
+    "TargetStress",
+    "stress_table",
+]
