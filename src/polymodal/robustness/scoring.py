@@ -1,9 +1,9 @@
 """Scores of the answers under noise, and errors relative to the clean score, with intervals.
 
 The *corruption error* of a kind of noise in a stream is the clean score minus the mean score over the severities, in
-the metric's direction; the *mean corruption error* is the mean over all streams and kinds. This is the relative corruption
-error of Hendrycks & Dietterich 2019 (arXiv 1903.12261, section 4), which subtracts the clean error. Differs from the
-source: it is not divided by the error of a reference network, as there is none for tables.
+the metric's direction; the *mean corruption error* is the mean over all streams and kinds. This is the relative
+corruption error of Hendrycks & Dietterich 2019 (arXiv 1903.12261, section 4), which subtracts the clean error. Differs
+from the source: it is not divided by the error of a reference network, as there is none for tables.
 
 Shape legend: R resamples.
 """

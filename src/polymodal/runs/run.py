@@ -158,7 +158,11 @@ def execute(
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     data_module = dataclasses.replace(data_module, notices=data_module.notices + callbacks.notices)
-    report_data = build_report_data(model, data_module, state, evaluation, watch.total(), command)
+    stress: dict[str, Any] = {}
+    if config.stress:
+        with watch.phase("stress_test"):
+            stress = _stress(model, data_module, split, progress)
+    report_data = build_report_data(model, data_module, state, evaluation, watch.total(), command) | stress
     return Run(
         model=dataclasses.replace(model, report_data=report_data),
         data_module=data_module,
@@ -166,6 +170,14 @@ def execute(
         split=split,
         baselines=fitted,
     )
+
+
+def _stress(model: TrainedModel, data_module: DataModule, split: str, progress: Progress) -> dict[str, Any]:
+    """Return the stress test on the evaluated rows, as a part of the report data."""
+    from polymodal.robustness import StressOptions, stress_table
+
+    table = data_module.tables[split].take(data_module.splits[split].rows)
+    return {"stress": stress_table(model, table, StressOptions(seed=model.config.seed), progress).state()}
 
 
 def _build_network(config: RunConfig, data_module: DataModule) -> Network:
