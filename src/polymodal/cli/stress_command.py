@@ -44,7 +44,7 @@ def stress_command(
     with exits("Stopped; nothing was written."), unwinding(), open_progress(verbose, quiet) as progress:
         from polymodal.cli import console, options, stress_tables
 
-        chosen = {
+        chosen: dict[str, Any] = {
             "kinds": options.parse_columns(kinds),
             "streams": options.parse_columns(streams),
             "severities": options.parse_seeds(severities, "--severities"),

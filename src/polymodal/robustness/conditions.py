@@ -159,7 +159,9 @@ def choose_noises(trained: TrainedModel, examples: Examples, options: StressOpti
             reasons = {kind: _reason_against(trained, stream, kind, present) for kind in asked if kind in possible}
             noises += [Noise(stream, kind) for kind, reason in reasons.items() if not reason]
             notices += [f"Left out: {kind} in {stream.name!r}: {reason}." for kind, reason in reasons.items() if reason]
-    return noises, notices
+    known = _possible_kinds(trained, options)
+    unused = [kind for kind in options.kinds if kind in CORRUPTIONS and kind not in known]
+    return noises, [*notices, *(f"None of the streams can have the noise {kind!r}." for kind in unused)]
 
 
 def _reason_against(trained: TrainedModel, stream: StreamSchema, kind: str, present: int) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,36 @@ from polymodal.robustness.conditions import (
     sample_rows,
 )
 from polymodal.robustness.scoring import Score, error_of, mean_score, score_answers
-from polymodal.robustness.stress_report import Absence, NoiseCurve, StressReport, TargetStress
+from polymodal.robustness.stress_report import Absence, Estimate, NoiseCurve, StressReport, TargetStress
 from polymodal.targets import StructuredTarget
 
 Scores = dict[str, dict[str, Score]]
 """Target to member to score."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StressScores:
+    """Scores of a stress test with their values on bootstrap resamples: those of two models can be compared in pairs.
+
+    Attributes:
+        rows: Rows that were used.
+        scorers: Target to scorer.
+        noises: Kinds of noise in streams.
+        masks: Combinations of absent streams.
+        clean: Scores on the cells as they are.
+        noisy: For each of ``noises`` the scores at each severity.
+        masked: Scores with each of ``masks`` absent.
+        notices: Sentences for the user.
+    """
+
+    rows: int
+    scorers: dict[str, Scorer]
+    noises: list[Noise]
+    masks: list[StreamMask]
+    clean: Scores
+    noisy: list[list[Scores]]
+    masked: list[Scores]
+    notices: list[str]
 
 
 def stress_table(trained: TrainedModel, table: Table, options: StressOptions, progress: Progress) -> StressReport:
@@ -56,12 +82,44 @@ def stress_table(trained: TrainedModel, table: Table, options: StressOptions, pr
         SchemaError: If the table lacks every target column or known value.
         ConfigError: If a kind, a stream or a severity does not exist, or none of the kinds is for the streams.
     """
-    started = time.perf_counter()
+    started, severities = time.perf_counter(), options.sorted_severities
+    found = measure_stress(trained, table, options, progress)
+    targets = {name: _target_stress(name, found) for name in found.scorers}
+    return StressReport(
+        table=table.name,
+        rows=found.rows,
+        table_rows=table.num_rows,
+        severities=severities,
+        kinds={kind: _describe_kind(kind, severities) for kind in dict.fromkeys(noise.kind for noise in found.noises)},
+        streams={stream.name: stream.modality for stream in trained.schema.streams},
+        targets=targets,
+        notices=[*found.notices, *_undefined(targets)],
+        seed=options.seed,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def measure_stress(trained: TrainedModel, table: Table, options: StressOptions, progress: Progress) -> StressScores:
+    """Score a model under every condition of a stress test.
+
+    Args:
+        trained: The model.
+        table: As for ``stress_table``.
+        options: As for ``stress_table``.
+        progress: As for ``stress_table``.
+
+    Returns:
+        The scores.
+
+    Raises:
+        SchemaError: As for ``stress_table``.
+        ConfigError: As for ``stress_table``.
+    """
     check_options(trained, options)
     check_has_targets(table, trained)
-    rows, notices = sample_rows(trained, table, options)
-    examples, _ = examples_with_truth(trained, table.take(rows), False, ArrayCache.default(), progress)
-    rows, examples = rows[examples.rows], _compact(examples)
+    drawn, notices = sample_rows(trained, table, options)
+    examples, _ = examples_with_truth(trained, table.take(drawn), False, ArrayCache.default(), progress)
+    rows, examples = drawn[examples.rows], _compact(examples)
     noises, left_out = choose_noises(trained, examples, options)
     masks, told = choose_masks(trained)
     scorers = {
@@ -69,38 +127,26 @@ def stress_table(trained: TrainedModel, table: Table, options: StressOptions, pr
         for name, target in trained.targets.items()
         if examples.known[name].any()
     }
-    severities = options.sorted_severities
-    derived = trained.schema.with_derived(table)
-    with progress.phase("stress test", len(noises) * len(severities) + 1) as phase:
+    derived, noisy = trained.schema.with_derived(table), []
+    with progress.phase("stress test", len(noises) * len(options.sorted_severities) + 1) as phase:
         clean, *masked = _scores(trained, scorers, examples, [NO_MASK, *masks])
         phase.advance(note="absent streams")
-        noisy: list[list[Scores]] = []
         for noise in noises:
-            noisy.append([])
-            for severity in severities:
+            curve: list[Scores] = []
+            for severity in options.sorted_severities:
                 corrupted = corrupted_examples(trained, derived, rows, examples, noise, severity, options.seed)
-                noisy[-1] += _scores(trained, scorers, corrupted, [NO_MASK])
+                curve += _scores(trained, scorers, corrupted, [NO_MASK])
                 phase.advance(note=f"{noise.kind} in {noise.stream.name}")
-    found = {
-        name: _target_stress(
-            scorer,
-            clean[name],
-            [(noise, [scores[name] for scores in curve]) for noise, curve in zip(noises, noisy, strict=True)],
-            [(mask, scores[name]) for mask, scores in zip(masks, masked, strict=True)] if _by_stream(scorer) else [],
-        )
-        for name, scorer in scorers.items()
-    }
-    return StressReport(
-        table=table.name,
+            noisy.append(curve)
+    return StressScores(
         rows=len(examples),
-        table_rows=table.num_rows,
-        severities=severities,
-        kinds={kind: _describe_kind(kind, severities) for kind in dict.fromkeys(noise.kind for noise in noises)},
-        streams={stream.name: stream.modality for stream in trained.schema.streams},
-        targets=found,
-        notices=[*notices, *left_out, *told, *_undefined(found)],
-        seed=options.seed,
-        seconds=time.perf_counter() - started,
+        scorers=scorers,
+        noises=noises,
+        masks=masks,
+        clean=clean,
+        noisy=noisy,
+        masked=masked,
+        notices=[*notices, *left_out, *told],
     )
 
 
@@ -134,31 +180,29 @@ def _describe_kind(kind: str, severities: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _target_stress(
-    scorer: Scorer,
-    clean: Mapping[str, Score],
-    curves: Sequence[tuple[Noise, Sequence[Mapping[str, Score]]]],
-    missing: Sequence[tuple[StreamMask, Mapping[str, Score]]],
-) -> TargetStress:
+def _target_stress(name: str, found: StressScores) -> TargetStress:
+    scorer, clean = found.scorers[name], found.clean[name]
     metric = metric_of(scorer.primary)
-    means = [{member: mean_score([scores[member] for scores in curve]) for member in clean} for _, curve in curves]
-    noisy = {member: mean_score([mean[member] for mean in means]) for member in clean}
 
-    def errors(scores: Mapping[str, Score]) -> dict[str, Any]:
+    def errors(scores: Mapping[str, Score]) -> dict[str, Estimate]:
         return {m: error_of(clean[m], scores[m], metric.higher_is_better).estimate() for m in clean}
 
+    curves = [[scores[name] for scores in curve] for curve in found.noisy]
+    means = [{m: mean_score([scores[m] for scores in curve]) for m in clean} for curve in curves]
+    noisy = {m: mean_score([mean[m] for mean in means]) for m in clean}
     drawn = [
         NoiseCurve(
             stream=noise.stream.name,
             kind=noise.kind,
-            scores={member: [_plain(scores[member]) for scores in curve] for member in clean},
+            scores={m: [_plain(scores[m]) for scores in curve] for m in clean},
             error=errors(mean),
         )
-        for (noise, curve), mean in zip(curves, means, strict=True)
+        for noise, curve, mean in zip(found.noises, curves, means, strict=True)
     ]
+    pairs = zip(found.masks, found.masked, strict=True) if _by_stream(scorer) else ()
     absences = [
-        Absence(absent=sorted(mask), scores={m: _plain(scores[m]) for m in clean}, error=errors(scores))
-        for mask, scores in missing
+        Absence(absent=sorted(mask), scores={m: _plain(of[name][m]) for m in clean}, error=errors(of[name]))
+        for mask, of in pairs
     ]
     return TargetStress(
         metric=scorer.primary,

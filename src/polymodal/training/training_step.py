@@ -21,6 +21,7 @@ from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import with_annealed_penalty
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import add_masking_noise, augment, random_flip
+from polymodal.training.hardening import noisy_batch
 from polymodal.training.inputs import TrainingInputs
 from polymodal.training.losses import (
     LossInputs,
@@ -169,7 +170,12 @@ def prepare_batch(strategy: Strategy, inputs: TrainingInputs, step: int, indices
     own_indices = indices[own]
     if len(own_indices) < len(indices):
         torch.manual_seed(seed + PROCESS_SEED_STRIDE * get_rank())
-    cells, truth = augment_batch(inputs, inputs.train.batch(own_indices), truth_batch(inputs.train, own_indices))
+    cells = (
+        inputs.train.batch(own_indices)
+        if inputs.noisy is None
+        else noisy_batch(inputs.train, inputs.noisy, own_indices)
+    )
+    cells, truth = augment_batch(inputs, cells, truth_batch(inputs.train, own_indices))
     return TrainingBatch(own_indices, cells, truth, present[own], hidden[own], counts, present, is_dummy)
 
 
