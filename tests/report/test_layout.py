@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from test_page import CHROMIUM, digits_gallery, digits_record, leaf_record
+from test_stress_page import stress_report
 
 from polymodal.report.page import write_report
 
@@ -45,8 +46,12 @@ def measured(record: dict[str, Any], folder: Path) -> dict[str, Any]:
     return found
 
 
+def stressed_record() -> dict[str, Any]:
+    return digits_record() | {"stress": stress_report().state()}
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH: the report is not opened in a browser")
-@pytest.mark.parametrize("make", [digits_record, leaf_record])
+@pytest.mark.parametrize("make", [digits_record, leaf_record, stressed_record])
 def test_nothing_is_wider_than_a_phone_and_charts_answer_to_the_pointer(make: Any, tmp_path: Path) -> None:
     found = measured(make(), tmp_path)
     assert found["width"] == PHONE
