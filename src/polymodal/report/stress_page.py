@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import polymodal
 from polymodal.atomic_files import write_text
 from polymodal.report.page import render
 from polymodal.report.stress_sections import describe_stress
 from polymodal.robustness import StressReport
+from polymodal.version import VERSION
 
 
 def write_stress_page(found: StressReport, path: Path) -> None:
@@ -18,5 +18,5 @@ def write_stress_page(found: StressReport, path: Path) -> None:
         found: The stress test.
         path: The HTML file; replaced atomically.
     """
-    values = {"stress": describe_stress(found), "title": found.table, "version": polymodal.__version__}
+    values = {"stress": describe_stress(found), "title": found.table, "version": VERSION}
     write_text(path, render("stress.html", values))
