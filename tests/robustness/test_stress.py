@@ -172,6 +172,16 @@ def test_boxes_are_not_rotated(tmp_path: Any) -> None:
     assert found.targets["answer"].missing
 
 
+@pytest.mark.parametrize("options", [{}, {"reconstruct": True}])
+def test_models_without_a_target_are_tested_by_their_objective(table: Table, options: dict[str, Any]) -> None:
+    model = tiny.train(tiny.only(table, "photo", "code"), None, **options)
+    found = model.stress(tiny.only(table, "photo", "code"), kinds=["*_noise"], severities=[3], rows=20)
+    for target in found.targets.values():
+        assert target.members == ["final"]
+        assert {curve.stream for curve in target.curves} == {"photo", "code"}
+        assert all(curve.error["final"].value is not None for curve in target.curves)
+
+
 def test_defaults_are_the_same_everywhere() -> None:
     parameters = inspect.signature(polymodal.Model.stress).parameters
     assert parameters["severities"].default == DEFAULT_SEVERITIES == tuple(StressOptions().severities)

@@ -65,7 +65,8 @@ def corrupt_stream(
     Args:
         preprocessor: The fitted preprocessor.
         table: The table, with derived columns (``Schema.with_derived``).
-        rows: int64, rows of the table to decode; their random numbers depend on their place in the table.
+        rows: int64, rows of the table to decode; their random numbers depend on their place in the table, and cells
+            that are mixed into others are theirs.
         stream: The stream.
         draw: Says which noise a cell has.
         seed: Fixes the random numbers.
@@ -75,7 +76,7 @@ def corrupt_stream(
         Arrays and cells of the rows.
     """
     modality = preprocessor.modalities[stream.name]
-    contexts = {name: _context(modality, table, name) for name in stream.columns}
+    contexts = {name: _context(modality, table, name, rows) for name in stream.columns}
     columns: list[Column] = []
     cells: dict[str, list[Cell]] = {name: [] for name in stream.columns}
     for start in range(0, max(len(rows), 1), CHUNK_CELLS):
@@ -89,9 +90,11 @@ def corrupt_stream(
     return CorruptedStream(concatenate_columns(columns), {} if modality.is_file else cells)
 
 
-def _context(modality: Modality, table: Table, column: str) -> CorruptionContext:
+def _context(modality: Modality, table: Table, column: str, rows: NDArray[np.int64]) -> CorruptionContext:
+    """Return what is known of a column: other rows are those that are decoded, none that a split holds out."""
     fitted = modality.members[column] if isinstance(modality, Tabular) else modality
-    return CorruptionContext(table.folder, fitted, table.columns.get(column, ()))
+    others = take_cells(table.columns[column], rows) if column in table.columns else ()
+    return CorruptionContext(table.folder, fitted, others)
 
 
 def _corrupt(

@@ -28,6 +28,7 @@ from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_process_first, process_device
 from polymodal.progress import Progress
+from polymodal.robustness import StressOptions, stress_table
 from polymodal.runs.baseline_fitting import fit_baselines
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.hardening import harden
@@ -181,8 +182,6 @@ def execute(
 
 def _stress(model: TrainedModel, data_module: DataModule, split: str, progress: Progress) -> dict[str, Any]:
     """Return the stress test on the evaluated rows, as a part of the report data."""
-    from polymodal.robustness import StressOptions, stress_table
-
     table = data_module.tables[split].take(data_module.splits[split].rows)
     return {"stress": stress_table(model, table, StressOptions(seed=model.config.seed), progress).state()}
 
