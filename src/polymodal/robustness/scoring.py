@@ -27,6 +27,8 @@ from polymodal.targets import SketchTarget
 from polymodal.targets.base import Prediction
 
 Floats = NDArray[np.float64]
+DECIMALS = 12
+"""Differences are rounded so far that equal scores differ by zero."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def error_of(clean: Score, noisy: Score, higher_is_better: bool) -> Score:
     sign = 1 if higher_is_better else -1
     if not len(noisy.samples):
         return Score(math.nan, noisy.samples)
-    return Score(sign * (clean.value - noisy.value), sign * (clean.samples - noisy.samples))
+    lost, samples = sign * (clean.value - noisy.value), sign * (clean.samples - noisy.samples)
+    return Score(round(lost, DECIMALS), np.round(samples, DECIMALS))
 
 
 def score_answers(

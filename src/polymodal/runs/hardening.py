@@ -151,7 +151,7 @@ class _Copier:
         flags = {"is_file": modality.is_file, "is_json": modality.is_json}
         keys = cell_keys(modality.name, modality.state(), cells, table.folder, **flags)
         kinds = [(kind, CORRUPTIONS[kind].levels) for kind in self._kinds(stream)]
-        key = content_key(FORMAT, (keys.name, rows, kinds, self.seed, number))
+        key = content_key(FORMAT, (stream.columns, keys.name, rows, kinds, self.seed, number))
 
         def decode(entry: Path | None) -> Decoded:  # noqa: ARG001
             return corrupt().column, []

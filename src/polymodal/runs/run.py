@@ -133,7 +133,7 @@ def execute(
         data_module = _precompute(data_module, network, cache, progress)
     hardening = None
     if settings.harden:
-        with watch.phase("noise"):
+        with watch.phase("noise"), main_process_first():
             hardening = harden(data_module, network, config.seed, cache, progress, config.num_threads)
         data_module = _with_notices(data_module, hardening.notices, progress)
     decided_on = data_module if hardening is None else hardening.data_module
