@@ -16,6 +16,7 @@ from polymodal.progress import LoggingProgress, Progress
 if TYPE_CHECKING:
     from polymodal.arrays import Cell
     from polymodal.drift.comparison import Drift
+    from polymodal.robustness import StressReport
     from polymodal.runs.explained import ShownExplanation
 
 
@@ -158,6 +159,40 @@ class ModelQuestions:
             progress=progress or LoggingProgress(),
         )
         return ShownExplanation.of(explanation, source, self.trained.schema)
+
+    def stress(
+        self,
+        table: Any,
+        *,
+        kinds: Sequence[str] = (),
+        streams: Sequence[str] = (),
+        severities: Sequence[int] = (1, 3, 5),
+        rows: int = 500,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> StressReport:
+        """Score the model with noise in one stream at a time, and with every combination of absent streams.
+
+        Args:
+            table: Rows with the target columns, as for ``predict``.
+            kinds: Names of noise, such as ``image_blur``, globs, or modalities; empty: all that the streams can have.
+            streams: The streams that get noise; empty: all.
+            severities: Of 1 to 5.
+            rows: Rows that are used at most, drawn at random.
+            seed: Fixes the rows and the noise.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            Scores of the final answer, the network alone and the baselines, the worst noise first.
+
+        Raises:
+            SchemaError: If the table lacks every target column or known value.
+            ConfigError: If a kind, a stream or a severity does not exist, or none of the kinds is for the streams.
+        """
+        from polymodal.robustness import StressOptions, stress_table
+
+        options = StressOptions(kinds=kinds, streams=streams, severities=severities, rows=rows, seed=seed)
+        return stress_table(self.trained, read_table(table), options, progress or LoggingProgress())
 
 
 def _names(given: str | Sequence[str] | None) -> Sequence[str] | None:

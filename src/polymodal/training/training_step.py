@@ -22,6 +22,7 @@ from polymodal.targets.evidence import with_annealed_penalty
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import add_masking_noise, augment, random_flip
 from polymodal.training.confidence_penalty import hide_one_more
+from polymodal.training.hardening import noisy_batch
 from polymodal.training.inputs import TrainingInputs
 from polymodal.training.losses import (
     LossInputs,
@@ -177,7 +178,12 @@ def prepare_batch(strategy: Strategy, inputs: TrainingInputs, step: int, indices
     own_indices = indices[own]
     if len(own_indices) < len(indices):
         torch.manual_seed(seed + PROCESS_SEED_STRIDE * get_rank())
-    cells, truth = augment_batch(inputs, inputs.train.batch(own_indices), truth_batch(inputs.train, own_indices))
+    cells = (
+        inputs.train.batch(own_indices)
+        if inputs.noisy is None
+        else noisy_batch(inputs.train, inputs.noisy, own_indices)
+    )
+    cells, truth = augment_batch(inputs, cells, truth_batch(inputs.train, own_indices))
     fewer = None if fewer is None else fewer[own]
     return TrainingBatch(own_indices, cells, truth, present[own], hidden[own], fewer, counts, present, is_dummy)
 
