@@ -1,0 +1,303 @@
+"""Which absent streams of a table's rows are worth getting, and in which order.
+
+Shape legend: N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.acquisition.acquisition import Acquisition
+from polymodal.acquisition.answers import DecodedRows, Rows, decode_columns, decode_rows, flat_targets, input_cells
+from polymodal.acquisition.neighbours import FILLINGS, NeighbourEstimator
+from polymodal.acquisition.plan import Entry, check_amount, check_costs, gain_per_cost, make_plan
+from polymodal.acquisition.value_model import ValueEstimator
+from polymodal.data.tables.table import Table
+from polymodal.ensemble.ensemble import rows_by_pattern
+from polymodal.errors import ConfigError, parameter_error
+from polymodal.model.chunks import iterate_chunks
+from polymodal.model.trained_model import TrainedModel
+from polymodal.progress import Progress
+
+Floats = NDArray[np.float64]
+
+ESTIMATORS = ("neighbours", "value")
+DEFAULT_ESTIMATOR = "neighbours"
+"""Chosen on validation rows: docs/decisions/acquisition.md."""
+TRAINING_ROWS = 500
+"""Most training rows that streams are filled from."""
+HELD_OUT_ROWS = 1000
+"""Most held-out rows that values are learned on."""
+GROUP_ROWS = 256
+"""Most rows that are estimated at once."""
+MAX_STEPS = 4
+"""Streams of a row that are chosen one after the other, each beside those before; further ones follow by their gain
+beside the first ones."""
+
+
+class Group(Protocol):
+    """Rows that lack the same streams."""
+
+    def gains(self, places: Rows, streams: frozenset[str]) -> Floats:
+        """Estimate by how much the loss of some rows falls when streams are got together."""
+
+
+class Estimator(Protocol):
+    """Estimates what absent streams are worth."""
+
+    def start(self, rows: DecodedRows, absent: frozenset[str]) -> Group:
+        """Prepare rows that lack the same streams."""
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """Rows whose answers are known.
+
+    Attributes:
+        training: Rows to fill absent streams from.
+        held_out: Rows that the network was not fitted on, to measure on what streams are worth; None without any.
+    """
+
+    training: Table
+    held_out: Table | None
+
+
+def check_request(
+    model: TrainedModel, costs: Mapping[str, float] | None, budget: float | None, price: float, estimator: str
+) -> dict[str, float]:
+    """Check what is asked of a model, before any work is done.
+
+    Args:
+        model: The trained model.
+        costs: As for ``acquire``.
+        budget: As for ``acquire``.
+        price: As for ``acquire``.
+        estimator: As for ``acquire``.
+
+    Returns:
+        Every stream's cost.
+
+    Raises:
+        ConfigError: If an option has a wrong value, or the model has one stream alone or no flat target.
+    """
+    if len(model.network.streams) < 2:
+        raise ConfigError(
+            f"This model has one stream alone, {model.network.streams[0]!r}: there is no choice of what to get next."
+        )
+    if not flat_targets(model):
+        kinds = ", ".join(f"{name} ({target.kind})" for name, target in model.targets.items())
+        raise ConfigError(
+            "What a stream is worth is known for targets that are classes, labels or numbers. This model has none: "
+            f"{kinds}."
+        )
+    check_amount(budget, "budget")
+    check_amount(price, "price")
+    if estimator not in ESTIMATORS:
+        raise parameter_error("estimator", "acquire", f"one of {', '.join(ESTIMATORS)}", estimator, ESTIMATORS)
+    return check_costs(costs, model.network.streams)
+
+
+def acquire(
+    model: TrainedModel,
+    source: Any,
+    known: KnownRows,
+    progress: Progress,
+    *,
+    costs: Mapping[str, float] | None = None,
+    budget: float | None = None,
+    price: float = 0.0,
+    estimator: str = DEFAULT_ESTIMATOR,
+    strict: bool = False,
+) -> Acquisition:
+    """Order the absent streams of a table's rows by what they are worth.
+
+    Args:
+        model: The trained model.
+        source: As for ``read_table``; a file is read chunk by chunk.
+        known: Training and held-out rows.
+        progress: Reports progress.
+        costs: Stream to what it costs to get it for one row; others cost 1.
+        budget: Most cost in all.
+        price: Loss that one unit of cost is worth.
+        estimator: A name in ``ESTIMATORS``.
+        strict: Whether absent columns, broken cells and unseen categories raise.
+
+    Returns:
+        The order.
+
+    Raises:
+        ConfigError: If an option has a wrong value, or the model cannot say.
+        SchemaError: If the table has no input column of the model.
+        CellError: If strict and a cell cannot be decoded.
+    """
+    all_costs = check_request(model, costs, budget, price, estimator)
+    built = _LazyEstimator(model, known, estimator, progress)
+    absent = dict.fromkeys(model.network.streams, 0)
+    rows: list[list[Entry]] = []
+    num_rows, name = 0, "table"
+    for table, check in iterate_chunks(model, source, progress, "estimating", strict=strict):
+        columns, broken = decode_columns(model, table, check, progress)
+        decoded = DecodedRows(columns, input_cells(model, table), table, broken)
+        for stream, present in decoded.presence.items():
+            absent[stream] += int((~present).sum())
+        rows += _entries_of(decoded, built, all_costs, num_rows)
+        num_rows, name = num_rows + table.num_rows, table.name
+    plan = make_plan(rows, budget, price)
+    return Acquisition(
+        table=name,
+        rows=num_rows,
+        rows_lacking=len(rows),
+        absent={stream: count for stream, count in absent.items() if count},
+        estimator=estimator,
+        unit=_unit(model),
+        targets=list(flat_targets(model)),
+        costs=all_costs,
+        budget=budget,
+        price=price,
+        entries=plan.entries,
+        over_budget=plan.over_budget,
+        not_worth=plan.not_worth,
+        columns={stream.name: list(stream.columns) for stream in model.schema.streams},
+        notices=[*_other_targets(model), *built.notices],
+    )
+
+
+def _other_targets(model: TrainedModel) -> list[str]:
+    others = {name: target.kind for name, target in model.targets.items() if name not in flat_targets(model)}
+    return [f"The target {name!r} ({kind}) does not count: it has no expected loss." for name, kind in others.items()]
+
+
+class _LazyEstimator:
+    """Builds the estimator when the first row lacks a stream: a table without any needs none."""
+
+    def __init__(self, model: TrainedModel, known: KnownRows, name: str, progress: Progress) -> None:
+        self._model, self._known, self._name, self._progress = model, known, name, progress
+        self._built: Estimator | None = None
+        self.notices: list[str] = []
+
+    def start(self, rows: DecodedRows, absent: frozenset[str]) -> Group:
+        if self._built is None:
+            self._built = build_estimator(self._model, self._known, self._name, self._progress, self.notices)
+        return self._built.start(rows, absent)
+
+
+def build_estimator(
+    model: TrainedModel, known: KnownRows, name: str, progress: Progress, notices: list[str]
+) -> Estimator:
+    """Build an estimator of what absent streams are worth.
+
+    Args:
+        model: The trained model.
+        known: Training and held-out rows.
+        name: In ``ESTIMATORS``.
+        progress: Reports progress.
+        notices: What was sampled or lacks is appended.
+
+    Returns:
+        The estimator.
+
+    Raises:
+        ConfigError: If values are to be learned without held-out rows.
+    """
+    held_out = _held_out(model, known.held_out, progress, notices)
+    if name == "value":
+        if held_out is None:
+            raise ConfigError(
+                "The estimator 'value' learns on held-out rows with a known target, and there are none. Give more rows "
+                "by --training, or choose --estimator neighbours."
+            )
+        return ValueEstimator(model, held_out)
+    table = _sample(known.training, TRAINING_ROWS, notices, "absent streams are filled from")
+    return NeighbourEstimator(model, decode_rows(model, table, progress), held_out, FILLINGS)
+
+
+def _held_out(model: TrainedModel, table: Table | None, progress: Progress, notices: list[str]) -> DecodedRows | None:
+    targets = flat_targets(model)
+    if table is None or not all(name in table.columns for name in targets):
+        notices.append("No held-out row has a known target: gains are those the model itself expects, not scaled.")
+        return None
+    found = np.all([target.encode(table.columns[name])[1] for name, target in targets.items()], axis=0)
+    if not found.any():
+        return _held_out(model, None, progress, notices)
+    table = _sample(table.take(np.flatnonzero(found)), HELD_OUT_ROWS, notices, "values are measured on")
+    if model.baselines:
+        notices.append(
+            "What streams are worth is measured without the baselines, which are fitted on validation rows too."
+        )
+    return decode_rows(model, table, progress)
+
+
+def _sample(table: Table, number: int, notices: list[str], what: str) -> Table:
+    if table.num_rows <= number:
+        return table
+    notices.append(
+        f"{what[0].upper()}{what[1:]} {number:,} of {table.num_rows:,} rows of {table.name}, drawn at random."
+    )
+    return table.take(np.sort(np.random.default_rng(0).permutation(table.num_rows)[:number]))
+
+
+def _entries_of(
+    rows: DecodedRows, estimator: _LazyEstimator, costs: Mapping[str, float], first_row: int
+) -> list[list[Entry]]:
+    """Return the entries of each row that lacks a stream, in the order in which they would be got."""
+    entries: dict[int, list[Entry]] = {}
+    for absent, places in _groups(rows.presence):
+        group = estimator.start(rows.take(places), absent)
+        for place, chosen in zip(places, order_streams(group, len(places), absent, costs), strict=True):
+            number = first_row + int(place) + 1
+            entries[number] = [Entry(number, stream, gain, costs[stream]) for stream, gain in chosen]
+    return [entries[number] for number in sorted(entries)]
+
+
+def _groups(presence: Mapping[str, NDArray[np.bool_]]) -> Iterator[tuple[frozenset[str], Rows]]:
+    for absent, places in rows_by_pattern(presence):
+        if absent:
+            for start in range(0, len(places), GROUP_ROWS):
+                yield absent, places[start : start + GROUP_ROWS]
+
+
+def order_streams(
+    group: Group, num_rows: int, absent: frozenset[str], costs: Mapping[str, float]
+) -> list[list[tuple[str, float]]]:
+    """Choose the absent streams of rows one after the other, the largest gain per cost first.
+
+    Args:
+        group: Tells gains.
+        num_rows: N.
+        absent: The streams that the rows lack.
+        costs: Stream to cost.
+
+    Returns:
+        For each row, streams and what each adds to the gain of those before it.
+    """
+    chosen: list[list[tuple[str, float]]] = [[] for _ in range(num_rows)]
+    for _ in range(min(len(absent), MAX_STEPS)):
+        for had, places in _by_choice(chosen):
+            total = np.array([sum(gain for _, gain in chosen[place]) for place in places])
+            left = sorted(absent - had)
+            added = np.stack([np.maximum(group.gains(places, had | {s}) - total, 0.0) for s in left])
+            for column, place in enumerate(places):
+                ranked = sorted(
+                    zip(left, added[:, column].tolist(), strict=True),
+                    key=lambda pair: (-gain_per_cost(pair[1], costs[pair[0]]), -pair[1]),
+                )
+                chosen[place] += ranked if len(chosen[place]) == MAX_STEPS - 1 else ranked[:1]
+    return chosen
+
+
+def _by_choice(chosen: Sequence[Sequence[tuple[str, float]]]) -> list[tuple[frozenset[str], Rows]]:
+    """Group rows by the streams that were chosen for them so far."""
+    groups: dict[frozenset[str], list[int]] = {}
+    for place, streams in enumerate(chosen):
+        groups.setdefault(frozenset(stream for stream, _ in streams), []).append(place)
+    return [(had, np.array(places, np.int64)) for had, places in groups.items()]
+
+
+def _unit(model: TrainedModel) -> str:
+    kinds = {"variances of the target" if target.classes is None else "nats" for target in flat_targets(model).values()}
+    return " and ".join(sorted(kinds))
