@@ -145,7 +145,7 @@ def acquire(
         decoded = DecodedRows(columns, input_cells(model, table), table, broken)
         for stream, present in decoded.presence.items():
             absent[stream] += int((~present).sum())
-        rows += _entries_of(decoded, built, all_costs, num_rows)
+        rows += value_rows(decoded, built, all_costs, num_rows, progress)
         num_rows, name = num_rows + table.num_rows, table.name
     plan = make_plan(rows, budget, price)
     return Acquisition(
@@ -212,7 +212,7 @@ def build_estimator(
                 "by --training, or choose --estimator neighbours."
             )
         return ValueEstimator(model, held_out)
-    table = _sample(known.training, TRAINING_ROWS, notices, "absent streams are filled from")
+    table = _sample(known.training, TRAINING_ROWS, notices, "Absent streams are filled from")
     return NeighbourEstimator(model, decode_rows(model, table, progress), held_out, FILLINGS)
 
 
@@ -224,7 +224,7 @@ def _held_out(model: TrainedModel, table: Table | None, progress: Progress, noti
     found = np.all([target.encode(table.columns[name])[1] for name, target in targets.items()], axis=0)
     if not found.any():
         return _held_out(model, None, progress, notices)
-    table = _sample(table.take(np.flatnonzero(found)), HELD_OUT_ROWS, notices, "values are measured on")
+    table = _sample(table.take(np.flatnonzero(found)), HELD_OUT_ROWS, notices, "Values are measured on")
     if model.baselines:
         notices.append(
             "What streams are worth is measured without the baselines, which are fitted on validation rows too."
@@ -241,16 +241,33 @@ def _sample(table: Table, number: int, notices: list[str], what: str) -> Table:
     return table.take(np.sort(np.random.default_rng(0).permutation(table.num_rows)[:number]))
 
 
-def _entries_of(
-    rows: DecodedRows, estimator: _LazyEstimator, costs: Mapping[str, float], first_row: int
+def value_rows(
+    rows: DecodedRows, estimator: Estimator, costs: Mapping[str, float], first_row: int, progress: Progress
 ) -> list[list[Entry]]:
-    """Return the entries of each row that lacks a stream, in the order in which they would be got."""
+    """Value the absent streams of rows.
+
+    Args:
+        rows: The rows.
+        estimator: Tells gains.
+        costs: Stream to cost.
+        first_row: Number of rows of the table before these.
+        progress: Reports sets of streams that are valued.
+
+    Returns:
+        The entries of each row that lacks a stream, in the order in which they would be got.
+    """
     entries: dict[int, list[Entry]] = {}
-    for absent, places in _groups(rows.presence):
-        group = estimator.start(rows.take(places), absent)
-        for place, chosen in zip(places, order_streams(group, len(places), absent, costs), strict=True):
-            number = first_row + int(place) + 1
-            entries[number] = [Entry(number, stream, gain, costs[stream]) for stream, gain in chosen]
+    groups = list(_groups(rows.presence))
+    with progress.phase(
+        "valuing absent streams", sum(len(places) * _steps(absent) for absent, places in groups)
+    ) as phase:
+        for absent, places in groups:
+            group = estimator.start(rows.take(places), absent)
+            ordered = order_streams(group, len(places), absent, costs)
+            for place, chosen in zip(places, ordered, strict=True):
+                number = first_row + int(place) + 1
+                entries[number] = [Entry(number, stream, gain, costs[stream]) for stream, gain in chosen]
+            phase.advance(len(places) * _steps(absent))
     return [entries[number] for number in sorted(entries)]
 
 
@@ -259,6 +276,11 @@ def _groups(presence: Mapping[str, NDArray[np.bool_]]) -> Iterator[tuple[frozens
         if absent:
             for start in range(0, len(places), GROUP_ROWS):
                 yield absent, places[start : start + GROUP_ROWS]
+
+
+def _steps(absent: frozenset[str]) -> int:
+    """Return how many sets of streams are valued for each row that lacks these."""
+    return sum(len(absent) - step for step in range(min(len(absent), MAX_STEPS)))
 
 
 def order_streams(
@@ -276,18 +298,22 @@ def order_streams(
         For each row, streams and what each adds to the gain of those before it.
     """
     chosen: list[list[tuple[str, float]]] = [[] for _ in range(num_rows)]
-    for _ in range(min(len(absent), MAX_STEPS)):
+    for step in range(min(len(absent), MAX_STEPS)):
+        is_last = step == MAX_STEPS - 1
         for had, places in _by_choice(chosen):
-            total = np.array([sum(gain for _, gain in chosen[place]) for place in places])
             left = sorted(absent - had)
-            added = np.stack([np.maximum(group.gains(places, had | {s}) - total, 0.0) for s in left])
+            total = np.array([sum(gain for _, gain in chosen[place]) for place in places])
+            added = np.stack([np.maximum(group.gains(places, had | {name}) - total, 0.0) for name in left])
             for column, place in enumerate(places):
-                ranked = sorted(
-                    zip(left, added[:, column].tolist(), strict=True),
-                    key=lambda pair: (-gain_per_cost(pair[1], costs[pair[0]]), -pair[1]),
-                )
-                chosen[place] += ranked if len(chosen[place]) == MAX_STEPS - 1 else ranked[:1]
+                ranked = _ranked(left, added[:, column], costs)
+                chosen[place] += ranked if is_last else ranked[:1]
     return chosen
+
+
+def _ranked(streams: Sequence[str], gains: Floats, costs: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Order streams by gain per cost, then by gain."""
+    pairs = zip(streams, gains.tolist(), strict=True)
+    return sorted(pairs, key=lambda pair: (-gain_per_cost(pair[1], costs[pair[0]]), -pair[1]))
 
 
 def _by_choice(chosen: Sequence[Sequence[tuple[str, float]]]) -> list[tuple[frozenset[str], Rows]]:

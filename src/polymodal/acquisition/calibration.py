@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Estimate = Callable[[DecodedRows, Answers, frozenset[str]], Floats]
 """From rows that lack streams, their answers and the streams to get, to the estimated reduction of the loss."""
 
-CALIBRATION_ROWS = 128
+CALIBRATION_ROWS = 64
 """Most held-out rows that a scale is fitted on: each of them has to be filled as well."""
 CALIBRATED_PATTERNS = 12
 """Most patterns of absent streams with scales of their own; later ones get the mean of these."""

@@ -3,7 +3,8 @@
 BADGE (Ash et al. 2020, arXiv 1906.03671, algorithm 1): each row has the gradient that its most probable label would
 give the last layer, ``(p − onehot) ⊗ h``; k-means++ (Arthur & Vassilvitskii 2007) draws rows far from those drawn
 before, by squared distance, so that the gradients are large and differ. Differs from the source: ``p`` is the final
-answer, baselines and all; labels are rounded one by one; for a number ``p − onehot`` is the spread of the members.
+answer, baselines and all; labels are rounded one by one; for a number ``p − onehot`` is the spread of the members; the
+origin, where sure answers lie, counts as drawn already.
 
 Shape legend: N rows, C classes (or labels), W width of the embedding.
 """
@@ -60,11 +61,13 @@ class Candidates:
 
     def take(self, places: NDArray[np.int64]) -> Candidates:
         """Return some of them, in the given order."""
-        answers = [self.answers[place] for place in places]
-        rows, errors, vectors, uncertainty = (
-            values[places] for values in (self.rows, self.errors, self.vectors, self.uncertainty)
+        return Candidates(
+            self.rows[places],
+            self.errors[places],
+            self.vectors[places],
+            self.uncertainty[places],
+            [self.answers[place] for place in places],
         )
-        return Candidates(rows, errors, vectors, uncertainty, answers)
 
     def most_uncertain(self, number: int) -> Candidates:
         """Return the most uncertain of them, in the order of the table."""
@@ -181,10 +184,13 @@ def _likely_errors(target: Target, prediction: Floats, spread: Floats) -> tuple[
 def _joined(parts: Sequence[Candidates]) -> Candidates:
     if len(parts) == 1:
         return parts[0]
-    arrays = [
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "errors", "vectors", "uncertainty")
-    ]
-    return Candidates(*arrays, [answer for part in parts for answer in part.answers])
+    return Candidates(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.errors for part in parts]),
+        np.concatenate([part.vectors for part in parts]),
+        np.concatenate([part.uncertainty for part in parts]),
+        [answer for part in parts for answer in part.answers],
+    )
 
 
 def _choose(
@@ -221,7 +227,7 @@ def spread_rows(errors: Vectors, vectors: Vectors, number: int, seed: int) -> ND
     """
     random = np.random.default_rng(seed)
     norms = (errors.astype(np.float64) ** 2).sum(axis=1) * (vectors.astype(np.float64) ** 2).sum(axis=1)
-    chosen, distances = [int(norms.argmax())], np.full(len(norms), np.inf)
+    chosen, distances = [int(norms.argmax())], norms.copy()
     while len(chosen) < number:
         last = chosen[-1]
         inner = (errors @ errors[last]).astype(np.float64) * (vectors @ vectors[last])

@@ -11,7 +11,6 @@ Shape legend: N rows, K fillings of a row, D training rows, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
