@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -201,52 +202,75 @@ def planned_order(
     return [(entry.row - 1, entry.stream) for entry in found if entry.stream in absent[entry.row - 1]]
 
 
-def areas(name: str, seed: int, path: Path | None) -> dict[str, Any]:
-    """Measure the areas under the curves of one seed."""
+@dataclass(frozen=True)
+class Asked:
+    """A model with its rows and everything that does not depend on which cells are hidden."""
+
+    model: TrainedModel
+    test: DecodedRows
+    best: list[str]
+    built: dict[str, Any]
+    halves: dict[str, Any]
+    other: DecodedRows
+
+    @classmethod
+    def of(cls, model: TrainedModel, known: KnownRows, test: Table) -> Asked:
+        """Build the estimators, also those that are judged on validation rows: from one half of them."""
+        quiet = SilentProgress()
+        assert known.held_out is not None
+        order = np.random.default_rng(13).permutation(known.held_out.num_rows)
+        half, other = (known.held_out.take(np.sort(part)) for part in np.array_split(order, 2))
+        return cls(
+            model,
+            decode_rows(model, test, quiet),
+            best_streams(model, decode_rows(model, known.held_out, quiet)),
+            {name: build_estimator(model, known, name, quiet, []) for name in ESTIMATORS},
+            {name: build_estimator(model, KnownRows(known.training, half), name, quiet, []) for name in ESTIMATORS},
+            decode_rows(model, other, quiet),
+        )
+
+
+@cache
+def given(name: str, path: Path) -> Asked:
+    """Load a model that was trained before; its test rows are drawn once."""
+    model = polymodal.load(path).trained
+    return Asked.of(model, known_rows(model, None), tables(name, 0)["test"])
+
+
+def trained(name: str, seed: int) -> Asked:
+    """Train a model with a seed."""
     rows = tables(name, seed)
-    if path is None:
-        model, known = train(name, rows, seed), KnownRows(rows["train"], rows["validation"])
-    else:
-        model = polymodal.load(path).trained
-        known = known_rows(model, None)
-    assert known.held_out is not None
-    test, quiet = decode_rows(model, rows["test"], SilentProgress()), SilentProgress()
-    best = best_streams(model, decode_rows(model, known.held_out, quiet))
-    dear = {stream: DEARER if stream == best[0] else 1.0 for stream in best}
-    judge = Judge.of(model, test, with_baselines=True)
-    hidden, absent = hide(test, seed)
-    orders = rival_orders(judge, absent, best, seed)
-    result: dict[str, Any] = {"best": best, "metric": primary_metric_of(judge.target)}
-    equal = dict.fromkeys(best, 1.0)
+    return Asked.of(train(name, rows, seed), KnownRows(rows["train"], rows["validation"]), rows["test"])
+
+
+def areas(asked: Asked, seed: int) -> dict[str, Any]:
+    """Measure the areas under the curves of one seed."""
+    judge = Judge.of(asked.model, asked.test, with_baselines=True)
+    hidden, absent = hide(asked.test, seed)
+    equal, dear = dict.fromkeys(asked.best, 1.0), {s: DEARER if s == asked.best[0] else 1.0 for s in asked.best}
+    orders = rival_orders(judge, absent, asked.best, seed)
     curves = {rival: judge.curve(absent, order, equal) for rival, order in orders.items()}
     priced = {rival: judge.curve(absent, order, dear) for rival, order in orders.items()}
-    for estimator in ESTIMATORS:
-        built = build_estimator(model, known, estimator, quiet, [])
-        curves[estimator] = judge.curve(absent, planned_order(hidden, absent, built, equal), equal)
-        if estimator == "value":
-            priced[estimator] = judge.curve(absent, planned_order(hidden, absent, built, dear), dear)
-    result["equal"] = {order: curve.mean(axis=1).tolist() for order, curve in curves.items()}
-    result["dear"] = {order: curve.mean(axis=1).tolist() for order, curve in priced.items()}
-    result["curves"] = {order: curve[0, ::10].tolist() for order, curve in curves.items()}
-    result["validation"] = validation_areas(model, known, seed)
-    return result
+    for name, built in asked.built.items():
+        curves[name] = judge.curve(absent, planned_order(hidden, absent, built, equal), equal)
+    priced["value"] = judge.curve(absent, planned_order(hidden, absent, asked.built["value"], dear), dear)
+    return {
+        "best": asked.best,
+        "metric": primary_metric_of(judge.target),
+        "equal": {order: curve.mean(axis=1).tolist() for order, curve in curves.items()},
+        "dear": {order: curve.mean(axis=1).tolist() for order, curve in priced.items()},
+        "curves": {order: curve[0, ::10].tolist() for order, curve in curves.items()},
+        "validation": validation_areas(asked, seed),
+    }
 
 
-def validation_areas(model: TrainedModel, known: KnownRows, seed: int) -> dict[str, float]:
-    """Judge the estimators on one half of the validation rows, fitted on the other, by the log loss."""
-    assert known.held_out is not None
-    order = np.random.default_rng([seed, 13]).permutation(known.held_out.num_rows)
-    half, other = (np.sort(part) for part in np.array_split(order, 2))
-    rows = decode_rows(model, known.held_out.take(other), SilentProgress())
-    judge = Judge.of(model, rows, with_baselines=False)
-    hidden, absent = hide(rows, seed)
-    equal = dict.fromkeys(model.network.streams, 1.0)
-    found = {}
-    for name in ESTIMATORS:
-        part = KnownRows(known.training, known.held_out.take(half))
-        built = build_estimator(model, part, name, SilentProgress(), [])
-        found[name] = float(judge.curve(absent, planned_order(hidden, absent, built, equal), equal)[1].mean())
-    return found
+def validation_areas(asked: Asked, seed: int) -> dict[str, float]:
+    """Judge the estimators on validation rows that they were not fitted on, by the area of the log loss."""
+    judge = Judge.of(asked.model, asked.other, with_baselines=False)
+    hidden, absent = hide(asked.other, seed)
+    equal = dict.fromkeys(asked.best, 1.0)
+    orders = {name: planned_order(hidden, absent, built, equal) for name, built in asked.halves.items()}
+    return {name: float(judge.curve(absent, order, equal)[1].mean()) for name, order in orders.items()}
 
 
 def labelling(seed: int) -> dict[str, list[float]]:
@@ -389,11 +413,15 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[], metavar="DATASET=RUN")
     arguments = parser.parse_args()
     models = {name: Path(path) for name, _, path in (given.partition("=") for given in arguments.model)}
+
+    def asked(name: str, seed: int) -> Asked:
+        return given(name, models[name]) if name in models else trained(name, seed)
+
     results: dict[str, list[dict[str, Any]]] = {}
     for name in (name for name in CASES if name in arguments.only):
         for seed in arguments.seeds:
             file = RESULTS / f"{name}{'-given' if name in models else ''}-{seed}.json"
-            found = kept(file, lambda: areas(name, seed, models.get(name)))  # noqa: B023 - called at once
+            found = kept(file, lambda: areas(asked(name, seed), seed))  # noqa: B023 - called at once
             results.setdefault(name, []).append(found)
             print(name, seed, found["equal"], found["validation"], flush=True)
     labels = []

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from polymodal.acquisition.mean_worth import pairs_to_learn
 from polymodal.acquisition.neighbours import class_counts, class_fillings, nearest_fillings
 from polymodal.acquisition.plan import Entry, bundle_entries, make_plan
-from polymodal.acquisition.value_model import pairs_to_learn
 
 
 def entries(row: int, *pairs: tuple[str, float, float]) -> list[Entry]:

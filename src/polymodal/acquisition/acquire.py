@@ -17,6 +17,7 @@ from polymodal.acquisition.answers import DecodedRows, Rows, decode_columns, dec
 from polymodal.acquisition.neighbours import FILLINGS, NeighbourEstimator
 from polymodal.acquisition.plan import Entry, check_amount, check_costs, gain_per_cost, make_plan
 from polymodal.acquisition.value_model import ValueEstimator
+from polymodal.arrays import Column
 from polymodal.data.tables.table import Table
 from polymodal.ensemble.ensemble import rows_by_pattern
 from polymodal.errors import ConfigError, parameter_error
@@ -26,9 +27,11 @@ from polymodal.progress import Progress
 
 Floats = NDArray[np.float64]
 
-ESTIMATORS = ("neighbours", "value")
-DEFAULT_ESTIMATOR = "neighbours"
-"""Chosen on validation rows: docs/decisions/acquisition.md."""
+ESTIMATORS = ("value", "neighbours")
+"""The first one is the default where there are held-out rows enough: chosen on validation rows, see
+docs/decisions/acquisition.md."""
+MIN_HELD_OUT_ROWS = 40
+"""Fewest held-out rows from which values are learned unasked."""
 TRAINING_ROWS = 500
 """Most training rows that streams are filled from."""
 HELD_OUT_ROWS = 1000
@@ -68,7 +71,7 @@ class KnownRows:
 
 
 def check_request(
-    model: TrainedModel, costs: Mapping[str, float] | None, budget: float | None, price: float, estimator: str
+    model: TrainedModel, costs: Mapping[str, float] | None, budget: float | None, price: float, estimator: str | None
 ) -> dict[str, float]:
     """Check what is asked of a model, before any work is done.
 
@@ -97,7 +100,7 @@ def check_request(
         )
     check_amount(budget, "budget")
     check_amount(price, "price")
-    if estimator not in ESTIMATORS:
+    if estimator is not None and estimator not in ESTIMATORS:
         raise parameter_error("estimator", "acquire", f"one of {', '.join(ESTIMATORS)}", estimator, ESTIMATORS)
     return check_costs(costs, model.network.streams)
 
@@ -111,7 +114,7 @@ def acquire(
     costs: Mapping[str, float] | None = None,
     budget: float | None = None,
     price: float = 0.0,
-    estimator: str = DEFAULT_ESTIMATOR,
+    estimator: str | None = None,
     strict: bool = False,
 ) -> Acquisition:
     """Order the absent streams of a table's rows by what they are worth.
@@ -124,7 +127,7 @@ def acquire(
         costs: Stream to what it costs to get it for one row; others cost 1.
         budget: Most cost in all.
         price: Loss that one unit of cost is worth.
-        estimator: A name in ``ESTIMATORS``.
+        estimator: A name in ``ESTIMATORS``; None: "value", or "neighbours" where held-out rows are few.
         strict: Whether absent columns, broken cells and unseen categories raise.
 
     Returns:
@@ -137,14 +140,15 @@ def acquire(
     """
     all_costs = check_request(model, costs, budget, price, estimator)
     built = _LazyEstimator(model, known, estimator, progress)
-    absent = dict.fromkeys(model.network.streams, 0)
+    absent, partly = (dict.fromkeys(model.network.streams, 0) for _ in range(2))
     rows: list[list[Entry]] = []
     num_rows, name = 0, "table"
     for table, check in iterate_chunks(model, source, progress, "estimating", strict=strict):
         columns, broken = decode_columns(model, table, check, progress)
         decoded = DecodedRows(columns, input_cells(model, table), table, broken)
-        for stream, present in decoded.presence.items():
-            absent[stream] += int((~present).sum())
+        for stream, column in columns.items():
+            absent[stream] += int((~column.row_present).sum())
+            partly[stream] += _num_partly_present(column)
         rows += value_rows(decoded, built, all_costs, num_rows, progress)
         num_rows, name = num_rows + table.num_rows, table.name
     plan = make_plan(rows, budget, price)
@@ -153,7 +157,7 @@ def acquire(
         rows=num_rows,
         rows_lacking=len(rows),
         absent={stream: count for stream, count in absent.items() if count},
-        estimator=estimator,
+        estimator=built.name,
         unit=_unit(model),
         targets=list(flat_targets(model)),
         costs=all_costs,
@@ -163,7 +167,7 @@ def acquire(
         over_budget=plan.over_budget,
         not_worth=plan.not_worth,
         columns={stream.name: list(stream.columns) for stream in model.schema.streams},
-        notices=[*_other_targets(model), *built.notices],
+        notices=[*_other_targets(model), *_partly_absent(partly), *built.notices],
     )
 
 
@@ -172,18 +176,49 @@ def _other_targets(model: TrainedModel) -> list[str]:
     return [f"The target {name!r} ({kind}) does not count: it has no expected loss." for name, kind in others.items()]
 
 
+def _num_partly_present(column: Column) -> int:
+    """Count the rows that have some cells of a stream of several columns, but not all."""
+    return 0 if column.present.ndim == 1 else int((column.row_present & ~column.present.all(axis=1)).sum())
+
+
+def _partly_absent(rows: Mapping[str, int]) -> list[str]:
+    return [
+        f"In {count:,} rows some cells of the stream {stream!r} are absent: a stream counts as absent where all are."
+        for stream, count in rows.items()
+        if count
+    ]
+
+
 class _LazyEstimator:
     """Builds the estimator when the first row lacks a stream: a table without any needs none."""
 
-    def __init__(self, model: TrainedModel, known: KnownRows, name: str, progress: Progress) -> None:
-        self._model, self._known, self._name, self._progress = model, known, name, progress
+    def __init__(self, model: TrainedModel, known: KnownRows, name: str | None, progress: Progress) -> None:
+        self._model, self._known, self._progress = model, known, progress
         self._built: Estimator | None = None
-        self.notices: list[str] = []
+        self.name, self.notices = name or ESTIMATORS[0], list[str]()
+        self._is_free = name is None
 
     def start(self, rows: DecodedRows, absent: frozenset[str]) -> Group:
         if self._built is None:
-            self._built = build_estimator(self._model, self._known, self._name, self._progress, self.notices)
+            if self._is_free and not _can_learn(self._model, self._known.held_out):
+                self.name = "neighbours"
+                self.notices.append(
+                    f"Fewer than {MIN_HELD_OUT_ROWS} held-out rows have a known target: gains are estimated by "
+                    "'neighbours'."
+                )
+            self._built = build_estimator(self._model, self._known, self.name, self._progress, self.notices)
         return self._built.start(rows, absent)
+
+
+def _can_learn(model: TrainedModel, table: Table | None) -> bool:
+    return table is not None and int(_known_targets(model, table).sum()) >= MIN_HELD_OUT_ROWS
+
+
+def _known_targets(model: TrainedModel, table: Table) -> NDArray[np.bool_]:
+    """Return where every flat target has a known value, bool ``[rows]``."""
+    absent = [None] * table.num_rows
+    targets = flat_targets(model).items()
+    return np.asarray(np.all([target.encode(table.columns.get(name, absent))[1] for name, target in targets], axis=0))
 
 
 def build_estimator(
@@ -217,13 +252,10 @@ def build_estimator(
 
 
 def _held_out(model: TrainedModel, table: Table | None, progress: Progress, notices: list[str]) -> DecodedRows | None:
-    targets = flat_targets(model)
-    if table is None or not all(name in table.columns for name in targets):
+    found = np.zeros(0, np.bool_) if table is None else _known_targets(model, table)
+    if table is None or not found.any():
         notices.append("No held-out row has a known target: gains are those the model itself expects, not scaled.")
         return None
-    found = np.all([target.encode(table.columns[name])[1] for name, target in targets.items()], axis=0)
-    if not found.any():
-        return _held_out(model, None, progress, notices)
     table = _sample(table.take(np.flatnonzero(found)), HELD_OUT_ROWS, notices, "Values are measured on")
     if model.baselines:
         notices.append(

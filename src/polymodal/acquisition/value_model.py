@@ -1,9 +1,10 @@
 """Estimator by a learned value: what a stream will be worth is predicted from what is present.
 
-Boosted trees learn the measured reduction of the loss of held-out rows, with and without a stream, from the answer and
-the embedding without it. The expectation of that reduction is the conditional mutual information of target and stream
-where the model is calibrated (Gadgil, Covert & Lee 2024, arXiv 2306.03301, theorem 1). Differs from the source: the
-answers are those of a model that was trained to lack streams, and the value is learned afterwards, by trees.
+By how much the loss falls when streams come is measured on held-out rows. A row gets the mean for the streams that it
+lacks (``mean_worth``), and what boosted trees learned to add to it from the answer and the embedding without the
+streams. The expectation of that fall is the conditional mutual information of target and stream where the model is
+calibrated (Gadgil, Covert & Lee 2024, arXiv 2306.03301, theorem 1). Differs from the source: the answers are those of a
+model that was trained to lack streams, and the value is learned afterwards, by trees.
 
 Shape legend: N rows, F features.
 """
@@ -19,15 +20,12 @@ from numpy.typing import NDArray
 from polymodal.acquisition.answers import DecodedRows, Rows, answer, flat_targets, row_vectors
 from polymodal.acquisition.calibration import HeldOutLosses
 from polymodal.acquisition.losses import expected_losses
+from polymodal.acquisition.mean_worth import MeanWorth, pairs_to_learn
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets.number import NumberTarget
 
 Floats = NDArray[np.float64]
 
-MAX_ENUMERATED = 4
-"""Streams up to which every pattern of absent streams and every set of them to get is learned from."""
-DRAWN_PAIRS = 96
-"""Pairs of a pattern and a set to get that are drawn for more streams."""
 MAX_EXAMPLES = 30_000
 """Most examples that trees are fitted on."""
 NUM_DIRECTIONS = 6
@@ -38,7 +36,6 @@ TREES = {
     "objective": "regression",
     "learning_rate": 0.05,
     "num_leaves": 8,
-    "min_data_in_leaf": 20,
     "lambda_l2": 1.0,
     "feature_fraction": 0.7,
     "bagging_fraction": 0.7,
@@ -49,7 +46,11 @@ TREES = {
     "num_threads": 1,
     "verbosity": -1,
 }
-NUM_TREES = 100
+MAX_TREES = 200
+NUM_FOLDS = 5
+PATIENCE = 10
+MIN_LEAF_SHARE = 0.02
+"""Least share of the examples in a leaf: each row gives several."""
 
 
 class ValueEstimator:
@@ -67,23 +68,28 @@ class ValueEstimator:
         vectors = row_vectors(model, held_out)
         self._center = vectors.mean(axis=0)
         self._directions = np.linalg.svd(vectors - self._center, full_matrices=False)[2][:NUM_DIRECTIONS]
-        self._trees = self._fit(held_out)
+        self._measured = HeldOutLosses(model, held_out)
+        self._means = MeanWorth(self._measured, self.streams)
+        self._trees = _fit_trees(*self._examples(held_out))
 
-    def _fit(self, held_out: DecodedRows) -> Any:
-        import lightgbm
-
-        measured, presence = HeldOutLosses(self.model, held_out), held_out.presence
-        parts: list[tuple[Floats, Floats]] = []
+    def _examples(self, held_out: DecodedRows) -> tuple[Floats, Floats, Rows]:
+        """Return features, what was worth more or less than on average, and the row of each example."""
+        presence = held_out.presence
+        parts: list[tuple[Floats, Floats, Rows]] = []
         for absent, pairs in itertools.groupby(pairs_to_learn(self.streams), key=lambda pair: pair[0]):
             hidden = DecodedRows(held_out.without(absent), held_out.cells, held_out.table, [])
             features = self.row_features(hidden)
             for _, streams in pairs:
-                has = np.all([presence[stream] for stream in streams], axis=0)
-                worth = measured.reductions(absent, streams)
-                parts.append((self.with_streams(features, streams)[has], worth[has]))
-        features, worth = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+                rows = np.flatnonzero(np.all([presence[stream] for stream in streams], axis=0))
+                if not len(rows):
+                    continue
+                worth = self._measured.reductions(absent, streams)[rows]
+                parts.append((self.with_streams(features, streams)[rows], worth - worth.mean(), rows))
+        if not parts:
+            return np.zeros((0, 1)), np.zeros(0), np.zeros(0, np.int64)
+        features, worth, rows = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         chosen = np.random.default_rng(0).permutation(len(worth))[:MAX_EXAMPLES]
-        return lightgbm.train(TREES, lightgbm.Dataset(features[chosen], worth[chosen]), NUM_TREES)
+        return features[chosen], worth[chosen], rows[chosen]
 
     def row_features(self, rows: DecodedRows) -> Floats:
         """Compute what trees read of rows.
@@ -122,29 +128,41 @@ class ValueEstimator:
         asked = [float(stream in streams) for stream in self.streams]
         return np.concatenate([features, np.tile(asked, (len(features), 1))], axis=1)
 
-    def start(self, rows: DecodedRows, absent: frozenset[str]) -> ValueGroup:  # noqa: ARG002
+    def start(self, rows: DecodedRows, absent: frozenset[str]) -> ValueGroup:
         """Prepare rows that lack the same streams.
 
         Args:
             rows: The rows.
-            absent: The streams they lack; the features have them.
+            absent: The streams they lack.
 
         Returns:
             What tells the gains of these rows.
         """
-        return ValueGroup(self, self.row_features(rows))
+        return ValueGroup(self, self.row_features(rows), absent)
 
-    def predict(self, features: Floats) -> Floats:
-        """Predict what streams are worth, float64 ``[N]``, from features with the streams to get."""
-        return np.asarray(self._trees.predict(features, num_threads=1))
+    def predict(self, features: Floats, absent: frozenset[str], streams: frozenset[str]) -> Floats:
+        """Predict what streams are worth.
+
+        Args:
+            features: Of rows that lack the same streams ``[N, F]``.
+            absent: The streams they lack.
+            streams: Those to get.
+
+        Returns:
+            float64 ``[N]``.
+        """
+        mean = self._means.of(absent, streams)
+        if self._trees is None:
+            return np.full(len(features), mean)
+        return mean + np.asarray(self._trees.predict(self.with_streams(features, streams), num_threads=1))
 
 
 class ValueGroup:
     """Rows that lack the same streams, and their features."""
 
-    def __init__(self, estimator: ValueEstimator, features: Floats) -> None:
+    def __init__(self, estimator: ValueEstimator, features: Floats, absent: frozenset[str]) -> None:
         """Store the features."""
-        self._estimator, self._features = estimator, features
+        self._estimator, self._features, self._absent = estimator, features, absent
 
     def gains(self, places: Rows, streams: frozenset[str]) -> Floats:
         """Estimate by how much the loss falls when streams are got together.
@@ -156,31 +174,27 @@ class ValueGroup:
         Returns:
             float64 ``[len(places)]``, not below 0.
         """
-        estimator = self._estimator
-        return np.maximum(estimator.predict(estimator.with_streams(self._features[places], streams)), 0.0)
+        return np.maximum(self._estimator.predict(self._features[places], self._absent, streams), 0.0)
 
 
-def pairs_to_learn(streams: list[str]) -> list[tuple[frozenset[str], frozenset[str]]]:
-    """List patterns of absent streams with sets of them to get: all of few streams, a sample of many.
+def _fit_trees(features: Floats, worth: Floats, rows: Rows) -> Any:
+    """Fit as many trees as are best on rows that were held out, all examples of a row in one fold; None where none is.
 
-    Args:
-        streams: The model's streams.
-
-    Returns:
-        Absent streams and those to get; pairs of one pattern stand together.
+    Without trees every row of a pattern gets the mean, so that the stream that is best on average comes first.
     """
-    if len(streams) <= MAX_ENUMERATED:
-        return [(absent, got) for absent in subsets(streams) for got in subsets(sorted(absent))]
-    random, drawn = np.random.default_rng(0), []
-    for stream in itertools.islice(itertools.cycle(streams), DRAWN_PAIRS):
-        others = [name for name in streams if name != stream]
-        absent = frozenset([stream, *(name for name in others if random.random() < 0.5)])
-        got = frozenset([stream, *(name for name in sorted(absent) if random.random() < 0.3)])
-        drawn.append((absent, got))
-    return sorted(drawn, key=lambda pair: (sorted(pair[0]), sorted(pair[1])))
+    import lightgbm
 
-
-def subsets(streams: list[str]) -> list[frozenset[str]]:
-    """Return all sets of streams but the empty one."""
-    sizes = range(1, len(streams) + 1)
-    return [frozenset(found) for size in sizes for found in itertools.combinations(streams, size)]
+    settings = {**TREES, "min_data_in_leaf": max(20, round(MIN_LEAF_SHARE * len(worth)))}
+    fold_of = np.random.default_rng(0).permutation(int(rows.max(initial=0)) + 1) % NUM_FOLDS
+    parts = [
+        (np.flatnonzero(fold_of[rows] != fold), np.flatnonzero(fold_of[rows] == fold)) for fold in range(NUM_FOLDS)
+    ]
+    if min(len(part) for pair in parts for part in pair) < NUM_FOLDS:
+        return None
+    data = lightgbm.Dataset(features, worth, params=settings, free_raw_data=False)
+    stopping = lightgbm.early_stopping(PATIENCE, verbose=False)
+    result: Any = lightgbm.cv(settings, data, MAX_TREES, folds=parts, callbacks=[stopping])
+    errors: list[float] = result["valid l2-mean"]
+    if errors[-1] >= float(np.mean(worth**2)):
+        return None
+    return lightgbm.train(settings, data, len(errors))

@@ -47,7 +47,7 @@ class ModelQuestions:
             budget: Most cost in all; None: no bound.
             price: Loss that one unit of cost is worth: what brings less than its cost at this price is left out.
             training: Rows like those it was trained on; None: those of the run, by the paths that it keeps.
-            estimator: "value" or "neighbours"; None: the one that was better on validation rows.
+            estimator: "value" or "neighbours"; None: "value", or "neighbours" where held-out rows are few.
             strict: As for ``predict``.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
@@ -59,12 +59,11 @@ class ModelQuestions:
                 or no training rows are known.
             SchemaError: As for ``predict``.
         """
-        from polymodal.acquisition.acquire import DEFAULT_ESTIMATOR, acquire, check_request
+        from polymodal.acquisition.acquire import acquire, check_request
         from polymodal.data.tables.table import read_table
         from polymodal.runs.known_rows import known_rows
 
-        chosen = DEFAULT_ESTIMATOR if estimator is None else estimator
-        check_request(self.trained, costs, budget, price, chosen)
+        check_request(self.trained, costs, budget, price, estimator)
         source = table if isinstance(table, str | Path) else read_table(table)
         known = known_rows(self.trained, None if training is None else read_table(training))
         progress = progress or LoggingProgress()
@@ -76,7 +75,7 @@ class ModelQuestions:
             costs=costs,
             budget=budget,
             price=price,
-            estimator=chosen,
+            estimator=estimator,
             strict=strict,
         )
 
