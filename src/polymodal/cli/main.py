@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from polymodal.cli.acquire_command import acquire_command
 from polymodal.cli.arguments import (
     Config,
     Data,
@@ -279,6 +280,7 @@ app.command("predict")(predict_command)
 app.command("drift")(drift_command)
 app.command("explain")(explain_command)
 app.command("stress")(stress_command)
+app.command("acquire")(acquire_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)
