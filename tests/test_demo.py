@@ -73,7 +73,7 @@ def test_words_are_misspelled_but_never_empty():
 def test_what_is_of_no_demo_is_left_alone(tmp_path, name, monkeypatch, capsys):
     (tmp_path / name).mkdir() if name == "pictures" else (tmp_path / name).write_text("a,b\n1,2\n")
     monkeypatch.setattr(sys, "argv", ["demo", "--output", str(tmp_path), "--rows", "12"])
-    with pytest.raises(SystemExit, match="^2$"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         demo.main()
     said = capsys.readouterr().err
     assert said == f"The folder {tmp_path} holds '{name}', which is of no demo. Choose another --output.\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import tiny
 from polymodal.cli.main import app
 from polymodal.demo import write_tables
 
@@ -39,6 +40,7 @@ def tables(tmp_path_factory) -> Path:
 def workplace(tables, monkeypatch) -> Path:
     monkeypatch.chdir(tables)
     monkeypatch.setenv("POLYMODAL_CACHE", str(tables / "cache"))
+    monkeypatch.setattr("polymodal.ensemble.boosting.BUDGET_S", tiny.TREES_BUDGET_S)
     return tables
 
 
