@@ -22,9 +22,8 @@ from polymodal.modalities.base import (
     read_cells,
     standardise,
 )
+from polymodal.modalities.number_text import MISSING_WORDS
 
-MISSING_WORDS = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "-", "?"})
-"""Text, in any case, that stands for an absent number."""
 BOOLEAN_WORDS = {"true": 1.0, "false": 0.0}
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from polymodal.arrays import Cell
 from polymodal.data.schema.evidence import EVIDENCE
 from polymodal.data.schema.samples import evenly_spaced, present_cells
-from polymodal.data.tables.stored_columns import JoinedCells
+from polymodal.data.tables.stored_columns import JoinedCells, ReadCells
 from polymodal.data.tables.table import Table
 from polymodal.modalities import MODALITIES, ColumnGroup
+from polymodal.modalities.base import CellReadError
 from polymodal.modalities.container import has_audio, has_av
+from polymodal.modalities.number_text import MISSING_WORDS, NumberForm
 
 SOUND_SAMPLE = 32
 
@@ -28,6 +31,7 @@ class ColumnSchema:
         source: The table's column that the cells are read from, where it is another: the sound of a video column
             is a column of its own. Empty otherwise.
         parts: The table's columns whose cells make one cell together, as a tuple in this order; empty otherwise.
+        form: How its numbers are written, where that is not plainly; None otherwise.
     """
 
     name: str
@@ -35,11 +39,12 @@ class ColumnSchema:
     reason: str
     source: str = ""
     parts: tuple[str, ...] = ()
+    form: NumberForm | None = None
 
     def state(self) -> dict[str, Any]:
-        """Return the column as plain JSON, ``parts`` only where there are any."""
+        """Return the column as plain JSON, ``parts`` and ``form`` only where there are any."""
         state = asdict(self) | {"parts": list(self.parts)}
-        return state if self.parts else {name: value for name, value in state.items() if name != "parts"}
+        return {name: value for name, value in state.items() if value or name not in ("parts", "form")}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> ColumnSchema:
@@ -51,7 +56,8 @@ class ColumnSchema:
         Returns:
             The same column.
         """
-        return cls(**{**state, "parts": tuple(state.get("parts", ()))})
+        form = NumberForm(**state["form"]) if state.get("form") else None
+        return cls(**{**state, "parts": tuple(state.get("parts", ())), "form": form})
 
 
 def sound_column(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:
@@ -112,23 +118,49 @@ def _with_reason(found: Sequence[ColumnSchema], names: Collection[str], more: st
     return [replace(entry, reason=f"{entry.reason}; {more}") if entry.name in names else entry for entry in found]
 
 
-def with_derived(table: Table, entries: Collection[ColumnSchema]) -> Table:
-    """Return a table with the columns that are read from others, each behind the last of those.
+def with_derived(table: Table, entries: Collection[ColumnSchema], forms: Mapping[str, NumberForm]) -> Table:
+    """Return a table with written numbers read, and the columns that are read from others behind the last of those.
 
     Args:
         table: The table.
         entries: Columns, of which those with a source or parts are added; parts have to be there all.
+        forms: Column to how its numbers are written.
 
     Returns:
-        The table; the table itself where there are none.
+        The table; the table itself where there is nothing to do.
     """
     columns: dict[str, Sequence[Cell]] = {}
     derived = [entry for entry in entries if entry.source or entry.parts]
-    for name, cells in table.columns.items():
+    if not derived and not forms:
+        return table
+    given = {name: _read(cells, forms.get(name)) for name, cells in table.columns.items()}
+    for name, cells in given.items():
         columns.setdefault(name, cells)
         columns |= {entry.name: cells for entry in derived if entry.source == name}
         columns |= {entry.name: _joined(table, entry) for entry in derived if _last_part(table, entry) == name}
-    return replace(table, columns=columns) if derived else table
+    return replace(table, columns=columns)
+
+
+def _read(cells: Sequence[Cell], form: NumberForm | None) -> Sequence[Cell]:
+    return cells if form is None else ReadCells(cells, partial(read_written_number, form))
+
+
+def read_written_number(form: NumberForm, cell: Cell) -> Cell:
+    """Read a cell of a column of written numbers.
+
+    Args:
+        form: How they are written.
+        cell: Any cell.
+
+    Returns:
+        The number of a text; the cell itself where it is no text of a number.
+    """
+    if not isinstance(cell, str) or cell.strip().lower() in MISSING_WORDS:
+        return cell
+    try:
+        return form.read(cell)
+    except CellReadError:
+        return cell
 
 
 def _last_part(table: Table, entry: ColumnSchema) -> str | None:

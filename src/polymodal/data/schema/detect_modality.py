@@ -19,7 +19,7 @@ from polymodal.data.schema.array_evidence import ArrayCells
 from polymodal.data.schema.detect_media import BOXES, array_kind, bytes_kind, file_kind, json_kind, list_kind
 from polymodal.data.schema.evidence import EVIDENCE, claimed_by, find, sniff
 from polymodal.data.schema.samples import MAJORITY, SAMPLE_SIZE, Detection, are_urls, evenly_spaced, present_cells
-from polymodal.data.schema.string_evidence import StringCells
+from polymodal.data.schema.string_evidence import StringCells, are_date_numbers
 from polymodal.data.tables.files import ARRAY, media_of_ending
 from polymodal.modalities import Vector
 from polymodal.modalities.array_files import to_nested_lists
@@ -39,7 +39,7 @@ TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bytes, "bytes"),
     (dict, "dict"),
     (np.ndarray, "array"),
-    (dt.date, "date"),
+    ((dt.date, dt.time), "date"),
     (tuple, "tuple"),
     (list, "list"),
 )
@@ -60,6 +60,13 @@ def detect_modality(name: str, cells: Sequence[Cell], folder: Path | None) -> De
     present = present_cells(cells)
     if not present:
         return "category", "every cell is empty"
+    found = _detect(name, present, folder)
+    if found[0] == "number" and are_date_numbers(name, present):
+        return "datetime", "the cells are dates written as numbers"
+    return found
+
+
+def _detect(name: str, present: Sequence[Cell], folder: Path | None) -> Detection:
     sample = evenly_spaced(present, SAMPLE_SIZE)
     kind, count = Counter(_type_name(cell) for cell in sample).most_common(1)[0]
     if kind in {"str", "bool", "number"} and count < len(sample):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,10 @@ def _clean_unusual(cell: Any) -> Cell:
         return clean_cell(cell.item())
     if hasattr(cell, "to_pydatetime"):
         return cell.to_pydatetime(warn=False)
+    if hasattr(cell, "to_timestamp"):  # pandas' Period
+        return cell.to_timestamp().to_pydatetime()
+    if isinstance(cell, uuid.UUID) or type(cell).__name__ == "Interval":
+        return str(cell)
     if isinstance(cell, dt.timedelta):
         return cell.total_seconds()
     if isinstance(cell, decimal.Decimal):
