@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, quote
 from polymodal.modalities.json_text import load_json
+from polymodal.modalities.logger_files import load_logger_file
 from polymodal.modalities.media import MAX_FILE_BYTES, NUMPY_MAGIC, as_array, load_npy, read_media
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -139,7 +140,13 @@ def load_numbers(content: bytes) -> NDArray[Any]:
         return load_npz(content)
     if content.startswith(PARQUET_MAGIC):
         return load_parquet(content)
-    return load_csv(content)
+    try:
+        return load_csv(content)
+    except CellReadError as error:
+        try:
+            return load_logger_file(content)
+        except CellReadError as of_logger:
+            raise (of_logger if "column" in str(of_logger) else error) from None
 
 
 def load_npz(content: bytes) -> NDArray[Any]:

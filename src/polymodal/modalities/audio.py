@@ -36,7 +36,8 @@ MAX_AMPLITUDE = 1e4
 CONSTANT_TOLERANCE = 1e-5
 """A deviation below this share of the clip's largest value is rounding, not sound."""
 ENDINGS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".m4a",
-                     ".aac", ".wma", ".caf"})  # fmt: skip
+                     ".aac", ".wma", ".caf", ".amr", ".awb", ".wv", ".ape", ".mka", ".weba", ".w64", ".spx", ".mp2",
+                     ".sph", ".mp1", ".snd", ".rf64", ".tta", ".ac3", ".m4b"})  # fmt: skip
 
 Features = Literal["log_mel", "mfcc", "waveform", "samples", "whisper", "kaldi"]
 

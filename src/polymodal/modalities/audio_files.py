@@ -17,6 +17,8 @@ from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, locate_m
 
 BLOCK_VALUES = 2**20
 MIN_SHARE_READ = 0.9
+SAMPLE_BITS = (15, 23, 31)
+"""Bits of samples of 16, 24 and 32 bits, without the sign."""
 
 
 def load_clip(
@@ -128,13 +130,27 @@ def _read_array(values: NDArray[Any], limit: int, channels: int) -> NDArray[np.f
         raise CellReadError(f"is an array of shape {list(values.shape)}, without samples")
     if values.ndim == 2 and values.shape[0] < values.shape[1]:
         values = values.T
-    kind, full = values.dtype.kind, float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
+    kind, full = values.dtype.kind, _full_scale(values)
     samples = values[:limit].reshape(min(limit, len(values)), -1).astype(np.float64)
     if kind == "u":
         full = (full + 1) / 2
         samples = samples - full
     with np.errstate(over="ignore"):
         return _mix(samples / full, channels).astype(np.float32)
+
+
+def _full_scale(values: NDArray[Any]) -> float:
+    """Return what is full volume: of whole numbers the largest of their type, or of the smaller type they fit into.
+
+    Lists of whole numbers come as 64 bits and decoders write 16 bits into 32: samples of 8 bits stay as they are, wider
+    types are taken for 16, 24 or 32 bits by the loudest sample of the clip.
+    """
+    if values.dtype.kind not in "iu":
+        return 1.0
+    if values.dtype.itemsize <= 2:
+        return float(np.iinfo(values.dtype).max)
+    loudest = max(abs(int(values.min())), abs(int(values.max())))
+    return next((float(2**bits - 1) for bits in SAMPLE_BITS if loudest <= 2**bits), float(2**63 - 1))
 
 
 def _open(content: bytes | str) -> Any:
@@ -169,10 +185,23 @@ def _read_file(content: bytes | str, max_duration_s: float, channels: int) -> tu
         try:
             samples = _read_blocks(file, limit, channels)
         except soundfile.LibsndfileError as error:
-            raise CellReadError(f"is damaged sound ({_error_text(error)})") from None
+            return _read_with_av(content, max_duration_s, channels, f"is damaged sound ({_error_text(error)})")
     if 0 < declared < 2**62 and len(samples) < MIN_SHARE_READ * min(limit, declared):
         raise CellReadError(f"is damaged sound: it declares {declared:,} samples but {len(samples):,} can be decoded")
     return samples, rate
+
+
+def _read_with_av(
+    content: bytes | str, max_duration_s: float, channels: int, problem: str
+) -> tuple[NDArray[np.float32], int]:
+    """Read a file that libsndfile opens but cannot read, such as FLAC from a pipe, whose header has no length."""
+    if not has_av():
+        raise CellReadError(f"{problem}; more files can be read with `pip install 'polymodal[video]'`")
+    try:
+        samples, rate = read_audio(content, max_duration_s)
+    except CellReadError:
+        raise CellReadError(problem) from None
+    return _mix(samples, channels), rate
 
 
 def _read_blocks(file: Any, limit: int, channels: int) -> NDArray[np.float32]:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 SAMPLE_SIZE = 64
 CHUNK_SIZE = 4
 MAX_SAMPLED_PIXELS = 1_000_000
-ENDINGS = frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp"})
+ENDINGS = frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp", ".ogv",
+                     ".mts", ".m2ts", ".vob", ".m2v", ".asf", ".mxf", ".qt"})  # fmt: skip
 
 
 class VideoSettings(Settings):

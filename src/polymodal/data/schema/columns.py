@@ -8,16 +8,22 @@ from functools import partial
 from typing import Any
 
 from polymodal.arrays import Cell
+from polymodal.data.schema.detect_modality import detect_modality
 from polymodal.data.schema.evidence import EVIDENCE
 from polymodal.data.schema.samples import evenly_spaced, present_cells
+from polymodal.data.schema.string_evidence import find_form
 from polymodal.data.tables.stored_columns import JoinedCells, ReadCells
 from polymodal.data.tables.table import Table
+from polymodal.errors import warn
 from polymodal.modalities import MODALITIES, ColumnGroup
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.container import has_audio, has_av
+from polymodal.modalities.inline_media import inline_modality
 from polymodal.modalities.number_text import MISSING_WORDS, NumberForm
 
+OVERRULED = "as the user says"
 SOUND_SAMPLE = 32
+INLINE_SAMPLE = 20
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,38 @@ class ColumnSchema:
         """
         form = NumberForm(**state["form"]) if state.get("form") else None
         return cls(**{**state, "parts": tuple(state.get("parts", ())), "form": form})
+
+
+def describe_column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
+    """Detect the modality of a column, and how its numbers are written.
+
+    Args:
+        table: The table.
+        name: One of its columns.
+        overruled: The modality that the user gave, if any.
+
+    Returns:
+        The column.
+    """
+    found = (overruled, OVERRULED) if overruled else detect_modality(name, table.columns[name], table.folder)
+    _tell_inline(name, table.columns[name])
+    return ColumnSchema(name, *found, form=number_form(table, name, found[0]))
+
+
+def number_form(table: Table, name: str, modality: str) -> NumberForm | None:
+    """Decide how the numbers of a column are written; None of other modalities, or where they are written plainly."""
+    return find_form(table.columns[name]) if modality == "number" else None
+
+
+def _tell_inline(name: str, cells: Sequence[Cell]) -> None:
+    """Warn of media in base64, which are decoded again whenever they are read."""
+    sample = evenly_spaced(present_cells(cells), INLINE_SAMPLE)
+    kinds = [kind for cell in sample if isinstance(cell, str) and (kind := inline_modality(cell)) is not None]
+    if 2 * len(kinds) > len(sample):
+        warn(
+            f"The column {name!r} holds {kinds[0]} files in base64, which are a third larger than the files and are "
+            "decoded whenever they are read. Paths or bytes are faster."
+        )
 
 
 def sound_column(table: Table, entry: ColumnSchema) -> list[ColumnSchema]:

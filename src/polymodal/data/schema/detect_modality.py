@@ -23,6 +23,7 @@ from polymodal.data.schema.string_evidence import StringCells, are_date_numbers
 from polymodal.data.tables.files import ARRAY, media_of_ending
 from polymodal.modalities import Vector
 from polymodal.modalities.array_files import to_nested_lists
+from polymodal.modalities.inline_media import inline_modality
 
 RECOGNISED_ONLY = {
     "boxes": "labelled boxes",
@@ -139,8 +140,16 @@ _BY_TYPE: dict[str, Callable[[str, Sequence[Any], Path | None], Detection]] = {
 
 def _of_strings(name: str, cells: Sequence[str], folder: Path | None) -> Detection:
     sample = evenly_spaced(cells, SAMPLE_SIZE)
-    found = _of_paths(name, sample, folder) or _of_json(name, sample)
+    found = _of_inline(sample) or _of_paths(name, sample, folder) or _of_json(name, sample)
     return found or find(lambda row: row.strings, StringCells(cells)) or _of_others(name, cells, folder)
+
+
+def _of_inline(sample: Sequence[str]) -> Detection | None:
+    kinds = Counter(kind for cell in sample if (kind := inline_modality(cell)) is not None)
+    kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
+    if count <= MAJORITY * len(sample):
+        return None
+    return kind, f"{count} of {len(sample)} cells are {kind} files in base64"
 
 
 def _of_paths(name: str, sample: Sequence[str], folder: Path | None) -> Detection | None:

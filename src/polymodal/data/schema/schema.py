@@ -7,11 +7,17 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from polymodal.data.schema.columns import ColumnSchema, join_columns, sound_column, with_derived
-from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, detect_modality, identifier_reason
+from polymodal.data.schema.columns import (
+    ColumnSchema,
+    describe_column,
+    join_columns,
+    number_form,
+    sound_column,
+    with_derived,
+)
+from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, identifier_reason
 from polymodal.data.schema.detect_target import TARGET_KINDS, detect_target_kind
 from polymodal.data.schema.samples import are_urls, evenly_spaced, present_cells
-from polymodal.data.schema.string_evidence import find_form
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError, did_you_mean, list_names
 from polymodal.modalities import MODALITIES, Tabular, column_modalities
@@ -19,7 +25,6 @@ from polymodal.modalities.number_text import NumberForm
 from polymodal.plugins import TARGET_GROUP, installed
 
 TABULAR = Tabular.name
-OVERRULED = "as the user says"
 LEFT_OUT = "left out by the user"
 FOR_SPLIT = "used for the split"
 PART_OF = "read as a part of"
@@ -207,7 +212,7 @@ def infer_schema(
     """
     modality = dict(modality or {})
     _check_request(table, targets, modality, ignore)
-    found = [_column(table, name, modality.get(name)) for name in table.columns if name not in targets]
+    found = [describe_column(table, name, modality.get(name)) for name in table.columns if name not in targets]
     found = [part for entry in found for part in (entry, *sound_column(table, entry))]
     named = [*drop, *(pattern for patterns in (streams or {}).values() for pattern in patterns)]
     apart = {*modality, *ignore, *(name for pattern in named for name in _matches(pattern, table.columns))}
@@ -272,15 +277,6 @@ def _check_targets_used(targets: Sequence[str], left_out: Mapping[str, str]) -> 
     for name in targets:
         if name in left_out:
             raise SchemaError(f"The target {name!r} is {left_out[name]} at the same time. Choose one of the two.")
-
-
-def _column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
-    found = (overruled, OVERRULED) if overruled else detect_modality(name, table.columns[name], table.folder)
-    return ColumnSchema(name, *found, form=_form(table, name, found[0]))
-
-
-def _form(table: Table, name: str, modality: str) -> NumberForm | None:
-    return find_form(table.columns[name]) if modality == "number" else None
 
 
 def _ignore_reason(table: Table, entry: ColumnSchema, modality: Mapping[str, str]) -> str | None:
@@ -395,4 +391,4 @@ def _check_stream_names(streams: Sequence[StreamSchema]) -> None:
 def _target(table: Table, name: str, overruled: str | None, columns: Sequence[ColumnSchema]) -> TargetSchema:
     inputs = frozenset(column.modality for column in columns)
     kind, reason = detect_target_kind(name, table.columns[name], table.folder, overruled, inputs)
-    return TargetSchema(name, kind, reason, _form(table, name, kind))
+    return TargetSchema(name, kind, reason, number_form(table, name, kind))
