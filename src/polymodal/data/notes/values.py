@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.notes.notice import Notice, count, join_words, name_columns
 from polymodal.data.notes.part import Part, num_sampled
-from polymodal.data.schema.columns import ColumnSchema
+from polymodal.data.schema.columns import OVERRULED, ColumnSchema
 from polymodal.data.schema.detect_target import number_of
 from polymodal.data.schema.samples import is_absent
-from polymodal.data.schema.schema import FOR_SPLIT, LEFT_OUT, OVERRULED, Schema
+from polymodal.data.schema.schema import FOR_SPLIT, LEFT_OUT, Schema
 from polymodal.data.schema.string_evidence import is_number_text
 from polymodal.modalities.base import quote
 from polymodal.modalities.number import is_missing_word
@@ -192,8 +192,8 @@ def _outliers(name: str, values: NDArray[np.float64], sample: Part) -> list[Noti
         return []
     sentence = (
         f"{name!r}: {count(number, 'value')} (such as {values[far][0]:,.12g}) of the {_of(sample)} "
-        f"{'is' if number == 1 else 'are'} far from the others, which lie in {kept.min():,.4g} to {kept.max():,.4g}, "
-        "and squeeze their scale. Correct or empty those cells if they are mistakes."
+        f"{'is' if number == 1 else 'are'} far from the others, which lie in {kept.min():,.4g} to {kept.max():,.4g}. "
+        "Far numbers are read by their logarithm. Correct or empty those cells if they are mistakes."
     )
     return [Notice(kind="sentinel", columns=(name,), rows=number, of_rows=len(sample), sentence=sentence)]
 

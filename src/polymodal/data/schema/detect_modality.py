@@ -16,13 +16,14 @@ import numpy as np
 
 from polymodal.arrays import Cell
 from polymodal.data.schema.array_evidence import ArrayCells
-from polymodal.data.schema.detect_media import BOXES, array_kind, bytes_kind, file_kind, json_kind, list_kind
+from polymodal.data.schema.detect_media import array_kind, bytes_kind, file_kind, json_kind, list_kind
 from polymodal.data.schema.evidence import EVIDENCE, claimed_by, find, sniff
 from polymodal.data.schema.samples import MAJORITY, SAMPLE_SIZE, Detection, are_urls, evenly_spaced, present_cells
 from polymodal.data.schema.string_evidence import StringCells, are_date_numbers
 from polymodal.data.tables.files import ARRAY, media_of_ending
 from polymodal.modalities import Vector
-from polymodal.modalities.array_files import to_nested_lists
+from polymodal.modalities.array_files import is_list_text, to_nested_lists
+from polymodal.modalities.box_forms import are_boxes, is_box
 from polymodal.modalities.inline_media import inline_modality
 
 RECOGNISED_ONLY = {
@@ -121,7 +122,7 @@ def _of_lists(name: str, cells: Sequence[list[Any]], _folder: Path | None) -> De
 
 def _of_dicts(name: str, cells: Sequence[dict[str, Any]], folder: Path | None) -> Detection:
     keys = set(cells[0])
-    if keys >= BOXES or {"boxes", "labels"} <= keys:
+    if is_box(cells[0]) or are_boxes(cells[0]):
         return "boxes", "the cells hold labelled boxes"
     if keys <= {"bytes", "path"}:
         inner = [cell.get("bytes") or cell.get("path") for cell in cells]
@@ -170,7 +171,7 @@ def _of_paths(name: str, sample: Sequence[str], folder: Path | None) -> Detectio
 
 
 def _of_json(name: str, sample: Sequence[str]) -> Detection | None:
-    marked = [cell for cell in sample if cell.lstrip()[0] in "[{"]
+    marked = [cell for cell in sample if cell.lstrip()[0] in "[{(" or is_list_text(cell)]
     return json_kind(name, marked) if len(marked) > MAJORITY * len(sample) else None
 
 

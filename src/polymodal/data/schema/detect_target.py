@@ -10,6 +10,7 @@ from pathlib import Path
 from polymodal.arrays import Cell
 from polymodal.data.schema.columns import read_written_number
 from polymodal.data.schema.detect_modality import detect_modality
+from polymodal.data.schema.detect_text import count_words
 from polymodal.data.schema.samples import Detection, present_cells
 from polymodal.data.schema.string_evidence import find_form
 from polymodal.errors import SchemaError
@@ -34,6 +35,7 @@ ROWS_PER_TEXT = 5
 LABEL_MARKS = ("|", ";")
 SHARE_JOINED = 0.05
 IDENTIFIER_ROWS = 20
+SENTENCE_WORDS = 3.0
 
 
 def detect_target_kind(
@@ -125,10 +127,21 @@ def _label_kind(cells: _TargetCells) -> Detection:
     return "category", cells.reason
 
 
+def _list_kind(cells: _TargetCells) -> Detection:
+    """Lists of labels that repeat are labels; lists of sentences are several captions of each row."""
+    lists = [labels_of(cell) for cell in cells.present]
+    texts = [text for labels in lists for text in labels]
+    words = sum(map(count_words, texts)) / max(len(texts), 1)
+    if words >= SENTENCE_WORDS and len(set(texts)) * 2 > len(texts):
+        return "caption", f"the cells are lists of texts, {words:.1f} words each: several captions a row"
+    return "categories", cells.reason
+
+
 _DECIDERS: dict[str, Callable[[_TargetCells], Detection]] = {
     "number": _number_kind,
     "text": _text_kind,
     "category": _label_kind,
+    "categories": _list_kind,
 }
 """Modalities with several kinds of target; others are targets of the kind of their own name, or none."""
 
