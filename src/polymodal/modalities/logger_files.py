@@ -85,12 +85,12 @@ def decode_text(content: bytes) -> str:
 def _split(lines: Sequence[str]) -> tuple[list[list[str]], bool]:
     """Split lines into fields; say whether commas are decimal marks."""
     sample = lines[-20:]
-    mark = next((mark for mark in DELIMITERS if sample and all(mark in line for line in sample)), None)
+    mark = next((mark for mark in DELIMITERS if 2 * sum(mark in line for line in sample) >= max(len(sample), 1)), None)
     if mark is None or (mark == "," and all(DECIMAL_COMMA.fullmatch(f) for line in sample for f in line.split())):
         rows = [BLANKS.split(line.strip()) for line in lines]
     else:
         rows = [[field.strip().strip('"') for field in line.split(mark)] for line in lines]
-        if all(row[-1] == "" for row in rows[-20:]) and len(rows[-1]) > 1:  # a mark behind the last field
+        if rows and all(row[-1] == "" for row in rows[-20:]) and len(rows[-1]) > 1:  # a mark behind the last field
             rows = [row[:-1] if row[-1] == "" else row for row in rows]
     fields = [field for row in rows[-20:] for field in row]
     return rows, mark != "," and any(map(DECIMAL_COMMA.fullmatch, fields))

@@ -145,7 +145,7 @@ class NumberForm:
             expected = f" in {self.unit}" if self.unit else " without a unit"
             raise CellReadError(f"{quote(text)} has another unit; expected numbers{expected}")
         values = [to_float(digits, self.decimal) for digits in written.digits]
-        if any(map(math.isnan, values)) or values != sorted(values):
+        if not all(map(math.isfinite, values)) or values != sorted(values):
             raise CellReadError(f"{quote(text)} is not a number written with {self.decimal!r} as decimal mark")
         return written.sign * factor * sum(values) / len(values)
 

@@ -53,6 +53,7 @@ def value_notices(schema: Schema, part: Part) -> list[Notice]:
     targets = [target.name for target in schema.targets if target.kind == "number"]
     return [
         *_missing_words([*numbers, *targets], sample),
+        *_number_forms(schema),
         *_number_like(schema, sample),
         *_sentinels(numbers, sample),
         *_same_columns(schema.columns, sample),
@@ -76,6 +77,19 @@ def _missing_words(columns: Sequence[str], sample: Part) -> list[Notice]:
     sentence = f"Read as missing in {name_columns(found)}: {shown}, in the {_of(sample)}."
     return [
         Notice(kind="missing_words", columns=tuple(found), rows=words.total(), of_rows=len(sample), sentence=sentence)
+    ]
+
+
+def _number_forms(schema: Schema) -> list[Notice]:
+    """Tell in what form the numbers of columns and targets are written, where that is not plainly."""
+    written: dict[str, list[str]] = {}
+    for entry in (*schema.columns, *schema.targets):
+        if entry.form is not None:
+            how = str(entry.form) or "with marks between thousands, as a range or a bound, or in parentheses"
+            written.setdefault(how, []).append(entry.name)
+    return [
+        Notice(kind="number_form", columns=tuple(names), sentence=f"{name_columns(names)}: numbers are read {how}.")
+        for how, names in written.items()
     ]
 
 

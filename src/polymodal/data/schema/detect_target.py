@@ -160,7 +160,7 @@ def _joined_reason(present: Sequence[Cell]) -> str | None:
 def _are_wholes(cells: Sequence[str], num_parts: int) -> bool:
     """Tell whether joined words are names, such as ``Home | Kitchen``: few, often repeated, fewer than their parts."""
     distinct = len(set(cells))
-    return distinct <= num_parts and distinct * ROWS_PER_TEXT <= len(cells)
+    return distinct < num_parts and distinct * ROWS_PER_TEXT <= len(cells)
 
 
 def _check_repeats(name: str, present: Sequence[Cell]) -> None:
