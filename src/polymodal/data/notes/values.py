@@ -83,10 +83,11 @@ def _missing_words(columns: Sequence[str], sample: Part) -> list[Notice]:
 def _number_forms(schema: Schema) -> list[Notice]:
     """Tell in what form the numbers of columns and targets are written, where that is not plainly."""
     written: dict[str, list[str]] = {}
-    for entry in (*schema.columns, *schema.targets):
-        if entry.form is not None:
-            how = str(entry.form) or "with marks between thousands, as a range or a bound, or in parentheses"
-            written.setdefault(how, []).append(entry.name)
+    forms = {entry.name: entry.form for entry in schema.columns} | {t.name: t.form for t in schema.targets}
+    for name, form in forms.items():
+        if form is not None:
+            how = str(form) or "with marks between thousands, as a range or a bound, or in parentheses"
+            written.setdefault(how, []).append(name)
     return [
         Notice(kind="number_form", columns=tuple(names), sentence=f"{name_columns(names)}: numbers are read {how}.")
         for how, names in written.items()

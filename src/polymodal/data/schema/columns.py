@@ -20,10 +20,13 @@ from polymodal.modalities.base import CellReadError
 from polymodal.modalities.container import has_audio, has_av
 from polymodal.modalities.inline_media import inline_modality
 from polymodal.modalities.number_text import MISSING_WORDS, NumberForm
+from polymodal.modalities.stretch import cell_of_parts, find_stretch, seconds_of_unit
 
 OVERRULED = "as the user says"
 SOUND_SAMPLE = 32
 INLINE_SAMPLE = 20
+STRETCHED = frozenset({"audio", "video"})
+"""Modalities of which a row may name a stretch by its start and end."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,33 @@ def join_columns(table: Table, found: Sequence[ColumnSchema], apart: Collection[
     return entries
 
 
+def join_stretches(table: Table, found: Sequence[ColumnSchema], apart: Collection[str]) -> list[ColumnSchema]:
+    """Find columns that are the start and the end of a stretch of the only column of clips or videos.
+
+    Args:
+        table: The table.
+        found: Its columns.
+        apart: Columns that stay as they are.
+
+    Returns:
+        All columns; where there is a stretch, it is a column behind its parts, and so is the sound of it.
+    """
+    media = [entry for entry in found if entry.modality in STRETCHED and not entry.source and entry.name not in apart]
+    if len(media) != 1:
+        return list(found)
+    numbers = {e.name: table.columns[e.name] for e in found if e.modality == "number" and e.name not in apart}
+    group = find_stretch(numbers, media[0].name)
+    if group is None or group.name in table.columns:
+        return list(found)
+    stretched = [entry for entry in found if entry is media[0] or entry.source == media[0].name]
+    joined = [
+        ColumnSchema(f"{entry.name}.stretch", entry.modality, group.reason, parts=group.columns) for entry in stretched
+    ]
+    last = max(place for place, entry in enumerate(found) if entry.name in group.columns)
+    kept = [entry for entry in found[: last + 1] if not entry.source or entry not in stretched]
+    return [*kept, *joined, *(entry for entry in found[last + 1 :] if entry not in stretched)]
+
+
 def _taken_name(table: Table, group: ColumnGroup) -> str:
     return f"not joined, for there is a column {group.name!r}" if group.name in table.columns else ""
 
@@ -208,5 +238,8 @@ def _last_part(table: Table, entry: ColumnSchema) -> str | None:
     return max(entry.parts, key=list(table.columns).index)
 
 
-def _joined(table: Table, entry: ColumnSchema) -> JoinedCells:
-    return JoinedCells([table.columns[part] for part in entry.parts])
+def _joined(table: Table, entry: ColumnSchema) -> Sequence[Cell]:
+    cells = JoinedCells([table.columns[part] for part in entry.parts])
+    if entry.modality not in STRETCHED:
+        return cells
+    return ReadCells(cells, partial(cell_of_parts, seconds_of_unit(entry.parts[1])))

@@ -25,6 +25,7 @@ from polymodal.modalities import Vector
 from polymodal.modalities.array_files import is_list_text, to_nested_lists
 from polymodal.modalities.box_forms import are_boxes, is_box
 from polymodal.modalities.inline_media import inline_modality
+from polymodal.modalities.picture_lists import are_picture_lists
 
 RECOGNISED_ONLY = {
     "boxes": "labelled boxes",
@@ -32,6 +33,7 @@ RECOGNISED_ONLY = {
     "unknown": "values of no known kind",
 }
 """Kinds of columns that are detected although they cannot be inputs, in words."""
+SEVERAL_PICTURES = "the cells hold several pictures, read as the frames of a video"
 IDENTIFIER_ROWS = 20
 MAX_PATH = 4096
 TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -117,6 +119,8 @@ def _of_tuples(name: str, cells: Sequence[tuple[Any, ...]], _folder: Path | None
 
 
 def _of_lists(name: str, cells: Sequence[list[Any]], _folder: Path | None) -> Detection:
+    if are_picture_lists(cells):
+        return "video", SEVERAL_PICTURES
     return list_kind(name, cells)
 
 
@@ -141,6 +145,8 @@ _BY_TYPE: dict[str, Callable[[str, Sequence[Any], Path | None], Detection]] = {
 
 def _of_strings(name: str, cells: Sequence[str], folder: Path | None) -> Detection:
     sample = evenly_spaced(cells, SAMPLE_SIZE)
+    if are_picture_lists(sample):
+        return "video", SEVERAL_PICTURES
     found = _of_inline(sample) or _of_paths(name, sample, folder) or _of_json(name, sample)
     return found or find(lambda row: row.strings, StringCells(cells)) or _of_others(name, cells, folder)
 

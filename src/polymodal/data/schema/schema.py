@@ -11,6 +11,7 @@ from polymodal.data.schema.columns import (
     ColumnSchema,
     describe_column,
     join_columns,
+    join_stretches,
     number_form,
     sound_column,
     with_derived,
@@ -216,7 +217,7 @@ def infer_schema(
     found = [part for entry in found for part in (entry, *sound_column(table, entry))]
     named = [*drop, *(pattern for patterns in (streams or {}).values() for pattern in patterns)]
     apart = {*modality, *ignore, *(name for pattern in named for name in _matches(pattern, table.columns))}
-    found = join_columns(table, found, apart)
+    found = join_stretches(table, join_columns(table, found, apart), apart)
     left_out = {part: f"{PART_OF} {entry.name!r}" for entry in found for part in entry.parts}
     left_out |= dict.fromkeys(_match_all(table, [entry.name for entry in found], drop), LEFT_OUT)
     left_out |= {entry.name: LEFT_OUT for entry in found if left_out.get(entry.source) == LEFT_OUT}
