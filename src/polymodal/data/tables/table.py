@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.tables.cells import arrow_columns, check_names, clean_column
 from polymodal.data.tables.files import media_of_ending, read_class_folders, read_parquet
+from polymodal.data.tables.sheet_files import read_json, read_sheet
 from polymodal.data.tables.stored_columns import store_columns, take_cells
 from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
 from polymodal.errors import SchemaError, TableError, did_you_mean
@@ -25,6 +26,14 @@ READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".csv": read_delimited,
     ".tsv": read_delimited,
     ".tab": read_delimited,
+    ".psv": read_delimited,
+    ".txt": read_delimited,
+    ".json": read_json,
+    ".xlsx": read_sheet,
+    ".xlsm": read_sheet,
+    ".xlsb": read_sheet,
+    ".xls": read_sheet,
+    ".ods": read_sheet,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".parquet": read_parquet,
@@ -125,7 +134,7 @@ def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
     """Read a table from a file, a folder, a dataframe or Python objects.
 
     Args:
-        source: Path of a CSV, TSV, JSONL or Parquet file, or of a folder of class folders; a pandas
+        source: Path of a CSV, TSV, JSON, JSONL, Parquet or Excel file, or of a folder of class folders; a pandas
             dataframe; a Hugging Face dataset; any object with the Arrow PyCapsule interface (polars, pyarrow,
             duckdb); a polars LazyFrame; a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
         folder: Base folder of relative media paths of a table in memory; None: cells may not be paths. Paths in a
