@@ -269,7 +269,7 @@ def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: 
     if unknown:
         advice = did_you_mean(unknown[0], known, "The targets are")
         raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. {advice}")
-    train = table.take(rows)
+    train = schema.with_derived(table.take(rows))
     for target in schema.targets:
         options = config.target_settings.get(target.name, {})
         try:
@@ -316,7 +316,7 @@ def _decode(
             continue
         with progress.phase(f"decoding {table.name}", None):
             columns[table.name], cells = preprocessor.transform(table, cache, num_threads=config.num_threads)
-            cells = cells + invalid_target_cells(table, targets)
+            cells = cells + invalid_target_cells(preprocessor.schema.with_derived(table), targets)
         broken += [(table.name, cell) for cell in cells]
         if config.strict and cells:
             raise CellError(

@@ -14,11 +14,11 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 
 if TYPE_CHECKING:
+    from polymodal.acquisition.acquisition import Acquisition, Labelling
     from polymodal.arrays import Cell
     from polymodal.drift.comparison import Drift
     from polymodal.robustness import StressReport
     from polymodal.runs.explained import ShownExplanation
-    from polymodal.acquisition.acquisition import Acquisition, Labelling
 
 
 class ModelQuestions:
@@ -130,29 +130,6 @@ class ModelQuestions:
                 up to what the stream is worth), or "gradients" (integrated gradients of the network alone; needs
                 ``captum``).
             passes: Network passes a row for its cells, at most; 0 explains streams only.
-=======
-    def acquire(
-        self,
-        table: Any,
-        *,
-        costs: Mapping[str, float] | None = None,
-        budget: float | None = None,
-        price: float = 0.0,
-        training: Any = None,
-        estimator: str | None = None,
-        strict: bool = False,
-        progress: Progress | None = None,
-    ) -> Acquisition:
-        """Order the absent streams of a table's rows by how much they are expected to lower the loss, for their cost.
-
-        Args:
-            table: Rows of which some lack streams; the targets need not be known.
-            costs: Stream to what it costs to get it for one row, in any unit; others cost 1.
-            budget: Most cost in all; None: no bound.
-            price: Loss that one unit of cost is worth: what brings less than its cost at this price is left out.
-            training: Rows like those it was trained on; None: those of the run, by the paths that it keeps.
-            estimator: "value" or "neighbours"; None: "value", or "neighbours" where held-out rows are few.
->>>>>>> acquire
             strict: As for ``predict``.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
@@ -218,6 +195,31 @@ class ModelQuestions:
         options = StressOptions(kinds=kinds, streams=streams, severities=severities, rows=rows, seed=seed)
         return stress_table(self.trained, read_table(table), options, progress or LoggingProgress())
 
+    def acquire(
+        self,
+        table: Any,
+        *,
+        costs: Mapping[str, float] | None = None,
+        budget: float | None = None,
+        price: float = 0.0,
+        training: Any = None,
+        estimator: str | None = None,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Acquisition:
+        """Order the absent streams of a table's rows by how much they are expected to lower the loss, for their cost.
+
+        Args:
+            table: Rows of which some lack streams; the targets need not be known.
+            costs: Stream to what it costs to get it for one row, in any unit; others cost 1.
+            budget: Most cost in all; None: no bound.
+            price: Loss that one unit of cost is worth: what brings less than its cost at this price is left out.
+            training: Rows like those it was trained on; None: those of the run, by the paths that it keeps.
+            estimator: "value" or "neighbours"; None: "value", or "neighbours" where held-out rows are few.
+            strict: As for ``predict``.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
             Rows and streams in the order in which to get them, with expected gains.
 
         Raises:
