@@ -27,7 +27,8 @@ MAX_STREAMS = 6
 ESTIMATOR = (
     "In bits, over rows that have both streams: the decomposition of Bertschinger et al. 2014, as in Liang et al. "
     "2023, of what the model believes. A stream is represented by the final answer where it alone is present, in "
-    f"clusters (as many as classes, at least {MIN_CLUSTERS}), both by the answer where both are. The truth is not asked."
+    f"clusters (as many as classes, at least {MIN_CLUSTERS}), both by the answer where both are. The truth is not "
+    "asked."
 )
 
 Interval = dict[str, float]
