@@ -53,6 +53,9 @@ def explain_command(
     passes: Annotated[
         int, typer.Option(metavar="N", help="Network passes a row to look inside its cells; 0 explains streams only.")
     ] = 50,
+    streams_only: Annotated[
+        bool, typer.Option("--streams-only", help="Do not look inside cells; the same as --passes 0.")
+    ] = False,
     device: Device = None,
     strict: StrictTable = False,
     json: Json = False,
@@ -78,7 +81,7 @@ def explain_command(
             stream=stream or None,
             training=training,
             method=method,
-            passes=passes,
+            passes=0 if streams_only else passes,
             strict=strict,
             progress=progress,
         )

@@ -1,8 +1,8 @@
 """What would change an answer: a stream taken away, a stream of another row, and the nearest rows answered otherwise.
 
 Near is near in the model's embedding (``Model.embed``), by cosine. Another answer is, of a class, another class; of a
-label, one on the other side of 0.5; of a number, one that differs by more than a standard deviation of the answers to
-the training rows; of anything else, an explained scalar below half of the row's.
+label, one on the other side of 0.5; of a number, one that differs by more than a standard deviation of the training
+cells; of anything else, an explained scalar below half of the row's.
 
 Shape legend: N training rows, D width of the embedding, J near rows.
 """
@@ -27,7 +27,7 @@ from polymodal.model.chunks import iterate_chunks
 from polymodal.model.embed import embed_columns
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
-from polymodal.targets import CategoriesTarget, CategoryTarget, StructuredTarget
+from polymodal.targets import CategoriesTarget, CategoryTarget, NumberTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 
 MAX_TRAINING_ROWS = 1000
@@ -85,18 +85,21 @@ class TrainingRows:
         predictions = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
         return cls(table, rows + 1, np.concatenate(vectors), predictions, table.folder == explained.folder)
 
-    def nearest(self, vector: NDArray[np.float32], allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def nearest(
+        self, vector: NDArray[np.float32], allowed: NDArray[np.bool_], count: int = NEAR_ROWS
+    ) -> NDArray[np.int64]:
         """Return the nearest of some rows.
 
         Args:
             vector: A unit vector ``[D]``.
             allowed: bool ``[N]``.
+            count: How many at most.
 
         Returns:
-            int64, at most ``NEAR_ROWS`` indices, the nearest first.
+            int64, indices, the nearest first.
         """
         places = np.flatnonzero(allowed & self.vectors.any(axis=1))
-        return places[np.argsort(-(self.vectors[places] @ vector), kind="stable")][:NEAR_ROWS]
+        return places[np.argsort(-(self.vectors[places] @ vector), kind="stable")][:count]
 
     def cells(self, index: int, columns: Sequence[str]) -> dict[str, Any]:
         """Return cells of a row as plain JSON.
@@ -166,11 +169,12 @@ class ChangeSearch:
         answers = answers_of(self.model.targets[output.target], predictions)
         scalars = [output.read(prediction) for prediction in predictions]
         others = np.array([differs(*pair) for pair in zip(answers, scalars, strict=True)], np.bool_)
-        itself = np.array([self._is_same(training, row.table, index) for index in range(len(others))], np.bool_)
         near = training.nearest(row.vector, others)
         changes += self._swaps(training, output, row, near, differs) if swaps and len(near) else []
         changes += [self._near_row(training, index, answers[index], scalars[index]) for index in near.tolist()]
-        return changes, training.numbers[training.nearest(row.vector, ~others & ~itself)].tolist()
+        same = training.nearest(row.vector, ~others, 2 * NEAR_ROWS).tolist()
+        others_like_it = [index for index in same if not self._is_same(training, row.table, index)]
+        return changes, training.numbers[others_like_it[:NEAR_ROWS]].tolist()
 
     def _differs(self, output: Output, value: float) -> Callable[[Cell, float], bool]:
         target = self.model.targets[output.target]
@@ -180,7 +184,7 @@ class ChangeSearch:
             return lambda _, scalar: (scalar >= 0.5) != (value >= 0.5)
         if isinstance(target, StructuredTarget):
             return lambda _, scalar: scalar < value / 2
-        spread = 0.0 if self.training is None else float(np.std(self.training.predictions[output.target]))
+        spread = target.std if isinstance(target, NumberTarget) else 0.0
         return lambda _, scalar: abs(scalar - value) > spread
 
     def _is_same(self, training: TrainingRows, row: Table, index: int) -> bool:

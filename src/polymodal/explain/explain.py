@@ -27,6 +27,7 @@ from polymodal.explain.stream_values import StreamValues, stream_values
 from polymodal.explain.summaries import PairAnswers, chosen_streams, pair_name, summarise
 from polymodal.explain.training_table import find_training_table
 from polymodal.model.embed import embed_columns
+from polymodal.model.predict import MIN_CACHED_ROWS, NO_CACHE
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 
@@ -129,8 +130,9 @@ def _explain_streams(
         for start in range(0, len(request.rows), CHUNK_ROWS):
             rows = request.rows[start : start + CHUNK_ROWS]
             part = table.take(rows)
-            columns, _ = check.transform(part, cache, rows=(rows + 1).tolist())
-            decoded = with_outputs(model, part, columns, cache)
+            kept = cache if len(rows) >= MIN_CACHED_ROWS else NO_CACHE
+            columns, _ = check.transform(part, kept, rows=(rows + 1).tolist())
+            decoded = with_outputs(model, part, columns, kept)
             parts.append(_explain_chunk(model, decoded, request, start))
             streams = streams or chosen_streams(parts[0].values)
             pairs.add(decoded, streams)

@@ -1,7 +1,7 @@
 """Shapley values of the streams of rows: which coalitions of present streams are asked, and what they make.
 
 Rows in which the same streams are present are asked together, under the same masks. Streams that are absent in a row
-are no players there: they have the value zero.
+have the value zero there.
 
 Shape legend: K outputs, S streams, Q coalitions.
 """
@@ -118,15 +118,18 @@ def stream_values(
 
 
 def _groups(present_KS: NDArray[np.bool_]) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Return groups of players and the outputs that they play for.
+    """Return groups of players and the outputs that they play for, so that few coalitions are asked.
 
-    All rows with too many players are one group, so that they share sampled coalitions: absent streams change nothing.
+    Streams that are absent in some rows may play with the others: they change nothing there, and get exactly zero. So
+    all rows with too many players share sampled coalitions, and rows of many patterns share all coalitions.
     """
-    many = present_KS.sum(axis=1) > MAX_EXACT
-    patterns, of_output = np.unique(present_KS[~many], axis=0, return_inverse=True)
-    few = np.flatnonzero(~many)
-    groups = [(np.flatnonzero(pattern), few[of_output.reshape(-1) == index]) for index, pattern in enumerate(patterns)]
-    return groups + ([(np.arange(present_KS.shape[1]), np.flatnonzero(many))] if many.any() else [])
+    everyone, few = np.arange(present_KS.shape[1]), present_KS.sum(axis=1) <= MAX_EXACT
+    patterns, of_output = np.unique(present_KS[few], axis=0, return_inverse=True)
+    if len(everyone) <= MAX_EXACT and (2 ** patterns.sum(axis=1)).sum() > 2 ** len(everyone):
+        return [(everyone, np.arange(len(present_KS)))]
+    chosen = [np.flatnonzero(few)[of_output.reshape(-1) == index] for index in range(len(patterns))]
+    groups = [(np.flatnonzero(pattern), outputs) for pattern, outputs in zip(patterns, chosen, strict=True)]
+    return groups if few.all() else [*groups, (everyone, np.flatnonzero(~few))]
 
 
 @dataclass(frozen=True)

@@ -39,10 +39,5 @@ def find_training_table(model: TrainedModel, given: Any) -> tuple[Table | None, 
 
 
 def _with_inputs(model: TrainedModel, table: Table) -> Table:
-    """Return the table if it is that of the model.
-
-    Raises:
-        SchemaError: If an input column is not there.
-    """
     model.schema.with_derived(table).check_columns(model.preprocessor.column_names, "the model")
     return table
