@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polymodal.data.tables.table import Table
 from polymodal.explain.answers import DecodedRows, decode_rows
 from polymodal.explain.cells import ROWS_AT_ONCE, Inside, cell_parts, check_passes, divide_row, refusal_notices
 from polymodal.explain.explanation import CellParts, Part
-from polymodal.explain.gradients import Attribution, Floats, IntegratedRow, Scalar, check_captum
+from polymodal.explain.gradients import Floats, IntegratedRow, Scalar, check_captum
 from polymodal.explain.outputs import Output
 from polymodal.explain.parts import DividedCell
 from polymodal.explain.searches import even_boxes
@@ -73,7 +72,10 @@ def integrate_cells(
         for rows in chunked(list(by_row), ROWS_AT_ONCE):
             decoded = decode_rows(model, table.take(rows))
             for place, row in enumerate(rows):
-                integrated = _Row.begin(model, decoded, place, streams, refused)
+                cells = divide_row(model, decoded, place, streams, refused)
+                integrated = RowGradients.begin(model, decoded, place, cells)
+                for stream in integrated.without_gradients:
+                    refused[f"of {stream!r} could not be explained: its encoder has no gradients"] += 1
                 steps = max(FEWEST_STEPS, passes // len(by_row[row]))
                 for number in by_row[row]:
                     found[number] = integrated.explain(outputs[number], steps, errors)
@@ -83,7 +85,7 @@ def integrate_cells(
 
 def _notices(model: TrainedModel, outputs: Sequence[Output], errors: Sequence[float]) -> list[str]:
     notices = ["Gradients explain the network alone: neither baselines nor how the ensemble weighs them."]
-    left_out = sorted({output.target for output in outputs if _scalar(model, output) is None})
+    left_out = sorted({output.target for output in outputs if scalar_of(model, output) is None})
     notices += [
         f"The target {name!r} has no gradients that are explained: use --method occlusion." for name in left_out
     ]
@@ -96,8 +98,16 @@ def _notices(model: TrainedModel, outputs: Sequence[Output], errors: Sequence[fl
     return notices
 
 
-def _scalar(model: TrainedModel, output: Output) -> Scalar | None:
-    """Return what the network is differentiated for; None of structured targets."""
+def scalar_of(model: TrainedModel, output: Output) -> Scalar | None:
+    """Return what the network is differentiated for.
+
+    Args:
+        model: The trained model.
+        output: What is explained.
+
+    Returns:
+        The same output of the network; None of structured targets.
+    """
     target = model.targets[output.target]
     if isinstance(target, CategoryTarget | CategoriesTarget):
         return Scalar(output.target, target, target.names.index(output.explained))
@@ -105,7 +115,7 @@ def _scalar(model: TrainedModel, output: Output) -> Scalar | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Row:
+class RowGradients:
     """One row of which gradients are taken.
 
     Attributes:
@@ -114,46 +124,77 @@ class _Row:
         cells: Stream to divided cell.
         arrays: Stream to the decoded cell.
         baselines: Stream to what the way begins at, where that is not zero.
+        without_gradients: Streams whose encoder cannot be differentiated.
     """
 
     model: TrainedModel
     network: IntegratedRow
     cells: dict[str, DividedCell]
-    arrays: dict[str, NDArray[np.float64]]
-    baselines: dict[str, NDArray[np.float64]]
+    arrays: dict[str, Floats]
+    baselines: dict[str, Floats]
+    without_gradients: list[str]
 
     @classmethod
     def begin(
-        cls, model: TrainedModel, decoded: DecodedRows, place: int, streams: Sequence[str], refused: Counter[str]
-    ) -> _Row:
-        one = decoded.take(np.array([place]))
-        raw = {stream: dataclasses.replace(column, outputs=None) for stream, column in one.columns.items()}
+        cls, model: TrainedModel, decoded: DecodedRows, place: int, cells: Mapping[str, DividedCell]
+    ) -> RowGradients:
+        """Read a row.
+
+        Args:
+            model: The trained model.
+            decoded: Some rows.
+            place: The row.
+            cells: Stream to divided cell.
+
+        Returns:
+            The row.
+        """
         device = model.network.log_variances.device
-        used = {stream: raw[stream] for stream in model.network.streams}
-        batch = {stream: column.to(device) for stream, column in collate(used, np.array([0])).items()}
+        columns = decoded.take(np.array([place])).columns
+        raw = {stream: dataclasses.replace(columns[stream], outputs=None) for stream in model.network.streams}
+        batch = {stream: column.to(device) for stream, column in collate(raw, np.array([0])).items()}
         names = {stream: modality.name for stream, modality in model.preprocessor.modalities.items()}
         network = IntegratedRow(model.network, batch, names)
-        cells = divide_row(model, one, 0, streams, refused)
-        for stream in [stream for stream in cells if stream not in network.streams]:
-            refused[f"of {stream!r} could not be explained: its encoder has no gradients"] += 1
-            del cells[stream]
-        arrays = {stream: batch[stream].values[0].double().cpu().numpy() for stream in cells}
-        starts = {stream: _start(model, cells[stream], stream, arrays[stream]) for stream in cells}
-        return cls(model, network, cells, arrays, {name: start for name, start in starts.items() if start is not None})
+        known = {stream: cell for stream, cell in cells.items() if stream in network.streams}
+        arrays = {stream: batch[stream].values[0].double().cpu().numpy() for stream in known}
+        starts = {stream: _start(model, cell, stream, arrays[stream]) for stream, cell in known.items()}
+        baselines = {stream: start for stream, start in starts.items() if start is not None}
+        return cls(model, network, known, arrays, baselines, [stream for stream in cells if stream not in known])
 
     def explain(self, output: Output, steps: int, errors: list[float]) -> list[CellParts]:
-        """Explain one output; the most important stream first."""
-        scalar = _scalar(self.model, output)
+        """Explain one output.
+
+        Args:
+            output: The output.
+            steps: Steps of the integral.
+            errors: Gets how far the values are from adding up, as a share of what they explain.
+
+        Returns:
+            The parts of the cells, the most important stream first; none of structured targets.
+        """
+        scalar = scalar_of(self.model, output)
         if scalar is None or not self.cells:
             return []
         found = self.network.attribute(scalar, self.baselines, steps)
         errors.append(abs(found.error) / max(abs(found.total), SMALLEST_TOTAL))
         ordered = sorted(self.cells, key=lambda stream: -abs(float(found.values[stream].sum())))
-        return [self._parts(stream, found, steps) for stream in ordered]
+        return [self._parts(stream, self.atoms(stream, found.values), steps) for stream in ordered]
 
-    def _parts(self, stream: str, found: Attribution, steps: int) -> CellParts:
-        cell, modality = self.cells[stream], self.model.preprocessor.modalities[stream]
-        atoms = cell.pool(found.values[stream], self.arrays[stream], modality)
+    def atoms(self, stream: str, values: Mapping[str, Floats]) -> Floats:
+        """Add up values by the atoms of a cell.
+
+        Args:
+            stream: The stream.
+            values: Stream to values of what the network reads.
+
+        Returns:
+            float64, of the grid's shape.
+        """
+        modality = self.model.preprocessor.modalities[stream]
+        return self.cells[stream].pool(values[stream], self.arrays[stream], modality)
+
+    def _parts(self, stream: str, atoms: Floats, steps: int) -> CellParts:
+        cell = self.cells[stream]
         return cell_parts(stream, cell, METHOD, parts_of_atoms(cell, atoms), steps)
 
 
