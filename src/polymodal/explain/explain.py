@@ -31,7 +31,7 @@ from polymodal.model.predict import MIN_CACHED_ROWS, NO_CACHE
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 
-CHUNK_ROWS = 256
+CHUNK_ROWS = 64
 """Most rows that are decoded at once."""
 
 
