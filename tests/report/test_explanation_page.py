@@ -43,7 +43,7 @@ def test_page_is_one_valid_file_that_tells_the_answer_and_what_decided(tmp_path:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in html.replace("&#39;", "'")
     assert "90.0% sure, 25.0% without any input." in html
-    assert "“review” speaks for it most (+40.0 points), “tabular” against it (−10.0 points)." in html
+    assert "“review” speaks for it most (+40.0 points), “tabular” speaks against it (−10.0 points)." in html
     assert "Only 1 of 9 rows is explained." in html
     assert "each can stand in for the other" in html
     assert "both together (synergy): 0.30 bits" in html
@@ -59,8 +59,8 @@ def test_hostile_cells_are_text() -> None:
 
 def test_words_are_coloured_by_sign_and_strength_and_differ_without_colour() -> None:
     html = rendered(examples.words())
-    assert '<span class="word for" style="--p:62%" title="+20.0 points">lovely</span> &lt;b&gt;' in html
-    assert '<span class="word against" style="--p:46%" title="−15.0 points">not</span>' in html
+    assert '<span class="word for" style="--p:55%" title="+20.0 points">lovely</span> &lt;b&gt;' in html
+    assert '<span class="word against" style="--p:41%" title="−15.0 points">not</span>' in html
     assert ">dress</span>" not in html
     assert re.search(r"For it:</span> <b>lovely</b> \+20\.0 points, <b>red</b> \+5\.0 points\.", html)
 
@@ -147,6 +147,21 @@ def test_row_with_nothing_present_is_the_prior() -> None:
     assert "What would change it" not in html
 
 
+def test_two_hundred_streams_are_told_in_a_few_lines(tmp_path: Path) -> None:
+    streams = {f"s{place}": 0.003 if place else 0.1 for place in range(200)}
+    bounds = {"mean": 0.1, "low": 0.05, "high": 0.2}
+    shown = explanation(
+        [row(value=0.25 + sum(streams.values()), streams=streams, cells=[])],
+        streams={name: [name] for name in streams},
+        summaries=[dataclasses.replace(summary(), importance=dict.fromkeys(streams, bounds))],
+    )
+    html = explanation_html(source(shown))
+    assert "200 streams (s0, s1, s2, s3, s4, s5, …)" in html
+    assert re.search(r"186 more streams</th>.*?\+55\.8 points", html)
+    assert "185 more streams</summary>" in html
+    write_explanation_folder(source(shown), tmp_path / "why", SilentProgress())
+
+
 def test_constant_predictions_and_no_summary_are_shown() -> None:
     shown = row(value=0.25, streams=dict.fromkeys(examples.STREAMS, 0.0))
     empty = dataclasses.replace(summary(), importance={}, interactions={}, information=[], information_note="")
@@ -157,6 +172,7 @@ def test_numbers_are_told_in_their_unit() -> None:
     shown = row(answer=12.5, explained="value", value=12.5, prior=10.0, truth="11")
     html = explanation_html(source(explanation([shown], unit="value")))
     assert "Without any input it is 10." in html
+    assert "“review” raises it most (+0.4), “tabular” lowers it (−0.1)." in html
     assert "The truth: <b>11</b>" in html
     assert "+0.4" in html
     assert not re.search(r"[+−][\d.]+ points", html)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a sentence is too long for a name
         return False
+
+
+def is_description(cell: Any) -> bool:
+    """Whether a plain cell only describes the cell, which JSON does not hold.
+
+    Args:
+        cell: What ``plain_cell`` returned.
+
+    Returns:
+        True for the descriptions in brackets.
+    """
+    return isinstance(cell, str) and re.fullmatch(r"\[(?:[\d,]+ bytes|[A-Za-z]\w*, .+)\]", cell) is not None
 
 
 def _description(cell: Cell) -> str:

@@ -11,6 +11,9 @@ from polymodal.explain.explanation import RowExplanation
 from polymodal.report.charts import Point, padded_range
 from polymodal.report.wording import is_number
 
+MAX_STEPS = 15
+"""Steps of a waterfall; of more streams the least important ones are one step together."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -28,7 +31,7 @@ class Step:
 
     @property
     def effect(self) -> float:
-        """Its Shapley value."""
+        """What it changes."""
         return self.end - self.start
 
 
@@ -39,10 +42,14 @@ def waterfall_steps(row: RowExplanation) -> list[Step]:
         row: The row.
 
     Returns:
-        One step a stream.
+        One step a stream, at most ``MAX_STEPS``.
     """
+    effects = sorted(row.streams.items(), key=lambda pair: -abs(pair[1]))
+    if len(effects) > MAX_STEPS:
+        rest = effects[MAX_STEPS - 1 :]
+        effects = [*effects[: MAX_STEPS - 1], (f"{len(rest):,} more streams", sum(effect for _, effect in rest))]
     steps, place = [], row.prior
-    for stream, effect in sorted(row.streams.items(), key=lambda pair: -abs(pair[1])):
+    for stream, effect in effects:
         steps.append(Step(stream, place, place + effect))
         place += effect
     return steps

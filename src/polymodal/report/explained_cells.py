@@ -10,9 +10,10 @@ from markupsafe import Markup
 from polymodal.arrays import Cell
 from polymodal.data.tables.table import Table
 from polymodal.explain.explanation import CellParts, Explanation, Part, RowExplanation
+from polymodal.explain.plain_cells import is_description
 from polymodal.modalities.media import is_absent_media
 from polymodal.report.gallery import GalleryCell, GalleryRow, format_value, render_cell, render_row
-from polymodal.report.heat import Heat, fit_heat, name_parts
+from polymodal.report.heat import Heat, fit_heat, has_weight, name_parts
 from polymodal.report.heat_regions import draw_frames, mark_item, read_frames, read_picture
 from polymodal.report.heat_sensors import draw_points_heat, draw_series_heat, draw_vector_heat
 from polymodal.report.heat_sound import draw_sound
@@ -96,6 +97,8 @@ def _explained(source: ExplainedTable, row: RowExplanation, cell: CellParts, hea
     note = _scale_note(cell, heat)
     if cell.kind != "columns":  # which are listed already
         note = name_parts(cell, heat) + note + _listed(cell, heat)
+    elif not has_weight(cell, heat):
+        body = name_parts(cell, heat) + Markup("<details><summary>All columns</summary>{}</details>").format(body)
     return Markup('<div class="explained {} {}">{}{}{}</div>').format(cell.kind, kind, head, body, note)
 
 
@@ -213,7 +216,10 @@ def render_training_cells(source: ExplainedTable, cells: Mapping[str, Cell]) -> 
     Returns:
         Safe HTML.
     """
-    shown = tuple(GalleryCell(column, source.modality(column), cell) for column, cell in cells.items())
+    shown = tuple(
+        GalleryCell(column, "" if is_description(cell) else source.modality(column), cell)
+        for column, cell in cells.items()
+    )
     if len(shown) == 1:
         return render_cell(shown[0], source.table.folder)
     return render_row(GalleryRow(0, "", "", None, shown), source.table.folder)

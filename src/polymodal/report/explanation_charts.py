@@ -9,7 +9,7 @@ from markupsafe import Markup
 from polymodal.explain.explanation import RowExplanation, TargetSummary
 from polymodal.report.answers import format_answer
 from polymodal.report.charts import Point, nice_ticks
-from polymodal.report.effect_bars import waterfall_scale, waterfall_steps
+from polymodal.report.effect_bars import MAX_STEPS, waterfall_scale, waterfall_steps
 from polymodal.report.heat import SHARES, effect_text, scalar_text
 
 WIDTH, LEFT, RIGHT, ROW, TOP = 640, 190, 110, 26, 34
@@ -37,13 +37,13 @@ def waterfall_svg(row: RowExplanation, unit: str) -> str:
     lines = [_level("without any input", row.prior, scalar_text(row.prior, unit), scale, 0)]
     for number, step in enumerate(waterfall_steps(row), start=1):
         lines.append(_bar(step.stream, (step.start, step.end), effect_text(step.effect, unit), scale, number))
-    last = len(row.streams) + 1
+    last = len(lines)
     lines.append(_level("this row", row.value, scalar_text(row.value, unit), scale, last))
     return _chart(title, lines, scale, last + 1, unit)
 
 
 def importance_svg(summary: TargetSummary, unit: str) -> str:
-    """Draw the mean size of each stream's effect, with its interval.
+    """Draw the mean size of each stream's effect with its interval, of the most important streams.
 
     Args:
         summary: The summary of a target.
@@ -52,7 +52,7 @@ def importance_svg(summary: TargetSummary, unit: str) -> str:
     Returns:
         An SVG file.
     """
-    ordered = sorted(summary.importance.items(), key=lambda pair: -pair[1]["mean"])
+    ordered = sorted(summary.importance.items(), key=lambda pair: -pair[1]["mean"])[:MAX_STEPS]
     scale = (0.0, max((entry["high"] for _, entry in ordered), default=0.0) * 1.05 or 1.0)
     lines = []
     for number, (stream, entry) in enumerate(ordered):

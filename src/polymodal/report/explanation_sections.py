@@ -17,6 +17,8 @@ STYLE = ("report", "explanation")
 SHOWN_PAIRS = 10
 """Interactions that are shown, the largest first."""
 SHOWN_CHANGES = 6
+OPEN_STREAMS = 15
+"""Streams whose importance is shown, the largest first; the rest where the reader asks for them."""
 LEAST_INTERACTION = 0.01
 """Interactions of a row below this share of its largest effect are not named."""
 
@@ -71,7 +73,7 @@ def _describe_importance(summary: TargetSummary, unit: str) -> dict[str, Any]:
         }
         for stream, entry in ordered
     ]
-    return {"rows": rows, "axis": whisker_axis(_in_points(scale, unit)), "leader": ordered[0][0] if ordered else ""}
+    return {"parts": (rows[:OPEN_STREAMS], rows[OPEN_STREAMS:]), "axis": whisker_axis(_in_points(scale, unit))}
 
 
 def _describe_interactions(summary: TargetSummary, unit: str) -> list[dict[str, Any]]:
@@ -171,14 +173,18 @@ def _sentence(row: RowExplanation, unit: str) -> str:
     strongest = max(present, key=lambda stream: abs(present[stream]))
     if not present[strongest]:
         return "No stream changes the answer of the prior."
-    verb = "speaks for it" if present[strongest] > 0 else "speaks against it"
-    text = f"“{strongest}” {verb} most ({effect_text(present[strongest], unit)})"
+    text = f"“{strongest}” {_verb(present[strongest], unit)} most ({effect_text(present[strongest], unit)})"
     others = [stream for stream, value in present.items() if value * present[strongest] < 0]
     opposed = max(others, key=lambda stream: abs(present[stream]), default="")
     if opposed:
-        way = "against" if present[strongest] > 0 else "for"
-        text += f", “{opposed}” {way} it ({effect_text(present[opposed], unit)})"
+        text += f", “{opposed}” {_verb(present[opposed], unit)} ({effect_text(present[opposed], unit)})"
     return text + "."
+
+
+def _verb(effect: float, unit: str) -> str:
+    if unit in SHARES:
+        return "speaks for it" if effect > 0 else "speaks against it"
+    return "raises it" if effect > 0 else "lowers it"
 
 
 def _describe_waterfall(row: RowExplanation, unit: str) -> dict[str, Any]:
@@ -189,7 +195,7 @@ def _describe_waterfall(row: RowExplanation, unit: str) -> dict[str, Any]:
             "stream": step.stream,
             "is_absent": step.stream in row.absent,
             "chart": step_bar(step.start, step.end, scale, f"{step.stream}: {effect_text(step.effect, unit)}"),
-            "effect": effect_text(row.streams[step.stream], unit),
+            "effect": effect_text(step.effect, unit),
             "error": _error_text(row.standard_errors.get(step.stream, 0.0), unit),
         }
         for step in waterfall_steps(row)
@@ -223,6 +229,6 @@ def _describe_change(source: ExplainedTable, row: RowExplanation, change: Change
         "title": titles[change.kind],
         "answer": answer,
         "is_same": answer == format_answer(row.answer),
-        "value": scalar_text(change.value, unit),
+        "value": "" if scalar_text(change.value, unit) == answer else scalar_text(change.value, unit),
         "cells": render_training_cells(source, change.cells) if change.cells else "",
     }

@@ -18,11 +18,18 @@ SHARES = frozenset({"probability", "confidence"})
 """Units whose differences are told in percentage points."""
 LEAST_SHARE = 0.05
 """Full colour stands for at least this share of the row's largest stream, so that parts of no weight stay pale."""
+LEAST_STRENGTH = 0.5
 NEUTRAL = 0.02
 """Parts below this share of full colour are drawn without heat."""
 NAMED_PARTS = 3
 """So many parts for and against are named in a sentence."""
 LISTED_PARTS = 40
+
+
+SIDES = {
+    "share": {"for": "For it:", "against": "Against it:"},
+    "number": {"for": "Raises it:", "against": "Lowers it:"},
+}
 
 
 @dataclass(frozen=True)
@@ -133,15 +140,31 @@ def name_parts(cell: CellParts, heat: Heat) -> Markup:
     Returns:
         Safe HTML.
     """
-    if all(heat.strength(part.value) < 1 for part in cell.parts):
-        return Markup('<p class="named">No part alone changes the answer much.</p>')
+    if not has_weight(cell, heat):
+        hint = Markup(" <code>--method owen</code> shares out what they do together.")
+        return Markup('<p class="named">No part alone changes the answer much.{}</p>').format(
+            hint if cell.method == "occlusion" else ""
+        )
     ordered = strongest_first(cell.parts)
     sentences = [
         Markup('<span class="side {}">{}</span> {}').format(side, title, _named(parts, heat))
-        for side, title in (("for", "For it:"), ("against", "Against it:"))
+        for side, title in SIDES["share" if heat.unit in SHARES else "number"].items()
         if (parts := [part for part in ordered if heat.side(part.value) == side][:NAMED_PARTS])
     ]
     return Markup('<p class="named">{}</p>').format(Markup(" ").join(sentences))
+
+
+def has_weight(cell: CellParts, heat: Heat) -> bool:
+    """Whether a part reaches half of full colour: where none does, no part is of weight beside the row's streams.
+
+    Args:
+        cell: The cell.
+        heat: Its scale.
+
+    Returns:
+        True or False.
+    """
+    return any(heat.strength(part.value) >= LEAST_STRENGTH for part in cell.parts)
 
 
 def _named(parts: Sequence[Part], heat: Heat) -> Markup:

@@ -13,7 +13,7 @@ from polymodal.report.heat import LISTED_PARTS, Heat, strongest_first
 
 TEXT_LENGTH = 3000
 """Characters of a text that are shown; later words are in the list of parts alone."""
-MOST_MIXED = 62
+MOST_MIXED = 55
 """Percentage of colour behind the strongest word: its letters stay readable."""
 
 
