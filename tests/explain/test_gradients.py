@@ -68,7 +68,7 @@ def test_pretrained_texts_add_up(mixed_table: Table, tmp_path: Path, tuning: str
     checkpoint = tiny_checkpoints.save_reader(tmp_path / "reader")
     texts = tiny.only(mixed_table, "note", "kind")
     name = f"pretrained:{checkpoint}"
-    model = tiny.train(texts, "kind", encoder={"note": name}, settings={"encoder_settings.note.tuning": tuning})
+    model = tiny.train(texts, "kind", encoder={"note": name}, settings={"encoder.note.hyperparameters.tuning": tuning})
     row = texts.take([_first_text(texts)])
     (found,) = attributions(model, row, "kind", "dog", 100)
     check_sum(found)
@@ -107,10 +107,10 @@ def test_structured_targets_have_no_gradients_and_say_so(explain: Explain, tmp_p
 
 
 def test_without_captum_one_sentence_says_what_to_install(
-    explain: Explain, numbers_model: polymodal.Model, monkeypatch: pytest.MonkeyPatch
+    explain: Explain, mixed_model: polymodal.Model, mixed_table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     with pytest.raises(
         ConfigError, match=r"needs the package captum. Install it with `pip install 'polymodal\[explain\]'`"
     ):
-        explain(numbers_model, tiny.numbers_table(5), method="gradients", passes=16)
+        explain(mixed_model, mixed_table, method="gradients", passes=16)

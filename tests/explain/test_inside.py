@@ -37,6 +37,13 @@ def complete_rows(table: Table) -> Table:
 
 
 @pytest.fixture(scope="module")
+def numbers_model() -> polymodal.Model:
+    """Train a model of two streams of columns, with baselines."""
+    streams = {"measured": ["size", "age"], "seen": ["colour"]}
+    return tiny.train(tiny.numbers_table(80), "kind", stream=streams, settings={"baselines": True})
+
+
+@pytest.fixture(scope="module")
 def sentences() -> dict[str, list[Any]]:
     """Return sentences of which half have one word that decides."""
     random = np.random.default_rng(0)
