@@ -87,7 +87,13 @@ def test_each_part_has_a_label_and_a_place_of_its_own(modality: str) -> None:
 
 def test_a_word_goes_with_the_marks_behind_it() -> None:
     divided = divide("text", CELLS["text"])
-    assert [divided.describe(((place, place + 1),))[0] for place in range(5)] == ["A", "small", "very", "small", "house"]
+    assert [divided.describe(((place, place + 1),))[0] for place in range(5)] == [
+        "A",
+        "small",
+        "very",
+        "small",
+        "house",
+    ]
     assert without(divided, 1) == "A very small house."
     assert divided.describe(((1, 3),)) == ("small, very", {"start": 2, "end": 13})
 
@@ -143,11 +149,15 @@ def test_a_band_is_filtered_out_for_its_time() -> None:
     times = np.arange(2 * RATE_HZ) / RATE_HZ
     clip = (np.sin(2 * np.pi * 300 * times) + np.sin(2 * np.pi * 1500 * times)).astype(np.float32)
     divided = divide("audio", (clip, RATE_HZ))
-    high = [place for place in range(divided.shape[1]) if divided.describe(((0, 1), (place, place + 1)))[1]["hertz"][0] > 800]
+    high = [
+        place
+        for place in range(divided.shape[1])
+        if divided.describe(((0, 1), (place, place + 1)))[1]["hertz"][0] > 800
+    ]
     removed = np.zeros(divided.shape, bool)
     removed[: divided.shape[0] // 2, high] = True
     changed, rate = soundfile.read(io.BytesIO(divided.without(removed)["cell"]))
-    first, second = (np.abs(np.fft.rfft(part))[[300, 1500]] for part in (changed[: RATE_HZ], changed[RATE_HZ:]))
+    first, second = (np.abs(np.fft.rfft(part))[[300, 1500]] for part in (changed[:RATE_HZ], changed[RATE_HZ:]))
     assert rate == RATE_HZ
     assert first[1] < 0.05 * first[0]
     assert second[1] > 0.8 * second[0]
@@ -241,4 +251,6 @@ def test_values_of_points_go_to_the_nearest_group() -> None:
     fitted = MODALITIES["points"].fit([cloud], build_settings("points"), None)
     divided = divide_cell(CellSource(fitted, {"cell": cloud}, None))
     array = fitted.transform([cloud], None)[0].values[0].astype(np.float64)
-    assert divided.pool(np.ones_like(array), array, fitted).sum() == pytest.approx(array[..., -1].sum() * array.shape[-1])
+    assert divided.pool(np.ones_like(array), array, fitted).sum() == pytest.approx(
+        array[..., -1].sum() * array.shape[-1]
+    )

@@ -22,7 +22,7 @@ from polymodal.explain.parts.base import Atoms, Box
 Floats = NDArray[np.float64]
 PartMethod = Literal["occlusion", "owen"]
 
-EVEN_SHARE = 0.8
+EVEN_SHARE = 0.65
 """Share of the passes for parts of one size; the others halve the parts that matter most."""
 HALVED_AT_ONCE = 2
 FIRST_HALVINGS = 3
