@@ -88,7 +88,7 @@ def test_frames_of_a_video_have_the_heat_of_their_time() -> None:
     assert all(frame.split("</svg>")[0].count("<rect") == 2 for frame in frames)
     assert "(0.0, 0.6)" in frames[0]
     assert "(0.6, 1.2)" in frames[-1]
-    assert 'class="heated film"' in html
+    assert 'class="heated film" data-hottest="0"' in html
 
 
 def test_sound_plays_under_its_heat() -> None:

@@ -17,6 +17,8 @@ STYLE = ("report", "explanation")
 SHOWN_PAIRS = 10
 """Interactions that are shown, the largest first."""
 SHOWN_CHANGES = 6
+OPEN_INFORMATION = 3
+"""Pairs whose information is shown; the rest where the reader asks for it."""
 OPEN_STREAMS = 15
 """Streams whose importance is shown, the largest first; the rest where the reader asks for them."""
 LEAST_INTERACTION = 0.01
@@ -50,13 +52,15 @@ def describe_explanation(source: ExplainedTable, max_bytes: int) -> dict[str, An
 
 def _describe_summary(summary: TargetSummary, explanation: Explanation) -> dict[str, Any]:
     unit = explanation.units.get(summary.target, "value")
+    information = [_describe_information(pair) for pair in summary.information]
     return {
         "target": summary.target,
         "rows": summary.rows,
         "unit": unit,
         "importance": _describe_importance(summary, unit),
         "interactions": _describe_interactions(summary, unit),
-        "information": [_describe_information(pair) for pair in summary.information],
+        "more_pairs": max(len(summary.interactions) - SHOWN_PAIRS, 0),
+        "information": (information[:OPEN_INFORMATION], information[OPEN_INFORMATION:]),
         "information_note": summary.information_note,
     }
 

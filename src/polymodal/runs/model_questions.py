@@ -129,7 +129,8 @@ class ModelQuestions:
             method: How cells are explained: "occlusion" (what the answer loses without a part), "owen" (shares that add
                 up to what the stream is worth), or "gradients" (integrated gradients of the network alone; needs
                 ``captum``).
-            passes: Network passes a row for its cells, at most; 0 explains streams only.
+            passes: Network passes a row, at most: eleven for streams and changes (where there are at least 22), the
+                others for its cells; 0 explains streams only.
             strict: As for ``predict``.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
