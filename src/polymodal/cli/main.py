@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | evaluate | predict | explain | embed | index | search | cache ...``.
+"""The command line: ``polymodal inspect | train | evaluate | predict | explain | drift | embed | search | ...``.
 
 Slow imports are made inside the command that needs them.
 """
@@ -45,6 +45,7 @@ from polymodal.cli.arguments import (
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.drift_command import drift_command
 from polymodal.cli.explain_command import explain_command
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
@@ -247,7 +248,7 @@ def evaluate_command(
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
-            from polymodal.cli import console, result_tables
+            from polymodal.cli import certainty_tables, console, result_tables
             from polymodal.runs.model import load
 
             loaded = load(model, device)
@@ -261,11 +262,13 @@ def evaluate_command(
         console.print_pairs(report_data)
         result_tables.print_slices(report_data)
         console.print_missing(report_data)
+        certainty_tables.print_certainty(report_data)
         for notice in report_data["notices"]:
             console.print_line(f"Note: {notice}")
 
 
 app.command("predict")(predict_command)
+app.command("drift")(drift_command)
 app.command("explain")(explain_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)

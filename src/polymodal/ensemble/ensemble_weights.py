@@ -13,7 +13,7 @@ Shape legend as in ``pooling``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +55,22 @@ class MemberRows:
     visible: Mapping[str, Mask]
     truth: NDArray[Any]
     rows: NDArray[np.int64]
+
+    def take(self, rows: NDArray[Any]) -> MemberRows:
+        """Return some of the rows.
+
+        Args:
+            rows: Indices or mask ``[N]``.
+
+        Returns:
+            Those rows.
+        """
+        return MemberRows(
+            members={name: values[rows] for name, values in self.members.items()},
+            visible={stream: mask[rows] for stream, mask in self.visible.items()},
+            truth=self.truth[rows],
+            rows=self.rows[rows],
+        )
 
     def data(self, kind: str, names: Sequence[str], prior: Floats | float) -> PoolingData:
         """Return the data to fit the weights of some members on."""
@@ -248,18 +264,30 @@ def _minimise(
     return found[: len(start)] @ basis, found[len(start) :]
 
 
-def _pieces_by_pattern(
-    kind: str, rows: Sequence[MemberRows], names: Sequence[str], prior: Floats | float
-) -> dict[frozenset[str], PoolingData]:
-    """Group the rows, as they are and masked, by the streams that are absent; a row counts once under a pattern."""
-    pieces: dict[frozenset[str], list[PoolingData]] = {}
-    for index, part in enumerate(rows):
-        data = part.data(kind, names, prior)
-        changed = _changed_rows(rows[0], part) if index else np.ones(len(data), np.bool_)
+def rows_of_patterns(rows: Sequence[MemberRows]) -> Iterator[tuple[frozenset[str], int, NDArray[np.int64]]]:
+    """Group rows, as they are and masked, by the streams that are absent; a row counts once under a pattern.
+
+    Args:
+        rows: Validation rows as they are, and again with streams masked.
+
+    Yields:
+        The absent streams, a place in ``rows``, and the indices of its rows; rows without any stream are left out.
+    """
+    for place, part in enumerate(rows):
+        changed = _changed_rows(rows[0], part) if place else np.ones(len(part.rows), np.bool_)
         for absent, of_pattern in rows_by_pattern(part.visible):
             used = of_pattern[changed[of_pattern]]
             if len(used) and len(absent) < len(part.visible):
-                pieces.setdefault(absent, []).append(data.take(used))
+                yield absent, place, used
+
+
+def _pieces_by_pattern(
+    kind: str, rows: Sequence[MemberRows], names: Sequence[str], prior: Floats | float
+) -> dict[frozenset[str], PoolingData]:
+    data = [part.data(kind, names, prior) for part in rows]
+    pieces: dict[frozenset[str], list[PoolingData]] = {}
+    for absent, place, used in rows_of_patterns(rows):
+        pieces.setdefault(absent, []).append(data[place].take(used))
     return {absent: _join(parts) for absent, parts in pieces.items()}
 
 

@@ -71,23 +71,16 @@ def baseline_targets(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
     }
 
 
-def fit_ensembles(
-    model: TrainedModel, validation: Examples, cache: ArrayCache, fitted: FittedBaselines | None = None
-) -> TrainedModel:
+def fit_ensembles(model: TrainedModel, rows: Mapping[str, HeldOutRows]) -> TrainedModel:
     """Fit the ensemble of every target of classes or numbers.
 
     Args:
         model: A model whose network and baselines are trained.
-        validation: Rows that the network was not fitted on.
-        cache: Cache of the baselines' predictions.
-        fitted: The model's baselines with their folds; None: they were not fitted on validation rows.
+        rows: Target to what ``held_out_rows`` returned for it.
 
     Returns:
         The model with its ensembles.
     """
-    if not baseline_targets(model.targets):
-        return model
-    model, rows = held_out_rows(model, validation, cache, fitted)
     ensembles = {
         name: fit_ensemble(found.kind, found.members, found.prior, model.config.seed, found.baselines)
         for name, found in rows.items()
@@ -126,6 +119,8 @@ def held_out_rows(
     Returns:
         The model, with stackers if its fusion is stacking; target of classes or numbers to its rows.
     """
+    if not baseline_targets(model.targets):
+        return model, {}
     validation = sample_validation(validation, model.targets, model.config.seed)
     masks = single_stream_masks(model)
     sampled = _sample_numbers(model, len(validation) * len(masks))

@@ -23,7 +23,9 @@ from polymodal.ensemble.baseline_cache import FittedBaselines
 from polymodal.model.batches import Examples
 from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.model.evaluation import Evaluation, evaluate_examples
-from polymodal.model.fit_ensemble import fit_ensembles
+from polymodal.model.fit_certainty import fit_certainty
+from polymodal.model.fit_ensemble import fit_ensembles, held_out_rows
+from polymodal.model.fit_reference import MOST_ROWS, fit_reference
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_process_first, process_device
@@ -157,7 +159,9 @@ def execute(
     )
     split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
-        model = fit_ensembles(model, data_module.splits["validation"], cache, fitted)
+        model, held_out = held_out_rows(model, data_module.splits["validation"], cache, fitted)
+        model = fit_certainty(fit_ensembles(model, held_out), held_out, data_module.splits["validation"])
+        model = fit_reference(model, data_module.splits["train"], data_module.splits["validation"], held_out)
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     data_module = dataclasses.replace(data_module, notices=data_module.notices + callbacks.notices)
@@ -251,6 +255,7 @@ def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is
         return None
     started_s = polymodal.STARTED_S if is_command else watch.started_s
     evaluated_rows = sum(len(examples) for split, examples in data_module.splits.items() if split != "train")
+    evaluated_rows += sum(min(len(data_module.splits[split]), MOST_ROWS) for split in ("train", "validation"))
     return TimeBudget(deadline_s=started_s + settings.time_limit_s, evaluation_rows=evaluated_rows)
 
 
