@@ -121,6 +121,7 @@ class TrainConfig(Section):
         sampling: Whether rows are sampled uniformly, or so that all classes are equally frequent.
         mixup: Strength of mixing fused rows with each other; 0 for none, 0.2 to 0.4 are usual.
         balance: Method that balances the gradients or losses of the streams, beside their own heads.
+        confidence_penalty: Weight of the penalty on being surer of a class without a stream than with it; 0 for none.
         distill_weight: Weight of the distillation loss, relative to the loss against the truth.
         augment: Whether training inputs are augmented (shifts, warps, masks), by modality.
         flip: Whether training images are flipped horizontally with probability 0.5; off, because a mirrored digit or
@@ -155,6 +156,7 @@ class TrainConfig(Section):
     sampling: Literal["uniform", "balanced"] = "uniform"
     mixup: float = Field(default=0.0, ge=0)
     balance: Literal["none", "ogm_ge", "mmpareto", "blending"] = "none"
+    confidence_penalty: float = Field(default=0.0, ge=0)
     distill_weight: float = Field(default=1.0, ge=0)
     augment: bool = True
     flip: bool | Literal["auto"] = False
@@ -199,7 +201,9 @@ class RunConfig(Section):
         decision: How the label of a category is chosen: the most probable class, or, for balanced classes, the one
             whose probability is largest by its frequency; "auto" is for balanced classes where ``train.sampling`` or
             ``train.loss`` asks for them. Probabilities are the same.
+        coverage_by: Column for each of whose values prediction sets and intervals keep their promise by itself.
         baselines: Whether simple baselines are fitted and join the ensemble.
+        explain: Whether the report explains some evaluated rows: which stream and which parts of the cells decided.
         stress: Whether the report has a stress test on the evaluated rows: noise in the cells, and absent streams.
         seed: Fixes every random choice.
         strict: Whether a broken cell stops the run.
@@ -230,7 +234,9 @@ class RunConfig(Section):
     fusion: FusionConfig = Field(default_factory=FusionConfig)
     train: TrainConfig = TrainConfig()
     decision: Literal["auto", "most_probable", "balanced"] = "auto"
+    coverage_by: str | None = None
     baselines: bool = True
+    explain: bool = False
     stress: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     strict: bool = False

@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | compare | evaluate | predict | stress | embed | ... | cache ...``.
+"""The command line: ``polymodal inspect | train | evaluate | predict | explain | drift | stress | embed | ...``.
 
 Slow imports are made inside the command that needs them.
 """
@@ -47,6 +47,8 @@ from polymodal.cli.arguments import (
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.drift_command import drift_command
+from polymodal.cli.explain_command import explain_command
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
@@ -157,6 +159,9 @@ def train_command(
         typer.Option("--output", "-o", metavar="DIR", help="Run folder; default: runs/ and the table's name."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last saved step of the run folder.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Let the report explain some rows: which stream, word, pixels decided.")
+    ] = False,
     device: Device = None,
     log: Log = [],  # noqa: B006
     harden: Harden = False,
@@ -197,7 +202,9 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        common.update(
+            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "explain": explain or None}
+        )
         common.update({"harden": harden or None, "stress": stress or None})
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
@@ -248,7 +255,7 @@ def evaluate_command(
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
-            from polymodal.cli import console, result_tables, stress_tables
+            from polymodal.cli import certainty_tables, console, result_tables, stress_tables
             from polymodal.runs.model import load
 
             loaded = load(model, device)
@@ -263,6 +270,7 @@ def evaluate_command(
         console.print_pairs(report_data)
         result_tables.print_slices(report_data)
         console.print_missing(report_data)
+        certainty_tables.print_certainty(report_data)
         if found is not None:
             stress_tables.print_stress(found)
         for notice in report_data["notices"]:
@@ -270,6 +278,8 @@ def evaluate_command(
 
 
 app.command("predict")(predict_command)
+app.command("drift")(drift_command)
+app.command("explain")(explain_command)
 app.command("stress")(stress_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)

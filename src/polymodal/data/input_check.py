@@ -84,7 +84,12 @@ class InputCheck:
         self._tell_absent(refuse_only=more_may_come)
 
     def transform(
-        self, table: Table, cache: ArrayCache | None = None, *, more_broken: Sequence[BrokenCell] = ()
+        self,
+        table: Table,
+        cache: ArrayCache | None = None,
+        *,
+        more_broken: Sequence[BrokenCell] = (),
+        rows: Sequence[int] | None = None,
     ) -> tuple[dict[str, Column], list[BrokenCell]]:
         """Transform the next rows to arrays.
 
@@ -92,6 +97,7 @@ class InputCheck:
             table: The next rows.
             cache: Where decoded media columns are kept; None keeps nothing.
             more_broken: Broken cells of these rows in columns that are no inputs.
+            rows: Numbers of these rows in the whole table, from 1, where some are left out; None: the next ones.
 
         Returns:
             Stream to arrays; and the broken cells, by their rows in the whole table.
@@ -100,7 +106,8 @@ class InputCheck:
             CellError: If strict and a cell cannot be decoded.
         """
         columns, broken = self.preprocessor.transform(table, cache)
-        broken = [replace(cell, row=cell.row + self._num_rows) for cell in (*broken, *more_broken)]
+        numbers = rows or range(self._num_rows + 1, self._num_rows + table.num_rows + 1)
+        broken = [replace(cell, row=numbers[cell.row - 1]) for cell in (*broken, *more_broken)]
         if self.strict and broken:
             raise CellError(f"{self.name}, row {broken[0].row}, column {broken[0].column!r}: {broken[0].reason}.")
         self._num_rows += table.num_rows

@@ -138,7 +138,7 @@ class Series(Modality):
         return decode_ragged(cells, work, (self.num_features,), np.float32, num_threads)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
-        raw = _to_time_first(read_series(cell, folder), self.channels, self.channels_first)
+        raw = to_time_first(read_series(cell, folder), self.channels, self.channels_first)
         scaled = standardise(raw, np.array(self.mean), np.array(self.std))
         num_steps = min(self.max_length, -(-len(raw) // self.stride))
         means, missing = adaptive_mean_pool(scaled, num_steps)
@@ -163,7 +163,7 @@ class Series(Modality):
         return Cut(num_cut, len(found), effect, "max_length")
 
     def _length(self, cell: Cell, folder: Path | None) -> int:
-        return len(_to_time_first(read_series(cell, folder), self.channels, self.channels_first))
+        return len(to_time_first(read_series(cell, folder), self.channels, self.channels_first))
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""
@@ -228,8 +228,20 @@ def adaptive_mean_pool(values: NDArray[np.float32], num_steps: int) -> tuple[NDA
     return means.astype(np.float32), (gaps / counts).astype(np.float32)
 
 
-def _to_time_first(values: NDArray[np.float64], channels: int, channels_first: bool) -> NDArray[np.float64]:
-    """Return ``[time, channels]``."""
+def to_time_first(values: NDArray[np.float64], channels: int, channels_first: bool) -> NDArray[np.float64]:
+    """Bring a series into the order of time.
+
+    Args:
+        values: float64, as it stands in its cell.
+        channels: Channels of the training series.
+        channels_first: Whether those stood ``[channels, time]``.
+
+    Returns:
+        float64 ``[time, channels]``.
+
+    Raises:
+        CellReadError: If it has another number of channels.
+    """
     if channels_first and (values.shape[0] == channels or values.shape[1] != channels):
         values = values.T
     if values.shape[1] != channels:
@@ -245,7 +257,7 @@ def _count_and_sample(
     cell: Cell, folder: Path | None, channels: int, channels_first: bool
 ) -> tuple[int, NDArray[np.float64], NDArray[np.bool_]]:
     """Return a series' length, some of its steps ``[steps, channels]``, and which channels have gaps."""
-    values = _to_time_first(read_series(cell, folder), channels, channels_first)
+    values = to_time_first(read_series(cell, folder), channels, channels_first)
     return len(values), subsample_rows(values, STEPS_PER_CELL), np.asarray(np.isnan(values).any(axis=0))
 
 

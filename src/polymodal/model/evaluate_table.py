@@ -124,7 +124,8 @@ def check_has_targets(table: Table, trained: TrainedModel) -> None:
 
 def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, Sequence[Cell]]:
     needed = [*trained.preprocessor.column_names, *trained.targets]
-    relevance = {name: cells for name, cells in table.columns.items() if name == trained.config.relevance}
+    config = trained.config
+    read = {name: cells for name, cells in table.columns.items() if name in (config.relevance, config.coverage_by)}
     given = trained.schema.with_derived(table).columns
     absent: Sequence[Cell] = [None] * table.num_rows
-    return {name: given.get(name, absent) for name in needed} | relevance
+    return {name: given.get(name, absent) for name in needed} | read

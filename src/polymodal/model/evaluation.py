@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.batches import Examples
+from polymodal.model.certainty_report import Answered, certainty_section
 from polymodal.model.chart_data import chart_data, residuals_by_column, slice_scores
+from polymodal.model.fit_certainty import row_strata
 from polymodal.model.fit_ensemble import ensemble_summary, single_stream_masks
 from polymodal.model.member_predictions import MemberPredictions, prior_prediction
 from polymodal.model.predict import NO_MASK, StreamMask, combine, predict_examples
@@ -81,11 +83,16 @@ def evaluate_examples(
     masked = {mask: _MaskedPredictions(m, combine(model, m)) for mask, m in zip(masks, members, strict=True)}
     report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": ensemble_summary(model.ensembles)}
     samples: dict[str, dict[str, list[float]]] = {}
+    values = row_strata(model, examples)
     for name, target in model.targets.items():
         scorer = build_scorer(model, name, target, examples)
         sections, scored = _target_sections(model, name, scorer, masked, examples.rows)
         if scored and target.kind == "number":
             sections["residuals_by"] = residuals_by_column(model, examples, scorer, scored[FINAL])
+        if scored:
+            answered = {mask: Answered(found.members, found.finals[name]) for mask, found in masked.items()}
+            without = {s: answered[frozenset({s})] for s in model.network.streams if frozenset({s}) in answered}
+            sections["certainty"] = certainty_section(model, name, scorer, answered[NO_MASK], without, values)
         if scored and slices:
             sections["slices"] = slice_scores(scorer, scored[FINAL], slices)
         for section, value in sections.items():

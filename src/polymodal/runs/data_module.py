@@ -106,6 +106,8 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     rows_of = _split(tables, config, schema, known)
     table_of = _table_of_split(tables, rows_of)
     read_slices(table_of.get("test") or table_of["validation"], config.slices)  # raises before anything is decoded
+    if config.coverage_by is not None:
+        table_of["validation"].check_columns([config.coverage_by], "coverage_by")
     targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = stream_settings(schema, config, targets)

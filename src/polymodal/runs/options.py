@@ -43,6 +43,7 @@ class RunOptions(TypedDict, total=False):
         encoder: Stream to encoder name, the folder or hub name of a pretrained checkpoint, or a class of your own.
         config: A ``run.yaml``, or its values.
         settings: Dotted option names to values, such as ``{"train.epochs": 20}``; they win over all others.
+        explain: Whether the report explains some evaluated rows; it needs an ``output``.
         device: Where networks run, by torch's name: ``cpu``, ``cuda``, ``cuda:1``; by default a GPU if there is one.
         strict: Whether a broken cell stops the run.
         stress: Whether the report has a stress test: noise in the cells, and absent streams.
@@ -69,6 +70,7 @@ class RunOptions(TypedDict, total=False):
     encoder: Mapping[str, EncoderChoice] | None
     config: str | Path | Mapping[str, Any] | None
     settings: Mapping[str, Any] | None
+    explain: bool | None
     device: str | None
     strict: bool | None
     stress: bool | None
@@ -88,6 +90,7 @@ CONFIG_FIELDS = (
     "stream",
     "share",
     "preset",
+    "explain",
     "strict",
     "stress",
 )

@@ -23,7 +23,9 @@ from polymodal.ensemble.baseline_cache import FittedBaselines
 from polymodal.model.batches import Examples
 from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.model.evaluation import Evaluation, evaluate_examples
-from polymodal.model.fit_ensemble import fit_ensembles
+from polymodal.model.fit_certainty import fit_certainty
+from polymodal.model.fit_ensemble import fit_ensembles, held_out_rows
+from polymodal.model.fit_reference import MOST_ROWS, fit_reference
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_process_first, process_device
@@ -31,6 +33,7 @@ from polymodal.progress import Progress
 from polymodal.robustness import StressOptions, stress_table
 from polymodal.runs.baseline_fitting import fit_baselines
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
+from polymodal.runs.explained import ShownExplanation
 from polymodal.runs.hardening import harden
 from polymodal.runs.report_data import build_report_data
 from polymodal.runs.run_callbacks import RunCallbacks
@@ -81,6 +84,7 @@ class Run:
         evaluation: Scores on test, or on validation if there is no test split.
         split: Which of the two.
         baselines: The baselines with their folds, if there are any.
+        explanation: Why some evaluated rows got their answers, if the run asked for it.
     """
 
     model: TrainedModel
@@ -88,6 +92,7 @@ class Run:
     evaluation: Evaluation
     split: str
     baselines: FittedBaselines | None
+    explanation: ShownExplanation | None = None
 
 
 def execute(
@@ -162,7 +167,10 @@ def execute(
     )
     split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
-        model = fit_ensembles(model, decided_on.splits["validation"], cache, fitted)
+        num_clean = None if hardening is None else hardening.num_clean
+        model, held_out = held_out_rows(model, decided_on.splits["validation"], cache, fitted, num_clean)
+        model = fit_certainty(fit_ensembles(model, held_out), held_out, decided_on.splits["validation"])
+        model = fit_reference(model, data_module.splits["train"], data_module.splits["validation"], held_out)
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     data_module = dataclasses.replace(data_module, notices=data_module.notices + callbacks.notices)
@@ -266,6 +274,7 @@ def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is
         return None
     started_s = polymodal.STARTED_S if is_command else watch.started_s
     evaluated_rows = sum(len(examples) for split, examples in data_module.splits.items() if split != "train")
+    evaluated_rows += sum(min(len(data_module.splits[split]), MOST_ROWS) for split in ("train", "validation"))
     return TimeBudget(deadline_s=started_s + settings.time_limit_s, evaluation_rows=evaluated_rows)
 
 
