@@ -57,9 +57,9 @@ DATASETS = (
     Dataset("clothing", "recommended", ("rating",), train_rows=1000, epochs=8),
     Dataset("leaf", "species"),
     Dataset("esc10", "label", ("fold",)),
-    Dataset("avdigits", "digit", ("speaker",), train_rows=500),
-    Dataset("baby_products", "price", train_rows=1000, epochs=8),
-    Dataset("radhar", "activity", train_rows=350),
+    Dataset("avdigits", "digit", ("speaker",), train_rows=400, epochs=12, test_rows=120),
+    Dataset("baby_products", "price", train_rows=700, epochs=6, test_rows=120),
+    Dataset("radhar", "activity", train_rows=250, epochs=12, test_rows=100),
 )
 
 

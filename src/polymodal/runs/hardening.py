@@ -50,12 +50,14 @@ class Hardening:
         data_module: The data with one copy below the clean rows of the training and validation splits.
         origins: Split to the table's row of each of those rows, int64: copies stay in one fold with their row.
         notices: Sentences for the user.
+        num_clean: Validation rows that are no copies; None: too many of them have copies below.
     """
 
     noisy: NoisyCopies
     data_module: DataModule
     origins: Mapping[str, NDArray[np.int64]]
     notices: list[str]
+    num_clean: int | None
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def harden(
         dataclasses.replace(data_module, splits=splits),
         origins,
         _notices(data_module, chosen),
+        len(chosen["validation"]) if len(splits["validation"]) > len(data_module.splits["validation"]) else None,
     )
 
 

@@ -167,12 +167,10 @@ def execute(
     )
     split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
-        model, held_out = held_out_rows(model, decided_on.splits["validation"], cache, fitted)
-        model, clean = fit_ensembles(model, held_out), data_module.splits["validation"]
-        if hardening is not None:  # promises are about cells as they come
-            held_out = held_out_rows(model, clean, cache, fitted)[1]
-        model = fit_certainty(model, held_out, clean)
-        model = fit_reference(model, data_module.splits["train"], clean, held_out)
+        num_clean = None if hardening is None else hardening.num_clean
+        model, held_out = held_out_rows(model, decided_on.splits["validation"], cache, fitted, num_clean)
+        model = fit_certainty(fit_ensembles(model, held_out), held_out, decided_on.splits["validation"])
+        model = fit_reference(model, data_module.splits["train"], data_module.splits["validation"], held_out)
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     data_module = dataclasses.replace(data_module, notices=data_module.notices + callbacks.notices)
