@@ -71,7 +71,7 @@ def test_rows_without_truth_and_whole_rows_are_no_trouble(asked: Asked) -> None:
     rows = without(write_rows(5, 1), "deciding")
     del rows["y"]
     assert len(asked.model.acquire(rows, training=asked.training).entries) == 5
-    whole = asked.model.acquire(write_rows(5, 1), training=asked.training)
+    whole = asked.model.acquire(write_rows(5, 1))
     assert (whole.entries, whole.rows_lacking, whole.cost) == ([], 0, 0.0)
 
 
@@ -116,6 +116,31 @@ def test_one_stream_alone_leaves_no_choice() -> None:
     model = polymodal.fit(columns, target="y", settings={"train.epochs": 1, "width": 8, "baselines": False})
     with pytest.raises(ConfigError, match="one stream alone, 'tabular'"):
         model.acquire(columns, training=columns)
+
+
+def test_targets_without_an_expected_loss_are_told_or_refused() -> None:
+    columns = write_rows(60, 0)
+    columns["v"] = [[1.0 * (y == "c1"), 2.0] for y in columns["y"]]
+    settings = {"train.epochs": 1, "width": 8, "baselines": False, "num_threads": 1}
+    streams = {"deciding": ["d*"], "others": ["h*", "n*"]}
+    both = polymodal.fit(columns, target=("y", "v"), stream=streams, settings=settings)
+    rows = {name: cells for name, cells in without(columns, "deciding").items() if name not in ("y", "v")}
+    found = both.acquire(rows, training=columns, budget=2)
+    assert found.targets == ["y"]
+    assert "The target 'v' (vector) does not count: it has no expected loss." in found.notices
+    del columns["y"]
+    vector = polymodal.fit(columns, target="v", stream=streams, settings=settings)
+    with pytest.raises(ConfigError, match=r"This model has none: v \(vector\)"):
+        vector.acquire(rows, training=columns)
+    with pytest.raises(ConfigError, match="this model has none"):
+        vector.choose_labels(rows)
+
+
+def test_few_held_out_rows_are_not_learned_from(asked: Asked) -> None:
+    few = {name: cells[:60] for name, cells in asked.training.items()}
+    found = asked.model.acquire(without(write_rows(3, 1), "deciding"), training=few)
+    assert found.estimator == "neighbours"
+    assert any("Fewer than 40 held-out rows" in notice for notice in found.notices)
 
 
 def test_the_rows_of_the_run_are_found_and_missed(tmp_path: Path) -> None:
