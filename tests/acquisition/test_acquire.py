@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 import polymodal
-from acquisition_rows import Asked, without, write_rows
+from acquisition_rows import SETTINGS, STREAMS, Asked, without, write_rows
 from polymodal.acquisition.acquire import ESTIMATORS
 from polymodal.errors import ConfigError
+from polymodal.runs.known_rows import known_rows
 
 
 def gains_of(found: object, stream: str) -> list[float]:
@@ -144,19 +146,19 @@ def test_few_held_out_rows_are_not_learned_from(asked: Asked) -> None:
 
 
 def test_the_rows_of_the_run_are_found_and_missed(tmp_path: Path) -> None:
-    import csv
-
     columns = write_rows(60, 0)
     table = tmp_path / "train.csv"
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-    from acquisition_rows import SETTINGS, STREAMS
-
     model = polymodal.fit(str(table), target="y", stream=STREAMS, settings=SETTINGS | {"train.epochs": 1})
     rows = without(write_rows(3, 1), "deciding")
     assert len(model.acquire(rows, estimator="neighbours").entries) == 3
+    known, splits = known_rows(model.trained, None), {entry["split"]: entry for entry in model.report_data["tables"]}
+    assert known.held_out is not None
+    assert known.training.num_rows == splits["train"]["rows"]
+    assert known.held_out.num_rows == splits["validation"]["rows"]
     table.unlink()
     with pytest.raises(ConfigError, match=r"is no longer at .*train\.csv\. Name a table"):
         model.acquire(rows)
