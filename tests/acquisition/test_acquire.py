@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 import polymodal
-from acquisition_rows import Asked, without, write_rows
+from acquisition_rows import SETTINGS, STREAMS, Asked, without, write_rows
 from polymodal.acquisition.acquire import ESTIMATORS
 from polymodal.errors import ConfigError
+from polymodal.runs.known_rows import known_rows
 
 
 def gains_of(found: object, stream: str) -> list[float]:
@@ -71,7 +73,7 @@ def test_rows_without_truth_and_whole_rows_are_no_trouble(asked: Asked) -> None:
     rows = without(write_rows(5, 1), "deciding")
     del rows["y"]
     assert len(asked.model.acquire(rows, training=asked.training).entries) == 5
-    whole = asked.model.acquire(write_rows(5, 1), training=asked.training)
+    whole = asked.model.acquire(write_rows(5, 1))
     assert (whole.entries, whole.rows_lacking, whole.cost) == ([], 0, 0.0)
 
 
@@ -118,20 +120,45 @@ def test_one_stream_alone_leaves_no_choice() -> None:
         model.acquire(columns, training=columns)
 
 
-def test_the_rows_of_the_run_are_found_and_missed(tmp_path: Path) -> None:
-    import csv
+def test_targets_without_an_expected_loss_are_told_or_refused() -> None:
+    columns = write_rows(60, 0)
+    columns["v"] = [[1.0 * (y == "c1"), 2.0] for y in columns["y"]]
+    settings = {"train.epochs": 1, "width": 8, "baselines": False, "num_threads": 1}
+    streams = {"deciding": ["d*"], "others": ["h*", "n*"]}
+    both = polymodal.fit(columns, target=("y", "v"), stream=streams, settings=settings)
+    rows = {name: cells for name, cells in without(columns, "deciding").items() if name not in ("y", "v")}
+    found = both.acquire(rows, training=columns, budget=2)
+    assert found.targets == ["y"]
+    assert "The target 'v' (vector) does not count: it has no expected loss." in found.notices
+    del columns["y"]
+    vector = polymodal.fit(columns, target="v", stream=streams, settings=settings)
+    with pytest.raises(ConfigError, match=r"This model has none: v \(vector\)"):
+        vector.acquire(rows, training=columns)
+    with pytest.raises(ConfigError, match="this model has none"):
+        vector.choose_labels(rows)
 
+
+def test_few_held_out_rows_are_not_learned_from(asked: Asked) -> None:
+    few = {name: cells[:60] for name, cells in asked.training.items()}
+    found = asked.model.acquire(without(write_rows(3, 1), "deciding"), training=few)
+    assert found.estimator == "neighbours"
+    assert any("Fewer than 40 held-out rows" in notice for notice in found.notices)
+
+
+def test_the_rows_of_the_run_are_found_and_missed(tmp_path: Path) -> None:
     columns = write_rows(60, 0)
     table = tmp_path / "train.csv"
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-    from acquisition_rows import SETTINGS, STREAMS
-
     model = polymodal.fit(str(table), target="y", stream=STREAMS, settings=SETTINGS | {"train.epochs": 1})
     rows = without(write_rows(3, 1), "deciding")
     assert len(model.acquire(rows, estimator="neighbours").entries) == 3
+    known, splits = known_rows(model.trained, None), {entry["split"]: entry for entry in model.report_data["tables"]}
+    assert known.held_out is not None
+    assert known.training.num_rows == splits["train"]["rows"]
+    assert known.held_out.num_rows == splits["validation"]["rows"]
     table.unlink()
     with pytest.raises(ConfigError, match=r"is no longer at .*train\.csv\. Name a table"):
         model.acquire(rows)

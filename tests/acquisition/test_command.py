@@ -114,7 +114,7 @@ def test_the_page_shows_order_and_gains(asked: Asked, tmp_path: Path) -> None:
     write_acquisition(found, tmp_path / "cells.html")
     page = (tmp_path / "cells.html").read_text(encoding="utf-8")
     assert "Which cells to get next" in page
-    assert "3 cells more do not fit into the budget of 9" in page
+    assert "3 more do not fit into the budget of 9" in page
     assert page.count("<svg") == 3
     unlabelled = {name: cells for name, cells in rows.items() if name != "y"}
     write_acquisition(asked.model.choose_labels(unlabelled), tmp_path / "labels.html")

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from polymodal.acquisition.mean_worth import pairs_to_learn
+from polymodal.acquisition.mean_worth import MeanWorth, pairs_to_learn
 from polymodal.acquisition.neighbours import class_counts, class_fillings, nearest_fillings
 from polymodal.acquisition.plan import Entry, bundle_entries, make_plan
 
@@ -60,3 +62,24 @@ def test_many_streams_are_learned_from_a_sample_of_their_sets() -> None:
     assert len(pairs) <= 96
     assert all(got <= absent for absent, got in pairs)
     assert len(pairs_to_learn(streams[:3])) == 19
+
+
+class Measured:
+    """Losses of two hundred rows: ``a`` is worth 1 in every pattern, ``b`` nothing, but for the noise of rows."""
+
+    def __init__(self) -> None:
+        self.rows = SimpleNamespace(presence={name: np.ones(200, np.bool_) for name in "ab"})
+
+    def reductions(self, absent: frozenset[str], streams: frozenset[str]) -> np.ndarray:
+        noise = np.random.default_rng(sum(map(ord, "".join(sorted(absent | streams))))).normal(0, 3, 200)
+        return 1.0 * ("a" in streams) + noise
+
+
+def test_uncertain_means_are_shrunk_towards_what_all_pairs_say() -> None:
+    measured = Measured()
+    means = MeanWorth(measured, ["a", "b"])  # type: ignore[arg-type]
+    pairs = pairs_to_learn(["a", "b"])
+    truth = np.array([1.0 * ("a" in got) for _, got in pairs])
+    own = np.array([measured.reductions(*pair).mean() for pair in pairs])
+    shrunk = np.array([means.of(*pair) for pair in pairs])
+    assert np.abs(shrunk - truth).mean() < np.abs(own - truth).mean()

@@ -5,7 +5,7 @@ Shape legend: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,7 +108,7 @@ def check_request(
 def acquire(
     model: TrainedModel,
     source: Any,
-    known: KnownRows,
+    find_known: Callable[[], KnownRows],
     progress: Progress,
     *,
     costs: Mapping[str, float] | None = None,
@@ -122,7 +122,7 @@ def acquire(
     Args:
         model: The trained model.
         source: As for ``read_table``; a file is read chunk by chunk.
-        known: Training and held-out rows.
+        find_known: Finds training and held-out rows; called once a row lacks a stream.
         progress: Reports progress.
         costs: Stream to what it costs to get it for one row; others cost 1.
         budget: Most cost in all.
@@ -139,7 +139,7 @@ def acquire(
         CellError: If strict and a cell cannot be decoded.
     """
     all_costs = check_request(model, costs, budget, price, estimator)
-    built = _LazyEstimator(model, known, estimator, progress)
+    built = _LazyEstimator(model, find_known, estimator, progress)
     absent, partly = (dict.fromkeys(model.network.streams, 0) for _ in range(2))
     rows: list[list[Entry]] = []
     num_rows, name = 0, "table"
@@ -192,22 +192,26 @@ def _partly_absent(rows: Mapping[str, int]) -> list[str]:
 class _LazyEstimator:
     """Builds the estimator when the first row lacks a stream: a table without any needs none."""
 
-    def __init__(self, model: TrainedModel, known: KnownRows, name: str | None, progress: Progress) -> None:
-        self._model, self._known, self._progress = model, known, progress
+    def __init__(
+        self, model: TrainedModel, find_known: Callable[[], KnownRows], name: str | None, progress: Progress
+    ) -> None:
+        self._model, self._find_known, self._progress = model, find_known, progress
         self._built: Estimator | None = None
         self.name, self.notices = name or ESTIMATORS[0], list[str]()
         self._is_free = name is None
 
     def start(self, rows: DecodedRows, absent: frozenset[str]) -> Group:
         if self._built is None:
-            if self._is_free and not _can_learn(self._model, self._known.held_out):
-                self.name = "neighbours"
-                self.notices.append(
-                    f"Fewer than {MIN_HELD_OUT_ROWS} held-out rows have a known target: gains are estimated by "
-                    "'neighbours'."
-                )
-            self._built = build_estimator(self._model, self._known, self.name, self._progress, self.notices)
+            self._built = self._build(self._find_known())
         return self._built.start(rows, absent)
+
+    def _build(self, known: KnownRows) -> Estimator:
+        if self._is_free and not _can_learn(self._model, known.held_out):
+            self.name = "neighbours"
+            self.notices.append(
+                f"Fewer than {MIN_HELD_OUT_ROWS} held-out rows have a known target: 'neighbours' estimates the gains."
+            )
+        return build_estimator(self._model, known, self.name, self._progress, self.notices)
 
 
 def _can_learn(model: TrainedModel, table: Table | None) -> bool:

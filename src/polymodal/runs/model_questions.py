@@ -233,12 +233,12 @@ class ModelQuestions:
 
         check_request(self.trained, costs, budget, price, estimator)
         source = table if isinstance(table, str | Path) else read_table(table)
-        known = known_rows(self.trained, None if training is None else read_table(training))
+        given = None if training is None else read_table(training)
         progress = progress or LoggingProgress()
         return acquire(
             self.trained,
             source,
-            known,
+            lambda: known_rows(self.trained, given),
             progress,
             costs=costs,
             budget=budget,
