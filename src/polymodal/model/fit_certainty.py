@@ -155,7 +155,10 @@ def _out_of_fold(held_out: HeldOutRows, ensemble: Ensemble, seed: int) -> list[_
     predictions = [np.zeros(next(iter(part.members.values())).shape) for part in parts]
     for fold in range(num_folds):
         rest = [part.take(found != fold) for part, found in zip(held_out.members, folds, strict=False)]
-        fitted = fit_ensemble(held_out.kind, rest, held_out.prior, seed, held_out.baselines)
+        noisy = held_out.noisy
+        if noisy is not None:  # a copy of a held-out row has its truth
+            noisy = noisy.take(~np.isin(noisy.rows, rows[dealt == fold]))
+        fitted = fit_ensemble(held_out.kind, rest, held_out.prior, seed, held_out.baselines, noisy)
         for part, found, prediction in zip(parts, folds, predictions, strict=True):
             if (found == fold).any():
                 prediction[found == fold] = _combine(fitted, part.take(found == fold), held_out.prior)

@@ -106,7 +106,7 @@ def fit_ensembles(model: TrainedModel, rows: Mapping[str, HeldOutRows]) -> Train
         The model with its ensembles.
     """
     ensembles = {
-        name: fit_ensemble(found.kind, found.members, found.prior, model.config.seed, found.baselines)
+        name: fit_ensemble(found.kind, found.members, found.prior, model.config.seed, found.baselines, found.noisy)
         for name, found in rows.items()
     }
     return dataclasses.replace(model, ensembles=ensembles)
@@ -122,6 +122,7 @@ class HeldOutRows:
         members: Validation rows as they are, and with each stream masked; no member was fitted on them.
         baselines: Training rows, predicted by baselines that were not fitted on them; None without any.
         further: The validation rows with several streams masked, for calibration: the ensemble is not fitted on them.
+        noisy: Copies of validation rows with noise in their cells; None without hardening.
     """
 
     kind: str
@@ -129,10 +130,34 @@ class HeldOutRows:
     members: list[MemberRows]
     baselines: MemberRows | None
     further: list[MemberRows] = field(default_factory=list)
+    noisy: MemberRows | None = None
+
+    def with_copies(self, places: NDArray[np.int64], num_clean: int) -> HeldOutRows:
+        """Tell the copies with noise from the rows themselves.
+
+        Args:
+            places: int64, rising: the place of each held-out row among the rows and, below them, their copies.
+            num_clean: Number of rows that are no copies.
+
+        Returns:
+            Members of the rows alone, and their copies by the numbers of the rows.
+        """
+        copies = self.members[0].take(places[self.members[0].rows] >= num_clean)
+        own = np.searchsorted(places, places[copies.rows] - num_clean)
+        is_kept = places[np.minimum(own, len(places) - 1)] == places[copies.rows] - num_clean
+        noisy = dataclasses.replace(copies, rows=own).take(is_kept)
+        members, further = (
+            [part.take(places[part.rows] < num_clean) for part in parts] for parts in (self.members, self.further)
+        )
+        return dataclasses.replace(self, members=members, further=further, noisy=noisy)
 
 
 def held_out_rows(
-    model: TrainedModel, validation: Examples, cache: ArrayCache, fitted: FittedBaselines | None
+    model: TrainedModel,
+    validation: Examples,
+    cache: ArrayCache,
+    fitted: FittedBaselines | None,
+    num_clean: int | None = None,
 ) -> tuple[TrainedModel, dict[str, HeldOutRows]]:
     """Predict the rows that ensembles are fitted on.
 
@@ -141,6 +166,7 @@ def held_out_rows(
         validation: Rows that the network was not fitted on.
         cache: Cache of the baselines' predictions.
         fitted: The model's baselines with their folds; None: they were not fitted on validation rows.
+        num_clean: Number of rows that are no copies with noise, which stand below them; None: there are no copies.
 
     Returns:
         The model, with stackers if its fusion is stacking; target of classes or numbers to its rows.
@@ -163,12 +189,15 @@ def held_out_rows(
         model = dataclasses.replace(model, stackers={name: fitted.full for name, fitted in stacked.items()})
         of_mask = [_with_fusion(members, stacked, model.network.streams) for members in of_mask]
     training_rows = fitted.training_rows if fitted else {}
-    return model, {
+    found = {
         name: _held_out_target(
             model, name, validation, of_mask, len(single), training_rows.get(name, {}), sampled.get(name)
         )
         for name in baseline_targets(model.targets)
     }
+    if num_clean is not None:
+        found = {name: rows.with_copies(validation.rows, num_clean) for name, rows in found.items()}
+    return model, found
 
 
 def _sample_numbers(model: TrainedModel, num_rows: int) -> dict[str, SampledNumbers]:
