@@ -203,7 +203,7 @@ def _known_labels(model: TrainedModel) -> dict[str, frozenset[str]]:
         for name, member in modality.members.items()
         if isinstance(member, Category)
     }
-    targets = {name: frozenset(t.classes) for name, t in model.targets.items() if isinstance(t, CategoryTarget)}
+    targets = {name: frozenset(t.classes or ()) for name, t in model.targets.items() if isinstance(t, CategoryTarget)}
     return known | targets
 
 
