@@ -29,15 +29,17 @@ def test_each_pattern_has_its_own_threshold() -> None:
     assert found.set_threshold(frozenset("a"), 0.9) == 0.7
 
 
-def test_a_pattern_without_rows_takes_the_strictest_of_those_within_it() -> None:
+def test_a_pattern_without_rows_takes_the_strictest_of_those_around_it() -> None:
     found = calibration(group("", [0.1] * 10), group("a", [0.7] * 10), group("b", [0.4] * 10), group("abc", [0.9] * 10))
     assert found.set_threshold(frozenset("ab"), 0.9) == 0.7
     assert found.set_threshold(frozenset("bc"), 0.9) == 0.4
     assert found.set_threshold(frozenset("c"), 0.9) == 0.1
 
 
-def test_without_fewer_absent_streams_those_with_more_answer() -> None:
-    assert calibration(group("a", [0.7] * 10)).set_threshold(NOTHING, 0.9) == 0.7
+def test_patterns_with_more_absent_streams_answer_too_but_not_the_one_without_any() -> None:
+    found = calibration(group("a", [0.2] * 10), group("abc", [0.7] * 10), group("abcd", [0.9] * 10))
+    assert found.set_threshold(frozenset("ab"), 0.9) == 0.7
+    assert found.set_threshold(NOTHING, 0.9) == 0.7
 
 
 def test_a_value_of_the_asked_column_has_its_own_threshold_where_it_has_the_rows() -> None:

@@ -92,17 +92,16 @@ class Calibration:
         return self._threshold(absent, None, lambda group: accuracy_threshold(group.confidences, group.hits, accuracy))
 
     def _threshold(self, absent: Pattern, value: str | None, of_group: Callable[[CalibrationGroup], float]) -> float:
-        """Return the pattern's threshold, or the strictest of the patterns in which fewer (else more) are absent."""
+        """Return the pattern's threshold, or the strictest of the patterns in which fewer or more are absent."""
         own = [group for group in self.groups if frozenset(group.absent) == absent]
         for wanted in (value, None):
             found = [of_group(group) for group in own if group.value == wanted]
             if found and math.isfinite(found[0]):
                 return found[0]
-        others = [group for group in self.groups if group.value is None]
-        fewer = [of_group(group) for group in others if absent.issuperset(group.absent)]
-        more = [of_group(group) for group in others if absent.issubset(group.absent)]
-        finite = [list(filter(math.isfinite, thresholds)) for thresholds in (fewer, more)]
-        return max(finite[0] or finite[1], default=math.inf)
+        nothing = max((len(group.absent) for group in self.groups), default=0)  # its scores are those of the prior
+        others = [group for group in self.groups if group.value is None and len(group.absent) < nothing]
+        nested = [group for group in others if absent.issuperset(group.absent) or absent.issubset(group.absent)]
+        return max(filter(math.isfinite, map(of_group, nested)), default=math.inf)
 
     def state(self) -> dict[str, Any]:
         """Return everything as plain JSON."""
@@ -179,7 +178,7 @@ def label_group(
         value=value,
         num_rows=len(truth),
         scores=_plain(scores[order]),
-        weights=_plain(weights[order]),
+        weights=weights[order].tolist(),
     )
 
 

@@ -49,8 +49,13 @@ def ruled_table(title: str) -> Table:
     )
 
 
-def _add_numbers(table: Table, headings: Iterable[str]) -> None:
-    """Add columns of numbers; long headings are broken into words, so that names keep the width."""
+def add_numbers(table: Table, headings: Iterable[str]) -> None:
+    """Add columns of numbers; long headings are broken into words, so that names keep the width.
+
+    Args:
+        table: The table.
+        headings: One a column; ``INTERVAL`` is written dim.
+    """
     for heading in headings:
         is_whole = heading == INTERVAL or len(heading) <= SHORT_HEADING
         words = escape(heading if is_whole else heading.replace(" ", "\n"))
@@ -137,7 +142,7 @@ def _results_table(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
     table.box = box.MINIMAL_HEAVY_HEAD
     table.add_column(" ")
     table.add_column("model", overflow="fold")
-    _add_numbers(table, [metric_title(primary), INTERVAL, "final leads by", *map(metric_title, others)])
+    add_numbers(table, [metric_title(primary), INTERVAL, "final leads by", *map(metric_title, others)])
     winner = best_row(rows, primary)
     for row in rows:
         cells = _score_cells(row, primary, others, is_winner=row is winner)
@@ -200,7 +205,7 @@ def _slice_table(info: Mapping[str, Any], column: str, entries: Sequence[Mapping
     metrics = slice_metrics(info["primary_metric"], entries)
     table = ruled_table(f"{escape(info['name'])} by {escape(column)}, the worst first{_direction(*metrics)}")
     table.add_column(escape(column), overflow="fold")
-    _add_numbers(table, ["rows", metric_title(metrics[0]), INTERVAL, *map(metric_title, metrics[1:])])
+    add_numbers(table, ["rows", metric_title(metrics[0]), INTERVAL, *map(metric_title, metrics[1:])])
     for entry in entries:
         cells = [escape(entry["value"]), f"{entry['rows']:,}" + (" (few)" if entry["is_small"] else "")]
         texts = [format_score(metric, entry["scores"].get(metric)) for metric in metrics]
@@ -230,7 +235,7 @@ def _comparison_table(comparison: Comparison, target: str) -> Table:
     table = ruled_table(title)
     table.add_column(OTHER + "variant", overflow="fold")
     lead = f"lead over {rows[0].reference}"
-    _add_numbers(table, [metric_title(metric), INTERVAL, lead, INTERVAL, "training"])
+    add_numbers(table, [metric_title(metric), INTERVAL, lead, INTERVAL, "training"])
     for row in rows:
         table.add_row(*_comparison_cells(row, row is rows[0]), style="bold" if row is rows[0] else None)
     return table

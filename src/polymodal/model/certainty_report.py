@@ -160,9 +160,18 @@ def _without_stream(judge: _Judge, full: Answered, without: Answered, stream: st
     entry = measure(judge.kept(without, SHOWN_LEVEL).take(used), SHOWN_LEVEL)
     entry |= {metric: scores[metric] for metric in ("ece", "log_loss") if metric in scores}
     if judge.calibration.kind == "category":
-        pair = (label_confidence(scorer.target, answered.prediction[scorer.known]) for answered in (full, without))
-        entry["confidence_rises"] = confidence_rises(*(confidence[used] for confidence in pair))
+        pair = full.prediction, without.prediction
+        entry["confidence_rises"] = _rises(scorer, pair, used)
+        networks = [answered.members.predictions[judge.name].get("fusion") for answered in (full, without)]
+        if networks[0] is not None and networks[1] is not None:
+            entry["network_rises"] = _rises(scorer, (networks[0], networks[1]), used)
     return entry
+
+
+def _rises(scorer: Scorer, pair: tuple[Prediction, Prediction], used: NDArray[np.bool_]) -> dict[str, float]:
+    """Compare the confidence of the used rows with all streams and without one."""
+    full, without = (label_confidence(scorer.target, prediction[scorer.known])[used] for prediction in pair)
+    return confidence_rises(full, without)
 
 
 def _abstention(calibration: Calibration, scorer: Scorer, full: Answered) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def measure_predictions(
 
 def _measure_prediction(name: str, target: Target, values: Prediction) -> MeasuredColumn:
     kind, rows = ("number" if target.kind == "number" else "category"), len(values)
-    if kind == "number":
+    if kind == "number" or isinstance(target, StructuredTarget):
         measures = [Measure("value", "", np.asarray(values, np.float64).tolist())]
     else:
         labels = [_label(label) for label in target.decode(values)]

@@ -105,9 +105,9 @@ def _predict_chunk(
 ) -> tuple[Predictions, Certain]:
     cache = cache if table.num_rows >= MIN_CACHED_ROWS else NO_CACHE
     columns, broken = check.transform(table, cache if _reads_files(model) else None)
-    needed = _needed_members(model, with_weights)
+    needed = needed_members(model, with_weights)
     columns = precompute(model.network, columns, cache, progress) if unusual or _needs_network(needed) else columns
-    (members,) = predict_members(model, columns, _row_context(model, table, columns), [NO_MASK], needed)
+    (members,) = predict_members(model, columns, row_context(model, table, columns), [NO_MASK], needed)
     combined = combine(model, members)
     certain = make_certain(model, members, combined, wish, stratum_values(model, table.columns))
     structured = {name: combined.pop(name) for name in model.network.structured}
@@ -136,7 +136,17 @@ def _predict_chunk(
     return predictions.with_abstained(certain.abstained), certain
 
 
-def _row_context(model: TrainedModel, table: Table, columns: Mapping[str, Column]) -> RowContext:
+def row_context(model: TrainedModel, table: Table, columns: Mapping[str, Column]) -> RowContext:
+    """Return the raw cells of a table's rows, as baselines and structured targets read them.
+
+    Args:
+        model: The trained model.
+        table: The rows; absent columns count as absent cells.
+        columns: Stream to arrays of the same rows.
+
+    Returns:
+        Their cells, the base folder of paths and the shapes of decoded cells.
+    """
     given = model.schema.with_derived(table).columns
     cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
     return RowContext(cells, table.folder, shapes=shapes_of(columns))
@@ -256,8 +266,16 @@ def _needed_baselines(model: TrainedModel, needed: Mapping[str, frozenset[str]] 
     return FittedBaselines(model.features, baselines)
 
 
-def _needed_members(model: TrainedModel, with_weights: bool) -> dict[str, frozenset[str]]:
-    """Return the members that can change a prediction, by target."""
+def needed_members(model: TrainedModel, with_weights: bool = False) -> dict[str, frozenset[str]]:
+    """Return the members that can change a prediction.
+
+    Args:
+        model: The trained model.
+        with_weights: Whether the fusion's stream weights are wanted, so that the network runs in any case.
+
+    Returns:
+        Target to members, as ``predict_members`` takes them.
+    """
     active = {name: ensemble.active_members for name, ensemble in model.ensembles.items()}
     fusion = frozenset({"fusion"})
     return {name: active.get(name, fusion) | (fusion if with_weights else frozenset()) for name in model.targets}

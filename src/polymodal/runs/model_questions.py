@@ -5,15 +5,20 @@ Each answer is made in a room of its own, which is imported when it is asked for
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polymodal.data.tables.table import read_table
 from polymodal.model.trained_model import TrainedModel
+from polymodal.progress import LoggingProgress, Progress
 
 if TYPE_CHECKING:
+    from polymodal.acquisition.acquisition import Acquisition, Labelling
     from polymodal.arrays import Cell
     from polymodal.drift.comparison import Drift
-    from polymodal.progress import Progress
+    from polymodal.robustness import StressReport
+    from polymodal.runs.explained import ShownExplanation
 
 
 class ModelQuestions:
@@ -47,11 +52,9 @@ class ModelQuestions:
             SchemaError: As for ``predict``.
         """
         from polymodal.data.cache.cache import ArrayCache
-        from polymodal.data.tables.table import read_table
         from polymodal.model.predict import predict_chunks
         from polymodal.model.prediction_sets import Wish
         from polymodal.model.predictions import join_predictions
-        from polymodal.progress import LoggingProgress
 
         source, wish = read_table(table), Wish(coverage=coverage)
         chunks = predict_chunks(self.trained, source, ArrayCache.default(), LoggingProgress(), strict=strict, wish=wish)
@@ -88,9 +91,7 @@ class ModelQuestions:
             TableError: If a table cannot be read or has no rows.
         """
         from polymodal.data.cache.cache import ArrayCache
-        from polymodal.data.tables.table import read_table
         from polymodal.drift.find_drift import find_drift
-        from polymodal.progress import LoggingProgress
 
         return find_drift(
             self.trained,
@@ -102,3 +103,180 @@ class ModelQuestions:
             rows=rows,
             training=None if training is None else read_table(training),
         )
+
+    def explain(
+        self,
+        table: Any,
+        *,
+        rows: Sequence[int] | None = None,
+        target: str | Sequence[str] | None = None,
+        stream: str | Sequence[str] | None = None,
+        training: Any = None,
+        method: str = "occlusion",
+        passes: int = 50,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> ShownExplanation:
+        """Explain why rows get their final answers: which streams, which parts of cells, and what would change them.
+
+        Args:
+            table: The rows, as for ``predict``.
+            rows: Numbers of rows, from 1; None explains the first 20 and summarises the first 200.
+            target: Target or targets; None: all of them.
+            stream: Stream or streams whose cells are explained; None: all of them.
+            training: Rows like those that the model was trained on, of which the nearest are shown; None: the file
+                that it was trained on, where it is still there.
+            method: How cells are explained: "occlusion" (what the answer loses without a part), "owen" (shares that add
+                up to what the stream is worth), or "gradients" (integrated gradients of the network alone; needs
+                ``captum``).
+            passes: Network passes a row, at most: eleven for streams and changes (where there are at least 22), the
+                others for its cells; 0 explains streams only.
+            strict: As for ``predict``.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            The explanation: Shapley values of the streams for each row, the parts of their cells, and a summary. A
+            notebook shows its page; ``save`` writes it with JSON and figures.
+
+        Raises:
+            ConfigError: If the model has no target, there is no such row or method, or there are too few passes.
+            SchemaError: If there is no such target or stream, or the table has no input column of the model.
+            TableError: If a table cannot be read or has no rows.
+            CellError: If ``strict`` and a cell cannot be decoded.
+        """
+        from polymodal.explain.explain import explain_table
+        from polymodal.runs.explained import ShownExplanation
+
+        source = read_table(table)
+        explanation = explain_table(
+            self.trained,
+            source,
+            rows=rows,
+            targets=_names(target),
+            streams=_names(stream),
+            training=training,
+            method=method,
+            passes=passes,
+            strict=strict,
+            progress=progress or LoggingProgress(),
+        )
+        return ShownExplanation.of(explanation, source, self.trained.schema)
+
+    def stress(
+        self,
+        table: Any,
+        *,
+        kinds: Sequence[str] = (),
+        streams: Sequence[str] = (),
+        severities: Sequence[int] = (1, 3, 5),
+        rows: int = 500,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> StressReport:
+        """Score the model with noise in one stream at a time, and with every combination of absent streams.
+
+        Args:
+            table: Rows with the target columns, as for ``predict``.
+            kinds: Names of noise, such as ``image_blur``, globs, or modalities; empty: all that the streams can have.
+            streams: The streams that get noise; empty: all.
+            severities: Of 1 to 5.
+            rows: Rows that are used at most, drawn at random.
+            seed: Fixes the rows and the noise.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            Scores of the final answer, the network alone and the baselines, the worst noise first.
+
+        Raises:
+            SchemaError: If the table lacks every target column or known value.
+            ConfigError: If a kind, a stream or a severity does not exist, or none of the kinds is for the streams.
+        """
+        from polymodal.robustness import StressOptions, stress_table
+
+        options = StressOptions(kinds=kinds, streams=streams, severities=severities, rows=rows, seed=seed)
+        return stress_table(self.trained, read_table(table), options, progress or LoggingProgress())
+
+    def acquire(
+        self,
+        table: Any,
+        *,
+        costs: Mapping[str, float] | None = None,
+        budget: float | None = None,
+        price: float = 0.0,
+        training: Any = None,
+        estimator: str | None = None,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Acquisition:
+        """Order the absent streams of a table's rows by how much they are expected to lower the loss, for their cost.
+
+        Args:
+            table: Rows of which some lack streams; the targets need not be known.
+            costs: Stream to what it costs to get it for one row, in any unit; others cost 1.
+            budget: Most cost in all; None: no bound.
+            price: Loss that one unit of cost is worth: what brings less than its cost at this price is left out.
+            training: Rows like those it was trained on; None: those of the run, by the paths that it keeps.
+            estimator: "value" or "neighbours"; None: "value", or "neighbours" where held-out rows are few.
+            strict: As for ``predict``.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            Rows and streams in the order in which to get them, with expected gains.
+
+        Raises:
+            ConfigError: If a cost, the budget or the price cannot be, the model has one stream alone or no flat target,
+                or no training rows are known.
+            SchemaError: As for ``predict``.
+        """
+        from polymodal.acquisition.acquire import acquire, check_request
+        from polymodal.runs.known_rows import known_rows
+
+        check_request(self.trained, costs, budget, price, estimator)
+        source = table if isinstance(table, str | Path) else read_table(table)
+        given = None if training is None else read_table(training)
+        progress = progress or LoggingProgress()
+        return acquire(
+            self.trained,
+            source,
+            lambda: known_rows(self.trained, given),
+            progress,
+            costs=costs,
+            budget=budget,
+            price=price,
+            estimator=estimator,
+            strict=strict,
+        )
+
+    def choose_labels(
+        self,
+        table: Any,
+        *,
+        budget: int | None = None,
+        target: str | None = None,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Labelling:
+        """Order the rows without a label by what their labels would teach: uncertain ones that differ.
+
+        Args:
+            table: Rows of which some have no value of the target.
+            budget: Most rows to choose; None: all of them.
+            target: The target; None: the first one that is a class, labels or a number.
+            strict: As for ``predict``.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            The rows in the order in which to label them.
+
+        Raises:
+            ConfigError: If the budget is below 1, or there is no such target.
+            SchemaError: As for ``predict``.
+        """
+        from polymodal.acquisition.labelling import choose_labels
+
+        source = table if isinstance(table, str | Path) else read_table(table)
+        return choose_labels(self.trained, source, budget, target, progress or LoggingProgress(), strict=strict)
+
+
+def _names(given: str | Sequence[str] | None) -> Sequence[str] | None:
+    return [given] if isinstance(given, str) else given

@@ -30,7 +30,8 @@ def check_confidence_penalty(settings: TrainConfig, network: Network, targets: M
         ConfigError: If no fusion joins several streams, or no target is a category.
     """
     weight = settings.confidence_penalty
-    if weight and (not network.fuses_streams or isinstance(network.fusion, EvidentialFusion)):
+    joins = network.fuses_streams and network.fusion is not None
+    if weight and (not joins or isinstance(network.fusion, EvidentialFusion)):
         raise parameter_error("confidence_penalty", "training", "0, where no fusion joins tokens of streams", weight)
     if weight and not any(isinstance(target, CategoryTarget) for target in targets.values()):
         raise parameter_error("confidence_penalty", "training", "0, where no target is a category", weight)
