@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -51,6 +52,19 @@ def test_a_value_of_the_asked_column_has_its_own_threshold_where_it_has_the_rows
 
 def test_too_few_rows_everywhere_exclude_nothing() -> None:
     assert calibration(group("", [0.1] * 5)).set_threshold(NOTHING, 0.9) == math.inf
+
+
+def test_a_pattern_that_makes_an_accuracy_not_sure_is_not_answered() -> None:
+    def answered(absent: str, share_right: float) -> CalibrationGroup:
+        hits = [row < 100 * share_right for row in range(100)]
+        return dataclasses.replace(group(absent, [0.1] * 100), confidences=[0.5] * 100, hits=hits)
+
+    found = calibration(answered("", 1.0), answered("a", 0.6), answered("b", 1.0), group("abc", [0.9]))
+    assert found.answer_threshold(NOTHING, 0.9) == 0.0
+    assert found.answer_threshold(frozenset("a"), 0.9) == math.inf
+    assert found.answer_threshold(frozenset("ab"), 0.9) == math.inf
+    assert found.answer_threshold(frozenset("bc"), 0.9) == 0.0
+    assert found.answer_threshold(frozenset("abc"), 0.9) == math.inf
 
 
 @pytest.mark.parametrize("kind", ["category", "categories", "number"])
