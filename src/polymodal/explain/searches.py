@@ -182,9 +182,9 @@ class Owen(PartSearch):
     """Owen values over a binary hierarchy of parts (Owen 1977), as the partition explainer of ``shap`` computes them.
 
     Two halves a and b share the worth of their box by their Shapley values, once with all that is outside of the box
-    present and once with none of it: a gets the mean of ``f(ab) - f(b)`` and ``f(a) - f(none)`` in both. Differs from the
-    source: of the boxes outside, coalitions in between are not asked; what the worth of a box in these two games departs
-    from its own value is added to both halves alike, so that the parts add up to the worth of the cell.
+    present and once with none of it: a gets the mean of ``f(ab) - f(b)`` and ``f(a) - f(none)`` in both. Differs from
+    the source: of the boxes outside, coalitions in between are not asked; what the worth of a box in these two games
+    departs from its own value is added to both halves alike, so that the parts add up to the worth of the cell.
     """
 
     method: ClassVar[str] = "owen"
