@@ -206,6 +206,14 @@ def test_page_is_bounded_and_says_what_it_leaves_out() -> None:
     assert 'id="row-1"' in html
 
 
+def test_thousands_of_plain_rows_are_bounded_too() -> None:
+    rows = [row(number, cells=[], changes=[]) for number in range(1, 401)]
+    plain = dataclasses.replace(explanation(rows), streams={"price": ["price"]})
+    html = explanation_html(source(plain, examples.table(400)), max_bytes=300_000)
+    assert len(html) < 500_000
+    assert "left out of this page" in html
+
+
 def test_explained_box_is_drawn_on_its_picture() -> None:
     boxes = [{"label": "cell", "box": [4.0, 6.0, 20.0, 18.0], "score": 0.9}]
     shown = row(answer=boxes, explained="cell at 4, 6, 20, 18", truth=json.dumps(boxes), cells=[examples.regions()])

@@ -16,6 +16,8 @@ STYLE = ("report", "explanation")
 """Style sheets and scripts of pages with an explanation."""
 SHOWN_PAIRS = 10
 """Interactions that are shown, the largest first."""
+ROW_BYTES, LINE_BYTES = 2000, 200
+"""About what a row takes besides its drawings, and a line of it."""
 SHOWN_CHANGES = 6
 OPEN_INFORMATION = 3
 """Pairs whose information is shown; the rest where the reader asks for it."""
@@ -141,11 +143,18 @@ def _describe_rows(source: ExplainedTable, max_bytes: int) -> list[dict[str, Any
     shown: list[dict[str, Any]] = []
     for number, row in enumerate(source.explanation.rows, start=1):
         described = _describe_row(source, row, number)
-        max_bytes -= sum(len(part) for part in (described["cells"], *(c["cells"] for c in described["changes"])))
+        max_bytes -= _num_bytes(described)
         if max_bytes < 0 and shown:
             break
         shown.append(described)
     return shown
+
+
+def _num_bytes(described: Mapping[str, Any]) -> int:
+    """Return about how many bytes a row takes in the page."""
+    lines = [step["chart"] for step in described["waterfall"]["steps"]]
+    changes = [change["cells"] for change in described["changes"]]
+    return len(described["cells"]) + sum(len(text) + LINE_BYTES for text in [*lines, *changes]) + ROW_BYTES
 
 
 def _describe_row(source: ExplainedTable, row: RowExplanation, number: int) -> dict[str, Any]:
