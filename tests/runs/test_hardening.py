@@ -15,8 +15,10 @@ from polymodal.config import RunConfig, build_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.ensemble.cross_fitting import deal_folds
+from polymodal.ensemble.ensemble_weights import MemberRows
 from polymodal.model.batches import Examples
 from polymodal.model.build import build_network
+from polymodal.model.fit_ensemble import HeldOutRows
 from polymodal.progress import SilentProgress
 from polymodal.runs import hardening
 from polymodal.runs.baseline_fitting import _groups
@@ -140,6 +142,29 @@ def test_a_hardened_run_repeats_and_is_another_than_a_plain_one(small: Table) ->
     assert tiny.scores_of(first) == tiny.scores_of(second)
     assert first.trained.config.train.harden
     assert "noise" in first.report_data["seconds"]
+    sizes = [
+        {tuple(group.absent): group.num_rows for group in model.trained.calibrations["kind"].groups}
+        for model in (plain, first)
+    ]
+    assert sizes[0] == sizes[1]  # sets are calibrated on clean rows alone
+
+
+def test_held_out_rows_know_their_copies() -> None:
+    places = np.array([0, 1, 3, 4, 5, 6, 9])  # of five rows, of which row 2 is not there, and copies of 0, 1 and 4
+    members = MemberRows(
+        members={"fusion": np.arange(7.0)},
+        visible={"a": np.ones(7, np.bool_)},
+        truth=np.arange(7.0),
+        rows=np.arange(7),
+    )
+    found = HeldOutRows("number", np.zeros(1), [members], None).with_copies(places, 5)
+    assert found.members[0].rows.tolist() == [0, 1, 2, 3]
+    assert found.noisy is not None
+    assert found.noisy.rows.tolist() == [0, 1, 3]
+    assert found.noisy.truth.tolist() == [4, 5, 6]
+    both = found.members[0].with_noise(found.noisy)
+    assert both.rows.tolist() == [0, 1, 2, 3, 4, 5, 7]
+    assert both.truth.tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_every_stream_and_target_can_be_hardened(table: Table) -> None:
