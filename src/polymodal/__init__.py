@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SchemaError,
         TableError,
     )
+    from polymodal.explain.explanation import Explanation
     from polymodal.report.comparison import Comparison
     from polymodal.runs.callbacks import Callback, TrainingRun
     from polymodal.runs.compare import compare
@@ -43,6 +44,7 @@ __all__ = [
     "CheckpointError",
     "Comparison",
     "ConfigError",
+    "Explanation",
     "Model",
     "MultimodalClassifier",
     "MultimodalRegressor",
@@ -69,6 +71,7 @@ _MODULES = {
     "CheckpointError": "errors",
     "Comparison": "report.comparison",
     "ConfigError": "errors",
+    "Explanation": "explain.explanation",
     "Model": "runs.model",
     "MultimodalClassifier": "runs.estimators",
     "MultimodalRegressor": "runs.estimators",

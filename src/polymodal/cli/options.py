@@ -233,11 +233,12 @@ def parse_columns(texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
 
 
-def parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
     """Read whole numbers divided by commas or spaces.
 
     Args:
-        text: The value of ``--seeds``.
+        text: The value of the option.
+        option: The option's name, for messages.
 
     Returns:
         The numbers.
@@ -247,7 +248,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     parts = text.replace(",", " ").split()
     if not parts or not all(part.isdecimal() for part in parts):
-        raise parameter_error("--seeds", COMMAND, "whole numbers divided by commas, such as 0,1,2", text)
+        raise parameter_error(option, COMMAND, "whole numbers divided by commas, such as 0,1,2", text)
     return [int(part) for part in parts]
 
 
@@ -299,3 +300,31 @@ def find_data(data: str | None, config: Path | None) -> str:
         if isinstance(path, str):
             return path
     raise ConfigError("No table to learn from. Name it, as in: polymodal train train.csv --target label")
+
+
+def parse_rows(text: str | None) -> list[int] | None:
+    """Read numbers of rows.
+
+    Args:
+        text: Numbers from 1 and ranges of them by comma: ``1,5-9``; None where none are named.
+
+    Returns:
+        The numbers, or None.
+
+    Raises:
+        ConfigError: If the text holds something else.
+
+    Example:
+        >>> parse_rows("1,5-7")
+        [1, 5, 6, 7]
+    """
+    if text is None:
+        return None
+    numbers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first:
+            raise parameter_error("--rows", COMMAND, "row numbers and ranges such as 1,5-9", text)
+        numbers += range(first, last + 1)
+    return numbers

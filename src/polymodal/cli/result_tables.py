@@ -29,19 +29,33 @@ SHORT_HEADING = 10
 WINNER, OTHER = "▶ ", "  "
 
 
-def _console() -> Console:
+def open_console() -> Console:
+    """Return a console; where the output is no terminal, one of 80 columns."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def _table(title: str) -> Table:
+def ruled_table(title: str) -> Table:
+    """Return a table without columns, its heading ruled off.
+
+    Args:
+        title: Its title, in rich's markup.
+
+    Returns:
+        The table.
+    """
     return Table(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
     )
 
 
-def _add_numbers(table: Table, headings: Iterable[str]) -> None:
-    """Add columns of numbers; long headings are broken into words, so that names keep the width."""
+def add_numbers(table: Table, headings: Iterable[str]) -> None:
+    """Add columns of numbers; long headings are broken into words, so that names keep the width.
+
+    Args:
+        table: The table.
+        headings: One a column; ``INTERVAL`` is written dim.
+    """
     for heading in headings:
         is_whole = heading == INTERVAL or len(heading) <= SHORT_HEADING
         words = escape(heading if is_whole else heading.replace(" ", "\n"))
@@ -107,7 +121,7 @@ def print_results(report_data: Mapping[str, Any]) -> None:
     Args:
         report_data: The ``targets_info`` and the ``evaluation`` of a model.
     """
-    console = _console()
+    console = open_console()
     evaluation = report_data["evaluation"]
     for info in report_data["targets_info"]:
         if evaluation["targets"].get(info["name"]):
@@ -122,11 +136,13 @@ def _results_table(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
     target, primary = info["name"], info["primary_metric"]
     rows = score_rows(target, primary, evaluation)
     others = [metric for metric in rows[0].scores if metric != primary][:OTHER_METRICS]
-    table = _table(f"{escape(target)}: {evaluation['rows']:,} {evaluation['split']} rows{_direction(primary, *others)}")
+    table = ruled_table(
+        f"{escape(target)}: {evaluation['rows']:,} {evaluation['split']} rows{_direction(primary, *others)}"
+    )
     table.box = box.MINIMAL_HEAVY_HEAD
     table.add_column(" ")
     table.add_column("model", overflow="fold")
-    _add_numbers(table, [metric_title(primary), INTERVAL, "final leads by", *map(metric_title, others)])
+    add_numbers(table, [metric_title(primary), INTERVAL, "final leads by", *map(metric_title, others)])
     winner = best_row(rows, primary)
     for row in rows:
         cells = _score_cells(row, primary, others, is_winner=row is winner)
@@ -182,14 +198,14 @@ def print_slices(report_data: Mapping[str, Any]) -> None:
     slices = report_data["evaluation"].get("slices", {})
     for info in report_data["targets_info"]:
         for column, entries in slices.get(info["name"], {}).items():
-            _console().print(_slice_table(info, column, entries))
+            open_console().print(_slice_table(info, column, entries))
 
 
 def _slice_table(info: Mapping[str, Any], column: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     metrics = slice_metrics(info["primary_metric"], entries)
-    table = _table(f"{escape(info['name'])} by {escape(column)}, the worst first{_direction(*metrics)}")
+    table = ruled_table(f"{escape(info['name'])} by {escape(column)}, the worst first{_direction(*metrics)}")
     table.add_column(escape(column), overflow="fold")
-    _add_numbers(table, ["rows", metric_title(metrics[0]), INTERVAL, *map(metric_title, metrics[1:])])
+    add_numbers(table, ["rows", metric_title(metrics[0]), INTERVAL, *map(metric_title, metrics[1:])])
     for entry in entries:
         cells = [escape(entry["value"]), f"{entry['rows']:,}" + (" (few)" if entry["is_small"] else "")]
         texts = [format_score(metric, entry["scores"].get(metric)) for metric in metrics]
@@ -204,7 +220,7 @@ def print_comparison(comparison: Comparison) -> None:
     Args:
         comparison: The comparison.
     """
-    console = _console()
+    console = open_console()
     for target in comparison.targets:
         console.print(_comparison_table(comparison, target))
     for sentence in (comparison.budget, *(f"Note: {note}" for note in comparison.notes)):
@@ -216,10 +232,10 @@ def _comparison_table(comparison: Comparison, target: str) -> Table:
     metric, many = rows[0].metric, len(rows[0].seeds) > 1
     seeds = f"seed{'s' * many} {', '.join(map(str, rows[0].seeds))}"
     title = f"{escape(target)}: {comparison.num_rows:,} {comparison.split} rows, {seeds}{_direction(metric)}"
-    table = _table(title)
+    table = ruled_table(title)
     table.add_column(OTHER + "variant", overflow="fold")
     lead = f"lead over {rows[0].reference}"
-    _add_numbers(table, [metric_title(metric), INTERVAL, lead, INTERVAL, "training"])
+    add_numbers(table, [metric_title(metric), INTERVAL, lead, INTERVAL, "training"])
     for row in rows:
         table.add_row(*_comparison_cells(row, row is rows[0]), style="bold" if row is rows[0] else None)
     return table

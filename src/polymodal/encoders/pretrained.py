@@ -7,8 +7,8 @@ W width of tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ class Pretrained(nn.Module):
             self.adapters = add_adapters(base, rank or DEFAULT_RANK)
             self._unregistered.append(base)
         self.reader = pooler  # part of the keys of saved weights
+        self._traces_inputs = False
 
     @property
     def is_frozen(self) -> bool:
@@ -118,6 +119,19 @@ class Pretrained(nn.Module):
         values_BKD, lengths = given if column.is_encoded else self._outputs(column)
         tokens: Tokens = self.reader(values_BKD, lengths)
         return tokens
+
+    @contextmanager
+    def tracing_inputs(self) -> Iterator[Any]:
+        """Let gradients flow through a frozen checkpoint to its inputs; its outputs are then not rounded to float16.
+
+        Yields:
+            The checkpoint's module.
+        """
+        self._traces_inputs = True
+        try:
+            yield self._module(self._device)
+        finally:
+            self._traces_inputs = False
 
     def precompute(self, column: Column, progress: Progress, entry: Path | None = None) -> Column:
         """Run the frozen checkpoint over a whole column.
@@ -212,13 +226,14 @@ class Pretrained(nn.Module):
         lengths = torch.zeros(len(column), dtype=torch.int64, device=rows.device)
         if not len(rows):
             return torch.zeros(len(column), 1, self.checkpoint_adapter.dim, device=rows.device), lengths
-        with torch.no_grad() if self.is_frozen else nullcontext():
+        is_rounded = self.is_frozen and not self._traces_inputs
+        with torch.no_grad() if is_rounded else nullcontext():
             found_RKD, used = self._in_parts(column.take(rows))
             if self.is_frozen:
                 found_RKD, present_RK = pool_steps(found_RKD.float(), used, self.max_tokens)
                 used = present_RK.sum(dim=1)
             found_RKD = functional.layer_norm(found_RKD, found_RKD.shape[-1:])
-            found_RKD = found_RKD.half() if self.is_frozen else found_RKD
+            found_RKD = found_RKD.half() if is_rounded else found_RKD
         values_BKD = found_RKD.new_zeros(len(column), *found_RKD.shape[1:]).index_copy(0, rows, found_RKD)
         return values_BKD, lengths.index_copy(0, rows, used)
 

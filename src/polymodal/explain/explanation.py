@@ -7,6 +7,7 @@ the class or label that is explained, a predicted number, or the confidence of o
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -165,3 +166,16 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """Return the explanation as plain JSON values, key by key as the attributes."""
         return dataclasses.asdict(self)
+
+
+def box_name(box: Mapping[str, Any]) -> str:
+    """Name one predicted box, as ``RowExplanation.explained`` does.
+
+    Args:
+        box: ``{"label", "box"}``.
+
+    Returns:
+        Its label and its corners.
+    """
+    place = ", ".join(f"{float(corner):.0f}" for corner in box["box"])
+    return f"{box['label']} at {place}"

@@ -154,6 +154,18 @@ class Text(Modality):
             lengths[row] = max(1, len(ids))
         return Column(values, present, lengths), broken
 
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Find the characters of each token of a text.
+
+        Args:
+            text: A text.
+
+        Returns:
+            First and last character (exclusive) of each token that is read; equal for special tokens. Empty where stop
+            words are removed, which moves the characters.
+        """
+        return [] if self._removed else list(self._tokenizer.encode(text).offsets)
+
     def cut(self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None) -> Cut | None:  # noqa: ARG002
         """Count the texts with more tokens than are read.
 

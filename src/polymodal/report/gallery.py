@@ -24,7 +24,7 @@ from polymodal.report.families import family_title, group_families
 from polymodal.report.gallery_sensors import draw_points, draw_series
 from polymodal.report.place_map import draw_place
 from polymodal.report.small_charts import sparkline, waveform
-from polymodal.report.thumbnails import audio_uri, image_uri, video_strip_uri
+from polymodal.report.thumbnails import image_uri, read_sound, video_strip_uri
 from polymodal.report.wording import format_number, is_number
 
 TEXT_LENGTH = 300
@@ -207,12 +207,12 @@ def _boxes(cell: GalleryCell, folder: Path | None) -> Markup:
 
 
 def _audio(cell: GalleryCell, folder: Path | None) -> Markup:
-    uri, peaks, duration_s, is_cut = audio_uri(cell.cell, folder)
-    length = f"{'the first ' if is_cut else ''}{duration_s:.1f} s"
+    clip = read_sound(cell.cell, folder)
+    length = f"{'the first ' if clip.is_cut else ''}{clip.duration_s:.1f} s"
     label = f"Sound in column {cell.column}, {length}"
-    player = Markup('<audio controls preload="none" src="{}" aria-label="{}"></audio>').format(uri, label)
+    player = Markup('<audio controls preload="none" src="{}" aria-label="{}"></audio>').format(clip.uri, label)
     note = Markup('<span class="note">{}</span>').format(length)
-    return _figure(cell.column, waveform(peaks.tolist(), title=f"Loudness of {label}") + player + note)
+    return _figure(cell.column, waveform(clip.peaks.tolist(), title=f"Loudness of {label}") + player + note)
 
 
 def _video(cell: GalleryCell, folder: Path | None) -> Markup:
@@ -276,7 +276,7 @@ def _family(group: Sequence[tuple[str, Cell]]) -> Markup:
 
 
 def _list(items: Sequence[tuple[str, Cell]]) -> Markup:
-    rows = [Markup("<dt>{}</dt><dd>{}</dd>").format(breakable(name), _value(value)) for name, value in items]
+    rows = [Markup("<dt>{}</dt><dd>{}</dd>").format(breakable(name), format_value(value)) for name, value in items]
     return Markup('<dl class="values">{}</dl>').format(Markup("").join(rows)) if rows else Markup("")
 
 
@@ -292,7 +292,15 @@ def breakable(text: str) -> Markup:
     return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(text))))
 
 
-def _value(value: Cell) -> Markup | str:
+def format_value(value: Cell) -> Markup | str:
+    """Format a table value for readers: shortened, "missing" where it is absent.
+
+    Args:
+        value: The raw cell.
+
+    Returns:
+        Text, or safe HTML.
+    """
     if is_absent_media(value):
         return Markup('<span class="chip missing">missing</span>')
     text = format_number(value) if isinstance(value, float) else str(value)

@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.stored_columns import take_cells
-from polymodal.metrics.detection import confident_boxes, count_labels
+from polymodal.metrics.detection import confident_boxes
 from polymodal.metrics.edit_distance import Part, word_differences
 from polymodal.modalities.media import is_absent_media
 from polymodal.model.batches import Examples
 from polymodal.model.trained_model import TrainedModel
+from polymodal.report.answers import format_answer
 from polymodal.report.drawn_boxes import DrawnBoxes
-from polymodal.report.gallery import TEXT_LENGTH, Gallery, GalleryCell, GalleryRow, select_by_quality, select_rows
+from polymodal.report.gallery import Gallery, GalleryCell, GalleryRow, select_by_quality, select_rows
 from polymodal.report.gallery_comparisons import COMPARISONS, render_comparison
 from polymodal.targets import AnyTarget, BoxesTarget, CategoryTarget, EmbeddingTarget, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
 
 GALLERY_ROWS = 8
-SHOWN_NUMBERS = 6
 SHOWN_MATCHES = 3
 
 
@@ -92,8 +92,8 @@ def _gallery_row(
     is_drawn = target.kind in COMPARISONS
     return GalleryRow(
         row=row + 1,
-        truth=f"{float(truth):.4g}" if is_number else "" if is_drawn else _format_value(truth),
-        prediction=f"{label:.4g}" if is_number else "" if is_drawn else _format_value(label),
+        truth=f"{float(truth):.4g}" if is_number else "" if is_drawn else format_answer(truth),
+        prediction=f"{label:.4g}" if is_number else "" if is_drawn else format_answer(label),
         probability=confidence,
         cells=_with_boxes(
             [GalleryCell(c.name, c.modality, examples.cells[c.name][row]) for c in columns], target, truth, label
@@ -126,16 +126,6 @@ def _label(target: AnyTarget, prediction: Any) -> tuple[Cell, float | None]:
         return prediction.value, prediction.confidence
     confidence = float(target.label_probabilities(prediction[None])[0]) if isinstance(target, CategoryTarget) else None
     return target.decode(prediction[None])[0], confidence
-
-
-def _format_value(label: Cell) -> str:
-    if isinstance(label, list) and label and isinstance(label[0], dict):
-        return count_labels(confident_boxes(label))
-    if isinstance(label, list) and label and isinstance(label[0], float):
-        more = ", ..." if len(label) > SHOWN_NUMBERS else ""
-        return ", ".join(f"{number:.3g}" for number in label[:SHOWN_NUMBERS]) + more
-    text = (" | ".join(map(str, label)) or "none") if isinstance(label, list) else str(label)
-    return text if len(text) <= TEXT_LENGTH else text[:TEXT_LENGTH] + " …"
 
 
 def _retrieval_gallery(

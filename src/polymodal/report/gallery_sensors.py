@@ -39,14 +39,23 @@ def draw_series(cell: Cell, folder: Path | None, column: str) -> Markup:
     length, channels = values.shape
     about = f"{length:,} samples of {_count(channels, 'channel')}"
     subsampled = values[:: -(-length // MAX_STEPS), :MAX_CHANNELS]
-    lines = [_line(subsampled[:, place], place + 1) for place in range(subsampled.shape[1])]
+    lines = [series_line(subsampled[:, place], place + 1) for place in range(subsampled.shape[1])]
     drawing = Markup(
         '<svg class="spark" role="img" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-label="{}">{}</svg>'
     ).format(WIDTH, HEIGHT, f"{about} in column {column}", Markup("").join(lines))
     return drawing + Markup('<span class="note">{}</span>').format(about)
 
 
-def _line(values: NDArray[np.float64], number: int) -> Markup:
+def series_line(values: NDArray[np.float64], number: int) -> Markup:
+    """Draw one channel of a series as a line, with gaps at missing samples.
+
+    Args:
+        values: float64 ``[steps]``.
+        number: Number of its colour and dash, from 1.
+
+    Returns:
+        An SVG path in a drawing of ``WIDTH`` by ``HEIGHT``.
+    """
     present = np.isfinite(values)
     low, high = padded_range(values[present].tolist() or [0.0])
     step = WIDTH / max(len(values) - 1, 1)

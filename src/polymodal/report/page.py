@@ -19,8 +19,11 @@ from polymodal.atomic_files import write_text
 from polymodal.model.summary import run_notices
 from polymodal.progress import format_seconds
 from polymodal.report import charts
+from polymodal.report.explained_cells import ExplainedTable
+from polymodal.report.explanation_sections import STYLE, describe_explanation
 from polymodal.report.families import family_title, group_families
 from polymodal.report.gallery import Gallery, breakable
+from polymodal.report.stress_sections import describe_stress
 from polymodal.report.table_section import describe_table_notices
 from polymodal.report.target_sections import describe_target
 from polymodal.report.wording import (
@@ -39,9 +42,17 @@ OPEN_COLUMNS = 25
 OPEN_NOTICES = 3
 MEDIA_BYTES = 2_400_000
 """Maximum size of the gallery's media in bytes; further rows are left out."""
+EXPLAINED_BYTES = 1_000_000
+"""Maximum size of the explained rows in bytes."""
 
 
-def write_report(report_data: dict[str, Any], gallery: Gallery, path: Path, folder: Path | None = None) -> None:
+def write_report(
+    report_data: dict[str, Any],
+    gallery: Gallery,
+    path: Path,
+    folder: Path | None = None,
+    explained: ExplainedTable | None = None,
+) -> None:
     """Write the report of a run.
 
     Args:
@@ -49,17 +60,20 @@ def write_report(report_data: dict[str, Any], gallery: Gallery, path: Path, fold
         gallery: Rows to show for each target; may be empty.
         path: The HTML file; replaced atomically.
         folder: Folder of the gallery's relative media paths; None shows no files.
+        explained: Some evaluated rows with what decided them; None: the report has no such section.
     """
     described = _describe({**report_data, "notices": run_notices(report_data)}, gallery, folder)
-    write_text(path, render("report.html", described))
+    described["explained"] = describe_explanation(explained, EXPLAINED_BYTES) if explained else None
+    write_text(path, render("report.html", described, STYLE if explained else STYLE[:1]))
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
+def render(template: str, values: Mapping[str, Any], parts: Sequence[str] = STYLE[:1]) -> str:
     """Render a template.
 
     Args:
         template: File in ``templates/``.
         values: Its variables.
+        parts: Names of the style sheets and scripts in ``templates/`` that the page holds.
 
     Returns:
         One HTML page with inline style.
@@ -82,9 +96,13 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         breakable=breakable,
     )
     environment.globals.update(share=format_share, score=format_score)
-    style, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
+    style, script = (Markup("").join(_read(part + ending) for part in parts) for ending in (".css", ".js"))
     script_hash = "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(style=style, script=script, script_hash=script_hash, **values)
+
+
+def _read(name: str) -> Markup:
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def _describe(report_data: dict[str, Any], gallery: Gallery, folder: Path | None) -> dict[str, Any]:
@@ -104,6 +122,7 @@ def _describe(report_data: dict[str, Any], gallery: Gallery, folder: Path | None
         "notices": (report_data["notices"][:OPEN_NOTICES], report_data["notices"][OPEN_NOTICES:]),
         "best_epoch": _best_place(report_data),
         "learning": _describe_learning(report_data),
+        "stress": describe_stress(report_data.get("stress")),
         "broken": report_data["broken_cells"][:MAX_BROKEN],
         "phases": _describe_phases(report_data["seconds"]),
         "config": describe_config(report_data["config"]),

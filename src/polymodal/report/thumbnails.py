@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,18 @@ def image_uri(cell: Cell, folder: Path | None, side: int = THUMBNAIL_SIDE) -> tu
 
     image = open_image(cell, folder, MAX_PIXELS, draft=lambda _: (side, side))
     image.thumbnail((side, side))
+    return encode_picture(image)
+
+
+def encode_picture(image: PILImage) -> tuple[str, int, int]:
+    """Encode an image as PNG or JPEG, whichever is smaller.
+
+    Args:
+        image: The image.
+
+    Returns:
+        The URI, and the image's width and height in pixels.
+    """
     kind, content = min((_encode(image, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
     return data_uri(f"image/{kind}", content), image.width, image.height
 
@@ -74,7 +87,8 @@ def video_strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int
     """
     from PIL import Image as pillow  # noqa: N813
 
-    from polymodal.modalities.video_frames import FrameSampling, load_frames
+    from polymodal.modalities.frame_sampling import FrameSampling
+    from polymodal.modalities.video_frames import load_frames
 
     sampling = FrameSampling(frames=STRIP_FRAMES, rate_hz=None, max_pixels=MAX_PIXELS, max_duration_s=STRIP_S)
     frames = load_frames(cell, folder, sampling, _to_strip_size)
@@ -82,8 +96,7 @@ def video_strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int
     strip = pillow.new("RGB", (len(frames) * (width + STRIP_GAP) - STRIP_GAP, height), "white")
     for place, frame in enumerate(frames):
         strip.paste(frame, (place * (width + STRIP_GAP), 0))
-    kind, content = min((_encode(strip, kind) for kind in ("png", "jpeg")), key=lambda pair: len(pair[1]))
-    return data_uri(f"image/{kind}", content), strip.width, strip.height, len(frames)
+    return *encode_picture(strip), len(frames)
 
 
 def _to_strip_size(image: PILImage) -> PILImage:
@@ -97,31 +110,53 @@ def _encode(image: Any, kind: str) -> tuple[str, bytes]:
     return kind, buffer.getvalue()
 
 
-def audio_uri(cell: Cell, folder: Path | None) -> tuple[str, NDArray[np.float32], float, bool]:
-    """Re-encode the first ten seconds of audio as mono.
+@dataclass(frozen=True)
+class SoundClip:
+    """The beginning of a sound, mono at ``CLIP_RATE_HZ``.
+
+    Attributes:
+        samples: float32 ``[samples]``, -1 to 1.
+        is_cut: Whether the sound is longer.
+    """
+
+    samples: NDArray[np.float32]
+    is_cut: bool
+
+    @property
+    def duration_s(self) -> float:
+        """Its length in seconds."""
+        return self.samples.size / CLIP_RATE_HZ
+
+    @property
+    def peaks(self) -> NDArray[np.float32]:
+        """Maximum absolute sample of each of up to 120 segments, float32 0 to 1."""
+        segments = np.array_split(np.abs(self.samples), min(NUM_PEAKS, self.samples.size))
+        peaks = np.array([stretch.max() for stretch in segments], dtype=np.float32)
+        return np.asarray(peaks / max(float(peaks.max()), 1e-4), np.float32)
+
+    @property
+    def uri(self) -> str:
+        """The sound as a ``data:`` URI: WAV of short clips, MP3 of longer ones."""
+        import soundfile
+
+        is_small = self.samples.size * 2 <= WAV_BYTES or "MP3" not in soundfile.available_formats()
+        buffer = io.BytesIO()
+        soundfile.write(buffer, self.samples, CLIP_RATE_HZ, format="WAV" if is_small else "MP3")
+        return data_uri("audio/wav" if is_small else "audio/mpeg", buffer.getvalue())
+
+
+def read_sound(cell: Cell, folder: Path | None) -> SoundClip:
+    """Read the first ten seconds of audio as mono.
 
     Args:
         cell: Path, bytes, struct, array or ``(array, sample_rate_hz)``.
         folder: Base folder of relative paths; None: paths are not opened.
 
     Returns:
-        The URI; the maximum absolute sample of each of up to 120 segments, float32 0 to 1; the clip's length in
-        seconds; whether the audio is longer than the clip.
+        The clip.
     """
     from polymodal.modalities.audio import load_clip
 
     samples = np.clip(load_clip(cell, folder, CLIP_RATE_HZ, CLIP_S + 0.1), -1, 1)
     clip = samples[: int(CLIP_S * CLIP_RATE_HZ)]
-    segments = np.array_split(np.abs(clip), min(NUM_PEAKS, clip.size))
-    peaks = np.array([stretch.max() for stretch in segments], dtype=np.float32)
-    uri = _encode_sound(clip)
-    return uri, peaks / max(float(peaks.max()), 1e-4), clip.size / CLIP_RATE_HZ, samples.size > clip.size
-
-
-def _encode_sound(clip: NDArray[np.float32]) -> str:
-    import soundfile
-
-    is_small = clip.size * 2 <= WAV_BYTES or "MP3" not in soundfile.available_formats()
-    buffer = io.BytesIO()
-    soundfile.write(buffer, clip, CLIP_RATE_HZ, format="WAV" if is_small else "MP3")
-    return data_uri("audio/wav" if is_small else "audio/mpeg", buffer.getvalue())
+    return SoundClip(clip, samples.size > clip.size)

@@ -106,6 +106,8 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     rows_of = _split(tables, config, schema, known)
     table_of = _table_of_split(tables, rows_of)
     read_slices(table_of.get("test") or table_of["validation"], config.slices)  # raises before anything is decoded
+    if config.coverage_by is not None:
+        table_of["validation"].check_columns([config.coverage_by], "coverage_by")
     targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = stream_settings(schema, config, targets)
@@ -267,7 +269,7 @@ def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: 
     if unknown:
         advice = did_you_mean(unknown[0], known, "The targets are")
         raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. {advice}")
-    train = table.take(rows)
+    train = schema.with_derived(table.take(rows))
     for target in schema.targets:
         options = config.target_settings.get(target.name, {})
         try:
@@ -314,7 +316,7 @@ def _decode(
             continue
         with progress.phase(f"decoding {table.name}", None):
             columns[table.name], cells = preprocessor.transform(table, cache, num_threads=config.num_threads)
-            cells = cells + invalid_target_cells(table, targets)
+            cells = cells + invalid_target_cells(preprocessor.schema.with_derived(table), targets)
         broken += [(table.name, cell) for cell in cells]
         if config.strict and cells:
             raise CellError(

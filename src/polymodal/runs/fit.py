@@ -20,6 +20,7 @@ from polymodal.runs.model import Model, TableLike, load
 from polymodal.runs.options import RunOptions, build_run_config, check_options, read_tables
 from polymodal.runs.run import execute
 from polymodal.runs.run_callbacks import RunCallbacks
+from polymodal.runs.run_explanation import explain_run
 from polymodal.runs.run_folder import STATE_FILE, open_run_folder, write_run
 from polymodal.runs.run_log import open_run_log, summary_lines
 from polymodal.runs.trackers import build_trackers
@@ -118,6 +119,7 @@ def _fit_in_folder(
         with callbacks.told_of_exceptions():
             run = execute(tables, config, cache, progress, state_file, resume, command, callbacks=callbacks)
             if is_main_process():
+                run = explain_run(run, cache, progress)
                 with progress.phase("writing", None):
                     write_run(run, folder)
                 for line in summary_lines(run.model.report_data):

@@ -43,8 +43,11 @@ class RunOptions(TypedDict, total=False):
         encoder: Stream to encoder name, the folder or hub name of a pretrained checkpoint, or a class of your own.
         config: A ``run.yaml``, or its values.
         settings: Dotted option names to values, such as ``{"train.epochs": 20}``; they win over all others.
+        explain: Whether the report explains some evaluated rows; it needs an ``output``.
         device: Where networks run, by torch's name: ``cpu``, ``cuda``, ``cuda:1``; by default a GPU if there is one.
         strict: Whether a broken cell stops the run.
+        stress: Whether the report has a stress test: noise in the cells, and absent streams.
+        harden: Whether the network learns from cells with noise in them too.
     """
 
     validation: TableLike | None
@@ -67,8 +70,11 @@ class RunOptions(TypedDict, total=False):
     encoder: Mapping[str, EncoderChoice] | None
     config: str | Path | Mapping[str, Any] | None
     settings: Mapping[str, Any] | None
+    explain: bool | None
     device: str | None
     strict: bool | None
+    stress: bool | None
+    harden: bool | None
 
 
 CONFIG_FIELDS = (
@@ -84,7 +90,9 @@ CONFIG_FIELDS = (
     "stream",
     "share",
     "preset",
+    "explain",
     "strict",
+    "stress",
 )
 """Options that ``RunConfig`` has by the same name and in the same form."""
 
@@ -157,7 +165,11 @@ def _config_values(options: RunOptions) -> dict[str, Any]:
 
 def _overrides(options: RunOptions) -> dict[str, Any]:
     """Return the options that ``RunConfig`` has in one of its sections, by their dotted names."""
-    named = {"train.time_limit_s": options.get("time_limit"), "fusion.name": options.get("fusion")}
+    named = {
+        "train.time_limit_s": options.get("time_limit"),
+        "train.harden": options.get("harden"),
+        "fusion.name": options.get("fusion"),
+    }
     encoders = {f"encoder.{stream}.name": name for stream, name in (options.get("encoder") or {}).items()}
     given = {name: value for name, value in named.items() if value is not None}
     return {**given, **encoders, **(options.get("settings") or {})}

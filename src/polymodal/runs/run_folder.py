@@ -124,6 +124,8 @@ def write_run(run: Run, folder: Path) -> None:
     )
     examples = run.data_module.splits[run.split]
     gallery = build_gallery(run.model, examples, run.evaluation.predictions)
-    write_report(run.model.report_data, gallery, folder / "report.html", run.data_module.tables[run.split].folder)
+    explained = run.explanation.with_cells if run.explanation else None
+    base = run.data_module.tables[run.split].folder
+    write_report(run.model.report_data, gallery, folder / "report.html", base, explained)
     for leftover in (STATE_FILE, STARTED_CONFIG):
         (folder / leftover).unlink(missing_ok=True)

@@ -2,7 +2,7 @@
   "use strict";
   var reach = 26, tip = document.createElement("div");
   tip.className = "tip"; tip.hidden = true; document.body.appendChild(tip);
-  document.querySelectorAll("svg.chart, svg.whiskers").forEach(function (chart) {
+  document.querySelectorAll("svg.chart, svg.whiskers, svg.over").forEach(function (chart) {
     var marks = Array.from(chart.querySelectorAll("title"), function (title) {
       var mark = title.parentNode;
       mark.dataset.tip = title.textContent;
