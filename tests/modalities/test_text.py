@@ -14,7 +14,6 @@ import pytest
 from polymodal.errors import ConfigError
 from polymodal.modalities import Text, TextSettings
 from polymodal.modalities.stop_words import remove_words
-from polymodal.modalities.text_settings import TextSettings
 from polymodal.modalities.tokenizer import split_words
 
 TEXTS = ["The red shape is a circle.", "一个红色的圆形在左边", "Is there a Blue triangle?", "naïve café 🙂"] * 5
