@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 LONGEST_WORD = 100
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
-WORDS = r"\w+?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]"
+LETTERS = r"[\w&&[^\p{Han}\p{Hiragana}]]+"
+WORDS = rf"\p{{Han}}|\p{{Hiragana}}+|{LETTERS}?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|{LETTERS}|[^\w\s]"
 """What the tokenizer ``word`` takes for a word: runs of letters and digits, single marks, and English contractions
-cut as in the Penn Treebank (do n't, it 's), as the texts were that GloVe was trained on."""
+cut as in the Penn Treebank (do n't, it 's), as the texts were that GloVe was trained on. Chinese and Japanese are
+written without blanks: a Chinese character is a word of its own, and so is a run of Hiragana."""
 
 
 def load_tokenizer(path: str) -> Tokenizer:
