@@ -67,8 +67,9 @@ def test_pretrained_texts_add_up(mixed_table: Table, tmp_path: Path, tuning: str
     pytest.importorskip("transformers")
     checkpoint = tiny_checkpoints.save_reader(tmp_path / "reader")
     texts = tiny.only(mixed_table, "note", "kind")
-    name = f"pretrained:{checkpoint}"
-    model = tiny.train(texts, "kind", encoder={"note": name}, settings={"encoder.note.hyperparameters.tuning": tuning})
+    model = tiny.train(
+        texts, "kind", encoder={"note": checkpoint}, settings={"encoder.note.hyperparameters.tuning": tuning}
+    )
     row = texts.take([_first_text(texts)])
     (found,) = attributions(model, row, "kind", "dog", 100)
     check_sum(found)
