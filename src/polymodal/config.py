@@ -135,6 +135,7 @@ class TrainConfig(Section):
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
         pretrain_epochs: Epochs of self-supervised pretraining of image encoders (restoring noisy training images, those
             of rows without a target included); 0 means none.
+        harden: Whether training also draws cells with noise in them, of the kinds and severities of a stress test.
         shard: Whether weights, gradients and optimizer states are sharded over processes (FSDP), for networks, such as
             fine-tuned checkpoints, that do not fit on one device in training; ``accelerate launch --use_fsdp``
             switches it on too.
@@ -165,6 +166,7 @@ class TrainConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     layer_decay: float = Field(default=0.8, gt=0, le=1)
     pretrain_epochs: int = Field(default=0, ge=0)
+    harden: bool = False
     shard: bool = False
 
 
@@ -202,6 +204,7 @@ class RunConfig(Section):
         coverage_by: Column for each of whose values prediction sets and intervals keep their promise by itself.
         baselines: Whether simple baselines are fitted and join the ensemble.
         explain: Whether the report explains some evaluated rows: which stream and which parts of the cells decided.
+        stress: Whether the report has a stress test on the evaluated rows: noise in the cells, and absent streams.
         seed: Fixes every random choice.
         strict: Whether a broken cell stops the run.
         num_threads: Threads to compute with; None means all cores.
@@ -234,6 +237,7 @@ class RunConfig(Section):
     coverage_by: str | None = None
     baselines: bool = True
     explain: bool = False
+    stress: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     strict: bool = False
     num_threads: int | None = Field(default=None, ge=1)

@@ -72,6 +72,25 @@ class MemberRows:
             rows=self.rows[rows],
         )
 
+    def with_noise(self, noisy: MemberRows | None) -> MemberRows:
+        """Return these rows and copies of some of them below, which count as rows of their own.
+
+        Args:
+            noisy: Copies of rows with noise in their cells, if there are any; ``rows`` says of which.
+
+        Returns:
+            All of them; the numbers of copies are beyond those of the rows.
+        """
+        if noisy is None or not len(noisy.rows):
+            return self
+        beyond = int(max(self.rows.max(initial=0), noisy.rows.max())) + 1
+        return MemberRows(
+            members={name: np.concatenate([values, noisy.members[name]]) for name, values in self.members.items()},
+            visible={stream: np.concatenate([mask, noisy.visible[stream]]) for stream, mask in self.visible.items()},
+            truth=np.concatenate([self.truth, noisy.truth]),
+            rows=np.concatenate([self.rows, noisy.rows + beyond]),
+        )
+
     def data(self, kind: str, names: Sequence[str], prior: Floats | float) -> PoolingData:
         """Return the data to fit the weights of some members on."""
         everywhere = np.ones(len(self.truth), np.bool_)
@@ -113,6 +132,7 @@ def fit_ensemble(
     prior: Floats | float,
     seed: int,
     baseline_rows: MemberRows | None = None,
+    noisy: MemberRows | None = None,
 ) -> Ensemble:
     """Fit the weights of the members of one target.
 
@@ -122,10 +142,12 @@ def fit_ensemble(
         prior: Probabilities ``[C]``, a number, or numbers ``[D]``.
         seed: Seed of the folds.
         baseline_rows: Further rows for which only the baselines have predictions, out of fold.
+        noisy: Copies of validation rows with noise in their cells, of a hardened run; the same members.
 
     Returns:
         The weights; equal ones if there are no rows.
     """
+    rows = [rows[0].with_noise(noisy), *rows[1:]]
     names = sorted(set(rows[0].members) - {PRIOR})
     unmasked = rows[0].data(kind, names, prior)
     pooled = _fit_pooled(unmasked, names, _baseline_data(kind, rows[0], names, prior, baseline_rows), seed)
@@ -292,10 +314,11 @@ def _pieces_by_pattern(
 
 
 def _changed_rows(unmasked: MemberRows, masked: MemberRows) -> Mask:
-    """Return the masked rows that had the stream which is masked, bool ``[N]``."""
+    """Return the masked rows that had every stream which is masked, bool ``[N]``."""
     places = np.searchsorted(unmasked.rows, masked.rows)
     changed = [unmasked.visible[stream][places] != mask for stream, mask in masked.visible.items()]
-    return np.asarray(np.any(changed, axis=0))
+    hidden = [mask for mask in changed if mask.any()]
+    return np.asarray(np.all(hidden, axis=0)) if hidden else np.zeros(len(masked.rows), np.bool_)
 
 
 def _fit_pattern(data: PoolingData, pooled: _Pool) -> _Pool:

@@ -144,7 +144,7 @@ def _member_predictions(
     """Return the final prediction and each member's, which is the prior where its stream is absent."""
     unmasked, target = masked[NO_MASK].members, scorer.target
     members = {**unmasked.predictions[name], PRIOR: prior_prediction(target, len(scorer.known))}
-    filled = {member: _or_prior(p, member, unmasked, target) for member, p in members.items()}
+    filled = {member: or_prior(p, member, unmasked, target) for member, p in members.items()}
     if isinstance(target, StructuredTarget):
         filled = _streams_alone(model, name, masked) | filled
     return {FINAL: masked[NO_MASK].finals[name], **filled}
@@ -156,7 +156,7 @@ def _streams_alone(
     """Return what the network predicts for a structured target with all streams but one masked."""
     masks = {stream: frozenset(model.network.streams) - {stream} for stream in model.network.streams}
     found = {f"stream:{stream}": masked[mask].members for stream, mask in masks.items() if mask in masked}
-    return {s: _or_prior(m.predictions[name][FUSION], FUSION, m, model.targets[name]) for s, m in found.items()}
+    return {s: or_prior(m.predictions[name][FUSION], FUSION, m, model.targets[name]) for s, m in found.items()}
 
 
 def _score_sections(scorer: Scorer, scored: Mapping[str, Scored], rows: NDArray[np.int64]) -> dict[str, Any]:
@@ -178,8 +178,18 @@ def _score_sections(scorer: Scorer, scored: Mapping[str, Scored], rows: NDArray[
     }
 
 
-def _or_prior(prediction: Prediction, member: str, members: MemberPredictions, target: AnyTarget) -> Prediction:
-    """Replace a stream's prediction by the prior in rows in which the stream is absent."""
+def or_prior(prediction: Prediction, member: str, members: MemberPredictions, target: AnyTarget) -> Prediction:
+    """Replace a member's prediction by the prior in rows in which none of its streams is present.
+
+    Args:
+        prediction: The member's prediction of every row.
+        member: ``fusion``, ``stream:NAME`` or ``baseline:NAME``.
+        members: Says where it is present.
+        target: The fitted target.
+
+    Returns:
+        The prediction; the same array where the member is present in every row.
+    """
     present = members.present.get(member)
     if present is None or present.all():
         return prediction

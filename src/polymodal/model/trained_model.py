@@ -69,7 +69,7 @@ def precompute(
 
     Args:
         network: The network.
-        columns: Stream to arrays.
+        columns: Stream to arrays; of all streams or of some.
         cache: Cache of the outputs.
         progress: Reports every batch.
 
@@ -78,7 +78,7 @@ def precompute(
     """
     result = dict(columns)
     for stream, encoder in zip(network.streams, network.encoders, strict=True):
-        if isinstance(encoder, Pretrained) and encoder.is_frozen:
+        if stream in columns and isinstance(encoder, Pretrained) and encoder.is_frozen:
             outputs = _outputs(encoder, columns[stream], cache, progress)
             result[stream] = dataclasses.replace(columns[stream], outputs=outputs)
     return result

@@ -108,7 +108,8 @@ def read_frames(cell: Cell, parts: Sequence[Part], folder: Path | None, column: 
     Raises:
         CellReadError: If there is no readable video.
     """
-    from polymodal.modalities.video_frames import FrameSampling, load_frames, probe_video
+    from polymodal.modalities.frame_sampling import FrameSampling
+    from polymodal.modalities.video_frames import load_frames, probe_video
 
     sampling = FrameSampling(frames=MAX_FRAMES, rate_hz=None, max_pixels=MAX_PIXELS, max_duration_s=STRIP_S)
     images = load_frames(cell, folder, sampling, _to_frame_size)
