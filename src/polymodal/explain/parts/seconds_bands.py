@@ -30,8 +30,8 @@ MEL_WEIGHT = 2.0
 class SecondsBands(DividedCell):
     """A clip's short-time spectrum and a grid over it; an atom is taken away by a filter on its band for its time.
 
-    The filter softens what is louder than the clip's median to it. Silence in its place would be far below the noise of a
-    recording: in a logarithmic spectrogram the loudest thing of all.
+    The filter softens what is louder than the clip's median to it. Silence in its place would be far below the noise of
+    a recording: in a logarithmic spectrogram the most striking thing of all.
 
     Attributes:
         columns: The sound's column.
