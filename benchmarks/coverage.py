@@ -12,13 +12,15 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from coverage_cases import CASES, RERUN, Case
 from polymodal.certainty.calibration import Calibration
 from polymodal.certainty.coverage import LEVELS, Kept, expected_range, kept_by_intervals, kept_by_sets
 from polymodal.data.cache.cache import ArrayCache
@@ -44,71 +46,19 @@ TEST_OFFSET = 10**6
 """Added to the numbers of test rows, so that they differ from those of validation rows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A dataset and what is taken of it.
-
-    Attributes:
-        name: Its folder.
-        targets: Columns to predict.
-        rows: Most training, validation and test rows.
-        drop: Columns that are no inputs.
-        settings: Options of the run.
-        remark: What is not exchangeable.
-    """
-
-    name: str
-    targets: tuple[str, ...]
-    rows: tuple[int, int, int]
-    drop: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    remark: str = ""
-
-
-CASES = (
-    Case(name="takeaway_zh", targets=("label",), rows=(600, 250, 250), settings={"train.epochs": 6}),
-    Case(name="clothing", targets=("recommended",), rows=(600, 300, 300), drop=("rating",)),
-    Case(name="baby_products", targets=("price",), rows=(800, 250, 250), settings={"train.epochs": 6}),
-    Case(name="esc10", targets=("label",), rows=(238, 80, 80), drop=("fold",), settings={"train.epochs": 6}),
-    Case(name="leaf", targets=("species",), rows=(693, 99, 198), settings={"train.epochs": 6}),
-    Case(
-        name="avdigits",
-        targets=("digit",),
-        rows=(400, 200, 200),
-        drop=("speaker",),
-        settings={"train.epochs": 4},
-        remark="the speaker of the test rows is in no other row",
-    ),
-    Case(
-        name="radhar",
-        targets=("activity",),
-        rows=(200, 78, 200),
-        settings={"train.epochs": 3},
-        remark="test rows were recorded in other sessions",
-    ),
-    Case(
-        name="movingdigits",
-        targets=("digit", "direction"),
-        rows=(150, 100, 150),
-        settings={"train.epochs": 3},
-        remark="the speaker of the test rows is in no other row",
-    ),
-    Case(name="easyvqa", targets=("answer",), rows=(800, 250, 250), settings={"train.epochs": 4}),
-)
-RERUN = {"takeaway_zh": (150, 120, 200), "baby_products": (200, 120, 200)}
-"""Rows of the runs that are trained anew for each split."""
 QUICK = {"num_threads": 1, "width": 32}
 
 
 ABOUT = (
     "What sets and intervals hold beside the promise, with models of a few seconds of training. Validation and test "
     "rows are dealt anew 20 times: on one part the ensemble is fitted and calibrated, on the other the truth is "
-    "counted. Three numbers count the splits whose share lies within the 95 % range of a kept promise (a beta- "
-    "binomial: both parts are drawn), above it and below it; below it should be about one in forty. Above it are "
-    "promises that the best label alone exceeds, and rows with nothing present, where all scores are ties. “Half "
-    "removed” has half of the cells of one stream removed, for each stream in turn. The official split calibrates "
-    "on validation rows and counts on test rows: where these come from another source, rows are not exchangeable, "
-    "and nothing is promised."
+    "counted. Rows are those of calibration with no stream absent, and those that are counted. Three numbers count "
+    "the splits whose share lies within the 95 % range of a kept promise (a beta-binomial: both parts are drawn), "
+    "above it and below it; below it should be about one in forty. Above it are promises that the best label alone "
+    "exceeds, and rows with nothing present, where all scores are ties. “Half removed” has half of the cells of one "
+    "stream removed, for each stream in turn, and with three streams for each pair of them. The official split "
+    "calibrates on validation rows and counts on test rows: where these come from another source, rows are not "
+    "exchangeable, and nothing is promised."
 )
 COUNTS = "within / above / below"
 HEADING = (
@@ -133,17 +83,17 @@ class Counted:
 
     Attributes:
         kept: Sets or intervals of the test rows as they are.
-        halved: Stream to the same with half of its cells removed.
+        halved: Streams to the same with half of their cells removed.
         num_calibration: Rows that chose the threshold.
-        num_calibration_without: Stream to the rows that chose the threshold where it is absent.
+        num_calibration_without: Streams to the rows that chose the threshold where they are absent.
         is_single: Whether each set is the best label alone.
         is_number: Whether it has intervals.
     """
 
     kept: Kept
-    halved: dict[str, Kept]
+    halved: dict[frozenset[str], Kept]
     num_calibration: int
-    num_calibration_without: dict[str, int]
+    num_calibration_without: dict[frozenset[str], int]
     is_single: bool
     is_number: bool
 
@@ -240,8 +190,11 @@ def pool_rows(run: Run, name: str) -> tuple[HeldOutRows, HeldOutRows]:
     splits = run.data_module.splits
     own = held_out_rows(run.model, splits["validation"], CACHE, run.baselines)[1][name]
     test = held_out_rows(run.model, splits["test"], CACHE, None)[1][name]
-    pairs = zip(own.members, test.members, strict=True)
-    return own, replace(own, members=[_join(part, replace(more, rows=more.rows + TEST_OFFSET)) for part, more in pairs])
+    return own, replace(own, members=_pooled(own.members, test.members), further=_pooled(own.further, test.further))
+
+
+def _pooled(own: Sequence[MemberRows], test: Sequence[MemberRows]) -> list[MemberRows]:
+    return [_join(part, replace(more, rows=more.rows + TEST_OFFSET)) for part, more in zip(own, test, strict=True)]
 
 
 def _join(first: MemberRows, second: MemberRows) -> MemberRows:
@@ -265,7 +218,12 @@ def deal(pool: HeldOutRows, num_rows: int, seed: int) -> tuple[HeldOutRows, int]
         The calibration rows, and the seed.
     """
     drawn = np.random.default_rng([seed, 3]).permutation(pool.members[0].rows)[:num_rows]
-    return replace(pool, members=[part.take(np.isin(part.rows, drawn)) for part in pool.members]), seed
+    return _with_rows(pool, lambda part: np.isin(part.rows, drawn)), seed
+
+
+def _with_rows(pool: HeldOutRows, chosen: Callable[[MemberRows], NDArray[np.bool_]]) -> HeldOutRows:
+    members, further = ([part.take(chosen(part)) for part in parts] for parts in (pool.members, pool.further))
+    return replace(pool, members=members, further=further)
 
 
 def count(target: AnyTarget, held_out: HeldOutRows, seed: int, pool: HeldOutRows) -> dict[float, Counted]:
@@ -282,22 +240,28 @@ def count(target: AnyTarget, held_out: HeldOutRows, seed: int, pool: HeldOutRows
     """
     ensemble = fit_ensemble(held_out.kind, held_out.members, held_out.prior, seed, held_out.baselines)
     calibration = calibrate(target, held_out, ensemble, seed)
-    test = [part.take(~np.isin(part.rows, held_out.members[0].rows)) for part in pool.members]
-    without = test[1:] or [replace(test[0], visible={s: np.zeros_like(mask) for s, mask in test[0].visible.items()})]
-    halved = {stream: _half_removed(test[0], part, seed) for stream, part in zip(test[0].visible, without, strict=True)}
+    rest = _with_rows(pool, lambda part: ~np.isin(part.rows, held_out.members[0].rows))
+    full = rest.members[0]
+    masked = [*rest.members[1:], *rest.further]
+    masked = masked or [replace(full, visible={s: np.zeros_like(mask) for s, mask in full.visible.items()})]
+    halved = {_masked_streams(part): _half_removed(full, part, seed) for part in masked}
     sizes = {frozenset(group.absent): group.num_rows for group in calibration.groups}
     found = {}
     for level in LEVELS:
-        single = set_thresholds(calibration, test[0].visible, level)
+        single = set_thresholds(calibration, full.visible, level)
         found[level] = Counted(
-            kept_on(target, ensemble, calibration, test[0], held_out.prior, level),
+            kept_on(target, ensemble, calibration, full, held_out.prior, level),
             {s: kept_on(target, ensemble, calibration, rows, held_out.prior, level) for s, rows in halved.items()},
             sizes.get(frozenset(), len(held_out.members[0].rows)),
-            {stream: sizes.get(frozenset({stream}), 0) for stream in halved},
+            {streams: sizes.get(streams, 0) for streams in halved},
             target.kind == "category" and bool((single == 0).all()),
             target.kind == "number",
         )
     return found
+
+
+def _masked_streams(part: MemberRows) -> frozenset[str]:
+    return frozenset(stream for stream, mask in part.visible.items() if not mask.any())
 
 
 def _half_removed(full: MemberRows, without: MemberRows, seed: int) -> MemberRows:
@@ -357,9 +321,9 @@ def _lines(
         yield f"| {' | '.join(cells)} |"
 
 
-def _fewest(split: Counted, stream: str) -> int:
+def _fewest(split: Counted, streams: frozenset[str]) -> int:
     """Return the calibration rows of the smaller of the two groups that rows with and without a stream have."""
-    return min(split.num_calibration, split.num_calibration_without[stream] or split.num_calibration)
+    return min(split.num_calibration, split.num_calibration_without[streams] or split.num_calibration)
 
 
 def _place(kept: Kept, level: float, num_calibration: int) -> str:

@@ -3,8 +3,8 @@
 Deletion takes the atoms of a cell away, those of the largest value first, and insertion gives them back to a cell
 without any (Petsiuk et al. 2018, RISE, arXiv 1806.07421, section 4.1). The area under the answer's curve is low for
 deletion and high for insertion where the order is right. Every method orders the same atoms of the same rows; of each
-row only the cells of the stream in question are there, so that it decides. Besides: generated rows with one known cause,
-and maps of a network whose weights are drawn anew (Adebayo et al. 2018, arXiv 1810.03292).
+row only the cells of the stream in question are there, so that it decides. Besides: generated rows with one known
+cause, and maps of a network whose weights are drawn anew (Adebayo et al. 2018, arXiv 1810.03292).
 """
 
 from __future__ import annotations
@@ -301,9 +301,10 @@ def report(results: dict[str, Any]) -> str:
     """
     cases = {case.name: results[case.name] for case in CASES if case.name in results}
     lines = [
-        f"`make bench-faithfulness`: {PASSES} network passes a row. Areas under the curves of the final answer, mean over",
-        "rows; atoms are taken away (deletion, low is good) or given back (insertion, high is good), the most important",
-        "first. Only the named stream is present. In brackets: how much better than a random order, 95 % interval over rows.",
+        f"`make bench-faithfulness`: {PASSES} network passes a row. Areas under the curves of the final answer, mean",
+        "over rows; atoms are taken away (deletion, low is good) or given back (insertion, high is good), the most",
+        "important first. Only the named stream is present. In brackets: how much better than a random order, 95 %",
+        "interval over rows.",
         "",
         "| data | rows | curve | " + " | ".join(METHODS) + " |",
         "|---|---:|---|" + "---:|" * len(METHODS),
@@ -364,18 +365,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     given = dict(pair.split("=", 1) for pair in options.model)
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         for name, work in _works(given, options.rows, Path(folder)).items():
             if options.only and not any(name.startswith(asked) for asked in options.only):
                 continue
             started = time.process_time()
-            results[name] = work()
+            measured = {name: work()}
             print(f"{name}: {time.process_time() - started:.0f} s of CPU", flush=True)
             RESULTS.parent.mkdir(parents=True, exist_ok=True)
-            RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-    replace_section(ROOT / "docs" / "benchmarks.md", "faithfulness", report(results))
+            RESULTS.write_text(json.dumps(_known() | measured, indent=1, sort_keys=True) + "\n")
+    replace_section(ROOT / "docs" / "benchmarks.md", "faithfulness", report(_known()))
     return 0
+
+
+def _known() -> dict[str, Any]:
+    """Return what was measured so far, by other processes too."""
+    return dict(json.loads(RESULTS.read_text())) if RESULTS.is_file() else {}
 
 
 def _works(given: dict[str, str], rows: int, folder: Path) -> dict[str, Callable[[], dict[str, Any]]]:

@@ -91,7 +91,8 @@ def compare(dataset: Dataset, seed: int) -> dict[str, Any]:
         seed: Fixes rows, training and noise.
 
     Returns:
-        Metric, CPU seconds of the two runs, and for each answer the clean score, the score under noise and the paired differences.
+        Metric, CPU seconds of the two runs, and for each answer the clean score, the score under noise and the paired
+        differences.
     """
     tables = {split: _rows(dataset, split, seed) for split in ("train", "validation", "test")}
     found: dict[str, StressScores] = {}

@@ -220,7 +220,7 @@ def write_section(results: dict[str, Any], split: str) -> str:
         f"that is unusual at {LEVEL:.0%}. `both` is the package's score: the nearest training row in the embedding of",
         "each stream and in what is measured of its cells. `make bench-unusual`: models of the preset `fast`, at most",
         "3,000 training rows (the method was chosen with `--split validation`).",
-        "The test rows of avdigits are of a speaker that training lacks, which is why so many of them are unusual unchanged;",
+        "The test rows of avdigits are of a speaker that training lacks, so that many of them are unusual unchanged;",
         "of validation rows, which are of the speakers of training, it is 5.6%.",
         "",
         f"| dataset | change | {' | '.join(METHODS)} | found at {LEVEL:.0%} |",

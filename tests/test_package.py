@@ -39,6 +39,7 @@ def test_public_names_are_these():
         "CheckpointError",
         "Comparison",
         "ConfigError",
+        "Explanation",
         "Model",
         "MultimodalClassifier",
         "MultimodalRegressor",

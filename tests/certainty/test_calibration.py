@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -29,15 +30,17 @@ def test_each_pattern_has_its_own_threshold() -> None:
     assert found.set_threshold(frozenset("a"), 0.9) == 0.7
 
 
-def test_a_pattern_without_rows_takes_the_strictest_of_those_within_it() -> None:
+def test_a_pattern_without_rows_takes_the_strictest_of_those_around_it() -> None:
     found = calibration(group("", [0.1] * 10), group("a", [0.7] * 10), group("b", [0.4] * 10), group("abc", [0.9] * 10))
     assert found.set_threshold(frozenset("ab"), 0.9) == 0.7
     assert found.set_threshold(frozenset("bc"), 0.9) == 0.4
     assert found.set_threshold(frozenset("c"), 0.9) == 0.1
 
 
-def test_without_fewer_absent_streams_those_with_more_answer() -> None:
-    assert calibration(group("a", [0.7] * 10)).set_threshold(NOTHING, 0.9) == 0.7
+def test_patterns_with_more_absent_streams_answer_too_but_not_the_one_without_any() -> None:
+    found = calibration(group("a", [0.2] * 10), group("abc", [0.7] * 10), group("abcd", [0.9] * 10))
+    assert found.set_threshold(frozenset("ab"), 0.9) == 0.7
+    assert found.set_threshold(NOTHING, 0.9) == 0.7
 
 
 def test_a_value_of_the_asked_column_has_its_own_threshold_where_it_has_the_rows() -> None:
@@ -47,8 +50,28 @@ def test_a_value_of_the_asked_column_has_its_own_threshold_where_it_has_the_rows
     assert found.set_threshold(NOTHING, 0.9, "west") == 0.1
 
 
+def test_the_rows_that_answer_are_counted() -> None:
+    found = calibration(group("", [0.1] * 20), group("", [0.6] * 7, "north"), group("a", [0.9] * 3), group("ab", [0.5]))
+    sizes = [found.group_size(frozenset(absent), value) for absent, value in (("", None), ("", "north"), ("", "west"))]
+    assert sizes == [20, 7, 20]
+    assert [found.group_size(frozenset(absent)) for absent in ("a", "b")] == [3, 20]
+
+
 def test_too_few_rows_everywhere_exclude_nothing() -> None:
     assert calibration(group("", [0.1] * 5)).set_threshold(NOTHING, 0.9) == math.inf
+
+
+def test_a_pattern_that_makes_an_accuracy_not_sure_is_not_answered() -> None:
+    def answered(absent: str, share_right: float) -> CalibrationGroup:
+        hits = [row < 100 * share_right for row in range(100)]
+        return dataclasses.replace(group(absent, [0.1] * 100), confidences=[0.5] * 100, hits=hits)
+
+    found = calibration(answered("", 1.0), answered("a", 0.6), answered("b", 1.0), group("abc", [0.9]))
+    assert found.answer_threshold(NOTHING, 0.9) == 0.0
+    assert found.answer_threshold(frozenset("a"), 0.9) == math.inf
+    assert found.answer_threshold(frozenset("ab"), 0.9) == math.inf
+    assert found.answer_threshold(frozenset("bc"), 0.9) == 0.0
+    assert found.answer_threshold(frozenset("abc"), 0.9) == math.inf
 
 
 @pytest.mark.parametrize("kind", ["category", "categories", "number"])

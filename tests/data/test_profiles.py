@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import polymodal
-from polymodal.data.profiles.build_profile import ProfileBuilder, measure_table, sample_rows
+from polymodal.data.preprocessor import Preprocessor
+from polymodal.data.profiles.build_profile import MeasuredColumn, ProfileBuilder, measure_table, sample_rows
 from polymodal.data.profiles.measures import (
     ColumnCells,
     Measure,
@@ -20,7 +20,19 @@ from polymodal.data.profiles.measures import (
 )
 from polymodal.data.profiles.media_measures import measure_images, measure_sounds
 from polymodal.data.profiles.profile import OTHER_VALUES, Distribution, Profile
+from polymodal.data.schema.schema import infer_schema
 from polymodal.data.tables.table import Table
+
+
+@pytest.fixture(scope="module")
+def preprocessor(table: Table) -> Preprocessor:
+    schema = infer_schema(table, targets=["kind", "weight"])
+    return Preprocessor.fit(table, np.arange(table.num_rows), schema, num_threads=1)
+
+
+def measured(preprocessor: Preprocessor, table: Table, *, media_only: bool = False) -> list[MeasuredColumn]:
+    columns, _ = preprocessor.transform(table, num_threads=1)
+    return measure_table(preprocessor, table, columns, media_only=media_only)
 
 
 def values_of(measures: list[Measure]) -> dict[str, Any]:
@@ -60,31 +72,31 @@ def test_pictures_have_size_without_being_decoded() -> None:
     assert found == {"width": [6.0, None], "height": [4.0, None]}
 
 
-def test_every_modality_is_measured_in_every_row(model: polymodal.Model, table: Table) -> None:
-    preprocessor = model.trained.preprocessor
-    columns, _ = preprocessor.transform(table)
-    measured = measure_table(preprocessor, table, columns)
-    assert {column.name for column in measured} >= set(preprocessor.column_names)
-    for column in measured:
+def test_every_modality_is_measured_in_every_row(preprocessor: Preprocessor, table: Table) -> None:
+    found = measured(preprocessor, table)
+    assert {column.name for column in found} >= {*preprocessor.column_names, "kind", "weight"}
+    for column in found:
         assert column.measures, column.name
         assert {len(measure.values) for measure in column.measures} == {table.num_rows}
         assert all(sum(value is not None for value in m.values) <= column.present for m in column.measures)
-    media = measure_table(preprocessor, table, columns, media_only=True)
-    assert {column.name for column in media} < {column.name for column in measured}
+    media = measured(preprocessor, table, media_only=True)
+    assert {column.name for column in media} < {column.name for column in found}
 
 
-def test_a_profile_of_parts_is_that_of_the_whole(model: polymodal.Model, table: Table) -> None:
-    preprocessor, whole, parts = model.trained.preprocessor, ProfileBuilder(), ProfileBuilder()
-    for builder, steps in ((whole, [table.num_rows]), (parts, [30, table.num_rows])):
-        start = 0
-        for end in steps:
-            part = table.take(np.arange(start, end))
-            builder.see(measure_table(preprocessor, part, preprocessor.transform(part)[0]))
-            start = end
-    first, second = (builder.build("t", 80).state() for builder in (whole, parts))
-    assert {name: values.tolist() for name, values in first[1].items() if values.size} == {
-        name: values.tolist() for name, values in second[1].items() if values.size
-    }
+def test_a_profile_of_parts_is_that_of_the_whole(preprocessor: Preprocessor, table: Table) -> None:
+    whole, parts = ProfileBuilder(), ProfileBuilder()
+    whole.see(measured(preprocessor, table))
+    for rows in (np.arange(30), np.arange(30, table.num_rows)):
+        parts.see(measured(preprocessor, table.take(rows)))
+    first, second = (builder.build("t", table.num_rows) for builder in (whole, parts))
+    for name, column in first.columns.items():
+        assert column.present == second.columns[name].present
+        for one, other in zip(column.distributions, second.columns[name].distributions, strict=True):
+            assert one.counts == other.counts
+            assert (
+                one.measure in ("frames", "duration", "width", "height")
+                or one.numbers.tolist() == other.numbers.tolist()
+            )
 
 
 def test_profiles_are_bounded_and_restored() -> None:
@@ -98,9 +110,9 @@ def test_profiles_are_bounded_and_restored() -> None:
     assert np.median(thinned.numbers) == pytest.approx(500, abs=6)
 
 
-def test_a_profile_goes_through_json(model: polymodal.Model, table: Table) -> None:
+def test_a_profile_goes_through_json(preprocessor: Preprocessor, table: Table) -> None:
     builder = ProfileBuilder()
-    builder.see(measure_table(model.trained.preprocessor, table, model.trained.preprocessor.transform(table)[0]))
+    builder.see(measured(preprocessor, table))
     profile = builder.build("tiny", table.num_rows)
     plain, arrays = profile.state()
     restored = Profile.from_state(json.loads(json.dumps(plain)), arrays)

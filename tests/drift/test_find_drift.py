@@ -156,7 +156,7 @@ def test_one_row_constant_columns_and_no_rows(drift_model: Model, fresh: Table) 
 def test_large_tables_are_sampled_and_it_is_told(drift_model: Model, fresh: Table) -> None:
     drift = drift_model.drift(fresh, rows=40)
     assert drift.compared_rows == 40
-    assert any("40 of the 160 rows" in notice for notice in drift.notices)
+    assert any("40 of the 160 of new" in notice for notice in drift.notices)
 
 
 @pytest.mark.parametrize("option", [{"alpha": 0}, {"alpha": 1.0}, {"min_effect": 1.0}, {"rows": 0}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import polymodal
 import tiny
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError, TableError
+from polymodal.explain.explain import OTHER_PASSES
 
 Explain = Callable[..., polymodal.Explanation]
 Make = Callable[[int, int], dict[str, list[Any]]]
@@ -55,7 +57,8 @@ def test_rows_are_named_from_one_and_told_when_left_out(
     [
         ({"rows": [0]}, ConfigError, r"tiny has no row 0: its rows are numbered from 1 to 60\. Choose other --rows\."),
         ({"rows": [61]}, ConfigError, "tiny has no row 61"),
-        ({"rows": []}, ConfigError, "at least one row number"),
+        ({"rows": []}, ConfigError, "row numbers such as"),
+        ({"rows": "1-3"}, ConfigError, r"row numbers such as \[1, 5\], at least one. Got '1-3' instead"),
         ({"stream": "notes"}, SchemaError, r"The model has no stream 'notes'\. Did you mean 'note'\?"),
         ({"target": "kinds"}, SchemaError, r"The model has no target 'kinds'\. Did you mean 'kind'\?"),
         ({"passes": 1}, ConfigError, "passes"),
@@ -131,6 +134,25 @@ def test_without_training_rows_it_is_said_why(
     found = explain(mixed_model, mixed_table, target="kind", rows=[1])
     assert any("trained on a table in memory. Name training rows with --training." in n for n in found.notices)
     assert {change.kind for change in found.rows[0].changes} <= {"absent"}
+
+
+@pytest.mark.parametrize("kind", ["caption", "boxes"])
+def test_items_of_structured_answers_add_up(explain: Explain, tmp_path: Path, kind: str) -> None:
+    table = tiny.only(tiny.write_structured_table(tmp_path, kind, rows=24), "photo", "size", "answer")
+    model = tiny.train(table, "answer", modality={"answer": kind})
+    found = explain(model, table, rows=[3, 4])
+    assert found.units == {"answer": "confidence"}
+    for row in found.rows:
+        assert 0 <= row.value <= 1
+        assert sum(row.streams.values()) == pytest.approx(row.value - row.prior, abs=1e-6)
+    assert "one class a row" in found.summaries[0].information_note
+
+
+def test_a_row_takes_at_most_fifty_passes(explain: Explain, mixed_model: polymodal.Model, mixed_table: Table) -> None:
+    found = explain(mixed_model, mixed_table, target="kind", rows=[1, 2], training=mixed_table, passes=50)
+    of_row = [sum(cell.passes for cell in row.cells) for row in found.rows]
+    assert max(of_row) + OTHER_PASSES <= 50
+    assert min(of_row) > 0
 
 
 def test_the_explanation_is_plain_json(explain: Explain, mixed_model: polymodal.Model, mixed_table: Table) -> None:

@@ -59,7 +59,7 @@ def test_an_empty_answer_is_explained_by_its_confidence() -> None:
 def test_numbers_are_explained_by_their_departure_from_the_prior() -> None:
     target = fitted("vector")
     prior = target.prior_numbers
-    predictions = target.from_numbers(np.stack([prior + [3.0, 4.0], prior, prior - [3.0, 4.0]]))
+    predictions = target.from_numbers(prior + np.outer([1, 0, -1], [3.0, 4.0]))
     output = outputs_of("answer", target, predictions[:1])[0]
     assert [output.read(one) for one in predictions] == pytest.approx([5 / 2**0.5, 0, -5 / 2**0.5])
 

@@ -183,7 +183,7 @@ def test_an_evaluation_measures_every_promise(sure: polymodal.Model, new_rows: d
         for entry in found[name]["streams"].values():
             assert entry["interval"][0] <= entry["measured"] <= entry["interval"][1]
     assert 0 <= found["kind"]["streams"]["note"]["confidence_rises"]["share"] <= 1
-    assert {"ece", "log_loss"} <= found["kind"]["streams"]["note"].keys()
+    assert {"ece", "log_loss", "network_rises"} <= found["kind"]["streams"]["note"].keys()
     assert [entry["wanted"] for entry in found["kind"]["abstain"]["accuracies"]] == [0.8, 0.9, 0.95, 0.99]
     assert 0 <= found["kind"]["abstain"]["aurc"] <= 0.5
     assert "curve" not in found["kind"]["abstain"]

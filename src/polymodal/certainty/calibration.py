@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -75,9 +75,19 @@ class Calibration:
             value: Value of the column that coverage was asked by.
 
         Returns:
-            Infinity where no group has enough rows: nothing can be excluded.
+            That of the rows of the pattern and the value, else of the pattern; if these are too few, the strictest of
+            the patterns around it. Infinity where none has enough rows: nothing can be excluded.
         """
-        return self._threshold(absent, value, lambda g: risk_threshold(g.scores, g.num_rows, coverage, g.weights))
+
+        def of(groups: Sequence[CalibrationGroup]) -> list[float]:
+            found = (risk_threshold(group.scores, group.num_rows, coverage, group.weights) for group in groups)
+            return [threshold for threshold in found if math.isfinite(threshold)]
+
+        own = [group for group in self.groups if frozenset(group.absent) == absent]
+        for wanted in (value, None):
+            if found := of([group for group in own if group.value == wanted]):
+                return found[0]
+        return max(of(self._around(absent)), default=math.inf)
 
     def answer_threshold(self, absent: Pattern, accuracy: float) -> float:
         """Return the least confidence of an answer in rows of a pattern.
@@ -87,22 +97,33 @@ class Calibration:
             accuracy: The accuracy that is wanted of the answers.
 
         Returns:
-            Infinity where the calibration rows make no such accuracy sure.
+            That of the rows of the pattern; of a pattern without rows, the strictest of those around it. Infinity where
+            they make no such accuracy sure.
         """
-        return self._threshold(absent, None, lambda group: accuracy_threshold(group.confidences, group.hits, accuracy))
+        own = [group for group in self.groups if frozenset(group.absent) == absent and group.value is None]
+        groups = own or self._around(absent)
+        return max((accuracy_threshold(group.confidences, group.hits, accuracy) for group in groups), default=math.inf)
 
-    def _threshold(self, absent: Pattern, value: str | None, of_group: Callable[[CalibrationGroup], float]) -> float:
-        """Return the pattern's threshold, or the strictest of the patterns in which fewer (else more) are absent."""
+    def group_size(self, absent: Pattern, value: str | None = None) -> int:
+        """Return how many calibration rows answer for a pattern and a value.
+
+        Args:
+            absent: The absent streams.
+            value: Value of the column that coverage was asked by.
+
+        Returns:
+            At least 1: of the value, else of the pattern, else of the smallest pattern around it.
+        """
         own = [group for group in self.groups if frozenset(group.absent) == absent]
-        for wanted in (value, None):
-            found = [of_group(group) for group in own if group.value == wanted]
-            if found and math.isfinite(found[0]):
-                return found[0]
-        others = [group for group in self.groups if group.value is None]
-        fewer = [of_group(group) for group in others if absent.issuperset(group.absent)]
-        more = [of_group(group) for group in others if absent.issubset(group.absent)]
-        finite = [list(filter(math.isfinite, thresholds)) for thresholds in (fewer, more)]
-        return max(finite[0] or finite[1], default=math.inf)
+        found = [group for wanted in (value, None) for group in own if group.value == wanted]
+        sizes = [group.num_rows for group in found] or [min((g.num_rows for g in self._around(absent)), default=1)]
+        return max(sizes[0], 1)
+
+    def _around(self, absent: Pattern) -> list[CalibrationGroup]:
+        """Return the rows of patterns in which fewer or more streams are absent, but not all."""
+        nothing = max((len(group.absent) for group in self.groups), default=0)  # its scores are those of the prior
+        others = [group for group in self.groups if group.value is None and len(group.absent) < nothing]
+        return [group for group in others if absent.issuperset(group.absent) or absent.issubset(group.absent)]
 
     def state(self) -> dict[str, Any]:
         """Return everything as plain JSON."""

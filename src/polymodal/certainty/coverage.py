@@ -77,7 +77,7 @@ def measure(kept: Kept, coverage: float, num_calibration: int | None = None) -> 
     Args:
         kept: What sets or intervals held, of at least one row.
         coverage: The promise.
-        num_calibration: Calibration rows of the threshold; None: unknown, or of several groups.
+        num_calibration: Calibration rows of the threshold; None: their draw does not count.
 
     Returns:
         ``promised``, ``rows``, ``measured``, its 95 % ``interval`` (Wilson's of a share, else the normal one),

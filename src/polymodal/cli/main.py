@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | evaluate | predict | explain | drift | stress | embed | ...``.
+"""The command line: ``polymodal inspect | train | evaluate | predict | explain | stress | drift | embed | ...``.
 
 Slow imports are made inside the command that needs them.
 """
@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from polymodal.cli.acquire_command import acquire_command
 from polymodal.cli.arguments import (
     Config,
     Data,
@@ -202,10 +203,8 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update(
-            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "explain": explain or None}
-        )
-        common.update({"harden": harden or None, "stress": stress or None})
+        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        common.update({"harden": harden or None, "stress": stress or None, "explain": explain or None})
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
             from polymodal.model.summary import run_notices
@@ -281,6 +280,7 @@ app.command("predict")(predict_command)
 app.command("drift")(drift_command)
 app.command("explain")(explain_command)
 app.command("stress")(stress_command)
+app.command("acquire")(acquire_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)

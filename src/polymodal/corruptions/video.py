@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.corruptions.base import CorruptCell, CorruptionContext
 from polymodal.corruptions.image import CorruptPixels
+from polymodal.modalities.frame_sampling import FrameSampling
 from polymodal.modalities.image_files import convert_mode
-from polymodal.modalities.video_frames import FrameSampling, load_frames
+from polymodal.modalities.video_frames import load_frames
 
 Frames = NDArray[np.uint8]
 """``[frames, height, width, 3]``, 0..255."""

@@ -12,7 +12,7 @@ from polymodal.data.profiles.measures import DAYS
 from polymodal.data.profiles.profile import OTHER_VALUES, ColumnProfile, Distribution, Profile
 from polymodal.drift.comparison import Chart, Comparison
 from polymodal.drift.two_samples import TestResult, compare_counts, compare_numbers, compare_shares
-from polymodal.modalities.datetime import EPOCH
+from polymodal.modalities.date_text import EPOCH
 
 BINS = 24
 SHOWN_LABELS = 12

@@ -203,7 +203,7 @@ def _known_labels(model: TrainedModel) -> dict[str, frozenset[str]]:
         for name, member in modality.members.items()
         if isinstance(member, Category)
     }
-    targets = {name: frozenset(t.classes) for name, t in model.targets.items() if isinstance(t, CategoryTarget)}
+    targets = {name: frozenset(t.classes or ()) for name, t in model.targets.items() if isinstance(t, CategoryTarget)}
     return known | targets
 
 
@@ -274,9 +274,7 @@ def _judge(found: list[Comparison], alpha: float, min_effect: float) -> list[Com
 def _sampling_notices(table: Table, seen: _Seen, profile: Profile) -> list[str]:
     notices = []
     if len(seen.rows) < table.num_rows:
-        notices.append(f"{len(seen.rows):,} of the {table.num_rows:,} rows of {table.name} were drawn at random.")
+        notices.append(f"New rows: {len(seen.rows):,} of the {table.num_rows:,} of {table.name} were drawn at random.")
     if profile.rows < profile.total_rows:
-        notices.append(
-            f"They are compared with {profile.rows:,} of the {profile.total_rows:,} training rows, drawn at random."
-        )
+        notices.append(f"Training rows: {profile.rows:,} of the {profile.total_rows:,} were drawn at random.")
     return notices

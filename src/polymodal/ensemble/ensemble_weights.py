@@ -314,10 +314,11 @@ def _pieces_by_pattern(
 
 
 def _changed_rows(unmasked: MemberRows, masked: MemberRows) -> Mask:
-    """Return the masked rows that had the stream which is masked, bool ``[N]``."""
+    """Return the masked rows that had every stream which is masked, bool ``[N]``."""
     places = np.searchsorted(unmasked.rows, masked.rows)
     changed = [unmasked.visible[stream][places] != mask for stream, mask in masked.visible.items()]
-    return np.asarray(np.any(changed, axis=0))
+    hidden = [mask for mask in changed if mask.any()]
+    return np.asarray(np.all(hidden, axis=0)) if hidden else np.zeros(len(masked.rows), np.bool_)
 
 
 def _fit_pattern(data: PoolingData, pooled: _Pool) -> _Pool:

@@ -197,13 +197,13 @@ def refusal_notices(refused: Counter[str]) -> list[str]:
 
 
 def _shared_passes(gains: dict[str, float], passes: int) -> dict[str, int]:
-    """Divide passes among cells, the most important stream first; a cell that would get too few gets none."""
+    """Divide passes among cells, the most important stream first; where there are too few, the last ones get none."""
     ordered = sorted(gains, key=lambda stream: -gains[stream])[: max(1, passes // FEWEST_PASSES)]
-    total, even = sum(gains.values()), 1 / max(len(gains), 1)
+    total, even = sum(gains[stream] for stream in ordered), 1 / max(len(ordered), 1)
     shares = {stream: gains[stream] / total if total > 0 else even for stream in ordered}
+    free = max(0, passes - FEWEST_PASSES * len(ordered))
     weights = {stream: EVEN_WEIGHT * even + (1 - EVEN_WEIGHT) * share for stream, share in shares.items()}
-    whole = sum(weights.values())
-    return {stream: max(FEWEST_PASSES, int(passes * weight / whole)) for stream, weight in weights.items()}
+    return {stream: FEWEST_PASSES + int(free * weight) for stream, weight in weights.items()}
 
 
 def _search(cell: DividedCell, absent: Floats, passes: int, search: type[PartSearch]) -> PartSearch:

@@ -18,10 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_CLUSTERS = 8
-"""Most different answers of a stream that are told apart."""
+MIN_CLUSTERS = 8
+"""How many different answers of a stream are told apart; as many as there are classes, if those are more."""
+MAX_CLASSES = 100
+"""Most classes that are decomposed: the time grows with their third power."""
 ROUNDS = 200
+COUPLING_ROUNDS = 50
 LLOYD_ROUNDS = 20
+TOLERANCE_BITS = 1e-6
 TOLERANCE = 1e-9
 
 Floats = NDArray[np.float64]
@@ -84,9 +88,14 @@ def information_bits(joint_KC: Floats) -> float:
     Returns:
         Bits, at least 0.
     """
-    outer = joint_KC.sum(axis=1, keepdims=True) * joint_KC.sum(axis=0)
     used = joint_KC > 0
-    return max(0.0, float((joint_KC[used] * np.log2(joint_KC[used] / outer[used])).sum()))
+    logs = [np.log2(np.where(used, values, 1.0)) for values in _with_marginals(joint_KC)]
+    return max(0.0, float((joint_KC * (logs[0] - logs[1] - logs[2])).sum()))
+
+
+def _with_marginals(joint_KC: Floats) -> tuple[Floats, Floats, Floats]:
+    rows, columns = joint_KC.sum(axis=1, keepdims=True), joint_KC.sum(axis=0, keepdims=True)
+    return joint_KC, np.broadcast_to(rows, joint_KC.shape), np.broadcast_to(columns, joint_KC.shape)
 
 
 def smallest_joint_information(first_KC: Floats, second_KC: Floats) -> float:
@@ -111,19 +120,21 @@ def smallest_joint_information(first_KC: Floats, second_KC: Floats) -> float:
         couplings = _couple(mean, rows, columns)
         mean = np.einsum("c,cij->ij", classes, couplings)
         bits = information_bits((couplings * classes[:, None, None]).reshape(len(classes), -1).T)
-        if before - bits < TOLERANCE:
+        if before - bits < TOLERANCE_BITS:
             break
         before = bits
     return bits
 
 
-def _couple(mean_KK: Floats, rows_CK: Floats, columns_CK: Floats, rounds: int = 50) -> Floats:
+def _couple(mean_KK: Floats, rows_CK: Floats, columns_CK: Floats) -> Floats:
     """Return, for each class, the coupling of two marginals that is nearest to a joint distribution."""
-    couplings = np.broadcast_to(mean_KK, (len(rows_CK), *mean_KK.shape)).copy()
-    for _ in range(rounds):
-        couplings *= _ratio(columns_CK, couplings.sum(axis=1))[:, None, :]
-        couplings *= _ratio(rows_CK, couplings.sum(axis=2))[:, :, None]
-    return couplings
+    left, right = np.ones_like(rows_CK), np.ones_like(columns_CK)
+    for _ in range(COUPLING_ROUNDS):
+        right = _ratio(columns_CK, left @ mean_KK)
+        before, left = left, _ratio(rows_CK, right @ mean_KK.T)
+        if np.abs(left - before).max() < TOLERANCE * np.abs(left).max():
+            break
+    return left[:, :, None] * mean_KK * right[:, None, :]
 
 
 def _ratio(wanted: Floats, found: Floats) -> Floats:
@@ -140,6 +151,7 @@ def _cluster_marginals(predictions_NC: Floats, classes_C: Floats) -> Floats:
     sums = np.zeros((clusters.max() + 1, predictions_NC.shape[1]))
     np.add.at(sums, clusters, predictions_NC)
     joint, shares = sums / len(clusters), np.bincount(clusters) / len(clusters)
+    joint[joint < TOLERANCE**2] = 0.0
     for _ in range(ROUNDS):
         joint *= _ratio(shares, joint.sum(axis=1))[:, None]
         joint *= _ratio(classes_C, joint.sum(axis=0))
@@ -151,7 +163,8 @@ def _clusters(points_NC: Floats) -> NDArray[np.int64]:
     unique, of_row, counts = np.unique(points_NC.round(9), axis=0, return_inverse=True, return_counts=True)
     centres = [int(np.argmax(counts))]
     nearest = _squared(unique, unique[centres[:1]])[:, 0]
-    while len(centres) < MAX_CLUSTERS and nearest.max() > TOLERANCE:
+    most = max(MIN_CLUSTERS, points_NC.shape[1])
+    while len(centres) < most and nearest.max() > TOLERANCE:
         centres.append(int(np.argmax(nearest)))
         nearest = np.minimum(nearest, _squared(unique, unique[centres[-1:]])[:, 0])
     means = unique[centres]

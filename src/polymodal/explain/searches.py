@@ -22,7 +22,7 @@ from polymodal.explain.parts.base import Atoms, Box
 Floats = NDArray[np.float64]
 PartMethod = Literal["occlusion", "owen"]
 
-EVEN_SHARE = 0.8
+EVEN_SHARE = 0.65
 """Share of the passes for parts of one size; the others halve the parts that matter most."""
 HALVED_AT_ONCE = 2
 FIRST_HALVINGS = 3
@@ -39,11 +39,13 @@ class Leaf:
         box: Its atoms.
         value: What it is worth, ``[K]``.
         without: The answer without it, ``[K]``.
+        alone: The answer with nothing else of the cell, ``[K]``; None where it was not asked.
     """
 
     box: Box
     value: Floats
     without: Floats
+    alone: Floats | None = None
 
 
 @dataclass
@@ -179,10 +181,10 @@ class Occlusion(PartSearch):
 class Owen(PartSearch):
     """Owen values over a binary hierarchy of parts (Owen 1977), as the partition explainer of ``shap`` computes them.
 
-    Two halves a and b share the worth of their box by their Shapley values: a gets ``((f(b) - f(neither)) + (f(both) -
-    f(a))) / 2``, where f is the answer without the named atoms. Differs from the source: a box is halved with all
-    that is outside of it present, and what its own value departs from ``f(both) - f(neither)`` is added to both halves
-    alike; so the parts add up to the worth of the cell.
+    Two halves a and b share the worth of their box by their Shapley values, once with all that is outside of the box
+    present and once with none of it: a gets the mean of ``f(ab) - f(b)`` and ``f(a) - f(none)`` in both. Differs from
+    the source: of the boxes outside, coalitions in between are not asked; what the worth of a box in these two games
+    departs from its own value is added to both halves alike, so that the parts add up to the worth of the cell.
     """
 
     method: ClassVar[str] = "owen"
@@ -190,16 +192,17 @@ class Owen(PartSearch):
     num_halvings: int = 0
 
     def requests(self) -> list[Atoms]:
-        """Choose the halves of the part that matters most; of the largest parts first.
+        """Choose the halves of the parts that matter most; of the largest parts first.
 
         Returns:
-            Masks.
+            Masks, four for each part that is halved: without either half, and with nothing else than either.
         """
         if not self.passes:
             return self._spend([np.zeros(self.cell.shape, bool)])
-        self.halved = self._halve(self._most_valuable(HALVED_AT_ONCE))
+        self.halved = self._halve(self._most_valuable(min(HALVED_AT_ONCE, self.left // 4)))
         self.num_halvings += len(self.halved)
-        return self._spend([self.cell.mask(box) for _, *boxes in self.halved for box in boxes])
+        masks = [[self.cell.mask(box) for box in boxes] for _, *boxes in self.halved]
+        return self._spend([mask for pair in masks for mask in (*pair, *(~mask for mask in pair))])
 
     def tell(self, answers: Floats) -> None:
         """Take the answers of a round.
@@ -209,19 +212,20 @@ class Owen(PartSearch):
         """
         if not self.leaves:
             self.answer = answers[0]
-            self.leaves = [Leaf(self.cell.whole, self.answer - self.absent, self.absent)]
+            self.leaves = [Leaf(self.cell.whole, self.answer - self.absent, self.absent, self.answer)]
             return
-        for (leaf, *boxes), place in zip(self.halved, range(0, len(answers), 2), strict=True):
-            without_a, without_b = answers[place : place + 2]
+        for (leaf, *boxes), place in zip(self.halved, range(0, len(answers), 4), strict=True):
+            without, alone = answers[place : place + 2], answers[place + 2 : place + 4]
             self.leaves.remove(leaf)
-            values = self._shares(leaf, without_a, without_b)
-            self.leaves += map(Leaf, boxes, values, (without_a, without_b))
+            self.leaves += map(Leaf, boxes, self._shares(leaf, without, alone), without, alone)
 
-    def _shares(self, leaf: Leaf, without_a: Floats, without_b: Floats) -> tuple[Floats, Floats]:
-        share_a = ((without_b - leaf.without) + (self.answer - without_a)) / 2
-        share_b = ((without_a - leaf.without) + (self.answer - without_b)) / 2
-        rest = (leaf.value - share_a - share_b) / 2
-        return share_a + rest, share_b + rest
+    def _shares(self, leaf: Leaf, without: Floats, alone: Floats) -> Floats:
+        """Return the values of both halves, ``[2, K]``."""
+        assert leaf.alone is not None
+        inside = (without[::-1] - leaf.without) + (self.answer - without)
+        outside = (alone - self.absent) + (leaf.alone - alone[::-1])
+        shares: Floats = (inside + outside) / 4
+        return np.asarray(shares + (leaf.value - shares.sum(axis=0)) / 2)
 
     def _priority(self, leaf: Leaf, scale: Floats) -> float:
         if self.num_halvings < FIRST_HALVINGS:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from polymodal.explain.answers import DecodedRows, Floats, final_predictions
 from polymodal.explain.explanation import TargetSummary
-from polymodal.explain.information import MAX_CLUSTERS, decompose
+from polymodal.explain.information import MAX_CLASSES, MIN_CLUSTERS, decompose
 from polymodal.explain.stream_values import StreamValues
 from polymodal.model.predict import StreamMask
 from polymodal.model.trained_model import TrainedModel
-from polymodal.targets import CategoryTarget
+from polymodal.targets import AnyTarget, CategoryTarget
 
 NUM_RESAMPLES = 1000
 MIN_ROWS = 20
@@ -26,8 +26,9 @@ MAX_STREAMS = 6
 """Most streams, the most important ones, of which pairs are decomposed."""
 ESTIMATOR = (
     "In bits, over rows that have both streams: the decomposition of Bertschinger et al. 2014, as in Liang et al. "
-    "2023, of what the model believes. A stream is represented by the final answer where it alone is present, in at "
-    f"most {MAX_CLUSTERS} clusters, both by the answer where both are. The truth is not asked."
+    "2023, of what the model believes. A stream is represented by the final answer where it alone is present, in "
+    f"clusters (as many as classes, at least {MIN_CLUSTERS}), both by the answer where both are. The truth is not "
+    "asked."
 )
 
 Interval = dict[str, float]
@@ -112,6 +113,10 @@ def chosen_streams(values: StreamValues) -> list[str]:
     return [values.streams[index] for index in sorted(order.tolist())]
 
 
+def _is_decomposed(target: AnyTarget) -> bool:
+    return isinstance(target, CategoryTarget) and len(target.names) <= MAX_CLASSES
+
+
 class PairAnswers:
     """Final answers of rows where one stream, or two, are present, collected chunk by chunk."""
 
@@ -123,7 +128,7 @@ class PairAnswers:
             targets: The explained targets; of those, classes are decomposed.
         """
         self.model = model
-        self.targets = [name for name in targets if isinstance(model.targets[name], CategoryTarget)]
+        self.targets = [name for name in targets if _is_decomposed(model.targets[name])]
         self.streams: Sequence[str] = ()
         self._found: dict[tuple[str, frozenset[str]], list[Floats]] = {}
         self._visible: list[NDArray[np.bool_]] = []
@@ -155,7 +160,7 @@ class PairAnswers:
             An entry a pair, as in ``TargetSummary.information``, and what they are or why there are none.
         """
         if target not in self.targets:
-            return [], "Not decomposed: this needs a target with one class a row."
+            return [], f"Not decomposed: this needs a target with one class a row, of at most {MAX_CLASSES} classes."
         if len(self.streams) < 2:
             return [], "Not decomposed: this needs two streams."
         entries = [entry for pair in combinations(self.streams, 2) if (entry := self._entry(target, *pair))]

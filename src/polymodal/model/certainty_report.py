@@ -20,6 +20,7 @@ from polymodal.certainty.coverage import (
     kept_by_sets,
     measure,
 )
+from polymodal.ensemble.ensemble import rows_by_pattern
 from polymodal.metrics.shares import wilson_interval
 from polymodal.model.member_predictions import MemberPredictions
 from polymodal.model.prediction_sets import (
@@ -136,20 +137,31 @@ class _Judge:
         included = answer_scores(self.scorer.target, answered.prediction) <= thresholds[:, None]
         return kept_by_sets(self.calibration.kind, included[known], self.scorer.truth)
 
+    def num_calibration(self, answered: Answered, used: NDArray[np.bool_]) -> int:
+        """Return how many calibration rows of one group would make the coverage of these rows vary as much.
+
+        Args:
+            answered: The rows.
+            used: bool ``[rows]``, those that are measured; at least one.
+
+        Returns:
+            ``1 / sum(share ** 2 / rows)`` over the groups that choose thresholds.
+        """
+        visible = {stream: mask[used] for stream, mask in answered.members.visible.items()}
+        values = np.asarray(self.values)[used] if self.values is not None else None
+        variance = 0.0
+        for absent, rows in rows_by_pattern(visible):
+            for value in [None] if values is None else np.unique(values[rows]):
+                number = len(rows) if values is None else int((values[rows] == value).sum())
+                size = self.calibration.group_size(absent, None if value is None else str(value))
+                variance += (number / int(used.sum())) ** 2 / size
+        return max(1, round(1 / variance))
+
 
 def _promise(judge: _Judge, answered: Answered, coverage: float) -> dict[str, Any]:
-    num_calibration = None if judge.values is not None else _smallest_group(judge.calibration, answered)
     is_single = judge.calibration.kind == "category" and bool((judge.thresholds(answered, coverage) == 0).all())
+    num_calibration = judge.num_calibration(answered, judge.scorer.known)
     return {**measure(judge.kept(answered, coverage), coverage, num_calibration), "is_single": is_single}
-
-
-def _smallest_group(calibration: Calibration, answered: Answered) -> int | None:
-    """Return the calibration rows of the only pattern of absent streams there is; None of several."""
-    visible = answered.members.visible
-    patterns = np.unique(np.stack(list(visible.values()), axis=1), axis=0)
-    absent = {stream for stream, is_visible in zip(visible, patterns[0], strict=True) if not is_visible}
-    sizes = [group.num_rows for group in calibration.groups if set(group.absent) == absent]
-    return sizes[0] if len(patterns) == 1 and sizes else None
 
 
 def _without_stream(judge: _Judge, full: Answered, without: Answered, stream: str) -> dict[str, Any]:
@@ -157,12 +169,22 @@ def _without_stream(judge: _Judge, full: Answered, without: Answered, stream: st
     scorer = judge.scorer
     used = full.members.visible[stream][scorer.known]
     scores = scorer.score(without.prediction)
-    entry = measure(judge.kept(without, SHOWN_LEVEL).take(used), SHOWN_LEVEL)
+    num_calibration = judge.num_calibration(without, full.members.visible[stream] & scorer.known)
+    entry = measure(judge.kept(without, SHOWN_LEVEL).take(used), SHOWN_LEVEL, num_calibration)
     entry |= {metric: scores[metric] for metric in ("ece", "log_loss") if metric in scores}
     if judge.calibration.kind == "category":
-        pair = (label_confidence(scorer.target, answered.prediction[scorer.known]) for answered in (full, without))
-        entry["confidence_rises"] = confidence_rises(*(confidence[used] for confidence in pair))
+        pair = full.prediction, without.prediction
+        entry["confidence_rises"] = _rises(scorer, pair, used)
+        networks = [answered.members.predictions[judge.name].get("fusion") for answered in (full, without)]
+        if networks[0] is not None and networks[1] is not None:
+            entry["network_rises"] = _rises(scorer, (networks[0], networks[1]), used)
     return entry
+
+
+def _rises(scorer: Scorer, pair: tuple[Prediction, Prediction], used: NDArray[np.bool_]) -> dict[str, float]:
+    """Compare the confidence of the used rows with all streams and without one."""
+    full, without = (label_confidence(scorer.target, prediction[scorer.known])[used] for prediction in pair)
+    return confidence_rises(full, without)
 
 
 def _abstention(calibration: Calibration, scorer: Scorer, full: Answered) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def calibrate(
     """
     parts = _out_of_fold(held_out, ensemble, seed)
     pieces: dict[frozenset[str], list[_Rows]] = {}
-    for absent, place, used in rows_of_patterns(held_out.members):
+    for absent, place, used in rows_of_patterns([*held_out.members, *held_out.further]):
         pieces.setdefault(absent, []).append(parts[place].take(used))
     groups, difficulty = {absent: _join(found) for absent, found in pieces.items()}, None
     no_inputs = _without_inputs(target, parts[0])
@@ -148,23 +148,23 @@ def _strata(rows: _Rows, values: Sequence[str] | None) -> list[tuple[str | None,
 
 def _out_of_fold(held_out: HeldOutRows, ensemble: Ensemble, seed: int) -> list[_Rows]:
     """Predict the rows, as they are and masked, each by an ensemble that was fitted without it."""
-    rows = held_out.members[0].rows
+    rows, parts = held_out.members[0].rows, [*held_out.members, *held_out.further]
     num_folds = min(next(folds for most, folds in FOLDS if len(rows) < most), len(rows))
     dealt = np.random.default_rng([seed, 1]).permutation(len(rows)) % num_folds
-    folds = [dealt[np.searchsorted(rows, part.rows)] for part in held_out.members]
-    predictions = [np.zeros(next(iter(part.members.values())).shape) for part in held_out.members]
+    folds = [dealt[np.searchsorted(rows, part.rows)] for part in parts]
+    predictions = [np.zeros(next(iter(part.members.values())).shape) for part in parts]
     for fold in range(num_folds):
-        rest = [part.take(found != fold) for part, found in zip(held_out.members, folds, strict=True)]
+        rest = [part.take(found != fold) for part, found in zip(held_out.members, folds, strict=False)]
         noisy = held_out.noisy
         if noisy is not None:  # a copy of a held-out row has its truth
             noisy = noisy.take(~np.isin(noisy.rows, rows[dealt == fold]))
         fitted = fit_ensemble(held_out.kind, rest, held_out.prior, seed, held_out.baselines, noisy)
-        for part, found, prediction in zip(held_out.members, folds, predictions, strict=True):
+        for part, found, prediction in zip(parts, folds, predictions, strict=True):
             if (found == fold).any():
                 prediction[found == fold] = _combine(fitted, part.take(found == fold), held_out.prior)
     return [
         _Rows(prediction, part.truth, _spread(held_out.kind, ensemble, part, prediction), found, part.rows)
-        for part, prediction, found in zip(held_out.members, predictions, folds, strict=True)
+        for part, prediction, found in zip(parts, predictions, folds, strict=True)
     ]
 
 

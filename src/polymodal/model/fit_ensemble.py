@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,10 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.numeric import NumericTarget
 
+MAX_FULL_STREAMS = 4
+"""Most streams of which every pattern of absent ones is simulated for calibration."""
+FURTHER_ROWS = 20_000
+"""Most validation rows, of all masks together, that are predicted with several streams masked."""
 VALIDATION_ROWS = 25_000
 """Most validation rows that baselines and ensembles are fitted on."""
 MASKED_ROWS = 4000
@@ -41,6 +46,25 @@ def single_stream_masks(model: TrainedModel) -> list[StreamMask]:
     """
     streams = model.network.streams
     return [NO_MASK, *(frozenset({stream}) for stream in streams if len(streams) > 1)]
+
+
+def further_masks(model: TrainedModel, num_rows: int) -> list[StreamMask]:
+    """Return the masks of several streams that sets and intervals are calibrated with, beside the single ones.
+
+    Args:
+        model: The model.
+        num_rows: Validation rows.
+
+    Returns:
+        With up to four streams all other patterns, else all streams but one; none where that is too much to predict, or
+        no target has sets.
+    """
+    streams, targets = model.network.streams, model.targets.values()
+    sizes = range(2, len(streams)) if len(streams) <= MAX_FULL_STREAMS else [len(streams) - 1]
+    masks = [frozenset(masked) for size in sizes for masked in itertools.combinations(streams, size)]
+    has_sets = not all(isinstance(target, StructuredTarget) for target in targets)
+    is_dear = num_rows * len(masks) > FURTHER_ROWS or any(isinstance(target, NumericTarget) for target in targets)
+    return masks if has_sets and not is_dear else []
 
 
 def sample_validation(validation: Examples, targets: Mapping[str, AnyTarget], seed: int) -> Examples:
@@ -97,6 +121,7 @@ class HeldOutRows:
         prior: As it is pooled.
         members: Validation rows as they are, and with each stream masked; no member was fitted on them.
         baselines: Training rows, predicted by baselines that were not fitted on them; None without any.
+        further: The validation rows with several streams masked, for calibration: the ensemble is not fitted on them.
         noisy: Copies of validation rows with noise in their cells; None without hardening.
     """
 
@@ -104,6 +129,7 @@ class HeldOutRows:
     prior: NDArray[np.float64]
     members: list[MemberRows]
     baselines: MemberRows | None
+    further: list[MemberRows] = field(default_factory=list)
     noisy: MemberRows | None = None
 
     def with_copies(self, places: NDArray[np.int64], num_clean: int) -> HeldOutRows:
@@ -120,9 +146,10 @@ class HeldOutRows:
         own = np.searchsorted(places, places[copies.rows] - num_clean)
         is_kept = places[np.minimum(own, len(places) - 1)] == places[copies.rows] - num_clean
         noisy = dataclasses.replace(copies, rows=own).take(is_kept)
-        return dataclasses.replace(
-            self, members=[part.take(places[part.rows] < num_clean) for part in self.members], noisy=noisy
+        members, further = (
+            [part.take(places[part.rows] < num_clean) for part in parts] for parts in (self.members, self.further)
         )
+        return dataclasses.replace(self, members=members, further=further, noisy=noisy)
 
 
 def held_out_rows(
@@ -147,8 +174,9 @@ def held_out_rows(
     if not baseline_targets(model.targets):
         return model, {}
     validation = sample_validation(validation, model.targets, model.config.seed)
-    masks = single_stream_masks(model)
-    sampled = _sample_numbers(model, len(validation) * len(masks))
+    single = single_stream_masks(model)
+    masks = [*single, *further_masks(model, len(validation))]
+    sampled = _sample_numbers(model, len(validation) * len(single))
     asked = (
         model if fitted is None else dataclasses.replace(model, features=None)
     )  # baselines answer out of fold, below
@@ -156,12 +184,15 @@ def held_out_rows(
     if fitted is not None:
         of_mask = _with_out_of_fold(model, of_mask, fitted, validation, masks, cache, sampled)
     if model.config.fusion.name == "stacking":
-        stacked = {name: _fit_stacker(model, name, validation, of_mask) for name in model.network.targets}
+        fitted_on = of_mask[: len(single)]
+        stacked = {name: _fit_stacker(model, name, validation, fitted_on) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: fitted.full for name, fitted in stacked.items()})
         of_mask = [_with_fusion(members, stacked, model.network.streams) for members in of_mask]
     training_rows = fitted.training_rows if fitted else {}
     found = {
-        name: _held_out_target(model, name, validation, of_mask, training_rows.get(name, {}), sampled.get(name))
+        name: _held_out_target(
+            model, name, validation, of_mask, len(single), training_rows.get(name, {}), sampled.get(name)
+        )
         for name in baseline_targets(model.targets)
     }
     if num_clean is not None:
@@ -192,13 +223,15 @@ def _held_out_target(
     name: str,
     validation: Examples,
     of_mask: list[MemberPredictions],
+    num_single: int,
     training_rows: Mapping[str, NDArray[Any]],
     sampled: SampledNumbers | None,
 ) -> HeldOutRows:
-    members = _validation_rows(model, name, validation, of_mask)
+    members = _validation_rows(model, name, validation, of_mask[:num_single])
     if sampled is None:
-        target = model.targets[name]
-        return HeldOutRows(target.kind, prior_of(target), members, _baseline_rows(training_rows))
+        target, known = model.targets[name], np.flatnonzero(validation.known[name])
+        further = [_member_rows(name, validation, found, known) for found in of_mask[num_single:]]
+        return HeldOutRows(target.kind, prior_of(target), members, _baseline_rows(training_rows), further)
     members = [dataclasses.replace(part, truth=sampled.of_truth(part.truth)) for part in members]
     training_rows = {baseline: numbers[:, sampled.indices] for baseline, numbers in training_rows.items()}
     return HeldOutRows("number", sampled.prior, members, _baseline_rows(training_rows))

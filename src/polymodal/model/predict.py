@@ -34,7 +34,7 @@ from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.model.unusual_rows import UnusualTeller, unusual_rows
 from polymodal.progress import Progress
-from polymodal.targets import AnyTarget, CategoryTarget, RowContext, SketchTarget, StructuredTarget
+from polymodal.targets import AnyTarget, CategoryTarget, NumberTarget, RowContext, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.numeric import NumericTarget
 from polymodal.targets.structured import StructuredPrediction, values_of
@@ -187,7 +187,8 @@ def _combine_target(model: TrainedModel, name: str, target: AnyTarget, members: 
     if isinstance(target, StructuredTarget):
         num_rows = len(present["fusion"])
         return np.where(present["fusion"], predictions["fusion"], prior_prediction(target, num_rows))
-    return model.ensembles[name].combine(predictions, present, target.prior, members.visible)
+    combined = model.ensembles[name].combine(predictions, present, target.prior, members.visible)
+    return target.limited(combined) if isinstance(target, NumberTarget) else combined
 
 
 def predict_members(

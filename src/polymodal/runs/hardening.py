@@ -26,6 +26,7 @@ from polymodal.data.schema.schema import StreamSchema
 from polymodal.data.tables.stored_columns import take_cells
 from polymodal.data.tables.table import Table
 from polymodal.model.batches import Examples
+from polymodal.model.fit_ensemble import VALIDATION_ROWS
 from polymodal.model.network import Network
 from polymodal.model.trained_model import precompute
 from polymodal.progress import Progress, SilentProgress
@@ -35,8 +36,8 @@ from polymodal.training.hardening import NoisyCopies
 
 NUM_COPIES = 3
 """Copies of the training rows; each cell of a copy has one kind of noise."""
-MAX_ROWS = 20_000
-"""Most rows of a split that are copied, drawn at random."""
+MAX_ROWS = VALIDATION_ROWS // 2
+"""Most rows of a split that are copied, drawn at random: the ensemble is fitted on clean and noisy ones together."""
 FORMAT = "hardened 1"
 
 

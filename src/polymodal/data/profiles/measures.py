@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell, Column
 from polymodal.modalities import CellReadError, DateTime, Text
 from polymodal.modalities.category import category_text
-from polymodal.modalities.datetime import EPOCH, parse_datetime
+from polymodal.modalities.date_text import EPOCH
+from polymodal.modalities.datetime import parse_datetime
 from polymodal.modalities.geo import read_place
 from polymodal.modalities.media import is_absent_media, try_decode
 from polymodal.modalities.number import parse_number
