@@ -1,5 +1,6 @@
 # Each goal does its own set-up: make demo, make test, make test-all, make check, make bench-quality,
-# make bench-compare, make bench-decisions, make bench-faithfulness, make bench-speed, make clean.
+# make bench-compare, make bench-decisions, make bench-coverage, make bench-unusual, make bench-faithfulness,
+# make bench-robustness, make bench-acquisition, make bench-speed, make clean.
 # PYTHON: which Python (3.11 or newer) the environment is made with.
 # TORCH_INDEX: where torch comes from. The default is its small CPU build; for a GPU: make TORCH_INDEX= demo
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -11,7 +12,8 @@ INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: bytecode demo test test-all check bench-quality bench-compare bench-decisions bench-faithfulness bench-speed clean
+.PHONY: bytecode demo test test-all check bench-quality bench-compare bench-decisions bench-coverage bench-unusual \
+	bench-faithfulness bench-robustness bench-acquisition bench-speed clean
 .DEFAULT_GOAL := test
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -59,8 +61,21 @@ bench-compare: bytecode
 bench-decisions: bytecode
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/decisions.py
 
+bench-coverage: bytecode
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/coverage.py
+
+bench-unusual: bytecode
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/unusual_rows.py
+
 bench-faithfulness: bytecode
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faithfulness.py
+
+bench-robustness: bytecode
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/robustness.py
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/imbalance.py
+
+bench-acquisition: bytecode
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/acquisition.py
 
 bench-speed: bytecode
 	@$(BIN)/python benchmarks/speed.py

@@ -70,23 +70,36 @@ def test_words_are_misspelled_but_never_empty():
 
 
 @pytest.mark.parametrize("name", ["train.csv", "new.csv", "pictures"])
-def test_what_is_of_no_demo_is_left_alone(tmp_path, name):
+def test_what_is_of_no_demo_is_left_alone(tmp_path, name, monkeypatch, capsys):
     (tmp_path / name).mkdir() if name == "pictures" else (tmp_path / name).write_text("a,b\n1,2\n")
-    command = [sys.executable, "-m", "polymodal.demo", "--output", str(tmp_path), "--rows", "12"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stderr == f"The folder {tmp_path} holds '{name}', which is of no demo. Choose another --output.\n"
+    monkeypatch.setattr(sys, "argv", ["demo", "--output", str(tmp_path), "--rows", "12"])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        demo.main()
+    said = capsys.readouterr().err
+    assert said == f"The folder {tmp_path} holds '{name}', which is of no demo. Choose another --output.\n"
     assert {path.name for path in tmp_path.iterdir()} <= {name, "polymodal-cache"}
 
 
 @pytest.mark.slow
-def test_the_demo_trains_and_prints_its_table(tmp_path):
+def test_the_demo_trains_prints_its_table_and_keeps_earlier_runs(tmp_path):
+    earlier = tmp_path / "demo" / "run"
+    earlier.mkdir(parents=True)
+    (earlier / "report.html").write_text("of an earlier demo")
     command = [sys.executable, "-m", "polymodal.demo", "--output", "demo", "--rows", "120"]
-    for _ in range(2):
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stderr
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
     assert "$ polymodal train demo/train.csv --target digit" in result.stdout
     for name in ("picture", "tone", "note", "tabular", "prior"):
         assert name in result.stdout
-    for run in ("run", "run-2"):
-        assert (tmp_path / "demo" / run / "report.html").stat().st_size > 10_000
+    assert (earlier / "report.html").read_text() == "of an earlier demo"
+    assert (tmp_path / "demo" / "run-2" / "report.html").stat().st_size > 10_000
+
+
+def test_the_first_run_of_a_demo_is_named_run_and_a_second_replaces_its_tables(tmp_path, monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr("polymodal.cli.main.app", trained.append)
+    monkeypatch.setattr(sys, "argv", ["demo", "--output", str(tmp_path / "demo"), "--rows", "12", "--seed", "3"])
+    for _ in range(2):
+        demo.main()
+    assert [command[command.index("--output") + 1] for command in trained] == [str(tmp_path / "demo" / "run")] * 2
+    assert all(command[-2:] == ["--seed", "3"] for command in trained)

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import tiny
 from polymodal import plugins
+from polymodal.cli.main import app
 from polymodal.errors import ConfigError
 from polymodal.fusion import FUSIONS, FusionEntry
 from polymodal.fusion.feature import SumFusion
@@ -132,8 +134,8 @@ def example_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def polymodal(*arguments: str, site: Path | None = None) -> subprocess.CompletedProcess[str]:
-    paths = [str(site)] * (site is not None) + [os.environ.get("PYTHONPATH", "")]
+def polymodal(*arguments: str, site: Path) -> subprocess.CompletedProcess[str]:
+    paths = [str(site), os.environ.get("PYTHONPATH", "")]
     return subprocess.run(
         [sys.executable, "-m", "polymodal", *arguments],
         capture_output=True,
@@ -157,13 +159,14 @@ def test_the_example_package_is_listed_trained_saved_loaded_and_missed(example_s
     predicted = polymodal("predict", run, data, site=example_site)
     assert predicted.returncode == 0, predicted.stderr
     assert len(predicted.stdout.splitlines()) == 41
-    missed = polymodal("predict", run, data)
-    assert missed.returncode == 2
+    missed = CliRunner().invoke(app, ["predict", run, data])
+    assert missed.exit_code == 2
     assert missed.stderr.strip().endswith(
         "needs the fusion 'median' of the package polymodal-example 0.1.0, which is not installed here. Install it: "
         "pip install polymodal-example==0.1.0"
     )
-    refused = polymodal("train", data, "--target", "kind", "--fusion", "median", "--output", str(tmp_path / "other"))
+    other = ["--fusion", "median", "--output", str(tmp_path / "other")]
+    refused = CliRunner().invoke(app, ["train", data, "--target", "kind", *other])
     assert "'fusion' parameter of a run must be one of: transformer" in refused.stderr
 
 
@@ -208,5 +211,7 @@ def test_the_parts_of_the_document_are_trained_saved_and_loaded(site: Path, tmp_
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "run")]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    missed = polymodal("predict", str(tmp_path / "run"), str(tmp_path / "none.csv"))
+    sys.path.remove(str(site))
+    installed.cache_clear()
+    missed = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), str(tmp_path / "none.csv")])
     assert "of the package my-parts 1.2, which is not installed here" in missed.stderr

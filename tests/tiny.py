@@ -40,6 +40,8 @@ STREAMS = (*MEDIA_STREAMS, "tabular")
 KINDS = ANIMALS
 WORDS = ("purrs on the sofa", "barks at the gate", "hoots in the night")
 RATE_HZ = 4000
+TREES_BUDGET_S = 0.1
+"""Bounds the boosted trees of the baselines, most of what a small run costs; a clock is not asked."""
 QUICK: dict[str, Any] = {"train.epochs": 1, "train.batch_size": 16, "width": 16, "baselines": False, "num_threads": 1}
 
 
@@ -161,9 +163,14 @@ def numbers_table(rows: int = 60, seed: int = 0) -> dict[str, list[Any]]:
 
 
 def train(table: Any, target: str | Sequence[str] = "kind", **arguments: Any) -> polymodal.Model:
-    """Train a small network for one epoch; ``settings`` and other arguments win."""
+    """Train a small network for one epoch, and few trees where baselines are asked for.
+
+    ``settings`` and other arguments win.
+    """
     settings = QUICK | dict(arguments.pop("settings", {}))
-    return polymodal.fit(table, target=target, settings=settings, **arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("polymodal.ensemble.boosting.BUDGET_S", TREES_BUDGET_S)
+        return polymodal.fit(table, target=target, settings=settings, **arguments)
 
 
 @contextmanager

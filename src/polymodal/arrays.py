@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +102,33 @@ class Column:
         keep = ~absent if self.present.ndim == 1 else ~absent[:, None]
         outputs = None if self.outputs is None else self.outputs.without(absent)
         return Column(self.values, self.present & keep, self.lengths, outputs)
+
+
+def concatenate_columns(parts: Sequence[Column]) -> Column:
+    """Put the rows of columns of one stream below each other.
+
+    Args:
+        parts: At least one; of ragged columns each may be padded to another length.
+
+    Returns:
+        All rows, padded to the longest; with the outputs of frozen encoders where every part has them.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    present = np.concatenate([part.present for part in parts])
+    of_encoders = [part.outputs for part in parts if part.outputs is not None]
+    outputs = concatenate_columns(of_encoders) if len(of_encoders) == len(parts) else None
+    if first.lengths is None:
+        return Column(np.concatenate([part.values for part in parts]), present, None, outputs)
+    steps = max(part.values.shape[1] for part in parts)
+    values = np.zeros((len(present), steps, *first.values.shape[2:]), first.values.dtype)
+    start = 0
+    for part in parts:
+        values[start : start + len(part), : part.values.shape[1]] = part.values
+        start += len(part)
+    lengths = np.concatenate([part.lengths for part in parts if part.lengths is not None])
+    return Column(values, present, lengths, outputs)
 
 
 def arrays_under(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:

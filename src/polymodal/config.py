@@ -121,6 +121,7 @@ class TrainConfig(Section):
         sampling: Whether rows are sampled uniformly, or so that all classes are equally frequent.
         mixup: Strength of mixing fused rows with each other; 0 for none, 0.2 to 0.4 are usual.
         balance: Method that balances the gradients or losses of the streams, beside their own heads.
+        confidence_penalty: Weight of the penalty on being surer of a class without a stream than with it; 0 for none.
         distill_weight: Weight of the distillation loss, relative to the loss against the truth.
         augment: Whether training inputs are augmented (shifts, warps, masks), by modality.
         flip: Whether training images are flipped horizontally with probability 0.5; off, because a mirrored digit or
@@ -134,6 +135,7 @@ class TrainConfig(Section):
         layer_decay: Learning-rate factor from one layer of a fine-tuned encoder to the one below.
         pretrain_epochs: Epochs of self-supervised pretraining of image encoders (restoring noisy training images, those
             of rows without a target included); 0 means none.
+        harden: Whether training also draws cells with noise in them, of the kinds and severities of a stress test.
         shard: Whether weights, gradients and optimizer states are sharded over processes (FSDP), for networks, such as
             fine-tuned checkpoints, that do not fit on one device in training; ``accelerate launch --use_fsdp``
             switches it on too.
@@ -154,6 +156,7 @@ class TrainConfig(Section):
     sampling: Literal["uniform", "balanced"] = "uniform"
     mixup: float = Field(default=0.0, ge=0)
     balance: Literal["none", "ogm_ge", "mmpareto", "blending"] = "none"
+    confidence_penalty: float = Field(default=0.0, ge=0)
     distill_weight: float = Field(default=1.0, ge=0)
     augment: bool = True
     flip: bool | Literal["auto"] = False
@@ -163,6 +166,7 @@ class TrainConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     layer_decay: float = Field(default=0.8, gt=0, le=1)
     pretrain_epochs: int = Field(default=0, ge=0)
+    harden: bool = False
     shard: bool = False
 
 
@@ -197,8 +201,10 @@ class RunConfig(Section):
         decision: How the label of a category is chosen: the most probable class, or, for balanced classes, the one
             whose probability is largest by its frequency; "auto" is for balanced classes where ``train.sampling`` or
             ``train.loss`` asks for them. Probabilities are the same.
+        coverage_by: Column for each of whose values prediction sets and intervals keep their promise by itself.
         baselines: Whether simple baselines are fitted and join the ensemble.
         explain: Whether the report explains some evaluated rows: which stream and which parts of the cells decided.
+        stress: Whether the report has a stress test on the evaluated rows: noise in the cells, and absent streams.
         seed: Fixes every random choice.
         strict: Whether a broken cell stops the run.
         num_threads: Threads to compute with; None means all cores.
@@ -228,8 +234,10 @@ class RunConfig(Section):
     fusion: FusionConfig = Field(default_factory=FusionConfig)
     train: TrainConfig = TrainConfig()
     decision: Literal["auto", "most_probable", "balanced"] = "auto"
+    coverage_by: str | None = None
     baselines: bool = True
     explain: bool = False
+    stress: bool = False
     seed: int = Field(default=0, ge=0, lt=2**32)
     strict: bool = False
     num_threads: int | None = Field(default=None, ge=1)

@@ -42,7 +42,7 @@ def test_notices_of_the_table_are_listed() -> None:
     sizes = ["unknown" if row == 3 else str(row * 0.37 % 5) for row in range(80)]
     found = inspect_table(Table({"copy": labels, "size": sizes, "y": labels}), targets=["y", "size"])
     assert [(notice["kind"], notice["columns"]) for notice in found["notices"]] == [
-        ("set_aside", ["size"]),
+        ("missing_words", ["size"]),
         ("leak", ["copy"]),
     ]
     assert json.loads(json.dumps(found["notices"])) == found["notices"]

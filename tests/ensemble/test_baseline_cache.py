@@ -65,7 +65,7 @@ class Fit:
         both = FeatureBlocks.concatenate([features.transform(columns, cells), features.transform(others, other_cells)])
         is_validation, known = np.arange(160) >= 120, np.concatenate([truth, other_truth])
         held_out = deal_folds(known, is_validation, None, self.seed)
-        found = cross_fit_baselines("category", 3, both, known, held_out, self.seed)
+        found = cross_fit_baselines("category", 3, both, known, held_out, self.seed, budget_s=0.1)
         pairs = zip(held_out, found.folds, strict=True)
         folds = [Fold(rows[is_validation[rows]] - 120, baselines) for rows, baselines in pairs]
         return FittedBaselines(features, {"kind": found.baselines}, {"kind": folds})

@@ -106,7 +106,7 @@ def test_activities_are_told_from_statistics_alone(shared_data: Path) -> None:
     ]
     both, truth = FeatureBlocks.concatenate(blocks[:2]), np.concatenate(truths[:2])
     held_out = [np.arange(len(truths[0]), len(truth))]
-    baselines = cross_fit_baselines("category", len(names), both, truth, held_out).baselines
+    baselines = cross_fit_baselines("category", len(names), both, truth, held_out, budget_s=0.2).baselines
     scores = {each.name: (each.predict(blocks[2]).argmax(axis=1) == truths[2]).mean() for each in baselines}
     assert scores["boosting"] > 0.942
     assert scores["linear"] > 0.9

@@ -12,6 +12,7 @@ import polymodal
 import tiny
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError, TableError
+from polymodal.explain.explain import OTHER_PASSES
 
 Explain = Callable[..., polymodal.Explanation]
 Make = Callable[[int, int], dict[str, list[Any]]]
@@ -56,7 +57,8 @@ def test_rows_are_named_from_one_and_told_when_left_out(
     [
         ({"rows": [0]}, ConfigError, r"tiny has no row 0: its rows are numbered from 1 to 60\. Choose other --rows\."),
         ({"rows": [61]}, ConfigError, "tiny has no row 61"),
-        ({"rows": []}, ConfigError, "at least one row number"),
+        ({"rows": []}, ConfigError, "row numbers such as"),
+        ({"rows": "1-3"}, ConfigError, r"row numbers such as \[1, 5\], at least one. Got '1-3' instead"),
         ({"stream": "notes"}, SchemaError, r"The model has no stream 'notes'\. Did you mean 'note'\?"),
         ({"target": "kinds"}, SchemaError, r"The model has no target 'kinds'\. Did you mean 'kind'\?"),
         ({"passes": 1}, ConfigError, "passes"),
@@ -144,6 +146,13 @@ def test_items_of_structured_answers_add_up(explain: Explain, tmp_path: Path, ki
         assert 0 <= row.value <= 1
         assert sum(row.streams.values()) == pytest.approx(row.value - row.prior, abs=1e-6)
     assert "one class a row" in found.summaries[0].information_note
+
+
+def test_a_row_takes_at_most_fifty_passes(explain: Explain, mixed_model: polymodal.Model, mixed_table: Table) -> None:
+    found = explain(mixed_model, mixed_table, target="kind", rows=[1, 2], training=mixed_table, passes=50)
+    of_row = [sum(cell.passes for cell in row.cells) for row in found.rows]
+    assert max(of_row) + OTHER_PASSES <= 50
+    assert min(of_row) > 0
 
 
 def test_the_explanation_is_plain_json(explain: Explain, mixed_model: polymodal.Model, mixed_table: Table) -> None:

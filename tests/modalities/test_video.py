@@ -16,7 +16,8 @@ from PIL import Image as pillow  # noqa: N813
 import films
 from polymodal.errors import ConfigError
 from polymodal.modalities import Video, VideoSettings, container
-from polymodal.modalities.video_frames import FrameSampling, load_frames
+from polymodal.modalities.frame_sampling import FrameSampling
+from polymodal.modalities.video_frames import load_frames
 
 PIXELS = 10_000_000
 

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import tiny
+from polymodal.cli.main import app
+from polymodal.nn import layers
 from polymodal.nn.distributed import all_reduce_gradients, process_device, rank_slice
 
 DEADLINE_S = 900
@@ -32,16 +35,28 @@ main()
 """Dropout is sampled by each process; everything else is the same for any number of processes."""
 
 
-def train_with(num_processes: int, folder: Path, data: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
-    script, output = folder / "train.py", folder / f"run{num_processes}"
-    script.write_text(WITHOUT_DROPOUT)
+def arguments(data: Path, output: Path) -> list[str]:
     settings = [argument for setting in SETTINGS for argument in ("--set", setting)]
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(num_processes), "--standalone"]
-    command = [sys.executable, *(launch if num_processes > 1 else []), str(script), "train", str(data), *settings]
-    command += ["--target", "kind", "--target", "weight", "--output", str(output), "--json"]
+    return ["train", str(data), *settings, "--target", "kind", "--target", "weight", "--output", str(output), "--json"]
+
+
+def train_alone(data: Path, output: Path) -> None:
+    """Train in this process, without dropout too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (torch.nn.Dropout, layers.Dropout):
+            patch.setattr(kind, "forward", lambda _, x: x)
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        found = CliRunner().invoke(app, arguments(data, output))
+    assert found.exit_code == 0, found.output
+
+
+def train_together(data: Path, output: Path) -> subprocess.CompletedProcess[str]:
+    script = data.parent / "train.py"
+    script.write_text(WITHOUT_DROPOUT)
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", str(script)]
+    command = [sys.executable, *launch, *arguments(data, output)]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-    run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=environment)
-    return run, output
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, env=environment)
 
 
 @pytest.mark.slow
@@ -50,8 +65,9 @@ def test_two_processes_train_the_same_model_as_one(tmp_path: Path) -> None:
     weights = [None if row % 4 == 1 else cell for row, cell in enumerate(table.columns["weight"])]
     with tiny.decode_cache(tmp_path):
         data = tiny.write_csv(tiny.with_cells(table, weight=weights), tmp_path / "tiny.csv")
-        (one, first), (two, second) = (train_with(count, tmp_path, data) for count in (1, 2))
-    assert one.returncode == 0, one.stderr
+        first, second = tmp_path / "run1", tmp_path / "run2"
+        train_alone(data, first)
+        two = train_together(data, second)
     assert two.returncode == 0, two.stderr
     json.loads(two.stdout)  # one process prints
     alone, together = (json.loads((folder / "metrics.json").read_text())["record"] for folder in (first, second))

@@ -88,7 +88,7 @@ def test_frames_of_a_video_have_the_heat_of_their_time() -> None:
     assert all(frame.split("</svg>")[0].count("<rect") == 2 for frame in frames)
     assert "(0.0, 0.6)" in frames[0]
     assert "(0.6, 1.2)" in frames[-1]
-    assert 'class="heated film"' in html
+    assert 'class="heated film" data-hottest="0"' in html
 
 
 def test_sound_plays_under_its_heat() -> None:
@@ -204,6 +204,14 @@ def test_page_is_bounded_and_says_what_it_leaves_out() -> None:
     assert len(html) < 560_000
     assert re.search(r"\d+ explanations of further rows are left out", html)
     assert 'id="row-1"' in html
+
+
+def test_thousands_of_plain_rows_are_bounded_too() -> None:
+    rows = [row(number, cells=[], changes=[]) for number in range(1, 401)]
+    plain = dataclasses.replace(explanation(rows), streams={"price": ["price"]})
+    html = explanation_html(source(plain, examples.table(400)), max_bytes=300_000)
+    assert len(html) < 500_000
+    assert "left out of this page" in html
 
 
 def test_explained_box_is_drawn_on_its_picture() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import explained_examples as examples
 import pytest
 from test_page import CHROMIUM, digits_gallery, digits_record, leaf_record
+from test_stress_page import stress_report
 
 from polymodal.report.explanation_page import write_explanation
 from polymodal.report.page import write_report
@@ -61,8 +62,12 @@ def measured(folder: Path, probe: str) -> dict[str, Any]:
     return found
 
 
+def stressed_record() -> dict[str, Any]:
+    return digits_record() | {"stress": stress_report().state()}
+
+
 @needs_browser
-@pytest.mark.parametrize("make", [digits_record, leaf_record])
+@pytest.mark.parametrize("make", [digits_record, leaf_record, stressed_record])
 def test_nothing_is_wider_than_a_phone_and_charts_answer_to_the_pointer(make: Any, tmp_path: Path) -> None:
     write_report(make(), digits_gallery(2), tmp_path / "page.html")
     found = measured(tmp_path, POINT_AT_CHART)

@@ -49,6 +49,12 @@ def test_probabilities_are_in_the_order_of_the_classes(classifier):
     assert (classifier.classes_[probabilities.argmax(axis=1)] == classifier.predict(X)).all()
 
 
+def test_sets_are_in_the_order_of_the_classes(classifier):
+    included = classifier.predict_set(X, 0.8)
+    assert included.shape == (NUM_ROWS, 2)
+    assert included[np.arange(NUM_ROWS), classifier.predict_proba(X).argmax(axis=1)].all()
+
+
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
 def test_dataframes_give_the_same_answers(classifier, frame):
     assert np.allclose(classifier.predict_proba(frame(X)), classifier.predict_proba(X))

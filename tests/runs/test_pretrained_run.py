@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,17 @@ def encoders_of(model: polymodal.Model) -> Iterator[Pretrained]:
     return (encoder for encoder in model.trained.network.encoders if isinstance(encoder, Pretrained))
 
 
+@pytest.fixture(scope="module")
+def frozen(checkpoints: dict[str, str], table: Table) -> Callable[[str, str], polymodal.Model]:
+    """Return what trains with two frozen checkpoints, each two once."""
+    return cache(lambda photo, sound: train(table, checkpoints[photo], checkpoints[sound]))
+
+
 @pytest.mark.parametrize(("photo", "sound"), list(zip(IMAGES, SOUNDS, strict=True)))
 def test_frozen_encoders_learn_save_and_predict_the_same(
-    photo: str, sound: str, checkpoints: dict[str, str], table: Table, tmp_path: Path
+    photo: str, sound: str, frozen: Callable[[str, str], polymodal.Model], table: Table, tmp_path: Path
 ) -> None:
-    model = train(table, checkpoints[photo], checkpoints[sound])
+    model = frozen(photo, sound)
     assert len(list(encoders_of(model))) == 2
     model.save(tmp_path / "model")
     again = polymodal.load(tmp_path / "model")
@@ -76,16 +83,17 @@ def test_tuned_encoders_learn_save_and_predict_the_same(
 def test_the_checkpoint_says_size_and_rate_and_the_user_may_overrule_the_size(
     checkpoints: dict[str, str], table: Table
 ) -> None:
-    model = train(table, checkpoints["vit"], checkpoints["whisper"], settings={"settings.photo.size": 24})
+    settings = {"settings.photo.size": 24, "baselines": False}
+    model = train(table, checkpoints["vit"], checkpoints["whisper"], settings=settings)
     photo, sound = (model.trained.preprocessor.modalities[stream].state() for stream in ("photo", "sound"))
     assert (photo["height"], photo["width"], photo["channels"], photo["resize"]) == (24, 24, 3, "stretch")
     assert (sound["features"], sound["sample_rate_hz"], sound["num_mels"]) == ("whisper", 16000, 16)
 
 
 def test_a_table_without_a_single_cell_of_a_frozen_stream_can_be_predicted(
-    checkpoints: dict[str, str], table: Table
+    frozen: Callable[[str, str], polymodal.Model], table: Table
 ) -> None:
-    model = train(table, checkpoints["vit"], checkpoints["wav2vec2"])
+    model = frozen("vit", "wav2vec2")
     found = model.predictions(tiny.with_cells(columns(table), photo=[None] * table.num_rows))
     assert np.isfinite(found.values["kind"]).all()
 

@@ -68,9 +68,10 @@ def test_the_width_depends_on_the_time(
 
 
 def test_where_time_suffices_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = fit(time_limit=None)
+    short = {"train.epochs": 4}
+    plain = fit(time_limit=None, **short)
     Clock(monkeypatch).limit(monkeypatch, 1000.0)
-    assert tiny.same(tiny.weights_of(fit()), tiny.weights_of(plain))
+    assert tiny.same(tiny.weights_of(fit(**short)), tiny.weights_of(plain))
 
 
 def test_trial_networks_use_gradient_accumulation_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +85,7 @@ def test_trial_networks_use_gradient_accumulation_too(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(width_search, "training_step", recorded)
     monkeypatch.setattr(trainer, "accumulation_steps_that_fit", lambda *_: 4)
-    fit()
+    fit(**{"train.epochs": 2})
     assert set(accumulation_steps) == {4}
 
 

@@ -108,6 +108,11 @@ Settings = Annotated[
     typer.Option("--set", metavar="NAME=VALUE", help="Any option of run.yaml by its dotted name: train.epochs=20."),
 ]
 
+Stress = Annotated[
+    bool, typer.Option("--stress", help="Also score with noise in the cells and with streams absent, for the report.")
+]
+Harden = Annotated[bool, typer.Option("--harden", help="Also learn from cells with noise in them, as --stress tries.")]
+
 
 @contextmanager
 def exits(interrupted: str) -> Iterator[None]:

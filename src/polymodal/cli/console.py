@@ -58,6 +58,15 @@ def _console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=max(console.width, MIN_WIDTH))
 
 
+def print_table(table: Table) -> None:
+    """Print a table on standard output.
+
+    Args:
+        table: A table of rich.
+    """
+    _console().print(table)
+
+
 def print_hits(hits: Sequence[Any]) -> None:
     """Print the results of a search.
 

@@ -51,7 +51,10 @@ def explain_command(
         ),
     ] = "occlusion",
     passes: Annotated[
-        int, typer.Option(metavar="N", help="Network passes a row to look inside its cells; 0 explains streams only.")
+        int,
+        typer.Option(
+            metavar="N", help="Most network passes a row, nearly all of them to look inside its cells; 0: streams only."
+        ),
     ] = 50,
     streams_only: Annotated[
         bool, typer.Option("--streams-only", help="Do not look inside cells; the same as --passes 0.")

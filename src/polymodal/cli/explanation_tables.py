@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from polymodal.cli.result_tables import INTERVAL, add_numbers, open_console, open_table
+from polymodal.cli.result_tables import INTERVAL, add_numbers, open_console, ruled_table
 from polymodal.explain.explanation import CellParts, Change, Explanation, RowExplanation, TargetSummary
 
 MAX_STREAMS = 12
@@ -44,7 +44,9 @@ def print_explanation(explanation: Explanation) -> None:
 
 def _importance_table(summary: TargetSummary, unit: str) -> Table:
     plural = "s" * (summary.rows != 1)
-    table = open_table(f"{escape(summary.target)}: how much each stream moves the {unit}, {summary.rows:,} row{plural}")
+    table = ruled_table(
+        f"{escape(summary.target)}: how much each stream moves the {unit}, {summary.rows:,} row{plural}"
+    )
     table.add_column("stream", overflow="fold")
     add_numbers(table, ["mean change", INTERVAL])
     table.add_column(" ")
@@ -60,7 +62,7 @@ def _importance_table(summary: TargetSummary, unit: str) -> Table:
 
 
 def _pair_table(summary: TargetSummary, unit: str) -> Table:
-    table = open_table("pairs: what they add together (below zero: they say the same)")
+    table = ruled_table("pairs: what they add together (below zero: they say the same)")
     table.add_column("pair", overflow="fold")
     add_numbers(table, ["interaction", INTERVAL, *(["shared bits", "synergy bits"] if summary.information else [])])
     found = {" × ".join(entry["pair"]): entry for entry in summary.information}
@@ -73,7 +75,7 @@ def _pair_table(summary: TargetSummary, unit: str) -> Table:
 
 
 def _row_table(rows: Sequence[RowExplanation], unit: str) -> Table:
-    table = open_table("rows: without any stream, with all of them, and the streams that decide")
+    table = ruled_table("rows: without any stream, with all of them, and the streams that decide")
     table.add_column("row", justify="right")
     table.add_column("answer", overflow="fold")
     add_numbers(table, ["without", "with"])

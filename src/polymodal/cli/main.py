@@ -1,4 +1,4 @@
-"""The command line: ``polymodal inspect | train | evaluate | predict | explain | embed | index | search | cache ...``.
+"""The command line: ``polymodal inspect | train | evaluate | predict | explain | stress | drift | embed | ...``.
 
 Slow imports are made inside the command that needs them.
 """
@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from polymodal.cli.acquire_command import acquire_command
 from polymodal.cli.arguments import (
     Config,
     Data,
@@ -20,6 +21,7 @@ from polymodal.cli.arguments import (
     Drop,
     Encoders,
     Group,
+    Harden,
     Json,
     Log,
     Modalities,
@@ -30,6 +32,7 @@ from polymodal.cli.arguments import (
     Shares,
     Slices,
     Streams,
+    Stress,
     Strict,
     StrictTable,
     Targets,
@@ -45,11 +48,13 @@ from polymodal.cli.arguments import (
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.drift_command import drift_command
 from polymodal.cli.explain_command import explain_command
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
 from polymodal.cli.search_commands import embed_command, index_command, search_command
+from polymodal.cli.stress_command import stress_command
 from polymodal.version import VERSION as __version__  # noqa: N811
 
 SPINS = "10000"
@@ -160,6 +165,8 @@ def train_command(
     ] = False,
     device: Device = None,
     log: Log = [],  # noqa: B006
+    harden: Harden = False,
+    stress: Stress = False,
     strict: Strict = False,
     json: Json = False,
     verbose: Verbose = False,
@@ -196,9 +203,8 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update(
-            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "explain": explain or None}
-        )
+        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        common.update({"harden": harden or None, "stress": stress or None, "explain": explain or None})
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
             from polymodal.model.summary import run_notices
@@ -238,6 +244,7 @@ def evaluate_command(
     model: ModelPath,
     data: Data,
     slices: Slices = [],  # noqa: B006
+    stress: Stress = False,
     device: Device = None,
     strict: StrictTable = False,
     json: Json = False,
@@ -247,26 +254,33 @@ def evaluate_command(
     """Judge a model on a table that holds the truth: scores with intervals, its streams, baselines, missing streams."""
     with exits("Stopped."), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
-            from polymodal.cli import console, result_tables
+            from polymodal.cli import certainty_tables, console, result_tables, stress_tables
             from polymodal.runs.model import load
 
             loaded = load(model, device)
         report_data = loaded.evaluation_report(data, slices=slices or None, strict=strict, progress=progress)
+        found = loaded.stress(data, progress=progress) if stress else None
         if json:
             from polymodal.model.summary import summary_of
 
-            console.print_json(summary_of(report_data))
+            console.print_json(summary_of(report_data | ({"stress": found.state()} if found else {})))
             return
         result_tables.print_results(report_data)
         console.print_pairs(report_data)
         result_tables.print_slices(report_data)
         console.print_missing(report_data)
+        certainty_tables.print_certainty(report_data)
+        if found is not None:
+            stress_tables.print_stress(found)
         for notice in report_data["notices"]:
             console.print_line(f"Note: {notice}")
 
 
 app.command("predict")(predict_command)
+app.command("drift")(drift_command)
 app.command("explain")(explain_command)
+app.command("stress")(stress_command)
+app.command("acquire")(acquire_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)

@@ -233,11 +233,12 @@ def parse_columns(texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name.strip() for text in texts for name in text.split(",") if name.strip()))
 
 
-def parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str, option: str = "--seeds") -> list[int]:
     """Read whole numbers divided by commas or spaces.
 
     Args:
-        text: The value of ``--seeds``.
+        text: The value of the option.
+        option: The option's name, for messages.
 
     Returns:
         The numbers.
@@ -247,7 +248,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     parts = text.replace(",", " ").split()
     if not parts or not all(part.isdecimal() for part in parts):
-        raise parameter_error("--seeds", COMMAND, "whole numbers divided by commas, such as 0,1,2", text)
+        raise parameter_error(option, COMMAND, "whole numbers divided by commas, such as 0,1,2", text)
     return [int(part) for part in parts]
 
 

@@ -33,6 +33,25 @@ def predict_command(
         typer.Option(help=f"Of every class, or of the prediction only; default: all up to {FEW_CLASSES} classes."),
     ] = None,
     weights: Annotated[bool, typer.Option("--weights", help="Add the fusion's weight of each stream.")] = False,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Add sets of labels and intervals of numbers that hold the truth this often, such as 0.9.",
+        ),
+    ] = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            metavar="ACCURACY", help="Leave out the labels of unsure rows, so that answers are right this often: 0.95."
+        ),
+    ] = None,
+    unusual: Annotated[
+        bool,
+        typer.Option(
+            "--unusual", help="Add how unusual each row is: a p-value, small where it is unlike training rows."
+        ),
+    ] = False,
     device: Device = None,
     strict: StrictTable = False,
     json: Annotated[
@@ -55,7 +74,16 @@ def predict_command(
             from polymodal.runs.model import load
 
             loaded = load(model, device)
-        batches = loaded.predict_batches(data, keep=columns, weights=weights, strict=strict, progress=progress)
+        batches = loaded.predict_batches(
+            data,
+            keep=columns,
+            weights=weights,
+            coverage=coverage,
+            abstain=abstain,
+            strict=strict,
+            unusual=unusual,
+            progress=progress,
+        )
         num_rows, num_broken = 0, 0
         with open_output(output, as_json=json) as write:
             for batch in batches:

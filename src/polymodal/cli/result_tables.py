@@ -30,16 +30,16 @@ WINNER, OTHER = "▶ ", "  "
 
 
 def open_console() -> Console:
-    """Return a console on standard output, of 80 columns if it is not a terminal."""
+    """Return a console; where the output is no terminal, one of 80 columns."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def open_table(title: str) -> Table:
-    """Return a table without columns.
+def ruled_table(title: str) -> Table:
+    """Return a table without columns, its heading ruled off.
 
     Args:
-        title: Its title, with markup.
+        title: Its title, in rich's markup.
 
     Returns:
         The table.
@@ -136,8 +136,9 @@ def _results_table(info: Mapping[str, Any], evaluation: Mapping[str, Any]) -> Ta
     target, primary = info["name"], info["primary_metric"]
     rows = score_rows(target, primary, evaluation)
     others = [metric for metric in rows[0].scores if metric != primary][:OTHER_METRICS]
-    rows_of_split = f"{evaluation['rows']:,} {evaluation['split']} rows"
-    table = open_table(f"{escape(target)}: {rows_of_split}{_direction(primary, *others)}")
+    table = ruled_table(
+        f"{escape(target)}: {evaluation['rows']:,} {evaluation['split']} rows{_direction(primary, *others)}"
+    )
     table.box = box.MINIMAL_HEAVY_HEAD
     table.add_column(" ")
     table.add_column("model", overflow="fold")
@@ -202,7 +203,7 @@ def print_slices(report_data: Mapping[str, Any]) -> None:
 
 def _slice_table(info: Mapping[str, Any], column: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     metrics = slice_metrics(info["primary_metric"], entries)
-    table = open_table(f"{escape(info['name'])} by {escape(column)}, the worst first{_direction(*metrics)}")
+    table = ruled_table(f"{escape(info['name'])} by {escape(column)}, the worst first{_direction(*metrics)}")
     table.add_column(escape(column), overflow="fold")
     add_numbers(table, ["rows", metric_title(metrics[0]), INTERVAL, *map(metric_title, metrics[1:])])
     for entry in entries:
@@ -231,7 +232,7 @@ def _comparison_table(comparison: Comparison, target: str) -> Table:
     metric, many = rows[0].metric, len(rows[0].seeds) > 1
     seeds = f"seed{'s' * many} {', '.join(map(str, rows[0].seeds))}"
     title = f"{escape(target)}: {comparison.num_rows:,} {comparison.split} rows, {seeds}{_direction(metric)}"
-    table = open_table(title)
+    table = ruled_table(title)
     table.add_column(OTHER + "variant", overflow="fold")
     lead = f"lead over {rows[0].reference}"
     add_numbers(table, [metric_title(metric), INTERVAL, lead, INTERVAL, "training"])

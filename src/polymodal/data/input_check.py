@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Column
 from polymodal.data.cache.cache import ArrayCache
@@ -16,6 +17,8 @@ from polymodal.modalities import Tabular
 from polymodal.modalities.base import quote
 from polymodal.modalities.category import Category
 
+READ_AS_MISSING = frozenset({"NA", "N/A", "NaN", "nan", "None", "null", "NULL", "n/a", "#N/A", "<NA>"})
+"""Labels that pandas and others read as missing cells."""
 NEARLY_ALL = 0.9
 """Share of a column's cells from which on it is told that they cannot be read, or were not seen in training."""
 SHOWN_CELLS = 10
@@ -29,9 +32,23 @@ class _Counts:
     read: int = 0
     unseen: int = 0
     broken: int = 0
+    absent: int = 0
     is_input: bool = False
+    lost_levels: frozenset[str] = frozenset()
     unseen_values: dict[str, None] = field(default_factory=dict)
     first_broken: list[BrokenCell] = field(default_factory=list)
+
+    def see_levels(self, values: Sequence[str], codes: NDArray[np.int64]) -> None:
+        """Keep the values that readers of tables take for missing cells, as long as no row has one of them.
+
+        Args:
+            values: The values of the training rows.
+            codes: int64 ``[rows]``, 0 where absent or unseen, else the place of the value from 1.
+        """
+        lost = frozenset(values) & READ_AS_MISSING if self.read + self.absent == len(codes) else self.lost_levels
+        self.lost_levels = (
+            lost if not lost & {values[code - 1] for code in np.unique(codes[codes > 0])} else frozenset()
+        )
 
     @property
     def is_broken(self) -> bool:
@@ -126,6 +143,8 @@ class InputCheck:
                 warn(self._broken_sentence(name, counts))
             elif counts.is_unseen:
                 self._tell(self._unseen_sentence(name, counts))
+            if counts.absent and counts.lost_levels:
+                warn(self._lost_sentence(name, counts))
         others = [counts for counts in self._counts.values() if not counts.is_broken]
         if number := sum(counts.broken for counts in others):
             first = sorted((cell for counts in others for cell in counts.first_broken), key=lambda cell: cell.row)
@@ -186,8 +205,11 @@ class InputCheck:
         for name, place in modality.places.items():
             counts, present = self._input(name), column.present[:, place.start]
             counts.read += int(present.sum())
-            if modality.members[name].name != Category.name:
+            member = modality.members[name]
+            if not isinstance(member, Category):
                 continue
+            counts.absent += int((~present).sum())
+            counts.see_levels(member.values, column.values[:, place.start].astype(int))
             unseen = np.flatnonzero(present & (column.values[:, place.start] == 0))
             counts.unseen += len(unseen)
             for row in unseen[: SHOWN_VALUES * (len(counts.unseen_values) < SHOWN_VALUES)]:
@@ -203,6 +225,14 @@ class InputCheck:
         return (
             f"{self.name}, column {name!r}: {counts.broken:,} of {total:,} cells cannot be read and count as missing, "
             f"as in row {first.row}: {first.reason}."
+        )
+
+    def _lost_sentence(self, name: str, counts: _Counts) -> str:
+        words = list_names([repr(word) for word in sorted(counts.lost_levels)])
+        return (
+            f"{self.name}, column {name!r}: {counts.absent:,} cells are missing and none is {words}, which training "
+            "rows have as a value. Was the table read by a program that takes it for a missing cell, as pandas does "
+            "without keep_default_na=False? Then answers differ from those for the file itself."
         )
 
     def _unseen_sentence(self, name: str, counts: _Counts) -> str:

@@ -16,10 +16,11 @@ from pydantic import BaseModel
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.decoding import decode_column
+from polymodal.data.schema.samples import present_cells
 from polymodal.data.schema.schema import Schema, StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, parameter_error
-from polymodal.modalities import MODALITIES, Modality, build_settings
+from polymodal.modalities import MODALITIES, Modality, Tabular, build_settings
 from polymodal.modalities.decoding import unique_cells
 from polymodal.modalities.media import describe_source, is_absent_media
 from polymodal.modalities.parallel import chunked
@@ -178,7 +179,9 @@ def _joint_cells(
 
 
 def _check_readable(stream: StreamSchema, modality: Modality, training: Table, num_threads: int | None) -> None:
-    """Raise an error if a media column has cells but none can be read: most likely its paths are wrong."""
+    """Raise an error if a column has cells but none can be read: its paths are wrong, or its modality."""
+    if isinstance(modality, Tabular):
+        _check_plain_readable(modality, training)
     if not modality.is_media:
         return
     name = stream.columns[0]
@@ -191,6 +194,18 @@ def _check_readable(stream: StreamSchema, modality: Modality, training: Table, n
         first = first or broken
     if first:
         raise CellError(_unreadable(training, name, [cell for cell, _ in unique_cells(cells)], first[0].reason))
+
+
+def _check_plain_readable(modality: Tabular, training: Table) -> None:
+    for name, member in modality.members.items():
+        cells = present_cells(training.columns.get(name, []))
+        column, broken = member.transform(cells, None)
+        if broken and not column.present.any():
+            raise CellError(
+                f"{training.name}, column {name!r}: not one of its {len(cells):,} training cells can be read as "
+                f"{member.name}. The first one: {broken[0].reason}. Leave out --modality {name}={member.name}, or drop "
+                f"the column with --drop {name}."
+            )
 
 
 def _probes(cells: Sequence[Cell]) -> Iterator[Sequence[Cell]]:

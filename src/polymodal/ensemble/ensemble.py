@@ -172,6 +172,24 @@ class Ensemble:
             combined[rows] = weights.combine(of_rows, {name: mask[rows] for name, mask in present.items()}, prior)
         return combined
 
+    def spread(self, members: Mapping[str, Floats], present: Mapping[str, Mask], combined: Floats) -> Floats:
+        """Return how far the members that can change a prediction are from the combined number.
+
+        Args:
+            members: Member to numbers ``[N]``.
+            present: Member to bool ``[N]``, True where it has a prediction.
+            combined: What ``combine`` returned, ``[N]``.
+
+        Returns:
+            float64 ``[N]``: the root mean squared distance of the present ones; 0 without any.
+        """
+        used = sorted(self.active_members & members.keys())
+        if not used:
+            return np.zeros(len(combined))
+        present_MN = np.stack([present[name] for name in used])
+        squares = np.where(present_MN, (np.stack([members[name] for name in used]) - combined) ** 2, 0.0)
+        return np.asarray(np.sqrt(squares.sum(axis=0) / np.maximum(present_MN.sum(axis=0), 1)))
+
     @property
     def complete(self) -> MemberWeights:
         """The weights of the rows in which every stream is present."""

@@ -13,7 +13,7 @@ Shape legend as in ``pooling``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,6 +56,41 @@ class MemberRows:
     truth: NDArray[Any]
     rows: NDArray[np.int64]
 
+    def take(self, rows: NDArray[Any]) -> MemberRows:
+        """Return some of the rows.
+
+        Args:
+            rows: Indices or mask ``[N]``.
+
+        Returns:
+            Those rows.
+        """
+        return MemberRows(
+            members={name: values[rows] for name, values in self.members.items()},
+            visible={stream: mask[rows] for stream, mask in self.visible.items()},
+            truth=self.truth[rows],
+            rows=self.rows[rows],
+        )
+
+    def with_noise(self, noisy: MemberRows | None) -> MemberRows:
+        """Return these rows and copies of some of them below, which count as rows of their own.
+
+        Args:
+            noisy: Copies of rows with noise in their cells, if there are any; ``rows`` says of which.
+
+        Returns:
+            All of them; the numbers of copies are beyond those of the rows.
+        """
+        if noisy is None or not len(noisy.rows):
+            return self
+        beyond = int(max(self.rows.max(initial=0), noisy.rows.max())) + 1
+        return MemberRows(
+            members={name: np.concatenate([values, noisy.members[name]]) for name, values in self.members.items()},
+            visible={stream: np.concatenate([mask, noisy.visible[stream]]) for stream, mask in self.visible.items()},
+            truth=np.concatenate([self.truth, noisy.truth]),
+            rows=np.concatenate([self.rows, noisy.rows + beyond]),
+        )
+
     def data(self, kind: str, names: Sequence[str], prior: Floats | float) -> PoolingData:
         """Return the data to fit the weights of some members on."""
         everywhere = np.ones(len(self.truth), np.bool_)
@@ -97,6 +132,7 @@ def fit_ensemble(
     prior: Floats | float,
     seed: int,
     baseline_rows: MemberRows | None = None,
+    noisy: MemberRows | None = None,
 ) -> Ensemble:
     """Fit the weights of the members of one target.
 
@@ -106,10 +142,12 @@ def fit_ensemble(
         prior: Probabilities ``[C]``, a number, or numbers ``[D]``.
         seed: Seed of the folds.
         baseline_rows: Further rows for which only the baselines have predictions, out of fold.
+        noisy: Copies of validation rows with noise in their cells, of a hardened run; the same members.
 
     Returns:
         The weights; equal ones if there are no rows.
     """
+    rows = [rows[0].with_noise(noisy), *rows[1:]]
     names = sorted(set(rows[0].members) - {PRIOR})
     unmasked = rows[0].data(kind, names, prior)
     pooled = _fit_pooled(unmasked, names, _baseline_data(kind, rows[0], names, prior, baseline_rows), seed)
@@ -248,26 +286,39 @@ def _minimise(
     return found[: len(start)] @ basis, found[len(start) :]
 
 
-def _pieces_by_pattern(
-    kind: str, rows: Sequence[MemberRows], names: Sequence[str], prior: Floats | float
-) -> dict[frozenset[str], PoolingData]:
-    """Group the rows, as they are and masked, by the streams that are absent; a row counts once under a pattern."""
-    pieces: dict[frozenset[str], list[PoolingData]] = {}
-    for index, part in enumerate(rows):
-        data = part.data(kind, names, prior)
-        changed = _changed_rows(rows[0], part) if index else np.ones(len(data), np.bool_)
+def rows_of_patterns(rows: Sequence[MemberRows]) -> Iterator[tuple[frozenset[str], int, NDArray[np.int64]]]:
+    """Group rows, as they are and masked, by the streams that are absent; a row counts once under a pattern.
+
+    Args:
+        rows: Validation rows as they are, and again with streams masked.
+
+    Yields:
+        The absent streams, a place in ``rows``, and the indices of its rows; rows without any stream are left out.
+    """
+    for place, part in enumerate(rows):
+        changed = _changed_rows(rows[0], part) if place else np.ones(len(part.rows), np.bool_)
         for absent, of_pattern in rows_by_pattern(part.visible):
             used = of_pattern[changed[of_pattern]]
             if len(used) and len(absent) < len(part.visible):
-                pieces.setdefault(absent, []).append(data.take(used))
+                yield absent, place, used
+
+
+def _pieces_by_pattern(
+    kind: str, rows: Sequence[MemberRows], names: Sequence[str], prior: Floats | float
+) -> dict[frozenset[str], PoolingData]:
+    data = [part.data(kind, names, prior) for part in rows]
+    pieces: dict[frozenset[str], list[PoolingData]] = {}
+    for absent, place, used in rows_of_patterns(rows):
+        pieces.setdefault(absent, []).append(data[place].take(used))
     return {absent: _join(parts) for absent, parts in pieces.items()}
 
 
 def _changed_rows(unmasked: MemberRows, masked: MemberRows) -> Mask:
-    """Return the masked rows that had the stream which is masked, bool ``[N]``."""
+    """Return the masked rows that had every stream which is masked, bool ``[N]``."""
     places = np.searchsorted(unmasked.rows, masked.rows)
     changed = [unmasked.visible[stream][places] != mask for stream, mask in masked.visible.items()]
-    return np.asarray(np.any(changed, axis=0))
+    hidden = [mask for mask in changed if mask.any()]
+    return np.asarray(np.all(hidden, axis=0)) if hidden else np.zeros(len(masked.rows), np.bool_)
 
 
 def _fit_pattern(data: PoolingData, pooled: _Pool) -> _Pool:

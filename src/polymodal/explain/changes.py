@@ -34,6 +34,8 @@ MAX_TRAINING_ROWS = 1000
 """Most training rows that are searched, drawn at random."""
 NEAR_ROWS = 3
 """How many near rows are shown, and of how many of them streams are swapped in."""
+ABSENT_STREAMS = 10
+"""How many streams, the most important ones, are taken away in turn."""
 SWAPPED_STREAMS = 3
 """Of how many streams, the most important ones, another row's are tried."""
 
@@ -197,11 +199,12 @@ class ChangeSearch:
 
     def _absent(self, output: Output, row: ExplainedRow, differs: Callable[[Cell, float], bool]) -> list[Change]:
         decoded = decode_rows(self.model, row.table)
-        masks = [frozenset({stream}) for stream in row.present]
+        streams = row.present[:ABSENT_STREAMS]
+        masks = [frozenset({stream}) for stream in streams]
         found = [of_mask[output.target] for of_mask in final_predictions(self.model, decoded, masks)]
         return [
             Change("absent", stream, None, answer, scalar)
-            for stream, predictions in zip(row.present, found, strict=True)
+            for stream, predictions in zip(streams, found, strict=True)
             for answer, scalar in [self._read(output, predictions, 0)]
             if differs(answer, scalar)
         ]

@@ -16,7 +16,14 @@ from polymodal.data.input_check import InputCheck
 from polymodal.data.tables.table import Table
 from polymodal.explain.answers import DecodedRows, final_predictions, with_outputs
 from polymodal.explain.cells import PASSES, Inside
-from polymodal.explain.changes import ChangeSearch, ExplainedRow, TrainingRows, table_columns
+from polymodal.explain.changes import (
+    NEAR_ROWS,
+    SWAPPED_STREAMS,
+    ChangeSearch,
+    ExplainedRow,
+    TrainingRows,
+    table_columns,
+)
 from polymodal.explain.explanation import Change, Explanation, RowExplanation, TargetSummary
 from polymodal.explain.inside import check_inside, explain_cells
 from polymodal.explain.outputs import MAX_ITEMS, Output, items_of, outputs_of, unit_of
@@ -31,8 +38,10 @@ from polymodal.model.predict import MIN_CACHED_ROWS, NO_CACHE
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 
-CHUNK_ROWS = 256
+CHUNK_ROWS = 64
 """Most rows that are decoded at once."""
+OTHER_PASSES = 2 + NEAR_ROWS * SWAPPED_STREAMS
+"""Network passes a row that are not spent on its cells: one for all streams, one without each, and the swaps."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ def explain_table(
             model was trained on.
         shown: Numbers of those of ``rows`` that are explained one by one, the others are summarised only; None: all.
         method: How cells are explained: "occlusion", "owen" or "gradients".
-        passes: Network passes a row for its cells; 0 leaves them out.
+        passes: Most network passes a row; what streams and changes leave of them is for its cells. 0 leaves cells out.
         strict: Whether absent columns, broken cells and unseen categories raise.
         cache: Cache of decoded arrays; None: the user's.
         progress: Reports progress.
@@ -101,7 +110,8 @@ def explain_table(
     searched = None if training_table is None else TrainingRows.read(model, training_table, table, cache, progress)
     changes = _changes(model, table, request, explained, searched, progress)
     outputs = [explained.outputs[k] for k in _shown(request, explained)]
-    inside = explain_cells(model, table, outputs, request.streams, method=method, passes=passes, progress=progress)
+    left = _cell_passes(passes, searched)
+    inside = explain_cells(model, table, outputs, request.streams, method=method, passes=left, progress=progress)
     return Explanation(
         table=table.name,
         streams={stream: table_columns(model, stream) for stream in model.network.streams},
@@ -111,6 +121,11 @@ def explain_table(
         notices=[*request.notices, *notices, *_notices(model, request, explained), *inside.notices],
         seconds=time.perf_counter() - started,
     )
+
+
+def _cell_passes(passes: int, training: TrainingRows | None) -> int:
+    """Return the passes that are left for a row's cells; of few passes, all of them."""
+    return passes - OTHER_PASSES if training is not None and passes >= 2 * OTHER_PASSES else passes
 
 
 def _explain_streams(

@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, quote
-from polymodal.modalities.json_text import load_json
+from polymodal.modalities.json_text import load_list
+from polymodal.modalities.logger_files import load_logger_file
 from polymodal.modalities.media import MAX_FILE_BYTES, NUMPY_MAGIC, as_array, load_npy, read_media
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 """Beginnings of an archive, and of an empty one."""
 PARQUET_MAGIC = b"PAR1"
+MANY_NUMBERS = 10
+MANY = re.compile(rf"\s*(?:[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?(?:\s+|$)){{{MANY_NUMBERS},}}")
 MAX_VALUES = MAX_FILE_BYTES // 8
 """A file that declares more numbers than this is refused before they are read."""
 MISSING_VALUES = ("", "nan", "NaN", "NAN", "na", "NA", "n/a", "N/A", "#N/A", "null", "NULL", "none", "None", "-", "?")
@@ -45,7 +48,7 @@ def read_content(cell: Cell, folder: Path | None) -> tuple[Any, str]:
     Raises:
         CellReadError: If there is no such file, or the text is no JSON.
     """
-    if isinstance(cell, str) and cell.lstrip().startswith("["):
+    if isinstance(cell, str) and is_list_text(cell):
         return parse_json(cell), ""
     path = cell.get("path") if isinstance(cell, Mapping) else cell
     ending = PurePath(path).suffix.lower() if isinstance(path, str | PurePath) else ""
@@ -56,18 +59,35 @@ def parse_json(text: str) -> Any:
     """Read a list of numbers.
 
     Args:
-        text: JSON.
+        text: JSON, a list as Python or NumPy write it, or numbers between blanks.
 
     Returns:
         The (nested) list.
 
     Raises:
-        CellReadError: If it is not JSON.
+        CellReadError: If it is no such list.
     """
+    if not text.lstrip().startswith(("[", "(")):
+        return [float(number) for number in text.split()]
     try:
-        return load_json(text)
-    except ValueError:
-        raise CellReadError("is not a list of numbers in JSON") from None
+        return load_list(text)
+    except ValueError as error:
+        missing = f" ({error})" if "..." in text else ""
+        raise CellReadError(f"is not a list of numbers in JSON{missing}") from None
+
+
+def is_list_text(text: str) -> bool:
+    """Tell whether text is a list: in brackets, or ten numbers or more between blanks.
+
+    Args:
+        text: A cell.
+
+    Returns:
+        True where ``parse_json`` reads it.
+    """
+    if text.lstrip().startswith(("[", "(")):
+        return True
+    return len(text) >= 2 * MANY_NUMBERS and MANY.fullmatch(text) is not None
 
 
 def as_numbers(content: Any) -> NDArray[Any]:
@@ -139,7 +159,13 @@ def load_numbers(content: bytes) -> NDArray[Any]:
         return load_npz(content)
     if content.startswith(PARQUET_MAGIC):
         return load_parquet(content)
-    return load_csv(content)
+    try:
+        return load_csv(content)
+    except CellReadError as error:
+        try:
+            return load_logger_file(content)
+        except CellReadError as of_logger:
+            raise (of_logger if "column" in str(of_logger) else error) from None
 
 
 def load_npz(content: bytes) -> NDArray[Any]:
@@ -224,7 +250,9 @@ def load_csv(content: bytes) -> NDArray[np.float64]:
         )
     except pa.ArrowException as error:
         raise CellReadError(_csv_problem(str(error), fields)) from None
-    return _stack(table)
+    values = _stack(table)
+    ends_with_mark = len(fields) > 1 and not fields[-1] and bool(np.isnan(values[:, -1]).all())
+    return values[:, :-1] if ends_with_mark else values
 
 
 def _first_fields(content: bytes) -> tuple[list[str], str]:

@@ -24,6 +24,7 @@ from polymodal.modalities.decoding import decode_ragged, sample_cells
 from polymodal.modalities.float16 import to_float16
 from polymodal.modalities.media import FileCellError, try_decode, unwrap
 from polymodal.modalities.silence import choose_trim_db, non_silent_span
+from polymodal.modalities.stretch import span_of
 
 __all__ = ["Audio", "AudioSettings", "load_clip"]
 
@@ -36,7 +37,8 @@ MAX_AMPLITUDE = 1e4
 CONSTANT_TOLERANCE = 1e-5
 """A deviation below this share of the clip's largest value is rounding, not sound."""
 ENDINGS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".m4a",
-                     ".aac", ".wma", ".caf"})  # fmt: skip
+                     ".aac", ".wma", ".caf", ".amr", ".awb", ".wv", ".ape", ".mka", ".weba", ".w64", ".spx", ".mp2",
+                     ".sph", ".mp1", ".snd", ".rf64", ".tta", ".ac3", ".m4b"})  # fmt: skip
 
 Features = Literal["log_mel", "mfcc", "waveform", "samples", "whisper", "kaldi"]
 
@@ -164,6 +166,9 @@ class Audio(Modality):
         cells = _without_arrays(cells) if settings.of_video else cells
         found = sample_cells(cells, partial(read_header, folder=folder), HEADER_SAMPLE, num_threads)
         headers = [header for _, header in found]
+        found = [(cell, header) for cell, header in found if span_of(cell) is None] + [
+            (cell, (None, 0, 1)) for cell, _ in found if span_of(cell) is not None
+        ]
         rate = settings.sample_rate_hz or _most_common_rate([rate for rate, _, _ in headers])
         durations = [num_samples / (own_rate or rate) for own_rate, num_samples, _ in headers if num_samples]
         measure = partial(duration_s, folder=folder, sample_rate_hz=rate, most_s=settings.max_duration_s)

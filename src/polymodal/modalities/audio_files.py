@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.container import NoMediaError, has_av, read_audio, read_audio_header
 from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, locate_media, read_media
+from polymodal.modalities.stretch import Span, span_of
 
 BLOCK_VALUES = 2**20
 MIN_SHARE_READ = 0.9
+SAMPLE_BITS = (15, 23, 31)
+"""Bits of samples of 16, 24 and 32 bits, without the sign."""
 
 
 def load_clip(
@@ -89,14 +93,16 @@ def _mix(samples: NDArray[Any], channels: int) -> NDArray[Any]:
 def _read_samples(
     cell: Cell, folder: Path | None, max_duration_s: float, assumed_rate: int, channels: int
 ) -> tuple[NDArray[np.float32], int]:
-    content = locate_media(cell, folder)
+    content, span = locate_media(cell, folder), span_of(cell) or Span(0.0, math.inf)
+    duration_s = min(max_duration_s, span.end_s - span.start_s)
     if _holds_array(content):
         content = load_npy(read_media(cell, folder))
     if isinstance(content, bytes | str):
-        return _read_file(content, max_duration_s, channels)
+        return _read_file(content, span.start_s, duration_s, channels)
     array, rate = _split_rate(content)
     rate = rate or assumed_rate
-    return _read_array(as_array(array), max(1, int(max_duration_s * rate)), channels), rate
+    first, limit = int(span.start_s * rate), max(1, int(duration_s * rate))
+    return _read_array(as_array(array), first + limit, channels)[first:], rate
 
 
 def _holds_array(content: Any) -> bool:
@@ -128,13 +134,27 @@ def _read_array(values: NDArray[Any], limit: int, channels: int) -> NDArray[np.f
         raise CellReadError(f"is an array of shape {list(values.shape)}, without samples")
     if values.ndim == 2 and values.shape[0] < values.shape[1]:
         values = values.T
-    kind, full = values.dtype.kind, float(np.iinfo(values.dtype).max) if values.dtype.kind in "iu" else 1.0
+    kind, full = values.dtype.kind, _full_scale(values)
     samples = values[:limit].reshape(min(limit, len(values)), -1).astype(np.float64)
     if kind == "u":
         full = (full + 1) / 2
         samples = samples - full
     with np.errstate(over="ignore"):
         return _mix(samples / full, channels).astype(np.float32)
+
+
+def _full_scale(values: NDArray[Any]) -> float:
+    """Return what is full volume: of whole numbers the largest of their type, or of the smaller type they fit into.
+
+    Lists of whole numbers come as 64 bits and decoders write 16 bits into 32: samples of 8 bits stay as they are, wider
+    types are taken for 16, 24 or 32 bits by the loudest sample of the clip.
+    """
+    if values.dtype.kind not in "iu":
+        return 1.0
+    if values.dtype.itemsize <= 2:
+        return float(np.iinfo(values.dtype).max)
+    loudest = max(abs(int(values.min())), abs(int(values.max())))
+    return next((float(2**bits - 1) for bits in SAMPLE_BITS if loudest <= 2**bits), float(2**63 - 1))
 
 
 def _open(content: bytes | str) -> Any:
@@ -156,23 +176,48 @@ def _error_text(error: Exception) -> str:
     return str(getattr(error, "error_string", error)).removeprefix("Error : ").rstrip(".")
 
 
-def _read_file(content: bytes | str, max_duration_s: float, channels: int) -> tuple[NDArray[np.float32], int]:
+def _read_file(
+    content: bytes | str, start_s: float, duration_s: float, channels: int
+) -> tuple[NDArray[np.float32], int]:
     import soundfile
 
     opened = _open(content)
     if opened is None:
-        samples, rate = read_audio(content, max_duration_s)
-        return _mix(samples, channels), rate
+        samples, rate = read_audio(content, start_s + duration_s)
+        return _mix(samples[int(start_s * rate) :], channels), rate
     with opened as file:
         rate, declared = int(file.samplerate), int(file.frames)
-        limit = max(1, int(max_duration_s * rate))
+        first, limit = int(start_s * rate), max(1, int(duration_s * rate))
+        if first:
+            _check_start(start_s, first, declared, rate)
+            file.seek(first)
         try:
             samples = _read_blocks(file, limit, channels)
         except soundfile.LibsndfileError as error:
-            raise CellReadError(f"is damaged sound ({_error_text(error)})") from None
-    if 0 < declared < 2**62 and len(samples) < MIN_SHARE_READ * min(limit, declared):
+            problem = f"is damaged sound ({_error_text(error)})"
+            samples, rate = _read_with_av(content, start_s + duration_s, channels, problem)
+            return samples[int(start_s * rate) :], rate
+    if 0 < declared < 2**62 and len(samples) < MIN_SHARE_READ * min(limit, declared - first):
         raise CellReadError(f"is damaged sound: it declares {declared:,} samples but {len(samples):,} can be decoded")
     return samples, rate
+
+
+def _check_start(start_s: float, first: int, declared: int, rate: int) -> None:
+    if first >= declared:
+        raise CellReadError(f"has {declared / rate:g} s of sound, and its stretch starts at {start_s:g} s")
+
+
+def _read_with_av(
+    content: bytes | str, max_duration_s: float, channels: int, problem: str
+) -> tuple[NDArray[np.float32], int]:
+    """Read a file that libsndfile opens but cannot read, such as FLAC from a pipe, whose header has no length."""
+    if not has_av():
+        raise CellReadError(f"{problem}; more files can be read with `pip install 'polymodal[video]'`")
+    try:
+        samples, rate = read_audio(content, max_duration_s)
+    except CellReadError:
+        raise CellReadError(problem) from None
+    return _mix(samples, channels), rate
 
 
 def _read_blocks(file: Any, limit: int, channels: int) -> NDArray[np.float32]:
@@ -204,6 +249,10 @@ def duration_s(cell: Cell, folder: Path | None, sample_rate_hz: int, most_s: flo
         CellReadError: If there is no readable audio.
     """
     rate, num_samples, _ = read_header(cell, folder)
+    span = span_of(cell)
+    if num_samples and span is not None:
+        whole_s = num_samples / (rate or sample_rate_hz)
+        return max(min(span.end_s, whole_s) - span.start_s, 0.0)
     if num_samples:
         return num_samples / (rate or sample_rate_hz)
     return len(load_clip(cell, folder, sample_rate_hz, most_s)) / sample_rate_hz

@@ -1,4 +1,10 @@
-"""Cells that hold labelled boxes: ``[{"label": ..., "box": [x_min, y_min, x_max, y_max]}, ...]``, as lists or JSON."""
+"""Cells that hold labelled boxes: ``[{"label": ..., "box": [x_min, y_min, x_max, y_max]}, ...]``, as lists or JSON.
+
+The forms of other programs are read as well: COCO's annotations and Hugging Face's objects (``bbox`` as left, top,
+width and height, ``category`` or ``category_id``), torchvision's ``{"boxes", "labels"}``, corners by name as in Pascal
+VOC (``xmin`` ... ``ymax``), YOLO's lines (label, center, width and height in shares of the picture) and Label Studio's
+rectangles in per cent. Shares and per cent become pixels where the picture's size is known.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +16,17 @@ import numpy as np
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent, quote
+from polymodal.modalities.box_forms import (
+    BOX_LISTS,
+    LABEL_LISTS,
+    YOLO_LINE,
+    are_boxes,
+    first_of,
+    from_left_top_size,
+    with_corners,
+)
 from polymodal.modalities.category import category_text
-from polymodal.modalities.json_text import load_json
+from polymodal.modalities.json_text import load_list
 
 Corners = tuple[float, float, float, float]
 FORM = 'expected a list of {"label": ..., "box": [x_min, y_min, x_max, y_max]}, in pixels'
@@ -48,21 +63,28 @@ def read_boxes(cell: Cell, size: tuple[int, int] | None = None) -> list[Labelled
     if is_absent(cell):
         return None
     content = _parse(cell) if isinstance(cell, str) else cell
-    return [_read_box(number, entry, size) for number, entry in enumerate(_entries(content), start=1)]
+    entries = [with_corners(entry) for entry in _entries(content)]
+    return [_read_box(number, entry, size) for number, entry in enumerate(entries, start=1)]
 
 
 def _parse(text: str) -> Any:
+    lines = text.strip().splitlines()
+    if all(map(YOLO_LINE.fullmatch, lines)):
+        return [{"label": words[0], "yolo": words[1:]} for words in (line.split() for line in lines)]
     try:
-        return load_json(text)
+        return load_list(text)
     except ValueError:
         raise CellReadError(f"{quote(text)} is not JSON; {FORM}") from None
 
 
 def _entries(content: Any) -> Sequence[Any]:
     if isinstance(content, Mapping):
-        if not {"boxes", "labels"} <= set(content):
+        if not are_boxes(content):
             return [content]
-        labels, boxes = list(content["labels"]), list(content["boxes"])
+        corners = first_of(content, BOX_LISTS)
+        labels, boxes = list(content[first_of(content, LABEL_LISTS)]), list(content[corners])
+        if corners == "bbox":
+            boxes = [from_left_top_size(box) for box in boxes]
         if len(labels) != len(boxes):
             raise CellReadError(f"holds {len(labels)} labels for {len(boxes)} boxes; expected one label a box")
         return [{"label": label, "box": box} for label, box in zip(labels, boxes, strict=True)]
@@ -72,12 +94,15 @@ def _entries(content: Any) -> Sequence[Any]:
 
 
 def _read_box(number: int, entry: Any, size: tuple[int, int] | None) -> LabelledBox:
-    if not isinstance(entry, Mapping) or not {"label", "box"} <= set(entry):
+    if not isinstance(entry, Mapping) or not {"label"} <= set(entry) or not {"box", "share"} & set(entry):
         raise CellReadError(f"box {number} is {quote(str(entry))}; {FORM}")
     text = "" if is_absent(entry["label"]) else category_text(entry["label"]).strip()
     if not text:
         raise CellReadError(f"box {number} has no label; {FORM}")
-    corners = _corners(number, entry["box"])
+    corners = _corners(number, entry.get("box", entry.get("share")))
+    if "share" in entry and size is not None:
+        height, width = size
+        corners = corners[0] * width, corners[1] * height, corners[2] * width, corners[3] * height
     return LabelledBox(text, entry["label"], corners if size is None else _cut(number, corners, size))
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, Modality, Settings, quote, read_cells
+from polymodal.modalities.label_lookup import LabelLookup
 
 WHOLE = re.compile(r"(-?\d+)\.0+")
 PLAIN = (str, int, float, Decimal, date, np.number, np.bool_)
@@ -88,8 +89,8 @@ class Category(Modality):
         return len(self.values) + 1
 
     @cached_property
-    def _codes(self) -> dict[str, int]:
-        return {value: code for code, value in enumerate(self.values, start=1)}
+    def _lookup(self) -> LabelLookup:
+        return LabelLookup(self.values)
 
     @classmethod
     def fit(
@@ -134,7 +135,7 @@ class Category(Modality):
             int64 ``[rows]`` in 0..len(values); and the broken cells.
         """
         texts, broken = read_cells(cells, category_text)
-        codes = [0 if text is None else self._codes.get(text, 0) for text in texts]
+        codes = [0 if text is None else self._lookup.find(text) + 1 for text in texts]
         present = np.array([text is not None for text in texts], bool)
         return Column(np.array(codes, np.int64), present), broken
 

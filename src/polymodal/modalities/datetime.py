@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import calendar
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,14 +24,13 @@ from polymodal.modalities.base import (
     read_cells,
     standardise,
 )
+from polymodal.modalities.date_text import EPOCH, has_order, read_date, read_date_number, tells_order
+from polymodal.modalities.number_text import MISSING_WORDS
 
-EPOCH = datetime(1970, 1, 1)
 DAY_S = 86_400.0
 COMPONENTS = ("time", "year_sin", "year_cos", "month", "week_sin", "week_cos", "day_sin", "day_cos")
 """What the eight values stand for."""
 EVEN_EDGES = [-1.0, -0.5, 0.0, 0.5, 1.0]
-YEAR_FIRST = re.compile(r"(\d{4})[/.](\d{1,2})[/.](\d{1,2})(?:[ T](.+))?")
-YEAR_LAST = re.compile(r"(\d{1,2})([/.])(\d{1,2})\2(\d{4})(?:[ T](.+))?")
 
 
 class DateTimeSettings(Settings):
@@ -43,8 +41,8 @@ def parse_datetime(cell: Cell, *, day_first: bool = False) -> datetime:
     """Parse a cell as a datetime.
 
     Args:
-        cell: A date, datetime, numpy or pandas timestamp, or text: ISO 8601, ``2024/5/31``,
-            ``31.5.2024``, or ``5/31/2024``, each with or without a time of day.
+        cell: A date, datetime, time of day, numpy or pandas timestamp, text as of ``date_text.read_date``, or a number
+            as of ``date_text.read_date_number``.
         day_first: Whether ``1/2/2024`` is the first of February.
 
     Returns:
@@ -56,7 +54,11 @@ def parse_datetime(cell: Cell, *, day_first: bool = False) -> datetime:
     moment = cell.astype("datetime64[us]").item() if isinstance(cell, np.datetime64) else cell
     try:
         if isinstance(cell, str):
-            moment = datetime.fromisoformat(_to_iso(cell.strip(), day_first))
+            moment = read_date(cell, day_first=day_first)
+        if isinstance(cell, int | float) and not isinstance(cell, bool):
+            moment = read_date_number(cell)
+        if isinstance(cell, time):
+            moment = datetime.combine(EPOCH, cell)
         if isinstance(moment, datetime):
             return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
         if isinstance(moment, date):
@@ -64,17 +66,6 @@ def parse_datetime(cell: Cell, *, day_first: bool = False) -> datetime:
     except (ValueError, OverflowError):  # no date, or a time zone that leads out of the years 1 to 9999
         pass
     raise CellReadError(f"{quote(cell)} is not a date; expected ISO 8601 such as 2024-05-31 or 2024-05-31T14:30")
-
-
-def _to_iso(text: str, day_first: bool) -> str:
-    if match := YEAR_FIRST.fullmatch(text):
-        year, month, day, clock = match.groups()
-    elif match := YEAR_LAST.fullmatch(text):
-        first, separator, second, year, clock = match.groups()
-        day, month = (first, second) if day_first or separator == "." else (second, first)
-    else:
-        return text
-    return f"{year}-{int(month):02d}-{int(day):02d}" + (f"T{clock}" if clock else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +81,8 @@ class DateTime(Modality):
         mean: Mean of the training cells, in days since 1970.
         std: Their standard deviation in days; 1 where they are all equal.
         quantiles: Edges of ``time`` in standardised units, as in ``Number``.
-        day_first: Whether ``1/2/2024`` is the first of February: True where a training cell has a
-            first number above 12.
+        day_first: Whether ``1/2/2024`` is the first of February: True where more training cells say so than the
+            contrary, by a number above 12.
     """
 
     mean: float
@@ -125,8 +116,8 @@ class DateTime(Modality):
         Returns:
             The fitted modality.
         """
-        day_first = any(_is_day_first(cell) for cell in cells)
-        moments, _ = read_cells(cells, partial(parse_datetime, day_first=day_first))
+        day_first = is_day_first(cells)
+        moments, _ = read_cells(cells, partial(_read, day_first=day_first))
         days = np.array([_days(moment) for moment in moments if moment is not None], np.float64)
         mean, std = fit_mean_std(days)
         quantiles = quantile_edges(standardise(days, mean, std))
@@ -149,7 +140,7 @@ class DateTime(Modality):
         Returns:
             float32 ``[rows, 8]`` in the order of ``COMPONENTS``; and the broken cells.
         """
-        moments, broken = read_cells(cells, partial(parse_datetime, day_first=self.day_first))
+        moments, broken = read_cells(cells, partial(_read, day_first=self.day_first))
         values = np.zeros((len(cells), len(COMPONENTS)), np.float32)
         for row, moment in enumerate(moments):
             if moment is not None:
@@ -175,9 +166,42 @@ class DateTime(Modality):
         return cls(**state)
 
 
-def _is_day_first(cell: Cell) -> bool:
-    match = YEAR_LAST.fullmatch(cell.strip()) if isinstance(cell, str) else None
-    return match is not None and match.group(2) == "/" and int(match.group(1)) > 12
+def _read(cell: Cell, *, day_first: bool) -> datetime | None:
+    """Parse a cell; None for text that stands for an absent date."""
+    if isinstance(cell, str) and cell.strip().lower() in MISSING_WORDS:
+        return None
+    return parse_datetime(cell, day_first=day_first)
+
+
+def is_day_first(cells: Iterable[Cell]) -> bool:
+    """Tell whether days are written before months, as ``31/5/2024``.
+
+    Args:
+        cells: Cells of a column.
+
+    Returns:
+        True where more cells say so than the contrary; False where none tells.
+    """
+    votes = [vote for cell in cells if isinstance(cell, str) and (vote := tells_order(cell)) is not None]
+    return 2 * sum(votes) > len(votes)
+
+
+def order_note(cells: Iterable[str]) -> str:
+    """Say in which order day and month were read.
+
+    Args:
+        cells: Texts of dates.
+
+    Returns:
+        One clause; empty where they are written in a form that needs no order.
+    """
+    cells = [cell for cell in cells if has_order(cell)]
+    if not cells:
+        return ""
+    if is_day_first(cells):
+        return "day before month"
+    is_told = any(tells_order(cell) is False for cell in cells)
+    return "month before day" if is_told else "month before day, which no cell tells"
 
 
 def _days(moment: datetime) -> float:

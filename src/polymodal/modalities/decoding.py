@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import PurePath
 from typing import Any, TypeVar
@@ -145,6 +145,8 @@ def unique_cells(cells: Sequence[Cell]) -> list[tuple[Cell, list[int]]]:
 
 def _key(cell: Cell) -> Any:
     content = unwrap(cell)
+    if content is not cell and isinstance(cell, Mapping) and {"start", "end"} & set(cell):
+        return content, cell.get("start"), cell.get("end")
     if isinstance(content, str | bytes):
         return content
     return ("path", str(content)) if isinstance(content, PurePath) else ("object", id(content))

@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import CellReadError, ColumnGroup, Modality, Settings, is_absent, quote, read_cells
 from polymodal.modalities.json_text import load_json
-from polymodal.modalities.number import MISSING_WORDS, parse_number
+from polymodal.modalities.number import parse_number
+from polymodal.modalities.number_text import MISSING_WORDS
 
 Place = tuple[float, float]
 """Latitude and longitude in degrees."""

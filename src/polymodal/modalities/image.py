@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,15 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.center_crop import Resample, resize_and_center_crop
 from polymodal.modalities.decoding import decode_fixed, map_cells, sample_cells
-from polymodal.modalities.image_files import TRANSPOSED_ORIENTATIONS, convert_mode, exif_orientation, open_image
+from polymodal.modalities.image_files import (
+    DEEPEST,
+    TRANSPOSED_ORIENTATIONS,
+    convert_mode,
+    exif_orientation,
+    largest_deep_value,
+    open_image,
+    white_of,
+)
 from polymodal.modalities.letterbox import resize_and_pad
 
 if TYPE_CHECKING:
@@ -69,7 +77,8 @@ class Image(Modality):
 
     The aspect ratio is kept: an image is resized to fit and padded with the colour of its border, unless ``resize``
     says otherwise. EXIF orientation is applied, transparency is composited on white, of an animation the first frame is
-        used. 16-bit values are divided by 257. Arrays are ``[height, width]``, ``[height, width, channels]`` or
+        used. Values of 16 bits are divided so that the largest of the fewest bits (8, 10, 12, 14 or 16) that all
+    training images fit into is white. Arrays are ``[height, width]``, ``[height, width, channels]`` or
     ``[channels, height, width]``; integers are 0..255 (uint16: 0..65535), floats are 0..1 where no value is above 1
     and 0..255 otherwise.
 
@@ -86,6 +95,7 @@ class Image(Modality):
         resize: ``pad``, ``stretch`` or ``crop``.
         crop_share: Share of each side that stays when the borders are cut off.
         resample: The filter that scales.
+        white: The value of 16-bit images that becomes 255.
     """
 
     height: int
@@ -97,6 +107,7 @@ class Image(Modality):
     resize: Literal["pad", "stretch", "crop"] = "pad"
     crop_share: float = 1.0
     resample: Resample = "bilinear"
+    white: int = DEEPEST
 
     name: ClassVar[str] = "image"
     summary: ClassVar[str] = "pictures as files, bytes, arrays or PIL images, brought to one size"
@@ -128,6 +139,8 @@ class Image(Modality):
         height, width = choose_size([shape for _, (shape, _) in probes], settings.size, settings.max_side)
         channels = settings.channels or (1 if all(grey for _, (_, grey) in probes) else 3)
         options = {name: getattr(settings, name) for name in ("max_pixels", "resize", "crop_share", "resample")}
+        deep = partial(largest_deep_value, folder=folder, max_pixels=settings.max_pixels)
+        options["white"] = white_of([found for _, found in sample_cells(cells, deep, SAMPLE_SIZE, num_threads)])
         unfitted = cls(height=height, width=width, channels=channels, mean=[], std=[], **options)
         column, _ = unfitted.transform([cell for cell, _ in probes], folder, num_threads=num_threads)
         mean, std = _channel_mean_std(column)
@@ -150,7 +163,7 @@ class Image(Modality):
         return decode_fixed(cells, work, (self.height, self.width, self.channels), np.uint8, num_threads)
 
     def _decode(self, cell: Cell, folder: Path | None) -> NDArray[np.uint8]:
-        image = open_image(cell, folder, self.max_pixels, draft=self._draft_size)
+        image = open_image(cell, folder, self.max_pixels, draft=self._draft_size, white=self.white)
         image = convert_mode(image, "L" if self.channels == 1 else "RGB")
         if self.resize != "pad":
             return resize_and_center_crop(
@@ -168,6 +181,20 @@ class Image(Modality):
         rotated = min(self.height / width, self.width / height)
         scale = 2 * max(unrotated, rotated)
         return math.ceil(scale * width), math.ceil(scale * height)
+
+    def notice(self, column: str, asked: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """Report the depth of 16-bit images that do not use all of it.
+
+        Args:
+            column: The column's name.
+            asked: Not needed.
+
+        Returns:
+            A sentence for the user; empty where there is nothing to say.
+        """
+        if self.white == DEEPEST:
+            return ""
+        return f"The 16-bit pictures of the column {column!r} hold values up to {self.white:,}, which count as white."
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "TGA", "ICO", "QOI")
+DEEPEST = 65535
+WHITES = (255, 1023, 4095, 16383, DEEPEST)
+"""The largest values of 8, 10, 12, 14 and 16 bits, which scanners and cameras give in files of 16 bits."""
 ORIENTATION = 0x0112
 JPEG = ("JPEG", "MPO")
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
@@ -28,7 +31,12 @@ TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 
 
 def open_image(
-    cell: Cell, folder: Path | None, max_pixels: int, *, draft: Callable[[PILImage], tuple[int, int]] | None = None
+    cell: Cell,
+    folder: Path | None,
+    max_pixels: int,
+    *,
+    draft: Callable[[PILImage], tuple[int, int]] | None = None,
+    white: int = DEEPEST,
 ) -> PILImage:
     """Load an image cell, upright and without transparency.
 
@@ -38,6 +46,7 @@ def open_image(
         max_pixels: An image that declares more is refused before it is decoded.
         draft: Given the image before it is decoded, returns the width and height that are large enough: a JPEG is
             decoded at a half, a quarter or an eighth where that is no smaller. None: full scale.
+        white: The 16-bit value that becomes 255.
 
     Returns:
         A PIL image in mode L or RGB.
@@ -51,12 +60,50 @@ def open_image(
         check_num_pixels(image.width, image.height, max_pixels)
         if draft is not None and image.format in JPEG:
             image.draft(None, draft(image))
-        return _normalise_mode(image)
+        return _normalise_mode(image, white)
     if isinstance(content, pillow().Image):
         check_num_pixels(content.width, content.height, max_pixels)
-        return _normalise_mode(_copy(content))
+        return _normalise_mode(_copy(content), white)
     values = load_npy(content) if isinstance(content, bytes) else as_array(content)
-    return _normalise_mode(pillow().fromarray(_to_image_array(values, max_pixels)))
+    return _normalise_mode(pillow().fromarray(_to_image_array(values, max_pixels, white)), white)
+
+
+def largest_deep_value(cell: Cell, folder: Path | None, max_pixels: int) -> int:
+    """Return the largest value of an image of 16 bits.
+
+    Args:
+        cell: As for ``open_image``.
+        folder: As for ``open_image``.
+        max_pixels: As for ``open_image``.
+
+    Returns:
+        The value; 0 for images of other depths.
+
+    Raises:
+        CellReadError: If there is no readable image.
+    """
+    content = read_media(cell, folder)
+    if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
+        image = open_header(io.BytesIO(content), max_pixels)
+        if not image.mode.startswith("I"):
+            return 0
+        check_num_pixels(image.width, image.height, max_pixels)
+        return max(0, int(np.asarray(image).max()))
+    values = load_npy(content) if isinstance(content, bytes) else np.asarray(content)
+    return int(values.max()) if values.dtype == np.uint16 and values.size else 0
+
+
+def white_of(largest: Sequence[int]) -> int:
+    """Return the 16-bit value that becomes white: the largest of the fewest bits that all values fit into.
+
+    Args:
+        largest: The largest value of each image of 16 bits; zeros do not count.
+
+    Returns:
+        255, 1023, 4095, 16383 or 65535.
+    """
+    most = max(largest, default=0) or DEEPEST
+    return next(whites for whites in WHITES if most <= whites)
 
 
 @cache
@@ -134,12 +181,12 @@ def convert_mode(image: PILImage, mode: str) -> PILImage:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _normalise_mode(image: PILImage) -> PILImage:
+def _normalise_mode(image: PILImage, white: int) -> PILImage:
     """Return an image upright, on a white background, in mode L or RGB."""
     _load(image)
     image = _apply_orientation(image)
     if image.mode.startswith(("I", "F")):
-        return _to_8_bit(image)
+        return _to_8_bit(image, white)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         return _composite_on_white(image)
     return convert_mode(image, "L" if image.mode in ("1", "L") else "RGB")
@@ -180,14 +227,14 @@ def _apply_orientation(image: PILImage) -> PILImage:
     return image.transpose(transposes[orientation]) if orientation in transposes else image
 
 
-def _to_8_bit(image: PILImage) -> PILImage:
+def _to_8_bit(image: PILImage, white: int) -> PILImage:
     """Convert 16-bit, 32-bit and float images to 8 bits."""
     values = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and values.max() > 255):
         if values.max() > 65535 or values.min() < 0:
             raise CellReadError("holds 32-bit values outside 0..65535")
         values = values.astype(np.uint16)
-    converted: PILImage = pillow().fromarray(to_bytes(values))
+    converted: PILImage = pillow().fromarray(to_bytes(values, white))
     return converted
 
 
@@ -199,7 +246,7 @@ def _composite_on_white(image: PILImage) -> PILImage:
     return opaque.convert("L" if is_grey else "RGB")
 
 
-def _to_image_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
+def _to_image_array(values: NDArray[Any], max_pixels: int, white: int) -> NDArray[np.uint8]:
     if values.ndim == 3 and values.shape[0] in (1, 3, 4) and values.shape[2] not in (1, 2, 3, 4):
         values = values.transpose(1, 2, 0)
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 2, 3, 4)):
@@ -207,15 +254,16 @@ def _to_image_array(values: NDArray[Any], max_pixels: int) -> NDArray[np.uint8]:
             f"is an array of shape {list(values.shape)}; expected [height, width] or [height, width, 1..4]"
         )
     check_num_pixels(values.shape[1], values.shape[0], max_pixels)
-    pixels = to_bytes(values)
+    pixels = to_bytes(values, white)
     return np.ascontiguousarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
-def to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+def to_bytes(values: NDArray[Any], white: int = DEEPEST) -> NDArray[np.uint8]:
     """Convert the pixels of an array to 0..255.
 
     Args:
         values: Any shape; see ``Image`` for what each dtype means.
+        white: The value of 16 bits that becomes 255; larger ones do too.
 
     Returns:
         uint8 of the same shape.
@@ -228,7 +276,8 @@ def to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
     if values.dtype == np.uint16:
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        scaled = (values.astype(np.uint64) * 255 + white // 2) // white
+        return np.minimum(scaled, 255).astype(np.uint8)
     if not np.isfinite(values).all():
         raise CellReadError(f"holds {int((~np.isfinite(values)).sum()):,} values that are NaN or infinite")
     low, high = float(values.min()), float(values.max())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from typing import Any
@@ -12,6 +13,12 @@ MAX_FLOAT_DIGITS = 308
 """An integer of more digits has no float; of more than 4,300, Python refuses to read it."""
 SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+MAX_LITERAL, MAX_BRACKETS = 5_000_000, 100_000
+QUOTED = re.compile("['\"]")
+NUMPY_CALL = re.compile(r"(?:np\.)?(?:array|float64|float32|int64)\(([^()]*?)(?:, dtype=\w+)?\)")
+BLANK_BETWEEN = re.compile(r"(?<=[\d.\w\]])\s+(?=[-+\d.\[nNi])")
+"""Blanks that separate numbers, or rows, of a NumPy array."""
+PLAIN_WORD = re.compile(r"\b(?:nan|NaN|inf|null|true|false)\b")
 REPLACEMENT = "\ufffd"
 NESTED = frozenset({list, tuple, dict})
 CLEANED = NESTED | {str}
@@ -41,6 +48,48 @@ def load_json(text: str) -> Any:
         raise ValueError(TOO_DEEP) from None
     may_be_deep = text.count("[") + text.count("{") > MAX_DEPTH
     return clean_nested(content) if may_be_deep or ESCAPED_SURROGATE.search(text) else content
+
+
+def load_list(text: str) -> Any:
+    """Read a list or an object as JSON, or as Python and NumPy write it, for instance through ``DataFrame.to_csv``.
+
+    Args:
+        text: Such as ``[1, null]``, ``['a', None]``, ``(1.5, nan)``, ``[1.5 2.  3. ]``.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ValueError: If it is none of these, is deeper than 64 levels, or numbers are left out in it (``...``).
+    """
+    try:
+        return load_json(text)
+    except ValueError as error:
+        if "..." in text and not QUOTED.search(text):
+            raise ValueError("it was shortened when it was written: numbers are missing where ... stands") from None
+        if len(text) > MAX_LITERAL or text.count("[") + text.count("{") + text.count("(") > MAX_BRACKETS:
+            raise error from None
+    return _load_literal(text)
+
+
+def _load_literal(text: str) -> Any:
+    plain = text if QUOTED.search(text) else BLANK_BETWEEN.sub(", ", NUMPY_CALL.sub(r"\1", text))
+    words = {"nan": "None", "NaN": "None", "inf": "1e999", "null": "None", "true": "True", "false": "False"}
+    if not QUOTED.search(plain):
+        plain = PLAIN_WORD.sub(lambda match: words.get(match[0], match[0]), plain)
+    else:
+        plain = re.sub(r"(?<=[\[,:(] )nan(?=[,\])}])|(?<=[\[,:(])nan(?=[,\])}])", "None", plain)
+    try:
+        return clean_nested(_as_lists(ast.literal_eval(plain)))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise ValueError("it is no list in JSON or Python's form") from None
+
+
+def _as_lists(content: Any) -> Any:
+    """Turn tuples and sets into lists."""
+    if isinstance(content, list | tuple | set | frozenset):
+        return [_as_lists(part) for part in content]
+    return {key: _as_lists(part) for key, part in content.items()} if isinstance(content, dict) else content
 
 
 def _parse_integer(digits: str) -> int | str:

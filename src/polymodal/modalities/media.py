@@ -10,18 +10,22 @@ import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, is_absent, quote
+from polymodal.modalities.inline_media import inline_content
+from polymodal.modalities.path_forms import find_file, path_hint
 
 R = TypeVar("R")
 
 MAX_FILE_BYTES = 512 * 2**20
 """A larger file is refused before it is read."""
 NUMPY_MAGIC = b"\x93NUMPY"
+FILE_SCHEME = "file://"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 NUMERIC_KINDS = "biuf"
 MAX_NAMED = 300
@@ -48,7 +52,7 @@ def is_absent_media(cell: Cell) -> bool:
 
 
 def unwrap(cell: Cell) -> Cell:
-    """Return the bytes of a ``{"bytes", "path"}`` struct, or else its path; other cells are returned as they are.
+    """Return the bytes of a ``{"bytes", "path"}`` struct or of text in base64, or else its path, or the cell itself.
 
     Args:
         cell: A media cell.
@@ -56,7 +60,9 @@ def unwrap(cell: Cell) -> Cell:
     Returns:
         What to decode.
     """
-    if isinstance(cell, str | bytes) or not isinstance(cell, Mapping) or cell.get("array") is not None:
+    if isinstance(cell, str):
+        return inline_content(cell) or cell
+    if isinstance(cell, bytes) or not isinstance(cell, Mapping) or cell.get("array") is not None:
         return cell
     return cell["bytes"] if cell.get("bytes") is not None else cell.get("path")
 
@@ -75,6 +81,8 @@ def resolve_path(path: str | PurePath, folder: Path | None) -> str:
         CellReadError: If paths are refused or the text cannot be a path.
     """
     text = os.fspath(path)
+    if text.lower().startswith(FILE_SCHEME) and folder is not None:
+        text = unquote(text[len(FILE_SCHEME) :])
     if folder is None:
         raise FileCellError(f"{quote(text)} is text, and paths are not opened here; send the bytes instead")
     if "\0" in text:
@@ -99,9 +107,7 @@ def locate_media(cell: Cell, folder: Path | None) -> Any:
     """
     content = unwrap(cell)
     if isinstance(content, str | PurePath):
-        path = resolve_path(content, folder)
-        _check_file(path)
-        return path
+        return _existing_file(resolve_path(content, folder), folder)[0]
     if isinstance(content, bytes | bytearray | memoryview):
         if not len(content):
             raise CellReadError("holds no bytes")
@@ -135,6 +141,17 @@ def _check_file(path: str) -> int:
     return status.st_size
 
 
+def _existing_file(path: str, folder: Path | None) -> tuple[str, int]:
+    """Return the path of a file that is there, and its size in bytes; a path written in another way is found."""
+    try:
+        return path, _check_file(path)
+    except FileCellError as error:
+        found = find_file(path)
+        if found is None:
+            raise FileCellError(f"{error}{path_hint(path, folder)}") from None
+        return found, _check_file(found)
+
+
 def _file_error(error: Exception, path: str) -> FileCellError:
     known = FILE_ERRORS.get(getattr(error, "errno", None) or 0)
     name = path if len(path) <= MAX_NAMED else f"{path[:MAX_NAMED]}..."
@@ -157,8 +174,7 @@ def read_media(cell: Cell, folder: Path | None) -> Any:
     content = unwrap(cell)
     if not isinstance(content, str | PurePath):
         return locate_media(content, folder)
-    path = resolve_path(content, folder)
-    size = _check_file(path)
+    path, size = _existing_file(resolve_path(content, folder), folder)
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(size)
@@ -179,6 +195,8 @@ def describe_source(cell: Cell, folder: Path | None) -> str:
     content = unwrap(cell)
     if not isinstance(content, str | PurePath):
         return f"a cell of type {type(content).__name__}"
+    if len(str(content)) > MAX_NAMED:
+        return quote(str(content))
     if str(content).startswith("["):
         return quote(content)
     return quote(str(content)) if folder is None else os.path.abspath(folder / content)
@@ -264,5 +282,6 @@ def try_decode(work: Callable[[Cell], R], cell: Cell) -> R | CellReadError:
 def _prefix_path(cell: Cell, reason: str) -> CellReadError:
     """Prefix a message with the file's path if the cell is a path."""
     content = unwrap(cell)
+    content = quote(content) if isinstance(content, str) and len(content) > MAX_NAMED else content
     is_path = isinstance(content, PurePath) or (isinstance(content, str) and not content.lstrip().startswith("["))
     return CellReadError(f"{content} {reason}" if is_path else reason)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import (
+    MAX_ABS_VALUE,
     CellReadError,
     Modality,
     Settings,
@@ -22,9 +24,12 @@ from polymodal.modalities.base import (
     read_cells,
     standardise,
 )
+from polymodal.modalities.number_text import MISSING_WORDS
 
-MISSING_WORDS = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "-", "?"})
-"""Text, in any case, that stands for an absent number."""
+FAR = 20.0
+"""A cell further than this from the median, in deviations by the interquartile range, is far from the others."""
+IQR_OF_NORMAL = 1.349
+"""Interquartile range of a normal distribution in standard deviations."""
 BOOLEAN_WORDS = {"true": 1.0, "false": 0.0}
 
 
@@ -75,9 +80,15 @@ def _parse_word(cell: Cell) -> float | None:
 class Number(Modality):
     """Numbers standardised by the training cells' mean and deviation, limited to -10..10.
 
+    Where some training cells are far from the others (sentinels such as 999999, prices), the median and the
+    interquartile range take the place of mean and deviation, and the result goes through the inverse hyperbolic sine,
+    which is a line around zero and a logarithm far from it (Burbidge et al. 1988): the others keep their differences.
+
     Attributes:
-        mean: Mean of the training cells.
-        std: Their standard deviation; 1 where they are all equal.
+        mean: Mean of the training cells, or their median.
+        std: Their standard deviation, 1 where they are all equal; or that of a normal distribution with their
+            interquartile range.
+        tails: "linear", or "asinh" where some are far from the others.
         quantiles: Up to 33 rising edges in standardised units, each stretch holding as many
             training cells as the others; for piecewise-linear embeddings.
     """
@@ -85,6 +96,7 @@ class Number(Modality):
     mean: float
     std: float
     quantiles: list[float]
+    tails: Literal["linear", "asinh"] = "linear"
 
     name: ClassVar[str] = "number"
     summary: ClassVar[str] = "numbers, standardised, with quantile edges"
@@ -114,8 +126,27 @@ class Number(Modality):
         """
         parsed, _ = read_cells(cells, parse_number)
         values = np.array([value for value in parsed if value is not None], np.float64)
-        mean, std = fit_mean_std(values)
-        return cls(mean=float(mean), std=float(std), quantiles=quantile_edges(standardise(values, mean, std)))
+        center, spread = _center_and_spread(values)
+        if spread and np.abs(values / spread - center / spread).max() > FAR:
+            unfitted = cls(mean=center, std=spread, quantiles=[], tails="asinh")
+        else:
+            mean, std = fit_mean_std(values)
+            unfitted = cls(mean=float(mean), std=float(std), quantiles=[])
+        return replace(unfitted, quantiles=quantile_edges(unfitted.scale(values)))
+
+    def scale(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Standardise numbers.
+
+        Args:
+            values: float64 ``[...]``, finite.
+
+        Returns:
+            float32 of the same shape, in -10..10.
+        """
+        if self.tails == "linear":
+            return standardise(values, self.mean, self.std)
+        scaled = np.arcsinh(values / self.std - self.mean / self.std)
+        return np.clip(scaled, -MAX_ABS_VALUE, MAX_ABS_VALUE).astype(np.float32)
 
     def transform(
         self,
@@ -137,7 +168,7 @@ class Number(Modality):
         parsed, broken = read_cells(cells, parse_number)
         present = np.array([value is not None for value in parsed], bool)
         values = np.array([self.mean if value is None else value for value in parsed], np.float64)
-        return Column(standardise(values, self.mean, self.std), present), broken
+        return Column(self.scale(values), present), broken
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""
@@ -154,3 +185,13 @@ class Number(Modality):
             The same modality.
         """
         return cls(**state)
+
+
+def _center_and_spread(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the median, and the deviation by the interquartile range; 0 where half of the values are equal."""
+    if not len(values):
+        return 0.0, 0.0
+    low, center, high = np.quantile(values, [0.25, 0.5, 0.75])
+    with np.errstate(over="ignore"):
+        spread = (high - low) / IQR_OF_NORMAL
+    return float(center), float(spread) if np.finfo(np.float64).tiny < spread < np.inf else 0.0

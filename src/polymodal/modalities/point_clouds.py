@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
 from polymodal.modalities.base import CellReadError
+from polymodal.modalities.ply_files import LAS_MAGIC, OFF_MAGIC, PLY_MAGIC, load_las, load_off, load_ply, load_xyz
 from polymodal.modalities.point_files import is_pcd, load_bin, load_pcd
 
 Cloud = NDArray[np.float64]
 """``[points, features]``."""
 
+READERS: dict[bytes, Callable[[bytes], NDArray[Any]]] = {
+    PLY_MAGIC: load_ply,
+    LAS_MAGIC: load_las,
+    OFF_MAGIC: load_off,
+}
 SEQUENCES = (list, tuple, np.ndarray)
+BIN_COLUMNS = (3, 4, 5, 6)
+MAX_BIN_POINTS = 20_000
+GOOD_SHARE = 0.8
 MAX_FRAMES = 100_000
 MIN_POINTS_PER_FRAME = 2.0
 MAX_FIRST_FRAME = 2
@@ -28,8 +37,9 @@ def read_point_clouds(cell: Cell, folder: Path | None, bin_columns: int = 4) -> 
     """Read a cell's point cloud, or its clouds frame by frame.
 
     Args:
-        cell: Path or bytes of a ``.npy``, ``.npz``, ``.bin``, ``.pcd``, ``.csv`` or ``.parquet`` file, an array or
-            nested lists ``[points, features]`` or ``[frames, points, features]``, a list of arrays, or JSON text.
+        cell: Path or bytes of a ``.npy``, ``.npz``, ``.bin``, ``.pcd``, ``.ply``, ``.las``, ``.laz``, ``.off``,
+            ``.xyz``, ``.csv`` or ``.parquet`` file, an array or nested lists ``[points, features]`` or
+            ``[frames, points, features]``, a list of arrays, or JSON text.
         folder: Base folder of relative paths; None: strings are not opened as paths.
         bin_columns: Values of a point in ``.bin`` files.
 
@@ -51,7 +61,12 @@ def read_point_clouds(cell: Cell, folder: Path | None, bin_columns: int = 4) -> 
 def _load_file(content: bytes, ending: str, bin_columns: int) -> NDArray[Any]:
     if is_pcd(content):
         return load_pcd(content)
-    return load_bin(content, bin_columns) if ending == ".bin" else load_numbers(content)
+    reader = next((read for magic, read in READERS.items() if content.startswith(magic)), None)
+    if reader is not None:
+        return reader(content)
+    if ending == ".bin":
+        return load_bin(content, bin_columns)
+    return load_xyz(content) if ending == ".xyz" else load_numbers(content)
 
 
 def _as_frames(content: Any) -> list[Cloud]:
@@ -90,6 +105,37 @@ def _same_features(frames: list[Cloud]) -> list[Cloud]:
             f"holds frames of {', '.join(map(str, sorted(widths)))} values a point; expected one number"
         )
     return [frame if len(frame) else np.zeros((0, *widths)) for frame in frames]
+
+
+def detect_bin_columns(contents: Sequence[bytes]) -> int:
+    """Detect how many float32 values a point of ``.bin`` files has.
+
+    Read with the right number, each column holds values of one kind: coordinates of one axis, intensities, rings. The
+    number is chosen by the share of the values' variance that their column explains, of the ranks of values so that no
+    outlier decides; multiples of the right number explain as much, so that the smallest of the good ones is taken.
+
+    Args:
+        contents: Files of training cells.
+
+    Returns:
+        3 to 6; 4, as KITTI writes points, where no number fits all files.
+    """
+    explained = {
+        columns: np.mean([_explained(content, columns) for content in contents])
+        for columns in BIN_COLUMNS
+        if contents and all(len(content) % (4 * columns) == 0 for content in contents)
+    }
+    if not explained:
+        return BIN_COLUMNS[1]
+    best = max(explained.values())
+    return min(columns for columns, share in explained.items() if share >= GOOD_SHARE * best)
+
+
+def _explained(content: bytes, columns: int) -> float:
+    values = np.frombuffer(content[: 4 * columns * MAX_BIN_POINTS], "<f4").astype(np.float64)
+    order = np.argsort(np.argsort(np.nan_to_num(values), kind="stable"))
+    ranks = (order / max(len(order) - 1, 1)).reshape(-1, columns)
+    return float(np.var(ranks.mean(axis=0)) + np.var(ranks.std(axis=0)))
 
 
 def detect_frame_column(clouds: Sequence[Cloud]) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,22 @@ from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import parameter_error
+from polymodal.modalities.array_files import read_content
 from polymodal.modalities.base import CellReadError, Cut, Modality, Settings, standardise
 from polymodal.modalities.decoding import decode_ragged, map_cells, sample_cells
-from polymodal.modalities.point_clouds import Cloud, detect_frame_column, read_point_clouds, split_frames
+from polymodal.modalities.point_clouds import (
+    Cloud,
+    detect_bin_columns,
+    detect_frame_column,
+    read_point_clouds,
+    split_frames,
+)
 from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
 DETECT_SAMPLE = 50
 FIT_SAMPLE = 1000
 CUT_SAMPLE = 200
+BIN_SAMPLE = 10
 POINTS_PER_CELL = 500
 """Maximum number of points per training cell from which mean and scale are fitted."""
 COVERED_SHARE = 0.95
@@ -32,6 +40,7 @@ COVERED_SHARE = 0.95
 MAX_POINTS = 1024
 MAX_POINTS_PER_ROW = 4096
 NUM_AXES = 3
+DEFAULT_BIN_COLUMNS = 4
 
 
 class PointsSettings(Settings):
@@ -42,7 +51,7 @@ class PointsSettings(Settings):
         points: Points of a frame; None takes what 95 % of the training frames have at most, at most 1,024, and at most
             4,096 in a whole sequence.
         frame_column: Column of the array that counts the frames; None looks for one, -1 means that there is none.
-        bin_columns: Values of a point in ``.bin`` files.
+        bin_columns: Values of a point in ``.bin`` files; None finds 3 to 6 by the training cells.
         mirror_axis: Axis that is mirrored at random in training: 0, 1 or 2 for x, y or z; -1 for none.
         rotation_deg: Clouds are turned about the third axis by up to so many degrees in training.
     """
@@ -50,7 +59,7 @@ class PointsSettings(Settings):
     frames: int = Field(default=20, ge=1, le=1000)
     points: int | None = Field(default=None, ge=1, le=100_000)
     frame_column: int | None = Field(default=None, ge=-1)
-    bin_columns: int = Field(default=4, ge=2, le=64)
+    bin_columns: int | None = Field(default=None, ge=2, le=64)
     mirror_axis: int = Field(default=-1, ge=-1, le=2)
     rotation_deg: float = Field(default=0.0, ge=0, le=180)
 
@@ -82,7 +91,7 @@ class Points(Modality):
     num_points: int
     mean: list[float]
     std: list[float]
-    bin_columns: int = 4
+    bin_columns: int = DEFAULT_BIN_COLUMNS
     mirror_axis: int = -1
     rotation_deg: float = 0.0
 
@@ -92,7 +101,7 @@ class Points(Modality):
     is_media: ClassVar[bool] = True
     is_file: ClassVar[bool] = True
     is_json: ClassVar[bool] = True
-    endings: ClassVar[frozenset[str]] = frozenset({".bin", ".pcd"})
+    endings: ClassVar[frozenset[str]] = frozenset({".bin", ".pcd", ".ply", ".las", ".laz", ".xyz", ".off"})
     Settings: ClassVar[type[BaseModel]] = PointsSettings
 
     @property
@@ -120,7 +129,8 @@ class Points(Modality):
         Returns:
             The fitted modality; of single clouds of one point where no cell can be read.
         """
-        read = partial(read_point_clouds, folder=folder, bin_columns=settings.bin_columns)
+        bin_columns = settings.bin_columns or _find_bin_columns(cells, folder, num_threads)
+        read = partial(read_point_clouds, folder=folder, bin_columns=bin_columns)
         first = [frames for _, frames in sample_cells(cells, read, DETECT_SAMPLE, num_threads)]
         num_columns = _most_common([frames[0].shape[1] for frames in first])
         column = _frame_column(settings, [frames for frames in first if frames[0].shape[1] == num_columns])
@@ -140,7 +150,7 @@ class Points(Modality):
             num_points=settings.points or _choose_num_points([counts for counts, _ in found], stride, num_frames),
             mean=mean.tolist(),
             std=std.tolist(),
-            bin_columns=settings.bin_columns,
+            bin_columns=bin_columns,
             mirror_axis=settings.mirror_axis,
             rotation_deg=settings.rotation_deg,
         )
@@ -194,6 +204,23 @@ class Points(Modality):
         frames = to_frames(read_point_clouds(cell, folder, self.bin_columns), self.num_columns, self.frame_column)
         return max(map(len, merge_frames(frames, self.stride, self.num_frames)))
 
+    def notice(self, column: str, asked: Mapping[str, Any]) -> str:
+        """Report the number of values a point in ``.bin`` files where the cells decided it.
+
+        Args:
+            column: The column's name.
+            asked: Options that the user gave.
+
+        Returns:
+            A sentence for the user; empty where there is nothing to say.
+        """
+        if asked.get("bin_columns") or self.bin_columns == DEFAULT_BIN_COLUMNS:
+            return ""
+        return (
+            f"The .bin files of the column {column!r} are read as {self.bin_columns} values a point, which their "
+            "values suggest; the setting bin_columns overrules that."
+        )
+
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""
         return asdict(self)
@@ -209,6 +236,16 @@ class Points(Modality):
             The same modality.
         """
         return cls(**state)
+
+
+def _find_bin_columns(cells: Sequence[Cell], folder: Path | None, num_threads: int | None) -> int:
+    def content_of(cell: Cell) -> bytes:
+        content, ending = read_content(cell, folder)
+        if ending != ".bin" or not isinstance(content, bytes):
+            raise CellReadError("is no .bin file")
+        return content
+
+    return detect_bin_columns([found for _, found in sample_cells(cells, content_of, BIN_SAMPLE, num_threads)])
 
 
 def to_frames(frames: list[Cloud], num_columns: int, frame_column: int) -> list[Cloud]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
 
 SHAPE_SAMPLE = 200
 SCALE_SAMPLE = 2000
+SMOOTHNESS_SAMPLE, LONGER = 50, 2
 STEPS_PER_CELL = 500
 """Maximum number of steps per training cell from which mean and scale are fitted."""
 LENGTH_QUANTILE = 0.95
@@ -33,8 +34,8 @@ class SeriesSettings(Settings):
 
     Attributes:
         channels: Values per step; None takes the training cells' most common number.
-        channels_first: Whether arrays are ``[channels, time]``; None: only where the training cells agree in their
-            first extent and not in their second.
+        channels_first: Whether arrays are ``[channels, time]``; None: where the training cells agree in their first
+            extent and not in their second, or, all of one shape, are longer and smoother along their second.
         max_length: Steps of a series at most; longer ones become means over equal stretches.
     """
 
@@ -101,7 +102,11 @@ class Series(Modality):
         """
         read = partial(read_series, folder=folder)
         shapes = [s for _, s in sample_cells(cells, lambda cell: read(cell).shape, SHAPE_SAMPLE, num_threads)]
-        first = settings.channels_first if settings.channels_first is not None else _are_channels_first(shapes)
+        first = settings.channels_first
+        if first is None:
+            first = _are_channels_first(shapes) or (
+                len(set(shapes)) == 1 and _is_smooth_across(cells, read, num_threads)
+            )
         channels = settings.channels or _most_common([shape[0 if first else 1] for shape in shapes])
         measure = partial(_count_and_sample, folder=folder, channels=channels, channels_first=first)
         found = [measured for _, measured in sample_cells(cells, measure, SCALE_SAMPLE, num_threads)]
@@ -164,6 +169,23 @@ class Series(Modality):
 
     def _length(self, cell: Cell, folder: Path | None) -> int:
         return len(to_time_first(read_series(cell, folder), self.channels, self.channels_first))
+
+    def notice(self, column: str, asked: Mapping[str, Any]) -> str:
+        """Report the order of the axes where the cells decided against the usual one.
+
+        Args:
+            column: The column's name.
+            asked: Options that the user gave.
+
+        Returns:
+            A sentence for the user; empty where there is nothing to say.
+        """
+        if not self.channels_first or asked.get("channels_first") is not None:
+            return ""
+        return (
+            f"The arrays of the column {column!r} are read as [channels, time], {self.channels} channels; the setting "
+            "channels_first overrules that."
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""
@@ -264,6 +286,24 @@ def _count_and_sample(
 def _are_channels_first(shapes: list[tuple[int, ...]]) -> bool:
     first, second = ({shape[axis] for shape in shapes} for axis in (0, 1))
     return len(first) == 1 < len(second)
+
+
+def _is_smooth_across(
+    cells: Sequence[Cell], read: Callable[[Cell], NDArray[np.float64]], num_threads: int | None
+) -> bool:
+    """Tell whether arrays of one shape are longer, and smoother, along their second axis: that of time, then."""
+    found = [values for _, values in sample_cells(cells, read, SMOOTHNESS_SAMPLE, num_threads)]
+    if not found or found[0].shape[1] < LONGER * found[0].shape[0] or found[0].shape[0] < 2:
+        return False
+    roughness = np.array([[_roughness(values), _roughness(values.T)] for values in found])
+    across, along = np.median(roughness, axis=0)
+    return bool(along < across)
+
+
+def _roughness(values: NDArray[np.float64]) -> float:
+    """Return the mean squared step along the first axis by the variance: 2 of noise, near 0 of a smooth signal."""
+    variance = float(np.nanvar(values))
+    return float(np.nanmean(np.diff(values, axis=0) ** 2)) / variance if variance > 0 else 0.0
 
 
 def _most_common(counts: list[int]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polymodal.errors import ConfigError
 from polymodal.modalities.text_settings import TextSettings
@@ -13,10 +13,13 @@ from polymodal.modalities.text_settings import TextSettings
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+LONGEST_WORD = 100
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
-WORDS = r"\w+?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]"
+LETTERS = r"[\w&&[^\p{Han}\p{Hiragana}]]+"
+WORDS = rf"\p{{Han}}|\p{{Hiragana}}+|{LETTERS}?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|{LETTERS}|[^\w\s]"
 """What the tokenizer ``word`` takes for a word: runs of letters and digits, single marks, and English contractions
-cut as in the Penn Treebank (do n't, it 's), as the texts were that GloVe was trained on."""
+cut as in the Penn Treebank (do n't, it 's), as the texts were that GloVe was trained on. Chinese and Japanese are
+written without blanks: a Chinese character is a word of its own, and so is a run of Hiragana."""
 
 
 def load_tokenizer(path: str) -> Tokenizer:
@@ -61,7 +64,9 @@ def _train_bpe(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     steps = [normalizers.NFC(), normalizers.Lowercase()] if settings.lowercase else [normalizers.NFC()]
     tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [_cut_long_runs(), pre_tokenizers.ByteLevel(add_prefix_space=True)]
+    )
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocabulary_size,
         min_frequency=2,
@@ -74,12 +79,19 @@ def _train_bpe(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
     return tokenizer
 
 
+def _cut_long_runs() -> Any:
+    """Cut runs without a blank, such as sequences of DNA: training takes quadratic time in the length of a word."""
+    from tokenizers import Regex, pre_tokenizers
+
+    return pre_tokenizers.Split(Regex(rf"\S{{{LONGEST_WORD}}}"), behavior="isolated")
+
+
 def _train_wordpiece(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=settings.lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([_cut_long_runs(), pre_tokenizers.BertPreTokenizer()])
     trainer = trainers.WordPieceTrainer(
         vocab_size=settings.vocabulary_size,
         min_frequency=2,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.array_files import parse_json
+from polymodal.modalities.array_files import is_list_text, parse_json
 from polymodal.modalities.base import CellReadError, Modality, Settings, fit_mean_std, standardise
 from polymodal.modalities.decoding import decode_fixed, map_cells, sample_cells
 from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, read_media
@@ -144,7 +144,7 @@ def read_numbers(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
     Raises:
         CellReadError: If there are no such numbers.
     """
-    content = parse_json(cell) if isinstance(cell, str) and cell.lstrip().startswith("[") else read_media(cell, folder)
+    content = parse_json(cell) if isinstance(cell, str) and is_list_text(cell) else read_media(cell, folder)
     if isinstance(content, bytes):
         if not content.startswith(NUMPY_MAGIC):
             raise CellReadError("is not a .npy file; expected numbers saved with numpy.save")

@@ -17,11 +17,12 @@ from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.modalities.base import Cut, Modality, Settings
 from polymodal.modalities.container import check_av, is_media_file
 from polymodal.modalities.decoding import decode_fixed, map_cells, sample_cells
+from polymodal.modalities.frame_sampling import FrameSampling
 from polymodal.modalities.image import GREY_TOLERANCE, choose_size
 from polymodal.modalities.image_files import convert_mode
 from polymodal.modalities.letterbox import resize_and_pad
 from polymodal.modalities.media import unwrap
-from polymodal.modalities.video_frames import FrameSampling, load_frames, probe_video
+from polymodal.modalities.video_frames import load_frames, probe_video
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 SAMPLE_SIZE = 64
 CHUNK_SIZE = 4
 MAX_SAMPLED_PIXELS = 1_000_000
-ENDINGS = frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp"})
+ENDINGS = frozenset({".mp4", ".m4v", ".mpg", ".mpeg", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".flv", ".3gp", ".ogv",
+                     ".mts", ".m2ts", ".vob", ".m2v", ".asf", ".mxf", ".qt"})  # fmt: skip
 
 
 class VideoSettings(Settings):

@@ -27,8 +27,10 @@ from polymodal.modalities.container import (
     is_media_file,
     open_container,
 )
+from polymodal.modalities.frame_sampling import FrameSampling
 from polymodal.modalities.image_files import check_num_pixels, open_image, pillow, to_bytes
 from polymodal.modalities.media import as_array, load_npy, locate_media, read_media
+from polymodal.modalities.picture_lists import picture_list
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -44,44 +46,6 @@ MIN_SEEK_FRAMES = 48
 
 MAX_BUFFERED_BYTES = 2**23
 """A stream with at most this many bytes is read once: its packets are buffered while their timestamps are read."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameSampling:
-    """Which frames of a video are read.
-
-    Attributes:
-        frames: Maximum number of frames.
-        rate_hz: Frames per second, from the beginning; None samples evenly over the whole video.
-        max_pixels: A video whose frames have more is refused.
-        max_duration_s: The video is read up to this time.
-    """
-
-    frames: int
-    rate_hz: float | None
-    max_pixels: int
-    max_duration_s: float
-
-    def indices(self, starts_s: NDArray[np.float64], end_s: float) -> NDArray[np.int64]:
-        """Sample the frames that are shown in the middle of equal intervals of time.
-
-        Args:
-            starts_s: float64 ``[frames]``, ascending: presentation time of each frame in seconds.
-            end_s: End of the last frame in seconds.
-
-        Returns:
-            Frame indices, ascending; a frame that is shown for long may be repeated. Of a video at a constant rate with
-            at most ``frames`` frames, each frame is sampled once.
-        """
-        duration = end_s - starts_s[0]
-        if self.rate_hz is None:
-            num = min(self.frames, len(starts_s))
-            step = duration / num
-        else:
-            num = min(self.frames, max(1, round(duration * self.rate_hz)))
-            step = 1 / self.rate_hz
-        times = starts_s[0] + (np.arange(num) + 0.5) * step
-        return np.asarray(np.searchsorted(starts_s, times, side="right") - 1, np.int64)
 
 
 @dataclass(frozen=True)
@@ -153,7 +117,8 @@ def load_frames(
     """Read the sampled frames of a video cell.
 
     Args:
-        cell: Path, bytes, struct, or an array ``[frames, height, width]`` or ``[frames, height, width, channels]``.
+        cell: Path, bytes, struct, an array ``[frames, height, width]`` or ``[frames, height, width, channels]``, or
+            several pictures as of ``picture_list``.
         folder: Base folder of relative paths; None: strings are not opened as paths.
         sampling: Which frames are read.
         transform: Applied to each frame, an upright image in mode L or RGB.
@@ -164,7 +129,11 @@ def load_frames(
     Raises:
         CellReadError: If there is no readable video.
     """
-    content = locate_media(cell, folder)
+    pictures = picture_list(cell)
+    if pictures is not None:
+        chosen = sampling.indices(np.arange(len(pictures), dtype=np.float64), float(len(pictures)))
+        return [transform(open_image(pictures[place], folder, sampling.max_pixels)) for place in chosen]
+    content, sampling = locate_media(cell, folder), sampling.of_cell(cell)
     if is_media_file(content):
         return _file_frames(content, sampling, transform)
     values = _video_array(cell, folder, sampling.max_pixels)
@@ -186,15 +155,21 @@ def probe_video(cell: Cell, folder: Path | None, sampling: FrameSampling) -> tup
     Raises:
         CellReadError: If there is no readable video.
     """
-    content = locate_media(cell, folder)
+    pictures = picture_list(cell)
+    if pictures is not None:
+        first = open_image(pictures[0], folder, sampling.max_pixels)
+        return (first.height, first.width), len(pictures), 0.0
+    content, sampling = locate_media(cell, folder), sampling.of_cell(cell)
     if not is_media_file(content):
         values = _video_array(cell, folder, sampling.max_pixels)
         return (values.shape[1], values.shape[2]), len(values), 0.0
     with open_container(content, "video") as container:
         timeline, _ = _scan(container, _video_stream(container, sampling.max_pixels), sampling)
     (image,) = _decode_all(content, timeline, [(0, [0])], sampling.max_pixels, lambda image: image).values()
-    duration_s = timeline.end_s - float(timeline.starts_s[0])
-    return (image.height, image.width), len(timeline.timestamps), duration_s
+    starts_s = timeline.starts_s
+    first_s, last_s = sampling.limits(float(starts_s[0]), timeline.end_s)
+    duration_s = last_s - first_s
+    return (image.height, image.width), int(((starts_s >= first_s) & (starts_s < last_s)).sum()), duration_s
 
 
 def _video_array(cell: Cell, folder: Path | None, max_pixels: int) -> NDArray[Any]:

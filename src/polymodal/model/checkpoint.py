@@ -4,9 +4,11 @@
 
     model/
       manifest.json               size and digest of each file
-      model.json                  schema, fitted modalities and targets, ensembles, configuration, report data, parts
+      model.json                  schema, fitted modalities and targets, ensembles, calibration rows, configuration,
+                                  reference of drift, report data, parts
       network.safetensors         the network's weights
       baselines.safetensors       linear baselines' weights
+      reference.safetensors       distributions and embeddings of some training and validation rows, for drift
       baselines/*.txt             boosted trees in LightGBM's text format
       checkpoints/N/              copies of pretrained checkpoints (safetensors + JSON)
 """
@@ -19,11 +21,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
 from polymodal.arrays import arrays_under
 from polymodal.atomic_files import atomic_folder
+from polymodal.certainty.calibration import Calibration
+from polymodal.certainty.reference import Reference
 from polymodal.config import RunConfig, build_config
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.encoders import Pretrained
@@ -46,12 +51,13 @@ from polymodal.targets import AnyTarget, target_class
 FORMAT = 1
 MODEL_FOLDER, MODEL_FILE = "model", "model.json"
 WEIGHTS_FILE, ARRAYS_FILE = "network.safetensors", "baselines.safetensors"
+REFERENCE_FILE = "reference.safetensors"
 REQUIRED = (MODEL_FILE, WEIGHTS_FILE, ARRAYS_FILE)
-CONTENTS = (*REQUIRED, MANIFEST_FILE, "baselines", "checkpoints")
+CONTENTS = (*REQUIRED, MANIFEST_FILE, REFERENCE_FILE, "baselines", "checkpoints")
 """What a model's folder may consist of; anything else in it is someone else's."""
 SPARE_BYTES, SPARE_TENSORS = 2**28, 1000
 """What building a network may allocate besides a few times its weights: initial values, tables of positions."""
-OF_JSON = ("preprocessor", "targets", "ensembles", "stackers", "features", "baselines")
+OF_JSON = ("preprocessor", "targets", "ensembles", "stackers", "features", "baselines", "calibrations", "reference")
 """Parts of a model that JSON describes."""
 
 
@@ -70,6 +76,7 @@ def save_model(model: TrainedModel, folder: Path) -> None:
         plain["checkpoints"] = _save_checkpoints(model, temporary)
         arrays = _save_baselines(model, temporary, plain)
         save_arrays(arrays, temporary / ARRAYS_FILE)
+        plain["reference"] = _save_reference(model, temporary)
         state_dict = model.network.state_dict()
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in state_dict.items()}
         save_file(weights, temporary / WEIGHTS_FILE)
@@ -85,6 +92,7 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
         "targets": {name: {"kind": t.kind, "state": t.state()} for name, t in model.targets.items()},
         "decisions": {name: ensemble.state() for name, ensemble in model.ensembles.items()},
         "stackers": {name: stacker.state() for name, stacker in model.stackers.items()},
+        "conformal": {name: calibration.state() for name, calibration in model.calibrations.items()},
         "record": model.report_data,
         "parts": list_parts(model.config, model.preprocessor.modalities, model.targets),
     }
@@ -115,6 +123,14 @@ def _save_baselines(model: TrainedModel, folder: Path, plain: dict[str, Any]) ->
             _save_baseline(baseline, f"{index}-{baseline.name}", folder, arrays) for baseline in baselines
         ]
     return arrays
+
+
+def _save_reference(model: TrainedModel, folder: Path) -> dict[str, Any] | None:
+    if model.reference is None:
+        return None
+    plain, arrays = model.reference.state()
+    save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / REFERENCE_FILE)
+    return plain
 
 
 def _save_baseline(baseline: Baseline, name: str, folder: Path, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -207,8 +223,14 @@ def _build(plain: dict[str, Any], folder: Path, custom_objects: Mapping[str, Any
             name: Ensemble.from_state(state, prior_of(targets[name])) for name, state in plain["decisions"].items()
         },
         stackers={name: Stacker.from_state(state) for name, state in plain["stackers"].items()},
+        calibrations={name: Calibration.from_state(state) for name, state in plain.get("conformal", {}).items()},
+        reference=_load_reference(plain.get("reference"), folder),
         report_data=plain["record"],
     )
+
+
+def _load_reference(plain: dict[str, Any] | None, folder: Path) -> Reference | None:
+    return None if plain is None else Reference.from_state(plain, read_arrays(folder / REFERENCE_FILE, "np"))
 
 
 def _read_config(values: dict[str, Any]) -> RunConfig:

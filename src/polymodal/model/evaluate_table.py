@@ -43,14 +43,12 @@ def evaluate_table(
         CellError: If ``strict`` and a cell cannot be decoded.
     """
     started = time.perf_counter()
-    if trained.schema.targets:
-        _check_has_targets(table, trained)
+    check_has_targets(table, trained)
     own = [name for name in trained.config.slices if name in table.columns]
     names = own if slices is None else slices
     read_slices(table, names)  # raises before anything is decoded
     cache = ArrayCache.default()
-    columns, broken = _decode(trained, table, strict, cache, progress)
-    examples = _known_examples(trained, table, columns)
+    examples, broken = examples_with_truth(trained, table, strict, cache, progress)
     with progress.phase("judging", None):
         sliced = read_slices(table, names, examples.rows)
         evaluation = evaluate_examples(trained, examples, "test", cache, sliced)
@@ -62,6 +60,30 @@ def evaluate_table(
         "notices": decision_notices(trained.targets, trained.config),
         "seconds": {"total": time.perf_counter() - started},
     }
+
+
+def examples_with_truth(
+    trained: TrainedModel, table: Table, strict: bool, cache: ArrayCache, progress: Progress
+) -> tuple[Examples, list[BrokenCell]]:
+    """Decode a table and keep the rows in which a target is known.
+
+    Args:
+        trained: The model.
+        table: Rows with the target columns.
+        strict: Whether a broken cell raises.
+        cache: Cache of decoded arrays.
+        progress: Reports progress.
+
+    Returns:
+        The rows, and the broken cells of the whole table.
+
+    Raises:
+        SchemaError: If the table lacks every target column or known value.
+        CellError: If ``strict`` and a cell cannot be decoded.
+    """
+    check_has_targets(table, trained)
+    columns, broken = _decode(trained, table, strict, cache, progress)
+    return _known_examples(trained, table, columns), broken
 
 
 def _decode(
@@ -85,15 +107,25 @@ def _known_examples(trained: TrainedModel, table: Table, columns: dict[str, Colu
     return build_examples(columns, cells, trained.targets, rows[known], table.name, table.folder)
 
 
-def _check_has_targets(table: Table, trained: TrainedModel) -> None:
-    if not any(name in table.columns for name in trained.targets):
+def check_has_targets(table: Table, trained: TrainedModel) -> None:
+    """Check that a table has a target column of a model that has targets.
+
+    Args:
+        table: The table.
+        trained: The model.
+
+    Raises:
+        SchemaError: If it has none.
+    """
+    if trained.schema.targets and not any(name in table.columns for name in trained.targets):
         names = ", ".join(repr(name) for name in trained.targets)
         raise SchemaError(f"{table.name} has no target column: expected {names}, got {', '.join(table.columns)}.")
 
 
 def _padded_cells(table: Table, trained: TrainedModel) -> dict[str, Sequence[Cell]]:
     needed = [*trained.preprocessor.column_names, *trained.targets]
-    relevance = {name: cells for name, cells in table.columns.items() if name == trained.config.relevance}
+    config = trained.config
+    read = {name: cells for name, cells in table.columns.items() if name in (config.relevance, config.coverage_by)}
     given = trained.schema.with_derived(table).columns
     absent: Sequence[Cell] = [None] * table.num_rows
-    return {name: given.get(name, absent) for name in needed} | relevance
+    return {name: given.get(name, absent) for name in needed} | read

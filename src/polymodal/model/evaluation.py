@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.batches import Examples
+from polymodal.model.certainty_report import Answered, certainty_section
 from polymodal.model.chart_data import chart_data, residuals_by_column, slice_scores
+from polymodal.model.fit_certainty import row_strata
 from polymodal.model.fit_ensemble import ensemble_summary, single_stream_masks
 from polymodal.model.member_predictions import MemberPredictions, prior_prediction
 from polymodal.model.predict import NO_MASK, StreamMask, combine, predict_examples
@@ -81,11 +83,16 @@ def evaluate_examples(
     masked = {mask: _MaskedPredictions(m, combine(model, m)) for mask, m in zip(masks, members, strict=True)}
     report: dict[str, Any] = {"split": split, "rows": len(examples), "decision": ensemble_summary(model.ensembles)}
     samples: dict[str, dict[str, list[float]]] = {}
+    values = row_strata(model, examples)
     for name, target in model.targets.items():
         scorer = build_scorer(model, name, target, examples)
         sections, scored = _target_sections(model, name, scorer, masked, examples.rows)
         if scored and target.kind == "number":
             sections["residuals_by"] = residuals_by_column(model, examples, scorer, scored[FINAL])
+        if scored:
+            answered = {mask: Answered(found.members, found.finals[name]) for mask, found in masked.items()}
+            without = {s: answered[frozenset({s})] for s in model.network.streams if frozenset({s}) in answered}
+            sections["certainty"] = certainty_section(model, name, scorer, answered[NO_MASK], without, values)
         if scored and slices:
             sections["slices"] = slice_scores(scorer, scored[FINAL], slices)
         for section, value in sections.items():
@@ -137,7 +144,7 @@ def _member_predictions(
     """Return the final prediction and each member's, which is the prior where its stream is absent."""
     unmasked, target = masked[NO_MASK].members, scorer.target
     members = {**unmasked.predictions[name], PRIOR: prior_prediction(target, len(scorer.known))}
-    filled = {member: _or_prior(p, member, unmasked, target) for member, p in members.items()}
+    filled = {member: or_prior(p, member, unmasked, target) for member, p in members.items()}
     if isinstance(target, StructuredTarget):
         filled = _streams_alone(model, name, masked) | filled
     return {FINAL: masked[NO_MASK].finals[name], **filled}
@@ -149,7 +156,7 @@ def _streams_alone(
     """Return what the network predicts for a structured target with all streams but one masked."""
     masks = {stream: frozenset(model.network.streams) - {stream} for stream in model.network.streams}
     found = {f"stream:{stream}": masked[mask].members for stream, mask in masks.items() if mask in masked}
-    return {s: _or_prior(m.predictions[name][FUSION], FUSION, m, model.targets[name]) for s, m in found.items()}
+    return {s: or_prior(m.predictions[name][FUSION], FUSION, m, model.targets[name]) for s, m in found.items()}
 
 
 def _score_sections(scorer: Scorer, scored: Mapping[str, Scored], rows: NDArray[np.int64]) -> dict[str, Any]:
@@ -171,8 +178,18 @@ def _score_sections(scorer: Scorer, scored: Mapping[str, Scored], rows: NDArray[
     }
 
 
-def _or_prior(prediction: Prediction, member: str, members: MemberPredictions, target: AnyTarget) -> Prediction:
-    """Replace a stream's prediction by the prior in rows in which the stream is absent."""
+def or_prior(prediction: Prediction, member: str, members: MemberPredictions, target: AnyTarget) -> Prediction:
+    """Replace a member's prediction by the prior in rows in which none of its streams is present.
+
+    Args:
+        prediction: The member's prediction of every row.
+        member: ``fusion``, ``stream:NAME`` or ``baseline:NAME``.
+        members: Says where it is present.
+        target: The fitted target.
+
+    Returns:
+        The prediction; the same array where the member is present in every row.
+    """
     present = members.present.get(member)
     if present is None or present.all():
         return prediction

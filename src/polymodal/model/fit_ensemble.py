@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,10 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.numeric import NumericTarget
 
+MAX_FULL_STREAMS = 4
+"""Most streams of which every pattern of absent ones is simulated for calibration."""
+FURTHER_ROWS = 20_000
+"""Most validation rows, of all masks together, that are predicted with several streams masked."""
 VALIDATION_ROWS = 25_000
 """Most validation rows that baselines and ensembles are fitted on."""
 MASKED_ROWS = 4000
@@ -41,6 +46,25 @@ def single_stream_masks(model: TrainedModel) -> list[StreamMask]:
     """
     streams = model.network.streams
     return [NO_MASK, *(frozenset({stream}) for stream in streams if len(streams) > 1)]
+
+
+def further_masks(model: TrainedModel, num_rows: int) -> list[StreamMask]:
+    """Return the masks of several streams that sets and intervals are calibrated with, beside the single ones.
+
+    Args:
+        model: The model.
+        num_rows: Validation rows.
+
+    Returns:
+        With up to four streams all other patterns, else all streams but one; none where that is too much to predict, or
+        no target has sets.
+    """
+    streams, targets = model.network.streams, model.targets.values()
+    sizes = range(2, len(streams)) if len(streams) <= MAX_FULL_STREAMS else [len(streams) - 1]
+    masks = [frozenset(masked) for size in sizes for masked in itertools.combinations(streams, size)]
+    has_sets = not all(isinstance(target, StructuredTarget) for target in targets)
+    is_dear = num_rows * len(masks) > FURTHER_ROWS or any(isinstance(target, NumericTarget) for target in targets)
+    return masks if has_sets and not is_dear else []
 
 
 def sample_validation(validation: Examples, targets: Mapping[str, AnyTarget], seed: int) -> Examples:
@@ -71,25 +95,18 @@ def baseline_targets(targets: Mapping[str, AnyTarget]) -> dict[str, AnyTarget]:
     }
 
 
-def fit_ensembles(
-    model: TrainedModel, validation: Examples, cache: ArrayCache, fitted: FittedBaselines | None = None
-) -> TrainedModel:
+def fit_ensembles(model: TrainedModel, rows: Mapping[str, HeldOutRows]) -> TrainedModel:
     """Fit the ensemble of every target of classes or numbers.
 
     Args:
         model: A model whose network and baselines are trained.
-        validation: Rows that the network was not fitted on.
-        cache: Cache of the baselines' predictions.
-        fitted: The model's baselines with their folds; None: they were not fitted on validation rows.
+        rows: Target to what ``held_out_rows`` returned for it.
 
     Returns:
         The model with its ensembles.
     """
-    if not baseline_targets(model.targets):
-        return model
-    model, rows = held_out_rows(model, validation, cache, fitted)
     ensembles = {
-        name: fit_ensemble(found.kind, found.members, found.prior, model.config.seed, found.baselines)
+        name: fit_ensemble(found.kind, found.members, found.prior, model.config.seed, found.baselines, found.noisy)
         for name, found in rows.items()
     }
     return dataclasses.replace(model, ensembles=ensembles)
@@ -104,16 +121,43 @@ class HeldOutRows:
         prior: As it is pooled.
         members: Validation rows as they are, and with each stream masked; no member was fitted on them.
         baselines: Training rows, predicted by baselines that were not fitted on them; None without any.
+        further: The validation rows with several streams masked, for calibration: the ensemble is not fitted on them.
+        noisy: Copies of validation rows with noise in their cells; None without hardening.
     """
 
     kind: str
     prior: NDArray[np.float64]
     members: list[MemberRows]
     baselines: MemberRows | None
+    further: list[MemberRows] = field(default_factory=list)
+    noisy: MemberRows | None = None
+
+    def with_copies(self, places: NDArray[np.int64], num_clean: int) -> HeldOutRows:
+        """Tell the copies with noise from the rows themselves.
+
+        Args:
+            places: int64, rising: the place of each held-out row among the rows and, below them, their copies.
+            num_clean: Number of rows that are no copies.
+
+        Returns:
+            Members of the rows alone, and their copies by the numbers of the rows.
+        """
+        copies = self.members[0].take(places[self.members[0].rows] >= num_clean)
+        own = np.searchsorted(places, places[copies.rows] - num_clean)
+        is_kept = places[np.minimum(own, len(places) - 1)] == places[copies.rows] - num_clean
+        noisy = dataclasses.replace(copies, rows=own).take(is_kept)
+        members, further = (
+            [part.take(places[part.rows] < num_clean) for part in parts] for parts in (self.members, self.further)
+        )
+        return dataclasses.replace(self, members=members, further=further, noisy=noisy)
 
 
 def held_out_rows(
-    model: TrainedModel, validation: Examples, cache: ArrayCache, fitted: FittedBaselines | None
+    model: TrainedModel,
+    validation: Examples,
+    cache: ArrayCache,
+    fitted: FittedBaselines | None,
+    num_clean: int | None = None,
 ) -> tuple[TrainedModel, dict[str, HeldOutRows]]:
     """Predict the rows that ensembles are fitted on.
 
@@ -122,13 +166,17 @@ def held_out_rows(
         validation: Rows that the network was not fitted on.
         cache: Cache of the baselines' predictions.
         fitted: The model's baselines with their folds; None: they were not fitted on validation rows.
+        num_clean: Number of rows that are no copies with noise, which stand below them; None: there are no copies.
 
     Returns:
         The model, with stackers if its fusion is stacking; target of classes or numbers to its rows.
     """
+    if not baseline_targets(model.targets):
+        return model, {}
     validation = sample_validation(validation, model.targets, model.config.seed)
-    masks = single_stream_masks(model)
-    sampled = _sample_numbers(model, len(validation) * len(masks))
+    single = single_stream_masks(model)
+    masks = [*single, *further_masks(model, len(validation))]
+    sampled = _sample_numbers(model, len(validation) * len(single))
     asked = (
         model if fitted is None else dataclasses.replace(model, features=None)
     )  # baselines answer out of fold, below
@@ -136,14 +184,20 @@ def held_out_rows(
     if fitted is not None:
         of_mask = _with_out_of_fold(model, of_mask, fitted, validation, masks, cache, sampled)
     if model.config.fusion.name == "stacking":
-        stacked = {name: _fit_stacker(model, name, validation, of_mask) for name in model.network.targets}
+        fitted_on = of_mask[: len(single)]
+        stacked = {name: _fit_stacker(model, name, validation, fitted_on) for name in model.network.targets}
         model = dataclasses.replace(model, stackers={name: fitted.full for name, fitted in stacked.items()})
         of_mask = [_with_fusion(members, stacked, model.network.streams) for members in of_mask]
     training_rows = fitted.training_rows if fitted else {}
-    return model, {
-        name: _held_out_target(model, name, validation, of_mask, training_rows.get(name, {}), sampled.get(name))
+    found = {
+        name: _held_out_target(
+            model, name, validation, of_mask, len(single), training_rows.get(name, {}), sampled.get(name)
+        )
         for name in baseline_targets(model.targets)
     }
+    if num_clean is not None:
+        found = {name: rows.with_copies(validation.rows, num_clean) for name, rows in found.items()}
+    return model, found
 
 
 def _sample_numbers(model: TrainedModel, num_rows: int) -> dict[str, SampledNumbers]:
@@ -169,13 +223,15 @@ def _held_out_target(
     name: str,
     validation: Examples,
     of_mask: list[MemberPredictions],
+    num_single: int,
     training_rows: Mapping[str, NDArray[Any]],
     sampled: SampledNumbers | None,
 ) -> HeldOutRows:
-    members = _validation_rows(model, name, validation, of_mask)
+    members = _validation_rows(model, name, validation, of_mask[:num_single])
     if sampled is None:
-        target = model.targets[name]
-        return HeldOutRows(target.kind, prior_of(target), members, _baseline_rows(training_rows))
+        target, known = model.targets[name], np.flatnonzero(validation.known[name])
+        further = [_member_rows(name, validation, found, known) for found in of_mask[num_single:]]
+        return HeldOutRows(target.kind, prior_of(target), members, _baseline_rows(training_rows), further)
     members = [dataclasses.replace(part, truth=sampled.of_truth(part.truth)) for part in members]
     training_rows = {baseline: numbers[:, sampled.indices] for baseline, numbers in training_rows.items()}
     return HeldOutRows("number", sampled.prior, members, _baseline_rows(training_rows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -47,12 +47,14 @@ class NetworkOutput:
         streams: Flat target to stream to the output of that stream's own head ``[B, output_dim]``.
         fusion_output: Output of the fusion, which structured targets predict from; None without a fusion of tokens.
         losses: Structured target to loss ``[B]``; empty if the truth was not given.
+        fewer: As ``fused``, with more streams masked; empty if this was not asked for.
     """
 
     fused: dict[str, Tensor]
     streams: dict[str, dict[str, Tensor]]
     fusion_output: Fused | None
     losses: dict[str, Tensor]
+    fewer: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Network(nn.Module):
@@ -111,6 +113,7 @@ class Network(nn.Module):
         smoothing: float = 0.0,
         mixup: Mixup | None = None,
         dummy_rows: Batch | None = None,
+        fewer: Tensor | None = None,
     ) -> NetworkOutput:
         """Run a batch; heads and losses compute in float32, also under autocast.
 
@@ -123,17 +126,21 @@ class Network(nn.Module):
             mixup: Mixes the fused rows before the flat targets' heads (manifold mixup, Verma et al. 2019, arXiv
                 1806.05236).
             dummy_rows: Stream that is absent in the whole batch to one row of it, so that its encoder runs anyway.
+            fewer: As ``hidden``; the flat targets are predicted a second time with these streams masked.
 
         Returns:
             Outputs of all heads.
         """
         tokens = self.encode(batch, dummy_rows)
         fused = self.fuse(tokens, hidden)
+        again = None if fewer is None else self.fuse(tokens, fewer)
         losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing)
         with autocast_disabled(self.log_variances.device):
             streams = self.stream_outputs(tokens)
-            mixed_rows = fused if mixup is None else apply_mixup(fused, mixup)
-            return NetworkOutput(self.fused_outputs(tokens, streams, mixed_rows, hidden), streams, fused, losses)
+            mixed, mixed_again = (rows if mixup is None else apply_mixup(rows, mixup) for rows in (fused, again))
+            outputs = self.fused_outputs(tokens, streams, mixed, hidden)
+            outputs_again = {} if mixed_again is None else self.head_outputs(mixed_again)
+            return NetworkOutput(outputs, streams, fused, losses, outputs_again)
 
     @property
     def fuses_streams(self) -> bool:

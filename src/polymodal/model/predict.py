@@ -28,11 +28,13 @@ from polymodal.model.chunks import iterate_chunks
 from polymodal.model.member_predictions import MemberPredictions, concatenate_members, prior_prediction
 from polymodal.model.network import Network
 from polymodal.model.numeric_members import combine_numbers, lone_masks, member_rows, numeric_members
+from polymodal.model.prediction_sets import Certain, Teller, Wish, make_certain, stratum_values
 from polymodal.model.predictions import Predictions
 from polymodal.model.reconstruction import recovered_columns
 from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.unusual_rows import UnusualTeller, unusual_rows
 from polymodal.progress import Progress
-from polymodal.targets import AnyTarget, CategoryTarget, RowContext, SketchTarget, StructuredTarget
+from polymodal.targets import AnyTarget, CategoryTarget, NumberTarget, RowContext, SketchTarget, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.numeric import NumericTarget
 from polymodal.targets.structured import StructuredPrediction, values_of
@@ -56,6 +58,8 @@ def predict_chunks(
     *,
     strict: bool = False,
     keep: Sequence[str] = (),
+    wish: Wish | None = None,
+    unusual: bool = False,
 ) -> Iterator[Predictions]:
     """Predict a table chunk by chunk, in memory that does not grow with its rows.
 
@@ -67,31 +71,51 @@ def predict_chunks(
         with_weights: Whether the fusion's stream weights are returned.
         strict: Whether absent columns, broken cells and unseen categories raise.
         keep: Columns of the table to copy.
+        wish: Sets, intervals and abstention that are asked for.
+        unusual: Whether to tell how unusual each row is.
 
     Yields:
         The predictions of the next rows; broken cells are named by their row in the whole table.
+
+    Raises:
+        ConfigError: If the model cannot do what is wished.
     """
+    wish = wish or Wish()
+    wish.check(model)
+    teller, counter = Teller(model, wish), UnusualTeller(model, is_asked=unusual)
     for table, check in iterate_chunks(model, source, progress, "predicting", strict=strict):
         table.check_columns(keep, "--keep")
-        predictions = _predict_chunk(model, table, check, cache, progress, with_weights)
+        predictions, certain = _predict_chunk(model, table, check, cache, progress, with_weights, wish, unusual)
+        teller.see(certain)
+        counter.see(predictions.unusual, table.name)
         yield predictions.with_kept({name: table.columns[name] for name in keep})
+    teller.finish()
+    counter.finish()
 
 
 def _predict_chunk(
-    model: TrainedModel, table: Table, check: InputCheck, cache: ArrayCache, progress: Progress, with_weights: bool
-) -> Predictions:
+    model: TrainedModel,
+    table: Table,
+    check: InputCheck,
+    cache: ArrayCache,
+    progress: Progress,
+    with_weights: bool,
+    wish: Wish,
+    unusual: bool,
+) -> tuple[Predictions, Certain]:
     cache = cache if table.num_rows >= MIN_CACHED_ROWS else NO_CACHE
     columns, broken = check.transform(table, cache if _reads_files(model) else None)
     needed = needed_members(model, with_weights)
-    columns = precompute(model.network, columns, cache, progress) if _needs_network(needed) else columns
+    columns = precompute(model.network, columns, cache, progress) if unusual or _needs_network(needed) else columns
     (members,) = predict_members(model, columns, row_context(model, table, columns), [NO_MASK], needed)
     combined = combine(model, members)
+    certain = make_certain(model, members, combined, wish, stratum_values(model, table.columns))
     structured = {name: combined.pop(name) for name in model.network.structured}
     targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
     structured_targets = {name: t for name, t in targets.items() if isinstance(t, StructuredTarget)}
     confident = [name for name, target in structured_targets.items() if target.has_confidence]
     weights = {} if members.weights is None or not with_weights else _by_stream(model.network, members.weights)
-    return Predictions(
+    predictions = Predictions(
         values=combined,
         labels={name: _labels(target, combined, structured, name) for name, target in targets.items()},
         classes={name: target.classes for name, target in targets.items()},
@@ -105,7 +129,11 @@ def _predict_chunk(
         records=frozenset(name for name, target in structured_targets.items() if target.gives_records),
         recovered=recovered_columns(model.targets, structured, model.preprocessor.modalities, columns),
         confidences={name: [prediction.confidence for prediction in structured[name]] for name in confident},
+        sets=certain.sets,
+        intervals=certain.intervals,
+        unusual=unusual_rows(model, table, columns) if unusual else None,
     )
+    return predictions.with_abstained(certain.abstained), certain
 
 
 def row_context(model: TrainedModel, table: Table, columns: Mapping[str, Column]) -> RowContext:
@@ -159,7 +187,8 @@ def _combine_target(model: TrainedModel, name: str, target: AnyTarget, members: 
     if isinstance(target, StructuredTarget):
         num_rows = len(present["fusion"])
         return np.where(present["fusion"], predictions["fusion"], prior_prediction(target, num_rows))
-    return model.ensembles[name].combine(predictions, present, target.prior, members.visible)
+    combined = model.ensembles[name].combine(predictions, present, target.prior, members.visible)
+    return target.limited(combined) if isinstance(target, NumberTarget) else combined
 
 
 def predict_members(

@@ -31,6 +31,10 @@ class Predictions:
         confidences: Structured target to the confidence of each prediction, for targets that have one.
         recovered: ``recovered:COLUMN`` to reconstructed values of absent cells.
         kept: Columns of the table that were asked for, as they are.
+        sets: Target of classes or labels to the labels of each row's prediction set, if asked for.
+        intervals: Target of a number to ``[rows, 2]``, infinite where nothing can be excluded, if asked for.
+        abstained: Target to bool ``[rows]``, True where the label is None as the row is too unsure, if asked for.
+        unusual: p-values ``[rows]``, small where a row is unlike those of training, if asked for.
     """
 
     values: dict[str, Prediction]
@@ -43,6 +47,10 @@ class Predictions:
     confidences: dict[str, list[float | None]] = field(default_factory=dict)
     recovered: dict[str, list[Cell]] = field(default_factory=dict)
     kept: dict[str, list[Cell]] = field(default_factory=dict)
+    sets: dict[str, list[list[Cell]]] = field(default_factory=dict)
+    intervals: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    abstained: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    unusual: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -56,7 +64,8 @@ class Predictions:
 
         Returns:
             Column name to cells: the kept columns, ``TARGET``, ``TARGET_probability``, ``TARGET:CLASS``,
-            ``TARGET_confidence``, ``weight:STREAM``.
+            ``TARGET_confidence``, ``TARGET_set``, ``TARGET_low`` and ``TARGET_high`` (None: no bound),
+            ``TARGET_abstained``, ``weight:STREAM``, ``unusual``.
         """
         columns = dict(self.kept)
         for target, labels in self.labels.items():
@@ -69,8 +78,38 @@ class Predictions:
                     columns[f"{target}_probability"] = [float(p) for p in self.label_probabilities[target]]
                 if all_classes:
                     columns |= _class_columns(target, names, self.values[target])
+            columns |= self._certain_columns(target)
         weights = {f"weight:{name}": [float(w) for w in values] for name, values in self.weights.items()}
-        return columns | self.recovered | weights
+        unusual = {} if self.unusual is None else {"unusual": [float(p) for p in self.unusual]}
+        return columns | self.recovered | weights | unusual
+
+    def _certain_columns(self, target: str) -> dict[str, list[Cell]]:
+        columns: dict[str, list[Cell]] = {}
+        if target in self.sets:
+            columns[f"{target}_set"] = list(self.sets[target])
+        if target in self.intervals:
+            for place, end in enumerate(("low", "high")):
+                columns[f"{target}_{end}"] = [
+                    float(value) if np.isfinite(value) else None for value in self.intervals[target][:, place]
+                ]
+        if target in self.abstained:
+            columns[f"{target}_abstained"] = self.abstained[target].tolist()
+        return columns
+
+    def with_abstained(self, abstained: Mapping[str, NDArray[np.bool_]]) -> Predictions:
+        """Return the predictions without the labels of rows that are too unsure.
+
+        Args:
+            abstained: Target to bool ``[rows]``, True where there is no answer.
+
+        Returns:
+            A copy; probabilities are kept.
+        """
+        labels = {
+            name: [None if left_out else label for label, left_out in zip(self.labels[name], mask, strict=True)]
+            for name, mask in abstained.items()
+        }
+        return replace(self, labels=self.labels | labels, abstained=dict(abstained))
 
     def to_rows(self, all_classes: bool = True) -> list[dict[str, Cell]]:
         """Convert the predictions to one dictionary a row.
@@ -105,6 +144,10 @@ class Predictions:
             confidences={name: cells[rows] for name, cells in self.confidences.items()},
             recovered={name: cells[rows] for name, cells in self.recovered.items()},
             kept={name: cells[rows] for name, cells in self.kept.items()},
+            sets={name: cells[rows] for name, cells in self.sets.items()},
+            intervals={name: values[rows] for name, values in self.intervals.items()},
+            abstained={name: values[rows] for name, values in self.abstained.items()},
+            unusual=None if self.unusual is None else self.unusual[rows],
         )
 
     def with_kept(self, columns: Mapping[str, Sequence[Cell]]) -> Predictions:
@@ -151,7 +194,16 @@ def join_predictions(chunks: Sequence[Predictions]) -> Predictions:
         confidences=_concatenate_lists([chunk.confidences for chunk in chunks]),
         recovered=_concatenate_lists([chunk.recovered for chunk in chunks]),
         kept=_concatenate_lists([chunk.kept for chunk in chunks]),
+        sets=_concatenate_lists([chunk.sets for chunk in chunks]),
+        intervals=_concatenate_arrays([chunk.intervals for chunk in chunks]),
+        abstained=_concatenate_arrays([chunk.abstained for chunk in chunks]),
+        unusual=_concatenate_unusual([chunk.unusual for chunk in chunks]),
     )
+
+
+def _concatenate_unusual(chunks: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    found = [chunk for chunk in chunks if chunk is not None]
+    return np.concatenate(found) if found else None
 
 
 def _concatenate_arrays(chunks: Sequence[Mapping[str, Prediction]]) -> dict[str, Prediction]:

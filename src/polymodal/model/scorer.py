@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.metrics import metric_of, resample, resample_measure, score, score_of
-from polymodal.metrics.bootstrap import Samples, intervals_from, percentile_intervals
+from polymodal.metrics.bootstrap import NUM_RESAMPLES, Samples, intervals_from, percentile_intervals
 from polymodal.metrics.paired import PairedDifference, better_by, compare_predictions, compare_samples
+from polymodal.metrics.scores import ROWS, measure_rows
+from polymodal.metrics.weighted import Floats
 from polymodal.model.batches import Examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget, label_weights_of, primary_metric_of
@@ -88,6 +90,27 @@ class Scorer:
             Its scores.
         """
         return self._judge(prediction[self.known])
+
+    def resample_primary(self, prediction: Prediction, num_resamples: int = NUM_RESAMPLES) -> tuple[float, Floats]:
+        """Score a prediction of all rows by the primary metric alone.
+
+        Args:
+            prediction: Prediction of every row.
+            num_resamples: Number of bootstrap resamples.
+
+        Returns:
+            The score, NaN where it is undefined on these rows; and its values on the resamples ``[R]``, which are the
+            same ones for all predictions of a scorer.
+        """
+        known, num_rows = prediction[self.known], int(self.known.sum())
+        if isinstance(self.target, StructuredTarget):
+            measure = self.target.measure(self.truth, values_of(known))
+        else:
+            kind, classes = self.target.kind, self.target.classes or ()
+            measure = measure_rows(kind, ROWS[kind](self.truth, known, classes, self.label_weights), [self.primary])
+        whole = measure(np.ones((1, num_rows)))
+        samples = resample_measure(measure, num_rows, self.seed, num_resamples)
+        return float(whole[self.primary][0]), samples[self.primary]
 
     def compare(self, first: Scored, second: Scored) -> PairedDifference | None:
         """Compare two predictions by the primary metric, on the same rows.

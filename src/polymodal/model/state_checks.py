@@ -32,6 +32,8 @@ from polymodal.targets import RowContext, StructuredTarget
 from polymodal.targets.numeric import NumericTarget
 from polymodal.targets.structured import StructuredPredictions
 
+OBJECTIVES = ("embedding", "sketch")
+"""Kinds of targets that are no column."""
 PARTS = "the parts that model.json describes"
 MAX_ROW_BYTES = 2**30
 """Most bytes of the arrays of one row."""
@@ -178,6 +180,7 @@ def check_prediction(model: TrainedModel) -> None:
         DamagedFileError: If the arrays of a row are too large, or a prediction has another shape or is not finite.
         Exception: Whatever a part raises that does not fit.
     """
+    _check_targets(model)
     table = Table({name: [None] for name in model.preprocessor.column_names})
     columns, _ = model.preprocessor.transform(table)
     row_bytes = sum(column.values.nbytes for column in columns.values())
@@ -194,6 +197,13 @@ def check_prediction(model: TrainedModel) -> None:
             model.network(collate(blank, np.arange(1)))
     else:
         _check_row(model, blank, context, [NO_MASK, frozenset(model.network.streams[:1])])
+
+
+def _check_targets(model: TrainedModel) -> None:
+    named = {target.name for target in model.schema.targets}
+    unnamed = [name for name, target in model.targets.items() if target.kind not in OBJECTIVES and name not in named]
+    if unnamed:
+        raise DamagedFileError(f"{PARTS} do not fit: the schema lacks the target {unnamed[0]!r}")
 
 
 def _blank(column: Column) -> Column:

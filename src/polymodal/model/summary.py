@@ -42,15 +42,22 @@ def summary_of(report_data: dict[str, Any]) -> dict[str, Any]:
             name: {key: calibration[key] for key in ("ece_before", "ece_after")}
             for name, calibration in evaluation.get("calibration", {}).items()
         },
+        "certainty": {name: _without_curve(found) for name, found in evaluation.get("certainty", {}).items()},
         "decision": evaluation.get("decision", {}),
         "pretraining": {
             stream: {"pictures": run["pictures"], "unlabelled": run["unlabelled"], **run["history"][-1]}
             for stream, run in report_data.get("pretraining", {}).items()
             if run["history"]
         },
+        **({"stress": report_data["stress"]} if "stress" in report_data else {}),
         "broken_cells": report_data["broken_cells"],
         "set_aside": sum(table["set_aside"] for table in report_data["tables"]),
         "table_notices": report_data.get("table_notices", []),
         "notices": report_data["notices"],
         "seconds": report_data["seconds"]["total"],
     }
+
+
+def _without_curve(certainty: Mapping[str, Any]) -> dict[str, Any]:
+    abstain = {key: value for key, value in certainty.get("abstain", {}).items() if key != "curve"}
+    return {**certainty, **({"abstain": abstain} if abstain else {})}

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polymodal.arrays import Column
+from polymodal.certainty.calibration import Calibration
+from polymodal.certainty.reference import Reference
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.data.preprocessor import Preprocessor
@@ -35,6 +37,10 @@ class TrainedModel:
         baselines: Target to its baselines.
         ensembles: Target to the weights of its ensemble (the decision level).
         stackers: Target to the model over the streams' predictions; empty unless the fusion is stacking.
+        calibrations: Target to its calibration rows, for prediction sets, intervals and abstention; empty without
+            validation rows, and in models of earlier versions.
+        reference: What is remembered of training and validation rows, for unusual rows and drift; None in models of
+            earlier versions.
         report_data: Plain JSON with all that ``report.html`` and ``metrics.json`` show.
     """
 
@@ -46,6 +52,8 @@ class TrainedModel:
     baselines: Mapping[str, list[Baseline]]
     ensembles: Mapping[str, Ensemble]
     stackers: Mapping[str, Stacker] = field(default_factory=dict)
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    reference: Reference | None = None
     report_data: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -61,7 +69,7 @@ def precompute(
 
     Args:
         network: The network.
-        columns: Stream to arrays.
+        columns: Stream to arrays; of all streams or of some.
         cache: Cache of the outputs.
         progress: Reports every batch.
 
@@ -70,7 +78,7 @@ def precompute(
     """
     result = dict(columns)
     for stream, encoder in zip(network.streams, network.encoders, strict=True):
-        if isinstance(encoder, Pretrained) and encoder.is_frozen:
+        if stream in columns and isinstance(encoder, Pretrained) and encoder.is_frozen:
             outputs = _outputs(encoder, columns[stream], cache, progress)
             result[stream] = dataclasses.replace(columns[stream], outputs=outputs)
     return result

@@ -16,7 +16,11 @@ STYLE = ("report", "explanation")
 """Style sheets and scripts of pages with an explanation."""
 SHOWN_PAIRS = 10
 """Interactions that are shown, the largest first."""
+ROW_BYTES, LINE_BYTES = 2000, 200
+"""About what a row takes besides its drawings, and a line of it."""
 SHOWN_CHANGES = 6
+OPEN_INFORMATION = 3
+"""Pairs whose information is shown; the rest where the reader asks for it."""
 OPEN_STREAMS = 15
 """Streams whose importance is shown, the largest first; the rest where the reader asks for them."""
 LEAST_INTERACTION = 0.01
@@ -50,13 +54,15 @@ def describe_explanation(source: ExplainedTable, max_bytes: int) -> dict[str, An
 
 def _describe_summary(summary: TargetSummary, explanation: Explanation) -> dict[str, Any]:
     unit = explanation.units.get(summary.target, "value")
+    information = [_describe_information(pair) for pair in summary.information]
     return {
         "target": summary.target,
         "rows": summary.rows,
         "unit": unit,
         "importance": _describe_importance(summary, unit),
         "interactions": _describe_interactions(summary, unit),
-        "information": [_describe_information(pair) for pair in summary.information],
+        "more_pairs": max(len(summary.interactions) - SHOWN_PAIRS, 0),
+        "information": (information[:OPEN_INFORMATION], information[OPEN_INFORMATION:]),
         "information_note": summary.information_note,
     }
 
@@ -137,11 +143,18 @@ def _describe_rows(source: ExplainedTable, max_bytes: int) -> list[dict[str, Any
     shown: list[dict[str, Any]] = []
     for number, row in enumerate(source.explanation.rows, start=1):
         described = _describe_row(source, row, number)
-        max_bytes -= sum(len(part) for part in (described["cells"], *(c["cells"] for c in described["changes"])))
+        max_bytes -= _num_bytes(described)
         if max_bytes < 0 and shown:
             break
         shown.append(described)
     return shown
+
+
+def _num_bytes(described: Mapping[str, Any]) -> int:
+    """Return about how many bytes a row takes in the page."""
+    lines = [step["chart"] for step in described["waterfall"]["steps"]]
+    changes = [change["cells"] for change in described["changes"]]
+    return len(described["cells"]) + sum(len(text) + LINE_BYTES for text in [*lines, *changes]) + ROW_BYTES
 
 
 def _describe_row(source: ExplainedTable, row: RowExplanation, number: int) -> dict[str, Any]:

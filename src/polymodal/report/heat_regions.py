@@ -108,7 +108,8 @@ def read_frames(cell: Cell, parts: Sequence[Part], folder: Path | None, column: 
     Raises:
         CellReadError: If there is no readable video.
     """
-    from polymodal.modalities.video_frames import FrameSampling, load_frames, probe_video
+    from polymodal.modalities.frame_sampling import FrameSampling
+    from polymodal.modalities.video_frames import load_frames, probe_video
 
     sampling = FrameSampling(frames=MAX_FRAMES, rate_hz=None, max_pixels=MAX_PIXELS, max_duration_s=STRIP_S)
     images = load_frames(cell, folder, sampling, _to_frame_size)
@@ -134,7 +135,7 @@ def _to_frame_size(image: PILImage) -> PILImage:
 
 
 def draw_frames(frames: Sequence[Frame], heat: Heat) -> Markup:
-    """Draw heat over pictures; of several, the page's script shows one at a time with a slider.
+    """Draw heat over pictures; of several, the page's script shows one at a time with a slider, the hottest first.
 
     Args:
         frames: At least one picture.
@@ -144,8 +145,10 @@ def draw_frames(frames: Sequence[Frame], heat: Heat) -> Markup:
         Safe HTML.
     """
     drawn = Markup("").join(_overlay(frame, heat) for frame in frames)
-    kind = "film" if len(frames) > 1 else "single"
-    return Markup('<div class="heated {}">{}</div>').format(kind, drawn)
+    if len(frames) == 1:
+        return Markup('<div class="heated">{}</div>').format(drawn)
+    amounts = [sum(heat.strength(part.value) for part in frame.parts) for frame in frames]
+    return Markup('<div class="heated film" data-hottest="{}">{}</div>').format(amounts.index(max(amounts)), drawn)
 
 
 def _overlay(frame: Frame, heat: Heat) -> Markup:

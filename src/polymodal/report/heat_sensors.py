@@ -153,7 +153,9 @@ def draw_points_heat(cell: Cell, parts: Sequence[Part], heat: Heat, folder: Path
     frames = read_point_clouds(cell, folder)
     points = np.concatenate([frame[:, :3] for frame in frames])
     points = points[np.isfinite(points).all(axis=1)]
-    points = points[:: max(1, -(-len(points) // (2 * MAX_POINTS)))]
+    drawn_points = points[:: max(1, -(-len(points) // (2 * MAX_POINTS)))]
+    left_out = f"{len(drawn_points):,} of {len(points):,} points; " if len(drawn_points) < len(points) else ""
+    points = drawn_points
     groups = _groups(points, parts)
     axes = [(0, 1), (0, 2)] if points.shape[1] > 2 else [(0, 1)]
     drawn = [_projection(points, pair, groups, heat, place * (SIDE + 4)) for place, pair in enumerate(axes)]
@@ -161,7 +163,8 @@ def draw_points_heat(cell: Cell, parts: Sequence[Part], heat: Heat, folder: Path
     title = f"Points in column {column} with heat: {about}"
     svg = '<svg class="dots over" role="img" viewBox="0 0 {} {}" aria-label="{}">{}</svg>'
     drawing = Markup(svg).format(len(axes) * (SIDE + 4) - 4, SIDE, title, Markup("").join(drawn))
-    note = Markup('<span class="note">{}; dots speak for it, crosses against it, grey: neither</span>').format(about)
+    note = Markup('<span class="note">{}{}; dots speak for it, crosses against it, grey: neither</span>')
+    note = note.format(left_out, about)
     return Markup('<div class="heated cloud-heat">{}</div>{}').format(drawing, note)
 
 

@@ -23,6 +23,7 @@ from polymodal.report.explained_cells import ExplainedTable
 from polymodal.report.explanation_sections import STYLE, describe_explanation
 from polymodal.report.families import family_title, group_families
 from polymodal.report.gallery import Gallery, breakable
+from polymodal.report.stress_sections import describe_stress
 from polymodal.report.table_section import describe_table_notices
 from polymodal.report.target_sections import describe_target
 from polymodal.report.wording import (
@@ -121,6 +122,7 @@ def _describe(report_data: dict[str, Any], gallery: Gallery, folder: Path | None
         "notices": (report_data["notices"][:OPEN_NOTICES], report_data["notices"][OPEN_NOTICES:]),
         "best_epoch": _best_place(report_data),
         "learning": _describe_learning(report_data),
+        "stress": describe_stress(report_data.get("stress")),
         "broken": report_data["broken_cells"][:MAX_BROKEN],
         "phases": _describe_phases(report_data["seconds"]),
         "config": describe_config(report_data["config"]),

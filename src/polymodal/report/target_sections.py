@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from polymodal.metrics import metric_of
 from polymodal.report import charts
+from polymodal.report.certainty_section import describe_certainty
 from polymodal.report.error_sections import MAX_MATRIX_CLASSES, describe_errors
 from polymodal.report.gallery import GalleryRow, render_row
 from polymodal.report.small_charts import whisker, whisker_axis
@@ -68,6 +69,7 @@ def describe_target(
         "decision": _describe_decision(info, evaluation),
         "balance": _describe_balance(info),
         **describe_errors(info, evaluation),
+        "certainty": describe_certainty(info, evaluation),
         "missing": _describe_missing(info, evaluation),
         "gallery": _describe_gallery(info["kind"], rows, folder, max_bytes),
     }

@@ -87,7 +87,8 @@ def video_strip_uri(cell: Cell, folder: Path | None) -> tuple[str, int, int, int
     """
     from PIL import Image as pillow  # noqa: N813
 
-    from polymodal.modalities.video_frames import FrameSampling, load_frames
+    from polymodal.modalities.frame_sampling import FrameSampling
+    from polymodal.modalities.video_frames import load_frames
 
     sampling = FrameSampling(frames=STRIP_FRAMES, rate_hz=None, max_pixels=MAX_PIXELS, max_duration_s=STRIP_S)
     frames = load_frames(cell, folder, sampling, _to_strip_size)

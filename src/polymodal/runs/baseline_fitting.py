@@ -29,7 +29,10 @@ FITTED_BYTES = 2**30
 
 
 def fit_baselines(
-    data_module: DataModule, config: RunConfig, cache: ArrayCache
+    data_module: DataModule,
+    config: RunConfig,
+    cache: ArrayCache,
+    origins: Mapping[str, NDArray[np.int64]] | None = None,
 ) -> tuple[FittedBaselines | None, list[str]]:
     """Fit the baselines of every target of classes or numbers on samples of bounded size.
 
@@ -37,6 +40,8 @@ def fit_baselines(
         data_module: The run's data.
         config: The run's configuration.
         cache: Cache of fitted baselines.
+        origins: Split to the table's row of each row of its columns, where some are copies; copies of a row stay in one
+            fold. None: the rows of the columns are those of the table.
 
     Returns:
         The baselines with their folds, None without any; and sentences the user should read.
@@ -53,7 +58,7 @@ def fit_baselines(
     notices = _notices(data_module, unfitted, len(train))
     if not unfitted.streams:
         return None, notices
-    groups = _groups(data_module, {"train": train, "validation": validation}, config)
+    groups = _groups(data_module, {"train": train, "validation": validation}, config, origins)
 
     def fit() -> FittedBaselines:
         features = unfitted.fit(fitted_on.columns_in_use(), fitted_on.cells_in_use())
@@ -84,13 +89,22 @@ def _notices(data_module: DataModule, extractor: FeatureExtractor, used: int) ->
     ]
 
 
-def _groups(data_module: DataModule, samples: Mapping[str, Examples], config: RunConfig) -> list[Hashable] | None:
-    """Return the group of each row, a number where it has none; None where rows are not split by group."""
-    if config.group is None:
+def _groups(
+    data_module: DataModule,
+    samples: Mapping[str, Examples],
+    config: RunConfig,
+    origins: Mapping[str, NDArray[np.int64]] | None,
+) -> list[Hashable] | None:
+    """Return the group of each row, or the row itself where it has none; None where each row is a group of its own."""
+    if config.group is None and origins is None:
         return None
-    columns = [(data_module.tables[split].columns.get(config.group), sample) for split, sample in samples.items()]
-    texts = [None if cells is None else group_text(cells[row]) for cells, sample in columns for row in sample.rows]
-    return [place if text is None else text for place, text in enumerate(texts)]
+    rows_of = {s: sample.rows if origins is None else origins[s][sample.rows] for s, sample in samples.items()}
+    found: list[Hashable] = []
+    for split, rows in rows_of.items():
+        cells = None if config.group is None else data_module.tables[split].columns.get(config.group)
+        texts = [None if cells is None else group_text(cells[row]) for row in rows]
+        found += [f"{split} {row}" if text is None else text for text, row in zip(texts, rows.tolist(), strict=True)]
+    return found
 
 
 def _dependencies(

@@ -106,6 +106,8 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     rows_of = _split(tables, config, schema, known)
     table_of = _table_of_split(tables, rows_of)
     read_slices(table_of.get("test") or table_of["validation"], config.slices)  # raises before anything is decoded
+    if config.coverage_by is not None:
+        table_of["validation"].check_columns([config.coverage_by], "coverage_by")
     targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = stream_settings(schema, config, targets)
@@ -143,6 +145,27 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
             *settings_notices(preprocessor.modalities, settings),
         ],
     )
+
+
+def split_tables(tables: Tables, config: RunConfig, schema: Schema) -> dict[str, Table]:
+    """Split the tables of a run as it did when it was trained; nothing is decoded.
+
+    Args:
+        tables: The tables.
+        config: The run's configuration.
+        schema: Its schema.
+
+    Returns:
+        "train", "validation" and perhaps "test" to their rows, those without any target left out of what is split.
+
+    Raises:
+        SchemaError: If a table lacks a target, or has too few rows.
+    """
+    tables, _ = _pooled_for_groups(tables, config)
+    tables.train.check_columns([target.name for target in schema.targets], "the model's targets")
+    rows_of = _split(tables, config, schema, _known_rows(tables.train, schema))
+    table_of = _table_of_split(tables, rows_of)
+    return {split: table.take(rows_of[split]) if split in rows_of else table for split, table in table_of.items()}
 
 
 def _pooled_for_groups(tables: Tables, config: RunConfig) -> tuple[Tables, list[Notice]]:
@@ -246,7 +269,7 @@ def _fit_targets(table: Table, schema: Schema, rows: NDArray[np.int64], config: 
     if unknown:
         advice = did_you_mean(unknown[0], known, "The targets are")
         raise ConfigError(f"There is no target {unknown[0]!r} to give settings to. {advice}")
-    train = table.take(rows)
+    train = schema.with_derived(table.take(rows))
     for target in schema.targets:
         options = config.target_settings.get(target.name, {})
         try:
@@ -293,7 +316,7 @@ def _decode(
             continue
         with progress.phase(f"decoding {table.name}", None):
             columns[table.name], cells = preprocessor.transform(table, cache, num_threads=config.num_threads)
-            cells = cells + invalid_target_cells(table, targets)
+            cells = cells + invalid_target_cells(preprocessor.schema.with_derived(table), targets)
         broken += [(table.name, cell) for cell in cells]
         if config.strict and cells:
             raise CellError(

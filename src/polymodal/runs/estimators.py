@@ -178,6 +178,25 @@ class MultimodalClassifier(ClassifierMixin, _MultimodalEstimator):  # type: igno
         probabilities[:, [int(name) for name in names]] = values
         return probabilities
 
+    def predict_set(self, X: Any, coverage: float = 0.9) -> NDArray[np.bool_]:
+        """Predict a set of classes for every row that holds the true one as often as is promised.
+
+        Args:
+            X: As in ``fit``.
+            coverage: The promise, above 0 and below 1.
+
+        Returns:
+            bool ``[rows, classes]`` in the order of ``classes_``, True where the class is in the set.
+
+        Raises:
+            ValueError: If the columns are not those of ``fit``.
+        """
+        sets = self.model_.predict_sets(self._checked(X), coverage)[TARGET]
+        included = np.zeros((len(sets), len(self.classes_)), np.bool_)
+        for row, labels in enumerate(sets):
+            included[row, [int(label) for label in labels]] = True
+        return included
+
 
 class MultimodalRegressor(RegressorMixin, _MultimodalEstimator):  # type: ignore[misc]
     """A regressor over columns of any kind.
@@ -211,6 +230,18 @@ class MultimodalRegressor(RegressorMixin, _MultimodalEstimator):  # type: ignore
         """
         table = self._checked(X)
         return np.asarray(self.model_.predict(table)[TARGET], dtype=np.float64)
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[np.float64]:
+        """Predict an interval for every row that holds the truth as often as is promised.
+
+        Args:
+            X: As in ``fit``.
+            coverage: The promise, above 0 and below 1.
+
+        Returns:
+            Ends ``[rows, 2]``, infinite where the validation rows are too few for the promise.
+        """
+        return np.asarray(self.model_.predict_sets(self._checked(X), coverage)[TARGET], dtype=np.float64)
 
 
 def _as_frame(table: Table) -> pa.Table:

@@ -20,6 +20,7 @@ from polymodal.errors import ConfigError, parameter_error, warn
 from polymodal.model.checkpoint import MODEL_FILE, MODEL_FOLDER, load_model, save_model
 from polymodal.model.embed import Embeddings, embed_chunks, embed_table
 from polymodal.model.predict import predict_chunks
+from polymodal.model.prediction_sets import Wish
 from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.query import embed_query, find_query_cells
 from polymodal.model.search_index import Hit, SearchIndex, build_index
@@ -123,7 +124,10 @@ class Model(ModelQuestions):
         *,
         keep: Sequence[str] = (),
         weights: bool = False,
+        coverage: float | None = None,
+        abstain: float | None = None,
         strict: bool = False,
+        unusual: bool = False,
         progress: Progress | None = None,
     ) -> Predictions:
         """Predict every row, with probabilities, confidences and broken cells.
@@ -132,17 +136,23 @@ class Model(ModelQuestions):
             table: Rows to predict.
             keep: Columns of the table to copy to the predictions, such as an identifier.
             weights: Whether to return the fusion's stream weights.
+            coverage: How often ``sets`` and ``intervals`` are to hold the truth, such as 0.9; None: there are none.
+            abstain: How often answers are to be right, such as 0.95: the labels of rows that are too unsure are None.
             strict: As for ``predict``.
+            unusual: Whether to tell how unusual each row is, as a p-value.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
-            Labels, probabilities, weights and broken cells.
+            Labels, probabilities, sets, intervals, weights and broken cells.
 
         Raises:
+            ConfigError: If the model has no calibration rows, or nothing to tell unusual rows by, or a share is not
+                between 0 and 1.
             SchemaError: As for ``predict``, or if there is no column to keep of that name.
             CellError: If ``strict`` and a cell cannot be decoded.
         """
-        batches = self.predict_batches(table, keep=keep, weights=weights, strict=strict, progress=progress)
+        wish: dict[str, Any] = {"coverage": coverage, "abstain": abstain, "unusual": unusual}
+        batches = self.predict_batches(table, keep=keep, weights=weights, strict=strict, progress=progress, **wish)
         return join_predictions(list(batches))
 
     def predict_batches(
@@ -152,7 +162,10 @@ class Model(ModelQuestions):
         rows: int | None = None,
         keep: Sequence[str] = (),
         weights: bool = False,
+        coverage: float | None = None,
+        abstain: float | None = None,
         strict: bool = False,
+        unusual: bool = False,
         progress: Progress | None = None,
     ) -> Iterator[Predictions]:
         """Predict a table batch by batch: a file of any length in bounded memory.
@@ -165,14 +178,18 @@ class Model(ModelQuestions):
             rows: Most rows of a batch; None: as many as are predicted at once. The predictions are the same.
             keep: Columns of the table to copy to the predictions, such as an identifier.
             weights: Whether to return the fusion's stream weights.
+            coverage: As for ``predictions``.
+            abstain: As for ``predictions``.
             strict: As for ``predict``.
+            unusual: Whether to tell how unusual each row is, as a p-value.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Yields:
             The predictions of the next rows, in the table's order; broken cells by their row in the whole table.
 
         Raises:
-            ConfigError: If the model has no target, ``rows`` is below 1, or a kept column is named like a prediction.
+            ConfigError: If the model has no target or lacks what is asked of it, ``rows`` is below 1, or a kept column
+                is named like a prediction.
             SchemaError: As for ``predict``, or if there is no column to keep of that name.
             TableError: If the table cannot be read; for broken rows of a file, once they are reached.
             CellError: If ``strict`` and a cell cannot be decoded.
@@ -183,7 +200,8 @@ class Model(ModelQuestions):
             raise parameter_error("rows", "predict_batches", "None or at least 1", rows)
         source = table if isinstance(table, str | Path) else read_table(table)
         cache, first_row, progress = ArrayCache.default(), 0, progress or LoggingProgress()
-        for chunk in predict_chunks(self.trained, source, cache, progress, weights, strict=strict, keep=keep):
+        options: dict[str, Any] = {"keep": keep, "wish": Wish(coverage=coverage, accuracy=abstain), "unusual": unusual}
+        for chunk in predict_chunks(self.trained, source, cache, progress, weights, strict=strict, **options):
             if weights and not chunk.weights and not first_row:
                 warn(f"The fusion {self.trained.config.fusion.name!r} has no weights of the streams: none are given.")
             step = rows or max(len(chunk), 1)

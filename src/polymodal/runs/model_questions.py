@@ -5,7 +5,7 @@ Each answer is made in a room of its own, which is imported when it is asked for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,10 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 
 if TYPE_CHECKING:
+    from polymodal.acquisition.acquisition import Acquisition, Labelling
+    from polymodal.arrays import Cell
+    from polymodal.drift.comparison import Drift
+    from polymodal.robustness import StressReport
     from polymodal.runs.explained import ShownExplanation
 
 
@@ -27,6 +31,78 @@ class ModelQuestions:
 
     trained: TrainedModel
     folder: Path | None
+
+    def predict_sets(
+        self, table: Any, coverage: float, *, strict: bool = False
+    ) -> dict[str, list[list[Cell]] | list[tuple[float, float]]]:
+        """Predict a set of labels or an interval for every row, which holds the truth as often as was promised.
+
+        Args:
+            table: Rows to predict.
+            coverage: The promise, above 0 and below 1, such as 0.9; of several labels a row, the share of true labels
+                that are in the set, on average.
+            strict: As for ``predict``.
+
+        Returns:
+            Target of classes or labels to a list of labels each row, the most probable first; target of a number to
+            ``(low, high)`` each row, infinite where nothing can be excluded. Other targets are left out.
+
+        Raises:
+            ConfigError: If the model has no calibration rows, or the share is not between 0 and 1.
+            SchemaError: As for ``predict``.
+        """
+        from polymodal.data.cache.cache import ArrayCache
+        from polymodal.model.predict import predict_chunks
+        from polymodal.model.prediction_sets import Wish
+        from polymodal.model.predictions import join_predictions
+
+        source, wish = read_table(table), Wish(coverage=coverage)
+        chunks = predict_chunks(self.trained, source, ArrayCache.default(), LoggingProgress(), strict=strict, wish=wish)
+        found = join_predictions(list(chunks))
+        intervals = {name: [(float(low), float(high)) for low, high in rows] for name, rows in found.intervals.items()}
+        return {**found.sets, **intervals}
+
+    def drift(
+        self,
+        table: Any,
+        *,
+        alpha: float = 0.05,
+        min_effect: float = 0.05,
+        rows: int = 2000,
+        training: Any = None,
+        progress: Progress | None = None,
+    ) -> Drift:
+        """Compare a new table with the training rows: each column, the streams' embeddings, and the predictions.
+
+        Args:
+            table: The new rows.
+            alpha: Most probable share of tables like the training one in which anything is called drifted.
+            min_effect: Smaller effects are no drift: at least so large a share of the rows would have to be others.
+            rows: Most rows that are compared, drawn at random.
+            training: The training table, for models of earlier versions, which remember nothing of it.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            All comparisons, the worst first; ``is_drifted`` and ``sentence`` are the verdict.
+
+        Raises:
+            ConfigError: If an option has a wrong value, or the model remembers nothing and no training table is given.
+            SchemaError: If the table has no input column of the model.
+            TableError: If a table cannot be read or has no rows.
+        """
+        from polymodal.data.cache.cache import ArrayCache
+        from polymodal.drift.find_drift import find_drift
+
+        return find_drift(
+            self.trained,
+            read_table(table),
+            ArrayCache.default(),
+            progress or LoggingProgress(),
+            alpha=alpha,
+            min_effect=min_effect,
+            rows=rows,
+            training=None if training is None else read_table(training),
+        )
 
     def explain(
         self,
@@ -53,7 +129,8 @@ class ModelQuestions:
             method: How cells are explained: "occlusion" (what the answer loses without a part), "owen" (shares that add
                 up to what the stream is worth), or "gradients" (integrated gradients of the network alone; needs
                 ``captum``).
-            passes: Network passes a row for its cells, at most; 0 explains streams only.
+            passes: Network passes a row, at most: eleven for streams and changes (where there are at least 22), the
+                others for its cells; 0 explains streams only.
             strict: As for ``predict``.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
@@ -84,6 +161,121 @@ class ModelQuestions:
             progress=progress or LoggingProgress(),
         )
         return ShownExplanation.of(explanation, source, self.trained.schema)
+
+    def stress(
+        self,
+        table: Any,
+        *,
+        kinds: Sequence[str] = (),
+        streams: Sequence[str] = (),
+        severities: Sequence[int] = (1, 3, 5),
+        rows: int = 500,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> StressReport:
+        """Score the model with noise in one stream at a time, and with every combination of absent streams.
+
+        Args:
+            table: Rows with the target columns, as for ``predict``.
+            kinds: Names of noise, such as ``image_blur``, globs, or modalities; empty: all that the streams can have.
+            streams: The streams that get noise; empty: all.
+            severities: Of 1 to 5.
+            rows: Rows that are used at most, drawn at random.
+            seed: Fixes the rows and the noise.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            Scores of the final answer, the network alone and the baselines, the worst noise first.
+
+        Raises:
+            SchemaError: If the table lacks every target column or known value.
+            ConfigError: If a kind, a stream or a severity does not exist, or none of the kinds is for the streams.
+        """
+        from polymodal.robustness import StressOptions, stress_table
+
+        options = StressOptions(kinds=kinds, streams=streams, severities=severities, rows=rows, seed=seed)
+        return stress_table(self.trained, read_table(table), options, progress or LoggingProgress())
+
+    def acquire(
+        self,
+        table: Any,
+        *,
+        costs: Mapping[str, float] | None = None,
+        budget: float | None = None,
+        price: float = 0.0,
+        training: Any = None,
+        estimator: str | None = None,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Acquisition:
+        """Order the absent streams of a table's rows by how much they are expected to lower the loss, for their cost.
+
+        Args:
+            table: Rows of which some lack streams; the targets need not be known.
+            costs: Stream to what it costs to get it for one row, in any unit; others cost 1.
+            budget: Most cost in all; None: no bound.
+            price: Loss that one unit of cost is worth: what brings less than its cost at this price is left out.
+            training: Rows like those it was trained on; None: those of the run, by the paths that it keeps.
+            estimator: "value" or "neighbours"; None: "value", or "neighbours" where held-out rows are few.
+            strict: As for ``predict``.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            Rows and streams in the order in which to get them, with expected gains.
+
+        Raises:
+            ConfigError: If a cost, the budget or the price cannot be, the model has one stream alone or no flat target,
+                or no training rows are known.
+            SchemaError: As for ``predict``.
+        """
+        from polymodal.acquisition.acquire import acquire, check_request
+        from polymodal.runs.known_rows import known_rows
+
+        check_request(self.trained, costs, budget, price, estimator)
+        source = table if isinstance(table, str | Path) else read_table(table)
+        given = None if training is None else read_table(training)
+        progress = progress or LoggingProgress()
+        return acquire(
+            self.trained,
+            source,
+            lambda: known_rows(self.trained, given),
+            progress,
+            costs=costs,
+            budget=budget,
+            price=price,
+            estimator=estimator,
+            strict=strict,
+        )
+
+    def choose_labels(
+        self,
+        table: Any,
+        *,
+        budget: int | None = None,
+        target: str | None = None,
+        strict: bool = False,
+        progress: Progress | None = None,
+    ) -> Labelling:
+        """Order the rows without a label by what their labels would teach: uncertain ones that differ.
+
+        Args:
+            table: Rows of which some have no value of the target.
+            budget: Most rows to choose; None: all of them.
+            target: The target; None: the first one that is a class, labels or a number.
+            strict: As for ``predict``.
+            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
+
+        Returns:
+            The rows in the order in which to label them.
+
+        Raises:
+            ConfigError: If the budget is below 1, or there is no such target.
+            SchemaError: As for ``predict``.
+        """
+        from polymodal.acquisition.labelling import choose_labels
+
+        source = table if isinstance(table, str | Path) else read_table(table)
+        return choose_labels(self.trained, source, budget, target, progress or LoggingProgress(), strict=strict)
 
 
 def _names(given: str | Sequence[str] | None) -> Sequence[str] | None:

@@ -46,6 +46,8 @@ class RunOptions(TypedDict, total=False):
         explain: Whether the report explains some evaluated rows; it needs an ``output``.
         device: Where networks run, by torch's name: ``cpu``, ``cuda``, ``cuda:1``; by default a GPU if there is one.
         strict: Whether a broken cell stops the run.
+        stress: Whether the report has a stress test: noise in the cells, and absent streams.
+        harden: Whether the network learns from cells with noise in them too.
     """
 
     validation: TableLike | None
@@ -71,6 +73,8 @@ class RunOptions(TypedDict, total=False):
     explain: bool | None
     device: str | None
     strict: bool | None
+    stress: bool | None
+    harden: bool | None
 
 
 CONFIG_FIELDS = (
@@ -88,6 +92,7 @@ CONFIG_FIELDS = (
     "preset",
     "explain",
     "strict",
+    "stress",
 )
 """Options that ``RunConfig`` has by the same name and in the same form."""
 
@@ -160,7 +165,11 @@ def _config_values(options: RunOptions) -> dict[str, Any]:
 
 def _overrides(options: RunOptions) -> dict[str, Any]:
     """Return the options that ``RunConfig`` has in one of its sections, by their dotted names."""
-    named = {"train.time_limit_s": options.get("time_limit"), "fusion.name": options.get("fusion")}
+    named = {
+        "train.time_limit_s": options.get("time_limit"),
+        "train.harden": options.get("harden"),
+        "fusion.name": options.get("fusion"),
+    }
     encoders = {f"encoder.{stream}.name": name for stream, name in (options.get("encoder") or {}).items()}
     given = {name: value for name, value in named.items() if value is not None}
     return {**given, **encoders, **(options.get("settings") or {})}

@@ -23,14 +23,18 @@ from polymodal.ensemble.baseline_cache import FittedBaselines
 from polymodal.model.batches import Examples
 from polymodal.model.build import NARROW, WIDTHS, build_network, resolve_training
 from polymodal.model.evaluation import Evaluation, evaluate_examples
-from polymodal.model.fit_ensemble import fit_ensembles
+from polymodal.model.fit_certainty import fit_certainty
+from polymodal.model.fit_ensemble import fit_ensembles, held_out_rows
+from polymodal.model.fit_reference import MOST_ROWS, fit_reference
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.nn.distributed import main_process_first, process_device
 from polymodal.progress import Progress
+from polymodal.robustness import StressOptions, stress_table
 from polymodal.runs.baseline_fitting import fit_baselines
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.explained import ShownExplanation
+from polymodal.runs.hardening import harden
 from polymodal.runs.report_data import build_report_data
 from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.targets.evidence import to_evidential
@@ -132,14 +136,20 @@ def execute(
     data_module = _with_notices(data_module, _head_notices(network, data_module.splits["train"]), progress)
     with watch.phase("precompute"):
         data_module = _precompute(data_module, network, cache, progress)
+    hardening = None
+    if settings.harden:
+        with watch.phase("noise"), main_process_first():
+            hardening = harden(data_module, network, config.seed, cache, progress, config.num_threads)
+        data_module = _with_notices(data_module, hardening.notices, progress)
+    decided_on = data_module if hardening is None else hardening.data_module
     with watch.phase("baselines"), progress.phase("baselines", None):  # before training, which gets the time left
-        fitted, notices = fit_baselines(data_module, config, cache)
+        fitted, notices = fit_baselines(decided_on, config, cache, hardening.origins if hardening else None)
         data_module = _with_notices(data_module, notices, progress)
     with watch.phase("train"):
         teacher = _teacher_predictions(data_module, config, cache, progress)
         inputs = _training_inputs(data_module, config, checkpoint_path, teacher)
         budget = _budget(data_module, settings, watch, is_command=command is not None)
-        inputs = dataclasses.replace(inputs, budget=budget)
+        inputs = dataclasses.replace(inputs, budget=budget, noisy=hardening.noisy if hardening else None)
         width = saved_width(checkpoint_path) if resume else None
         chosen, notices = _run_trials(inputs, config, data_module, progress, width)
         network = network if chosen.width == config.width else _build_network(chosen, data_module)
@@ -157,11 +167,18 @@ def execute(
     )
     split = "test" if "test" in data_module.splits else "validation"
     with watch.phase("evaluate"), progress.phase("judging", None):
-        model = fit_ensembles(model, data_module.splits["validation"], cache, fitted)
+        num_clean = None if hardening is None else hardening.num_clean
+        model, held_out = held_out_rows(model, decided_on.splits["validation"], cache, fitted, num_clean)
+        model = fit_certainty(fit_ensembles(model, held_out), held_out, decided_on.splits["validation"])
+        model = fit_reference(model, data_module.splits["train"], data_module.splits["validation"], held_out)
         slices = read_slices(data_module.tables[split], config.slices, data_module.splits[split].rows)
         evaluation = evaluate_examples(model, data_module.splits[split], split, cache, slices)
     data_module = dataclasses.replace(data_module, notices=data_module.notices + callbacks.notices)
-    report_data = build_report_data(model, data_module, state, evaluation, watch.total(), command)
+    stress: dict[str, Any] = {}
+    if config.stress:
+        with watch.phase("stress_test"):
+            stress = _stress(model, data_module, split, progress)
+    report_data = build_report_data(model, data_module, state, evaluation, watch.total(), command) | stress
     return Run(
         model=dataclasses.replace(model, report_data=report_data),
         data_module=data_module,
@@ -169,6 +186,12 @@ def execute(
         split=split,
         baselines=fitted,
     )
+
+
+def _stress(model: TrainedModel, data_module: DataModule, split: str, progress: Progress) -> dict[str, Any]:
+    """Return the stress test on the evaluated rows, as a part of the report data."""
+    table = data_module.tables[split].take(data_module.splits[split].rows)
+    return {"stress": stress_table(model, table, StressOptions(seed=model.config.seed), progress).state()}
 
 
 def _build_network(config: RunConfig, data_module: DataModule) -> Network:
@@ -251,6 +274,7 @@ def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is
         return None
     started_s = polymodal.STARTED_S if is_command else watch.started_s
     evaluated_rows = sum(len(examples) for split, examples in data_module.splits.items() if split != "train")
+    evaluated_rows += sum(min(len(data_module.splits[split]), MOST_ROWS) for split in ("train", "validation"))
     return TimeBudget(deadline_s=started_s + settings.time_limit_s, evaluation_rows=evaluated_rows)
 
 

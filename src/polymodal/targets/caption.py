@@ -18,6 +18,7 @@ from polymodal.metrics import Measure, measure_rows
 from polymodal.metrics.caption_metrics import caption_quality
 from polymodal.metrics.text import caption_rows
 from polymodal.modalities.base import read_cells
+from polymodal.modalities.json_text import load_list
 from polymodal.modalities.text import parse_text
 from polymodal.targets.caption_head import CaptionHead
 from polymodal.targets.caption_tokenizer import END, PADDING, CaptionTokenizer
@@ -56,6 +57,33 @@ class CaptionSettings(TargetSettings):
     length_penalty: float = Field(default=0.6, ge=0, le=4)
 
 
+def parse_caption(cell: Cell) -> str | None:
+    """Read a caption.
+
+    Args:
+        cell: A text, or several captions of one row as a list or as JSON of one.
+
+    Returns:
+        The text, of several the first; None where there is none.
+
+    Raises:
+        CellReadError: If the cell is something else.
+    """
+    texts = caption_list(cell)
+    return parse_text(cell if texts is None else next((text for text in texts if text.strip()), ""))
+
+
+def caption_list(cell: Cell) -> list[str] | None:
+    """Return several captions of one row; None of a cell that is one text."""
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        try:
+            cell = load_list(cell)
+        except ValueError:
+            return None
+    is_list = isinstance(cell, list | tuple) and all(isinstance(text, str) for text in cell)
+    return list(cell) if is_list else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class CaptionTarget(StructuredTarget):
     """A column with a text in each row, predicted with case, spaces and punctuation.
@@ -66,6 +94,7 @@ class CaptionTarget(StructuredTarget):
         frequent: The most frequent training caption.
         share: Its share of the training captions.
         num_cut: Number of truncated training captions.
+        num_several: Training rows with several captions, of which the first is learned from.
         settings: Options.
     """
 
@@ -75,6 +104,7 @@ class CaptionTarget(StructuredTarget):
     share: float
     num_cut: int
     settings: CaptionSettings
+    num_several: int = 0
 
     kind: ClassVar[str] = "caption"
     has_confidence: ClassVar[bool] = True
@@ -98,7 +128,7 @@ class CaptionTarget(StructuredTarget):
             ConfigError: If an option of beam search is set with greedy decoding.
         """
         _check_decode(settings)
-        texts = [text for text in read_cells(cells, parse_text)[0] if text is not None]
+        texts = [text for text in read_cells(cells, parse_caption)[0] if text is not None]
         counts = Counter(texts)
         if len(counts) < 2:
             raise SchemaError("A caption target needs two different texts or more. Found fewer.")
@@ -113,10 +143,17 @@ class CaptionTarget(StructuredTarget):
             share=rows / len(texts),
             num_cut=int((lengths > max_length).sum()),
             settings=settings,
+            num_several=sum(len(caption_list(cell) or ()) > 1 for cell in cells),
         )
 
     def notices(self) -> list[str]:
-        """Return how many training captions were truncated."""
+        """Return how many training rows have several captions, and how many captions were truncated."""
+        several = [
+            f"{self.num_several:,} training rows have several captions; the first of each is learned from and judged by"
+        ]
+        return (several if self.num_several else []) + self._cut_notices()
+
+    def _cut_notices(self) -> list[str]:
         if not self.num_cut:
             return []
         return [
@@ -134,7 +171,7 @@ class CaptionTarget(StructuredTarget):
         Returns:
             int64 ``[N, max_length]``, ids and the end, padded with 0; and a mask, bool ``[N]``.
         """
-        texts, _ = read_cells(cells, parse_text)
+        texts, _ = read_cells(cells, parse_caption)
         known = np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
         truth = np.full((len(cells), self.max_length), PADDING, dtype=np.int64)
         encoded = self.tokenizer.encode([text for text in texts if text is not None])
@@ -153,7 +190,7 @@ class CaptionTarget(StructuredTarget):
         Returns:
             Row index and reason.
         """
-        _, broken = read_cells(cells, parse_text)
+        _, broken = read_cells(cells, parse_caption)
         return [(cell.row - 1, cell.reason) for cell in broken]
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002

@@ -16,6 +16,7 @@ from torch.nn import functional
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
 from polymodal.metrics.classification import predicted_classes
+from polymodal.modalities.label_lookup import LabelLookup
 from polymodal.targets.base import Prediction
 from polymodal.targets.labels import LabelType, label_text, label_type, to_label
 
@@ -32,6 +33,7 @@ class CategoryTarget:
         logit_offset: Added to the logits of a network that learned from equally frequent classes, so that its
             probabilities follow the frequencies of the table: their logarithms (Menon et al. 2021, equation 9). None:
             it learned from the frequencies of the table.
+        spellings: Class to how most training cells wrote it, where that is not its text form: ``True``, ``1.0``.
     """
 
     names: list[str]
@@ -39,6 +41,7 @@ class CategoryTarget:
     label_type: LabelType
     label_weights: list[float] | None = None
     logit_offset: list[float] | None = None
+    spellings: dict[str, str] = dataclasses.field(default_factory=dict)
 
     kind: ClassVar[str] = "category"
 
@@ -49,8 +52,8 @@ class CategoryTarget:
 
     @property
     def classes(self) -> list[str] | None:
-        """Names of the classes."""
-        return self.names
+        """Names of the classes, as the training cells wrote them."""
+        return [self.spellings.get(name, name) for name in self.names]
 
     @classmethod
     def fit(cls, cells: Sequence[Cell]) -> Self:
@@ -72,7 +75,7 @@ class CategoryTarget:
             raise SchemaError(f"A category target needs two classes or more in the training rows. Found {found}.")
         names = sorted(counter, key=_sort_key)
         counts = [counter[name] for name in names]
-        return cls(names=names, counts=counts, label_type=label_type(labelled))
+        return cls(names=names, counts=counts, label_type=label_type(labelled), spellings=_spellings(labelled))
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Encode labels as class indices; unknown and absent labels are masked.
@@ -83,8 +86,8 @@ class CategoryTarget:
         Returns:
             int64 ``[rows]``, and a mask, bool ``[rows]``.
         """
-        index = {name: position for position, name in enumerate(self.names)}
-        found = [index.get(label_text(cell) or "", -1) for cell in cells]
+        lookup = LabelLookup(self.names)
+        found = [lookup.find(label_text(cell) or "") for cell in cells]
         values = np.array(found, dtype=np.int64).reshape(-1)
         return np.maximum(values, 0), values >= 0
 
@@ -123,7 +126,8 @@ class CategoryTarget:
         Returns:
             Labels in their Python type.
         """
-        return [to_label(self.names[index], self.label_type) for index in self.predicted_classes(prediction)]
+        labels = [self.spellings.get(name) or to_label(name, self.label_type) for name in self.names]
+        return [labels[index] for index in self.predicted_classes(prediction)]
 
     def predicted_classes(self, prediction: Prediction) -> NDArray[np.int64]:
         """Return the index of the class that ``decode`` gives each row.
@@ -167,6 +171,15 @@ class CategoryTarget:
             The same target.
         """
         return cls(**{name: value for name, value in state.items() if name != "weights"})
+
+
+def _spellings(labelled: Sequence[Cell]) -> dict[str, str]:
+    """Return how texts of labels are written most often, where that differs from their text form."""
+    written: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for cell in labelled:
+        written[str(label_text(cell))][cell.strip() if isinstance(cell, str) else ""] += 1
+    spelt = {name: counts.most_common(1)[0][0] for name, counts in written.items()}
+    return {name: spelling for name, spelling in spelt.items() if spelling not in ("", name)}
 
 
 def label_weights_of(target: object) -> list[float] | None:

@@ -14,6 +14,7 @@ from polymodal.config import TrainConfig
 from polymodal.modalities import Modality
 from polymodal.model.batches import Examples
 from polymodal.targets import AnyTarget
+from polymodal.training.hardening import NoisyCopies
 from polymodal.training.state import TrainingState
 from polymodal.training.time_budget import StepPlanner, TimeBudget
 
@@ -32,6 +33,7 @@ class TrainingInputs:
         checkpoint_path: File of the training checkpoint, for resuming; None saves none.
         unlabelled: int64, rows of the training table without any target, for pretraining.
         budget: The time limit; None: there is none.
+        noisy: Copies of training rows with noise in their cells, to learn from as well; None without hardening.
         teacher_predictions: Flat target to a teacher's predictions of the training rows, for knowledge distillation.
     """
 
@@ -44,6 +46,7 @@ class TrainingInputs:
     checkpoint_path: Path | None
     unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     budget: TimeBudget | None = None
+    noisy: NoisyCopies | None = None
     teacher_predictions: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property

@@ -13,6 +13,7 @@ from polymodal.config import TrainConfig
 from polymodal.errors import parameter_error
 from polymodal.model.network import Batch, Mixup, Network, NetworkOutput, Truth
 from polymodal.targets import AnyTarget, CategoriesTarget, CategoryTarget, StructuredTarget, Target
+from polymodal.training.confidence_penalty import check_confidence_penalty, confidence_penalty
 
 FOCAL_GAMMA = 2.0
 """The focusing parameter of the focal loss; the best one of Lin et al. 2017."""
@@ -62,6 +63,7 @@ class LossInputs:
         teacher_predictions: Flat target to a teacher's predictions, for knowledge distillation.
         mixup: Partners and weight of mixup; None: rows are not mixed.
         batch_fraction: Rows of this micro-batch as a fraction of the step's full batch.
+        compared: bool ``[B]``, rows whose confidence with one more stream masked is compared; None: none is.
         counts: If the full batch has more rows: target to int64 ``[1 + S]``, number of its rows in the fused loss and
             in each stream's loss, by which sums over the micro-batch are divided.
     """
@@ -73,6 +75,7 @@ class LossInputs:
     teacher_predictions: Mapping[str, Tensor] = field(default_factory=dict)
     mixup: Mixup | None = None
     batch_fraction: float = 1.0
+    compared: Tensor | None = None
     counts: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -149,6 +152,9 @@ def _target_terms(outputs: NetworkOutput, name: str, target: AnyTarget, loss_inp
         fused = fused + loss_inputs.batch_fraction * loss_inputs.settings.distill_weight * _distillation_loss(
             outputs.fused[name], target, loss_inputs.teacher_predictions[name]
         )
+    if loss_inputs.compared is not None and name in outputs.fewer and isinstance(target, CategoryTarget):
+        penalty = confidence_penalty(outputs.fused[name], outputs.fewer[name], loss_inputs.compared)
+        fused = fused + loss_inputs.batch_fraction * loss_inputs.settings.confidence_penalty * penalty
     return LossTerms(fused, weight * streams)
 
 
@@ -227,16 +233,18 @@ def row_losses(target: Target, output: Tensor, truth: Tensor, settings: TrainCon
     return plain
 
 
-def check_loss(settings: TrainConfig, targets: Mapping[str, AnyTarget]) -> None:
-    """Check that the options of loss and sampling fit the targets.
+def check_loss(settings: TrainConfig, targets: Mapping[str, AnyTarget], network: Network) -> None:
+    """Check that the options of loss and sampling fit the targets and the network.
 
     Args:
         settings: Training options.
         targets: Name to fitted target.
+        network: The network.
 
     Raises:
-        ConfigError: If no target has the classes or labels that they need.
+        ConfigError: If no target has the classes or labels that they need, or no fusion joins several streams.
     """
+    check_confidence_penalty(settings, network, targets)
     kinds = {"focal": (CategoryTarget, CategoriesTarget), "logit_adjusted": (CategoryTarget,)}.get(settings.loss)
     if kinds and not any(isinstance(target, kinds) for target in targets.values()):
         raise parameter_error("loss", "training", "cross_entropy, where no target has classes", settings.loss)

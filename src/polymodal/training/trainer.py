@@ -77,7 +77,7 @@ def train_network(
     """
     accumulation_steps = (inputs.settings.accumulate or 1) * get_world_size()
     check_balance(inputs.settings.balance, network, inputs.targets, accumulation_steps)
-    check_loss(inputs.settings, inputs.targets)
+    check_loss(inputs.settings, inputs.targets, network)
     strategy, state = set_up(network, inputs)
     if resume and inputs.checkpoint_path is not None and inputs.checkpoint_path.exists():
         load_checkpoint(inputs.checkpoint_path, strategy, state)

@@ -21,6 +21,8 @@ from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import with_annealed_penalty
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import add_masking_noise, augment, random_flip
+from polymodal.training.confidence_penalty import hide_one_more
+from polymodal.training.hardening import noisy_batch
 from polymodal.training.inputs import TrainingInputs
 from polymodal.training.losses import (
     LossInputs,
@@ -51,6 +53,7 @@ class TrainingBatch:
         truth: Target to encoded cells, augmented with the inputs, and where they are known.
         present: bool ``[B, S]``, which streams a row has.
         hidden: bool ``[B, S]``, which of them modality dropout hides from the fusion.
+        fewer: bool ``[B, S]``, ``hidden`` and one more, for the penalty on confidence that rises; None without it.
         counts: Target to number of rows of the full batch in each loss term.
         full_present: bool ``[W, S]``, ``present`` of the full batch.
         is_dummy: Whether the batch is one row of weight zero, as the full batch has no row for this process.
@@ -61,9 +64,14 @@ class TrainingBatch:
     truth: Truth
     present: torch.Tensor
     hidden: torch.Tensor
+    fewer: torch.Tensor | None
     counts: dict[str, torch.Tensor]
     full_present: torch.Tensor
     is_dummy: bool
+
+    def take_masks(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return ``hidden`` and ``fewer`` of some rows."""
+        return self.hidden[rows], None if self.fewer is None else self.fewer[rows]
 
 
 def training_step(
@@ -137,7 +145,7 @@ def compute_gradients(
         if strategy.sharded is not None:
             dummies = dummy_rows(inputs, network.streams, indices, batch.full_present, cells)
         loss_inputs = to_device(_micro_batch_loss_inputs(inputs, state, batch, rows), strategy.device)
-        outputs, terms = _forward(network, inputs, cells, batch.hidden[rows], loss_inputs, dummies)
+        outputs, terms = _forward(network, inputs, cells, batch.take_masks(rows), loss_inputs, dummies)
         if rows is micro_batches[-1]:
             _prefetch(strategy, inputs, state.step + 1, next_indices)
         losses += _backward(network, state, outputs, terms, loss_inputs)
@@ -161,6 +169,7 @@ def prepare_batch(strategy: Strategy, inputs: TrainingInputs, step: int, indices
     network = strategy.module
     present = presence_mask(inputs.train, network.streams, indices)
     hidden = sample_modality_dropout(present, inputs.settings.modality_dropout if network.fuses_streams else 0.0)
+    fewer = hide_one_more(present, hidden) if inputs.settings.confidence_penalty else None
     known = {name: torch.from_numpy(mask[indices]) for name, mask in inputs.train.known.items()}
     counts = count_rows(known, present)
     own = rank_slice(indices)
@@ -169,8 +178,24 @@ def prepare_batch(strategy: Strategy, inputs: TrainingInputs, step: int, indices
     own_indices = indices[own]
     if len(own_indices) < len(indices):
         torch.manual_seed(seed + PROCESS_SEED_STRIDE * get_rank())
-    cells, truth = augment_batch(inputs, inputs.train.batch(own_indices), truth_batch(inputs.train, own_indices))
-    return TrainingBatch(own_indices, cells, truth, present[own], hidden[own], counts, present, is_dummy)
+    cells, truth = augment_batch(inputs, training_cells(inputs, own_indices), truth_batch(inputs.train, own_indices))
+    fewer = None if fewer is None else fewer[own]
+    return TrainingBatch(own_indices, cells, truth, present[own], hidden[own], fewer, counts, present, is_dummy)
+
+
+def training_cells(inputs: TrainingInputs, indices: NDArray[np.int64]) -> Batch:
+    """Collate the cells of some rows; of a hardened run, some of them have noise.
+
+    Args:
+        inputs: Data and options.
+        indices: The rows, as indices into the training rows.
+
+    Returns:
+        Stream to cells.
+    """
+    if inputs.noisy is None:
+        return inputs.train.batch(indices)
+    return noisy_batch(inputs.train, inputs.noisy, indices)
 
 
 def _prefetch(strategy: Strategy, inputs: TrainingInputs, step: int, indices: NDArray[np.int64] | None) -> None:
@@ -184,6 +209,9 @@ def _micro_batch_loss_inputs(
     loss_inputs = build_loss_inputs(
         inputs, state, batch.indices[rows.numpy()], take_rows(batch.truth, rows), batch.present[rows]
     )
+    hidden, fewer = batch.take_masks(rows)
+    if fewer is not None:
+        loss_inputs = dataclasses.replace(loss_inputs, compared=(fewer != hidden).any(dim=1))
     num_rows = len(batch.full_present)
     if len(rows) < num_rows:
         loss_inputs = dataclasses.replace(loss_inputs, batch_fraction=len(rows) / num_rows, counts=batch.counts)
@@ -231,16 +259,16 @@ def _forward(
     network: Network,
     inputs: TrainingInputs,
     cells: Batch,
-    hidden: torch.Tensor,
+    masks: tuple[torch.Tensor, torch.Tensor | None],
     loss_inputs: LossInputs,
     dummies: Batch,
 ) -> tuple[NetworkOutput, LossTerms]:
     device = loss_inputs.present.device
     cells, dummies = ({stream: column.to(device) for stream, column in batch.items()} for batch in (cells, dummies))
-    with autocast(inputs.settings.precision, device):
-        outputs = network(
-            cells, hidden.to(device), loss_inputs.truth, inputs.settings.label_smoothing, loss_inputs.mixup, dummies
-        )
+    hidden, fewer = (None if mask is None else mask.to(device) for mask in masks)
+    settings = inputs.settings
+    with autocast(settings.precision, device):
+        outputs = network(cells, hidden, loss_inputs.truth, settings.label_smoothing, loss_inputs.mixup, dummies, fewer)
     return outputs, loss_terms(network, outputs, loss_inputs)
 
 
@@ -371,5 +399,6 @@ def to_device(loss_inputs: LossInputs, device: torch.device) -> LossInputs:
         truth={name: (values.to(device), known.to(device)) for name, (values, known) in loss_inputs.truth.items()},
         present=loss_inputs.present.to(device),
         teacher_predictions={name: values.to(device) for name, values in loss_inputs.teacher_predictions.items()},
+        compared=None if loss_inputs.compared is None else loss_inputs.compared.to(device),
         counts={name: count.to(device) for name, count in loss_inputs.counts.items()},
     )

@@ -71,16 +71,20 @@ def test_words_for_missing_numbers_are_counted() -> None:
     assert (notice.columns, notice.rows) == (("size",), 21)
 
 
-@pytest.mark.parametrize("write", [
-    lambda value: f"${1000 + value:,.2f}",
-    lambda value: f"{value:.3f}".replace(".", ","),
-    lambda value: f"{value:.3f} kg",
-    lambda value: f"{value:.3f}%",
-    lambda value: "unknown" if abs(value) > 1.2 else f"{value:.3f}",
+@pytest.mark.parametrize(("write", "how"), [
+    (lambda value: f"${1000 + value:,.2f}", "in $"),
+    (lambda value: f"{value:.3f}".replace(".", ","), "with a decimal comma"),
+    (lambda value: f"{value:.3f} kg", "in kg"),
+    (lambda value: f"{value:.3f}%", "in %"),
 ])  # fmt: skip
-def test_numbers_in_disguise_are_told(write: Any) -> None:
-    notice = only(told({"size": list(map(write, NOISE[::-1])), "y": LABELS}), "number_like")
-    assert "--modality size=number" in notice.sentence
+def test_the_form_of_written_numbers_is_told(write: Any, how: str) -> None:
+    notice = only(told({"size": list(map(write, NOISE[::-1])), "y": LABELS}), "number_form")
+    assert notice.sentence == f"'size': numbers are read {how}."
+
+
+def test_numbers_among_other_texts_are_told() -> None:
+    cells = [f"row {row}" if row % 3 == 0 else f"{value:.3f}" for row, value in enumerate(NOISE[::-1])]
+    assert "--modality size=number" in only(told({"size": cells, "y": LABELS}), "number_like").sentence
 
 
 def test_codes_dates_and_labels_are_no_numbers_in_disguise() -> None:

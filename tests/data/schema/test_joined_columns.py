@@ -136,7 +136,7 @@ def test_a_table_without_one_of_the_columns_has_no_place() -> None:
         ("geometry", [[48.1, 11.5]], "vector"),
         ("gps", [[480.1, 11.5]], "vector"),
         ("share", ["0.25,0.75", "0.5,0.5"], "category"),
-        ("price", ["48,1", "17,5", "3,2"], "category"),
+        ("price", ["48,1", "17,5", "3,2"], "number"),
         ("pixel", ["640.5,480.5"] * 3, "category"),
     ],
     ids=str,

@@ -157,7 +157,7 @@ COLUMNS: dict[str, tuple[list[Any], str]] = {
     "names": ([f"Smith{index}, Mr. John {index}" for index in range(30)], "text"),
     "tags": (draw(["a|b", "b|c", "a"]), "category"),
     "zip codes": (draw(["02139", "10001", "94105"]), "category"),
-    "prices with commas": (draw(["1,299.00", "15.50", "2,000.00"]), "category"),
+    "prices with commas": (draw(["1,299.00", "15.50", "2,000.00"]), "number"),
     "numbers": (["1", "-2.5", "3e4", " 7 "], "number"),
     "numbers with marks": (["1", "n/a", "-", "3", "?"], "number"),
     "numbers and one word": ([*map(str, range(40)), "unknown"], "number"),

@@ -83,7 +83,7 @@ def test_fixtures_get_one_sentence(shared_data: Path, name: str, message: str) -
         ("t.csv", "a,b\n1,2\n".encode("utf-16"), "UTF-16 file"),
         ("t.csv", b"a,b\n1,2\n3,4,5\n", "Row 2 of t.csv has 3 fields, expected 2"),
         ("t.csv", b'a,b\n1,2\n"3,4\n5,6\n', "Row 2 of t.csv"),
-        ("t.xlsx", b"PK", "ending that is not known.*.csv"),
+        ("t.docx", b"PK", "ending that is not known.*.csv"),
         ("t.jsonl", b'{"a": 1}\n\n{"a": }\n', r"Row 2 of t.jsonl \(line 3\) is not valid JSON"),
         ("t.jsonl", b'{"a": 1}\n[1]\n', "Row 2 .* holds a JSON list"),
         ("t.jsonl", b"\n", "no rows"),

@@ -25,7 +25,8 @@ from polymodal.data.schema.samples import is_absent
 from polymodal.data.schema.schema import Schema, TargetSchema
 from polymodal.data.tables.splits import group_text
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.datetime import EPOCH, DateTime, DateTimeSettings, parse_datetime
+from polymodal.modalities.date_text import EPOCH
+from polymodal.modalities.datetime import DateTime, DateTimeSettings, parse_datetime
 
 CELLS = 1_000_000
 FEWEST_ROWS, MOST_ROWS = 300, 5_000

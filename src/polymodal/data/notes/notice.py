@@ -49,6 +49,7 @@ NOTICE_KINDS: Mapping[str, str] = {
     "dropped": "columns left out",
     "set_aside": "rows set aside",
     "cut": "clips, texts and series cut",
+    "number_form": "how numbers are written",
     "missing_words": "values read as missing",
     "absent_files": "files that are not there",
     "number_like": "columns that look like numbers and are not read as such",

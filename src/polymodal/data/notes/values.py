@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.notes.notice import Notice, count, join_words, name_columns
 from polymodal.data.notes.part import Part, num_sampled
-from polymodal.data.schema.columns import ColumnSchema
+from polymodal.data.schema.columns import OVERRULED, ColumnSchema
 from polymodal.data.schema.detect_target import number_of
 from polymodal.data.schema.samples import is_absent
-from polymodal.data.schema.schema import FOR_SPLIT, LEFT_OUT, OVERRULED, Schema
+from polymodal.data.schema.schema import FOR_SPLIT, LEFT_OUT, Schema
 from polymodal.data.schema.string_evidence import is_number_text
 from polymodal.modalities.base import quote
 from polymodal.modalities.number import is_missing_word
@@ -53,6 +53,7 @@ def value_notices(schema: Schema, part: Part) -> list[Notice]:
     targets = [target.name for target in schema.targets if target.kind == "number"]
     return [
         *_missing_words([*numbers, *targets], sample),
+        *_number_forms(schema),
         *_number_like(schema, sample),
         *_sentinels(numbers, sample),
         *_same_columns(schema.columns, sample),
@@ -76,6 +77,20 @@ def _missing_words(columns: Sequence[str], sample: Part) -> list[Notice]:
     sentence = f"Read as missing in {name_columns(found)}: {shown}, in the {_of(sample)}."
     return [
         Notice(kind="missing_words", columns=tuple(found), rows=words.total(), of_rows=len(sample), sentence=sentence)
+    ]
+
+
+def _number_forms(schema: Schema) -> list[Notice]:
+    """Tell in what form the numbers of columns and targets are written, where that is not plainly."""
+    written: dict[str, list[str]] = {}
+    forms = {entry.name: entry.form for entry in schema.columns} | {t.name: t.form for t in schema.targets}
+    for name, form in forms.items():
+        if form is not None:
+            how = str(form) or "with marks between thousands, as a range or a bound, or in parentheses"
+            written.setdefault(how, []).append(name)
+    return [
+        Notice(kind="number_form", columns=tuple(names), sentence=f"{name_columns(names)}: numbers are read {how}.")
+        for how, names in written.items()
     ]
 
 
@@ -192,8 +207,8 @@ def _outliers(name: str, values: NDArray[np.float64], sample: Part) -> list[Noti
         return []
     sentence = (
         f"{name!r}: {count(number, 'value')} (such as {values[far][0]:,.12g}) of the {_of(sample)} "
-        f"{'is' if number == 1 else 'are'} far from the others, which lie in {kept.min():,.4g} to {kept.max():,.4g}, "
-        "and squeeze their scale. Correct or empty those cells if they are mistakes."
+        f"{'is' if number == 1 else 'are'} far from the others, which lie in {kept.min():,.4g} to {kept.max():,.4g}. "
+        "Far numbers are read by their logarithm. Correct or empty those cells if they are mistakes."
     )
     return [Notice(kind="sentinel", columns=(name,), rows=number, of_rows=len(sample), sentence=sentence)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from polymodal.data.schema.array_evidence import MAX_SAMPLED_ARRAYS, ArrayCells
 from polymodal.data.schema.evidence import find
 from polymodal.data.schema.samples import Detection
 from polymodal.modalities import CellReadError, Series, Vector
-from polymodal.modalities.array_files import ZIP_MAGIC, load_numbers
-from polymodal.modalities.json_text import load_json
+from polymodal.modalities.array_files import ZIP_MAGIC, load_numbers, parse_json
+from polymodal.modalities.box_forms import are_boxes, is_box, with_corners
+from polymodal.modalities.json_text import load_list
 from polymodal.modalities.media import NUMPY_MAGIC
 
-BOXES = frozenset({"label", "box"})
+SHORTENED = "the cells were shortened when they were written: numbers are missing where ... stands"
 
 
 def array_kind(cells: ArrayCells) -> Detection:
@@ -48,8 +49,8 @@ def list_kind(name: str, cells: Sequence[list[Any]]) -> Detection:
         return "unknown", "the cells are empty lists"
     first = filled[0][0]
     if isinstance(first, dict):
-        if set(first) >= BOXES:
-            return "boxes", "the cells are lists of labelled boxes"
+        if is_box(first):
+            return "boxes", f"the cells are lists of labelled boxes{_unit_of_boxes(filled)}"
         return "unknown", "the cells are lists of records"
     if isinstance(first, str | bool):
         return "categories", "the cells are lists of labels"
@@ -59,6 +60,26 @@ def list_kind(name: str, cells: Sequence[list[Any]]) -> Detection:
         unknown = ("unknown", "the cells are lists of unequal things")
         return find(lambda row: row.ragged, filled) or unknown
     return array_kind(ArrayCells(name, [array.shape for array in arrays], arrays[0].dtype, arrays))
+
+
+def _unit_of_boxes(cells: Sequence[Sequence[Any]]) -> str:
+    boxes = [with_corners(box) for cell in cells for box in cell]
+    num_shares = sum("share" in box for box in boxes if isinstance(box, dict))
+    return " in shares of the picture, which become pixels" if 2 * num_shares > len(boxes) else ""
+
+
+def record_kind(cells: Sequence[Mapping[str, Any]]) -> Detection | None:
+    """Detect the modality of records written as text.
+
+    Args:
+        cells: Some records.
+
+    Returns:
+        Boxes and the reason, as one clause; None where they are none.
+    """
+    if all(is_box(cell) or are_boxes(cell) for cell in cells):
+        return "boxes", "the cells are records of labelled boxes"
+    return None
 
 
 def bytes_kind(name: str, cells: Sequence[bytes]) -> Detection | None:
@@ -98,17 +119,22 @@ def json_kind(name: str, cells: Sequence[str]) -> Detection | None:
     Returns:
         The modality and the reason, as one clause; None where most are not JSON lists.
     """
-    parsed = [value for value in map(_parse, cells) if isinstance(value, list)]
+    parsed = [value for value in map(_parse, cells) if isinstance(value, list | dict)]
     if len(parsed) <= len(cells) / 2:
-        return None
-    kind, reason = list_kind(name, parsed)
-    return kind, reason.replace("the cells are", "the cells are JSON:")
+        shortened = sum("..." in cell for cell in cells)
+        return ("unknown", SHORTENED) if shortened > len(cells) / 2 and "[" in cells[0] else None
+    lists = [value for value in parsed if isinstance(value, list)]
+    records = [value for value in parsed if isinstance(value, dict)]
+    if len(records) > len(lists):
+        return record_kind(records)
+    kind, reason = list_kind(name, lists)
+    return kind, reason.replace("the cells are", "the cells are lists written as text:")
 
 
 def _parse(text: str) -> Any:
     try:
-        return load_json(text)
-    except ValueError:
+        return load_list(text) if text.lstrip()[0] in "[{(" else parse_json(text)
+    except (ValueError, CellReadError):
         return None
 
 

@@ -16,13 +16,16 @@ import numpy as np
 
 from polymodal.arrays import Cell
 from polymodal.data.schema.array_evidence import ArrayCells
-from polymodal.data.schema.detect_media import BOXES, array_kind, bytes_kind, file_kind, json_kind, list_kind
+from polymodal.data.schema.detect_media import array_kind, bytes_kind, file_kind, json_kind, list_kind
 from polymodal.data.schema.evidence import EVIDENCE, claimed_by, find, sniff
 from polymodal.data.schema.samples import MAJORITY, SAMPLE_SIZE, Detection, are_urls, evenly_spaced, present_cells
-from polymodal.data.schema.string_evidence import StringCells
+from polymodal.data.schema.string_evidence import StringCells, are_date_numbers
 from polymodal.data.tables.files import ARRAY, media_of_ending
 from polymodal.modalities import Vector
-from polymodal.modalities.array_files import to_nested_lists
+from polymodal.modalities.array_files import is_list_text, to_nested_lists
+from polymodal.modalities.box_forms import are_boxes, is_box
+from polymodal.modalities.inline_media import inline_modality
+from polymodal.modalities.picture_lists import are_picture_lists
 
 RECOGNISED_ONLY = {
     "boxes": "labelled boxes",
@@ -30,6 +33,7 @@ RECOGNISED_ONLY = {
     "unknown": "values of no known kind",
 }
 """Kinds of columns that are detected although they cannot be inputs, in words."""
+SEVERAL_PICTURES = "the cells hold several pictures, read as the frames of a video"
 IDENTIFIER_ROWS = 20
 MAX_PATH = 4096
 TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -39,7 +43,7 @@ TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bytes, "bytes"),
     (dict, "dict"),
     (np.ndarray, "array"),
-    (dt.date, "date"),
+    ((dt.date, dt.time), "date"),
     (tuple, "tuple"),
     (list, "list"),
 )
@@ -60,6 +64,13 @@ def detect_modality(name: str, cells: Sequence[Cell], folder: Path | None) -> De
     present = present_cells(cells)
     if not present:
         return "category", "every cell is empty"
+    found = _detect(name, present, folder)
+    if found[0] == "number" and are_date_numbers(name, present):
+        return "datetime", "the cells are dates written as numbers"
+    return found
+
+
+def _detect(name: str, present: Sequence[Cell], folder: Path | None) -> Detection:
     sample = evenly_spaced(present, SAMPLE_SIZE)
     kind, count = Counter(_type_name(cell) for cell in sample).most_common(1)[0]
     if kind in {"str", "bool", "number"} and count < len(sample):
@@ -108,12 +119,14 @@ def _of_tuples(name: str, cells: Sequence[tuple[Any, ...]], _folder: Path | None
 
 
 def _of_lists(name: str, cells: Sequence[list[Any]], _folder: Path | None) -> Detection:
+    if are_picture_lists(cells):
+        return "video", SEVERAL_PICTURES
     return list_kind(name, cells)
 
 
 def _of_dicts(name: str, cells: Sequence[dict[str, Any]], folder: Path | None) -> Detection:
     keys = set(cells[0])
-    if keys >= BOXES or {"boxes", "labels"} <= keys:
+    if is_box(cells[0]) or are_boxes(cells[0]):
         return "boxes", "the cells hold labelled boxes"
     if keys <= {"bytes", "path"}:
         inner = [cell.get("bytes") or cell.get("path") for cell in cells]
@@ -132,8 +145,18 @@ _BY_TYPE: dict[str, Callable[[str, Sequence[Any], Path | None], Detection]] = {
 
 def _of_strings(name: str, cells: Sequence[str], folder: Path | None) -> Detection:
     sample = evenly_spaced(cells, SAMPLE_SIZE)
-    found = _of_paths(name, sample, folder) or _of_json(name, sample)
+    if are_picture_lists(sample):
+        return "video", SEVERAL_PICTURES
+    found = _of_inline(sample) or _of_paths(name, sample, folder) or _of_json(name, sample)
     return found or find(lambda row: row.strings, StringCells(cells)) or _of_others(name, cells, folder)
+
+
+def _of_inline(sample: Sequence[str]) -> Detection | None:
+    kinds = Counter(kind for cell in sample if (kind := inline_modality(cell)) is not None)
+    kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
+    if count <= MAJORITY * len(sample):
+        return None
+    return kind, f"{count} of {len(sample)} cells are {kind} files in base64"
 
 
 def _of_paths(name: str, sample: Sequence[str], folder: Path | None) -> Detection | None:
@@ -154,7 +177,7 @@ def _of_paths(name: str, sample: Sequence[str], folder: Path | None) -> Detectio
 
 
 def _of_json(name: str, sample: Sequence[str]) -> Detection | None:
-    marked = [cell for cell in sample if cell.lstrip()[0] in "[{"]
+    marked = [cell for cell in sample if cell.lstrip()[0] in "[{(" or is_list_text(cell)]
     return json_kind(name, marked) if len(marked) > MAJORITY * len(sample) else None
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polymodal.arrays import Cell
+from polymodal.data.schema.columns import read_written_number
 from polymodal.data.schema.detect_modality import detect_modality
+from polymodal.data.schema.detect_text import count_words
 from polymodal.data.schema.samples import Detection, present_cells
+from polymodal.data.schema.string_evidence import find_form
 from polymodal.errors import SchemaError
 from polymodal.modalities import MODALITIES, Audio, CellReadError
 from polymodal.modalities.json_text import load_json
@@ -32,6 +35,7 @@ ROWS_PER_TEXT = 5
 LABEL_MARKS = ("|", ";")
 SHARE_JOINED = 0.05
 IDENTIFIER_ROWS = 20
+SENTENCE_WORDS = 3.0
 
 
 def detect_target_kind(
@@ -94,7 +98,7 @@ class _TargetCells:
 
 def _number_kind(cells: _TargetCells) -> Detection:
     present = cells.present
-    numbers = {number for cell in present if (number := number_of(cell)) is not None}
+    numbers = _numbers(present)
     whole = all(number.is_integer() for number in numbers)
     about = f"{len(numbers)} different {'whole numbers' if whole else 'numbers'}"
     if len(numbers) <= 2 or (whole and len(numbers) <= MAX_WHOLE_CLASSES and len(numbers) <= len(present) / 2):
@@ -123,10 +127,21 @@ def _label_kind(cells: _TargetCells) -> Detection:
     return "category", cells.reason
 
 
+def _list_kind(cells: _TargetCells) -> Detection:
+    """Lists of labels that repeat are labels; lists of sentences are several captions of each row."""
+    lists = [labels_of(cell) for cell in cells.present]
+    texts = [text for labels in lists for text in labels]
+    words = sum(map(count_words, texts)) / max(len(texts), 1)
+    if words >= SENTENCE_WORDS and len(set(texts)) * 2 > len(texts):
+        return "caption", f"the cells are lists of texts, {words:.1f} words each: several captions a row"
+    return "categories", cells.reason
+
+
 _DECIDERS: dict[str, Callable[[_TargetCells], Detection]] = {
     "number": _number_kind,
     "text": _text_kind,
     "category": _label_kind,
+    "categories": _list_kind,
 }
 """Modalities with several kinds of target; others are targets of the kind of their own name, or none."""
 
@@ -136,9 +151,16 @@ def _joined_reason(present: Sequence[Cell]) -> str | None:
     for mark in LABEL_MARKS:
         joined = sum(mark in cell for cell in cells)
         parts = Counter(part.strip() for cell in cells for part in cell.split(mark) if part.strip())
-        if joined >= max(2, SHARE_JOINED * len(cells)) and sum(parts.values()) >= 2 * len(parts):
+        is_joined = joined >= max(2, SHARE_JOINED * len(cells)) and sum(parts.values()) >= 2 * len(parts)
+        if is_joined and not _are_wholes(cells, len(parts)):
             return f"{joined} of {len(cells)} cells join labels by {mark!r}, of {len(parts)} different ones"
     return None
+
+
+def _are_wholes(cells: Sequence[str], num_parts: int) -> bool:
+    """Tell whether joined words are names, such as ``Home | Kitchen``: few, often repeated, fewer than their parts."""
+    distinct = len(set(cells))
+    return distinct < num_parts and distinct * ROWS_PER_TEXT <= len(cells)
 
 
 def _check_repeats(name: str, present: Sequence[Cell]) -> None:
@@ -168,10 +190,16 @@ def _text(cell: Cell) -> str:
 
 
 def _check_numbers(name: str, present: Sequence[Cell]) -> None:
-    if not any(number_of(cell) is not None for cell in present):
+    if not _numbers(present):
         raise SchemaError(
             f"The target {name!r} is to be a number, but {str(present[0])[:40]!r} and all others are none."
         )
+
+
+def _numbers(present: Sequence[Cell]) -> set[float]:
+    form = find_form(present)
+    read = present if form is None else [read_written_number(form, cell) for cell in present]
+    return {number for cell in read if (number := number_of(cell)) is not None}
 
 
 def number_of(cell: Cell) -> float | None:

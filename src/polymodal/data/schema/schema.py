@@ -7,17 +7,25 @@ from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from polymodal.data.schema.columns import ColumnSchema, join_columns, sound_column, with_derived
-from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, detect_modality, identifier_reason
+from polymodal.data.schema.columns import (
+    ColumnSchema,
+    describe_column,
+    join_columns,
+    join_stretches,
+    number_form,
+    sound_column,
+    with_derived,
+)
+from polymodal.data.schema.detect_modality import RECOGNISED_ONLY, identifier_reason
 from polymodal.data.schema.detect_target import TARGET_KINDS, detect_target_kind
 from polymodal.data.schema.samples import are_urls, evenly_spaced, present_cells
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError, did_you_mean, list_names
 from polymodal.modalities import MODALITIES, Tabular, column_modalities
+from polymodal.modalities.number_text import NumberForm
 from polymodal.plugins import TARGET_GROUP, installed
 
 TABULAR = Tabular.name
-OVERRULED = "as the user says"
 LEFT_OUT = "left out by the user"
 FOR_SPLIT = "used for the split"
 PART_OF = "read as a part of"
@@ -46,11 +54,29 @@ class TargetSchema:
         name: The column's name.
         kind: A name in ``detect_target.TARGET_KINDS``.
         reason: The reason, as one clause.
+        form: How its numbers are written, where that is not plainly; None otherwise.
     """
 
     name: str
     kind: str
     reason: str
+    form: NumberForm | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Return the target as plain JSON, ``form`` only where there is one."""
+        return {name: value for name, value in asdict(self).items() if value or name != "form"}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> TargetSchema:
+        """Make a target of what ``state`` returned.
+
+        Args:
+            state: Plain JSON.
+
+        Returns:
+            The same target.
+        """
+        return cls(**{**state, "form": NumberForm(**state["form"]) if state.get("form") else None})
 
 
 @dataclass(frozen=True)
@@ -102,7 +128,9 @@ class Schema:
         Returns:
             The table; a sound column holds the cells of its video column, one of several parts tuples of their cells.
         """
-        return with_derived(table, (*self.columns, *self.ignored))
+        forms = {entry.name: entry.form for entry in self.columns if entry.form is not None}
+        forms |= {target.name: target.form for target in self.targets if target.form is not None}
+        return with_derived(table, (*self.columns, *self.ignored), forms)
 
     def stream_of(self, column: str) -> str:
         """Return the stream an input column belongs to.
@@ -123,7 +151,7 @@ class Schema:
         return {
             "columns": [entry.state() for entry in self.columns],
             "streams": [{**asdict(entry), "columns": list(entry.columns)} for entry in self.streams],
-            "targets": [asdict(entry) for entry in self.targets],
+            "targets": [entry.state() for entry in self.targets],
             "ignored": [entry.state() for entry in self.ignored],
         }
 
@@ -140,7 +168,7 @@ class Schema:
         return cls(
             columns=tuple(map(ColumnSchema.from_state, state["columns"])),
             streams=tuple(StreamSchema(**{**entry, "columns": tuple(entry["columns"])}) for entry in state["streams"]),
-            targets=tuple(TargetSchema(**entry) for entry in state["targets"]),
+            targets=tuple(map(TargetSchema.from_state, state["targets"])),
             ignored=tuple(map(ColumnSchema.from_state, state["ignored"])),
         )
 
@@ -185,16 +213,17 @@ def infer_schema(
     """
     modality = dict(modality or {})
     _check_request(table, targets, modality, ignore)
-    found = [_column(table, name, modality.get(name)) for name in table.columns if name not in targets]
+    found = [describe_column(table, name, modality.get(name)) for name in table.columns if name not in targets]
     found = [part for entry in found for part in (entry, *sound_column(table, entry))]
     named = [*drop, *(pattern for patterns in (streams or {}).values() for pattern in patterns)]
     apart = {*modality, *ignore, *(name for pattern in named for name in _matches(pattern, table.columns))}
-    found = join_columns(table, found, apart)
+    found = join_stretches(table, join_columns(table, found, apart), apart)
     left_out = {part: f"{PART_OF} {entry.name!r}" for entry in found for part in entry.parts}
     left_out |= dict.fromkeys(_match_all(table, [entry.name for entry in found], drop), LEFT_OUT)
     left_out |= {entry.name: LEFT_OUT for entry in found if left_out.get(entry.source) == LEFT_OUT}
     left_out |= dict.fromkeys(ignore, FOR_SPLIT)
-    table = with_derived(table, found)
+    forms = {entry.name: entry.form for entry in found if entry.form is not None}
+    table = with_derived(table, found, forms)
     _check_targets_used(targets, left_out)
     reasons = {entry.name: left_out.get(entry.name) or _ignore_reason(table, entry, modality) for entry in found}
     columns = tuple(entry for entry in found if reasons[entry.name] is None)
@@ -249,12 +278,6 @@ def _check_targets_used(targets: Sequence[str], left_out: Mapping[str, str]) -> 
     for name in targets:
         if name in left_out:
             raise SchemaError(f"The target {name!r} is {left_out[name]} at the same time. Choose one of the two.")
-
-
-def _column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
-    if overruled is not None:
-        return ColumnSchema(name, overruled, OVERRULED)
-    return ColumnSchema(name, *detect_modality(name, table.columns[name], table.folder))
 
 
 def _ignore_reason(table: Table, entry: ColumnSchema, modality: Mapping[str, str]) -> str | None:
@@ -369,4 +392,4 @@ def _check_stream_names(streams: Sequence[StreamSchema]) -> None:
 def _target(table: Table, name: str, overruled: str | None, columns: Sequence[ColumnSchema]) -> TargetSchema:
     inputs = frozenset(column.modality for column in columns)
     kind, reason = detect_target_kind(name, table.columns[name], table.folder, overruled, inputs)
-    return TargetSchema(name, kind, reason)
+    return TargetSchema(name, kind, reason, number_form(table, name, kind))

@@ -14,12 +14,20 @@ from polymodal.arrays import Cell
 from polymodal.data.schema.detect_text import looks_like_text
 from polymodal.data.schema.samples import SAMPLE_SIZE, Detection, are_urls, evenly_spaced
 from polymodal.modalities import CellReadError
-from polymodal.modalities.datetime import parse_datetime
-from polymodal.modalities.number import MISSING_WORDS
+from polymodal.modalities.date_text import EPOCH_MILLISECONDS, EPOCH_SECONDS
+from polymodal.modalities.datetime import order_note, parse_datetime
+from polymodal.modalities.number_text import MISSING_WORDS, NumberForm, find_number_form, is_range
 
 NEARLY_ALL = 0.95
+MOST, FEWEST_NUMBERS = 0.8, 20
+"""A column is of numbers too where most cells are, of this many different values: the others are broken."""
+HALF, FEWEST_BESIDE_WORDS, MOST_WORDS = 0.5, 10, 3
+"""So is one where half of the cells are numbers of many values and the others a few words that repeat."""
+MOST_RANGES = 0.5
 LEADING_ZERO = re.compile(r"0\d+")
-DATE_SHAPE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([/.])\d{1,2}\3\d{4})([T ].*)?")
+LONGEST_DATE = 50
+DATE_DIGITS = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+TIME_NAME = re.compile(r"time|date|epoch|stamp|(^|_)(ts|at|when|created|updated)($|_)", re.IGNORECASE)
 BOOLEANS = frozenset({"true", "false"})
 ID_NAME = re.compile(r"(^|[_\s.-])(?i:id|ids|uuid|guid|index|idx|key|nr|no)$|[a-z]I[dD]$|^unnamed")
 
@@ -93,15 +101,60 @@ def text_reason(strings: StringCells) -> str | None:
 
 
 def _numbers_reason(cells: Sequence[str]) -> str | None:
-    count = sum(map(is_number_text, cells))
-    if not count:
+    others = [cell for cell in cells if not is_number_text(cell) and not _is_missing_word(cell)]
+    form = find_form(cells) if others else None
+    broken = others if form is None else [cell for cell in others if not _is_written_number(cell, form)]
+    absent = sum(map(_is_missing_word, cells))
+    count = len(cells) - absent - len(broken)
+    if not count or not _are_most(cells, broken, count):
         return None
-    others = [cell for cell in cells if not is_number_text(cell)] if count < len(cells) else []
-    broken = [cell for cell in others if cell.strip().lower() not in MISSING_WORDS]
-    if count < NEARLY_ALL * (count + len(broken)):
-        return None
+    written = f" {form}" if form is not None and str(form) else ""
     rest = f", {len(broken)} are not and count as broken" if broken else ""
-    return f"{count} of {len(cells)} cells are numbers{rest}"
+    return f"{count} of {len(cells)} cells are numbers{written}{rest}"
+
+
+def _are_most(cells: Sequence[str], broken: Sequence[str], count: int) -> bool:
+    """Tell whether the numbers of a column are so many and so varied that the other cells are broken ones."""
+    share = count / (count + len(broken))
+    if share >= NEARLY_ALL:
+        return True
+    if share < HALF:
+        return False
+    words = set(broken)
+    values = len({cell for cell in cells if cell not in words})
+    if share >= MOST and values >= FEWEST_NUMBERS:
+        return True
+    return len(words) <= MOST_WORDS and values >= max(FEWEST_BESIDE_WORDS, 4 * len(words))
+
+
+def find_form(cells: Sequence[Cell]) -> NumberForm | None:
+    """Decide how the numbers of a column are written.
+
+    Args:
+        cells: All present cells; numbers and plain text of numbers need no form.
+
+    Returns:
+        The form; None where none is needed, there is none, or most numbers are ranges such as ``20-29``, which are
+        labels.
+    """
+    texts = [cell for cell in cells if isinstance(cell, str) and not _is_missing_word(cell)]
+    written = [cell for cell in texts if not is_number_text(cell)]
+    form = find_number_form(texts) if written else None
+    if form is None or not any(_is_written_number(cell, form) for cell in written):
+        return None
+    return None if sum(map(is_range, written)) > MOST_RANGES * len(texts) else form
+
+
+def _is_missing_word(text: str) -> bool:
+    return text.strip().lower() in MISSING_WORDS
+
+
+def _is_written_number(text: str, form: NumberForm) -> bool:
+    try:
+        form.read(text)
+    except CellReadError:
+        return False
+    return True
 
 
 def is_number_text(text: str) -> bool:
@@ -121,12 +174,18 @@ def is_number_text(text: str) -> bool:
 
 
 def _dates_reason(cells: Sequence[str]) -> str | None:
-    count = sum(_is_date_text(cell.strip()) for cell in cells)
-    return None if count < NEARLY_ALL * len(cells) else f"{count} of {len(cells)} cells are dates"
+    cells = [cell for cell in cells if not _is_missing_word(cell)]
+    count = sum(map(_is_date_text, cells))
+    if not cells or count < NEARLY_ALL * len(cells):
+        return None
+    order = order_note(cells)
+    return f"{count} of {len(cells)} cells are dates{order and ', '}{order}"
 
 
 def _is_date_text(text: str) -> bool:
-    return DATE_SHAPE.fullmatch(text) is not None and any(_reads_as_date(text, first) for first in (False, True))
+    if not 4 < len(text) <= LONGEST_DATE or not any(map(str.isdigit, text)):
+        return False
+    return any(_reads_as_date(text, first) for first in (False, True))
 
 
 def _reads_as_date(text: str, day_first: bool) -> bool:
@@ -135,6 +194,28 @@ def _reads_as_date(text: str, day_first: bool) -> bool:
     except CellReadError:
         return False
     return True
+
+
+def are_date_numbers(name: str, cells: Sequence[Cell]) -> bool:
+    """Tell whether numbers are dates: whole ones such as 20240531, or seconds since 1970 in a column called so.
+
+    Args:
+        name: The column's name.
+        cells: Its present cells, numbers or text of numbers.
+
+    Returns:
+        True where all are.
+    """
+    texts = [str(cell).strip() for cell in cells]
+    if all(map(DATE_DIGITS.fullmatch, texts)):
+        return sum(map(_is_date_text, texts)) >= NEARLY_ALL * len(texts)
+    if not TIME_NAME.search(name):
+        return False
+    return all(is_number_text(text) and _is_epoch(float(text)) for text in texts)
+
+
+def _is_epoch(number: float) -> bool:
+    return any(low <= number <= high for low, high in (EPOCH_SECONDS, EPOCH_MILLISECONDS))
 
 
 def category_identifier(_name: str, _cells: Sequence[Cell]) -> str | None:

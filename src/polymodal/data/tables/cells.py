@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,10 @@ def _clean_unusual(cell: Any) -> Cell:
         return clean_cell(cell.item())
     if hasattr(cell, "to_pydatetime"):
         return cell.to_pydatetime(warn=False)
+    if hasattr(cell, "to_timestamp"):  # pandas' Period
+        return cell.to_timestamp().to_pydatetime()
+    if isinstance(cell, uuid.UUID) or type(cell).__name__ == "Interval":
+        return str(cell)
     if isinstance(cell, dt.timedelta):
         return cell.total_seconds()
     if isinstance(cell, decimal.Decimal):
@@ -162,7 +167,7 @@ def arrow_column(values: pa.ChunkedArray, name: str, table: str = "the table") -
     if isinstance(kind, pa.FixedShapeTensorType):
         return _tensor_cells(values)
     if pa.types.is_dictionary(kind):
-        return arrow_column(values.cast(kind.value_type), name, table)
+        return _dictionary_cells(values, name, table)
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
         values = values.cast(pa.timestamp("us", tz=kind.tz), safe=False)
     if pa.types.is_duration(kind):
@@ -179,6 +184,17 @@ def arrow_column(values: pa.ChunkedArray, name: str, table: str = "the table") -
         ) from None
     except ValueError as error:
         raise TableError(f"{table}, column {name!r}: a cell cannot be read: {error}.") from None
+
+
+def _dictionary_cells(values: pa.ChunkedArray, name: str, table: str) -> list[Cell]:
+    """Look up the cells of a column of codes, such as polars' Categorical and Enum, in its dictionary."""
+    import pyarrow as pa
+
+    cells: list[Cell] = []
+    for chunk in values.chunks:
+        known = arrow_column(pa.chunked_array([chunk.dictionary]), name, table)
+        cells += [None if code is None else known[code] for code in chunk.indices.to_pylist()]
+    return cells
 
 
 def _python_values(values: pa.ChunkedArray) -> list[Any]:

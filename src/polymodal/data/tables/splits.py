@@ -23,7 +23,8 @@ from polymodal.arrays import Cell
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.modalities import CellReadError, DateTime, DateTimeSettings
-from polymodal.modalities.datetime import EPOCH, parse_datetime
+from polymodal.modalities.date_text import EPOCH
+from polymodal.modalities.datetime import parse_datetime
 from polymodal.modalities.number import parse_number
 
 TRAIN = "train"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from tempfile import TemporaryFile
@@ -162,6 +162,45 @@ class JoinedCells(ReadSequence[Cell]):
         return [None if all(map(is_absent, row)) else row for row in rows]
 
 
+class ReadCells(ReadSequence[Cell]):
+    """A column each cell of which is read in another way, when it is asked for."""
+
+    def __init__(self, cells: Sequence[Cell], convert: Callable[[Cell], Cell]) -> None:
+        """Name the column and what is done with its cells.
+
+        Args:
+            cells: The column.
+            convert: Makes a cell of a cell.
+        """
+        self._cells, self._convert = cells, convert
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self._cells)
+
+    def take(self, rows: Sequence[int] | Rows) -> ReadCells:
+        """Return some cells, in the order asked for.
+
+        Args:
+            rows: Places from 0.
+
+        Returns:
+            A column of those cells.
+        """
+        return ReadCells(take_cells(self._cells, rows), self._convert)
+
+    def read(self, places: Rows) -> list[Cell]:
+        """Read some cells.
+
+        Args:
+            places: From 0.
+
+        Returns:
+            The cells, in that order.
+        """
+        return [self._convert(cell) for cell in take_cells(self._cells, places)]
+
+
 def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Cell]:
     """Return some cells of a column, in the given order.
 
@@ -172,7 +211,9 @@ def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Ce
     Returns:
         A list, or a column of the same kind where the whole one is read from the disk or from other columns.
     """
-    return cells.take(rows) if isinstance(cells, StoredCells | JoinedCells) else [cells[row] for row in rows]
+    return (
+        cells.take(rows) if isinstance(cells, StoredCells | JoinedCells | ReadCells) else [cells[row] for row in rows]
+    )
 
 
 def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Sequence[Cell]]:

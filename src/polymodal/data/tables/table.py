@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.tables.cells import arrow_columns, check_names, clean_column
 from polymodal.data.tables.files import media_of_ending, read_class_folders, read_parquet
+from polymodal.data.tables.sheet_files import read_json, read_sheet
 from polymodal.data.tables.stored_columns import store_columns, take_cells
 from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
 from polymodal.errors import SchemaError, TableError, did_you_mean
@@ -25,6 +26,14 @@ READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".csv": read_delimited,
     ".tsv": read_delimited,
     ".tab": read_delimited,
+    ".psv": read_delimited,
+    ".txt": read_delimited,
+    ".json": read_json,
+    ".xlsx": read_sheet,
+    ".xlsm": read_sheet,
+    ".xlsb": read_sheet,
+    ".xls": read_sheet,
+    ".ods": read_sheet,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".parquet": read_parquet,
@@ -125,9 +134,9 @@ def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
     """Read a table from a file, a folder, a dataframe or Python objects.
 
     Args:
-        source: Path of a CSV, TSV, JSONL or Parquet file, or of a folder of class folders; a pandas
-            dataframe; any object with the Arrow PyCapsule interface (polars, pyarrow, duckdb,
-            Hugging Face datasets); a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
+        source: Path of a CSV, TSV, JSON, JSONL, Parquet or Excel file, or of a folder of class folders; a pandas
+            dataframe; a Hugging Face dataset; any object with the Arrow PyCapsule interface (polars, pyarrow,
+            duckdb); a polars LazyFrame; a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
         folder: Base folder of relative media paths of a table in memory; None: cells may not be paths. Paths in a
             table file are relative to the file's folder.
 
@@ -233,6 +242,10 @@ def _memory_columns(source: Any) -> Columns:
         check_names(list(source.columns), "The dataframe")
         names = [clean_nested(str(name)) for name in source.columns]
         return {name: clean_column(source.iloc[:, i], name) for i, name in enumerate(names)}
+    if type(source).__module__.startswith("datasets"):
+        return _dataset_columns(source)
+    if type(source).__module__.startswith("polars") and hasattr(source, "collect"):
+        source = source.collect()
     if hasattr(source, "__arrow_c_stream__"):
         return _capsule_columns(source)
     if isinstance(source, Mapping):
@@ -245,6 +258,18 @@ def _memory_columns(source: Any) -> Columns:
         "A table must be the path of a file or folder, a dataframe (pandas, polars, pyarrow, or any with the Arrow "
         f"PyCapsule interface), a dict of columns or a list of dicts. Got {type(source).__name__} instead."
     )
+
+
+def _dataset_columns(source: Any) -> Columns:
+    """Return the columns of a Hugging Face dataset, in the order of its ``shuffle`` and ``select``."""
+    if isinstance(source, Mapping):
+        raise TableError(
+            f"A DatasetDict has several tables: {', '.join(map(str, source))}. Pass one of them, as in "
+            "dataset['train']."
+        )
+    if not hasattr(source, "num_rows"):  # iterable ones have no length and no columns
+        return records_columns(list(source))
+    return arrow_columns(source.with_format("arrow")[:], "The dataset")
 
 
 def _capsule_columns(source: Any) -> Columns:

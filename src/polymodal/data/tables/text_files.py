@@ -22,6 +22,10 @@ BLOCK_BYTES = 2**20
 ROWS_AT_ONCE = 64
 MAX_CELL = 2**30
 """Maximum number of characters of a cell."""
+DELIMITERS = (",", ";", "\t", "|")
+"""Separators of fields; of several that a header has, the one that makes the most fields."""
+SEPARATOR_LINE = b"sep="
+MAX_PREAMBLE, MAX_PREAMBLE_LINES = 2**16, 100
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 
 
@@ -29,8 +33,8 @@ def read_delimited(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Colum
     """Read a CSV or TSV file, with every cell as a string.
 
     Args:
-        path: The file, in UTF-8. A ``.csv`` without a comma in its header is read with the ``;``,
-            or else the tab, that the header has.
+        path: The file, in UTF-8. The separator is the one of ``DELIMITERS`` that makes the most fields of the header,
+            or what a line ``sep=;`` above it names; comments above the header that start with ``#`` are left out.
         block_bytes: Approximate size of a chunk in bytes.
 
     Yields:
@@ -127,9 +131,29 @@ def _open_text(path: Path) -> TextIO:
 def _skip_blank_lines(file: BinaryIO) -> None:
     _skip_mark(file)
     start = file.tell()
-    while file.read(1) in (b"\r", b"\n"):
-        start += 1
+    file.seek(_skip_preamble(file, start))
+
+
+def _skip_preamble(file: BinaryIO, start: int) -> int:
+    """Return where the header begins: behind blank lines, a line ``sep=;`` and comments above it.
+
+    A line that starts with ``#`` is the header, not a comment, if it has as many separators as the first line below
+    that does not start so.
+    """
     file.seek(start)
+    lines = [file.readline(MAX_PREAMBLE) for _ in range(MAX_PREAMBLE_LINES)]
+    first = next((line for line in lines if line.strip() and not line.startswith(b"#")), b"")
+    for line in lines:
+        is_comment = line.startswith(b"#") and bool(first) and _num_marks(line) != _num_marks(first)
+        is_separator = line.lower().startswith(SEPARATOR_LINE) and len(line.strip()) == len(SEPARATOR_LINE) + 1
+        if line.strip() and not is_comment and not is_separator:
+            break
+        start += len(line)
+    return start
+
+
+def _num_marks(line: bytes) -> int:
+    return max(line.count(mark.encode()) for mark in DELIMITERS)
 
 
 def _records(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
@@ -141,11 +165,21 @@ def _records(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
 def _delimiter(path: Path) -> str:
     if path.suffix.lower() in {".tsv", ".tab"}:
         return "\t"
+    declared = _declared_delimiter(path)
+    if declared is not None:
+        return declared
     with _open_text(path) as lines:
-        header = next(_records(lines, ","))
-    if len(header) > 1:
-        return ","
-    return next((mark for mark in (";", "\t") if mark in header[0]), ",")
+        header = next(lines)
+    counts = {mark: len(next(_records([header], mark), [])) for mark in DELIMITERS}
+    return max(DELIMITERS, key=lambda mark: counts[mark])
+
+
+def _declared_delimiter(path: Path) -> str | None:
+    """Return the separator that Excel's line ``sep=;`` names; None without such a line."""
+    with path.open("rb") as file:
+        _skip_mark(file)
+        first = file.readline(16).strip().lower()
+    return chr(first[4]) if first.startswith(SEPARATOR_LINE) and len(first) == len(SEPARATOR_LINE) + 1 else None
 
 
 def _header(path: Path, delimiter: str) -> list[str]:

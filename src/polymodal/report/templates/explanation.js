@@ -16,7 +16,7 @@
     if (box.classList.contains("film")) {
       var frames = Array.from(box.querySelectorAll(".frame"));
       box.classList.add("played");
-      slider(box, "Frame", frames.length - 1, 0, function (value) {
+      slider(box, "Frame", frames.length - 1, box.dataset.hottest, function (value) {
         frames.forEach(function (frame, place) { frame.classList.toggle("shown", place === value); });
         return frames[value].dataset.label.replace(/^Frame | of the video in column .*(?=,)/g, "");
       });

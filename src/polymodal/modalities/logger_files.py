@@ -1,0 +1,167 @@
+"""Reads text files of measurements as loggers write them: comments, units, decimal commas, time stamps (numpy)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.modalities.base import CellReadError, quote
+from polymodal.modalities.date_text import read_date
+from polymodal.modalities.number_text import MISSING_WORDS
+
+COMMENT_MARKS = ("#", "%", "//", "@", '"#')
+DELIMITERS = (";", "\t", ",", "|")
+BLANKS = re.compile(r"[ \t]+")
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+(?:[eE][-+]?\d+)?")
+UNEVEN = 0.01
+"""Steps of time that differ by more than this share of their mean are brought to even steps."""
+MAX_HEADER_LINES = 3
+
+
+def load_logger_file(content: bytes) -> NDArray[np.float64]:
+    """Read a text file of measurements.
+
+    Comment lines, names of columns and a line of units are left out. A column of dates or times is not a channel:
+    where its steps are uneven, the others are interpolated to even ones.
+
+    Args:
+        content: The whole file: fields separated by semicolons, tabs, commas, bars or blanks.
+
+    Returns:
+        float64 ``[rows, columns]``; an empty field is NaN.
+
+    Raises:
+        CellReadError: If it is no text, has lines of different lengths, or a field is no number.
+    """
+    lines = [line for line in decode_text(content).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.lstrip().startswith(COMMENT_MARKS)]
+    rows, has_commas = _split(lines)
+    start = next((at for at, row in enumerate(rows[: MAX_HEADER_LINES + 1]) if _is_data(row, has_commas)), None)
+    if start is None:
+        raise CellReadError("is no file of numbers; expected .npy, .npz, .csv or .parquet")
+    names, rows = rows[0] if start else [], rows[start:]
+    widths = Counter(map(len, rows))
+    if len(widths) > 1:
+        wrong = next(at for at, row in enumerate(rows, start=1) if len(row) != len(rows[0]))
+        raise CellReadError(
+            f"has lines of different lengths: its row {wrong} has {len(rows[wrong - 1])} fields, "
+            f"the first {len(rows[0])}"
+        )
+    columns = list(zip(*rows, strict=True))
+    is_time = [_is_time(cells) for cells in columns]
+    if all(is_time):
+        raise CellReadError("holds dates or times alone; expected numbers beside them")
+    values = [_numbers(cells, _name(names, at)) for at, cells in enumerate(columns) if not is_time[at]]
+    times = [_seconds(cells) for at, cells in enumerate(columns) if is_time[at]]
+    return _even_steps(np.stack(values, axis=1), times[0] if times else None)
+
+
+def decode_text(content: bytes) -> str:
+    """Decode text in UTF-8, UTF-16 or, where it is neither, Windows' Western code page.
+
+    Args:
+        content: The whole file.
+
+    Returns:
+        Its text.
+
+    Raises:
+        CellReadError: If it is no text.
+    """
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    if b"\0" in content[:4096]:
+        raise CellReadError("is no file of numbers; expected .npy, .npz, .csv or .parquet")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
+def _split(lines: Sequence[str]) -> tuple[list[list[str]], bool]:
+    """Split lines into fields; say whether commas are decimal marks."""
+    sample = lines[-20:]
+    mark = next((mark for mark in DELIMITERS if 2 * sum(mark in line for line in sample) >= max(len(sample), 1)), None)
+    if mark is None or (mark == "," and all(DECIMAL_COMMA.fullmatch(f) for line in sample for f in line.split())):
+        rows = [BLANKS.split(line.strip()) for line in lines]
+    else:
+        rows = [[field.strip().strip('"') for field in line.split(mark)] for line in lines]
+        if rows and all(row[-1] == "" for row in rows[-20:]) and len(rows[-1]) > 1:  # a mark behind the last field
+            rows = [row[:-1] if row[-1] == "" else row for row in rows]
+    fields = [field for row in rows[-20:] for field in row]
+    return rows, mark != "," and any(map(DECIMAL_COMMA.fullmatch, fields))
+
+
+def _is_data(row: Sequence[str], has_commas: bool) -> bool:
+    fields = [field.replace(",", ".") if has_commas else field for field in row]
+    return any(map(_is_number, fields)) and all(_is_number(f) or _is_blank(f) or _is_date(f) for f in fields)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.lower() in MISSING_WORDS
+
+
+def _is_date(text: str) -> bool:
+    if _is_number(text):
+        return False
+    try:
+        read_date(text, day_first=False)
+    except (ValueError, OverflowError):
+        try:
+            read_date(text, day_first=True)
+        except (ValueError, OverflowError):
+            return False
+    return True
+
+
+def _is_time(cells: Sequence[str]) -> bool:
+    present = [cell for cell in cells if not _is_blank(cell)]
+    return bool(present) and all(map(_is_date, present))
+
+
+def _name(names: Sequence[str], at: int) -> str:
+    return f"its column {at + 1}" + (f" ({quote(names[at])})" if at < len(names) else "")
+
+
+def _numbers(cells: Sequence[str], name: str) -> NDArray[np.float64]:
+    values = np.full(len(cells), np.nan)
+    for row, cell in enumerate(cells):
+        if _is_blank(cell):
+            continue
+        if not _is_number(cell):
+            raise CellReadError(f"is no file of numbers: {name} holds {quote(cell)}")
+        values[row] = float(cell.replace(",", "."))
+    return values
+
+
+def _seconds(cells: Sequence[str]) -> NDArray[np.float64]:
+    seconds = np.full(len(cells), np.nan)
+    for row, cell in enumerate(cells):
+        try:
+            seconds[row] = read_date(cell, day_first=False).timestamp() if not _is_blank(cell) else np.nan
+        except (ValueError, OverflowError):
+            return np.arange(len(cells), dtype=np.float64)
+    return seconds
+
+
+def _even_steps(values: NDArray[np.float64], seconds: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Interpolate to even steps where time is known, rises and does not rise evenly."""
+    if seconds is None or len(seconds) < 3 or not np.isfinite(seconds).all():
+        return values
+    steps = np.diff(seconds)
+    if (steps <= 0).any() or np.ptp(steps) <= UNEVEN * steps.mean():
+        return values
+    even = np.linspace(seconds[0], seconds[-1], len(seconds))
+    return np.stack([np.interp(even, seconds, channel) for channel in values.T], axis=1)

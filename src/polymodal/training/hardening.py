@@ -1,0 +1,70 @@
+"""Training batches in which some cells have noise: copies of the training rows, decoded ahead of time (torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from polymodal.arrays import Column, concatenate_columns
+from polymodal.model.batches import Examples
+from polymodal.model.network import Batch
+from polymodal.tokens import ColumnBatch
+
+NOISY_SHARE = 0.5
+"""Share of the cells of a batch that come from a copy with noise, stream by stream."""
+
+
+@dataclass(frozen=True)
+class NoisyCopies:
+    """Copies of training rows with noise of random kinds and severities in every cell.
+
+    Attributes:
+        copies: Stream to arrays ``[N, ...]``, one mapping a copy.
+        places: int64, one for each training row in use: its row in the copies, -1 where it has none.
+    """
+
+    copies: Sequence[Mapping[str, Column]]
+    places: NDArray[np.int64]
+
+
+def noisy_batch(examples: Examples, noisy: NoisyCopies, indices: NDArray[np.int64]) -> Batch:
+    """Collate training rows, of which some cells come from a copy with noise; draws from torch's generator.
+
+    Args:
+        examples: The training rows.
+        noisy: Their copies.
+        indices: Indices into the rows in use.
+
+    Returns:
+        Stream to batch; cells that are absent, or absent in the copy, are those of the rows themselves.
+    """
+    batch: dict[str, ColumnBatch] = {}
+    for stream, column in examples.columns.items():
+        is_noisy = torch.rand(len(indices)).numpy() < NOISY_SHARE
+        choice = torch.randint(len(noisy.copies), (len(indices),)).numpy()
+        columns = [column, *(copy[stream] for copy in noisy.copies)]
+        batch[stream] = _mixed(
+            columns, examples.rows[indices], noisy.places[indices], np.where(is_noisy, choice + 1, 0)
+        )
+    return batch
+
+
+def _mixed(
+    columns: Sequence[Column], rows: NDArray[np.int64], places: NDArray[np.int64], choice: NDArray[np.int64]
+) -> ColumnBatch:
+    """Collate one stream: cell by cell from the clean column (choice 0) or from one of the copies."""
+    choice = np.where((places >= 0) & columns[0].row_present[rows], choice, 0)
+    for number, copy in enumerate(columns[1:], start=1):
+        choice[(choice == number) & ~copy.row_present[places]] = 0
+    taken = [np.flatnonzero(choice == number) for number in range(len(columns))]
+    parts = [
+        column.take((places if number else rows)[chosen])
+        for number, (column, chosen) in enumerate(zip(columns, taken, strict=True))
+        if len(chosen) or not number
+    ]
+    order = np.argsort(np.concatenate(taken))
+    return ColumnBatch.from_column(concatenate_columns(parts), order)

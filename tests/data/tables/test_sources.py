@@ -1,0 +1,97 @@
+"""Tables as other programs write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polymodal.data.tables.table import read_table
+from polymodal.errors import TableError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,x\n2,y\n",
+        "a;b\n1;x\n2;y\n",
+        "a|b\n1|x\n2|y\n",
+        "sep=;\na;b\n1;x\n2;y\n",
+        "# made by a program\n# 2 rows\n\na,b\n1,x\n2,y\n",
+    ],
+    ids=["commas", "semicolons", "bars", "sep", "comments"],
+)
+def test_separators_and_what_stands_above_the_header(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    assert read_table(tmp_path / "t.csv").columns == {"a": ["1", "2"], "b": ["x", "y"]}
+
+
+def test_a_header_may_start_with_a_hash(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("#id,b\n1,x\n")
+    assert read_table(tmp_path / "t.csv").column_names == ["#id", "b"]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ([{"a": 1, "b": "x"}, {"a": 2}], {"a": [1, 2], "b": ["x", None]}),
+        ({"a": [1, 2], "b": ["x", None]}, {"a": [1, 2], "b": ["x", None]}),
+        (
+            {
+                "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
+                "annotations": [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}],
+                "categories": [{"id": 3, "name": "cat"}],
+            },
+            {"image": ["a.jpg", "b.jpg"], "boxes": [[{"label": "cat", "box": [1, 2, 11, 22]}], []]},
+        ),
+    ],
+    ids=["rows", "columns", "coco"],
+)
+def test_json_files(tmp_path: Path, content: Any, columns: dict[str, list[Any]]) -> None:
+    (tmp_path / "t.json").write_text(json.dumps(content))
+    assert read_table(tmp_path / "t.json").columns == columns
+
+
+def test_a_manifest_of_one_object_a_line(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('{"audio_filepath": "a.wav", "text": "hi"}\n{"audio_filepath": "b.wav"}\n')
+    assert read_table(tmp_path / "t.json").columns["text"] == ["hi", None]
+
+
+def test_json_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text("[1, 2]")
+    with pytest.raises(TableError, match="Expected a list of objects"):
+        read_table(tmp_path / "t.json")
+
+
+def test_a_workbook_is_read_with_its_types(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    pytest.importorskip("python_calamine")
+    book = openpyxl.Workbook()
+    for row in (["name", "size", "ok"], ["x", 1.5, True], [None, 2, False]):
+        book.active.append(row)
+    book.save(tmp_path / "t.xlsx")
+    assert read_table(tmp_path / "t.xlsx").columns == {"name": ["x", None], "size": [1.5, 2], "ok": [True, False]}
+
+
+def test_a_damaged_workbook_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("python_calamine")
+    (tmp_path / "t.xlsx").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(TableError, match=r"t\.xlsx cannot be read as a workbook"):
+        read_table(tmp_path / "t.xlsx")
+
+
+def test_a_dataset_keeps_its_order() -> None:
+    datasets = pytest.importorskip("datasets")
+    shuffled = datasets.Dataset.from_dict({"x": [1.0, 2.0, 3.0], "y": ["a", "b", "c"]}).shuffle(seed=1).select([0, 2])
+    assert read_table(shuffled).columns == {"x": list(shuffled["x"]), "y": list(shuffled["y"])}
+    with pytest.raises(TableError, match="Pass one of them"):
+        read_table(datasets.DatasetDict({"train": shuffled}))
+
+
+def test_categories_of_polars() -> None:
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"c": polars.Series(["a", None, "b"], dtype=polars.Categorical)})
+    assert read_table(frame).columns == {"c": ["a", None, "b"]}
+    assert read_table(frame.lazy()).columns == {"c": ["a", None, "b"]}

@@ -1,0 +1,72 @@
+"""Numbers as people write them."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polymodal.modalities.base import CellReadError
+from polymodal.modalities.number_text import NumberForm, find_number_form
+
+
+@pytest.mark.parametrize(
+    ("cells", "values", "unit"),
+    [
+        (["$1,234.50", "$900"], [1234.5, 900], "$"),
+        (["1.234,50 €", "12,5 €"], [1234.5, 12.5], "€"),
+        (["45.1%", "3 %", "0.5%"], [45.1, 3, 0.5], "%"),
+        (["5%", "0.07", "20%"], [5, 7, 20], "%"),
+        (["12.3 kg", "500 g", "2 kg"], [12.3, 0.5, 2], "kg"),
+        (["(1,234)", "5", "−3", "7-"], [-1234, 5, -3, -7], ""),
+        ([">100", "20-30", "~7", "≤ 3"], [100, 25, 7, 3], ""),
+        (["1,5", "2,25"], [1.5, 2.25], ""),
+        (["1,234", "5,678"], [1234, 5678], ""),
+        (["1 234", "5\u00a0678,5"], [1234, 5678.5], ""),
+        (["1'234.5"], [1234.5], ""),
+        (["$1.5M", "$300k", "$20"], [1.5e6, 3e5, 20], "$"),
+        (["3 万", "2"], [30000, 2], ""),
+        (["１２３", "4"], [123, 4], ""),
+        (["₹1,00,000", "₹5,000"], [100000, 5000], "₹"),
+        (["CHF 5", "7.5 CHF"], [5, 7.5], "CHF"),
+        (["5 km/h", "7 km/h"], [5, 7], "km/h"),
+        (["90 min", "1.5 h", "2 h"], [1.5, 1.5, 2], "h"),
+    ],
+    ids=str,
+)
+def test_written_numbers_are_read(cells: list[str], values: list[float], unit: str) -> None:
+    form = find_number_form(cells)
+    assert form is not None
+    assert [form.read(cell) for cell in cells] == pytest.approx(values)
+    assert form.unit == unit
+    assert NumberForm(**form.state()) == form
+
+
+@pytest.mark.parametrize("cells", [["5 EUR", "3 USD"], ["12 monkeys", "3 men", "101 dogs"], ["a", "b"]], ids=str)
+def test_words_and_units_that_cannot_be_converted_are_no_numbers(cells: list[str]) -> None:
+    assert find_number_form(cells) is None
+
+
+@pytest.mark.parametrize("cell", ["5 lb", "twelve", "1.2.3", "12:30", "10-5", "$5", ""])
+def test_another_unit_or_form_is_broken(cell: str) -> None:
+    with pytest.raises(CellReadError, match=r"is not a number|has another unit; expected numbers in km/h"):
+        NumberForm(unit="km/h", factors={"km/h": 1.0, "": 1.0}).read(cell)
+
+
+@given(st.floats(-1e12, 1e12).map(lambda value: round(value, 3)))
+def test_every_style_of_a_number_reads_the_same(value: float) -> None:
+    english = f"{value:,.3f}"
+    german = english.translate(str.maketrans(",.", ".,"))
+    for text, decimal in ((english, "."), (german, ","), (english.replace(",", " "), "."), (f"({abs(value)})", ".")):
+        expected = -abs(value) if text.startswith("(") else value
+        assert math.isclose(NumberForm(decimal=decimal).read(text), expected, abs_tol=1e-9)  # type: ignore[arg-type]
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_finite_number_or_broken(text: str) -> None:
+    form = find_number_form([text]) or NumberForm()
+    with suppress(CellReadError):
+        assert math.isfinite(form.read(text))
