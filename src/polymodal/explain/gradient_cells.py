@@ -19,6 +19,7 @@ from polymodal.explain.gradients import Floats, IntegratedRow, Scalar, check_cap
 from polymodal.explain.outputs import Output
 from polymodal.explain.parts import DividedCell
 from polymodal.explain.searches import even_boxes
+from polymodal.modalities import Audio
 from polymodal.modalities.parallel import chunked
 from polymodal.model.batches import collate
 from polymodal.model.trained_model import TrainedModel
@@ -219,7 +220,7 @@ def _start(model: TrainedModel, cell: DividedCell, stream: str, array: Floats) -
     50 steps the gradients then add up to a third too little, from the softest value on to 0.2 %.
     """
     modality = model.preprocessor.modalities[stream]
-    if modality.name == "audio" and not modality.is_waveform:
+    if isinstance(modality, Audio) and not modality.is_waveform:
         return np.full_like(array, array.min())
     if modality.name == "points":
         return np.where(np.arange(array.shape[-1]) == array.shape[-1] - 1, array, 0.0)
