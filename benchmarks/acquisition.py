@@ -6,7 +6,7 @@ Run it with ``make bench-acquisition``, or for some datasets, seeds or a trained
 
 Each stream of each test row is hidden with a probability of one half. Hidden cells are then got one by one, and the
 final answer is scored on all test rows after every fortieth of the whole cost. The area under that curve is the mean
-score. Nothing is chosen by test rows: the best streams and the estimator are chosen by validation rows.
+score. The best streams are those of the validation rows.
 """
 
 from __future__ import annotations
@@ -357,8 +357,11 @@ def validation_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list
     """Write how the estimators compare on validation rows."""
     lines = ["| dataset | neighbours | value | value is lower by |", "|---|---|---|---|"]
     for name, seeds in results.items():
-        own, other = ([seed["validation"][each] for seed in seeds] for each in ("value", "neighbours"))
-        lines.append(f"| {name} | {np.mean(other):.4f} | {np.mean(own):.4f} | {interval(np.subtract(other, own))} |")
+        if all(seed["validation"] for seed in seeds):
+            own, other = ([seed["validation"][each] for seed in seeds] for each in ("value", "neighbours"))
+            lines.append(
+                f"| {name} | {np.mean(other):.4f} | {np.mean(own):.4f} | {interval(np.subtract(other, own))} |"
+            )
     return lines
 
 
@@ -371,37 +374,36 @@ def label_table(seeds: Sequence[Mapping[str, Sequence[float]]]) -> list[str]:
     return lines
 
 
-def section(results: Mapping[str, Sequence[Mapping[str, Any]]], labels: Sequence[Mapping[str, Any]]) -> str:
+HOW = """Each stream of each test row is hidden with a probability of one half; hidden cells are then got one by one.
+The area is the mean of the score of all test rows over 41 points from no cost to all. Means over the seeds; differences
+are paired, with 95 % intervals by Student's distribution. `value` and `neighbours` are the orders of `polymodal
+acquire`; the best streams are those of the validation rows."""
+
+
+def section(
+    results: Mapping[str, Sequence[Mapping[str, Any]]], labels: Sequence[Mapping[str, Any]], are_given: bool
+) -> str:
     """Write the section of docs/benchmarks.md."""
-    parts = [
-        "Command: `make bench-acquisition` (quick models of drawn rows, one thread; means over the seeds, differences "
-        "paired, with 95 % intervals by Student's distribution). Each stream of each test row is hidden with a "
-        "probability of one half; the area is the mean over 41 points from no cost to all.",
-        *([] if not results else ["Every cell costs 1:", "\n".join(area_table(results, "equal", "value"))]),
-        *([] if not results else ["Score after each quarter of the cost:", "\n".join(curve_table(results))]),
-        *(
-            []
-            if not results
-            else [f"The best stream costs {DEARER:g}, others 1:", "\n".join(area_table(results, "dear", "value"))]
-        ),
-        *(
-            []
-            if not results
-            else [
-                "The estimators on one half of the validation rows, fitted on the other (area of the log loss); "
-                "this chose the default:",
-                "\n".join(validation_table(results)),
-            ]
-        ),
-        *(
-            []
-            if not labels
-            else [
-                "Labels of avdigits, accuracy on test rows of another speaker; `--label` chooses from 500 rows:",
-                "\n".join(label_table(labels)),
-            ]
-        ),
-    ]
+    models = (
+        "models that were trained before and are given by `--model`; the seeds differ in what is hidden"
+        if are_given
+        else "quick models of drawn rows, without baselines; the seeds differ in rows, training and what is hidden"
+    )
+    parts = [f"Command: `make bench-acquisition` (one thread; {models}).", HOW]
+    if results:
+        parts += ["Every cell costs 1:", "\n".join(area_table(results, "equal", "value"))]
+        parts += ["Score after each quarter of the cost:", "\n".join(curve_table(results))]
+        parts += [f"The best stream costs {DEARER:g}, others 1:", "\n".join(area_table(results, "dear", "value"))]
+        parts += [
+            "The estimators on one half of the validation rows, fitted on the other (area of the log loss):",
+            "\n".join(validation_table(results)),
+        ]
+    if labels:
+        parts += [
+            f"Labels of avdigits: accuracy on test rows of another speaker, {len(labels)} seeds; `--label` chooses "
+            f"from {CASES['avdigits'].rows[0]} rows:",
+            "\n".join(label_table(labels)),
+        ]
     return "\n\n".join(parts)
 
 
@@ -429,7 +431,7 @@ def main() -> None:
         for seed in arguments.seeds:
             labels.append(kept(RESULTS / f"labels-{seed}.json", lambda: labelling(seed)))  # noqa: B023
             print("labels", seed, labels[-1], flush=True)
-    replace_section(REPOSITORY / "docs" / "benchmarks.md", "acquisition", section(results, labels))
+    replace_section(REPOSITORY / "docs" / "benchmarks.md", "acquisition", section(results, labels, bool(models)))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ def test_rows_are_named_from_one_and_told_when_left_out(
     [
         ({"rows": [0]}, ConfigError, r"tiny has no row 0: its rows are numbered from 1 to 60\. Choose other --rows\."),
         ({"rows": [61]}, ConfigError, "tiny has no row 61"),
-        ({"rows": []}, ConfigError, "at least one row number"),
+        ({"rows": []}, ConfigError, "row numbers such as"),
+        ({"rows": "1-3"}, ConfigError, r"row numbers such as \[1, 5\], at least one. Got '1-3' instead"),
         ({"stream": "notes"}, SchemaError, r"The model has no stream 'notes'\. Did you mean 'note'\?"),
         ({"target": "kinds"}, SchemaError, r"The model has no target 'kinds'\. Did you mean 'kind'\?"),
         ({"passes": 1}, ConfigError, "passes"),

@@ -13,6 +13,8 @@ import pytest
 
 from polymodal.errors import ConfigError
 from polymodal.modalities import Text, TextSettings
+from polymodal.modalities.stop_words import remove_words
+from polymodal.modalities.tokenizer import split_words
 
 TEXTS = ["The red shape is a circle.", "一个红色的圆形在左边", "Is there a Blue triangle?", "naïve café 🙂"] * 5
 
@@ -136,3 +138,25 @@ def test_a_pretrained_tokenizer_is_used_as_it_is(tmp_path: Path) -> None:
 def test_a_missing_tokenizer_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"tokenizer .* cannot be loaded: .* Expected a tokenizer.json"):
         fit(TEXTS, pretrained=str(tmp_path / "none.json"))
+
+
+def test_texts_without_blanks_are_cut_into_characters() -> None:
+    texts = ["味道很好，送餐快abc!", "これは本です"]
+    assert split_words(texts, TextSettings()) == [
+        ["味", "道", "很", "好", "，", "送", "餐", "快", "abc", "!"],
+        ["これは", "本", "です"],
+    ]
+    assert remove_words("味道真的很好", frozenset({"真的", "的", "good"})) == "味道很好"
+
+
+@pytest.mark.parametrize("tokenizer", ["bpe", "wordpiece"])
+def test_a_run_without_blanks_does_not_slow_training_down(tokenizer: str) -> None:
+    long = "".join(np.random.default_rng(0).choice(list("ACGT"), 60_000))
+    fitted = Text.fit([long, "good stuff"] * 20, TextSettings(tokenizer=tokenizer), None)  # type: ignore[arg-type]
+    assert fitted.num_ids > 200
+
+
+def test_chinese_is_cut_into_characters_unless_asked_otherwise() -> None:
+    texts = ["味道很好", "送餐太慢了", "味道不好"] * 10
+    assert Text.fit(texts, TextSettings(), None) == Text.fit(texts, TextSettings(tokenizer="word"), None)
+    assert Text.fit(texts, TextSettings(tokenizer="bpe"), None).num_ids > 256

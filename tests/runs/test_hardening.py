@@ -15,14 +15,16 @@ from polymodal.config import RunConfig, build_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.ensemble.cross_fitting import deal_folds
+from polymodal.ensemble.ensemble_weights import MemberRows
 from polymodal.model.batches import Examples
 from polymodal.model.build import build_network
+from polymodal.model.fit_ensemble import HeldOutRows
 from polymodal.progress import SilentProgress
 from polymodal.runs import hardening
 from polymodal.runs.baseline_fitting import _groups
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.hardening import NUM_COPIES, Hardening, harden
-from polymodal.training.hardening import NoisyCopies, noisy_batch
+from polymodal.training.hardening import NoisyCopies, training_cells
 
 CONFIG = {"target": ["kind"], "width": 16, "num_threads": 1, "preset": "fast"}
 
@@ -105,7 +107,7 @@ def test_of_long_tables_some_rows_have_copies_and_it_is_told(small: Table, monke
     assert (found.noisy.places >= 0).sum() == 20
     assert found.notices == [f"Noise was added to copies of 20 of the {num} training rows, for the network alone."]
     assert len(found.data_module.splits["train"]) == num
-    batch = noisy_batch(module.splits["train"], found.noisy, np.arange(num))
+    batch = training_cells(module.splits["train"], found.noisy, np.arange(num))
     clean = module.splits["train"].batch(np.arange(num))
     outside = found.noisy.places < 0
     assert torch.equal(batch["tabular"].values[outside], clean["tabular"].values[outside])
@@ -120,7 +122,7 @@ def test_half_of_the_cells_of_a_batch_are_noisy_whatever_their_lengths() -> None
     ]
     examples = Examples({"a": clean}, np.arange(num), {}, {}, {}, "t")
     torch.manual_seed(0)
-    batch = noisy_batch(examples, NoisyCopies(copies, np.arange(num)), np.arange(num))["a"]
+    batch = training_cells(examples, NoisyCopies(copies, np.arange(num)), np.arange(num))["a"]
     source = batch.values[:, 0, 0].numpy()
     assert (source[~present] == 0).all()
     assert batch.present.numpy().tolist() == present.tolist()
@@ -140,6 +142,29 @@ def test_a_hardened_run_repeats_and_is_another_than_a_plain_one(small: Table) ->
     assert tiny.scores_of(first) == tiny.scores_of(second)
     assert first.trained.config.train.harden
     assert "noise" in first.report_data["seconds"]
+    sizes = [
+        {tuple(group.absent): group.num_rows for group in model.trained.calibrations["kind"].groups}
+        for model in (plain, first)
+    ]
+    assert sizes[0] == sizes[1]  # sets are calibrated on clean rows alone
+
+
+def test_held_out_rows_know_their_copies() -> None:
+    places = np.array([0, 1, 3, 4, 5, 6, 9])  # of five rows, of which row 2 is not there, and copies of 0, 1 and 4
+    members = MemberRows(
+        members={"fusion": np.arange(7.0)},
+        visible={"a": np.ones(7, np.bool_)},
+        truth=np.arange(7.0),
+        rows=np.arange(7),
+    )
+    found = HeldOutRows("number", np.zeros(1), [members], None).with_copies(places, 5)
+    assert found.members[0].rows.tolist() == [0, 1, 2, 3]
+    assert found.noisy is not None
+    assert found.noisy.rows.tolist() == [0, 1, 3]
+    assert found.noisy.truth.tolist() == [4, 5, 6]
+    both = found.members[0].with_noise(found.noisy)
+    assert both.rows.tolist() == [0, 1, 2, 3, 4, 5, 7]
+    assert both.truth.tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_every_stream_and_target_can_be_hardened(table: Table) -> None:

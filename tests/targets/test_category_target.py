@@ -72,3 +72,15 @@ def test_a_network_that_learned_from_balanced_classes_is_put_right() -> None:
     target = CategoryTarget.fit(["often"] * 9 + ["rare"])
     shifted = dataclasses.replace(target, logit_offset=np.log(target.prior).tolist())
     assert np.allclose(shifted.to_prediction(np.zeros((2, 2), np.float32)), target.prior)
+
+
+@pytest.mark.parametrize(
+    "labels", [["True", "False"], ["1.0", "2.0"], ["Home | Kitchen", "Toys"], ["007", "08"]], ids=str
+)
+def test_labels_come_back_as_they_were_spelt(labels: list[str]) -> None:
+    target = CategoryTarget.fit(labels * 5)
+    truth, known = target.encode(labels)
+    assert known.all()
+    assert target.decode(np.eye(2)[truth]) == labels
+    assert sorted(target.classes or ()) == sorted(labels)
+    assert CategoryTarget.from_state(target.state()) == target

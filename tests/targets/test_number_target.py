@@ -38,3 +38,11 @@ def test_the_mean_has_a_loss_of_one() -> None:
     target = NumberTarget.fit([1, 2, 4, 9])
     losses = target.loss(torch.zeros(4, 1), torch.tensor([1.0, 2.0, 4.0, 9.0]), 0.0)
     assert losses.mean().item() == pytest.approx(1)
+
+
+def test_prices_stay_positive_and_temperatures_need_not() -> None:
+    prices, degrees = NumberTarget.fit([1.0, 2.0, 900.0]), NumberTarget.fit([-1.0, 2.0])
+    output = np.array([[-9.0], [0.0]], np.float32)
+    assert prices.to_prediction(output).tolist() == [1.0, prices.mean]
+    assert degrees.to_prediction(output)[0] < -1.0
+    assert NumberTarget.from_state(prices.state()) == prices

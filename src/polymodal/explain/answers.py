@@ -19,7 +19,8 @@ from polymodal.data.tables.stored_columns import take_cells
 from polymodal.data.tables.table import Table
 from polymodal.explain.outputs import Output
 from polymodal.model.chunks import chunk_rows
-from polymodal.model.predict import NO_CACHE, NO_MASK, StreamMask, combine, needed_members, predict_members, row_context
+from polymodal.model.predict import NO_CACHE, NO_MASK, StreamMask, combine, needed_members, predict_members
+from polymodal.model.predict_table import row_context
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import SilentProgress
 from polymodal.targets import RowContext

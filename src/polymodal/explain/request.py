@@ -93,9 +93,9 @@ def _check_names(names: Sequence[str], known: Sequence[str], what: str) -> None:
 
 
 def _check_rows(table: Table, rows: Sequence[int]) -> NDArray[np.int64]:
+    if isinstance(rows, str) or not len(rows) or not all(isinstance(row, int | np.integer) for row in rows):
+        raise parameter_error("rows", "explain", "None or row numbers such as [1, 5], at least one", rows)
     numbers = np.array(list(dict.fromkeys(rows)), np.int64)
-    if not len(numbers):
-        raise parameter_error("rows", "explain", "None or at least one row number", list(rows))
     wrong = numbers[(numbers < 1) | (numbers > table.num_rows)]
     if len(wrong):
         raise ConfigError(

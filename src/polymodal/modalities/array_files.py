@@ -250,7 +250,9 @@ def load_csv(content: bytes) -> NDArray[np.float64]:
         )
     except pa.ArrowException as error:
         raise CellReadError(_csv_problem(str(error), fields)) from None
-    return _stack(table)
+    values = _stack(table)
+    ends_with_mark = len(fields) > 1 and not fields[-1] and bool(np.isnan(values[:, -1]).all())
+    return values[:, :-1] if ends_with_mark else values
 
 
 def _first_fields(content: bytes) -> tuple[list[str], str]:

@@ -55,7 +55,9 @@ def are_boxes(record: Any) -> bool:
     if not isinstance(record, Mapping):
         return False
     boxes, labels = record.get(first_of(record, BOX_LISTS)), record.get(first_of(record, LABEL_LISTS))
-    return _is_list(boxes) and _is_list(labels) and all(_is_list(box) and len(box) == 4 for box in boxes or ())
+    if boxes is None or not _is_list(boxes) or not _is_list(labels):
+        return False
+    return all(_is_list(box) and len(box) == 4 for box in boxes)
 
 
 def with_corners(entry: Any) -> Any:

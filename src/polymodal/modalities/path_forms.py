@@ -29,7 +29,7 @@ def find_file(path: str) -> str | None:
 
 def _forms(path: str) -> Iterator[str]:
     plain = path.replace("\\", "/")
-    for text in dict.fromkeys((plain, plain.strip(), unquote(plain), _without_blanks(plain))):
+    for text in dict.fromkeys((plain, unquote(plain), _without_blanks(plain))):
         yield text
         if not text.isascii():
             yield unicodedata.normalize("NFC", text)
@@ -37,8 +37,7 @@ def _forms(path: str) -> Iterator[str]:
 
 
 def _without_blanks(path: str) -> str:
-    folder, name = os.path.split(path)
-    return os.path.join(folder, name.strip())
+    return "/".join(part.strip() for part in path.split("/"))
 
 
 def path_hint(path: str, folder: Path | None) -> str:

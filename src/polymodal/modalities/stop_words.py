@@ -12,6 +12,8 @@ NONE = "none"
 LISTS = {"english": Path(__file__).parent / "data" / "stop_words_english.txt"}
 """Lists that come with the package, by name."""
 
+UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+"""A Chinese or Japanese character."""
 WORD = re.compile(r"\w+(?:['’]\w+)*")
 """A word: letters, digits and underscores, with apostrophes inside it (``don't``)."""
 
@@ -68,6 +70,8 @@ def _plain(word: str) -> str:
 def remove_words(text: str, words: Set[str]) -> str:
     """Remove words from a text, ignoring case.
 
+    Chinese and Japanese words are removed wherever they stand, the longest first: no blanks separate them.
+
     Args:
         text: Any text.
         words: From ``load_stop_words``.
@@ -82,4 +86,7 @@ def remove_words(text: str, words: Set[str]) -> str:
     if not words:
         return text
     kept = WORD.sub(lambda match: "" if _plain(match[0]) in words else match[0], text)
+    unspaced = sorted((word for word in words if UNSPACED.search(word)), key=len, reverse=True)
+    if unspaced and UNSPACED.search(kept):
+        kept = re.sub("|".join(map(re.escape, unspaced)), "", kept)
     return " ".join(kept.split())

@@ -21,7 +21,7 @@ from polymodal.model.row_vectors import RowVectors, join_vectors, vectors_of
 from polymodal.model.stream_embeddings import StreamEmbeddings, embed_streams, join_embeddings
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
-from polymodal.targets.base import Prediction
+from polymodal.targets.base import Prediction, Target
 
 MOST_ROWS = 1000
 """Most training rows, and most validation rows, that are remembered."""
@@ -117,15 +117,20 @@ def measure_predictions(
 
     Args:
         targets: Name to target.
-        predictions: Flat target to probabilities ``[rows, classes]`` or numbers ``[rows]``.
+        predictions: Target to probabilities ``[rows, classes]`` or numbers ``[rows]``.
 
     Returns:
-        One entry for each of them.
+        One entry for each flat target.
     """
-    return [_measure_prediction(name, targets[name], values) for name, values in predictions.items()]
+    found = []
+    for name, values in predictions.items():
+        target = targets[name]
+        if not isinstance(target, StructuredTarget):
+            found.append(_measure_prediction(name, target, values))
+    return found
 
 
-def _measure_prediction(name: str, target: AnyTarget, values: Prediction) -> MeasuredColumn:
+def _measure_prediction(name: str, target: Target, values: Prediction) -> MeasuredColumn:
     kind, rows = ("number" if target.kind == "number" else "category"), len(values)
     if kind == "number" or isinstance(target, StructuredTarget):
         measures = [Measure("value", "", np.asarray(values, np.float64).tolist())]
@@ -139,7 +144,7 @@ def _label(label: object) -> str:
     return " | ".join(sorted(map(str, label))) or "(none)" if isinstance(label, list) else str(label)
 
 
-def _confidences(target: AnyTarget, values: Prediction) -> Sequence[float]:
+def _confidences(target: Target, values: Prediction) -> Sequence[float]:
     """Return the probability of the most probable class, of labels the mean probability of being right."""
     probabilities = np.asarray(values, np.float64)
     if target.kind == "categories":

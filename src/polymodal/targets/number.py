@@ -24,10 +24,12 @@ class NumberTarget:
     Attributes:
         mean: Mean of the training cells.
         std: Standard deviation of the training cells.
+        lowest: The smallest training cell, below which nothing is predicted, where none is negative; else None.
     """
 
     mean: float
     std: float
+    lowest: float | None = None
 
     kind: ClassVar[str] = "number"
 
@@ -57,7 +59,8 @@ class NumberTarget:
         numbers = np.array([value for value in map(read_number, cells) if value is not None], dtype=np.float64)
         if len(np.unique(numbers)) < 2:
             raise SchemaError("A number target needs two different numbers or more in the training rows. Found fewer.")
-        return cls(mean=float(numbers.mean()), std=float(numbers.std()))
+        lowest = float(numbers.min())
+        return cls(mean=float(numbers.mean()), std=float(numbers.std()), lowest=lowest if lowest >= 0 else None)
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read the numbers.
@@ -95,7 +98,18 @@ class NumberTarget:
         Returns:
             Values ``[rows]`` in the unit of the column.
         """
-        return output[:, 0].astype(np.float64) * self.std + self.mean
+        return self.limited(output[:, 0].astype(np.float64) * self.std + self.mean)
+
+    def limited(self, values: Prediction) -> Prediction:
+        """Raise values to the smallest training cell where no training cell is negative: prices, counts, durations.
+
+        Args:
+            values: Any numbers.
+
+        Returns:
+            The same, none below ``lowest``.
+        """
+        return values if self.lowest is None else np.maximum(values, self.lowest)
 
     def decode(self, prediction: Prediction) -> list[Cell]:
         """Return plain floats.

@@ -1,0 +1,46 @@
+"""Text files of measurements as loggers write them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polymodal.modalities.array_files import load_numbers
+from polymodal.modalities.base import CellReadError
+
+VALUES = [[1.0, 2.0], [3.0, 4.0]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a,b\n(m/s),(g)\n1,2\n3,4\n",
+        b"# rate 100 Hz\n# device A\na,b\n1,2\n3,4\n",
+        b"time;a;b\n2024-01-01 00:00:00;1,0;2,0\n2024-01-01 00:00:01;3,0;4,0\n",
+        b"00:00:01|1|2\n00:00:02|3|4\n",
+        "Temp °C,b\n1,2\n3,4\n".encode("cp1252"),
+        "a,b\n1,2\n3,4\n".encode("utf-16"),
+        b"  1.0e+00   2.0\n  3.0e+00   4.0\n",
+        b"a;b;\n1;2;\n3;4;\n",
+    ],
+    ids=["units", "comments", "time and commas", "clock", "cp1252", "utf-16", "blanks", "mark at the end"],
+)
+def test_measurements_are_read(content: bytes) -> None:
+    np.testing.assert_array_equal(load_numbers(content), VALUES)
+
+
+def test_uneven_times_become_even_steps() -> None:
+    content = b"t,x\n2024-01-01 00:00:00,0\n2024-01-01 00:00:01,1\n2024-01-01 00:00:04,4\n"
+    np.testing.assert_allclose(load_numbers(content), [[0], [2], [4]])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"a,b\n2024-01-01,x1\n2024-01-02,x2\n", "no file of numbers"),
+        (b"2024-01-01\n2024-01-02\n", "no file of numbers"),
+    ],
+)
+def test_words_among_the_numbers_are_named(content: bytes, reason: str) -> None:
+    with pytest.raises(CellReadError, match=reason):
+        load_numbers(content)
