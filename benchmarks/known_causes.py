@@ -96,7 +96,7 @@ def tones(rows: int, seed: int) -> KnownCause:
         first = int(start_s * RATE_HZ)
         if has_cause or random.random() < OTHERS:
             clip[first : first + len(tone)] += 0.4 * tone
-        place = {"seconds": [start_s, start_s + TONE_S], "hertz": [0.9 * TONE_HZ, 1.1 * TONE_HZ]}
+        place = {"seconds": [start_s, start_s + TONE_S], "hertz": [TONE_HZ, TONE_HZ]}
         return (clip.astype(np.float32), RATE_HZ), place
 
     return _rows(rows, seed, draw)
@@ -147,10 +147,12 @@ def is_hit(part: Place, cause: Place) -> bool:
         cause: Place of the cause.
 
     Returns:
-        True where they are the same; a word has to be the word alone.
+        True where they are the same; a word has to be the word alone, and a band has to hold the tone.
     """
     if "start" in cause:
         return (part["start"], part["end"]) == (cause["start"], cause["end"])
+    if "hertz" in cause and not part["hertz"][0] <= cause["hertz"][0] <= part["hertz"][1]:
+        return False
     shared, own, whole = _volumes(part, cause)
     return shared > 0 and shared >= 0.5 * min(own, whole)
 
@@ -170,7 +172,7 @@ def _spans(place: Place) -> list[tuple[float, float]]:
         left, top, right, bottom = place["box"]
         return [(left, right), (top, bottom)]
     if "seconds" in place:
-        return [tuple(place["seconds"]), tuple(place["hertz"])]
+        return [tuple(place["seconds"])]
     first, _, last = str(place["channel"]).partition("-")
     return [tuple(place["steps"]), (float(first), float(last or first) + 1)]
 
