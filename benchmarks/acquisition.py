@@ -6,7 +6,7 @@ Run it with ``make bench-acquisition``, or for some datasets, seeds or a trained
 
 Each stream of each test row is hidden with a probability of one half. Hidden cells are then got one by one, and the
 final answer is scored on all test rows after every fortieth of the whole cost. The area under that curve is the mean
-score. Nothing is chosen by test rows: the best streams and the estimator are chosen by validation rows.
+score. The best streams are those of the validation rows.
 """
 
 from __future__ import annotations
@@ -395,8 +395,7 @@ def section(
         parts += ["Score after each quarter of the cost:", "\n".join(curve_table(results))]
         parts += [f"The best stream costs {DEARER:g}, others 1:", "\n".join(area_table(results, "dear", "value"))]
         parts += [
-            "The estimators on one half of the validation rows, fitted on the other (area of the log loss); this chose "
-            "the default:",
+            "The estimators on one half of the validation rows, fitted on the other (area of the log loss):",
             "\n".join(validation_table(results)),
         ]
     if labels:

@@ -47,7 +47,7 @@ CASES = (
         targets=("activity",),
         rows=(150, 78, 150),
         settings={"train.epochs": 2},
-        remark="test rows were recorded in other sessions",
+        remark="windows of one recording are alike, and only the official split keeps them together",
     ),
     Case(
         name="movingdigits",

@@ -63,4 +63,5 @@ def mixed_table(tmp_path_factory: pytest.TempPathFactory) -> Table:
 @pytest.fixture(scope="session")
 def mixed_model(mixed_table: Table) -> polymodal.Model:
     """Train a model with baselines on all of it."""
-    return tiny.train(mixed_table, tiny.TARGETS, settings={"baselines": True, "train.epochs": 2})
+    kinds = {"tags": "categories"}
+    return tiny.train(mixed_table, tiny.TARGETS, modality=kinds, settings={"baselines": True, "train.epochs": 2})

@@ -154,3 +154,9 @@ def test_a_run_without_blanks_does_not_slow_training_down(tokenizer: str) -> Non
     long = "".join(np.random.default_rng(0).choice(list("ACGT"), 60_000))
     fitted = Text.fit([long, "good stuff"] * 20, TextSettings(tokenizer=tokenizer), None)  # type: ignore[arg-type]
     assert fitted.num_ids > 200
+
+
+def test_chinese_is_cut_into_characters_unless_asked_otherwise() -> None:
+    texts = ["味道很好", "送餐太慢了", "味道不好"] * 10
+    assert Text.fit(texts, TextSettings(), None) == Text.fit(texts, TextSettings(tokenizer="word"), None)
+    assert Text.fit(texts, TextSettings(tokenizer="bpe"), None).num_ids > 256

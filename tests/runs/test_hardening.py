@@ -24,7 +24,7 @@ from polymodal.runs import hardening
 from polymodal.runs.baseline_fitting import _groups
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 from polymodal.runs.hardening import NUM_COPIES, Hardening, harden
-from polymodal.training.hardening import NoisyCopies, noisy_batch
+from polymodal.training.hardening import NoisyCopies, training_cells
 
 CONFIG = {"target": ["kind"], "width": 16, "num_threads": 1, "preset": "fast"}
 
@@ -107,7 +107,7 @@ def test_of_long_tables_some_rows_have_copies_and_it_is_told(small: Table, monke
     assert (found.noisy.places >= 0).sum() == 20
     assert found.notices == [f"Noise was added to copies of 20 of the {num} training rows, for the network alone."]
     assert len(found.data_module.splits["train"]) == num
-    batch = noisy_batch(module.splits["train"], found.noisy, np.arange(num))
+    batch = training_cells(module.splits["train"], found.noisy, np.arange(num))
     clean = module.splits["train"].batch(np.arange(num))
     outside = found.noisy.places < 0
     assert torch.equal(batch["tabular"].values[outside], clean["tabular"].values[outside])
@@ -122,7 +122,7 @@ def test_half_of_the_cells_of_a_batch_are_noisy_whatever_their_lengths() -> None
     ]
     examples = Examples({"a": clean}, np.arange(num), {}, {}, {}, "t")
     torch.manual_seed(0)
-    batch = noisy_batch(examples, NoisyCopies(copies, np.arange(num)), np.arange(num))["a"]
+    batch = training_cells(examples, NoisyCopies(copies, np.arange(num)), np.arange(num))["a"]
     source = batch.values[:, 0, 0].numpy()
     assert (source[~present] == 0).all()
     assert batch.present.numpy().tolist() == present.tolist()

@@ -19,7 +19,8 @@ from polymodal.data.tables.stored_columns import take_cells
 from polymodal.data.tables.table import Table
 from polymodal.explain.outputs import Output
 from polymodal.model.chunks import chunk_rows
-from polymodal.model.predict import NO_CACHE, NO_MASK, StreamMask, combine, needed_members, predict_members, row_context
+from polymodal.model.predict import NO_CACHE, NO_MASK, StreamMask, combine, needed_members, predict_members
+from polymodal.model.predict_table import row_context
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import SilentProgress
 from polymodal.targets import RowContext
@@ -144,7 +145,7 @@ def masked_values(
 ) -> Floats:
     """Return what outputs become under stream masks, in bounded memory.
 
-    The rows of a batch are encoded once and fused once a mask.
+    The rows of a batch are fused once a mask, and encoded once, or once for each part of very many masks.
 
     Args:
         model: The trained model.
@@ -189,10 +190,13 @@ def final_predictions(
 
 
 def _block(model: TrainedModel, num_rows: int, num_masks: int) -> tuple[int, int]:
-    """Return how many rows and masks are predicted at once."""
+    """Return how many rows and masks are predicted at once.
+
+    Masks are divided rather than rows: encoding rows anew costs less than fusing a part of them under all masks anew.
+    """
     numbers = sum(_numbers_of_row(model, name) for name in model.targets)
-    rows = max(1, min(num_rows, MEMBER_NUMBERS // (numbers * num_masks)))
-    return rows, max(1, min(num_masks, MEMBER_NUMBERS // numbers))
+    rows = max(1, min(num_rows, MEMBER_NUMBERS // numbers))
+    return rows, max(1, min(num_masks, MEMBER_NUMBERS // (numbers * rows)))
 
 
 def _numbers_of_row(model: TrainedModel, name: str) -> int:

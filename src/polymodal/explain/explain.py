@@ -34,7 +34,8 @@ from polymodal.explain.stream_values import StreamValues, stream_values
 from polymodal.explain.summaries import PairAnswers, chosen_streams, pair_name, summarise
 from polymodal.explain.training_table import find_training_table
 from polymodal.model.embed import embed_columns
-from polymodal.model.predict import MIN_CACHED_ROWS, NO_CACHE
+from polymodal.model.predict import NO_CACHE
+from polymodal.model.predict_table import MIN_CACHED_ROWS
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 

@@ -19,6 +19,7 @@ from polymodal.explain.gradients import Floats, IntegratedRow, Scalar, check_cap
 from polymodal.explain.outputs import Output
 from polymodal.explain.parts import DividedCell
 from polymodal.explain.searches import even_boxes
+from polymodal.modalities import Audio
 from polymodal.modalities.parallel import chunked
 from polymodal.model.batches import collate
 from polymodal.model.trained_model import TrainedModel
@@ -215,11 +216,11 @@ def parts_of_atoms(cell: DividedCell, atoms: Floats) -> list[Part]:
 def _start(model: TrainedModel, cell: DividedCell, stream: str, array: Floats) -> Floats | None:
     """Return where the way of a stream begins: a blurred picture, the clip's softest value, points at the mean place.
 
-    None stands for zeros. A spectrogram of zeros has no variance, at which the norms of encoders have an infinite
-    slope: the sum of the gradients then departs by a third of the total at 50 steps, by 0.2 % from the softest value on.
+    None stands for zeros. A spectrogram of zeros has no variance, where norms in encoders have an infinite slope: with
+    50 steps the gradients then add up to a third too little, from the softest value on to 0.2 %.
     """
     modality = model.preprocessor.modalities[stream]
-    if modality.name == "audio" and not modality.is_waveform:
+    if isinstance(modality, Audio) and not modality.is_waveform:
         return np.full_like(array, array.min())
     if modality.name == "points":
         return np.where(np.arange(array.shape[-1]) == array.shape[-1] - 1, array, 0.0)

@@ -225,7 +225,8 @@ class Owen(PartSearch):
         inside = (without[::-1] - leaf.without) + (self.answer - without)
         outside = (alone - self.absent) + (leaf.alone - alone[::-1])
         shares: Floats = (inside + outside) / 4
-        return np.asarray(shares + (leaf.value - shares.sum(axis=0)) / 2)
+        rest: Floats = (leaf.value - shares.sum(axis=0)) / 2
+        return shares + rest
 
     def _priority(self, leaf: Leaf, scale: Floats) -> float:
         if self.num_halvings < FIRST_HALVINGS:

@@ -16,7 +16,7 @@ class TextSettings(Settings):
         vocabulary_size: Tokens that a tokenizer is trained to have at most.
         max_length: Tokens of a text at most; the rest is cut off.
         tokenizer: Which kind is trained on the column: byte-level BPE, WordPiece, or whole words. None means ``bpe``,
-            or ``word`` where there are word vectors.
+            or ``word`` where there are word vectors, or where most letters are Chinese or Japanese, each a word.
         lowercase: Whether upper and lower case are the same.
         pretrained: A ``tokenizer.json``, or the folder that holds it; it is used as it is, and
             nothing is trained.

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal.errors import ConfigError
+from polymodal.modalities.stop_words import UNSPACED
 from polymodal.modalities.text_settings import TextSettings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LONGEST_WORD = 100
+UNSPACED_SAMPLE = 1000
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 LETTERS = r"[\w&&[^\p{Han}\p{Hiragana}]]+"
 WORDS = rf"\p{{Han}}|\p{{Hiragana}}+|{LETTERS}?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|{LETTERS}|[^\w\s]"
@@ -53,9 +55,16 @@ def train_tokenizer(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
     Returns:
         A tokenizer with ``[PAD]`` as 0 and ``[UNK]`` as 1.
     """
-    if settings.tokenizer == "word":
+    if settings.tokenizer == "word" or (settings.tokenizer is None and _are_unspaced(texts)):
         return word_tokenizer(_frequent_words(texts, settings), settings)
     return (_train_wordpiece if settings.tokenizer == "wordpiece" else _train_bpe)(texts, settings)
+
+
+def _are_unspaced(texts: Sequence[str]) -> bool:
+    """Tell whether most letters are Chinese or Japanese, of which a sample is looked at."""
+    sample = "".join(texts[:: max(1, len(texts) // UNSPACED_SAMPLE)])
+    letters = sum(map(str.isalpha, sample))
+    return letters > 0 and 2 * len(UNSPACED.findall(sample)) > letters
 
 
 def _train_bpe(texts: Sequence[str], settings: TextSettings) -> Tokenizer:

@@ -7,164 +7,34 @@ series and images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polymodal.arrays import Cell, Column
+from polymodal.arrays import Column
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.data.input_check import InputCheck
-from polymodal.data.tables.table import Table
 from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, predict_baselines
 from polymodal.ensemble.ensemble import PRIOR
 from polymodal.ensemble.ensemble_weights import member_present
-from polymodal.model.batches import Examples, collate, inference_batch_size, length_order, shapes_of
-from polymodal.model.chunks import iterate_chunks
+from polymodal.model.batches import Examples, collate, inference_batch_size, length_order
 from polymodal.model.member_predictions import MemberPredictions, concatenate_members, prior_prediction
 from polymodal.model.network import Network
 from polymodal.model.numeric_members import combine_numbers, lone_masks, member_rows, numeric_members
-from polymodal.model.prediction_sets import Certain, Teller, Wish, make_certain, stratum_values
-from polymodal.model.predictions import Predictions
-from polymodal.model.reconstruction import recovered_columns
-from polymodal.model.trained_model import TrainedModel, precompute
-from polymodal.model.unusual_rows import UnusualTeller, unusual_rows
-from polymodal.progress import Progress
-from polymodal.targets import AnyTarget, CategoryTarget, NumberTarget, RowContext, SketchTarget, StructuredTarget
+from polymodal.model.trained_model import TrainedModel
+from polymodal.targets import AnyTarget, NumberTarget, RowContext, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.numeric import NumericTarget
-from polymodal.targets.structured import StructuredPrediction, values_of
+from polymodal.targets.structured import StructuredPrediction
 
 StreamMask = frozenset[str]
 """Streams that are masked: treated as absent in every row."""
 NO_MASK: StreamMask = frozenset()
 NO_CACHE = ArrayCache(None)
 BASELINE = "baseline:"
-
-MIN_CACHED_ROWS = 32
-"""The arrays of fewer rows are not cached on disk: writing them takes longer than decoding them."""
-
-
-def predict_chunks(
-    model: TrainedModel,
-    source: Any,
-    cache: ArrayCache,
-    progress: Progress,
-    with_weights: bool = False,
-    *,
-    strict: bool = False,
-    keep: Sequence[str] = (),
-    wish: Wish | None = None,
-    unusual: bool = False,
-) -> Iterator[Predictions]:
-    """Predict a table chunk by chunk, in memory that does not grow with its rows.
-
-    Args:
-        model: The trained model.
-        source: As for ``read_table``; a file is read as far as it is predicted.
-        cache: Cache of decoded arrays.
-        progress: Reports progress.
-        with_weights: Whether the fusion's stream weights are returned.
-        strict: Whether absent columns, broken cells and unseen categories raise.
-        keep: Columns of the table to copy.
-        wish: Sets, intervals and abstention that are asked for.
-        unusual: Whether to tell how unusual each row is.
-
-    Yields:
-        The predictions of the next rows; broken cells are named by their row in the whole table.
-
-    Raises:
-        ConfigError: If the model cannot do what is wished.
-    """
-    wish = wish or Wish()
-    wish.check(model)
-    teller, counter = Teller(model, wish), UnusualTeller(model, is_asked=unusual)
-    for table, check in iterate_chunks(model, source, progress, "predicting", strict=strict):
-        table.check_columns(keep, "--keep")
-        predictions, certain = _predict_chunk(model, table, check, cache, progress, with_weights, wish, unusual)
-        teller.see(certain)
-        counter.see(predictions.unusual, table.name)
-        yield predictions.with_kept({name: table.columns[name] for name in keep})
-    teller.finish()
-    counter.finish()
-
-
-def _predict_chunk(
-    model: TrainedModel,
-    table: Table,
-    check: InputCheck,
-    cache: ArrayCache,
-    progress: Progress,
-    with_weights: bool,
-    wish: Wish,
-    unusual: bool,
-) -> tuple[Predictions, Certain]:
-    cache = cache if table.num_rows >= MIN_CACHED_ROWS else NO_CACHE
-    columns, broken = check.transform(table, cache if _reads_files(model) else None)
-    needed = needed_members(model, with_weights)
-    columns = precompute(model.network, columns, cache, progress) if unusual or _needs_network(needed) else columns
-    (members,) = predict_members(model, columns, row_context(model, table, columns), [NO_MASK], needed)
-    combined = combine(model, members)
-    certain = make_certain(model, members, combined, wish, stratum_values(model, table.columns))
-    structured = {name: combined.pop(name) for name in model.network.structured}
-    targets = {name: target for name, target in model.targets.items() if not isinstance(target, SketchTarget)}
-    structured_targets = {name: t for name, t in targets.items() if isinstance(t, StructuredTarget)}
-    confident = [name for name, target in structured_targets.items() if target.has_confidence]
-    weights = {} if members.weights is None or not with_weights else _by_stream(model.network, members.weights)
-    predictions = Predictions(
-        values=combined,
-        labels={name: _labels(target, combined, structured, name) for name, target in targets.items()},
-        classes={name: target.classes for name, target in targets.items()},
-        weights=weights,
-        broken_cells=broken,
-        label_probabilities={
-            name: target.label_probabilities(combined[name])
-            for name, target in targets.items()
-            if isinstance(target, CategoryTarget)
-        },
-        records=frozenset(name for name, target in structured_targets.items() if target.gives_records),
-        recovered=recovered_columns(model.targets, structured, model.preprocessor.modalities, columns),
-        confidences={name: [prediction.confidence for prediction in structured[name]] for name in confident},
-        sets=certain.sets,
-        intervals=certain.intervals,
-        unusual=unusual_rows(model, table, columns) if unusual else None,
-    )
-    return predictions.with_abstained(certain.abstained), certain
-
-
-def row_context(model: TrainedModel, table: Table, columns: Mapping[str, Column]) -> RowContext:
-    """Return the raw cells of a table's rows, as baselines and structured targets read them.
-
-    Args:
-        model: The trained model.
-        table: The rows; absent columns count as absent cells.
-        columns: Stream to arrays of the same rows.
-
-    Returns:
-        Their cells, the base folder of paths and the shapes of decoded cells.
-    """
-    given = model.schema.with_derived(table).columns
-    cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
-    return RowContext(cells, table.folder, shapes=shapes_of(columns))
-
-
-def _reads_files(model: TrainedModel) -> bool:
-    """Return whether decoding is slow enough for the cache; tokenizing text is not."""
-    return any(modality.is_file for modality in model.preprocessor.modalities.values())
-
-
-def _labels(
-    target: AnyTarget, combined: Mapping[str, Prediction], structured: Mapping[str, Prediction], name: str
-) -> list[Cell]:
-    return values_of(structured[name]) if isinstance(target, StructuredTarget) else target.decode(combined[name])
-
-
-def _by_stream(network: Network, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    return {stream: weights[:, index] for index, stream in enumerate(network.streams)}
 
 
 def combine(model: TrainedModel, members: MemberPredictions) -> dict[str, Prediction]:
@@ -215,7 +85,7 @@ def predict_members(
     lone = lone_masks(model.network.streams, model.targets, needed)
     all_masks = list(dict.fromkeys([*masks, *lone.values()]))
     empty = NetworkPredictions({}, {name: {} for name in model.network.targets}, None, {})
-    runs = _needs_network(needed)
+    runs = needs_network(needed)
     found = run_network(model.network, columns, all_masks) if runs else [empty] * len(all_masks)
     outputs = dict(zip(all_masks, found, strict=True))
     alone = {stream: outputs[mask].structured for stream, mask in lone.items()}
@@ -251,7 +121,15 @@ def predict_examples(
     return [concatenate_members(of_mask) for of_mask in zip(*of_chunk, strict=True)]
 
 
-def _needs_network(needed: Mapping[str, frozenset[str]] | None) -> bool:
+def needs_network(needed: Mapping[str, frozenset[str]] | None) -> bool:
+    """Tell whether any member but the baselines is needed.
+
+    Args:
+        needed: Target to the needed members; None means all of them.
+
+    Returns:
+        Whether the network has to run.
+    """
     return needed is None or not all(member.startswith(BASELINE) for members in needed.values() for member in members)
 
 

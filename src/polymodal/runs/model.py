@@ -19,7 +19,7 @@ from polymodal.data.tables.table import read_table
 from polymodal.errors import ConfigError, parameter_error, warn
 from polymodal.model.checkpoint import MODEL_FILE, MODEL_FOLDER, load_model, save_model
 from polymodal.model.embed import Embeddings, embed_chunks, embed_table
-from polymodal.model.predict import predict_chunks
+from polymodal.model.predict_table import predict_chunks
 from polymodal.model.prediction_sets import Wish
 from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.query import embed_query, find_query_cells

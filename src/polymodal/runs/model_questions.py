@@ -52,7 +52,7 @@ class ModelQuestions:
             SchemaError: As for ``predict``.
         """
         from polymodal.data.cache.cache import ArrayCache
-        from polymodal.model.predict import predict_chunks
+        from polymodal.model.predict_table import predict_chunks
         from polymodal.model.prediction_sets import Wish
         from polymodal.model.predictions import join_predictions
 

@@ -13,7 +13,7 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
 from polymodal.model.batches import Examples
 from polymodal.model.checkpoint import load_model
-from polymodal.model.predict import predict_chunks
+from polymodal.model.predict_table import predict_chunks
 from polymodal.model.predictions import join_predictions
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, StructuredTarget

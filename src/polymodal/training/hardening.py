@@ -31,17 +31,19 @@ class NoisyCopies:
     places: NDArray[np.int64]
 
 
-def noisy_batch(examples: Examples, noisy: NoisyCopies, indices: NDArray[np.int64]) -> Batch:
-    """Collate training rows, of which some cells come from a copy with noise; draws from torch's generator.
+def training_cells(examples: Examples, noisy: NoisyCopies | None, indices: NDArray[np.int64]) -> Batch:
+    """Collate training rows; with copies, some cells come from a copy with noise, drawn from torch's generator.
 
     Args:
         examples: The training rows.
-        noisy: Their copies.
+        noisy: Their copies; None of a run that is not hardened.
         indices: Indices into the rows in use.
 
     Returns:
         Stream to batch; cells that are absent, or absent in the copy, are those of the rows themselves.
     """
+    if noisy is None:
+        return examples.batch(indices)
     batch: dict[str, ColumnBatch] = {}
     for stream, column in examples.columns.items():
         is_noisy = torch.rand(len(indices)).numpy() < NOISY_SHARE

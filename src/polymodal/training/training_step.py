@@ -22,7 +22,7 @@ from polymodal.targets.evidence import with_annealed_penalty
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import add_masking_noise, augment, random_flip
 from polymodal.training.confidence_penalty import hide_one_more
-from polymodal.training.hardening import noisy_batch
+from polymodal.training.hardening import training_cells
 from polymodal.training.inputs import TrainingInputs
 from polymodal.training.losses import (
     LossInputs,
@@ -178,24 +178,10 @@ def prepare_batch(strategy: Strategy, inputs: TrainingInputs, step: int, indices
     own_indices = indices[own]
     if len(own_indices) < len(indices):
         torch.manual_seed(seed + PROCESS_SEED_STRIDE * get_rank())
-    cells, truth = augment_batch(inputs, training_cells(inputs, own_indices), truth_batch(inputs.train, own_indices))
+    cells = training_cells(inputs.train, inputs.noisy, own_indices)
+    cells, truth = augment_batch(inputs, cells, truth_batch(inputs.train, own_indices))
     fewer = None if fewer is None else fewer[own]
     return TrainingBatch(own_indices, cells, truth, present[own], hidden[own], fewer, counts, present, is_dummy)
-
-
-def training_cells(inputs: TrainingInputs, indices: NDArray[np.int64]) -> Batch:
-    """Collate the cells of some rows; of a hardened run, some of them have noise.
-
-    Args:
-        inputs: Data and options.
-        indices: The rows, as indices into the training rows.
-
-    Returns:
-        Stream to cells.
-    """
-    if inputs.noisy is None:
-        return inputs.train.batch(indices)
-    return noisy_batch(inputs.train, inputs.noisy, indices)
 
 
 def _prefetch(strategy: Strategy, inputs: TrainingInputs, step: int, indices: NDArray[np.int64] | None) -> None:

@@ -152,15 +152,22 @@ def _joined_reason(present: Sequence[Cell]) -> str | None:
         joined = sum(mark in cell for cell in cells)
         parts = Counter(part.strip() for cell in cells for part in cell.split(mark) if part.strip())
         is_joined = joined >= max(2, SHARE_JOINED * len(cells)) and sum(parts.values()) >= 2 * len(parts)
-        if is_joined and not _are_wholes(cells, len(parts)):
+        if is_joined and not _are_wholes(cells, mark):
             return f"{joined} of {len(cells)} cells join labels by {mark!r}, of {len(parts)} different ones"
     return None
 
 
-def _are_wholes(cells: Sequence[str], num_parts: int) -> bool:
-    """Tell whether joined words are names, such as ``Home | Kitchen``: few, often repeated, fewer than their parts."""
-    distinct = len(set(cells))
-    return distinct < num_parts and distinct * ROWS_PER_TEXT <= len(cells)
+def _are_wholes(cells: Sequence[str], mark: str) -> bool:
+    """Tell whether joined words are names, such as ``Home | Kitchen``: few that repeat, each word in one place only.
+
+    Labels of a set stand beside different others; the words of a name always stand behind the same ones.
+    """
+    wholes = {tuple(part.strip() for part in cell.split(mark)) for cell in set(cells)}
+    places: dict[str, set[tuple[str, ...]]] = {}
+    for whole in wholes:
+        for place, part in enumerate(whole):
+            places.setdefault(part, set()).add(whole[:place])
+    return len(wholes) * ROWS_PER_TEXT <= len(cells) and all(len(prefixes) == 1 for prefixes in places.values())
 
 
 def _check_repeats(name: str, present: Sequence[Cell]) -> None:

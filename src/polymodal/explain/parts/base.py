@@ -206,7 +206,7 @@ def enlarge(atoms: Atoms, *axes: NDArray[np.int64]) -> NDArray[np.bool_]:
 
     Args:
         atoms: bool ``[A, ...]``.
-        axes: Edges of the atoms along each axis.
+        *axes: Edges of the atoms along each axis.
 
     Returns:
         bool, as long along each axis as its last edge.

@@ -21,13 +21,17 @@ TIME_ATOMS, BAND_ATOMS = 32, 16
 SHORTEST_S = 0.02
 """No atom is shorter."""
 WINDOW_S = 0.032
+SMALLEST_SIZE = 1e-12
 MEL_WEIGHT = 2.0
 """The whole range of frequencies counts as long as half of a clip: a band is cut in two after time was, twice."""
 
 
 @dataclass(frozen=True)
 class SecondsBands(DividedCell):
-    """A clip's short-time spectrum and a grid over it; an atom is taken away by a band-stop filter for its time.
+    """A clip's short-time spectrum and a grid over it; an atom is taken away by a filter on its band for its time.
+
+    The filter softens what is louder than the clip's median to it. Silence in its place would be far below the noise of
+    a recording: in a logarithmic spectrogram the most striking thing of all.
 
     Attributes:
         columns: The sound's column.
@@ -98,7 +102,9 @@ class SecondsBands(DividedCell):
         atom = np.searchsorted(self.times, centres_s * self.rate_hz, side="right") - 1
         gone = enlarge(removed, np.arange(len(removed) + 1), self.bands)
         inside = (atom >= 0) & (atom < len(removed))
-        spectrum[..., inside] *= ~gone[atom[inside]].T
+        sizes = np.abs(spectrum[..., inside])
+        softer = np.minimum(1.0, np.median(sizes) / np.maximum(sizes, SMALLEST_SIZE))
+        spectrum[..., inside] *= np.where(gone[atom[inside]].T, softer, 1.0)
         _, filtered = istft(spectrum, **layout)
         return np.asarray(filtered[:, : len(self.clip)].T, np.float32)
 
