@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("datasets", nargs="*", help="names of datasets; without any: all, and the section is written")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, help="epochs of training, in place of those of each table")
     parser.add_argument("--output", type=Path, help="file for the figures as JSON")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     chosen = [dataset for dataset in DATASETS if not options.datasets or dataset.name in options.datasets]
+    chosen = [replace(dataset, epochs=options.epochs or dataset.epochs) for dataset in chosen]
     results = []
     for dataset in chosen:
         results += [compare(dataset, seed) for seed in range(options.seeds)]
