@@ -153,14 +153,15 @@ def test_one_long_outlier_does_not_thin_all_others() -> None:
     assert fit(cells, max_length=64).stride == 1
 
 
-def test_channels_first_is_told_from_lengths_or_set() -> None:
+def test_channels_first_is_told_from_lengths_smoothness_or_set() -> None:
     turned = [WALK.T, WALK[:25].T, WALK[:30].T]
     fitted = fit(turned)
     assert (fitted.channels_first, fitted.channels) == (True, 3)
     upright = fit([WALK, WALK[:25], WALK[:30]])
     np.testing.assert_array_equal(transform(fitted, turned).values, transform(upright, [c.T for c in turned]).values)
     assert fit([WALK.T], channels_first=True).channels == 3
-    assert fit([WALK.T]).channels == 40
+    assert fit([WALK.T]).channels == 3
+    assert fit([WALK]).channels == 3
     _, broken = fitted.transform([np.zeros((2, 50))], None)
     assert "holds 2 values per step; expected 3" in broken[0].reason
 
