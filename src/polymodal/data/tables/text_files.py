@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TextIO
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.cells import check_names, clean_cell
-from polymodal.errors import TableError
+from polymodal.errors import TableError, warn
 from polymodal.modalities.json_text import clean_nested, load_json
 
 Columns = dict[str, list[Cell]]
@@ -25,6 +25,7 @@ MAX_CELL = 2**30
 DELIMITERS = (",", ";", "\t", "|")
 """Separators of fields; of several that a header has, the one that makes the most fields."""
 SEPARATOR_LINE = b"sep="
+BAR, SHOWN_NAMES = "|", 6
 MAX_PREAMBLE, MAX_PREAMBLE_LINES = 2**16, 100
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 
@@ -48,6 +49,7 @@ def read_delimited(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Colum
     try:
         delimiter = _delimiter(path)
         names = _header(path, delimiter)
+        _tell_bars(path, delimiter, names)
     except csv.Error as error:
         raise TableError(f"The header of {path.name} cannot be read: {error}. Expected column names.") from None
     num_rows = 0
@@ -172,6 +174,13 @@ def _delimiter(path: Path) -> str:
         header = next(lines)
     counts = {mark: len(next(_records([header], mark), [])) for mark in DELIMITERS}
     return max(DELIMITERS, key=lambda mark: counts[mark])
+
+
+def _tell_bars(path: Path, delimiter: str, names: Sequence[str]) -> None:
+    """Warn of a separator that neither the file's ending nor a line of it names and that is rare."""
+    if delimiter == BAR and path.suffix.lower() != ".psv" and _declared_delimiter(path) is None:
+        shown = f" {BAR} ".join(names[:SHOWN_NAMES]) + (f" {BAR} ..." if len(names) > SHOWN_NAMES else "")
+        warn(f"{path.name} is read with the separator {BAR} and has the columns {shown} .")
 
 
 def _declared_delimiter(path: Path) -> str | None:
