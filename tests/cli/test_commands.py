@@ -69,7 +69,7 @@ class StubModel:
     def evaluation_report(self, table, *, slices=None, strict=False, progress=None):
         return REPORT_DATA
 
-    def predict_batches(self, table, *, keep=(), weights=False, strict=False, progress=None):
+    def predict_batches(self, table, *, keep=(), weights=False, strict=False, progress=None, **_others):
         import numpy as np
 
         shown = {"photo": np.array([0.25, 0.75], dtype=np.float32)} if weights else {}

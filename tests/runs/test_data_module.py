@@ -133,7 +133,7 @@ def test_targets_that_cannot_be_read_are_set_aside_and_counted() -> None:
     assert data_module.set_aside == {"numbers": 1}
 
 
-@pytest.mark.parametrize("wrong", ["unknown", float("inf"), float("-inf"), "1_000", True])
+@pytest.mark.parametrize("wrong", ["plenty", float("inf"), float("-inf"), "1_000", True])
 def test_numbers_to_predict_that_cannot_be_read_are_told_and_named(wrong: Any) -> None:
     weights = [wrong if row % 10 == 5 else "n/a" if row == 7 else row / 2 for row in range(40)]
     data_module = run(numbers(weight=weights), target=["weight"], modality={"weight": "number"})

@@ -191,7 +191,7 @@ def _center_and_spread(values: NDArray[np.float64]) -> tuple[float, float]:
     """Return the median, and the deviation by the interquartile range; 0 where half of the values are equal."""
     if not len(values):
         return 0.0, 0.0
-    low, center, high = np.quantile(values, [0.25, 0.5, 0.75])
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, center, high = np.quantile(values, [0.25, 0.5, 0.75])
         spread = (high - low) / IQR_OF_NORMAL
     return float(center), float(spread) if np.finfo(np.float64).tiny < spread < np.inf else 0.0
