@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from polymodal.modalities.array_files import as_numbers, load_numbers
+from polymodal.modalities.array_files import as_numbers, is_list_text, load_numbers, parse_json
 from polymodal.modalities.base import CellReadError
 
 TABLE = np.array([[1.5, -2.0], [np.nan, 4.0], [5.0, 6e3]])
@@ -115,3 +115,21 @@ def test_none_in_lists_is_nan_and_text_is_not_a_number(tmp_path: Path) -> None:
     for cell in (["1", None], [[1], [2, 3]], [[1, None], [2]], [None, "x"], 7, [10**400, None]):
         with pytest.raises(CellReadError):
             as_numbers(cell)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1.5, null]", "[1.5, None]", "(1.5, nan)", "[1.5 nan]", "array([1.5, nan])", "tensor([1.5, nan], dtype=float)"],
+)
+def test_lists_as_other_programs_write_them(text: str) -> None:
+    np.testing.assert_array_equal(as_numbers(parse_json(text)), [1.5, np.nan])
+
+
+def test_numbers_between_marks_are_a_list_and_a_shortened_one_is_broken() -> None:
+    for mark in (" ", ",", "; ", "|"):
+        text = mark.join(map(str, range(12)))
+        assert is_list_text(text)
+        assert parse_json(text) == list(range(12))
+    assert not is_list_text("1 2 3")
+    with pytest.raises(CellReadError, match="numbers are missing where"):
+        parse_json("[0.1 0.2 ... 0.3 0.4]")

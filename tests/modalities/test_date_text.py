@@ -18,6 +18,7 @@ FORMS = (
     "%d-%m-%Y", "%d/%m/%y", "%b %d, %Y", "%d %B %Y", "%d-%b-%Y", "%m/%d/%Y %I:%M %p", "%Y-%m-%d %H:%M:%S UTC",
     "%a, %d %b %Y %H:%M:%S +0000", "%Y:%m:%d %H:%M:%S", "%Y-%m", "%Y%m%d", "%H:%M:%S", "%I:%M %p", "%Y年%m月%d日",
     "%B %Y", "%A, %B %d, %Y", "%d.%m.%y %H:%M", "%Y/%m/%d", "%Y-%m-%dT%H:%M:%S.000Z",
+    "%d%b%Y", "%m/%Y", "%a %b %d %H:%M:%S %Y",
 )  # fmt: skip
 MOMENTS = [datetime(2020, 1, 1) + timedelta(hours=97 * step) for step in range(200)]
 

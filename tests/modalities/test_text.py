@@ -91,7 +91,7 @@ def test_plain_values_count_as_their_text(cell: Any) -> None:
     assert ids(fitted, cell) == ids(fitted, str(cell))
 
 
-@pytest.mark.parametrize("cell", [["a"], {"a": 1}, b"\xff\xfe", object()])
+@pytest.mark.parametrize("cell", [[1], {"a": 1}, b"\xff\xfe", object()])
 def test_what_is_no_text_is_broken(cell: Any) -> None:
     column, broken = fit(TEXTS).transform([cell], None)
     assert not column.present.any()

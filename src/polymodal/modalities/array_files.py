@@ -27,7 +27,9 @@ ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 """Beginnings of an archive, and of an empty one."""
 PARQUET_MAGIC = b"PAR1"
 MANY_NUMBERS = 10
-MANY = re.compile(rf"\s*(?:[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?(?:\s+|$)){{{MANY_NUMBERS},}}")
+MANY = re.compile(rf"\s*(?:[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?(?:\s*[,;|]\s*|\s+|$)){{{MANY_NUMBERS},}}")
+CALL = re.compile(r"(?:np\.|torch\.)?(?:array|tensor)\((\[.*\])(?:,[^\[\]]*)?\)", re.DOTALL)
+"""A vector as NumPy and PyTorch print it in Python's form."""
 MAX_VALUES = MAX_FILE_BYTES // 8
 """A file that declares more numbers than this is refused before they are read."""
 MISSING_VALUES = ("", "nan", "NaN", "NAN", "na", "NA", "n/a", "N/A", "#N/A", "null", "NULL", "none", "None", "-", "?")
@@ -59,7 +61,7 @@ def parse_json(text: str) -> Any:
     """Read a list of numbers.
 
     Args:
-        text: JSON, a list as Python or NumPy write it, or numbers between blanks.
+        text: JSON, a list as Python, NumPy or PyTorch write it, or numbers between blanks or marks.
 
     Returns:
         The (nested) list.
@@ -67,8 +69,9 @@ def parse_json(text: str) -> Any:
     Raises:
         CellReadError: If it is no such list.
     """
-    if not text.lstrip().startswith(("[", "(")):
-        return [float(number) for number in text.split()]
+    text = CALL.sub(r"\1", text.strip())
+    if not text.startswith(("[", "(")):
+        return [float(number) for number in re.split(r"[\s,;|]+", text.strip(" ,;|"))]
     try:
         return load_list(text)
     except ValueError as error:
@@ -77,7 +80,7 @@ def parse_json(text: str) -> Any:
 
 
 def is_list_text(text: str) -> bool:
-    """Tell whether text is a list: in brackets, or ten numbers or more between blanks.
+    """Tell whether text is a list: in brackets, or ten numbers or more between blanks, commas, semicolons or bars.
 
     Args:
         text: A cell.
@@ -85,7 +88,7 @@ def is_list_text(text: str) -> bool:
     Returns:
         True where ``parse_json`` reads it.
     """
-    if text.lstrip().startswith(("[", "(")):
+    if text.lstrip().startswith(("[", "(")) or CALL.fullmatch(text.strip()):
         return True
     return len(text) >= 2 * MANY_NUMBERS and MANY.fullmatch(text) is not None
 

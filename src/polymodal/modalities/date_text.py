@@ -21,6 +21,10 @@ FORMS = tuple(
         WEEKDAY + r"(?P<day>\d{1,2})(?:st|nd|rd|th)?[-\s.]+" + NAME + r"[-\s.,]+(?P<year>\d{4}|\d{2})",
         WEEKDAY + NAME + r"\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year>\d{4})",
         NAME + r"[-\s]+(?P<year>\d{4})",
+        r"(?P<day>\d{1,2})" + NAME + r"(?P<year>\d{4})",
+        r"(?P<month>\d{1,2})[/-](?P<year>\d{4})",
+        r"Q(?P<quarter>[1-4])[-\s/]?(?P<year>\d{4})",
+        r"(?P<year>\d{4})[-\s]?Q(?P<quarter>[1-4])",
     )
 )
 LAST = rf"(?P<first>\d{{1,2}}){SEPARATOR}(?P<second>\d{{1,2}})(?P=separator)(?P<year>\d{{4}}|\d{{2}})"
@@ -32,6 +36,8 @@ OFFSET = re.compile(r"\s*([-+]\d{2}):?(\d{2})$")
 CENTURY = 69
 """Two digits from here on are a year of the twentieth century, as in POSIX."""
 RFC_2822 = re.compile(r"[A-Za-z]{3},\s\d{1,2}\s[A-Za-z]{3}\s\d{4}\s[\d:]+\s\S+")
+CTIME = re.compile(rf"[A-Za-z]{{3}}\s+{NAME}\s+(?P<day>\d{{1,2}})\s+(?P<clock>[\d:]+)\s+(?P<year>\d{{4}})")
+"""As C's ``ctime`` and many logs write it: ``Fri Jan  5 10:00:00 2024``."""
 EPOCH_DAY = "1970-01-01"
 EPOCH = datetime(1970, 1, 1)
 EPOCH_SECONDS, EPOCH_MILLISECONDS = (3e8, 4.2e9), (3e11, 4.2e12)
@@ -56,6 +62,8 @@ def read_date(text: str, *, day_first: bool) -> datetime:
     text = text.strip()
     if RFC_2822.fullmatch(text):
         return parsedate_to_datetime(text)
+    if match := CTIME.fullmatch(text):
+        return _moment(match["year"], _month(match["name"]), match["day"], match["clock"])
     if TIME_OF_DAY.fullmatch(text):
         return datetime.fromisoformat(f"{EPOCH_DAY}T{_clock(text)}")
     if match := YEAR_LAST.fullmatch(text):
@@ -65,7 +73,7 @@ def read_date(text: str, *, day_first: bool) -> datetime:
     for form in FORMS:
         if match := form.fullmatch(text):
             found = match.groupdict()
-            month = _month(found["name"]) if "name" in found else found["month"]
+            month = _month(found["name"]) if "name" in found else found.get("month") or _first_month(found["quarter"])
             return _moment(found["year"], month, found.get("day") or "1", found["clock"])
     return read_date_number(float(text)) if text.replace(".", "", 1).isdigit() else datetime.fromisoformat(text)
 
@@ -118,6 +126,10 @@ def _moment(year: str, month: str, day: str, clock: str | None) -> datetime:
         year = f"{19 if int(year) >= CENTURY else 20}{year}"
     time = f"T{_clock(clock)}" if clock else ""
     return datetime.fromisoformat(f"{year}-{int(month):02d}-{int(day):02d}{time}")
+
+
+def _first_month(quarter: str) -> str:
+    return str(3 * int(quarter) - 2)
 
 
 def _month(name: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from polymodal.modalities.base import CellReadError, quote
+from polymodal.modalities.compound_numbers import to_one_number
 
 MISSING_WORDS = frozenset(
     {"nan", "na", "n/a", "<na>", "null", "none", "-", "?", "#n/a", "#na", "n.a.", "n.a", "nat", "nil", "(null)", "."}
@@ -26,12 +27,13 @@ CODES = "USD|EUR|GBP|CHF|JPY|CNY|RMB|INR|AUD|CAD|SEK|NOK|DKK|PLN|BRL|KRW"
 SYMBOLS = "".join(chr(code) for code in range(0x24, 0x20C1) if unicodedata.category(chr(code)) == "Sc")
 MONEY = rf"(?:(?:US|HK|NT|A|C|R)\$|{CODES}|Rs\.?|[{SYMBOLS}])"
 DIGITS = r"(?:\d(?:[\d.,'’\u00a0\u2009\u202f ]*\d)?|[.,]\d+)(?:[eE][-+]?\d+)?"
-WORD = r"[^\W\d_]{1,8}\.?(?:\s?[/·*]\s?[^\W\d_]{1,5})?[²³]?(?:\s[^\W\d_]{1,6})?"
-UNIT = rf"(?:{MONEY}|[%‰\"']|°\s?[CFK]?|{WORD})"
-BOUND = r"(?:[<>≤≥~≈]=?|ca\.?|approx\.?|about)"
+WORD = r"[^\W\d_]{1,8}\.?(?:\s?[/·*]\s?[^\W\d_]{1,5})?[23]?(?:\s[^\W\d_]{1,6}\.?)?[23]?"
+UNIT = rf"(?:{MONEY}(?:\s?/\s?{WORD})?|[%‰\"']|°\s?[CFK]?|/\s?\d{{1,3}}|/\s?{WORD}|{WORD})"
+BOUND = r"(?:[<>≤≥~≈]=?|ca\.?|approx\.?|about|from|over|under|up to|at least|at most|min\.?|max\.?|约)"
 BEFORE = rf"{BOUND}?\s*(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<money>{MONEY})?\s*(?P<sign2>[-+])?"
 WRITTEN = re.compile(rf"{BEFORE}(?P<digits>{DIGITS})\s*(?P<unit>{UNIT})?\s*(?P<close>\))?(?P<trail>[-+])?")
-LOW, HIGH = rf"(?P<low>{DIGITS})\s?(?P<unit1>{UNIT})?", rf"(?P<high>{DIGITS})\s?(?P<unit2>{UNIT})?"
+LOW = rf"(?P<money1>{MONEY})?\s?(?P<low>{DIGITS})\s?(?P<unit1>{UNIT})?"
+HIGH = rf"(?P<money2>{MONEY})?\s?(?P<high>{DIGITS})\s?(?P<unit2>{UNIT})?"
 RANGE = re.compile(rf"{LOW}\s?(?:-|–|—|to|bis|~)\s?{HIGH}")
 MONEY_SIGN = re.compile(MONEY)
 GROUPS = {",": re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}"), ".": re.compile(r"\d{1,3}(?:\.\d{3})+")}
@@ -54,6 +56,7 @@ FAMILIES: tuple[Mapping[str, float], ...] = (
 )
 """Units that can be converted, each family in a unit of its own."""
 MULTIPLIERS = {"k": 1e3, "K": 1e3, "M": 1e6, "mn": 1e6, "million": 1e6, "bn": 1e9, "B": 1e9, "billion": 1e9}
+MULTIPLIERS |= {"lakh": 1e5, "Lakh": 1e5, "Lac": 1e5, "crore": 1e7, "Crore": 1e7, "Cr": 1e7}
 MULTIPLIERS |= {"thousand": 1e3, "万": 1e4, "萬": 1e4, "亿": 1e8, "億": 1e8}
 Decimal = Literal[".", ","]
 
@@ -78,16 +81,18 @@ def split_number(text: str) -> WrittenNumber | None:
     """
     if len(text) > LONGEST:
         return None
-    text = unicodedata.normalize("NFKC", text.strip().replace("\u2212", "-"))
+    text = to_one_number(unicodedata.normalize("NFKC", text.strip().replace("\u2212", "-")))
     match = WRITTEN.fullmatch(text)
     if match:
         return _of_one(match)
     match = RANGE.fullmatch(text)
-    if match is None or (match["unit1"] and match["unit2"] and match["unit1"] != match["unit2"]):
+    if match is None:
         return None
-    unit = match["unit2"] or match["unit1"] or ""
-    money = unit if MONEY_SIGN.fullmatch(unit) else ""
-    return WrittenNumber(1.0, (match["low"], match["high"]), "" if money else unit, money)
+    units = {unit for unit in match.group("unit1", "unit2", "money1", "money2") if unit}
+    money = {unit for unit in units if MONEY_SIGN.fullmatch(unit)}
+    if len(money) > 1 or len(units - money) > 1:
+        return None
+    return WrittenNumber(1.0, (match["low"], match["high"]), next(iter(units - money), ""), next(iter(money), ""))
 
 
 def is_range(text: str) -> bool:
@@ -100,8 +105,8 @@ def _of_one(match: re.Match[str]) -> WrittenNumber | None:
     if bool(match["open"]) != bool(match["close"]) or (match["open"] and match["sign"]):
         return None
     unit, money = match["unit"] or "", match["money"] or ""
-    if MONEY_SIGN.fullmatch(unit):
-        unit, money = "", money or unit
+    if sign := MONEY_SIGN.match(unit):
+        unit, money = unit[sign.end() :].strip(), money or sign.group()
     negative = bool(match["open"]) or "-" in (match["sign"], match["sign2"], match["trail"])
     return WrittenNumber(-1.0 if negative else 1.0, (match["digits"],), unit, money)
 

@@ -228,7 +228,7 @@ def parse_text(cell: Cell) -> str | None:
     """Parse a cell as text.
 
     Args:
-        cell: Text, UTF-8 bytes, a number or a date.
+        cell: Text, UTF-8 bytes, a number, a date, or a list of labels, which are joined.
 
     Returns:
         The text; None where it is blank.
@@ -241,6 +241,8 @@ def parse_text(cell: Cell) -> str | None:
             cell = cell.decode("utf-8")
         except UnicodeDecodeError:
             raise CellReadError(f"{quote(bytes(cell))} is not text in UTF-8") from None
+    if isinstance(cell, list | tuple) and all(isinstance(label, str) for label in cell):
+        cell = ", ".join(cell)
     if not isinstance(cell, (str, *PLAIN)):
         raise CellReadError(f"{quote(cell)} is not text")
     text = str(cell)

@@ -17,6 +17,7 @@ from polymodal.data.schema.detect_modality import detect_modality
 from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.table import Table, read_table
 from polymodal.errors import SchemaError
+from polymodal.modalities import Text, TextSettings
 
 LEAF = {f"{group}{number}": "number" for group in ("margin", "shape", "texture") for number in range(1, 65)}
 VIDEO = {"video": "video", "digit": "category", "direction": "category"}
@@ -372,13 +373,18 @@ def test_a_target_kind_is_overruled() -> None:
 
 
 def test_recognised_columns_stop_training_and_say_how_to_go_on(shared_data: Path) -> None:
-    table = Table({"tags": [["a", "b"], ["b"]] * 20, "size": [1.5, 2, 2.5, 3] * 10, "digit": draw(["a", "b"], 40)})
-    with pytest.raises(SchemaError, match=r"'tags' holds lists of labels .* Leave it out with `--drop tags`"):
-        infer_schema(table, targets=["digit"])
-    shown = infer_schema(table, targets=["digit"], check_supported=False)
-    assert [entry.modality for entry in shown.columns] == ["categories", "number"]
     with pytest.raises(SchemaError, match=r"'cells' holds labelled boxes .* Leave it out with `--drop cells`"):
         infer_schema(read_table(shared_data / "bccd" / "test.csv"), targets=["image"])
+
+
+def test_lists_of_labels_are_read_as_the_words_of_a_text() -> None:
+    table = Table({"tags": [["red", "big"], ["big"]] * 20, "size": [1.5, 2, 2.5, 3] * 10, "y": draw(["a", "b"], 40)})
+    shown = infer_schema(table, targets=["y"])
+    assert [entry.modality for entry in shown.columns] == ["text", "number"]
+    assert shown.columns[0].reason.endswith("read as the words of a text")
+    column, broken = Text.fit(table.columns["tags"], TextSettings(), None).transform(table.columns["tags"], None)
+    assert broken == []
+    assert column.present.all()
 
 
 def test_urls_of_pictures_stop_training() -> None:

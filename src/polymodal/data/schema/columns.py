@@ -81,6 +81,8 @@ def describe_column(table: Table, name: str, overruled: str | None) -> ColumnSch
         The column.
     """
     found = (overruled, OVERRULED) if overruled else detect_modality(name, table.columns[name], table.folder)
+    if found[0] == "categories":
+        found = ("text", f"{found[1]}, read as the words of a text")
     _tell_inline(name, table.columns[name])
     return ColumnSchema(name, *found, form=number_form(table, name, found[0]))
 

@@ -14,6 +14,7 @@ from polymodal.arrays import Cell
 from polymodal.data.schema.detect_text import looks_like_text
 from polymodal.data.schema.samples import SAMPLE_SIZE, Detection, are_urls, evenly_spaced
 from polymodal.modalities import CellReadError
+from polymodal.modalities.compound_numbers import is_clock
 from polymodal.modalities.date_text import EPOCH_MILLISECONDS, EPOCH_SECONDS
 from polymodal.modalities.datetime import order_note, parse_datetime
 from polymodal.modalities.number_text import MISSING_WORDS, NumberForm, find_number_form, is_range
@@ -24,6 +25,7 @@ MOST, FEWEST_NUMBERS = 0.8, 20
 HALF, FEWEST_BESIDE_WORDS, MOST_WORDS = 0.5, 10, 3
 """So is one where half of the cells are numbers of many values and the others a few words that repeat."""
 MOST_RANGES = 0.5
+CODE_DIGITS = 4
 LEADING_ZERO = re.compile(r"0\d+")
 LONGEST_DATE = 50
 DATE_DIGITS = re.compile(r"(19|20)\d{2}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
@@ -78,8 +80,10 @@ class StringCells:
 
 
 def number_reason(strings: StringCells) -> str | None:
-    """Say why strings are numbers; None where they are not, or are codes."""
-    return None if strings.are_codes else strings.numbers
+    """Say why strings are numbers; None where they are not, or are codes or times of day."""
+    if strings.are_codes or strings.numbers is None:
+        return None
+    return None if any(map(is_clock, strings.sample)) and strings.dates is not None else strings.numbers
 
 
 def datetime_reason(strings: StringCells) -> str | None:
@@ -142,7 +146,16 @@ def find_form(cells: Sequence[Cell]) -> NumberForm | None:
     form = find_number_form(texts) if written else None
     if form is None or not any(_is_written_number(cell, form) for cell in written):
         return None
-    return None if sum(map(is_range, written)) > MOST_RANGES * len(texts) else form
+    ranges = [cell for cell in written if is_range(cell)]
+    if len(ranges) > MOST_RANGES * len(texts) and (len(set(ranges)) < FEWEST_NUMBERS or _are_alike(ranges)):
+        return None
+    return form
+
+
+def _are_alike(ranges: Sequence[str]) -> bool:
+    """Tell whether ranges are codes of one form, such as phone numbers: as many digits on each side in all of them."""
+    forms = {tuple(map(len, re.findall(r"\d+", text))) for text in ranges}
+    return len(forms) == 1 and max(next(iter(forms))) >= CODE_DIGITS
 
 
 def _is_missing_word(text: str) -> bool:
