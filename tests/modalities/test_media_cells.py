@@ -105,3 +105,61 @@ def test_16_bit_pictures_keep_the_levels_that_they_use(most: int, white: int) ->
     column, _ = fitted.transform([pixels], None, num_threads=1)
     assert column.values.max() == pytest.approx(255 * most / white, abs=1)
     assert (fitted.notice("scan", {}) == "") == (white == 65535)
+
+
+def test_heic_pictures() -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    file = io.BytesIO()
+    Pillow.fromarray(np.full((16, 16, 3), 99, np.uint8)).save(file, "HEIF")
+    column, broken = Image.fit([file.getvalue()], ImageSettings(), None).transform([file.getvalue()], None)
+    assert broken == []
+    assert abs(int(column.values.mean()) - 99) <= 2
+
+
+def dicom(values: np.ndarray, **tags: Any) -> bytes:
+    dataset_module = pytest.importorskip("pydicom.dataset")
+    meta = dataset_module.FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = "1.2.840.10008.1.2.1", "1.2.840.10008.5.1.4.1.1.2"
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset = dataset_module.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    shape = {"Rows": values.shape[0], "Columns": values.shape[1], "SamplesPerPixel": 1, "BitsAllocated": 16}
+    signed = int(values.dtype.kind == "i")
+    depth = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": signed, "PhotometricInterpretation": "MONOCHROME2"}
+    for name, value in (shape | depth | tags).items():
+        setattr(dataset, name, value)
+    dataset.PixelData = values.tobytes()
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def test_dicom_pictures_keep_their_levels() -> None:
+    values = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
+    cells = [
+        dicom(values),
+        dicom(values, PhotometricInterpretation="MONOCHROME1"),
+        dicom(values.astype(np.int16) - 2048),
+    ]
+    assert detect_modality("scan", cells, None)[0] == "image"
+    fitted = Image.fit(cells, ImageSettings(size=8), None)
+    column, broken = fitted.transform(cells, None)
+    assert broken == []
+    pixels = column.values[..., 0].astype(int)
+    np.testing.assert_allclose(pixels[0], values / 4095 * 255, atol=1)
+    np.testing.assert_allclose(pixels[1], 255 - pixels[0], atol=1)
+    np.testing.assert_allclose(pixels[2], pixels[0], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'<?xml version="1.0"?><svg width="9"/>', "SVG drawing"),
+        (b"\0" * 128 + b"DICM" + b"nothing", "not a readable DICOM picture"),
+    ],
+)
+def test_other_drawings_and_damaged_scans_are_named(content: bytes, reason: str) -> None:
+    if "DICOM" in reason:
+        pytest.importorskip("pydicom")
+    _, broken = Image.fit([png()], ImageSettings(), None).transform([content], None)
+    assert reason in broken[0].reason

@@ -37,7 +37,8 @@ ASPECT_TOLERANCE = 0.05
 GREY_TOLERANCE = 4
 PROBE_SIDE = 64
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm",
-                     ".pgm", ".pbm", ".avif", ".heic", ".jp2", ".tga", ".ico", ".qoi"})  # fmt: skip
+                     ".pgm", ".pbm", ".avif", ".heic", ".jp2", ".tga", ".ico", ".qoi",
+                     ".heif", ".hif", ".dcm", ".dicom", ".svg"})  # fmt: skip
 
 
 class ImageSettings(Settings):

@@ -6,6 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError
+from polymodal.modalities.dicom import is_dicom, load_dicom
 from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, read_media
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000
 DEEPEST = 65535
 WHITES = (255, 1023, 4095, 16383, DEEPEST)
 """The largest values of 8, 10, 12, 14 and 16 bits, which scanners and cameras give in files of 16 bits."""
+HEIF = "HEIF"
+"""The format of phones (HEIC), which Pillow opens where pillow-heif is installed."""
+SVG, SVG_HEAD = re.compile(rb"\s*(?:<\?xml|<!--|<!DOCTYPE svg|<svg)(?s:.)*", re.IGNORECASE), 1000
 ORIENTATION = 0x0112
 JPEG = ("JPEG", "MPO")
 TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
@@ -54,7 +59,7 @@ def open_image(
     Raises:
         CellReadError: If there is no readable image.
     """
-    content = read_media(cell, folder)
+    content = _read_picture(cell, folder, max_pixels)
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
         image = open_header(io.BytesIO(content), max_pixels)
         check_num_pixels(image.width, image.height, max_pixels)
@@ -66,6 +71,16 @@ def open_image(
         return _normalise_mode(_copy(content), white)
     values = load_npy(content) if isinstance(content, bytes) else as_array(content)
     return _normalise_mode(pillow().fromarray(_to_image_array(values, max_pixels, white)), white)
+
+
+def _read_picture(cell: Cell, folder: Path | None, max_pixels: int) -> Any:
+    """Return the bytes of a file that Pillow may know, or an array or picture."""
+    content = read_media(cell, folder)
+    if not isinstance(content, bytes):
+        return content
+    if SVG.match(content[:SVG_HEAD]):
+        raise CellReadError("is an SVG drawing, which is not rendered here; save it as PNG")
+    return load_dicom(content, max_pixels) if is_dicom(content) else content
 
 
 def largest_deep_value(cell: Cell, folder: Path | None, max_pixels: int) -> int:
@@ -82,7 +97,7 @@ def largest_deep_value(cell: Cell, folder: Path | None, max_pixels: int) -> int:
     Raises:
         CellReadError: If there is no readable image.
     """
-    content = read_media(cell, folder)
+    content = _read_picture(cell, folder, max_pixels)
     if isinstance(content, bytes) and not content.startswith(NUMPY_MAGIC):
         image = open_header(io.BytesIO(content), max_pixels)
         if not image.mode.startswith("I"):
@@ -112,6 +127,10 @@ def pillow() -> Any:
     from PIL import Image
 
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return Image
 
 
@@ -129,12 +148,18 @@ def open_header(file: IO[bytes], max_pixels: int) -> PILImage:
         CellReadError: If the file is in no known format.
     """
     try:
-        image: PILImage = pillow().open(file, formats=FORMATS)
+        known = [name for name in (*FORMATS, HEIF) if name in FORMATS or name in pillow().OPEN]
+        image: PILImage = pillow().open(file, formats=known)
     except (pillow().DecompressionBombError, pillow().DecompressionBombWarning) as error:
         declared = re.search(r"\d+", str(error))
         count = f"{int(declared.group()):,}" if declared else "too many"
         raise CellReadError(f"declares {count} pixels, above the limit of {max_pixels:,}") from None
     except pillow().UnidentifiedImageError:
+        file.seek(4)
+        if file.read(8).startswith((b"ftyphei", b"ftypmif1", b"ftypmsf1")):
+            raise CellReadError(
+                "is a HEIC picture, for which pillow-heif is needed: install it with `pip install 'polymodal[formats]'`"
+            ) from None
         raise CellReadError("is not a picture in a known format (PNG, JPEG, WebP, TIFF, GIF, BMP, ...)") from None
     return image
 

@@ -134,6 +134,8 @@ EVIDENCE: AspectTable[Evidence] = AspectTable(
                 (b"WEBP", 8),
                 (b"ftypavif", 4),
                 (b"ftypheic", 4),
+                (b"ftypmif1", 4),
+                (b"DICM", 128),
             ),
             file="an image file",
             arrays=image_reason,
