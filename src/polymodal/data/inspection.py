@@ -16,11 +16,11 @@ from polymodal.data.notes.notice import Notice, in_order
 from polymodal.data.notes.part import Part
 from polymodal.data.notes.table_notices import table_notices
 from polymodal.data.notes.values import absent_file_notices, as_numbers
-from polymodal.data.schema.columns import ColumnSchema
+from polymodal.data.schema.columns import ColumnSchema, TargetSchema
 from polymodal.data.schema.detect_modality import RECOGNISED_ONLY
 from polymodal.data.schema.detect_target import FLAT_KINDS, labels_of, number_of
 from polymodal.data.schema.samples import are_urls, evenly_spaced, present_cells
-from polymodal.data.schema.schema import Schema, TargetSchema, infer_schema
+from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.splits import group_text
 from polymodal.data.tables.table import Table
 from polymodal.modalities import MODALITIES, Category, CellReadError, Modality, build_settings
@@ -75,18 +75,19 @@ def inspect_table(
         ('number', 1)
     """
     schema = infer_schema(table, targets=targets, modality=modality, streams=streams, drop=drop, check_supported=False)
-    options = {name: dict((settings or {}).get(stream, {})) for name, stream in _stream_names(schema).items()}
+    options = {name: dict((settings or {}).get(stream, {})) for name, stream in schema.stream_names.items()}
     options |= {name: options[name] | {"of_video": True} for name in schema.sounds if name in options}
     table = schema.with_derived(table)
     progress = progress or SilentProgress()
     fitted = _fit(table, schema.columns, options, num_threads)
     broken, silent = _broken_cells(table, fitted, progress, num_threads)
-    columns = [_describe_column(table, name, schema, broken.get(name, [])) for name in table.columns]
+    roles = _roles(schema)
+    columns = {name: _describe_column(table, name, schema, roles[name], broken.get(name, [])) for name in table.columns}
     for name, rows in silent.items():
-        columns[list(table.columns).index(name)]["missing"] += rows
+        columns[name]["missing"] += rows
     return {
         "rows": table.num_rows,
-        "columns": columns,
+        "columns": list(columns.values()),
         "targets": [_describe_target(table, target) for target in schema.targets],
         "notices": [notice.state() for notice in _notices(table, schema, fitted, broken, num_threads)],
     }
@@ -99,7 +100,7 @@ def _notices(
     broken: Mapping[str, Sequence[BrokenCell]],
     num_threads: int | None,
 ) -> list[Notice]:
-    part, streams = Part("", table, np.arange(table.num_rows)), _stream_names(schema)
+    part, streams = Part("", table, np.arange(table.num_rows)), schema.stream_names
     modalities = {streams[column.entry.name]: (column.entry.name, column.modality) for column in fitted}
     reasons = {name: [cell.reason for cell in cells] for name, cells in broken.items()}
     present = {name: len(present_cells(table.columns[name])) for name in reasons}
@@ -124,19 +125,17 @@ def _unknown_truth(part: Part, target: TargetSchema, num_targets: int) -> list[N
     return unknown_truth_notices(part, target, known, is_only=num_targets == 1)
 
 
-def _stream_names(schema: Schema) -> dict[str, str]:
-    return {name: stream.name for stream in schema.streams for name in stream.columns}
-
-
-def _describe_column(table: Table, name: str, schema: Schema, broken: Sequence[BrokenCell]) -> dict[str, Any]:
+def _describe_column(
+    table: Table, name: str, schema: Schema, use: tuple[str, ColumnSchema], broken: Sequence[BrokenCell]
+) -> dict[str, Any]:
     cells = table.columns[name]
     present = present_cells(cells)
-    role, entry = _role(name, schema)
+    role, entry = use
     values = Counter(_value_text(cell) for cell in present)
     described: dict[str, Any] = {
         "name": name,
         "modality": entry.modality,
-        "stream": _stream_names(schema).get(schema.part_of.get(name, name)),
+        "stream": schema.stream_names.get(schema.part_of.get(name, name)),
         "role": role,
         "reason": entry.reason,
         "supported": role != "input" or _is_supported(entry, present),
@@ -149,13 +148,12 @@ def _describe_column(table: Table, name: str, schema: Schema, broken: Sequence[B
     return described | ({"balance": _balance(values)} if entry.modality == Category.name else {})
 
 
-def _role(name: str, schema: Schema) -> tuple[str, ColumnSchema]:
-    for role, entries in (("input", schema.columns), ("ignored", schema.ignored)):
-        for entry in entries:
-            if entry.name == name:
-                return "input" if name in schema.part_of else role, entry
-    target = next(target for target in schema.targets if target.name == name)
-    return "target", ColumnSchema(name, target.kind, target.reason)
+def _roles(schema: Schema) -> dict[str, tuple[str, ColumnSchema]]:
+    """Return what each column of the table is used for; a column with several uses has the first."""
+    targets = [ColumnSchema(target.name, target.kind, target.reason) for target in schema.targets]
+    ignored = [("input" if entry.name in schema.part_of else "ignored", entry) for entry in schema.ignored]
+    uses = [*(("input", entry) for entry in schema.columns), *ignored, *(("target", entry) for entry in targets)]
+    return {entry.name: (role, entry) for role, entry in reversed(uses)}
 
 
 def _is_supported(entry: ColumnSchema, present: Sequence[Cell]) -> bool:

@@ -15,7 +15,7 @@ from polymodal.data.notes.part import Part
 from polymodal.data.notes.table_notices import table_notices
 from polymodal.data.notes.values import absent_file_notices
 from polymodal.data.preprocessor import Preprocessor
-from polymodal.data.schema.schema import TargetSchema
+from polymodal.data.schema.columns import TargetSchema
 from polymodal.data.tables.table import Table
 from polymodal.model.batches import Examples
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.notes.notice import Notice, count, example, name_columns
 from polymodal.data.notes.part import Part
-from polymodal.data.schema.columns import ColumnSchema
+from polymodal.data.schema.columns import ColumnSchema, TargetSchema
 from polymodal.data.schema.samples import is_absent
-from polymodal.data.schema.schema import FOR_SPLIT, LEFT_OUT, PART_OF, Schema, TargetSchema
+from polymodal.data.schema.schema import FOR_SPLIT, LEFT_OUT, PART_OF, Schema
 from polymodal.data.tables.splits import group_text
 from polymodal.modalities.base import quote
 from polymodal.modalities.number import is_missing_word

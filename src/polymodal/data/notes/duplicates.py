@@ -10,8 +10,8 @@ from polymodal.arrays import Cell
 from polymodal.data.notes.notice import Notice, count, join_words
 from polymodal.data.notes.part import Part, num_sampled
 from polymodal.data.notes.row_keys import Keys, repeated, row_keys
-from polymodal.data.schema.columns import ColumnSchema
-from polymodal.data.schema.schema import Schema, TargetSchema
+from polymodal.data.schema.columns import ColumnSchema, TargetSchema
+from polymodal.data.schema.schema import Schema
 from polymodal.data.tables.splits import group_text
 from polymodal.modalities import MODALITIES
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from polymodal.arrays import Cell
 from polymodal.data.notes.notice import Notice, join_words
 from polymodal.data.notes.part import Part
+from polymodal.data.schema.columns import TargetSchema
 from polymodal.data.schema.detect_target import labels_of
 from polymodal.data.schema.samples import is_absent
-from polymodal.data.schema.schema import Schema, TargetSchema
+from polymodal.data.schema.schema import Schema
 from polymodal.data.tables.splits import group_text
 
 FEW_ROWS = 5

@@ -19,10 +19,10 @@ from polymodal.arrays import Cell
 from polymodal.data.notes.notice import Notice, count, drop_flag, name_columns
 from polymodal.data.notes.part import Part, num_sampled
 from polymodal.data.notes.values import as_numbers
-from polymodal.data.schema.columns import ColumnSchema
+from polymodal.data.schema.columns import ColumnSchema, TargetSchema
 from polymodal.data.schema.detect_target import FLAT_KINDS, labels_of
 from polymodal.data.schema.samples import is_absent
-from polymodal.data.schema.schema import Schema, TargetSchema
+from polymodal.data.schema.schema import Schema
 from polymodal.data.tables.splits import group_text
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.date_text import EPOCH

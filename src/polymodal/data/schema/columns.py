@@ -69,6 +69,39 @@ class ColumnSchema:
         return cls(**{**state, "parts": tuple(state.get("parts", ())), "form": form})
 
 
+@dataclass(frozen=True)
+class TargetSchema:
+    """A column to predict.
+
+    Attributes:
+        name: The column's name.
+        kind: A name in ``detect_target.TARGET_KINDS``.
+        reason: The reason, as one clause.
+        form: How its numbers are written, where that is not plainly; None otherwise.
+    """
+
+    name: str
+    kind: str
+    reason: str
+    form: NumberForm | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Return the target as plain JSON, ``form`` only where there is one."""
+        return {name: value for name, value in asdict(self).items() if value or name != "form"}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> TargetSchema:
+        """Make a target of what ``state`` returned.
+
+        Args:
+            state: Plain JSON.
+
+        Returns:
+            The same target.
+        """
+        return cls(**{**state, "form": NumberForm(**state["form"]) if state.get("form") else None})
+
+
 def describe_column(table: Table, name: str, overruled: str | None) -> ColumnSchema:
     """Detect the modality of a column, and how its numbers are written.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any
 
 from polymodal.data.schema.columns import (
     ColumnSchema,
+    TargetSchema,
     describe_column,
     join_columns,
     join_stretches,
@@ -22,7 +24,6 @@ from polymodal.data.schema.samples import are_urls, evenly_spaced, present_cells
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError, did_you_mean, list_names
 from polymodal.modalities import MODALITIES, Tabular, column_modalities
-from polymodal.modalities.number_text import NumberForm
 from polymodal.plugins import TARGET_GROUP, installed
 
 TABULAR = Tabular.name
@@ -44,39 +45,6 @@ class StreamSchema:
     name: str
     modality: str
     columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TargetSchema:
-    """A column to predict.
-
-    Attributes:
-        name: The column's name.
-        kind: A name in ``detect_target.TARGET_KINDS``.
-        reason: The reason, as one clause.
-        form: How its numbers are written, where that is not plainly; None otherwise.
-    """
-
-    name: str
-    kind: str
-    reason: str
-    form: NumberForm | None = None
-
-    def state(self) -> dict[str, Any]:
-        """Return the target as plain JSON, ``form`` only where there is one."""
-        return {name: value for name, value in asdict(self).items() if value or name != "form"}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> TargetSchema:
-        """Make a target of what ``state`` returned.
-
-        Args:
-            state: Plain JSON.
-
-        Returns:
-            The same target.
-        """
-        return cls(**{**state, "form": NumberForm(**state["form"]) if state.get("form") else None})
 
 
 @dataclass(frozen=True)
@@ -107,14 +75,18 @@ class Schema:
         Raises:
             KeyError: If the column is no input.
         """
-        return {entry.name: entry.modality for entry in self.columns}[column]
+        return self._modalities[column]
+
+    @cached_property
+    def _modalities(self) -> dict[str, str]:
+        return {entry.name: entry.modality for entry in self.columns}
 
     @property
     def sounds(self) -> dict[str, str]:
         """Columns that are the sound of videos, to the video column."""
         return {entry.name: entry.source for entry in (*self.columns, *self.ignored) if entry.source}
 
-    @property
+    @cached_property
     def part_of(self) -> dict[str, str]:
         """The table's columns that are read as parts of an input column, to that column."""
         return {part: entry.name for entry in self.columns for part in entry.parts}
@@ -144,7 +116,12 @@ class Schema:
         Raises:
             KeyError: If the column is no input.
         """
-        return {name: stream.name for stream in self.streams for name in stream.columns}[column]
+        return self.stream_names[column]
+
+    @cached_property
+    def stream_names(self) -> dict[str, str]:
+        """Each input column to its stream."""
+        return {name: stream.name for stream in self.streams for name in stream.columns}
 
     def state(self) -> dict[str, Any]:
         """Return the schema as plain JSON."""
