@@ -8,7 +8,7 @@ import numpy as np
 
 from polymodal.arrays import Cell
 from polymodal.corruptions.base import CorruptCell, CorruptionContext
-from polymodal.modalities.text import parse_text
+from polymodal.modalities.text import parse_words
 
 KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 """Rows of a QWERTY keyboard; a key's neighbours stand beside it and, half a key to the right, below it."""
@@ -38,7 +38,7 @@ def on_text(corrupt: Callable[[str, float, np.random.Generator], str]) -> Corrup
     """
 
     def corrupt_cell(cell: Cell, level: float, random: np.random.Generator, context: CorruptionContext) -> Cell:  # noqa: ARG001
-        text = parse_text(cell)
+        text = parse_words(cell)
         corrupted = "" if text is None else corrupt(text, level, random)
         return corrupted if corrupted.strip() else cell
 

@@ -105,7 +105,7 @@ class Text(Modality):
                 the training texts has a vector.
         """
         stop_words = load_stop_words(settings.stop_words)
-        parsed, _ = read_cells(cells, parse_text)
+        parsed, _ = read_cells(cells, parse_words)
         removed = frozenset(stop_words)
         texts = [remove_words(text, removed) for text in parsed if text is not None]
         found = None if settings.vectors is None else load_or_train_vectors(texts, settings)
@@ -143,7 +143,7 @@ class Text(Modality):
             int32 ``[rows, max_length]``, filled up with 0, with lengths; a text has at least one token. And the broken
             cells.
         """
-        texts, broken = read_cells(cells, parse_text)
+        texts, broken = read_cells(cells, parse_words)
         rows = [row for row, text in enumerate(texts) if text is not None]
         encoded = _encode(self._tokenizer, (remove_words(text, self._removed) for text in texts if text is not None))
         values = np.zeros((len(cells), self.max_length), np.int32)
@@ -182,7 +182,7 @@ class Text(Modality):
         tokenizer = Tokenizer.from_str(self.tokenizer)
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        parsed, _ = read_cells(cells[:: -(-len(cells) // CUT_SAMPLE) or 1], parse_text)
+        parsed, _ = read_cells(cells[:: -(-len(cells) // CUT_SAMPLE) or 1], parse_words)
         texts = [remove_words(text, self._removed) for text in parsed if text is not None]
         num_cut = sum(len(ids) > self.max_length for ids in _encode(tokenizer, texts))
         effect = f"have more than {self.max_length:,} tokens; only the first {self.max_length:,} are used"
@@ -224,11 +224,27 @@ class Text(Modality):
         return cls(**state)
 
 
+def parse_words(cell: Cell) -> str | None:
+    """Parse a cell as text; the labels of a list are joined.
+
+    Args:
+        cell: As for ``parse_text``, or a list of texts.
+
+    Returns:
+        The text; None where it is blank.
+
+    Raises:
+        CellReadError: If the cell is something else.
+    """
+    is_list = isinstance(cell, list | tuple) and all(isinstance(label, str) for label in cell)
+    return parse_text(", ".join(cell) if is_list else cell)
+
+
 def parse_text(cell: Cell) -> str | None:
     """Parse a cell as text.
 
     Args:
-        cell: Text, UTF-8 bytes, a number, a date, or a list of labels, which are joined.
+        cell: Text, UTF-8 bytes, a number or a date.
 
     Returns:
         The text; None where it is blank.
@@ -241,8 +257,6 @@ def parse_text(cell: Cell) -> str | None:
             cell = cell.decode("utf-8")
         except UnicodeDecodeError:
             raise CellReadError(f"{quote(bytes(cell))} is not text in UTF-8") from None
-    if isinstance(cell, list | tuple) and all(isinstance(label, str) for label in cell):
-        cell = ", ".join(cell)
     if not isinstance(cell, (str, *PLAIN)):
         raise CellReadError(f"{quote(cell)} is not text")
     text = str(cell)

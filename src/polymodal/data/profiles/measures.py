@@ -23,7 +23,7 @@ from polymodal.modalities.media import is_absent_media, try_decode
 from polymodal.modalities.number import parse_number
 from polymodal.modalities.series import read_series
 from polymodal.modalities.stop_words import remove_words
-from polymodal.modalities.text import parse_text
+from polymodal.modalities.text import parse_words
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -163,7 +163,7 @@ def measure_texts(column: ColumnCells) -> list[Measure]:
         Length in characters and script; with a fitted modality also characters a token, and the share of tokens that
         its vocabulary lacks where it can lack one.
     """
-    texts = read_each(parse_text, column.cells)
+    texts = read_each(parse_words, column.cells)
     found = [
         Measure("length", "characters", apply(lambda text: float(len(text)), texts)),
         Measure("script", "", apply(script_of, texts)),

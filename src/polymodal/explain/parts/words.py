@@ -21,7 +21,7 @@ from polymodal.explain.parts.base import (
     atom_of,
     spread,
 )
-from polymodal.modalities.text import parse_text
+from polymodal.modalities.text import parse_words
 
 INNER_MARKS = frozenset("'’-_")
 """Marks that belong to a word where letters stand on both sides."""
@@ -59,7 +59,7 @@ class Words(DividedCell):
         Raises:
             IndivisibleCellError: If there are none.
         """
-        text = parse_text(source.cell) or ""
+        text = parse_words(source.cell) or ""
         spans = word_spans(text)
         if not spans:
             raise IndivisibleCellError("it has no words")
