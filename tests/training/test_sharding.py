@@ -118,6 +118,23 @@ def finish(processes: list[Any]) -> list[str]:
     return [complaint for _, complaint in said]
 
 
+def train_together(data: Path, output: Path, *settings: str, **named: Any) -> list[str]:
+    """Train with two processes; once more where one of them dies by a signal.
+
+    The thread in which torch's gloo sends and receives crashes now and then when a process ends ("pt_gloo_runloop:
+    segfault", torch 2.13), which says nothing of the training.
+    """
+    processes = start(data, output, *settings, **named)
+    try:
+        return finish(processes)
+    except AssertionError:
+        if all(process.returncode >= 0 for process in processes):
+            raise
+    for folder in (output, Path(named.get("COPY", output))):
+        shutil.rmtree(folder, ignore_errors=True)
+    return finish(start(data, output, *settings, **named))
+
+
 def record_of(output: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((output / "metrics.json").read_text())["record"]
     return found
@@ -157,7 +174,7 @@ def test_two_processes_with_sharded_weights_train_the_same_model_as_one(tmp_path
     with tiny.decode_cache(tmp_path):
         data = write_tables(tmp_path, "note", "code", sparse="note")
         train_alone(data, tmp_path / "one", epochs, SHARED)
-        complaints = finish(start(data, tmp_path / "two", epochs, "train.accumulate=2", **launch))
+        complaints = train_together(data, tmp_path / "two", epochs, "train.accumulate=2", **launch)
     alone, together = record_of(tmp_path / "one"), record_of(tmp_path / "two")
     check_same(alone, together)
     assert [fraction_of_weights(complaint) for complaint in complaints] == pytest.approx([0.5, 0.5], abs=0.05)
@@ -181,7 +198,7 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         data = write_tables(folder, "note", sparse="note", twin="remark")
         train_alone(data, folder / "whole", *settings, "train.shard=false", more=more)
         broken = folder / "broken"
-        complaints = finish(start(data, folder / "shared", *settings, more=more, COPY=str(broken)))
+        complaints = train_together(data, folder / "shared", *settings, more=more, COPY=str(broken))
         assert (broken / STATE_FILE).exists()
         shutil.copytree(broken, folder / "alone")
         finish(start(data, broken, *settings, more=[*more, "--resume"]))
