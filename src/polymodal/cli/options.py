@@ -174,7 +174,7 @@ def parse_settings(texts: Sequence[str], option: str = "--set") -> dict[str, Any
 
 
 def _parse_value(option: str, name: str, value: str) -> Any:
-    from polymodal.yaml_text import parse_yaml
+    from polymodal.config.yaml_text import parse_yaml
 
     try:
         return parse_yaml(value)

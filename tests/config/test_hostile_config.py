@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fuzzing import QUICK, examples
 from polymodal.cli.options import find_data, parse_settings, parse_variants
 from polymodal.config import RunConfig, build_config, load_config, save_config
+from polymodal.config.yaml_text import MAX_NODES, parse_yaml
 from polymodal.errors import ConfigError, PolymodalError
-from polymodal.yaml_text import MAX_NODES, parse_yaml
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 30))
 

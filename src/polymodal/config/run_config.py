@@ -21,8 +21,8 @@ from pydantic import (
 )
 
 from polymodal.atomic_files import write_text
+from polymodal.config.option_names import split_name, with_current_name, with_current_names, with_override
 from polymodal.errors import ConfigError, closest, did_you_mean
-from polymodal.option_names import split_name, with_current_name, with_current_names, with_override
 
 Preset = Literal["fast", "balanced", "best"]
 Hyperparameter = int | float | bool | str
@@ -301,7 +301,7 @@ def build_config(values: dict[str, Any], overrides: dict[str, Any] | None = None
 
 def _check_writable(config: RunConfig) -> None:
     """Check that the options can be written to a ``run.yaml`` and read again, before a run ends with them."""
-    from polymodal.yaml_text import check_plain
+    from polymodal.config.yaml_text import check_plain
 
     for name in RunConfig.model_fields:
         try:
@@ -364,7 +364,7 @@ def load_config(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing or is not a YAML mapping.
     """
-    from polymodal.yaml_text import MAX_CHARACTERS, parse_yaml
+    from polymodal.config.yaml_text import MAX_CHARACTERS, parse_yaml
 
     try:
         with path.open(encoding="utf-8") as file:
