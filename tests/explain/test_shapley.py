@@ -11,12 +11,16 @@ import pytest
 from polymodal.explain.shapley import (
     SampledCoalitions,
     all_coalitions,
-    main_effects,
     shapley_interactions,
     shapley_values,
 )
 
 RANDOM = np.random.default_rng(0)
+
+
+def main_effects(values: np.ndarray, interactions: np.ndarray) -> np.ndarray:
+    """What each player does without the others (Lundberg et al. 2020, equation 5)."""
+    return values - interactions.sum(axis=1) / 2
 
 
 def by_orders(values: np.ndarray, num_players: int) -> np.ndarray:

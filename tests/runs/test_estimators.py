@@ -106,7 +106,10 @@ def test_regressor_learns_from_an_array():
 
 
 def test_regressor_predicts_numbers():
-    predicted = MultimodalRegressor(**QUICK).fit(X, NUMBERS).predict(X)
+    fitted = MultimodalRegressor(**QUICK).fit(X, NUMBERS)
+    predicted = fitted.predict(X)
+    low, high = fitted.predict_interval(X, 0.5).T
+    assert ((low <= predicted) & (predicted <= high)).all()
     assert predicted.dtype == np.float64
     assert predicted.shape == (NUM_ROWS,)
 

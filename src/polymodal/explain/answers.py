@@ -18,7 +18,6 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.stored_columns import take_cells
 from polymodal.data.tables.table import Table
 from polymodal.explain.outputs import Output
-from polymodal.model.chunks import chunk_rows
 from polymodal.model.predict import NO_CACHE, NO_MASK, StreamMask, combine, needed_members, predict_members
 from polymodal.model.predict_table import row_context
 from polymodal.model.trained_model import TrainedModel, precompute
@@ -105,35 +104,6 @@ def with_outputs(
     """
     full = precompute(model.network, columns, cache, SilentProgress())
     return DecodedRows(full, row_context(model, table, full))
-
-
-def table_values(model: TrainedModel, table: Table, outputs: Sequence[Output], places: Sequence[int]) -> Floats:
-    """Return what outputs become in rows whose cells were changed.
-
-    The final answer of every row of ``table`` is predicted, in bounded memory; one pass of the network a row, however
-    many outputs are read there. Changed cells are any cells: texts, arrays, bytes, paths, None. Nothing is cached, and
-    nothing is told of cells that cannot be read.
-
-    Args:
-        model: The trained model.
-        table: Changed rows, such as copies of one row with one part of a cell occluded in each.
-        outputs: What is explained, K of them.
-        places: For each output the row of ``table``, from 0, in which it is read; one row may be read by several.
-
-    Returns:
-        float64 ``[K]``.
-
-    Example:
-        >>> table_values(model, changed, [output] * changed.num_rows, range(changed.num_rows))  # doctest: +SKIP
-    """
-    rows, values, step = np.asarray(places, np.int64), np.zeros(len(outputs)), chunk_rows(model)
-    for start in range(0, table.num_rows, step):
-        chosen = np.flatnonzero((rows >= start) & (rows < start + step))
-        if len(chosen):
-            decoded = decode_rows(model, table.take(np.arange(start, min(start + step, table.num_rows))))
-            read = [outputs[index] for index in chosen.tolist()]
-            values[chosen] = masked_values(model, decoded, read, rows[chosen] - start, [NO_MASK])[0]
-    return values
 
 
 def masked_values(

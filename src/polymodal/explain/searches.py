@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from polymodal.explain.parts import DividedCell
 from polymodal.explain.parts.base import Atoms, Box
 
 Floats = NDArray[np.float64]
-PartMethod = Literal["occlusion", "owen"]
 
 EVEN_SHARE = 0.65
 """Share of the passes for parts of one size; the others halve the parts that matter most."""

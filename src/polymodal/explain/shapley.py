@@ -84,19 +84,6 @@ def shapley_interactions(values_QK: Floats) -> Floats:
     return result
 
 
-def main_effects(values_MK: Floats, interactions_MMK: Floats) -> Floats:
-    """Compute what each player does without the others: ``φ_i - ½ Σ_j I_ij`` (Lundberg et al. 2020, equation 5).
-
-    Args:
-        values_MK: Shapley values.
-        interactions_MMK: Shapley interaction indices.
-
-    Returns:
-        float64 ``[M, K]``; zeros for the two players of an exclusive or.
-    """
-    return np.asarray(values_MK - interactions_MMK.sum(axis=1) / 2)
-
-
 @dataclass(frozen=True)
 class SampledCoalitions:
     """Coalitions that permutations pass through.
