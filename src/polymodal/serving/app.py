@@ -138,6 +138,7 @@ def build_app(settings: ServerSettings, served: ServedModel) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # the address would be of the Host that a client names
         lifespan=_lifespan(services),
     )
     app.add_exception_handler(HTTPException, _http_error)

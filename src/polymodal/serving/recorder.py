@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from polymodal.arrays import Cell
 from polymodal.atomic_files import atomic_file
+from polymodal.data.schema.columns import read_written_number
 from polymodal.errors import ConfigError, did_you_mean
 from polymodal.modalities.category import category_text
 from polymodal.modalities.number import parse_number
@@ -102,7 +103,7 @@ class Recorder:
             self._full.set()
 
     def _inputs(self, row: Row) -> dict[str, Any]:
-        return {name: _plain(column.kind, row.cells.get(name)) for name, column in self.columns.items()}
+        return {name: _plain(column, row.cells.get(name)) for name, column in self.columns.items()}
 
     async def _write_forever(self) -> None:
         while True:
@@ -115,16 +116,24 @@ class Recorder:
 
     async def _write(self) -> None:
         rows, self._rows = self._rows, []
-        if not rows:
-            return
-        self._num_files += 1
-        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        path = self.folder / f"predictions-{now}-{os.getpid()}-{self._num_files}.parquet"
-        try:
-            await asyncio.to_thread(write_rows, rows, path)
-        except Exception as error:  # a full disk must not stop the answers
-            self.num_lost += len(rows)
-            LOGGER.error("recording failed", extra={"fields": {"rows": len(rows), **error_fields(error)}})
+        for group in _of_one_type(rows):
+            self._num_files += 1
+            now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+            path = self.folder / f"predictions-{now}-{os.getpid()}-{self._num_files}.parquet"
+            try:
+                await asyncio.to_thread(write_rows, group, path)
+            except Exception as error:  # a full disk must not stop the answers
+                self.num_lost += len(group)
+                LOGGER.error("recording failed", extra={"fields": {"rows": len(group), **error_fields(error)}})
+
+
+def _of_one_type(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Group rows so that each column of a group has one type: files of a media column may be sent as lists too."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        key = tuple((name, isinstance(value, bytes)) for name, value in row.items() if value is not None)
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -150,7 +159,7 @@ def _predicted(predictions: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, target in predictions.items():
         value = target["value"]
-        found[f"predicted:{name}"] = value if isinstance(value, str | float) or value is None else _text(value)
+        found[f"predicted:{name}"] = value if isinstance(value, str | int | float) or value is None else _text(value)
         if target.get("confidence") is not None:
             found[f"predicted:{name}:confidence"] = float(target["confidence"])
     return found
@@ -160,23 +169,14 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _plain(kind: str, cell: Cell) -> Any:
-    """Return a cell in one type a column: numbers as floats, files as bytes, lists as JSON text."""
-    if cell is None:
-        return None
-    return FORMS.get(kind, _media)(cell)
-
-
-def _media(cell: Cell) -> bytes | str:
-    if isinstance(cell, bytes):
+def _plain(column: InputColumn, cell: Cell) -> Any:
+    """Return a cell in one type: numbers as floats, files as bytes, texts as they are, lists as JSON text."""
+    if cell is None or isinstance(cell, bytes):
         return cell
-    return _text(cell.tolist() if isinstance(cell, np.ndarray) else cell)
-
-
-FORMS: dict[str, Callable[[Cell], Any]] = {
-    "number": lambda cell: cell if isinstance(cell, str) else parse_number(cell),
-    "category": category_text,
-    "datetime": str,
-    "text": lambda cell: cell if isinstance(cell, str) else _text(cell),
-}
-"""Modality to the function that makes one type of its cells; media are bytes or JSON text."""
+    if column.kind == "number":
+        return parse_number(cell if column.form is None else read_written_number(column.form, cell))
+    if column.kind == "category":
+        return category_text(cell)
+    if isinstance(cell, list | np.ndarray):
+        return _text(cell.tolist() if isinstance(cell, np.ndarray) else cell)
+    return str(cell)
