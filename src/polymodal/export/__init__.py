@@ -1,0 +1,1 @@
+"""Export of trained networks to graphs that run without their Python code."""
