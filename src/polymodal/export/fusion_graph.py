@@ -1,0 +1,256 @@
+"""The fusion and the heads of a network as one graph: everything after the encoders (torch).
+
+Shape legend: B rows of the batch, T tokens of a stream, P locations or time steps, W width, S streams.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polymodal.fusion import EvidentialFusion
+from polymodal.model.network import Network
+from polymodal.tokens import Detail, Fused, Tokens
+
+OPSET = 18
+"""ONNX operator set of the graphs."""
+EXAMPLE_ROWS = 3
+FIRST_TOKENS = 5
+"""Tokens of the first stream in the example; each further size is one larger, so that no two are taken for one."""
+
+
+@dataclass(frozen=True)
+class DetailShape:
+    """The detail of a stream that a graph takes.
+
+    Attributes:
+        locations: Rows and columns of locations; None for any number of time steps.
+    """
+
+    locations: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionGraphInfo:
+    """What the caller of an exported graph needs to know of it.
+
+    Attributes:
+        streams: Names of the streams, in the order of the numbers of the inputs.
+        width: W.
+        inputs: Names of the inputs, in their order.
+        outputs: Names of the outputs, in their order.
+        details: Number of a stream to the detail that is an input of the graph.
+    """
+
+    streams: tuple[str, ...]
+    width: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    details: Mapping[int, DetailShape]
+
+    def state(self) -> dict[str, Any]:
+        """Return the fields as plain JSON."""
+        details = {str(number): detail.locations for number, detail in self.details.items()}
+        return {**dataclasses.asdict(self), "details": details}
+
+
+class FusionGraph(nn.Module):
+    """A network without its encoders: from the streams' tokens to the outputs of all heads, by name.
+
+    Inputs: ``tokens:I`` float ``[B, T, W]`` and ``present:I`` bool ``[B, T]`` of each stream, and ``detail:I`` float
+    ``[B, P, W]`` and ``detail_present:I`` bool ``[B, P]`` of those with a detail; I is the number of the stream. A
+    stream is masked by ``present`` False and a detail of zeros.
+
+    Outputs: ``stream_pooled:I`` ``[B, W]``; ``stream:TARGET:I`` ``[B, output_dim]``, the stream's own head;
+    ``fused:TARGET`` ``[B, output_dim]`` of a fusion inside the network; ``pooled`` ``[B, W]``, the fused rows;
+    ``weights`` ``[B, S]`` where the fusion has them.
+    """
+
+    def __init__(self, network: Network, details: Mapping[int, DetailShape]) -> None:
+        """Wrap the network.
+
+        Args:
+            network: The network.
+            details: Number of a stream to the detail that is an input.
+        """
+        super().__init__()
+        self.network = network
+        self.details = dict(details)
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Run fusion and heads.
+
+        Args:
+            inputs: Input name to tensor.
+
+        Returns:
+            Output name to tensor.
+        """
+        network = self.network
+        tokens = {stream: self._tokens(number, inputs) for number, stream in enumerate(network.streams)}
+        found = {f"stream_pooled:{number}": tokens[stream].pooled() for number, stream in enumerate(network.streams)}
+        streams = network.stream_outputs(tokens)
+        for target, outputs in streams.items():
+            found |= {f"stream:{target}:{number}": output for number, output in enumerate(outputs.values())}
+        fused = network.fuse(tokens)
+        found |= {f"fused:{name}": output for name, output in network.fused_outputs(tokens, streams, fused).items()}
+        return found if fused is None else found | _fused_rows(fused)
+
+    def _tokens(self, number: int, inputs: Mapping[str, Tensor]) -> Tokens:
+        detail = self.details.get(number)
+        values, present = inputs[f"tokens:{number}"], inputs[f"present:{number}"]
+        if detail is None:
+            return Tokens(values, present)
+        given = Detail(inputs[f"detail:{number}"], inputs[f"detail_present:{number}"], detail.locations)
+        return Tokens(values, present, given)
+
+
+def _fused_rows(fused: Fused) -> dict[str, Tensor]:
+    return {"pooled": fused.pooled} if fused.weights is None else {"pooled": fused.pooled, "weights": fused.weights}
+
+
+@contextmanager
+def exporter_silenced() -> Iterator[None]:
+    """Suppress torch's warnings about its own code and its notices about packages that it would use.
+
+    Yields:
+        Nothing.
+    """
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def export_fusion(
+    network: Network, example_tokens: Mapping[str, Tokens], path: Path, opset: int = OPSET
+) -> FusionGraphInfo:
+    """Write the fusion and the heads of a network as an ONNX file.
+
+    The numbers of rows and of the tokens of each stream are free in the graph.
+
+    Args:
+        network: The network, in evaluation mode.
+        example_tokens: Stream to tokens of any rows, of which only the kind of detail is read.
+        path: The file to write.
+        opset: ONNX operator set.
+
+    Returns:
+        Names of inputs and outputs.
+    """
+    details = details_of(network, example_tokens)
+    inputs = example_inputs(network, details)
+    program = trace_fusion(network, details)
+    with torch.no_grad(), exporter_silenced():
+        outputs = list(FusionGraph(network, details)(inputs))
+        written = torch.onnx.export(
+            program, opset_version=opset, input_names=list(inputs), output_names=outputs, dynamo=True, verbose=False
+        )
+    if written is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    written.save(path)
+    return FusionGraphInfo(
+        streams=network.streams,
+        width=network.width,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        details=details,
+    )
+
+
+def trace_fusion(network: Network, details: Mapping[int, DetailShape]) -> torch.export.ExportedProgram:
+    """Trace the fusion and the heads of a network, with free numbers of rows and tokens.
+
+    Args:
+        network: The network, in evaluation mode.
+        details: Number of a stream to its detail.
+
+    Returns:
+        A program called with ``inputs``, the inputs of ``FusionGraph``.
+    """
+    with torch.no_grad(), exporter_silenced():
+        return torch.export.export(
+            FusionGraph(network, details).eval(),
+            (),
+            {"inputs": example_inputs(network, details)},
+            dynamic_shapes={"inputs": dynamic_shapes(network, details)},
+            strict=False,
+        )
+
+
+def details_of(network: Network, example_tokens: Mapping[str, Tokens]) -> dict[int, DetailShape]:
+    """Return the details that are inputs of the graph.
+
+    Args:
+        network: The network.
+        example_tokens: Stream to tokens of any rows.
+
+    Returns:
+        Number of the stream to its detail.
+    """
+    found = {number: example_tokens[stream].detail for number, stream in enumerate(network.streams)}
+    return {number: DetailShape(detail.shape) for number, detail in found.items() if detail is not None}
+
+
+def example_inputs(network: Network, details: Mapping[int, DetailShape]) -> dict[str, Tensor]:
+    """Build inputs of which all free sizes differ.
+
+    Args:
+        network: The network.
+        details: Number of a stream to its detail.
+
+    Returns:
+        Input name to tensor.
+    """
+    device, width = network.log_variances.device, network.width
+    sizes = {f"tokens:{number}": FIRST_TOKENS + number for number in range(len(network.streams))}
+    for number, detail in details.items():
+        steps = FIRST_TOKENS + len(network.streams) + number
+        sizes[f"detail:{number}"] = steps if detail.locations is None else detail.locations[0] * detail.locations[1]
+    inputs: dict[str, Tensor] = {}
+    for name, size in sizes.items():
+        inputs[name] = torch.randn(EXAMPLE_ROWS, size, width, device=device)
+        inputs[_mask_name(name)] = torch.ones(EXAMPLE_ROWS, size, dtype=torch.bool, device=device)
+    return inputs
+
+
+def dynamic_shapes(network: Network, details: Mapping[int, DetailShape]) -> dict[str, dict[int, Any]]:
+    """Return which sizes of the inputs are free.
+
+    Args:
+        network: The network.
+        details: Number of a stream to its detail.
+
+    Returns:
+        Input name to axis to dimension.
+    """
+    shapes: dict[str, dict[int, Any]] = {}
+    for number in range(len(network.streams)):
+        shapes |= _free(f"tokens:{number}", {1: torch.export.Dim(f"tokens_{number}", min=1)})
+    for number, detail in details.items():
+        steps = {} if detail.locations else {1: torch.export.Dim(f"steps_{number}", min=1)}
+        shapes |= _free(f"detail:{number}", steps)
+    return shapes
+
+
+def _free(name: str, axes: dict[int, Any]) -> dict[str, dict[int, Any]]:
+    free = {0: torch.export.Dim("rows", min=1), **axes}
+    return {name: free, _mask_name(name): free}
+
+
+def _mask_name(name: str) -> str:
+    return name.replace("tokens:", "present:").replace("detail:", "detail_present:")
