@@ -9,7 +9,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.arrays import Column
+from polymodal.bundle.graph_info import DETAIL_OUTPUTS, ROWS, STEPS, TOKEN_OUTPUTS, GraphInfo, GraphInput
 from polymodal.tokens import ColumnBatch, Tokens
 
 OPSET = 18
 """Version of the ONNX operators."""
-ROWS, STEPS = "rows", "steps"
-"""Names of the dynamic axes."""
 EXAMPLE_ROWS = 3
 """Rows of the example batch: a size of 0 or 1 could become a constant of the graph."""
 MAX_INLINE_BYTES = 1_900_000_000
 """Largest weights inside of the graph's file; protobuf messages end at 2 GB, larger ones lie in a file beside it."""
-TOKEN_OUTPUTS = ("tokens", "token_present")
-DETAIL_OUTPUTS = ("detail", "detail_present")
-
-
-@dataclass(frozen=True)
-class GraphInput:
-    """An input of a graph.
-
-    Attributes:
-        name: ``values``, ``present`` or ``lengths``.
-        dtype: Name of its numpy dtype.
-        shape: Size of each axis; ``"rows"`` and ``"steps"`` are dynamic.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class GraphInfo:
-    """What has to be known of an encoder's graph to run it; ``dataclasses.asdict`` gives plain JSON types.
-
-    Attributes:
-        inputs: Its inputs in their order.
-        outputs: Names of its outputs: ``tokens`` float32 ``[B, T, W]``, ``token_present`` bool ``[B, T]`` and, of an
-            encoder with a detail, ``detail`` float32 ``[B, P, W]``, ``detail_present`` bool ``[B, P]``.
-        detail_shape: Rows and columns of the detail's locations; None for steps, and without a detail.
-        opset: Version of the ONNX operators.
-        num_bytes: Size of its file and of the weights beside it.
-    """
-
-    inputs: tuple[GraphInput, ...]
-    outputs: tuple[str, ...]
-    detail_shape: tuple[int, int] | None
-    opset: int
-    num_bytes: int
 
 
 class EncoderGraph(nn.Module):
@@ -194,7 +155,13 @@ def export_encoder(encoder: nn.Module, example: Column, path: Path, opset: int =
         )
     assert program is not None
     num_bytes = save_program(program, path)
-    return GraphInfo(_described(program.model.graph.inputs), names, graph.detail_shape, opset, num_bytes)
+    return GraphInfo(
+        inputs=_described(program.model.graph.inputs),
+        outputs=names,
+        detail_shape=graph.detail_shape,
+        opset=opset,
+        num_bytes=num_bytes,
+    )
 
 
 def save_program(program: torch.onnx.ONNXProgram, path: Path) -> int:
@@ -222,9 +189,9 @@ def _axis_names(name: str, inputs: dict[str, Tensor]) -> dict[int, str]:
 def _described(inputs: Sequence[Any]) -> tuple[GraphInput, ...]:
     return tuple(
         GraphInput(
-            value.name,
-            value.dtype.numpy().name,
-            tuple(size if isinstance(size, int) else str(size.value) for size in value.shape),
+            name=value.name,
+            dtype=value.dtype.numpy().name,
+            shape=tuple(size if isinstance(size, int) else str(size.value) for size in value.shape),
         )
         for value in inputs
     )
