@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from polymodal.export.fusion_graph import FusionGraph, export_fusion
+from polymodal.export.fusion_graph import export_fusion
 from polymodal.fusion import FUSIONS, build_fusion
 from polymodal.model.network import Network
 from polymodal.targets import AnyTarget, CategoriesTarget, CategoryTarget, NumberTarget

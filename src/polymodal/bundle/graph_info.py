@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict, Field
 
 ROWS, STEPS = "rows", "steps"
 """Names of the dynamic axes of an encoder's inputs."""
 TOKEN_OUTPUTS = ("tokens", "token_present")
 DETAIL_OUTPUTS = ("detail", "detail_present")
+
+
+Details = Mapping[str, tuple[int, int] | None]
+"""Stream with a detail to its rows and columns of locations; None for any number of time steps."""
 
 
 class _Plain(BaseModel):
@@ -52,16 +58,6 @@ class GraphInfo(_Plain):
         return DETAIL_OUTPUTS[0] in self.outputs
 
 
-class DetailShape(_Plain):
-    """The detail of a stream that the fusion's graph takes.
-
-    Attributes:
-        locations: Rows and columns of locations; None for any number of time steps.
-    """
-
-    locations: tuple[int, int] | None
-
-
 class FusionGraphInfo(_Plain):
     """The graph of the fusion and of all heads: from the streams' tokens to outputs by name.
 
@@ -70,14 +66,14 @@ class FusionGraphInfo(_Plain):
         width: Width of the tokens.
         inputs: Names of the inputs, in their order.
         outputs: Names of the outputs, in their order.
-        details: Number of a stream to the detail that is an input of the graph.
+        details: Stream to its detail, of those with one.
     """
 
     streams: tuple[str, ...] = Field(min_length=1)
     width: int = Field(ge=1)
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    details: dict[int, DetailShape]
+    details: dict[str, tuple[int, int] | None]
 
 
 class BundleInfo(_Plain):

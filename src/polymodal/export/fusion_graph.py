@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polymodal.bundle.graph_info import DetailShape, FusionGraphInfo
+from polymodal.bundle.graph_info import Details, FusionGraphInfo
 from polymodal.export.encoder_graph import OPSET, quiet_exporter, save_program
 from polymodal.model.network import Network
 from polymodal.tokens import Detail, Fused, Tokens
@@ -34,16 +34,16 @@ class FusionGraph(nn.Module):
     ``weights`` ``[B, S]`` where the fusion has them.
     """
 
-    def __init__(self, network: Network, details: Mapping[int, DetailShape]) -> None:
+    def __init__(self, network: Network, details: Details) -> None:
         """Wrap the network.
 
         Args:
             network: The network.
-            details: Number of a stream to the detail that is an input.
+            details: Stream to its detail.
         """
         super().__init__()
         self.network = network
-        self.details = dict(details)
+        self.details = {network.streams.index(stream): locations for stream, locations in details.items()}
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """Run fusion and heads.
@@ -65,12 +65,11 @@ class FusionGraph(nn.Module):
         return found if fused is None else found | _fused_rows(fused)
 
     def _tokens(self, number: int, inputs: Mapping[str, Tensor]) -> Tokens:
-        detail = self.details.get(number)
         values, present = inputs[f"tokens:{number}"], inputs[f"present:{number}"]
-        if detail is None:
+        if number not in self.details:
             return Tokens(values, present)
-        given = Detail(inputs[f"detail:{number}"], inputs[f"detail_present:{number}"], detail.locations)
-        return Tokens(values, present, given)
+        detail = Detail(inputs[f"detail:{number}"], inputs[f"detail_present:{number}"], self.details[number])
+        return Tokens(values, present, detail)
 
 
 def _fused_rows(fused: Fused) -> dict[str, Tensor]:
@@ -113,12 +112,12 @@ def export_fusion(
     )
 
 
-def trace_fusion(network: Network, details: Mapping[int, DetailShape]) -> torch.export.ExportedProgram:
+def trace_fusion(network: Network, details: Details) -> torch.export.ExportedProgram:
     """Trace the fusion and the heads of a network, with free numbers of rows and tokens.
 
     Args:
         network: The network, in evaluation mode.
-        details: Number of a stream to its detail.
+        details: Stream to its detail.
 
     Returns:
         A program called with ``inputs``, the inputs of ``FusionGraph``.
@@ -133,7 +132,7 @@ def trace_fusion(network: Network, details: Mapping[int, DetailShape]) -> torch.
         )
 
 
-def details_of(network: Network, example_tokens: Mapping[str, Tokens]) -> dict[int, DetailShape]:
+def details_of(network: Network, example_tokens: Mapping[str, Tokens]) -> Details:
     """Return the details that are inputs of the graph.
 
     Args:
@@ -141,27 +140,28 @@ def details_of(network: Network, example_tokens: Mapping[str, Tokens]) -> dict[i
         example_tokens: Stream to tokens of any rows.
 
     Returns:
-        Number of the stream to its detail.
+        Stream to its detail.
     """
-    found = {number: example_tokens[stream].detail for number, stream in enumerate(network.streams)}
-    return {number: DetailShape(locations=detail.shape) for number, detail in found.items() if detail is not None}
+    found = {stream: example_tokens[stream].detail for stream in network.streams}
+    return {stream: detail.shape for stream, detail in found.items() if detail is not None}
 
 
-def example_inputs(network: Network, details: Mapping[int, DetailShape]) -> dict[str, Tensor]:
+def example_inputs(network: Network, details: Details) -> dict[str, Tensor]:
     """Build inputs of which all free sizes differ.
 
     Args:
         network: The network.
-        details: Number of a stream to its detail.
+        details: Stream to its detail.
 
     Returns:
         Input name to tensor.
     """
     device, width = network.log_variances.device, network.width
     sizes = {f"tokens:{number}": FIRST_TOKENS + number for number in range(len(network.streams))}
-    for number, detail in details.items():
+    for stream, locations in details.items():
+        number = network.streams.index(stream)
         steps = FIRST_TOKENS + len(network.streams) + number
-        sizes[f"detail:{number}"] = steps if detail.locations is None else detail.locations[0] * detail.locations[1]
+        sizes[f"detail:{number}"] = steps if locations is None else locations[0] * locations[1]
     inputs: dict[str, Tensor] = {}
     for name, size in sizes.items():
         inputs[name] = torch.randn(EXAMPLE_ROWS, size, width, device=device)
@@ -169,12 +169,12 @@ def example_inputs(network: Network, details: Mapping[int, DetailShape]) -> dict
     return inputs
 
 
-def dynamic_shapes(network: Network, details: Mapping[int, DetailShape]) -> dict[str, dict[int, Any]]:
+def dynamic_shapes(network: Network, details: Details) -> dict[str, dict[int, Any]]:
     """Return which sizes of the inputs are free.
 
     Args:
         network: The network.
-        details: Number of a stream to its detail.
+        details: Stream to its detail.
 
     Returns:
         Input name to axis to dimension.
@@ -182,8 +182,9 @@ def dynamic_shapes(network: Network, details: Mapping[int, DetailShape]) -> dict
     shapes: dict[str, dict[int, Any]] = {}
     for number in range(len(network.streams)):
         shapes |= _free(f"tokens:{number}", {1: torch.export.Dim(f"tokens_{number}", min=1)})
-    for number, detail in details.items():
-        steps = {} if detail.locations else {1: torch.export.Dim(f"steps_{number}", min=1)}
+    for stream, locations in details.items():
+        number = network.streams.index(stream)
+        steps = {} if locations else {1: torch.export.Dim(f"steps_{number}", min=1)}
         shapes |= _free(f"detail:{number}", steps)
     return shapes
 
