@@ -5,7 +5,6 @@ Shape legend: B rows of the batch, T tokens of a stream, P locations or time ste
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import warnings
 from collections.abc import Iterator, Mapping

@@ -18,7 +18,7 @@ from polymodal.model.chunks import iterate_chunks
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel, precompute
 from polymodal.progress import Progress
-from polymodal.targets.embedding import EmbeddingHead
+from polymodal.targets.embedding_head import EmbeddingHead
 from polymodal.tokens import Fused
 
 Floats = NDArray[np.float32]
