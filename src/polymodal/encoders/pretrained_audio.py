@@ -219,7 +219,7 @@ def pad_frames(frames_BFM: Tensor, lengths: Tensor, num_frames: int, padding: Te
 
 def _mean_over_frequency(hidden_BTD: Tensor, num_times: int) -> Tensor:
     special_BTD, patches_BTD = hidden_BTD[:, :2], hidden_BTD[:, 2:]
-    patches_BFTD = patches_BTD.reshape(len(hidden_BTD), -1, num_times, hidden_BTD.shape[2])
+    patches_BFTD = patches_BTD.reshape(hidden_BTD.shape[0], -1, num_times, hidden_BTD.shape[2])
     return torch.cat([special_BTD, patches_BFTD.mean(dim=1)], dim=1)
 
 

@@ -1,1 +1,1 @@
-"""Export of trained models as graphs that other runtimes run."""
+"""Export of trained models: their networks as graphs, and the bundles that hold them (torch)."""

@@ -5,48 +5,21 @@ Shape legend: B rows of the batch, T tokens of a stream, P locations or time ste
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from polymodal.bundle.graph_info import Details, FusionGraphInfo
+from polymodal.export.encoder_graph import OPSET, quiet_exporter, save_program
 from polymodal.model.network import Network
 from polymodal.tokens import Detail, Fused, Tokens
 
-OPSET = 18
-"""ONNX operator set of the graphs."""
 EXAMPLE_ROWS = 3
 FIRST_TOKENS = 5
 """Tokens of the first stream in the example; each further size is one larger, so that no two are taken for one."""
-
-
-Details = Mapping[str, tuple[int, int] | None]
-"""Stream with a detail to its rows and columns of locations; None for any number of time steps."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FusionGraphInfo:
-    """What the caller of an exported graph needs to know of it; ``dataclasses.asdict`` gives plain JSON types.
-
-    Attributes:
-        streams: Names of the streams, in the order of the numbers of the inputs.
-        width: W.
-        inputs: Names of the inputs, in their order.
-        outputs: Names of the outputs, in their order.
-        details: Stream to its detail, of those with one.
-    """
-
-    streams: tuple[str, ...]
-    width: int
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    details: Details
 
 
 class FusionGraph(nn.Module):
@@ -103,24 +76,6 @@ def _fused_rows(fused: Fused) -> dict[str, Tensor]:
     return {"pooled": fused.pooled} if fused.weights is None else {"pooled": fused.pooled, "weights": fused.weights}
 
 
-@contextmanager
-def exporter_silenced() -> Iterator[None]:
-    """Suppress torch's warnings about its own code and its notices about packages that it would use.
-
-    Yields:
-        Nothing.
-    """
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def export_fusion(
     network: Network, example_tokens: Mapping[str, Tokens], path: Path, opset: int = OPSET
 ) -> FusionGraphInfo:
@@ -140,14 +95,14 @@ def export_fusion(
     details = details_of(network, example_tokens)
     inputs = example_inputs(network, details)
     program = trace_fusion(network, details)
-    with torch.no_grad(), exporter_silenced():
+    with torch.no_grad(), quiet_exporter():
         outputs = list(FusionGraph(network, details)(inputs))
         written = torch.onnx.export(
             program, opset_version=opset, input_names=list(inputs), output_names=outputs, dynamo=True, verbose=False
         )
     if written is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    written.save(path)
+    save_program(written, path)
     return FusionGraphInfo(
         streams=network.streams,
         width=network.width,
@@ -167,7 +122,7 @@ def trace_fusion(network: Network, details: Details) -> torch.export.ExportedPro
     Returns:
         A program called with ``inputs``, the inputs of ``FusionGraph``.
     """
-    with torch.no_grad(), exporter_silenced():
+    with torch.no_grad(), quiet_exporter():
         return torch.export.export(
             FusionGraph(network, details).eval(),
             (),

@@ -17,12 +17,12 @@ from polymodal.atomic_files import check_replaceable
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import read_table
 from polymodal.errors import ConfigError, parameter_error, warn
-from polymodal.model.checkpoint import MODEL_FILE, MODEL_FOLDER, load_model, save_model
 from polymodal.model.embed import Embeddings, embed_chunks, embed_table
 from polymodal.model.predict_table import predict_chunks
 from polymodal.model.prediction_sets import Wish
 from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.query import embed_query, find_query_cells
+from polymodal.model.saved_parts import MODEL_FILE, MODEL_FOLDER
 from polymodal.model.search_index import Hit, SearchIndex, build_index
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
@@ -367,6 +367,8 @@ class Model(ModelQuestions):
             ConfigError: If the folder holds something else.
             OSError: If the model cannot be written: disk full, no permission.
         """
+        from polymodal.model.checkpoint import save_model
+
         check_replaceable(Path(path), MODEL_FILE, "a model")
         save_model(self.trained, Path(path))
 
@@ -388,5 +390,7 @@ def load(path: str | Path, device: str | None = None, custom_objects: Mapping[st
         CheckpointError: If there is no model, it is damaged, or it needs a part that is not here.
         ConfigError: If there is no such device.
     """
+    from polymodal.model.checkpoint import load_model
+
     folder = Path(path)
     return Model(load_model(folder, device, custom_objects), folder if (folder / MODEL_FOLDER).is_dir() else None)
