@@ -18,6 +18,8 @@ CANDIDATES, CANDIDATE_IDS = "candidates", "candidate_ids"
 """Outputs of every step: log-probabilities and ids of the most probable next ids of each beam, ``[N, C]``."""
 IDS, ORIGIN = "ids", "origin"
 """Inputs of every step but the first: the last id of each beam, and the number of the beam that it extends, ``[N]``."""
+NEXT = "next_"
+"""Begins the names of the outputs of a step that are inputs of the next one."""
 
 Advance = Callable[[NDArray[np.int64], NDArray[np.int64]], "Candidates"]
 """From the last ids of the beams ``[N]`` and the number of the beam that each extends to the next candidates."""
@@ -95,7 +97,7 @@ def decode_steps(
         outputs: ``CANDIDATES`` and ``CANDIDATE_IDS`` of the first step, arrays ``[B, C]``, and further inputs of the
             step, ``[B, ...]``.
         step: From ``IDS``, ``ORIGIN`` and the further inputs to the next candidates and to those of the further inputs
-            that change.
+            that change, their names after ``NEXT``.
         search: Options.
 
     Returns:
@@ -109,7 +111,7 @@ def decode_steps(
     def advance(ids: NDArray[np.int64], origin: NDArray[np.int64]) -> Candidates:
         found = dict(step({IDS: ids, ORIGIN: origin, **given}))
         candidates = Candidates(found.pop(CANDIDATES), found.pop(CANDIDATE_IDS))
-        given.update(found)
+        given.update({name.removeprefix(NEXT): value for name, value in found.items()})
         return candidates
 
     return beam_search(first, advance, num_rows, search)

@@ -15,12 +15,14 @@ from torch.nn import functional
 
 from polymodal.nn.attention import KeyValue
 from polymodal.nn.layers import small_parameter
-from polymodal.targets.beam_search import CANDIDATE_IDS, CANDIDATES, IDS, ORIGIN
+from polymodal.targets.beam_search import CANDIDATE_IDS, CANDIDATES, IDS, NEXT, ORIGIN
 from polymodal.targets.caption_tokenizer import PADDING
 from polymodal.targets.decoder import Decoder, Memory
 from polymodal.targets.predictions import ReadOutputs, StructuredPrediction
-from polymodal.targets.structured_head import StructuredHead, to_arrays
+from polymodal.targets.structured_head import StepGraph, StructuredHead, to_arrays
 from polymodal.tokens import Fused
+
+MEMORY_PRESENT = "memory_present"
 
 
 class CaptionHead(StructuredHead):
@@ -112,20 +114,20 @@ class CaptionHead(StructuredHead):
                 that each beam extends; keys, values and memory by the names of ``outputs``, ``[N, H, T, D]``.
 
         Returns:
-            Candidates ``[N, C]``, keys and values ``[N, H, T + 1, D]``.
+            Candidates ``[N, C]``; ``next_keys_I`` and ``next_values_I`` ``[N, H, T + 1, D]``.
         """
         origin, depth = inputs[ORIGIN], len(self.decoder.layers)
         past = [(inputs[f"keys_{layer}"][origin], inputs[f"values_{layer}"][origin]) for layer in range(depth)]
         memory = Memory(
             [(inputs[f"memory_keys_{layer}"], inputs[f"memory_values_{layer}"]) for layer in range(depth)],
-            inputs["memory_present"],
+            inputs[MEMORY_PRESENT],
         )
         position = torch.full_like(origin[:1], past[0][0].shape[2])
         step_NW = self.embedded(inputs[IDS]) + functional.embedding(position, self.positions_TW)
         hidden_N1W, past = self.decoder(step_NW.unsqueeze(1), memory, past)
-        return {**self._candidates(hidden_N1W[:, 0]), **named_pairs("", past)}
+        return {**self._candidates(hidden_N1W[:, 0]), **named_pairs(NEXT, past)}
 
-    def build_step(self) -> nn.Module:
+    def build_step(self) -> StepGraph:
         """Build the graph of ``step``.
 
         Returns:
@@ -167,7 +169,7 @@ class CaptionHead(StructuredHead):
         return functional.linear(hidden, self.embedding_VW, self.bias_V)
 
 
-class CaptionStep(nn.Module):
+class CaptionStep(StepGraph):
     """A step of decoding as a module of its own, for export."""
 
     def __init__(self, head: CaptionHead) -> None:
@@ -189,6 +191,37 @@ class CaptionStep(nn.Module):
             Output name to tensor.
         """
         return self.head.step(inputs)
+
+    def example_inputs(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Build inputs of the third step, whose keys and values are of two steps.
+
+        Args:
+            outputs: Output of ``CaptionHead.outputs``.
+
+        Returns:
+            Input name to tensor.
+        """
+        best = outputs[CANDIDATE_IDS][:, 0]
+        chosen = {IDS: best, ORIGIN: torch.arange(best.shape[0], device=best.device)}
+        state = {name: value for name, value in outputs.items() if name not in (CANDIDATES, CANDIDATE_IDS)}
+        found = self.head.step(state | chosen)
+        following = {name: found.get(f"{NEXT}{name}", value) for name, value in state.items()}
+        return following | chosen
+
+    def free_axes(self, name: str) -> dict[int, str]:
+        """Return which sizes of an input are free.
+
+        Args:
+            name: Name of the input.
+
+        Returns:
+            Axis to ``rows``, ``steps`` or ``tokens``.
+        """
+        if name == MEMORY_PRESENT:
+            return {0: "rows", 1: "tokens"}
+        if name in (IDS, ORIGIN):
+            return {0: "rows"}
+        return {0: "rows", 2: "tokens" if name.startswith("memory") else "steps"}
 
 
 def named_pairs(prefix: str, layers: Sequence[KeyValue]) -> dict[str, Tensor]:
@@ -216,7 +249,7 @@ def named_memory(memory: Memory) -> dict[str, Tensor]:
     Returns:
         ``memory_keys_I``, ``memory_values_I`` and ``memory_present`` to tensor.
     """
-    return {**named_pairs("memory_", memory.layers), "memory_present": memory.present}
+    return {**named_pairs("memory_", memory.layers), MEMORY_PRESENT: memory.present}
 
 
 def _candidates_on_cpu(outputs: dict[str, Tensor]) -> dict[str, Any]:

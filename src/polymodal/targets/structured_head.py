@@ -17,6 +17,43 @@ from polymodal.targets.row_context import RowContext
 from polymodal.tokens import Fused
 
 
+class StepGraph(nn.Module, ABC):
+    """One step of reading the outputs of a head, such as the next token of a text, as a module for export."""
+
+    @abstractmethod
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the step.
+
+        Args:
+            inputs: Input name to tensor ``[N, ...]``.
+
+        Returns:
+            Output name to tensor ``[N, ...]``.
+        """
+
+    @abstractmethod
+    def example_inputs(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Build inputs to trace the step with, of which all free sizes differ and are 2 or more.
+
+        Args:
+            outputs: Output of ``StructuredHead.outputs`` for 2 rows or more.
+
+        Returns:
+            Input name to tensor.
+        """
+
+    @abstractmethod
+    def free_axes(self, name: str) -> dict[int, str]:
+        """Return which sizes of an input are free.
+
+        Args:
+            name: Name of the input.
+
+        Returns:
+            Axis to the name of its size; equal names are equal sizes.
+        """
+
+
 class StructuredHead(nn.Module, ABC):
     """The head of a structured target: computes its loss and the arrays that its predictions are read from.
 
@@ -73,12 +110,11 @@ class StructuredHead(nn.Module, ABC):
         """
         return self.read(to_arrays(self.outputs(fused)))
 
-    def build_step(self) -> nn.Module | None:
+    def build_step(self) -> StepGraph | None:
         """Build the graph that the target runs again and again while it reads the outputs.
 
         Returns:
-            A module from and to a dictionary of tensors, which shares the weights of the head; None where one pass is
-            enough.
+            A module that shares the weights of the head; None where one pass is enough.
         """
         return None
 
