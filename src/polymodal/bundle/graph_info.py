@@ -67,6 +67,7 @@ class FusionGraphInfo(_Plain):
         inputs: Names of the inputs, in their order.
         outputs: Names of the outputs, in their order.
         details: Stream to its detail, of those with one.
+        steps: Structured target that is read step by step to the file of its step's graph, beside that of the fusion.
     """
 
     streams: tuple[str, ...] = Field(min_length=1)
@@ -74,6 +75,7 @@ class FusionGraphInfo(_Plain):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     details: dict[str, tuple[int, int] | None]
+    steps: dict[str, str] = Field(default_factory=dict)
 
 
 class BundleInfo(_Plain):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from polymodal.bundle.graph_info import Details, FusionGraphInfo
 from polymodal.export.encoder_graph import OPSET, quiet_exporter, save_program
 from polymodal.model.network import Network
+from polymodal.targets.structured_head import StepGraph
 from polymodal.tokens import Detail, Fused, Tokens
 
 EXAMPLE_ROWS = 3
@@ -31,7 +32,7 @@ class FusionGraph(nn.Module):
 
     Outputs: ``stream_pooled:I`` ``[B, W]``; ``stream:TARGET:I`` ``[B, output_dim]``, the stream's own head;
     ``fused:TARGET`` ``[B, output_dim]`` of a fusion inside the network; ``pooled`` ``[B, W]``, the fused rows;
-    ``weights`` ``[B, S]`` where the fusion has them.
+    ``weights`` ``[B, S]`` where the fusion has them; ``TARGET:NAME``, the outputs of the heads of structured targets.
     """
 
     def __init__(self, network: Network, details: Details) -> None:
@@ -62,7 +63,11 @@ class FusionGraph(nn.Module):
             found |= {f"stream:{target}:{number}": output for number, output in enumerate(outputs.values())}
         fused = network.fuse(tokens)
         found |= {f"fused:{name}": output for name, output in network.fused_outputs(tokens, streams, fused).items()}
-        return found if fused is None else found | _fused_rows(fused)
+        return found if fused is None else found | _fused_rows(fused) | self._structured(fused)
+
+    def _structured(self, fused: Fused) -> dict[str, Tensor]:
+        heads = self.network.named_structured_heads()
+        return {f"{target}:{name}": value for target, head in heads for name, value in head.outputs(fused).items()}
 
     def _tokens(self, number: int, inputs: Mapping[str, Tensor]) -> Tokens:
         values, present = inputs[f"tokens:{number}"], inputs[f"present:{number}"]
@@ -93,23 +98,109 @@ def export_fusion(
         Names of inputs and outputs.
     """
     details = details_of(network, example_tokens)
-    inputs = example_inputs(network, details)
-    program = trace_fusion(network, details)
-    with torch.no_grad(), quiet_exporter():
-        outputs = list(FusionGraph(network, details)(inputs))
-        written = torch.onnx.export(
-            program, opset_version=opset, input_names=list(inputs), output_names=outputs, dynamo=True, verbose=False
-        )
-    if written is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    save_program(written, path)
+    inputs, program = example_inputs(network, details), trace_fusion(network, details)
+    with torch.no_grad():
+        outputs = FusionGraph(network, details)(inputs)
+    write_program(program, path, inputs, outputs, opset)
     return FusionGraphInfo(
         streams=network.streams,
         width=network.width,
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         details=details,
+        steps=export_steps(network, outputs, path, opset),
     )
+
+
+def export_steps(network: Network, outputs: Mapping[str, Tensor], path: Path, opset: int) -> dict[str, str]:
+    """Write the graphs of the targets that are read step by step.
+
+    Args:
+        network: The network, in evaluation mode.
+        outputs: Outputs of its ``FusionGraph`` for a few rows.
+        path: The file of the fusion; those of the steps lie beside it.
+        opset: ONNX operator set.
+
+    Returns:
+        Structured target to the name of its file.
+    """
+    files = {}
+    for number, (target, head) in enumerate(network.named_structured_heads()):
+        graph = head.build_step()
+        if graph is not None:
+            files[target] = f"step-{number}.onnx"
+            _export_step(graph.eval(), outputs_of(target, outputs), path.with_name(files[target]), opset)
+    return files
+
+
+def _export_step(graph: StepGraph, outputs: Mapping[str, Tensor], path: Path, opset: int) -> None:
+    with torch.no_grad():
+        inputs = graph.example_inputs(outputs)
+        found = graph(inputs)
+    write_program(trace_step(graph, inputs), path, inputs, found, opset)
+
+
+def outputs_of(target: str, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Select the outputs of one structured target.
+
+    Args:
+        target: Its name.
+        outputs: Outputs of a ``FusionGraph``.
+
+    Returns:
+        Output name of the head to tensor.
+    """
+    prefix = f"{target}:"
+    return {name.removeprefix(prefix): value for name, value in outputs.items() if name.startswith(prefix)}
+
+
+def write_program(
+    program: torch.export.ExportedProgram,
+    path: Path,
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, Tensor],
+    opset: int,
+) -> None:
+    """Write a traced program as an ONNX file.
+
+    Args:
+        program: The program.
+        path: The file to write.
+        inputs: Its inputs by name.
+        outputs: Its outputs by name.
+        opset: ONNX operator set.
+
+    Raises:
+        RuntimeError: If torch gives no program.
+    """
+    with torch.no_grad(), quiet_exporter():
+        written = torch.onnx.export(
+            program,
+            opset_version=opset,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamo=True,
+            verbose=False,
+        )
+    if written is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    save_program(written, path)
+
+
+def trace_step(graph: StepGraph, inputs: Mapping[str, Tensor]) -> torch.export.ExportedProgram:
+    """Trace a step with free numbers of rows, tokens and steps.
+
+    Args:
+        graph: The step, in evaluation mode.
+        inputs: Its example inputs.
+
+    Returns:
+        A program called with ``inputs``.
+    """
+    axes = {name: graph.free_axes(name) for name in inputs}
+    shapes = {name: {axis: torch.export.Dim(size, min=1) for axis, size in free.items()} for name, free in axes.items()}
+    with torch.no_grad(), quiet_exporter():
+        return torch.export.export(graph, (), {"inputs": dict(inputs)}, dynamic_shapes={"inputs": shapes}, strict=False)
 
 
 def trace_fusion(network: Network, details: Details) -> torch.export.ExportedProgram:

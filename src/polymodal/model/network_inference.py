@@ -27,7 +27,7 @@ from polymodal.model.inference_network import (
     normalise_rows,
 )
 from polymodal.progress import Progress
-from polymodal.targets.embedding import EmbeddingHead
+from polymodal.targets.embedding_head import EmbeddingHead
 from polymodal.targets.structured import StructuredPrediction
 from polymodal.tokens import ColumnBatch, Fused, Tokens
 
