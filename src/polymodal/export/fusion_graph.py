@@ -107,7 +107,7 @@ def export_fusion(
         width=network.width,
         inputs=tuple(inputs),
         outputs=tuple(outputs),
-        details=details,
+        details=dict(details),
         steps=export_steps(network, outputs, path, opset),
     )
 
