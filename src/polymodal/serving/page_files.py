@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
 
-from fastapi import APIRouter, Request, Response
+from fastapi import FastAPI, Request, Response
 
 FOLDER = "page"
 """Folder of the files in this package, and what the addresses of all but the page itself begin with."""
@@ -36,8 +36,6 @@ HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(self), microphone=(self)",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
 
@@ -89,16 +87,14 @@ def read_page_files() -> dict[str, PageFile]:
     return found
 
 
-def page_router() -> APIRouter:
-    """Build the routes of the page: one for each file, so that no part of an address is ever taken for a path.
+def add_page(app: FastAPI) -> None:
+    """Add the routes of the page: one for each file, so that no part of an address is ever taken for a path.
 
-    Returns:
-        Routes that are not part of the OpenAPI document.
+    Args:
+        app: The application; its OpenAPI document does not mention them.
     """
-    router = APIRouter(include_in_schema=False)
     for address, file in sorted(read_page_files().items()):
-        router.add_api_route(address, _endpoint(file), methods=["GET", "HEAD"])
-    return router
+        app.add_api_route(address, _endpoint(file), methods=["GET", "HEAD"], include_in_schema=False)
 
 
 def _endpoint(file: PageFile) -> Callable[[Request], Awaitable[Response]]:

@@ -1,17 +1,18 @@
 // The answer of a row: values, probabilities, what is promised, streams' shares, and what was absent or broken.
 import { drawLines } from "./array-control.js";
-import { h, numberText, percentText, svg } from "./dom.js";
+import { breakable, h, numberText, percentText, svg } from "./dom.js";
 
 const MOST_BARS = 6;
+const OTHERS = "others"; // what the server names the sum of the least probable of many classes
 
 /** All of an answer. `coverageTool` is the slider's element, which stays the same from answer to answer. */
 export function drawAnswer({ row, notices = [], requestId, seconds, schema, coverage, coverageTool }) {
   const targets = schema.targets.filter((target) => row.predictions[target.name] !== undefined);
   const drawn = targets.map((target) => drawTarget(target, row.predictions[target.name], targets.length > 1));
-  const promises = targets.map((target) => drawPromise(target, row.predictions[target.name], coverage)).filter(Boolean);
+  const promises = targets.map((target) => drawPromise(target, row.predictions[target.name], targets.length > 1)).filter(Boolean);
   return [
     ...drawn,
-    promises.length ? h("div", { class: "part promise" }, h("h3", { t: "promise" }), coverageTool, promises) : null,
+    promises.length ? h("div", { class: "part promise" }, h("h3", { t: "promise" }), coverageTool, promises, h("p", { class: "note", t: "promise.note", tParams: { coverage: `${Math.round(100 * coverage)} %` } })) : null,
     drawShares("shares", row.weights),
     drawRemarks(row, notices),
     h("p", { class: "note fine", t: "answered", tParams: { milliseconds: Math.round(1000 * seconds), id: requestId ?? "–" } }),
@@ -96,40 +97,40 @@ function drawBars(probabilities, chosen) {
 
 function barTable(entries, chosen) {
   const rows = entries.map(([label, share]) => h("tr", { class: chosen.has(label) ? "chosen" : null },
-    h("th", { scope: "row", dir: "auto" }, label),
+    h("th", { scope: "row", dir: "auto" }, label === OTHERS ? h("i", { t: "others" }) : label),
     h("td", { class: "bar-cell", "aria-hidden": "true" }, h("span", { class: "bar", style: { "--share": `${(100 * share).toFixed(2)}%` } })),
     h("td", { class: "num" }, percentText(share))));
   return h("table", { class: "bar-table", tLabel: "probabilities" }, h("tbody", {}, rows));
 }
 
-function drawPromise(target, prediction, coverage) {
-  const params = { coverage: `${Math.round(100 * coverage)} %`, target: target.name };
+function drawPromise(target, prediction, isNamed) {
+  const name = isNamed ? h("p", { class: "eyebrow target-name" }, breakable(target.name)) : null;
   if (Array.isArray(prediction.set)) {
     const labels = prediction.set.map((label) => h("span", { class: "chip strong", dir: "auto" }, text(label)));
-    const key = prediction.set.length === 1 ? "set.one" : prediction.set.length ? "set.several" : "set.none";
-    return h("div", {}, h("p", { t: key, tParams: { ...params, count: prediction.set.length } }), h("p", { class: "chips" }, labels));
+    return h("div", { class: "promised" }, name, h("p", { class: "chips" }, labels.length ? labels : h("span", { class: "note", t: "set.none" })));
   }
   if (!Array.isArray(prediction.interval)) return null;
   const [low, high] = prediction.interval;
-  const bounds = { ...params, low: numberText(low), high: numberText(high), unit: target.unit ?? "" };
-  return h("div", {}, h("p", { t: "interval", tParams: bounds }), drawInterval(low, high, prediction.value));
+  return h("div", { class: "promised" }, name, h("p", { t: "interval", tParams: { low: bound(low), high: bound(high), unit: target.unit ?? "" } }), drawInterval(low, high, prediction.value));
 }
 
+/** An end of an interval; null is one without an end. */
+const bound = (value) => (value === null ? "∞" : numberText(value));
+
 function drawInterval(low, high, value) {
-  if (low === null || high === null || typeof value !== "number") return null;
-  const reach = Math.max(high, value) - Math.min(low, value) || 1;
-  const x = (number) => 6 + (88 * (number - Math.min(low, value))) / reach;
+  if (low === null || high === null || typeof value !== "number" || low === high) return null;
+  const x = (number) => Math.min(99.5, Math.max(0.5, 0.5 + (99 * (number - low)) / (high - low)));
   const line = svg("svg", { class: "interval-line", viewBox: "0 0 100 20", preserveAspectRatio: "none", "aria-hidden": "true" },
     svg("path", { class: "whisker", d: `M${x(low)} 10H${x(high)}M${x(low)} 5V15M${x(high)} 5V15` }),
     svg("path", { class: "middle", d: `M${x(value)} 3V17` }));
-  return h("div", { class: "interval" }, line, h("p", { class: "ends" }, h("span", {}, numberText(low)), h("b", {}, numberText(value)), h("span", {}, numberText(high))));
+  return h("div", { class: "interval" }, line);
 }
 
 /** Shares of streams as bars; nothing for one stream alone, or none. */
 export function drawShares(title, shares) {
   const entries = Object.entries(shares ?? {}).filter(([, share]) => typeof share === "number").sort((a, b) => b[1] - a[1]);
   if (entries.length < 2) return null;
-  const rows = entries.map(([stream, share]) => h("tr", {}, h("th", { scope: "row" }, stream),
+  const rows = entries.map(([stream, share]) => h("tr", {}, h("th", { scope: "row" }, breakable(stream)),
     h("td", { class: "bar-cell", "aria-hidden": "true" }, h("span", { class: "bar stream", style: { "--share": `${(100 * share).toFixed(2)}%` } })),
     h("td", { class: "num" }, percentText(share))));
   return h("div", { class: "part" }, h("h3", { t: title }), h("table", { class: "bar-table" }, h("tbody", {}, rows)), h("p", { class: "note", t: `${title}.note` }));

@@ -21,11 +21,19 @@ export function setApiKey(key) {
   }
 }
 
+const IN_CELL = /^Row (\d+), column '(.+?)': /;
+
 /** A request that failed: `status` 0 means that no server answered. */
 export class RequestError extends Error {
   constructor(status, sentence, { field = null, row = null, retryAfter = null, requestId = null } = {}) {
     super(sentence);
     Object.assign(this, { status, field, row, retryAfter, requestId });
+  }
+
+  /** The sentence without the place at its beginning, for a reader who sees the place. */
+  get reason() {
+    const reason = this.message.replace(IN_CELL, "");
+    return reason.charAt(0).toUpperCase() + reason.slice(1);
   }
 
   /** Whether the same request may succeed later. */
@@ -61,8 +69,6 @@ export async function ask(path, body = undefined, signal = undefined) {
   if (answer === null) throw new RequestError(502, "");
   return answer;
 }
-
-const IN_CELL = /^Row (\d+), column '(.+?)': /;
 
 /** The error of a refusal; its sentence begins with the cell, "Row 3, column 'age': ...", where one is wrong. */
 function failure(response, answer) {

@@ -65,10 +65,10 @@ export class BatchRun {
 
   /** Keep the reason of the refused row and send the others; where no row is named, send halves. */
   async setAside(chunk, error, waiting) {
-    const named = Number.isInteger(error.row) && error.row < chunk.length ? error.row : null;
+    const named = error.row >= 1 && error.row <= chunk.length ? error.row - 1 : null;
     if (chunk.length === 1 || named !== null) {
       const refused = named ?? 0;
-      this.answers[chunk[refused].place] = { problem: error.message, field: error.field };
+      this.answers[chunk[refused].place] = { problem: error.field ? `${error.field}: ${error.reason}` : error.reason };
       return this.sendChunk(chunk.filter((_, at) => at !== refused), waiting);
     }
     const middle = Math.ceil(chunk.length / 2);

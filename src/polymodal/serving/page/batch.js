@@ -149,16 +149,16 @@ function drawResults(table, schema, run, failed) {
     h("div", { class: "scroll tall", tabindex: 0, role: "region", tLabel: "csv.answers" },
       h("table", { class: failed ? "has-problems" : null }, h("thead", {}, h("tr", {}, heads)), body)),
     table.rows.length > MOST_SHOWN ? h("p", { class: "note", t: "csv.shown", tParams: { count: MOST_SHOWN } }) : "",
-    ...[...run.notices].map((notice) => h("p", { class: "note", lang: "en" }, notice)),
+    ...[...run.notices].slice(0, MOST_NAMES).map((notice) => h("p", { class: "note", lang: "en" }, notice)),
   ];
 }
 
 function drawRow(table, shown, added, run, place) {
   const answer = run.answers[place];
   const cells = shown.map((name) => h("td", { class: "cell" }, table.rows[place][table.columns.indexOf(name)]));
-  const answers = added.map(([, read]) => {
+  const answers = added.map(([name, read]) => {
     const value = read(answer);
-    return h("td", { class: "added" }, typeof value === "number" ? numberText(value) : Array.isArray(value) ? value.map(text).join(" | ") : text(value));
+    return h("td", { class: name.startsWith("predicted_") ? "added strong" : "added" }, typeof value === "number" ? numberText(value) : Array.isArray(value) ? value.map(text).join(", ") : text(value));
   });
   return h("tr", { class: answer.problem ? "failed" : null }, h("th", { scope: "row", class: "num" }, String(place + 1)), cells, answers, h("td", { class: "why", lang: "en" }, problemOf(answer)));
 }

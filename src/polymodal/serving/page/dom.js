@@ -38,6 +38,12 @@ function fill(element, { t, tParams, tLabel, tTitle, tPlaceholder, on, style, ..
   if (tPlaceholder) tellAttribute(element, "placeholder", tPlaceholder, tParams);
 }
 
+/** A name whose lines may break behind underscores, dots and slashes. */
+export function breakable(name) {
+  const pieces = String(name).split(/(?<=[_./-])/);
+  return pieces.flatMap((piece, place) => (place ? [document.createElement("wbr"), piece] : [piece]));
+}
+
 /** Read a blob as base64, without the head of a `data:` address. */
 export function readBase64(blob) {
   return new Promise((resolve, reject) => {

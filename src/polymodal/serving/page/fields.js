@@ -1,5 +1,5 @@
 // The form: one field for each column, made from the schema.
-import { h, nextId } from "./dom.js";
+import { breakable, h, nextId } from "./dom.js";
 import { tell } from "./messages.js";
 import { dateControl, geoControl, numberControl, textControl, valueControl } from "./plain-controls.js";
 import { arrayControl } from "./array-control.js";
@@ -47,7 +47,7 @@ export class Field {
     const head = h(
       "div",
       { class: "field-head" },
-      h("label", { class: "name", for: this.control.input.id, id: `${id}-name`, title: this.column }, this.column),
+      h("label", { class: "name", for: this.control.input.id, id: `${id}-name`, title: this.column }, breakable(this.column)),
       h("span", { class: "kind", t: `kind.${this.input.kind}` }),
       h("label", { class: "absent" }, this.absent, h("span", { t: "absent" }), h("span", { class: "hidden" }, `: ${this.column}`)),
     );

@@ -30,7 +30,7 @@ async function start() {
 function buildPage(schema) {
   document.title = `${schema.model} · polymodal`;
   byId("model").textContent = schema.model;
-  byId("version").textContent = `polymodal ${schema.version ?? ""}`.trim();
+  byId("version").title = schema.version ?? "";
   byId("lead").hidden = false;
   const columns = schema.inputs.map((input) => input.column);
   const named = columns.length > MOST_NAMES ? [...columns.slice(0, MOST_NAMES - 1), { key: "more.fields", params: { count: columns.length - MOST_NAMES + 1 } }] : columns;
@@ -85,7 +85,7 @@ async function askForAnswer({ moveFocus }) {
   const turn = (page.turn += 1);
   byId("answer").setAttribute("aria-busy", "true");
   announce("asking");
-  const wish = { ...(schema.has?.sets ? { coverage: page.coverage } : {}), ...(schema.has?.weights ? { weights: true } : {}) };
+  const wish = { ...(schema.has?.sets ? { coverage: page.coverage } : {}), ...(schema.has?.weights ? { weights: true } : {}), ...(schema.has?.unusual ? { unusual: true } : {}) };
   const began = performance.now();
   try {
     const answer = await ask("predict", { rows: [row], ...wish });
@@ -106,8 +106,8 @@ function showAnswer(answer, seconds) {
   const parts = drawAnswer({ row, notices: answer.notices, requestId: answer.request_id, seconds, schema, coverage: page.coverage, coverageTool: coverageTool() });
   const more = h("div", { class: "more" });
   const tools = h("div", { class: "buttons" },
-    schema.has?.explain ? askButton("why.ask", more, async () => drawExplanation(await ask("explain", { row: page.row }), page.row)) : null,
-    schema.has?.search ? askButton("near.ask", more, async () => drawNeighbours((await ask("search", { row: page.row, top: NUM_NEIGHBOURS })).hits, schema)) : null);
+    schema.has?.explain ? schema.targets.map((target) => askButton(schema.targets.length > 1 ? "why.ask.of" : "why.ask", { target: target.name }, more, () => explain(target))) : null,
+    schema.has?.search ? askButton("near.ask", {}, more, async () => drawNeighbours((await ask("search", { row: page.row, top: NUM_NEIGHBOURS })).hits, schema)) : null);
   byId("answer-body").replaceChildren(...parts.slice(0, -1), ...(tools.childNodes.length ? [tools, more] : []), parts.at(-1));
   const picture = Object.values(page.row).map(mediaOf).find((cell) => cell?.type.startsWith("image/"));
   for (const holder of document.querySelectorAll(".box-picture")) if (picture) drawOverPicture(holder, `data:${picture.type};base64,${picture.base64}`);
@@ -115,13 +115,15 @@ function showAnswer(answer, seconds) {
   announce("answer.said", { answers: said });
 }
 
+const explain = async (target) => drawExplanation(await ask("explain", { row: page.row, target: target.name }), page.row, page.schema);
+
 const spoken = (prediction) => (Array.isArray(prediction?.value) ? prediction.value.map((item) => item?.label ?? item).join(", ") : String(prediction?.value ?? ""));
 
 /** A button that asks the server for more about the row and puts it into `place`. */
-function askButton(key, place, make) {
+function askButton(key, params, place, make) {
   const holder = h("div");
   place.append(holder);
-  const button = h("button", { type: "button", t: key, on: { click: async () => {
+  const button = h("button", { type: "button", t: key, tParams: params, on: { click: async () => {
     const turn = page.turn;
     button.disabled = true;
     button.setAttribute("aria-busy", "true");
@@ -165,7 +167,7 @@ function tellFailure(error, again = null) {
   if (error.status === 401) return askForKey(again ?? start);
   const field = page.fields.find((candidate) => candidate.column === error.field);
   if (field && error.status < 500 && error.message && !byId("panel-row").hidden) {
-    field.showProblem(error.message);
+    field.showProblem(error.reason);
     announce("failed.field", { field: field.column });
     return field.focus();
   }

@@ -17,11 +17,13 @@ function mediaControl({ input, limits, id, described, changed, say }, { accept, 
   const chooser = h("input", {
     type: "file", id, accept, "aria-describedby": described, on: { change: () => take(chooser.files[0]) },
   });
-  const zone = h("div", { class: "zone" }, chooser, h("p", { t: prompt, "aria-hidden": "true" }));
+  const words = h("p", { t: prompt, "aria-hidden": "true" });
+  const zone = h("div", { class: "zone" }, chooser, words);
   const shown = h("div", { class: "preview", hidden: true });
   const facts = h("p", { class: "facts" });
   const remove = h("button", { type: "button", class: "quiet", t: "remove", on: { click: () => { clear(); changed(); chooser.focus(); } } });
-  const element = h("div", { class: "media", on: { paste: (event) => take(event.clipboardData?.files[0], event) } }, zone, tools?.({ take, clear: () => clear() }), shown);
+  const element = h("div", { class: "media", on: { paste: (event) => take(event.clipboardData?.files[0], event) } },
+    h("div", { class: "sources" }, zone, tools?.({ take, clear: () => clear() })), shown);
 
   const sizeProblem = (bytes) => {
     const most = Math.min(input.max_bytes ?? Infinity, (limits.max_body_bytes ?? Infinity) / GROWTH - 1000);
@@ -50,6 +52,7 @@ function mediaControl({ input, limits, id, described, changed, say }, { accept, 
     shown.replaceChildren(...made.elements, facts);
     shown.hidden = false;
     element.classList.add("filled");
+    tell(words, "drop.another");
     if (problem) say(problem.key, problem.params);
     else say(null);
   }
@@ -67,6 +70,7 @@ function mediaControl({ input, limits, id, described, changed, say }, { accept, 
     shown.hidden = true;
     chooser.value = "";
     element.classList.remove("filled");
+    tell(words, prompt);
     say(null);
   }
 
