@@ -111,11 +111,15 @@ function drawPromise(target, prediction, isNamed) {
   }
   if (!Array.isArray(prediction.interval)) return null;
   const [low, high] = prediction.interval;
-  return h("div", { class: "promised" }, name, h("p", { t: "interval", tParams: { low: bound(low), high: bound(high), unit: target.unit ?? "" } }), drawInterval(low, high, prediction.value));
+  return h("div", { class: "promised" }, name, h("p", { t: intervalKey(low, high), tParams: { low: low === null ? "" : numberText(low), high: high === null ? "" : numberText(high), unit: target.unit ?? "" } }), drawInterval(low, high, prediction.value));
 }
 
-/** An end of an interval; null is one without an end. */
-const bound = (value) => (value === null ? "∞" : numberText(value));
+/** The message of an interval, whose ends are null where it has none. */
+function intervalKey(low, high) {
+  if (low === null && high === null) return "interval.any";
+  if (high === null) return "interval.above";
+  return low === null ? "interval.below" : "interval";
+}
 
 function drawInterval(low, high, value) {
   if (low === null || high === null || typeof value !== "number" || low === high) return null;

@@ -13,7 +13,7 @@ export const nextId = (stem) => `${stem}-${++lastId}`;
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   fill(element, props);
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
@@ -40,7 +40,7 @@ function fill(element, { t, tParams, tLabel, tTitle, tPlaceholder, on, style, ..
 
 /** A name whose lines may break behind underscores, dots and slashes. */
 export function breakable(name) {
-  const pieces = String(name).split(/(?<=[_./-])/);
+  const pieces = String(name).split(/(?<=[_/]|[.-](?=\p{L}))/u);
   return pieces.flatMap((piece, place) => (place ? [document.createElement("wbr"), piece] : [piece]));
 }
 

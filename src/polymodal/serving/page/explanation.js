@@ -7,14 +7,18 @@ const MOST_LISTED = 12;
 const STRONGEST = 55; // percentage of colour behind the strongest word: its letters stay readable
 const WEAKEST = 0.04; // weaker words, against the strongest, are not coloured
 
+// How effects are written: those on a number as they are, those on a probability in percentage points.
 const sign = (value) => (value < 0 ? "−" : "+");
 
-/** How effects are written: those on a number as they are, those on a probability in percentage points. */
-const AS_NUMBER = { cell: (value) => sign(value) + numberText(Math.abs(value)), full: (value) => sign(value) + numberText(Math.abs(value)) };
-const AS_POINTS = {
-  cell: (value) => sign(value) + (100 * Math.abs(value)).toFixed(1),
-  full: (value) => t("points", { value: sign(value) + (100 * Math.abs(value)).toFixed(1) }),
-};
+const plainText = (value) => sign(value) + numberText(Math.abs(value));
+
+function pointsText(value) {
+  const text = (100 * Math.abs(value)).toFixed(1);
+  return text === "0.0" ? text : sign(value) + text;
+}
+
+const AS_NUMBER = { cell: plainText, full: plainText };
+const AS_POINTS = { cell: pointsText, full: (value) => t("points", { value: pointsText(value) }) };
 
 /** All of the explanation of one target, a promise of an element. `row` is what was asked about, column to cell. */
 export async function drawExplanation(explanation, row, schema) {
@@ -41,7 +45,7 @@ async function drawCell(column, heat, cell, units) {
   if (heat.words) drawn.push(drawWords(placedWords(heat), typeof cell === "string" ? cell : "", units));
   if (heat.seconds) drawn.push(await drawSeconds(addUp(heat.seconds), mediaOf(cell), column, units));
   if (heat.columns) drawn.push(effectTable(heat.columns, units));
-  if (heat.png && heat.over !== "picture") drawn.push(drawPng(heat.png, column));
+  if (heat.png && heat.over !== "picture") drawn.push(drawPng(heat.png, column), h("p", { class: "note", t: `heat.${heat.over ?? "image"}.note` }));
   if (!drawn.length && parts.length) drawn.push(effectTable(parts.map((part) => [part.label, part.value]), units));
   return drawn.length ? h("figure", { class: "explained" }, h("figcaption", {}, breakable(column)), drawn) : null;
 }
