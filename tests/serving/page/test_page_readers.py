@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,37 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-UNNAMED = """() => [...document.querySelectorAll('input, textarea, button, select, audio, video, [role=group], [role=region]')]
-  .filter((part) => part.checkVisibility({ checkVisibilityCSS: true }))
-  .filter((part) => {
-    const labelled = (part.getAttribute('aria-labelledby') ?? '').split(' ').map((id) => document.getElementById(id)?.textContent ?? '').join('');
-    const named = [part.getAttribute('aria-label'), labelled, part.tagName === 'BUTTON' ? part.textContent : '',
-      ...[...(part.labels ?? [])].map((label) => label.textContent)];
-    return !named.some((name) => name?.trim());
-  }).map((part) => part.outerHTML.slice(0, 120))"""
-
-FAINT = """() => {
-  const parse = (color) => { const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number); return color.startsWith('color(')
-    ? { rgb: [r, g, b], a } : { rgb: [r / 255, g / 255, b / 255], a }; };
-  const luminance = (rgb) => { const [r, g, b] = rgb.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const behind = (part) => {
-    const layers = [];
-    for (let at = part; at; at = at.parentElement) layers.push(parse(getComputedStyle(at).backgroundColor));
-    return layers.reverse().reduce((under, { rgb, a }) => under.map((v, i) => a * rgb[i] + (1 - a) * v), [1, 1, 1]);
-  };
-  const faint = [];
-  for (const part of document.querySelectorAll('body *')) {
-    const own = [...part.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !part.checkVisibility({ checkVisibilityCSS: true }) || part.closest('.hidden, .is-absent, :disabled, svg, .skip')) continue;
-    const style = getComputedStyle(part);
-    const [front, back] = [luminance(parse(style.color).rgb), luminance(behind(part))];
-    const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
-    const isLarge = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
-    if (ratio < (isLarge ? 3 : 4.5)) faint.push(`${part.outerHTML.slice(0, 100)}: ${ratio.toFixed(2)}`);
-  }
-  return faint;
-}"""
+CHECKS = (Path(__file__).parent / "checks.js").read_text("utf-8")
+UNNAMED, FAINT = f"() => {{ {CHECKS} return unnamed(); }}", f"() => {{ {CHECKS} return faint(); }}"
 
 
 def ask(page: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def test_uploaded_picture_is_shown_sent_and_answered(page: Page, photo: Path, cl
 
 def test_sound_is_recorded_as_wav(page: Page) -> None:
     page.get_by_role("button", name="Record").click()
-    page.locator(".clock", has_text="0.3 s").wait_for()
+    page.locator(".clock", has_text=re.compile(r"0\.[3-9]|[1-9]\.")).wait_for()
     page.get_by_role("button", name="Stop recording").click()
     field(page, "sound").locator("audio").wait_for()
     sent = predict(page)
@@ -165,7 +166,7 @@ def test_reasons_are_drawn_on_the_inputs(page: Page, photo: Path) -> None:
     reasons = page.locator(".explanation")
     reasons.wait_for()
     assert reasons.locator("tr", has_text="photo").count() == 1
-    assert reasons.locator(".frame img").count() == 2  # the picture and the heat over it
+    assert reasons.locator(".frame rect.for, .frame rect.against").count() >= 1
     assert "it barks at the gate" in reasons.locator(".words").evaluate(
         "words => { const own = words.cloneNode(true); own.querySelectorAll('.hidden').forEach(part => part.remove()); "
         "return own.textContent; }"

@@ -71,9 +71,7 @@ def test_files_that_a_table_names_are_chosen_and_sent(page: Page, serving_folder
 
 def test_busy_server_is_waited_for_and_a_lost_one_can_be_continued(page: Page) -> None:
     answers: list[Any] = [
-        lambda route: route.fulfill(
-            status=429, headers={"Retry-After": "0"}, json={"error": "Busy.", "request_id": "r"}
-        ),
+        lambda route: route.fulfill(status=429, headers={"Retry-After": "0"}, json={"error": "Busy."}),
         lambda route: route.abort(),
     ]
 

@@ -3,7 +3,7 @@ import { text } from "./answer.js";
 import { answerColumns, baseName, compareColumns, missingFiles, problemOf, rowsOf } from "./batch-table.js";
 import { BatchRun } from "./batch-run.js";
 import { decodeText, parseTable, writeTable } from "./csv.js";
-import { h, nextId, numberText } from "./dom.js";
+import { h, nextId, numberText, percentText } from "./dom.js";
 import { currentLanguage, tell } from "./messages.js";
 
 const MOST_SHOWN = 100;
@@ -136,14 +136,14 @@ function drawResults(table, schema, run, failed) {
   const onlyFailed = h("input", { type: "checkbox", on: { change: () => fillBody() } });
   const body = h("tbody");
   const isProblem = (place) => problemOf(run.answers[place]) !== "";
+  const numProblems = run.answers.filter((_, place) => isProblem(place)).length;
   function fillBody() {
     const places = table.rows.map((_, place) => place).filter((place) => run.answers[place] && (!onlyFailed.checked || isProblem(place)));
-    body.replaceChildren(...places.slice(0, MOST_SHOWN).map((place) => drawRow(table, shown, added, run, place)));
+    body.replaceChildren(...places.slice(0, MOST_SHOWN).map((place) => drawRow(table, shown, added, run, place, numProblems > 0)));
   }
   fillBody();
-  const heads = [h("th", { scope: "col", class: "num", t: "csv.row" }), ...shown.map((name) => h("th", { scope: "col" }, name)),
-    ...added.map(([name]) => h("th", { scope: "col", class: "added" }, name)), h("th", { scope: "col", t: "csv.problem" })];
-  const numProblems = run.answers.filter((_, place) => isProblem(place)).length;
+  const heads = [h("th", { scope: "col", class: "num", t: "csv.row" }), ...added.map(([name]) => h("th", { scope: "col" }, name)),
+    failed || numProblems ? h("th", { scope: "col", t: "csv.problem" }) : "", ...shown.map((name) => h("th", { scope: "col" }, name))];
   return [
     numProblems ? h("label", { class: "only" }, onlyFailed, h("span", { t: "csv.only", tParams: { count: numProblems } })) : "",
     h("div", { class: "scroll tall", tabindex: 0, role: "region", tLabel: "csv.answers" },
@@ -153,12 +153,19 @@ function drawResults(table, schema, run, failed) {
   ];
 }
 
-function drawRow(table, shown, added, run, place) {
+function drawRow(table, shown, added, run, place, hasProblems) {
   const answer = run.answers[place];
   const cells = shown.map((name) => h("td", { class: "cell" }, table.rows[place][table.columns.indexOf(name)]));
   const answers = added.map(([name, read]) => {
-    const value = read(answer);
-    return h("td", { class: name.startsWith("predicted_") ? "added strong" : "added" }, typeof value === "number" ? numberText(value) : Array.isArray(value) ? value.map(text).join(", ") : text(value));
+    const kind = name.slice(0, name.indexOf("_")); // predicted, confidence, set, low, high
+    return h("td", { class: `added ${kind}` }, cellText(read(answer), kind));
   });
-  return h("tr", { class: answer.problem ? "failed" : null }, h("th", { scope: "row", class: "num" }, String(place + 1)), cells, answers, h("td", { class: "why", lang: "en" }, problemOf(answer)));
+  return h("tr", { class: answer.problem ? "failed" : null }, h("th", { scope: "row", class: "num" }, String(place + 1)), answers,
+    hasProblems ? h("td", { class: "why", lang: "en" }, problemOf(answer)) : null, cells);
+}
+
+function cellText(value, kind) {
+  if (Array.isArray(value)) return value.map(text).join(", ");
+  if (typeof value !== "number") return text(value);
+  return kind === "confidence" ? percentText(value) : numberText(value);
 }
