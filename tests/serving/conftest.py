@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,9 @@ import httpx
 import pytest
 
 import tiny
+from loopback import running
 from polymodal.model.search_index import save_index
 from polymodal.runs.model import Model, load
-from polymodal.serving.app import build_app
-from polymodal.serving.served_model import load_served
-from polymodal.serving.server import build_server, listen
 from polymodal.serving.settings import ServerSettings
 
 COLUMNS = ("photo", "sound", "note", "code", "size", "colour", "day")
@@ -45,23 +41,6 @@ def settings(serving_folder: Path) -> ServerSettings:
     return ServerSettings(
         model=serving_folder / "run", index=serving_folder / "index", port=0, device="cpu", is_quiet=True
     )
-
-
-@contextmanager
-def running(settings: ServerSettings, *, app: Callable[[Any], Any] = lambda app: app) -> Iterator[str]:
-    """Run a server in a thread; yields its address."""
-    served = load_served(settings.model, settings.limits, device=settings.device, index=settings.index)
-    listening = listen(settings.host, settings.port)
-    server = build_server(settings, app(build_app(settings, served)))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    address = "http://{}:{}".format(*listening.getsockname()[:2])
-    thread.start()
-    try:
-        yield address
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listening.close()
 
 
 @pytest.fixture(scope="session")

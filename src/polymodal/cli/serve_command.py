@@ -41,15 +41,21 @@ def serve_command(
     max_rows: Annotated[int, typer.Option(min=1, help="Rows of a request, at most.")] = 1000,
     max_pixels: Annotated[int, typer.Option(min=1, help="Pixels of a picture, at most.")] = 40_000_000,
     max_seconds: Annotated[float, typer.Option(help="Seconds of a sound or film, at most.")] = 600.0,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep predictions as Parquet files here, for `polymodal drift`.")
+    ] = None,
+    record_columns: Annotated[
+        str, typer.Option(metavar="COLS", help="Input columns to keep with them, by comma; all: every one.")
+    ] = "",
+    otel: Annotated[bool, typer.Option("--otel", help="Send traces by OpenTelemetry's protocol (OTLP).")] = False,
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
     """Serve a model over HTTP: predictions, explanations, embeddings, search, and a page for people."""
     with exits("Stopped."):
-        from polymodal.cli import console
-        from polymodal.data.cache.cache import parse_bytes
+        from polymodal.cli import console, options
         from polymodal.serving.server import serve
-        from polymodal.serving.settings import Limits, ServerSettings, read_api_keys
+        from polymodal.serving.settings import Limits, ServerSettings, parse_size, read_api_keys
 
         limits: dict[str, Any] = {"max_rows": max_rows, "max_pixels": max_pixels, "max_seconds": max_seconds}
         settings = ServerSettings(
@@ -63,11 +69,14 @@ def serve_command(
             tls_cert=tls_cert,
             tls_key=tls_key,
             cors=tuple(cors),
-            limits=Limits(max_body_bytes=parse_bytes(max_body), **limits),
+            limits=Limits(max_body_bytes=parse_size(max_body), **limits),
             max_batch=max_batch,
             max_wait_s=max_wait_ms / 1000,
             queue=queue,
             timeout_s=timeout,
+            record=record,
+            record_columns=tuple(options.parse_columns([record_columns] if record_columns else [])),
+            otel=otel,
             device=device,
             is_quiet=quiet,
         )

@@ -25,9 +25,11 @@ from polymodal.serving.model_slot import ModelSlot
 from polymodal.serving.openapi import describe_api
 from polymodal.serving.page_files import add_page
 from polymodal.serving.questions import Question, read_options, read_top
+from polymodal.serving.recorder import Recorder
 from polymodal.serving.request_error import RequestError
 from polymodal.serving.served_model import ServedModel, load_served
 from polymodal.serving.settings import ServerSettings
+from polymodal.serving.telemetry import Traces, build_tracer_provider, check_telemetry
 from polymodal.version import VERSION
 
 T = TypeVar("T")
@@ -48,6 +50,8 @@ class Services:
         bodies: Reads bodies.
         metrics: Counts.
         questions: The thread of explanations, embeddings and searches.
+        recorder: Keeps predictions; None keeps nothing.
+        tracer_provider: Makes and sends traces; None makes none.
         num_questions: How many of them wait or run.
     """
 
@@ -57,6 +61,8 @@ class Services:
     bodies: BodyReader
     metrics: Metrics
     questions: ThreadPoolExecutor
+    recorder: Recorder | None = None
+    tracer_provider: Any = None
     num_questions: int = 0
 
     async def ask(self, work: Callable[[], T]) -> T:
@@ -123,6 +129,8 @@ def build_app(settings: ServerSettings, served: ServedModel) -> FastAPI:
         bodies=BodyReader(settings.limits, settings.read_timeout_s),
         metrics=metrics,
         questions=ThreadPoolExecutor(1, thread_name_prefix="questions"),
+        recorder=_recorder(settings, served),
+        tracer_provider=_tracer_provider(settings),
     )
     app = FastAPI(
         title="polymodal",
@@ -130,6 +138,7 @@ def build_app(settings: ServerSettings, served: ServedModel) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # the address would be of the Host that a client names
         lifespan=_lifespan(services),
     )
     app.add_exception_handler(HTTPException, _http_error)
@@ -145,8 +154,21 @@ def build_app(settings: ServerSettings, served: ServedModel) -> FastAPI:
             allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
             expose_headers=["x-request-id", "retry-after"],
         )
+    if services.tracer_provider is not None:
+        app.add_middleware(Traces, provider=services.tracer_provider)
     app.add_middleware(RequestLog, metrics=metrics)
     return app
+
+
+def _recorder(settings: ServerSettings, served: ServedModel) -> Recorder | None:
+    return None if settings.record is None else Recorder(settings.record, settings.record_columns, served.columns)
+
+
+def _tracer_provider(settings: ServerSettings) -> Any:
+    if not settings.otel:
+        return None
+    check_telemetry()
+    return build_tracer_provider()
 
 
 def _lifespan(services: Services) -> Callable[[FastAPI], Any]:
@@ -154,6 +176,8 @@ def _lifespan(services: Services) -> Callable[[FastAPI], Any]:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         services.batcher.start()
         services.slot.start()
+        if services.recorder is not None:
+            services.recorder.start()
         if threading.current_thread() is threading.main_thread():
             with suppress(AttributeError, NotImplementedError):  # Windows has no SIGHUP
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, services.slot.reload)
@@ -161,6 +185,10 @@ def _lifespan(services: Services) -> Callable[[FastAPI], Any]:
         await services.slot.stop()
         await services.batcher.stop()
         services.questions.shutdown(wait=False, cancel_futures=True)
+        if services.recorder is not None:
+            await services.recorder.stop()
+        if services.tracer_provider is not None:
+            await asyncio.to_thread(services.tracer_provider.shutdown)
 
     return lifespan
 
@@ -253,6 +281,8 @@ async def _predict(request: Request, services: Services) -> Response:
     _check_strict(question, answers)
     services.metrics.see_rows(question.rows, {name: column.stream for name, column in served.columns.items()})
     services.metrics.see_answers(answers)
+    if services.recorder is not None:
+        services.recorder.see(question.rows, answers, served.version)
     return _answer(request, served, {"rows": answers}, question)
 
 

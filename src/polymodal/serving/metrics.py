@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from polymodal.serving.questions import Row
 
@@ -109,3 +109,12 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
         return generate_latest(registry)
+
+
+def forget_process(pid: int) -> None:
+    """Forget the gauges of a process that ended; what it counted stays.
+
+    Args:
+        pid: Its number.
+    """
+    mark_process_dead(pid)

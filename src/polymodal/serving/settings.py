@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,6 +124,26 @@ class ServerSettings:
 
 
 SHORTEST_KEY = 16
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)?", re.IGNORECASE)
+SIZE_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def parse_size(text: str) -> int:
+    """Parse a size.
+
+    Args:
+        text: A number of bytes, or a number with the unit KB, MB or GB (powers of 1000).
+
+    Returns:
+        Bytes.
+
+    Raises:
+        ConfigError: If the text is no size.
+    """
+    match = SIZE.fullmatch(text.strip())
+    if match is None:
+        raise parameter_error("max_body", OWNER, "a size such as 500KB or 32MB", text)
+    return int(float(match[1]) * SIZE_UNITS[(match[2] or "B").upper()])
 
 
 def read_api_keys(path: Path | None, variable: str) -> tuple[str, ...]:
