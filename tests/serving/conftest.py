@@ -67,9 +67,3 @@ def example(address: str) -> dict[str, Any]:
 def changed(settings: ServerSettings) -> Callable[..., ServerSettings]:
     """Return the settings with some replaced."""
     return lambda **changes: replace(settings, **changes)
-
-
-@pytest.fixture(scope="session")
-def start_server() -> Callable[..., Any]:
-    """Return a context manager that runs a server with other settings."""
-    return running

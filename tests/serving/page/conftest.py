@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import soundfile
+
+from loopback import running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -16,19 +20,23 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+RATE_HZ = 16_000
 WAIT_MS = 60_000
 """How long anything may take to show on a busy machine."""
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Start the system's Chromium with a microphone that hums, or skip."""
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Start the system's Chromium with a microphone that hears a tone, or skip."""
     playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip(f"there is no browser here: none of {', '.join(PROGRAMS)}")
+    tone = tmp_path_factory.mktemp("microphone") / "tone.wav"
+    soundfile.write(tone, np.sin(np.arange(RATE_HZ) * (2 * np.pi * 440 / RATE_HZ)) / 2, RATE_HZ)
+    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={tone}"]
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=list(FLAGS))
+        browser = started.chromium.launch(executable_path=program, args=flags)
         yield browser
         browser.close()
 
@@ -70,7 +78,7 @@ def page(open_page: Callable[..., Page], address: str) -> Page:
 
 
 @pytest.fixture(scope="session")
-def keyed_address(start_server: Callable[[ServerSettings], Any], settings: ServerSettings) -> Iterator[str]:
+def keyed_address(settings: ServerSettings) -> Iterator[str]:
     """The address of a server that asks for a key."""
-    with start_server(replace(settings, api_keys=("secret-of-the-test",))) as found:
+    with running(replace(settings, api_keys=("secret-of-the-test",))) as found:
         yield found

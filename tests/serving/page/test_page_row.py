@@ -77,8 +77,8 @@ def test_sound_is_recorded_as_wav(page: Page) -> None:
     sent = predict(page)
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(sent["sound"]["base64"])))
     assert sent["sound"]["type"] == "audio/wav"
-    assert len(samples) >= 0.2 * rate
-    assert samples.std() > 0.001  # the fake microphone is heard
+    assert len(samples) > 0.2 * rate
+    assert samples.std() > 0.01
     page.locator("#answer-body .value").first.wait_for()
     assert "sound could not be read" not in page.locator("#answer-body").inner_text()
 

@@ -35,6 +35,7 @@ def test_rows_are_answered_in_chunks_and_downloaded(page: Page) -> None:
     rows = [f'"it barks, day {day}",{day}.5,x,dog' for day in range(40)]
     rows[7] = rows[7].replace("7.5", "seven")
     choose(page, "note,size,extra,kind\n" + "\n".join(rows) + "\n")
+    page.locator(".csv-facts b", has_text="rows.csv").wait_for()
     facts = page.locator(".csv-facts").inner_text()
     assert "40 rows, 4 columns" in facts
     assert "absent in every row: photo, sound, code, colour, and day" in facts
@@ -59,7 +60,7 @@ def test_rows_are_answered_in_chunks_and_downloaded(page: Page) -> None:
 def test_files_that_a_table_names_are_chosen_and_sent(page: Page, serving_folder: Path) -> None:
     first, second = sorted((serving_folder / "photos").iterdir())[:2]
     choose(page, f"photo,note\nphotos/{first.name},a cat\nphotos/{second.name},a dog\n")
-    assert "names 2 files that are not chosen yet" in page.locator(".csv-facts").inner_text()
+    page.locator(".csv-facts", has_text="names 2 files that are not chosen yet").wait_for()
     page.get_by_label("Drop or choose the files that the table names").set_input_files([first, second])
     page.locator(".csv-facts", has_text="not chosen yet").wait_for(state="hidden")
     with page.expect_request("**/predict") as sent:
