@@ -41,9 +41,7 @@ def compress_command(
     ] = None,
     max_drop: Annotated[
         str | None,
-        typer.Option(
-            "--max-drop", metavar="POINTS", help="Most points of the primary metric to lose; default: 0.5%."
-        ),
+        typer.Option("--max-drop", metavar="POINTS", help="Most points of the primary metric to lose; default: 0.5%."),
     ] = None,
     json: Json = False,
     verbose: Verbose = False,

@@ -51,7 +51,9 @@ def read_limits(size: str | float | None, latency: str | float | None, max_drop:
     return Limits(max_drop=drop, max_bytes=None if num_bytes is None else int(num_bytes), max_ms=ms)
 
 
-def _read(given: str | float, units: dict[str, float] | dict[str, int], option: str, form: str, least: int = 1) -> float:
+def _read(
+    given: str | float, units: dict[str, float] | dict[str, int], option: str, form: str, least: int = 1
+) -> float:
     match = NUMBER.fullmatch(str(given))
     factor = None if match is None else units.get(match[2].upper())
     value = math.nan if match is None or factor is None else float(match[1]) * factor

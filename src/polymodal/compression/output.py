@@ -89,7 +89,9 @@ def write_outputs(found: Compression, search: Search, folder: Path | None, progr
         found = dataclasses.replace(found, folder=folder)
         write_text(folder / CHART, pareto_svg(found))
         write_page(found, folder / PAGE)
-        write_text(folder / DATA_FILE, json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_text(
+            folder / DATA_FILE, json.dumps(found.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        )
     return found
 
 

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from polymodal.atomic_files import write_text
 from polymodal.compression.choice import failed_limits, show_bytes, show_ms
 from polymodal.compression.points import Compression, Point, points_lost
-from polymodal.report.pareto_chart import ParetoPoint, pareto_chart, standalone_svg
 from polymodal.report.page import render
+from polymodal.report.pareto_chart import ParetoPoint, pareto_chart, standalone_svg
 from polymodal.report.wording import format_score
 from polymodal.version import VERSION
 

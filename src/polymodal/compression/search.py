@@ -21,7 +21,7 @@ from polymodal.compression.measure import folder_bytes, ms_of_row, network_ms_of
 from polymodal.compression.points import ORIGINAL, Point, TargetScore
 from polymodal.compression.rows import CompressionRows
 from polymodal.compression.student_plan import StudentPlan, plan_students
-from polymodal.compression.students import read_by_student, train_student
+from polymodal.compression.students import FINE_TUNING_EPOCHS, read_by_student, train_pruned, train_student
 from polymodal.compression.work import Work
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
@@ -34,12 +34,20 @@ from polymodal.runs.model import Model
 
 HOPELESS_POINTS = 5.0
 """Points beyond the allowed drop from which no narrower student is tried."""
+STUDENT_EFFORT = 0.6
+"""Training time of a student beside that of the original, roughly."""
+KEPT_SHARES = (0.5, 0.25)
+"""Shares of heads, hidden units and channels that pruning keeps."""
 SUBSETS: dict[str, frozenset[str]] = {
     "network + linear": frozenset({"network", "linear"}),
     "network only": frozenset({"network"}),
 }
 """Members of the ensemble that are tried beside all of them."""
-BASELINE_SUBSETS: dict[str, frozenset[str]] = {
+BASELINE_STUDENT_EFFORT = 0.6
+"""Training time of a student beside that of the original, roughly."""
+KEPT_SHARES = (0.5, 0.25)
+"""Shares of heads, hidden units and channels that pruning keeps."""
+SUBSETS: dict[str, frozenset[str]] = {
     "baselines only": frozenset({"linear", "boosting"}),
     "linear only": frozenset({"linear"}),
 }
@@ -91,6 +99,7 @@ class Search:
         base = self._add_original()
         self._add_subsets(base, "")
         idle = idle_streams(base, self._limits.max_drop)
+        self._train_pruned()
         networks = [base, *self._train_students(plan_students(self.original, idle))]
         self._add_baselines_alone(networks[-1])
 
@@ -130,8 +139,9 @@ class Search:
         plans = plan_students(self.original)
         seconds = self.original.report_data.get("seconds", {}).get("train")
         rows = ", ".join(f"{number:,} {split}" for split, number in self.rows.counts.items())
-        about = "" if not seconds else f"; about {format_seconds(seconds * len(plans) * 0.8)} by the time of the run"
-        return f"{len(plans)} students are trained on {rows} rows{about}."
+        effort = len(plans) * STUDENT_EFFORT + len(KEPT_SHARES) * FINE_TUNING_EPOCHS
+        about = f", about {format_seconds(seconds * effort)} by what the run took" if seconds else ""
+        return f"{len(plans)} students and {len(KEPT_SHARES)} pruned networks are trained on {rows} rows{about}."
 
     def _add_original(self) -> Candidate:
         with self._progress.phase("scoring the original", None):
@@ -144,6 +154,24 @@ class Search:
             self._measure(dataclasses.replace(base, model=self.original), scores, num_bytes)
         return base
 
+    def _train_pruned(self) -> None:
+        for share in KEPT_SHARES:
+            name = f"pruned-{share:.0%}".rstrip("%")
+            description = f"the network with {share:.0%} of its heads, hidden units and channels, trained further"
+            try:
+                model = self.work.load(name)
+                if model is None:
+                    self._progress.message(f"Pruning: {description}.")
+                    model = train_pruned(share, self.original, self.rows, self._progress)
+                    self.work.save(name, model)
+            except ConfigError as error:
+                self.notices.append(f"Nothing was pruned: {error}")
+                return
+            rows = self.rows
+            candidate = build_candidate(name, "pruned", description, model, rows, rows.validation, self.cache)
+            self._add(candidate)
+            self._add_subsets(candidate, f"{name}, ")
+
     def _train_students(self, plans: list[StudentPlan]) -> Iterator[Candidate]:
         for number, plan in enumerate(plans, start=1):
             self._progress.message(f"Student {number} of {len(plans)}: {plan.description}.")
@@ -154,9 +182,7 @@ class Search:
                 continue
             rows = dataclasses.replace(self.rows, fitted=None) if plan.without else self.rows
             student = dataclasses.replace(student, features=None, baselines={}) if plan.without else student
-            candidate = build_candidate(
-                plan.name, "distilled", plan.description, student, rows, validation, self.cache
-            )
+            candidate = build_candidate(plan.name, "distilled", plan.description, student, rows, validation, self.cache)
             self._add(candidate)
             self._add_subsets(candidate, f"{plan.name}, ")
             yield candidate

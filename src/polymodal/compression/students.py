@@ -1,7 +1,8 @@
-"""Training students on the original's answers (Hinton et al. 2015, arXiv 1503.02531)."""
+"""Training students and pruned networks on the original's answers (Hinton et al. 2015, arXiv 1503.02531)."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import torch
@@ -11,10 +12,12 @@ from polymodal.compression.student_plan import StudentPlan, is_checkpoint_encode
 from polymodal.config import RunConfig, TrainConfig
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import Schema
+from polymodal.errors import ConfigError
 from polymodal.model.batches import Examples
 from polymodal.model.build import build_network, resolve_training
 from polymodal.model.network import Network
 from polymodal.model.trained_model import TrainedModel
+from polymodal.nn.pruning import prune
 from polymodal.progress import Progress
 from polymodal.targets.evidence import to_evidential
 from polymodal.training.inputs import TrainingInputs
@@ -49,28 +52,48 @@ def train_student(
     train, validation = (read_by_student(part, original) for part in (rows.train, rows.validation))
     settings = training_settings(plan.config, original, len(train))
     _train(network, original, plan.config, settings, rows, (train, validation), progress)
-    student = dataclasses.replace(
-        original,
-        config=plan.config.model_copy(update={"train": settings}),
-        preprocessor=preprocessor,
-        network=network.eval(),
-        stackers={},
-        ensembles={},
-        calibrations={},
-        reference=None,
-    )
-    return student, validation
+    config = plan.config.model_copy(update={"train": settings})
+    student = dataclasses.replace(original, config=config, preprocessor=preprocessor, network=network.eval())
+    return without_decision_level(student), validation
 
 
-def fine_tune(network: Network, original: TrainedModel, rows: CompressionRows, progress: Progress) -> None:
-    """Train a pruned network further, on the truth and on the original's answers.
+def train_pruned(share: float, original: TrainedModel, rows: CompressionRows, progress: Progress) -> TrainedModel:
+    """Prune the original's network and train it further, on the truth and on the original's answers.
 
     Args:
-        network: The network; its weights are changed.
-        original: The model that it was pruned from.
+        share: Share of heads, hidden units and channels that is kept.
+        original: The original.
         rows: Rows and the original's answers.
         progress: Reports every step.
+
+    Returns:
+        The pruned model without a decision level.
+
+    Raises:
+        ConfigError: If nothing in its network can be pruned.
     """
+    network = copy.deepcopy(original.network)
+    kept = prune(network, share)
+    if not kept:
+        raise ConfigError("its network has no heads, hidden units or channels that pruning knows.")
+    network.pruned = {**original.network.pruned, **kept}
+    _fine_tune(network, original, rows, progress)
+    return without_decision_level(dataclasses.replace(original, network=network))
+
+
+def without_decision_level(model: TrainedModel) -> TrainedModel:
+    """Return a model without what depends on how its network answers.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The same without stackers, ensembles, calibrations and reference.
+    """
+    return dataclasses.replace(model, stackers={}, ensembles={}, calibrations={}, reference=None)
+
+
+def _fine_tune(network: Network, original: TrainedModel, rows: CompressionRows, progress: Progress) -> None:
     settings = training_settings(original.config, original, len(rows.train))
     epochs = max(2, round((settings.epochs or 1) * FINE_TUNING_EPOCHS))
     rate = (settings.learning_rate or 1e-3) * FINE_TUNING_RATE

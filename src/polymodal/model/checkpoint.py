@@ -46,6 +46,7 @@ from polymodal.model.state_checks import check_fields, check_prediction, load_we
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.allocation import AllocationLimit
 from polymodal.nn.devices import choose_device
+from polymodal.nn.pruning import resize
 from polymodal.targets import AnyTarget, target_class
 
 FORMAT = 1
@@ -95,6 +96,7 @@ def _plain(model: TrainedModel) -> dict[str, Any]:
         "conformal": {name: calibration.state() for name, calibration in model.calibrations.items()},
         "record": model.report_data,
         "parts": list_parts(model.config, model.preprocessor.modalities, model.targets),
+        **({"pruned": model.network.pruned} if model.network.pruned else {}),
     }
 
 
@@ -204,7 +206,9 @@ def _build(plain: dict[str, Any], folder: Path, custom_objects: Mapping[str, Any
     config = with_parts(_read_config(plain["config"]), plain.get("parts", []), custom_objects, folder)
     preprocessor = Preprocessor.from_state(plain["preprocessor"])
     targets = {name: target_class(t["kind"]).from_state(t["state"]) for name, t in plain["targets"].items()}
-    network = _build_network(_with_checkpoints(config, plain, folder), preprocessor, targets, folder)
+    network = _build_network(
+        _with_checkpoints(config, plain, folder), preprocessor, targets, folder, plain.get("pruned", {})
+    )
     arrays = read_arrays(folder / ARRAYS_FILE, "np")
     features = None
     if plain["features"] is not None:
@@ -241,15 +245,29 @@ def _read_config(values: dict[str, Any]) -> RunConfig:
 
 
 def _build_network(
-    config: RunConfig, preprocessor: Preprocessor, targets: Mapping[str, AnyTarget], folder: Path
+    config: RunConfig,
+    preprocessor: Preprocessor,
+    targets: Mapping[str, AnyTarget],
+    folder: Path,
+    pruned: Mapping[str, int],
 ) -> Network:
     """Build the network, no larger than a few times its weights, and load them."""
     weights = read_arrays(folder / WEIGHTS_FILE, "pt")
     num_bytes, num_tensors = weight_bytes(folder)
     with AllocationLimit(SPARE_BYTES + 4 * num_bytes, SPARE_TENSORS + 8 * num_tensors):
         network = build_network(config, preprocessor.modalities, targets)
+        _prune_like(network, pruned)
     load_weights(network, weights, WEIGHTS_FILE)
     return network.eval()
+
+
+def _prune_like(network: Network, pruned: Mapping[str, int]) -> None:
+    """Give the network the shapes of a pruned one."""
+    try:
+        resize(network, pruned)
+    except ValueError as error:
+        raise DamagedFileError(f"{MODEL_FILE} does not fit its network: {error}") from None
+    network.pruned = dict(pruned)
 
 
 def _with_checkpoints(config: RunConfig, plain: dict[str, Any], folder: Path) -> RunConfig:

@@ -156,7 +156,9 @@ def _dot(plot: PlotArea, point: ParetoPoint, colour: int) -> Markup:
 
 
 def _legend(kinds: Sequence[str]) -> Markup:
-    swatch = '<li><svg class="swatch" viewBox="0 0 30 10" aria-hidden="true"><path class="dot s{}" d="{}"/></svg>{}</li>'
+    swatch = (
+        '<li><svg class="swatch" viewBox="0 0 30 10" aria-hidden="true"><path class="dot s{}" d="{}"/></svg>{}</li>'
+    )
     marks = [MARKERS[place % len(MARKERS)](15, 5, 3.5) for place in range(len(kinds))]
     entries = [Markup(swatch).format(place + 1, mark, kinds[place]) for place, mark in enumerate(marks)]
     return Markup('<ul class="legend">{}</ul>').format(Markup("").join(entries))
