@@ -17,7 +17,8 @@ from polymodal.ensemble.ensemble_weights import MemberRows, fit_ensemble, member
 from polymodal.model.batches import Examples
 from polymodal.model.fit_certainty import fit_certainty
 from polymodal.model.fit_ensemble import HeldOutRows, fit_ensembles, held_out_rows
-from polymodal.model.predict import BASELINE, NO_MASK, combine, predict_examples
+from polymodal.model.inference_network import NO_MASK
+from polymodal.model.predict import BASELINE, combine, predict_examples
 from polymodal.model.scorer import Scorer, build_scorer
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import StructuredTarget

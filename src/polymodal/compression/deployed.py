@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from polymodal.model.checkpoint import REFERENCE_FILE, save_model
+from polymodal.model.checkpoint import save_model
+from polymodal.model.saved_parts import REFERENCE_FILE
 from polymodal.model.trained_model import TrainedModel
 from polymodal.version import VERSION
 

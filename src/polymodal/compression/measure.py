@@ -13,7 +13,8 @@ from pathlib import Path
 
 from polymodal.data.tables.table import Table
 from polymodal.model.batches import Examples
-from polymodal.model.predict import NO_MASK, needed_members, needs_network, run_network
+from polymodal.model.inference_network import NO_MASK
+from polymodal.model.predict import needed_members, needs_network
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import SilentProgress
 from polymodal.runs.model import Model
@@ -65,7 +66,7 @@ def network_ms_of_row(model: TrainedModel, examples: Examples) -> float | None:
     if not needs_network(needed_members(model)):
         return None
     rows = [examples.subset(slice(index, index + 1)).columns_in_use() for index in range(min(len(examples), REPEATS))]
-    return _median_ms([lambda row=row: run_network(model.network, row, [NO_MASK]) for row in rows])
+    return _median_ms([lambda row=row: model.network.run(row, [NO_MASK]) for row in rows])
 
 
 def _median_ms(calls: list[Callable[[], object]]) -> float:

@@ -17,7 +17,8 @@ from polymodal.ensemble.baseline_cache import FittedBaselines
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.model.batches import Examples
 from polymodal.model.evaluate_table import examples_with_truth
-from polymodal.model.predict import NO_MASK, combine, predict_examples
+from polymodal.model.inference_network import NO_MASK
+from polymodal.model.predict import combine, predict_examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 from polymodal.runs.baseline_fitting import fit_baselines

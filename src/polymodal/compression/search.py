@@ -43,11 +43,7 @@ SUBSETS: dict[str, frozenset[str]] = {
     "network only": frozenset({"network"}),
 }
 """Members of the ensemble that are tried beside all of them."""
-BASELINE_STUDENT_EFFORT = 0.6
-"""Training time of a student beside that of the original, roughly."""
-KEPT_SHARES = (0.5, 0.25)
-"""Shares of heads, hidden units and channels that pruning keeps."""
-SUBSETS: dict[str, frozenset[str]] = {
+BASELINE_SUBSETS: dict[str, frozenset[str]] = {
     "baselines only": frozenset({"linear", "boosting"}),
     "linear only": frozenset({"linear"}),
 }

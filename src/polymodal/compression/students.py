@@ -16,6 +16,7 @@ from polymodal.errors import ConfigError
 from polymodal.model.batches import Examples
 from polymodal.model.build import build_network, resolve_training
 from polymodal.model.network import Network
+from polymodal.model.torch_network import torch_network
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.pruning import prune
 from polymodal.progress import Progress
@@ -72,11 +73,12 @@ def train_pruned(share: float, original: TrainedModel, rows: CompressionRows, pr
     Raises:
         ConfigError: If nothing in its network can be pruned.
     """
-    network = copy.deepcopy(original.network)
+    before = torch_network(original, "Compressing")
+    network = copy.deepcopy(before)
     kept = prune(network, share)
     if not kept:
         raise ConfigError("its network has no heads, hidden units or channels that pruning knows.")
-    network.pruned = {**original.network.pruned, **kept}
+    network.pruned = {**before.pruned, **kept}
     _fine_tune(network, original, rows, progress)
     return without_decision_level(dataclasses.replace(original, network=network))
 
