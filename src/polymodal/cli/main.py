@@ -48,6 +48,7 @@ from polymodal.cli.arguments import (
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.compress_command import compress_command
 from polymodal.cli.drift_command import drift_command
 from polymodal.cli.explain_command import explain_command
 from polymodal.cli.export_command import export_command
@@ -279,6 +280,7 @@ def evaluate_command(
 
 
 app.command("predict")(predict_command)
+app.command("compress")(compress_command)
 app.command("drift")(drift_command)
 app.command("explain")(explain_command)
 app.command("stress")(stress_command)
