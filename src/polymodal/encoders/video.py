@@ -232,6 +232,9 @@ class VideoEncoder(nn.Module):
 
     def _encode_frames(self, frames_BTYXC: Tensor, lengths: Tensor) -> Tensor:
         """Encode all rows, in inference a few at a time to bound the memory of feature maps."""
+        if torch.compiler.is_exporting():  # one graph for any number of rows: the caller decides how many at once
+            whole: Tensor = self.frames(frames_BTYXC, lengths)
+            return whole
         num_rows = max(len(lengths), 1)
         at_once = num_rows
         if not torch.is_grad_enabled() and len(lengths):

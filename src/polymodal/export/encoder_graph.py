@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from polymodal.arrays import Column
 from polymodal.bundle.graph_info import DETAIL_OUTPUTS, ROWS, STEPS, TOKEN_OUTPUTS, GraphInfo, GraphInput
+from polymodal.encoders import Pretrained
 from polymodal.tokens import ColumnBatch, Tokens
 
 OPSET = 18
@@ -26,6 +27,8 @@ EXAMPLE_ROWS = 3
 """Rows of the example batch: a size of 0 or 1 could become a constant of the graph."""
 MAX_INLINE_BYTES = 1_900_000_000
 """Largest weights inside of the graph's file; protobuf messages end at 2 GB, larger ones lie in a file beside it."""
+MAX_FOLDED_VALUES = 2**31 - 1
+"""Largest tensors whose computation from weights is done at export."""
 
 
 class EncoderGraph(nn.Module):
@@ -43,7 +46,7 @@ class EncoderGraph(nn.Module):
             encoder: An encoder of ``Network.encoders``.
         """
         super().__init__()
-        self.encoder = encoder
+        self.encoder = float32_encoder(encoder)
         self.training = encoder.training
         self.detail_shape: tuple[int, int] | None = None
 
@@ -67,6 +70,20 @@ class EncoderGraph(nn.Module):
             return tokens.values, tokens.present
         self.detail_shape = tokens.detail.shape
         return tokens.values, tokens.present, tokens.detail.values, tokens.detail.present
+
+
+def float32_encoder(encoder: nn.Module) -> nn.Module:
+    """Return the encoder that a graph agrees with.
+
+    Args:
+        encoder: An encoder of ``Network.encoders``.
+
+    Returns:
+        The same; of a pretrained one, a copy that computes in float32 and rounds nothing, whereas the outputs of a
+        frozen checkpoint are otherwise rounded to float16 and, where the processor is fast with it, computed in
+        bfloat16.
+    """
+    return encoder.in_float32() if isinstance(encoder, Pretrained) else encoder
 
 
 def encoder_inputs(batch: ColumnBatch) -> dict[str, Tensor]:
@@ -154,6 +171,7 @@ def export_encoder(encoder: nn.Module, example: Column, path: Path, opset: int =
             verbose=False,
         )
     assert program is not None
+    fold_constants(program)
     num_bytes = save_program(program, path)
     return GraphInfo(
         inputs=_described(program.model.graph.inputs),
@@ -162,6 +180,17 @@ def export_encoder(encoder: nn.Module, example: Column, path: Path, opset: int =
         opset=opset,
         num_bytes=num_bytes,
     )
+
+
+def fold_constants(program: torch.onnx.ONNXProgram) -> None:
+    """Compute what depends on weights alone, whatever its size, such as transposed weights.
+
+    Args:
+        program: Modified in place.
+    """
+    from onnxscript import optimizer
+
+    optimizer.optimize_ir(program.model, input_size_limit=MAX_FOLDED_VALUES, output_size_limit=MAX_FOLDED_VALUES)
 
 
 def save_program(program: torch.onnx.ONNXProgram, path: Path) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell
 from polymodal.atomic_files import check_replaceable
+from polymodal.bundle.load_bundle import is_bundle, load_bundle
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import read_table
 from polymodal.errors import ConfigError, parameter_error, warn
@@ -27,12 +28,13 @@ from polymodal.model.search_index import Hit, SearchIndex, build_index
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 from polymodal.runs.model_questions import ModelQuestions
+from polymodal.runs.model_shipping import ModelShipping
 
 TableLike = Any
 """A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
 
 
-class Model(ModelQuestions):
+class Model(ModelQuestions, ModelShipping):
     """A trained multimodal model.
 
     Example:
@@ -377,9 +379,9 @@ def load(path: str | Path, device: str | None = None, custom_objects: Mapping[st
     """Load a model.
 
     Args:
-        path: A run folder, or the model folder in it.
+        path: A run folder, the model folder in it, or a bundle, which needs no torch.
         device: Where its network is to run, by torch's name: ``cpu``, ``cuda``, ``cuda:1``; None takes a GPU where
-            torch finds one, else the CPU.
+            torch finds one, else the CPU. A bundle runs on the CPU.
         custom_objects: Name to class, function or table row, for encoders and fusions that were given from Python
             when it was trained, such as ``{"MyFusion": MyFusion}``.
 
@@ -390,7 +392,11 @@ def load(path: str | Path, device: str | None = None, custom_objects: Mapping[st
         CheckpointError: If there is no model, it is damaged, or it needs a part that is not here.
         ConfigError: If there is no such device.
     """
+    folder = Path(path)
+    if is_bundle(folder):
+        if device not in (None, "cpu"):
+            raise ConfigError(f"The bundle {folder} runs on the CPU: leave out --device {device}, or load its run.")
+        return Model(load_bundle(folder))
     from polymodal.model.checkpoint import load_model
 
-    folder = Path(path)
     return Model(load_model(folder, device, custom_objects), folder if (folder / MODEL_FOLDER).is_dir() else None)
