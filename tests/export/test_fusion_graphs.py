@@ -12,9 +12,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from polymodal.bundle.graph_info import FusionGraphInfo
+from polymodal.bundle.graph_info import Details, FusionGraphInfo, step_file
 from polymodal.data.schema.schema import StreamSchema
-from polymodal.export.fusion_graph import details_of, example_inputs, export_fusion, trace_fusion
+from polymodal.export.fusion_graph import example_inputs, export_fusion, trace_fusion
 from polymodal.fusion import FUSIONS, build_fusion
 from polymodal.fusion.no_fusion import NoFusion
 from polymodal.model.network import Network
@@ -96,6 +96,10 @@ def tokens(rows: int, sizes: tuple[int, ...], absent: Mapping[str, list[int]], s
     return made
 
 
+def details_of(streams: tuple[str, ...]) -> Details:
+    return {stream: PLACES.shape if stream == PICTURE else None for stream in streams if stream != NOTE}
+
+
 def detail(stream: str, rows: int, steps: int, there: torch.Tensor, generator: torch.Generator) -> Detail | None:
     """Return locations of the picture or time steps of the sound, zeros where the stream is absent."""
     if stream == NOTE:
@@ -150,7 +154,7 @@ def run(path: Path, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any
 def check(network: Network, path: Path, targets: Mapping[str, AnyTarget]) -> None:
     """Compare a graph with its network on other numbers of rows and tokens than it was traced with."""
     streams = network.streams
-    info = export_fusion(network, tokens(2, (2, 2, 2), {}, streams), path)
+    info = export_fusion(network, details_of(streams), path)
     for rows, sizes in BATCHES:
         given = tokens(rows, sizes, ABSENT, streams)
         with torch.inference_mode():
@@ -174,7 +178,11 @@ def check_predictions(
     """Read predictions from the graph's outputs and compare them with those of the heads."""
     for name, head in network.named_structured_heads():
         outputs = {key.removeprefix(f"{name}:"): value for key, value in found.items() if key.startswith(f"{name}:")}
-        step = (lambda inputs, name=name: run(path.with_name(info.steps[name]), inputs)) if name in info.steps else None
+        step = (
+            (lambda inputs, name=name: run(path.with_name(step_file(info.steps[name])), inputs))
+            if name in info.steps
+            else None
+        )
         target = targets[name]
         assert isinstance(target, StructuredTarget)
         answers = target.read_outputs(outputs, step)
@@ -260,7 +268,7 @@ def test_a_joint_space_is_exported_without_a_fusion(tmp_path: Path) -> None:
 def test_a_traced_program_answers_in_torch_too() -> None:
     streams = (PICTURE, NOTE)
     network = build("attention", {"price": FLAT["price"]}, streams)
-    details = details_of(network, tokens(2, (2, 2, 2), {}, streams))
+    details = details_of(streams)
     program = trace_fusion(network, details).module()
     given = tokens(5, (3, 1, 2), ABSENT, streams)
     with torch.inference_mode():
