@@ -26,7 +26,9 @@ OPSET = 18
 ROWS, STEPS = "rows", "steps"
 """Names of the dynamic axes."""
 EXAMPLE_ROWS = 3
-"""Rows of the example batch: a size of 0 or 1 could become a constant of the graph."""
+"""Rows of the example to trace: sizes of 0 and 1, also those after strides, can become constants of the graph."""
+TOKEN_IDS, SAMPLES, SPECTRA, FRAMES = 32, 4096, 256, 4
+"""Steps of the example: most token ids, samples of a waveform, least steps of other features, frames of a video."""
 MAX_INLINE_BYTES = 1_900_000_000
 """Largest weights inside of the graph's file; protobuf messages end at 2 GB, larger ones lie in a file beside it."""
 MAX_FOLDED_VALUES = 2**31 - 1
@@ -146,21 +148,30 @@ def example_inputs(example: Column) -> dict[str, Tensor]:
     """Return the inputs to trace an encoder with.
 
     Args:
-        example: Any cells of the stream.
+        example: Any cells of the stream; only their dtype and shape matter.
 
     Returns:
-        Name to tensor, of a few rows that are there; the present rows of the example, repeated. Without a present row
-        its first one is taken as present; of an empty column, zeros.
+        Name to tensor: a few rows that are there, all of the same length.
     """
-    rows = np.flatnonzero(example.row_present)
-    rows = np.resize(rows if len(rows) else np.zeros(min(len(example), 1), np.int64), EXAMPLE_ROWS)
-    values = example.values[rows] if len(example) else np.zeros((EXAMPLE_ROWS, *example.values.shape[1:]), np.float32)
-    inputs = {"values": torch.from_numpy(np.require(values, requirements=["C", "W"]))}
-    if example.present.ndim == 2:
-        inputs["present"] = torch.ones(inputs["values"].shape, dtype=torch.bool)
+    shape = [EXAMPLE_ROWS, *example.values.shape[1:]]
     if example.lengths is not None:
-        inputs["lengths"] = torch.from_numpy(example.lengths[rows])
+        shape[1] = _example_steps(example)
+    inputs = {"values": torch.from_numpy(np.zeros(shape, example.values.dtype))}
+    if example.present.ndim == 2:
+        inputs["present"] = torch.ones(shape, dtype=torch.bool)
+    if example.lengths is not None:
+        inputs["lengths"] = torch.full((EXAMPLE_ROWS,), shape[1])
     return inputs
+
+
+def _example_steps(example: Column) -> int:
+    """Return so many steps that several remain after all strides of an encoder; few of videos, which are large."""
+    axes, steps = example.values.ndim, example.values.shape[1]
+    if axes == 2:
+        return min(max(steps, 2), TOKEN_IDS)
+    if axes == 3:
+        return SAMPLES if example.values.shape[2] <= 2 else min(max(steps, SPECTRA), SAMPLES)
+    return FRAMES
 
 
 def trace_encoder(encoder: nn.Module, example: Column) -> torch.export.ExportedProgram:
@@ -175,7 +186,7 @@ def trace_encoder(encoder: nn.Module, example: Column) -> torch.export.ExportedP
     """
     inputs = example_inputs(example)
     axes = {name: dict.fromkeys(_axis_names(name, inputs), torch.export.Dim.DYNAMIC) for name in inputs}
-    with _sizes_of_one(), torch.no_grad():
+    with _sizes_of_one(), _loops_over_steps(), _quiet(), torch.no_grad():
         return torch.export.export(EncoderGraph(encoder), (), kwargs=inputs, dynamic_shapes=axes, strict=False)
 
 
@@ -196,7 +207,7 @@ def export_encoder(encoder: nn.Module, example: Column, path: Path, opset: int =
         outputs = graph(**inputs)
     names = (*TOKEN_OUTPUTS, *DETAIL_OUTPUTS)[: len(outputs)]
     axes = {name: _axis_names(name, inputs) for name in inputs}
-    with quiet_exporter(), torch.no_grad():
+    with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             graph,
             (),
@@ -236,10 +247,13 @@ def save_program(program: torch.onnx.ONNXProgram, path: Path) -> int:
     Returns:
         Bytes written.
     """
-    for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()
-        node.doc_string = None
-    weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values() if value.const_value)
+    model = program.model
+    for described in (model, model.graph, *model.graph.inputs, *model.graph.initializers.values()):
+        described.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        for described in (node, *node.outputs):
+            described.metadata_props.clear()
+    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     program.save(path, external_data=weights > MAX_INLINE_BYTES)
     return sum(file.stat().st_size for file in (path, path.with_name(f"{path.name}.data")) if file.exists())
 
@@ -265,12 +279,17 @@ def _sizes_of_one() -> Any:
 
 
 @contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Silence what the exporter says of its own workings.
+def _loops_over_steps() -> Iterator[None]:
+    """Trace recurrent layers as loops, so that the number of steps is dynamic."""
+    from torch.export import _patches
 
-    Yields:
-        Nothing.
-    """
+    with _patches.register_lstm_while_loop_decomposition(), _patches.register_gru_while_loop_decomposition():
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what the exporter says of its own workings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
