@@ -1,1 +1,1 @@
-"""Export of trained networks to graphs that run without their Python code."""
+"""Export of trained models: their networks as graphs, and the bundles that hold them (torch)."""

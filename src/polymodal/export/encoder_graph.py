@@ -9,7 +9,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from polymodal.arrays import Column
+from polymodal.bundle.graph_info import DETAIL_OUTPUTS, ROWS, STEPS, TOKEN_OUTPUTS, GraphInfo, GraphInput
 from polymodal.encoders import Pretrained
 from polymodal.tokens import ColumnBatch, Tokens
 
 OPSET = 18
 """Version of the ONNX operators."""
-ROWS, STEPS = "rows", "steps"
-"""Names of the dynamic axes."""
 EXAMPLE_ROWS = 3
 """Rows of the example to trace: sizes of 0 and 1, also those after strides, can become constants of the graph."""
 TOKEN_IDS, SAMPLES, SPECTRA, FRAMES = 32, 4096, 256, 4
@@ -33,43 +31,6 @@ MAX_INLINE_BYTES = 1_900_000_000
 """Largest weights inside of the graph's file; protobuf messages end at 2 GB, larger ones lie in a file beside it."""
 MAX_FOLDED_VALUES = 2**31 - 1
 """Largest tensors whose computation from weights is done at export."""
-TOKEN_OUTPUTS = ("tokens", "token_present")
-DETAIL_OUTPUTS = ("detail", "detail_present")
-
-
-@dataclass(frozen=True)
-class GraphInput:
-    """An input of a graph.
-
-    Attributes:
-        name: ``values``, ``present`` or ``lengths``.
-        dtype: Name of its numpy dtype.
-        shape: Size of each axis; ``"rows"`` and ``"steps"`` are dynamic.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class GraphInfo:
-    """What has to be known of an encoder's graph to run it; ``dataclasses.asdict`` gives plain JSON types.
-
-    Attributes:
-        inputs: Its inputs in their order.
-        outputs: Names of its outputs: ``tokens`` float32 ``[B, T, W]``, ``token_present`` bool ``[B, T]`` and, of an
-            encoder with a detail, ``detail`` float32 ``[B, P, W]``, ``detail_present`` bool ``[B, P]``.
-        detail_shape: Rows and columns of the detail's locations; None for steps, and without a detail.
-        opset: Version of the ONNX operators.
-        num_bytes: Size of its file and of the weights beside it.
-    """
-
-    inputs: tuple[GraphInput, ...]
-    outputs: tuple[str, ...]
-    detail_shape: tuple[int, int] | None
-    opset: int
-    num_bytes: int
 
 
 class EncoderGraph(nn.Module):
@@ -186,7 +147,7 @@ def trace_encoder(encoder: nn.Module, example: Column) -> torch.export.ExportedP
     """
     inputs = example_inputs(example)
     axes = {name: dict.fromkeys(_axis_names(name, inputs), torch.export.Dim.DYNAMIC) for name in inputs}
-    with _sizes_of_one(), _loops_over_steps(), _quiet(), torch.no_grad():
+    with _sizes_of_one(), loops_over_steps(), quiet_exporter(), torch.no_grad():
         return torch.export.export(EncoderGraph(encoder), (), kwargs=inputs, dynamic_shapes=axes, strict=False)
 
 
@@ -207,7 +168,7 @@ def export_encoder(encoder: nn.Module, example: Column, path: Path, opset: int =
         outputs = graph(**inputs)
     names = (*TOKEN_OUTPUTS, *DETAIL_OUTPUTS)[: len(outputs)]
     axes = {name: _axis_names(name, inputs) for name in inputs}
-    with _quiet(), torch.no_grad():
+    with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             graph,
             (),
@@ -223,7 +184,13 @@ def export_encoder(encoder: nn.Module, example: Column, path: Path, opset: int =
     assert program is not None
     fold_constants(program)
     num_bytes = save_program(program, path)
-    return GraphInfo(_described(program.model.graph.inputs), names, graph.detail_shape, opset, num_bytes)
+    return GraphInfo(
+        inputs=_described(program.model.graph.inputs),
+        outputs=names,
+        detail_shape=graph.detail_shape,
+        opset=opset,
+        num_bytes=num_bytes,
+    )
 
 
 def fold_constants(program: torch.onnx.ONNXProgram) -> None:
@@ -265,9 +232,9 @@ def _axis_names(name: str, inputs: dict[str, Tensor]) -> dict[int, str]:
 def _described(inputs: Sequence[Any]) -> tuple[GraphInput, ...]:
     return tuple(
         GraphInput(
-            value.name,
-            value.dtype.numpy().name,
-            tuple(size if isinstance(size, int) else str(size.value) for size in value.shape),
+            name=value.name,
+            dtype=value.dtype.numpy().name,
+            shape=tuple(size if isinstance(size, int) else str(size.value) for size in value.shape),
         )
         for value in inputs
     )
@@ -279,8 +246,12 @@ def _sizes_of_one() -> Any:
 
 
 @contextmanager
-def _loops_over_steps() -> Iterator[None]:
-    """Trace recurrent layers as loops, so that the number of steps is dynamic."""
+def loops_over_steps() -> Iterator[None]:
+    """Trace recurrent layers as loops, so that the number of steps is dynamic.
+
+    Yields:
+        Nothing.
+    """
     from torch.export import _patches
 
     with _patches.register_lstm_while_loop_decomposition(), _patches.register_gru_while_loop_decomposition():
@@ -288,8 +259,12 @@ def _loops_over_steps() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what the exporter says of its own workings."""
+def quiet_exporter() -> Iterator[None]:
+    """Silence what the exporter says of its own workings.
+
+    Yields:
+        Nothing.
+    """
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
@@ -24,19 +22,23 @@ from polymodal.modalities import CellReadError
 from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.image_size import image_size
 from polymodal.modalities.letterbox import Letterbox
-from polymodal.nn.affine import Warp, WarpLimits
-from polymodal.targets.box_head import BoxHead
+from polymodal.targets.box_decoding import decode_boxes
 from polymodal.targets.labels import LabelType, label_type, to_label
+from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredPredictions,
     StructuredTarget,
     TargetSettings,
     to_structured_predictions,
 )
-from polymodal.tokens import DetailGrid
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from polymodal.nn.affine import Warp, WarpLimits
+    from polymodal.targets.structured_head import StructuredHead
 
 MAX_SIDE = 320
 """Upper bound of the image size that is chosen, in pixels."""
@@ -149,6 +151,8 @@ class BoxesTarget(StructuredTarget):
     @property
     def warp_limits(self) -> Mapping[str, WarpLimits]:
         """Images and boxes are transformed together."""
+        from polymodal.nn.affine import WarpLimits
+
         return {self.stream: WarpLimits(flip_x=self.settings.flip_x, flip_y=self.settings.flip_y)}
 
     def reads_detail(self, stream: str, modality: str) -> bool:
@@ -235,6 +239,8 @@ class BoxesTarget(StructuredTarget):
         """
         if stream != self.stream:
             return truth
+        import torch
+
         boxes, visible = warp.apply_to_boxes(truth[..., :4])
         label = torch.where(visible >= MIN_VISIBLE, truth[..., 4], -1.0)
         return torch.cat([boxes, label.unsqueeze(2)], dim=2)
@@ -252,22 +258,44 @@ class BoxesTarget(StructuredTarget):
         Raises:
             ConfigError: If the stream's encoder has no detail grid.
         """
+        from polymodal.targets.box_head import BoxHead
+        from polymodal.tokens import DetailGrid
+
         grid = getattr(encoders.get(self.stream), "detail_grid", None)
         if not isinstance(grid, DetailGrid):
             raise ConfigError(
                 f"Boxes are detected in a detail feature map, which the encoder of {self.stream!r} does not give. "
                 "Choose the image encoder cnn or resnet."
             )
-        return BoxHead(
-            self.stream,
-            grid,
-            self.names,
-            width,
-            boxes_per_row=self.boxes_per_row,
-            max_boxes=self.settings.max_boxes,
-            score_threshold=self.settings.score_threshold,
-            overlap_threshold=self.settings.overlap_threshold,
-        )
+        return BoxHead(self.read_outputs, self.stream, grid, len(self.names), width, boxes_per_row=self.boxes_per_row)
+
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:  # noqa: ARG002
+        """Decode boxes.
+
+        Args:
+            outputs: ``scores`` ``[B, P, L]``, ``boxes`` ``[B, P, 4]`` in pixels of the stream's images, and
+                ``present``, bool ``[B]``, True where there is an image.
+            step: Not used.
+
+        Returns:
+            Lists of label, box in pixels of the stream's images, and score; the most confident first.
+        """
+        options = self.settings
+        return [
+            decode_boxes(
+                scores_PL,
+                boxes_P4,
+                self.names,
+                max_boxes=options.max_boxes,
+                score_threshold=options.score_threshold,
+                overlap_threshold=options.overlap_threshold,
+            )
+            if is_present
+            else StructuredPrediction([])
+            for is_present, scores_PL, boxes_P4 in zip(
+                outputs["present"], outputs["scores"], outputs["boxes"], strict=True
+            )
+        ]
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Return the true boxes.
