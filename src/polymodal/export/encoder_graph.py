@@ -5,6 +5,7 @@ Shape legend: B rows of the batch, L steps of the padded cells, T tokens, P loca
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from polymodal.arrays import Column
 from polymodal.bundle.graph_info import DETAIL_OUTPUTS, ROWS, STEPS, TOKEN_OUTPUTS, GraphInfo, GraphInput
 from polymodal.encoders import Pretrained
+from polymodal.model.network import Network
 from polymodal.tokens import ColumnBatch, Tokens
 
 OPSET = 18
@@ -86,6 +88,21 @@ def float32_encoder(encoder: nn.Module) -> nn.Module:
         bfloat16.
     """
     return encoder.in_float32() if isinstance(encoder, Pretrained) else encoder
+
+
+def float32_network(network: Network) -> Network:
+    """Return the network that exported graphs agree with.
+
+    Args:
+        network: A network with pretrained encoders or without.
+
+    Returns:
+        A network of the same modules, but of ``float32_encoder``, to run and not to train.
+    """
+    found = copy.copy(network)
+    found._modules = dict(network._modules)
+    found.own_encoders = nn.ModuleList(map(float32_encoder, network.own_encoders))
+    return found
 
 
 def encoder_inputs(batch: ColumnBatch) -> dict[str, Tensor]:
