@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from polymodal.bundle.load_bundle import (
 from polymodal.data.tables.table import Table
 from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
-from polymodal.export.encoder_graph import OPSET, export_encoder
+from polymodal.export.encoder_graph import OPSET, export_encoder, float32_network
 from polymodal.export.fusion_graph import export_fusion
 from polymodal.export.parity import TOLERANCE, Parity, check_parity
 from polymodal.model.custom_objects import list_parts
@@ -66,7 +67,8 @@ def export_bundle(
     with atomic_folder(folder, CONTENTS) as temporary:
         write_bundle(model, network, columns, temporary, progress)
         with progress.phase("check of the bundle", None):
-            parity = check_parity(model, load_bundle(temporary), table, tolerance)
+            exact = replace(model, network=float32_network(network))
+            parity = check_parity(exact, load_bundle(temporary), table, tolerance)
     return parity
 
 
