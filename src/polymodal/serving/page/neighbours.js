@@ -2,8 +2,8 @@
 import { text } from "./answer.js";
 import { breakable, h, mediaOf, numberText } from "./dom.js";
 
-const MOST_CELLS = 8;
-const MOST_LETTERS = 220;
+const MOST_CELLS = 6;
+const MOST_LETTERS = 140;
 
 /** All hits, nearest first. `schema` names the targets, whose cells stand first. */
 export function drawNeighbours(hits, schema) {
