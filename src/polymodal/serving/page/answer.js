@@ -156,14 +156,19 @@ function drawRemarks(row, notices) {
   return lines.length ? h("ul", { class: "remarks" }, lines) : null;
 }
 
+function drawBox([left, top, right, bottom], number, size) {
+  return [svg("rect", { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) }),
+    svg("text", { x: left + size / 4, y: top + size, "font-size": size, "stroke-width": size / 5 }, number)];
+}
+
 /** Draw predicted boxes over the picture that the row holds. */
 export function drawOverPicture(holder, address) {
   const boxes = JSON.parse(holder.dataset.boxes);
   const image = h("img", { src: address, alt: "" });
   image.onload = () => {
     const { naturalWidth: width, naturalHeight: height } = image;
-    const drawn = boxes.filter(({ box }) => box?.length === 4).map(({ box: [left, top, right, bottom] }) =>
-      svg("rect", { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) }));
+    const size = Math.max(width, height) / 22;
+    const drawn = boxes.flatMap(({ box }, place) => (box?.length === 4 ? drawBox(box, String(place + 1), size) : []));
     holder.append(svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", class: "over" }, ...drawn));
   };
   holder.append(image);
