@@ -173,7 +173,10 @@ function coverageTool() {
 
 /** Show an error: near its field where the server names one, else as a banner with what to do. */
 function tellFailure(error, again = null) {
-  if (!(error instanceof RequestError)) throw error;
+  if (!(error instanceof RequestError)) {
+    showBanner(h("span", { t: "failed.page" }), null);
+    throw error;
+  }
   byId("answer").removeAttribute("aria-busy");
   if (error.status === 401) return askForKey(again ?? start);
   const field = page.fields.find((candidate) => candidate.column === error.field);
@@ -184,8 +187,12 @@ function tellFailure(error, again = null) {
   }
   const id = error.requestId ? h("span", { class: "note", t: "request", tParams: { id: error.requestId } }) : null;
   const retry = again && error.isTemporary ? h("button", { type: "button", t: "again", on: { click: again } }) : null;
-  byId("banner").replaceChildren(h("div", { class: "banner bad" }, h("p", {}, failureText(error), " ", id ?? ""), retry ?? ""));
+  showBanner([failureText(error), " ", id], retry);
   return undefined;
+}
+
+function showBanner(content, button) {
+  byId("banner").replaceChildren(h("div", { class: "banner bad" }, h("p", {}, content), button));
 }
 
 function failureText(error) {

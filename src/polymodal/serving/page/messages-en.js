@@ -164,6 +164,7 @@ export default {
   failed: "The server answered with status {status} and no reason.",
   "failed.unreachable": "The server cannot be reached. Check that it runs and that you are connected; what you entered is still here.",
   "failed.busy": "The server is busy. Try again in {seconds} s; what you entered is still here.",
+  "failed.page": "The page does not understand the answer of the server. Reload it: the server may have been updated.",
   "failed.large": "The request is too large for the server. Choose smaller files.",
   "failed.field": "The server refused {field}; the reason stands beside it.",
   again: "Try again",

@@ -164,6 +164,7 @@ export default {
   failed: "服务器返回状态 {status}，没有说明原因。",
   "failed.unreachable": "无法连接服务器。请检查服务器是否运行、网络是否连通；您填写的内容仍在这里。",
   "failed.busy": "服务器繁忙，请在 {seconds} 秒后重试；您填写的内容仍在这里。",
+  "failed.page": "页面无法理解服务器的回答。请重新加载页面：服务器可能已更新。",
   "failed.large": "请求超出服务器的大小限制，请选择较小的文件。",
   "failed.field": "服务器拒绝了 {field}，原因显示在它旁边。",
   again: "重试",

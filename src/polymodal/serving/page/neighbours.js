@@ -13,7 +13,7 @@ export function drawNeighbours(hits, schema) {
 }
 
 function drawHit({ score, row, cells }, targets) {
-  const entries = Object.entries(cells).sort(([a], [b]) => Number(targets.has(b)) - Number(targets.has(a)));
+  const entries = Object.entries(cells ?? {}).sort(([a], [b]) => Number(targets.has(b)) - Number(targets.has(a)));
   const media = entries.filter(([, cell]) => mediaOf(cell));
   const plain = entries.filter(([, cell]) => !mediaOf(cell) && cell !== null && cell !== "").slice(0, MOST_CELLS);
   const facts = plain.flatMap(([column, cell]) => [h("dt", {}, breakable(column)), h("dd", { dir: "auto", class: targets.has(column) ? "strong" : null }, breakable(short(cell)))]);
