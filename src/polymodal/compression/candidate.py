@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,12 @@ class Candidate:
         description: What was done, in a sentence.
         model: The model with ensembles and calibrations.
         held_out: Target to the validation rows as each of its members answers them; no member was fitted on them.
+        train: Training rows, as this model reads them.
         validation: The validation rows, as this model reads them.
+        rows: All rows, and the baselines that it may use.
+        kept: What ``keep_members`` kept; None: all members.
+        bundle: The folder that it was exported to; None: its network is in torch.
+        exported_from: The candidate in torch that it was exported from.
     """
 
     name: str
@@ -45,7 +51,12 @@ class Candidate:
     description: str
     model: TrainedModel
     held_out: Mapping[str, HeldOutRows]
+    train: Examples
     validation: Examples
+    rows: CompressionRows
+    kept: frozenset[str] | None = None
+    bundle: Path | None = None
+    exported_from: Candidate | None = None
 
 
 def build_candidate(
@@ -56,6 +67,7 @@ def build_candidate(
     rows: CompressionRows,
     validation: Examples,
     cache: ArrayCache,
+    train: Examples | None = None,
 ) -> Candidate:
     """Fit the decision level of a model anew and keep what its members say of the validation rows.
 
@@ -67,6 +79,7 @@ def build_candidate(
         rows: All rows, and the baselines.
         validation: The validation rows, as this model reads them.
         cache: Cache of the baselines' predictions.
+        train: Training rows, as this model reads them; None: as the original reads them.
 
     Returns:
         The candidate.
@@ -76,7 +89,14 @@ def build_candidate(
     model, held_out = held_out_rows(model, validation, cache, rows.fitted)
     return with_decision_level(
         Candidate(
-            name=name, method=method, description=description, model=model, held_out=held_out, validation=validation
+            name=name,
+            method=method,
+            description=description,
+            model=model,
+            held_out=held_out,
+            train=rows.train if train is None else train,
+            validation=validation,
+            rows=rows,
         )
     )
 
@@ -230,7 +250,7 @@ def keep_members(candidate: Candidate, kept: frozenset[str], name: str, descript
         features=model.features if needs_features else None,
     )
     return with_decision_level(
-        dataclasses.replace(candidate, name=name, description=description, model=smaller, held_out=held_out)
+        dataclasses.replace(candidate, name=name, description=description, model=smaller, held_out=held_out, kept=kept)
     )
 
 

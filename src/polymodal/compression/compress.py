@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from polymodal.compression.points import Compression
 from polymodal.compression.rows import find_tables, prepare_rows
 from polymodal.compression.search import Search
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.model.checkpoint import MODEL_FOLDER
+from polymodal.model.saved_parts import MODEL_FOLDER
 from polymodal.nn.devices import use_device
 from polymodal.progress import LoggingProgress, Progress
 from polymodal.runs.model import Model, load
@@ -66,10 +68,13 @@ def compress(
     loaded = model if isinstance(model, Model) else load(model, "cpu")
     source = loaded.folder if isinstance(model, Model) else Path(model)
     folder = _output_of(source, output)
-    with use_device("cpu"), open_output(folder, _model_folder(source)) as work:
+    with ExitStack() as stack:
+        stack.enter_context(use_device("cpu"))
+        work = stack.enter_context(open_output(folder, _model_folder(source)))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polymodal-")))
         tables, notices = find_tables(loaded.trained, table)
         rows = prepare_rows(loaded.trained, tables, notices, ArrayCache.default(), progress)
-        search = Search(loaded.trained, rows, tables["validation"], limits, work.opened(rows.counts), progress)
+        search = Search(loaded.trained, rows, tables["validation"], limits, work.opened(rows.counts), scratch, progress)
         search.run()
         found = _conclude(search, limits, started, command)
         return write_outputs(found, search, folder, progress)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from polymodal.compression.bundles import export_candidate, quantise_candidate, write_candidate_bundle
 from polymodal.compression.candidate import (
     Candidate,
     build_candidate,
@@ -15,7 +16,7 @@ from polymodal.compression.candidate import (
     keep_members,
     validation_scores,
 )
-from polymodal.compression.deployed import save_slim
+from polymodal.compression.deployed import save_slim, slimmed
 from polymodal.compression.limits import Limits
 from polymodal.compression.measure import folder_bytes, ms_of_row, network_ms_of_row
 from polymodal.compression.points import ORIGINAL, Point, TargetScore
@@ -32,6 +33,8 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress, format_seconds
 from polymodal.runs.model import Model
 
+EXPORTED = 3
+"""Most networks that are exported, the smallest ones within the allowed drop."""
 HOPELESS_POINTS = 5.0
 """Points beyond the allowed drop from which no narrower student is tried."""
 STUDENT_EFFORT = 0.6
@@ -59,6 +62,7 @@ class Search:
         candidates: Name of a point to its model.
         work: Keeps trained networks of an interrupted search.
         cache: Cache of decoded arrays and of the baselines' predictions.
+        scratch: A folder for bundles, which is removed afterwards.
         notices: What was left out, and why.
     """
 
@@ -69,6 +73,7 @@ class Search:
         table: Table,
         limits: Limits,
         work: Work,
+        scratch: Path,
         progress: Progress,
     ) -> None:
         """Prepare the search.
@@ -79,9 +84,10 @@ class Search:
             table: The validation rows as a table, for timing.
             limits: What is asked for.
             work: Keeps trained networks of an interrupted search.
+            scratch: An empty folder for bundles, which the caller removes.
             progress: Reports progress.
         """
-        self.original, self.rows, self.table = original, rows, table
+        self.original, self.rows, self.table, self.scratch = original, rows, table, scratch
         self.points: list[Point] = []
         self.notices = list(rows.notices)
         self.candidates: dict[str, Candidate] = {}
@@ -98,6 +104,7 @@ class Search:
         self._train_pruned()
         networks = [base, *self._train_students(plan_students(self.original, idle))]
         self._add_baselines_alone(networks[-1])
+        self._add_bundles()
 
     def test_scores(self, chosen: Point | None) -> dict[str, dict[str, TargetScore]]:
         """Score the original and the chosen point on test rows, which nothing was chosen by.
@@ -129,7 +136,8 @@ class Search:
         """
         if self.rows.test is None:
             return candidate.validation
-        return read_by_student(self.rows.test, self.original) if candidate.method == "distilled" else self.rows.test
+        base = candidate.exported_from or candidate
+        return read_by_student(self.rows.test, self.original) if base.method == "distilled" else self.rows.test
 
     def _estimate(self) -> str:
         plans = plan_students(self.original)
@@ -146,7 +154,7 @@ class Search:
                 ORIGINAL, "original", description, self.original, self.rows, self.rows.validation, self.cache
             )
             scores = validation_scores(base, self.cache)
-            num_bytes = folder_bytes(self._folder) if self._folder is not None else self._bytes_of(self.original)
+            num_bytes = folder_bytes(self._folder) if self._folder is not None else self._bytes_of(base)
             self._measure(dataclasses.replace(base, model=self.original), scores, num_bytes)
         return base
 
@@ -217,10 +225,45 @@ class Search:
                 found = keep_members(candidate, kept, title, description)
                 self._add(dataclasses.replace(found, method="members"))
 
+    def _add_bundles(self) -> None:
+        """Export the smallest models within the limit, each network once, and store their weights as int8."""
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime.quantization  # noqa: F401
+        except ImportError:
+            self.notices.append("No int8 weights were tried: they need `pip install 'polymodal[export]'`.")
+            return
+        for number, candidate in enumerate(self._to_export()):
+            folder = self.scratch / f"export-{number}"
+            try:
+                with self._progress.phase(f"exporting {candidate.name}", None):
+                    exported = export_candidate(candidate, folder / "bundle", self.table, self._progress)
+            except ConfigError as error:
+                self.notices.append(f"{candidate.name} was not exported: {error}")
+                continue
+            self._add(exported)
+            with self._progress.phase(f"int8 weights of {candidate.name}", None):
+                most_lost = self._limits.max_drop
+                quantised, notices = quantise_candidate(exported, folder / "int8", most_lost, self.cache)
+            self.notices += notices
+            if quantised is not None:
+                self._add(quantised)
+
+    def _to_export(self) -> list[Candidate]:
+        """Return the smallest candidates within the allowed drop, one of each network, and the original's best."""
+        within = [
+            point for point in self.points if point.drop <= self._limits.max_drop and point.network_ms is not None
+        ]
+        ordered = sorted(within, key=lambda point: (point.num_bytes, point.ms))
+        found: dict[int, Candidate] = {}
+        for candidate in (self.candidates[point.name] for point in ordered):
+            found.setdefault(id(candidate.model.network), candidate)
+        return list(found.values())[:EXPORTED]
+
     def _add(self, candidate: Candidate) -> None:
         with self._progress.phase(f"measuring {candidate.name}", None):
             scores = validation_scores(candidate, self.cache)
-            self._measure(candidate, scores, self._bytes_of(candidate.model))
+            self._measure(candidate, scores, self._bytes_of(candidate))
 
     def _measure(self, candidate: Candidate, scores: dict[str, TargetScore], num_bytes: int) -> None:
         original = self.points[0].scores if self.points else scores
@@ -232,13 +275,19 @@ class Search:
             num_bytes=num_bytes,
             ms=ms_of_row(Model(candidate.model), self.table),
             network_ms=network_ms_of_row(candidate.model, candidate.validation),
-            parameters=num_parameters(candidate.model.network),
+            parameters=num_parameters((candidate.exported_from or candidate).model.network),
+            format="model" if candidate.bundle is None else "bundle",
         )
         self.points.append(point)
         self.candidates[point.name] = candidate
         self._progress.log(f"{point.name}: {point.drop:+.2f} points lost, {num_bytes:,} bytes, {point.ms:.2f} ms")
 
-    def _bytes_of(self, model: TrainedModel) -> int:
-        with tempfile.TemporaryDirectory(prefix="polymodal-") as folder:
-            save_slim(model, Path(folder) / "model")
-            return folder_bytes(Path(folder) / "model")
+    def _bytes_of(self, candidate: Candidate) -> int:
+        with tempfile.TemporaryDirectory(prefix="polymodal-") as name:
+            folder = Path(name) / "deployed"
+            if candidate.bundle is None:
+                save_slim(candidate.model, folder)
+            else:
+                folder.mkdir()
+                write_candidate_bundle(candidate, slimmed(candidate.model), folder)
+            return folder_bytes(folder)

@@ -1,4 +1,4 @@
-"""Trained networks of a compression: an interrupted one goes on with them, and one with other limits uses them again."""
+"""Trained networks of a compression, with which an interrupted one goes on, and one with other limits begins."""
 
 from __future__ import annotations
 
