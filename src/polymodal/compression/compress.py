@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from polymodal.compression.choice import choose, describe_choice, pareto_front
-from polymodal.compression.limits import Limits, read_limits
+from polymodal.compression.limits import Limits, check_methods, read_limits
 from polymodal.compression.output import open_output, write_outputs
 from polymodal.compression.points import Compression
 from polymodal.compression.rows import find_tables, prepare_rows
@@ -30,6 +31,7 @@ def compress(
     size: str | float | None = None,
     latency: str | float | None = None,
     max_drop: str | float | None = None,
+    methods: Sequence[str] | None = None,
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Compression:
@@ -46,6 +48,7 @@ def compress(
         size: Most bytes of the deployed folder, such as ``5MB``; None: no limit.
         latency: Most milliseconds of one row, such as ``2ms``; None: no limit.
         max_drop: Most points of the primary metric that may be lost, such as ``0.5%``; None: 0.5.
+        methods: What is tried, of ``members``, ``pruned``, ``distilled`` and ``int8``; None: all of them.
         progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
         command: The command line, for the page.
 
@@ -53,7 +56,7 @@ def compress(
         Every point that was tried, and the one that was chosen.
 
     Raises:
-        ConfigError: If a limit cannot be read, the model has no target, or its table is not known.
+        ConfigError: If a limit or method cannot be read, the model has no target, or its table is not known.
         TableError: If a table cannot be read.
         SchemaError: If a table lacks a target or has too few rows.
         CheckpointError: If there is no model.
@@ -64,6 +67,7 @@ def compress(
         >>> found.sentence  # doctest: +SKIP
     """
     limits, started = read_limits(size, latency, max_drop), time.perf_counter()
+    tried = check_methods(methods)
     progress = progress or LoggingProgress()
     loaded = model if isinstance(model, Model) else load(model, "cpu")
     source = loaded.folder if isinstance(model, Model) else Path(model)
@@ -74,7 +78,9 @@ def compress(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polymodal-")))
         tables, notices = find_tables(loaded.trained, table)
         rows = prepare_rows(loaded.trained, tables, notices, ArrayCache.default(), progress)
-        search = Search(loaded.trained, rows, tables["validation"], limits, work.opened(rows.counts), scratch, progress)
+        search = Search(
+            loaded.trained, rows, tables["validation"], limits, work.opened(rows.counts), scratch, tried, progress
+        )
         search.run()
         found = _conclude(search, limits, started, command)
         return write_outputs(found, search, folder, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from polymodal.compression.bundles import export_candidate, quantise_candidate, write_candidate_bundle
@@ -74,6 +74,7 @@ class Search:
         limits: Limits,
         work: Work,
         scratch: Path,
+        methods: Collection[str],
         progress: Progress,
     ) -> None:
         """Prepare the search.
@@ -85,10 +86,12 @@ class Search:
             limits: What is asked for.
             work: Keeps trained networks of an interrupted search.
             scratch: An empty folder for bundles, which the caller removes.
+            methods: What is tried, of ``METHODS``.
             progress: Reports progress.
         """
         self.original, self.rows, self.table, self.scratch = original, rows, table, scratch
         self.points: list[Point] = []
+        self._methods = methods
         self.notices = list(rows.notices)
         self.candidates: dict[str, Candidate] = {}
         self._folder = work.original
@@ -98,13 +101,17 @@ class Search:
     def run(self) -> None:
         """Try everything."""
         self._progress.message(self._estimate())
-        base = self._add_original()
+        base = smallest = self._add_original()
         self._add_subsets(base, "")
-        idle = idle_streams(base, self._limits.max_drop)
-        self._train_pruned()
-        networks = [base, *self._train_students(plan_students(self.original, idle))]
-        self._add_baselines_alone(networks[-1])
-        self._add_bundles()
+        if "pruned" in self._methods:
+            self._train_pruned()
+        if "distilled" in self._methods:
+            for smallest in self._train_students(self._plans(base)):
+                pass
+        if "members" in self._methods:
+            self._add_baselines_alone(smallest)
+        if "int8" in self._methods:
+            self._add_bundles()
 
     def test_scores(self, chosen: Point | None) -> dict[str, dict[str, TargetScore]]:
         """Score the original and the chosen point on test rows, which nothing was chosen by.
@@ -140,12 +147,13 @@ class Search:
         return read_by_student(self.rows.test, self.original) if base.method == "distilled" else self.rows.test
 
     def _estimate(self) -> str:
-        plans = plan_students(self.original)
+        plans = plan_students(self.original) if "distilled" in self._methods else []
+        num_pruned = len(KEPT_SHARES) if "pruned" in self._methods else 0
         seconds = self.original.report_data.get("seconds", {}).get("train")
         rows = ", ".join(f"{number:,} {split}" for split, number in self.rows.counts.items())
-        effort = len(plans) * STUDENT_EFFORT + len(KEPT_SHARES) * FINE_TUNING_EPOCHS
+        effort = len(plans) * STUDENT_EFFORT + num_pruned * FINE_TUNING_EPOCHS
         about = f", about {format_seconds(seconds * effort)} by what the run took" if seconds else ""
-        return f"{len(plans)} students and {len(KEPT_SHARES)} pruned networks are trained on {rows} rows{about}."
+        return f"{len(plans)} students and {num_pruned} pruned networks are trained on {rows} rows{about}."
 
     def _add_original(self) -> Candidate:
         with self._progress.phase("scoring the original", None):
@@ -157,6 +165,9 @@ class Search:
             num_bytes = folder_bytes(self._folder) if self._folder is not None else self._bytes_of(base)
             self._measure(dataclasses.replace(base, model=self.original), scores, num_bytes)
         return base
+
+    def _plans(self, base: Candidate) -> list[StudentPlan]:
+        return plan_students(self.original, idle_streams(base, self._limits.max_drop))
 
     def _train_pruned(self) -> None:
         for share in KEPT_SHARES:
@@ -209,7 +220,7 @@ class Search:
     def _add_subsets(self, candidate: Candidate, prefix: str) -> None:
         """Add the network of a candidate with fewer baselines beside it."""
         known = {b.name for found in candidate.model.baselines.values() for b in found} - {"prior"}
-        for title, kept in SUBSETS.items():
+        for title, kept in SUBSETS.items() if "members" in self._methods else ():
             if known - kept and (kept - {"network"}) <= known:
                 name = f"{prefix}{title}"
                 self._add(keep_members(candidate, kept, name, f"{candidate.description}; {title}"))
@@ -251,9 +262,8 @@ class Search:
 
     def _to_export(self) -> list[Candidate]:
         """Return the smallest candidates within the allowed drop, one of each network, and the original's best."""
-        within = [
-            point for point in self.points if point.drop <= self._limits.max_drop and point.network_ms is not None
-        ]
+        asked = [point for point in self.points if point.network_ms is not None]
+        within = [point for point in asked if point.drop <= self._limits.max_drop]
         ordered = sorted(within, key=lambda point: (point.num_bytes, point.ms))
         found: dict[int, Candidate] = {}
         for candidate in (self.candidates[point.name] for point in ordered):

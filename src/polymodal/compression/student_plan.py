@@ -82,14 +82,13 @@ def _plan(model: TrainedModel, divisor: int, without: frozenset[str]) -> Student
         hyperparameters["depth"] = 1
     fusion = config.fusion.model_copy(update={"hyperparameters": hyperparameters})
     changed = {"width": width, "encoder": encoders, "fusion": fusion, "teacher": None}
-    left_out = f", without {', '.join(sorted(without))}" if without else ""
+    changes = [f"a student of width {width} instead of {_original_width(config)}"]
+    changes += ["one layer of fusion"] if is_shallow and "depth" in hyperparameters else []
+    changes += [f"new encoders of {', '.join(replaced)} instead of checkpoints"] if replaced else []
+    changes += [f"without {', '.join(sorted(without))}"] if without else []
     return StudentPlan(
         name=f"student-{width}{''.join(f'-no-{stream}' for stream in sorted(without))}",
-        description=(
-            f"a student of width {width} instead of {_original_width(config)}"
-            f"{', with one layer of fusion' if is_shallow and 'depth' in hyperparameters else ''}"
-            f"{', with new encoders of ' + ', '.join(replaced) + ' instead of checkpoints' if replaced else ''}{left_out}"
-        ),
+        description=", ".join(changes),
         config=_with_given(config, config.model_copy(update=changed)),
         without=without,
     )

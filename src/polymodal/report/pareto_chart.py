@@ -17,7 +17,8 @@ STYLE = """<style>
 svg { background: #fff; font: 12px system-ui, sans-serif; }
 text { fill: #444; } .grid { stroke: #e6e6e6; } .axis { stroke: #888; }
 .reference { stroke: #b00; stroke-dasharray: 4 3; } .whisker { stroke: #999; }
-.front { fill: none; stroke: #999; stroke-dasharray: 2 3; } .dot { stroke: #fff; } .chosen { stroke: #000; stroke-width: 2; }
+.front { fill: none; stroke: #999; stroke-dasharray: 2 3; }
+.dot { stroke: #fff; } .chosen { stroke: #000; stroke-width: 2; }
 .s1 { fill: #4269d0; } .s2 { fill: #d48a00; } .s3 { fill: #3a8a4d; } .s4 { fill: #a463c9; } .s5 { fill: #d6455d; }
 </style>"""
 
