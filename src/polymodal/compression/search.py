@@ -106,8 +106,7 @@ class Search:
         if "pruned" in self._methods:
             self._train_pruned()
         if "distilled" in self._methods:
-            for smallest in self._train_students(self._plans(base)):
-                pass
+            smallest = [base, *self._train_students(self._plans(base))][-1]
         if "members" in self._methods:
             self._add_baselines_alone(smallest)
         if "int8" in self._methods:
