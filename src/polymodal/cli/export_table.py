@@ -28,6 +28,6 @@ def print_export(parity: Parity, folder: Path) -> None:
     console.print(files)
     for name, largest in parity.largest.items():
         console.print(
-            f"{escape(name)}: {parity.rows} rows under {parity.patterns} patterns of missing streams answered as by the run; "
-            f"largest difference {largest:.1e}."
+            f"{escape(name)}: {parity.rows} rows under {parity.patterns} patterns of missing streams are answered "
+            f"as by the run; largest difference {largest:.1e}."
         )

@@ -56,6 +56,7 @@ from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
 from polymodal.cli.search_commands import embed_command, index_command, search_command
+from polymodal.cli.serve_command import serve_command
 from polymodal.cli.stress_command import stress_command
 from polymodal.version import VERSION as __version__  # noqa: N811
 
@@ -289,6 +290,7 @@ app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)
 app.command("search")(search_command)
+app.command("serve")(serve_command)
 app.add_typer(cache_app, name="cache", no_args_is_help=True)
 
 

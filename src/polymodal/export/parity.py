@@ -14,6 +14,7 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
 from polymodal.model.batches import shapes_of
 from polymodal.model.inference_network import StreamMask
+from polymodal.model.member_predictions import MemberPredictions
 from polymodal.model.predict import combine, predict_members
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, NumberTarget, RowContext, StructuredTarget
@@ -100,11 +101,16 @@ def _answers(model: TrainedModel, table: Table, masks: Sequence[StreamMask]) -> 
     given = model.schema.with_derived(table).columns
     cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
     context = RowContext(cells, table.folder, shapes=shapes_of(columns))
-    found = predict_members(model, columns, context, masks)
-    return [
-        {name: {**of_mask.predictions[name], FINAL: prediction} for name, prediction in combine(model, of_mask).items()}
-        for of_mask in found
-    ]
+    return [_of_mask(model, found) for found in predict_members(model, columns, context, masks)]
+
+
+def _of_mask(model: TrainedModel, found: MemberPredictions) -> dict[str, dict[str, Prediction]]:
+    """Return answers and members, these where one of their inputs is there: elsewhere nobody reads them."""
+    combined = combine(model, found)
+    return {
+        name: {member: values[found.present[member]] for member, values in members.items()} | {FINAL: combined[name]}
+        for name, members in found.predictions.items()
+    }
 
 
 def _compare(model: TrainedModel, first: Answers, second: Answers, num_rows: int) -> Parity:
@@ -195,5 +201,5 @@ def _check(parity: Parity, tolerance: float) -> None:
             raise ConfigError(
                 f"The exported model answers otherwise than the run: of the target {name!r}, the member {worst!r} "
                 f"differs by up to {largest:.3g} (at most {tolerance:g} is allowed) and {parity.labels[name]} labels "
-                f"differ, on {parity.rows} rows under {parity.patterns} patterns of missing streams. Nothing was written."
+                f"differ, on {parity.rows} rows under {parity.patterns} patterns of absent streams; nothing is written."
             )
