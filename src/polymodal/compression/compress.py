@@ -78,9 +78,8 @@ def compress(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polymodal-")))
         tables, notices = find_tables(loaded.trained, table)
         rows = prepare_rows(loaded.trained, tables, notices, ArrayCache.default(), progress)
-        search = Search(
-            loaded.trained, rows, tables["validation"], limits, work.opened(rows.counts), scratch, tried, progress
-        )
+        work, validation = work.opened(rows.counts), tables["validation"]
+        search = Search(loaded.trained, rows, validation, limits, work, scratch, tried, bool(methods), progress)
         search.run()
         found = _conclude(search, limits, started, command)
         return write_outputs(found, search, folder, progress)

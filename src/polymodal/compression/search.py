@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from polymodal.compression.bundles import export_candidate, quantise_candidate, write_candidate_bundle
@@ -21,7 +21,7 @@ from polymodal.compression.limits import Limits
 from polymodal.compression.measure import folder_bytes, ms_of_row, network_ms_of_row
 from polymodal.compression.points import ORIGINAL, Point, TargetScore
 from polymodal.compression.rows import CompressionRows
-from polymodal.compression.student_plan import StudentPlan, plan_students
+from polymodal.compression.student_plan import MIDDLE, NARROW, WIDE, StudentPlan, plan_student
 from polymodal.compression.students import FINE_TUNING_EPOCHS, read_by_student, train_pruned, train_student
 from polymodal.compression.work import Work
 from polymodal.data.cache.cache import ArrayCache
@@ -35,8 +35,10 @@ from polymodal.runs.model import Model
 
 EXPORTED = 3
 """Most networks that are exported, the smallest ones within the allowed drop."""
-HOPELESS_POINTS = 5.0
-"""Points beyond the allowed drop from which no narrower student is tried."""
+NUM_STUDENTS = 3
+"""Most students that are trained."""
+TRAINED = ("distilled", "pruned")
+"""Methods that train networks."""
 STUDENT_EFFORT = 0.6
 """Training time of a student beside that of the original, roughly."""
 KEPT_SHARES = (0.5, 0.25)
@@ -75,6 +77,7 @@ class Search:
         work: Work,
         scratch: Path,
         methods: Collection[str],
+        is_asked: bool,
         progress: Progress,
     ) -> None:
         """Prepare the search.
@@ -87,11 +90,12 @@ class Search:
             work: Keeps trained networks of an interrupted search.
             scratch: An empty folder for bundles, which the caller removes.
             methods: What is tried, of ``METHODS``.
+            is_asked: Whether the user named them, so that nothing is skipped.
             progress: Reports progress.
         """
         self.original, self.rows, self.table, self.scratch = original, rows, table, scratch
         self.points: list[Point] = []
-        self._methods = methods
+        self._methods, self._all_asked = methods, is_asked
         self.notices = list(rows.notices)
         self.candidates: dict[str, Candidate] = {}
         self._folder = work.original
@@ -101,14 +105,13 @@ class Search:
     def run(self) -> None:
         """Try everything."""
         self._progress.message(self._estimate())
-        base = smallest = self._add_original()
+        base = self._add_original()
         self._add_subsets(base, "")
+        students = self._train_students(base) if "distilled" in self._methods else []
         if "pruned" in self._methods:
             self._train_pruned()
-        if "distilled" in self._methods:
-            smallest = [base, *self._train_students(self._plans(base))][-1]
         if "members" in self._methods:
-            self._add_baselines_alone(smallest)
+            self._add_baselines_alone([base, *students][-1])
         if "int8" in self._methods:
             self._add_bundles()
 
@@ -146,13 +149,13 @@ class Search:
         return read_by_student(self.rows.test, self.original) if base.method == "distilled" else self.rows.test
 
     def _estimate(self) -> str:
-        plans = plan_students(self.original) if "distilled" in self._methods else []
-        num_pruned = len(KEPT_SHARES) if "pruned" in self._methods else 0
+        effort = NUM_STUDENTS * STUDENT_EFFORT if "distilled" in self._methods else 0.0
+        effort += len(KEPT_SHARES) * FINE_TUNING_EPOCHS if "pruned" in self._methods else 0.0
         seconds = self.original.report_data.get("seconds", {}).get("train")
+        about = f", for about {format_seconds(seconds * effort)} by what the run took" if seconds and effort else ""
+        trained = " and ".join(name for name in TRAINED if name in self._methods) or "no"
         rows = ", ".join(f"{number:,} {split}" for split, number in self.rows.counts.items())
-        effort = len(plans) * STUDENT_EFFORT + num_pruned * FINE_TUNING_EPOCHS
-        about = f", about {format_seconds(seconds * effort)} by what the run took" if seconds else ""
-        return f"{len(plans)} students and {num_pruned} pruned networks are trained on {rows} rows{about}."
+        return f"{trained.capitalize()} networks are trained{about}; rows: {rows}."
 
     def _add_original(self) -> Candidate:
         with self._progress.phase("scoring the original", None):
@@ -165,10 +168,14 @@ class Search:
             self._measure(dataclasses.replace(base, model=self.original), scores, num_bytes)
         return base
 
-    def _plans(self, base: Candidate) -> list[StudentPlan]:
-        return plan_students(self.original, idle_streams(base, self._limits.max_drop))
-
     def _train_pruned(self) -> None:
+        middle = plan_student(self.original, MIDDLE)
+        if middle is not None and self._is_within(middle.name) and not self._all_asked:
+            self.notices.append(
+                f"Pruning was not tried: {middle.name} keeps the score and is smaller than a pruned network would be. "
+                "Ask for it by --method pruned."
+            )
+            return
         for share in KEPT_SHARES:
             name = f"pruned-{share:.0%}".rstrip("%")
             description = f"the network with {share:.0%} of its heads, hidden units and channels, trained further"
@@ -186,23 +193,38 @@ class Search:
             self._add(candidate)
             self._add_subsets(candidate, f"{name}, ")
 
-    def _train_students(self, plans: list[StudentPlan]) -> Iterator[Candidate]:
-        for number, plan in enumerate(plans, start=1):
-            self._progress.message(f"Student {number} of {len(plans)}: {plan.description}.")
-            try:
-                student, validation = self._trained(plan)
-            except ConfigError as error:
-                self.notices.append(f"{plan.name} was left out: {error}")
-                continue
-            rows = dataclasses.replace(self.rows, fitted=None) if plan.without else self.rows
-            student = dataclasses.replace(student, features=None, baselines={}) if plan.without else student
-            candidate = build_candidate(plan.name, "distilled", plan.description, student, rows, validation, self.cache)
-            self._add(candidate)
-            self._add_subsets(candidate, f"{plan.name}, ")
-            yield candidate
-            if min(point.drop for point in self._points_of(plan.name)) > self._limits.max_drop + HOPELESS_POINTS:
-                self.notices.append(f"{plan.name} loses far more than is allowed: no narrower student was trained.")
-                return
+    def _train_students(self, base: Candidate) -> list[Candidate]:
+        """Train a student of a quarter of the width, then a narrower or a wider one, and one that reads less."""
+        middle = self._train_student(plan_student(self.original, MIDDLE))
+        next_divisor = NARROW if middle is not None and self._is_within(middle.name) else WIDE
+        students = [middle, self._train_student(plan_student(self.original, next_divisor))]
+        idle = idle_streams(base, self._limits.max_drop)[: len(base.model.network.streams) - 1]
+        if idle:
+            students.append(self._train_student(plan_student(self.original, MIDDLE, idle)))
+        return [student for student in students if student is not None]
+
+    def _is_within(self, network: str) -> bool:
+        """Whether a model with this network loses no more than is allowed."""
+        return any(point.drop <= self._limits.max_drop for point in self.points if point.name.split(", ")[0] == network)
+
+    def _train_student(self, plan: StudentPlan | None) -> Candidate | None:
+        if plan is None:
+            return None
+        self._progress.message(f"Training {plan.name}: {plan.description}.")
+        try:
+            student, validation = self._trained(plan)
+        except ConfigError as error:
+            self.notices.append(f"{plan.name} was left out: {error}")
+            return None
+        rows = dataclasses.replace(self.rows, fitted=None) if plan.without else self.rows
+        student = dataclasses.replace(student, features=None, baselines={}) if plan.without else student
+        train = read_by_student(self.rows.train, self.original)
+        candidate = build_candidate(
+            plan.name, "distilled", plan.description, student, rows, validation, self.cache, train
+        )
+        self._add(candidate)
+        self._add_subsets(candidate, f"{plan.name}, ")
+        return candidate
 
     def _trained(self, plan: StudentPlan) -> tuple[TrainedModel, Examples]:
         kept = self.work.load(plan.name)
@@ -212,9 +234,6 @@ class Search:
         student, validation = train_student(plan, self.original, self.rows, self._progress)
         self.work.save(plan.name, student)
         return student, validation
-
-    def _points_of(self, network: str) -> list[Point]:
-        return [point for point in self.points if point.name.split(", ")[0] == network]
 
     def _add_subsets(self, candidate: Candidate, prefix: str) -> None:
         """Add the network of a candidate with fewer baselines beside it."""
