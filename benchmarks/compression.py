@@ -101,8 +101,8 @@ def report() -> str:
     lines = [
         f"Command: `make bench-compression` (`polymodal compress RUN --max-drop {MAX_DROP}`, one thread of a CPU;",
         "medians over the seeds; points are lost by the target that loses most). One row is timed by",
-        f"`Model.predict`, warm. The goal is {SMALLER:g} × smaller and {FASTER:g} × faster with at most {LOST:g} points",
-        "lost on three of five; misses are in bold.",
+        f"`Model.predict`, warm. The goal is {SMALLER:g} × smaller and {FASTER:g} × faster with at most {LOST:g}",
+        "points lost on three of five; misses are in bold.",
         "",
         "| dataset | chosen | size | smaller | one row | faster | network | lost, validation | test | seeds |",
         "|---|---|---|---|---|---|---|---|---|---|",

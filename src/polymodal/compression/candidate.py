@@ -24,7 +24,8 @@ from polymodal.model.scorer import Scorer, build_scorer
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import StructuredTarget
 
-FOLDS = 5
+FOLDS, FEW_FOLDS, MANY_ROWS = 5, 2, 1000
+"""Folds of validation rows, and of many of them: the weights hardly depend on half of those."""
 PRIOR = f"{BASELINE}prior"
 
 
@@ -36,7 +37,7 @@ class Candidate:
         name: Its name.
         method: As of ``Point``.
         description: What was done, in a sentence.
-        model: The model with ensembles and calibrations.
+        model: The model with its ensembles; it is calibrated once it is chosen.
         held_out: Target to the validation rows as each of its members answers them; no member was fitted on them.
         train: Training rows, as this model reads them.
         validation: The validation rows, as this model reads them.
@@ -87,7 +88,7 @@ def build_candidate(
     if rows.fitted is not None:
         model = dataclasses.replace(model, features=rows.fitted.features, baselines=rows.fitted.baselines)
     model, held_out = held_out_rows(model, validation, cache, rows.fitted)
-    return with_decision_level(
+    return with_ensembles(
         Candidate(
             name=name,
             method=method,
@@ -101,18 +102,28 @@ def build_candidate(
     )
 
 
-def with_decision_level(candidate: Candidate) -> Candidate:
-    """Fit ensembles and calibrations on the held-out rows of a candidate.
+def with_ensembles(candidate: Candidate) -> Candidate:
+    """Fit the ensembles of a candidate on its held-out rows.
 
     Args:
         candidate: The candidate.
 
     Returns:
-        The same with a fitted decision level.
+        The same with its own ensembles, but the calibrations of the original, which take as many bytes.
     """
-    model = fit_ensembles(candidate.model, candidate.held_out)
-    model = fit_certainty(model, candidate.held_out, candidate.validation)
-    return dataclasses.replace(candidate, model=model)
+    return dataclasses.replace(candidate, model=fit_ensembles(candidate.model, candidate.held_out))
+
+
+def with_calibrations(candidate: Candidate) -> TrainedModel:
+    """Calibrate a candidate that is to be deployed.
+
+    Args:
+        candidate: The candidate.
+
+    Returns:
+        Its model with calibrations of its own, for sets, intervals and abstention.
+    """
+    return fit_certainty(candidate.model, candidate.held_out, candidate.validation)
 
 
 def validation_scores(candidate: Candidate, cache: ArrayCache) -> dict[str, TargetScore]:
@@ -183,7 +194,7 @@ def out_of_fold_answers(held_out: HeldOutRows, seed: int) -> list[NDArray[np.flo
         Predictions of the rows as they are, and with each stream masked, as in ``held_out.members``.
     """
     parts, num_rows = held_out.members, len(held_out.members[0].rows)
-    num_folds = min(FOLDS, num_rows)
+    num_folds = min(FOLDS if num_rows < MANY_ROWS else FEW_FOLDS, num_rows)
     dealt = np.random.default_rng([seed, 2]).permutation(num_rows) % num_folds
     folds = [dealt[np.searchsorted(parts[0].rows, part.rows)] for part in parts]
     answers = [np.zeros(next(iter(part.members.values())).shape) for part in parts]
@@ -249,7 +260,7 @@ def keep_members(candidate: Candidate, kept: frozenset[str], name: str, descript
         baselines=baselines if needs_features else {},
         features=model.features if needs_features else None,
     )
-    return with_decision_level(
+    return with_ensembles(
         dataclasses.replace(candidate, name=name, description=description, model=smaller, held_out=held_out, kept=kept)
     )
 

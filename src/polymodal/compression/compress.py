@@ -18,6 +18,7 @@ from polymodal.compression.rows import find_tables, prepare_rows
 from polymodal.compression.search import Search
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.saved_parts import MODEL_FOLDER
+from polymodal.model.torch_network import torch_network
 from polymodal.nn.devices import use_device
 from polymodal.progress import LoggingProgress, Progress
 from polymodal.runs.model import Model, load
@@ -56,7 +57,8 @@ def compress(
         Every point that was tried, and the one that was chosen.
 
     Raises:
-        ConfigError: If a limit or method cannot be read, the model has no target, or its table is not known.
+        ConfigError: If a limit or method cannot be read, the model has no target or was exported, or its table is not
+            known.
         TableError: If a table cannot be read.
         SchemaError: If a table lacks a target or has too few rows.
         CheckpointError: If there is no model.
@@ -70,6 +72,7 @@ def compress(
     tried = check_methods(methods)
     progress = progress or LoggingProgress()
     loaded = model if isinstance(model, Model) else load(model, "cpu")
+    torch_network(loaded.trained, "A compression")
     source = loaded.folder if isinstance(model, Model) else Path(model)
     folder = _output_of(source, output)
     with ExitStack() as stack:

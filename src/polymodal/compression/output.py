@@ -22,7 +22,7 @@ from pathlib import Path
 
 from polymodal.atomic_files import atomic_folder, remove_temporaries, write_text
 from polymodal.compression.bundles import write_candidate_bundle
-from polymodal.compression.candidate import Candidate
+from polymodal.compression.candidate import Candidate, with_calibrations
 from polymodal.compression.deployed import MAX_REFERENCE_SHARE, keeps_reference, slimmed
 from polymodal.compression.page import pareto_svg, write_page
 from polymodal.compression.points import Compression
@@ -117,8 +117,9 @@ def _write_models(search: Search, name: str, folder: Path) -> list[str]:
 def _finished(search: Search, candidate: Candidate) -> tuple[TrainedModel, list[str]]:
     """Return a model with its own scores, and what it lacks beside the original, in sentences."""
     split = "validation" if search.rows.test is None else "test"
-    evaluation = evaluate_examples(candidate.model, search.test_rows(candidate), split, search.cache).report
-    model = slimmed(candidate.model, evaluation)
+    calibrated = with_calibrations(candidate)
+    evaluation = evaluate_examples(calibrated, search.test_rows(candidate), split, search.cache).report
+    model = slimmed(calibrated, evaluation)
     notices = ["Charts' data of the original's report are not part of the compressed model."]
     point = next((one for one in search.points if one.name == candidate.name), search.points[0])
     if keeps_reference(search.work.original, point.num_bytes):

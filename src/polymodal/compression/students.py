@@ -90,9 +90,9 @@ def without_decision_level(model: TrainedModel) -> TrainedModel:
         model: The model.
 
     Returns:
-        The same without stackers, ensembles, calibrations and reference.
+        The same without stackers, ensembles and reference; what it is calibrated by is replaced once it is chosen.
     """
-    return dataclasses.replace(model, stackers={}, ensembles={}, calibrations={}, reference=None)
+    return dataclasses.replace(model, stackers={}, ensembles={}, reference=None)
 
 
 def _fine_tune(network: Network, original: TrainedModel, rows: CompressionRows, progress: Progress) -> None:
