@@ -180,7 +180,7 @@ class Search:
             name = f"pruned-{share:.0%}".rstrip("%")
             description = f"the network with {share:.0%} of its heads, hidden units and channels, trained further"
             try:
-                model = self.work.load(name)
+                model = self._trained_before(name)
                 if model is None:
                     self._progress.message(f"Pruning: {description}.")
                     model = train_pruned(share, self.original, self.rows, self._progress)
@@ -227,13 +227,19 @@ class Search:
         return candidate
 
     def _trained(self, plan: StudentPlan) -> tuple[TrainedModel, Examples]:
-        kept = self.work.load(plan.name)
+        kept = self._trained_before(plan.name)
         if kept is not None:
-            self._progress.message(f"{plan.name} was trained before; it is taken from {self.work.folder}.")
             return kept, read_by_student(self.rows.validation, self.original)
         student, validation = train_student(plan, self.original, self.rows, self._progress)
         self.work.save(plan.name, student)
         return student, validation
+
+    def _trained_before(self, name: str) -> TrainedModel | None:
+        kept = self.work.load(name)
+        if kept is None:
+            return None
+        self._progress.message(f"{name} was trained before; it is taken from {self.work.folder}.")
+        return dataclasses.replace(kept, report_data=self.original.report_data)
 
     def _add_subsets(self, candidate: Candidate, prefix: str) -> None:
         """Add the network of a candidate with fewer baselines beside it."""
