@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.ensemble.boosted_trees import BoostedTrees
 from polymodal.ensemble.features import FeatureBlocks
 from polymodal.ensemble.stream_features import LINEAR, TREES
-from polymodal.ensemble.tree_text import load_booster
 
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
@@ -156,13 +156,13 @@ class Boosting(Baseline):
     forms: ClassVar[frozenset[str]] = frozenset({TREES})
 
     @cached_property
-    def boosters(self) -> list[Any]:
-        """The loaded models."""
-        return [load_booster(text) for text in self.models]
+    def boosters(self) -> list[BoostedTrees]:
+        """The models, read."""
+        return [BoostedTrees.from_text(text) for text in self.models]
 
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
-        outputs = [np.asarray(booster.predict(features.trees), dtype=np.float64) for booster in self.boosters]
+        outputs = [trees.predict(features.trees) for trees in self.boosters]
         if self.kind in ("categories", "numbers"):
             return np.stack(outputs, axis=1)
         if self.kind == "category" and outputs[0].ndim == 1:
