@@ -1,7 +1,8 @@
-"""Baselines for the network: the prior, a linear model and boosted trees (numpy, scipy, LightGBM).
+"""Baselines for the network: the prior, a linear model and boosted trees (numpy).
 
 Linear: multinomial or per-label logistic regression, or ridge regression, by L-BFGS (``linear_fitting``). Boosting:
-LightGBM (Ke et al. 2017, ``boosting``). No pickle: a state is plain JSON, arrays, and LightGBM's own text format.
+LightGBM (Ke et al. 2017, ``boosting``), which fits and is not needed to predict. No pickle: a state is plain JSON,
+arrays, and LightGBM's own text format.
 
 Shape legend: N rows, D dense features, S sparse features, K outputs, C classes.
 """
@@ -124,9 +125,9 @@ class Linear(Baseline):
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
         outputs = features.dense @ self.dense + self.bias
-        if len(self.columns):
-            is_whole = len(self.columns) == features.sparse.shape[1]
-            outputs = outputs + (features.sparse if is_whole else features.sparse[:, self.columns]) @ self.sparse
+        if len(self.columns) and features.sparse is not None:
+            is_whole = len(self.columns) == features.sparse.width
+            outputs = outputs + (features.sparse if is_whole else features.sparse.select(self.columns)).dot(self.sparse)
         if self.basis is not None:
             outputs = outputs @ self.basis
         return from_log(to_prediction(self.kind, outputs.astype(np.float64), self.center, self.scale), self.largest)
