@@ -16,6 +16,18 @@ Details = Mapping[str, tuple[int, int] | None]
 """Stream with a detail to its rows and columns of locations; None for any number of time steps."""
 
 
+def step_file(number: int) -> str:
+    """Return the name of the file of a step's graph.
+
+    Args:
+        number: Its number.
+
+    Returns:
+        The name in the folder of the graphs.
+    """
+    return f"step-{number}.onnx"
+
+
 class _Plain(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,7 +79,7 @@ class FusionGraphInfo(_Plain):
         inputs: Names of the inputs, in their order.
         outputs: Names of the outputs, in their order.
         details: Stream to its detail, of those with one.
-        steps: Structured target that is read step by step to the file of its step's graph, beside that of the fusion.
+        steps: Structured target that is read step by step to the number of its step's graph.
     """
 
     streams: tuple[str, ...] = Field(min_length=1)
@@ -75,7 +87,7 @@ class FusionGraphInfo(_Plain):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     details: dict[str, tuple[int, int] | None]
-    steps: dict[str, str] = Field(default_factory=dict)
+    steps: dict[str, int] = Field(default_factory=dict)
 
 
 class BundleInfo(_Plain):

@@ -28,7 +28,7 @@ from polymodal.model.inference_network import (
 )
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget
-from polymodal.targets.structured import StructuredTarget
+from polymodal.targets.structured import StructuredPrediction, StructuredTarget
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,12 @@ class GraphNetwork:
     """
 
     def __init__(
-        self, info: BundleInfo, encoders: Sequence[Graph], fusion: Graph, targets: Mapping[str, AnyTarget]
+        self,
+        info: BundleInfo,
+        encoders: Sequence[Graph],
+        fusion: Graph,
+        targets: Mapping[str, AnyTarget],
+        steps: Mapping[str, Graph] | None = None,
     ) -> None:
         """Join the graphs.
 
@@ -86,13 +91,14 @@ class GraphNetwork:
             encoders: The encoders' graphs by their numbers.
             fusion: The graph of the fusion and the heads.
             targets: Name to fitted target.
+            steps: Structured target to the graph of its step, of those that are read step by step.
         """
         self.info = info
         self.streams, self.width = info.fusion.streams, info.fusion.width
         self._structured = {name: target for name, target in targets.items() if isinstance(target, StructuredTarget)}
         self.targets = tuple(name for name in targets if name not in self._structured)
         self.structured = tuple(self._structured)
-        self._encoders, self._fusion = encoders, fusion
+        self._encoders, self._fusion, self._steps = encoders, fusion, steps or {}
 
     @property
     def has_pretrained(self) -> bool:
@@ -223,10 +229,14 @@ class GraphNetwork:
             fused={name: outputs[f"fused:{name}"] for name in self.targets if f"fused:{name}" in outputs},
             streams={name: {s: outputs[f"stream:{name}:{i}"] for s, i in numbers.items()} for name in self.targets},
             weights=outputs.get("weights"),
-            structured={
-                name: target.read_outputs(_under(outputs, f"{name}:")) for name, target in self._structured.items()
-            },
+            structured={name: self._read(name, target, outputs) for name, target in self._structured.items()},
         )
+
+    def _read(
+        self, name: str, target: StructuredTarget, outputs: Mapping[str, NDArray[Any]]
+    ) -> list[StructuredPrediction]:
+        step = self._steps.get(name)
+        return target.read_outputs(_under(outputs, f"{name}:"), None if step is None else step.run)
 
     def _token_batches(self, columns: Mapping[str, Column]) -> list[dict[str, StreamTokens]]:
         used = {stream: columns[stream] for stream in self.streams}

@@ -6,6 +6,7 @@
       bundle.json                 the graphs, their inputs and outputs, versions
       graphs/encoder-N.onnx       one graph for each encoder
       graphs/fusion.onnx          the fusion and all heads
+      graphs/step-N.onnx          one step of decoding a caption
       README.md                   the model card
       ...                         the other parts of the model: ``model.saved_parts``
 """
@@ -18,7 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from polymodal.bundle.graph_info import BundleInfo
+from polymodal.bundle.graph_info import BundleInfo, step_file
 from polymodal.bundle.graph_network import GraphNetwork
 from polymodal.bundle.session import Graph
 from polymodal.errors import CheckpointError
@@ -118,7 +119,8 @@ def _place(error: ValidationError) -> str:
 def _read_network(folder: Path, info: BundleInfo, targets: Mapping[str, AnyTarget]) -> GraphNetwork:
     _check_numbers(info)
     encoders = [Graph(folder / GRAPHS / encoder_file(number)) for number in range(len(info.graphs))]
-    return GraphNetwork(info, encoders, Graph(folder / GRAPHS / FUSION_FILE), targets)
+    steps = {name: Graph(folder / GRAPHS / step_file(number)) for name, number in info.fusion.steps.items()}
+    return GraphNetwork(info, encoders, Graph(folder / GRAPHS / FUSION_FILE), targets, steps)
 
 
 def _check_numbers(info: BundleInfo) -> None:

@@ -232,6 +232,19 @@ def _sizes_of_one() -> Any:
 
 
 @contextmanager
+def loops_over_steps() -> Iterator[None]:
+    """Trace recurrent layers as loops, so that the number of steps is dynamic.
+
+    Yields:
+        Nothing.
+    """
+    from torch.export import _patches
+
+    with _patches.register_lstm_while_loop_decomposition(), _patches.register_gru_while_loop_decomposition():
+        yield
+
+
+@contextmanager
 def quiet_exporter() -> Iterator[None]:
     """Silence what the exporter says of its own workings.
 

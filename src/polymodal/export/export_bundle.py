@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from polymodal.arrays import Column
@@ -27,7 +26,6 @@ from polymodal.errors import ConfigError
 from polymodal.export.encoder_graph import OPSET, export_encoder
 from polymodal.export.fusion_graph import export_fusion
 from polymodal.export.parity import TOLERANCE, Parity, check_parity
-from polymodal.model.collate import collate
 from polymodal.model.custom_objects import list_parts
 from polymodal.model.manifest import write_manifest
 from polymodal.model.network import Network
@@ -93,7 +91,7 @@ def write_bundle(
         for number in range(len(network.own_encoders)):
             encoders.append(_write_encoder(network, number, columns, folder))
             phase.advance(1)
-        fusion = _write_fusion(network, columns, folder)
+        fusion = _write_fusion(network, encoders, folder)
         phase.advance(1)
     info = _bundle_info(network, encoders, fusion)
     (folder / BUNDLE_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -110,11 +108,11 @@ def _write_encoder(network: Network, number: int, columns: Mapping[str, Column],
         raise _not_exportable(f"The encoder of the stream {stream!r}", error) from error
 
 
-def _write_fusion(network: Network, columns: Mapping[str, Column], folder: Path) -> FusionGraphInfo:
-    with torch.no_grad():
-        tokens = network.encode(collate(columns, np.arange(min(2, len(next(iter(columns.values())))))))
+def _write_fusion(network: Network, encoders: list[GraphInfo], folder: Path) -> FusionGraphInfo:
+    graphs = {stream: encoders[number] for stream, number in zip(network.streams, network.encoder_indices, strict=True)}
+    details = {stream: graph.detail_shape for stream, graph in graphs.items() if graph.has_detail}
     try:
-        return export_fusion(network, tokens, folder / GRAPHS / FUSION_FILE)
+        return export_fusion(network, details, folder / GRAPHS / FUSION_FILE)
     except Exception as error:
         raise _not_exportable("The fusion with its heads", error) from error
 

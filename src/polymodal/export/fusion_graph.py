@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from polymodal.bundle.graph_info import Details, FusionGraphInfo
-from polymodal.export.encoder_graph import OPSET, quiet_exporter, save_program
+from polymodal.bundle.graph_info import Details, FusionGraphInfo, step_file
+from polymodal.export.encoder_graph import OPSET, fold_constants, loops_over_steps, quiet_exporter, save_program
 from polymodal.model.network import Network
 from polymodal.targets.structured_head import StepGraph
 from polymodal.tokens import Detail, Fused, Tokens
@@ -81,63 +81,90 @@ def _fused_rows(fused: Fused) -> dict[str, Tensor]:
     return {"pooled": fused.pooled} if fused.weights is None else {"pooled": fused.pooled, "weights": fused.weights}
 
 
-def export_fusion(
-    network: Network, example_tokens: Mapping[str, Tokens], path: Path, opset: int = OPSET
-) -> FusionGraphInfo:
-    """Write the fusion and the heads of a network as an ONNX file.
+def export_fusion(network: Network, details: Details, path: Path, opset: int = OPSET) -> FusionGraphInfo:
+    """Write the fusion and the heads of a network as an ONNX file, and the steps of structured targets beside it.
 
     The numbers of rows and of the tokens of each stream are free in the graph.
 
     Args:
         network: The network, in evaluation mode.
-        example_tokens: Stream to tokens of any rows, of which only the kind of detail is read.
+        details: Stream to its detail.
         path: The file to write.
         opset: ONNX operator set.
 
     Returns:
         Names of inputs and outputs.
     """
-    details = details_of(network, example_tokens)
-    inputs, program = example_inputs(network, details), trace_fusion(network, details)
-    with torch.no_grad():
-        outputs = FusionGraph(network, details)(inputs)
-    write_program(program, path, inputs, outputs, opset)
+    graph, inputs = FusionGraph(network, details).eval(), example_inputs(network, details)
+    outputs = write_graph(graph, inputs, dynamic_shapes(network, details), path, opset)
     return FusionGraphInfo(
         streams=network.streams,
         width=network.width,
         inputs=tuple(inputs),
         outputs=tuple(outputs),
-        details=details,
-        steps=export_steps(network, outputs, path, opset),
+        details=dict(details),
+        steps=export_steps(network, outputs, path.parent, opset),
     )
 
 
-def export_steps(network: Network, outputs: Mapping[str, Tensor], path: Path, opset: int) -> dict[str, str]:
+def export_steps(network: Network, outputs: Mapping[str, Tensor], folder: Path, opset: int) -> dict[str, int]:
     """Write the graphs of the targets that are read step by step.
 
     Args:
         network: The network, in evaluation mode.
         outputs: Outputs of its ``FusionGraph`` for a few rows.
-        path: The file of the fusion; those of the steps lie beside it.
+        folder: Where to write them.
         opset: ONNX operator set.
 
     Returns:
-        Structured target to the name of its file.
+        Structured target to the number of its step's file.
     """
-    files = {}
+    numbers = {}
     for number, (target, head) in enumerate(network.named_structured_heads()):
-        graph = head.build_step()
-        if graph is not None:
-            files[target] = f"step-{number}.onnx"
-            _export_step(graph.eval(), outputs_of(target, outputs), path.with_name(files[target]), opset)
-    return files
+        step = head.build_step()
+        if step is not None:
+            numbers[target] = number
+            inputs = step_inputs(step, outputs_of(target, outputs))
+            write_graph(step.eval(), inputs, step_shapes(step, inputs), folder / step_file(number), opset)
+    return numbers
 
 
-def _export_step(graph: StepGraph, outputs: Mapping[str, Tensor], path: Path, opset: int) -> None:
-    with torch.no_grad():
-        inputs = graph.example_inputs(outputs)
-        found = graph(inputs)
-    write_program(trace_step(graph, inputs), path, inputs, found, opset)
+def write_graph(
+    graph: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, dict[int, Any]], path: Path, opset: int
+) -> dict[str, Tensor]:
+    """Write a module from and to tensors by name as an ONNX file.
+
+    Args:
+        graph: The module, in evaluation mode.
+        inputs: Example inputs.
+        shapes: Input to axis to dimension, of the free sizes.
+        path: The file to write.
+        opset: ONNX operator set.
+
+    Returns:
+        The outputs for the example inputs.
+
+    Raises:
+        RuntimeError: If torch gives no program.
+    """
+    with torch.no_grad(), quiet_exporter():
+        outputs: dict[str, Tensor] = graph(inputs)
+        program = torch.onnx.export(
+            graph,
+            (),
+            kwargs={"inputs": inputs},
+            dynamic_shapes={"inputs": shapes},
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=opset,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    fold_constants(program)
+    save_program(program, path)
+    return outputs
 
 
 def outputs_of(target: str, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -154,53 +181,32 @@ def outputs_of(target: str, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in outputs.items() if name.startswith(prefix)}
 
 
-def write_program(
-    program: torch.export.ExportedProgram,
-    path: Path,
-    inputs: Mapping[str, Tensor],
-    outputs: Mapping[str, Tensor],
-    opset: int,
-) -> None:
-    """Write a traced program as an ONNX file.
+def step_inputs(step: StepGraph, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Build example inputs of a step.
 
     Args:
-        program: The program.
-        path: The file to write.
-        inputs: Its inputs by name.
-        outputs: Its outputs by name.
-        opset: ONNX operator set.
-
-    Raises:
-        RuntimeError: If torch gives no program.
-    """
-    with torch.no_grad(), quiet_exporter():
-        written = torch.onnx.export(
-            program,
-            opset_version=opset,
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamo=True,
-            verbose=False,
-        )
-    if written is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    save_program(written, path)
-
-
-def trace_step(graph: StepGraph, inputs: Mapping[str, Tensor]) -> torch.export.ExportedProgram:
-    """Trace a step with free numbers of rows, tokens and steps.
-
-    Args:
-        graph: The step, in evaluation mode.
-        inputs: Its example inputs.
+        step: The step, in evaluation mode.
+        outputs: Outputs of its head for a few rows.
 
     Returns:
-        A program called with ``inputs``.
+        Input name to tensor.
     """
-    axes = {name: graph.free_axes(name) for name in inputs}
-    shapes = {name: {axis: torch.export.Dim(size, min=1) for axis, size in free.items()} for name, free in axes.items()}
-    with torch.no_grad(), quiet_exporter():
-        return torch.export.export(graph, (), {"inputs": dict(inputs)}, dynamic_shapes={"inputs": shapes}, strict=False)
+    with torch.no_grad():
+        return step.example_inputs(outputs)
+
+
+def step_shapes(step: StepGraph, inputs: Mapping[str, Tensor]) -> dict[str, dict[int, Any]]:
+    """Return which sizes of the inputs of a step are free.
+
+    Args:
+        step: The step.
+        inputs: Its inputs.
+
+    Returns:
+        Input name to axis to dimension.
+    """
+    axes = {name: step.free_axes(name) for name in inputs}
+    return {name: {axis: torch.export.Dim(size, min=1) for axis, size in free.items()} for name, free in axes.items()}
 
 
 def trace_fusion(network: Network, details: Details) -> torch.export.ExportedProgram:
@@ -213,28 +219,29 @@ def trace_fusion(network: Network, details: Details) -> torch.export.ExportedPro
     Returns:
         A program called with ``inputs``, the inputs of ``FusionGraph``.
     """
-    with torch.no_grad(), quiet_exporter():
-        return torch.export.export(
-            FusionGraph(network, details).eval(),
-            (),
-            {"inputs": example_inputs(network, details)},
-            dynamic_shapes={"inputs": dynamic_shapes(network, details)},
-            strict=False,
-        )
+    return _trace(FusionGraph(network, details), example_inputs(network, details), dynamic_shapes(network, details))
 
 
-def details_of(network: Network, example_tokens: Mapping[str, Tokens]) -> Details:
-    """Return the details that are inputs of the graph.
+def trace_step(step: StepGraph, inputs: dict[str, Tensor]) -> torch.export.ExportedProgram:
+    """Trace a step, with free numbers of rows, tokens and steps.
 
     Args:
-        network: The network.
-        example_tokens: Stream to tokens of any rows.
+        step: The step.
+        inputs: Its example inputs, of ``step_inputs``.
 
     Returns:
-        Stream to its detail.
+        A program called with ``inputs``.
     """
-    found = {stream: example_tokens[stream].detail for stream in network.streams}
-    return {stream: detail.shape for stream, detail in found.items() if detail is not None}
+    return _trace(step, inputs, step_shapes(step, inputs))
+
+
+def _trace(
+    graph: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, dict[int, Any]]
+) -> torch.export.ExportedProgram:
+    with torch.no_grad(), quiet_exporter(), loops_over_steps():
+        return torch.export.export(
+            graph.eval(), (), {"inputs": inputs}, dynamic_shapes={"inputs": shapes}, strict=False
+        )
 
 
 def example_inputs(network: Network, details: Details) -> dict[str, Tensor]:
