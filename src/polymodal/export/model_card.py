@@ -42,6 +42,7 @@ EXAMPLE_CELLS = {
     "datetime": "2026-01-31",
     "category": "a",
 }
+UNSEEN, CHOSEN_BY = "which training did not see", "by which the run chose its best epoch: new rows may score lower"
 UNKNOWN_LICENSE = "unknown"
 
 
@@ -180,7 +181,8 @@ def _scores(info: BundleInfo, record: Mapping[str, Any]) -> Iterator[str]:
         ]
         yield from _table(f"Scores: {target}", ("metric", "value", "95 % interval"), rows)
     if info.metrics:
-        yield f"Measured on {info.rows.get(str(info.split), 0):,} rows ({info.split}), which training did not see.\n"
+        seen = UNSEEN if info.split == "test" else CHOSEN_BY
+        yield f"Measured on {info.rows.get(str(info.split), 0):,} rows ({info.split}), {seen}.\n"
 
 
 def _training(info: BundleInfo, record: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ They are written and checked; polymodal never reads one of a file.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from polymodal.arrays import Column
 from polymodal.bundle.graph_info import BundleInfo
 from polymodal.bundle.graph_network import GraphNetwork
 from polymodal.errors import ConfigError
-from polymodal.export.encoder_graph import trace_encoder
+from polymodal.export.encoder_graph import quiet_exporter, trace_encoder
 from polymodal.export.fusion_graph import example_inputs, outputs_of, step_inputs, trace_fusion, trace_step
 from polymodal.model.network import Network
 from polymodal.progress import Progress
@@ -110,7 +112,7 @@ def write_programs(
 
 
 def _write_fusion(network: Network, info: BundleInfo, folder: Path) -> dict[str, ProgramGraph]:
-    program = _traced("fusion", trace_fusion, network, info.fusion.details)
+    program = _traced("fusion", trace_fusion, without_encoders(network), info.fusion.details)
     name = f"fusion{SUFFIX}"
     save_torch_program(program, folder / name)
     fusion = MappingGraph(name, program, info.fusion.inputs, info.fusion.outputs)
@@ -132,6 +134,21 @@ def _write_steps(network: Network, info: BundleInfo, folder: Path, fusion: Progr
             save_torch_program(program, folder / name)
             with torch.no_grad():
                 found[name] = MappingGraph(name, program, list(inputs), list(step(inputs)))
+    return found
+
+
+def without_encoders(network: Network) -> Network:
+    """Return the fusion and the heads of a network: a program holds all weights of its module, read or not.
+
+    Args:
+        network: The network.
+
+    Returns:
+        The same weights.
+    """
+    found = copy.copy(network)
+    found._modules = dict(network._modules)
+    found.own_encoders = nn.ModuleList()
     return found
 
 
@@ -169,7 +186,9 @@ def save_torch_program(program: Program, path: Path) -> None:
             for node in module.graph.nodes:
                 for key in TRACES:
                     node.meta.pop(key, None)
-    torch.export.save(program, path)
+    program.example_inputs = None
+    with quiet_exporter():
+        torch.export.save(program, path)
 
 
 def _traced(what: str, trace: Any, *arguments: Any) -> Program:
