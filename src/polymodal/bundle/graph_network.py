@@ -270,7 +270,7 @@ class GraphNetwork:
 
     def _embed_streams(self, tokens: Mapping[str, StreamTokens]) -> StreamEmbeddings:
         values = {stream: _mean(found) for stream, found in tokens.items()}
-        return StreamEmbeddings(values, {stream: found.present.any(axis=1) for stream, found in tokens.items()})
+        return StreamEmbeddings(values, {s: np.asarray(found.present.any(axis=1)) for s, found in tokens.items()})
 
 
 def _encoder_inputs(column: Column) -> dict[str, NDArray[Any]]:

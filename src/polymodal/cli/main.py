@@ -48,6 +48,7 @@ from polymodal.cli.arguments import (
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.compress_command import compress_command
 from polymodal.cli.drift_command import drift_command
 from polymodal.cli.explain_command import explain_command
 from polymodal.cli.export_command import export_command
@@ -55,6 +56,7 @@ from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
 from polymodal.cli.search_commands import embed_command, index_command, search_command
+from polymodal.cli.serve_command import serve_command
 from polymodal.cli.stress_command import stress_command
 from polymodal.version import VERSION as __version__  # noqa: N811
 
@@ -278,6 +280,7 @@ def evaluate_command(
 
 
 app.command("predict")(predict_command)
+app.command("compress")(compress_command)
 app.command("drift")(drift_command)
 app.command("explain")(explain_command)
 app.command("stress")(stress_command)
@@ -287,6 +290,7 @@ app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)
 app.command("search")(search_command)
+app.command("serve")(serve_command)
 app.add_typer(cache_app, name="cache", no_args_is_help=True)
 
 

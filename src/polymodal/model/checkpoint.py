@@ -23,7 +23,7 @@ from polymodal.encoders import Pretrained
 from polymodal.errors import CheckpointError
 from polymodal.model.build import build_network
 from polymodal.model.custom_objects import list_parts, with_parts
-from polymodal.model.manifest import write_manifest
+from polymodal.model.manifest import DamagedFileError, write_manifest
 from polymodal.model.network import Network
 from polymodal.model.saved_parts import (
     ARRAYS_FILE,
@@ -42,6 +42,7 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.model.weights import load_weights, read_weights, weight_bytes
 from polymodal.nn.allocation import AllocationLimit
 from polymodal.nn.devices import choose_device
+from polymodal.nn.pruning import resize
 from polymodal.targets import AnyTarget
 
 WEIGHTS_FILE = "network.safetensors"
@@ -68,6 +69,7 @@ def save_model(model: TrainedModel, folder: Path) -> None:
         more = {
             "parts": list_parts(model.config, model.preprocessor.modalities, model.targets),
             "checkpoints": _save_checkpoints(network, temporary),
+            **({"pruned": network.pruned} if network.pruned else {}),
         }
         write_parts(model, temporary, more)
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
@@ -112,22 +114,37 @@ def load_model(path: Path, device: str | None = None, custom_objects: Mapping[st
         plain = read_model_json(folder, REQUIRED)
         config = with_parts(read_config(plain["config"]), plain.get("parts", []), custom_objects or {}, folder)
         preprocessor, targets = read_preprocessor(plain)
-        network = _build_network(_with_checkpoints(config, plain, folder), preprocessor, targets, folder)
+        built = _with_checkpoints(config, plain, folder)
+        network = _build_network(built, preprocessor, targets, folder, plain.get("pruned", {}))
         model = assemble_model(plain, folder, config, preprocessor, targets, network)
     network.to(chosen)
     return model
 
 
 def _build_network(
-    config: RunConfig, preprocessor: Preprocessor, targets: Mapping[str, AnyTarget], folder: Path
+    config: RunConfig,
+    preprocessor: Preprocessor,
+    targets: Mapping[str, AnyTarget],
+    folder: Path,
+    pruned: Mapping[str, int],
 ) -> Network:
     """Build the network, no larger than a few times its weights, and load them."""
     weights = read_weights(folder / WEIGHTS_FILE)
     num_bytes, num_tensors = weight_bytes(folder)
     with AllocationLimit(SPARE_BYTES + 4 * num_bytes, SPARE_TENSORS + 8 * num_tensors):
         network = build_network(config, preprocessor.modalities, targets)
+        _prune_like(network, pruned)
     load_weights(network, weights, WEIGHTS_FILE)
     return network.eval()
+
+
+def _prune_like(network: Network, pruned: Mapping[str, int]) -> None:
+    """Give the network the shapes of a pruned one."""
+    try:
+        resize(network, pruned)
+    except ValueError as error:
+        raise DamagedFileError(f"{MODEL_FILE} does not fit its network: {error}") from None
+    network.pruned = dict(pruned)
 
 
 def _with_checkpoints(config: RunConfig, plain: dict[str, Any], folder: Path) -> RunConfig:

@@ -88,6 +88,7 @@ class Network(NetworkInference):
         self.targets = tuple(flat)
         self.structured = tuple(structured)
         self.width = width
+        self.pruned: dict[str, int] = {}  # what ``nn.pruning.prune`` left of the network as it was built
         unique = list(dict.fromkeys(encoders.values()))
         self.own_encoders = nn.ModuleList(unique)
         self.encoder_indices = [unique.index(encoder) for encoder in encoders.values()]

@@ -234,7 +234,7 @@ def named_pairs(prefix: str, layers: Sequence[KeyValue]) -> dict[str, Tensor]:
     Returns:
         ``keys_I`` and ``values_I`` to tensor, after the prefix.
     """
-    found = {}
+    found: dict[str, Tensor] = {}
     for layer, (keys, values) in enumerate(layers):
         found |= {f"{prefix}keys_{layer}": keys, f"{prefix}values_{layer}": values}
     return found

@@ -67,6 +67,21 @@ def read_parquet(path: Path) -> Iterator[Columns]:
         ) from None
 
 
+def parquet_parts(folder: Path) -> list[Path]:
+    """List the files of a table in parts, such as a server records.
+
+    Args:
+        folder: A folder.
+
+    Returns:
+        Its Parquet files by name; none where there are subfolders, which are class folders.
+    """
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    if any(entry.is_dir() for entry in entries):
+        return []
+    return sorted(entry for entry in entries if entry.suffix.lower() == ".parquet")
+
+
 def read_class_folders(folder: Path) -> Columns:
     """Read a folder with one subfolder a class: a media column and ``label``.
 

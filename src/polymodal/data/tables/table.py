@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.cells import arrow_columns, check_names, clean_column
-from polymodal.data.tables.files import media_of_ending, read_class_folders, read_parquet
+from polymodal.data.tables.files import media_of_ending, parquet_parts, read_class_folders, read_parquet
 from polymodal.data.tables.sheet_files import read_json, read_sheet
 from polymodal.data.tables.stored_columns import store_columns, take_cells
 from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
@@ -134,8 +134,8 @@ def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
     """Read a table from a file, a folder, a dataframe or Python objects.
 
     Args:
-        source: Path of a CSV, TSV, JSON, JSONL, Parquet or Excel file, or of a folder of class folders; a pandas
-            dataframe; a Hugging Face dataset; any object with the Arrow PyCapsule interface (polars, pyarrow,
+        source: Path of a CSV, TSV, JSON, JSONL, Parquet or Excel file, or of a folder of class folders or of Parquet
+            files that are one table; a pandas dataframe; a Hugging Face dataset; any object with the Arrow PyCapsule interface (polars, pyarrow,
             duckdb); a polars LazyFrame; a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
         folder: Base folder of relative media paths of a table in memory; None: cells may not be paths. Paths in a
             table file are relative to the file's folder.
@@ -188,7 +188,10 @@ def iterate_table(source: Any, num_rows: int, *, folder: str | Path | None = "."
 
 def _read_path(path: Path) -> Table:
     if path.is_dir():
-        return Table(read_class_folders(path), folder=path, name=path.name)
+        parts = parquet_parts(path)
+        pieces = (piece for part in parts for piece in read_parquet(part))
+        columns = next(_parts(pieces, sys.maxsize)) if parts else read_class_folders(path)
+        return Table(columns, folder=path, name=path.name)
     return Table(_whole(path), folder=path.parent, name=path.name)
 
 
