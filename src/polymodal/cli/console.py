@@ -140,7 +140,7 @@ def print_broken(broken: Sequence[Mapping[str, Any]], more: str) -> None:
 
 
 def print_inspection(name: str, inspection: Mapping[str, Any]) -> None:
-    """Print the modality of each column, how sure it is, the reason, what overrules it, and missing and broken cells.
+    """Print each column's modality, how sure it is, the reason, what overrules it, missing and broken cells.
 
     Args:
         name: The table.

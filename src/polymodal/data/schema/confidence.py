@@ -1,7 +1,7 @@
 """How sure the modality of a column is, from how many of its cells speak for it and for the next modality.
 
-Each sampled cell speaks for one modality or several: text of a number for ``number``, and for ``category`` as far as few
-different whole numbers repeat; a path or bytes for what their ending or magic number says; an array for what its
+Each sampled cell speaks for one modality or several: text of a number for ``number``, and for ``category`` as far as
+few different whole numbers repeat; a path or bytes for what their ending or magic number says; an array for what its
 axes, its smoothness and the column's name say.
 """
 
