@@ -245,9 +245,8 @@ def random_cell(draw: random.Random, depth: int = 0) -> Any:
     if kind == 1:
         return draw.choice([True, False, 0, -1, 10 ** draw.randrange(320), 1e308, float("nan"), -0.0, 0.5])
     if kind in (2, 3, 4):
-        return "".join(
-            chr(draw.choice([draw.randrange(32, 127), draw.randrange(0xD7FF)])) for _ in range(draw.randrange(20))
-        )
+        letters = ([draw.randrange(32, 127), draw.randrange(0xD7FF)] for _ in range(draw.randrange(20)))
+        return "".join(chr(draw.choice(pair)) for pair in letters)
     if kind == 5:
         return draw.choice(["data:image/png;base64,AAAA", "/etc/passwd", "http://a/b.png", "2024-01-01", "[1,2]", "\0"])
     if kind == 6:

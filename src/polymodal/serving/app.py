@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -289,7 +289,7 @@ async def _predict(request: Request, services: Services) -> Response:
     return _answer(request, served, {"rows": answers}, question)
 
 
-def _check_strict(question: Question, answers: list[dict[str, Any]]) -> None:
+def _check_strict(question: Question, answers: Sequence[dict[str, Any]]) -> None:
     if not question.is_strict:
         return
     for number, answer in enumerate(answers, 1):

@@ -1,8 +1,9 @@
 """Dynamic micro-batching: rows of requests that arrive together are answered in one call of the model.
 
 The model runs in one thread, or in a few. While they are busy, requests wait in a queue of bounded length; then as many
-as fit into a batch are taken together. A request waits for others only while another one is being read, and never longer than the
-deadline. A batch that fails is repeated request by request, so that no request breaks another one's answer.
+as fit into a batch are taken together. A request waits for others only while another one is being read, and never
+longer than the deadline. A batch that fails is repeated request by request, so that no request breaks another one's
+answer.
 """
 
 from __future__ import annotations
