@@ -155,6 +155,10 @@ def train_command(
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A trained model to learn from as well; it may know more.")
     ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option("--init-from", metavar="RUN", help="An earlier run whose encoders this one starts from."),
+    ] = None,
     encoder: Encoders = [],  # noqa: B006
     config: Config = None,
     setting: Settings = [],  # noqa: B006
@@ -207,7 +211,9 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        common.update(
+            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "init_from": init_from}
+        )
         common.update({"harden": harden or None, "stress": stress or None, "explain": explain or None})
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
