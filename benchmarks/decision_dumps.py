@@ -22,8 +22,9 @@ from polymodal.data.tables.table import read_table
 from polymodal.ensemble.ensemble_weights import MemberRows
 from polymodal.model.batches import Examples, build_examples
 from polymodal.model.fit_ensemble import held_out_rows
+from polymodal.model.inference_network import NO_MASK
 from polymodal.model.member_predictions import MemberPredictions
-from polymodal.model.predict import NO_MASK, combine, predict_examples
+from polymodal.model.predict import combine, predict_examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import SilentProgress
 from polymodal.runs.data_module import Tables

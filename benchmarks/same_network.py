@@ -109,7 +109,7 @@ def check_same_network() -> None:
     import polymodal
     from polymodal.data.cache.cache import ArrayCache
     from polymodal.data.tables.table import read_table
-    from polymodal.model.batches import collate
+    from polymodal.model.collate import collate
 
     with tempfile.TemporaryDirectory() as scratch:
         measure_polymodal(Path(scratch), ["--set", "train.epochs=1", *OPTIONS])

@@ -167,7 +167,7 @@ def measure_one_row(model: Any, source: str) -> tuple[float, float, float, float
     import torch
 
     from polymodal.data.tables.table import read_table
-    from polymodal.model.batches import collate
+    from polymodal.model.collate import collate
 
     row, network = first_row(source), model.trained.network
     preprocessor = model.trained.preprocessor
@@ -245,7 +245,8 @@ def run_bare(model: Any, columns: Any, order: Any) -> None:
     """
     import torch
 
-    from polymodal.model.batches import BATCH_ROWS, collate
+    from polymodal.model.batches import BATCH_ROWS
+    from polymodal.model.collate import collate
 
     with torch.inference_mode():
         for start in range(0, len(order), BATCH_ROWS):

@@ -20,7 +20,7 @@ from polymodal.certainty.unusual import SpaceName, UnusualRows
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table, read_table
 from polymodal.model.row_vectors import RowVectors, row_vectors
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import SilentProgress
 from sections import replace_section
 from unusual_cells import changed_tables
@@ -50,13 +50,11 @@ class Rows:
 
     def __init__(self, model: TrainedModel, table: Table) -> None:
         """Embed and measure the rows."""
-        from polymodal.model.embed import embed_columns
-
         columns, _ = model.preprocessor.transform(table)
-        columns = precompute(model.network, columns, ArrayCache(None), SilentProgress())
+        columns = model.network.precompute(columns, ArrayCache(None), SilentProgress())
         self.table = table
         self.vectors: RowVectors = row_vectors(model, table, columns)
-        self.fused = embed_columns(model.network, columns)[0].astype(np.float64)
+        self.fused = model.network.embed(columns)[0].astype(np.float64)
 
 
 def load_model(name: str, models: Path | None, folder: Path) -> polymodal.Model:

@@ -17,8 +17,8 @@ from polymodal.config import TrainConfig, build_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.fusion import FUSIONS
-from polymodal.model.batches import truth_batch
 from polymodal.model.build import build_network
+from polymodal.model.collate import collate_examples, truth_batch
 from polymodal.model.network import Batch, Network, NetworkOutput
 from polymodal.nn.precision import autocast
 from polymodal.progress import SilentProgress
@@ -75,7 +75,7 @@ def build(data_module: DataModule, fusion: str, kind: str) -> Network:
 
 
 def batch_with_holes(data_module: DataModule, rows: np.ndarray = ROWS) -> dict[str, ColumnBatch]:
-    batch = data_module.splits["train"].batch(rows)
+    batch = collate_examples(data_module.splits["train"], rows)
     for stream, absent in HOLES.items():
         column = batch[stream]
         present = column.present.clone()
@@ -174,7 +174,7 @@ def test_a_batch_of_one_row_trains(data_module: DataModule, fusion: str, kind: s
 @every_pair
 def test_no_rows_give_no_rows(data_module: DataModule, fusion: str, kind: str) -> None:
     network = build(data_module, fusion, kind).eval()
-    outputs = network(data_module.splits["train"].batch(ROWS[:0]))
+    outputs = network(collate_examples(data_module.splits["train"], ROWS[:0]))
     assert all(len(output) == 0 for output in tensors_of(outputs))
 
 
@@ -201,7 +201,7 @@ def test_values_of_absent_cells_never_move_training(data_module: DataModule, fus
 @every_pair
 def test_an_absent_cell_never_moves_another_row(data_module: DataModule, fusion: str, kind: str) -> None:
     network = build(data_module, fusion, kind).eval()
-    full, holes = data_module.splits["train"].batch(ROWS), batch_with_holes(data_module)
+    full, holes = collate_examples(data_module.splits["train"], ROWS), batch_with_holes(data_module)
     untouched = [row for row in range(len(ROWS)) if not any(row in absent for absent in HOLES.values())]
     for first, second in zip(tensors_of(network(full)), tensors_of(network(holes)), strict=True):
         torch.testing.assert_close(first[untouched], second[untouched], atol=1e-6, rtol=1e-5)

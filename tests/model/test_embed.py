@@ -21,7 +21,6 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, CheckpointError, ConfigError
 from polymodal.model import chunks, search_index
 from polymodal.targets import RowContext, fit_target
-from polymodal.targets.embedding import EmbeddingHead
 from polymodal.tokens import Fused, Tokens
 
 runner = CliRunner()
@@ -48,12 +47,13 @@ def test_streams_find_each_other_far_better_than_chance(world: Any) -> None:
 
 
 def test_rows_that_share_a_cell_are_no_strangers() -> None:
-    head = EmbeddingHead(("picture", "caption"), width=8, dim=4)
-    tokens = {name: Tokens(torch.randn(3, 1, 8), torch.ones(3, 1, dtype=torch.bool)) for name in head.streams}
-    fused = Fused(torch.zeros(3, 8), tokens["picture"], streams=tokens)
+    streams = ("picture", "caption")
     target = fit_target(
-        "embedding", [], RowContext(streams=tuple(StreamSchema(name, "text", (name,)) for name in head.streams)), {}
+        "embedding", [], RowContext(streams=tuple(StreamSchema(name, "text", (name,)) for name in streams)), {"dim": 4}
     )
+    head = target.build_head(8, dict.fromkeys(streams, torch.nn.Identity()))
+    tokens = {name: Tokens(torch.randn(3, 1, 8), torch.ones(3, 1, dtype=torch.bool)) for name in streams}
+    fused = Fused(torch.zeros(3, 8), tokens["picture"], streams=tokens)
     columns = {"picture": ["a.png", "b.png", "c.png"], "caption": ["a dog", "a dog", "a cat"]}
     truth, _ = target.encode([None] * 3, RowContext(cells=columns))
     assert truth.tolist() == [[0, 0], [1, 0], [2, 2]]

@@ -16,7 +16,8 @@ import tiny
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, SchemaError
-from polymodal.model.predict import NO_MASK, predict_members, run_network
+from polymodal.model.inference_network import NO_MASK
+from polymodal.model.predict import predict_members
 from polymodal.targets import RowContext
 
 
@@ -219,5 +220,5 @@ def test_a_hidden_stream_is_the_same_as_an_absent_one(model: polymodal.Model, ta
 def test_the_network_is_asked_in_evaluation_mode(model: polymodal.Model, table: Table) -> None:
     columns, _ = model.trained.preprocessor.transform(table, ArrayCache(None))
     model.trained.network.train()
-    run_network(model.trained.network, columns, [NO_MASK])
+    model.trained.network.run(columns, [NO_MASK])
     assert not model.trained.network.training

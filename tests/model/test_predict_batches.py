@@ -21,7 +21,8 @@ import tiny
 from polymodal.cli.main import app
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError, TableError
-from polymodal.model import chunks, predict
+from polymodal.model import chunks, network_inference, predict
+from polymodal.model.inference_network import NO_MASK
 from polymodal.model.predictions import Predictions, join_predictions
 
 runner = CliRunner()
@@ -209,19 +210,19 @@ def test_rows_of_similar_length_run_together(model: polymodal.Model, rows: Table
     words = ["it", "purrs", "on", "the", "sofa", "on", "day", "3", "of", "week", "7"]
     notes = [" ".join(words[: 1 + row * 7 % 10]) for row in range(ROWS)]
     columns, _ = model.trained.preprocessor.transform(tiny.with_cells(rows, note=notes, trace=[None] * ROWS))
-    network, views = model.trained.network, [predict.NO_MASK]
-    monkeypatch.setattr(predict, "inference_batch_size", lambda _: 16)
-    lengths, run_batch = [], predict._run_batch
+    network, views = model.trained.network, [NO_MASK]
+    monkeypatch.setattr(network_inference, "inference_batch_size", lambda _: 16)
+    lengths, run_batch = [], network._run_batch
 
-    def watched(network: Any, columns: Any, taken: Any, views: Any) -> Any:
+    def watched(columns: Any, taken: Any, views: Any) -> Any:
         note = columns["note"]
         lengths.append(np.where(note.present, note.lengths, 0)[taken])
-        return run_batch(network, columns, taken, views)
+        return run_batch(columns, taken, views)
 
-    monkeypatch.setattr(predict, "_run_batch", watched)
-    (batched,) = predict.run_network(network, columns, views)
-    monkeypatch.setattr(predict, "length_order", lambda columns: np.arange(len(columns["note"])))
-    (plain,) = predict.run_network(network, columns, views)
+    monkeypatch.setattr(network, "_run_batch", watched)
+    (batched,) = network.run(columns, views)
+    monkeypatch.setattr(network_inference, "length_order", lambda columns: np.arange(len(columns["note"])))
+    (plain,) = network.run(columns, views)
     half = len(lengths) // 2
     padded = [sum(len(batch) * batch.max() for batch in part) for part in (lengths[:half], lengths[half:])]
     assert padded[0] < 0.8 * padded[1]
@@ -243,7 +244,7 @@ def test_members_without_a_weight_are_not_asked(advised: polymodal.Model, rows: 
     part = rows.take(range(40))
     columns, _ = trained.preprocessor.transform(part)
     source = predict.RowContext(part.columns, part.folder)
-    (members,) = predict.predict_members(trained, columns, source, [predict.NO_MASK])
+    (members,) = predict.predict_members(trained, columns, source, [NO_MASK])
     expected = predict.combine(trained, members)
     found = advised.predictions(part)
     assert all(np.allclose(found.values[name], values, rtol=1e-12) for name, values in expected.items())

@@ -14,6 +14,7 @@ from polymodal.config import build_config
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError, SchemaError
+from polymodal.model.collate import collate_examples
 from polymodal.progress import SilentProgress
 from polymodal.runs.data_module import DataModule, Tables, build_data_module
 
@@ -259,7 +260,7 @@ def test_a_target_without_any_value_stops() -> None:
 
 def test_a_batch_holds_the_rows_asked_for(table: Table) -> None:
     examples = run(table).splits["train"]
-    batch = examples.batch(np.array([4, 1]))
+    batch = collate_examples(examples, np.array([4, 1]))
     for stream, column in batch.items():
         assert column.row_present.tolist() == examples.columns[stream].row_present[examples.rows[[4, 1]]].tolist()
 

@@ -18,6 +18,7 @@ from polymodal.ensemble.cross_fitting import deal_folds
 from polymodal.ensemble.ensemble_weights import MemberRows
 from polymodal.model.batches import Examples
 from polymodal.model.build import build_network
+from polymodal.model.collate import collate_examples
 from polymodal.model.fit_ensemble import HeldOutRows
 from polymodal.progress import SilentProgress
 from polymodal.runs import hardening
@@ -108,7 +109,7 @@ def test_of_long_tables_some_rows_have_copies_and_it_is_told(small: Table, monke
     assert found.notices == [f"Noise was added to copies of 20 of the {num} training rows, for the network alone."]
     assert len(found.data_module.splits["train"]) == num
     batch = training_cells(module.splits["train"], found.noisy, np.arange(num))
-    clean = module.splits["train"].batch(np.arange(num))
+    clean = collate_examples(module.splits["train"], np.arange(num))
     outside = found.noisy.places < 0
     assert torch.equal(batch["tabular"].values[outside], clean["tabular"].values[outside])
 

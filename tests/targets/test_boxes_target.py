@@ -22,8 +22,9 @@ from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.nn.affine import Warp
 from polymodal.runs.data_module import invalid_target_cells
-from polymodal.targets import BoxesTarget, RowContext, StructuredPrediction
-from polymodal.targets.box_head import BoxHead, assign_locations, centreness, location_centres, non_maximum_suppression
+from polymodal.targets import BoxesTarget, RowContext, StructuredHead, StructuredPrediction
+from polymodal.targets.box_decoding import non_maximum_suppression
+from polymodal.targets.box_head import assign_locations, centreness, location_centres
 from polymodal.targets.boxes import BoxesSettings
 from polymodal.tokens import ColumnBatch, Detail, DetailGrid, Fused, Tokens
 from polymodal.training.training_step import augment_batch
@@ -269,15 +270,22 @@ def test_of_overlapping_boxes_of_a_label_the_surest_stays() -> None:
     assert non_maximum_suppression(boxes[:0], np.array([], dtype=np.int64), 0.5).tolist() == []
 
 
-def head(**changes: Any) -> BoxHead:
-    options: dict[str, Any] = {
-        "boxes_per_row": 2.0,
-        "max_boxes": 5,
-        "score_threshold": 0.0,
-        "overlap_threshold": 1.0,
-    }
+def head(**changes: Any) -> StructuredHead:
+    options: dict[str, Any] = {"max_boxes": 5, "score_threshold": 0.0, "overlap_threshold": 1.0}
+    target = BoxesTarget(
+        names=["a", "b"],
+        counts=[1, 1],
+        label_type="str",
+        stream="first",
+        column="picture",
+        boxes_per_row=2.0,
+        max_side=32,
+        settings=BoxesSettings(**(options | changes)),
+    )
+    encoder = torch.nn.Identity()
+    encoder.detail_grid = PLACES  # type: ignore[assignment]
     torch.manual_seed(0)
-    return BoxHead("first", PLACES, ["a", "b"], 8, **(options | changes)).eval()
+    return target.build_head(8, {"first": encoder}).eval()
 
 
 def fused(rows: int, present: bool = True) -> Fused:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import tiny
 from polymodal.errors import ConfigError
 from polymodal.model.summary import run_notices
 from polymodal.targets import CaptionTarget, RowContext, fit_target
-from polymodal.targets.beam_search import beam_search
+from polymodal.targets.beam_search import BeamSearch, Candidates, beam_search
 from polymodal.targets.caption_tokenizer import CaptionTokenizer
 from polymodal.tokens import Fused, Tokens
 
@@ -100,14 +102,20 @@ def search(chances: dict[tuple[int, ...], list[float]], width: int, penalty: flo
     """Search one row whose next ids have the given chances after each beginning: end, 2 and 3."""
     begun: list[tuple[int, ...]] = [()] * width
 
-    def advance(last: torch.Tensor | None, origin: torch.Tensor | None) -> torch.Tensor:
-        nonlocal begun
-        if last is not None and origin is not None:
-            begun = [(*begun[place], int(new)) for place, new in zip(origin, last, strict=True)]
-        return torch.tensor([[0.0, *chances.get(text, [1.0, 0.0, 0.0])] for text in begun]).log()
+    def candidates() -> Candidates:
+        shares = np.array([chances.get(text, [1.0, 0.0, 0.0]) for text in begun])
+        order = np.argsort(-shares, axis=1)[:, :width]
+        with np.errstate(divide="ignore"):
+            return Candidates(np.log(np.take_along_axis(shares, order, axis=1)).astype(np.float32), order + 1)
 
-    ids, log_mean = beam_search(advance, 1, width, 4, end=1, padding=0, length_penalty=penalty)
-    return [index for index in ids[0].tolist() if index], float(log_mean.exp())
+    def advance(last: NDArray[np.int64], origin: NDArray[np.int64]) -> Candidates:
+        nonlocal begun
+        begun = [(*begun[place], int(new)) for place, new in zip(origin, last, strict=True)]
+        return candidates()
+
+    options = BeamSearch(beam_width=width, max_length=4, end=1, padding=0, length_penalty=penalty)
+    ids, log_mean = beam_search(candidates(), advance, 1, options)
+    return [index for index in ids[0].tolist() if index], float(np.exp(log_mean[0]))
 
 
 GARDEN_PATH = {(): [0.0, 0.6, 0.4], (2,): [0.5, 0.5, 0.0], (3,): [0.99, 0.01, 0.0]}

@@ -12,10 +12,11 @@ import pytest
 import polymodal
 from polymodal.data.tables.table import Table
 from polymodal.ensemble.ensemble import Ensemble, MemberWeights
-from polymodal.model import numeric_members, predict
+from polymodal.model import numeric_members
 from polymodal.model.checkpoint import save_model
+from polymodal.model.inference_network import NO_MASK
 from polymodal.model.numeric_members import SampledNumbers
-from polymodal.model.predict import NO_MASK, predict_members
+from polymodal.model.predict import predict_members
 from polymodal.targets import RowContext, fit_target
 from polymodal.targets.numeric import NumericTarget
 
@@ -102,13 +103,13 @@ def test_only_members_with_a_weight_are_computed(
     weights = MemberWeights("number", {member: 1.0}, {member: 1.0}, {member: 1.0})
     trained = dataclasses.replace(model.trained, ensembles={"place": Ensemble(pooled=weights)})
     asked: list[int] = []
-    run = predict.run_network
+    run = trained.network.run
 
-    def counted(network: Any, columns: Any, masks: Any) -> Any:
+    def counted(columns: Any, masks: Any) -> Any:
         asked.append(len(masks))
-        return run(network, columns, masks)
+        return run(columns, masks)
 
-    monkeypatch.setattr(predict, "run_network", counted)
+    monkeypatch.setattr(trained.network, "run", counted)
     answers = polymodal.Model(trained, None).predict(table)["place"]
     assert asked == ([num_masks] if num_masks else [])
     assert answers[1] == trained.targets["place"].prior.value  # no stream is present

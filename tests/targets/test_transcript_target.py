@@ -18,7 +18,8 @@ from polymodal.data.schema.detect_target import detect_target_kind
 from polymodal.data.tables.table import read_table
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.targets import RowContext, TranscriptTarget, fit_target
-from polymodal.targets.ctc import ctc_loss, greedy_decode, prefix_beam_search
+from polymodal.targets.ctc import ctc_loss
+from polymodal.targets.ctc_decoding import greedy_decode, prefix_beam_search, text_log_likelihoods
 from polymodal.targets.transcript import unseen_word_share
 from polymodal.targets.transcript_head import TranscriptHead
 from polymodal.tokens import Detail, Fused, Tokens
@@ -213,6 +214,20 @@ def test_the_loss_is_the_probability_of_all_alignments() -> None:
         torch.from_numpy(shares).log().expand(2, -1, -1), torch.tensor([6, 6]), torch.tensor([[1, 2], [1, 0]])
     )
     assert losses.tolist() == pytest.approx([-math.log(every[1, 2]), -math.log(every[1,])], rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_likelihood_of_a_text_without_torch_is_the_loss(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    logits = torch.from_numpy(random.normal(0, 9, (7, 12, 5)).astype(np.float32)).log_softmax(dim=2)
+    texts = [[], [1], [2, 2, 2], [1, 2, 3, 4, 1, 2], [3, 3], [4], [1, 1, 1]]
+    steps = torch.tensor([12, 12, 5, 9, 2, 0, 4])
+    padded = torch.zeros(7, 6, dtype=torch.long)
+    for row, text in enumerate(texts):
+        padded[row, : len(text)] = torch.tensor(text, dtype=torch.long)
+    found = text_log_likelihoods(logits.numpy(), steps.numpy(), texts)
+    np.testing.assert_allclose(found, -ctc_loss(logits, steps, padded).numpy(), rtol=1e-4, atol=1e-4)
+    assert text_log_likelihoods(logits[:0].numpy(), steps[:0].numpy(), []).shape == (0,)
 
 
 def test_greedy_merges_repeats_and_keeps_doubles_apart_by_a_blank() -> None:

@@ -8,7 +8,6 @@ import torch
 import tiny
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
-from polymodal.model.predict import run_network
 from polymodal.training.confidence_penalty import confidence_penalty, hide_one_more
 
 
@@ -38,9 +37,7 @@ def test_a_heavy_penalty_makes_the_network_less_sure_without_a_stream(table: Tab
         settings = {"train.epochs": 8, "train.confidence_penalty": weight}
         trained = tiny.train(tiny.only(table, "note", "size", "colour", "kind"), settings=settings).trained
         columns, _ = trained.preprocessor.transform(table)
-        full, *without = run_network(
-            trained.network, columns, [frozenset(), frozenset({"note"}), frozenset({"tabular"})]
-        )
+        full, *without = trained.network.run(columns, [frozenset(), frozenset({"note"}), frozenset({"tabular"})])
         more, *fewer = (torch.from_numpy(found.fused["kind"]).softmax(1).amax(1) for found in (full, *without))
         return float(sum((less - more).clamp(min=0).mean() for less in fewer))
 

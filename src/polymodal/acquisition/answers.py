@@ -16,10 +16,9 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.input_check import InputCheck
 from polymodal.data.tables.stored_columns import take_cells
 from polymodal.data.tables.table import Table
-from polymodal.model.embed import embed_columns
 from polymodal.model.member_predictions import MemberPredictions
 from polymodal.model.predict import combine, predict_members
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 from polymodal.targets import RowContext, StructuredTarget, Target
 
@@ -149,7 +148,7 @@ def decode_columns(
     """
     cache = ArrayCache.default()
     columns, broken = check.transform(table, cache)
-    return precompute(model.network, columns, cache, progress), broken
+    return model.network.precompute(columns, cache, progress), broken
 
 
 def input_cells(model: TrainedModel, table: Table) -> dict[str, Sequence[Cell]]:
@@ -238,5 +237,5 @@ def row_vectors(model: TrainedModel, rows: DecodedRows, hidden: frozenset[str] =
     Returns:
         Unit vectors, float32 ``[N, D]``; zeros where nothing is left.
     """
-    vectors, _ = embed_columns(model.network, rows.without(hidden))
+    vectors, _ = model.network.embed(rows.without(hidden))
     return vectors

@@ -24,8 +24,9 @@ from polymodal.acquisition.losses import expected_losses
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, did_you_mean, parameter_error
 from polymodal.model.chunks import iterate_chunks
+from polymodal.model.inference_network import NO_MASK
 from polymodal.model.member_predictions import MemberPredictions
-from polymodal.model.predict import NO_MASK, combine, predict_members
+from polymodal.model.predict import combine, predict_members
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 from polymodal.targets import RowContext, Target

@@ -48,8 +48,10 @@ from polymodal.cli.arguments import (
 )
 from polymodal.cli.cache_commands import cache_app
 from polymodal.cli.compare_command import compare_command
+from polymodal.cli.compress_command import compress_command
 from polymodal.cli.drift_command import drift_command
 from polymodal.cli.explain_command import explain_command
+from polymodal.cli.export_command import export_command
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
@@ -278,10 +280,12 @@ def evaluate_command(
 
 
 app.command("predict")(predict_command)
+app.command("compress")(compress_command)
 app.command("drift")(drift_command)
 app.command("explain")(explain_command)
 app.command("stress")(stress_command)
 app.command("acquire")(acquire_command)
+app.command("export")(export_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)

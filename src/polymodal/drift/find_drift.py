@@ -26,10 +26,10 @@ from polymodal.modalities import Category, Tabular
 from polymodal.model.batches import shapes_of
 from polymodal.model.chunks import iterate_chunks
 from polymodal.model.fit_reference import measure_predictions, rounded
-from polymodal.model.predict import NO_MASK, combine, predict_members
+from polymodal.model.inference_network import NO_MASK, StreamEmbeddings, join_embeddings
+from polymodal.model.predict import combine, predict_members
 from polymodal.model.row_vectors import RowVectors, join_vectors, vectors_of
-from polymodal.model.stream_embeddings import StreamEmbeddings, embed_streams, join_embeddings
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 from polymodal.targets import CategoryTarget, RowContext
 
@@ -164,8 +164,8 @@ def _see(
         measured = measure_table(model.preprocessor, chunk, columns)
         builder.see(measured)
         if reference is not None:
-            columns = precompute(model.network, columns, cache, progress)
-            embeddings.append(embed_streams(model.network, columns))
+            columns = model.network.precompute(columns, cache, progress)
+            embeddings.append(model.network.embed_streams(columns))
             vectors.append(vectors_of(model, columns, embeddings[-1], measured))
             _predict(model, chunk, columns, reference, predicted)
     profile, predictions = (part.build(table.name, table.num_rows) for part in (builder, predicted))

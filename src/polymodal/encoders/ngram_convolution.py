@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from polymodal.tokens import rounded_up
 
@@ -108,6 +109,26 @@ class NgramConvolution(nn.Module):
             window = torch.cat([around[shift] for shift in range(-((size - 1) // 2), size // 2 + 1)], dim=1)
             largest = _MaxOverTime.apply(layer(window), row_P, num_rows + 1)  # type: ignore[no-untyped-call]
             found.append(largest[:num_rows])
+        return torch.stack(found, dim=1).float()
+
+    def convolve_padded(self, values_BTW: Tensor, inside_BT: Tensor) -> Tensor:
+        """Convolve and pool padded rows without operations whose output shapes depend on values, for exported graphs.
+
+        Args:
+            values_BTW: ``[B, T, W]``.
+            inside_BT: bool ``[B, T]``, which steps are in use; the others count as zeros.
+
+        Returns:
+            ``[B, F, C]``, at least 0: the same as ``forward`` of the packed steps.
+        """
+        num_steps, inside_BT1 = values_BTW.shape[1], inside_BT.unsqueeze(2)
+        padded_BPW = functional.pad(torch.where(inside_BT1, values_BTW, 0), (0, 0, self.gap, self.gap))
+        around = [padded_BPW[:, start : start + num_steps] for start in range(2 * self.gap + 1)]
+        found = []
+        for size, layer in zip(self.sizes, self.layers, strict=True):
+            first = self.gap - (size - 1) // 2
+            window_BTW = torch.cat(around[first : first + size], dim=2)
+            found.append(torch.where(inside_BT1, layer(window_BTW), 0).amax(dim=1).relu())
         return torch.stack(found, dim=1).float()
 
 

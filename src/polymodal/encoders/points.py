@@ -78,6 +78,8 @@ class PointFeatures(nn.Module):
         Returns:
             ``[..., P, C]``, at least 0, and 0 in padding.
         """
+        if torch.compiler.is_exporting():  # no shape depends on the number of points
+            return torch.where(is_point.unsqueeze(-1), self.layers(points), 0)
         found = self.layers(points[is_point])
         padded = found.new_zeros(*is_point.shape, found.shape[1])
         features: Tensor = padded.index_put((is_point,), found)

@@ -59,13 +59,26 @@ class SequencePooler(nn.Module):
         inside_BT = steps_present(lengths, hidden_BTD.shape[1])
         if self.training:
             inside_BT = inside_BT & _sample_kept_steps(lengths, hidden_BTD.shape[1])
-        hidden = PackedSteps.pack(hidden_BTD, inside_BT, lengths)
-        steps = replace(hidden, values=self._projected(hidden.values))
-        values = torch.cat([self.filters(steps), self._attention_pooling(steps, inside_BT)], dim=1) + self.places
+        pool = self._pool_padded if torch.compiler.is_exporting() else self._pool_packed
+        values = torch.cat(pool(hidden_BTD, inside_BT, lengths), dim=1) + self.places
         return Tokens(values, (lengths > 0).unsqueeze(1).expand(-1, NUM_TOKENS))
 
+    def _pool_packed(self, hidden_BTD: Tensor, inside_BT: Tensor, lengths: Tensor) -> list[Tensor]:
+        """Return the filters' maxima and the attention pooling of each row, from the steps in use alone."""
+        hidden = PackedSteps.pack(hidden_BTD, inside_BT, lengths)
+        steps = replace(hidden, values=self._projected(hidden.values))
+        num_steps = inside_BT.shape[1]
+        scores_BTQ = replace(steps, values=self.queries(steps.values).float()).to_padded(num_steps)
+        return [self.filters(steps), _attention_pooling(scores_BTQ, steps.to_padded(num_steps), inside_BT)]
+
+    def _pool_padded(self, hidden_BTD: Tensor, inside_BT: Tensor, lengths: Tensor) -> list[Tensor]:  # noqa: ARG002
+        """Return the same from all steps, for exported graphs: no shape depends on the lengths."""
+        values_BTW = torch.where(inside_BT.unsqueeze(2), self._projected(hidden_BTD), 0)
+        averages_BQW = _attention_pooling(self.queries(values_BTW), values_BTW, inside_BT)
+        return [self.filters.convolve_padded(values_BTW, inside_BT), averages_BQW]
+
     def _projected(self, values_ND: Tensor) -> Tensor:
-        """Return ``[N, W]``; dropout is applied to the D input features, the same for all outputs."""
+        """Return ``[..., W]``; dropout is applied to the D input features, the same for all outputs."""
         weight_WD, device = self.project.weight, self.project.weight.device
         if self.training:
             weight_WD = weight_WD * functional.dropout(torch.ones(weight_WD.shape[1], device=device), self.dropout)
@@ -73,13 +86,11 @@ class SequencePooler(nn.Module):
             values_ND = values_ND.float()
         return functional.gelu(functional.linear(values_ND, weight_WD, self.project.bias))
 
-    def _attention_pooling(self, steps: PackedSteps, inside_BT: Tensor) -> Tensor:
-        """Return the attention pooling of each row: ``[B, queries, W]``."""
-        num_steps = inside_BT.shape[1]
-        scores_BTQ = replace(steps, values=self.queries(steps.values).float()).to_padded(num_steps)
-        weights_BTQ = scores_BTQ.masked_fill(~inside_BT.unsqueeze(2), -1e9).softmax(dim=1)
-        averages_BQW: Tensor = weights_BTQ.transpose(1, 2) @ steps.to_padded(num_steps)
-        return averages_BQW
+
+def _attention_pooling(scores_BTQ: Tensor, values_BTW: Tensor, inside_BT: Tensor) -> Tensor:
+    """Return the attention pooling of each row: ``[B, queries, W]``."""
+    weights_BTQ = scores_BTQ.masked_fill(~inside_BT.unsqueeze(2), -1e9).softmax(dim=1)
+    return weights_BTQ.transpose(1, 2) @ values_BTW
 
 
 def _sample_kept_steps(lengths: Tensor, num_steps: int) -> Tensor:

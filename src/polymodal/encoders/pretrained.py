@@ -6,6 +6,7 @@ W width of tokens.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -85,6 +86,23 @@ class Pretrained(nn.Module):
             self._unregistered.append(base)
         self.reader = pooler  # part of the keys of saved weights
         self._traces_inputs = False
+
+    def in_float32(self) -> Pretrained:
+        """Return the encoder for exported graphs: all of its weights are registered, and nothing is rounded.
+
+        The weights are shared, except those of a frozen checkpoint, which are loaded again, since they may have been
+        cast to bfloat16.
+
+        Returns:
+            An encoder in evaluation mode, to run and not to train.
+        """
+        found = copy.copy(self)
+        found._modules = dict(self._modules)
+        found._unregistered, found._traces_inputs = [], True
+        if found.backbone is None:
+            loaded = self.checkpoint_adapter.load().requires_grad_(False) if self.is_frozen else self._unregistered[0]
+            found.backbone = loaded.to(self._device)
+        return found.eval()
 
     @property
     def is_frozen(self) -> bool:
@@ -222,20 +240,24 @@ class Pretrained(nn.Module):
 
     def _outputs(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint on the present rows; absent rows get no outputs."""
+        if torch.compiler.is_exporting():
+            return self._normalised(*self.checkpoint_adapter.run(self._module(column.values.device), column))
         rows = column.row_present.nonzero().squeeze(1)
         lengths = torch.zeros(len(column), dtype=torch.int64, device=rows.device)
         if not len(rows):
             return torch.zeros(len(column), 1, self.checkpoint_adapter.dim, device=rows.device), lengths
         is_rounded = self.is_frozen and not self._traces_inputs
         with torch.no_grad() if is_rounded else nullcontext():
-            found_RKD, used = self._in_parts(column.take(rows))
-            if self.is_frozen:
-                found_RKD, present_RK = pool_steps(found_RKD.float(), used, self.max_tokens)
-                used = present_RK.sum(dim=1)
-            found_RKD = functional.layer_norm(found_RKD, found_RKD.shape[-1:])
+            found_RKD, used = self._normalised(*self._in_parts(column.take(rows)))
             found_RKD = found_RKD.half() if is_rounded else found_RKD
         values_BKD = found_RKD.new_zeros(len(column), *found_RKD.shape[1:]).index_copy(0, rows, found_RKD)
         return values_BKD, lengths.index_copy(0, rows, used)
+
+    def _normalised(self, found_RKD: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+        if self.is_frozen:
+            found_RKD, present_RK = pool_steps(found_RKD.float(), used, self.max_tokens)
+            used = present_RK.sum(dim=1)
+        return functional.layer_norm(found_RKD, found_RKD.shape[-1:]), used
 
     def _in_parts(self, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         """Run the checkpoint; without gradients in parts of limited memory."""

@@ -7,6 +7,7 @@ W width of tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -123,12 +124,15 @@ def run_wav2vec2(backbone: Any, column: ColumnBatch, adapter: AudioCheckpointAda
     samples_BS1, lengths = mask_steps(column)
     least = receptive_field(adapter.config)
     lengths = lengths.clamp(min=least)
-    samples_BS = functional.pad(samples_BS1.squeeze(2), (0, max(0, least - samples_BS1.shape[1])))
+    missing = torch.sym_max(0, least - samples_BS1.shape[1])  # type: ignore[no-untyped-call]
+    samples_BS = functional.pad(samples_BS1.squeeze(2), (0, missing))
     samples_BS = samples_BS.to(backbone.dtype)
     used: Tensor = backbone._get_feat_extract_output_lengths(lengths)
-    if adapter.config.feat_extract_norm != "group":
+    is_group_norm = adapter.config.feat_extract_norm == "group"
+    if not is_group_norm or torch.compiler.is_exporting():
         mask_BS = steps_present(lengths, samples_BS.shape[1])
-        found = backbone(samples_BS, attention_mask=mask_BS.long(), output_hidden_states=True)
+        with _masked_norm(backbone, lengths) if is_group_norm else nullcontext():
+            found = backbone(samples_BS, attention_mask=mask_BS.long(), output_hidden_states=True)
         return hidden_states_at(found, adapter.layers), used
     places, parts = [], []
     for length in sorted(set(lengths.tolist())):
@@ -139,6 +143,28 @@ def run_wav2vec2(backbone: Any, column: ColumnBatch, adapter: AudioCheckpointAda
         places.append(rows)
     order = torch.cat(places).argsort()
     return [torch.cat(layer)[order] for layer in zip(*parts, strict=True)], used
+
+
+@contextmanager
+def _masked_norm(backbone: Any, lengths: Tensor) -> Iterator[None]:
+    """Let padding have no effect on the group norm of the first convolution, for exported graphs of a single pass."""
+    first = backbone.feature_extractor.conv_layers[0]
+    used = (lengths - first.conv.kernel_size[0]) // first.conv.stride[0] + 1
+
+    def normalise(norm: Any, inputs: tuple[Tensor], _: Tensor) -> Tensor:
+        (map_BCT,) = inputs
+        keep_B1T = steps_present(used, map_BCT.shape[2]).unsqueeze(1)
+        count_B11 = used[:, None, None]
+        mean = torch.where(keep_B1T, map_BCT, 0).sum(dim=2, keepdim=True) / count_B11
+        centred = torch.where(keep_B1T, map_BCT - mean, 0)
+        variance = centred.square().sum(dim=2, keepdim=True) / count_B11
+        return centred * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]
+
+    hook = first.layer_norm.register_forward_hook(normalise)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def receptive_field(config: Any) -> int:
@@ -213,13 +239,13 @@ def pad_frames(frames_BFM: Tensor, lengths: Tensor, num_frames: int, padding: Te
     Returns:
         ``[B, num_frames, M]``.
     """
-    frames_BFM = functional.pad(frames_BFM[:, :num_frames], (0, 0, 0, max(0, num_frames - frames_BFM.shape[1])))
+    frames_BFM = functional.pad(frames_BFM, (0, 0, 0, num_frames))[:, :num_frames]
     return torch.where(steps_present(lengths, num_frames).unsqueeze(2), frames_BFM, padding)
 
 
 def _mean_over_frequency(hidden_BTD: Tensor, num_times: int) -> Tensor:
     special_BTD, patches_BTD = hidden_BTD[:, :2], hidden_BTD[:, 2:]
-    patches_BFTD = patches_BTD.reshape(len(hidden_BTD), -1, num_times, hidden_BTD.shape[2])
+    patches_BFTD = patches_BTD.reshape(hidden_BTD.shape[0], -1, num_times, hidden_BTD.shape[2])
     return torch.cat([special_BTD, patches_BFTD.mean(dim=1)], dim=1)
 
 

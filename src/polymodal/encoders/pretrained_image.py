@@ -74,7 +74,7 @@ class ImageCheckpointAdapter(CheckpointAdapter):
         options = self._options(backbone, pixels_BCYX.shape[2], pixels_BCYX.shape[3])
         hidden = backbone(pixel_values=pixels_BCYX.to(backbone.dtype), **options).last_hidden_state
         outputs_BKD = self._on_grid(hidden.float(), pixels_BCYX.shape[2], pixels_BCYX.shape[3])
-        return outputs_BKD, torch.full((len(column),), outputs_BKD.shape[1], device=outputs_BKD.device)
+        return outputs_BKD, torch.full((column.values.shape[0],), outputs_BKD.shape[1], device=outputs_BKD.device)
 
     def _options(self, backbone: Any, height: int, width: int) -> dict[str, bool]:
         """Interpolate the positions of images of another size than in pretraining, where the model has this option."""
@@ -89,7 +89,7 @@ class ImageCheckpointAdapter(CheckpointAdapter):
         patch_Y, patch_X = np.broadcast_to(self.config.patch_size, 2)
         rows, columns = height // int(patch_Y), width // int(patch_X)
         num_special = hidden.shape[1] - rows * columns
-        map_BDYX = hidden[:, num_special:].transpose(1, 2).reshape(len(hidden), -1, rows, columns)
+        map_BDYX = hidden[:, num_special:].transpose(1, 2).reshape(hidden.shape[0], -1, rows, columns)
         return torch.cat([hidden[:, : min(num_special, 1)], _average_pool(map_BDYX, self.grid)], dim=1)
 
     def max_outputs(self, column: Column) -> int:  # noqa: ARG002

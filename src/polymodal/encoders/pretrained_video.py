@@ -24,7 +24,7 @@ from polymodal.encoders.pooling import GridProjection
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_image import normalise
 from polymodal.errors import parameter_error
-from polymodal.nn.layers import lengths_in_use
+from polymodal.nn.layers import lengths_in_use, pooling_matrix
 from polymodal.tokens import ColumnBatch
 
 GRID = 2
@@ -81,7 +81,7 @@ class VideoCheckpointAdapter(CheckpointAdapter):
         pixels = self._resized(normalise(frames_BFYXC, self.preprocessing).permute(0, 1, 4, 2, 3))
         hidden_BTD = backbone(pixel_values=pixels.to(backbone.dtype)).last_hidden_state.float()
         outputs_BKD = self._on_grid(hidden_BTD)
-        return outputs_BKD, torch.full((len(column),), outputs_BKD.shape[1], device=outputs_BKD.device)
+        return outputs_BKD, torch.full((column.values.shape[0],), outputs_BKD.shape[1], device=outputs_BKD.device)
 
     @property
     def _side(self) -> tuple[int, int]:
@@ -98,9 +98,9 @@ class VideoCheckpointAdapter(CheckpointAdapter):
     def _on_grid(self, hidden_BTD: Tensor) -> Tensor:
         patch_Y, patch_X = np.broadcast_to(self.config.patch_size, 2)
         rows, columns = self._side[0] // int(patch_Y), self._side[1] // int(patch_X)
-        map_BDTYX = hidden_BTD.transpose(1, 2).reshape(len(hidden_BTD), hidden_BTD.shape[2], -1, rows, columns)
+        map_BDTYX = hidden_BTD.transpose(1, 2).reshape(hidden_BTD.shape[0], hidden_BTD.shape[2], -1, rows, columns)
         shape = (min(self.times, map_BDTYX.shape[2]), min(GRID, rows), min(GRID, columns))
-        return functional.adaptive_avg_pool3d(map_BDTYX, shape).flatten(2).transpose(1, 2)
+        return _average_pool(map_BDTYX, shape).flatten(2).transpose(1, 2)
 
     def max_outputs(self, column: Column) -> int:  # noqa: ARG002
         """Return the number of outputs of the grid.
@@ -125,6 +125,16 @@ class VideoCheckpointAdapter(CheckpointAdapter):
         return row_chunks(column, BATCH_VIDEOS)
 
 
+def _average_pool(map_BDTYX: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Average-pool times, rows and columns to a shape; in exported graphs, which lack the operator, as products."""
+    if not torch.compiler.is_exporting():
+        return functional.adaptive_avg_pool3d(map_BDTYX, shape)
+    for axis, size in enumerate(shape, start=2):
+        weights = pooling_matrix(map_BDTYX.shape[axis], size).to(map_BDTYX.device)
+        map_BDTYX = (map_BDTYX.movedim(axis, -1) @ weights.T).movedim(-1, axis)
+    return map_BDTYX
+
+
 def sample_frames(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Tensor:
     """Sample a number of frames of every video uniformly, from the first to the last one.
 
@@ -138,7 +148,7 @@ def sample_frames(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Ten
     """
     step = torch.linspace(0, 1, num_frames, device=lengths.device)
     place_BF = (step * (lengths.clamp(min=1) - 1).unsqueeze(1)).round().long()
-    return frames_BFYXC[torch.arange(len(lengths), device=lengths.device).unsqueeze(1), place_BF]
+    return frames_BFYXC[torch.arange(lengths.shape[0], device=lengths.device).unsqueeze(1), place_BF]
 
 
 class PretrainedVideo(Pretrained):

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from polymodal.encoders.recurrent_operator import bidirectional_operator
 from polymodal.nn.layers import Dropout, steps_present
 from polymodal.nn.precision import autocast, autocast_disabled
 
@@ -57,8 +58,12 @@ class Recurrent(nn.Module):
         keep = steps_present(lengths, x_BTW.shape[1]).unsqueeze(2)
         for index, (onwards, backwards) in enumerate(zip(self.forwards, self.backwards, strict=True)):
             x_BTW = self.dropout(x_BTW) if index else x_BTW
-            reversed_BTW = _reorder(self._run(backwards, _reorder(x_BTW, mirror_BT)), mirror_BT)
-            x_BTW = torch.where(keep, torch.cat([self._run(onwards, x_BTW), reversed_BTW], dim=2), 0)
+            if torch.onnx.is_in_onnx_export():
+                both_BTW = bidirectional_operator(self.cell, onwards, backwards, x_BTW, lengths)
+            else:
+                reversed_BTW = _reorder(self._run(backwards, _reorder(x_BTW, mirror_BT)), mirror_BT)
+                both_BTW = torch.cat([self._run(onwards, x_BTW), reversed_BTW], dim=2)
+            x_BTW = torch.where(keep, both_BTW, 0)
         return x_BTW
 
     def _run(self, layer: nn.Module, x_BTW: Tensor) -> Tensor:

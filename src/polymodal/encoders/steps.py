@@ -108,10 +108,10 @@ def stack_steps(values_BTF: Tensor, lengths: Tensor, stack: int) -> tuple[Tensor
     Returns:
         ``[B, ceil(T / stack), stack * F]`` and the new lengths.
     """
-    padded = functional.pad(values_BTF, (0, 0, 0, -values_BTF.shape[1] % stack))
-    return padded.reshape(len(padded), padded.shape[1] // stack, stack * padded.shape[2]), (
-        lengths + stack - 1
-    ) // stack
+    num_rows, num_steps, num_features = values_BTF.shape
+    padded = functional.pad(values_BTF, (0, 0, 0, -num_steps % stack))
+    stacked_BTF = padded.reshape(num_rows, padded.shape[1] // stack, stack * num_features)
+    return stacked_BTF, (lengths + stack - 1) // stack
 
 
 def frames_per_step(hop_s: float) -> int:

@@ -342,7 +342,7 @@ class FTTransformer(nn.Module):
             The class token of each row, ``[B, 1, W]``.
         """
         cells_BFW = self.cells(column) + self.fields_FW
-        tokens_BTW = torch.cat([self.class_W.expand(len(column), 1, -1), cells_BFW], dim=1)
+        tokens_BTW = torch.cat([self.class_W.expand(column.values.shape[0], 1, -1), cells_BFW], dim=1)
         everything = torch.ones(tokens_BTW.shape[:2], dtype=torch.bool, device=tokens_BTW.device)
         return Tokens(self.layers(tokens_BTW, everything, num_queries=1), column.row_present.unsqueeze(1))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from polymodal.encoders.ngram_convolution import NgramConvolution, PackedSteps
@@ -104,9 +105,15 @@ class TextCNN(nn.Module):
             A token for each filter size, ``[B, 4, W]``.
         """
         words_BTW, lengths = self.embed(column)
-        steps = PackedSteps.pack(words_BTW, steps_present(lengths, words_BTW.shape[1]), lengths)
-        values_BKW = self.project(self.filters(steps)) + self.kinds
+        values_BKW = self.project(self._convolved(words_BTW, lengths)) + self.kinds
         return Tokens(values_BKW, (lengths > 0).unsqueeze(1).expand(values_BKW.shape[:2]))
+
+    def _convolved(self, words_BTW: Tensor, lengths: Tensor) -> Tensor:
+        inside_BT = steps_present(lengths, words_BTW.shape[1])
+        if torch.compiler.is_exporting():
+            return self.filters.convolve_padded(words_BTW, inside_BT)
+        convolved: Tensor = self.filters(PackedSteps.pack(words_BTW, inside_BT, lengths))
+        return convolved
 
 
 class TextRecurrent(nn.Module):

@@ -82,4 +82,4 @@ class ImageViT(ImageEncoder):
         patches = self.embed(functional.pad(pixels_BCYX, (0, right, 0, bottom))).flatten(2).transpose(1, 2)
         present = torch.ones(patches.shape[:2], dtype=torch.bool, device=patches.device)
         mixed_BTW: Tensor = self.layers(patches + self.positions, present)
-        return mixed_BTW.transpose(1, 2).reshape(len(pixels_BCYX), self.positions.shape[1], *self.map_shape)
+        return mixed_BTW.transpose(1, 2).reshape(pixels_BCYX.shape[0], self.positions.shape[1], *self.map_shape)

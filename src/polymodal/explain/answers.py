@@ -18,9 +18,10 @@ from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.stored_columns import take_cells
 from polymodal.data.tables.table import Table
 from polymodal.explain.outputs import Output
-from polymodal.model.predict import NO_CACHE, NO_MASK, StreamMask, combine, needed_members, predict_members
+from polymodal.model.inference_network import NO_MASK, StreamMask
+from polymodal.model.predict import NO_CACHE, combine, needed_members, predict_members
 from polymodal.model.predict_table import row_context
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import SilentProgress
 from polymodal.targets import RowContext
 from polymodal.targets.base import Prediction
@@ -102,7 +103,7 @@ def with_outputs(
     Returns:
         The decoded rows.
     """
-    full = precompute(model.network, columns, cache, SilentProgress())
+    full = model.network.precompute(columns, cache, SilentProgress())
     return DecodedRows(full, row_context(model, table, full))
 
 

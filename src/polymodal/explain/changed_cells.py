@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell, Column
-from polymodal.encoders import Pretrained
 from polymodal.explain.answers import DecodedRows, masked_values
 from polymodal.explain.outputs import Output
-from polymodal.model.predict import StreamMask
+from polymodal.model.inference_network import StreamMask
+from polymodal.model.predict import NO_CACHE
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import SilentProgress
 
@@ -140,8 +140,4 @@ class ChangedCells:
 
     def _with_outputs(self, stream: str, column: Column) -> Column:
         """Run the stream's encoder ahead of time where it is frozen, as it was on the rows."""
-        network = self.model.network
-        encoder = network.encoders[network.streams.index(stream)]
-        if isinstance(encoder, Pretrained) and encoder.is_frozen:
-            return replace(column, outputs=encoder.precompute(column, SilentProgress()))
-        return column
+        return self.model.network.precompute({stream: column}, NO_CACHE, SilentProgress())[stream]

@@ -24,7 +24,6 @@ from polymodal.explain.explanation import Change
 from polymodal.explain.outputs import Output, answers_of
 from polymodal.explain.plain_cells import plain_cell
 from polymodal.model.chunks import iterate_chunks
-from polymodal.model.embed import embed_columns
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 from polymodal.targets import CategoriesTarget, CategoryTarget, NumberTarget, StructuredTarget
@@ -82,7 +81,7 @@ class TrainingRows:
         for part, check in iterate_chunks(model, table, progress, "reading training rows"):
             columns, _ = check.transform(part, cache)
             decoded = with_outputs(model, part, columns, cache)
-            vectors.append(embed_columns(model.network, decoded.columns)[0])
+            vectors.append(model.network.embed(decoded.columns)[0])
             found.append(final_predictions(model, decoded)[0])
         predictions = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
         return cls(table, rows + 1, np.concatenate(vectors), predictions, table.folder == explained.folder)

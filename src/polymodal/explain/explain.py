@@ -33,7 +33,6 @@ from polymodal.explain.shapley import MAX_EXACT
 from polymodal.explain.stream_values import StreamValues, stream_values
 from polymodal.explain.summaries import PairAnswers, chosen_streams, pair_name, summarise
 from polymodal.explain.training_table import find_training_table
-from polymodal.model.embed import embed_columns
 from polymodal.model.predict import NO_CACHE
 from polymodal.model.predict_table import MIN_CACHED_ROWS
 from polymodal.model.trained_model import TrainedModel
@@ -167,7 +166,7 @@ def _explain_chunk(model: TrainedModel, decoded: DecodedRows, request: Request, 
     rows = request.rows[first_row : first_row + len(decoded)].tolist()
     numbered = [replace(output, row=rows[output.row]) for output in outputs]
     shown = max(0, min(len(decoded), request.num_shown - first_row))
-    vectors = embed_columns(model.network, decoded.take(np.arange(shown)).columns)[0]
+    vectors = model.network.embed(decoded.take(np.arange(shown)).columns)[0]
     return _Explained(numbered, values, vectors)
 
 

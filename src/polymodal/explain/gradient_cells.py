@@ -21,7 +21,8 @@ from polymodal.explain.parts import DividedCell
 from polymodal.explain.searches import even_boxes
 from polymodal.modalities import Audio
 from polymodal.modalities.parallel import chunked
-from polymodal.model.batches import collate
+from polymodal.model.collate import collate
+from polymodal.model.torch_network import torch_network
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 from polymodal.targets import CategoriesTarget, CategoryTarget, NumberTarget
@@ -150,12 +151,13 @@ class RowGradients:
         Returns:
             The row.
         """
-        device = model.network.log_variances.device
+        torch_model = torch_network(model, "Explaining by gradients")
+        device = torch_model.device
         columns = decoded.take(np.array([place])).columns
         raw = {stream: dataclasses.replace(columns[stream], outputs=None) for stream in model.network.streams}
         batch = {stream: column.to(device) for stream, column in collate(raw, np.array([0])).items()}
         names = {stream: modality.name for stream, modality in model.preprocessor.modalities.items()}
-        network = IntegratedRow(model.network, batch, names)
+        network = IntegratedRow(torch_model, batch, names)
         known = {stream: cell for stream, cell in cells.items() if stream in network.streams}
         arrays = {stream: batch[stream].values[0].double().cpu().numpy() for stream in known}
         starts = {stream: _start(model, cell, stream, arrays[stream]) for stream, cell in known.items()}

@@ -15,7 +15,7 @@ from polymodal.explain.answers import DecodedRows, Floats, final_predictions
 from polymodal.explain.explanation import TargetSummary
 from polymodal.explain.information import MAX_CLASSES, MIN_CLUSTERS, decompose
 from polymodal.explain.stream_values import StreamValues
-from polymodal.model.predict import StreamMask
+from polymodal.model.inference_network import StreamMask
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, CategoryTarget
 

@@ -156,7 +156,7 @@ class LatentFusion(Fusion):
         everything = join(
             [Tokens(part.values + kind, part.present) for part, kind in zip(streams, self.stream_SW, strict=True)]
         )
-        latents_BLW = self.latents_LW.expand(len(everything.values), -1, -1)
+        latents_BLW = self.latents_LW.expand(everything.values.shape[0], -1, -1)
         present_BL = torch.ones(latents_BLW.shape[:2], dtype=torch.bool, device=latents_BLW.device)
         for _ in range(self.depth):
             latents_BLW = self.think(self.look(latents_BLW, everything), present_BL)

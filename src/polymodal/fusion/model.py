@@ -114,7 +114,7 @@ class BottleneckFusion(Fusion):
         Returns:
             Pooled ``[B, W]`` and each stream's tokens after the last layer.
         """
-        neck_BNW = self.bottlenecks_NW.expand(len(streams[0].values), -1, -1)
+        neck_BNW = self.bottlenecks_NW.expand(streams[0].values.shape[0], -1, -1)
         for layers in self.layers:
             streams, neck_BNW = _exchange(layers, streams, neck_BNW)
         parts_BSW = torch.cat([pool(streams), neck_BNW.mean(dim=1, keepdim=True)], dim=1)

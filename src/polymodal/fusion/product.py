@@ -104,9 +104,9 @@ class TensorFusion(Fusion):
             Pooled ``[B, W]`` and the streams' tokens.
         """
         pooled_BSW = self.norm(pool(streams))
-        products_BP = pooled_BSW.new_ones(len(pooled_BSW), 1)
+        products_BP = pooled_BSW.new_ones(pooled_BSW.shape[0], 1)
         for project, x_BW in zip(self.projections, pooled_BSW.unbind(1), strict=True):
-            values_BK = torch.cat([project(x_BW), x_BW.new_ones(len(x_BW), 1)], dim=1)
+            values_BK = torch.cat([project(x_BW), x_BW.new_ones(x_BW.shape[0], 1)], dim=1)
             products_BP = (products_BP.unsqueeze(2) * values_BK.unsqueeze(1)).flatten(1)
         return Fused(self.close(products_BP), join(streams))
 

@@ -1,4 +1,4 @@
-"""Batches of examples: decoded columns, the rows in use, the ground truth, and their collation into tensors."""
+"""Batches of examples: decoded columns, the rows in use and the ground truth (no torch)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from polymodal.arrays import Cell, Column
 from polymodal.data.tables.stored_columns import take_cells
 from polymodal.targets import AnyTarget, CategoryTarget, RowContext, SketchTarget, StructuredTarget
-from polymodal.tokens import ColumnBatch
 
 BATCH_ROWS = 256
 BATCH_BYTES = 2**25
@@ -107,17 +104,6 @@ class Examples:
         """
         step = max(1, min(max_rows or IN_MEMORY_ROWS, IN_MEMORY_ROWS, IN_MEMORY_BYTES // bytes_of_row(self.columns)))
         return [self.subset(slice(start, start + step)) for start in range(0, max(len(self), 1), step)]
-
-    def batch(self, indices: NDArray[np.int64]) -> dict[str, ColumnBatch]:
-        """Collate rows into tensors.
-
-        Args:
-            indices: Indices into the rows in use.
-
-        Returns:
-            Stream to batch.
-        """
-        return collate(self.columns, self.rows[indices])
 
     def columns_in_use(self) -> dict[str, Column]:
         """Return the columns with the rows in use only."""
@@ -227,19 +213,6 @@ def shapes_of(columns: Mapping[str, Column]) -> dict[str, tuple[int, ...]]:
     return {stream: column.values.shape[1:] for stream, column in columns.items()}
 
 
-def collate(columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
-    """Collate rows of columns into tensors.
-
-    Args:
-        columns: Stream to arrays.
-        rows: Row indices, or a slice.
-
-    Returns:
-        Stream to batch.
-    """
-    return {stream: ColumnBatch.from_column(column, rows) for stream, column in columns.items()}
-
-
 def build_examples(
     columns: Mapping[str, Column],
     cells: Mapping[str, Sequence[Cell]],
@@ -274,39 +247,6 @@ def _encode_target(
     target: AnyTarget, cells: Sequence[Cell], context: RowContext
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     return target.encode(cells, context) if isinstance(target, StructuredTarget) else target.encode(cells)
-
-
-def presence_mask(examples: Examples, streams: tuple[str, ...], indices: NDArray[np.int64]) -> Tensor:
-    """Return the mask of present streams.
-
-    Args:
-        examples: The examples.
-        streams: Order of the result's columns.
-        indices: Indices into the rows in use.
-
-    Returns:
-        bool ``[B, S]``; True where the stream is present.
-    """
-    columns = [examples.columns[stream] for stream in streams]
-    inputs = [column if column.outputs is None else column.outputs for column in columns]
-    masks = [column.present[examples.rows[indices]] for column in inputs]
-    return torch.from_numpy(np.stack([mask if mask.ndim == 1 else mask.any(axis=1) for mask in masks], axis=1))
-
-
-def truth_batch(examples: Examples, indices: NDArray[np.int64]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Collate the ground truth of some rows into tensors.
-
-    Args:
-        examples: The examples.
-        indices: Indices into the rows in use.
-
-    Returns:
-        Target to truth and, bool ``[B]``, where it is known.
-    """
-    return {
-        target: (torch.from_numpy(values[indices]), torch.from_numpy(examples.known[target][indices]))
-        for target, values in examples.truth.items()
-    }
 
 
 def sampling_probabilities(examples: Examples, targets: Mapping[str, AnyTarget]) -> NDArray[np.float64] | None:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from polymodal.arrays import BrokenCell, Cell, Column
+from polymodal.arrays import BrokenCell, Cell
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
-from polymodal.model.batches import collate, inference_batch_size
 from polymodal.model.chunks import iterate_chunks
-from polymodal.model.network import Network
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.inference_network import Floats
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
-from polymodal.targets.embedding import EmbeddingHead
-from polymodal.tokens import Fused
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -87,52 +80,5 @@ def embed_chunks(
     """
     for table, check in iterate_chunks(model, source, progress, "embedding", strict=strict):
         columns, broken = check.transform(table, cache)
-        rows, streams = embed_columns(model.network, precompute(model.network, columns, cache, progress))
+        rows, streams = model.network.embed(model.network.precompute(columns, cache, progress))
         yield Embeddings(rows, streams, broken)
-
-
-def embed_columns(network: Network, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:
-    """Embed decoded rows.
-
-    Args:
-        network: The network.
-        columns: Stream to arrays.
-
-    Returns:
-        Row vectors and stream vectors.
-    """
-    network.eval()
-    used = {stream: columns[stream] for stream in network.streams}
-    num_rows = len(next(iter(used.values())))
-    step = inference_batch_size(used)
-    starts = range(0, max(num_rows, 1), step)
-    batches = [_embed_batch(network, used, slice(start, start + step)) for start in starts]
-    streams = {name: np.concatenate([vectors[name] for _, vectors in batches]) for name in batches[0][1]}
-    return np.concatenate([rows for rows, _ in batches]), streams
-
-
-def _embed_batch(network: Network, columns: Mapping[str, Column], rows: slice) -> tuple[Floats, dict[str, Floats]]:
-    device = network.log_variances.device
-    batch = {stream: column.to(device) for stream, column in collate(columns, rows).items()}
-    with torch.inference_mode():
-        tokens = network.encode(batch)
-        fused = network.fuse(tokens)
-        if fused is None:
-            pooled = torch.cat([tokens[stream].pooled() for stream in network.streams], dim=1)
-            return _normalized(pooled.float().cpu().numpy()), {}
-        head = next((head for head in network.structured_heads if isinstance(head, EmbeddingHead)), None)
-        if head is None:
-            present = torch.stack([column.row_present for column in batch.values()], dim=1).any(dim=1, keepdim=True)
-            return _normalized(torch.where(present, fused.pooled, 0.0).float().cpu().numpy()), {}
-        return _joint_embeddings(head, fused)
-
-
-def _joint_embeddings(head: EmbeddingHead, fused: Fused) -> tuple[Floats, dict[str, Floats]]:
-    vectors, present = head.project(fused.streams)
-    kept = torch.where(present.unsqueeze(2), vectors, 0.0).float().cpu().numpy()
-    return _normalized(kept.sum(axis=1)), {name: kept[:, index] for index, name in enumerate(head.streams)}
-
-
-def _normalized(vectors: Floats) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

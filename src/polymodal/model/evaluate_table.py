@@ -18,7 +18,7 @@ from polymodal.errors import SchemaError
 from polymodal.model.batches import Examples, build_examples
 from polymodal.model.evaluation import evaluate_examples
 from polymodal.model.label_decision import decision_notices
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 from polymodal.targets.notices import invalid_target_cells
 
@@ -95,7 +95,7 @@ def _decode(
         invalid = invalid_target_cells(table, trained.targets)
         columns, broken = check.transform(table, cache, more_broken=invalid)
     check.finish()
-    return precompute(trained.network, columns, cache, progress), broken
+    return trained.network.precompute(columns, cache, progress), broken
 
 
 def _known_examples(trained: TrainedModel, table: Table, columns: dict[str, Column]) -> Examples:

@@ -16,8 +16,9 @@ from polymodal.model.certainty_report import Answered, certainty_section
 from polymodal.model.chart_data import chart_data, residuals_by_column, slice_scores
 from polymodal.model.fit_certainty import row_strata
 from polymodal.model.fit_ensemble import ensemble_summary, single_stream_masks
+from polymodal.model.inference_network import NO_MASK, StreamMask
 from polymodal.model.member_predictions import MemberPredictions, prior_prediction
-from polymodal.model.predict import NO_MASK, StreamMask, combine, predict_examples
+from polymodal.model.predict import combine, predict_examples
 from polymodal.model.scorer import Scored, Scorer, build_scorer
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget

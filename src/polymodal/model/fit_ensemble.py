@@ -18,9 +18,10 @@ from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.ensemble_weights import MemberRows, fit_ensemble
 from polymodal.ensemble.stacking import CrossFittedStacker, fit_stacker
 from polymodal.model.batches import Examples
+from polymodal.model.inference_network import NO_MASK, StreamMask
 from polymodal.model.member_predictions import MemberPredictions
 from polymodal.model.numeric_members import SampledNumbers, member_rows, prior_of
-from polymodal.model.predict import BASELINE, NO_MASK, StreamMask, predict_examples
+from polymodal.model.predict import BASELINE, predict_examples
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.numeric import NumericTarget

@@ -17,8 +17,8 @@ from polymodal.data.tables.table import Table
 from polymodal.ensemble.ensemble_weights import member_present
 from polymodal.model.batches import Examples
 from polymodal.model.fit_ensemble import HeldOutRows
+from polymodal.model.inference_network import StreamEmbeddings, join_embeddings
 from polymodal.model.row_vectors import RowVectors, join_vectors, vectors_of
-from polymodal.model.stream_embeddings import StreamEmbeddings, embed_streams, join_embeddings
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, StructuredTarget
 from polymodal.targets.base import Prediction, Target
@@ -91,7 +91,7 @@ def _see(model: TrainedModel, examples: Examples) -> _Seen:
         table, columns = Table(chunk.cells_in_use(), chunk.folder, chunk.name), chunk.columns_in_use()
         measured = measure_table(model.preprocessor, table, columns)
         builder.see(measured)
-        embeddings.append(embed_streams(model.network, columns))
+        embeddings.append(model.network.embed_streams(columns))
         vectors.append(vectors_of(model, columns, embeddings[-1], measured))
     profile = builder.build(examples.name, total_rows=len(examples))
     return _Seen(profile, join_embeddings(embeddings), join_vectors(vectors))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from polymodal.fusion import EvidentialFusion, Fusion
 from polymodal.fusion.no_fusion import NoFusion
+from polymodal.model.network_inference import NetworkInference
 from polymodal.nn.precision import autocast_disabled
 from polymodal.targets import AnyTarget, StructuredHead, StructuredTarget, build_head
 from polymodal.targets.structured import StructuredPrediction
@@ -57,7 +58,7 @@ class NetworkOutput:
     fewer: dict[str, Tensor] = field(default_factory=dict)
 
 
-class Network(nn.Module):
+class Network(NetworkInference):
     """Encoders, one fusion, a head for each target, and an auxiliary head for each stream and target.
 
     Example:
@@ -87,6 +88,7 @@ class Network(nn.Module):
         self.targets = tuple(flat)
         self.structured = tuple(structured)
         self.width = width
+        self.pruned: dict[str, int] = {}  # what ``nn.pruning.prune`` left of the network as it was built
         unique = list(dict.fromkeys(encoders.values()))
         self.own_encoders = nn.ModuleList(unique)
         self.encoder_indices = [unique.index(encoder) for encoder in encoders.values()]
@@ -104,6 +106,11 @@ class Network(nn.Module):
     def encoders(self) -> list[nn.Module]:
         """The encoder of each stream, in the streams' order; a shared one is repeated."""
         return [self.own_encoders[index] for index in self.encoder_indices]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.log_variances.device
 
     def forward(
         self,

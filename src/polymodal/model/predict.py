@@ -8,21 +8,17 @@ series and images.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from polymodal.arrays import Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.ensemble.baseline_cache import BaselinePredictions, FittedBaselines, predict_baselines
 from polymodal.ensemble.ensemble import PRIOR
 from polymodal.ensemble.ensemble_weights import member_present
-from polymodal.model.batches import Examples, collate, inference_batch_size, length_order
+from polymodal.model.batches import Examples
+from polymodal.model.inference_network import NetworkPredictions, StreamMask
 from polymodal.model.member_predictions import MemberPredictions, concatenate_members, prior_prediction
-from polymodal.model.network import Network
 from polymodal.model.numeric_members import combine_numbers, lone_masks, member_rows, numeric_members
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import AnyTarget, NumberTarget, RowContext, StructuredTarget
@@ -30,9 +26,6 @@ from polymodal.targets.base import Prediction
 from polymodal.targets.numeric import NumericTarget
 from polymodal.targets.structured import StructuredPrediction
 
-StreamMask = frozenset[str]
-"""Streams that are masked: treated as absent in every row."""
-NO_MASK: StreamMask = frozenset()
 NO_CACHE = ArrayCache(None)
 BASELINE = "baseline:"
 
@@ -86,7 +79,7 @@ def predict_members(
     all_masks = list(dict.fromkeys([*masks, *lone.values()]))
     empty = NetworkPredictions({}, {name: {} for name in model.network.targets}, None, {})
     runs = needs_network(needed)
-    found = run_network(model.network, columns, all_masks) if runs else [empty] * len(all_masks)
+    found = model.network.run(columns, all_masks) if runs else [empty] * len(all_masks)
     outputs = dict(zip(all_masks, found, strict=True))
     alone = {stream: outputs[mask].structured for stream, mask in lone.items()}
     fitted = _needed_baselines(model, needed)
@@ -160,23 +153,6 @@ def needed_members(model: TrainedModel, with_weights: bool = False) -> dict[str,
     return {name: active.get(name, fusion) | (fusion if with_weights else frozenset()) for name in model.targets}
 
 
-@dataclass(frozen=True)
-class NetworkPredictions:
-    """What the network predicts for some rows under one stream mask.
-
-    Attributes:
-        fused: Flat target to head output ``[rows, output_dim]``.
-        streams: Flat target to stream to ``[rows, output_dim]``.
-        weights: The fusion's stream weights ``[rows, streams]``, where it has them.
-        structured: Structured target to predictions, one a row.
-    """
-
-    fused: dict[str, NDArray[np.float32]]
-    streams: dict[str, dict[str, NDArray[np.float32]]]
-    weights: NDArray[np.float32] | None
-    structured: dict[str, list[StructuredPrediction]]
-
-
 def _members(
     model: TrainedModel,
     columns: Mapping[str, Column],
@@ -221,75 +197,3 @@ def _target_members(
         **{f"{BASELINE}{baseline}": values for baseline, values in baselines.items()},
         PRIOR: prior_prediction(target, num_rows),
     }
-
-
-def run_network(
-    network: Network, columns: Mapping[str, Column], masks: Sequence[StreamMask]
-) -> list[NetworkPredictions]:
-    """Run the network on batches of rows of similar length; each batch is encoded once and fused once a mask.
-
-    Args:
-        network: The network.
-        columns: Stream to arrays.
-        masks: Sets of streams to mask in the fusion.
-
-    Returns:
-        One ``NetworkPredictions`` a mask, in the order of the rows.
-    """
-    if network.training:
-        network.eval()
-    used = {stream: columns[stream] for stream in network.streams}
-    num_rows, step = len(next(iter(columns.values()))), inference_batch_size(columns)
-    order = length_order(used) if num_rows > step else np.arange(num_rows)
-    starts = range(0, max(num_rows, 1), step)
-    batches = [_run_batch(network, used, order[start : start + step], masks) for start in starts]
-    inverse = np.argsort(order)
-    return [_concatenate_batches([batch[index] for batch in batches], inverse) for index in range(len(masks))]
-
-
-BatchOutputs = tuple[
-    dict[str, Tensor], dict[str, dict[str, Tensor]], Tensor | None, dict[str, list[StructuredPrediction]]
-]
-
-
-def _run_batch(
-    network: Network, columns: Mapping[str, Column], rows: NDArray[np.int64], masks: Sequence[StreamMask]
-) -> list[BatchOutputs]:
-    device = network.log_variances.device
-    batch = {stream: column.to(device) for stream, column in collate(columns, rows).items()}
-    with torch.inference_mode():
-        tokens = network.encode(batch)
-        streams = network.stream_outputs(tokens)
-        results: list[BatchOutputs] = []
-        for mask in masks:
-            hidden = _hidden(network, mask, len(rows), device)
-            fused = network.fuse(tokens, hidden)
-            outputs = network.fused_outputs(tokens, streams, fused, hidden)
-            weights = None if fused is None else fused.weights
-            results.append((outputs, streams, weights, {} if fused is None else network.predict_structured(fused)))
-    return results
-
-
-def _hidden(network: Network, mask: StreamMask, num_rows: int, device: torch.device) -> Tensor | None:
-    if not mask:
-        return None
-    return torch.tensor([stream in mask for stream in network.streams], device=device).expand(num_rows, -1)
-
-
-def _concatenate_batches(batches: list[BatchOutputs], inverse: NDArray[np.int64]) -> NetworkPredictions:
-    """Concatenate the batches and restore the order of the rows."""
-    weights = [batch[2] for batch in batches]
-    structured = {name: [row for batch in batches for row in batch[3][name]] for name in batches[0][3]}
-    return NetworkPredictions(
-        fused={name: _array([batch[0][name] for batch in batches], inverse) for name in batches[0][0]},
-        streams={
-            name: {stream: _array([batch[1][name][stream] for batch in batches], inverse) for stream in outputs}
-            for name, outputs in batches[0][1].items()
-        },
-        weights=None if weights[0] is None else _array([w for w in weights if w is not None], inverse),
-        structured={name: [rows[index] for index in inverse] for name, rows in structured.items()},
-    )
-
-
-def _array(batches: list[Tensor], inverse: NDArray[np.int64]) -> NDArray[np.float32]:
-    return np.asarray(torch.cat(batches).float().cpu().numpy())[inverse]

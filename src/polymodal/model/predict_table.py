@@ -14,12 +14,12 @@ from polymodal.data.input_check import InputCheck
 from polymodal.data.tables.table import Table
 from polymodal.model.batches import shapes_of
 from polymodal.model.chunks import iterate_chunks
-from polymodal.model.network import Network
-from polymodal.model.predict import NO_CACHE, NO_MASK, combine, needed_members, needs_network, predict_members
+from polymodal.model.inference_network import NO_MASK, InferenceNetwork
+from polymodal.model.predict import NO_CACHE, combine, needed_members, needs_network, predict_members
 from polymodal.model.prediction_sets import Certain, Teller, Wish, make_certain, stratum_values
 from polymodal.model.predictions import Predictions
 from polymodal.model.reconstruction import recovered_columns
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.trained_model import TrainedModel
 from polymodal.model.unusual_rows import UnusualTeller, unusual_rows
 from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, CategoryTarget, RowContext, SketchTarget, StructuredTarget
@@ -87,7 +87,7 @@ def _predict_chunk(
     cache = cache if table.num_rows >= MIN_CACHED_ROWS else NO_CACHE
     columns, broken = check.transform(table, cache if _reads_files(model) else None)
     needed = needed_members(model, with_weights)
-    columns = precompute(model.network, columns, cache, progress) if unusual or needs_network(needed) else columns
+    columns = model.network.precompute(columns, cache, progress) if unusual or needs_network(needed) else columns
     (members,) = predict_members(model, columns, row_context(model, table, columns), [NO_MASK], needed)
     combined = combine(model, members)
     certain = make_certain(model, members, combined, wish, stratum_values(model, table.columns))
@@ -144,5 +144,5 @@ def _labels(
     return values_of(structured[name]) if isinstance(target, StructuredTarget) else target.decode(combined[name])
 
 
-def _by_stream(network: Network, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+def _by_stream(network: InferenceNetwork, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     return {stream: weights[:, index] for index, stream in enumerate(network.streams)}

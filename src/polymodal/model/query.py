@@ -13,8 +13,7 @@ from polymodal.data.input_check import InputCheck
 from polymodal.data.schema.schema import Schema
 from polymodal.data.tables.table import read_table
 from polymodal.errors import CellError, ConfigError, did_you_mean
-from polymodal.model.embed import embed_columns
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import SilentProgress
 
 
@@ -43,7 +42,7 @@ def embed_query(model: TrainedModel, cells: Mapping[str, Cell]) -> NDArray[np.fl
         raise CellError(f"The cell of {broken[0].column!r}: {broken[0].reason}.")
     check.see_columns(known)
     check.finish()
-    rows, _ = embed_columns(model.network, precompute(model.network, columns, ArrayCache(None), SilentProgress()))
+    rows, _ = model.network.embed(model.network.precompute(columns, ArrayCache(None), SilentProgress()))
     return np.asarray(rows[0])
 
 

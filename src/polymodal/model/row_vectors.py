@@ -12,7 +12,7 @@ from polymodal.certainty.unusual import SpaceName
 from polymodal.data.profiles.build_profile import MeasuredColumn, measure_table
 from polymodal.data.tables.table import Table
 from polymodal.modalities import Tabular
-from polymodal.model.stream_embeddings import StreamEmbeddings, embed_streams
+from polymodal.model.inference_network import StreamEmbeddings
 from polymodal.model.trained_model import TrainedModel
 
 RowVectors = dict[SpaceName, NDArray[np.float64]]
@@ -30,7 +30,7 @@ def row_vectors(model: TrainedModel, table: Table, columns: Mapping[str, Column]
         Space to float64 ``[rows, D]``, NaN where the stream is absent.
     """
     measured = measure_table(model.preprocessor, table, columns, media_only=True)
-    return vectors_of(model, columns, embed_streams(model.network, columns), measured)
+    return vectors_of(model, columns, model.network.embed_streams(columns), measured)
 
 
 def vectors_of(

@@ -225,7 +225,7 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
 
 
 def _read_vectors(folder: Path) -> dict[str, NDArray[np.float32]]:
-    vectors = read_arrays(folder / VECTORS_FILE, "np")
+    vectors = read_arrays(folder / VECTORS_FILE)
     shapes = {of_stream.shape for of_stream in vectors.values()}
     is_right = all(of_stream.dtype == np.float32 and of_stream.ndim == 2 for of_stream in vectors.values())
     if ROW not in vectors or len(shapes) != 1 or not is_right:

@@ -1,32 +1,30 @@
-"""Checks of a loaded model: the types of what its JSON holds, its arrays, and that its parts fit each other."""
+"""Checks of a loaded model: the types of what its JSON holds, its arrays, that its parts fit (no torch)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import SchemaError
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
 
 from polymodal.arrays import Column
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
-from polymodal.encoders import Pretrained
-from polymodal.model.batches import collate, shapes_of
+from polymodal.model.batches import shapes_of
+from polymodal.model.inference_network import NO_MASK, StreamMask
 from polymodal.model.manifest import DamagedFileError, file_size
 from polymodal.model.member_predictions import MemberPredictions
-from polymodal.model.predict import NO_MASK, StreamMask, combine, predict_members
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.predict import combine, predict_members
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import SilentProgress
 from polymodal.targets import RowContext, StructuredTarget
 from polymodal.targets.numeric import NumericTarget
@@ -86,8 +84,27 @@ def _adapter(owner: type, name: str) -> TypeAdapter[Any] | None:
         return None
 
 
-def read_arrays(path: Path, framework: str) -> dict[str, Any]:
-    """Read a safetensors file of finite numbers.
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read a safetensors file of finite numbers as arrays.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Name to array.
+
+    Raises:
+        DamagedFileError: If the file is damaged or holds NaN or infinity; one clause names it.
+    """
+    arrays = read_safetensors(path, "np")
+    check_finite(
+        path, {name: array.dtype.kind not in "fc" or np.isfinite(array).all() for name, array in arrays.items()}
+    )
+    return arrays
+
+
+def read_safetensors(path: Path, framework: str) -> dict[str, Any]:
+    """Read a safetensors file.
 
     Args:
         path: The file.
@@ -97,77 +114,33 @@ def read_arrays(path: Path, framework: str) -> dict[str, Any]:
         Name to tensor or array.
 
     Raises:
-        DamagedFileError: If the file is damaged or holds NaN or infinity; one clause names it.
+        DamagedFileError: If the file is damaged; one clause names it.
     """
     file_size(path)
     try:
         with safe_open(path, framework=framework) as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise DamagedFileError(f"{path.name} is no whole safetensors file: {_first_line(error)}") from None
-    for name, array in arrays.items():
-        if not _is_finite(array):
-            raise DamagedFileError(f"{path.name} holds numbers that are not finite (NaN or infinity) in {name!r}")
-    return arrays
+
+
+def check_finite(path: Path, is_finite: Mapping[str, Any]) -> None:
+    """Check that the numbers of a file are finite.
+
+    Args:
+        path: The file.
+        is_finite: Name of an array to whether all its numbers are.
+
+    Raises:
+        DamagedFileError: If some are not; one clause names the array.
+    """
+    wrong = next((name for name, finite in is_finite.items() if not finite), None)
+    if wrong is not None:
+        raise DamagedFileError(f"{path.name} holds numbers that are not finite (NaN or infinity) in {wrong!r}")
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _is_finite(array: Tensor | NDArray[Any]) -> bool:
-    if isinstance(array, Tensor):
-        return not (array.is_floating_point() or array.is_complex()) or bool(array.isfinite().all())
-    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
-
-
-def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Load weights that have the names, shapes and kinds of numbers of the network's own.
-
-    Args:
-        network: The network.
-        weights: Name to tensor.
-        name: The file's name, for messages.
-
-    Raises:
-        DamagedFileError: If they do not; one clause says which.
-    """
-    own = network.state_dict()
-    for key in [*own, *weights]:
-        if key not in weights or key not in own:
-            owner = "lacks" if key not in weights else "has"
-            raise DamagedFileError(f"{name} does not fit the configuration: it {owner} {key!r}")
-        expected, found = own[key], weights[key]
-        if expected.shape != found.shape or expected.is_floating_point() != found.is_floating_point():
-            described = f"{key!r} is {_described(found)}, expected {_described(expected)}"
-            raise DamagedFileError(f"{name} does not fit the configuration: {described}")
-    network.load_state_dict(dict(weights))
-
-
-def _described(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def weight_bytes(folder: Path) -> tuple[int, int]:
-    """Return how much a network may hold that is loaded from a folder.
-
-    Args:
-        folder: A model's folder.
-
-    Returns:
-        The bytes of all its safetensors files, and how many tensors they hold.
-    """
-    paths = list(_safetensors(folder))
-    counts = []
-    for path in paths:
-        with safe_open(path, framework="np") as file:
-            counts.append(len(file.keys()))
-    return sum(map(file_size, paths)), sum(counts)
-
-
-def _safetensors(folder: Path) -> Iterator[Path]:
-    yield from sorted(folder.glob("*.safetensors"))
-    yield from sorted(folder.glob("checkpoints/*/*.safetensors"))
 
 
 def check_prediction(model: TrainedModel) -> None:
@@ -187,14 +160,13 @@ def check_prediction(model: TrainedModel) -> None:
     if row_bytes > MAX_ROW_BYTES:
         raise DamagedFileError(f"{PARTS} are damaged: the arrays of one row would take {row_bytes:,} bytes")
     context = RowContext(dict(table.columns), None, shapes=shapes_of(columns))
-    absent = precompute(model.network, columns, ArrayCache(None), SilentProgress())
+    absent = model.network.precompute(columns, ArrayCache(None), SilentProgress())
     _check_row(model, absent, context, [NO_MASK])
-    if any(isinstance(encoder, Pretrained) for encoder in model.network.encoders):
+    if model.network.has_pretrained:
         return  # what takes seconds to run, from a checkpoint that checks itself
     blank = {stream: _blank(column) for stream, column in columns.items()}
     if not all(isinstance(model.targets[name], NumericTarget) for name in model.network.structured):
-        with torch.inference_mode():
-            model.network(collate(blank, np.arange(1)))
+        model.network.try_row(blank)
     else:
         _check_row(model, blank, context, [NO_MASK, frozenset(model.network.streams[:1])])
 

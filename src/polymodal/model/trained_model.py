@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from polymodal.arrays import Column
 from polymodal.certainty.calibration import Calibration
 from polymodal.certainty.reference import Reference
 from polymodal.config import RunConfig
-from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import Schema
-from polymodal.encoders import Pretrained
 from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stacking import Stacker
-from polymodal.model.network import Network
-from polymodal.progress import Progress
+from polymodal.model.inference_network import InferenceNetwork
 from polymodal.targets import AnyTarget
 
 
@@ -32,7 +27,7 @@ class TrainedModel:
         config: The resolved configuration of its run.
         preprocessor: From table to arrays; holds the schema.
         targets: Name to fitted target.
-        network: The network, in evaluation mode.
+        network: The network in torch, in evaluation mode, or, of an exported model, in ONNX Runtime.
         features: Feature extractor of the baselines; None where baselines are off.
         baselines: Target to its baselines.
         ensembles: Target to the weights of its ensemble (the decision level).
@@ -47,7 +42,7 @@ class TrainedModel:
     config: RunConfig
     preprocessor: Preprocessor
     targets: Mapping[str, AnyTarget]
-    network: Network
+    network: InferenceNetwork
     features: FeatureExtractor | None
     baselines: Mapping[str, list[Baseline]]
     ensembles: Mapping[str, Ensemble]
@@ -60,33 +55,3 @@ class TrainedModel:
     def schema(self) -> Schema:
         """What each column is."""
         return self.preprocessor.schema
-
-
-def precompute(
-    network: Network, columns: Mapping[str, Column], cache: ArrayCache, progress: Progress
-) -> dict[str, Column]:
-    """Precompute the outputs of frozen pretrained encoders.
-
-    Args:
-        network: The network.
-        columns: Stream to arrays; of all streams or of some.
-        cache: Cache of the outputs.
-        progress: Reports every batch.
-
-    Returns:
-        Stream to arrays, with ``outputs`` for frozen encoders.
-    """
-    result = dict(columns)
-    for stream, encoder in zip(network.streams, network.encoders, strict=True):
-        if stream in columns and isinstance(encoder, Pretrained) and encoder.is_frozen:
-            outputs = _outputs(encoder, columns[stream], cache, progress)
-            result[stream] = dataclasses.replace(columns[stream], outputs=outputs)
-    return result
-
-
-def _outputs(encoder: Pretrained, column: Column, cache: ArrayCache, progress: Progress) -> Column:
-    if cache.folder is None:
-        return encoder.precompute(column, progress)
-    key = content_key("outputs", (encoder.fingerprint(), column.values, column.present, column.lengths))
-    outputs, _ = cache.column(key, lambda entry: (encoder.precompute(column, progress, entry), []))
-    return outputs

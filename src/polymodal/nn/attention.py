@@ -102,13 +102,13 @@ class SelfAttention(nn.Module):
         Returns:
             ``[B, num_queries, W]``.
         """
-        width = x_BTW.shape[2]
+        inner = self.project_out.in_features  # less than W where heads were pruned
         if num_queries is None:
             query, key, value = self.project_in(x_BTW).chunk(3, dim=2)
         else:
             weights, biases = self.project_in.weight, self.project_in.bias
-            query = functional.linear(x_BTW[:, :num_queries], weights[:width], biases[:width])
-            key, value = functional.linear(x_BTW, weights[width:], biases[width:]).chunk(2, dim=2)
+            query = functional.linear(x_BTW[:, :num_queries], weights[:inner], biases[:inner])
+            key, value = functional.linear(x_BTW, weights[inner:], biases[inner:]).chunk(2, dim=2)
         query, key, value = (_split_heads(part, self.num_heads) for part in (query, key, value))
         attended: Tensor = self.project_out(attend(query, key, value, present).transpose(1, 2).flatten(2))
         return attended

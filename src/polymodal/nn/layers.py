@@ -24,7 +24,7 @@ def lengths_in_use(column: ColumnBatch) -> Tensor:
     """
     lengths = column.lengths
     if lengths is None:
-        lengths = torch.full((len(column),), column.values.shape[1], device=column.values.device)
+        lengths = torch.full((column.values.shape[0],), column.values.shape[1], device=column.values.device)
     return torch.where(column.row_present, lengths, 0)
 
 
@@ -55,7 +55,8 @@ def pool_steps(values_BTW: Tensor, lengths: Tensor, max_tokens: int) -> tuple[Te
         Values ``[B, K, W]``, zeros in padding, and the mask of the tokens in use, bool ``[B, K]``.
     """
     num_steps = values_BTW.shape[1]
-    index = torch.arange(min(max_tokens, num_steps), device=lengths.device)
+    num_pooled = torch.sym_min(max_tokens, num_steps)  # type: ignore[no-untyped-call]
+    index = torch.arange(num_pooled, device=lengths.device)
     num_tokens = lengths.clamp(max=max_tokens).unsqueeze(1)
     divisor = num_tokens.clamp(min=1)
     start = index * lengths.unsqueeze(1) // divisor
@@ -65,6 +66,20 @@ def pool_steps(values_BTW: Tensor, lengths: Tensor, max_tokens: int) -> tuple[Te
     inside_BKT = (step >= start.unsqueeze(2)) & (step < stop.unsqueeze(2)) & present_BK.unsqueeze(2)
     weights_BKT = inside_BKT.to(values_BTW.dtype) / (stop - start).clamp(min=1).unsqueeze(2)
     return weights_BKT @ values_BTW, present_BK
+
+
+def pooling_matrix(num_in: int, num_out: int) -> Tensor:
+    """Return adaptive average pooling as a matrix.
+
+    Args:
+        num_in: Values to pool.
+        num_out: Means.
+
+    Returns:
+        float32 ``[num_out, num_in]``; rows sum to 1.
+    """
+    spans = [(out * num_in // num_out, -(-(out + 1) * num_in // num_out)) for out in range(num_out)]
+    return torch.tensor([[(low <= place < high) / (high - low) for place in range(num_in)] for low, high in spans])
 
 
 def split_channels(values_BTF: Tensor, channels: int) -> Tensor:
@@ -186,7 +201,7 @@ class MaskedGroupNorm(GroupNorm):
         axes = tuple(range(2, x.ndim))
         x, keep = x.float(), keep.float()
         x = x * keep
-        count = keep.sum(axes) * (x[0, 0].numel() // x.shape[2] if len(x) else 1)
+        count = keep.sum(axes) * math.prod(x.shape[3:])
         mean_BG = self._group_mean(x.sum(axes) / count.clamp(min=1))
         square_BG = self._group_mean((x * x).sum(axes) / count.clamp(min=1))
         scale_BG = torch.rsqrt((square_BG - mean_BG * mean_BG).clamp(min=0) + self.eps)
@@ -197,7 +212,7 @@ class MaskedGroupNorm(GroupNorm):
 
     def _group_mean(self, x_BC: Tensor) -> Tensor:
         group_size = x_BC.shape[1] // self.num_groups
-        return x_BC.view(len(x_BC), self.num_groups, group_size).mean(dim=2)
+        return x_BC.view(x_BC.shape[0], self.num_groups, group_size).mean(dim=2)
 
     def _to_channels(self, x_BG: Tensor) -> Tensor:
         return x_BG.repeat_interleave(len(self.weight) // self.num_groups, dim=1)

@@ -16,8 +16,9 @@ from polymodal.data.schema.schema import StreamSchema
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, did_you_mean, list_names, parameter_error
 from polymodal.model.batches import Examples
-from polymodal.model.predict import NO_CACHE, StreamMask
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.inference_network import StreamMask
+from polymodal.model.predict import NO_CACHE
+from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import SilentProgress
 from polymodal.targets import StructuredTarget
 
@@ -224,7 +225,7 @@ def corrupted_examples(
         lambda column, row: (noise.kind, severity) if noise.kind in own.get(column, ()) else None,  # noqa: ARG005
         seed=seed,
     )
-    columns = precompute(trained.network, {noise.stream.name: found.column}, NO_CACHE, SilentProgress())
+    columns = trained.network.precompute({noise.stream.name: found.column}, NO_CACHE, SilentProgress())
     return dataclasses.replace(
         examples, columns={**examples.columns, **columns}, cells={**examples.cells, **found.cells}
     )

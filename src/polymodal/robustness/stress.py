@@ -18,7 +18,8 @@ from polymodal.metrics import metric_of
 from polymodal.model.batches import Examples
 from polymodal.model.evaluate_table import check_has_targets, examples_with_truth
 from polymodal.model.evaluation import FINAL
-from polymodal.model.predict import NO_CACHE, NO_MASK, StreamMask, predict_examples
+from polymodal.model.inference_network import NO_MASK, StreamMask
+from polymodal.model.predict import NO_CACHE, predict_examples
 from polymodal.model.scorer import Scorer, build_scorer
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress

@@ -15,32 +15,25 @@ import datetime
 import hashlib
 import json
 import re
-import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
-import torch
-
 import polymodal
 from polymodal.atomic_files import remove_temporaries, write_text
-from polymodal.config import RunConfig, TrainConfig, build_config, values_of
+from polymodal.config import RunConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
 from polymodal.errors import ConfigError, parameter_error
-from polymodal.fusion import FUSIONS, fusion_entry
-from polymodal.model.build import build_network, num_parameters
-from polymodal.model.evaluation import FINAL, FUSION
-from polymodal.model.predict import NO_MASK, combine, predict_members
+from polymodal.fusion import FUSIONS
+from polymodal.model.build import build_network
 from polymodal.nn.devices import use_device
 from polymodal.nn.ranks import is_main_process
 from polymodal.progress import LoggingProgress, Progress
 from polymodal.report.comparison import (
     Comparison,
     RunResult,
-    TargetResult,
     Variant,
     describe_budgets,
     sorted_rows,
@@ -54,14 +47,12 @@ from polymodal.runs.options import RunOptions, build_run_config, check_options, 
 from polymodal.runs.run import Run, execute
 from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.runs.run_folder import write_run
+from polymodal.runs.run_result import result_of
 from polymodal.runs.trackers import build_trackers
-from polymodal.targets import RowContext
 
 RESULTS = "results"
 ALL = "all"
 GIVEN = "as given"
-TIMED_ROWS = 2048
-TIMED_REPEATS = 3
 NOT_OF_DATA = ("fusion", "train", "baselines", "width", "preset", "num_threads")
 """Options that the data module does not depend on."""
 
@@ -301,84 +292,6 @@ def _read_result(path: Path) -> RunResult | None:
         return RunResult.from_state(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):  # absent, half-written or of another version: run again
         return None
-
-
-def result_of(run: Run) -> RunResult:
-    """Return the result of a run, as a comparison shows it.
-
-    Args:
-        run: The finished run.
-
-    Returns:
-        Its result.
-    """
-    report_data, model = run.model.report_data, run.model
-    stacked = sum(len(stacker.parameters) for stacker in model.stackers.values())
-    name, history = model.config.fusion.name, report_data["history"]
-    return RunResult(
-        fusion=name,
-        level=fusion_entry(model.config.fusion.choice).level,
-        seed=model.config.seed,
-        split=run.split,
-        rows=report_data["evaluation"]["rows"],
-        fusion_parameters=num_parameters(model.network.fusion) + stacked,
-        parameters=num_parameters(model.network) + stacked,
-        epochs=len(history),
-        train_seconds=len(history) * statistics.median(epoch["seconds"] for epoch in history),
-        predict_ms=_predict_ms(run),
-        targets={
-            info["name"]: _target_result(info, run)
-            for info in report_data["targets_info"]
-            if info["primary_metric"] in report_data["evaluation"]["targets"].get(info["name"], {})
-        },
-        budget=_budget(model.config.train),
-    )
-
-
-def _budget(settings: TrainConfig) -> str:
-    """Say what a run was allowed to use."""
-    patience = "no early stopping" if settings.patience is None else f"a patience of {settings.patience}"
-    limit = "no time limit" if settings.time_limit_s is None else f"a time limit of {settings.time_limit_s:g} s"
-    return f"at most {settings.epochs} epochs with {patience}, batches of {settings.batch_size} rows, {limit}"
-
-
-def _target_result(info: Mapping[str, Any], run: Run) -> TargetResult:
-    evaluation, history = run.model.report_data["evaluation"], run.model.report_data["history"]
-    name, metric = info["name"], info["primary_metric"]
-    samples = run.evaluation.samples.get(name, {})
-    final, fused = evaluation["targets"][name], evaluation["fusion"].get(name)
-    interval = evaluation["intervals"][name].get(metric)
-    if fused:
-        interval = evaluation["member_intervals"][name].get("fusion")
-    streams = {stream: scores[metric] for stream, scores in evaluation["streams"][name].items() if metric in scores}
-    return TargetResult(
-        metric=metric,
-        higher_is_better=info["higher_is_better"],
-        fused=(fused or final)[metric],
-        interval=interval,
-        final=final[metric],
-        streams=streams if len(streams) > 1 else {},
-        samples=samples.get(FUSION if fused else FINAL, []),
-        curve=[epoch["validation_score"].get(name) for epoch in history],
-    )
-
-
-def _predict_ms(run: Run) -> float:
-    """Return the milliseconds a row from decoded arrays to the final prediction: the median of some repeats."""
-    examples = run.data_module.splits[run.split]
-    timed = dataclasses.replace(examples, rows=examples.rows[:TIMED_ROWS])
-    columns, context = timed.columns_in_use(), timed.row_context()
-    seconds = [_predict_seconds(run, columns, context) for _ in range(TIMED_REPEATS)]
-    return 1000 * statistics.median(seconds) / len(timed)
-
-
-def _predict_seconds(run: Run, columns: Mapping[str, Any], context: RowContext) -> float:
-    started = time.perf_counter()
-    (members,) = predict_members(run.model, columns, context, [NO_MASK])
-    combine(run.model, members)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 def _join(results: Mapping[str, list[RunResult]], base: RunConfig, notes: list[str], command: str | None) -> Comparison:

@@ -9,8 +9,8 @@ from typing import Unpack
 
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.model.checkpoint import MODEL_FOLDER
 from polymodal.model.custom_objects import custom_objects_of
+from polymodal.model.saved_parts import MODEL_FOLDER
 from polymodal.nn.devices import use_device
 from polymodal.nn.ranks import is_main_process
 from polymodal.progress import BroadcastProgress, LoggingProgress, Progress, SilentProgress

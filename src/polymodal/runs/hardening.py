@@ -28,7 +28,6 @@ from polymodal.data.tables.table import Table
 from polymodal.model.batches import Examples
 from polymodal.model.fit_ensemble import VALIDATION_ROWS
 from polymodal.model.network import Network
-from polymodal.model.trained_model import precompute
 from polymodal.progress import Progress, SilentProgress
 from polymodal.runs.data_module import DataModule
 from polymodal.targets import StructuredTarget
@@ -143,7 +142,7 @@ class _Copier:
             columns[stream.name] = found.column
             cells |= {name: list(of_column) for name, of_column in found.cells.items()}
             advance(note=f"{stream.name}, {split}")
-        return _Copy(precompute(self.network, columns, self.cache, SilentProgress()), cells)
+        return _Copy(self.network.precompute(columns, self.cache, SilentProgress()), cells)
 
     def _stream(self, stream: StreamSchema, table: Table, rows: NDArray[np.int64], number: int) -> CorruptedStream:
         """Corrupt a stream; what was decoded from files comes from the cache if it is there."""

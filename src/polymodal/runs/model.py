@@ -14,25 +14,27 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell, Cell
 from polymodal.atomic_files import check_replaceable
+from polymodal.bundle.load_bundle import is_bundle, load_bundle
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import read_table
 from polymodal.errors import ConfigError, parameter_error, warn
-from polymodal.model.checkpoint import MODEL_FILE, MODEL_FOLDER, load_model, save_model
 from polymodal.model.embed import Embeddings, embed_chunks, embed_table
 from polymodal.model.predict_table import predict_chunks
 from polymodal.model.prediction_sets import Wish
 from polymodal.model.predictions import Predictions, join_predictions
 from polymodal.model.query import embed_query, find_query_cells
+from polymodal.model.saved_parts import MODEL_FILE, MODEL_FOLDER
 from polymodal.model.search_index import Hit, SearchIndex, build_index
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 from polymodal.runs.model_questions import ModelQuestions
+from polymodal.runs.model_shipping import ModelShipping
 
 TableLike = Any
 """A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
 
 
-class Model(ModelQuestions):
+class Model(ModelQuestions, ModelShipping):
     """A trained multimodal model.
 
     Example:
@@ -367,6 +369,8 @@ class Model(ModelQuestions):
             ConfigError: If the folder holds something else.
             OSError: If the model cannot be written: disk full, no permission.
         """
+        from polymodal.model.checkpoint import save_model
+
         check_replaceable(Path(path), MODEL_FILE, "a model")
         save_model(self.trained, Path(path))
 
@@ -375,9 +379,9 @@ def load(path: str | Path, device: str | None = None, custom_objects: Mapping[st
     """Load a model.
 
     Args:
-        path: A run folder, or the model folder in it.
+        path: A run folder, the model folder in it, or a bundle, which needs no torch.
         device: Where its network is to run, by torch's name: ``cpu``, ``cuda``, ``cuda:1``; None takes a GPU where
-            torch finds one, else the CPU.
+            torch finds one, else the CPU. A bundle runs on the CPU.
         custom_objects: Name to class, function or table row, for encoders and fusions that were given from Python
             when it was trained, such as ``{"MyFusion": MyFusion}``.
 
@@ -389,4 +393,10 @@ def load(path: str | Path, device: str | None = None, custom_objects: Mapping[st
         ConfigError: If there is no such device.
     """
     folder = Path(path)
+    if is_bundle(folder):
+        if device not in (None, "cpu"):
+            raise ConfigError(f"The bundle {folder} runs on the CPU: leave out --device {device}, or load its run.")
+        return Model(load_bundle(folder))
+    from polymodal.model.checkpoint import load_model
+
     return Model(load_model(folder, device, custom_objects), folder if (folder / MODEL_FOLDER).is_dir() else None)

@@ -15,6 +15,7 @@ from polymodal.metrics import metric_of
 from polymodal.model.build import num_parameters
 from polymodal.model.evaluation import Evaluation
 from polymodal.model.shared_encoders import shared_groups
+from polymodal.model.torch_network import torch_network
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.ranks import get_world_size
 from polymodal.runs.data_module import DataModule
@@ -45,7 +46,7 @@ def build_report_data(
     Returns:
         Plain JSON.
     """
-    network, config = model.network, model.config
+    network, config = torch_network(model, "A report"), model.config
     return {
         "version": polymodal.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -115,7 +116,7 @@ def _encoder_name(model: TrainedModel, stream: str) -> str:
 
 
 def _stream_rows(model: TrainedModel) -> list[dict[str, Any]]:
-    network, streams = model.network, model.schema.streams
+    network, streams = torch_network(model, "A report"), model.schema.streams
     encoders = dict(zip(network.streams, network.encoders, strict=True))
     groups = shared_groups(model.config, {stream.name: stream.modality for stream in streams})
     shared = {stream: name for name, members in groups.items() for stream in members}

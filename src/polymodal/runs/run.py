@@ -27,7 +27,7 @@ from polymodal.model.fit_certainty import fit_certainty
 from polymodal.model.fit_ensemble import fit_ensembles, held_out_rows
 from polymodal.model.fit_reference import MOST_ROWS, fit_reference
 from polymodal.model.network import Network
-from polymodal.model.trained_model import TrainedModel, precompute
+from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.distributed import main_process_first, process_device
 from polymodal.progress import Progress
 from polymodal.robustness import StressOptions, stress_table
@@ -253,7 +253,7 @@ def _precompute(data_module: DataModule, network: Any, cache: ArrayCache, progre
     splits = {}
     for split, examples in data_module.splits.items():
         if examples.name not in columns:
-            columns[examples.name] = precompute(network, examples.columns, cache, progress)
+            columns[examples.name] = network.precompute(examples.columns, cache, progress)
         splits[split] = dataclasses.replace(examples, columns=columns[examples.name])
     return dataclasses.replace(data_module, splits=splits)
 

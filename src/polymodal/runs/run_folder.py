@@ -25,7 +25,8 @@ from pathlib import Path
 from polymodal.atomic_files import remove_temporaries, write_text
 from polymodal.config import RunConfig, build_config, load_config, save_config
 from polymodal.errors import ConfigError
-from polymodal.model.checkpoint import MODEL_FOLDER, save_model
+from polymodal.model.checkpoint import save_model
+from polymodal.model.saved_parts import MODEL_FOLDER
 from polymodal.model.summary import summary_of
 from polymodal.report.gallery_rows import build_gallery
 from polymodal.report.page import write_report

@@ -1,9 +1,9 @@
-"""Targets: what a column to predict can be, one file each."""
+"""Targets: what a column to predict can be, one file each; torch is imported for heads and losses only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -22,13 +22,15 @@ from polymodal.targets.series import SeriesTarget
 from polymodal.targets.sketch import SketchTarget
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredTarget,
     TargetSettings,
 )
 from polymodal.targets.transcript import TranscriptTarget
 from polymodal.targets.vector import VectorTarget
+
+if TYPE_CHECKING:
+    from polymodal.targets.structured_head import StructuredHead
 
 AnyTarget = Target | StructuredTarget
 
@@ -144,6 +146,26 @@ OBJECTIVES: dict[str, TargetEntry] = {
     ),
 }
 """Self-supervised objectives: trained where no target is named, or beside targets."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import the class of heads when it is asked for: it needs torch, which predicting with an exported model does not.
+
+    Args:
+        name: Name of an attribute that is not there yet.
+
+    Returns:
+        ``StructuredHead``.
+
+    Raises:
+        AttributeError: If it is another name.
+    """
+    if name != "StructuredHead":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from polymodal.targets.structured_head import StructuredHead
+
+    return StructuredHead
+
 
 __all__ = [
     "OBJECTIVES",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.metrics import primary_metric
-from polymodal.nn.layers import Dropout
 from polymodal.targets.structured import StructuredTarget
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Prediction = NDArray[Any]
 """float64 ``[rows, classes]`` or ``[rows]``; ``StructuredPrediction`` objects ``[rows]`` of a structured target."""
@@ -122,6 +123,10 @@ def build_head(target: Target, width: int) -> nn.Module:
     Returns:
         A module from ``[B, width]`` to ``[B, output_dim]``.
     """
+    from torch import nn
+
+    from polymodal.nn.layers import Dropout
+
     return nn.Sequential(nn.LayerNorm(width), Dropout(0.1), nn.Linear(width, target.output_dim))
 
 

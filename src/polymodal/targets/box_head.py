@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from polymodal.metrics.detection import box_iou, confident_boxes
 from polymodal.nn.convolution import Conv2d
 from polymodal.nn.layers import GroupNorm, num_groups, use_channels_last
-from polymodal.targets.structured import StructuredHead, StructuredPrediction
+from polymodal.targets.predictions import ReadOutputs
+from polymodal.targets.structured_head import StructuredHead
 from polymodal.tokens import Detail, DetailGrid, Fused
 
 PRIOR_PROBABILITY = 0.01
@@ -31,8 +29,6 @@ CENTRE_RADIUS = 1.5
 """A location is assigned to a box that it is inside of, at most so many strides from the centre."""
 MAX_LOG_DISTANCE = 8.0
 """Upper bound of the logarithm of a distance, in strides."""
-CANDIDATES_PER_BOX = 4
-"""Non-maximum suppression gets so many times ``max_boxes`` candidates."""
 LOCATIONS_PER_BOX = 6.0
 """Normalises the loss; a constant, so that the loss of a row does not depend on the other rows."""
 MIN_AREA = 1e-6
@@ -46,35 +42,30 @@ class BoxHead(StructuredHead):
 
     def __init__(
         self,
+        read: ReadOutputs,
         stream: str,
         grid: DetailGrid,
-        labels: list[str],
+        num_labels: int,
         width: int,
         *,
         boxes_per_row: float,
-        max_boxes: int,
-        score_threshold: float,
-        overlap_threshold: float,
     ) -> None:
         """Build the layers.
 
         Args:
+            read: ``read_outputs`` of the target.
             stream: The stream whose detail is read.
             grid: Its detail grid.
-            labels: Names of the labels.
+            num_labels: L.
             width: W.
             boxes_per_row: Mean number of boxes in a training row, the scale of the loss.
-            max_boxes: Maximum number of boxes per row.
-            score_threshold: Minimum score of a box.
-            overlap_threshold: Threshold of the intersection over union in non-maximum suppression.
         """
-        super().__init__()
-        self.stream, self.detail_grid, self.labels = stream, grid, labels
+        super().__init__(read)
+        self.stream, self.detail_grid, self.num_labels = stream, grid, num_labels
         self.num_expected = max(boxes_per_row, 1.0) * LOCATIONS_PER_BOX
-        self.max_boxes, self.score_threshold, self.overlap_threshold = max_boxes, score_threshold, overlap_threshold
         self.condition = nn.Linear(width, 2 * width)
         self.tower = nn.Sequential(*_convolution_block(width), *_convolution_block(width))
-        self.label_logits = Conv2d(width, len(labels), 3, padding=1)
+        self.label_logits = Conv2d(width, num_labels, 3, padding=1)
         self.geometry = Conv2d(width, 5, 3, padding=1)
         use_channels_last(self)
         for layer in (self.condition, self.label_logits, self.geometry):
@@ -125,7 +116,7 @@ class BoxHead(StructuredHead):
         assigned, target_distances = assign_locations(self.centres, truth, self.detail_grid.stride)
         is_object = assigned >= 0
         labels = truth[..., 4].gather(1, assigned.clamp(min=0)).long() if truth.shape[1] else assigned
-        target_labels = functional.one_hot(labels.clamp(min=0), len(self.labels)) * is_object.unsqueeze(2)
+        target_labels = functional.one_hot(labels.clamp(min=0), self.num_labels) * is_object.unsqueeze(2)
         target_centreness = torch.where(is_object, centreness(target_distances), 0.0)
         focal = _focal_loss(logits, target_labels.to(logits.dtype)).sum(dim=2)
         overlap = torch.where(is_object, 1 - _generalised_iou(distances, target_distances), 0.0) * target_centreness
@@ -135,44 +126,29 @@ class BoxHead(StructuredHead):
         losses = torch.where(detail.present, focal + 2 * overlap + central, 0.0)
         return losses.sum(dim=1) / self.num_expected
 
-    def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Decode boxes.
+    def outputs(self, fused: Fused) -> dict[str, Tensor]:
+        """Compute scores and boxes of every location.
 
         Args:
             fused: Output of the fusion.
 
         Returns:
-            Lists of label, box in pixels of the stream's images, and score; the most confident first.
+            ``scores`` ``[B, P, L]``, ``boxes`` ``[B, P, 4]`` in pixels of the stream's images, and ``present``, bool
+            ``[B]``, True where there is an image.
         """
-        detail = fused.details.get(self.stream)
-        if detail is None:
-            return [StructuredPrediction([]) for _ in range(len(fused.pooled))]
+        detail = self._detail(fused)
         logits, distances, centre_logits = self(detail, fused.pooled)
         scores = logits.sigmoid() * centre_logits.sigmoid().unsqueeze(2)
         boxes = torch.cat([self.centres - distances[..., :2], self.centres + distances[..., 2:]], dim=2)
-        present = detail.present.any(dim=1).tolist()
-        arrays = zip(present, scores.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
-        return [
-            self._decode(scores_PL, boxes_P4) if is_present else StructuredPrediction([])
-            for is_present, scores_PL, boxes_P4 in arrays
-        ]
+        return {"scores": scores, "boxes": boxes, "present": detail.present.any(dim=1)}
 
-    def _decode(self, scores_PL: NDArray[np.float32], boxes_P4: NDArray[np.float32]) -> StructuredPrediction:
-        flat = scores_PL.ravel()
-        candidates = np.argsort(-flat, kind="stable")[: CANDIDATES_PER_BOX * self.max_boxes]
-        candidates = candidates[flat[candidates] >= self.score_threshold]
-        place, label = np.divmod(candidates, len(self.labels))
-        kept = non_maximum_suppression(boxes_P4[place], label, self.overlap_threshold)[: self.max_boxes]
-        found = [
-            {
-                "label": self.labels[label[at]],
-                "box": [float(side) for side in boxes_P4[place[at]]],
-                "score": round(float(flat[candidates[at]]), 4),
-            }
-            for at in kept
-        ]
-        scores = [box["score"] for box in confident_boxes(found)]
-        return StructuredPrediction(found, float(np.mean(scores)) if scores else 1 - float(flat.max(initial=0.0)))
+    def _detail(self, fused: Fused) -> Detail:
+        """Return the detail of the stream; of a batch without the stream, zeros that are not present."""
+        found = fused.details.get(self.stream)
+        if found is not None:
+            return found
+        values_BPW = fused.pooled.new_zeros(fused.pooled.shape[0], len(self.centres), fused.pooled.shape[1])
+        return Detail(values_BPW, values_BPW[..., 0] > 0, self.detail_grid.shape)
 
 
 def _initialise(layer: nn.Linear | Conv2d, bias: float) -> None:
@@ -261,22 +237,3 @@ def _generalised_iou(predicted_BP4: Tensor, target_BP4: Tensor) -> Tensor:
     union = (areas[0] + areas[1] - shared).clamp(min=MIN_AREA)
     hull = (larger[..., :2] + larger[..., 2:]).prod(dim=2).clamp(min=MIN_AREA)
     return shared / union - (hull - union) / hull
-
-
-def non_maximum_suppression(boxes: NDArray[np.float32], labels: NDArray[np.int64], most: float) -> NDArray[np.int64]:
-    """Remove each box that overlaps a box of the same label with a higher score.
-
-    Args:
-        boxes: ``[A, 4]``, by descending score.
-        labels: int64 ``[A]``.
-        most: Intersection over union up to which both boxes are kept.
-
-    Returns:
-        Indices of the boxes that are kept, in order.
-    """
-    clash = (box_iou(boxes, boxes) > most) & (labels[:, None] == labels[None])
-    stays = np.ones(len(boxes), dtype=np.bool_)
-    for place in range(len(boxes)):
-        if stays[place]:
-            stays[place + 1 :] &= ~clash[place, place + 1 :]
-    return np.flatnonzero(stays)

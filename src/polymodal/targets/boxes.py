@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
@@ -24,26 +22,25 @@ from polymodal.modalities import CellReadError
 from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.image_size import image_size
 from polymodal.modalities.letterbox import Letterbox
-from polymodal.nn.affine import Warp, WarpLimits
-from polymodal.targets.box_head import BoxHead
+from polymodal.targets.box_decoding import decode_boxes
+from polymodal.targets.box_image_side import choose_image_side
 from polymodal.targets.labels import LabelType, label_type, to_label
+from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredPredictions,
     StructuredTarget,
     TargetSettings,
     to_structured_predictions,
 )
-from polymodal.tokens import DetailGrid
 
-MAX_SIDE = 320
-"""Upper bound of the image size that is chosen, in pixels."""
-MIN_SIDE = 128
-SIDE_STEP = 32
-SMALL_BOX_SIDE = 18.0
-"""Pixels along the sides of the median box of the smallest label, in the resized images."""
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from polymodal.nn.affine import Warp, WarpLimits
+    from polymodal.targets.structured_head import StructuredHead
+
 MIN_VISIBLE = 0.3
 """Boxes of which a smaller fraction is inside of the transformed image are ignored."""
 
@@ -130,7 +127,7 @@ class BoxesTarget(StructuredTarget):
             stream=stream,
             column=column,
             boxes_per_row=len(boxes) / len(known),
-            max_side=_choose_max_side(rows, [image_size(cell, context.folder) for cell in images]),
+            max_side=choose_image_side(rows, [image_size(cell, context.folder) for cell in images]),
             settings=settings,
         )
 
@@ -149,6 +146,8 @@ class BoxesTarget(StructuredTarget):
     @property
     def warp_limits(self) -> Mapping[str, WarpLimits]:
         """Images and boxes are transformed together."""
+        from polymodal.nn.affine import WarpLimits
+
         return {self.stream: WarpLimits(flip_x=self.settings.flip_x, flip_y=self.settings.flip_y)}
 
     def reads_detail(self, stream: str, modality: str) -> bool:
@@ -235,6 +234,8 @@ class BoxesTarget(StructuredTarget):
         """
         if stream != self.stream:
             return truth
+        import torch
+
         boxes, visible = warp.apply_to_boxes(truth[..., :4])
         label = torch.where(visible >= MIN_VISIBLE, truth[..., 4], -1.0)
         return torch.cat([boxes, label.unsqueeze(2)], dim=2)
@@ -252,22 +253,34 @@ class BoxesTarget(StructuredTarget):
         Raises:
             ConfigError: If the stream's encoder has no detail grid.
         """
+        from polymodal.targets.box_head import BoxHead
+        from polymodal.tokens import DetailGrid
+
         grid = getattr(encoders.get(self.stream), "detail_grid", None)
         if not isinstance(grid, DetailGrid):
             raise ConfigError(
                 f"Boxes are detected in a detail feature map, which the encoder of {self.stream!r} does not give. "
                 "Choose the image encoder cnn or resnet."
             )
-        return BoxHead(
-            self.stream,
-            grid,
-            self.names,
-            width,
-            boxes_per_row=self.boxes_per_row,
-            max_boxes=self.settings.max_boxes,
-            score_threshold=self.settings.score_threshold,
-            overlap_threshold=self.settings.overlap_threshold,
-        )
+        return BoxHead(self.read_outputs, self.stream, grid, len(self.names), width, boxes_per_row=self.boxes_per_row)
+
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:  # noqa: ARG002
+        """Decode boxes.
+
+        Args:
+            outputs: ``scores`` ``[B, P, L]``, ``boxes`` ``[B, P, 4]`` in pixels of the stream's images, and
+                ``present``, bool ``[B]``, True where there is an image.
+            step: Not used.
+
+        Returns:
+            Lists of label, box in pixels of the stream's images, and score; the most confident first.
+        """
+        limits = self.settings.model_dump(include={"max_boxes", "score_threshold", "overlap_threshold"})
+        rows = zip(outputs["present"], outputs["scores"], outputs["boxes"], strict=True)
+        return [
+            decode_boxes(scores_PL, boxes_P4, self.names, **limits) if is_present else StructuredPrediction([])
+            for is_present, scores_PL, boxes_P4 in rows
+        ]
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Return the true boxes.
@@ -377,19 +390,3 @@ def _choose_stream(context: RowContext, settings: BoxesSettings) -> tuple[str, s
         raise SchemaError(f"The setting image={settings.image} names no image stream. There are: {', '.join(images)}.")
     stream = settings.image or next(iter(images))
     return stream, images[stream]
-
-
-def _choose_max_side(rows: Sequence[list[LabelledBox] | str | None], sizes: Sequence[tuple[int, int] | None]) -> int:
-    """Choose the image size at which the median box of the smallest label is ``SMALL_BOX_SIDE`` pixels wide."""
-    sides: dict[str, list[float]] = {}
-    for boxes, size in zip(rows, sizes, strict=True):
-        if not isinstance(boxes, list) or size is None:
-            continue
-        for box in boxes:
-            left, top, right, bottom = box.box
-            sides.setdefault(box.label, []).append(((right - left) * (bottom - top)) ** 0.5 / max(size))
-    if not sides:
-        return MIN_SIDE
-    smallest = min(float(np.median(found)) for found in sides.values())
-    wanted = int(-(-SMALL_BOX_SIDE / max(smallest, 1e-6) // SIDE_STEP) * SIDE_STEP)
-    return min(max(wanted, MIN_SIDE), MAX_SIDE)

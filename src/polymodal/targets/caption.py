@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
@@ -20,15 +19,20 @@ from polymodal.metrics.text import caption_rows
 from polymodal.modalities.base import read_cells
 from polymodal.modalities.json_text import load_list
 from polymodal.modalities.text import parse_text
-from polymodal.targets.caption_head import CaptionHead
+from polymodal.targets.beam_search import BeamSearch, decode_steps
 from polymodal.targets.caption_tokenizer import END, PADDING, CaptionTokenizer
+from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredTarget,
     TargetSettings,
 )
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from polymodal.targets.structured_head import StructuredHead
 
 MAX_LENGTH = 256
 
@@ -203,17 +207,52 @@ class CaptionTarget(StructuredTarget):
         Returns:
             The head.
         """
+        from polymodal.targets.caption_head import CaptionHead
+
         options = self.settings
         return CaptionHead(
-            self.tokenizer,
+            self.read_outputs,
+            self.tokenizer.num_ids,
             width,
             depth=options.depth,
             num_heads=options.num_heads,
             dropout=options.dropout,
             max_length=self.max_length,
-            beam_width=options.beam_width if options.decode == "beam" else 1,
-            length_penalty=options.length_penalty,
+            num_candidates=self._beam_width,
         )
+
+    @property
+    def _beam_width(self) -> int:
+        return self.settings.beam_width if self.settings.decode == "beam" else 1
+
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:
+        """Decode a text for each row, greedily or by beam search.
+
+        Args:
+            outputs: The first step: see ``CaptionHead.outputs``.
+            step: A further step: see ``CaptionHead.step``.
+
+        Returns:
+            Texts; the confidence is the geometric mean of the ids' probabilities.
+
+        Raises:
+            ValueError: If there is no step.
+        """
+        if step is None:
+            raise ValueError("Captions are decoded step by step. Pass the step of the head as well.")
+        search = BeamSearch(
+            beam_width=self._beam_width,
+            max_length=self.max_length,
+            end=END,
+            padding=PADDING,
+            length_penalty=self.settings.length_penalty,
+        )
+        ids, log_mean = decode_steps(outputs, step, search)
+        confidences = np.minimum(np.exp(log_mean), 1.0).tolist()
+        return [
+            StructuredPrediction(self.tokenizer.decode(row), confidence)
+            for row, confidence in zip(ids.tolist(), confidences, strict=True)
+        ]
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:  # noqa: ARG002
         """Return the true texts, not truncated.

@@ -6,6 +6,8 @@ Shape legend: B rows of the batch, K beams of a row, T steps of the text, W widt
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +15,14 @@ from torch.nn import functional
 
 from polymodal.nn.attention import KeyValue
 from polymodal.nn.layers import small_parameter
-from polymodal.targets.beam_search import beam_search
-from polymodal.targets.caption_tokenizer import END, PADDING, CaptionTokenizer
-from polymodal.targets.decoder import Decoder
-from polymodal.targets.structured import StructuredHead, StructuredPrediction
+from polymodal.targets.beam_search import CANDIDATE_IDS, CANDIDATES, IDS, NEXT, ORIGIN
+from polymodal.targets.caption_tokenizer import PADDING
+from polymodal.targets.decoder import Decoder, Memory
+from polymodal.targets.predictions import ReadOutputs, StructuredPrediction
+from polymodal.targets.structured_head import StepGraph, StructuredHead, to_arrays
 from polymodal.tokens import Fused
+
+MEMORY_PRESENT = "memory_present"
 
 
 class CaptionHead(StructuredHead):
@@ -32,35 +37,34 @@ class CaptionHead(StructuredHead):
 
     def __init__(
         self,
-        tokenizer: CaptionTokenizer,
+        read: ReadOutputs,
+        num_ids: int,
         width: int,
         *,
         depth: int,
         num_heads: int,
         dropout: float,
         max_length: int,
-        beam_width: int,
-        length_penalty: float,
+        num_candidates: int,
     ) -> None:
         """Build the layers.
 
         Args:
-            tokenizer: The fitted tokenizer.
+            read: ``read_outputs`` of the target.
+            num_ids: V.
             width: W.
             depth: Decoder layers.
             num_heads: Attention heads; the width must be a multiple of it.
             dropout: Dropout probability.
             max_length: Maximum number of ids of a text, including the end.
-            beam_width: Hypotheses kept at each step; 1 is greedy decoding.
-            length_penalty: See ``beam_search``.
+            num_candidates: C, the most probable next ids that each step gives.
         """
-        super().__init__()
-        self.tokenizer, self.max_length = tokenizer, max_length
-        self.beam_width, self.length_penalty = beam_width, length_penalty
+        super().__init__(read)
+        self.num_candidates = num_candidates
         self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
-        self.embedding_VW = small_parameter(tokenizer.num_ids, width)
+        self.embedding_VW = small_parameter(num_ids, width)
         self.positions_TW = small_parameter(max_length, width)
-        self.bias_V = nn.Parameter(torch.zeros(tokenizer.num_ids))
+        self.bias_V = nn.Parameter(torch.zeros(num_ids))
         self.decoder = Decoder(width, depth, num_heads, dropout)
 
     def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:
@@ -86,8 +90,53 @@ class CaptionHead(StructuredHead):
         )
         return (losses_BT * is_id).sum(dim=1) / is_id.sum(dim=1).clamp(min=1)
 
+    def outputs(self, fused: Fused) -> dict[str, Tensor]:
+        """Compute the first step of decoding.
+
+        Args:
+            fused: Output of the fusion.
+
+        Returns:
+            ``candidates`` and ``candidate_ids`` ``[B, C]``, log-probabilities of the most probable first ids;
+            ``keys_I`` and ``values_I`` ``[B, H, 1, D]`` of the step in layer I; ``memory_keys_I`` and
+            ``memory_values_I`` ``[B, H, M, D]``; ``memory_present``, bool ``[B, M]``.
+        """
+        memory = self.decoder.project_memory(fused.read_tokens())
+        step_B1W = (self.begin(fused.pooled) + self.positions_TW[0]).unsqueeze(1)
+        hidden_B1W, past = self.decoder(step_B1W, memory)
+        return {**self._candidates(hidden_B1W[:, 0]), **named_pairs("", past), **named_memory(memory)}
+
+    def step(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Compute a further step of decoding.
+
+        Args:
+            inputs: ``ids``, int64 ``[N]``, the last id of each beam; ``origin``, int64 ``[N]``, the number of the beam
+                that each beam extends; keys, values and memory by the names of ``outputs``, ``[N, H, T, D]``.
+
+        Returns:
+            Candidates ``[N, C]``; ``next_keys_I`` and ``next_values_I`` ``[N, H, T + 1, D]``.
+        """
+        origin, depth = inputs[ORIGIN], len(self.decoder.layers)
+        past = [(inputs[f"keys_{layer}"][origin], inputs[f"values_{layer}"][origin]) for layer in range(depth)]
+        memory = Memory(
+            [(inputs[f"memory_keys_{layer}"], inputs[f"memory_values_{layer}"]) for layer in range(depth)],
+            inputs[MEMORY_PRESENT],
+        )
+        position = torch.full_like(origin[:1], past[0][0].shape[2])
+        step_NW = self.embedded(inputs[IDS]) + functional.embedding(position, self.positions_TW)
+        hidden_N1W, past = self.decoder(step_NW.unsqueeze(1), memory, past)
+        return {**self._candidates(hidden_N1W[:, 0]), **named_pairs(NEXT, past)}
+
+    def build_step(self) -> StepGraph:
+        """Build the graph of ``step``.
+
+        Returns:
+            A module that shares the weights of the head.
+        """
+        return CaptionStep(self)
+
     def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Decode a text for each row.
+        """Decode a text for each row; keys and values stay on the device.
 
         Args:
             fused: Output of the fusion.
@@ -95,20 +144,21 @@ class CaptionHead(StructuredHead):
         Returns:
             Texts; the confidence is the geometric mean of the ids' probabilities.
         """
-        ids, log_mean = beam_search(
-            _CachedDecoding(self, fused),
-            len(fused.pooled),
-            self.beam_width,
-            self.max_length,
-            END,
-            PADDING,
-            self.length_penalty,
-        )
-        confidences = log_mean.exp().clamp(max=1.0).tolist()
-        return [
-            StructuredPrediction(self.tokenizer.decode(row), confidence)
-            for row, confidence in zip(ids.tolist(), confidences, strict=True)
-        ]
+        device = fused.pooled.device
+
+        def step(inputs: Mapping[str, Any]) -> dict[str, Any]:
+            given = {name: inputs[name] for name in inputs if name not in (IDS, ORIGIN)}
+            placed = {name: torch.from_numpy(inputs[name]).to(device) for name in (IDS, ORIGIN)}
+            return _candidates_on_cpu(self.step(given | placed))
+
+        return self.read(_candidates_on_cpu(self.outputs(fused)), step)
+
+    def _candidates(self, hidden_NW: Tensor) -> dict[str, Tensor]:
+        """Return log-probabilities and ids of the most probable next ids ``[N, C]``, without the padding."""
+        log_NV = functional.log_softmax(self.logits(hidden_NW).float(), dim=1)
+        is_padding = torch.arange(log_NV.shape[1], device=log_NV.device) == PADDING
+        best_NC, ids_NC = log_NV.masked_fill(is_padding, -torch.inf).topk(self.num_candidates, dim=1)
+        return {CANDIDATES: best_NC, CANDIDATE_IDS: ids_NC}
 
     def embedded(self, ids: Tensor) -> Tensor:
         """Return the embeddings of ids, ``[..., W]``."""
@@ -119,22 +169,89 @@ class CaptionHead(StructuredHead):
         return functional.linear(hidden, self.embedding_VW, self.bias_V)
 
 
-class _CachedDecoding:
-    """The state of decoding a batch: keys and values of the steps so far, of each beam."""
+class CaptionStep(StepGraph):
+    """A step of decoding as a module of its own, for export."""
 
-    def __init__(self, head: CaptionHead, fused: Fused) -> None:
+    def __init__(self, head: CaptionHead) -> None:
+        """Store the head.
+
+        Args:
+            head: The head, whose weights are shared.
+        """
+        super().__init__()
         self.head = head
-        self.first_BW = head.begin(fused.pooled).repeat_interleave(head.beam_width, dim=0)
-        self.memory = head.decoder.project_memory(fused.read_tokens()).repeat_rows(head.beam_width)
-        self.past: list[KeyValue] | None = None
-        self.num_steps = 0
 
-    def __call__(self, last: Tensor | None, origin: Tensor | None) -> Tensor:
-        """Return log-probabilities of the next id; see ``beam_search.NextLogProbabilities``."""
-        step_BW = self.first_BW if last is None else self.head.embedded(last)
-        if self.past is not None and origin is not None and self.head.beam_width > 1:
-            self.past = [(keys[origin], values[origin]) for keys, values in self.past]
-        step_BW = step_BW + self.head.positions_TW[self.num_steps]
-        hidden_B1W, self.past = self.head.decoder(step_BW.unsqueeze(1), self.memory, self.past)
-        self.num_steps += 1
-        return functional.log_softmax(self.head.logits(hidden_B1W[:, 0]).float(), dim=1)
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute a step; see ``CaptionHead.step``.
+
+        Args:
+            inputs: Input name to tensor.
+
+        Returns:
+            Output name to tensor.
+        """
+        return self.head.step(inputs)
+
+    def example_inputs(self, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Build inputs of the third step, whose keys and values are of two steps.
+
+        Args:
+            outputs: Output of ``CaptionHead.outputs``.
+
+        Returns:
+            Input name to tensor.
+        """
+        best = outputs[CANDIDATE_IDS][:, 0]
+        chosen = {IDS: best, ORIGIN: torch.arange(best.shape[0], device=best.device)}
+        state = {name: value for name, value in outputs.items() if name not in (CANDIDATES, CANDIDATE_IDS)}
+        found = self.head.step(state | chosen)
+        following = {name: found.get(f"{NEXT}{name}", value) for name, value in state.items()}
+        return following | chosen
+
+    def free_axes(self, name: str) -> dict[int, str]:
+        """Return which sizes of an input are free.
+
+        Args:
+            name: Name of the input.
+
+        Returns:
+            Axis to ``rows``, ``steps`` or ``tokens``.
+        """
+        if name == MEMORY_PRESENT:
+            return {0: "rows", 1: "tokens"}
+        if name in (IDS, ORIGIN):
+            return {0: "rows"}
+        return {0: "rows", 2: "tokens" if name.startswith("memory") else "steps"}
+
+
+def named_pairs(prefix: str, layers: Sequence[KeyValue]) -> dict[str, Tensor]:
+    """Name the keys and values of all layers.
+
+    Args:
+        prefix: Beginning of the names.
+        layers: Keys and values of each layer.
+
+    Returns:
+        ``keys_I`` and ``values_I`` to tensor, after the prefix.
+    """
+    found: dict[str, Tensor] = {}
+    for layer, (keys, values) in enumerate(layers):
+        found |= {f"{prefix}keys_{layer}": keys, f"{prefix}values_{layer}": values}
+    return found
+
+
+def named_memory(memory: Memory) -> dict[str, Tensor]:
+    """Name the parts of the memory.
+
+    Args:
+        memory: Keys and values of the fused tokens.
+
+    Returns:
+        ``memory_keys_I``, ``memory_values_I`` and ``memory_present`` to tensor.
+    """
+    return {**named_pairs("memory_", memory.layers), MEMORY_PRESENT: memory.present}
+
+
+def _candidates_on_cpu(outputs: dict[str, Tensor]) -> dict[str, Any]:
+    """Convert the candidates, which numpy reads, to arrays; keys and values stay where they are."""
+    return {**outputs, **to_arrays({name: outputs[name] for name in (CANDIDATES, CANDIDATE_IDS)})}

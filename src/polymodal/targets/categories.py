@@ -6,17 +6,18 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
 from polymodal.targets.base import Prediction
 from polymodal.targets.labels import split_labels
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,8 @@ class CategoriesTarget:
         Returns:
             Loss ``[B]``.
         """
+        from torch.nn import functional
+
         soft = truth * (1 - smoothing) + smoothing / 2
         losses = functional.binary_cross_entropy_with_logits(output, soft, reduction="none")
         return losses.mean(dim=1)

@@ -6,12 +6,10 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
@@ -19,6 +17,9 @@ from polymodal.metrics.classification import predicted_classes
 from polymodal.modalities.label_lookup import LabelLookup
 from polymodal.targets.base import Prediction
 from polymodal.targets.labels import LabelType, label_text, label_type, to_label
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,8 @@ class CategoryTarget:
         Returns:
             Loss ``[B]``.
         """
+        from torch.nn import functional
+
         return functional.cross_entropy(output, truth, label_smoothing=smoothing, reduction="none")
 
     def to_prediction(self, output: NDArray[np.float32]) -> Prediction:

@@ -74,20 +74,6 @@ class Memory:
     layers: list[KeyValue]
     present: Tensor
 
-    def repeat_rows(self, times: int) -> Memory:
-        """Repeat every row, for the beams.
-
-        Args:
-            times: Number of consecutive copies.
-
-        Returns:
-            Memory of ``B * times`` rows.
-        """
-        if times == 1:
-            return self
-        layers = [(k.repeat_interleave(times, dim=0), v.repeat_interleave(times, dim=0)) for k, v in self.layers]
-        return Memory(layers, self.present.repeat_interleave(times, dim=0))
-
 
 class Decoder(nn.Module):
     """Decoder layers over fused tokens, and the final norm."""

@@ -1,45 +1,41 @@
-"""The objective embedding: contrastive learning of a joint space of all streams (torch).
+"""The objective embedding: contrastive learning of a joint space of all streams.
 
 Shape legend: B rows of the batch, S streams, D width of the space.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional
 
 from polymodal.arrays import Cell
 from polymodal.metrics import Measure, measure_rows, score_of
 from polymodal.metrics.retrieval import Ranking, RetrievalRows, rank_all
-from polymodal.nn.attention import feed_forward
+from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredPredictions,
     StructuredTarget,
     TargetSettings,
     to_structured_predictions,
 )
-from polymodal.tokens import Fused, Tokens
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from polymodal.targets.structured_head import StructuredHead
 
 Vectors = dict[str, NDArray[np.float32]]
 """Stream to unit vector ``[D]``, without the absent streams."""
 
 MAX_EVALUATED_ROWS = 2000
 """Maximum number of rows among which retrieval is evaluated."""
-INITIAL_SCALE = 10.0
-INITIAL_BIAS = -5.0
 
 
 class EmbeddingSettings(TargetSettings):
@@ -52,92 +48,6 @@ class EmbeddingSettings(TargetSettings):
 
     dim: int = Field(default=128, ge=2)
     relevance: str = ""
-
-
-class EmbeddingHead(StructuredHead):
-    """A projection of each stream into one space, trained by the pairwise sigmoid loss.
-
-    The loss is that of SigLIP: Zhai et al. 2023, arXiv 2303.15343, equation 1, over every pair of streams; it
-    needs no large batch. Differs from the source: pairs with an absent stream are masked, and two rows are a positive
-    pair also where their cells of either stream are equal.
-    """
-
-    def __init__(self, streams: Sequence[str], width: int, dim: int) -> None:
-        """Build the projections.
-
-        Args:
-            streams: Names of the streams.
-            width: W.
-            dim: D.
-        """
-        super().__init__()
-        self.streams = tuple(streams)
-        self.projections = nn.ModuleList(feed_forward(width, 2 * dim, dim) for _ in self.streams)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
-        self.bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
-
-    def project(self, streams: Mapping[str, Tokens]) -> tuple[Tensor, Tensor]:
-        """Project every stream into the joint space.
-
-        Args:
-            streams: Stream to tokens.
-
-        Returns:
-            Unit vectors ``[B, S, D]``, and a mask, bool ``[B, S]``, True where the stream is present.
-        """
-        found = [
-            functional.normalize(project(streams[name].pooled()), dim=1)
-            for name, project in zip(self.streams, self.projections, strict=True)
-        ]
-        return torch.stack(found, dim=1), torch.stack([streams[name].row_present for name in self.streams], dim=1)
-
-    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Classify pairs of streams as of the same row or of different rows.
-
-        Args:
-            fused: The tokens of its streams before fusion are used.
-            truth: int64 ``[B, S]``: equal cells of a stream have equal codes.
-            smoothing: Not used.
-
-        Returns:
-            Loss ``[B]``.
-        """
-        vectors_BSD, present_BS = self.project(fused.streams)
-        losses, counts = vectors_BSD.new_zeros(len(vectors_BSD)), vectors_BSD.new_zeros(len(vectors_BSD))
-        for a, b in itertools.combinations(range(len(self.streams)), 2):
-            both_B = present_BS[:, a] & present_BS[:, b]
-            same_BB = _equal(truth[:, a]) | _equal(truth[:, b])
-            pair_B = self._pair_loss(vectors_BSD[:, a], vectors_BSD[:, b], both_B, same_BB)
-            losses, counts = losses + torch.where(both_B, pair_B, 0.0), counts + both_B
-        return losses / counts.clamp(min=1)
-
-    def _pair_loss(self, first_BD: Tensor, second_BD: Tensor, both_B: Tensor, same_BB: Tensor) -> Tensor:
-        logits_BB = first_BD @ second_BD.T * self.log_scale.exp() + self.bias
-        losses_BB = -functional.logsigmoid(torch.where(same_BB, logits_BB, -logits_BB))
-        losses_BB = torch.where(both_B[:, None] & both_B[None, :], losses_BB, 0.0)
-        return (losses_BB.sum(dim=1) + losses_BB.sum(dim=0)) / 2
-
-    def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Return every row's vectors.
-
-        Args:
-            fused: The tokens of its streams before fusion are used.
-
-        Returns:
-            B predictions whose values are ``Vectors``.
-        """
-        vectors_BSD, present_BS = self.project(fused.streams)
-        vectors, present = vectors_BSD.float().cpu().numpy(), present_BS.cpu().numpy()
-        return [
-            StructuredPrediction(
-                {name: vectors[row, index] for index, name in enumerate(self.streams) if present[row, index]}
-            )
-            for row in range(len(vectors))
-        ]
-
-
-def _equal(codes_B: Tensor) -> Tensor:
-    return codes_B[:, None] == codes_B[None, :]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +109,25 @@ class EmbeddingTarget(StructuredTarget):
         Returns:
             The head.
         """
-        return EmbeddingHead(tuple(encoders), width, self.dim)
+        from polymodal.targets.embedding_head import EmbeddingHead
+
+        return EmbeddingHead(self.read_outputs, tuple(encoders), width, self.dim)
+
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:  # noqa: ARG002
+        """Return every row's vectors.
+
+        Args:
+            outputs: Unit ``vectors`` ``[B, S, D]`` and ``present``, bool ``[B, S]``.
+            step: Not used.
+
+        Returns:
+            B predictions whose values are ``Vectors``.
+        """
+        vectors, present, streams = outputs["vectors"], outputs["present"], list(enumerate(self.columns))
+        return [
+            StructuredPrediction({name: vectors[row, index] for index, name in streams if present[row, index]})
+            for row in range(len(vectors))
+        ]
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Return the relevance label of each row; without a relevance column each row has its own.

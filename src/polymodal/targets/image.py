@@ -6,42 +6,35 @@ Shape legend: N rows, B rows of a batch, Y and X height and width, C channels, W
 from __future__ import annotations
 
 import base64
-import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
 
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import SchemaError
 from polymodal.metrics import Measure, measure_rows
 from polymodal.metrics.image import ImageRows
 from polymodal.modalities.image import Image, ImageSettings
-from polymodal.nn.convolution import Conv2d, ConvTranspose2d
-from polymodal.nn.layers import GroupNorm, num_groups
 from polymodal.targets.image_uri import PNG_URI, decode_image, encode_image, image_errors
 from polymodal.targets.numeric import NumericTarget
+from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredPredictions,
     TargetSettings,
     to_structured_predictions,
     values_of,
 )
-from polymodal.tokens import Fused
 
-MIN_CHANNELS = 16
-L1_WEIGHT = 0.1
-BASE_SIZE = 4
-"""Maximum side of the feature map that the transposed convolutions start from."""
+if TYPE_CHECKING:
+    from torch import nn
+
+    from polymodal.targets.structured_head import StructuredHead
 
 
 class ImageTargetSettings(TargetSettings):
@@ -54,84 +47,6 @@ class ImageTargetSettings(TargetSettings):
 
     size: int = Field(default=32, ge=8, le=64)
     channels: Literal[1, 3] | None = None
-
-
-class ImageHead(StructuredHead):
-    """Transposed convolutions from the fused vector to an image.
-
-    After the generator of Radford et al. 2016, arXiv 1511.06434, figure 1. Differs from the source: group norm in
-    place of batch norm, GELU in place of ReLU, and the output is added to the mean training image, which an
-    untrained head predicts.
-    """
-
-    uses_autocast = True
-    mean: Tensor
-
-    def __init__(self, target: ImageTarget, width: int) -> None:
-        """Build the layers.
-
-        Args:
-            target: The fitted target.
-            width: W.
-        """
-        super().__init__()
-        mean_YXC = decode_image(target.mean_picture)
-        self.shape = mean_YXC.shape[:2]
-        doublings = max(0, math.ceil(math.log2(max(self.shape) / BASE_SIZE)))
-        dims = [max(width >> stage, MIN_CHANNELS) for stage in range(doublings + 1)]
-        self.num_channels = dims[0]
-        self.grid = [math.ceil(side / 2**doublings) for side in self.shape]
-        self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dims[0] * math.prod(self.grid)), nn.GELU())
-        stages = [_upsample_block(*pair) for pair in itertools.pairwise(dims)]
-        last = Conv2d(dims[-1], mean_YXC.shape[2], 3, padding=1)
-        nn.init.zeros_(last.weight)
-        self.paint = nn.Sequential(*stages, last)
-        mean_CYX = torch.from_numpy(mean_YXC.astype(np.float32) / 255).permute(2, 0, 1)
-        self.register_buffer("mean", mean_CYX.contiguous(), persistent=False)
-
-    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Mean squared error of the pixels, black being 0 and white 1, plus a tenth of the mean absolute error.
-
-        The squared error is the metric; the absolute error reduces noise in uniform areas.
-
-        Args:
-            fused: Output of the fusion.
-            truth: Images uint8 ``[B, Y, X, C]``.
-            smoothing: Not used: pixels have no classes.
-
-        Returns:
-            Loss ``[B]``.
-        """
-        error = self._generate(fused) - truth.permute(0, 3, 1, 2).float() / 255
-        return error.square().mean(dim=(1, 2, 3)) + L1_WEIGHT * error.abs().mean(dim=(1, 2, 3))
-
-    def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Generate an image for each row.
-
-        Args:
-            fused: Output of the fusion.
-
-        Returns:
-            PNG files as ``data:`` URIs.
-        """
-        pixels_BCYX = (self._generate(fused).float().clamp(0, 1) * 255).round().to(torch.uint8)
-        return [
-            StructuredPrediction(encode_image(one))
-            for one in pixels_BCYX.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        ]
-
-    def _generate(self, fused: Fused) -> Tensor:
-        coarse_BCYX = self.begin(fused.pooled).view(len(fused.pooled), self.num_channels, *self.grid)
-        residual: Tensor = self.paint(coarse_BCYX)[:, :, : self.shape[0], : self.shape[1]]
-        return residual.float() + self.mean
-
-
-def _upsample_block(num_in: int, num_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        ConvTranspose2d(num_in, num_out, 4, stride=2, padding=1, bias=False),
-        GroupNorm(num_groups(num_out), num_out),
-        nn.GELU(),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +130,23 @@ class ImageTarget(NumericTarget):
         Returns:
             The head.
         """
-        return ImageHead(self, width)
+        from polymodal.targets.image_head import ImageHead
+
+        return ImageHead(self.read_outputs, width, decode_image(self.mean_picture))
+
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:  # noqa: ARG002
+        """Encode an image for each row.
+
+        Args:
+            outputs: ``pixels`` ``[B, C, Y, X]``, black being 0 and white 1; limited to 0..1.
+            step: Not used.
+
+        Returns:
+            PNG files as ``data:`` URIs.
+        """
+        pixels_BCYX = np.rint(outputs["pixels"].clip(0, 1) * 255).astype(np.uint8)
+        images = np.ascontiguousarray(pixels_BCYX.transpose(0, 2, 3, 1))
+        return [StructuredPrediction(encode_image(one)) for one in images]
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Return the true images, in the size of the predictions.

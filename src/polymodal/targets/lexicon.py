@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from polymodal.targets.ctc import Prefix
+from polymodal.targets.ctc_decoding import Prefix
 
 
 class Lexicon:

@@ -1,6 +1,6 @@
 """The target series: numbers of several time steps in each row, such as a forecast.
 
-Shape legend: N rows, B rows of a batch, S steps, C channels, Q queries, P steps of a query, W width.
+Shape legend: N rows, B rows of a batch, S steps, C channels, W width.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
@@ -23,23 +22,23 @@ from polymodal.metrics.series import SeriesRows
 from polymodal.modalities import CellReadError
 from polymodal.modalities.array_files import load_numbers, read_content
 from polymodal.modalities.vector import read_numbers
-from polymodal.nn.attention import feed_forward
-from polymodal.nn.layers import small_parameter
-from polymodal.targets.decoder import Decoder
 from polymodal.targets.numeric import NumericTarget
+from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredPredictions,
     TargetSettings,
     to_structured_predictions,
     values_of,
 )
-from polymodal.tokens import Fused
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from polymodal.targets.structured_head import StructuredHead
 
 MIN_STD = 1e-6
-MAX_QUERIES = 128
 Floats = NDArray[np.float64]
 
 
@@ -57,76 +56,6 @@ class SeriesTargetSettings(TargetSettings):
     depth: int = Field(default=2, ge=1, le=24)
     num_heads: int = Field(default=4, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
-
-
-class SeriesHead(StructuredHead):
-    """A decoder with a learned query for each time step and cross-attention to the fused tokens.
-
-    After the decoder of Carion et al. 2020, arXiv 2005.12872, section 3.2. Differs from the source: the fused vector is
-    added to every query, beyond 128 steps a query predicts several consecutive steps, and the output of a two-layer MLP
-    of the fused vector is added, which trains faster.
-    """
-
-    reads_tokens = True
-
-    def __init__(self, target: SeriesTarget, width: int) -> None:
-        """Build the layers.
-
-        Args:
-            target: The fitted target.
-            width: W.
-        """
-        super().__init__()
-        options = target.settings
-        self.target = target
-        num_steps, num_channels = target.mean_SC.shape
-        self.steps_of_query = math.ceil(num_steps / MAX_QUERIES)
-        self.queries_QW = small_parameter(math.ceil(num_steps / self.steps_of_query), width)
-        self.begin = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
-        self.decoder = Decoder(width, options.depth, options.num_heads, options.dropout)
-        self.project = nn.Linear(width, self.steps_of_query * num_channels)
-        self.direct = feed_forward(width, 2 * width, num_steps * num_channels)
-
-    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Mean squared error of the standardised numbers over the steps of the truth.
-
-        Args:
-            fused: Output of the fusion.
-            truth: Standardised numbers and, as the last channel, a mask, 1 where the step is present ``[B, S, C + 1]``.
-            smoothing: Not used: numbers have no classes.
-
-        Returns:
-            Loss ``[B]``; 0 where no step is known.
-        """
-        values_BSC, present_BS = truth[:, :, :-1], truth[:, :, -1]
-        error_BS = (self._standardised(fused) - values_BSC).square().mean(dim=2)
-        return (error_BS * present_BS).sum(dim=1) / present_BS.sum(dim=1).clamp(min=1)
-
-    def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Undo the standardisation.
-
-        Args:
-            fused: Output of the fusion.
-
-        Returns:
-            A list of steps a row.
-        """
-        output_BSC = self._standardised(fused).float().cpu().numpy()
-        target = self.target
-        return [
-            StructuredPrediction(target.to_cell(row_SC))
-            for row_SC in output_BSC * np.array(target.std) + target.mean_SC
-        ]
-
-    def _standardised(self, fused: Fused) -> Tensor:
-        queries_BQW = self.queries_QW + self.begin(fused.pooled).unsqueeze(1)
-        hidden_BQW, _ = self.decoder(queries_BQW, self.decoder.project_memory(fused.read_tokens()))
-        num_steps, num_channels = self.target.mean_SC.shape
-        output_BSC: Tensor = self.project(hidden_BQW).view(
-            len(hidden_BQW), hidden_BQW.shape[1] * self.steps_of_query, num_channels
-        )
-        direct_BSC: Tensor = self.direct(fused.pooled).view(len(hidden_BQW), num_steps, num_channels)
-        return direct_BSC + output_BSC[:, :num_steps]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +196,31 @@ class SeriesTarget(NumericTarget):
         Returns:
             The head.
         """
-        return SeriesHead(self, width)
+        from polymodal.targets.series_head import SeriesHead
+
+        options = self.settings
+        return SeriesHead(
+            self.read_outputs,
+            width,
+            len(self.mean),
+            len(self.std),
+            depth=options.depth,
+            num_heads=options.num_heads,
+            dropout=options.dropout,
+        )
+
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:  # noqa: ARG002
+        """Undo the standardisation.
+
+        Args:
+            outputs: ``standardised`` numbers ``[B, S, C]``.
+            step: Not used.
+
+        Returns:
+            A list of steps a row.
+        """
+        numbers_BSC = outputs["standardised"] * np.array(self.std) + self.mean_SC
+        return [StructuredPrediction(self.to_cell(row_SC)) for row_SC in numbers_BSC]
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Return the true series.

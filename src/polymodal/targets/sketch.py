@@ -1,4 +1,4 @@
-"""The objective sketch: reconstruction of a stream's sketch from the other streams or from itself (torch).
+"""The objective sketch: reconstruction of a stream's sketch from the other streams or from itself.
 
 Shape legend: B rows of the batch, N rows of a table, D numbers of a sketch.
 """
@@ -7,77 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.data.sketches import sketch
 from polymodal.metrics import Measure, measure_rows
 from polymodal.metrics.regression import SketchRows
-from polymodal.nn.attention import feed_forward
+from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredTarget,
     TargetSettings,
 )
-from polymodal.tokens import Fused
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from polymodal.targets.structured_head import StructuredHead
 
 MIN_SCALE = 1e-6
 MAX_FITTED_ROWS = 2000
-VISIBLE_STREAM_WEIGHT = 0.2
-"""Loss weight of rows in which the stream itself is visible: the others shall learn to recover it without."""
-
-
-class SketchHead(StructuredHead):
-    """Two layers from the pooled tokens to a stream's standardised sketch."""
-
-    def __init__(self, stream: str, width: int, size: int) -> None:
-        """Build the layers.
-
-        Args:
-            stream: The stream to reconstruct.
-            width: W.
-            size: D.
-        """
-        super().__init__()
-        self.stream = stream
-        self.layers = feed_forward(width, 2 * width, size)
-
-    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Mean squared error over the known numbers.
-
-        Args:
-            fused: Output of the fusion.
-            truth: Standardised sketches ``[B, D]``, NaN where unknown.
-            smoothing: Not used.
-
-        Returns:
-            Loss ``[B]``.
-        """
-        known = ~truth.isnan()
-        squared = torch.where(known, (self.layers(fused.pooled) - truth.nan_to_num()).square(), 0.0)
-        error = squared.sum(dim=1) / known.sum(dim=1).clamp(min=1)
-        if len(fused.streams) <= 1:
-            return error
-        is_visible = fused.streams[self.stream].row_present
-        return torch.where(is_visible, VISIBLE_STREAM_WEIGHT * error, error)
-
-    def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Return standardised sketches.
-
-        Args:
-            fused: Output of the fusion.
-
-        Returns:
-            StructuredPredictions whose values are float32 ``[D]``.
-        """
-        return [StructuredPrediction(row) for row in self.layers(fused.pooled).float().cpu().numpy()]
 
 
 class SketchSettings(TargetSettings):
@@ -184,7 +137,21 @@ class SketchTarget(StructuredTarget):
         Returns:
             The head.
         """
-        return SketchHead(self.stream, width, len(self.mean))
+        from polymodal.targets.sketch_head import SketchHead
+
+        return SketchHead(self.read_outputs, self.stream, width, len(self.mean))
+
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:  # noqa: ARG002
+        """Return standardised sketches.
+
+        Args:
+            outputs: ``standardised`` sketches ``[B, D]``.
+            step: Not used.
+
+        Returns:
+            Predictions whose values are float32 ``[D]``.
+        """
+        return [StructuredPrediction(row) for row in outputs["standardised"]]
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Return the standardised sketches.

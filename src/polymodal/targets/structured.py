@@ -11,132 +11,46 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor, nn
 
-from polymodal.arrays import Cell, Column
-from polymodal.data.schema.schema import StreamSchema
+from polymodal.arrays import Cell
 from polymodal.metrics import Measure
-from polymodal.nn.affine import Warp, WarpLimits
-from polymodal.tokens import Fused
+from polymodal.targets.predictions import (
+    Outputs,
+    Step,
+    StructuredPrediction,
+    StructuredPredictions,
+    to_structured_predictions,
+    values_of,
+)
+from polymodal.targets.row_context import RowContext
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-@dataclass(frozen=True)
-class StructuredPrediction:
-    """The prediction of one row.
+    from polymodal.nn.affine import Warp, WarpLimits
+    from polymodal.targets.structured_head import StructuredHead
 
-    Attributes:
-        value: Plain Python: a text, a list of numbers, a list of boxes.
-        confidence: 0 to 1; None where the target gives none.
-    """
-
-    value: Cell
-    confidence: float | None = None
-
-
-StructuredPredictions = NDArray[np.object_]
-"""One ``StructuredPrediction`` a row: ``[N]``."""
-
-
-def to_structured_predictions(predictions: Sequence[StructuredPrediction]) -> StructuredPredictions:
-    """Convert a list of predictions to an array.
-
-    Args:
-        predictions: One a row.
-
-    Returns:
-        Object array ``[N]``.
-    """
-    array = np.empty(len(predictions), dtype=object)
-    array[:] = list(predictions)
-    return array
-
-
-@dataclass(frozen=True)
-class RowContext:
-    """The other columns of the rows of a target, for targets that need them (boxes: the size of the image).
-
-    Attributes:
-        cells: Column to the raw cells of the same rows.
-        folder: Base folder of relative paths.
-        columns: Stream to arrays, of the whole table.
-        rows: int64, indices of the rows in those arrays; None for all.
-        streams: The schema's streams, in their order; given when fitting.
-        shapes: Stream to the shape of one decoded cell, where there are arrays.
-    """
-
-    cells: Mapping[str, Sequence[Cell]] = field(default_factory=dict)
-    folder: Path | None = None
-    columns: Mapping[str, Column] = field(default_factory=dict)
-    rows: NDArray[np.int64] | None = None
-    streams: tuple[StreamSchema, ...] = ()
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-    def row_present(self) -> dict[str, NDArray[np.bool_]]:
-        """Return where each stream is present: stream to bool ``[N]``."""
-        found = {stream: column.row_present for stream, column in self.columns.items()}
-        return found if self.rows is None else {stream: present[self.rows] for stream, present in found.items()}
+__all__ = [
+    "RowContext",
+    "StructuredPrediction",
+    "StructuredPredictions",
+    "StructuredTarget",
+    "TargetSettings",
+    "to_structured_predictions",
+    "values_of",
+]
 
 
 class TargetSettings(BaseModel):
     """Options of a kind of target, from ``target_settings`` of the configuration."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class StructuredHead(nn.Module, ABC):
-    """The head of a structured target: computes its loss and its predictions.
-
-    Attributes:
-        uses_autocast: Whether its layers run under autocast in training, like encoders and fusion, because they are
-            expensive; its loss gets float32 outputs all the same. Other heads compute in float32.
-        reads_tokens: Whether it reads the tokens after fusion; fusions compute them only for such heads.
-    """
-
-    uses_autocast = False
-    reads_tokens = False
-
-    @abstractmethod
-    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:
-        """Compute each row's loss.
-
-        Args:
-            fused: Output of the fusion.
-            truth: Encoded cells ``[B, ...]``.
-            smoothing: Label-smoothing factor.
-
-        Returns:
-            Loss ``[B]``; finite also where the truth is not known.
-        """
-
-    @abstractmethod
-    def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Predict each row.
-
-        Args:
-            fused: Output of the fusion.
-
-        Returns:
-            B predictions, before the target's ``postprocess``.
-        """
-
-    def notices(self, truth: NDArray[Any], context: RowContext) -> list[str]:  # noqa: ARG002
-        """Return notices about the training rows that depend on the built network.
-
-        Args:
-            truth: Encoded cells of the training rows in which the truth is known ``[N, ...]``.
-            context: The arrays of the same rows.
-
-        Returns:
-            Sentences without the full stop, written to follow "The target 'NAME': ".
-        """
-        return []
 
 
 @dataclass(frozen=True)
@@ -274,6 +188,18 @@ class StructuredTarget(ABC):
         """
 
     @abstractmethod
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:
+        """Convert the outputs of the head to predictions, without torch.
+
+        Args:
+            outputs: Output of the head's ``outputs``, as arrays.
+            step: Runs the graph of the head's ``build_step``, of a head that has one.
+
+        Returns:
+            B predictions, before ``postprocess``.
+        """
+
+    @abstractmethod
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Return the true values, in the form of ``StructuredPrediction.value``.
 
@@ -289,7 +215,7 @@ class StructuredTarget(ABC):
         """Convert the head's predictions to the units of the column.
 
         Args:
-            predictions: Output of the head's ``predict``.
+            predictions: Output of ``read_outputs``.
             context: The other columns of the same rows.
 
         Returns:
@@ -385,15 +311,3 @@ class StructuredTarget(ABC):
         """
         settings = {"settings": cls.Settings(**state["settings"])} if "settings" in state else {}
         return cls(**{**state, **settings})
-
-
-def values_of(predictions: StructuredPredictions) -> list[Cell]:
-    """Return the values of predictions.
-
-    Args:
-        predictions: ``[N]``.
-
-    Returns:
-        Plain values.
-    """
-    return [prediction.value for prediction in predictions]

@@ -9,30 +9,33 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from rapidfuzz.distance import Levenshtein
-from torch import nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.metrics import Measure, measure_rows
 from polymodal.metrics.text import transcript_rows
 from polymodal.modalities import CellReadError
-from polymodal.targets.ctc import prefix_beam_search
+from polymodal.targets.ctc_decoding import greedy_decode, prefix_beam_search, text_log_likelihoods
 from polymodal.targets.lexicon import Lexicon
+from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredTarget,
     TargetSettings,
 )
-from polymodal.targets.transcript_head import TranscriptHead, pad_ids
-from polymodal.targets.units import UnitKind, Units, read_transcript
+from polymodal.targets.units import BLANK, UnitKind, Units, read_transcript
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from polymodal.targets.structured_head import StructuredHead
 
 MIN_DISTINCT_TEXTS = 2
 MAX_UNSEEN_SHARE = 0.005
@@ -164,7 +167,7 @@ class TranscriptTarget(StructuredTarget):
         """
         texts = [_read(cell) for cell in cells]
         ids = [[] if text is None else self.units.encode(text) for text in texts]
-        return pad_ids(ids), np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
+        return _pad_ids(ids), np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
         """List the cells that hold no text or an empty one.
@@ -192,6 +195,8 @@ class TranscriptTarget(StructuredTarget):
         Raises:
             ConfigError: If no stream gives steps, or the one that is named gives none.
         """
+        from polymodal.targets.transcript_head import TranscriptHead
+
         able = {stream: int(getattr(encoder, "step_frames", 0)) for stream, encoder in encoders.items()}
         able = {stream: frames for stream, frames in able.items() if frames}
         if not able:
@@ -205,14 +210,41 @@ class TranscriptTarget(StructuredTarget):
                 f"The stream {stream!r} has no time steps to predict a transcript from. Choose: {', '.join(able)}."
             )
         return TranscriptHead(
-            self.units,
+            self.read_outputs,
+            len(self.units.symbols) + 1,
             width,
             stream,
             able[stream],
             depth=self.settings.depth,
             dropout=self.settings.dropout,
-            search=None if self.is_greedy else self.search,
         )
+
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:  # noqa: ARG002
+        """Decode the texts.
+
+        Args:
+            outputs: ``log_probabilities`` ``[B, T, V]`` and ``num_steps``, int64 ``[B]``, the steps in use.
+            step: Not used.
+
+        Returns:
+            A text a row; empty, without a confidence, where the stream is absent. The confidence is the probability of
+            the text as a geometric mean over its units.
+        """
+        log_BTV, num_steps = outputs["log_probabilities"], outputs["num_steps"]
+        found = self._search_all(log_BTV, num_steps)
+        likelihoods = text_log_likelihoods(log_BTV, num_steps, found)
+        confidences = np.exp(likelihoods / np.array([max(len(ids), 1) for ids in found]))
+        return [
+            StructuredPrediction(self.units.decode(ids), float(confidence) if steps else None)
+            for ids, confidence, steps in zip(found, confidences, num_steps, strict=True)
+        ]
+
+    def _search_all(self, log_BTV: NDArray[np.float32], num_steps: NDArray[np.int64]) -> list[list[int]]:
+        if self.is_greedy:
+            best_BT = log_BTV.argmax(axis=2).tolist()
+            return [greedy_decode(best_T[:steps]) for best_T, steps in zip(best_BT, num_steps, strict=True)]
+        shares_BTV = np.exp(log_BTV).astype(np.float64)
+        return [self.search(shares_TV[:steps]) for shares_TV, steps in zip(shares_BTV, num_steps, strict=True)]
 
     def search(self, shares_TV: NDArray[np.float64]) -> list[int]:
         """Run the beam search.
@@ -322,3 +354,11 @@ def _problem(cell: Cell) -> str | None:
     except CellReadError as error:
         return str(error)
     return None
+
+
+def _pad_ids(texts: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """Return ids padded with 0: int64 ``[N, L]``; L is 1 or more."""
+    ids = np.full((len(texts), max(map(len, texts), default=0) or 1), BLANK, dtype=np.int64)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = text
+    return ids

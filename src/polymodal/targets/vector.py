@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
@@ -17,61 +16,23 @@ from polymodal.metrics import Measure, measure_rows
 from polymodal.metrics.regression import VectorRows
 from polymodal.modalities import CellReadError
 from polymodal.modalities.vector import read_vector
-from polymodal.nn.attention import feed_forward
 from polymodal.targets.numeric import NumericTarget
+from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
     RowContext,
-    StructuredHead,
     StructuredPrediction,
     StructuredPredictions,
     TargetSettings,
     to_structured_predictions,
     values_of,
 )
-from polymodal.tokens import Fused
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from polymodal.targets.structured_head import StructuredHead
 
 MIN_STD = 1e-6
-
-
-class VectorHead(StructuredHead):
-    """Two layers from the pooled tokens to the standardised numbers."""
-
-    def __init__(self, target: VectorTarget, width: int) -> None:
-        """Build the layers.
-
-        Args:
-            target: The fitted target.
-            width: W.
-        """
-        super().__init__()
-        self.layers = feed_forward(width, 2 * width, len(target.mean))
-        self.mean, self.std = np.array(target.mean), np.array(target.std)
-
-    def loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:  # noqa: ARG002
-        """Mean squared error of the standardised numbers.
-
-        Args:
-            fused: Output of the fusion.
-            truth: Standardised numbers ``[B, D]``.
-            smoothing: Not used: numbers have no classes.
-
-        Returns:
-            Loss ``[B]``.
-        """
-        output: Tensor = self.layers(fused.pooled)
-        return (output - truth).square().mean(dim=1)
-
-    def predict(self, fused: Fused) -> list[StructuredPrediction]:
-        """Undo the standardisation.
-
-        Args:
-            fused: Output of the fusion.
-
-        Returns:
-            A list of numbers a row.
-        """
-        output = self.layers(fused.pooled).float().cpu().numpy()
-        return [StructuredPrediction(row.tolist()) for row in output * self.std + self.mean]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +118,22 @@ class VectorTarget(NumericTarget):
         Returns:
             The head.
         """
-        return VectorHead(self, width)
+        from polymodal.targets.vector_head import VectorHead
+
+        return VectorHead(self.read_outputs, width, len(self.mean))
+
+    def read_outputs(self, outputs: Outputs, step: Step | None = None) -> list[StructuredPrediction]:  # noqa: ARG002
+        """Undo the standardisation.
+
+        Args:
+            outputs: ``standardised`` numbers ``[B, D]``.
+            step: Not used.
+
+        Returns:
+            A list of numbers a row.
+        """
+        numbers = outputs["standardised"] * np.array(self.std) + np.array(self.mean)
+        return [StructuredPrediction(row) for row in numbers.tolist()]
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
         """Return the true vectors.

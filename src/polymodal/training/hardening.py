@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Column, concatenate_columns
 from polymodal.model.batches import Examples
+from polymodal.model.collate import collate_examples
 from polymodal.model.network import Batch
 from polymodal.tokens import ColumnBatch
 
@@ -43,7 +44,7 @@ def training_cells(examples: Examples, noisy: NoisyCopies | None, indices: NDArr
         Stream to batch; cells that are absent, or absent in the copy, are those of the rows themselves.
     """
     if noisy is None:
-        return examples.batch(indices)
+        return collate_examples(examples, indices)
     batch: dict[str, ColumnBatch] = {}
     for stream, column in examples.columns.items():
         is_noisy = torch.rand(len(indices)).numpy() < NOISY_SHARE

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from polymodal.modalities import Modality
-from polymodal.model.batches import presence_mask, truth_batch
+from polymodal.model.collate import collate_examples, presence_mask, truth_batch
 from polymodal.model.network import Batch, Mixup, Network, NetworkOutput, Truth
 from polymodal.nn.affine import Warp
 from polymodal.nn.distributed import rank_slice
@@ -225,7 +225,7 @@ def dummy_rows(
     """
     absent = present.any(dim=0) & ~stream_presence(micro_batch, streams).any(dim=0)
     rows = {streams[index]: int(present[:, index].int().argmax()) for index in absent.nonzero().flatten().tolist()}
-    return {stream: inputs.train.batch(indices[row : row + 1])[stream] for stream, row in rows.items()}
+    return {stream: collate_examples(inputs.train, indices[row : row + 1])[stream] for stream, row in rows.items()}
 
 
 def with_weight_zero(loss_inputs: LossInputs) -> LossInputs:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from polymodal.config import TrainConfig
 from polymodal.metrics import score, score_of
-from polymodal.model.batches import Examples, inference_batch_size, presence_mask, truth_batch
+from polymodal.model.batches import Examples, inference_batch_size
+from polymodal.model.collate import collate_examples, presence_mask, truth_batch
 from polymodal.model.network import Network, NetworkOutput
 from polymodal.nn.distributed import all_gather_objects, rank_slice
 from polymodal.nn.precision import autocast
@@ -139,7 +140,7 @@ def _run_rows(
     with torch.inference_mode():
         for start in range(0, len(rows), step):
             indices = rows[start : start + step]
-            batch = {stream: column.to(device) for stream, column in examples.batch(indices).items()}
+            batch = {stream: column.to(device) for stream, column in collate_examples(examples, indices).items()}
             truth = {name: (a.to(device), b.to(device)) for name, (a, b) in truth_batch(examples, indices).items()}
             with autocast(precision, device):
                 output = network(batch, None, truth)

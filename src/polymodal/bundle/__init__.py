@@ -1,0 +1,1 @@
+"""Bundles: exported models that ONNX Runtime runs without torch."""

@@ -1,0 +1,292 @@
+"""A network in ONNX Runtime: one graph for each encoder, and one for the fusion and all heads (no torch).
+
+Shape legend: B rows of the batch, T tokens, P locations or steps of the detail, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polymodal.arrays import Column
+from polymodal.bundle.graph_info import BundleInfo
+from polymodal.bundle.session import Graph
+from polymodal.data.cache.cache import ArrayCache
+from polymodal.model.batches import inference_batch_size, length_order
+from polymodal.model.inference_network import (
+    Floats,
+    NetworkPredictions,
+    StreamEmbeddings,
+    StreamMask,
+    concatenate_predictions,
+    join_embeddings,
+    normalise_rows,
+)
+from polymodal.progress import Progress
+from polymodal.targets import AnyTarget
+from polymodal.targets.structured import StructuredPrediction, StructuredTarget
+
+
+@dataclass(frozen=True)
+class StreamTokens:
+    """The tokens of a stream.
+
+    Attributes:
+        values: float32 ``[B, T, W]``.
+        present: bool ``[B, T]``.
+        detail: float32 ``[B, P, W]``, where the encoder gives locations or steps.
+        detail_present: bool ``[B, P]``.
+    """
+
+    values: Floats
+    present: NDArray[np.bool_]
+    detail: Floats | None = None
+    detail_present: NDArray[np.bool_] | None = None
+
+    def inputs(self, number: int, is_hidden: bool) -> dict[str, NDArray[Any]]:
+        """Return the inputs of the fusion's graph.
+
+        Args:
+            number: Number of the stream.
+            is_hidden: Whether it is masked in all rows.
+
+        Returns:
+            Input name to array.
+        """
+        shown = not is_hidden
+        arrays = {f"tokens:{number}": self.values, f"present:{number}": self.present & shown}
+        if self.detail is not None and self.detail_present is not None:
+            arrays[f"detail:{number}"] = self.detail if shown else np.zeros_like(self.detail)
+            arrays[f"detail_present:{number}"] = self.detail_present & shown
+        return arrays
+
+
+class GraphNetwork:
+    """An exported network: an ``InferenceNetwork`` that needs no torch.
+
+    Attributes:
+        streams: Names of the streams.
+        targets: Names of the flat targets.
+        structured: Names of the structured targets.
+        width: Width of the tokens.
+        info: What ``bundle.json`` says.
+    """
+
+    def __init__(
+        self,
+        info: BundleInfo,
+        encoders: Sequence[Graph],
+        fusion: Graph,
+        targets: Mapping[str, AnyTarget],
+        steps: Mapping[str, Graph] | None = None,
+    ) -> None:
+        """Join the graphs.
+
+        Args:
+            info: What ``bundle.json`` says.
+            encoders: The encoders' graphs by their numbers.
+            fusion: The graph of the fusion and the heads.
+            targets: Name to fitted target.
+            steps: Structured target to the graph of its step, of those that are read step by step.
+        """
+        self.info = info
+        self.streams, self.width = info.fusion.streams, info.fusion.width
+        self._structured = {name: target for name, target in targets.items() if isinstance(target, StructuredTarget)}
+        self.targets = tuple(name for name in targets if name not in self._structured)
+        self.structured = tuple(self._structured)
+        self._encoders, self._fusion, self._steps = encoders, fusion, steps or {}
+
+    @property
+    def has_pretrained(self) -> bool:
+        """Whether an encoder came from a pretrained checkpoint, so that a row takes long."""
+        return bool(self.info.pretrained)
+
+    def precompute(
+        self,
+        columns: Mapping[str, Column],
+        cache: ArrayCache,  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+    ) -> dict[str, Column]:
+        """Return the columns: a graph encodes raw cells only.
+
+        Args:
+            columns: Stream to arrays.
+            cache: Not used.
+            progress: Not used.
+
+        Returns:
+            The same.
+        """
+        return dict(columns)
+
+    def run(self, columns: Mapping[str, Column], masks: Sequence[StreamMask]) -> list[NetworkPredictions]:
+        """Predict batches of rows of similar length; each batch is encoded once and fused once a mask.
+
+        Args:
+            columns: Stream to arrays.
+            masks: Sets of streams to mask in the fusion.
+
+        Returns:
+            One ``NetworkPredictions`` a mask, in the order of the rows.
+        """
+        used = {stream: columns[stream] for stream in self.streams}
+        num_rows, step = len(next(iter(used.values()))), inference_batch_size(used)
+        order = length_order(used) if num_rows > step else np.arange(num_rows)
+        starts = range(0, max(num_rows, 1), step)
+        batches = [self._run_batch(used, order[start : start + step], masks) for start in starts]
+        inverse = np.argsort(order)
+        return [concatenate_predictions([batch[index] for batch in batches], inverse) for index in range(len(masks))]
+
+    def embed(self, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:
+        """Embed rows.
+
+        Args:
+            columns: Stream to arrays.
+
+        Returns:
+            Unit vectors of rows ``[rows, D]`` and, of a model without targets, of each stream.
+        """
+        batches = [self._embed_batch(tokens) for tokens in self._token_batches(columns)]
+        streams = {name: np.concatenate([vectors[name] for _, vectors in batches]) for name in batches[0][1]}
+        return np.concatenate([rows for rows, _ in batches]), streams
+
+    def embed_streams(self, columns: Mapping[str, Column]) -> StreamEmbeddings:
+        """Embed every stream by its encoder.
+
+        Args:
+            columns: Stream to arrays.
+
+        Returns:
+            One embedding for each stream and row.
+        """
+        return join_embeddings([self._embed_streams(tokens) for tokens in self._token_batches(columns)])
+
+    def try_row(self, columns: Mapping[str, Column]) -> None:
+        """Pass one row through all graphs, to find parts that do not fit.
+
+        Args:
+            columns: Stream to arrays of one row.
+        """
+        self._run_batch({stream: columns[stream] for stream in self.streams}, np.arange(1), [frozenset()])
+
+    def encode(self, columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, StreamTokens]:
+        """Encode every stream's present rows; a stream that is absent in all of them costs nothing.
+
+        Args:
+            columns: Stream to arrays.
+            rows: Rows to encode.
+
+        Returns:
+            Stream to tokens.
+        """
+        return {stream: self._encode(stream, columns[stream].take(rows)) for stream in self.streams}
+
+    def _encode(self, stream: str, column: Column) -> StreamTokens:
+        number = self.info.encoders[stream]
+        rows = np.flatnonzero(column.row_present)
+        if not len(rows):
+            return self._absent(stream, len(column))
+        given = column if len(rows) == len(column) else column.take(rows)
+        found = self._encoders[number].run(_encoder_inputs(given))
+        values, present = (
+            _scatter(found["tokens"], rows, len(column)),
+            _scatter(found["token_present"], rows, len(column)),
+        )
+        if stream not in self.info.fusion.details:
+            return StreamTokens(values, present)
+        detail = _scatter(found["detail"], rows, len(column))
+        return StreamTokens(values, present, detail, _scatter(found["detail_present"], rows, len(column)))
+
+    def _absent(self, stream: str, num_rows: int) -> StreamTokens:
+        """Return one absent token a row, and where the fusion takes a detail, an absent one."""
+        values, present = np.zeros((num_rows, 1, self.width), np.float32), np.zeros((num_rows, 1), np.bool_)
+        if stream not in self.info.fusion.details:
+            return StreamTokens(values, present)
+        locations = self.info.fusion.details[stream]
+        size = 1 if locations is None else locations[0] * locations[1]
+        detail = np.zeros((num_rows, size, self.width), np.float32)
+        return StreamTokens(values, present, detail, np.zeros((num_rows, size), np.bool_))
+
+    def _run_batch(
+        self, columns: Mapping[str, Column], rows: NDArray[np.int64], masks: Sequence[StreamMask]
+    ) -> list[NetworkPredictions]:
+        tokens = self.encode(columns, rows)
+        return [self._predictions(self._fuse(tokens, mask)) for mask in masks]
+
+    def _fuse(self, tokens: Mapping[str, StreamTokens], mask: StreamMask = frozenset()) -> dict[str, NDArray[Any]]:
+        inputs: dict[str, NDArray[Any]] = {}
+        for number, stream in enumerate(self.streams):
+            inputs |= tokens[stream].inputs(number, stream in mask)
+        return self._fusion.run(inputs)
+
+    def _predictions(self, outputs: Mapping[str, NDArray[Any]]) -> NetworkPredictions:
+        numbers = {stream: number for number, stream in enumerate(self.streams)}
+        return NetworkPredictions(
+            fused={name: outputs[f"fused:{name}"] for name in self.targets if f"fused:{name}" in outputs},
+            streams={name: {s: outputs[f"stream:{name}:{i}"] for s, i in numbers.items()} for name in self.targets},
+            weights=outputs.get("weights"),
+            structured={name: self._read(name, target, outputs) for name, target in self._structured.items()},
+        )
+
+    def _read(
+        self, name: str, target: StructuredTarget, outputs: Mapping[str, NDArray[Any]]
+    ) -> list[StructuredPrediction]:
+        step = self._steps.get(name)
+        return target.read_outputs(_under(outputs, f"{name}:"), None if step is None else step.run)
+
+    def _token_batches(self, columns: Mapping[str, Column]) -> list[dict[str, StreamTokens]]:
+        used = {stream: columns[stream] for stream in self.streams}
+        num_rows, step = len(next(iter(used.values()))), inference_batch_size(used)
+        return [self.encode(used, slice(start, start + step)) for start in range(0, max(num_rows, 1), step)]
+
+    def _embed_batch(self, tokens: Mapping[str, StreamTokens]) -> tuple[Floats, dict[str, Floats]]:
+        outputs = self._fuse(tokens)
+        joint = next((name for name, target in self._structured.items() if target.kind == "embedding"), None)
+        if joint is not None:
+            return _joint_embeddings(self.streams, outputs[f"{joint}:vectors"], outputs[f"{joint}:present"])
+        if "pooled" not in outputs:
+            pooled = [outputs[f"stream_pooled:{number}"] for number in range(len(self.streams))]
+            return normalise_rows(np.concatenate(pooled, axis=1)), {}
+        present = np.any([found.present.any(axis=1) for found in tokens.values()], axis=0)
+        return normalise_rows(np.where(present[:, None], outputs["pooled"], np.float32(0))), {}
+
+    def _embed_streams(self, tokens: Mapping[str, StreamTokens]) -> StreamEmbeddings:
+        values = {stream: _mean(found) for stream, found in tokens.items()}
+        return StreamEmbeddings(values, {s: np.asarray(found.present.any(axis=1)) for s, found in tokens.items()})
+
+
+def _encoder_inputs(column: Column) -> dict[str, NDArray[Any]]:
+    """Return the inputs of an encoder's graph, ragged rows cut to the longest."""
+    values, present, lengths = column.values, column.present, column.lengths
+    if lengths is None:
+        return {"values": values, "present": present}
+    return {"values": values[:, : max(int(lengths.max(initial=1)), 1)], "present": present, "lengths": lengths}
+
+
+def _scatter(values: NDArray[Any], rows: NDArray[np.int64], num_rows: int) -> NDArray[Any]:
+    """Scatter what was computed of some rows among all rows; the others are zeros."""
+    if len(rows) == num_rows:
+        return values
+    scattered = np.zeros((num_rows, *values.shape[1:]), values.dtype)
+    scattered[rows] = values
+    return scattered
+
+
+def _mean(tokens: StreamTokens) -> Floats:
+    total = np.where(tokens.present[..., None], tokens.values, np.float32(0)).sum(axis=1)
+    return np.asarray(total / np.maximum(tokens.present.sum(axis=1, keepdims=True), 1), np.float32)
+
+
+def _joint_embeddings(
+    streams: Sequence[str], vectors: Floats, present: NDArray[np.bool_]
+) -> tuple[Floats, dict[str, Floats]]:
+    kept = np.where(present[..., None], vectors, np.float32(0))
+    return normalise_rows(kept.sum(axis=1)), {name: kept[:, index] for index, name in enumerate(streams)}
+
+
+def _under(outputs: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in outputs.items() if name.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Export of trained models: their networks as graphs, and the bundles that hold them (torch)."""
