@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal.data.tables.table import Table, read_table
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, tells_packages
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 
@@ -26,6 +26,7 @@ class ModelShipping:
 
     trained: TrainedModel
 
+    @tells_packages
     def export(self, path: str | Path, *, table: Any = None, progress: Progress | None = None) -> Parity:
         """Write the model as a bundle, which ``polymodal.load`` reads and predicts with without torch.
 
