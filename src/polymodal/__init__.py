@@ -94,7 +94,10 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'polymodal' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"polymodal.{_MODULES[name]}"), name)
+    from polymodal.errors import packages_told
+
+    with packages_told():
+        value = getattr(importlib.import_module(f"polymodal.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

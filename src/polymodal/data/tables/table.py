@@ -19,7 +19,7 @@ from polymodal.data.tables.files import media_of_ending, parquet_parts, read_cla
 from polymodal.data.tables.sheet_files import read_json, read_sheet
 from polymodal.data.tables.stored_columns import store_columns, take_cells
 from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
-from polymodal.errors import SchemaError, TableError, did_you_mean
+from polymodal.errors import SchemaError, TableError, did_you_mean, tells_packages
 from polymodal.modalities.json_text import clean_nested
 
 READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
@@ -130,13 +130,15 @@ class Table:
                 raise SchemaError(f"{self.name} has no column {name!r} (from {option}). {advice}")
 
 
+@tells_packages
 def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
     """Read a table from a file, a folder, a dataframe or Python objects.
 
     Args:
         source: Path of a CSV, TSV, JSON, JSONL, Parquet or Excel file, or of a folder of class folders or of Parquet
             files that are one table; a pandas dataframe; a Hugging Face dataset; any object with the Arrow PyCapsule
-            interface (polars, pyarrow, duckdb); a polars LazyFrame; a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
+            interface (polars, pyarrow, duckdb); a polars LazyFrame; a dict of columns; a list of dicts; or a ``Table``,
+            which comes back as it is.
         folder: Base folder of relative media paths of a table in memory; None: cells may not be paths. Paths in a
             table file are relative to the file's folder.
 
