@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.stored_columns import ReadSequence, take_cells
+from polymodal.modalities.archive_files import member_identity, split_archive_path
 from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.decoding import CellRows, unique_cells
 from polymodal.modalities.media import resolve_path, unwrap
@@ -119,6 +120,8 @@ def _identity(cell: Cell, folder: Path | None, is_file: bool, is_json: bool) -> 
 def _file_identity(path: str | PurePath, folder: Path | None) -> bytes:
     try:
         resolved = resolve_path(path, folder)
+        if (inside := split_archive_path(resolved)) is not None:
+            return member_identity(*inside)
         status = os.stat(resolved)
     except (CellReadError, OSError, ValueError) as error:
         return f"unreadable {type(error).__name__} {folder} {path}".encode("utf-8", "surrogatepass")

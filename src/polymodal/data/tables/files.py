@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from polymodal.data.tables.cells import arrow_columns
 from polymodal.data.tables.text_files import BLOCK_BYTES, Columns, check_rows, first_line
@@ -67,19 +67,20 @@ def read_parquet(path: Path) -> Iterator[Columns]:
         ) from None
 
 
-def parquet_parts(folder: Path) -> list[Path]:
+def parts_of_table(folder: Path, ending: str) -> list[Path]:
     """List the files of a table in parts, such as a server records.
 
     Args:
         folder: A folder.
+        ending: Ending of the parts, such as ``.parquet``.
 
     Returns:
-        Its Parquet files by name; none where there are subfolders, which are class folders.
+        Those files by name; none where there are subfolders, which are class folders.
     """
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     if any(entry.is_dir() for entry in entries):
         return []
-    return sorted(entry for entry in entries if entry.suffix.lower() == ".parquet")
+    return sorted(entry for entry in entries if entry.suffix.lower() == ending)
 
 
 def read_class_folders(folder: Path) -> Columns:
@@ -101,16 +102,32 @@ def read_class_folders(folder: Path) -> Columns:
             f"The folder {folder} has no class folders with media in them. Expected one subfolder a class, holding its "
             f"pictures or sounds (as in {folder.name}/cat/1.jpg), or give the path of a table file."
         )
+    return class_columns(files, f"The folder {folder}")
+
+
+def class_columns(files: Sequence[tuple[str, str, str]], where: str) -> Columns:
+    """Make columns of the files of class folders.
+
+    Args:
+        files: Class folder, path within it, and modality of each file.
+        where: What holds them, for messages.
+
+    Returns:
+        A column named after the media and ``label``.
+
+    Raises:
+        TableError: If there are media of two kinds.
+    """
     kinds = Counter(media for _, _, media in files)
     if len(kinds) == 2 and Series.name in kinds:  # a list of the pictures, most likely
         files = [file for file in files if file[2] != Series.name]
         del kinds[Series.name]
     if len(kinds) > 1:
         found = " and ".join(f"{count} {media} files" for media, count in kinds.most_common())
-        raise TableError(f"The folder {folder} mixes {found}. Expected one kind, or a CSV that names the files.")
+        raise TableError(f"{where} mixes {found}. Expected one kind, or a CSV that names the files.")
     return {
         next(iter(kinds)): [f"{label}/{name}" for label, name, _ in files],
-        "label": [clean_nested(label) for label, _, _ in files],
+        "label": [clean_nested(PurePosixPath(label).name) for label, _, _ in files],
     }
 
 
