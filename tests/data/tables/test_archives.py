@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import polymodal
 from polymodal.data.cache.keys import cell_keys
 from polymodal.data.inspection import inspect_table
 from polymodal.data.tables.table import Table, iterate_table, read_table
 from polymodal.errors import PolymodalWarning, TableError
-from polymodal.modalities import archive_files
+from polymodal.modalities import MODALITIES, archive_files, build_settings
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.media import read_media
 
@@ -103,11 +102,16 @@ def test_pickles_in_shards_are_left_out_and_told(tmp_path: Path) -> None:
         assert "pyd" not in read_table(path).columns
 
 
-def test_a_model_learns_from_an_archive_and_answers(tmp_path: Path) -> None:
-    members = {f"{label}/{row}.png": png(40 + 160 * at + row) for at, label in enumerate("ab") for row in range(12)}
-    path = pack(tmp_path / "shades.zip", members)
-    model = polymodal.fit(path, target="label", output=tmp_path / "run", preset="fast")
-    assert len(model.predict(str(path))["label"]) == 24
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_members_are_decoded_in_processes_that_share_the_archive(tmp_path: Path, num_threads: int) -> None:
+    members = {f"{'ab'[row % 2]}/{row}.png": png(row) for row in range(200)}
+    table = read_table(pack(tmp_path / "shades.zip", members))
+    read_media(table.columns["image"][0], table.folder)  # the archive is open before processes are made
+    image = MODALITIES["image"].fit(table.columns["image"], build_settings("image", {"size": 8}), table.folder)
+    column, broken = image.transform(table.columns["image"], table.folder, num_threads=num_threads)
+    assert not broken
+    shades = [int(str(cell).split("/")[1].removesuffix(".png")) for cell in table.columns["image"]]
+    assert column.values.reshape(200, -1)[:, 0].tolist() == shades
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "../x.zip/../secret.png"])
@@ -123,7 +127,10 @@ def test_paths_never_lead_out_of_an_archive(tmp_path: Path, name: str) -> None:
 def test_names_that_lead_out_and_links_are_no_members(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     with tarfile.open(path, "w") as archive:
-        for name, kind, target in (("cat/l.png", tarfile.SYMTYPE, "/etc/hostname"), ("cat/h.png", tarfile.LNKTYPE, "x")):
+        for name, kind, target in (
+            ("cat/l.png", tarfile.SYMTYPE, "/etc/hostname"),
+            ("cat/h.png", tarfile.LNKTYPE, "x"),
+        ):
             info = tarfile.TarInfo(name)
             info.type, info.linkname = kind, target
             archive.addfile(info)

@@ -20,7 +20,7 @@ from polymodal.modalities.archive_files import member_identity, split_archive_pa
 from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.decoding import CellRows, unique_cells
 from polymodal.modalities.media import resolve_path, unwrap
-from polymodal.modalities.picture_lists import picture_list
+from polymodal.modalities.picture_lists import frames_of
 
 FORMAT = 3
 """Part of every key; is increased when decoding changes, so that older entries are not used."""
@@ -106,7 +106,7 @@ def _identity(cell: Cell, folder: Path | None, is_file: bool, is_json: bool) -> 
     content = unwrap(cell)
     if content is not cell and isinstance(cell, Mapping) and {"start", "end"} & set(cell):
         return _identity(content, folder, is_file, is_json) + f" {cell.get('start')} {cell.get('end')}".encode()
-    if is_file and (pictures := picture_list(content)) is not None:
+    if is_file and (pictures := frames_of(content, folder)) is not None:
         return b"pictures " + b" ".join(_identity(picture, folder, is_file, is_json) for picture in pictures)
     is_path = isinstance(content, PurePath) or (isinstance(content, str) and is_file)
     if is_path and not (is_json and str(content).lstrip().startswith("[")):

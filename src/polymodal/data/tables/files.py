@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from polymodal.data.tables.cells import arrow_columns
 from polymodal.data.tables.text_files import BLOCK_BYTES, Columns, check_rows, first_line
-from polymodal.errors import TableError
+from polymodal.errors import TableError, list_names
 from polymodal.modalities import MODALITIES, Series
 from polymodal.modalities.json_text import clean_nested
 
@@ -17,6 +17,7 @@ ARRAY = "array"
 """The pseudo-modality of ``.npy`` and ``.npz`` files, whose modality depends on their content."""
 ARRAY_ENDINGS = (".npy", ".npz")
 PARQUET_ROWS = 256
+LISTINGS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 @cache
@@ -97,12 +98,34 @@ def read_class_folders(folder: Path) -> Columns:
     """
     classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     files = [(entry.name, name, media) for entry in classes for name, media in _media_files(entry)]
+    splits = [entry.name for entry in classes if not files and _has_class_folders(entry)]
+    if splits:
+        raise TableError(
+            f"The folder {folder} holds folders of class folders: {list_names(splits, 8)}. Give one of them, as in "
+            f"{folder / splits[0]}."
+        )
     if not files:
         raise TableError(
             f"The folder {folder} has no class folders with media in them. Expected one subfolder a class, holding its "
             f"pictures or sounds (as in {folder.name}/cat/1.jpg), or give the path of a table file."
         )
     return class_columns(files, f"The folder {folder}")
+
+
+def _has_class_folders(folder: Path) -> bool:
+    return any(_media_files(entry) for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def listing_of(folder: Path) -> Path | None:
+    """Return the table beside the media of a folder, as Hugging Face's ImageFolder and AudioFolder have it.
+
+    Args:
+        folder: A folder.
+
+    Returns:
+        Its ``metadata.csv``, ``.jsonl`` or ``.parquet``; None without one.
+    """
+    return next((folder / name for name in LISTINGS if (folder / name).is_file()), None)
 
 
 def class_columns(files: Sequence[tuple[str, str, str]], where: str) -> Columns:

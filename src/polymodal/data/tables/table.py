@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.data.tables.archive_tables import is_archive_source, read_archive_table, read_shards
 from polymodal.data.tables.cells import arrow_columns, check_names, clean_column
-from polymodal.data.tables.files import media_of_ending, parts_of_table, read_class_folders, read_parquet
+from polymodal.data.tables.files import listing_of, media_of_ending, parts_of_table, read_class_folders, read_parquet
 from polymodal.data.tables.sheet_files import read_json, read_sheet
 from polymodal.data.tables.stored_columns import store_columns, take_cells
 from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
@@ -194,6 +194,8 @@ def _read_path(path: Path) -> Table:
         columns, folder = read_archive_table(path, _whole)
         return Table(columns, folder=folder, name=path.name)
     if path.is_dir():
+        if (listing := listing_of(path)) is not None:
+            return Table(_whole(listing), folder=path, name=path.name)
         if shards := parts_of_table(path, ".tar"):
             columns, folder = read_shards(shards)
             return Table(columns, folder=folder, name=path.name)
