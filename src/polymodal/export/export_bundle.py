@@ -192,7 +192,7 @@ def _check_packages() -> None:
     absent = [name for name in PACKAGES if find_spec(name) is None]
     if absent:
         raise ConfigError(
-            f"An export needs the package {absent[0]}. Install it with `pip install 'polymodal[export]'`."
+            f"An export needs the package {absent[0]}. Install it with `pip install 'polymodal[train]'`."
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
+from polymodal.modalities.archive_files import read_member, split_archive_path
 from polymodal.modalities.base import CellReadError, is_absent, quote
 from polymodal.modalities.inline_media import inline_content
 from polymodal.modalities.path_forms import find_file, path_hint
@@ -100,14 +101,17 @@ def locate_media(cell: Cell, folder: Path | None) -> Any:
         folder: Base folder of relative paths.
 
     Returns:
-        The full path of a regular file of bounded size as ``str``, ``bytes``, or the array, image or list itself.
+        The full path of a regular file of bounded size as ``str``, ``bytes`` (also of a file in an archive), or the
+        array, image or list itself.
 
     Raises:
         CellReadError: If there is no such file or the cell holds no bytes.
     """
     content = unwrap(cell)
     if isinstance(content, str | PurePath):
-        return _existing_file(resolve_path(content, folder), folder)[0]
+        path = resolve_path(content, folder)
+        member = _read_inside(path)
+        return _existing_file(path, folder)[0] if member is None else member
     if isinstance(content, bytes | bytearray | memoryview):
         if not len(content):
             raise CellReadError("holds no bytes")
@@ -152,6 +156,17 @@ def _existing_file(path: str, folder: Path | None) -> tuple[str, int]:
         return found, _check_file(found)
 
 
+def _read_inside(path: str) -> bytes | None:
+    """Read a file inside an archive; return None where no part of the path is one."""
+    found = split_archive_path(path)
+    if found is None:
+        return None
+    try:
+        return read_member(*found, MAX_FILE_BYTES)
+    except CellReadError as error:
+        raise FileCellError(f"{path} {error}") from None
+
+
 def _file_error(error: Exception, path: str) -> FileCellError:
     known = FILE_ERRORS.get(getattr(error, "errno", None) or 0)
     name = path if len(path) <= MAX_NAMED else f"{path[:MAX_NAMED]}..."
@@ -174,7 +189,11 @@ def read_media(cell: Cell, folder: Path | None) -> Any:
     content = unwrap(cell)
     if not isinstance(content, str | PurePath):
         return locate_media(content, folder)
-    path, size = _existing_file(resolve_path(content, folder), folder)
+    path = resolve_path(content, folder)
+    member = _read_inside(path)
+    if member is not None:
+        return member
+    path, size = _existing_file(path, folder)
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(size)

@@ -25,7 +25,7 @@ from polymodal.modalities import Vector
 from polymodal.modalities.array_files import is_list_text, to_nested_lists
 from polymodal.modalities.box_forms import are_boxes, is_box
 from polymodal.modalities.inline_media import inline_modality
-from polymodal.modalities.picture_lists import are_picture_lists
+from polymodal.modalities.picture_lists import are_frame_folders, are_picture_lists
 
 RECOGNISED_ONLY = {
     "boxes": "labelled boxes",
@@ -34,6 +34,7 @@ RECOGNISED_ONLY = {
 }
 """Kinds of columns that are detected although they cannot be inputs, in words."""
 SEVERAL_PICTURES = "the cells hold several pictures, read as the frames of a video"
+FRAME_FOLDERS = "the cells are folders of numbered pictures, read as the frames of a video"
 IDENTIFIER_ROWS = 20
 MAX_PATH = 4096
 TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -147,6 +148,8 @@ def _of_strings(name: str, cells: Sequence[str], folder: Path | None) -> Detecti
     sample = evenly_spaced(cells, SAMPLE_SIZE)
     if are_picture_lists(sample):
         return "video", SEVERAL_PICTURES
+    if are_frame_folders(sample, folder):
+        return "video", FRAME_FOLDERS
     found = _of_inline(sample) or _of_paths(name, sample, folder) or _of_json(name, sample)
     return found or find(lambda row: row.strings, StringCells(cells)) or _of_others(name, cells, folder)
 
