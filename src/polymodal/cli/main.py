@@ -55,6 +55,7 @@ from polymodal.cli.export_command import export_command
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
+from polymodal.cli.push_command import push_command
 from polymodal.cli.search_commands import embed_command, index_command, search_command
 from polymodal.cli.serve_command import serve_command
 from polymodal.cli.stress_command import stress_command
@@ -154,6 +155,10 @@ def train_command(
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A trained model to learn from as well; it may know more.")
     ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option("--init-from", metavar="RUN", help="An earlier run whose encoders this one starts from."),
+    ] = None,
     encoder: Encoders = [],  # noqa: B006
     config: Config = None,
     setting: Settings = [],  # noqa: B006
@@ -206,7 +211,9 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        common.update(
+            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "init_from": init_from}
+        )
         common.update({"harden": harden or None, "stress": stress or None, "explain": explain or None})
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
@@ -286,6 +293,7 @@ app.command("explain")(explain_command)
 app.command("stress")(stress_command)
 app.command("acquire")(acquire_command)
 app.command("export")(export_command)
+app.command("push")(push_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)

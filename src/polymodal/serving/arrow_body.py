@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from polymodal.serving.json_body import first_twice
 from polymodal.serving.request_error import RequestError
 from polymodal.serving.settings import Limits
 
@@ -62,7 +63,9 @@ def _check_messages(body: bytes, limits: Limits) -> None:
         if header_type != RECORD_BATCH:
             continue
         if is_compressed:
-            raise RequestError(415, "The Arrow stream is compressed, which is not taken here. Send it as it is.")
+            raise RequestError(
+                415, "The Arrow stream is compressed, which is not taken here. Send it as it is."
+            )
         num_rows += length
         if num_rows > limits.max_rows:
             raise RequestError(413, f"The request has more than {limits.max_rows:,} rows, this server's limit.")
@@ -115,8 +118,7 @@ def _check_names(names: list[str]) -> None:
     if len(names) > MAX_COLUMNS:
         raise RequestError(413, f"The Arrow stream has more than {MAX_COLUMNS:,} columns.")
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RequestError(422, f"The column {twice[:60]!r} stands twice in the Arrow stream.")
+        raise RequestError(422, f"The column {first_twice(names)[:60]!r} stands twice in the Arrow stream.")
 
 
 def _check_type(name: str, kind: Any) -> None:

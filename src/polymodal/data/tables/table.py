@@ -135,8 +135,8 @@ def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
 
     Args:
         source: Path of a CSV, TSV, JSON, JSONL, Parquet or Excel file, or of a folder of class folders or of Parquet
-            files that are one table; a pandas dataframe; a Hugging Face dataset; any object with the Arrow PyCapsule interface (polars, pyarrow,
-            duckdb); a polars LazyFrame; a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
+            files that are one table; a pandas dataframe; a Hugging Face dataset; any object with the Arrow PyCapsule
+            interface (polars, pyarrow, duckdb); a polars LazyFrame; a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
         folder: Base folder of relative media paths of a table in memory; None: cells may not be paths. Paths in a
             table file are relative to the file's folder.
 
