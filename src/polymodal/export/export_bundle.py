@@ -102,9 +102,7 @@ def reference_network(network: Network) -> Network:
     return float32_network(found).eval()
 
 
-def write_bundle(
-    model: TrainedModel, columns: Mapping[str, Column], folder: Path, progress: Progress
-) -> BundleInfo:
+def write_bundle(model: TrainedModel, columns: Mapping[str, Column], folder: Path, progress: Progress) -> BundleInfo:
     """Write the files of a bundle but its card.
 
     Args:

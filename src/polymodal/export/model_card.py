@@ -155,9 +155,7 @@ def _metric_title(name: str) -> str:
     return METRICS[name].title if name in METRICS else name
 
 
-def _body(
-    info: BundleInfo, record: Mapping[str, Any], sizes: Mapping[str, int], license_name: str
-) -> Iterator[str]:
+def _body(info: BundleInfo, record: Mapping[str, Any], sizes: Mapping[str, int], license_name: str) -> Iterator[str]:
     what = f"Predicts {_list(info.outputs)}" if info.outputs else "Embeds rows"
     yield f"# {_plain(_title(info, record))}\n"
     yield f"{what} from {_list(info.inputs)}; any cell may be missing. Trained and exported with polymodal"
