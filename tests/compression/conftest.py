@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import polymodal
+from polymodal.compression import candidate, measure
 from polymodal.compression.points import Compression
 
 WORDS = ("purrs on the sofa", "barks at the gate", "hoots in the night")
@@ -28,6 +30,15 @@ def write_rows(path: Path, rows: int = 160) -> Path:
             size = f"{3 * label + random.normal(0, 0.4):.3f}"
             writer.writerow([note, size, ("red", "green", "blue")[random.integers(3)], KINDS[label]])
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_repeats() -> Iterator[None]:
+    """Fit few ensembles and time few calls: the figures are not looked at here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidate, "FOLDS", 2)
+        patch.setattr(measure, "REPEATS", 4)
+        yield
 
 
 @pytest.fixture(scope="session")
