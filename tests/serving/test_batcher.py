@@ -126,7 +126,11 @@ def test_a_full_queue_refuses_and_says_when_to_try_again() -> None:
     gate = Gate()
 
     async def scenario(batcher: Batcher) -> RequestError:
-        jobs = [await begin(batcher, gate, [0]), await queue(batcher, gate, [1] * 8), await queue(batcher, gate, [2] * 8)]
+        jobs = [
+            await begin(batcher, gate, [0]),
+            await queue(batcher, gate, [1] * 8),
+            await queue(batcher, gate, [2] * 8),
+        ]
         with pytest.raises(RequestError) as found:
             await batcher.submit([9], "key", gate)
         gate.open.set()

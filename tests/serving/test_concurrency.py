@@ -43,9 +43,7 @@ def test_options_of_one_request_do_not_reach_another(client: httpx.Client, examp
         assert ("unusual" in answer) == ("unusual" in body)
 
 
-def test_a_full_queue_refuses_with_retry_after(
-    changed: Callable[..., ServerSettings], example: dict[str, Any]
-) -> None:
+def test_a_full_queue_refuses_with_retry_after(changed: Callable[..., ServerSettings], example: dict[str, Any]) -> None:
     rows = [example | {"size": float(size)} for size in range(40)]
     limits = Limits(max_rows=40)
     with running(changed(queue=40, max_batch=1, limits=limits)) as address, ThreadPoolExecutor(12) as pool:

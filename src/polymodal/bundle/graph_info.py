@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Form = Literal["onnx", "torch", "huggingface"]
+"""What a bundle is written for."""
 ROWS, STEPS = "rows", "steps"
 """Names of the dynamic axes of an encoder's inputs."""
 TOKEN_OUTPUTS = ("tokens", "token_present")
@@ -97,13 +100,23 @@ class BundleInfo(_Plain):
         format: Version of the bundle's form.
         polymodal: Version of polymodal that wrote it.
         created: When, in ISO 8601.
-        opset: Version of the ONNX operators.
-        ir_version: Version of the ONNX files.
+        opset: Version of the ONNX operators, the highest of the files.
+        ir_version: Version of the ONNX files, the highest.
+        producer: Program that wrote the ONNX files, and its version.
         encoders: Stream to the number of its encoder's graph; streams that share an encoder share one.
         graphs: The encoders' graphs, ``graphs/encoder-NUMBER.onnx``.
         fusion: The graph ``graphs/fusion.onnx``.
         pretrained: Streams whose encoder came from a pretrained checkpoint.
         precision: Graph to how its weights are stored, such as ``float32`` or ``int8``.
+        programs: Files of the same graphs as programs of torch, which polymodal writes and never reads.
+        inputs: Input column to its modality.
+        outputs: Target to its kind.
+        metrics: Target to metric to its value on ``split``.
+        split: Rows that the metrics were measured on; None without a measurement.
+        rows: Split to its number of rows.
+        checkpoints: Stream to the pretrained checkpoint that its encoder came from.
+        licenses: Checkpoint to its licence, as its own files say; None where they say nothing.
+        parity: How far the answers were from those of the run, as ``polymodal export --json`` prints it.
     """
 
     format: int
@@ -116,3 +129,13 @@ class BundleInfo(_Plain):
     fusion: FusionGraphInfo
     pretrained: tuple[str, ...] = ()
     precision: dict[str, str] = Field(default_factory=dict)
+    producer: str = ""
+    programs: tuple[str, ...] = ()
+    inputs: dict[str, str] = Field(default_factory=dict)
+    outputs: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    split: str | None = None
+    rows: dict[str, int] = Field(default_factory=dict)
+    checkpoints: dict[str, str] = Field(default_factory=dict)
+    licenses: dict[str, str | None] = Field(default_factory=dict)
+    parity: dict[str, Any] = Field(default_factory=dict)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Column
 from polymodal.bundle.graph_info import BundleInfo
-from polymodal.bundle.session import Graph
+from polymodal.bundle.session import Arrays
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.model.batches import inference_batch_size, length_order
 from polymodal.model.inference_network import (
@@ -65,6 +65,20 @@ class StreamTokens:
         return arrays
 
 
+class RunnableGraph(Protocol):
+    """A graph of a bundle, whatever runs it."""
+
+    def run(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """Run the graph.
+
+        Args:
+            arrays: Input name to array; may hold more than the graph reads.
+
+        Returns:
+            Output name to array.
+        """
+
+
 class GraphNetwork:
     """An exported network: an ``InferenceNetwork`` that needs no torch.
 
@@ -79,10 +93,10 @@ class GraphNetwork:
     def __init__(
         self,
         info: BundleInfo,
-        encoders: Sequence[Graph],
-        fusion: Graph,
+        encoders: Sequence[RunnableGraph],
+        fusion: RunnableGraph,
         targets: Mapping[str, AnyTarget],
-        steps: Mapping[str, Graph] | None = None,
+        steps: Mapping[str, RunnableGraph] | None = None,
     ) -> None:
         """Join the graphs.
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
+from polymodal.bundle.graph_checks import check_graphs, check_numbers
 from polymodal.bundle.graph_info import BundleInfo, step_file
 from polymodal.bundle.graph_network import GraphNetwork
 from polymodal.bundle.session import Graph
@@ -117,13 +117,9 @@ def _place(error: ValidationError) -> str:
 
 
 def _read_network(folder: Path, info: BundleInfo, targets: Mapping[str, AnyTarget]) -> GraphNetwork:
-    _check_numbers(info)
+    check_numbers(info)
     encoders = [Graph(folder / GRAPHS / encoder_file(number)) for number in range(len(info.graphs))]
+    fusion = Graph(folder / GRAPHS / FUSION_FILE)
     steps = {name: Graph(folder / GRAPHS / step_file(number)) for name, number in info.fusion.steps.items()}
-    return GraphNetwork(info, encoders, Graph(folder / GRAPHS / FUSION_FILE), targets, steps)
-
-
-def _check_numbers(info: BundleInfo) -> None:
-    wrong: list[Any] = [s for s in info.fusion.streams if not 0 <= info.encoders.get(s, -1) < len(info.graphs)]
-    if wrong:
-        raise DamagedFileError(f"{BUNDLE_FILE} names no encoder of the stream {wrong[0]!r}")
+    check_graphs(info, encoders, fusion, steps)
+    return GraphNetwork(info, encoders, fusion, targets, steps)

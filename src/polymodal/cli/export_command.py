@@ -6,7 +6,7 @@ Slow imports are made inside the command.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,6 +23,17 @@ def export_command(
             metavar="FILE", help="Rows to check the bundle with; default: the first ones of the training table."
         ),
     ] = None,
+    form: Annotated[
+        Literal["onnx", "torch", "huggingface"],
+        typer.Option(
+            "--format",
+            help="onnx; torch: also programs of torch.export, for use from torch; huggingface: also what the hub needs.",
+        ),
+    ] = "onnx",
+    license_name: Annotated[
+        str,
+        typer.Option("--license", metavar="NAME", help="Licence of the model, for its card, as the hub names it."),
+    ] = "unknown",
     json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -32,8 +43,8 @@ def export_command(
         with progress.phase(LOADING, None):
             from polymodal.runs.model import load
 
-            loaded = load(model)
-        parity = loaded.export(output, table=table, progress=progress)
+            loaded = load(model, "cpu")
+        parity = loaded.export(output, table=table, format=form, license=license_name, progress=progress)
         if json:
             from polymodal.cli.console import print_json
 

@@ -26,8 +26,9 @@ def print_export(parity: Parity, folder: Path) -> None:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         files.add_row(path.relative_to(folder).as_posix(), f"{path.stat().st_size:,}")
     console.print(files)
+    rows = f"{parity.rows} rows under {parity.patterns} patterns of missing streams"
     for name, largest in parity.largest.items():
-        console.print(
-            f"{escape(name)}: {parity.rows} rows under {parity.patterns} patterns of missing streams are answered "
-            f"as by the run; largest difference {largest:.1e}."
-        )
+        console.print(f"{escape(name)}: {rows} are answered as by the run; largest difference {largest:.1e}.")
+    console.print(f"Embeddings: {parity.rows} rows are embedded as by the run; {parity.embeddings:.1e}.")
+    if parity.rows < parity.of_rows:
+        console.print(f"Only {parity.rows} of {parity.of_rows} rows were compared: a row of this model takes long.")

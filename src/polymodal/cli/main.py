@@ -55,6 +55,7 @@ from polymodal.cli.export_command import export_command
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
+from polymodal.cli.push_command import push_command
 from polymodal.cli.search_commands import embed_command, index_command, search_command
 from polymodal.cli.serve_command import serve_command
 from polymodal.cli.stress_command import stress_command
@@ -286,6 +287,7 @@ app.command("explain")(explain_command)
 app.command("stress")(stress_command)
 app.command("acquire")(acquire_command)
 app.command("export")(export_command)
+app.command("push")(push_command)
 app.command("list")(list_command)
 app.command("embed")(embed_command)
 app.command("index")(index_command)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -17,6 +18,7 @@ from polymodal.model.inference_network import StreamMask
 from polymodal.model.member_predictions import MemberPredictions
 from polymodal.model.predict import combine, predict_members
 from polymodal.model.trained_model import TrainedModel
+from polymodal.progress import Progress
 from polymodal.targets import AnyTarget, NumberTarget, RowContext, StructuredTarget
 from polymodal.targets.base import Prediction
 from polymodal.targets.structured import values_of
@@ -25,6 +27,10 @@ MAX_ROWS = 200
 """Most rows that are compared."""
 MAX_MASKS = 32
 """Most patterns of missing streams."""
+FIRST_ROWS = 8
+"""Rows of the first part; each further part doubles the rows that are compared."""
+BUDGET_S = 120.0
+"""Seconds after which no further part is begun: rows of models that take long are compared as far as that goes."""
 TOLERANCE = 1e-4
 FINAL = "answer"
 
@@ -35,47 +41,95 @@ class Parity:
 
     Attributes:
         rows: Rows that were compared.
+        of_rows: Rows that there were to compare, at most 200.
         patterns: Patterns of missing streams, each on all rows.
         largest: Target to the largest difference: of a probability, of a number in standard deviations, of a
             structured value relative to its size.
         members: Target to member of its ensemble to the same.
         labels: Target to how many labels differed that were no tie.
+        embeddings: The largest difference of an embedding of a row or of one of its streams, relative to its size.
     """
 
     rows: int
+    of_rows: int
     patterns: int
     largest: dict[str, float]
     members: dict[str, dict[str, float]]
     labels: dict[str, int]
+    embeddings: float
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
         return asdict(self)
 
 
-def check_parity(model: TrainedModel, exported: TrainedModel, table: Table, tolerance: float = TOLERANCE) -> Parity:
-    """Predict rows with both models, under every pattern of missing streams, and compare all members and answers.
+def check_parity(
+    model: TrainedModel,
+    exported: TrainedModel,
+    table: Table,
+    progress: Progress,
+    tolerance: float = TOLERANCE,
+    clock: Callable[[], float] = time.monotonic,
+) -> Parity:
+    """Predict and embed rows with both models and compare all members, answers and embeddings.
+
+    Rows are predicted under every pattern of missing streams.
 
     Args:
         model: The model in torch.
         exported: The exported one.
-        table: Rows; the first 200 are compared.
+        table: Rows; the first 200 are compared, or as many as two minutes suffice for.
+        progress: Reports the rows.
         tolerance: Largest difference.
+        clock: Seconds.
 
     Returns:
         The differences.
 
     Raises:
-        ConfigError: If the table has no rows, a difference is larger, or a label differs.
+        ConfigError: If a difference is larger, or a label differs.
     """
-    rows = table.take(range(min(table.num_rows, MAX_ROWS)))
-    if not rows.num_rows:
-        raise ConfigError(f"The table {table.name} has no rows to compare the exported model on. Name another --table.")
-    masks = stream_masks(model.network.streams)
-    first, second = _answers(model, rows, masks), _answers(exported, rows, masks)
-    parity = _compare(model, first, second, rows.num_rows)
-    _check(parity, tolerance)
-    return parity
+    masks, of_rows = stream_masks(model.network.streams), min(table.num_rows, MAX_ROWS)
+    parts: list[Parity] = []
+    with progress.phase(f"comparison of rows under {len(masks)} patterns of missing streams", of_rows) as phase:
+        for rows in _parts(of_rows, clock):
+            part = _compare_rows(model, exported, table.take(rows), masks)
+            _check(part, tolerance)
+            parts.append(part)
+            phase.advance(len(rows))
+    return _joined(parts, of_rows)
+
+
+def _parts(num_rows: int, clock: Callable[[], float]) -> Iterator[range]:
+    """Yield the rows of each part, as long as it is expected to end within the budget."""
+    start, begun = 0, clock()
+    while start < num_rows:
+        stop = min(max(2 * start, FIRST_ROWS), num_rows)
+        if start and (clock() - begun) * stop / start > BUDGET_S:
+            return
+        yield range(start, stop)
+        start = stop
+
+
+def _compare_rows(model: TrainedModel, exported: TrainedModel, table: Table, masks: Sequence[StreamMask]) -> Parity:
+    first, second = _answers(model, table, masks), _answers(exported, table, masks)
+    return _compare(model, first, second, table.num_rows)
+
+
+def _joined(parts: Sequence[Parity], of_rows: int) -> Parity:
+    first = parts[0]
+    return Parity(
+        rows=sum(part.rows for part in parts),
+        of_rows=of_rows,
+        patterns=first.patterns,
+        largest={name: max(part.largest[name] for part in parts) for name in first.largest},
+        members={
+            name: {member: max(part.members[name][member] for part in parts) for member in members}
+            for name, members in first.members.items()
+        },
+        labels={name: sum(part.labels[name] for part in parts) for name in first.labels},
+        embeddings=max(part.embeddings for part in parts),
+    )
 
 
 def stream_masks(streams: Sequence[str]) -> list[StreamMask]:
@@ -92,16 +146,29 @@ def stream_masks(streams: Sequence[str]) -> list[StreamMask]:
     return found[:MAX_MASKS]
 
 
-Answers = list[dict[str, dict[str, Prediction]]]
-"""For each mask: target to member, and to ``answer``, to predictions."""
+@dataclass(frozen=True)
+class _Answers:
+    """What a model says of some rows.
+
+    Attributes:
+        of_masks: For each mask: target to member, and to ``answer``, to predictions.
+        embeddings: Arrays of floats: of the rows and of their streams.
+    """
+
+    of_masks: list[dict[str, dict[str, Prediction]]]
+    embeddings: list[NDArray[np.float32]]
 
 
-def _answers(model: TrainedModel, table: Table, masks: Sequence[StreamMask]) -> Answers:
+def _answers(model: TrainedModel, table: Table, masks: Sequence[StreamMask]) -> _Answers:
     columns, _ = model.preprocessor.transform(table)
     given = model.schema.with_derived(table).columns
     cells = {name: given.get(name, [None] * table.num_rows) for name in model.preprocessor.column_names}
     context = RowContext(cells, table.folder, shapes=shapes_of(columns))
-    return [_of_mask(model, found) for found in predict_members(model, columns, context, masks)]
+    found = predict_members(model, columns, context, masks) if model.targets else []
+    rows, streams = model.network.embed(columns)
+    alone = model.network.embed_streams(columns)
+    vectors = [rows, *streams.values(), *alone.values.values()]
+    return _Answers([_of_mask(model, members) for members in found], vectors)
 
 
 def _of_mask(model: TrainedModel, found: MemberPredictions) -> dict[str, dict[str, Prediction]]:
@@ -113,17 +180,18 @@ def _of_mask(model: TrainedModel, found: MemberPredictions) -> dict[str, dict[st
     }
 
 
-def _compare(model: TrainedModel, first: Answers, second: Answers, num_rows: int) -> Parity:
+def _compare(model: TrainedModel, first: _Answers, second: _Answers, num_rows: int) -> Parity:
     members: dict[str, dict[str, float]] = {}
     labels = {}
     for name, target in model.targets.items():
-        pairs = [(a[name], b[name]) for a, b in zip(first, second, strict=True)]
+        pairs = [(a[name], b[name]) for a, b in zip(first.of_masks, second.of_masks, strict=True)]
         members[name] = {
             member: max(largest_difference(target, a[member], b[member]) for a, b in pairs) for member in pairs[0][0]
         }
         labels[name] = sum(different_labels(target, a[FINAL], b[FINAL]) for a, b in pairs)
     largest = {name: max(of_target.values()) for name, of_target in members.items()}
-    return Parity(num_rows, len(first), largest, members, labels)
+    embeddings = plain_difference(first.embeddings, second.embeddings)
+    return Parity(num_rows, num_rows, len(first.of_masks), largest, members, labels, embeddings)
 
 
 def largest_difference(target: AnyTarget, first: Prediction, second: Prediction) -> float:
@@ -203,3 +271,8 @@ def _check(parity: Parity, tolerance: float) -> None:
                 f"differs by up to {largest:.3g} (at most {tolerance:g} is allowed) and {parity.labels[name]} labels "
                 f"differ, on {parity.rows} rows under {parity.patterns} patterns of absent streams; nothing is written."
             )
+    if parity.embeddings > tolerance:
+        raise ConfigError(
+            f"The exported model embeds rows otherwise than the run: by up to {parity.embeddings:.3g} (at most "
+            f"{tolerance:g} is allowed), on {parity.rows} rows; nothing is written."
+        )

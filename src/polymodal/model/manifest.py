@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 MANIFEST_FILE = "manifest.json"
 MAX_JSON_BYTES = 2**28
 MAX_FILES = 10_000
+NOT_COVERED = ("README.md", ".gitattributes")
+"""Files that may be edited where a model is published; nothing of the model is in them."""
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -45,7 +47,7 @@ class FileEntry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """All files of the folder but the manifest itself.
+    """All files of the folder but the manifest itself and those of ``NOT_COVERED``.
 
     Attributes:
         format: Version of this form.
@@ -66,7 +68,7 @@ def write_manifest(folder: Path) -> None:
     files = {
         path.relative_to(folder).as_posix(): FileEntry(size=path.stat().st_size, sha256=_digest(path))
         for path in sorted(_entries(folder))
-        if path != folder / MANIFEST_FILE
+        if path.relative_to(folder).as_posix() not in (MANIFEST_FILE, *NOT_COVERED)
     }
     text = Manifest(format=1, files=files).model_dump_json(indent=1)
     (folder / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")

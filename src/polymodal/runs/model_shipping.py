@@ -6,10 +6,11 @@ Each way is made in a room of its own, which is imported when it is asked for.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from polymodal.bundle.graph_info import Form
 from polymodal.data.tables.table import Table, read_table
-from polymodal.errors import ConfigError, tells_packages
+from polymodal.errors import ConfigError, parameter_error, tells_packages
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 
@@ -27,7 +28,15 @@ class ModelShipping:
     trained: TrainedModel
 
     @tells_packages
-    def export(self, path: str | Path, *, table: Any = None, progress: Progress | None = None) -> Parity:
+    def export(
+        self,
+        path: str | Path,
+        *,
+        table: Any = None,
+        format: Form = "onnx",  # noqa: A002 - as the option of the command line
+        license: str = "unknown",  # noqa: A002
+        progress: Progress | None = None,
+    ) -> Parity:
         """Write the model as a bundle, which ``polymodal.load`` reads and predicts with without torch.
 
         The bundle is checked before it is written: it has to answer rows as this model does, under every pattern of
@@ -36,6 +45,9 @@ class ModelShipping:
         Args:
             path: The bundle's folder; an older bundle there is replaced.
             table: Rows to check with, as for ``predict``; None: the first ones of the file the model was trained on.
+            format: ``onnx``; ``torch`` writes the graphs as programs of ``torch.export`` too, for those who call them
+                from torch; ``huggingface`` writes what the hub needs too (see ``polymodal push``).
+            license: Licence of the model for its card, by the Hugging Face hub's identifier, such as ``apache-2.0``.
             progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
 
         Returns:
@@ -51,8 +63,11 @@ class ModelShipping:
         from polymodal.export.export_bundle import export_bundle
 
         check_replaceable(Path(path), BUNDLE_FILE, "a bundle")
+        if format not in get_args(Form):
+            raise parameter_error("format", "export", f"one of {', '.join(get_args(Form))}", format)
+        rows = rows_to_check(self.trained, table)
         return export_bundle(
-            self.trained, Path(path), rows_to_check(self.trained, table), progress or LoggingProgress()
+            self.trained, Path(path), rows, progress or LoggingProgress(), form=format, license_name=license
         )
 
 

@@ -62,9 +62,7 @@ def _check_messages(body: bytes, limits: Limits) -> None:
         if header_type != RECORD_BATCH:
             continue
         if is_compressed:
-            raise RequestError(
-                415, "The Arrow stream is compressed, which is not taken here. Send it as it is."
-            )
+            raise RequestError(415, "The Arrow stream is compressed, which is not taken here. Send it as it is.")
         num_rows += length
         if num_rows > limits.max_rows:
             raise RequestError(413, f"The request has more than {limits.max_rows:,} rows, this server's limit.")

@@ -61,7 +61,9 @@ class Recorder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"Nothing can be recorded in {folder}: {error.strerror}. Choose another folder.") from None
+            raise ConfigError(
+                f"Nothing can be recorded in {folder}: {error.strerror}. Choose another folder."
+            ) from None
         if not os.access(folder, os.W_OK):
             raise ConfigError(f"Nothing can be recorded in {folder}: it may not be written to. Choose another folder.")
         self.folder = folder

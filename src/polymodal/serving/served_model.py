@@ -116,7 +116,8 @@ class ServedModel:
     def _find_abilities(self) -> dict[str, bool]:
         """Let the model answer an example, which also prepares what it prepares once."""
         rows, _ = self.reader.read([self.example or dict.fromkeys(self.columns)])
-        weights = bool(self.targets and self._predict(rows, Options(weights=True)).weights)
+        has_reference = bool(self.targets) and self.model.trained.reference is not None
+        weights = bool(self.targets and self._predict(rows, Options(weights=True, unusual=has_reference)).weights)
         vectors = self.embed(rows)
         if self.index is not None and self.index.vectors["row"].shape[1] != vectors.rows.shape[1]:
             raise ConfigError("The index was made by another model: its vectors have another length. Make it again.")
@@ -127,7 +128,7 @@ class ServedModel:
             "embed": True,
             "search": self.index is not None,
             "weights": weights,
-            "unusual": bool(self.targets) and self.model.trained.reference is not None,
+            "unusual": has_reference,
         }
 
     def check_options(self, options: Options) -> None:

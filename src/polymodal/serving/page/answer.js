@@ -3,6 +3,7 @@ import { drawLines } from "./array-control.js";
 import { breakable, h, numberText, percentText, svg } from "./dom.js";
 
 const MOST_BARS = 6;
+const MOST_CHIPS = 12;
 const OTHERS = "others"; // what the server names the sum of the least probable of many classes
 
 /** All of an answer. `coverageTool` is the slider's element, which stays the same from answer to answer. */
@@ -97,7 +98,7 @@ function drawBars(probabilities, chosen) {
 
 function barTable(entries, chosen) {
   const rows = entries.map(([label, share]) => h("tr", { class: chosen.has(label) ? "chosen" : null },
-    h("th", { scope: "row", dir: "auto" }, label === OTHERS ? h("i", { t: "others" }) : label),
+    h("th", { scope: "row", dir: "auto" }, label === OTHERS ? h("i", { t: "others" }) : breakable(label)),
     h("td", { class: "bar-cell", "aria-hidden": "true" }, h("span", { class: "bar", style: { "--share": `${(100 * share).toFixed(2)}%` } })),
     h("td", { class: "num" }, percentText(share))));
   return h("table", { class: "bar-table", tLabel: "probabilities" }, h("tbody", {}, rows));
@@ -106,8 +107,10 @@ function barTable(entries, chosen) {
 function drawPromise(target, prediction, isNamed) {
   const name = isNamed ? h("p", { class: "eyebrow target-name" }, breakable(target.name)) : null;
   if (Array.isArray(prediction.set)) {
-    const labels = prediction.set.map((label) => h("span", { class: "chip strong", dir: "auto" }, text(label)));
-    return h("div", { class: "promised" }, name, h("p", { class: "chips" }, labels.length ? labels : h("span", { class: "note", t: "set.none" })));
+    const labels = prediction.set.map((label) => h("span", { class: "chip strong", dir: "auto" }, breakable(text(label))));
+    const [first, rest] = [labels.slice(0, MOST_CHIPS), labels.slice(MOST_CHIPS)];
+    const more = rest.length ? h("details", {}, h("summary", { t: "more.classes", tParams: { count: rest.length } }), h("p", { class: "chips" }, rest)) : null;
+    return h("div", { class: "promised" }, name, h("p", { class: "chips" }, labels.length ? first : h("span", { class: "note", t: "set.none" })), more);
   }
   if (!Array.isArray(prediction.interval)) return null;
   const [low, high] = prediction.interval;
@@ -153,14 +156,19 @@ function drawRemarks(row, notices) {
   return lines.length ? h("ul", { class: "remarks" }, lines) : null;
 }
 
+function drawBox([left, top, right, bottom], number, size) {
+  return [svg("rect", { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) }),
+    svg("text", { x: left + size / 4, y: top + size, "font-size": size, "stroke-width": size / 5 }, number)];
+}
+
 /** Draw predicted boxes over the picture that the row holds. */
 export function drawOverPicture(holder, address) {
   const boxes = JSON.parse(holder.dataset.boxes);
   const image = h("img", { src: address, alt: "" });
   image.onload = () => {
     const { naturalWidth: width, naturalHeight: height } = image;
-    const drawn = boxes.filter(({ box }) => box?.length === 4).map(({ box: [left, top, right, bottom] }) =>
-      svg("rect", { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) }));
+    const size = Math.max(width, height) / 22;
+    const drawn = boxes.flatMap(({ box }, place) => (box?.length === 4 ? drawBox(box, String(place + 1), size) : []));
     holder.append(svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", class: "over" }, ...drawn));
   };
   holder.append(image);

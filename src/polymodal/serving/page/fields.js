@@ -36,7 +36,10 @@ export class Field {
     this.problem = h("p", { class: "problem", id: `${id}-problem`, hidden: true });
     this.hint = h("p", { class: "hint", id: `${id}-hint`, hidden: true });
     const described = `${id}-hint ${id}-problem`;
-    const changed = () => this.showProblem(null);
+    const changed = () => {
+      this.showProblem(null);
+      this.element.dispatchEvent(new Event("changed", { bubbles: true }));
+    };
     const build = Object.hasOwn(CONTROLS, input.kind) ? CONTROLS[input.kind] : input.media_types ? fileControl : textControl;
     this.control = build({ input, limits, id, described, changed, say: (key, params) => this.say(key, params) });
     this.absent = h("input", { type: "checkbox", id: `${id}-absent`, on: { change: () => this.setAbsent(this.absent.checked) } });

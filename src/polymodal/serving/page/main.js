@@ -48,14 +48,21 @@ function buildForm(schema) {
   const buttons = h("div", { class: "buttons sticky" },
     h("button", { type: "submit", class: "primary", t: "predict" }), example, h("button", { type: "button", class: "quiet", t: "clear", on: { click: clearForm } }));
   byId("form").replaceChildren(h("h2", { id: "form-title", t: "inputs" }), h("p", { class: "intro", t: "inputs.note" }), element, buttons);
+  for (const event of ["changed", "change"]) byId("form").addEventListener(event, markOld);
   byId("form").onsubmit = (event) => {
     event.preventDefault();
     predict();
   };
 }
 
+/** Tell that the answer is not that of what the form holds now. */
+function markOld() {
+  if (page.row !== null) byId("old").hidden = false;
+}
+
 function fillExample() {
   for (const field of page.fields) field.write(page.schema.example[field.column] ?? null);
+  markOld();
   announce("example.filled");
 }
 
@@ -69,6 +76,7 @@ function clearForm() {
 }
 
 function showEmptyAnswer() {
+  byId("old").hidden = true;
   byId("answer-body").replaceChildren(h("p", { class: "note empty", t: "answer.empty" }));
 }
 
@@ -94,7 +102,9 @@ async function askForAnswer({ moveFocus }) {
     showAnswer(answer, (performance.now() - began) / 1000);
     if (moveFocus) byId("answer").focus({ preventScroll: window.innerWidth > 900 });
   } catch (error) {
-    if (turn === page.turn) tellFailure(error, () => askForAnswer({ moveFocus }));
+    if (turn !== page.turn) return;
+    showEmptyAnswer();
+    tellFailure(error, () => askForAnswer({ moveFocus }));
   } finally {
     if (turn === page.turn) byId("answer").removeAttribute("aria-busy");
   }
@@ -103,6 +113,7 @@ async function askForAnswer({ moveFocus }) {
 function showAnswer(answer, seconds) {
   const { schema } = page;
   const row = answer.rows[0];
+  byId("old").hidden = true;
   const parts = drawAnswer({ row, notices: answer.notices, requestId: answer.request_id, seconds, schema, coverage: page.coverage, coverageTool: coverageTool() });
   const more = h("div", { class: "more" });
   const tools = h("div", { class: "buttons" },
@@ -162,7 +173,10 @@ function coverageTool() {
 
 /** Show an error: near its field where the server names one, else as a banner with what to do. */
 function tellFailure(error, again = null) {
-  if (!(error instanceof RequestError)) throw error;
+  if (!(error instanceof RequestError)) {
+    showBanner(h("span", { t: "failed.page" }), null);
+    throw error;
+  }
   byId("answer").removeAttribute("aria-busy");
   if (error.status === 401) return askForKey(again ?? start);
   const field = page.fields.find((candidate) => candidate.column === error.field);
@@ -173,8 +187,12 @@ function tellFailure(error, again = null) {
   }
   const id = error.requestId ? h("span", { class: "note", t: "request", tParams: { id: error.requestId } }) : null;
   const retry = again && error.isTemporary ? h("button", { type: "button", t: "again", on: { click: again } }) : null;
-  byId("banner").replaceChildren(h("div", { class: "banner bad" }, h("p", {}, failureText(error), " ", id ?? ""), retry ?? ""));
+  showBanner([failureText(error), " ", id], retry);
   return undefined;
+}
+
+function showBanner(content, button) {
+  byId("banner").replaceChildren(h("div", { class: "banner bad" }, h("p", {}, content), button));
 }
 
 function failureText(error) {

@@ -2,10 +2,12 @@
 import { h, nextId, numberText } from "./dom.js";
 
 const MOST_SUGGESTED = 500;
+const NEARLY_ZERO = 1e-5; // of a range
 
 function rangeOf({ range, unit }) {
   if (!Array.isArray(range)) return null;
-  return { key: unit ? "range.unit" : "range", params: { low: numberText(range[0]), high: numberText(range[1]), unit } };
+  const [low, high] = range.map((end) => numberText(Math.abs(end) < NEARLY_ZERO * (range[1] - range[0]) ? 0 : end));
+  return { key: unit ? "range.unit" : "range", params: { low, high, unit } };
 }
 
 /** Read a number as people write it; NaN where the text is none. */
