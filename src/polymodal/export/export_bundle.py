@@ -36,7 +36,6 @@ from polymodal.plugins import MODALITY_GROUP, TARGET_GROUP
 from polymodal.progress import Phase, Progress
 from polymodal.targets import TARGETS
 
-
 ATTRIBUTES_FILE = ".gitattributes"
 CONTENTS = (*PART_FILES, BUNDLE_FILE, GRAPHS, CARD_FILE, ATTRIBUTES_FILE)
 """What a bundle may consist of; anything else in its folder is someone else's."""

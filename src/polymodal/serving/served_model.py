@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.arrays import Cell
+from polymodal.bundle.graph_network import GraphNetwork
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import CheckpointError, ConfigError, PolymodalError
@@ -103,7 +104,7 @@ class ServedModel:
     @property
     def is_bundle(self) -> bool:
         """Whether it is an exported bundle."""
-        return type(self.model.trained.network).__name__ == "GraphNetwork"
+        return isinstance(self.model.trained.network, GraphNetwork)
 
     def _target_entries(self) -> list[dict[str, Any]]:
         kinds = {target.name: target.kind for target in self.model.trained.schema.targets}
@@ -116,7 +117,8 @@ class ServedModel:
     def _find_abilities(self) -> dict[str, bool]:
         """Let the model answer an example, which also prepares what it prepares once."""
         rows, _ = self.reader.read([self.example or dict.fromkeys(self.columns)])
-        weights = bool(self.targets and self._predict(rows, Options(weights=True)).weights)
+        has_reference = bool(self.targets) and self.model.trained.reference is not None
+        weights = bool(self.targets and self._predict(rows, Options(weights=True, unusual=has_reference)).weights)
         vectors = self.embed(rows)
         if self.index is not None and self.index.vectors["row"].shape[1] != vectors.rows.shape[1]:
             raise ConfigError("The index was made by another model: its vectors have another length. Make it again.")
@@ -127,7 +129,7 @@ class ServedModel:
             "embed": True,
             "search": self.index is not None,
             "weights": weights,
-            "unusual": bool(self.targets) and self.model.trained.reference is not None,
+            "unusual": has_reference,
         }
 
     def check_options(self, options: Options) -> None:

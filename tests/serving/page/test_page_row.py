@@ -137,6 +137,8 @@ def test_busy_server_is_told_and_asked_again(page: Page) -> None:
     banner.get_by_role("button", name="Try again").click()
     page.locator("#answer-body .value").first.wait_for()
     assert page.locator("#banner").inner_text() == ""
+    box(page, "note").fill("it purrs on the sofa")
+    assert page.get_by_text("The input has changed since").is_visible()
 
 
 def test_unreachable_server_is_told(page: Page) -> None:
@@ -162,7 +164,7 @@ def test_reasons_are_drawn_on_the_inputs(page: Page, photo: Path) -> None:
     box(page, "photo").set_input_files(photo)
     box(page, "note").fill("it barks at the gate")
     predict(page)
-    page.get_by_role("button", name="Why this kind?").click()
+    page.get_by_role("button", name="Explain kind").click()
     reasons = page.locator(".explanation")
     reasons.wait_for()
     assert reasons.locator("tr", has_text="photo").count() == 1
@@ -194,3 +196,46 @@ def test_key_is_asked_for_where_the_server_wants_one(open_page: Callable[..., Pa
     box(page, "note").fill("it barks at the gate")
     predict(page)
     page.locator("#answer-body .value").first.wait_for()
+
+
+def with_schema(page: Page, change: Callable[[dict[str, Any]], None]) -> None:
+    """Open the page again with another schema."""
+
+    def answer(route: Route) -> None:
+        schema = route.fetch().json()
+        change(schema)
+        route.fulfill(json=schema)
+
+    page.route("**/schema", answer, times=1)
+    page.reload()
+    page.wait_for_selector("#form .primary")
+
+
+def test_files_beyond_the_limits_are_told_before_they_are_sent(page: Page, photo: Path) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/predict") else None)
+    with_schema(page, lambda schema: schema["limits"].update(max_pixels=100))
+    box(page, "photo").set_input_files(photo)
+    field(page, "photo").get_by_text("This picture has 144 pixels; the server reads at most 100").first.wait_for()
+    page.get_by_role("button", name="Predict", exact=True).click()
+    assert "144 pixels" in field(page, "photo").locator(".problem").inner_text()
+    with_schema(page, lambda schema: schema["limits"].update(max_body_bytes=1500))
+    box(page, "photo").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": bytes(2000)})
+    page.get_by_role("button", name="Predict", exact=True).click()
+    field(page, "photo").locator(".problem", has_text="This file has 2 kB; the server reads at most 125 B").wait_for()
+    assert not asked
+
+
+def test_many_plain_columns_stand_in_a_fold_that_opens_for_a_problem(page: Page) -> None:
+    def widen(schema: dict[str, Any]) -> None:
+        size = next(entry for entry in schema["inputs"] if entry["column"] == "size")
+        schema["inputs"] += [size | {"column": f"size{place}"} for place in range(12)]
+
+    with_schema(page, widen)
+    assert page.locator("summary", has_text="15 values").is_visible()
+    assert box(page, "size3").is_hidden()
+    page.locator("summary", has_text="15 values").click()
+    box(page, "size3").fill("many")
+    page.locator("summary", has_text="15 values").click()
+    page.get_by_role("button", name="Predict", exact=True).click()
+    assert field(page, "size3").locator(".problem", has_text="must be a number").is_visible()
