@@ -1,4 +1,4 @@
-"""``polymodal export``: the bundle predicts as the run does, holds no trace of its machine, and refuses in a sentence."""
+"""``polymodal export``: the bundle predicts as the run does, without a trace of its machine; refusals are sentences."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_refusals_are_sentences(run: Path, bundle: Path, table: Path, tmp_path: 
 
 def test_a_model_of_a_table_in_memory_asks_for_rows(tmp_path: Path) -> None:
     model = tiny.train(tiny.numbers_table())
-    with pytest.raises(ConfigError, match="trained on a table in memory. Name rows"):
+    with pytest.raises(ConfigError, match="trained on a table in memory"):
         model.export(tmp_path / "bundle")
     with pytest.raises(ConfigError, match="format"):
         model.export(tmp_path / "bundle", table=tiny.numbers_table(), format="pickle")  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from hub_stand_in import TOKEN, Hub, running_hub
 from polymodal.cli.main import app
 
 pytest.importorskip("huggingface_hub")
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")  # of the hub's own client
 
 
 @pytest.fixture
