@@ -73,7 +73,7 @@ class Imputation:
         Returns:
             The values, and a mask that is True in all cells of rows in which any was.
         """
-        has_any = present.any(axis=1)
+        has_any = np.asarray(present.any(axis=1))
         filled = np.where(present, values, np.asarray(self.fill, np.float32))
         if self.rows:
             gaps = np.flatnonzero(has_any & ~present.all(axis=1))

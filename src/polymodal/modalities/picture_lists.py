@@ -1,4 +1,4 @@
-"""Several pictures in one cell: a list, JSON of one, joined paths, or a folder of numbered ones; the frames of a video."""
+"""Several pictures in one cell: a list, JSON of one, joined paths, or a folder of numbered ones: frames of a video."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_paths_never_lead_out_of_an_archive(tmp_path: Path, name: str) -> None:
     (tmp_path / "secret.png").write_bytes(png(1))
     path = pack(tmp_path / "x.zip", {"a/1.png": png(2), "t.csv": f"image,y\n{name},1\na/1.png,2\n".encode()})
     table = read_table(path)
-    with pytest.raises(CellReadError, match="leads out of the archive|no such file"):
+    with pytest.raises(CellReadError, match=r"leads out of the archive|no such file"):
         read_media(table.columns["image"][0], table.folder)
     assert read_media("a/1.png", table.folder) == png(2)
 
@@ -155,7 +155,7 @@ def test_a_member_that_declares_too_much_is_refused_before_it_is_read(
 def test_a_table_that_is_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pack(tmp_path / "x.zip", {"t.csv": b"a,b\n" + b"1,1\n" * 2_000_000})
     monkeypatch.setattr("polymodal.data.tables.archive_tables.CHECKED_BYTES", 1000)
-    with pytest.raises(TableError, match="declares 8,000,004 bytes, which are .* in the archive: too many to unpack"):
+    with pytest.raises(TableError, match=r"declares 8,000,004 bytes, which are .* in the archive: too many to unpack"):
         read_table(path)
 
 

@@ -21,6 +21,7 @@ from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.decoding import CellRows, unique_cells
 from polymodal.modalities.media import resolve_path, unwrap
 from polymodal.modalities.picture_lists import frames_of
+from polymodal.modalities.remote_files import address_identity, is_address, is_remote_allowed
 
 FORMAT = 3
 """Part of every key; is increased when decoding changes, so that older entries are not used."""
@@ -118,6 +119,8 @@ def _identity(cell: Cell, folder: Path | None, is_file: bool, is_json: bool) -> 
 
 
 def _file_identity(path: str | PurePath, folder: Path | None) -> bytes:
+    if folder is not None and is_remote_allowed() and is_address(str(path)):
+        return address_identity(str(path))
     try:
         resolved = resolve_path(path, folder)
         if (inside := split_archive_path(resolved)) is not None:

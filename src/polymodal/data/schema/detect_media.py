@@ -13,11 +13,10 @@ from polymodal.data.schema.array_evidence import MAX_SAMPLED_ARRAYS, ArrayCells
 from polymodal.data.schema.evidence import find
 from polymodal.data.schema.samples import Detection
 from polymodal.modalities import CellReadError, Series, Vector
-from polymodal.modalities.archive_files import split_archive_path
 from polymodal.modalities.array_files import ZIP_MAGIC, load_numbers, parse_json
 from polymodal.modalities.box_forms import are_boxes, is_box, with_corners
 from polymodal.modalities.json_text import load_list
-from polymodal.modalities.media import NUMPY_MAGIC, read_media
+from polymodal.modalities.media import NUMPY_MAGIC, locate_media
 
 SHORTENED = "the cells were shortened when they were written: numbers are missing where ... stands"
 
@@ -151,7 +150,7 @@ def file_kind(name: str, paths: Sequence[str], folder: Path | None) -> Detection
         The modality and the reason, as one clause.
     """
     arrays = (
-        [] if folder is None else [found for path in paths[:MAX_SAMPLED_ARRAYS] if (found := _array_of(folder / path))]
+        [] if folder is None else [found for path in paths[:MAX_SAMPLED_ARRAYS] if (found := _array_of(path, folder))]
     )
     is_archive = paths[0].lower().endswith(".npz")
     if not arrays:
@@ -162,12 +161,13 @@ def file_kind(name: str, paths: Sequence[str], folder: Path | None) -> Detection
     return kind, reason.replace("the cells are", "the files hold")
 
 
-def _array_of(path: Path) -> tuple[str, np.ndarray[Any, Any]] | None:
+def _array_of(path: str, folder: Path) -> tuple[str, np.ndarray[Any, Any]] | None:
     """Return a file's first array and its name in an archive; ``.npy`` files are mapped, not read."""
     try:
-        if split_archive_path(str(path)) is not None:
-            return "", load_numbers(read_media(str(path), path.parent))
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        content = locate_media(path, folder)
+        if not isinstance(content, str):
+            return "", load_numbers(content)
+        loaded = np.load(content, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return "", loaded
         with loaded:

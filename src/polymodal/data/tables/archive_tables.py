@@ -32,7 +32,7 @@ ReadFile = Callable[[Path], Mapping[str, Sequence[Cell]]]
 
 MAX_TABLE_BYTES = 2**35
 MAX_RATIO, CHECKED_BYTES = 200, 2**28
-"""A table of more bytes than this is refused if it is so many times its size in the archive, as only bombs are."""
+"""A table of more bytes than this is refused if it is so many times its size in the archive, as bombs are."""
 MAX_TEXT_BYTES = 2**24
 TABLE_RANKS = (
     (".csv", ".tsv", ".tab", ".psv", ".parquet", ".pq", ".jsonl", ".ndjson", ".xlsx"),
@@ -41,7 +41,11 @@ TABLE_RANKS = (
 )
 """Endings of tables; those behind are only looked at where there is none of those before."""
 DOCUMENTS = re.compile(r"(readme|license|licence|notice|changelog|citation)", re.IGNORECASE)
-LABELS, TEXTS, RECORDS = ("cls", "cls2", "class", "count", "index", "id"), ("txt", "text", "transcript"), ("json", "jsn")
+LABELS, TEXTS, RECORDS = (
+    ("cls", "cls2", "class", "count", "index", "id"),
+    ("txt", "text", "transcript"),
+    ("json", "jsn"),
+)
 """WebDataset's endings of whole numbers, texts and records."""
 PICKLES = frozenset({"pyd", "pickle", "pkl", "pth", "pt"})
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -164,9 +168,7 @@ def _nothing(path: Path, members: Mapping[str, Member]) -> str:
     )
 
 
-def _read_inside(
-    path: Path, member: Member, read_file: ReadFile
-) -> tuple[Mapping[str, Sequence[Cell]], Path]:
+def _read_inside(path: Path, member: Member, read_file: ReadFile) -> tuple[Mapping[str, Sequence[Cell]], Path]:
     """Read a table file of an archive from a temporary copy."""
     name = PurePosixPath(member.name)
     is_bomb = member.size > CHECKED_BYTES and member.size > MAX_RATIO * member.stored_size
