@@ -111,7 +111,7 @@ class Search:
         if "pruned" in self._methods:
             self._train_pruned()
         if "members" in self._methods:
-            self._add_baselines_alone([base, *students][-1])
+            self._add_baselines_alone([one for one in (base, *students) if one.model.baselines or one is base][-1])
         if "int8" in self._methods:
             self._add_bundles()
 
@@ -266,7 +266,7 @@ class Search:
             import onnx  # noqa: F401
             import onnxruntime.quantization  # noqa: F401
         except ImportError:
-            self.notices.append("No int8 weights were tried: they need `pip install 'polymodal[export]'`.")
+            self.notices.append("No int8 weights were tried: they need `pip install 'polymodal[train]'`.")
             return
         for number, candidate in enumerate(self._to_export()):
             folder = self.scratch / f"export-{number}"

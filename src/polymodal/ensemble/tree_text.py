@@ -162,9 +162,7 @@ def _integers(lines: Mapping[str, str], name: str, count: int | None = None) -> 
     return values
 
 
-def _numbers(
-    lines: Mapping[str, str], name: str, count: int, may_be_infinite: bool = False
-) -> NDArray[np.float64]:
+def _numbers(lines: Mapping[str, str], name: str, count: int, may_be_infinite: bool = False) -> NDArray[np.float64]:
     """Read so many numbers; infinite thresholds tell absent values from others."""
     text = lines.get(name, "")
     try:
