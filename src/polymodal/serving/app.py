@@ -267,7 +267,7 @@ def _add_routes(app: FastAPI, services: Services) -> None:
 
 async def _predict(request: Request, services: Services) -> Response:
     with services.batcher.arriving() as arrived:
-        services.batcher.check_room(1)
+        services.batcher.check_arrival()
         services.slot.look()
         served, question, _ = await _read_question(request, services, set())
         served.check_options(question.options)

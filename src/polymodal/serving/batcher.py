@@ -141,13 +141,25 @@ class Batcher:
             RequestError: With 429 if they do not.
         """
         if self._waiting_rows + num_rows > self.queue:
-            wait_s = math.ceil(self._waiting_rows * self._seconds_a_row)
-            raise RequestError(
-                429,
-                f"{self._waiting_rows:,} rows are waiting, and this server lets no more than {self.queue:,} wait. "
-                "Try again later.",
-                retry_after_s=min(max(wait_s, 1), MAX_RETRY_S),
-            )
+            raise self._full()
+
+    def check_arrival(self) -> None:
+        """Check that there may be room for the requests that are being read, one row each at least.
+
+        Raises:
+            RequestError: With 429 if there is none, before the request's body is read.
+        """
+        if self._waiting_rows + self._arriving > self.queue:
+            raise self._full()
+
+    def _full(self) -> RequestError:
+        wait_s = math.ceil(self._waiting_rows * self._seconds_a_row)
+        return RequestError(
+            429,
+            f"{self._waiting_rows:,} rows are waiting, and this server lets no more than {self.queue:,} wait. "
+            "Try again later.",
+            retry_after_s=min(max(wait_s, 1), MAX_RETRY_S),
+        )
 
     async def submit(self, rows: Sequence[Any], key: Hashable, run: Run) -> Sequence[Any]:
         """Queue rows and wait for their answers.
