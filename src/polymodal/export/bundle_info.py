@@ -50,7 +50,7 @@ def describe_bundle(
         outputs={name: target.kind for name, target in model.targets.items() if target.kind not in OBJECTIVES},
         checkpoints={stream: file_name(name) for stream, name in checkpoints.items()},
         licenses={file_name(name): license_of(name) for name in sorted(set(checkpoints.values()))},
-        **_scores(model.report_data),
+        **scores_of_report(model.report_data),
     )
 
 
@@ -75,7 +75,15 @@ def _of_files(files: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _scores(report_data: Mapping[str, Any]) -> dict[str, Any]:
+def scores_of_report(report_data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``bundle.json`` says of a model's scores.
+
+    Args:
+        report_data: Plain JSON of a run.
+
+    Returns:
+        ``metrics``, ``split`` and ``rows`` of ``BundleInfo``.
+    """
     evaluation = report_data.get("evaluation", {})
     metrics = {
         target: {name: _finite(value) for name, value in found.items() if isinstance(value, int | float)}
