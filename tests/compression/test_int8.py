@@ -12,7 +12,7 @@ pytest.importorskip("onnxruntime.quantization", reason="int8 weights need the ex
 
 
 def test_int8_weights_are_smaller_and_load_without_the_network_in_torch(run: Path, rows_path: Path) -> None:
-    found = polymodal.compress(run, output=run.with_name("int8"), max_drop="2%", methods=["int8"])
+    found = polymodal.compress(run, output=run.with_name("int8"), max_drop="10%", methods=["int8"])
     points = {point.name: point for point in found.points}
     assert {"original, ONNX", "original, int8"} <= set(points), found.notices
     assert points["original, int8"].num_bytes < points["original, ONNX"].num_bytes

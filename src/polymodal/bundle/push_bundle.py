@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -78,7 +79,7 @@ def push_bundle(
     files = _files(folder)
     from huggingface_hub import HfApi
 
-    with _refusals_told(repository):
+    with _refusals_told(repository), _without_bars():
         api = HfApi(token=token, library_name="polymodal")
         address = str(api.create_repo(repository, private=private, exist_ok=True))
         if revision is not None:
@@ -124,6 +125,23 @@ def read_token(token_env: str | None) -> str:
 def _files(folder: Path) -> tuple[str, ...]:
     covered = read_json(folder / MANIFEST_FILE)["files"]
     return tuple(sorted([*covered, MANIFEST_FILE, *(name for name in NOT_COVERED if (folder / name).is_file())]))
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Silence the progress bars of the hub's client: the push is one phase of polymodal's own progress."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where the environment asks for bars
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 @contextmanager

@@ -48,6 +48,7 @@ def export_candidate(candidate: Candidate, folder: Path, table: Table, progress:
     return dataclasses.replace(
         candidate,
         name=f"{candidate.name}, ONNX",
+        method="exported",
         description=f"{candidate.description}; exported",
         model=load_bundle(folder),
         bundle=folder,

@@ -20,6 +20,7 @@ METHODS = {
     "members": "fewer members",
     "distilled": "student",
     "pruned": "pruned",
+    "exported": "exported",
     "int8": "int8",
 }
 

@@ -111,7 +111,7 @@ class Search:
         if "pruned" in self._methods:
             self._train_pruned()
         if "members" in self._methods:
-            self._add_baselines_alone([base, *students][-1])
+            self._add_baselines_alone([one for one in (base, *students) if one.model.baselines or one is base][-1])
         if "int8" in self._methods:
             self._add_bundles()
 

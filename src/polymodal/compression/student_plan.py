@@ -16,7 +16,7 @@ from polymodal.nn.builders import hyperparameters_of
 
 WIDE, MIDDLE, NARROW = 2, 4, 8
 """What the width of the original is divided by."""
-LEAST_WIDTH = 16
+LEAST_WIDTH = 8
 SHALLOW_FROM = MIDDLE
 """Students of a width that is divided by this much or more have one layer where the original has several."""
 SCALED = {"hidden": 16, "channels": 4, "filters": 8}

@@ -15,6 +15,7 @@ from polymodal.atomic_files import atomic_folder
 from polymodal.bundle.graph_info import BundleInfo, Form, FusionGraphInfo, GraphInfo
 from polymodal.bundle.load_bundle import BUNDLE_FILE, CARD_FILE, FUSION_FILE, GRAPHS, encoder_file, load_bundle
 from polymodal.data.tables.table import Table
+from polymodal.encoders import ENCODERS
 from polymodal.errors import ConfigError
 from polymodal.export.bundle_info import describe_bundle
 from polymodal.export.encoder_graph import export_encoder, float32_network
@@ -23,6 +24,7 @@ from polymodal.export.model_card import UNKNOWN_LICENSE, write_card
 from polymodal.export.parity import TOLERANCE, Parity, check_parity
 from polymodal.export.shipped_model import shipped_model
 from polymodal.export.torch_programs import load_programs, write_programs
+from polymodal.fusion import FUSIONS
 from polymodal.model.custom_objects import list_parts
 from polymodal.model.manifest import write_manifest
 from polymodal.model.network import Network
@@ -31,12 +33,14 @@ from polymodal.model.torch_network import torch_network
 from polymodal.model.trained_model import TrainedModel
 from polymodal.plugins import MODALITY_GROUP, TARGET_GROUP
 from polymodal.progress import Phase, Progress
+from polymodal.targets import TARGETS
 
 ATTRIBUTES_FILE = ".gitattributes"
 CONTENTS = (*PART_FILES, BUNDLE_FILE, GRAPHS, CARD_FILE, ATTRIBUTES_FILE)
 """What a bundle may consist of; anything else in its folder is someone else's."""
 LARGE_FILES = ("*.onnx", "*.onnx.data", "*.pt2", "*.safetensors", "baselines/*.txt", "model.json")
 """Patterns of files that git keeps outside of its history (LFS)."""
+NO_EXPORT = "cannot be exported: see the column export of `polymodal list encoders|fusions|targets`."
 RUN_TIME_GROUPS = (MODALITY_GROUP, TARGET_GROUP)
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
@@ -72,6 +76,7 @@ def export_bundle(
     """
     network = reference_network(torch_network(model, "An export"))
     _check_packages()
+    check_parts(model)
     if not table.num_rows:
         raise ConfigError(f"The table {table.name} has no rows to compare the exported model on. Name another --table.")
     reference = dataclasses.replace(model, network=network)
@@ -102,9 +107,7 @@ def reference_network(network: Network) -> Network:
     return float32_network(found).eval()
 
 
-def write_bundle(
-    model: TrainedModel, columns: Mapping[str, Column], folder: Path, progress: Progress
-) -> BundleInfo:
+def write_bundle(model: TrainedModel, columns: Mapping[str, Column], folder: Path, progress: Progress) -> BundleInfo:
     """Write the files of a bundle but its card.
 
     Args:
@@ -161,6 +164,28 @@ def _write_fusion(network: Network, encoders: list[GraphInfo], folder: Path, pha
 def _not_exportable(what: str, error: Exception) -> ConfigError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ConfigError(f"{what} cannot be exported: {type(error).__name__}: {reason[:300]}")
+
+
+def check_parts(model: TrainedModel) -> None:
+    """Check that the tables of encoders and fusions say that the parts of a model can be exported.
+
+    Args:
+        model: The trained model.
+
+    Raises:
+        ConfigError: If one cannot; it is named.
+    """
+    record = model.report_data
+    for stream in record.get("streams", []):
+        encoder = ENCODERS.get(stream["modality"], {}).get(stream["encoder"])
+        if encoder is not None and not encoder.exports:
+            raise ConfigError(f"The encoder {stream['encoder']!r} of the stream {stream['name']!r} {NO_EXPORT}")
+    fusion = record.get("fusion", {}).get("name")
+    if fusion in FUSIONS and not FUSIONS[fusion].exports:
+        raise ConfigError(f"The fusion {fusion!r} {NO_EXPORT}")
+    for target in model.targets.values():
+        if target.kind in TARGETS and not TARGETS[target.kind].exports:
+            raise ConfigError(f"A target of the kind {target.kind!r} {NO_EXPORT}")
 
 
 def _check_packages() -> None:

@@ -33,8 +33,8 @@ class ModelShipping:
         path: str | Path,
         *,
         table: Any = None,
-        format: Form = "onnx",  # noqa: A002 - as the option of the command line
-        license: str = "unknown",  # noqa: A002
+        format: Form = "onnx",
+        license: str = "unknown",
         progress: Progress | None = None,
     ) -> Parity:
         """Write the model as a bundle, which ``polymodal.load`` reads and predicts with without torch.

@@ -16,7 +16,7 @@ def push(
     repository: str,
     *,
     table: Any = None,
-    license: str = "unknown",  # noqa: A002 - as the option of the command line
+    license: str = "unknown",
     progress: Progress | None = None,
     **options: Any,
 ) -> Pushed:

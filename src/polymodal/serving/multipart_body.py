@@ -12,12 +12,14 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
-from polymodal.serving.json_body import parse_json
+from polymodal.serving.json_body import first_twice, parse_json
 from polymodal.serving.request_error import RequestError
 from polymodal.serving.settings import Limits
 
 ROW, TABLE, OPTIONS = "row", "table", "options"
 MAX_PARTS = 200
+MARKS_A_VALUE = 4
+"""Commas and line ends of a table, also those of its texts, for each value that the server takes."""
 MAX_PART_HEADER_BYTES = 4096
 BOUNDARY = re.compile(rb"[\w'()+,./:=? -]{1,70}")
 
@@ -146,6 +148,9 @@ def _read_csv(content: bytes, limits: Limits) -> list[Mapping[str, Any]]:
         raise RequestError(422, "The table is not CSV in UTF-8.") from None
     if "\0" in text:
         raise RequestError(422, "The table is no CSV: it holds NUL characters.")
+    if text.count(",") + text.count("\t") + text.count("\n") > MARKS_A_VALUE * limits.max_values:
+        raise RequestError(413, f"The table has more than {limits.max_values:,} values, this server's limit.")
+    csv.field_size_limit(max(csv.field_size_limit(), limits.max_body_bytes))
     delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
     rows: list[Mapping[str, Any]] = []
     try:
@@ -167,8 +172,7 @@ def _check_names(names: list[str]) -> None:
     if not any(names):
         raise RequestError(422, "The table has no line of column names.")
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RequestError(422, f"The column {twice[:60]!r} stands twice in the table.")
+        raise RequestError(422, f"The column {first_twice(names)[:60]!r} stands twice in the table.")
 
 
 def _csv_row(names: list[str], fields: list[str], number: int) -> Mapping[str, Any]:
