@@ -17,6 +17,7 @@ from polymodal.errors import ConfigError, parameter_error
 
 PREPROCESSOR = "preprocessor_config.json"
 PROCESSOR = "processor_config.json"
+MODEL_CARD = "README.md"
 VIDEO_PREPROCESSOR = "video_preprocessor_config.json"
 RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Pillow's filters in the order of their numbers, which the files use."""
@@ -259,13 +260,13 @@ def modality_settings(modality: str, checkpoint: str) -> dict[str, Any]:
 
 
 def copy_preprocessor(checkpoint: str, folder: Path) -> None:
-    """Copy the preprocessor configuration to the folder of a copied checkpoint.
+    """Copy the preprocessor configuration and the model card, for its licence, to the folder of a copied checkpoint.
 
     Args:
         checkpoint: Folder or hub name.
         folder: Folder of the copy.
     """
-    for name in (VIDEO_PREPROCESSOR, PREPROCESSOR, PROCESSOR):
+    for name in (VIDEO_PREPROCESSOR, PREPROCESSOR, PROCESSOR, MODEL_CARD):
         found = find_file(checkpoint, name)
         if found is not None:
             (folder / name).write_bytes(found.read_bytes())

@@ -35,7 +35,8 @@ def describe_bundle(
         What ``bundle.json`` is to say.
     """
     files = sorted((folder / GRAPHS).glob("*.onnx"))
-    checkpoints = _checkpoints(network)
+    folders = _checkpoints(network)
+    checkpoints = {stream: _name_of(model, stream, folder) for stream, folder in folders.items()}
     return BundleInfo(
         format=BUNDLE_FORMAT,
         polymodal=VERSION,
@@ -48,13 +49,20 @@ def describe_bundle(
         precision={file.name: "float32" for file in files},
         inputs={column.name: column.modality for column in model.schema.columns},
         outputs={name: target.kind for name, target in model.targets.items() if target.kind not in OBJECTIVES},
-        checkpoints={stream: file_name(name) for stream, name in checkpoints.items()},
-        licenses={file_name(name): license_of(name) for name in sorted(set(checkpoints.values()))},
+        checkpoints=checkpoints,
+        licenses={checkpoints[stream]: license_of(folder) for stream, folder in folders.items()},
         **_scores(model.report_data),
     )
 
 
+def _name_of(model: TrainedModel, stream: str, folder: str) -> str:
+    """Name a checkpoint as the user did; a saved run holds a copy of its own."""
+    chosen = model.config.encoder.get(stream)
+    return str(file_name(folder if chosen is None or chosen.name is None else chosen.name))
+
+
 def _checkpoints(network: Network) -> dict[str, str]:
+    """Return stream to the folder or the hub's name that a pretrained encoder was loaded from."""
     pairs = zip(network.streams, network.encoders, strict=True)
     return {
         stream: encoder.checkpoint_adapter.checkpoint for stream, encoder in pairs if isinstance(encoder, Pretrained)

@@ -16,7 +16,7 @@ from polymodal.atomic_files import atomic_folder
 from polymodal.bundle.graph_info import BundleInfo, Form, FusionGraphInfo, GraphInfo
 from polymodal.bundle.load_bundle import BUNDLE_FILE, CARD_FILE, FUSION_FILE, GRAPHS, encoder_file, load_bundle
 from polymodal.data.tables.table import Table
-from polymodal.encoders import ENCODERS
+from polymodal.encoders import ENCODERS, Pretrained
 from polymodal.errors import ConfigError
 from polymodal.export.bundle_info import describe_bundle
 from polymodal.export.encoder_graph import export_encoder, float32_encoder
@@ -84,7 +84,8 @@ def export_bundle(
     columns, _ = model.preprocessor.transform(table.take(range(1)))
     with atomic_folder(folder, CONTENTS) as temporary:
         info = write_bundle(reference, columns, temporary, progress)
-        parity = check_parity(reference, load_bundle(temporary), table, progress, tolerance)
+        rounded = model if any(isinstance(e, Pretrained) and e.is_frozen for e in network.own_encoders) else None
+        parity = check_parity(reference, load_bundle(temporary), table, progress, tolerance, rounded)
         if form == "torch":
             programs = write_programs(network, columns, info, temporary / GRAPHS, progress)
             with_programs = load_bundle(temporary)
