@@ -1,6 +1,6 @@
 # Each goal does its own set-up: make demo, make test, make test-all, make check, make bench-quality,
 # make bench-compare, make bench-decisions, make bench-coverage, make bench-unusual, make bench-faithfulness,
-# make bench-robustness, make bench-acquisition, make bench-speed, make clean.
+# make bench-robustness, make bench-acquisition, make bench-compression, make bench-speed, make clean.
 # PYTHON: which Python (3.11 or newer) the environment is made with.
 # TORCH_INDEX: where torch comes from. The default is its small CPU build; for a GPU: make TORCH_INDEX= demo
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 .PHONY: bytecode demo test test-all check bench-quality bench-compare bench-decisions bench-coverage bench-unusual \
-	bench-faithfulness bench-robustness bench-acquisition bench-speed clean
+	bench-faithfulness bench-robustness bench-acquisition bench-compression bench-speed clean
 .DEFAULT_GOAL := test
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -69,6 +69,9 @@ bench-unusual: bytecode
 
 bench-faithfulness: bytecode
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/faithfulness.py
+
+bench-compression: bytecode
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/compression.py
 
 bench-robustness: bytecode
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/robustness.py

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
 
 from polymodal.arrays import Column
 from polymodal.data.tables.table import read_table
@@ -101,9 +100,7 @@ def test_activities_are_told_from_statistics_alone(shared_data: Path) -> None:
     names = sorted(set(tables[0]["activity"]))
     truths = [np.array([names.index(cell) for cell in table["activity"]]) for table in tables]
     scaling = Scaling.fit(found[0], np.ones(len(found[0]), bool), 0)
-    blocks = [
-        FeatureBlocks(scaling.apply(part, np.ones(len(part), bool)), csr_matrix((len(part), 0)), part) for part in found
-    ]
+    blocks = [FeatureBlocks(scaling.apply(part, np.ones(len(part), bool)), None, part) for part in found]
     both, truth = FeatureBlocks.concatenate(blocks[:2]), np.concatenate(truths[:2])
     held_out = [np.arange(len(truths[0]), len(truth))]
     baselines = cross_fit_baselines("category", len(names), both, truth, held_out, budget_s=0.2).baselines

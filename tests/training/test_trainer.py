@@ -21,7 +21,9 @@ from polymodal.model.build import EPOCHS, resolve_training
 from polymodal.model.network import Network
 from polymodal.targets import RowContext, fit_target
 from polymodal.targets.transcript import MIN_STEPS
-from polymodal.training.trainer import average_weights, lr_factor, parameter_groups, snapshot
+from polymodal.training.lr_schedule import lr_factor
+from polymodal.training.optimizers import parameter_groups
+from polymodal.training.trainer import average_weights, snapshot
 from polymodal.training.validation import Validation, validate
 
 

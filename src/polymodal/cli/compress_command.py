@@ -43,16 +43,23 @@ def compress_command(
         str | None,
         typer.Option("--max-drop", metavar="POINTS", help="Most points of the primary metric to lose; default: 0.5%."),
     ] = None,
+    method: Annotated[
+        list[str],
+        typer.Option(
+            "--method", metavar="NAME", help="Try members, pruned, distilled or int8 alone; repeatable; default: all."
+        ),
+    ] = [],  # noqa: B006
     json: Json = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a model smaller and faster: students, pruning, fewer members, int8; keep the smallest that answers as well."""
+    """Make a model smaller and faster, and keep the smallest one that answers nearly as well."""
     interrupted = "Stopped. The same command goes on with the networks that it has trained."
     with exits(interrupted), open_progress(verbose, quiet) as progress:
         from polymodal.cli import console
-        from polymodal.compression.limits import read_limits
+        from polymodal.compression.limits import check_methods, read_limits
 
+        check_methods(method)
         read_limits(size, latency, max_drop)  # raises before anything is loaded
         with progress.phase(LOADING, None):
             from polymodal.compression.compress import compress
@@ -64,6 +71,7 @@ def compress_command(
             size=size,
             latency=latency,
             max_drop=max_drop,
+            methods=method or None,
             progress=progress,
             command=shlex.join(["polymodal", *sys.argv[1:]]),
         )

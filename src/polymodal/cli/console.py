@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,6 +24,8 @@ from polymodal.report.wording import (
 
 SHOWN_CLASSES = 8
 MIN_WIDTH = 140
+SHOWN_SURE = 0.99
+OVERRULE = "To overrule a modality: --modality COLUMN=ELSE, or any other; to leave a column out: --drop COLUMN"
 
 
 def print_error(sentence: str) -> None:
@@ -137,7 +140,7 @@ def print_broken(broken: Sequence[Mapping[str, Any]], more: str) -> None:
 
 
 def print_inspection(name: str, inspection: Mapping[str, Any]) -> None:
-    """Print the modality of each column, the reason, and missing and broken cells.
+    """Print each column's modality, how sure it is, the reason, what overrules it, missing and broken cells.
 
     Args:
         name: The table.
@@ -145,14 +148,16 @@ def print_inspection(name: str, inspection: Mapping[str, Any]) -> None:
     """
     console = _console()
     title = f"{escape(name)}: {inspection['rows']:,} rows, {len(inspection['columns'])} columns"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for heading in ("column", "modality", "goes to"):
-        table.add_column(heading)
-    for heading in ("missing", "broken"):
-        table.add_column(heading, justify="right")
-    table.add_column("why", style="dim", ratio=1)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", caption=OVERRULE, caption_justify="left", box=SIMPLE_HEAD
+    )
+    counts = [kind for kind in ("missing", "broken") if any(column[kind] for column in inspection["columns"])]
+    table.add_column("column", overflow="fold")
+    for heading in ("modality", "else", "goes to", *counts):
+        table.add_column(heading, justify="right" if heading in counts else "left")
+    table.add_column("why", style="dim", ratio=1, overflow="fold")
     for column in inspection["columns"]:
-        table.add_row(*map(escape, _column_cells(column, inspection["rows"])))
+        table.add_row(*map(escape, _column_cells(column, inspection["rows"], counts)))
     console.print(table)
     for target in inspection["targets"]:
         console.print(
@@ -174,11 +179,18 @@ def print_table_notices(notices: Sequence[Mapping[str, Any]]) -> None:
         print_line(line)
 
 
-def _column_cells(column: Mapping[str, Any], num_rows: int) -> list[str]:
-    goes_to = f"stream {column['stream']}" if column["stream"] else column["role"]
+def _column_cells(column: Mapping[str, Any], num_rows: int, counts: Sequence[str]) -> list[str]:
     unsupported = "" if column["supported"] else "; this version does not learn from it"
-    missing, broken = _count(column["missing"], num_rows), _count(column["broken"], num_rows)
-    return [column["name"], column["modality"], goes_to, missing, broken, column["reason"] + unsupported]
+    option = f" ({column['overrule']})" if column["overrule"] and column["certainty"] != "sure" else ""
+    share = "" if column["confidence"] > SHOWN_SURE else f" {column['confidence']:.0%}"
+    return [
+        column["name"],
+        f"{column['modality']}\n{column['certainty']}{share}",
+        column["second_guess"] or "–",
+        column["stream"] or column["role"],
+        *(_count(column[kind], num_rows) for kind in counts),
+        column["reason"] + unsupported + option,
+    ]
 
 
 def _count(part: int, whole: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,8 @@ from polymodal.model.scorer import Scorer, build_scorer
 from polymodal.model.trained_model import TrainedModel
 from polymodal.targets import StructuredTarget
 
-FOLDS = 5
+FOLDS, FEW_FOLDS, MANY_ROWS = 5, 2, 1000
+"""Folds of validation rows, and of many of them: the weights hardly depend on half of those."""
 PRIOR = f"{BASELINE}prior"
 
 
@@ -35,9 +37,14 @@ class Candidate:
         name: Its name.
         method: As of ``Point``.
         description: What was done, in a sentence.
-        model: The model with ensembles and calibrations.
+        model: The model with its ensembles; it is calibrated once it is chosen.
         held_out: Target to the validation rows as each of its members answers them; no member was fitted on them.
+        train: Training rows, as this model reads them.
         validation: The validation rows, as this model reads them.
+        rows: All rows, and the baselines that it may use.
+        kept: What ``keep_members`` kept; None: all members.
+        bundle: The folder that it was exported to; None: its network is in torch.
+        exported_from: The candidate in torch that it was exported from.
     """
 
     name: str
@@ -45,7 +52,12 @@ class Candidate:
     description: str
     model: TrainedModel
     held_out: Mapping[str, HeldOutRows]
+    train: Examples
     validation: Examples
+    rows: CompressionRows
+    kept: frozenset[str] | None = None
+    bundle: Path | None = None
+    exported_from: Candidate | None = None
 
 
 def build_candidate(
@@ -56,6 +68,7 @@ def build_candidate(
     rows: CompressionRows,
     validation: Examples,
     cache: ArrayCache,
+    train: Examples | None = None,
 ) -> Candidate:
     """Fit the decision level of a model anew and keep what its members say of the validation rows.
 
@@ -67,6 +80,7 @@ def build_candidate(
         rows: All rows, and the baselines.
         validation: The validation rows, as this model reads them.
         cache: Cache of the baselines' predictions.
+        train: Training rows, as this model reads them; None: as the original reads them.
 
     Returns:
         The candidate.
@@ -74,25 +88,42 @@ def build_candidate(
     if rows.fitted is not None:
         model = dataclasses.replace(model, features=rows.fitted.features, baselines=rows.fitted.baselines)
     model, held_out = held_out_rows(model, validation, cache, rows.fitted)
-    return with_decision_level(
+    return with_ensembles(
         Candidate(
-            name=name, method=method, description=description, model=model, held_out=held_out, validation=validation
+            name=name,
+            method=method,
+            description=description,
+            model=model,
+            held_out=held_out,
+            train=rows.train if train is None else train,
+            validation=validation,
+            rows=rows,
         )
     )
 
 
-def with_decision_level(candidate: Candidate) -> Candidate:
-    """Fit ensembles and calibrations on the held-out rows of a candidate.
+def with_ensembles(candidate: Candidate) -> Candidate:
+    """Fit the ensembles of a candidate on its held-out rows.
 
     Args:
         candidate: The candidate.
 
     Returns:
-        The same with a fitted decision level.
+        The same with its own ensembles, but the calibrations of the original, which take as many bytes.
     """
-    model = fit_ensembles(candidate.model, candidate.held_out)
-    model = fit_certainty(model, candidate.held_out, candidate.validation)
-    return dataclasses.replace(candidate, model=model)
+    return dataclasses.replace(candidate, model=fit_ensembles(candidate.model, candidate.held_out))
+
+
+def with_calibrations(candidate: Candidate) -> TrainedModel:
+    """Calibrate a candidate that is to be deployed.
+
+    Args:
+        candidate: The candidate.
+
+    Returns:
+        Its model with calibrations of its own, for sets, intervals and abstention.
+    """
+    return fit_certainty(candidate.model, candidate.held_out, candidate.validation)
 
 
 def validation_scores(candidate: Candidate, cache: ArrayCache) -> dict[str, TargetScore]:
@@ -163,7 +194,7 @@ def out_of_fold_answers(held_out: HeldOutRows, seed: int) -> list[NDArray[np.flo
         Predictions of the rows as they are, and with each stream masked, as in ``held_out.members``.
     """
     parts, num_rows = held_out.members, len(held_out.members[0].rows)
-    num_folds = min(FOLDS, num_rows)
+    num_folds = min(FOLDS if num_rows < MANY_ROWS else FEW_FOLDS, num_rows)
     dealt = np.random.default_rng([seed, 2]).permutation(num_rows) % num_folds
     folds = [dealt[np.searchsorted(parts[0].rows, part.rows)] for part in parts]
     answers = [np.zeros(next(iter(part.members.values())).shape) for part in parts]
@@ -229,8 +260,8 @@ def keep_members(candidate: Candidate, kept: frozenset[str], name: str, descript
         baselines=baselines if needs_features else {},
         features=model.features if needs_features else None,
     )
-    return with_decision_level(
-        dataclasses.replace(candidate, name=name, description=description, model=smaller, held_out=held_out)
+    return with_ensembles(
+        dataclasses.replace(candidate, name=name, description=description, model=smaller, held_out=held_out, kept=kept)
     )
 
 

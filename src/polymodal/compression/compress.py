@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from polymodal.compression.choice import choose, describe_choice, pareto_front
-from polymodal.compression.limits import Limits, read_limits
+from polymodal.compression.limits import Limits, check_methods, read_limits
 from polymodal.compression.output import open_output, write_outputs
 from polymodal.compression.points import Compression
 from polymodal.compression.rows import find_tables, prepare_rows
 from polymodal.compression.search import Search
 from polymodal.data.cache.cache import ArrayCache
-from polymodal.model.checkpoint import MODEL_FOLDER
+from polymodal.model.saved_parts import MODEL_FOLDER
+from polymodal.model.torch_network import torch_network
 from polymodal.nn.devices import use_device
 from polymodal.progress import LoggingProgress, Progress
 from polymodal.runs.model import Model, load
@@ -28,6 +32,7 @@ def compress(
     size: str | float | None = None,
     latency: str | float | None = None,
     max_drop: str | float | None = None,
+    methods: Sequence[str] | None = None,
     progress: Progress | None = None,
     command: str | None = None,
 ) -> Compression:
@@ -44,6 +49,7 @@ def compress(
         size: Most bytes of the deployed folder, such as ``5MB``; None: no limit.
         latency: Most milliseconds of one row, such as ``2ms``; None: no limit.
         max_drop: Most points of the primary metric that may be lost, such as ``0.5%``; None: 0.5.
+        methods: What is tried, of ``members``, ``pruned``, ``distilled`` and ``int8``; None: all of them.
         progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
         command: The command line, for the page.
 
@@ -51,7 +57,8 @@ def compress(
         Every point that was tried, and the one that was chosen.
 
     Raises:
-        ConfigError: If a limit cannot be read, the model has no target, or its table is not known.
+        ConfigError: If a limit or method cannot be read, the model has no target or was exported, or its table is not
+            known.
         TableError: If a table cannot be read.
         SchemaError: If a table lacks a target or has too few rows.
         CheckpointError: If there is no model.
@@ -62,14 +69,20 @@ def compress(
         >>> found.sentence  # doctest: +SKIP
     """
     limits, started = read_limits(size, latency, max_drop), time.perf_counter()
+    tried = check_methods(methods)
     progress = progress or LoggingProgress()
     loaded = model if isinstance(model, Model) else load(model, "cpu")
+    torch_network(loaded.trained, "A compression")
     source = loaded.folder if isinstance(model, Model) else Path(model)
     folder = _output_of(source, output)
-    with use_device("cpu"), open_output(folder, _model_folder(source)) as work:
+    with ExitStack() as stack:
+        stack.enter_context(use_device("cpu"))
+        work = stack.enter_context(open_output(folder, _model_folder(source)))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polymodal-")))
         tables, notices = find_tables(loaded.trained, table)
         rows = prepare_rows(loaded.trained, tables, notices, ArrayCache.default(), progress)
-        search = Search(loaded.trained, rows, tables["validation"], limits, work.opened(rows.counts), progress)
+        work, validation = work.opened(rows.counts), tables["validation"]
+        search = Search(loaded.trained, rows, validation, limits, work, scratch, tried, bool(methods), progress)
         search.run()
         found = _conclude(search, limits, started, command)
         return write_outputs(found, search, folder, progress)

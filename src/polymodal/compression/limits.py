@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, parameter_error
 
 UNIT_BYTES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 UNIT_MS = {"": 1.0, "MS": 1.0, "US": 1e-3, "S": 1e3}
 UNIT_POINTS = {"": 1.0, "%": 1.0}
+METHODS = ("members", "pruned", "distilled", "int8")
+"""Fewer members of the ensemble, pruned networks, students, and exported graphs with int8 weights."""
 MAX_DROP = 0.5
 """Points of the primary metric that may be lost, where nothing else is asked for."""
 NUMBER = re.compile(r"\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*([a-zA-Z%]*)\s*", re.ASCII)
@@ -29,6 +32,24 @@ class Limits:
     max_drop: float = MAX_DROP
     max_bytes: int | None = None
     max_ms: float | None = None
+
+
+def check_methods(methods: Sequence[str] | None) -> tuple[str, ...]:
+    """Check names of methods.
+
+    Args:
+        methods: Names; None or none: all of them.
+
+    Returns:
+        The methods to try.
+
+    Raises:
+        ConfigError: If there is no such method.
+    """
+    for name in methods or ():
+        if name not in METHODS:
+            raise parameter_error("method", "a compression", f"one of: {', '.join(METHODS)}", name, METHODS)
+    return tuple(methods or METHODS)
 
 
 def read_limits(size: str | float | None, latency: str | float | None, max_drop: str | float | None) -> Limits:

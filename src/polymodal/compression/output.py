@@ -3,7 +3,8 @@
 ::
 
     runs/clothing-compressed/
-      model/              the chosen model; loads with polymodal.load
+      model/              the chosen model in PyTorch; loads with polymodal.load
+      bundle/             the chosen model for ONNX Runtime, where it was exported
       compression.html    every point that was tried, with a chart
       compression.json    the same as JSON
       pareto.svg          the chart alone
@@ -14,26 +15,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from polymodal.atomic_files import remove_temporaries, write_text
+from polymodal.atomic_files import atomic_folder, remove_temporaries, write_text
+from polymodal.compression.bundles import write_candidate_bundle
+from polymodal.compression.candidate import Candidate, with_calibrations
 from polymodal.compression.deployed import MAX_REFERENCE_SHARE, keeps_reference, slimmed
 from polymodal.compression.page import pareto_svg, write_page
-from polymodal.compression.points import Compression, find_point
+from polymodal.compression.points import Compression
 from polymodal.compression.search import Search
 from polymodal.compression.work import WORK_FOLDER, Work
 from polymodal.errors import ConfigError
-from polymodal.model.checkpoint import MODEL_FOLDER, save_model
+from polymodal.export.export_bundle import CONTENTS as CONTENTS_OF_BUNDLE
+from polymodal.model.checkpoint import save_model
 from polymodal.model.evaluation import evaluate_examples
 from polymodal.model.fit_reference import fit_reference
+from polymodal.model.saved_parts import MODEL_FOLDER
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
 from polymodal.runs.folder_lock import entries, locked_folder
 
+BUNDLE_FOLDER = "bundle"
 PAGE, DATA_FILE, CHART = "compression.html", "compression.json", "pareto.svg"
-CONTENTS = frozenset({MODEL_FOLDER, PAGE, DATA_FILE, CHART, WORK_FOLDER, "bundle"})
+CONTENTS = frozenset({MODEL_FOLDER, PAGE, DATA_FILE, CHART, WORK_FOLDER, BUNDLE_FOLDER})
 
 
 @contextmanager
@@ -83,9 +90,7 @@ def write_outputs(found: Compression, search: Search, folder: Path | None, progr
         return found  # an earlier model with looser limits is kept, with its page
     with progress.phase("writing", None):
         if found.chosen is not None:
-            model, notices = _finished(search, found.chosen)
-            save_model(model, folder / MODEL_FOLDER)
-            found = dataclasses.replace(found, notices=[*found.notices, *notices])
+            found = dataclasses.replace(found, notices=[*found.notices, *_write_models(search, found.chosen, folder)])
         found = dataclasses.replace(found, folder=folder)
         write_text(folder / CHART, pareto_svg(found))
         write_page(found, folder / PAGE)
@@ -95,20 +100,32 @@ def write_outputs(found: Compression, search: Search, folder: Path | None, progr
     return found
 
 
-def _finished(search: Search, name: str) -> tuple[TrainedModel, list[str]]:
-    """Return the chosen model with its own scores, and what it lacks beside the original, in sentences."""
+def _write_models(search: Search, name: str, folder: Path) -> list[str]:
+    """Write the chosen model, and where it was exported its bundle too; say what both lack beside the original."""
     candidate = search.candidates[name]
-    examples, cache = search.test_rows(candidate), search.cache
+    model, notices = _finished(search, candidate.exported_from or candidate)
+    save_model(model, folder / MODEL_FOLDER)
+    if candidate.bundle is None:
+        shutil.rmtree(folder / BUNDLE_FOLDER, ignore_errors=True)  # of an earlier choice
+        return notices
+    exported, _ = _finished(search, candidate)
+    with atomic_folder(folder / BUNDLE_FOLDER, CONTENTS_OF_BUNDLE) as temporary:
+        write_candidate_bundle(candidate, exported, temporary)
+    return [*notices, f"{BUNDLE_FOLDER}/ is what was chosen and measured; {MODEL_FOLDER}/ is the same in PyTorch."]
+
+
+def _finished(search: Search, candidate: Candidate) -> tuple[TrainedModel, list[str]]:
+    """Return a model with its own scores, and what it lacks beside the original, in sentences."""
     split = "validation" if search.rows.test is None else "test"
-    evaluation = evaluate_examples(candidate.model, examples, split, cache).report
-    model = slimmed(candidate.model, evaluation)
+    calibrated = with_calibrations(candidate)
+    evaluation = evaluate_examples(calibrated, search.test_rows(candidate), split, search.cache).report
+    model = slimmed(calibrated, evaluation)
     notices = ["Charts' data of the original's report are not part of the compressed model."]
-    point = find_point(search.points, name)
+    point = next((one for one in search.points if one.name == candidate.name), search.points[0])
     if keeps_reference(search.work.original, point.num_bytes):
-        model = fit_reference(model, search.rows.train, candidate.validation, candidate.held_out)
-    else:
-        notices.append(
-            "The compressed model remembers no rows of the original: `polymodal drift` and --unusual need them, and "
-            f"they would take more than {MAX_REFERENCE_SHARE:.0%} of its bytes."
-        )
-    return model, notices
+        return fit_reference(model, candidate.train, candidate.validation, candidate.held_out), notices
+    return model, [
+        *notices,
+        "The compressed model remembers no rows of the original: `polymodal drift` and --unusual need them, and "
+        f"they would take more than {MAX_REFERENCE_SHARE:.0%} of its bytes.",
+    ]

@@ -20,6 +20,7 @@ METHODS = {
     "members": "fewer members",
     "distilled": "student",
     "pruned": "pruned",
+    "exported": "exported",
     "int8": "int8",
 }
 
@@ -70,7 +71,7 @@ def _chart(found: Compression, *, is_time: bool) -> Markup:
             kind=METHODS[point.method],
             is_chosen=point.name == found.chosen,
             is_front=point.name in found.front,
-            tip=f"{point.name}: {point.drop:+.2f} points lost, {show_bytes(point.num_bytes)}, {show_ms(point.ms)} a row",
+            tip=f"{point.name}: {point.drop:+.2f} points, {show_bytes(point.num_bytes)}, {show_ms(point.ms)} a row",
         )
         for point in found.points
     ]

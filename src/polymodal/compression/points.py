@@ -66,7 +66,7 @@ class Point:
 
     Attributes:
         name: Its name, which no other point has.
-        method: ``original``, ``members``, ``distilled``, ``pruned`` or ``int8``.
+        method: ``original``, ``members``, ``distilled``, ``pruned``, ``exported`` or ``int8``.
         description: What was done, in a sentence.
         scores: Target to its score on validation rows.
         num_bytes: Bytes on disk of what is deployed.

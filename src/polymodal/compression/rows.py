@@ -89,8 +89,9 @@ def find_tables(model: TrainedModel, given: Any) -> tuple[dict[str, Table], list
         )
     others = {split: getattr(config, split) for split in ("validation", "test")}
     found = {split: read_table(path) for split, path in others.items() if path is not None and Path(path).exists()}
+    instead = {"validation": "rows are held out of the table", "test": "no test score is reported"}
     notices += [
-        f"The {split} table {path} is no longer there: {'rows are held out of the table' if split == 'validation' else 'no test score is reported'}."
+        f"The {split} table {path} is no longer there: {instead[split]}."
         for split, path in others.items()
         if path is not None and split not in found
     ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
 
+from polymodal.compression.bundles import export_candidate, quantise_candidate, write_candidate_bundle
 from polymodal.compression.candidate import (
     Candidate,
     build_candidate,
@@ -15,12 +16,12 @@ from polymodal.compression.candidate import (
     keep_members,
     validation_scores,
 )
-from polymodal.compression.deployed import save_slim
+from polymodal.compression.deployed import save_slim, slimmed
 from polymodal.compression.limits import Limits
 from polymodal.compression.measure import folder_bytes, ms_of_row, network_ms_of_row
 from polymodal.compression.points import ORIGINAL, Point, TargetScore
 from polymodal.compression.rows import CompressionRows
-from polymodal.compression.student_plan import StudentPlan, plan_students
+from polymodal.compression.student_plan import MIDDLE, NARROW, WIDE, StudentPlan, plan_student
 from polymodal.compression.students import FINE_TUNING_EPOCHS, read_by_student, train_pruned, train_student
 from polymodal.compression.work import Work
 from polymodal.data.cache.cache import ArrayCache
@@ -32,8 +33,12 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress, format_seconds
 from polymodal.runs.model import Model
 
-HOPELESS_POINTS = 5.0
-"""Points beyond the allowed drop from which no narrower student is tried."""
+EXPORTED = 3
+"""Most networks that are exported, the smallest ones within the allowed drop."""
+NUM_STUDENTS = 3
+"""Most students that are trained."""
+TRAINED = ("distilled", "pruned")
+"""Methods that train networks."""
 STUDENT_EFFORT = 0.6
 """Training time of a student beside that of the original, roughly."""
 KEPT_SHARES = (0.5, 0.25)
@@ -59,6 +64,7 @@ class Search:
         candidates: Name of a point to its model.
         work: Keeps trained networks of an interrupted search.
         cache: Cache of decoded arrays and of the baselines' predictions.
+        scratch: A folder for bundles, which is removed afterwards.
         notices: What was left out, and why.
     """
 
@@ -69,6 +75,9 @@ class Search:
         table: Table,
         limits: Limits,
         work: Work,
+        scratch: Path,
+        methods: Collection[str],
+        is_asked: bool,
         progress: Progress,
     ) -> None:
         """Prepare the search.
@@ -79,10 +88,14 @@ class Search:
             table: The validation rows as a table, for timing.
             limits: What is asked for.
             work: Keeps trained networks of an interrupted search.
+            scratch: An empty folder for bundles, which the caller removes.
+            methods: What is tried, of ``METHODS``.
+            is_asked: Whether the user named them, so that nothing is skipped.
             progress: Reports progress.
         """
-        self.original, self.rows, self.table = original, rows, table
+        self.original, self.rows, self.table, self.scratch = original, rows, table, scratch
         self.points: list[Point] = []
+        self._methods, self._all_asked = methods, is_asked
         self.notices = list(rows.notices)
         self.candidates: dict[str, Candidate] = {}
         self._folder = work.original
@@ -94,10 +107,13 @@ class Search:
         self._progress.message(self._estimate())
         base = self._add_original()
         self._add_subsets(base, "")
-        idle = idle_streams(base, self._limits.max_drop)
-        self._train_pruned()
-        networks = [base, *self._train_students(plan_students(self.original, idle))]
-        self._add_baselines_alone(networks[-1])
+        students = self._train_students(base) if "distilled" in self._methods else []
+        if "pruned" in self._methods:
+            self._train_pruned()
+        if "members" in self._methods:
+            self._add_baselines_alone([one for one in (base, *students) if one.model.baselines or one is base][-1])
+        if "int8" in self._methods:
+            self._add_bundles()
 
     def test_scores(self, chosen: Point | None) -> dict[str, dict[str, TargetScore]]:
         """Score the original and the chosen point on test rows, which nothing was chosen by.
@@ -129,15 +145,17 @@ class Search:
         """
         if self.rows.test is None:
             return candidate.validation
-        return read_by_student(self.rows.test, self.original) if candidate.method == "distilled" else self.rows.test
+        base = candidate.exported_from or candidate
+        return read_by_student(self.rows.test, self.original) if base.method == "distilled" else self.rows.test
 
     def _estimate(self) -> str:
-        plans = plan_students(self.original)
+        effort = NUM_STUDENTS * STUDENT_EFFORT if "distilled" in self._methods else 0.0
+        effort += len(KEPT_SHARES) * FINE_TUNING_EPOCHS if "pruned" in self._methods else 0.0
         seconds = self.original.report_data.get("seconds", {}).get("train")
+        about = f", for about {format_seconds(seconds * effort)} by what the run took" if seconds and effort else ""
+        trained = " and ".join(name for name in TRAINED if name in self._methods) or "no"
         rows = ", ".join(f"{number:,} {split}" for split, number in self.rows.counts.items())
-        effort = len(plans) * STUDENT_EFFORT + len(KEPT_SHARES) * FINE_TUNING_EPOCHS
-        about = f", about {format_seconds(seconds * effort)} by what the run took" if seconds else ""
-        return f"{len(plans)} students and {len(KEPT_SHARES)} pruned networks are trained on {rows} rows{about}."
+        return f"{trained.capitalize()} networks are trained{about}; rows: {rows}."
 
     def _add_original(self) -> Candidate:
         with self._progress.phase("scoring the original", None):
@@ -146,16 +164,23 @@ class Search:
                 ORIGINAL, "original", description, self.original, self.rows, self.rows.validation, self.cache
             )
             scores = validation_scores(base, self.cache)
-            num_bytes = folder_bytes(self._folder) if self._folder is not None else self._bytes_of(self.original)
+            num_bytes = folder_bytes(self._folder) if self._folder is not None else self._bytes_of(base)
             self._measure(dataclasses.replace(base, model=self.original), scores, num_bytes)
         return base
 
     def _train_pruned(self) -> None:
+        middle = plan_student(self.original, MIDDLE)
+        if middle is not None and self._is_within(middle.name) and not self._all_asked:
+            self.notices.append(
+                f"Pruning was not tried: {middle.name} keeps the score and is smaller than a pruned network would be. "
+                "Ask for it by --method pruned."
+            )
+            return
         for share in KEPT_SHARES:
             name = f"pruned-{share:.0%}".rstrip("%")
             description = f"the network with {share:.0%} of its heads, hidden units and channels, trained further"
             try:
-                model = self.work.load(name)
+                model = self._trained_before(name)
                 if model is None:
                     self._progress.message(f"Pruning: {description}.")
                     model = train_pruned(share, self.original, self.rows, self._progress)
@@ -168,40 +193,58 @@ class Search:
             self._add(candidate)
             self._add_subsets(candidate, f"{name}, ")
 
-    def _train_students(self, plans: list[StudentPlan]) -> Iterator[Candidate]:
-        for number, plan in enumerate(plans, start=1):
-            self._progress.message(f"Student {number} of {len(plans)}: {plan.description}.")
-            try:
-                student, validation = self._trained(plan)
-            except ConfigError as error:
-                self.notices.append(f"{plan.name} was left out: {error}")
-                continue
-            rows = dataclasses.replace(self.rows, fitted=None) if plan.without else self.rows
-            student = dataclasses.replace(student, features=None, baselines={}) if plan.without else student
-            candidate = build_candidate(plan.name, "distilled", plan.description, student, rows, validation, self.cache)
-            self._add(candidate)
-            self._add_subsets(candidate, f"{plan.name}, ")
-            yield candidate
-            if min(point.drop for point in self._points_of(plan.name)) > self._limits.max_drop + HOPELESS_POINTS:
-                self.notices.append(f"{plan.name} loses far more than is allowed: no narrower student was trained.")
-                return
+    def _train_students(self, base: Candidate) -> list[Candidate]:
+        """Train a student of a quarter of the width, then a narrower or a wider one, and one that reads less."""
+        middle = self._train_student(plan_student(self.original, MIDDLE))
+        next_divisor = NARROW if middle is not None and self._is_within(middle.name) else WIDE
+        students = [middle, self._train_student(plan_student(self.original, next_divisor))]
+        idle = idle_streams(base, self._limits.max_drop)[: len(base.model.network.streams) - 1]
+        if idle:
+            students.append(self._train_student(plan_student(self.original, MIDDLE, idle)))
+        return [student for student in students if student is not None]
+
+    def _is_within(self, network: str) -> bool:
+        """Whether a model with this network loses no more than is allowed."""
+        return any(point.drop <= self._limits.max_drop for point in self.points if point.name.split(", ")[0] == network)
+
+    def _train_student(self, plan: StudentPlan | None) -> Candidate | None:
+        if plan is None:
+            return None
+        self._progress.message(f"Training {plan.name}: {plan.description}.")
+        try:
+            student, validation = self._trained(plan)
+        except ConfigError as error:
+            self.notices.append(f"{plan.name} was left out: {error}")
+            return None
+        rows = dataclasses.replace(self.rows, fitted=None) if plan.without else self.rows
+        student = dataclasses.replace(student, features=None, baselines={}) if plan.without else student
+        train = read_by_student(self.rows.train, self.original)
+        candidate = build_candidate(
+            plan.name, "distilled", plan.description, student, rows, validation, self.cache, train
+        )
+        self._add(candidate)
+        self._add_subsets(candidate, f"{plan.name}, ")
+        return candidate
 
     def _trained(self, plan: StudentPlan) -> tuple[TrainedModel, Examples]:
-        kept = self.work.load(plan.name)
+        kept = self._trained_before(plan.name)
         if kept is not None:
-            self._progress.message(f"{plan.name} was trained before; it is taken from {self.work.folder}.")
             return kept, read_by_student(self.rows.validation, self.original)
         student, validation = train_student(plan, self.original, self.rows, self._progress)
         self.work.save(plan.name, student)
         return student, validation
 
-    def _points_of(self, network: str) -> list[Point]:
-        return [point for point in self.points if point.name.split(", ")[0] == network]
+    def _trained_before(self, name: str) -> TrainedModel | None:
+        kept = self.work.load(name)
+        if kept is None:
+            return None
+        self._progress.message(f"{name} was trained before; it is taken from {self.work.folder}.")
+        return dataclasses.replace(kept, report_data=self.original.report_data)
 
     def _add_subsets(self, candidate: Candidate, prefix: str) -> None:
         """Add the network of a candidate with fewer baselines beside it."""
         known = {b.name for found in candidate.model.baselines.values() for b in found} - {"prior"}
-        for title, kept in SUBSETS.items():
+        for title, kept in SUBSETS.items() if "members" in self._methods else ():
             if known - kept and (kept - {"network"}) <= known:
                 name = f"{prefix}{title}"
                 self._add(keep_members(candidate, kept, name, f"{candidate.description}; {title}"))
@@ -217,10 +260,44 @@ class Search:
                 found = keep_members(candidate, kept, title, description)
                 self._add(dataclasses.replace(found, method="members"))
 
+    def _add_bundles(self) -> None:
+        """Export the smallest models within the limit, each network once, and store their weights as int8."""
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime.quantization  # noqa: F401
+        except ImportError:
+            self.notices.append("No int8 weights were tried: they need `pip install 'polymodal[train]'`.")
+            return
+        for number, candidate in enumerate(self._to_export()):
+            folder = self.scratch / f"export-{number}"
+            try:
+                with self._progress.phase(f"exporting {candidate.name}", None):
+                    exported = export_candidate(candidate, folder / "bundle", self.table, self._progress)
+            except ConfigError as error:
+                self.notices.append(f"{candidate.name} was not exported: {error}")
+                continue
+            self._add(exported)
+            with self._progress.phase(f"int8 weights of {candidate.name}", None):
+                most_lost = self._limits.max_drop
+                quantised, notices = quantise_candidate(exported, folder / "int8", most_lost, self.cache)
+            self.notices += notices
+            if quantised is not None:
+                self._add(quantised)
+
+    def _to_export(self) -> list[Candidate]:
+        """Return the smallest candidates within the allowed drop, one of each network, and the original's best."""
+        asked = [point for point in self.points if point.network_ms is not None]
+        within = [point for point in asked if point.drop <= self._limits.max_drop]
+        ordered = sorted(within, key=lambda point: (point.num_bytes, point.ms))
+        found: dict[int, Candidate] = {}
+        for candidate in (self.candidates[point.name] for point in ordered):
+            found.setdefault(id(candidate.model.network), candidate)
+        return list(found.values())[:EXPORTED]
+
     def _add(self, candidate: Candidate) -> None:
         with self._progress.phase(f"measuring {candidate.name}", None):
             scores = validation_scores(candidate, self.cache)
-            self._measure(candidate, scores, self._bytes_of(candidate.model))
+            self._measure(candidate, scores, self._bytes_of(candidate))
 
     def _measure(self, candidate: Candidate, scores: dict[str, TargetScore], num_bytes: int) -> None:
         original = self.points[0].scores if self.points else scores
@@ -232,13 +309,19 @@ class Search:
             num_bytes=num_bytes,
             ms=ms_of_row(Model(candidate.model), self.table),
             network_ms=network_ms_of_row(candidate.model, candidate.validation),
-            parameters=num_parameters(candidate.model.network),
+            parameters=num_parameters((candidate.exported_from or candidate).model.network),
+            format="model" if candidate.bundle is None else "bundle",
         )
         self.points.append(point)
         self.candidates[point.name] = candidate
         self._progress.log(f"{point.name}: {point.drop:+.2f} points lost, {num_bytes:,} bytes, {point.ms:.2f} ms")
 
-    def _bytes_of(self, model: TrainedModel) -> int:
-        with tempfile.TemporaryDirectory(prefix="polymodal-") as folder:
-            save_slim(model, Path(folder) / "model")
-            return folder_bytes(Path(folder) / "model")
+    def _bytes_of(self, candidate: Candidate) -> int:
+        with tempfile.TemporaryDirectory(prefix="polymodal-") as name:
+            folder = Path(name) / "deployed"
+            if candidate.bundle is None:
+                save_slim(candidate.model, folder)
+            else:
+                folder.mkdir()
+                write_candidate_bundle(candidate, slimmed(candidate.model), folder)
+            return folder_bytes(folder)

@@ -14,10 +14,10 @@ from polymodal.model.build import WIDTHS
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.builders import hyperparameters_of
 
-DIVISORS = (2, 4, 8)
+WIDE, MIDDLE, NARROW = 2, 4, 8
 """What the width of the original is divided by."""
-LEAST_WIDTH = 16
-SHALLOW_FROM = 4
+LEAST_WIDTH = 8
+SHALLOW_FROM = MIDDLE
 """Students of a width that is divided by this much or more have one layer where the original has several."""
 SCALED = {"hidden": 16, "channels": 4, "filters": 8}
 """Hyperparameters that count units of a layer, and the least that is left of them; 0 means: follows the width."""
@@ -41,20 +41,18 @@ class StudentPlan:
     without: frozenset[str] = frozenset()
 
 
-def plan_students(model: TrainedModel, idle: Sequence[str] = ()) -> list[StudentPlan]:
-    """List the students of a model, the widest first.
+def plan_student(model: TrainedModel, divisor: int, without: Sequence[str] = ()) -> StudentPlan | None:
+    """Plan a student of a model.
 
     Args:
         model: The original.
-        idle: Streams that add nothing on validation rows, which one more set of students goes without.
+        divisor: What the width of the original is divided by, such as ``MIDDLE``.
+        without: Streams that it does not read.
 
     Returns:
-        Plans; each is much smaller than the one before.
+        The plan; None where it would be too narrow.
     """
-    plans = [_plan(model, divisor, frozenset()) for divisor in DIVISORS if _width(model, divisor) is not None]
-    if idle:
-        plans += [_plan(model, DIVISORS[1], frozenset(idle))]
-    return plans
+    return None if _width(model, divisor) is None else _plan(model, divisor, frozenset(without))
 
 
 def _width(model: TrainedModel, divisor: int) -> int | None:
@@ -82,14 +80,13 @@ def _plan(model: TrainedModel, divisor: int, without: frozenset[str]) -> Student
         hyperparameters["depth"] = 1
     fusion = config.fusion.model_copy(update={"hyperparameters": hyperparameters})
     changed = {"width": width, "encoder": encoders, "fusion": fusion, "teacher": None}
-    left_out = f", without {', '.join(sorted(without))}" if without else ""
+    changes = [f"a student of width {width} instead of {_original_width(config)}"]
+    changes += ["one layer of fusion"] if is_shallow and "depth" in hyperparameters else []
+    changes += [f"new encoders of {', '.join(replaced)} instead of checkpoints"] if replaced else []
+    changes += [f"without {', '.join(sorted(without))}"] if without else []
     return StudentPlan(
         name=f"student-{width}{''.join(f'-no-{stream}' for stream in sorted(without))}",
-        description=(
-            f"a student of width {width} instead of {_original_width(config)}"
-            f"{', with one layer of fusion' if is_shallow and 'depth' in hyperparameters else ''}"
-            f"{', with new encoders of ' + ', '.join(replaced) + ' instead of checkpoints' if replaced else ''}{left_out}"
-        ),
+        description=", ".join(changes),
         config=_with_given(config, config.model_copy(update=changed)),
         without=without,
     )

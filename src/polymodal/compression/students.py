@@ -42,7 +42,7 @@ def train_student(
         progress: Reports every step.
 
     Returns:
-        The student without a decision level, and the validation rows as it reads them.
+        The student, with the decision level of the original, and the validation rows as it reads them.
 
     Raises:
         ConfigError: If such a network cannot be built.
@@ -55,7 +55,7 @@ def train_student(
     _train(network, original, plan.config, settings, rows, (train, validation), progress)
     config = plan.config.model_copy(update={"train": settings})
     student = dataclasses.replace(original, config=config, preprocessor=preprocessor, network=network.eval())
-    return without_decision_level(student), validation
+    return uncombined(student), validation
 
 
 def train_pruned(share: float, original: TrainedModel, rows: CompressionRows, progress: Progress) -> TrainedModel:
@@ -68,7 +68,7 @@ def train_pruned(share: float, original: TrainedModel, rows: CompressionRows, pr
         progress: Reports every step.
 
     Returns:
-        The pruned model without a decision level.
+        The pruned model, with the decision level of the original.
 
     Raises:
         ConfigError: If nothing in its network can be pruned.
@@ -80,19 +80,19 @@ def train_pruned(share: float, original: TrainedModel, rows: CompressionRows, pr
         raise ConfigError("its network has no heads, hidden units or channels that pruning knows.")
     network.pruned = {**before.pruned, **kept}
     _fine_tune(network, original, rows, progress)
-    return without_decision_level(dataclasses.replace(original, network=network))
+    return uncombined(dataclasses.replace(original, network=network))
 
 
-def without_decision_level(model: TrainedModel) -> TrainedModel:
-    """Return a model without what depends on how its network answers.
+def uncombined(model: TrainedModel) -> TrainedModel:
+    """Return a model whose decision level is still that of the original, and is fitted next.
 
     Args:
         model: The model.
 
     Returns:
-        The same without stackers, ensembles, calibrations and reference.
+        The same without stackers and reference.
     """
-    return dataclasses.replace(model, stackers={}, ensembles={}, calibrations={}, reference=None)
+    return dataclasses.replace(model, stackers={}, reference=None)
 
 
 def _fine_tune(network: Network, original: TrainedModel, rows: CompressionRows, progress: Progress) -> None:

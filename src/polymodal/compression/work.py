@@ -1,7 +1,8 @@
-"""Trained networks of a compression: an interrupted one goes on with them, and one with other limits uses them again."""
+"""Trained networks of a compression, with which an interrupted one goes on, and one with other limits begins."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -58,7 +59,7 @@ class Work:
             name: Its name.
 
         Returns:
-            The model without a decision level; None where it is not there, or not whole.
+            The model without baselines, its decision level still to be fitted; None where it is not there or whole.
         """
         if self.folder is None or not (self.folder / name).is_dir():
             return None
@@ -72,13 +73,14 @@ class Work:
 
         Args:
             name: Its name.
-            model: The model.
+            model: The model; its baselines are not kept.
 
         Raises:
             OSError: If it cannot be written: disk full, no permission.
         """
         if self.folder is not None and not any(choice.is_given for choice in _parts(model)):
-            save_model(model, self.folder / name)
+            bare = dataclasses.replace(model, features=None, baselines={}, report_data={})
+            save_model(bare, self.folder / name)
 
 
 def _parts(model: TrainedModel) -> list[PartConfig]:

@@ -108,8 +108,10 @@ class TrainConfig(Section):
     Attributes:
         epochs: Passes over the training rows.
         batch_size: Rows per step.
-        learning_rate: Peak of the warm-up + cosine schedule.
-        weight_decay: AdamW's decay of weight matrices.
+        optimizer: Which optimizer updates the weights.
+        learning_rate: Peak of the schedule; None chooses it by the optimizer and the targets.
+        schedule: How the learning rate falls after the warm-up.
+        weight_decay: The optimizer's decay of weight matrices.
         warmup_fraction: Share of all steps spent warming up.
         clip_norm: Largest norm of the gradient.
         patience: Epochs without a better validation loss before training stops.
@@ -117,7 +119,8 @@ class TrainConfig(Section):
         modality_dropout: Probability that a present stream is masked in the fusion, per row.
         auxiliary_weight: Weight of the losses of the streams' own heads, relative to the fused loss.
         label_smoothing: Share of the label mass spread over all classes.
-        loss: Form of the loss of classes and labels: plain, focal, or with logits adjusted by class frequency.
+        loss: Form of the loss of classes and labels: plain, focal, with logits adjusted by class frequency, or with
+            rows weighted by the inverse frequency of their class.
         sampling: Whether rows are sampled uniformly, or so that all classes are equally frequent.
         mixup: Strength of mixing fused rows with each other; 0 for none, 0.2 to 0.4 are usual.
         balance: Method that balances the gradients or losses of the streams, beside their own heads.
@@ -143,7 +146,9 @@ class TrainConfig(Section):
 
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
+    optimizer: Literal["adamw", "nadam", "radam", "sgd"] = "adamw"
     learning_rate: float | None = Field(default=None, gt=0)
+    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = "cosine"
     weight_decay: float = Field(default=0.05, ge=0)
     warmup_fraction: float = Field(default=0.1, ge=0, le=1)
     clip_norm: float = Field(default=1.0, gt=0)
@@ -152,7 +157,7 @@ class TrainConfig(Section):
     modality_dropout: float = Field(default=0.2, ge=0, lt=1)
     auxiliary_weight: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.05, ge=0, lt=1)
-    loss: Literal["cross_entropy", "focal", "logit_adjusted"] = "cross_entropy"
+    loss: Literal["cross_entropy", "focal", "logit_adjusted", "class_weighted"] = "cross_entropy"
     sampling: Literal["uniform", "balanced"] = "uniform"
     mixup: float = Field(default=0.0, ge=0)
     balance: Literal["none", "ogm_ge", "mmpareto", "blending"] = "none"
@@ -184,6 +189,9 @@ class RunConfig(Section):
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split: the latest rows are held out.
         teacher: Path of a trained model whose predictions the new one also learns from.
+        init_from: Path of an earlier run whose fitted modalities and encoders the new one starts from.
+        init_streams: Stream to the stream of that run it starts from, where their names differ.
+        init_frozen: Whether those encoders stay as they are.
         reconstruct: Whether each stream is also recovered from the others.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
         drop: Columns left out.
@@ -219,6 +227,9 @@ class RunConfig(Section):
     group: str | None = None
     time: str | None = None
     teacher: str | None = None
+    init_from: str | None = None
+    init_streams: dict[str, str] = Field(default_factory=dict)
+    init_frozen: bool = False
     reconstruct: bool = False
     relevance: str | None = None
     drop: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from polymodal.data.notes.notice import Notice, in_order
 from polymodal.data.notes.part import Part
 from polymodal.data.notes.table_notices import table_notices
 from polymodal.data.notes.values import absent_file_notices, as_numbers
+from polymodal.data.schema.certainty import certainty_of
 from polymodal.data.schema.columns import ColumnSchema, TargetSchema
 from polymodal.data.schema.detect_modality import RECOGNISED_ONLY
 from polymodal.data.schema.detect_target import FLAT_KINDS, labels_of, number_of
@@ -26,6 +27,7 @@ from polymodal.data.tables.table import Table
 from polymodal.modalities import MODALITIES, Category, CellReadError, Modality, build_settings
 from polymodal.modalities.box_cells import read_boxes
 from polymodal.modalities.decoding import unique_cells
+from polymodal.modalities.remote_files import is_remote_allowed
 from polymodal.progress import Progress, SilentProgress
 
 MAX_EXAMPLES = 3
@@ -60,7 +62,9 @@ def inspect_table(
     Returns:
         Plain JSON: ``rows``; ``columns``, each with ``name``, ``modality``, ``stream`` (None: ignored or a target),
         ``role`` (``input``, ``target`` or ``ignored``), ``reason``, ``supported``, ``missing``, ``distinct``,
-        ``broken``, ``broken_examples`` (``row`` counted from 1, and ``reason``), ``examples``, and for categories
+        ``broken``, ``broken_examples`` (``row`` counted from 1, and ``reason``), ``examples``, ``confidence`` (0 to 1),
+        ``certainty`` (``sure``, ``likely`` or ``guess``), ``second_guess`` (a modality, or None), ``overrule`` (the
+        option of the command line that overrules it, or None), and for categories
         ``balance`` (the most frequent values with their rows); ``targets``, each with ``name``, ``kind``, ``reason``,
         ``missing``, and ``balance`` or, for numbers, ``range``, or for structured targets ``different``: how many; and
         ``notices`` about the table, each with ``kind``, ``columns``, ``rows``, ``of_rows`` and ``sentence``.
@@ -77,7 +81,7 @@ def inspect_table(
     schema = infer_schema(table, targets=targets, modality=modality, streams=streams, drop=drop, check_supported=False)
     options = {name: dict((settings or {}).get(stream, {})) for name, stream in schema.stream_names.items()}
     options |= {name: options[name] | {"of_video": True} for name in schema.sounds if name in options}
-    table = schema.with_derived(table)
+    given, table = table, schema.with_derived(table)
     progress = progress or SilentProgress()
     fitted = _fit(table, schema.columns, options, num_threads)
     broken, silent = _broken_cells(table, fitted, progress, num_threads)
@@ -85,6 +89,8 @@ def inspect_table(
     columns = {name: _describe_column(table, name, schema, roles[name], broken.get(name, [])) for name in table.columns}
     for name, rows in silent.items():
         columns[name]["missing"] += rows
+    for name, (role, entry) in roles.items():
+        columns[name] |= certainty_of(given, entry, role)
     return {
         "rows": table.num_rows,
         "columns": list(columns.values()),
@@ -159,7 +165,8 @@ def _roles(schema: Schema) -> dict[str, tuple[str, ColumnSchema]]:
 def _is_supported(entry: ColumnSchema, present: Sequence[Cell]) -> bool:
     if entry.modality in RECOGNISED_ONLY:
         return False
-    return not MODALITIES[entry.modality].is_file or not are_urls(evenly_spaced(present, 100))
+    is_fetched = is_remote_allowed() or not MODALITIES[entry.modality].is_file
+    return is_fetched or not are_urls(evenly_spaced(present, 100))
 
 
 def _value_text(cell: Cell) -> str:

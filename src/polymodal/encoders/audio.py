@@ -22,6 +22,7 @@ from polymodal.nn.convolution import Conv1d, Conv2d
 from polymodal.nn.layers import (
     MaskedGroupNorm,
     num_groups,
+    pooling_matrix,
     sinusoidal_positions,
     split_channels,
     steps_present,
@@ -142,9 +143,18 @@ class AudioCNN(nn.Module):
         map_BCTF = split_channels(values_BTF, self.audio_channels)
         for stage in self.stages:
             map_BCTF, lengths = stage(map_BCTF, lengths, is_whole=self.frames > 0)
-        bands_BCTF = functional.adaptive_avg_pool2d(map_BCTF, (map_BCTF.shape[2], BANDS))
-        tokens: Tokens = self.tokens(bands_BCTF.transpose(1, 2).flatten(2), lengths)
+        tokens: Tokens = self.tokens(_pool_bands(map_BCTF).transpose(1, 2).flatten(2), lengths)
         return tokens
+
+
+def _pool_bands(map_BCTF: Tensor) -> Tensor:
+    """Average-pool the frequencies to ``BANDS``."""
+    num_features = map_BCTF.shape[3]
+    if num_features == BANDS:
+        return map_BCTF
+    if torch.compiler.is_exporting():  # as a product, for any number of steps
+        return map_BCTF @ pooling_matrix(num_features, BANDS).T.to(map_BCTF.device)
+    return functional.adaptive_avg_pool2d(map_BCTF, (map_BCTF.shape[2], BANDS))
 
 
 class AudioGRU(nn.Module):

@@ -24,7 +24,7 @@ from polymodal.encoders.pooling import GridProjection
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_image import normalise
 from polymodal.errors import parameter_error
-from polymodal.nn.layers import lengths_in_use
+from polymodal.nn.layers import lengths_in_use, pooling_matrix
 from polymodal.tokens import ColumnBatch
 
 GRID = 2
@@ -100,7 +100,7 @@ class VideoCheckpointAdapter(CheckpointAdapter):
         rows, columns = self._side[0] // int(patch_Y), self._side[1] // int(patch_X)
         map_BDTYX = hidden_BTD.transpose(1, 2).reshape(hidden_BTD.shape[0], hidden_BTD.shape[2], -1, rows, columns)
         shape = (min(self.times, map_BDTYX.shape[2]), min(GRID, rows), min(GRID, columns))
-        return functional.adaptive_avg_pool3d(map_BDTYX, shape).flatten(2).transpose(1, 2)
+        return _average_pool(map_BDTYX, shape).flatten(2).transpose(1, 2)
 
     def max_outputs(self, column: Column) -> int:  # noqa: ARG002
         """Return the number of outputs of the grid.
@@ -123,6 +123,16 @@ class VideoCheckpointAdapter(CheckpointAdapter):
             Row indices of each batch.
         """
         return row_chunks(column, BATCH_VIDEOS)
+
+
+def _average_pool(map_BDTYX: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Average-pool times, rows and columns to a shape; in exported graphs, which lack the operator, as products."""
+    if not torch.compiler.is_exporting():
+        return functional.adaptive_avg_pool3d(map_BDTYX, shape)
+    for axis, size in enumerate(shape, start=2):
+        weights = pooling_matrix(map_BDTYX.shape[axis], size).to(map_BDTYX.device)
+        map_BDTYX = (map_BDTYX.movedim(axis, -1) @ weights.T).movedim(-1, axis)
+    return map_BDTYX
 
 
 def sample_frames(frames_BFYXC: Tensor, lengths: Tensor, num_frames: int) -> Tensor:

@@ -80,8 +80,7 @@ class FrameDifferences(nn.Module):
         clean = torch.where(keep_BT[:, :, None, None, None], frames_BTYXC, 0)
         frames_FCYX = self.normalise(clean.flatten(0, 1))
         frames_BTCYX = frames_FCYX.reshape(*keep_BT.shape, *frames_FCYX.shape[1:])
-        difference = torch.zeros_like(frames_BTCYX)
-        difference[:, 1:] = frames_BTCYX[:, 1:] - frames_BTCYX[:, :-1]
+        difference = frames_BTCYX - torch.cat([frames_BTCYX[:, :1], frames_BTCYX[:, :-1]], dim=1)
         both = torch.cat([frames_BTCYX, difference], dim=2) * keep_BT[:, :, None, None, None]
         return both.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 

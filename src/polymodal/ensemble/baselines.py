@@ -1,7 +1,8 @@
-"""Baselines for the network: the prior, a linear model and boosted trees (numpy, scipy, LightGBM).
+"""Baselines for the network: the prior, a linear model and boosted trees (numpy).
 
 Linear: multinomial or per-label logistic regression, or ridge regression, by L-BFGS (``linear_fitting``). Boosting:
-LightGBM (Ke et al. 2017, ``boosting``). No pickle: a state is plain JSON, arrays, and LightGBM's own text format.
+LightGBM (Ke et al. 2017, ``boosting``), which fits and is not needed to predict. No pickle: a state is plain JSON,
+arrays, and LightGBM's own text format.
 
 Shape legend: N rows, D dense features, S sparse features, K outputs, C classes.
 """
@@ -18,9 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.ensemble.boosted_trees import BoostedTrees
 from polymodal.ensemble.features import FeatureBlocks
 from polymodal.ensemble.stream_features import LINEAR, TREES
-from polymodal.ensemble.tree_text import load_booster
 
 Floats = NDArray[np.float64]
 State = tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, str]]
@@ -124,9 +125,9 @@ class Linear(Baseline):
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
         outputs = features.dense @ self.dense + self.bias
-        if len(self.columns):
-            is_whole = len(self.columns) == features.sparse.shape[1]
-            outputs = outputs + (features.sparse if is_whole else features.sparse[:, self.columns]) @ self.sparse
+        if len(self.columns) and features.sparse is not None:
+            is_whole = len(self.columns) == features.sparse.width
+            outputs = outputs + (features.sparse if is_whole else features.sparse.select(self.columns)).dot(self.sparse)
         if self.basis is not None:
             outputs = outputs @ self.basis
         return from_log(to_prediction(self.kind, outputs.astype(np.float64), self.center, self.scale), self.largest)
@@ -156,13 +157,13 @@ class Boosting(Baseline):
     forms: ClassVar[frozenset[str]] = frozenset({TREES})
 
     @cached_property
-    def boosters(self) -> list[Any]:
-        """The loaded models."""
-        return [load_booster(text) for text in self.models]
+    def boosters(self) -> list[BoostedTrees]:
+        """The models, read."""
+        return [BoostedTrees.from_text(text) for text in self.models]
 
     def predict(self, features: FeatureBlocks) -> Floats:
         """Return probabilities or numbers."""
-        outputs = [np.asarray(booster.predict(features.trees), dtype=np.float64) for booster in self.boosters]
+        outputs = [trees.predict(features.trees) for trees in self.boosters]
         if self.kind in ("categories", "numbers"):
             return np.stack(outputs, axis=1)
         if self.kind == "category" and outputs[0].ndim == 1:

@@ -1,4 +1,4 @@
-"""Features of all streams, concatenated, for the baselines (numpy, scipy; fitted on training rows only).
+"""Features of all streams, concatenated, for the baselines (numpy; fitted on training rows only).
 
 Shape legend: N rows, D dense features, S sparse features, K features for trees.
 """
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell, Column, arrays_under
 from polymodal.data.schema.schema import Schema
 from polymodal.ensemble.number_features import NumberScaling
+from polymodal.ensemble.sparse_rows import SparseRows
 from polymodal.ensemble.stream_features import FEATURES, FORMS, Floats, Scaling, StreamFeatures, StreamPart
 from polymodal.ensemble.text_features import TextGrams
 
@@ -27,14 +28,14 @@ class FeatureBlocks:
 
     Attributes:
         dense: float32 ``[N, D]`` for linear models, finite.
-        sparse: scipy CSR float32 ``[N, S]`` for linear models; None without texts.
+        sparse: ``[N, S]`` for linear models; None without texts.
         trees: float32 ``[N, K]`` for trees, NaN where absent.
 
     A form that was not requested has no features.
     """
 
     dense: Floats
-    sparse: Any
+    sparse: SparseRows | None
     trees: Floats
 
     def __len__(self) -> int:
@@ -50,7 +51,8 @@ class FeatureBlocks:
         Returns:
             The features of those rows.
         """
-        return FeatureBlocks(self.dense[rows], None if self.sparse is None else self.sparse[rows], self.trees[rows])
+        sparse = None if self.sparse is None else self.sparse.take(rows)
+        return FeatureBlocks(self.dense[rows], sparse, self.trees[rows])
 
     @staticmethod
     def concatenate(parts: Sequence[FeatureBlocks]) -> FeatureBlocks:
@@ -64,9 +66,8 @@ class FeatureBlocks:
         """
         if len(parts) == 1:
             return parts[0]
-        from scipy.sparse import vstack
-
-        sparse = None if parts[0].sparse is None else vstack([part.sparse for part in parts], format="csr")
+        blocks = [part.sparse for part in parts if part.sparse is not None]
+        sparse = SparseRows.concatenate(blocks) if blocks else None
         dense, trees = (np.concatenate([getattr(part, name) for part in parts]) for name in ("dense", "trees"))
         return FeatureBlocks(dense, sparse, trees)
 
@@ -211,16 +212,9 @@ def _grams_from(
 
 
 def _concatenate(parts: Sequence[StreamPart]) -> FeatureBlocks:
+    weights = [weights for _, weights, _ in parts if weights is not None]
     return FeatureBlocks(
         np.concatenate([dense for dense, _, _ in parts], axis=1),
-        _hstack([weights for _, weights, _ in parts if weights is not None]),
+        SparseRows.side_by_side(weights) if weights else None,
         np.concatenate([trees for _, _, trees in parts], axis=1),
     )
-
-
-def _hstack(sparse: list[Any]) -> Any:
-    if len(sparse) < 2:
-        return sparse[0] if sparse else None
-    from scipy.sparse import hstack
-
-    return hstack(sparse, format="csr")

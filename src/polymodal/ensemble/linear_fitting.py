@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from polymodal.ensemble.baselines import Floats, Linear
 from polymodal.ensemble.features import FeatureBlocks
 from polymodal.ensemble.held_out_loss import held_out_loss, number_scale
+from polymodal.ensemble.sparse_rows import SparseRows
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1.2e-4, 1.5e-5, 2e-6)
 DEFAULT_PENALTY = 1.2e-4
@@ -133,8 +134,6 @@ class _LinearProblem:
         prior: Floats,
         largest: float | None,
     ) -> None:
-        from scipy.sparse import csr_matrix
-
         self.kind, self.features, self.dense, self.largest = kind, features, features.dense, largest
         truth = truth if largest is None else np.log(truth)
         self.center, self.scale = _center_and_scale(kind, truth)
@@ -143,7 +142,7 @@ class _LinearProblem:
         self.target = _encode_target(kind, num_classes, truth if is_class else (truth - self.center) / self.scale)
         if kind == "numbers" and self.target.shape[1] > MAX_OUTPUTS:
             self.target, self.basis = _principal_components(self.target)
-        sparse = csr_matrix((len(features), 0), dtype=np.float32) if features.sparse is None else features.sparse
+        sparse = (features.sparse or SparseRows.empty(len(features), 0)).to_scipy()
         self.columns = _largest_features(sparse, MAX_WEIGHTS // self.target.shape[1])
         self.sparse = sparse[:, self.columns]
         cells = self.dense.size * self.target.shape[1] + 1

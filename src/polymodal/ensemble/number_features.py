@@ -1,4 +1,4 @@
-"""Numbers of a table for the baselines: read from the raw cells at full resolution, robustly scaled (numpy, scipy).
+"""Numbers of a table for the baselines: read from the raw cells at full resolution, robustly scaled (numpy).
 
 What the network reads is standardised and cut off, so that one sentinel of 1e9 leaves no difference between the other
 numbers. Here the median and the interquartile range scale them; trees read the result as it is, linear models read it
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ CUT_OFF = 8.0
 """Linear models read no number further from the median, in interquartile ranges."""
 OUTERMOST = 0.005
 """Quantile that stands for all that are further out."""
+NORMAL_QUANTILE = np.frompyfunc(NormalDist().inv_cdf, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,9 +190,7 @@ def _quantiles(scaled: Floats) -> Floats:
 
 def _normal_score(values: Floats, quantiles: Floats) -> Floats:
     """Return the normal score of the quantile of each number; equal numbers get the middle of theirs."""
-    from scipy.special import ndtri
-
     shares = np.linspace(0, 1, NUM_QUANTILES)
     upper = np.interp(values, quantiles, shares)
     lower = np.interp(-values, -quantiles[::-1], 1 - shares[::-1])
-    return np.asarray(ndtri(np.clip((upper + 1 - lower) / 2, OUTERMOST, 1 - OUTERMOST)), np.float32)
+    return np.asarray(NORMAL_QUANTILE(np.clip((upper + 1 - lower) / 2, OUTERMOST, 1 - OUTERMOST)), np.float32)

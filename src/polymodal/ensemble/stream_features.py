@@ -1,4 +1,4 @@
-"""Features of one stream for the baselines (numpy, scipy; fitted on training rows only).
+"""Features of one stream for the baselines (numpy; fitted on training rows only).
 
 Two forms are made of each stream: for linear models, centred numbers of a comparable size in which an absent cell
 is zero; for trees, plain numbers in which an absent cell is NaN. Values of absent cells are not read.
@@ -21,6 +21,7 @@ from polymodal.ensemble.audio_features import audio_features
 from polymodal.ensemble.image_features import thumbnails, video_features
 from polymodal.ensemble.number_features import NumberScaling
 from polymodal.ensemble.sensor_features import point_cloud_features, series_features
+from polymodal.ensemble.sparse_rows import SparseRows
 from polymodal.ensemble.text_features import TextGrams, fit_grams, transform_grams
 from polymodal.modalities import ModalityEntry
 from polymodal.modalities.datetime import COMPONENTS
@@ -28,7 +29,7 @@ from polymodal.modalities.geo import place_features
 from polymodal.plugins import AspectTable
 
 Floats = NDArray[np.float32]
-StreamPart = tuple[Floats, Any, Floats]
+StreamPart = tuple[Floats, SparseRows | None, Floats]
 """The features of one stream: dense, sparse (None except for text) and for trees."""
 
 LINEAR, TREES = "linear", "trees"
@@ -201,12 +202,12 @@ class StreamFeatures:
         rows = np.zeros(len(column), np.int64)
         absent_row = column.take(rows[:1]).without(np.ones(len(rows[:1]), np.bool_))
         dense, weights, trees = self.transform(absent_row, {}, forms)
-        return dense[rows], None if weights is None else weights[rows], trees[rows]
+        return dense[rows], None if weights is None else weights.take(rows), trees[rows]
 
-    def _for_trees(self, column: Column, values: Floats, num_pixels: int, weights: Any) -> Floats:
+    def _for_trees(self, column: Column, values: Floats, num_pixels: int, weights: SparseRows | None) -> Floats:
         present = column.row_present
-        if self.grams:
-            return _nan_where_absent(weights[:, self.grams[0].frequent].toarray(), present)
+        if weights is not None:
+            return _nan_where_absent(weights.select(self.grams[0].frequent).to_dense(), present)
         if self.entry.trees is not None:
             return self.entry.trees(column)
         return _nan_where_absent(self.entry.select_for_trees(values, num_pixels), present)

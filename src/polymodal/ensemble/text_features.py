@@ -1,23 +1,26 @@
-"""Texts as TF-IDF weights of word and character n-grams (scikit-learn; fitted on training rows)."""
+"""Texts as TF-IDF weights of word and character n-grams (numpy; fitted on training rows by scikit-learn)."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from polymodal.ensemble.sparse_rows import SparseRows
 
 WORD = re.compile(r"\w+|[!?]")
 MAX_CHARACTERS = {"word": 12_000, "character": 2_000, "part": 1_000}
 """Maximum number of characters that are read, by unit."""
 LENGTHS = {"word": (1, 2), "character": (1, 3), "part": (2, 5)}
 """Range of n of the n-grams, by unit."""
-ANALYZERS = {"word": "word", "character": "char", "part": "char_wb"}
 MAX_PART_CHARACTERS = 2_000_000
 """Texts with more characters in all have so many words that parts of words are not worth their time."""
 MAX_GRAMS = 50_000
@@ -51,7 +54,7 @@ class TextGrams:
         Returns:
             The fitted n-grams.
         """
-        vectorizer = _build_vectorizer(units, None)
+        vectorizer = _build_vectorizer(units)
         try:
             squares = vectorizer.fit_transform(texts).power(2).sum(axis=0)
         except ValueError:  # no n-gram occurs in two texts
@@ -60,26 +63,35 @@ class TextGrams:
         grams = vectorizer.get_feature_names_out().tolist()
         return cls(units=units, grams=grams, idf=vectorizer.idf_.astype(np.float32), frequent=frequent)
 
-    def transform(self, texts: Sequence[str]) -> Any:
+    def transform(self, texts: Sequence[str]) -> SparseRows:
         """Compute the TF-IDF vectors of texts.
 
         Args:
             texts: Texts; "" where absent.
 
         Returns:
-            scipy CSR float32 ``[rows, G]``, rows of norm one (zero without a known n-gram).
+            ``[rows, G]``, rows of norm one (zero without a known n-gram).
         """
-        if self.grams and len(texts):
-            return self._vectorizer.transform(texts)
-        from scipy.sparse import csr_matrix
+        counts = [self._counts(text) for text in texts]
+        ends = np.cumsum([0, *map(len, counts)], dtype=np.int64)
+        columns = np.array([column for row in counts for column in row], np.int64)
+        counted = np.array([count for row in counts for count in row.values()], np.float32)
+        values = (np.log(counted) + np.float32(1)) * self.idf[columns]
+        rows = np.repeat(np.arange(len(texts)), np.diff(ends))
+        squares = np.bincount(rows, values.astype(np.float64) ** 2, len(texts))
+        values = (values / np.sqrt(squares[rows])).astype(np.float32)
+        return SparseRows(values, columns, ends, len(self.grams))
 
-        return csr_matrix((len(texts), len(self.grams)), dtype=np.float32)
+    def _counts(self, text: str) -> dict[int, int]:
+        """Return how often each known n-gram occurs, in the order of their columns."""
+        if not self.grams or not text:
+            return {}
+        counts = Counter(map(self._columns.get, split_grams(text, self.units)))
+        return {column: counts[column] for column in sorted(column for column in counts if column is not None)}
 
     @cached_property
-    def _vectorizer(self) -> Any:
-        vectorizer = _build_vectorizer(self.units, self.grams)
-        vectorizer.idf_ = self.idf
-        return vectorizer
+    def _columns(self) -> dict[str, int]:
+        return {gram: column for column, gram in enumerate(self.grams)}
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return the fitted state as plain JSON and named arrays."""
@@ -108,20 +120,50 @@ def _decode_grams(state: Mapping[str, Any], codes: NDArray[np.int64]) -> list[st
     return [separator.join(vocabulary[digit] for digit in row if digit) for row in digits.tolist()]
 
 
-def _build_vectorizer(units: str, vocabulary: list[str] | None) -> Any:
+def _build_vectorizer(units: str) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(
-        analyzer=ANALYZERS[units],
-        preprocessor=CLEAN[units],
-        token_pattern=WORD.pattern if units == "word" else None,
-        ngram_range=LENGTHS[units],
+        analyzer=partial(split_grams, units=units),
         min_df=2,
         max_features=MAX_GRAMS,
-        vocabulary=vocabulary,
         sublinear_tf=True,
         dtype=np.float32,
     )
+
+
+def split_grams(text: str, units: str) -> list[str]:
+    """Split a text into n-grams.
+
+    Args:
+        text: Any text.
+        units: "word", "character" or, within words, "part".
+
+    Returns:
+        Each occurrence.
+    """
+    return SPLIT[units](CLEAN[units](text))
+
+
+def _word_grams(text: str) -> list[str]:
+    words = WORD.findall(text)
+    return words + [f"{first} {second}" for first, second in pairwise(words)]
+
+
+def _character_grams(text: str) -> list[str]:
+    lengths = range(LENGTHS["character"][0], LENGTHS["character"][1] + 1)
+    return [text[start : start + length] for length in lengths for start in range(len(text) - length + 1)]
+
+
+def _part_grams(text: str) -> list[str]:
+    """Return the n-grams of each word with a blank before and behind it."""
+    low, high = LENGTHS["part"]
+    grams: list[str] = []
+    for word in text.split():
+        padded = f" {word} "
+        for length in range(low, min(high, len(padded)) + 1):
+            grams += [padded[start : start + length] for start in range(len(padded) - length + 1)]
+    return grams
 
 
 def _clean_words(text: str) -> str:
@@ -138,6 +180,7 @@ def _clean_parts(text: str) -> str:
 
 
 CLEAN = {"word": _clean_words, "character": _clean_characters, "part": _clean_parts}
+SPLIT = {"word": _word_grams, "character": _character_grams, "part": _part_grams}
 
 
 def fit_grams(texts: Sequence[str]) -> tuple[TextGrams, ...]:
@@ -152,7 +195,7 @@ def fit_grams(texts: Sequence[str]) -> tuple[TextGrams, ...]:
     return tuple(TextGrams.fit(texts, units) for units in choose_units(texts))
 
 
-def transform_grams(blocks: Sequence[TextGrams], texts: Sequence[str]) -> Any:
+def transform_grams(blocks: Sequence[TextGrams], texts: Sequence[str]) -> SparseRows:
     """Compute the TF-IDF vectors of texts.
 
     Args:
@@ -160,14 +203,9 @@ def transform_grams(blocks: Sequence[TextGrams], texts: Sequence[str]) -> Any:
         texts: Texts; "" where absent.
 
     Returns:
-        scipy CSR float32 ``[rows, G]``, the blocks side by side.
+        ``[rows, G]``, the blocks side by side.
     """
-    parts = [block.transform(texts) for block in blocks]
-    if len(parts) == 1:
-        return parts[0]
-    from scipy.sparse import hstack
-
-    return hstack(parts, format="csr")
+    return SparseRows.side_by_side([block.transform(texts) for block in blocks])
 
 
 def choose_units(texts: Sequence[str]) -> tuple[str, ...]:

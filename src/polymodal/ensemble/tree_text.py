@@ -1,4 +1,4 @@
-"""Checks of LightGBM's text of a model. LightGBM itself trusts it, and ends the process where it is cut or changed.
+"""Reading of LightGBM's text of a model, checked. LightGBM itself trusts it, and ends the process where it is changed.
 
 The form is that of LightGBM 4 (``GBDT::SaveModelToString`` and ``Tree::ToString``): a header of ``name=value`` lines, a
 block of such lines for each tree, whose lengths the header lists, ``end of trees``, and the parameters of training.
@@ -6,53 +6,60 @@ block of such lines for each tree, whose lengths the header lists, ``end of tree
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 MAX_FEATURES = 2**24
 MAX_LEAVES = 2**20
 END = "end of trees"
 AVERAGE = "average_output"
 INTEGERS, NUMBERS = re.compile(r"(?:-?[0-9]{1,10}(?: |$))*"), re.compile(r"(?:[-+0-9.e ]|inf)*")
-OBJECTIVE = re.compile(r"[a-z0-9_]+(?: (?P<name>[a-z_]+):[0-9.]+)*")
+OBJECTIVES = ("", "regression", "binary", "multiclass")
+OPTION = re.compile(r"(num_class|sigmoid):([0-9]{1,9})")
 DECISIONS = frozenset({0, 2, 4, 6, 8, 10})
 """Of numbers: whether an absent one goes left (2), and what counts as absent (0: nothing, 4: zero, 8: NaN)."""
+
+
+class Tree(NamedTuple):
+    """A tree of S splits and S + 1 leaves.
+
+    Attributes:
+        features: int64 ``[S]``, the feature that a split reads.
+        decisions: int64 ``[S]``, of ``DECISIONS``.
+        thresholds: float64 ``[S]``; what is not above goes left.
+        children: int64 ``[S, 2]``, right and left: a split, or a leaf as -1, -2, ...
+        leaves: float64 ``[S + 1]``.
+    """
+
+    features: NDArray[np.int64]
+    decisions: NDArray[np.int64]
+    thresholds: NDArray[np.float64]
+    children: NDArray[np.int64]
+    leaves: NDArray[np.float64]
 
 
 class Trees(NamedTuple):
     """A model whose text was checked.
 
     Attributes:
-        text: Its text, of only what predictions are made of.
+        trees: Of each round one tree an output.
+        objective: LightGBM's name of the loss, or "".
+        sigmoid: Factor of the outputs of the loss "binary".
+        is_mean: Whether an output is the mean of its trees, not their sum.
         num_features: Features it reads.
         num_outputs: Values it predicts for a row.
     """
 
-    text: str
+    trees: list[Tree]
+    objective: str
+    sigmoid: float
+    is_mean: bool
     num_features: int
     num_outputs: int
-
-
-def load_booster(text: str) -> Any:
-    """Load a model that was checked.
-
-    Args:
-        text: What ``Booster.model_to_string`` returned for trees over numbers.
-
-    Returns:
-        A ``lightgbm.Booster`` with the same predictions, without the parameters of training.
-
-    Raises:
-        ValueError: If the text is cut or changed; the message is one clause.
-    """
-    import lightgbm
-
-    try:
-        return lightgbm.Booster(model_str=read_trees(text).text)
-    except lightgbm.basic.LightGBMError as error:
-        raise ValueError(f"LightGBM cannot load it: {str(error).partition(chr(10))[0]}") from None
 
 
 def read_trees(text: str) -> Trees:
@@ -62,8 +69,7 @@ def read_trees(text: str) -> Trees:
         text: What ``Booster.model_to_string`` returned for trees over numbers.
 
     Returns:
-        The model, with the same predictions to the bit. What else is in the text, as the parameters of training,
-        is left out, because LightGBM would follow it unchecked.
+        The model. What else is in the text, as the parameters of training, is left out.
 
     Raises:
         ValueError: If it is cut or changed; the message is one clause.
@@ -83,23 +89,17 @@ def read_trees(text: str) -> Trees:
             raise ValueError(f"in tree {number}, {error}") from None
     if len(trees) % num_outputs:
         raise ValueError(f"its {len(trees):,} trees are not a multiple of {num_outputs:,}")
-    average = f"{AVERAGE}\n" if f"\n{AVERAGE}\n" in text[: start or end] else ""
-    head = _header(header, num_outputs, num_features) + average
-    sizes = "tree_sizes=" + " ".join(str(len(tree)) for tree in trees)
-    return Trees(f"{head}{sizes}\n\n{''.join(trees)}{END}\n", num_features, num_outputs)
+    objective, sigmoid = _objective(header, num_outputs)
+    is_mean = f"\n{AVERAGE}\n" in text[: start or end]
+    return Trees(trees, objective, sigmoid, is_mean, num_features, num_outputs)
 
 
-def _header(lines: Mapping[str, str], num_outputs: int, num_features: int) -> str:
-    objective = lines.get("objective", "")
-    num_classes = re.search(r" num_class:([0-9]+)(?: |$)", objective)
-    if not OBJECTIVE.fullmatch(objective) or (num_classes and int(num_classes[1]) != num_outputs):
-        raise ValueError("its objective is none, or of another number of classes")
-    names = " ".join(f"Column_{number}" for number in range(num_features))
-    return (
-        f"tree\nversion=v4\nnum_class={num_outputs}\nnum_tree_per_iteration={num_outputs}\nlabel_index=0\n"
-        f"max_feature_idx={num_features - 1}\nobjective={objective}\nfeature_names={names}\n"
-        f"feature_infos={' '.join(['none'] * num_features)}\n"
-    )
+def _objective(lines: Mapping[str, str], num_outputs: int) -> tuple[str, float]:
+    words = lines.get("objective", "").split(" ")
+    options = dict(OPTION.fullmatch(word).groups() if OPTION.fullmatch(word) else ("", "") for word in words[1:])  # type: ignore[union-attr]
+    if words[0] not in OBJECTIVES or "" in options or int(options.get("num_class", num_outputs)) != num_outputs:
+        raise ValueError("its objective is another one, or of another number of classes")
+    return words[0], float(options.get("sigmoid", 1))
 
 
 def _tree_texts(text: str, start: int, end: int, sizes: list[int]) -> list[str]:
@@ -118,22 +118,16 @@ def _lines(text: str) -> dict[str, str]:
     return {name: value for name, sign, value in pairs if sign}
 
 
-def _checked_tree(lines: Mapping[str, str], number: int, num_features: int) -> str:
-    """Check a tree and write it again."""
+def _checked_tree(lines: Mapping[str, str], number: int, num_features: int) -> Tree:
     num_leaves = _integer(lines, "num_leaves")
     if _integer(lines, "Tree") != number or not 1 <= num_leaves <= MAX_LEAVES:
         raise ValueError("its number or its number of leaves is wrong")
     if _integer(lines, "num_cat") or _integer(lines, "is_linear"):
         raise ValueError("there are decisions of another kind than numbers below a threshold")
-    written = {"num_leaves": str(num_leaves), "num_cat": "0"}
-    if num_leaves > 1:
-        written |= _checked_splits(lines, num_leaves, num_features)
-    written["leaf_value"] = _numbers(lines, "leaf_value", num_leaves)
-    written |= {"is_linear": "0", "shrinkage": _numbers(lines, "shrinkage", 1)}
-    return f"Tree={number}\n" + "".join(f"{name}={value}\n" for name, value in written.items()) + "\n\n"
-
-
-def _checked_splits(lines: Mapping[str, str], num_leaves: int, num_features: int) -> dict[str, str]:
+    leaves = _numbers(lines, "leaf_value", num_leaves)
+    if num_leaves == 1:
+        nothing = np.zeros(0, np.int64)
+        return Tree(nothing, nothing, np.zeros(0), nothing.reshape(0, 2), leaves)
     names = ("split_feature", "decision_type", "left_child", "right_child")
     features, decisions, left, right = (_integers(lines, name, num_leaves - 1) for name in names)
     if not (min(features) >= 0 and max(features) < num_features):
@@ -142,7 +136,8 @@ def _checked_splits(lines: Mapping[str, str], num_leaves: int, num_features: int
         raise ValueError("there are decisions of another kind than numbers below a threshold")
     _check_children(left, right, num_leaves)
     thresholds = _numbers(lines, "threshold", num_leaves - 1, may_be_infinite=True)
-    return {name: lines[name] for name in names} | {"threshold": thresholds}
+    children = np.array([right, left], np.int64).T
+    return Tree(np.array(features, np.int64), np.array(decisions, np.int64), thresholds, children, leaves)
 
 
 def _check_children(left: list[int], right: list[int], num_leaves: int) -> None:
@@ -167,15 +162,15 @@ def _integers(lines: Mapping[str, str], name: str, count: int | None = None) -> 
     return values
 
 
-def _numbers(lines: Mapping[str, str], name: str, count: int, may_be_infinite: bool = False) -> str:
-    """Check that a line holds so many numbers and return it; infinite thresholds tell absent values from others."""
+def _numbers(lines: Mapping[str, str], name: str, count: int, may_be_infinite: bool = False) -> NDArray[np.float64]:
+    """Read so many numbers; infinite thresholds tell absent values from others."""
     text = lines.get(name, "")
     try:
-        values = [float(word) for word in text.split()] if NUMBERS.fullmatch(text) else [math.nan]
+        values = np.array(text.split() if NUMBERS.fullmatch(text) else ["nan"], np.float64)
     except ValueError:
-        values = [math.nan]
-    if any(math.isnan(value) or (math.isinf(value) and not may_be_infinite) for value in values):
+        values = np.array([np.nan])
+    if np.isnan(values).any() or (np.isinf(values).any() and not may_be_infinite):
         raise ValueError(f"{name} holds a value that is no finite number")
     if len(values) != count:
         raise ValueError(f"{name} has {len(values):,} values, expected {count:,}")
-    return text
+    return values

@@ -5,6 +5,7 @@ Shape legend: B rows of the batch, L steps of the padded cells, T tokens, P loca
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,12 +20,15 @@ from torch import Tensor, nn
 from polymodal.arrays import Column
 from polymodal.bundle.graph_info import DETAIL_OUTPUTS, ROWS, STEPS, TOKEN_OUTPUTS, GraphInfo, GraphInput
 from polymodal.encoders import Pretrained
+from polymodal.model.network import Network
 from polymodal.tokens import ColumnBatch, Tokens
 
 OPSET = 18
 """Version of the ONNX operators."""
 EXAMPLE_ROWS = 3
-"""Rows of the example batch: a size of 0 or 1 could become a constant of the graph."""
+"""Rows of the example to trace: sizes of 0 and 1, also those after strides, can become constants of the graph."""
+TOKEN_IDS, SAMPLES, SPECTRA, FRAMES = 32, 4096, 256, 4
+"""Steps of the example: most token ids, samples of a waveform, least steps of other features, frames of a video."""
 MAX_INLINE_BYTES = 1_900_000_000
 """Largest weights inside of the graph's file; protobuf messages end at 2 GB, larger ones lie in a file beside it."""
 MAX_FOLDED_VALUES = 2**31 - 1
@@ -86,6 +90,21 @@ def float32_encoder(encoder: nn.Module) -> nn.Module:
     return encoder.in_float32() if isinstance(encoder, Pretrained) else encoder
 
 
+def float32_network(network: Network) -> Network:
+    """Return the network that exported graphs agree with.
+
+    Args:
+        network: A network with pretrained encoders or without.
+
+    Returns:
+        A network of the same modules, but of ``float32_encoder``, to run and not to train.
+    """
+    found = copy.copy(network)
+    found._modules = dict(network._modules)
+    found.own_encoders = nn.ModuleList(map(float32_encoder, network.own_encoders))
+    return found
+
+
 def encoder_inputs(batch: ColumnBatch) -> dict[str, Tensor]:
     """Return the inputs of a graph.
 
@@ -107,21 +126,30 @@ def example_inputs(example: Column) -> dict[str, Tensor]:
     """Return the inputs to trace an encoder with.
 
     Args:
-        example: Any cells of the stream.
+        example: Any cells of the stream; only their dtype and shape matter.
 
     Returns:
-        Name to tensor, of a few rows that are there; the present rows of the example, repeated. Without a present row
-        its first one is taken as present; of an empty column, zeros.
+        Name to tensor: a few rows that are there, all of the same length.
     """
-    rows = np.flatnonzero(example.row_present)
-    rows = np.resize(rows if len(rows) else np.zeros(min(len(example), 1), np.int64), EXAMPLE_ROWS)
-    values = example.values[rows] if len(example) else np.zeros((EXAMPLE_ROWS, *example.values.shape[1:]), np.float32)
-    inputs = {"values": torch.from_numpy(np.require(values, requirements=["C", "W"]))}
-    if example.present.ndim == 2:
-        inputs["present"] = torch.ones(inputs["values"].shape, dtype=torch.bool)
+    shape = [EXAMPLE_ROWS, *example.values.shape[1:]]
     if example.lengths is not None:
-        inputs["lengths"] = torch.from_numpy(example.lengths[rows])
+        shape[1] = _example_steps(example)
+    inputs = {"values": torch.from_numpy(np.zeros(shape, example.values.dtype))}
+    if example.present.ndim == 2:
+        inputs["present"] = torch.ones(shape, dtype=torch.bool)
+    if example.lengths is not None:
+        inputs["lengths"] = torch.full((EXAMPLE_ROWS,), shape[1])
     return inputs
+
+
+def _example_steps(example: Column) -> int:
+    """Return so many steps that several remain after all strides of an encoder; few of videos, which are large."""
+    shape = example.values.shape
+    if len(shape) == 2:
+        return min(max(int(shape[1]), 2), TOKEN_IDS)
+    if len(shape) == 3:
+        return SAMPLES if shape[2] <= 2 else min(max(int(shape[1]), SPECTRA), SAMPLES)
+    return FRAMES
 
 
 def trace_encoder(encoder: nn.Module, example: Column) -> torch.export.ExportedProgram:
@@ -136,7 +164,7 @@ def trace_encoder(encoder: nn.Module, example: Column) -> torch.export.ExportedP
     """
     inputs = example_inputs(example)
     axes = {name: dict.fromkeys(_axis_names(name, inputs), torch.export.Dim.DYNAMIC) for name in inputs}
-    with _sizes_of_one(), torch.no_grad():
+    with _sizes_of_one(), loops_over_steps(), quiet_exporter(), torch.no_grad():
         return torch.export.export(EncoderGraph(encoder), (), kwargs=inputs, dynamic_shapes=axes, strict=False)
 
 
@@ -203,10 +231,16 @@ def save_program(program: torch.onnx.ONNXProgram, path: Path) -> int:
     Returns:
         Bytes written.
     """
-    for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()
-        node.doc_string = None
-    weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values() if value.const_value)
+    model = program.model
+    nodes = list(model.graph.all_nodes())
+    values = [
+        *model.graph.inputs,
+        *model.graph.initializers.values(),
+        *(value for node in nodes for value in node.outputs),
+    ]
+    for part in (model, model.graph, *nodes, *values):
+        part.metadata_props.clear()  # type: ignore[attr-defined]
+    weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     program.save(path, external_data=weights > MAX_INLINE_BYTES)
     return sum(file.stat().st_size for file in (path, path.with_name(f"{path.name}.data")) if file.exists())
 

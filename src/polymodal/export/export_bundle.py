@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from polymodal.arrays import Column
 from polymodal.atomic_files import atomic_folder
@@ -19,7 +18,7 @@ from polymodal.data.tables.table import Table
 from polymodal.encoders import ENCODERS, Pretrained
 from polymodal.errors import ConfigError
 from polymodal.export.bundle_info import describe_bundle
-from polymodal.export.encoder_graph import export_encoder, float32_encoder
+from polymodal.export.encoder_graph import export_encoder, float32_network
 from polymodal.export.fusion_graph import export_fusion
 from polymodal.export.model_card import UNKNOWN_LICENSE, write_card
 from polymodal.export.parity import TOLERANCE, Parity, check_parity
@@ -106,10 +105,7 @@ def reference_network(network: Network) -> Network:
         The same weights in evaluation mode; outputs of frozen checkpoints are not rounded.
     """
     found = network if network.device.type == "cpu" else copy.deepcopy(network).cpu()
-    reference = copy.copy(found)
-    reference._modules = dict(found._modules)
-    reference.own_encoders = nn.ModuleList(float32_encoder(encoder) for encoder in found.own_encoders)
-    return reference.eval()
+    return float32_network(found).eval()
 
 
 def write_bundle(model: TrainedModel, columns: Mapping[str, Column], folder: Path, progress: Progress) -> BundleInfo:
@@ -197,7 +193,7 @@ def _check_packages() -> None:
     absent = [name for name in PACKAGES if find_spec(name) is None]
     if absent:
         raise ConfigError(
-            f"An export needs the package {absent[0]}. Install it with `pip install 'polymodal[export]'`."
+            f"An export needs the package {absent[0]}. Install it with `pip install 'polymodal[train]'`."
         )
 
 

@@ -270,7 +270,7 @@ def texts_reason(cells: Sequence[str]) -> str | None:
     is_plain = sum(TWO_DECIMALS.search(cell) is None for cell in pairs) > (1 - NEARLY_ALL) * len(cells)
     if is_plain or (places and np.abs(places).max() <= 1):
         return None
-    return f"{sum(map(_is_place, cells))} of {len(cells)} cells are latitude and longitude"
+    return f"{sum(map(is_place, cells))} of {len(cells)} cells are latitude and longitude"
 
 
 def pairs_reason(name: str, pairs: Sequence[Any]) -> str | None:
@@ -287,12 +287,20 @@ def _place_or_none(cell: Cell) -> Place | None:
         return None
 
 
-def _is_place(cell: Cell) -> bool:
+def is_place(cell: Cell) -> bool:
+    """Tell whether a cell reads as latitude and longitude.
+
+    Args:
+        cell: A cell.
+
+    Returns:
+        True where it does.
+    """
     return _place_or_none(cell) is not None
 
 
 def _are_places(cells: Sequence[Cell]) -> bool:
-    return len(cells) > 0 and sum(map(_is_place, cells)) >= NEARLY_ALL * len(cells)
+    return len(cells) > 0 and sum(map(is_place, cells)) >= NEARLY_ALL * len(cells)
 
 
 def find_pairs(columns: Mapping[str, Sequence[Cell]]) -> list[ColumnGroup]:

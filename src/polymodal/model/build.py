@@ -27,6 +27,8 @@ EPOCH_FACTORS = {"fast": 0.5, "balanced": 1.0, "best": 2.0}
 ROWS_SEEN = 80_000
 """Rows a balanced run looks at, all epochs together, between the bounds below."""
 EPOCHS = (8, 60)
+RATES = {"sgd": 50.0}
+"""Peak learning rate of an optimizer as a multiple of that of AdamW, for those that need another one."""
 
 
 def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets: Mapping[str, AnyTarget]) -> Network:
@@ -116,12 +118,13 @@ def resolve_training(
     least, most = EPOCHS
     wanted = min(max(math.ceil(ROWS_SEEN / max(num_rows, 1)), least), most)
     wanted = max(wanted, math.ceil(min_steps / math.ceil(max(num_rows, 1) / batch_size)))
+    rate = RATES.get(settings.optimizer, 1.0)
     epochs = settings.epochs or max(math.ceil(wanted * EPOCH_FACTORS[preset]), 1)
     return settings.model_copy(
         update={
             "batch_size": batch_size,
             "epochs": epochs,
-            "learning_rate": settings.learning_rate or wishes.get("learning_rate") or 1e-3,
+            "learning_rate": settings.learning_rate or wishes.get("learning_rate", 1e-3) * rate,
             "precision": choose_precision(settings.precision),
             "patience": settings.patience or max(math.ceil(epochs / 3), 3),
         }

@@ -11,6 +11,8 @@ from polymodal.config import RunConfig, TrainConfig
 from polymodal.errors import parameter_error
 from polymodal.targets import AnyTarget, CategoryTarget
 
+BALANCED_LOSSES = ("logit_adjusted", "class_weighted")
+"""Losses that make a network answer as if all classes were equally frequent."""
 BALANCED = "each class's probability is divided by its frequency; probabilities are not changed"
 MOST_PROBABLE = "probabilities follow the table's class frequencies, whatever the network learned from"
 
@@ -51,7 +53,7 @@ def _decided(target: CategoryTarget, num_shifts: int, is_balanced: bool) -> Cate
 def _wishes(settings: TrainConfig, is_first: bool) -> list[str]:
     """Return the training options that balance the classes of a category; rows are sampled by the first one."""
     sampling = ["train.sampling=balanced"] if settings.sampling == "balanced" and is_first else []
-    return sampling + (["train.loss=logit_adjusted"] if settings.loss == "logit_adjusted" else [])
+    return sampling + ([f"train.loss={settings.loss}"] if settings.loss in BALANCED_LOSSES else [])
 
 
 def _is_balanced(config: RunConfig, wishes: list[str]) -> bool:

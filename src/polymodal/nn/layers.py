@@ -68,6 +68,20 @@ def pool_steps(values_BTW: Tensor, lengths: Tensor, max_tokens: int) -> tuple[Te
     return weights_BKT @ values_BTW, present_BK
 
 
+def pooling_matrix(num_in: int, num_out: int) -> Tensor:
+    """Return adaptive average pooling as a matrix.
+
+    Args:
+        num_in: Values to pool.
+        num_out: Means.
+
+    Returns:
+        float32 ``[num_out, num_in]``; rows sum to 1.
+    """
+    spans = [(out * num_in // num_out, -(-(out + 1) * num_in // num_out)) for out in range(num_out)]
+    return torch.tensor([[(low <= place < high) / (high - low) for place in range(num_in)] for low, high in spans])
+
+
 def split_channels(values_BTF: Tensor, channels: int) -> Tensor:
     """Move the channels of a sound, concatenated in every frame, to an axis of their own.
 

@@ -3,7 +3,7 @@
 Units are ranked by the norms of their weights going in and out (Li et al. 2017, arXiv 1608.08710; heads: Michel et al.
 2019, arXiv 1905.10650). Differs from the sources: the product of both norms, and fine-tuning follows once.
 
-Shape legend: U units, H heads, D width of a head, C channels, G groups of a normalisation.
+Shape legend: U units, I width of all heads, W width, G groups of a normalisation, K kept units of a group.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class HiddenUnits(PrunableUnits):
 
     def importance(self) -> Tensor:
         """Return the product of the norms of the weights to and from each unit."""
-        into = self._first.weight.detach().norm(dim=1) if self._norm is None else self._norm.weight.detach().abs()
-        return into * self._second.weight.detach().norm(dim=0)
+        into = _norms(self._first.weight, 1) if self._norm is None else self._norm.weight.detach().abs()
+        return into * _norms(self._second.weight, 0)
 
     def keep(self, units: Tensor) -> None:
         """Remove all units but some.
@@ -113,9 +113,9 @@ class Heads(PrunableUnits):
 
     def importance(self) -> Tensor:
         """Return the product of the norms of each head's values and outputs."""
-        value_HDW = self._attention.project_in.weight.detach().chunk(3)[2].unflatten(0, (self.size, -1))
-        output_WHD = self._attention.project_out.weight.detach().unflatten(1, (self.size, -1))
-        return value_HDW.flatten(1).norm(dim=1) * output_WHD.transpose(0, 1).flatten(1).norm(dim=1)
+        values_IW = self._attention.project_in.weight.chunk(3)[2]
+        outputs_IW = self._attention.project_out.weight.T
+        return _norms(values_IW.reshape(self.size, -1), 1) * _norms(outputs_IW.reshape(self.size, -1), 1)
 
     def keep(self, units: Tensor) -> None:
         """Remove all heads but some.
@@ -124,8 +124,7 @@ class Heads(PrunableUnits):
             units: Which are kept.
         """
         inner = self._attention.project_out.in_features
-        of_head = torch.arange(inner).unflatten(0, (self.size, -1))
-        rows = of_head[units].flatten()
+        rows = torch.arange(inner).view(self.size, -1)[units].flatten()
         _keep_outputs(self._attention.project_in, torch.cat([rows + part * inner for part in range(3)]))
         _keep_inputs(self._attention.project_out, rows)
         self._attention.num_heads = len(units)
@@ -152,8 +151,8 @@ class Channels(PrunableUnits):
 
     def importance(self) -> Tensor:
         """Return the product of the norms of the filters to and from each channel, and its scale."""
-        into = self._first.weight.detach().flatten(1).norm(dim=1)
-        out = self._second.weight.detach().transpose(0, 1).flatten(1).norm(dim=1)
+        into = _norms(self._first.weight.flatten(1), 1)
+        out = _norms(self._second.weight.transpose(0, 1).flatten(1), 1)
         return into * out * self._norm.weight.detach().abs()
 
     def ranked(self, number: int) -> Tensor:
@@ -265,6 +264,12 @@ def _block(block: nn.Module) -> tuple[Conv2d, GroupNorm] | None:
     if len(layers) == 2 and isinstance(layers[0], Conv2d) and isinstance(layers[1], GroupNorm):
         return (layers[0], layers[1]) if layers[0].groups == 1 and layers[0].bias is None else None
     return None
+
+
+def _norms(weights: Tensor, dim: int) -> Tensor:
+    """Return the norm along a dimension."""
+    norms: Tensor = torch.linalg.vector_norm(weights.detach(), dim=dim)
+    return norms
 
 
 def _keep_outputs(layer: nn.Linear, rows: Tensor) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from polymodal.report.charts import PlotArea, format_tick, nice_ticks, padded_range
 from polymodal.report.markers import MARKERS
 
-CLIPPED_POINTS = 12.0
-"""Points lost beyond which a model is drawn at the upper edge: it is of no use, and would flatten all others."""
+CLIPPED_LIMITS, LEAST_CLIPPED = 6.0, 3.0
+"""A model that loses more than so many times what is allowed, or so many points, is drawn at the upper edge: it is of
+no use, and would flatten all others."""
 STYLE = """<style>
 svg { background: #fff; font: 12px system-ui, sans-serif; }
 text { fill: #444; } .grid { stroke: #e6e6e6; } .axis { stroke: #888; }
 .reference { stroke: #b00; stroke-dasharray: 4 3; } .whisker { stroke: #999; }
-.front { fill: none; stroke: #999; stroke-dasharray: 2 3; } .dot { stroke: #fff; } .chosen { stroke: #000; stroke-width: 2; }
+.front { fill: none; stroke: #999; stroke-dasharray: 2 3; }
+.dot { stroke: #fff; } .chosen { stroke: #000; stroke-width: 2; }
 .s1 { fill: #4269d0; } .s2 { fill: #d48a00; } .s3 { fill: #3a8a4d; } .s4 { fill: #a463c9; } .s5 { fill: #d6455d; }
 </style>"""
 
@@ -73,8 +75,10 @@ def pareto_chart(
     if not finite:
         return Markup("")
     xs = [math.log10(point.x) for point in finite] + ([math.log10(x_limit)] if x_limit else [])
-    ys = [min(point.y, CLIPPED_POINTS) for point in finite]
-    plot = PlotArea(padded_range(xs), padded_range([*ys, y_limit, 0.0], share=0.12), width=620, height=340)
+    most = max(CLIPPED_LIMITS * y_limit, LEAST_CLIPPED)
+    finite = [replace(point, y=min(point.y, most)) for point in finite]
+    y_range = padded_range([*(point.y for point in finite), y_limit, 0.0], share=0.12)
+    plot = PlotArea(padded_range(xs), y_range, width=620, height=300)
     kinds = list(dict.fromkeys(point.kind for point in points))
     parts = [_axes(plot, x_label, y_label), _limits(plot, y_limit, x_limit), _front(plot, finite)]
     parts += [_dot(plot, point, kinds.index(point.kind) + 1) for point in finite]
@@ -139,11 +143,11 @@ def _front(plot: PlotArea, points: Sequence[ParetoPoint]) -> Markup:
             least = point.y
             path.append(_place(plot, point))
     steps = " ".join(f"{'L' if step else 'M'}{x} {y}" for step, (x, y) in enumerate(path))
-    return Markup('<path class="front line" d="{}"/>').format(steps)
+    return Markup('<path class="front line reference" d="{}"/>').format(steps)
 
 
 def _place(plot: PlotArea, point: ParetoPoint) -> tuple[float, float]:
-    return plot.x(math.log10(point.x)), plot.y(min(point.y, CLIPPED_POINTS))
+    return plot.x(math.log10(point.x)), plot.y(point.y)
 
 
 def _dot(plot: PlotArea, point: ParetoPoint, colour: int) -> Markup:

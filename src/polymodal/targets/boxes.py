@@ -23,6 +23,7 @@ from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.image_size import image_size
 from polymodal.modalities.letterbox import Letterbox
 from polymodal.targets.box_decoding import decode_boxes
+from polymodal.targets.box_image_side import choose_image_side
 from polymodal.targets.labels import LabelType, label_type, to_label
 from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
@@ -40,12 +41,6 @@ if TYPE_CHECKING:
     from polymodal.nn.affine import Warp, WarpLimits
     from polymodal.targets.structured_head import StructuredHead
 
-MAX_SIDE = 320
-"""Upper bound of the image size that is chosen, in pixels."""
-MIN_SIDE = 128
-SIDE_STEP = 32
-SMALL_BOX_SIDE = 18.0
-"""Pixels along the sides of the median box of the smallest label, in the resized images."""
 MIN_VISIBLE = 0.3
 """Boxes of which a smaller fraction is inside of the transformed image are ignored."""
 
@@ -132,7 +127,7 @@ class BoxesTarget(StructuredTarget):
             stream=stream,
             column=column,
             boxes_per_row=len(boxes) / len(known),
-            max_side=_choose_max_side(rows, [image_size(cell, context.folder) for cell in images]),
+            max_side=choose_image_side(rows, [image_size(cell, context.folder) for cell in images]),
             settings=settings,
         )
 
@@ -280,21 +275,11 @@ class BoxesTarget(StructuredTarget):
         Returns:
             Lists of label, box in pixels of the stream's images, and score; the most confident first.
         """
-        options = self.settings
+        limits = self.settings.model_dump(include={"max_boxes", "score_threshold", "overlap_threshold"})
+        rows = zip(outputs["present"], outputs["scores"], outputs["boxes"], strict=True)
         return [
-            decode_boxes(
-                scores_PL,
-                boxes_P4,
-                self.names,
-                max_boxes=options.max_boxes,
-                score_threshold=options.score_threshold,
-                overlap_threshold=options.overlap_threshold,
-            )
-            if is_present
-            else StructuredPrediction([])
-            for is_present, scores_PL, boxes_P4 in zip(
-                outputs["present"], outputs["scores"], outputs["boxes"], strict=True
-            )
+            decode_boxes(scores_PL, boxes_P4, self.names, **limits) if is_present else StructuredPrediction([])
+            for is_present, scores_PL, boxes_P4 in rows
         ]
 
     def references(self, cells: Sequence[Cell], context: RowContext) -> list[Cell]:
@@ -405,19 +390,3 @@ def _choose_stream(context: RowContext, settings: BoxesSettings) -> tuple[str, s
         raise SchemaError(f"The setting image={settings.image} names no image stream. There are: {', '.join(images)}.")
     stream = settings.image or next(iter(images))
     return stream, images[stream]
-
-
-def _choose_max_side(rows: Sequence[list[LabelledBox] | str | None], sizes: Sequence[tuple[int, int] | None]) -> int:
-    """Choose the image size at which the median box of the smallest label is ``SMALL_BOX_SIDE`` pixels wide."""
-    sides: dict[str, list[float]] = {}
-    for boxes, size in zip(rows, sizes, strict=True):
-        if not isinstance(boxes, list) or size is None:
-            continue
-        for box in boxes:
-            left, top, right, bottom = box.box
-            sides.setdefault(box.label, []).append(((right - left) * (bottom - top)) ** 0.5 / max(size))
-    if not sides:
-        return MIN_SIDE
-    smallest = min(float(np.median(found)) for found in sides.values())
-    wanted = int(-(-SMALL_BOX_SIDE / max(smallest, 1e-6) // SIDE_STEP) * SIDE_STEP)
-    return min(max(wanted, MIN_SIDE), MAX_SIDE)

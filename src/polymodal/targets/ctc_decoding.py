@@ -96,18 +96,25 @@ def text_log_likelihoods(
     Returns:
         float64 ``[B]``; 0 where the row has no steps, or too few for its text.
     """
-    states_BS, skips_BS = _states(texts)
+    order = np.argsort(-num_steps, kind="stable")
+    states_BS, skips_BS = _states([texts[row] for row in order])
     log_BS = np.full(states_BS.shape, IMPOSSIBLE)
     log_BS[:, :2] = 0.0
     for step in range(int(num_steps.max(initial=0))):
-        unit_BS = np.take_along_axis(log_probabilities_BTV[:, step], states_BS, axis=1)
-        reached_BS = _reached(log_BS, skips_BS) if step else log_BS
-        log_BS = np.where((step < num_steps)[:, None], np.maximum(reached_BS + unit_BS, IMPOSSIBLE), log_BS)
-    last_B1 = 2 * np.array([len(text) for text in texts], dtype=np.int64).reshape(-1, 1)
-    ends = np.take_along_axis(log_BS, np.concatenate([last_B1, np.maximum(last_B1 - 1, 0)], axis=1), axis=1)
-    ends[:, 1] = np.where(last_B1[:, 0] > 0, ends[:, 1], IMPOSSIBLE)
-    total_B = np.logaddexp(ends[:, 0], ends[:, 1])
-    return np.where((num_steps > 0) & (total_B > IMPOSSIBLE / 2), total_B, 0.0)
+        rows, states = slice(int((num_steps > step).sum())), slice(2 * step + 2)
+        unit_BS = np.take_along_axis(log_probabilities_BTV[order[rows], step], states_BS[rows, states], axis=1)
+        reached_BS = _reached(log_BS[rows, states], skips_BS[rows, states]) if step else log_BS[rows, states]
+        log_BS[rows, states] = np.maximum(reached_BS + unit_BS, IMPOSSIBLE)
+    found = np.empty(len(texts))
+    found[order] = _ended(log_BS, np.array([len(texts[row]) for row in order], dtype=np.int64))
+    return np.where((num_steps > 0) & (found > IMPOSSIBLE / 2), found, 0.0)
+
+
+def _ended(log_BS: NDArray[np.float64], num_units: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the log-probability of ending in the last unit of a text or in the blank after it, ``[B]``."""
+    rows, last = np.arange(len(log_BS)), 2 * num_units
+    in_unit_B = np.where(num_units > 0, log_BS[rows, np.maximum(last - 1, 0)], IMPOSSIBLE)
+    return np.logaddexp(log_BS[rows, last], in_unit_B)
 
 
 def _states(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -122,9 +129,11 @@ def _states(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[
 
 def _reached(log_BS: NDArray[np.float64], skips_BS: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the log-probability of coming to each state from itself, the one before it or the one before that."""
-    one_BS, two_BS = np.full_like(log_BS, IMPOSSIBLE), np.full_like(log_BS, IMPOSSIBLE)
-    one_BS[:, 1:], two_BS[:, 2:] = log_BS[:, :-1], log_BS[:, :-2]
-    two_BS = np.where(skips_BS, two_BS, IMPOSSIBLE)
-    largest_BS = np.maximum(np.maximum(log_BS, one_BS), two_BS)
-    total_BS = np.exp(log_BS - largest_BS) + np.exp(one_BS - largest_BS) + np.exp(two_BS - largest_BS)
+    largest_BS = log_BS.copy()
+    np.maximum(largest_BS[:, 1:], log_BS[:, :-1], out=largest_BS[:, 1:])
+    two_BS = np.where(skips_BS[:, 2:], log_BS[:, :-2], IMPOSSIBLE)
+    np.maximum(largest_BS[:, 2:], two_BS, out=largest_BS[:, 2:])
+    total_BS = np.exp(log_BS - largest_BS)
+    total_BS[:, 1:] += np.exp(log_BS[:, :-1] - largest_BS[:, 1:])
+    total_BS[:, 2:] += np.exp(two_BS - largest_BS[:, 2:])
     return np.asarray(largest_BS + np.log(total_BS))

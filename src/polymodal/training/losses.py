@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from polymodal.config import TrainConfig
 from polymodal.errors import parameter_error
+from polymodal.model.label_decision import BALANCED_LOSSES
 from polymodal.model.network import Batch, Mixup, Network, NetworkOutput, Truth
 from polymodal.targets import AnyTarget, CategoriesTarget, CategoryTarget, StructuredTarget, Target
 from polymodal.training.confidence_penalty import check_confidence_penalty, confidence_penalty
@@ -215,8 +216,9 @@ def row_losses(target: Target, output: Tensor, truth: Tensor, settings: TrainCon
         settings: Training options: the kind of the loss and the label smoothing.
 
     Returns:
-        Loss ``[B]``: the target's own; focal (Lin et al. 2017, arXiv 1708.02002, equation 4); or with logits
-        adjusted by the classes' frequencies (Menon et al. 2021, arXiv 2007.07314, equation 10).
+        Loss ``[B]``: the target's own; focal (Lin et al. 2017, arXiv 1708.02002, equation 4); with logits adjusted by
+        the classes' frequencies (Menon et al. 2021, arXiv 2007.07314, equation 10); or divided by the frequency of the
+        row's class, relative to equal ones (King and Zeng 2001, Logistic Regression in Rare Events Data, equation 15).
     """
     if settings.loss == "logit_adjusted" and isinstance(target, CategoryTarget):
         prior = torch.tensor(target.prior, dtype=output.dtype, device=output.device)
@@ -224,6 +226,9 @@ def row_losses(target: Target, output: Tensor, truth: Tensor, settings: TrainCon
             output + prior.log(), truth, label_smoothing=settings.label_smoothing, reduction="none"
         )
     plain = target.loss(output, truth, settings.label_smoothing)
+    if settings.loss == "class_weighted" and isinstance(target, CategoryTarget):
+        prior = torch.tensor(target.prior, dtype=output.dtype, device=output.device)
+        return plain / (len(prior) * prior)[truth]
     if settings.loss == "focal" and isinstance(target, CategoryTarget):
         probability = output.softmax(dim=1).gather(1, truth.unsqueeze(1)).squeeze(1)
         return (1 - probability) ** FOCAL_GAMMA * plain
@@ -245,7 +250,8 @@ def check_loss(settings: TrainConfig, targets: Mapping[str, AnyTarget], network:
         ConfigError: If no target has the classes or labels that they need, or no fusion joins several streams.
     """
     check_confidence_penalty(settings, network, targets)
-    kinds = {"focal": (CategoryTarget, CategoriesTarget), "logit_adjusted": (CategoryTarget,)}.get(settings.loss)
+    balanced = dict.fromkeys(BALANCED_LOSSES, (CategoryTarget,))
+    kinds = {"focal": (CategoryTarget, CategoriesTarget), **balanced}.get(settings.loss)
     if kinds and not any(isinstance(target, kinds) for target in targets.values()):
         raise parameter_error("loss", "training", "cross_entropy, where no target has classes", settings.loss)
     if settings.sampling == "balanced" and not any(isinstance(target, CategoryTarget) for target in targets.values()):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from polymodal.arrays import Column
 from polymodal.config import TrainConfig
@@ -36,6 +36,7 @@ from polymodal.progress import Phase, Progress
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import augment
 from polymodal.training.lr_schedule import lr_factor
+from polymodal.training.optimizers import build_optimizer
 
 if TYPE_CHECKING:
     from polymodal.training.inputs import TrainingInputs
@@ -256,7 +257,8 @@ class Pretraining:
         Returns:
             ``epoch``, ``train_error`` and ``validation_error`` (None without validation pictures) of each epoch.
         """
-        optimizer = AdamW(self.autoencoder.parameters(), weight_decay=self.settings.weight_decay)
+        groups = [{"params": list(self.autoencoder.parameters()), "weight_decay": self.settings.weight_decay}]
+        optimizer = build_optimizer(self.settings.optimizer, groups, self.settings.learning_rate or 1e-3)
         limit_s, started = TIME_FRACTION * (self.settings.time_limit_s or math.inf), time.perf_counter()
         history: list[dict[str, Any]] = []
         for epoch in range(self.settings.pretrain_epochs):
@@ -268,7 +270,7 @@ class Pretraining:
             log(describe_epoch(history[-1], self.settings.pretrain_epochs))
         return history
 
-    def _run_epoch(self, optimizer: AdamW, epoch: int, phase: Phase) -> float:
+    def _run_epoch(self, optimizer: Optimizer, epoch: int, phase: Phase) -> float:
         self.autoencoder.train(True)
         total = 0.0
         batches = epoch_batches(len(self.train), self.settings.batch_size or 1, self.seed, epoch)
@@ -277,14 +279,14 @@ class Pretraining:
             phase.advance(1)
         return total / len(self.train)
 
-    def _step(self, optimizer: AdamW, step: int, indices: NDArray[np.int64]) -> float:
+    def _step(self, optimizer: Optimizer, step: int, indices: NDArray[np.int64]) -> float:
         torch.manual_seed(-1 - step - self.seed * STEP_SEED_STRIDE)
         batch = self.train.batch(indices)
         if self.settings.augment:
             batch = augment(self.modality, batch)
         with autocast(self.settings.precision, self.device):
             loss = self.autoencoder.loss(batch.values.to(self.device))
-        factor = lr_factor(step, self.total_steps, self.settings.warmup_fraction)
+        factor = lr_factor(step, self.total_steps, self.settings.warmup_fraction, self.settings.schedule)
         for group in optimizer.param_groups:
             group["lr"] = factor * (self.settings.learning_rate or 1e-3)
         optimizer.zero_grad()

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from polymodal.model.network import Network
 from polymodal.nn.distributed import all_reduce_gradients
@@ -31,7 +31,7 @@ class Strategy:
     """
 
     network: Network
-    optimizer: AdamW
+    optimizer: Optimizer
     device: torch.device
     sharded: ShardedModule | None = None
     prefetcher: Prefetcher[Any] = field(default_factory=Prefetcher)

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
 
 from polymodal.config import TrainConfig
-from polymodal.encoders import Pretrained
 from polymodal.errors import ConfigError
 from polymodal.model.batches import Examples, epoch_batches, largest_first, sampling_probabilities
 from polymodal.model.network import Network
@@ -36,6 +35,7 @@ from polymodal.training.inputs import TrainingInputs
 from polymodal.training.losses import check_loss
 from polymodal.training.lr_schedule import lr_factor
 from polymodal.training.modality_balance import check_balance
+from polymodal.training.optimizers import build_optimizer, parameter_groups
 from polymodal.training.prefetch import Prefetcher, has_free_core
 from polymodal.training.pretraining import pretrain_images
 from polymodal.training.sharding import is_sharding_enabled, shard_module
@@ -136,11 +136,11 @@ def _log_set_up(strategy: Strategy, inputs: TrainingInputs, state: TrainingState
 
 def _build_optimizer(
     network: Network, settings: TrainConfig, shards: Mapping[nn.Parameter, nn.Parameter] | None = None
-) -> AdamW:
+) -> Optimizer:
     groups = parameter_groups(network, settings)
     if shards is not None:
         groups = [{**group, "params": [shards[parameter] for parameter in group["params"]]} for group in groups]
-    return AdamW(groups, lr=settings.learning_rate or 1e-3, fused=True)
+    return build_optimizer(settings.optimizer, groups, settings.learning_rate or 1e-3)
 
 
 def _choose_accumulation_steps(strategy: Strategy, inputs: TrainingInputs) -> int:
@@ -276,7 +276,7 @@ def _run_epoch(
         if state.step >= state.planned_steps:
             break
         started = planner.clock()
-        _set_lr(strategy.optimizer, lr_factor(state.step, state.planned_steps, inputs.settings.warmup_fraction))
+        _set_lr(strategy.optimizer, _lr_factor(inputs.settings, state, state.step))
         training_step(strategy, inputs, state, indices, next_indices)
         seconds = planner.clock() - started
         state.seconds += seconds
@@ -290,32 +290,13 @@ def _run_epoch(
     strategy.prefetcher.discard()
 
 
-def _set_lr(optimizer: AdamW, factor: float) -> None:
+def _lr_factor(settings: TrainConfig, state: TrainingState, step: int) -> float:
+    return lr_factor(step, state.planned_steps, settings.warmup_fraction, settings.schedule)
+
+
+def _set_lr(optimizer: Optimizer, factor: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
-
-
-def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, Any]]:
-    """Build the optimizer's parameter groups: weight decay for matrices only, own learning rates of checkpoints.
-
-    Args:
-        network: The network.
-        settings: Resolved training options.
-
-    Returns:
-        Groups for AdamW, each with its ``peak_lr``.
-    """
-    learning_rate = settings.learning_rate or 1e-3
-    groups: list[dict[str, Any]] = []
-    for encoder in network.own_encoders:
-        if isinstance(encoder, Pretrained):
-            groups += encoder.parameter_groups(learning_rate, settings.layer_decay)
-    grouped = {id(parameter) for group in groups for parameter in group["params"]}
-    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in grouped]
-    decay = {"params": [p for p in rest if p.ndim >= 2], "weight_decay": settings.weight_decay, "lr": learning_rate}
-    no_decay = {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "lr": learning_rate}
-    groups = [group for group in [*groups, decay, no_decay] if group["params"]]
-    return [{**group, "peak_lr": group.get("lr", learning_rate)} for group in groups]
 
 
 def _record_epoch(
@@ -347,7 +328,7 @@ def _record_epoch(
             "validation_score": result.scores,
             "stream_scores": result.stream_scores,
             "learning_rate": (inputs.settings.learning_rate or 1e-3)
-            * lr_factor(state.step - 1, state.planned_steps, inputs.settings.warmup_fraction),
+            * _lr_factor(inputs.settings, state, state.step - 1),
             "seconds": seconds,
             "rows_per_s": rows_per_s,
         }

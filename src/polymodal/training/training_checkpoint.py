@@ -165,8 +165,8 @@ def _optimizer_parameters(strategy: Strategy) -> list[nn.Parameter]:
 def _map_state(
     values: dict[str, Tensor], parameter: nn.Parameter, convert: Callable[[Tensor, nn.Parameter], Tensor]
 ) -> dict[str, Tensor]:
-    """Convert the optimizer states of a parameter, except for the step counter, which is a scalar."""
-    return {name: value if name == "step" else convert(value, parameter) for name, value in values.items()}
+    """Convert the optimizer states of a parameter, except for counters, which are scalars."""
+    return {name: value if value.ndim == 0 else convert(value, parameter) for name, value in values.items()}
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -107,7 +107,7 @@ def text_reason(strings: StringCells) -> str | None:
 def _numbers_reason(cells: Sequence[str]) -> str | None:
     others = [cell for cell in cells if not is_number_text(cell) and not _is_missing_word(cell)]
     form = find_form(cells) if others else None
-    broken = others if form is None else [cell for cell in others if not _is_written_number(cell, form)]
+    broken = others if form is None else [cell for cell in others if not is_written_number(cell, form)]
     absent = sum(map(_is_missing_word, cells))
     count = len(cells) - absent - len(broken)
     if not count or not _are_most(cells, broken, count):
@@ -144,7 +144,7 @@ def find_form(cells: Sequence[Cell]) -> NumberForm | None:
     texts = [cell for cell in cells if isinstance(cell, str) and not _is_missing_word(cell)]
     written = [cell for cell in texts if not is_number_text(cell)]
     form = find_number_form(texts) if written else None
-    if form is None or not any(_is_written_number(cell, form) for cell in written):
+    if form is None or not any(is_written_number(cell, form) for cell in written):
         return None
     ranges = [cell for cell in written if is_range(cell)]
     if len(ranges) > MOST_RANGES * len(texts) and (len(set(ranges)) < FEWEST_NUMBERS or _are_alike(ranges)):
@@ -162,7 +162,16 @@ def _is_missing_word(text: str) -> bool:
     return text.strip().lower() in MISSING_WORDS
 
 
-def _is_written_number(text: str, form: NumberForm) -> bool:
+def is_written_number(text: str, form: NumberForm) -> bool:
+    """Tell whether text reads as a number of a form.
+
+    Args:
+        text: A cell.
+        form: How the column's numbers are written.
+
+    Returns:
+        True where it does.
+    """
     try:
         form.read(text)
     except CellReadError:
@@ -188,14 +197,22 @@ def is_number_text(text: str) -> bool:
 
 def _dates_reason(cells: Sequence[str]) -> str | None:
     cells = [cell for cell in cells if not _is_missing_word(cell)]
-    count = sum(map(_is_date_text, cells))
+    count = sum(map(is_date_text, cells))
     if not cells or count < NEARLY_ALL * len(cells):
         return None
     order = order_note(cells)
     return f"{count} of {len(cells)} cells are dates{order and ', '}{order}"
 
 
-def _is_date_text(text: str) -> bool:
+def is_date_text(text: str) -> bool:
+    """Tell whether text reads as a date, in either order of day and month.
+
+    Args:
+        text: A cell.
+
+    Returns:
+        True where it does.
+    """
     if not 4 < len(text) <= LONGEST_DATE or not any(map(str.isdigit, text)):
         return False
     return any(_reads_as_date(text, first) for first in (False, True))
@@ -221,7 +238,7 @@ def are_date_numbers(name: str, cells: Sequence[Cell]) -> bool:
     """
     texts = [str(cell).strip() for cell in cells]
     if all(map(DATE_DIGITS.fullmatch, texts)):
-        return sum(map(_is_date_text, texts)) >= NEARLY_ALL * len(texts)
+        return sum(map(is_date_text, texts)) >= NEARLY_ALL * len(texts)
     if not TIME_NAME.search(name):
         return False
     return all(is_number_text(text) and _is_epoch(float(text)) for text in texts)
