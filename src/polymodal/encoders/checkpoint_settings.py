@@ -260,13 +260,27 @@ def modality_settings(modality: str, checkpoint: str) -> dict[str, Any]:
 
 
 def copy_preprocessor(checkpoint: str, folder: Path) -> None:
-    """Copy the preprocessor configuration and the model card, for its licence, to the folder of a copied checkpoint.
+    """Copy the preprocessor configuration to the folder of a copied checkpoint.
 
     Args:
         checkpoint: Folder or hub name.
         folder: Folder of the copy.
     """
-    for name in (VIDEO_PREPROCESSOR, PREPROCESSOR, PROCESSOR, MODEL_CARD):
-        found = find_file(checkpoint, name)
-        if found is not None:
-            (folder / name).write_bytes(found.read_bytes())
+    for name in (VIDEO_PREPROCESSOR, PREPROCESSOR, PROCESSOR):
+        _copy_file(checkpoint, name, folder)
+
+
+def copy_model_card(checkpoint: str, folder: Path) -> None:
+    """Copy the model card, which states the licence, to the folder of a copied checkpoint.
+
+    Args:
+        checkpoint: Folder or hub name.
+        folder: Folder of the copy.
+    """
+    _copy_file(checkpoint, MODEL_CARD, folder)
+
+
+def _copy_file(checkpoint: str, name: str, folder: Path) -> None:
+    found = find_file(checkpoint, name)
+    if found is not None:
+        (folder / name).write_bytes(found.read_bytes())

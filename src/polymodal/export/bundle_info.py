@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.bundle.graph_info import BundleInfo, FusionGraphInfo, GraphInfo
-from polymodal.bundle.load_bundle import BUNDLE_FORMAT, GRAPHS
+from polymodal.bundle.load_bundle import BUNDLE_FILE, BUNDLE_FORMAT, GRAPHS
 from polymodal.encoders import Pretrained
 from polymodal.export.licenses import license_of
 from polymodal.export.shipped_model import file_name
@@ -51,7 +51,7 @@ def describe_bundle(
         outputs={name: target.kind for name, target in model.targets.items() if target.kind not in OBJECTIVES},
         checkpoints=checkpoints,
         licenses={checkpoints[stream]: license_of(folder) for stream, folder in folders.items()},
-        **_scores(model.report_data),
+        **scores_of(model.report_data),
     )
 
 
@@ -83,7 +83,15 @@ def _of_files(files: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def _scores(report_data: Mapping[str, Any]) -> dict[str, Any]:
+def scores_of(report_data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``bundle.json`` says of the scores of a run.
+
+    Args:
+        report_data: Its report data.
+
+    Returns:
+        The fields ``metrics``, ``split`` and ``rows`` of ``BundleInfo``.
+    """
     evaluation = report_data.get("evaluation", {})
     metrics = {
         target: {name: _finite(value) for name, value in found.items() if isinstance(value, int | float)}
@@ -95,3 +103,13 @@ def _scores(report_data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def write_bundle_info(folder: Path, info: BundleInfo) -> None:
+    """Write ``bundle.json``.
+
+    Args:
+        folder: The bundle.
+        info: What it is to say.
+    """
+    (folder / BUNDLE_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
