@@ -147,7 +147,7 @@ def _arff_rows(lines: TextIO, name: str) -> Iterator[Columns]:
 
 def _attributes(lines: TextIO, name: str) -> tuple[list[tuple[str, str]], int]:
     """Return each attribute's name and type, and the number of the line ``@data``."""
-    attributes = []
+    attributes: list[tuple[str, str]] = []
     for at, line in enumerate(lines, start=1):
         word = line.split(maxsplit=1)[0].lower() if line.strip() else ""
         if word == "@data" and attributes:
