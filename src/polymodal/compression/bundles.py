@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polymodal.bundle.graph_network import GraphNetwork
-from polymodal.bundle.load_bundle import BUNDLE_FILE, GRAPHS, load_bundle, read_bundle_info
+from polymodal.bundle.load_bundle import BUNDLE_FILE, GRAPHS, encoder_file, load_bundle, read_bundle_info
 from polymodal.compression.candidate import Candidate, build_candidate, keep_members, validation_scores
 from polymodal.compression.deployed import slimmed
 from polymodal.compression.points import TargetScore
