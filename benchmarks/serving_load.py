@@ -26,7 +26,11 @@ class Connection:
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request; return status and body, or status 0 where the connection broke."""
+        """Send a request, again where the server has closed the idle connection; status 0 where it breaks twice."""
+        status, body = await self._try(request)
+        return (status, body) if status else await self._try(request)
+
+    async def _try(self, request: bytes) -> tuple[int, bytes]:
         try:
             if self.streams is None:
                 self.streams = await asyncio.open_connection("127.0.0.1", self.port)

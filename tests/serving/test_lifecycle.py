@@ -301,7 +301,8 @@ def test_a_bundle_is_served_without_torch(numbers_run: Path, tmp_path: Path) -> 
         "import sys\n"
         "class Refuse:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] == 'torch': raise ImportError('torch is not here')\n"
+        "        if name.split('.')[0] in {'torch', 'scipy', 'sklearn', 'sacrebleu', 'lightgbm', 'onnx'}:\n"
+        "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
         "from polymodal.cli.main import main; main()"
     )

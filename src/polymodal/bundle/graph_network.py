@@ -284,7 +284,7 @@ def _encoder_inputs(column: Column) -> dict[str, NDArray[Any]]:
     return {"values": values[:, : max(int(lengths.max(initial=1)), 1)], "present": present, "lengths": lengths}
 
 
-def _run_in_parts(graph: Graph, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _run_in_parts(graph: RunnableGraph, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Run an encoder's graph on a few rows at a time, to bound the memory of feature maps."""
     num_rows, at_once = len(inputs["values"]), max(1, VALUES_AT_ONCE // max(inputs["values"][0].size, 1))
     if num_rows <= at_once:
