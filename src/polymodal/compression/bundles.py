@@ -10,7 +10,7 @@ from pathlib import Path
 
 from polymodal.bundle.graph_network import GraphNetwork
 from polymodal.bundle.load_bundle import BUNDLE_FILE, GRAPHS, encoder_file, load_bundle, read_bundle_info
-from polymodal.compression.candidate import Candidate, build_candidate, keep_members, validation_scores
+from polymodal.compression.candidate import Candidate, build_candidate, fused_scores, keep_members, validation_scores
 from polymodal.compression.deployed import slimmed
 from polymodal.compression.points import TargetScore
 from polymodal.compression.quantised_graphs import GraphVariant, calibration_inputs, quantise
@@ -129,8 +129,11 @@ def _all_variants(exported: Candidate, folder: Path) -> tuple[dict[str, list[Gra
 def _network_scores(
     model: TrainedModel, rows: CompressionRows, validation: Examples, cache: ArrayCache
 ) -> dict[str, TargetScore]:
-    """Score the answers of the network alone on some validation rows."""
+    """Score the network alone on some validation rows; where decisions are fused, the ensemble of its streams."""
     alone = dataclasses.replace(model, features=None, baselines={})
+    fused = fused_scores(alone, validation, cache)
+    if fused:
+        return fused
     without = dataclasses.replace(rows, fitted=None)
     return validation_scores(build_candidate("", "int8", "", alone, without, validation, cache), cache)
 
