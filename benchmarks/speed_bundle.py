@@ -33,7 +33,7 @@ MOST_COLD_S, MOST_SCRATCH_MS, MOST_MINILM_MS, MOST_RATIO = 1.0, 3.0, 10.0, 1.5
 CASES: dict[str, dict[str, Any]] = {
     "texts and table, scratch": {"settings": {"baselines": True}},
     "texts and table, scratch, no baselines": {"settings": {"baselines": False}},
-    "texts and table, MiniLM": {"settings": {"baselines": True}, "encoders": {"review_text": "minilm", "title": "minilm"}},
+    "texts and table, MiniLM": {"settings": {"baselines": True}, "encoders": ("review_text", "title")},
 }
 
 
@@ -81,7 +81,7 @@ def export(folder: Path, case: dict[str, Any]) -> Path:
     import polymodal
 
     table = write_rows(folder / "train.csv", TRAINING_ROWS)
-    encoders = dict.fromkeys(case.get("encoders", {}), checkpoint()) if "encoders" in case else None
+    encoders = dict.fromkeys(case["encoders"], checkpoint()) if "encoders" in case else None
     settings = {"train.epochs": 1, **case["settings"]}
     model = polymodal.fit(table, target="rating", settings=settings, encoder=encoders, output=folder / "run")
     model.export(folder / "bundle", table=table)
@@ -170,8 +170,8 @@ def report(found: dict[str, dict[str, float]]) -> str:
     """
     lines = [
         f"`make bench-bundle`, {THREADS} threads, medians of one run. A row of `clothing` (two texts, six columns of a "
-        f"table), after one epoch on {TRAINING_ROWS:,} rows. *Cold*: `polymodal predict` from the start of the process to "
-        "its end, and its CPU time. *Warm*: `model.predict` of a dict. *Bare*: the graphs that it ran, called with "
+        f"table), after one epoch on {TRAINING_ROWS:,} rows. *Cold*: `polymodal predict` from the start of the process "
+        "to its end, and its CPU time. *Warm*: `model.predict` of a dict. *Bare*: the graphs that it ran, called with "
         "prepared arrays in ONNX Runtime, alternately with it.",
         "",
         "| model | cold | cold CPU | warm row | bare graphs | warm / bare |",
