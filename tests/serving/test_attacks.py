@@ -201,7 +201,8 @@ def read_all(connection: socket.socket) -> bytes:
 def test_slow_clients_are_closed(strict_address: str) -> None:
     with connect(strict_address) as silent, connect(strict_address) as slow, connect(strict_address) as body:
         slow.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nX-")
-        body.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
+        body.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n")
+        body.sendall(b"Content-Length: 99\r\n\r\n{")
         assert is_alive(strict_address)
         assert read_all(silent) == b""
         assert read_all(slow) == b""

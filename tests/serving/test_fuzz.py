@@ -64,8 +64,10 @@ def test_any_bytes(asking: httpx.Client, content: bytes, kind: int) -> None:
     check(asking.post("/predict", content=content, headers={"content-type": types[kind]}))
 
 
-HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"RIFF\x24\0\0\0WAVEfmt ", b"fLaC", b"OggS", b"PK\x03\x04",
-         b"\x93NUMPY\x01\0", b"PAR1", b"BM", b"II*\0", b"ID3", b"\0\0\0\x18ftypmp42")  # fmt: skip
+HEADS = (
+    b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"RIFF\x24\0\0\0WAVEfmt ", b"fLaC", b"OggS", b"BM",
+    b"\x93NUMPY\x01\0", b"PAR1", b"PK\x03\x04", b"II*\0", b"ID3", b"\0\0\0\x18ftypmp42",
+)  # fmt: skip
 
 
 @QUIET

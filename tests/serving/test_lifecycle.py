@@ -288,6 +288,40 @@ def test_tls(changed: Callable[..., ServerSettings], numbers_run: Path, tmp_path
             httpx.get(f"{address}/healthz")
 
 
+def test_a_bundle_is_served_without_torch(numbers_run: Path, tmp_path: Path) -> None:
+    import tiny
+    from polymodal.data.tables.table import read_table
+    from polymodal.export.export_bundle import export_bundle
+    from polymodal.progress import SilentProgress
+    from polymodal.runs.model import load
+
+    table = read_table(tiny.numbers_table())
+    export_bundle(load(numbers_run, "cpu").trained, tmp_path / "bundle", table, SilentProgress())
+    code = (
+        "import sys\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'torch': raise ImportError('torch is not here')\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "from polymodal.cli.main import main; main()"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, "serve", str(tmp_path / "bundle"), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        try:
+            assert found is not None, process.stderr
+            assert httpx.get(f"{found[0]}/schema").json()["format"] == "bundle"
+            predicted = httpx.post(f"{found[0]}/predict", json={"rows": [ROW], "coverage": 0.9}, timeout=LONGEST_S)
+            assert predicted.json()["rows"][0]["predictions"]["kind"]["value"] in ("cat", "dog")
+            assert httpx.post(f"{found[0]}/explain", json={"row": ROW}, timeout=LONGEST_S).status_code == 200
+            assert httpx.post(f"{found[0]}/embed", json={"row": ROW}, timeout=LONGEST_S).status_code == 200
+        finally:
+            process.terminate()
+            process.communicate(timeout=LONGEST_S)
+    assert process.returncode == 0
+
+
 def test_serving_needs_no_torch_of_its_own() -> None:
     code = "import sys; import polymodal.serving.server, polymodal.cli.serve_command; print('torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

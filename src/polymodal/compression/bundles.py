@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polymodal.bundle.graph_network import GraphNetwork
-from polymodal.bundle.load_bundle import BUNDLE_FILE, GRAPHS, load_bundle, read_bundle_info
+from polymodal.bundle.load_bundle import BUNDLE_FILE, GRAPHS, encoder_file, load_bundle, read_bundle_info
 from polymodal.compression.candidate import Candidate, build_candidate, keep_members, validation_scores
 from polymodal.compression.deployed import slimmed
 from polymodal.compression.points import TargetScore
@@ -174,6 +174,6 @@ def _assemble(exported: Candidate, chosen: Mapping[str, GraphVariant], folder: P
         shutil.copyfile(variant.path, folder / GRAPHS / file)
     info["precision"] = {**info.get("precision", {}), **{file: v.precision for file, v in chosen.items()}}
     for number, graph in enumerate(info["graphs"]):
-        graph["num_bytes"] = (folder / GRAPHS / f"encoder-{number}.onnx").stat().st_size
+        graph["num_bytes"] = (folder / GRAPHS / encoder_file(number)).stat().st_size
     (folder / BUNDLE_FILE).write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
     write_manifest(folder)

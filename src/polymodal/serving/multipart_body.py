@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
@@ -15,6 +15,9 @@ from python_multipart.multipart import parse_options_header
 from polymodal.serving.json_body import first_twice, parse_json
 from polymodal.serving.request_error import RequestError
 from polymodal.serving.settings import Limits
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 ROW, TABLE, OPTIONS = "row", "table", "options"
 MAX_PARTS = 200
@@ -36,9 +39,17 @@ class _Parts:
         self._content = bytearray()
         self._name, self._header, self._value, self._header_bytes = "", b"", b"", 0
 
-    def callbacks(self) -> dict[str, Any]:
-        """Return what the parser calls."""
+    def callbacks(self, on_end: Callable[[], None]) -> MultipartCallbacks:
+        """Return what the parser calls.
+
+        Args:
+            on_end: Called at the last boundary.
+
+        Returns:
+            The functions by their events.
+        """
         return {
+            "on_end": on_end,
             "on_part_begin": self._begin,
             "on_part_data": self._data,
             "on_part_end": self._end,
@@ -121,15 +132,13 @@ def _split(body: bytes, content_type: str) -> dict[str, bytes]:
     boundary = options.get(b"boundary", b"")
     if not BOUNDARY.fullmatch(boundary):
         raise RequestError(400, "The header Content-Type has no boundary that separates the parts of the body.")
-    parts = _Parts()
-    parser = MultipartParser(boundary, parts.callbacks())
-    is_ended = False
+    parts, is_ended = _Parts(), False
 
     def end() -> None:
         nonlocal is_ended
         is_ended = True
 
-    parser.callbacks["on_end"] = end
+    parser = MultipartParser(boundary, parts.callbacks(end))
     try:
         parser.write(body)
         parser.finalize()
