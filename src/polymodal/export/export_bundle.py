@@ -16,7 +16,7 @@ from polymodal.bundle.graph_info import BundleInfo, Form, FusionGraphInfo, Graph
 from polymodal.bundle.load_bundle import BUNDLE_FILE, CARD_FILE, FUSION_FILE, GRAPHS, encoder_file, load_bundle
 from polymodal.data.tables.table import Table
 from polymodal.encoders import ENCODERS, Pretrained
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, MissingPackageError
 from polymodal.export.bundle_info import describe_bundle, write_bundle_info
 from polymodal.export.encoder_graph import export_encoder, float32_network
 from polymodal.export.fusion_graph import export_fusion
@@ -192,7 +192,7 @@ def check_parts(model: TrainedModel) -> None:
 def _check_packages() -> None:
     absent = [name for name in PACKAGES if find_spec(name) is None]
     if absent:
-        raise ConfigError(f"An export needs the package {absent[0]}. Install it with `pip install 'polymodal[train]'`.")
+        raise MissingPackageError(f"An export needs the package {absent[0]}: pip install 'polymodal[train]'.")
 
 
 def _finish(folder: Path, info: BundleInfo, form: Form, license_name: str) -> None:
