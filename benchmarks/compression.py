@@ -104,12 +104,12 @@ def report() -> str:
         f"`Model.predict`, warm. The goal is {SMALLER:g} × smaller and {FASTER:g} × faster with at most {LOST:g}",
         "points lost on three of five; misses are in bold.",
         "",
-        "| dataset | chosen | size | smaller | one row | faster | network | lost, validation | test | seeds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| dataset | chosen | size | smaller | one row | faster | network | lost, validation | test | networks tried | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for case in (case for case in CASES if case.name in NAMES):
         found = [json.loads(path.read_text()) for path in sorted((RESULTS / slug(case)).glob("*.json"))]
-        lines.append(row(case, found) if found else f"| {case.name} | not measured yet | | | | | | | | 0 |")
+        lines.append(row(case, found) if found else f"| {case.name} | not measured yet | | | | | | | | | 0 |")
     return "\n".join(lines)
 
 
@@ -139,9 +139,16 @@ def row(case: Case, found: list[dict[str, Any]]) -> str:
         f"{statistics.median(alone[0]):.1f} → {statistics.median(alone[1]):.1f} ms",
         f"{lost:+.2f}",
         _marked(f"{on_test:+.2f}", on_test <= LOST),
+        ", ".join(sorted({_network(point) for one in found for point in one["points"]})),
         str(len(found)),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _network(point: dict[str, Any]) -> str:
+    """Return the name of a point's network."""
+    name = str(point["name"]).split(", ")[0]
+    return name if name.startswith(("student", "pruned")) else "original"
 
 
 def _chosen(found: dict[str, Any]) -> dict[str, Any]:

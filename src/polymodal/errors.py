@@ -27,7 +27,8 @@ from typing import ParamSpec, TypeVar
 
 PACKAGE = os.path.dirname(__file__) + os.sep
 SHOWN_NAMES = 30
-Parameters, Result = ParamSpec("Parameters"), TypeVar("Result")
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 class PolymodalError(Exception):

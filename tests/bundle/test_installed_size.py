@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPOSITORY
 from shipped import Shipped
 
+REPOSITORY = Path(__file__).parents[2]
 MOST_BYTES = 350 * 2**20
 
 

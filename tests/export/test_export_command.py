@@ -91,17 +91,6 @@ def test_a_card_may_be_edited_and_no_other_file(bundle: Path, table: Path, tmp_p
     assert "bundle.json has" in refused("predict", copy, table)
 
 
-@pytest.fixture
-def written(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ``polymodal export`` take graphs that are there: to make them takes most of its time."""
-
-    def write_bundle(model: Any, columns: Any, folder: Path, progress: Any) -> Any:
-        shutil.copytree(bundle, folder, dirs_exist_ok=True)
-        return read_bundle_info(folder)
-
-    monkeypatch.setattr("polymodal.export.export_bundle.write_bundle", write_bundle)
-
-
 @pytest.mark.usefixtures("written")
 def test_torch_reads_the_programs_without_polymodal(run: Path, tmp_path: Path) -> None:
     result = runner.invoke(app, ["export", str(run), "-o", str(tmp_path / "b"), "--format", "torch", "--json", "-q"])

@@ -245,15 +245,24 @@ def test_a_joint_space_is_exported_without_a_fusion(tmp_path: Path) -> None:
     check(build("", targets), tmp_path / "fusion.onnx", targets)
 
 
+def check_traced(network: Network) -> None:
+    streams = network.streams
+    program = trace_fusion(network, details_of(streams)).module()
+    assert set(example_inputs(network, details_of(streams))) == set(arrays(tokens(2, (2, 2, 2), {}, streams)))
+    for rows, sizes in BATCHES:
+        given = tokens(rows, sizes, ABSENT, streams)
+        with torch.inference_mode():
+            found = program(inputs={name: torch.from_numpy(value) for name, value in arrays(given).items()})
+            wanted = expected(network, given)
+        assert set(found) == set(wanted)
+        for name, values in wanted.items():
+            torch.testing.assert_close(found[name], values, msg=name)
+
+
 def test_a_traced_program_answers_in_torch_too() -> None:
-    streams = (PICTURE, NOTE)
-    network = build("attention", {"price": FLAT["price"]}, streams)
-    details = details_of(streams)
-    program = trace_fusion(network, details).module()
-    given = tokens(5, (3, 1, 2), ABSENT, streams)
-    with torch.inference_mode():
-        found = program(inputs={name: torch.from_numpy(value) for name, value in arrays(given).items()})
-        wanted = expected(network, given)
-    assert set(example_inputs(network, details)) == set(arrays(given))
-    for name, values in wanted.items():
-        torch.testing.assert_close(found[name], values, msg=name)
+    check_traced(build("attention", {"price": FLAT["price"]}, (PICTURE, NOTE)))
+
+
+@pytest.mark.exhaustive
+def test_a_traced_program_runs_recurrent_heads_over_any_number_of_steps() -> None:
+    check_traced(build("gated", {"words": structured("transcript")}))

@@ -86,6 +86,16 @@ def test_a_second_push_replaces_the_graphs_of_a_branch(hub: Hub, bundle: Path, t
     assert hub.messages == ["Second try"]
 
 
+@pytest.mark.usefixtures("written")
+def test_a_run_is_exported_first(hub: Hub, run: Path, tmp_path: Path) -> None:
+    code, _, told = push(hub, tmp_path, str(run), "me/animals", "--license", "mit", HF_TOKEN=TOKEN)
+    assert code == 0, told
+    files = hub.repositories["me/animals"]["main"]
+    assert files["README.md"].startswith(b"---\nlicense: mit\n")
+    assert b"*.onnx filter=lfs" in files[".gitattributes"]
+    assert not hub.private["me/animals"]
+
+
 def test_refusals_are_one_sentence_without_the_token(hub: Hub, bundle: Path, run: Path, tmp_path: Path) -> None:
     cases = {
         "refused the token": ([str(bundle), "me/animals"], {"HF_TOKEN": "hf_wrongful"}),

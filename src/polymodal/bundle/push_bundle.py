@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.bundle.load_bundle import load_bundle
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, MissingPackageError
 from polymodal.model.manifest import MANIFEST_FILE, NOT_COVERED, read_json
 
 OLD_FILES = ("graphs/*", "baselines/*")
@@ -72,7 +72,8 @@ def push_bundle(
 
     Raises:
         CheckpointError: If the folder holds no bundle, or a damaged one.
-        ConfigError: If the package huggingface_hub is not installed, there is no token, or the hub refuses.
+        ConfigError: If there is no token, or the hub refuses.
+        MissingPackageError: If the package huggingface_hub is not installed.
     """
     token = read_token(token_env)
     load_bundle(folder)
@@ -106,14 +107,13 @@ def read_token(token_env: str | None) -> str:
         The token.
 
     Raises:
-        ConfigError: If there is none, or the package huggingface_hub is not installed.
+        ConfigError: If there is none.
+        MissingPackageError: If the package huggingface_hub is not installed.
     """
     try:
         from huggingface_hub import get_token
     except ImportError:
-        raise ConfigError(
-            "To push needs the package huggingface_hub. Install it with `pip install 'polymodal[hub]'`."
-        ) from None
+        raise MissingPackageError("To push needs the package huggingface_hub: pip install 'polymodal[hub]'.") from None
     token = get_token() if token_env is None else os.environ.get(token_env, "").strip()
     if token:
         return token

@@ -65,10 +65,14 @@ class Graph:
 
 
 def _options() -> Any:
-    """Return the options of a session: as many threads as ``OMP_NUM_THREADS`` says, else one a core."""
+    """Return the options of a session: as many threads as ``OMP_NUM_THREADS`` says, else one a core.
+
+    Threads that wait fall asleep: each graph has its own, and on a busy machine they would keep each other from cores.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdigit():

@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from polymodal.bundle.graph_network import GraphNetwork
-from polymodal.bundle.load_bundle import BUNDLE_FILE, CARD_FILE, GRAPHS, load_bundle
-from polymodal.compression.candidate import Candidate, build_candidate, keep_members, validation_scores
+from polymodal.bundle.load_bundle import BUNDLE_FILE, GRAPHS, encoder_file, load_bundle, read_bundle_info
+from polymodal.compression.candidate import Candidate, build_candidate, fused_scores, keep_members, validation_scores
 from polymodal.compression.deployed import slimmed
 from polymodal.compression.points import TargetScore
 from polymodal.compression.quantised_graphs import GraphVariant, calibration_inputs, quantise
 from polymodal.compression.rows import CompressionRows
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
+from polymodal.export.bundle_info import scores_of, write_bundle_info
 from polymodal.export.export_bundle import export_bundle
+from polymodal.export.model_card import write_card
+from polymodal.export.shipped_model import shipped_model
 from polymodal.model.batches import Examples
 from polymodal.model.manifest import write_manifest
 from polymodal.model.saved_parts import MODEL_FILE, write_parts
@@ -100,12 +103,12 @@ def write_candidate_bundle(candidate: Candidate, model: TrainedModel, folder: Pa
     """
     assert candidate.bundle is not None
     shutil.copytree(candidate.bundle / GRAPHS, folder / GRAPHS)
-    for name in (BUNDLE_FILE, CARD_FILE):
-        if (candidate.bundle / name).is_file():
-            shutil.copyfile(candidate.bundle / name, folder / name)
+    info = read_bundle_info(candidate.bundle).model_copy(update={"parity": {}, **scores_of(model.report_data)})
+    write_bundle_info(folder, info)
     parts = json.loads((candidate.bundle / MODEL_FILE).read_text(encoding="utf-8")).get("parts", [])
-    write_parts(model, folder, {"parts": parts})
+    write_parts(shipped_model(model), folder, {"parts": parts})
     write_manifest(folder)
+    write_card(folder)
 
 
 def _all_variants(exported: Candidate, folder: Path) -> tuple[dict[str, list[GraphVariant]], list[str]]:
@@ -126,8 +129,11 @@ def _all_variants(exported: Candidate, folder: Path) -> tuple[dict[str, list[Gra
 def _network_scores(
     model: TrainedModel, rows: CompressionRows, validation: Examples, cache: ArrayCache
 ) -> dict[str, TargetScore]:
-    """Score the answers of the network alone on some validation rows."""
+    """Score the network alone on some validation rows; where decisions are fused, the ensemble of its streams."""
     alone = dataclasses.replace(model, features=None, baselines={})
+    fused = fused_scores(alone, validation, cache)
+    if fused:
+        return fused
     without = dataclasses.replace(rows, fitted=None)
     return validation_scores(build_candidate("", "int8", "", alone, without, validation, cache), cache)
 
@@ -171,6 +177,6 @@ def _assemble(exported: Candidate, chosen: Mapping[str, GraphVariant], folder: P
         shutil.copyfile(variant.path, folder / GRAPHS / file)
     info["precision"] = {**info.get("precision", {}), **{file: v.precision for file, v in chosen.items()}}
     for number, graph in enumerate(info["graphs"]):
-        graph["num_bytes"] = (folder / GRAPHS / f"encoder-{number}.onnx").stat().st_size
+        graph["num_bytes"] = (folder / GRAPHS / encoder_file(number)).stat().st_size
     (folder / BUNDLE_FILE).write_text(json.dumps(info, indent=1) + "\n", encoding="utf-8")
     write_manifest(folder)

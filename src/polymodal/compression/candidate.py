@@ -172,6 +172,25 @@ def example_scores(
     return scores
 
 
+def fused_scores(model: TrainedModel, examples: Examples, cache: ArrayCache) -> dict[str, TargetScore]:
+    """Score what the fused network says of rows, without any other member.
+
+    Args:
+        model: The model.
+        examples: The rows.
+        cache: Cache of the baselines' predictions.
+
+    Returns:
+        Target to its score; empty where the network does not fuse streams.
+    """
+    (members,) = predict_examples(model, examples, [NO_MASK], cache)
+    return {
+        name: _judge(build_scorer(model, name, target, examples), members.predictions[name]["fusion"])
+        for name, target in model.targets.items()
+        if name in _named(model) and examples.known[name].any() and "fusion" in members.predictions[name]
+    }
+
+
 def _named(model: TrainedModel) -> frozenset[str]:
     return frozenset(target.name for target in model.schema.targets)
 

@@ -6,15 +6,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from polymodal.model.build import num_parameters
 from polymodal.model.checkpoint import save_model
+from polymodal.model.network import Network
 from polymodal.model.saved_parts import REFERENCE_FILE
 from polymodal.model.trained_model import TrainedModel
+from polymodal.runs.report_data import stream_rows
 from polymodal.version import VERSION
 
 MAX_REFERENCE_SHARE = 0.1
 """The rows that are remembered for drift are kept where they take no more than this share of the bytes."""
 EVALUATED = ("split", "rows", "targets", "fusion", "streams", "baselines", "missing", "intervals", "decision")
 """What is kept of an evaluation: scores without the data of charts."""
+PARTS = ("streams", "fusion", "parameters")
+"""What report data say of the network."""
 KEPT = ("command", "title", "seed", "tables", "targets_info", "seconds", "best_epoch")
 """What is kept of the report data of the original."""
 
@@ -24,16 +29,26 @@ def slimmed(model: TrainedModel, evaluation: dict[str, Any] | None = None) -> Tr
 
     Args:
         model: The model.
-        evaluation: The ``evaluation`` of its report data; None: it has none yet.
+        evaluation: The ``evaluation`` of its report data; None: that of the original stands in, which takes as many
+            bytes.
 
     Returns:
         The same answers in fewer bytes.
     """
     kept = {name: model.report_data[name] for name in KEPT if name in model.report_data}
-    kept |= {"version": VERSION, "broken_cells": [], "table_notices": [], "notices": []}
-    scores = {name: value for name, value in (evaluation or {}).items() if name in EVALUATED}
+    kept |= _parts_of(model) | {"version": VERSION, "broken_cells": [], "table_notices": [], "notices": []}
+    own = model.report_data.get("evaluation", {}) if evaluation is None else evaluation
+    scores = {name: value for name, value in own.items() if name in EVALUATED}
     empty: dict[str, Any] = {"split": "validation", "rows": 0, "targets": {}}
     return dataclasses.replace(model, report_data={**kept, "evaluation": {**empty, **scores}}, reference=None)
+
+
+def _parts_of(model: TrainedModel) -> dict[str, Any]:
+    """Describe the network; of an exported one, the description that it was exported with."""
+    if not isinstance(model.network, Network):
+        return {name: model.report_data[name] for name in PARTS}
+    fusion = {"name": model.config.fusion.name, "parameters": num_parameters(model.network.fusion)}
+    return {"streams": stream_rows(model), "fusion": fusion, "parameters": num_parameters(model.network)}
 
 
 def keeps_reference(original: Path | None, num_bytes: int) -> bool:

@@ -125,7 +125,7 @@ def _static(graph: Path, path: Path, calibration: Sequence[Inputs]) -> None:
     quantize_static(
         graph,
         path,
-        _Reader(graph, calibration),
+        _reader(graph, calibration),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=["Conv", "MatMul", "Gemm", "Gather"],
         per_channel=True,
@@ -135,7 +135,7 @@ def _static(graph: Path, path: Path, calibration: Sequence[Inputs]) -> None:
     )
 
 
-def _Reader(graph: Path, calibration: Sequence[Inputs]) -> Any:  # noqa: N802 - makes an object of a class
+def _reader(graph: Path, calibration: Sequence[Inputs]) -> Any:
     """Return ONNX Runtime's reader of calibration rows."""
     import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader

@@ -15,9 +15,9 @@ from polymodal.atomic_files import atomic_folder
 from polymodal.bundle.graph_info import BundleInfo, Form, FusionGraphInfo, GraphInfo
 from polymodal.bundle.load_bundle import BUNDLE_FILE, CARD_FILE, FUSION_FILE, GRAPHS, encoder_file, load_bundle
 from polymodal.data.tables.table import Table
-from polymodal.encoders import ENCODERS
-from polymodal.errors import ConfigError
-from polymodal.export.bundle_info import describe_bundle
+from polymodal.encoders import ENCODERS, Pretrained
+from polymodal.errors import ConfigError, MissingPackageError
+from polymodal.export.bundle_info import describe_bundle, write_bundle_info
 from polymodal.export.encoder_graph import export_encoder, float32_network
 from polymodal.export.fusion_graph import export_fusion
 from polymodal.export.model_card import UNKNOWN_LICENSE, write_card
@@ -83,7 +83,8 @@ def export_bundle(
     columns, _ = model.preprocessor.transform(table.take(range(1)))
     with atomic_folder(folder, CONTENTS) as temporary:
         info = write_bundle(reference, columns, temporary, progress)
-        parity = check_parity(reference, load_bundle(temporary), table, progress, tolerance)
+        rounded = model if any(isinstance(e, Pretrained) and e.is_frozen for e in network.own_encoders) else None
+        parity = check_parity(reference, load_bundle(temporary), table, progress, tolerance, rounded)
         if form == "torch":
             programs = write_programs(network, columns, info, temporary / GRAPHS, progress)
             with_programs = load_bundle(temporary)
@@ -129,7 +130,7 @@ def write_bundle(model: TrainedModel, columns: Mapping[str, Column], folder: Pat
         encoders = [_write_encoder(network, number, columns, folder, phase) for number in numbers]
         fusion = _write_fusion(network, encoders, folder, phase)
     info = describe_bundle(model, network, encoders, fusion, folder)
-    _write_info(folder, info)
+    write_bundle_info(folder, info)
     write_parts(shipped_model(model), folder, {"parts": _parts_at_run_time(model)})
     write_manifest(folder)
     return info
@@ -191,18 +192,12 @@ def check_parts(model: TrainedModel) -> None:
 def _check_packages() -> None:
     absent = [name for name in PACKAGES if find_spec(name) is None]
     if absent:
-        raise ConfigError(
-            f"An export needs the package {absent[0]}. Install it with `pip install 'polymodal[train]'`."
-        )
-
-
-def _write_info(folder: Path, info: BundleInfo) -> None:
-    (folder / BUNDLE_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        raise MissingPackageError(f"An export needs the package {absent[0]}: pip install 'polymodal[train]'.")
 
 
 def _finish(folder: Path, info: BundleInfo, form: Form, license_name: str) -> None:
     """Write what depends on the check, the card and the manifest."""
-    _write_info(folder, info)
+    write_bundle_info(folder, info)
     if form == "huggingface":
         write_attributes(folder)
     write_manifest(folder)

@@ -27,9 +27,9 @@ def binomial(total: int, share: float) -> Floats:
     """
     counts = np.arange(total + 1)
     if share in (0.0, 1.0):
-        return (counts == round(total * share)).astype(np.float64)
+        return np.asarray(counts == round(total * share), np.float64)
     logs = _log_choices(total) + counts * np.log(share) + (total - counts) * np.log1p(-share)
-    return np.exp(logs)
+    return np.asarray(np.exp(logs))
 
 
 def beta_binomial(total: int, hits: int, misses: int) -> Floats:
@@ -47,7 +47,7 @@ def beta_binomial(total: int, hits: int, misses: int) -> Floats:
     logs = log_factorials[counts + hits - 1] + log_factorials[total - counts + misses - 1]
     logs -= log_factorials[total + hits + misses - 1]
     logs -= log_factorials[hits - 1] + log_factorials[misses - 1] - log_factorials[hits + misses - 1]
-    return np.exp(_log_choices(total) + logs)
+    return np.asarray(np.exp(_log_choices(total) + logs))
 
 
 def count_quantile(probabilities: Floats, share: float) -> int:
@@ -60,7 +60,8 @@ def count_quantile(probabilities: Floats, share: float) -> int:
     Returns:
         The count.
     """
-    return int(min(np.searchsorted(np.cumsum(probabilities), share * (1 - 1e-12)), len(probabilities) - 1))
+    place = int(np.searchsorted(np.cumsum(probabilities), share * (1 - 1e-12)))
+    return min(place, len(probabilities) - 1)
 
 
 def least_share(hits: int, total: int, tail: float) -> float:
@@ -93,7 +94,7 @@ def mean_ranks(values: NDArray[Any]) -> Floats:
         float64 ``[N]``.
     """
     _, places, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(sizes) - (sizes - 1) / 2)[places]
+    return np.asarray((np.cumsum(sizes) - (sizes - 1) / 2)[places])
 
 
 def rank_correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
@@ -115,4 +116,4 @@ def _log_factorials(largest: int) -> Floats:
 
 def _log_choices(total: int) -> Floats:
     logs = _log_factorials(total)
-    return logs[total] - logs - logs[::-1]
+    return np.asarray(logs[total] - logs - logs[::-1])

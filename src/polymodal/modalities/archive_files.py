@@ -130,7 +130,7 @@ def _tar_members(path: str) -> Iterator[Member]:
         for info in archive:
             if info.isreg() and not info.issparse():
                 yield Member(_plain(info.name), info.size, info.offset_data, info.name, info.size)
-            archive.members = []  # else all headers stay in memory
+            archive.members = []  # type: ignore[attr-defined]  # else all headers stay in memory
 
 
 @lru_cache(maxsize=16)

@@ -56,7 +56,7 @@ def build_report_data(
         "seconds": seconds,
         "tables": _table_rows(data_module),
         "columns": _column_rows(data_module),
-        "streams": _stream_rows(model),
+        "streams": stream_rows(model),
         "fusion": {"name": config.fusion.name, "parameters": num_parameters(network.fusion)},
         "parameters": num_parameters(network),
         "targets_info": [_target_info(name, target) for name, target in model.targets.items()],
@@ -115,7 +115,15 @@ def _encoder_name(model: TrainedModel, stream: str) -> str:
     return default_encoder(fitted.name, fitted) if chosen is None or chosen.name is None else chosen.name
 
 
-def _stream_rows(model: TrainedModel) -> list[dict[str, Any]]:
+def stream_rows(model: TrainedModel) -> list[dict[str, Any]]:
+    """Describe the streams of a model and their encoders.
+
+    Args:
+        model: The model, with its network in torch.
+
+    Returns:
+        One entry a stream, plain JSON.
+    """
     network, streams = torch_network(model, "A report"), model.schema.streams
     encoders = dict(zip(network.streams, network.encoders, strict=True))
     groups = shared_groups(model.config, {stream.name: stream.modality for stream in streams})

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from polymodal.data.tables.cells import arrow_columns
 from polymodal.data.tables.text_files import BLOCK_BYTES, Columns, check_rows, first_line
@@ -16,7 +17,7 @@ from polymodal.modalities.json_text import clean_nested
 ARRAY = "array"
 """The pseudo-modality of ``.npy`` and ``.npz`` files, whose modality depends on their content."""
 ARRAY_ENDINGS = (".npy", ".npz")
-PARQUET_ROWS = 256
+PARQUET_ROWS, VALUES_AT_ONCE = 256, 2**24
 LISTINGS = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
@@ -60,12 +61,23 @@ def read_parquet(path: Path) -> Iterator[Columns]:
     try:
         with parquet.ParquetFile(path, buffer_size=BLOCK_BYTES, pre_buffer=False) as file:
             check_rows(file.metadata.num_rows, path.name)
-            for batch in file.iter_batches(PARQUET_ROWS, use_threads=False):
+            for batch in file.iter_batches(_rows_at_once(file.metadata), use_threads=False):
                 yield arrow_columns(pa.Table.from_batches([batch]), path.name)
     except (pa.ArrowException, OSError) as error:
         raise TableError(
             f"{path.name} cannot be read as a Parquet file: {first_line(error)}. It may be cut off or of another kind."
         ) from None
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """Return the rows that are read at once: fewer of long lists, by the number of values that the file declares."""
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
+    longest = [
+        max(group.column(at).num_values for at in range(group.num_columns)) for group in groups if group.num_columns
+    ]
+    rows = [group.num_rows for group in groups if group.num_columns]
+    most = max((values / max(count, 1) for values, count in zip(longest, rows, strict=True)), default=1.0)
+    return max(1, min(PARQUET_ROWS, int(VALUES_AT_ONCE // max(most, 1.0))))
 
 
 def parts_of_table(folder: Path, ending: str) -> list[Path]:

@@ -18,6 +18,7 @@ from polymodal.data.tables.archive_tables import is_archive_source, read_archive
 from polymodal.data.tables.cells import arrow_columns, check_names, clean_column
 from polymodal.data.tables.files import listing_of, media_of_ending, parts_of_table, read_class_folders, read_parquet
 from polymodal.data.tables.remote_tables import read_remote_table
+from polymodal.data.tables.series_tables import read_arff, read_ts
 from polymodal.data.tables.sheet_files import read_json, read_sheet
 from polymodal.data.tables.stored_columns import store_columns, take_cells
 from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
@@ -39,6 +40,8 @@ READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".ods": read_sheet,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
+    ".ts": read_ts,
+    ".arff": read_arff,
     ".parquet": read_parquet,
     ".pq": read_parquet,
 }
