@@ -1,6 +1,8 @@
 # Each goal does its own set-up: make demo, make test, make test-all, make check, make bench-quality,
 # make bench-compare, make bench-decisions, make bench-coverage, make bench-unusual, make bench-faithfulness,
-# make bench-robustness, make bench-acquisition, make bench-compression, make bench-speed, make clean.
+# make bench-robustness, make bench-acquisition, make bench-compression, make bench-speed,
+# make bench-serving, make bench-bundle, make clean.
+# All of them install the extras dev, pretrained, video and word2vec, which train; serving needs none (docs/bundles.md).
 # PYTHON: which Python (3.11 or newer) the environment is made with.
 # TORCH_INDEX: where torch comes from. The default is its small CPU build; for a GPU: make TORCH_INDEX= demo
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 .PHONY: bytecode demo test test-all check bench-quality bench-compare bench-decisions bench-coverage bench-unusual \
-	bench-faithfulness bench-robustness bench-acquisition bench-compression bench-speed clean
+	bench-faithfulness bench-robustness bench-acquisition bench-compression bench-speed bench-serving bench-bundle clean
 .DEFAULT_GOAL := test
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -80,10 +82,16 @@ bench-robustness: bytecode
 bench-acquisition: bytecode
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/acquisition.py
 
+bench-serving: bytecode
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/serving.py
+
 bench-speed: bytecode
 	@$(BIN)/python benchmarks/speed.py
 	@$(BIN)/python benchmarks/speed_predict.py
 	@$(BIN)/python benchmarks/speed_decoding.py
+
+bench-bundle: bytecode
+	@$(BIN)/python benchmarks/speed_bundle.py
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from polymodal.serving.app import build_app
+from polymodal.serving.process import build_server
 from polymodal.serving.served_model import load_served
-from polymodal.serving.server import build_server, listen
+from polymodal.serving.server import listen
 from polymodal.serving.settings import ServerSettings
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TableError,
     )
     from polymodal.explain.explanation import Explanation
+    from polymodal.modalities.remote_files import allow_remote
     from polymodal.report.comparison import Comparison
     from polymodal.runs.callbacks import Callback, TrainingRun
     from polymodal.runs.compare import compare
@@ -56,6 +57,7 @@ __all__ = [
     "TableError",
     "TrainingRun",
     "__version__",
+    "allow_remote",
     "compare",
     "compress",
     "fit",
@@ -83,6 +85,7 @@ _MODULES = {
     "Table": "data.tables.table",
     "TableError": "errors",
     "TrainingRun": "runs.callbacks",
+    "allow_remote": "modalities.remote_files",
     "compare": "runs.compare",
     "compress": "compression.compress",
     "fit": "runs.fit",
@@ -94,7 +97,10 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'polymodal' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"polymodal.{_MODULES[name]}"), name)
+    from polymodal.errors import packages_told
+
+    with packages_told():
+        value = getattr(importlib.import_module(f"polymodal.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

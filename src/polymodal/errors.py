@@ -7,7 +7,8 @@
     ├── SchemaError           columns, targets or streams that do not fit the table
     ├── ConfigError           an option with a value that cannot work
     ├── CellError             a broken cell in a strict run, or every cell of a column broken
-    └── CheckpointError       a model or run folder that cannot be loaded or resumed
+    ├── CheckpointError       a model or run folder that cannot be loaded or resumed
+    └── MissingPackageError   a package of an extra that is not installed
 
 A sentence says what is wrong, where (file, row, column), what was expected and what to do next.
 Rows are counted from 1: row 1 is the first row below the header. What a user should know although the work goes on is a
@@ -19,10 +20,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 PACKAGE = os.path.dirname(__file__) + os.sep
 SHOWN_NAMES = 30
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 class PolymodalError(Exception):
@@ -47,6 +53,65 @@ class CellError(PolymodalError):
 
 class CheckpointError(PolymodalError):
     """A model or run folder that cannot be loaded or resumed."""
+
+
+class MissingPackageError(PolymodalError, ImportError):
+    """A package that what was asked for needs, and that is not installed."""
+
+
+TRAINING = "Training needs torch: pip install 'polymodal[train]'. Run folders and gradients do too; bundles do not."
+EXTRAS = {
+    "lightgbm": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "pyarrow": "arrow",
+    "rapidfuzz": "analysis",
+    "sacrebleu": "analysis",
+    "scipy": "analysis",
+    "sklearn": "analysis",
+    "threadpoolctl": "analysis",
+}
+"""Package to the extra that installs it."""
+
+
+@contextmanager
+def packages_told() -> Iterator[None]:
+    """Turn a missing package of an extra into one sentence that says what to install.
+
+    Yields:
+        Nothing; what imports packages runs inside.
+
+    Raises:
+        MissingPackageError: If torch or a package of ``EXTRAS`` is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "torch":
+            raise MissingPackageError(TRAINING) from None
+        if package not in EXTRAS:
+            raise
+        extra = EXTRAS[package]
+        raise MissingPackageError(f"This needs the package {package}: pip install 'polymodal[{extra}]'.") from None
+
+
+def tells_packages(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Decorate a function so that ``packages_told`` goes for it.
+
+    Args:
+        function: It imports packages of extras.
+
+    Returns:
+        The function. The frames of a call stay in this package, so that ``warn`` finds the line that led to it.
+    """
+
+    @wraps(function)
+    def told(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        with packages_told():
+            return function(*args, **kwargs)
+
+    return told
 
 
 class PolymodalWarning(UserWarning):

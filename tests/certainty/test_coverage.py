@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from polymodal.certainty.abstention import accuracy_threshold, least_share, risk_coverage
+from polymodal.certainty.abstention import accuracy_threshold, risk_coverage
 from polymodal.certainty.coverage import (
     Kept,
     by_class,
@@ -17,6 +17,7 @@ from polymodal.certainty.coverage import (
     kept_by_sets,
     measure,
 )
+from polymodal.metrics.counts import least_share
 
 
 @pytest.mark.parametrize(("held", "verdict"), [(90, "kept"), (60, "less"), (100, "more")])

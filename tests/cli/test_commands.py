@@ -104,7 +104,8 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
         "--fusion gated --modality x=y=image --stream s=m*,n* --stream t=z --share u=c*,d --drop p --drop q "
         "--encoder x=resnet --set train.epochs=20 "
         "--set settings.x.size=[1,2] --seed 3 --output o --resume --strict --json "
-        "--relevance r --reconstruct --teacher runs/before --validation-share 0.2 --test-share 0 --device cpu"
+        "--relevance r --reconstruct --teacher runs/before "
+        "--init-from runs/first --validation-share 0.2 --test-share 0 --device cpu"
     )
     result = runner.invoke(app, arguments.split())
     assert result.exit_code == 0, result.output
@@ -132,6 +133,7 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
         "relevance": "r",
         "reconstruct": True,
         "teacher": "runs/before",
+        "init_from": "runs/first",
         "validation_share": 0.2,
         "test_share": 0.0,
         "device": "cpu",
@@ -143,7 +145,17 @@ def test_options_not_given_leave_the_configuration_alone(calls, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert runner.invoke(app, ["train", "t.csv"]).exit_code == 0
     left = ("target", "validation", "test", "drop", "modality", "stream", "encoder", "settings", "seed", "strict")
-    left += ("relevance", "reconstruct", "teacher", "share", "validation_share", "test_share", "device", "preset")
+    left += (
+        "relevance",
+        "reconstruct",
+        "teacher",
+        "init_from",
+        "share",
+        "validation_share",
+        "test_share",
+        "device",
+        "preset",
+    )
     assert [calls[0][name] for name in left] == [None] * len(left)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import polymodal
 
-pytest.importorskip("onnxruntime.quantization", reason="int8 weights need the extra polymodal[export]")
+pytest.importorskip("onnxruntime.quantization", reason="int8 weights need the extra polymodal[train]")
 
 
 def test_int8_weights_are_smaller_and_load_without_the_network_in_torch(run: Path, rows_path: Path) -> None:

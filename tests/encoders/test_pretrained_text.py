@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,13 @@ def test_a_saved_checkpoint_can_be_used_in_place_of_the_first(bert: str, tmp_pat
     outputs = [encoder.precompute(texts(), SilentProgress()).values for encoder in (first, second)]
     assert np.array_equal(*outputs)
     assert {path.suffix for path in (tmp_path / "kept").iterdir()} == {".json", ".safetensors"}
+
+
+def test_a_saved_checkpoint_keeps_the_card_that_states_its_licence(bert: str, tmp_path: Path) -> None:
+    given = Path(shutil.copytree(bert, tmp_path / "given"))
+    (given / "README.md").write_text("---\nlicense: mit\n---\n")
+    build(str(given)).save_backbone(tmp_path / "kept")
+    assert (tmp_path / "kept" / "README.md").read_text() == "---\nlicense: mit\n---\n"
 
 
 def test_the_name_pretrained_takes_the_checkpoint_as_a_size(bert: str) -> None:

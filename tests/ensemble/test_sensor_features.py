@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from polymodal.arrays import Column
 from polymodal.data.tables.table import read_table
 from polymodal.ensemble.cross_fitting import cross_fit_baselines
@@ -99,9 +100,7 @@ def test_activities_are_told_from_statistics_alone(shared_data: Path) -> None:
     names = sorted(set(tables[0]["activity"]))
     truths = [np.array([names.index(cell) for cell in table["activity"]]) for table in tables]
     scaling = Scaling.fit(found[0], np.ones(len(found[0]), bool), 0)
-    blocks = [
-        FeatureBlocks(scaling.apply(part, np.ones(len(part), bool)), None, part) for part in found
-    ]
+    blocks = [FeatureBlocks(scaling.apply(part, np.ones(len(part), bool)), None, part) for part in found]
     both, truth = FeatureBlocks.concatenate(blocks[:2]), np.concatenate(truths[:2])
     held_out = [np.arange(len(truths[0]), len(truth))]
     baselines = cross_fit_baselines("category", len(names), both, truth, held_out, budget_s=0.2).baselines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 import pretrained_examples
 from encoder_examples import CASES, WIDTH, build, column, fitted
 from polymodal.arrays import Column
-from polymodal.bundle.graph_info import GraphInfo, GraphInput
+from polymodal.bundle.graph_info import GraphInfo
 from polymodal.encoders import PRETRAINED, build_encoder
 from polymodal.export.encoder_graph import EncoderGraph, encoder_inputs, export_encoder, trace_encoder
 from polymodal.tokens import ColumnBatch
@@ -26,7 +27,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 QUICK = [("tabular", "mlp"), ("text", "cnn"), ("audio", "gru"), ("series", "lstm")]
 """Encoders that ``make test`` exports too."""
-QUICK_PROGRAMS = [("text", "gru")]
+QUICK_PROGRAMS = [("text", "bag")]
 WITH_DETAIL = [case for case in CASES if case[0] in ("image", "audio") and case[1] != "vit" and "+" not in case[1]]
 PRETRAINED_CASES = [(family, tuning) for family, ways in pretrained_examples.WAYS.items() for tuning in ways]
 LONGER = 4
@@ -96,8 +97,12 @@ def test_a_graph_gives_the_same_tokens(modality: str, name: str, tmp_path: Path)
     encoder, batch = build(modality, name).eval(), column(modality, name, rows=5)
     run, info = exported(encoder, batch, tmp_path / "encoder.onnx")
     assert info.outputs == ("tokens", "token_present")
+    assert info.inputs[0].dtype == str(batch.values.numpy().dtype)
+    assert info.inputs[0].shape[0] == "rows"
+    assert (info.inputs[0].shape[1] == "steps") == (batch.lengths is not None)
     assert info.num_bytes == (tmp_path / "encoder.onnx").stat().st_size
     assert max(differences(run, encoder, batch, modality != "text").values()) < 2e-5
+    assert GraphInfo.model_validate_json(info.model_dump_json()) == info
     assert b".py" not in (tmp_path / "encoder.onnx").read_bytes()  # no trace of the code that it was made from
 
 
@@ -141,7 +146,9 @@ def test_a_frozen_checkpoint_keeps_its_dtype_and_the_state_its_keys(modality: st
 def test_a_program_of_torch_gives_the_same_tokens(modality: str, name: str) -> None:
     encoder, batch = build(modality, name).eval(), column(modality, name, rows=5)
     program, file = trace_encoder(encoder, as_column(batch)), io.BytesIO()
-    torch.export.save(program, file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # weights that are views of one tensor
+        torch.export.save(program, file)
     file.seek(0)
     module = torch.export.load(file).module(check_guards=False)
 
@@ -149,12 +156,3 @@ def test_a_program_of_torch_gives_the_same_tokens(modality: str, name: str) -> N
         return [output.detach().numpy() for output in module(**inputs)]
 
     assert max(differences(run, encoder, batch, modality != "text").values()) < 2e-5
-
-
-def test_what_is_said_of_a_graph_is_plain_json(tmp_path: Path) -> None:
-    _, info = exported(build("text", "bag").eval(), column("text", "bag", rows=5), tmp_path / "text.onnx")
-    assert info.inputs == (
-        GraphInput(name="values", dtype="int32", shape=("rows", "steps")),
-        GraphInput(name="lengths", dtype="int64", shape=("rows",)),
-    )
-    assert GraphInfo.model_validate_json(info.model_dump_json()) == info

@@ -30,7 +30,7 @@ def npy(array: Any, **options: Any) -> bytes:
         (".", "is a folder, not a file"),
         ("a\0b.png", "holds a NUL character"),
         ("x" * 5000, "too long for a path"),
-        ("https://example.org/a.png", "is an address, not a path; download the file first"),
+        ("https://example.org/a.png", "is an address, not a path; --allow-remote allows it"),
         ("zero.png", r"zero.png is empty \(0 bytes\)"),
         ("pipe", "is not a regular file"),
         (b"", "holds no bytes"),

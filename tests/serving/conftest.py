@@ -21,10 +21,10 @@ COLUMNS = ("photo", "sound", "note", "code", "size", "colour", "day")
 
 @pytest.fixture(scope="session")
 def serving_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a model with baselines, and index its rows: ``run`` and ``index``."""
+    """Train a model, and index its rows: ``run`` and ``index``."""
     folder = tmp_path_factory.mktemp("serving")
-    table = tiny.only(tiny.write_table(folder), *COLUMNS, *tiny.TARGETS)
-    model = tiny.train(table, tiny.TARGETS, settings={"baselines": True}, output=folder / "run")
+    table = tiny.only(tiny.write_table(folder, rows=60), *COLUMNS, *tiny.TARGETS)
+    model = tiny.train(table, tiny.TARGETS, output=folder / "run")
     save_index(model.index(table)[0], folder / "index")
     return folder
 

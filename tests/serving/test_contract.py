@@ -136,3 +136,16 @@ def test_nothing_of_a_request_is_kept_on_disk(
     rows = [example | {"size": float(size)} for size in range(40)]
     assert client.post("/predict", json={"rows": rows}).status_code == 200
     assert not private_cache.exists()
+
+
+def test_the_client_of_the_documentation_works(address: str, example: dict[str, Any], tmp_path: Path) -> None:
+    document = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
+    code = document.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(code.split("for row in")[0].replace("http://127.0.0.1:8000", address), names)
+    (tmp_path / "photo.png").write_bytes(base64.b64decode(example["photo"].partition(",")[2]))
+    photo = names["file"](str(tmp_path / "photo.png"), "image/png")
+    (row,) = names["predict"]([{"photo": photo, "size": 1.5, "note": None}], coverage=0.9)
+    names["client"].close()
+    assert row["predictions"]["kind"]["set"]
+    assert row["absent"] == ["sound", "note", "code", "colour", "day"]

@@ -30,6 +30,9 @@ from polymodal.progress import Progress
 from polymodal.targets import AnyTarget
 from polymodal.targets.structured import StructuredPrediction, StructuredTarget
 
+VALUES_AT_ONCE = 8_000_000
+"""Approximate maximum number of values of cells that are encoded at once, as in torch."""
+
 
 @dataclass(frozen=True)
 class StreamTokens:
@@ -205,7 +208,7 @@ class GraphNetwork:
         if not len(rows):
             return self._absent(stream, len(column))
         given = column if len(rows) == len(column) else column.take(rows)
-        found = self._encoders[number].run(_encoder_inputs(given))
+        found = _run_in_parts(self._encoders[number], _encoder_inputs(given))
         values, present = (
             _scatter(found["tokens"], rows, len(column)),
             _scatter(found["token_present"], rows, len(column)),
@@ -279,6 +282,16 @@ def _encoder_inputs(column: Column) -> dict[str, NDArray[Any]]:
     if lengths is None:
         return {"values": values, "present": present}
     return {"values": values[:, : max(int(lengths.max(initial=1)), 1)], "present": present, "lengths": lengths}
+
+
+def _run_in_parts(graph: RunnableGraph, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Run an encoder's graph on a few rows at a time, to bound the memory of feature maps."""
+    num_rows, at_once = len(inputs["values"]), max(1, VALUES_AT_ONCE // max(inputs["values"][0].size, 1))
+    if num_rows <= at_once:
+        return graph.run(inputs)
+    starts = range(0, num_rows, at_once)
+    parts = [graph.run({name: array[start : start + at_once] for name, array in inputs.items()}) for start in starts]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _scatter(values: NDArray[Any], rows: NDArray[np.int64], num_rows: int) -> NDArray[Any]:

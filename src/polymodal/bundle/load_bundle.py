@@ -61,9 +61,9 @@ def is_bundle(path: Path) -> bool:
         path: Any path.
 
     Returns:
-        Whether ``bundle.json`` is in it.
+        Whether ``bundle.json`` or the graph of a fusion is in it.
     """
-    return (path / BUNDLE_FILE).is_file()
+    return (path / BUNDLE_FILE).is_file() or (path / GRAPHS / FUSION_FILE).is_file()
 
 
 def load_bundle(folder: Path) -> TrainedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.bundle.load_bundle import load_bundle
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, MissingPackageError
 from polymodal.model.manifest import MANIFEST_FILE, NOT_COVERED, read_json
 
 OLD_FILES = ("graphs/*", "baselines/*")
@@ -71,14 +72,15 @@ def push_bundle(
 
     Raises:
         CheckpointError: If the folder holds no bundle, or a damaged one.
-        ConfigError: If the package huggingface_hub is not installed, there is no token, or the hub refuses.
+        ConfigError: If there is no token, or the hub refuses.
+        MissingPackageError: If the package huggingface_hub is not installed.
     """
     token = read_token(token_env)
     load_bundle(folder)
     files = _files(folder)
     from huggingface_hub import HfApi
 
-    with _refusals_told(repository):
+    with _refusals_told(repository), _without_bars():
         api = HfApi(token=token, library_name="polymodal")
         address = str(api.create_repo(repository, private=private, exist_ok=True))
         if revision is not None:
@@ -105,14 +107,13 @@ def read_token(token_env: str | None) -> str:
         The token.
 
     Raises:
-        ConfigError: If there is none, or the package huggingface_hub is not installed.
+        ConfigError: If there is none.
+        MissingPackageError: If the package huggingface_hub is not installed.
     """
     try:
         from huggingface_hub import get_token
     except ImportError:
-        raise ConfigError(
-            "To push needs the package huggingface_hub. Install it with `pip install 'polymodal[hub]'`."
-        ) from None
+        raise MissingPackageError("To push needs the package huggingface_hub: pip install 'polymodal[hub]'.") from None
     token = get_token() if token_env is None else os.environ.get(token_env, "").strip()
     if token:
         return token
@@ -124,6 +125,23 @@ def read_token(token_env: str | None) -> str:
 def _files(folder: Path) -> tuple[str, ...]:
     covered = read_json(folder / MANIFEST_FILE)["files"]
     return tuple(sorted([*covered, MANIFEST_FILE, *(name for name in NOT_COVERED if (folder / name).is_file())]))
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Silence the progress bars of the hub's client: the push is one phase of polymodal's own progress."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where the environment asks for bars
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 @contextmanager

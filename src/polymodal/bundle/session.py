@@ -48,20 +48,31 @@ class Graph:
         """Run the graph.
 
         Args:
-            arrays: Input name to array; what the graph does not read is left out.
+            arrays: Input name to array ``[B, ...]``; what the graph does not read is left out.
 
         Returns:
-            Output name to array.
+            Output name to array ``[B, ...]``.
         """
-        found = self._session.run(None, {name: np.ascontiguousarray(arrays[name]) for name in self.inputs})
-        return dict(zip(self.outputs, found, strict=True))
+        given = {name: np.ascontiguousarray(arrays[name]) for name in self.inputs}
+        if any(not len(array) for array in given.values()):
+            return self._no_rows(given)
+        return dict(zip(self.outputs, self._session.run(None, given), strict=True))
+
+    def _no_rows(self, given: Arrays) -> dict[str, NDArray[Any]]:
+        """Return outputs without a row; some operators refuse such inputs, so that the graph runs on a row of zeros."""
+        one = {name: np.zeros((1, *array.shape[1:]), array.dtype) for name, array in given.items()}
+        return {name: output[:0] for name, output in self.run(one).items()}
 
 
 def _options() -> Any:
-    """Return the options of a session: as many threads as ``OMP_NUM_THREADS`` says, else one a core."""
+    """Return the options of a session: as many threads as ``OMP_NUM_THREADS`` says, else one a core.
+
+    Threads that wait fall asleep: each graph has its own, and on a busy machine they would keep each other from cores.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdigit():

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.metrics.counts import least_share
+
 Floats = NDArray[np.float64]
 
 SURENESS = 0.9
@@ -41,22 +43,6 @@ def accuracy_threshold(confidences: Sequence[float], hits: Sequence[bool], accur
             if least_share(int(right[size - 1]), size, tail) >= accuracy:
                 return float(ordered[size - 1]) if size < len(ordered) else 0.0
     return math.inf
-
-
-def least_share(hits: int, total: int, tail: float) -> float:
-    """Return the lower bound of Clopper and Pearson 1934 on a share.
-
-    Args:
-        hits: Rows that count.
-        total: All rows, above 0.
-        tail: Probability that the share is lower.
-
-    Returns:
-        The bound.
-    """
-    from scipy.stats import beta
-
-    return 0.0 if hits == 0 else float(beta.ppf(tail, hits, total - hits + 1))
 
 
 def risk_coverage(confidences: Floats, errors: Floats) -> tuple[list[list[float]], float]:

@@ -1,4 +1,4 @@
-"""What sets and intervals held on rows with truth, beside what was promised (numpy, scipy).
+"""What sets and intervals held on rows with truth, beside what was promised (numpy).
 
 Shape legend: N rows, C classes (or labels).
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polymodal.metrics.counts import beta_binomial, binomial, count_quantile
 from polymodal.metrics.shares import NORMAL_95, wilson_interval
 
 Floats = NDArray[np.float64]
@@ -114,15 +115,14 @@ def expected_range(coverage: float, num_rows: int, num_calibration: int | None =
     Returns:
         ``[low, high]``.
     """
-    from scipy.stats import betabinom, binom
-
     if num_calibration is None:
-        return [float(binom.ppf(tail, num_rows, coverage)) / num_rows for tail in (TAIL, 1 - TAIL)]
+        chances = binomial(num_rows, coverage)
+        return [count_quantile(chances, tail) / num_rows for tail in (TAIL, 1 - TAIL)]
     lost = math.floor((num_calibration + 1) * (1 - coverage) + 1e-9)
     if lost < 1:
         return [1.0, 1.0]
-    distribution = betabinom(num_rows, num_calibration + 1 - lost, lost)
-    return [float(distribution.ppf(tail)) / num_rows for tail in (TAIL, 1 - TAIL)]
+    chances = beta_binomial(num_rows, num_calibration + 1 - lost, lost)
+    return [count_quantile(chances, tail) / num_rows for tail in (TAIL, 1 - TAIL)]
 
 
 def by_class(held: Floats, truth: NDArray[np.int64], classes: Sequence[str]) -> list[dict[str, Any]]:

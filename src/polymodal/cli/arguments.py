@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from polymodal.errors import PolymodalError, PolymodalWarning
+from polymodal.errors import PolymodalError, PolymodalWarning, packages_told
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -26,7 +26,7 @@ WRITE_ERRORS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), FREE_SPA
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="CSV, TSV, JSONL or Parquet file, or a folder of class folders.")
 ]
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, or the model folder in it.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A run folder, the model folder in it, or a bundle.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else there.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first cell that cannot be read.")]
 StrictTable = Annotated[
@@ -129,7 +129,7 @@ def exits(interrupted: str) -> Iterator[None]:
             closed pipe.
     """
     try:
-        with _warnings_as_sentences():
+        with _warnings_as_sentences(), packages_told():
             yield
         sys.stdout.flush()
     except PolymodalError as error:

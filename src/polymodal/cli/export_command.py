@@ -27,7 +27,7 @@ def export_command(
         Literal["onnx", "torch", "huggingface"],
         typer.Option(
             "--format",
-            help="onnx; torch: also programs of torch.export, for use from torch; huggingface: also what the hub needs.",
+            help="onnx; torch: also programs of torch.export, for use in torch; huggingface: also what the hub needs.",
         ),
     ] = "onnx",
     license_name: Annotated[

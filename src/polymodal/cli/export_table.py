@@ -30,5 +30,10 @@ def print_export(parity: Parity, folder: Path) -> None:
     for name, largest in parity.largest.items():
         console.print(f"{escape(name)}: {rows} are answered as by the run; largest difference {largest:.1e}.")
     console.print(f"Embeddings: {parity.rows} rows are embedded as by the run; {parity.embeddings:.1e}.")
+    for name, apart in parity.rounding.items():
+        console.print(
+            f"{escape(name)}: the run rounds the outputs of frozen checkpoints to float16, the bundle does not: their "
+            f"answers are up to {apart:.1e} apart."
+        )
     if parity.rows < parity.of_rows:
         console.print(f"Only {parity.rows} of {parity.of_rows} rows were compared: a row of this model takes long.")

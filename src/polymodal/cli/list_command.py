@@ -12,6 +12,8 @@ from polymodal.cli.arguments import Json, exits
 Entry = tuple[str | list[str], ...]
 """Its name, and a cell for each heading of the list."""
 PART_HEADINGS = {"summary": "what it does", "paper": "paper"}
+NETWORK_HEADINGS = {"summary": "what it does", "export": "export", "paper": "paper"}
+"""Of parts of the network: also whether ``polymodal export`` can export them."""
 METRIC_HEADINGS = {"title": "title", "better": "better", "unit": "unit", "kinds": "kinds of target"}
 """Key in JSON to heading in the table."""
 
@@ -26,7 +28,12 @@ def _list_encoders() -> list[Entry]:
     from polymodal.encoders import ENCODERS
 
     return [
-        (f"{modality}: {name}", entry.summary + _default_mark(name == next(iter(entries))), entry.paper)
+        (
+            f"{modality}: {name}",
+            entry.summary + _default_mark(name == next(iter(entries))),
+            _export_mark(entry.exports),
+            entry.paper,
+        )
         for modality, entries in ENCODERS.items()
         for name, entry in entries.items()
     ]
@@ -36,14 +43,15 @@ def _list_fusions() -> list[Entry]:
     from polymodal.fusion import DEFAULT_FUSION, FUSIONS
 
     return [
-        (name, entry.summary + _default_mark(name == DEFAULT_FUSION), entry.paper) for name, entry in FUSIONS.items()
+        (name, entry.summary + _default_mark(name == DEFAULT_FUSION), _export_mark(entry.exports), entry.paper)
+        for name, entry in FUSIONS.items()
     ]
 
 
 def _list_targets() -> list[Entry]:
     from polymodal.targets import TARGETS
 
-    return [(name, entry.summary, entry.paper) for name, entry in TARGETS.items()]
+    return [(name, entry.summary, _export_mark(entry.exports), entry.paper) for name, entry in TARGETS.items()]
 
 
 def _list_metrics() -> list[Entry]:
@@ -58,11 +66,15 @@ def _default_mark(is_default: bool) -> str:
     return " (default)" if is_default else ""
 
 
+def _export_mark(exports: bool) -> str:
+    return "yes" if exports else "no"
+
+
 LISTS: dict[str, tuple[dict[str, str], Callable[[], list[Entry]]]] = {
     "modalities": (PART_HEADINGS, _list_modalities),
-    "encoders": (PART_HEADINGS, _list_encoders),
-    "fusions": (PART_HEADINGS, _list_fusions),
-    "targets": (PART_HEADINGS, _list_targets),
+    "encoders": (NETWORK_HEADINGS, _list_encoders),
+    "fusions": (NETWORK_HEADINGS, _list_fusions),
+    "targets": (NETWORK_HEADINGS, _list_targets),
     "metrics": (METRIC_HEADINGS, _list_metrics),
 }
 

@@ -56,6 +56,7 @@ from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
 from polymodal.cli.push_command import push_command
+from polymodal.cli.remote_option import with_remote
 from polymodal.cli.search_commands import embed_command, index_command, search_command
 from polymodal.cli.serve_command import serve_command
 from polymodal.cli.stress_command import stress_command
@@ -88,6 +89,7 @@ def polymodal_command(
 
 
 @app.command("inspect")
+@with_remote
 def inspect_command(
     data: Data,
     target: Targets = [],  # noqa: B006
@@ -121,6 +123,7 @@ def inspect_command(
 
 
 @app.command("train")
+@with_remote
 def train_command(
     data: Annotated[
         str | None,
@@ -154,6 +157,10 @@ def train_command(
     ] = False,
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A trained model to learn from as well; it may know more.")
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option("--init-from", metavar="RUN", help="An earlier run whose encoders this one starts from."),
     ] = None,
     encoder: Encoders = [],  # noqa: B006
     config: Config = None,
@@ -207,7 +214,9 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher})
+        common.update(
+            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "init_from": init_from}
+        )
         common.update({"harden": harden or None, "stress": stress or None, "explain": explain or None})
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
@@ -240,10 +249,11 @@ def train_command(
         console.print_line(f"Report:     {folder / 'report.html'}")
 
 
-app.command("compare")(compare_command)
+app.command("compare")(with_remote(compare_command))
 
 
 @app.command("evaluate")
+@with_remote
 def evaluate_command(
     model: ModelPath,
     data: Data,
@@ -280,17 +290,17 @@ def evaluate_command(
             console.print_line(f"Note: {notice}")
 
 
-app.command("predict")(predict_command)
-app.command("compress")(compress_command)
-app.command("drift")(drift_command)
-app.command("explain")(explain_command)
-app.command("stress")(stress_command)
-app.command("acquire")(acquire_command)
-app.command("export")(export_command)
+app.command("predict")(with_remote(predict_command))
+app.command("compress")(with_remote(compress_command))
+app.command("drift")(with_remote(drift_command))
+app.command("explain")(with_remote(explain_command))
+app.command("stress")(with_remote(stress_command))
+app.command("acquire")(with_remote(acquire_command))
+app.command("export")(with_remote(export_command))
 app.command("push")(push_command)
 app.command("list")(list_command)
-app.command("embed")(embed_command)
-app.command("index")(index_command)
+app.command("embed")(with_remote(embed_command))
+app.command("index")(with_remote(index_command))
 app.command("search")(search_command)
 app.command("serve")(serve_command)
 app.add_typer(cache_app, name="cache", no_args_is_help=True)

@@ -17,7 +17,7 @@ from polymodal.compression.quantised_graphs import GraphVariant, calibration_inp
 from polymodal.compression.rows import CompressionRows
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
-from polymodal.export.bundle_info import scores_of_report
+from polymodal.export.bundle_info import scores_of, write_bundle_info
 from polymodal.export.export_bundle import export_bundle
 from polymodal.export.model_card import write_card
 from polymodal.export.shipped_model import shipped_model
@@ -103,8 +103,8 @@ def write_candidate_bundle(candidate: Candidate, model: TrainedModel, folder: Pa
     """
     assert candidate.bundle is not None
     shutil.copytree(candidate.bundle / GRAPHS, folder / GRAPHS)
-    info = read_bundle_info(candidate.bundle).model_copy(update=scores_of_report(model.report_data))
-    (folder / BUNDLE_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    info = read_bundle_info(candidate.bundle).model_copy(update={"parity": {}, **scores_of(model.report_data)})
+    write_bundle_info(folder, info)
     parts = json.loads((candidate.bundle / MODEL_FILE).read_text(encoding="utf-8")).get("parts", [])
     write_parts(shipped_model(model), folder, {"parts": parts})
     write_manifest(folder)

@@ -266,7 +266,7 @@ class Search:
             import onnx  # noqa: F401
             import onnxruntime.quantization  # noqa: F401
         except ImportError:
-            self.notices.append("No int8 weights were tried: they need `pip install 'polymodal[export]'`.")
+            self.notices.append("No int8 weights were tried: they need `pip install 'polymodal[train]'`.")
             return
         for number, candidate in enumerate(self._to_export()):
             folder = self.scratch / f"export-{number}"

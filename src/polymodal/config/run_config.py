@@ -189,6 +189,9 @@ class RunConfig(Section):
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split: the latest rows are held out.
         teacher: Path of a trained model whose predictions the new one also learns from.
+        init_from: Path of an earlier run whose fitted modalities and encoders the new one starts from.
+        init_streams: Stream to the stream of that run it starts from, where their names differ.
+        init_frozen: Whether those encoders stay as they are.
         reconstruct: Whether each stream is also recovered from the others.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
         drop: Columns left out.
@@ -224,6 +227,9 @@ class RunConfig(Section):
     group: str | None = None
     time: str | None = None
     teacher: str | None = None
+    init_from: str | None = None
+    init_streams: dict[str, str] = Field(default_factory=dict)
+    init_frozen: bool = False
     reconstruct: bool = False
     relevance: str | None = None
     drop: tuple[str, ...] = ()

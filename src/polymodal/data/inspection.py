@@ -27,6 +27,7 @@ from polymodal.data.tables.table import Table
 from polymodal.modalities import MODALITIES, Category, CellReadError, Modality, build_settings
 from polymodal.modalities.box_cells import read_boxes
 from polymodal.modalities.decoding import unique_cells
+from polymodal.modalities.remote_files import is_remote_allowed
 from polymodal.progress import Progress, SilentProgress
 
 MAX_EXAMPLES = 3
@@ -164,7 +165,8 @@ def _roles(schema: Schema) -> dict[str, tuple[str, ColumnSchema]]:
 def _is_supported(entry: ColumnSchema, present: Sequence[Cell]) -> bool:
     if entry.modality in RECOGNISED_ONLY:
         return False
-    return not MODALITIES[entry.modality].is_file or not are_urls(evenly_spaced(present, 100))
+    is_fetched = is_remote_allowed() or not MODALITIES[entry.modality].is_file
+    return is_fetched or not are_urls(evenly_spaced(present, 100))
 
 
 def _value_text(cell: Cell) -> str:

@@ -57,6 +57,7 @@ class Preprocessor:
         settings: Mapping[str, BaseModel | Mapping[str, Any]] | None = None,
         *,
         shared: Mapping[str, Sequence[str]] | None = None,
+        given: Mapping[str, Modality] | None = None,
         num_threads: int | None = None,
     ) -> Preprocessor:
         """Fit every stream's modality.
@@ -67,6 +68,7 @@ class Preprocessor:
             schema: Columns and streams.
             settings: Stream to its modality's settings, as an object or as options; other streams use the defaults.
             shared: Name of a group to media streams that are fitted together, on the cells of all.
+            given: Stream to a modality that was fitted before, on other rows.
             num_threads: Number of decoding threads; None: all cores.
 
         Returns:
@@ -83,8 +85,11 @@ class Preprocessor:
                 raise parameter_error("settings", "Preprocessor.fit", f"by stream, of: {known}", name)
         training = schema.with_derived(table.take(rows))
         shared_with = {name: streams for streams in (shared or {}).values() for name in streams}
-        fitted: dict[str, Modality] = {}
+        fitted: dict[str, Modality] = dict(given or {})
         for stream in schema.streams:
+            if stream.name in (given or {}):
+                _check_readable(stream, fitted[stream.name], training, num_threads)
+                continue
             first = shared_with.get(stream.name, [stream.name])[0]
             options = _settings(stream, schema, settings.get(stream.name, {}))
             if first not in fitted:

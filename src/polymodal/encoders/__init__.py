@@ -40,6 +40,7 @@ class EncoderEntry(NamedTuple):
         mismatch: From a fitted modality whose arrays it cannot encode to a description of them, from others to None;
             None where it can encode all.
         suits: Whether it is a good default for a fitted modality; None: for all.
+        exports: Whether it can be exported as a graph of a bundle.
     """
 
     build: Callable[..., nn.Module]
@@ -47,6 +48,7 @@ class EncoderEntry(NamedTuple):
     paper: str
     mismatch: Callable[[Any], str | None] | None = None
     suits: Callable[[Any], bool] | None = None
+    exports: bool = True
 
     def mismatch_of(self, fitted: Any) -> str | None:
         """Return the description of arrays that it cannot encode.

@@ -17,6 +17,7 @@ from polymodal.errors import ConfigError, parameter_error
 
 PREPROCESSOR = "preprocessor_config.json"
 PROCESSOR = "processor_config.json"
+MODEL_CARD = "README.md"
 VIDEO_PREPROCESSOR = "video_preprocessor_config.json"
 RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 """Pillow's filters in the order of their numbers, which the files use."""
@@ -266,6 +267,20 @@ def copy_preprocessor(checkpoint: str, folder: Path) -> None:
         folder: Folder of the copy.
     """
     for name in (VIDEO_PREPROCESSOR, PREPROCESSOR, PROCESSOR):
-        found = find_file(checkpoint, name)
-        if found is not None:
-            (folder / name).write_bytes(found.read_bytes())
+        _copy_file(checkpoint, name, folder)
+
+
+def copy_model_card(checkpoint: str, folder: Path) -> None:
+    """Copy the model card, which states the licence, to the folder of a copied checkpoint.
+
+    Args:
+        checkpoint: Folder or hub name.
+        folder: Folder of the copy.
+    """
+    _copy_file(checkpoint, MODEL_CARD, folder)
+
+
+def _copy_file(checkpoint: str, name: str, folder: Path) -> None:
+    found = find_file(checkpoint, name)
+    if found is not None:
+        (folder / name).write_bytes(found.read_bytes())

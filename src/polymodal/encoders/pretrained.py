@@ -26,6 +26,7 @@ from polymodal.data.cache.entry import VALUES_FILE, map_values
 from polymodal.data.cache.row_file import RowFile
 from polymodal.encoders.backbone import cast_backbone, save_backbone
 from polymodal.encoders.checkpoint_adapter import CheckpointAdapter
+from polymodal.encoders.checkpoint_settings import copy_model_card
 from polymodal.encoders.hub import find_file
 from polymodal.encoders.lora import DEFAULT_RANK, add_adapters
 from polymodal.errors import parameter_error
@@ -222,6 +223,7 @@ class Pretrained(nn.Module):
         """
         save_backbone(self._module(self._device), folder)
         self.checkpoint_adapter.save_preprocessor(folder)
+        copy_model_card(self.checkpoint_adapter.checkpoint, folder)
 
     def unregistered_weights(self) -> list[Tensor]:
         """Return the weights of a checkpoint that is not trained and not registered as a submodule."""

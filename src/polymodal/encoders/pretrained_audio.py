@@ -158,7 +158,8 @@ def _masked_norm(backbone: Any, lengths: Tensor) -> Iterator[None]:
         mean = torch.where(keep_B1T, map_BCT, 0).sum(dim=2, keepdim=True) / count_B11
         centred = torch.where(keep_B1T, map_BCT - mean, 0)
         variance = centred.square().sum(dim=2, keepdim=True) / count_B11
-        return centred * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]
+        scaled: Tensor = centred * torch.rsqrt(variance + norm.eps) * norm.weight[:, None] + norm.bias[:, None]
+        return scaled
 
     hook = first.layer_norm.register_forward_hook(normalise)
     try:

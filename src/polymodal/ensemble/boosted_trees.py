@@ -106,8 +106,8 @@ class BoostedTrees:
         rounds = leaves.reshape(-1, self.trees.num_outputs, len(features))
         if not len(rounds):
             return np.zeros((len(features), self.trees.num_outputs))
-        total = np.add.accumulate(rounds, axis=0)[-1].T  # tree after tree, as LightGBM adds them
-        return total / len(rounds) if self.trees.is_mean else total
+        total: Floats = np.add.accumulate(rounds, axis=0)[-1].T  # tree after tree, as LightGBM adds them
+        return np.asarray(total / len(rounds)) if self.trees.is_mean else total
 
     def _follow(self, features: Floats) -> NDArray[np.int64]:
         """Return the leaf of each tree and row, ``[T, N]``."""

@@ -51,9 +51,8 @@ class FeatureBlocks:
         Returns:
             The features of those rows.
         """
-        return FeatureBlocks(
-            self.dense[rows], None if self.sparse is None else self.sparse.take(rows), self.trees[rows]
-        )
+        sparse = None if self.sparse is None else self.sparse.take(rows)
+        return FeatureBlocks(self.dense[rows], sparse, self.trees[rows])
 
     @staticmethod
     def concatenate(parts: Sequence[FeatureBlocks]) -> FeatureBlocks:

@@ -24,6 +24,7 @@ from polymodal.modalities.number import parse_number
 Floats = NDArray[np.float32]
 
 NUM_QUANTILES = 65
+SHARES = np.linspace(0, 1, NUM_QUANTILES)
 LARGEST = 1e30
 """Scaled numbers are limited to this size, so that they are finite as float32."""
 CUT_OFF = 8.0
@@ -190,7 +191,6 @@ def _quantiles(scaled: Floats) -> Floats:
 
 def _normal_score(values: Floats, quantiles: Floats) -> Floats:
     """Return the normal score of the quantile of each number; equal numbers get the middle of theirs."""
-    shares = np.linspace(0, 1, NUM_QUANTILES)
-    upper = np.interp(values, quantiles, shares)
-    lower = np.interp(-values, -quantiles[::-1], 1 - shares[::-1])
+    upper = np.interp(values, quantiles, SHARES)
+    lower = np.interp(-values, -quantiles[::-1], 1 - SHARES[::-1])
     return np.asarray(NORMAL_QUANTILE(np.clip((upper + 1 - lower) / 2, OUTERMOST, 1 - OUTERMOST)), np.float32)

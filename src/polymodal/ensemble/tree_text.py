@@ -96,8 +96,9 @@ def read_trees(text: str) -> Trees:
 
 def _objective(lines: Mapping[str, str], num_outputs: int) -> tuple[str, float]:
     words = lines.get("objective", "").split(" ")
-    options = dict(OPTION.fullmatch(word).groups() if OPTION.fullmatch(word) else ("", "") for word in words[1:])  # type: ignore[union-attr]
-    if words[0] not in OBJECTIVES or "" in options or int(options.get("num_class", num_outputs)) != num_outputs:
+    found = [OPTION.fullmatch(word) for word in words[1:]]
+    options = {option[1]: int(option[2]) for option in found if option is not None}
+    if words[0] not in OBJECTIVES or None in found or options.get("num_class", num_outputs) != num_outputs:
         raise ValueError("its objective is another one, or of another number of classes")
     return words[0], float(options.get("sigmoid", 1))
 

@@ -1,4 +1,4 @@
-"""What is inside the streams, in the way that was asked for."""
+"""What is inside the streams, in the way that was asked for; gradients alone need torch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from polymodal.data.tables.table import Table
 from polymodal.errors import parameter_error
 from polymodal.explain.cells import SEARCHES, Inside, check_passes, search_cells
-from polymodal.explain.gradient_cells import integrate_cells
-from polymodal.explain.gradients import check_captum
 from polymodal.explain.outputs import Output
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import Progress
@@ -33,6 +31,8 @@ def check_inside(method: str, passes: int) -> None:
     if passes:
         check_passes(passes)
     if method == GRADIENTS:
+        from polymodal.explain.gradients import check_captum
+
         check_captum()
 
 
@@ -67,6 +67,8 @@ def explain_cells(
     if not passes:
         return Inside([[] for _ in outputs])
     if method == GRADIENTS:
+        from polymodal.explain.gradient_cells import integrate_cells
+
         return integrate_cells(model, table, outputs, streams, passes=passes, progress=progress)
     search = SEARCHES[method]
     return search_cells(model, table, outputs, streams, search=search, passes=passes, progress=progress)

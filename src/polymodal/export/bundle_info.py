@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.bundle.graph_info import BundleInfo, FusionGraphInfo, GraphInfo
-from polymodal.bundle.load_bundle import BUNDLE_FORMAT, GRAPHS
+from polymodal.bundle.load_bundle import BUNDLE_FILE, BUNDLE_FORMAT, GRAPHS
 from polymodal.encoders import Pretrained
 from polymodal.export.licenses import license_of
 from polymodal.export.shipped_model import file_name
@@ -35,7 +35,8 @@ def describe_bundle(
         What ``bundle.json`` is to say.
     """
     files = sorted((folder / GRAPHS).glob("*.onnx"))
-    checkpoints = _checkpoints(network)
+    folders = _checkpoints(network)
+    checkpoints = {stream: _name_of(model, stream, folder) for stream, folder in folders.items()}
     return BundleInfo(
         format=BUNDLE_FORMAT,
         polymodal=VERSION,
@@ -48,13 +49,20 @@ def describe_bundle(
         precision={file.name: "float32" for file in files},
         inputs={column.name: column.modality for column in model.schema.columns},
         outputs={name: target.kind for name, target in model.targets.items() if target.kind not in OBJECTIVES},
-        checkpoints={stream: file_name(name) for stream, name in checkpoints.items()},
-        licenses={file_name(name): license_of(name) for name in sorted(set(checkpoints.values()))},
-        **scores_of_report(model.report_data),
+        checkpoints=checkpoints,
+        licenses={checkpoints[stream]: license_of(folder) for stream, folder in folders.items()},
+        **scores_of(model.report_data),
     )
 
 
+def _name_of(model: TrainedModel, stream: str, folder: str) -> str:
+    """Name a checkpoint as the user did; a saved run holds a copy of its own."""
+    chosen = model.config.encoder.get(stream)
+    return str(file_name(folder if chosen is None or chosen.name is None else chosen.name))
+
+
 def _checkpoints(network: Network) -> dict[str, str]:
+    """Return stream to the folder or the hub's name that a pretrained encoder was loaded from."""
     pairs = zip(network.streams, network.encoders, strict=True)
     return {
         stream: encoder.checkpoint_adapter.checkpoint for stream, encoder in pairs if isinstance(encoder, Pretrained)
@@ -75,14 +83,14 @@ def _of_files(files: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def scores_of_report(report_data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``bundle.json`` says of a model's scores.
+def scores_of(report_data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``bundle.json`` says of the scores of a run.
 
     Args:
-        report_data: Plain JSON of a run.
+        report_data: Its report data.
 
     Returns:
-        ``metrics``, ``split`` and ``rows`` of ``BundleInfo``.
+        The fields ``metrics``, ``split`` and ``rows`` of ``BundleInfo``.
     """
     evaluation = report_data.get("evaluation", {})
     metrics = {
@@ -95,3 +103,13 @@ def scores_of_report(report_data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def write_bundle_info(folder: Path, info: BundleInfo) -> None:
+    """Write ``bundle.json``.
+
+    Args:
+        folder: The bundle.
+        info: What it is to say.
+    """
+    (folder / BUNDLE_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -144,11 +144,11 @@ def example_inputs(example: Column) -> dict[str, Tensor]:
 
 def _example_steps(example: Column) -> int:
     """Return so many steps that several remain after all strides of an encoder; few of videos, which are large."""
-    axes, steps = example.values.ndim, example.values.shape[1]
-    if axes == 2:
-        return min(max(steps, 2), TOKEN_IDS)
-    if axes == 3:
-        return SAMPLES if example.values.shape[2] <= 2 else min(max(steps, SPECTRA), SAMPLES)
+    shape = example.values.shape
+    if len(shape) == 2:
+        return min(max(int(shape[1]), 2), TOKEN_IDS)
+    if len(shape) == 3:
+        return SAMPLES if shape[2] <= 2 else min(max(int(shape[1]), SPECTRA), SAMPLES)
     return FRAMES
 
 
@@ -232,11 +232,14 @@ def save_program(program: torch.onnx.ONNXProgram, path: Path) -> int:
         Bytes written.
     """
     model = program.model
-    for described in (model, model.graph, *model.graph.inputs, *model.graph.initializers.values()):
-        described.metadata_props.clear()
-    for node in model.graph.all_nodes():
-        for described in (node, *node.outputs):
-            described.metadata_props.clear()
+    nodes = list(model.graph.all_nodes())
+    values = [
+        *model.graph.inputs,
+        *model.graph.initializers.values(),
+        *(value for node in nodes for value in node.outputs),
+    ]
+    for part in (model, model.graph, *nodes, *values):
+        part.metadata_props.clear()  # type: ignore[attr-defined]
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     program.save(path, external_data=weights > MAX_INLINE_BYTES)
     return sum(file.stat().st_size for file in (path, path.with_name(f"{path.name}.data")) if file.exists())

@@ -15,14 +15,16 @@ from polymodal.atomic_files import atomic_folder
 from polymodal.bundle.graph_info import BundleInfo, Form, FusionGraphInfo, GraphInfo
 from polymodal.bundle.load_bundle import BUNDLE_FILE, CARD_FILE, FUSION_FILE, GRAPHS, encoder_file, load_bundle
 from polymodal.data.tables.table import Table
-from polymodal.errors import ConfigError
-from polymodal.export.bundle_info import describe_bundle
+from polymodal.encoders import ENCODERS, Pretrained
+from polymodal.errors import ConfigError, MissingPackageError
+from polymodal.export.bundle_info import describe_bundle, write_bundle_info
 from polymodal.export.encoder_graph import export_encoder, float32_network
 from polymodal.export.fusion_graph import export_fusion
 from polymodal.export.model_card import UNKNOWN_LICENSE, write_card
 from polymodal.export.parity import TOLERANCE, Parity, check_parity
 from polymodal.export.shipped_model import shipped_model
 from polymodal.export.torch_programs import load_programs, write_programs
+from polymodal.fusion import FUSIONS
 from polymodal.model.custom_objects import list_parts
 from polymodal.model.manifest import write_manifest
 from polymodal.model.network import Network
@@ -31,12 +33,14 @@ from polymodal.model.torch_network import torch_network
 from polymodal.model.trained_model import TrainedModel
 from polymodal.plugins import MODALITY_GROUP, TARGET_GROUP
 from polymodal.progress import Phase, Progress
+from polymodal.targets import TARGETS
 
 ATTRIBUTES_FILE = ".gitattributes"
 CONTENTS = (*PART_FILES, BUNDLE_FILE, GRAPHS, CARD_FILE, ATTRIBUTES_FILE)
 """What a bundle may consist of; anything else in its folder is someone else's."""
 LARGE_FILES = ("*.onnx", "*.onnx.data", "*.pt2", "*.safetensors", "baselines/*.txt", "model.json")
 """Patterns of files that git keeps outside of its history (LFS)."""
+NO_EXPORT = "cannot be exported: see the column export of `polymodal list encoders|fusions|targets`."
 RUN_TIME_GROUPS = (MODALITY_GROUP, TARGET_GROUP)
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
@@ -72,13 +76,15 @@ def export_bundle(
     """
     network = reference_network(torch_network(model, "An export"))
     _check_packages()
+    check_parts(model)
     if not table.num_rows:
         raise ConfigError(f"The table {table.name} has no rows to compare the exported model on. Name another --table.")
     reference = dataclasses.replace(model, network=network)
     columns, _ = model.preprocessor.transform(table.take(range(1)))
     with atomic_folder(folder, CONTENTS) as temporary:
         info = write_bundle(reference, columns, temporary, progress)
-        parity = check_parity(reference, load_bundle(temporary), table, progress, tolerance)
+        rounded = model if any(isinstance(e, Pretrained) and e.is_frozen for e in network.own_encoders) else None
+        parity = check_parity(reference, load_bundle(temporary), table, progress, tolerance, rounded)
         if form == "torch":
             programs = write_programs(network, columns, info, temporary / GRAPHS, progress)
             with_programs = load_bundle(temporary)
@@ -124,7 +130,7 @@ def write_bundle(model: TrainedModel, columns: Mapping[str, Column], folder: Pat
         encoders = [_write_encoder(network, number, columns, folder, phase) for number in numbers]
         fusion = _write_fusion(network, encoders, folder, phase)
     info = describe_bundle(model, network, encoders, fusion, folder)
-    _write_info(folder, info)
+    write_bundle_info(folder, info)
     write_parts(shipped_model(model), folder, {"parts": _parts_at_run_time(model)})
     write_manifest(folder)
     return info
@@ -161,21 +167,37 @@ def _not_exportable(what: str, error: Exception) -> ConfigError:
     return ConfigError(f"{what} cannot be exported: {type(error).__name__}: {reason[:300]}")
 
 
+def check_parts(model: TrainedModel) -> None:
+    """Check that the tables of encoders and fusions say that the parts of a model can be exported.
+
+    Args:
+        model: The trained model.
+
+    Raises:
+        ConfigError: If one cannot; it is named.
+    """
+    record = model.report_data
+    for stream in record.get("streams", []):
+        encoder = ENCODERS.get(stream["modality"], {}).get(stream["encoder"])
+        if encoder is not None and not encoder.exports:
+            raise ConfigError(f"The encoder {stream['encoder']!r} of the stream {stream['name']!r} {NO_EXPORT}")
+    fusion = record.get("fusion", {}).get("name")
+    if fusion in FUSIONS and not FUSIONS[fusion].exports:
+        raise ConfigError(f"The fusion {fusion!r} {NO_EXPORT}")
+    for target in model.targets.values():
+        if target.kind in TARGETS and not TARGETS[target.kind].exports:
+            raise ConfigError(f"A target of the kind {target.kind!r} {NO_EXPORT}")
+
+
 def _check_packages() -> None:
     absent = [name for name in PACKAGES if find_spec(name) is None]
     if absent:
-        raise ConfigError(
-            f"An export needs the package {absent[0]}. Install it with `pip install 'polymodal[export]'`."
-        )
-
-
-def _write_info(folder: Path, info: BundleInfo) -> None:
-    (folder / BUNDLE_FILE).write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        raise MissingPackageError(f"An export needs the package {absent[0]}: pip install 'polymodal[train]'.")
 
 
 def _finish(folder: Path, info: BundleInfo, form: Form, license_name: str) -> None:
     """Write what depends on the check, the card and the manifest."""
-    _write_info(folder, info)
+    write_bundle_info(folder, info)
     if form == "huggingface":
         write_attributes(folder)
     write_manifest(folder)

@@ -6,10 +6,11 @@ from typing import Any
 
 import yaml
 
+from polymodal.encoders.checkpoint_settings import MODEL_CARD
 from polymodal.encoders.hub import find_file, read_json
 from polymodal.errors import ConfigError
 
-CARD, CONFIG = "README.md", "config.json"
+CONFIG = "config.json"
 MAX_CARD_BYTES = 2**20
 
 
@@ -46,7 +47,7 @@ def card_head(text: str) -> dict[str, Any]:
 
 
 def _card_head(checkpoint: str) -> dict[str, Any]:
-    path = find_file(checkpoint, CARD)
+    path = find_file(checkpoint, MODEL_CARD)
     if path is None or path.stat().st_size > MAX_CARD_BYTES:
         return {}
     return card_head(path.read_text(encoding="utf-8", errors="replace"))

@@ -188,7 +188,8 @@ def _training(info: BundleInfo, record: Mapping[str, Any]) -> Iterator[str]:
     yield from _table("Training data", ("table", "part", "rows"), rows)
     encoders = [(s["name"], s["modality"], info.checkpoints.get(s["name"], s["encoder"])) for s in record["streams"]]
     yield from _table("Network", ("stream", "modality", "encoder"), encoders)
-    yield f"The streams are fused by `{record['fusion']['name']}`; the network has {record['parameters']:,} parameters.\n"
+    fusion, parameters = record["fusion"]["name"], record["parameters"]
+    yield f"The streams are fused by `{fusion}`; the network has {parameters:,} parameters.\n"
 
 
 def _limits(record: Mapping[str, Any]) -> Iterator[str]:
@@ -196,8 +197,8 @@ def _limits(record: Mapping[str, Any]) -> Iterator[str]:
     yield "It knows what its training rows showed, and nothing else. What training noticed:\n"
     yield from (f"- {_plain(notice)}" for notice in record.get("notices") or ["Nothing."])
     yield (
-        "\nThe files hold what was counted and learnt from the training rows: categories, words of texts, quantiles, and"
-        "\nembeddings of some rows, by which drift is found. They hold no row.\n"
+        "\nThe files hold what was counted and learnt from the training rows: categories, words of texts, quantiles,"
+        "\nand embeddings of some rows, by which drift is found. They hold no row.\n"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -48,6 +48,8 @@ class Parity:
         members: Target to member of its ensemble to the same.
         labels: Target to how many labels differed that were no tie.
         embeddings: The largest difference of an embedding of a row or of one of its streams, relative to its size.
+        rounding: Target to the largest difference of its answer from that of the run as it is, whose frozen
+            checkpoints are rounded to float16; empty without those.
     """
 
     rows: int
@@ -57,6 +59,7 @@ class Parity:
     members: dict[str, dict[str, float]]
     labels: dict[str, int]
     embeddings: float
+    rounding: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -69,6 +72,7 @@ def check_parity(
     table: Table,
     progress: Progress,
     tolerance: float = TOLERANCE,
+    rounded: TrainedModel | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Parity:
     """Predict and embed rows with both models and compare all members, answers and embeddings.
@@ -81,6 +85,7 @@ def check_parity(
         table: Rows; the first 200 are compared, or as many as two minutes suffice for.
         progress: Reports the rows.
         tolerance: Largest difference.
+        rounded: The run as it is, if its frozen checkpoints are rounded; its answers may be further apart.
         clock: Seconds.
 
     Returns:
@@ -93,7 +98,7 @@ def check_parity(
     parts: list[Parity] = []
     with progress.phase(f"comparison of rows under {len(masks)} patterns of missing streams", of_rows) as phase:
         for rows in _parts(of_rows, clock):
-            part = _compare_rows(model, exported, table.take(rows), masks)
+            part = _compare_rows(model, exported, table.take(rows), masks, rounded)
             _check(part, tolerance)
             parts.append(part)
             phase.advance(len(rows))
@@ -111,9 +116,19 @@ def _parts(num_rows: int, clock: Callable[[], float]) -> Iterator[range]:
         start = stop
 
 
-def _compare_rows(model: TrainedModel, exported: TrainedModel, table: Table, masks: Sequence[StreamMask]) -> Parity:
-    first, second = _answers(model, table, masks), _answers(exported, table, masks)
-    return _compare(model, first, second, table.num_rows)
+def _compare_rows(
+    model: TrainedModel,
+    exported: TrainedModel,
+    table: Table,
+    masks: Sequence[StreamMask],
+    rounded: TrainedModel | None,
+) -> Parity:
+    second = _answers(exported, table, masks)
+    found = _compare(model, _answers(model, table, masks), second, table.num_rows)
+    if rounded is None:
+        return found
+    apart = _compare(model, _answers(rounded, table, masks), second, table.num_rows).members
+    return replace(found, rounding={name: members[FINAL] for name, members in apart.items()})
 
 
 def _joined(parts: Sequence[Parity], of_rows: int) -> Parity:
@@ -129,6 +144,7 @@ def _joined(parts: Sequence[Parity], of_rows: int) -> Parity:
         },
         labels={name: sum(part.labels[name] for part in parts) for name in first.labels},
         embeddings=max(part.embeddings for part in parts),
+        rounding={name: max(part.rounding[name] for part in parts) for name in first.rounding},
     )
 
 

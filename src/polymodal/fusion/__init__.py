@@ -31,6 +31,7 @@ class FusionEntry(NamedTuple):
         summary: One line.
         paper: The paper.
         kinds: Kinds of targets it can predict; None for all.
+        exports: Whether it can be exported as a graph of a bundle.
     """
 
     build: Callable[..., nn.Module] | None
@@ -38,6 +39,7 @@ class FusionEntry(NamedTuple):
     summary: str
     paper: str
     kinds: tuple[str, ...] | None = None
+    exports: bool = True
 
 
 FusionChoice = str | FusionEntry | Callable[..., nn.Module]

@@ -1,4 +1,4 @@
-"""Differences between two predictions of the same rows, with intervals and p-values (numpy and scipy).
+"""Differences between two predictions of the same rows, with intervals and p-values (numpy).
 
 Shape legend: N rows, C classes, R resamples.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.metrics.classification import positive_class, predicted_classes
+from polymodal.metrics.counts import binomial, mean_ranks
 from polymodal.metrics.shares import NORMAL_95
 from polymodal.metrics.table import metric_of
 from polymodal.metrics.weighted import Floats
@@ -71,10 +72,9 @@ def compare_rows_right(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> P
 
 
 def _mid_p_value(wins: int, losses: int) -> float:
-    from scipy.stats import binom
-
-    total, fewer = wins + losses, min(wins, losses)
-    return float(min(1.0, 2 * binom.cdf(fewer, total, 0.5) - binom.pmf(fewer, total, 0.5)))
+    fewer = min(wins, losses)
+    chances = binomial(wins + losses, 0.5)[: fewer + 1]
+    return float(min(1.0, 2 * chances.sum() - chances[fewer]))
 
 
 def compare_roc_auc(is_positive: NDArray[np.bool_], first: Floats, second: Floats) -> PairedDifference | None:
@@ -103,12 +103,10 @@ def compare_roc_auc(is_positive: NDArray[np.bool_], first: Floats, second: Float
 
 def _placements(is_positive: NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
     """Return the share of negatives below each positive row, and of positives above each negative one."""
-    from scipy.stats import rankdata
-
-    together = rankdata(scores)
+    together = mean_ranks(scores)
     positives, negatives = is_positive.sum(), (~is_positive).sum()
-    below = (together[is_positive] - rankdata(scores[is_positive])) / max(negatives, 1)
-    above = 1 - (together[~is_positive] - rankdata(scores[~is_positive])) / max(positives, 1)
+    below = (together[is_positive] - mean_ranks(scores[is_positive])) / max(negatives, 1)
+    above = 1 - (together[~is_positive] - mean_ranks(scores[~is_positive])) / max(positives, 1)
     return below, above
 
 

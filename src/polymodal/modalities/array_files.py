@@ -22,10 +22,12 @@ from polymodal.modalities.base import CellReadError, quote
 from polymodal.modalities.json_text import load_list
 from polymodal.modalities.logger_files import load_logger_file
 from polymodal.modalities.media import MAX_FILE_BYTES, NUMPY_MAGIC, as_array, load_npy, read_media
+from polymodal.modalities.recording_files import EDF_MAGIC, RECORDING_MAGIC, Named, load_recording
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 """Beginnings of an archive, and of an empty one."""
 PARQUET_MAGIC = b"PAR1"
+EDF_HEADER = 256
 MANY_NUMBERS = 10
 MANY = re.compile(rf"\s*(?:[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?(?:\s*[,;|]\s*|\s+|$)){{{MANY_NUMBERS},}}")
 CALL = re.compile(r"(?:np\.|torch\.)?(?:array|tensor)\((\[.*\])(?:,[^\[\]]*)?\)", re.DOTALL)
@@ -148,20 +150,37 @@ def load_numbers(content: bytes) -> NDArray[Any]:
     """Read a file of numbers; the format is detected from its first bytes.
 
     Args:
-        content: The whole of a ``.npy``, ``.npz``, ``.parquet`` or ``.csv`` file.
+        content: The whole of a ``.npy``, ``.npz``, ``.parquet``, ``.csv``, ``.mat``, ``.edf`` or ``.bdf`` file.
 
     Returns:
-        A numeric array; ``[rows, columns]`` from ``.parquet`` and ``.csv``.
+        A numeric array; ``[rows, columns]`` from all but NumPy's files.
 
     Raises:
         CellReadError: If it is damaged, of another format, or holds other things than numbers.
     """
+    return load_named_numbers(content)[0]
+
+
+def load_named_numbers(content: bytes) -> Named:
+    """Read a file of numbers, and the names of its columns.
+
+    Args:
+        content: As for ``load_numbers``.
+
+    Returns:
+        The array, and the names, none where it has none.
+
+    Raises:
+        CellReadError: As ``load_numbers``.
+    """
     if content.startswith(NUMPY_MAGIC):
-        return load_npy(content)
+        return load_npy(content), ()
     if content.startswith(ZIP_MAGIC):
-        return load_npz(content)
+        return load_npz(content), ()
     if content.startswith(PARQUET_MAGIC):
         return load_parquet(content)
+    if content.startswith(RECORDING_MAGIC) and not _is_text_table(content):
+        return load_recording(content)
     try:
         return load_csv(content)
     except CellReadError as error:
@@ -169,6 +188,11 @@ def load_numbers(content: bytes) -> NDArray[Any]:
             return load_logger_file(content)
         except CellReadError as of_logger:
             raise (of_logger if "column" in str(of_logger) else error) from None
+
+
+def _is_text_table(content: bytes) -> bool:
+    """Tell whether a file that starts with a nought and blanks is text of numbers, not an EDF recording."""
+    return content.startswith(EDF_MAGIC) and (len(content) < EDF_HEADER or b"\n" in content[:EDF_HEADER])
 
 
 def load_npz(content: bytes) -> NDArray[Any]:
@@ -196,14 +220,14 @@ def load_npz(content: bytes) -> NDArray[Any]:
         raise CellReadError("is not a readable .npz file: the archive is damaged or encrypted") from None
 
 
-def load_parquet(content: bytes) -> NDArray[np.float64]:
+def load_parquet(content: bytes) -> Named:
     """Read a Parquet file of numbers.
 
     Args:
         content: The whole file.
 
     Returns:
-        float64 ``[rows, columns]``; null is NaN.
+        float64 ``[rows, columns]``, null as NaN; and the columns' names.
 
     Raises:
         CellReadError: If it is damaged, too large, or a column holds no numbers.
@@ -221,17 +245,18 @@ def load_parquet(content: bytes) -> NDArray[np.float64]:
     for field in table.schema:
         if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_boolean(field.type)):
             raise CellReadError(f"has a column {quote(field.name)} of type {field.type}; expected numbers")
-    return _stack(table.cast(pa.schema([pa.field(name, pa.float64()) for name in table.column_names])))
+    names = table.column_names
+    return _stack(table.cast(pa.schema([pa.field(name, pa.float64()) for name in names]))), tuple(names)
 
 
-def load_csv(content: bytes) -> NDArray[np.float64]:
+def load_csv(content: bytes) -> Named:
     """Read a CSV file of numbers, separated by commas, semicolons or tabs, with or without a header line.
 
     Args:
         content: The whole file, in UTF-8.
 
     Returns:
-        float64 ``[rows, columns]``; an empty field is NaN.
+        float64 ``[rows, columns]``, an empty field as NaN; and the columns' names, none without a header line.
 
     Raises:
         CellReadError: If it is no text, has lines of different lengths, or a field is no number.
@@ -255,7 +280,8 @@ def load_csv(content: bytes) -> NDArray[np.float64]:
         raise CellReadError(_csv_problem(str(error), fields)) from None
     values = _stack(table)
     ends_with_mark = len(fields) > 1 and not fields[-1] and bool(np.isnan(values[:, -1]).all())
-    return values[:, :-1] if ends_with_mark else values
+    values = values[:, :-1] if ends_with_mark else values
+    return values, tuple(fields[: values.shape[1]]) if _is_header(fields) else ()
 
 
 def _first_fields(content: bytes) -> tuple[list[str], str]:

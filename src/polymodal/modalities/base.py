@@ -212,6 +212,19 @@ def quote(cell: Cell, limit: int = 40) -> str:
     return text if len(text) <= limit + 2 else f"{text[:limit]}..."
 
 
+def list_quoted(names: Sequence[str], most: int = 5) -> str:
+    """Quote names for a message.
+
+    Args:
+        names: Any number of names.
+        most: How many are written out.
+
+    Returns:
+        The names between commas; ``...`` stands for more of them.
+    """
+    return ", ".join([*(quote(name) for name in names[:most]), *(["..."] if len(names) > most else [])])
+
+
 def read_cells(cells: Sequence[Cell], read: Callable[[Cell], T | None]) -> tuple[list[T | None], list[BrokenCell]]:
     """Parse plain cells one by one.
 

@@ -22,7 +22,7 @@ UNEVEN = 0.01
 MAX_HEADER_LINES = 3
 
 
-def load_logger_file(content: bytes) -> NDArray[np.float64]:
+def load_logger_file(content: bytes) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Read a text file of measurements.
 
     Comment lines, names of columns and a line of units are left out. A column of dates or times is not a channel:
@@ -32,7 +32,7 @@ def load_logger_file(content: bytes) -> NDArray[np.float64]:
         content: The whole file: fields separated by semicolons, tabs, commas, bars or blanks.
 
     Returns:
-        float64 ``[rows, columns]``; an empty field is NaN.
+        float64 ``[rows, columns]``, an empty field as NaN; and the columns' names, none without a line of them.
 
     Raises:
         CellReadError: If it is no text, has lines of different lengths, or a field is no number.
@@ -57,7 +57,9 @@ def load_logger_file(content: bytes) -> NDArray[np.float64]:
         raise CellReadError("holds dates or times alone; expected numbers beside them")
     values = [_numbers(cells, _name(names, at)) for at, cells in enumerate(columns) if not is_time[at]]
     times = [_seconds(cells) for at, cells in enumerate(columns) if is_time[at]]
-    return _even_steps(np.stack(values, axis=1), times[0] if times else None)
+    kept = [name for at, name in enumerate(names) if at < len(is_time) and not is_time[at]]
+    is_named = len(names) == len(columns)
+    return _even_steps(np.stack(values, axis=1), times[0] if times else None), tuple(kept if is_named else ())
 
 
 def decode_text(content: bytes) -> str:

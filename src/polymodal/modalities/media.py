@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
+from polymodal.modalities.archive_files import read_member, split_archive_path
 from polymodal.modalities.base import CellReadError, is_absent, quote
 from polymodal.modalities.inline_media import inline_content
 from polymodal.modalities.path_forms import find_file, path_hint
+from polymodal.modalities.remote_files import HOW_TO_ALLOW, fetch, is_address, is_remote_allowed
 
 R = TypeVar("R")
 
@@ -88,7 +90,7 @@ def resolve_path(path: str | PurePath, folder: Path | None) -> str:
     if "\0" in text:
         raise FileCellError(f"the path {quote(text)} holds a NUL character")
     if URL.match(text):
-        raise FileCellError(f"{quote(text)} is an address, not a path; download the file first")
+        raise FileCellError(f"{quote(text)} is an address, not a path; {HOW_TO_ALLOW}, or download the file first")
     return os.path.join(folder, text)
 
 
@@ -100,14 +102,17 @@ def locate_media(cell: Cell, folder: Path | None) -> Any:
         folder: Base folder of relative paths.
 
     Returns:
-        The full path of a regular file of bounded size as ``str``, ``bytes``, or the array, image or list itself.
+        The full path of a regular file of bounded size as ``str``, ``bytes`` (also of a file in an archive), or the
+        array, image or list itself.
 
     Raises:
         CellReadError: If there is no such file or the cell holds no bytes.
     """
     content = unwrap(cell)
     if isinstance(content, str | PurePath):
-        return _existing_file(resolve_path(content, folder), folder)[0]
+        path = _fetched(content, folder) or resolve_path(content, folder)
+        member = _read_inside(path)
+        return _existing_file(path, folder)[0] if member is None else member
     if isinstance(content, bytes | bytearray | memoryview):
         if not len(content):
             raise CellReadError("holds no bytes")
@@ -152,6 +157,28 @@ def _existing_file(path: str, folder: Path | None) -> tuple[str, int]:
         return found, _check_file(found)
 
 
+def _fetched(content: str | PurePath, folder: Path | None) -> str | None:
+    """Fetch a file by its address where that is allowed; return None of a path, and of all where it is not."""
+    text = os.fspath(content)
+    if folder is None or not is_remote_allowed() or not is_address(text):
+        return None
+    try:
+        return fetch(text, MAX_FILE_BYTES)
+    except CellReadError as error:
+        raise FileCellError(f"{quote(text, MAX_NAMED)} {error}") from None
+
+
+def _read_inside(path: str) -> bytes | None:
+    """Read a file inside an archive; return None where no part of the path is one."""
+    found = split_archive_path(path)
+    if found is None:
+        return None
+    try:
+        return read_member(*found, MAX_FILE_BYTES)
+    except CellReadError as error:
+        raise FileCellError(f"{path} {error}") from None
+
+
 def _file_error(error: Exception, path: str) -> FileCellError:
     known = FILE_ERRORS.get(getattr(error, "errno", None) or 0)
     name = path if len(path) <= MAX_NAMED else f"{path[:MAX_NAMED]}..."
@@ -174,7 +201,11 @@ def read_media(cell: Cell, folder: Path | None) -> Any:
     content = unwrap(cell)
     if not isinstance(content, str | PurePath):
         return locate_media(content, folder)
-    path, size = _existing_file(resolve_path(content, folder), folder)
+    path = _fetched(content, folder) or resolve_path(content, folder)
+    member = _read_inside(path)
+    if member is not None:
+        return member
+    path, size = _existing_file(path, folder)
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(size)

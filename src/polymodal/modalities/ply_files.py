@@ -141,7 +141,7 @@ def load_xyz(content: bytes) -> NDArray[np.float64]:
     first, _, rest = content.lstrip().partition(b"\n")
     if first.strip().isdigit():
         content = rest
-    values = load_logger_file(content)
+    values = load_logger_file(content)[0]
     if values.shape[1] < 3:
         raise CellReadError(f"holds {values.shape[1]} values a line; expected x, y, z and perhaps more")
     return values

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, PositiveInt
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
+from polymodal.modalities.array_files import as_numbers, load_named_numbers, read_content
 from polymodal.modalities.base import CellReadError, Cut, Modality, Settings, standardise
 from polymodal.modalities.decoding import decode_ragged, map_cells, sample_cells
+from polymodal.modalities.media import locate_media, unwrap
+from polymodal.modalities.recording_files import ENDINGS, WFDB_ENDING, load_wfdb
 from polymodal.modalities.robust_scaling import fit_robust_scale, subsample_rows
+from polymodal.modalities.series_names import common_names, in_order
 
 SHAPE_SAMPLE = 200
 SCALE_SAMPLE = 2000
@@ -60,6 +63,7 @@ class Series(Modality):
         mean: Mean of each channel over training cells, outliers clipped.
         std: Standard deviation of each; 1 where it never changes.
         has_gaps: Whether samples of the channel are missing in training cells.
+        names: Names of the files' columns in the order of the channels; empty where columns are matched by place.
     """
 
     channels: int
@@ -70,6 +74,7 @@ class Series(Modality):
     mean: list[float]
     std: list[float]
     has_gaps: list[bool]
+    names: list[str] = field(default_factory=list)
 
     name: ClassVar[str] = "series"
     summary: ClassVar[str] = "sensor series as lists, arrays or files, standardised by channel, gaps marked"
@@ -77,7 +82,7 @@ class Series(Modality):
     is_media: ClassVar[bool] = True
     is_file: ClassVar[bool] = True
     is_json: ClassVar[bool] = True
-    endings: ClassVar[frozenset[str]] = frozenset({".csv", ".tsv", ".parquet"})
+    endings: ClassVar[frozenset[str]] = frozenset({".csv", ".tsv", ".parquet"}) | ENDINGS
     Settings: ClassVar[type[BaseModel]] = SeriesSettings
 
     @property
@@ -101,14 +106,18 @@ class Series(Modality):
             The fitted modality; of one channel where no cell can be read.
         """
         read = partial(read_series, folder=folder)
-        shapes = [s for _, s in sample_cells(cells, lambda cell: read(cell).shape, SHAPE_SAMPLE, num_threads)]
+        look = partial(_look, folder=folder)
+        looked_at = [found for _, found in sample_cells(cells, look, SHAPE_SAMPLE, num_threads)]
+        shapes = [shape for shape, _ in looked_at]
         first = settings.channels_first
         if first is None:
             first = _are_channels_first(shapes) or (
                 len(set(shapes)) == 1 and _is_smooth_across(cells, read, num_threads)
             )
         channels = settings.channels or _most_common([shape[0 if first else 1] for shape in shapes])
-        measure = partial(_count_and_sample, folder=folder, channels=channels, channels_first=first)
+        names = [] if first else common_names([names for _, names in looked_at], channels)
+        open_cell = partial(read_raw, folder=folder, channels=channels, channels_first=first, names=names)
+        measure = partial(_count_and_sample, read=open_cell)
         found = [measured for _, measured in sample_cells(cells, measure, SCALE_SAMPLE, num_threads)]
         mean, std = fit_robust_scale(np.concatenate([np.zeros((0, channels)), *(steps for _, steps, _ in found)]))
         lengths = np.array([length for length, _, _ in found] or [1])
@@ -122,6 +131,7 @@ class Series(Modality):
             mean=mean.tolist(),
             std=std.tolist(),
             has_gaps=np.any([np.zeros(channels, bool), *(gaps for _, _, gaps in found)], axis=0).tolist(),
+            names=names,
         )
 
     def transform(
@@ -143,7 +153,7 @@ class Series(Modality):
         return decode_ragged(cells, work, (self.num_features,), np.float32, num_threads)
 
     def _read(self, cell: Cell, folder: Path | None) -> NDArray[np.float32]:
-        raw = to_time_first(read_series(cell, folder), self.channels, self.channels_first)
+        raw = self.read_raw(cell, folder)
         scaled = standardise(raw, np.array(self.mean), np.array(self.std))
         num_steps = min(self.max_length, -(-len(raw) // self.stride))
         means, missing = adaptive_mean_pool(scaled, num_steps)
@@ -168,7 +178,22 @@ class Series(Modality):
         return Cut(num_cut, len(found), effect, "max_length")
 
     def _length(self, cell: Cell, folder: Path | None) -> int:
-        return len(to_time_first(read_series(cell, folder), self.channels, self.channels_first))
+        return len(self.read_raw(cell, folder))
+
+    def read_raw(self, cell: Cell, folder: Path | None) -> NDArray[np.float64]:
+        """Read a cell's measurements as the modality orders them.
+
+        Args:
+            cell: As in ``transform``.
+            folder: Base folder of relative paths; None: strings are not opened as paths.
+
+        Returns:
+            float64 ``[time, channels]``, as it stands in the cell; missing samples are NaN.
+
+        Raises:
+            CellReadError: If there are no such measurements.
+        """
+        return read_raw(cell, folder, self.channels, self.channels_first, self.names)
 
     def notice(self, column: str, asked: Mapping[str, Any]) -> str:
         """Report the order of the axes where the cells decided against the usual one.
@@ -218,8 +243,43 @@ def read_series(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
     Raises:
         CellReadError: If there are no such measurements.
     """
-    content, _ = read_content(cell, folder)
-    values = load_numbers(content) if isinstance(content, bytes) else as_numbers(content)
+    return _read_named(cell, folder)[0]
+
+
+def read_raw(
+    cell: Cell, folder: Path | None, channels: int, channels_first: bool, names: Sequence[str]
+) -> NDArray[np.float64]:
+    """Read a cell's measurements in the order of the training series.
+
+    Args:
+        cell: As for ``read_series``.
+        folder: As for ``read_series``.
+        channels: Channels of the training series.
+        channels_first: Whether those stood ``[channels, time]``.
+        names: Names of their columns; empty where columns are matched by place.
+
+    Returns:
+        float64 ``[time, channels]``.
+
+    Raises:
+        CellReadError: If there are no such measurements, or columns are missing.
+    """
+    values, found = _read_named(cell, folder)
+    return to_time_first(in_order(values, found, names), channels, channels_first)
+
+
+def _look(cell: Cell, folder: Path | None) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    values, names = _read_named(cell, folder)
+    return values.shape, names
+
+
+def _read_named(cell: Cell, folder: Path | None) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    path = unwrap(cell)
+    if isinstance(path, str | PurePath) and str(path).lower().endswith(WFDB_ENDING):
+        values, names = load_wfdb(locate_media(cell, folder))
+    else:
+        content, _ = read_content(cell, folder)
+        values, names = load_named_numbers(content) if isinstance(content, bytes) else (as_numbers(content), ())
     if values.ndim not in (1, 2):
         raise CellReadError(f"is an array of shape {list(values.shape)}; expected [time] or [time, channels]")
     if not values.size:
@@ -228,7 +288,7 @@ def read_series(cell: Cell, folder: Path | None) -> NDArray[np.float64]:
     finite = np.isfinite(values)
     if not finite.any():
         raise CellReadError(f"holds no sample: each of its {values.size:,} values is missing, NaN or infinite")
-    return np.where(finite, values, np.nan)
+    return np.where(finite, values, np.nan), names
 
 
 def adaptive_mean_pool(values: NDArray[np.float32], num_steps: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -276,10 +336,10 @@ def _count(number: int) -> str:
 
 
 def _count_and_sample(
-    cell: Cell, folder: Path | None, channels: int, channels_first: bool
+    cell: Cell, read: Callable[[Cell], NDArray[np.float64]]
 ) -> tuple[int, NDArray[np.float64], NDArray[np.bool_]]:
     """Return a series' length, some of its steps ``[steps, channels]``, and which channels have gaps."""
-    values = to_time_first(read_series(cell, folder), channels, channels_first)
+    values = read(cell)
     return len(values), subsample_rows(values, STEPS_PER_CELL), np.asarray(np.isnan(values).any(axis=0))
 
 

@@ -17,6 +17,7 @@ from polymodal.errors import parameter_error
 from polymodal.modalities.base import Modality, Settings
 from polymodal.modalities.category import Category, CategorySettings
 from polymodal.modalities.datetime import COMPONENTS, EVEN_EDGES, DateTime, DateTimeSettings
+from polymodal.modalities.imputation import Imputation
 from polymodal.modalities.number import Number, NumberSettings
 
 Kind = Literal["number", "category", "datetime"]
@@ -31,10 +32,13 @@ class TabularSettings(Settings):
     Attributes:
         kinds: Column to modality: number, category or datetime. Filled in from the schema.
         max_values: Values of a category told apart, the most frequent ones.
+        impute: What absent cells of a row with other cells are filled with; ``learned``: nothing, the encoder has a
+            vector for each column that stands for an absent cell.
     """
 
     kinds: dict[str, Kind] = Field(default_factory=dict)
     max_values: int = Field(default=10_000, ge=1)
+    impute: Literal["learned", "mean", "median", "most_frequent", "nearest"] = "learned"
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,11 @@ class Tabular(Modality):
 
     Attributes:
         members: Column name to its fitted modality, in the order of the values.
+        imputation: Fills in absent cells; None: they stay absent.
     """
 
     members: dict[str, Member]
+    imputation: Imputation | None = None
 
     name: ClassVar[str] = "tabular"
     summary: ClassVar[str] = "a row's numbers, categories and dates together"
@@ -109,7 +115,14 @@ class Tabular(Modality):
             if name not in settings.kinds:
                 raise parameter_error("kinds", "TabularSettings", f"a mapping that names {name!r}", settings.kinds)
         fitted = {name: _fit(column, settings.kinds[name], settings, folder) for name, column in cells.items()}
-        return cls(members=fitted)
+        tabular = cls(members=fitted)
+        if settings.impute == "learned":
+            return tabular
+        column, _ = tabular.transform(cells, folder)
+        is_category = [field.kind == "category" for field in tabular.fields]
+        return cls(
+            members=fitted, imputation=Imputation.fit(settings.impute, column.values, column.present, is_category)
+        )
 
     def transform(
         self,
@@ -138,6 +151,8 @@ class Tabular(Modality):
             values[:, place] = column.values.reshape(num_rows, place.stop - place.start)
             present[:, place] = column.present[:, None]
         values[~present] = 0
+        if self.imputation is not None:
+            values, present = self.imputation.apply(values, present)
         broken = [replace(failure, column=name) for name, (_, failures) in found.items() for failure in failures]
         return Column(values, present), sorted(broken, key=lambda cell: cell.row)
 
@@ -146,7 +161,23 @@ class Tabular(Modality):
         members = [
             {"column": name, "modality": member.name, "state": member.state()} for name, member in self.members.items()
         ]
-        return {"members": members, "fields": [asdict(field) for field in self.fields]}
+        imputation = {} if self.imputation is None else {"imputation": self.imputation.state()}
+        return {"members": members, "fields": [asdict(field) for field in self.fields], **imputation}
+
+    def notice(self, column: str, asked: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """Tell that absent cells are filled in.
+
+        Args:
+            column: Name of the stream.
+            asked: Options that the user gave.
+
+        Returns:
+            A sentence; empty where they are not.
+        """
+        if self.imputation is None:
+            return ""
+        method = self.imputation.method
+        return f"Absent cells of {column!r} are filled in, as settings.{column}.impute={method} asked."
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Tabular:
@@ -159,7 +190,8 @@ class Tabular(Modality):
             The same modality.
         """
         members = {entry["column"]: MEMBERS[entry["modality"]].from_state(entry["state"]) for entry in state["members"]}
-        return cls(members=members)
+        imputation = Imputation(**state["imputation"]) if "imputation" in state else None
+        return cls(members=members, imputation=imputation)
 
 
 def _fit(cells: Sequence[Cell], kind: Kind, settings: TabularSettings, folder: Path | None) -> Member:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LENGTH_QUANTILE = 0.995
 CUT_SAMPLE = 2000
 BATCH_SIZE = 4096
+FEW_TEXTS = 8
 PLAIN = (int, float, Decimal, date, np.number, np.bool_)
 
 
@@ -314,9 +315,15 @@ def _with_special_words(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _encode(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
-    """Yield the ids of each text, batch by batch: the tokenizer's full encodings take a kilobyte each."""
+    """Yield the ids of each text, batch by batch: the tokenizer's full encodings take a kilobyte each.
+
+    Few texts are encoded one by one: threads of a batch would take longer to wake up.
+    """
     remaining = iter(texts)
     while block := list(islice(remaining, BATCH_SIZE)):
+        if len(block) <= FEW_TEXTS:
+            yield from (tokenizer.encode(text).ids for text in block)
+            continue
         yield from (encoding.ids for encoding in tokenizer.encode_batch_fast(block))
 
 

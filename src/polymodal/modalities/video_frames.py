@@ -30,7 +30,7 @@ from polymodal.modalities.container import (
 from polymodal.modalities.frame_sampling import FrameSampling
 from polymodal.modalities.image_files import check_num_pixels, open_image, pillow, to_bytes
 from polymodal.modalities.media import as_array, load_npy, locate_media, read_media
-from polymodal.modalities.picture_lists import picture_list
+from polymodal.modalities.picture_lists import frames_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -118,7 +118,7 @@ def load_frames(
 
     Args:
         cell: Path, bytes, struct, an array ``[frames, height, width]`` or ``[frames, height, width, channels]``, or
-            several pictures as of ``picture_list``.
+            several pictures or a folder of them as of ``frames_of``.
         folder: Base folder of relative paths; None: strings are not opened as paths.
         sampling: Which frames are read.
         transform: Applied to each frame, an upright image in mode L or RGB.
@@ -129,7 +129,7 @@ def load_frames(
     Raises:
         CellReadError: If there is no readable video.
     """
-    pictures = picture_list(cell)
+    pictures = frames_of(cell, folder)
     if pictures is not None:
         chosen = sampling.indices(np.arange(len(pictures), dtype=np.float64), float(len(pictures)))
         return [transform(open_image(pictures[place], folder, sampling.max_pixels)) for place in chosen]
@@ -155,7 +155,7 @@ def probe_video(cell: Cell, folder: Path | None, sampling: FrameSampling) -> tup
     Raises:
         CellReadError: If there is no readable video.
     """
-    pictures = picture_list(cell)
+    pictures = frames_of(cell, folder)
     if pictures is not None:
         first = open_image(pictures[0], folder, sampling.max_pixels)
         return (first.height, first.width), len(pictures), 0.0

@@ -13,6 +13,7 @@ from polymodal.data.tables.slices import slice_value
 from polymodal.data.tables.stored_columns import take_cells
 from polymodal.metrics.calibration import calibration_bins
 from polymodal.metrics.classification import class_scores, confusion, label_scores, positive_class
+from polymodal.metrics.counts import rank_correlation
 from polymodal.metrics.ranking_curves import CurvePoints, curve_points
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.number import parse_number
@@ -153,8 +154,6 @@ def residuals_by_column(
 
 
 def _against(cells: Sequence[Cell], residuals: NDArray[np.float64], rows: NDArray[np.int64]) -> dict[str, Any] | None:
-    from scipy.stats import spearmanr
-
     values = np.array([_number(cell) for cell in cells])
     known = np.isfinite(values)
     if known.sum() < 3 or np.ptp(values[known]) == 0 or np.ptp(residuals[known]) == 0:
@@ -163,7 +162,7 @@ def _against(cells: Sequence[Cell], residuals: NDArray[np.float64], rows: NDArra
     kept = slice(None, None, -(-len(x) // COLUMN_POINTS))
     triples = zip(x[kept], y[kept], rows[known][kept], strict=True)
     points = [[float(f"{a:.5g}"), float(f"{b:.4g}"), int(row) + 1] for a, b, row in triples]
-    return {"points": points, "rows": len(x), "rank_correlation": round(float(spearmanr(x, y).statistic), 4)}
+    return {"points": points, "rows": len(x), "rank_correlation": round(rank_correlation(x, y), 4)}
 
 
 def _number(cell: Cell) -> float:

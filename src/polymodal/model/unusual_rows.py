@@ -11,6 +11,7 @@ from polymodal.arrays import Column
 from polymodal.certainty.reference import Reference
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, warn
+from polymodal.metrics.counts import beta_binomial
 from polymodal.model.row_vectors import row_vectors
 from polymodal.model.trained_model import TrainedModel
 
@@ -114,8 +115,6 @@ class UnusualTeller:
 
     def _is_surprising(self, level: float) -> bool:
         """Return whether so many are hardly ever unusual by chance: the number is beta-binomial (Bates et al. 2023)."""
-        from scipy.stats import betabinom
-
         rank = int(level * (self._num_held_out + 1))
-        chance = betabinom.sf(self._num_unusual - 1, self._num_rows, rank, self._num_held_out + 1 - rank)
-        return bool(chance < MOST_CHANCE) and self._num_unusual > 2 * level * self._num_rows
+        chances = beta_binomial(self._num_rows, rank, self._num_held_out + 1 - rank)
+        return bool(chances[self._num_unusual :].sum() < MOST_CHANCE) and self._num_unusual > 2 * level * self._num_rows

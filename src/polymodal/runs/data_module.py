@@ -26,6 +26,7 @@ from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
 from polymodal.runs.table_notices import table_notices_of_run
+from polymodal.runs.warm_start import WarmStart, open_warm_start
 from polymodal.targets import AnyTarget, RowContext, fit_target
 from polymodal.targets.notices import invalid_target_cells, target_notices
 
@@ -67,6 +68,7 @@ class DataModule:
         unlabelled: int64, rows of the training table without any target, for self-supervised pretraining.
         table_notices: What was done with the tables, and what the user should know of them.
         notices: Sentences about the run that the user should read.
+        warm_start: The run that this one starts from.
     """
 
     preprocessor: Preprocessor
@@ -78,6 +80,7 @@ class DataModule:
     unlabelled: NDArray[np.int64]
     table_notices: list[Notice]
     notices: list[str]
+    warm_start: WarmStart | None = None
 
     @property
     def schema(self) -> Schema:
@@ -111,9 +114,11 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = stream_settings(schema, config, targets)
+    warm_start = open_warm_start(config, schema)
+    given = {} if warm_start is None else warm_start.modalities
     with progress.phase("reading cells", None):
         preprocessor = Preprocessor.fit(
-            tables.train, rows_of["train"], schema, settings, shared=shared, num_threads=config.num_threads
+            tables.train, rows_of["train"], schema, settings, shared=shared, given=given, num_threads=config.num_threads
         )
     columns, broken = _decode(preprocessor, targets, table_of, cache, progress, config)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
@@ -144,6 +149,7 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
             *target_notices(targets),
             *settings_notices(preprocessor.modalities, settings),
         ],
+        warm_start=warm_start,
     )
 
 

@@ -17,7 +17,7 @@ from polymodal.atomic_files import check_replaceable
 from polymodal.bundle.load_bundle import is_bundle, load_bundle
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import read_table
-from polymodal.errors import ConfigError, parameter_error, warn
+from polymodal.errors import ConfigError, parameter_error, tells_packages, warn
 from polymodal.model.embed import Embeddings, embed_chunks, embed_table
 from polymodal.model.predict_table import predict_chunks
 from polymodal.model.prediction_sets import Wish
@@ -120,6 +120,7 @@ class Model(ModelQuestions, ModelShipping):
         classes = {name: names for name, names in predictions.classes.items() if names is not None}
         return {name: (names, predictions.values[name]) for name, names in classes.items()}
 
+    @tells_packages
     def predictions(
         self,
         table: TableLike,
@@ -239,6 +240,7 @@ class Model(ModelQuestions, ModelShipping):
 
         return summary_of(self.evaluation_report(table, slices=slices, strict=strict, progress=progress))
 
+    @tells_packages
     def evaluation_report(
         self,
         table: TableLike,
@@ -267,6 +269,7 @@ class Model(ModelQuestions, ModelShipping):
         report = evaluate_table(self.trained, read_table(table), slices, strict, progress or LoggingProgress())
         return {**report, "targets_info": self.report_data["targets_info"]}
 
+    @tells_packages
     def embed(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> Embeddings:
         """Turn rows into vectors.
 
@@ -304,6 +307,7 @@ class Model(ModelQuestions, ModelShipping):
         progress = progress or LoggingProgress()
         yield from embed_chunks(self.trained, source, ArrayCache.default(), progress, strict=strict)
 
+    @tells_packages
     def index(
         self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
     ) -> tuple[SearchIndex, list[BrokenCell]]:
@@ -359,6 +363,7 @@ class Model(ModelQuestions, ModelShipping):
     def _has_columns(self) -> bool:
         return bool(self.trained.schema.targets)
 
+    @tells_packages
     def save(self, path: str | Path) -> None:
         """Write the model: safetensors, JSON and text.
 
@@ -375,6 +380,7 @@ class Model(ModelQuestions, ModelShipping):
         save_model(self.trained, Path(path))
 
 
+@tells_packages
 def load(path: str | Path, device: str | None = None, custom_objects: Mapping[str, Any] | None = None) -> Model:
     """Load a model.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal.data.tables.table import read_table
+from polymodal.errors import tells_packages
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 
@@ -32,6 +33,7 @@ class ModelQuestions:
     trained: TrainedModel
     folder: Path | None
 
+    @tells_packages
     def predict_sets(
         self, table: Any, coverage: float, *, strict: bool = False
     ) -> dict[str, list[list[Cell]] | list[tuple[float, float]]]:
@@ -62,6 +64,7 @@ class ModelQuestions:
         intervals = {name: [(float(low), float(high)) for low, high in rows] for name, rows in found.intervals.items()}
         return {**found.sets, **intervals}
 
+    @tells_packages
     def drift(
         self,
         table: Any,
@@ -104,6 +107,7 @@ class ModelQuestions:
             training=None if training is None else read_table(training),
         )
 
+    @tells_packages
     def explain(
         self,
         table: Any,
@@ -162,6 +166,7 @@ class ModelQuestions:
         )
         return ShownExplanation.of(explanation, source, self.trained.schema)
 
+    @tells_packages
     def stress(
         self,
         table: Any,
@@ -196,6 +201,7 @@ class ModelQuestions:
         options = StressOptions(kinds=kinds, streams=streams, severities=severities, rows=rows, seed=seed)
         return stress_table(self.trained, read_table(table), options, progress or LoggingProgress())
 
+    @tells_packages
     def acquire(
         self,
         table: Any,
@@ -247,6 +253,7 @@ class ModelQuestions:
             strict=strict,
         )
 
+    @tells_packages
     def choose_labels(
         self,
         table: Any,

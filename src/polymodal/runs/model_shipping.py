@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from polymodal.bundle.graph_info import Form
 from polymodal.data.tables.table import Table, read_table
-from polymodal.errors import ConfigError, parameter_error
+from polymodal.errors import ConfigError, parameter_error, tells_packages
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 
@@ -27,6 +27,7 @@ class ModelShipping:
 
     trained: TrainedModel
 
+    @tells_packages
     def export(
         self,
         path: str | Path,

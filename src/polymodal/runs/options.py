@@ -34,6 +34,7 @@ class RunOptions(TypedDict, total=False):
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
         reconstruct: Whether each stream is also learned to be recovered from the others.
         teacher: A trained model whose predictions the new one also learns from (distillation).
+        init_from: An earlier run whose encoders the new one starts from.
         modality: Column to modality, where the inferred one is wrong.
         stream: Stream name to column patterns, to encode columns together.
         share: Group name to stream patterns; the streams of a group share one encoder.
@@ -61,6 +62,7 @@ class RunOptions(TypedDict, total=False):
     relevance: str | None
     reconstruct: bool | None
     teacher: str | Path | None
+    init_from: str | Path | None
     modality: Mapping[str, str] | None
     stream: Mapping[str, Sequence[str]] | None
     share: Mapping[str, Sequence[str]] | None
@@ -147,6 +149,7 @@ def build_run_config(
         "validation": _path_text(options.get("validation")),
         "test": _path_text(options.get("test")),
         "teacher": _path_text(options.get("teacher")),
+        "init_from": _path_text(options.get("init_from")),
         "seed": seed,
         **{name: options.get(name) for name in CONFIG_FIELDS},
     }

@@ -132,7 +132,9 @@ def execute(
         config.train, config.preset, len(data_module.splits["train"]), data_module.targets.values()
     )
     config = config.model_copy(update={"train": settings})
+    config = config if data_module.warm_start is None else data_module.warm_start.adopt(config)
     network = _build_network(config, data_module)
+    data_module = _with_notices(data_module, _start_from_earlier(network, config, data_module), progress)
     data_module = _with_notices(data_module, _head_notices(network, data_module.splits["train"]), progress)
     with watch.phase("precompute"):
         data_module = _precompute(data_module, network, cache, progress)
@@ -196,7 +198,15 @@ def _stress(model: TrainedModel, data_module: DataModule, split: str, progress: 
 
 def _build_network(config: RunConfig, data_module: DataModule) -> Network:
     torch.manual_seed(config.seed)
-    return build_network(config, data_module.preprocessor.modalities, data_module.targets)
+    network = build_network(config, data_module.preprocessor.modalities, data_module.targets)
+    _start_from_earlier(network, config, data_module)
+    return network
+
+
+def _start_from_earlier(network: Network, config: RunConfig, data_module: DataModule) -> list[str]:
+    """Copy the encoders of the run that this one starts from; say which."""
+    start = data_module.warm_start
+    return [] if start is None else start.copy_into(network, config.init_frozen)
 
 
 def _run_trials(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +35,8 @@ from polymodal.version import VERSION
 T = TypeVar("T")
 
 MOST_HITS = 1000
+MODEL_THREADS = 2
+"""Batches that are answered at a time: while one runs in the network, the cells of the next one are decoded."""
 MAX_QUESTIONS = 8
 """Explanations, embeddings and searches that may wait; they share one thread, which is not the predictions'."""
 
@@ -84,7 +86,7 @@ class Services:
         future.add_done_callback(lambda _: setattr(self, "num_questions", self.num_questions - 1))
         return await self.within_timeout(future)
 
-    async def within_timeout(self, answer: Any) -> Any:
+    async def within_timeout(self, answer: Awaitable[T]) -> T:
         """Wait for an answer.
 
         Args:
@@ -125,6 +127,7 @@ def build_app(settings: ServerSettings, served: ServedModel) -> FastAPI:
             max_wait_s=settings.max_wait_s,
             queue=settings.queue,
             observe=metrics.see_batch,
+            threads=MODEL_THREADS,
         ),
         bodies=BodyReader(settings.limits, settings.read_timeout_s),
         metrics=metrics,
@@ -286,7 +289,7 @@ async def _predict(request: Request, services: Services) -> Response:
     return _answer(request, served, {"rows": answers}, question)
 
 
-def _check_strict(question: Question, answers: list[dict[str, Any]]) -> None:
+def _check_strict(question: Question, answers: Sequence[dict[str, Any]]) -> None:
     if not question.is_strict:
         return
     for number, answer in enumerate(answers, 1):

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+from polymodal.serving.json_body import first_twice
 from polymodal.serving.request_error import RequestError
 from polymodal.serving.settings import Limits
 
@@ -115,8 +116,7 @@ def _check_names(names: list[str]) -> None:
     if len(names) > MAX_COLUMNS:
         raise RequestError(413, f"The Arrow stream has more than {MAX_COLUMNS:,} columns.")
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RequestError(422, f"The column {twice[:60]!r} stands twice in the Arrow stream.")
+        raise RequestError(422, f"The column {first_twice(names)[:60]!r} stands twice in the Arrow stream.")
 
 
 def _check_type(name: str, kind: Any) -> None:

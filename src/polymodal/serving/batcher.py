@@ -1,8 +1,9 @@
 """Dynamic micro-batching: rows of requests that arrive together are answered in one call of the model.
 
-The model runs in one thread. While it is busy, requests wait in a queue of bounded length; then as many as fit into a
-batch are taken together. A request waits for others only while another one is being read, and never longer than the
-deadline. A batch that fails is repeated request by request, so that no request breaks another one's answer.
+The model runs in one thread, or in a few. While they are busy, requests wait in a queue of bounded length; then as many
+as fit into a batch are taken together. A request waits for others only while another one is being read, and never
+longer than the deadline. A batch that fails is repeated request by request, so that no request breaks another one's
+answer.
 """
 
 from __future__ import annotations
@@ -60,7 +61,13 @@ class Batcher:
     """
 
     def __init__(
-        self, *, max_batch: int, max_wait_s: float, queue: int, observe: Callable[[int], None] = lambda _: None
+        self,
+        *,
+        max_batch: int,
+        max_wait_s: float,
+        queue: int,
+        observe: Callable[[int], None] = lambda _: None,
+        threads: int = 1,
     ) -> None:
         """Set the bounds.
 
@@ -69,6 +76,7 @@ class Batcher:
             max_wait_s: How long a row waits for others.
             queue: Rows that may wait.
             observe: Called with the number of rows of each batch.
+            threads: Batches that are answered at a time.
         """
         self.max_batch = max_batch
         self.max_wait_s = max_wait_s
@@ -78,8 +86,9 @@ class Batcher:
         self._changed = asyncio.Event()
         self._arriving = 0
         self._seconds_a_row = 0.0
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._task: asyncio.Task[None] | None = None
+        self._threads = threads
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="model")
+        self._tasks: list[asyncio.Task[None]] = []
         self._waiting_rows = 0
 
     @property
@@ -89,13 +98,14 @@ class Batcher:
 
     def start(self) -> None:
         """Begin to answer; call it in the event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._answer_forever())
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._answer_forever()) for _ in range(self._threads)]
 
     async def stop(self) -> None:
         """Stop; requests that still wait get a RequestError with 503."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         while self._jobs:
             self._finish(self._jobs.popleft(), stopping())
         self._executor.shutdown(wait=False)

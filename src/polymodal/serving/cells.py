@@ -15,19 +15,22 @@ import numpy as np
 
 from polymodal.arrays import Cell
 from polymodal.data.schema.columns import read_written_number
-from polymodal.modalities.array_files import is_list_text, parse_json
 from polymodal.modalities.base import CellReadError, is_absent, quote
 from polymodal.modalities.category import category_text
+from polymodal.modalities.json_text import load_json
 from polymodal.modalities.number import parse_number
 from polymodal.modalities.text import parse_words
 from polymodal.serving.columns import InputColumn
+from polymodal.serving.json_body import check_json
 from polymodal.serving.media_headers import TooLargeError, check_media
-from polymodal.serving.request_error import in_cell
+from polymodal.serving.request_error import RequestError, in_cell
 from polymodal.serving.settings import Limits
 
 DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?((?:;[\w.-]+=[\w.+-]+)*);base64,", re.IGNORECASE)
 MAX_HEAD = 200
 MAX_LABELS = 1000
+MAX_CHARACTERS = 100
+"""Of a date or a place."""
 NO_PATHS = 'no path or address is opened here; send a "data:" URL or {"base64": "...", "type": "..."}'
 
 
@@ -54,6 +57,8 @@ def read_cell(row: int, column: InputColumn, value: Any, limits: Limits) -> Cell
         raise in_cell(row, column.name, str(error)) from None
     except TooLargeError as error:
         raise in_cell(row, column.name, str(error), 413) from None
+    except Exception as error:  # parsers meet hostile cells: whatever they raise, it is this cell that is wrong
+        raise in_cell(row, column.name, f"cannot be read: {type(error).__name__}") from None
 
 
 def _read_file(column: InputColumn, value: Any, limits: Limits) -> Cell:
@@ -62,12 +67,23 @@ def _read_file(column: InputColumn, value: Any, limits: Limits) -> Cell:
         return [_read_picture(part, limits) for part in value]
     if isinstance(value, list | np.ndarray):
         return _read_numbers(value)
-    if isinstance(value, str) and column.is_json and is_list_text(value):
-        return _read_numbers(parse_json(value))
+    if isinstance(value, str) and column.is_json and value.lstrip().startswith("["):
+        return _read_numbers(_parse_list(value, limits))
     content, media_type = to_bytes(value)
     _check_type(column, media_type)
     check_media(column.kind, content, limits)
     return content
+
+
+def _parse_list(text: str, limits: Limits) -> Any:
+    """Parse a list of numbers as JSON; other forms of lists, which a table may hold, cost too much to read here."""
+    try:
+        check_json(text.encode(), limits)
+        return load_json(text)
+    except RequestError as error:
+        raise TooLargeError(error.sentence.replace("The body", "is a list that").rstrip(".")) from None
+    except ValueError:
+        raise CellReadError("is not a list of numbers in JSON") from None
 
 
 def _read_picture(part: Any, limits: Limits) -> bytes:
@@ -174,6 +190,10 @@ def _read_by_modality(column: InputColumn, value: Any, limits: Limits) -> Cell: 
     """Read a cell of a modality that is cheap to decode: dates and places."""
     if isinstance(value, Mapping | bytes) or column.modality is None:
         raise CellReadError(f"is of type {_type_name(value)}; expected {column.kind}")
+    if isinstance(value, str):
+        value = " ".join(value.split())
+        if len(value) > MAX_CHARACTERS:
+            raise CellReadError(f"has {len(value):,} characters; expected {column.kind}")
     _, broken = column.modality.transform([value], None)
     if broken:
         raise CellReadError(broken[0].reason)

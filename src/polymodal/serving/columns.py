@@ -130,7 +130,9 @@ def _parts(parts: tuple[str, ...], stream: str, kind: str, modality: Modality) -
 
 
 def _describe(name: str, stream: str, kind: str, modality: Modality) -> InputColumn:
-    values, bounds, example = (), None, EXAMPLES.get(kind, _no_example)(modality)
+    values: tuple[str, ...] = ()
+    bounds: tuple[Any, Any] | None = None
+    example = EXAMPLES.get(kind, _no_example)(modality)
     if isinstance(modality, Category):
         values = tuple(modality.values)
     elif isinstance(modality, Number):

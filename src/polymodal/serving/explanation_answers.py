@@ -82,7 +82,7 @@ def _answer(row: RowExplanation, units: Mapping[str, str]) -> dict[str, Any]:
 
 def _cell(cell: CellParts, row: RowExplanation, unit: str, cells: Mapping[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"kind": cell.kind, "stream": cell.stream, "method": cell.method}
-    raw = cells[cell.column][0] if cell.column in cells else None
+    raw = cells[cell.column][0] if cell.column is not None and cell.column in cells else None
     answer |= FORMS.get(cell.kind, _parts)(cell)
     picture = PICTURES.get(cell.kind)
     if picture is not None and raw is not None:

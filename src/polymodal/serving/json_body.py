@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from polymodal.modalities.json_text import clean_nested
 from polymodal.serving.request_error import RequestError
 from polymodal.serving.settings import Limits
 
-STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string, also one without an end: possessive, so that a text is read once whatever is in it."""
 BRACKETS = re.compile(rb"[\[{\]}]")
 OPENING = b"[{"
 MAX_DIGITS = 400
@@ -84,7 +86,12 @@ def _parse_integer(digits: str) -> int:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = first_twice(name for name, _ in pairs)
         raise ValueError(f"the name {twice[:60]!r} stands twice in one object")
     return found
+
+
+def first_twice(names: Iterable[str]) -> str:
+    """Return the first name that has stood before; empty where there is none."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), "")  # type: ignore[func-returns-value]

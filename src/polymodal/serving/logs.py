@@ -59,5 +59,6 @@ def start_logs(is_quiet: bool) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(least)
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it tells of every damaged body
     logging.getLogger("uvicorn.access").handlers = []
     logging.getLogger("uvicorn.access").propagate = False

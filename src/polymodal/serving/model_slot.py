@@ -75,7 +75,7 @@ class ModelSlot:
             await self._replace()
 
     async def _replace(self) -> None:
-        before = stamp(self._path)
+        self._stamp = stamp(self._path)  # before the files are read: what changes meanwhile is loaded again
         try:
             self.current = await asyncio.to_thread(self._load)
         except PolymodalError as error:
@@ -87,5 +87,4 @@ class ModelSlot:
         else:
             LOGGER.info("model loaded", extra={"fields": {"model": self.current.name, "version": self.current.version}})
             is_loaded = True
-        self._stamp = before
         self._observe(is_loaded)

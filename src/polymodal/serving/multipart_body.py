@@ -5,19 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 
-from polymodal.serving.json_body import parse_json
+from polymodal.serving.json_body import first_twice, parse_json
 from polymodal.serving.request_error import RequestError
 from polymodal.serving.settings import Limits
 
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
 ROW, TABLE, OPTIONS = "row", "table", "options"
 MAX_PARTS = 200
+MARKS_A_VALUE = 4
+"""Commas and line ends of a table, also those of its texts, for each value that the server takes."""
 MAX_PART_HEADER_BYTES = 4096
 BOUNDARY = re.compile(rb"[\w'()+,./:=? -]{1,70}")
 
@@ -34,9 +39,17 @@ class _Parts:
         self._content = bytearray()
         self._name, self._header, self._value, self._header_bytes = "", b"", b"", 0
 
-    def callbacks(self) -> dict[str, Any]:
-        """Return what the parser calls."""
+    def callbacks(self, on_end: Callable[[], None]) -> MultipartCallbacks:
+        """Return what the parser calls.
+
+        Args:
+            on_end: Called at the last boundary.
+
+        Returns:
+            The functions by their events.
+        """
         return {
+            "on_end": on_end,
             "on_part_begin": self._begin,
             "on_part_data": self._data,
             "on_part_end": self._end,
@@ -119,15 +132,13 @@ def _split(body: bytes, content_type: str) -> dict[str, bytes]:
     boundary = options.get(b"boundary", b"")
     if not BOUNDARY.fullmatch(boundary):
         raise RequestError(400, "The header Content-Type has no boundary that separates the parts of the body.")
-    parts = _Parts()
-    parser = MultipartParser(boundary, parts.callbacks())
-    is_ended = False
+    parts, is_ended = _Parts(), False
 
     def end() -> None:
         nonlocal is_ended
         is_ended = True
 
-    parser.callbacks["on_end"] = end
+    parser = MultipartParser(boundary, parts.callbacks(end))
     try:
         parser.write(body)
         parser.finalize()
@@ -146,6 +157,9 @@ def _read_csv(content: bytes, limits: Limits) -> list[Mapping[str, Any]]:
         raise RequestError(422, "The table is not CSV in UTF-8.") from None
     if "\0" in text:
         raise RequestError(422, "The table is no CSV: it holds NUL characters.")
+    if text.count(",") + text.count("\t") + text.count("\n") > MARKS_A_VALUE * limits.max_values:
+        raise RequestError(413, f"The table has more than {limits.max_values:,} values, this server's limit.")
+    csv.field_size_limit(max(csv.field_size_limit(), limits.max_body_bytes))
     delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
     rows: list[Mapping[str, Any]] = []
     try:
@@ -167,8 +181,7 @@ def _check_names(names: list[str]) -> None:
     if not any(names):
         raise RequestError(422, "The table has no line of column names.")
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise RequestError(422, f"The column {twice[:60]!r} stands twice in the table.")
+        raise RequestError(422, f"The column {first_twice(names)[:60]!r} stands twice in the table.")
 
 
 def _csv_row(names: list[str], fields: list[str], number: int) -> Mapping[str, Any]:

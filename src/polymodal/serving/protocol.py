@@ -8,6 +8,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_HEADER_BYTES = 32_768
+HEADERS_END = b"\r\n\r\n"
 
 
 def bounded_protocol(header_timeout_s: float) -> type[H11Protocol]:
@@ -26,6 +27,8 @@ def bounded_protocol(header_timeout_s: float) -> type[H11Protocol]:
 
         _deadline: asyncio.TimerHandle | None = None
         _seen: Any = None
+        _header_bytes = 0
+        _tail = b""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -34,6 +37,10 @@ def bounded_protocol(header_timeout_s: float) -> type[H11Protocol]:
         def data_received(self, data: bytes) -> None:
             if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
                 self._start()
+            if self._deadline is not None and self._count(data) > MAX_HEADER_BYTES:
+                self._stop()
+                self.send_400_response("The headers are too large.")
+                return
             super().data_received(data)
             if self.cycle is not self._seen:  # the headers of a request are complete
                 self._seen = self.cycle
@@ -43,7 +50,16 @@ def bounded_protocol(header_timeout_s: float) -> type[H11Protocol]:
             self._stop()
             super().connection_lost(exc)
 
+        def _count(self, data: bytes) -> int:
+            """Count the bytes of headers; h11 counts only those that do not come at once."""
+            seen = self._tail + data
+            end = seen.find(HEADERS_END)
+            self._header_bytes += len(data) if end < 0 else max(end - len(self._tail), 0)
+            self._tail = seen[1 - len(HEADERS_END) :]
+            return self._header_bytes
+
         def _start(self) -> None:
+            self._header_bytes, self._tail = 0, b""
             self._deadline = self.loop.call_later(header_timeout_s, self._close)
 
         def _stop(self) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -110,10 +111,8 @@ class Recorder:
     async def _write_forever(self) -> None:
         while True:
             self._full.clear()
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._full.wait(), FILE_S)
-            except TimeoutError:
-                pass
             await self._write()
 
     async def _write(self) -> None:

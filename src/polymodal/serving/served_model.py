@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polymodal.arrays import Cell
+from polymodal.bundle.graph_network import GraphNetwork
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import Table
 from polymodal.errors import CheckpointError, ConfigError, PolymodalError
@@ -103,7 +104,7 @@ class ServedModel:
     @property
     def is_bundle(self) -> bool:
         """Whether it is an exported bundle."""
-        return type(self.model.trained.network).__name__ == "GraphNetwork"
+        return isinstance(self.model.trained.network, GraphNetwork)
 
     def _target_entries(self) -> list[dict[str, Any]]:
         kinds = {target.name: target.kind for target in self.model.trained.schema.targets}

@@ -21,7 +21,7 @@ from typing import Any
 from polymodal.errors import CheckpointError, PolymodalError
 from polymodal.serving.logs import LOGGER, start_logs
 from polymodal.serving.metrics import MULTIPROCESS_FOLDER, forget_process
-from polymodal.serving.server import run_process
+from polymodal.serving.process import run_process
 from polymodal.serving.settings import ServerSettings
 
 READY, ERROR = "ready", "error"

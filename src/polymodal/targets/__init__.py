@@ -42,11 +42,13 @@ class TargetEntry(NamedTuple):
         target: The class.
         summary: One line.
         paper: The paper.
+        exports: Whether its head can be exported with the fusion as a graph of a bundle.
     """
 
     target: type[Target] | type[StructuredTarget]
     summary: str
     paper: str
+    exports: bool = True
 
 
 def fit_target(kind: str, cells: Sequence[Cell], context: RowContext, options: Mapping[str, Any]) -> AnyTarget:

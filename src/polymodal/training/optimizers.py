@@ -34,7 +34,8 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in grouped]
     decay = {"params": [p for p in rest if p.ndim >= 2], "weight_decay": settings.weight_decay, "lr": learning_rate}
     no_decay = {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0, "lr": learning_rate}
-    groups = [group for group in [*groups, decay, no_decay] if group["params"]]
+    trained = [{**group, "params": [p for p in group["params"] if p.requires_grad]} for group in groups]
+    groups = [group for group in [*trained, decay, no_decay] if group["params"]]
     return [{**group, "peak_lr": group.get("lr", learning_rate)} for group in groups]
 
 

@@ -389,5 +389,5 @@ def test_lists_of_labels_are_read_as_the_words_of_a_text() -> None:
 
 def test_urls_of_pictures_stop_training() -> None:
     table = Table({"photo": [f"https://example.com/{index}.png" for index in range(9)], "y": draw(["a", "b"], 9)})
-    with pytest.raises(SchemaError, match=r"'photo' holds URLs .* which are not fetched\. Download"):
+    with pytest.raises(SchemaError, match=r"'photo' holds URLs .* which are not fetched\. --allow-remote allows"):
         infer_schema(table, targets=["y"])

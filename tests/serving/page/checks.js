@@ -4,18 +4,27 @@ const isShown = (part) => part.checkVisibility({ checkVisibilityCSS: true });
 
 /** Controls and regions that a screen reader has no name for. */
 function unnamed() {
-  const parts = document.querySelectorAll("input, textarea, button, select, audio, video, progress, [role=group], [role=region]");
-  const labelledBy = (part) => (part.getAttribute("aria-labelledby") ?? "").split(" ").map((id) => document.getElementById(id)?.textContent ?? "");
+  const parts = document.querySelectorAll(
+    "input, textarea, button, select, audio, video, progress, [role=group], [role=region]",
+  );
+  const labelledBy = (part) =>
+    (part.getAttribute("aria-labelledby") ?? "").split(" ").map((id) => document.getElementById(id)?.textContent ?? "");
   const names = (part) => [
-    part.getAttribute("aria-label"), part.tagName === "BUTTON" ? part.textContent : "",
-    ...labelledBy(part), ...[...(part.labels ?? [])].map((label) => label.textContent),
+    part.getAttribute("aria-label"),
+    part.tagName === "BUTTON" ? part.textContent : "",
+    ...labelledBy(part),
+    ...[...(part.labels ?? [])].map((label) => label.textContent),
   ];
-  return [...parts].filter((part) => isShown(part) && !names(part).some((name) => name?.trim())).map((part) => part.outerHTML.slice(0, 120));
+  return [...parts]
+    .filter((part) => isShown(part) && !names(part).some((name) => name?.trim()))
+    .map((part) => part.outerHTML.slice(0, 120));
 }
 
 /** Texts whose contrast is below WCAG AA: 4.5, or 3 where they are large. */
 function faint() {
-  return [...document.querySelectorAll("body *")].filter(hasOwnText).filter((part) => contrast(part) < (isLarge(part) ? 3 : 4.5))
+  return [...document.querySelectorAll("body *")]
+    .filter(hasOwnText)
+    .filter((part) => contrast(part) < (isLarge(part) ? 3 : 4.5))
     .map((part) => `${part.outerHTML.slice(0, 100)}: ${contrast(part).toFixed(2)}`);
 }
 
@@ -48,6 +57,10 @@ function luminance(rgb) {
 /** The colour behind an element: the backgrounds of all around it, one over the other. */
 function behind(part) {
   const layers = [];
-  for (let around = part; around; around = around.parentElement) layers.unshift(parse(getComputedStyle(around).backgroundColor));
-  return layers.reduce((under, { rgb, opacity }) => under.map((value, at) => opacity * rgb[at] + (1 - opacity) * value), [1, 1, 1]);
+  for (let around = part; around; around = around.parentElement)
+    layers.unshift(parse(getComputedStyle(around).backgroundColor));
+  return layers.reduce(
+    (under, { rgb, opacity }) => under.map((value, at) => opacity * rgb[at] + (1 - opacity) * value),
+    [1, 1, 1],
+  );
 }

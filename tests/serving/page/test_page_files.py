@@ -20,8 +20,8 @@ def keys_of(language: str) -> list[str]:
 
 
 def placeholders(language: str) -> dict[str, set[str]]:
-    lines = SCRIPTS[f"messages-{language}.js"].splitlines()
-    return {key: set(re.findall(r"\{(\w+)\}", line)) for line in lines for key in map("".join, KEY.findall(line))}
+    _, *pieces = re.split(r'^  (?=["\w])', SCRIPTS[f"messages-{language}.js"], flags=re.MULTILINE)
+    return {"".join(*KEY.findall(f"  {piece}")): set(re.findall(r"\{(\w+)\}", piece)) for piece in pieces}
 
 
 def test_both_languages_say_the_same_things() -> None:

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.data.tables.stored_columns import ReadSequence, take_cells
+from polymodal.modalities.archive_files import member_identity, split_archive_path
 from polymodal.modalities.base import CellReadError, is_absent
 from polymodal.modalities.decoding import CellRows, unique_cells
 from polymodal.modalities.media import resolve_path, unwrap
-from polymodal.modalities.picture_lists import picture_list
+from polymodal.modalities.picture_lists import frames_of
+from polymodal.modalities.remote_files import address_identity, is_address, is_remote_allowed
 
 FORMAT = 3
 """Part of every key; is increased when decoding changes, so that older entries are not used."""
@@ -105,7 +107,7 @@ def _identity(cell: Cell, folder: Path | None, is_file: bool, is_json: bool) -> 
     content = unwrap(cell)
     if content is not cell and isinstance(cell, Mapping) and {"start", "end"} & set(cell):
         return _identity(content, folder, is_file, is_json) + f" {cell.get('start')} {cell.get('end')}".encode()
-    if is_file and (pictures := picture_list(content)) is not None:
+    if is_file and (pictures := frames_of(content, folder)) is not None:
         return b"pictures " + b" ".join(_identity(picture, folder, is_file, is_json) for picture in pictures)
     is_path = isinstance(content, PurePath) or (isinstance(content, str) and is_file)
     if is_path and not (is_json and str(content).lstrip().startswith("[")):
@@ -117,8 +119,12 @@ def _identity(cell: Cell, folder: Path | None, is_file: bool, is_json: bool) -> 
 
 
 def _file_identity(path: str | PurePath, folder: Path | None) -> bytes:
+    if folder is not None and is_remote_allowed() and is_address(str(path)):
+        return address_identity(str(path))
     try:
         resolved = resolve_path(path, folder)
+        if (inside := split_archive_path(resolved)) is not None:
+            return member_identity(*inside)
         status = os.stat(resolved)
     except (CellReadError, OSError, ValueError) as error:
         return f"unreadable {type(error).__name__} {folder} {path}".encode("utf-8", "surrogatepass")

@@ -125,6 +125,8 @@ def _special_kind(cell: str, modality: str) -> str:
         return inline
     if is_date_text(cell):
         return "datetime"
+    if modality == "video":  # a folder of its frames
+        return modality
     if modality not in STATISTICAL and (is_list_text(cell) or _is_record(cell) or geo.is_place(cell)):
         return modality
     return "text" if URL.fullmatch(cell) else ""

@@ -16,7 +16,7 @@ from polymodal.modalities import CellReadError, Series, Vector
 from polymodal.modalities.array_files import ZIP_MAGIC, load_numbers, parse_json
 from polymodal.modalities.box_forms import are_boxes, is_box, with_corners
 from polymodal.modalities.json_text import load_list
-from polymodal.modalities.media import NUMPY_MAGIC
+from polymodal.modalities.media import NUMPY_MAGIC, locate_media
 
 SHORTENED = "the cells were shortened when they were written: numbers are missing where ... stands"
 
@@ -150,7 +150,7 @@ def file_kind(name: str, paths: Sequence[str], folder: Path | None) -> Detection
         The modality and the reason, as one clause.
     """
     arrays = (
-        [] if folder is None else [found for path in paths[:MAX_SAMPLED_ARRAYS] if (found := _array_of(folder / path))]
+        [] if folder is None else [found for path in paths[:MAX_SAMPLED_ARRAYS] if (found := _array_of(path, folder))]
     )
     is_archive = paths[0].lower().endswith(".npz")
     if not arrays:
@@ -161,14 +161,17 @@ def file_kind(name: str, paths: Sequence[str], folder: Path | None) -> Detection
     return kind, reason.replace("the cells are", "the files hold")
 
 
-def _array_of(path: Path) -> tuple[str, np.ndarray[Any, Any]] | None:
+def _array_of(path: str, folder: Path) -> tuple[str, np.ndarray[Any, Any]] | None:
     """Return a file's first array and its name in an archive; ``.npy`` files are mapped, not read."""
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        content = locate_media(path, folder)
+        if not isinstance(content, str):
+            return "", load_numbers(content)
+        loaded = np.load(content, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return "", loaded
         with loaded:
             key = next(iter(loaded.files))
             return key, loaded[key]
-    except (OSError, ValueError, EOFError, StopIteration, zipfile.BadZipFile):
+    except (CellReadError, OSError, ValueError, EOFError, StopIteration, zipfile.BadZipFile):
         return None

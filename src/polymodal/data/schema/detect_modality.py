@@ -7,6 +7,7 @@ modality are in ``EVIDENCE``.
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ from polymodal.modalities import Vector
 from polymodal.modalities.array_files import is_list_text, to_nested_lists
 from polymodal.modalities.box_forms import are_boxes, is_box
 from polymodal.modalities.inline_media import inline_modality
-from polymodal.modalities.picture_lists import are_picture_lists
+from polymodal.modalities.picture_lists import are_frame_folders, are_picture_lists
+from polymodal.modalities.remote_files import is_remote_allowed
 
 RECOGNISED_ONLY = {
     "boxes": "labelled boxes",
@@ -34,6 +36,7 @@ RECOGNISED_ONLY = {
 }
 """Kinds of columns that are detected although they cannot be inputs, in words."""
 SEVERAL_PICTURES = "the cells hold several pictures, read as the frames of a video"
+FRAME_FOLDERS = "the cells are folders of numbered pictures, read as the frames of a video"
 IDENTIFIER_ROWS = 20
 MAX_PATH = 4096
 TYPES: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -147,6 +150,8 @@ def _of_strings(name: str, cells: Sequence[str], folder: Path | None) -> Detecti
     sample = evenly_spaced(cells, SAMPLE_SIZE)
     if are_picture_lists(sample):
         return "video", SEVERAL_PICTURES
+    if are_frame_folders(sample, folder):
+        return "video", FRAME_FOLDERS
     found = _of_inline(sample) or _of_paths(name, sample, folder) or _of_json(name, sample)
     return found or find(lambda row: row.strings, StringCells(cells)) or _of_others(name, cells, folder)
 
@@ -165,13 +170,14 @@ def _of_paths(name: str, sample: Sequence[str], folder: Path | None) -> Detectio
     if kind is None or count <= MAJORITY * len(sample):
         return None
     named = [cell for cell in sample if media_of_ending(cell) == kind]
-    if are_urls(named):
+    if are_urls(named) and not is_remote_allowed():
         modality = Vector.name if kind == ARRAY else kind
-        return modality, f"the cells are URLs of {kind} files, which are not fetched"
+        return modality, f"the cells are URLs of {kind} files, which are not fetched without --allow-remote"
     if kind == ARRAY:
         return file_kind(name, named, folder)
-    ending = Counter(cell.rpartition(".")[2].lower() for cell in named).most_common(1)[0][0]
-    reason = f"the cells are paths that end in .{ending}"
+    ending = Counter(re.split("[?#]", cell)[0].rpartition(".")[2].lower() for cell in named).most_common(1)[0][0]
+    what = "addresses" if are_urls(named) else "paths"
+    reason = f"the cells are {what} that end in .{ending}"
     claimed = claimed_by(name, f".{ending}")
     return (kind, reason) if claimed is None else (claimed, f"{reason}, {claimed} by the name")
 

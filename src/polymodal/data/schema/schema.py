@@ -24,6 +24,7 @@ from polymodal.data.schema.samples import are_urls, evenly_spaced, present_cells
 from polymodal.data.tables.table import Table
 from polymodal.errors import SchemaError, did_you_mean, list_names
 from polymodal.modalities import MODALITIES, Tabular, column_modalities
+from polymodal.modalities.remote_files import HOW_TO_ALLOW, is_remote_allowed
 from polymodal.plugins import TARGET_GROUP, installed
 
 TABULAR = Tabular.name
@@ -287,10 +288,10 @@ def _check_supported(table: Table, columns: Sequence[ColumnSchema]) -> None:
                 f"version does not learn from. {leave_out}"
             )
         sample = evenly_spaced(present_cells(table.columns[entry.name]), 100)
-        if MODALITIES[entry.modality].is_file and are_urls(sample):
+        if MODALITIES[entry.modality].is_file and are_urls(sample) and not is_remote_allowed():
             raise SchemaError(
                 f"The column {entry.name!r} holds URLs (such as {str(sample[0])[:80]}), which are not fetched. "
-                f"Download the files and give their paths. {leave_out}"
+                f"{HOW_TO_ALLOW}; or download the files and give their paths. {leave_out}"
             )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polymodal.arrays import Cell
+from polymodal.data.tables.arrow_lists import list_cells
 from polymodal.errors import TableError
 from polymodal.modalities.json_text import NESTED, clean_nested
 
@@ -176,7 +177,8 @@ def arrow_column(values: pa.ChunkedArray, name: str, table: str = "the table") -
     if pa.types.is_string_view(kind):
         values = values.cast(pa.large_string())
     try:
-        return [clean_cell(cell) for cell in _python_values(values)]
+        lists = list_cells(values)
+        return [clean_cell(cell) for cell in (_python_values(values) if lists is None else lists)]
     except UnicodeDecodeError as error:
         text = error.object[:40]
         raise TableError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from polymodal.errors import TableError
 from polymodal.modalities.json_text import load_json
 
 MAX_JSON_BYTES = 2**30
+MAX_FOLDERS = 100
 COCO_KEYS = frozenset({"images", "annotations"})
 
 
@@ -100,8 +102,22 @@ def _coco_columns(content: Mapping[str, Any], path: Path) -> Columns:
             label = names.get(entry.get("category_id"), str(entry.get("category_id")))
             corners = [left, top, left + width, top + height]
             boxes[entry["image_id"]].append({"label": label, "box": corners})
-    folders = (path.parent / "images", path.parent)
-    base = next((folder.name + "/" for folder in folders[:1] if folder.is_dir()), "")
     files = [str(entry.get("file_name", "")) for entry in content["images"]]
-    files = [name if (path.parent / name).exists() or not base else base + name for name in files]
+    base = _folder_of_pictures(path.parent, files[0]) if files else ""
+    files = [name if (path.parent / name).exists() else base + name for name in files]
     return {"image": list(files), "boxes": list(boxes.values())}
+
+
+def _folder_of_pictures(folder: Path, first: str) -> str:
+    """Return where COCO's pictures are, as in ``../train2017/`` beside ``annotations``; "" where they are not found."""
+    around = [folder / "images", folder.parent, *_folders_in(folder.parent), *_folders_in(folder.parent / "images")]
+    found = next((place for place in around if not (folder / first).exists() and (place / first).is_file()), None)
+    return "" if found is None else f"{Path(os.path.relpath(found, folder)).as_posix()}/"
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))[
+        :MAX_FOLDERS
+    ]

@@ -6,6 +6,7 @@ import mmap
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from itertools import chain
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, TypeVar, overload
@@ -219,6 +220,8 @@ def take_cells(cells: Sequence[Cell], rows: Sequence[int] | Rows) -> Sequence[Ce
 def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Sequence[Cell]]:
     """Concatenate chunks of a table; columns of strings are stored in a temporary Arrow file.
 
+    Without pyarrow they stay in memory.
+
     Args:
         pieces: Column name to cells of the next rows; a column that a chunk lacks is absent in it.
 
@@ -229,10 +232,12 @@ def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Seque
     Raises:
         OSError: If the disk is full, or there is no folder for temporary files.
     """
-    import pyarrow as pa
-
     pieces = iter(pieces)
     first = next(pieces, {})
+    if find_spec("pyarrow") is None:
+        return _lists(first, pieces)
+    import pyarrow as pa
+
     lists: dict[str, list[Cell]] = {}
     num_rows = 0
     with TemporaryFile() as file:  # the memory map outlives it
@@ -248,6 +253,18 @@ def store_columns(pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Seque
                 num_rows += length
         stored = _map_table(file)
     return {name: _joined(stored, name, num_rows, lists.get(name)) for name in dict.fromkeys([*first, *lists])}
+
+
+def _lists(first: Mapping[str, list[Cell]], pieces: Iterable[Mapping[str, list[Cell]]]) -> dict[str, Sequence[Cell]]:
+    """Concatenate chunks in memory, where pyarrow is not installed."""
+    num_rows = len(next(iter(first.values()), ()))
+    lists = {name: list(cells) for name, cells in first.items()}
+    for piece in pieces:
+        length = len(next(iter(piece.values()), ()))
+        for name in dict.fromkeys([*lists, *piece]):
+            lists.setdefault(name, [None] * num_rows).extend(piece.get(name, [None] * length))
+        num_rows += length
+    return dict(lists)
 
 
 def _array(name: str, cells: list[Cell] | None, length: int, lists: dict[str, list[Cell]]) -> pa.Array:

@@ -14,13 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
+from polymodal.data.tables.archive_tables import is_archive_source, read_archive_table, read_shards
 from polymodal.data.tables.cells import arrow_columns, check_names, clean_column
-from polymodal.data.tables.files import media_of_ending, parquet_parts, read_class_folders, read_parquet
+from polymodal.data.tables.files import listing_of, media_of_ending, parts_of_table, read_class_folders, read_parquet
+from polymodal.data.tables.remote_tables import read_remote_table
+from polymodal.data.tables.series_tables import read_arff, read_ts
 from polymodal.data.tables.sheet_files import read_json, read_sheet
 from polymodal.data.tables.stored_columns import store_columns, take_cells
 from polymodal.data.tables.text_files import Columns, read_delimited, read_jsonl, records_columns
-from polymodal.errors import SchemaError, TableError, did_you_mean
+from polymodal.errors import SchemaError, TableError, did_you_mean, tells_packages
 from polymodal.modalities.json_text import clean_nested
+from polymodal.modalities.remote_files import is_address
 
 READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".csv": read_delimited,
@@ -36,6 +40,8 @@ READERS: dict[str, Callable[[Path], Iterator[Columns]]] = {
     ".ods": read_sheet,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
+    ".ts": read_ts,
+    ".arff": read_arff,
     ".parquet": read_parquet,
     ".pq": read_parquet,
 }
@@ -130,13 +136,17 @@ class Table:
                 raise SchemaError(f"{self.name} has no column {name!r} (from {option}). {advice}")
 
 
+@tells_packages
 def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
     """Read a table from a file, a folder, a dataframe or Python objects.
 
     Args:
-        source: Path of a CSV, TSV, JSON, JSONL, Parquet or Excel file, or of a folder of class folders or of Parquet
-            files that are one table; a pandas dataframe; a Hugging Face dataset; any object with the Arrow PyCapsule
-            interface (polars, pyarrow, duckdb); a polars LazyFrame; a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
+        source: Path of a CSV, TSV, JSON, JSONL, Parquet or Excel file; of a folder of class folders, or of Parquet
+            files or WebDataset shards that are one table; of a ``.zip`` or ``.tar`` of those, or a file in one
+            (``data.zip/test.csv``), or several shards (``data-{000..003}.tar``); an address of a
+            table file, where ``allow_remote`` allows it; a pandas
+            dataframe; a Hugging Face dataset; any object with the Arrow PyCapsule interface (polars, pyarrow, duckdb);
+            a polars LazyFrame; a dict of columns; a list of dicts; or a ``Table``, which comes back as it is.
         folder: Base folder of relative media paths of a table in memory; None: cells may not be paths. Paths in a
             table file are relative to the file's folder.
 
@@ -152,6 +162,9 @@ def read_table(source: Any, *, folder: str | Path | None = ".") -> Table:
     """
     if isinstance(source, Table):
         return source
+    if isinstance(source, str) and is_address(source):
+        columns, name = read_remote_table(source, _whole)
+        return Table(columns, folder=Path.cwd(), name=name)
     if isinstance(source, str | Path):
         return _read_path(Path(source).expanduser().absolute())
     start = None if folder is None else Path(os.getcwd(), os.path.expanduser(folder))
@@ -175,8 +188,9 @@ def iterate_table(source: Any, num_rows: int, *, folder: str | Path | None = "."
     Raises:
         TableError: As ``read_table``; for rows in which a file is broken, once they are reached.
     """
-    if isinstance(source, str | Path) and not Path(source).expanduser().is_dir():
-        path = Path(source).expanduser().absolute()
+    is_path = isinstance(source, str | Path) and not is_address(str(source))
+    path = Path(source).expanduser().absolute() if is_path else None
+    if path is not None and not path.is_dir() and not is_archive_source(path):
         for columns in _parts(_pieces(path), num_rows):
             yield Table(columns, folder=path.parent, name=path.name)
         return
@@ -187,11 +201,19 @@ def iterate_table(source: Any, num_rows: int, *, folder: str | Path | None = "."
 
 
 def _read_path(path: Path) -> Table:
+    if is_archive_source(path):
+        columns, folder = read_archive_table(path, _whole)
+        return Table(columns, folder=folder, name=path.name)
     if path.is_dir():
-        parts = parquet_parts(path)
+        if (listing := listing_of(path)) is not None:
+            return Table(_whole(listing), folder=path, name=path.name)
+        if shards := parts_of_table(path, ".tar"):
+            columns, folder = read_shards(shards)
+            return Table(columns, folder=folder, name=path.name)
+        parts = parts_of_table(path, ".parquet")
         pieces = (piece for part in parts for piece in read_parquet(part))
-        columns = next(_parts(pieces, sys.maxsize)) if parts else read_class_folders(path)
-        return Table(columns, folder=path, name=path.name)
+        found = next(_parts(pieces, sys.maxsize)) if parts else read_class_folders(path)
+        return Table(found, folder=path, name=path.name)
     return Table(_whole(path), folder=path.parent, name=path.name)
 
 

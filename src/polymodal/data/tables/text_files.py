@@ -20,6 +20,8 @@ Columns = dict[str, list[Cell]]
 BLOCK_BYTES = 2**20
 """Approximate size of a chunk in bytes."""
 ROWS_AT_ONCE = 64
+MAX_LINE = 2**27
+"""Maximum number of bytes of a line of JSON, whose numbers become Python objects of up to ten times the size."""
 MAX_CELL = 2**30
 """Maximum number of characters of a cell."""
 DELIMITERS = (",", ";", "\t", "|")
@@ -301,7 +303,12 @@ def read_jsonl(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Columns]:
 def _json_lines(path: Path) -> Iterator[tuple[int, str]]:
     with path.open("rb") as file:
         _skip_mark(file)
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(iter(lambda: file.readline(MAX_LINE + 1), b""), start=1):
+            if len(line) > MAX_LINE:
+                raise TableError(
+                    f"{path.name} has a line {number} of more than {MAX_LINE:,} bytes. Expected one JSON object a "
+                    "line; put long lists into files, such as .npy, and write their paths."
+                )
             text = line.decode("utf-8").removesuffix("\n")
             if text.strip():
                 yield number, text

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import PartKind
 from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, Floats, atom_of, edges, enlarge, spread
-from polymodal.modalities.series import read_series, to_time_first
 
 STEP_ATOMS = 32
 """Most stretches of a series."""
@@ -48,8 +47,7 @@ class TimeChannels(DividedCell):
             The series.
         """
         modality = source.modality
-        read = read_series(source.cell, source.folder)
-        values = to_time_first(read, modality.channels, modality.channels_first)
+        values = modality.read_raw(source.cell, source.folder)
         times = edges(len(values), STEP_ATOMS)
         return cls((source.column,), values, np.array(modality.mean), times, modality.channels_first)
 

@@ -23,7 +23,7 @@ export class BatchRun {
     this.stopping.abort();
   }
 
-  /** Send what was not sent yet. Rejects with a `RequestError` where the server does not answer; call it again to go on. */
+  /** Send what was not sent yet. Rejects where the server does not answer; call it again to go on. */
   async run({ progress, waiting }) {
     this.stopping = new AbortController();
     let size = Math.min(FIRST_ROWS, this.limits.max_rows ?? FIRST_ROWS);
@@ -55,10 +55,14 @@ export class BatchRun {
     try {
       const body = { rows: chunk.map(({ row }) => row), ...(this.coverage ? { coverage: this.coverage } : {}) };
       const answer = await this.askPatiently(body, waiting);
-      chunk.forEach(({ place }, at) => { this.answers[place] = { row: answer.rows[at] }; });
-      for (const notice of answer.notices ?? []) this.notices.add(typeof notice === "string" ? notice : JSON.stringify(notice));
+      chunk.forEach(({ place }, at) => {
+        this.answers[place] = { row: answer.rows[at] };
+      });
+      for (const notice of answer.notices ?? [])
+        this.notices.add(typeof notice === "string" ? notice : JSON.stringify(notice));
     } catch (error) {
-      if (!(error instanceof RequestError) || error.isTemporary || error.status === 401 || error.status === 403) throw error;
+      if (!(error instanceof RequestError) || error.isTemporary || error.status === 401 || error.status === 403)
+        throw error;
       await this.setAside(chunk, error, waiting);
     }
   }
@@ -69,7 +73,10 @@ export class BatchRun {
     if (chunk.length === 1 || named !== null) {
       const refused = named ?? 0;
       this.answers[chunk[refused].place] = { problem: error.field ? `${error.field}: ${error.reason}` : error.reason };
-      return this.sendChunk(chunk.filter((_, at) => at !== refused), waiting);
+      return this.sendChunk(
+        chunk.filter((_, at) => at !== refused),
+        waiting,
+      );
     }
     const middle = Math.ceil(chunk.length / 2);
     await this.sendChunk(chunk.slice(0, middle), waiting);

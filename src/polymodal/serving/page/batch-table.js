@@ -14,14 +14,20 @@ export function compareColumns(columns, schema) {
     missing: [...known].filter((name) => !columns.includes(name)),
     ignored: columns.filter((name) => !known.has(name) && !targets.has(name)),
     targets: columns.filter((name) => targets.has(name) && !known.has(name)),
-    media: schema.inputs.filter((input) => MEDIA_KINDS.has(input.kind) && columns.includes(input.column)).map((input) => input.column),
+    media: schema.inputs
+      .filter((input) => MEDIA_KINDS.has(input.kind) && columns.includes(input.column))
+      .map((input) => input.column),
   };
 }
 
 /** Rows for the server. `files` are the chosen files by name; a cell that names one becomes a function that reads it. */
 export function rowsOf({ columns, rows }, schema, files) {
-  const inputs = schema.inputs.filter((input) => columns.includes(input.column)).map((input) => [columns.indexOf(input.column), input]);
-  return rows.map((row) => Object.fromEntries(inputs.map(([place, input]) => [input.column, cellOf(row[place], input, files)])));
+  const inputs = schema.inputs
+    .filter((input) => columns.includes(input.column))
+    .map((input) => [columns.indexOf(input.column), input]);
+  return rows.map((row) =>
+    Object.fromEntries(inputs.map(([place, input]) => [input.column, cellOf(row[place], input, files)])),
+  );
 }
 
 function cellOf(text, input, files) {
@@ -60,8 +66,10 @@ export function answerColumns(schema, answers) {
   const given = answers.filter((answer) => answer?.row).map((answer) => answer.row.predictions);
   const columns = [];
   for (const { name } of schema.targets) {
-    const has = (key) => given.some((predictions) => predictions[name]?.[key] !== undefined && predictions[name][key] !== null);
-    const add = (column, read) => columns.push([column, (answer) => (answer?.row ? read(answer.row.predictions[name]) : null)]);
+    const has = (key) =>
+      given.some((predictions) => predictions[name]?.[key] !== undefined && predictions[name][key] !== null);
+    const add = (column, read) =>
+      columns.push([column, (answer) => (answer?.row ? read(answer.row.predictions[name]) : null)]);
     add(`predicted_${name}`, (prediction) => prediction?.value);
     if (has("confidence")) add(`confidence_${name}`, (prediction) => prediction?.confidence);
     if (has("set")) add(`set_${name}`, (prediction) => prediction?.set);

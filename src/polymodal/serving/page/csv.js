@@ -5,7 +5,8 @@ const DELIMITERS = [",", ";", "\t"];
 /** Decode the bytes of a table: UTF-8, or the usual encoding of the language. Returns the text and the encoding. */
 export function decodeText(buffer, language) {
   const bytes = new Uint8Array(buffer);
-  const mark = bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : "utf-8";
+  const mark =
+    bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : "utf-8";
   try {
     return { text: new TextDecoder(mark, { fatal: true }).decode(bytes), encoding: mark };
   } catch {
@@ -24,7 +25,8 @@ export function parseTable(text) {
   if (twice !== undefined) throw { key: "csv.twice", params: { column: twice } };
   if (!rows.length) throw { key: "csv.no-rows" };
   const uneven = rows.findIndex((row) => row.length !== columns.length);
-  if (uneven >= 0) throw { key: "csv.uneven", params: { row: uneven + 1, cells: rows[uneven].length, columns: columns.length } };
+  if (uneven >= 0)
+    throw { key: "csv.uneven", params: { row: uneven + 1, cells: rows[uneven].length, columns: columns.length } };
   return { columns, rows };
 }
 
@@ -79,7 +81,14 @@ function quotedCell(text, start, delimiter) {
 /** Write a table as CSV with a byte order mark, which spreadsheets need to see UTF-8. */
 export function writeTable(columns, rows) {
   const cell = (value) => {
-    const text = value === null || value === undefined ? "" : Array.isArray(value) ? value.join("|") : typeof value === "object" ? JSON.stringify(value) : String(value);
+    const text =
+      value === null || value === undefined
+        ? ""
+        : Array.isArray(value)
+          ? value.join("|")
+          : typeof value === "object"
+            ? JSON.stringify(value)
+            : String(value);
     return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return `\ufeff${[columns, ...rows].map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;

@@ -13,7 +13,9 @@ export const nextId = (stem) => `${stem}-${++lastId}`;
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   fill(element, props);
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 

@@ -40,9 +40,17 @@ export class Field {
       this.showProblem(null);
       this.element.dispatchEvent(new Event("changed", { bubbles: true }));
     };
-    const build = Object.hasOwn(CONTROLS, input.kind) ? CONTROLS[input.kind] : input.media_types ? fileControl : textControl;
+    const build = Object.hasOwn(CONTROLS, input.kind)
+      ? CONTROLS[input.kind]
+      : input.media_types
+        ? fileControl
+        : textControl;
     this.control = build({ input, limits, id, described, changed, say: (key, params) => this.say(key, params) });
-    this.absent = h("input", { type: "checkbox", id: `${id}-absent`, on: { change: () => this.setAbsent(this.absent.checked) } });
+    this.absent = h("input", {
+      type: "checkbox",
+      id: `${id}-absent`,
+      on: { change: () => this.setAbsent(this.absent.checked) },
+    });
     this.element = this.build(id, compact);
   }
 
@@ -50,13 +58,29 @@ export class Field {
     const head = h(
       "div",
       { class: "field-head" },
-      h("label", { class: "name", for: this.control.input.id, id: `${id}-name`, title: this.column }, breakable(this.column)),
+      h(
+        "label",
+        { class: "name", for: this.control.input.id, id: `${id}-name`, title: this.column },
+        breakable(this.column),
+      ),
       h("span", { class: "kind", t: `kind.${this.input.kind}` }),
-      h("label", { class: "absent" }, this.absent, h("span", { t: "absent" }), h("span", { class: "hidden" }, `: ${this.column}`)),
+      h(
+        "label",
+        { class: "absent" },
+        this.absent,
+        h("span", { t: "absent" }),
+        h("span", { class: "hidden" }, `: ${this.column}`),
+      ),
     );
     const classes = compact ? "field compact" : "field";
-    return h("div", { class: classes, role: "group", "aria-labelledby": `${id}-name`, "data-column": this.column },
-      head, this.control.element, this.hint, this.problem);
+    return h(
+      "div",
+      { class: classes, role: "group", "aria-labelledby": `${id}-name`, "data-column": this.column },
+      head,
+      this.control.element,
+      this.hint,
+      this.problem,
+    );
   }
 
   /** Show a hint below the control, none for null. */
@@ -136,9 +160,20 @@ function fold(fields) {
     t: "absent.all",
     on: { click: () => fields.forEach((field) => field.setAbsent(true)) },
   });
-  return h("details", { class: "fold" },
-    h("summary", {}, h("b", { t: "fold", tParams: { count: fields.length } }), h("span", { class: "note" }, ` ${first.join(", ")} …`)),
+  return h(
+    "details",
+    { class: "fold" },
+    h(
+      "summary",
+      {},
+      h("b", { t: "fold", tParams: { count: fields.length } }),
+      h("span", { class: "note" }, ` ${first.join(", ")} …`),
+    ),
     h("div", { class: "fold-tools" }, h("p", { class: "note", t: "fold.note" }), everyAbsent),
-    h("div", { class: "grid" }, fields.map((field) => field.element)));
+    h(
+      "div",
+      { class: "grid" },
+      fields.map((field) => field.element),
+    ),
+  );
 }
-

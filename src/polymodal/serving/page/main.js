@@ -33,10 +33,18 @@ function buildPage(schema) {
   byId("version").title = schema.version ?? "";
   byId("lead").hidden = false;
   const columns = schema.inputs.map((input) => input.column);
-  const named = columns.length > MOST_NAMES ? [...columns.slice(0, MOST_NAMES - 1), { key: "more.fields", params: { count: columns.length - MOST_NAMES + 1 } }] : columns;
+  const named =
+    columns.length > MOST_NAMES
+      ? [
+          ...columns.slice(0, MOST_NAMES - 1),
+          { key: "more.fields", params: { count: columns.length - MOST_NAMES + 1 } },
+        ]
+      : columns;
   tell(byId("lead"), "lead", { targets: schema.targets.map((target) => target.name), columns: named });
   buildForm(schema);
-  byId("panel-table").replaceChildren(buildBatch(schema, { coverage: () => (schema.has?.sets ? page.coverage : undefined), tellFailure }));
+  byId("panel-table").replaceChildren(
+    buildBatch(schema, { coverage: () => (schema.has?.sets ? page.coverage : undefined), tellFailure }),
+  );
   buildTabs();
   showEmptyAnswer();
 }
@@ -44,10 +52,23 @@ function buildPage(schema) {
 function buildForm(schema) {
   const { fields, element } = buildFields(schema);
   page.fields = fields;
-  const example = schema.example && Object.keys(schema.example).length ? h("button", { type: "button", t: "example", on: { click: fillExample } }) : null;
-  const buttons = h("div", { class: "buttons sticky" },
-    h("button", { type: "submit", class: "primary", t: "predict" }), example, h("button", { type: "button", class: "quiet", t: "clear", on: { click: clearForm } }));
-  byId("form").replaceChildren(h("h2", { id: "form-title", t: "inputs" }), h("p", { class: "intro", t: "inputs.note" }), element, buttons);
+  const example =
+    schema.example && Object.keys(schema.example).length
+      ? h("button", { type: "button", t: "example", on: { click: fillExample } })
+      : null;
+  const buttons = h(
+    "div",
+    { class: "buttons sticky" },
+    h("button", { type: "submit", class: "primary", t: "predict" }),
+    example,
+    h("button", { type: "button", class: "quiet", t: "clear", on: { click: clearForm } }),
+  );
+  byId("form").replaceChildren(
+    h("h2", { id: "form-title", t: "inputs" }),
+    h("p", { class: "intro", t: "inputs.note" }),
+    element,
+    buttons,
+  );
   for (const event of ["changed", "change"]) byId("form").addEventListener(event, markOld);
   byId("form").onsubmit = (event) => {
     event.preventDefault();
@@ -93,7 +114,11 @@ async function askForAnswer({ moveFocus }) {
   const turn = (page.turn += 1);
   byId("answer").setAttribute("aria-busy", "true");
   announce("asking");
-  const wish = { ...(schema.has?.sets ? { coverage: page.coverage } : {}), ...(schema.has?.weights ? { weights: true } : {}), ...(schema.has?.unusual ? { unusual: true } : {}) };
+  const wish = {
+    ...(schema.has?.sets ? { coverage: page.coverage } : {}),
+    ...(schema.has?.weights ? { weights: true } : {}),
+    ...(schema.has?.unusual ? { unusual: true } : {}),
+  };
   const began = performance.now();
   try {
     const answer = await ask("predict", { rows: [row], ...wish });
@@ -114,46 +139,88 @@ function showAnswer(answer, seconds) {
   const { schema } = page;
   const row = answer.rows[0];
   byId("old").hidden = true;
-  const parts = drawAnswer({ row, notices: answer.notices, requestId: answer.request_id, seconds, schema, coverage: page.coverage, coverageTool: coverageTool() });
+  const parts = drawAnswer({
+    row,
+    notices: answer.notices,
+    requestId: answer.request_id,
+    seconds,
+    schema,
+    coverage: page.coverage,
+    coverageTool: coverageTool(),
+  });
   const more = h("div", { class: "more" });
-  const tools = h("div", { class: "buttons" },
-    schema.has?.explain ? schema.targets.map((target) => askButton(schema.targets.length > 1 ? "why.ask.of" : "why.ask", { target: target.name }, more, () => explain(target))) : null,
-    schema.has?.search ? askButton("near.ask", {}, more, async () => drawNeighbours((await ask("search", { row: page.row, top: NUM_NEIGHBOURS })).hits, schema)) : null);
-  byId("answer-body").replaceChildren(...parts.slice(0, -1), ...(tools.childNodes.length ? [tools, more] : []), parts.at(-1));
-  const picture = Object.values(page.row).map(mediaOf).find((cell) => cell?.type.startsWith("image/"));
-  for (const holder of document.querySelectorAll(".box-picture")) if (picture) drawOverPicture(holder, `data:${picture.type};base64,${picture.base64}`);
-  const said = schema.targets.map(({ name }) => ({ key: "said", params: { target: name, value: spoken(row.predictions[name]) } }));
+  const tools = h(
+    "div",
+    { class: "buttons" },
+    schema.has?.explain
+      ? schema.targets.map((target) =>
+          askButton(schema.targets.length > 1 ? "why.ask.of" : "why.ask", { target: target.name }, more, () =>
+            explain(target),
+          ),
+        )
+      : null,
+    schema.has?.search
+      ? askButton("near.ask", {}, more, async () =>
+          drawNeighbours((await ask("search", { row: page.row, top: NUM_NEIGHBOURS })).hits, schema),
+        )
+      : null,
+  );
+  byId("answer-body").replaceChildren(
+    ...parts.slice(0, -1),
+    ...(tools.childNodes.length ? [tools, more] : []),
+    parts.at(-1),
+  );
+  const picture = Object.values(page.row)
+    .map(mediaOf)
+    .find((cell) => cell?.type.startsWith("image/"));
+  for (const holder of document.querySelectorAll(".box-picture"))
+    if (picture) drawOverPicture(holder, `data:${picture.type};base64,${picture.base64}`);
+  const said = schema.targets.map(({ name }) => ({
+    key: "said",
+    params: { target: name, value: spoken(row.predictions[name]) },
+  }));
   announce("answer.said", { answers: said });
 }
 
-const explain = async (target) => drawExplanation(await ask("explain", { row: page.row, target: target.name }), page.row, page.schema);
+const explain = async (target) =>
+  drawExplanation(await ask("explain", { row: page.row, target: target.name }), page.row, page.schema);
 
-const spoken = (prediction) => (Array.isArray(prediction?.value) ? prediction.value.map((item) => item?.label ?? item).join(", ") : String(prediction?.value ?? ""));
+const spoken = (prediction) =>
+  Array.isArray(prediction?.value)
+    ? prediction.value.map((item) => item?.label ?? item).join(", ")
+    : String(prediction?.value ?? "");
 
 /** A button that asks the server for more about the row and puts it into `place`. */
 function askButton(key, params, place, make) {
   const holder = h("div");
   place.append(holder);
-  const button = h("button", { type: "button", t: key, tParams: params, on: { click: async () => {
-    const turn = page.turn;
-    button.disabled = true;
-    button.setAttribute("aria-busy", "true");
-    announce("asking");
-    try {
-      const made = await make();
-      if (turn !== page.turn) return;
-      made.tabIndex = -1;
-      holder.replaceChildren(made);
-      made.focus({ preventScroll: false });
-      announce("shown");
-      button.hidden = true;
-    } catch (error) {
-      tellFailure(error);
-    } finally {
-      button.disabled = false;
-      button.removeAttribute("aria-busy");
-    }
-  } } });
+  const button = h("button", {
+    type: "button",
+    t: key,
+    tParams: params,
+    on: {
+      click: async () => {
+        const turn = page.turn;
+        button.disabled = true;
+        button.setAttribute("aria-busy", "true");
+        announce("asking");
+        try {
+          const made = await make();
+          if (turn !== page.turn) return;
+          made.tabIndex = -1;
+          holder.replaceChildren(made);
+          made.focus({ preventScroll: false });
+          announce("shown");
+          button.hidden = true;
+        } catch (error) {
+          tellFailure(error);
+        } finally {
+          button.disabled = false;
+          button.removeAttribute("aria-busy");
+        }
+      },
+    },
+  });
   return button;
 }
 
@@ -161,8 +228,17 @@ function askButton(key, params, place, make) {
 function coverageTool() {
   const percent = Math.round(100 * page.coverage);
   const shown = h("output", { for: "coverage" }, `${percent} %`);
-  const slider = h("input", { type: "range", id: "coverage", min: COVERAGES.low, max: COVERAGES.high, step: 1, value: percent });
-  slider.oninput = () => { shown.textContent = `${slider.value} %`; };
+  const slider = h("input", {
+    type: "range",
+    id: "coverage",
+    min: COVERAGES.low,
+    max: COVERAGES.high,
+    step: 1,
+    value: percent,
+  });
+  slider.oninput = () => {
+    shown.textContent = `${slider.value} %`;
+  };
   slider.onchange = async () => {
     page.coverage = slider.valueAsNumber / 100;
     await askForAnswer({ moveFocus: false });
@@ -197,19 +273,34 @@ function showBanner(content, button) {
 
 function failureText(error) {
   if (error.status === 0) return h("span", { t: "failed.unreachable" });
-  if (error.status === 429 || error.status === 503) return h("span", { t: "failed.busy", tParams: { seconds: Math.ceil(error.retryAfter ?? 1) } });
+  if (error.status === 429 || error.status === 503)
+    return h("span", { t: "failed.busy", tParams: { seconds: Math.ceil(error.retryAfter ?? 1) } });
   if (error.status === 413 && !error.message) return h("span", { t: "failed.large" });
-  return error.message ? h("span", { lang: "en" }, error.message) : h("span", { t: "failed", tParams: { status: String(error.status) } });
+  return error.message
+    ? h("span", { lang: "en" }, error.message)
+    : h("span", { t: "failed", tParams: { status: String(error.status) } });
 }
 
 function askForKey(again) {
   const box = h("input", { type: "password", id: "key", autocomplete: "off", required: true });
-  const form = h("form", { class: "banner key", on: { submit: (event) => {
-    event.preventDefault();
-    setApiKey(box.value.trim());
-    byId("banner").replaceChildren();
-    again();
-  } } }, h("label", { for: "key", t: "key" }), box, h("button", { type: "submit", class: "primary", t: "key.use" }), h("p", { class: "note", t: "key.note" }));
+  const form = h(
+    "form",
+    {
+      class: "banner key",
+      on: {
+        submit: (event) => {
+          event.preventDefault();
+          setApiKey(box.value.trim());
+          byId("banner").replaceChildren();
+          again();
+        },
+      },
+    },
+    h("label", { for: "key", t: "key" }),
+    box,
+    h("button", { type: "submit", class: "primary", t: "key.use" }),
+    h("p", { class: "note", t: "key.note" }),
+  );
   byId("banner").replaceChildren(form);
   box.focus();
 }
@@ -221,11 +312,12 @@ function announce(key, params) {
 function buildTabs() {
   const tabs = [byId("tab-row"), byId("tab-table")];
   const panels = [byId("panel-row"), byId("panel-table")];
-  const show = (chosen) => tabs.forEach((tab, place) => {
-    tab.setAttribute("aria-selected", place === chosen);
-    tab.tabIndex = place === chosen ? 0 : -1;
-    panels[place].hidden = place !== chosen;
-  });
+  const show = (chosen) =>
+    tabs.forEach((tab, place) => {
+      tab.setAttribute("aria-selected", place === chosen);
+      tab.tabIndex = place === chosen ? 0 : -1;
+      panels[place].hidden = place !== chosen;
+    });
   tabs.forEach((tab, place) => {
     tab.onclick = () => show(place);
     tab.onkeydown = ({ key }) => {

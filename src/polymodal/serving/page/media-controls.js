@@ -15,19 +15,40 @@ function mediaControl({ input, limits, id, described, changed, say }, { accept, 
   let problem = null;
   let turn = 0;
   const chooser = h("input", {
-    type: "file", id, accept, "aria-describedby": described, on: { change: () => take(chooser.files[0]) },
+    type: "file",
+    id,
+    accept,
+    "aria-describedby": described,
+    on: { change: () => take(chooser.files[0]) },
   });
   const words = h("p", { t: prompt, "aria-hidden": "true" });
   const zone = h("div", { class: "zone" }, chooser, words);
   const shown = h("div", { class: "preview", hidden: true });
   const facts = h("p", { class: "facts" });
-  const remove = h("button", { type: "button", class: "quiet", t: "remove", on: { click: () => { clear(); changed(); chooser.focus(); } } });
-  const element = h("div", { class: "media", on: { paste: (event) => take(event.clipboardData?.files[0], event) } },
-    h("div", { class: "sources" }, zone, tools?.({ take, clear: () => clear() })), shown);
+  const remove = h("button", {
+    type: "button",
+    class: "quiet",
+    t: "remove",
+    on: {
+      click: () => {
+        clear();
+        changed();
+        chooser.focus();
+      },
+    },
+  });
+  const element = h(
+    "div",
+    { class: "media", on: { paste: (event) => take(event.clipboardData?.files[0], event) } },
+    h("div", { class: "sources" }, zone, tools?.({ take, clear: () => clear() })),
+    shown,
+  );
 
   const sizeProblem = (bytes) => {
     const most = Math.min(input.max_bytes ?? Infinity, (limits.max_body_bytes ?? Infinity) / GROWTH - 1000);
-    return bytes > most ? { key: "wrong.bytes", params: { size: bytesText(bytes), most: bytesText(Math.floor(most)) } } : null;
+    return bytes > most
+      ? { key: "wrong.bytes", params: { size: bytesText(bytes), most: bytesText(Math.floor(most)) } }
+      : null;
   };
 
   async function take(file, event = null) {
@@ -48,7 +69,14 @@ function mediaControl({ input, limits, id, described, changed, say }, { accept, 
     const made = problem ? { elements: [] } : await preview(blob, limits);
     if (own !== turn) return;
     problem ??= made.problem ?? null;
-    facts.replaceChildren(h("b", name ? {} : { t: "example.file" }, name || ""), " ", h("span", { class: "note" }, bytesText(blob.size)), made.note ?? "", " ", remove);
+    facts.replaceChildren(
+      h("b", name ? {} : { t: "example.file" }, name || ""),
+      " ",
+      h("span", { class: "note" }, bytesText(blob.size)),
+      made.note ?? "",
+      " ",
+      remove,
+    );
     shown.replaceChildren(...made.elements, facts);
     shown.hidden = false;
     element.classList.add("filled");
@@ -92,22 +120,25 @@ const accepted = (input, all) => (input.media_types?.length ? input.media_types.
 
 /** A picture. */
 export function pictureControl(given) {
-  const preview = (blob, limits) => new Promise((resolve) => {
-    const image = h("img", { src: URL.createObjectURL(blob), tLabel: "preview.image" });
-    image.alt = "";
-    tellAttribute(image, "label", "preview.image", { name: given.input.column });
-    image.onload = () => {
-      const { naturalWidth: width, naturalHeight: height } = image;
-      const isTooLarge = limits.max_pixels && width * height > limits.max_pixels;
-      if (Math.max(width, height) <= 160) image.classList.add("pixels");
-      resolve({
-        elements: [image],
-        note: h("span", { class: "note" }, ` · ${width} × ${height}`),
-        problem: isTooLarge ? { key: "wrong.pixels", params: { pixels: width * height, most: limits.max_pixels } } : null,
-      });
-    };
-    image.onerror = () => resolve({ elements: [h("p", { class: "note", t: "preview.none" })] });
-  });
+  const preview = (blob, limits) =>
+    new Promise((resolve) => {
+      const image = h("img", { src: URL.createObjectURL(blob), tLabel: "preview.image" });
+      image.alt = "";
+      tellAttribute(image, "label", "preview.image", { name: given.input.column });
+      image.onload = () => {
+        const { naturalWidth: width, naturalHeight: height } = image;
+        const isTooLarge = limits.max_pixels && width * height > limits.max_pixels;
+        if (Math.max(width, height) <= 160) image.classList.add("pixels");
+        resolve({
+          elements: [image],
+          note: h("span", { class: "note" }, ` · ${width} × ${height}`),
+          problem: isTooLarge
+            ? { key: "wrong.pixels", params: { pixels: width * height, most: limits.max_pixels } }
+            : null,
+        });
+      };
+      image.onerror = () => resolve({ elements: [h("p", { class: "note", t: "preview.none" })] });
+    });
   return mediaControl(given, { accept: accepted(given.input, "image/*"), prompt: "drop.image", preview });
 }
 
@@ -122,11 +153,16 @@ export function soundControl(given) {
     return {
       elements: [drawWave(sound), player],
       note: h("span", { class: "note" }, ` · ${sound.seconds.toFixed(1)} s`),
-      problem: isTooLong ? { key: "wrong.seconds", params: { seconds: Math.round(sound.seconds), most: limits.max_seconds } } : null,
+      problem: isTooLong
+        ? { key: "wrong.seconds", params: { seconds: Math.round(sound.seconds), most: limits.max_seconds } }
+        : null,
     };
   };
   return mediaControl(given, {
-    accept: accepted(given.input, "audio/*"), prompt: "drop.audio", preview, tools: (control) => recordingTools(control, given),
+    accept: accepted(given.input, "audio/*"),
+    prompt: "drop.audio",
+    preview,
+    tools: (control) => recordingTools(control, given),
   });
 }
 
@@ -135,8 +171,12 @@ function recordingTools({ take, clear }, { limits, say, changed }) {
   let recorder = null;
   const meter = h("span", { class: "meter", "aria-hidden": "true" });
   const clock = h("span", { class: "clock", "aria-hidden": "true" });
-  const button = h("button", { type: "button", class: "record", on: { click: () => (recorder ? stop() : start()) } },
-    h("span", { class: "dot", "aria-hidden": "true" }), h("span", { t: "record" }));
+  const button = h(
+    "button",
+    { type: "button", class: "record", on: { click: () => (recorder ? stop() : start()) } },
+    h("span", { class: "dot", "aria-hidden": "true" }),
+    h("span", { t: "record" }),
+  );
   const label = button.lastChild;
 
   async function start() {
@@ -180,23 +220,40 @@ function recordingTools({ take, clear }, { limits, say, changed }) {
 
 /** A film. */
 export function filmControl(given) {
-  const preview = (blob, limits) => new Promise((resolve) => {
-    const film = h("video", { controls: true, muted: true, playsinline: true, src: URL.createObjectURL(blob), preload: "auto" });
-    tellAttribute(film, "label", "preview.video", { name: given.input.column });
-    film.onloadeddata = () => {
-      const isTooLong = limits.max_seconds && film.duration > limits.max_seconds;
-      resolve({
-        elements: [film],
-        note: h("span", { class: "note" }, ` · ${film.videoWidth} × ${film.videoHeight}, ${film.duration.toFixed(1)} s`),
-        problem: isTooLong ? { key: "wrong.seconds", params: { seconds: Math.round(film.duration), most: limits.max_seconds } } : null,
+  const preview = (blob, limits) =>
+    new Promise((resolve) => {
+      const film = h("video", {
+        controls: true,
+        muted: true,
+        playsinline: true,
+        src: URL.createObjectURL(blob),
+        preload: "auto",
       });
-    };
-    film.onerror = () => resolve({ elements: [h("p", { class: "note", t: "preview.none" })] });
-  });
+      tellAttribute(film, "label", "preview.video", { name: given.input.column });
+      film.onloadeddata = () => {
+        const isTooLong = limits.max_seconds && film.duration > limits.max_seconds;
+        resolve({
+          elements: [film],
+          note: h(
+            "span",
+            { class: "note" },
+            ` · ${film.videoWidth} × ${film.videoHeight}, ${film.duration.toFixed(1)} s`,
+          ),
+          problem: isTooLong
+            ? { key: "wrong.seconds", params: { seconds: Math.round(film.duration), most: limits.max_seconds } }
+            : null,
+        });
+      };
+      film.onerror = () => resolve({ elements: [h("p", { class: "note", t: "preview.none" })] });
+    });
   return mediaControl(given, { accept: accepted(given.input, "video/*"), prompt: "drop.video", preview });
 }
 
 /** Any other file. */
 export function fileControl(given) {
-  return mediaControl(given, { accept: accepted(given.input, ""), prompt: "drop.file", preview: async () => ({ elements: [] }) });
+  return mediaControl(given, {
+    accept: accepted(given.input, ""),
+    prompt: "drop.file",
+    preview: async () => ({ elements: [] }),
+  });
 }

@@ -104,7 +104,8 @@ export default {
   shares: "What the answer rests on",
   "shares.note": "How much weight the model gave to each input of this row.",
   broken: "could not be read and counts as absent:",
-  unusual: "This row is unlike those the model learned from (only {share} of them are as unusual): be careful with the answer.",
+  unusual:
+    "This row is unlike those the model learned from (only {share} of them are as unusual): be careful with the answer.",
   answered: "Answered in {milliseconds} ms · request {id}",
 
   "why.ask": "Why this answer?",
@@ -128,7 +129,8 @@ export default {
   similarity: "row {row}, similarity {score}",
 
   "csv.title": "A whole table",
-  "csv.intro": "Choose a CSV file with a header line. Its rows are sent in small parts; you get the same file back with the answers beside them.",
+  "csv.intro":
+    "Choose a CSV file with a header line. Its rows are sent in small parts; you get the same file back with the answers beside them.",
   "csv.choose": "Table as a CSV file",
   "csv.drop": "Drop a CSV file, or choose one",
   "csv.files": "Drop or choose the files that the table names",
@@ -137,7 +139,10 @@ export default {
   "csv.ignored": "Not known to the model, so not sent: {columns}.",
   "csv.targets": "The truth is not sent: {columns}.",
   "csv.encoding": "The file is not UTF-8; it was read as {encoding}.",
-  "csv.files-missing": { one: "The table names {count} file that is not chosen yet: {names}.", other: "The table names {count} files that are not chosen yet: {names}." },
+  "csv.files-missing": {
+    one: "The table names {count} file that is not chosen yet: {names}.",
+    other: "The table names {count} files that are not chosen yet: {names}.",
+  },
   "csv.start": "Predict all rows",
   "csv.again": "Predict all rows again",
   "csv.continue": "Continue",
@@ -148,7 +153,10 @@ export default {
   "csv.waiting": "The server is busy; trying again in {seconds} s.",
   "csv.stopped": "Stopped after {done} of {count} rows. Continue sends the rest.",
   "csv.finished": { one: "Done: {count} row.", other: "Done: {count} rows." },
-  "csv.finished-failed": { one: "Done: {count} row, of which {failed} refused; the column “problem” says why.", other: "Done: {count} rows, of which {failed} refused; the column “problem” says why." },
+  "csv.finished-failed": {
+    one: "Done: {count} row, of which {failed} refused; the column “problem” says why.",
+    other: "Done: {count} rows, of which {failed} refused; the column “problem” says why.",
+  },
   "csv.row": "row",
   "csv.problem": "problem",
   "csv.only": { one: "Only the {count} row with a problem", other: "Only the {count} rows with a problem" },
@@ -162,7 +170,8 @@ export default {
   "csv.quote": "A quotation mark near line {row} is never closed.",
 
   failed: "The server answered with status {status} and no reason.",
-  "failed.unreachable": "The server cannot be reached. Check that it runs and that you are connected; what you entered is still here.",
+  "failed.unreachable":
+    "The server cannot be reached. Check that it runs and that you are connected; what you entered is still here.",
   "failed.busy": "The server is busy. Try again in {seconds} s; what you entered is still here.",
   "failed.page": "The page does not understand the answer of the server. Reload it: the server may have been updated.",
   "failed.large": "The request is too large for the server. Choose smaller files.",

@@ -23,7 +23,8 @@ export const currentLanguage = () => language;
 /** The text of a key; `{name}` is replaced by that parameter: lists are joined, `{key}` parameters translated. */
 export function t(key, params = {}) {
   const forms = MESSAGES[language][key] ?? MESSAGES.en[key] ?? key;
-  const text = typeof forms === "string" ? forms : forms[new Intl.PluralRules(language).select(params.count)] ?? forms.other;
+  const text =
+    typeof forms === "string" ? forms : (forms[new Intl.PluralRules(language).select(params.count)] ?? forms.other);
   return text.replace(/\{(\w+)\}/g, (_, name) => paramText(params[name]));
 }
 

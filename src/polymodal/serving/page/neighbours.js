@@ -9,18 +9,29 @@ const MOST_LETTERS = 140;
 export function drawNeighbours(hits, schema) {
   const targets = new Set(schema.targets.map((target) => target.name));
   const cards = hits.map((hit) => drawHit(hit, targets));
-  return h("div", { class: "part" }, h("h3", { t: "near" }), cards.length ? h("ol", { class: "cards" }, cards) : h("p", { class: "note", t: "none" }));
+  return h(
+    "div",
+    { class: "part" },
+    h("h3", { t: "near" }),
+    cards.length ? h("ol", { class: "cards" }, cards) : h("p", { class: "note", t: "none" }),
+  );
 }
 
 function drawHit({ score, row, cells }, targets) {
   const entries = Object.entries(cells ?? {}).sort(([a], [b]) => Number(targets.has(b)) - Number(targets.has(a)));
   const media = entries.filter(([, cell]) => mediaOf(cell));
   const plain = entries.filter(([, cell]) => !mediaOf(cell) && cell !== null && cell !== "").slice(0, MOST_CELLS);
-  const facts = plain.flatMap(([column, cell]) => [h("dt", {}, breakable(column)), h("dd", { dir: "auto", class: targets.has(column) ? "strong" : null }, breakable(short(cell)))]);
-  return h("li", { class: "near-row" },
+  const facts = plain.flatMap(([column, cell]) => [
+    h("dt", {}, breakable(column)),
+    h("dd", { dir: "auto", class: targets.has(column) ? "strong" : null }, breakable(short(cell))),
+  ]);
+  return h(
+    "li",
+    { class: "near-row" },
     h("p", { class: "note", t: "similarity", tParams: { row, score: score.toFixed(3) } }),
     media.map(([column, cell]) => drawMedia(column, mediaOf(cell))),
-    facts.length ? h("dl", { class: "values" }, facts) : null);
+    facts.length ? h("dl", { class: "values" }, facts) : null,
+  );
 }
 
 function short(cell) {

@@ -34,8 +34,12 @@ export function drawWave({ peaks }, below = []) {
     const half = Math.max(0.6, 18 * peak);
     return `M${x.toFixed(2)} ${(20 - half).toFixed(2)}V${(20 + half).toFixed(2)}`;
   });
-  return svg("svg", { class: "wave", viewBox: "0 0 100 40", preserveAspectRatio: "none", "aria-hidden": "true" },
-    ...below, svg("path", { d: bars.join(""), class: "peaks" }));
+  return svg(
+    "svg",
+    { class: "wave", viewBox: "0 0 100 40", preserveAspectRatio: "none", "aria-hidden": "true" },
+    ...below,
+    svg("path", { d: bars.join(""), class: "peaks" }),
+  );
 }
 
 /** Write samples of -1..1, in pieces, as a WAV file: mono, 16 bits. */
