@@ -104,7 +104,7 @@ def report() -> str:
         f"`Model.predict`, warm. The goal is {SMALLER:g} × smaller and {FASTER:g} × faster with at most {LOST:g}",
         "points lost on three of five; misses are in bold.",
         "",
-        "| dataset | chosen | size | smaller | one row | faster | network | lost, validation | test | networks tried | seeds |",
+        "| dataset | chosen | size | smaller | one row | faster | network | lost, validation | test | tried | seeds |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for case in (case for case in CASES if case.name in NAMES):
