@@ -130,7 +130,7 @@ def _files(folder: Path) -> tuple[str, ...]:
 @contextmanager
 def _without_bars() -> Iterator[None]:
     """Silence the progress bars of the hub's client: the push is one phase of polymodal's own progress."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if are_progress_bars_disabled():
         yield
