@@ -64,3 +64,11 @@ def test_the_order_of_day_and_month_is_told() -> None:
 def test_any_text_is_a_date_or_broken(text: str) -> None:
     with suppress(CellReadError):
         assert isinstance(parse_datetime(text), datetime)
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-01-01" + " " * 50_000 + "x", "Jan" + " " * 50_000 + "5", "1/2/24" + " " * 50_000 + "@"]
+)
+def test_long_runs_of_blanks_end_in_one_sentence(text: str) -> None:
+    with pytest.raises(CellReadError):
+        parse_datetime(text)

@@ -148,3 +148,9 @@ def test_a_pair_out_of_range_says_which_column() -> None:
     few_broken = [48.0] * 39 + [95.0]
     (found,) = find_pairs({"lat": few_broken, "lon": few_broken})
     assert found.refusal == ""
+
+
+def test_long_runs_of_blanks_are_read_at_once() -> None:
+    assert read_place("48.1" + " " * 50_000 + "N, 11.5 E") == read_place("48.1 N, 11.5 E")
+    with pytest.raises(CellReadError):
+        read_place("48.1" + " " * 50_000 + "x")

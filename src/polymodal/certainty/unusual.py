@@ -23,6 +23,7 @@ MIN_ROWS = 20
 TAIL = 0.9
 MIN_SPREAD = 0.02
 BLOCK_VALUES = 2**22
+SCORE_DECIMALS = 3
 MAX_VALUE = 6e4
 """References are stored in float16."""
 
@@ -262,9 +263,14 @@ class UnusualRows:
 
 def _shares(calibration: Floats, scores: Floats) -> Floats:
     """Return the share of calibration rows with at least each score, the row itself counted."""
-    ordered = np.sort(calibration.astype(np.float32))
-    at_least = len(ordered) - np.searchsorted(ordered, scores.astype(np.float32), side="left")
+    ordered = np.sort(_rounded(calibration))
+    at_least = len(ordered) - np.searchsorted(ordered, _rounded(scores), side="left")
     return np.asarray((1 + at_least) / (1 + len(ordered)))
+
+
+def _rounded(scores: Floats) -> Floats:
+    """Round scores, so that rows equal to training rows tie, whatever computed their embeddings."""
+    return np.round(scores.astype(np.float32).astype(np.float64), SCORE_DECIMALS)
 
 
 def nearest_distances(vectors: Floats, reference: Floats) -> Floats:

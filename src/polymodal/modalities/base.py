@@ -295,3 +295,15 @@ def quantile_edges(values: NDArray[np.float32], count: int = 33) -> list[float]:
     if len(edges) > count:
         edges = np.unique(np.quantile(values, np.linspace(0, 1, count)).astype(np.float32))
     return [float(edge) for edge in edges]
+
+
+def single_blanks(text: str) -> str:
+    """Put one blank for each run of blanks, none at the ends: forms with optional blanks take long on long runs.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text.
+    """
+    return " ".join(text.split())

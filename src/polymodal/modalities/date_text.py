@@ -6,6 +6,8 @@ import re
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from polymodal.modalities.base import single_blanks
+
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 NAME = r"(?P<name>[A-Za-z]{3,9})\.?"
 CLOCK = r"(?:(?:\s*,?\s+|T)(?P<clock>\d{1,2}:\d{2}.*|\d{1,2}\s?[AaPp]\.?[Mm]\.?))?"
@@ -59,7 +61,7 @@ def read_date(text: str, *, day_first: bool) -> datetime:
     Raises:
         ValueError: If it is no date.
     """
-    text = text.strip()
+    text = single_blanks(text)
     if RFC_2822.fullmatch(text):
         return parsedate_to_datetime(text)
     if match := CTIME.fullmatch(text):
@@ -108,7 +110,7 @@ def tells_order(text: str) -> bool | None:
     Returns:
         True or False; None where it does not tell, or is written in a form that needs no order.
     """
-    match = YEAR_LAST.fullmatch(text.strip())
+    match = YEAR_LAST.fullmatch(single_blanks(text))
     if match is None or match["separator"] == ".":
         return None
     first, second = int(match["first"]), int(match["second"])
@@ -117,7 +119,7 @@ def tells_order(text: str) -> bool | None:
 
 def has_order(text: str) -> bool:
     """Tell whether a date is written in a form in which day and month could be exchanged."""
-    match = YEAR_LAST.fullmatch(text.strip())
+    match = YEAR_LAST.fullmatch(single_blanks(text))
     return match is not None and match["separator"] != "."
 
 

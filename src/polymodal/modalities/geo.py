@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from polymodal.arrays import BrokenCell, Cell, Column
-from polymodal.modalities.base import CellReadError, ColumnGroup, Modality, Settings, is_absent, quote, read_cells
+from polymodal.modalities.base import (
+    CellReadError,
+    ColumnGroup,
+    Modality,
+    Settings,
+    is_absent,
+    quote,
+    read_cells,
+    single_blanks,
+)
 from polymodal.modalities.json_text import load_json
 from polymodal.modalities.number import parse_number
 from polymodal.modalities.number_text import MISSING_WORDS
@@ -181,9 +190,9 @@ def _parts_of_text(text: str) -> tuple[Cell, Cell]:
         return None, None
     if text.startswith(("{", "[")):
         return _parts(_parse_json(text))
-    if match := WKT_POINT.fullmatch(text):
+    if match := WKT_POINT.fullmatch(single_blanks(text)):
         return match[2], match[1]
-    if match := PAIR.fullmatch(text):
+    if match := PAIR.fullmatch(single_blanks(text)):
         first, second = (_signed(*match.group(place, place + 1)) for place in (1, 3))
         is_swapped = match[2].upper() in ("E", "W") and match[4].upper() in ("N", "S")
         return (second, first) if is_swapped else (first, second)
@@ -265,7 +274,7 @@ def texts_reason(cells: Sequence[str]) -> str | None:
     """Say why texts are places; None where they are not: plain pairs need decimals, and some beyond -1..1."""
     if not _are_places(cells):
         return None
-    pairs = [cell for cell in cells if PAIR.fullmatch(cell.strip())]
+    pairs = [cell for cell in cells if PAIR.fullmatch(single_blanks(cell))]
     places = [place for cell in pairs if (place := _place_or_none(cell)) is not None]
     is_plain = sum(TWO_DECIMALS.search(cell) is None for cell in pairs) > (1 - NEARLY_ALL) * len(cells)
     if is_plain or (places and np.abs(places).max() <= 1):

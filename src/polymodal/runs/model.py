@@ -12,29 +12,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polymodal.arrays import BrokenCell, Cell
+from polymodal.arrays import Cell
 from polymodal.atomic_files import check_replaceable
 from polymodal.bundle.load_bundle import is_bundle, load_bundle
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.tables.table import read_table
 from polymodal.errors import ConfigError, parameter_error, tells_packages, warn
-from polymodal.model.embed import Embeddings, embed_chunks, embed_table
 from polymodal.model.predict_table import predict_chunks
 from polymodal.model.prediction_sets import Wish
 from polymodal.model.predictions import Predictions, join_predictions
-from polymodal.model.query import embed_query, find_query_cells
 from polymodal.model.saved_parts import MODEL_FILE, MODEL_FOLDER
-from polymodal.model.search_index import Hit, SearchIndex, build_index
 from polymodal.model.trained_model import TrainedModel
 from polymodal.progress import LoggingProgress, Progress
 from polymodal.runs.model_questions import ModelQuestions
 from polymodal.runs.model_shipping import ModelShipping
+from polymodal.runs.model_vectors import ModelVectors
 
 TableLike = Any
 """A path, a dataframe, an Arrow table, a mapping of lists, a list of rows, or a ``Table``."""
 
 
-class Model(ModelQuestions, ModelShipping):
+class Model(ModelVectors, ModelQuestions, ModelShipping):
     """A trained multimodal model.
 
     Example:
@@ -268,97 +266,6 @@ class Model(ModelQuestions, ModelShipping):
 
         report = evaluate_table(self.trained, read_table(table), slices, strict, progress or LoggingProgress())
         return {**report, "targets_info": self.report_data["targets_info"]}
-
-    @tells_packages
-    def embed(self, table: TableLike, *, strict: bool = False, progress: Progress | None = None) -> Embeddings:
-        """Turn rows into vectors.
-
-        Args:
-            table: Rows to embed; absent columns count as missing cells.
-            strict: As for ``predict``.
-            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
-
-        Returns:
-            One unit vector a row and, of a model without targets, one a stream.
-
-        Raises:
-            SchemaError: As for ``predict``.
-        """
-        source, progress = read_table(table), progress or LoggingProgress()
-        return embed_table(self.trained, source, ArrayCache.default(), progress, strict=strict)
-
-    def embed_batches(
-        self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
-    ) -> Iterator[Embeddings]:
-        """Turn a table's rows into vectors batch by batch: a file of any length in bounded memory.
-
-        Args:
-            table: Rows to embed; a file is read lazily.
-            strict: As for ``predict``.
-            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
-
-        Yields:
-            The vectors of the next rows, in the table's order; broken cells are named by their row in the whole table.
-
-        Raises:
-            TableError: If the table cannot be read; for broken rows of a file, once they are reached.
-        """
-        source = table if isinstance(table, str | Path) else read_table(table)
-        progress = progress or LoggingProgress()
-        yield from embed_chunks(self.trained, source, ArrayCache.default(), progress, strict=strict)
-
-    @tells_packages
-    def index(
-        self, table: TableLike, *, strict: bool = False, progress: Progress | None = None
-    ) -> tuple[SearchIndex, list[BrokenCell]]:
-        """Make a searchable index of rows.
-
-        Args:
-            table: Rows to index.
-            strict: As for ``predict``.
-            progress: Reports progress; None: ``logging``, by the logger ``polymodal``.
-
-        Returns:
-            The index, and the cells that could not be decoded.
-
-        Raises:
-            SchemaError: As for ``predict``.
-        """
-        source, progress = read_table(table), progress or LoggingProgress()
-        embeddings = embed_table(self.trained, source, ArrayCache.default(), progress, strict=strict)
-        return build_index(embeddings, source), embeddings.broken_cells
-
-    def search(self, index: SearchIndex, cells: Mapping[str, Cell], *, top: int = 10, within: str = "row") -> list[Hit]:
-        """Find the rows of an index that are nearest to some cells.
-
-        Args:
-            index: An index of ``Model.index`` or ``polymodal.model.search_index.load_index``.
-            cells: Column to cell, such as ``{"caption": "a red circle"}``; other columns count as missing.
-            top: How many rows at most.
-            within: The vectors to compare with: ``row``, or a stream.
-
-        Returns:
-            The nearest rows, best first.
-
-        Raises:
-            ConfigError: If no cell is given, or a column is unknown.
-            CellError: If a cell cannot be decoded.
-        """
-        return index.search(embed_query(self.trained, cells), top, within)
-
-    def query_cells(self, values: Mapping[str, Cell]) -> dict[str, Cell]:
-        """Find the columns that hold a modality.
-
-        Args:
-            values: Modality to cell.
-
-        Returns:
-            Column to cell.
-
-        Raises:
-            ConfigError: If a modality has no column or several.
-        """
-        return find_query_cells(self.trained.schema, values)
 
     def _has_columns(self) -> bool:
         return bool(self.trained.schema.targets)
