@@ -11,6 +11,7 @@ import polymodal
 pytest.importorskip("onnxruntime.quantization", reason="int8 weights need the extra polymodal[train]")
 
 
+@pytest.mark.exhaustive
 def test_int8_weights_are_smaller_and_load_without_the_network_in_torch(run: Path, rows_path: Path) -> None:
     found = polymodal.compress(run, output=run.with_name("int8"), max_drop="10%", methods=["int8"])
     points = {point.name: point for point in found.points}

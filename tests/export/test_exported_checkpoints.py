@@ -18,6 +18,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 
+@pytest.mark.exhaustive
 def test_a_model_with_a_frozen_checkpoint_answers_the_same_as_a_bundle(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     checkpoint = save_reader(tmp_path / "bert")

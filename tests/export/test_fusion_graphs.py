@@ -190,6 +190,7 @@ def compare(one: Any, other: Any) -> None:
         np.testing.assert_allclose(one, other, atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.exhaustive
 def test_one_graph_answers_for_all_targets_as_the_network(tmp_path: Path) -> None:
     targets = {
         "price": FLAT["price"],

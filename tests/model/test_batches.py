@@ -77,6 +77,7 @@ def few(table: Table) -> Table:
     return tiny.only(table, "photo", "note", "size", *tiny.TARGETS)
 
 
+@pytest.mark.exhaustive
 def test_judging_part_by_part_changes_nothing(few: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tiny.train(few, list(tiny.TARGETS), settings={"baselines": True})
     monkeypatch.setattr(polymodal.model.batches, "IN_MEMORY_ROWS", 5)
@@ -92,6 +93,7 @@ def _flat(scores: dict[str, object]) -> dict[str, float]:
     return {f"{name} {metric}": float(value) for name, found in parts.items() for metric, value in found.items()}
 
 
+@pytest.mark.exhaustive
 def test_baselines_of_many_rows_are_fitted_on_some_and_the_report_says_so(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,16 +42,15 @@ def command(*arguments: object) -> list[str]:
 
 
 @contextmanager
-def serving(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run the command in a process; yields it and its address."""
-    process = subprocess.Popen(
-        command(*arguments, "--port", 0), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def serving(log: Path, *arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run the command in a process, its log in a file: a full pipe would stop it; yields it and its address."""
+    with log.open("w") as errors:
+        process = subprocess.Popen(command(*arguments, "--port", 0), stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
         found = re.search(r"https?://\S+", line)
-        assert found, line + (process.stderr.read() if process.stderr else "")
+        assert found, line + log.read_text()
         yield process, found[0]
     finally:
         if process.poll() is None:
@@ -202,9 +201,9 @@ def test_a_damaged_replacement_changes_nothing(
         assert httpx.post(f"{address}/predict", json={"rows": [ROW]}).status_code == 200
 
 
-def test_in_flight_requests_are_answered_and_logs_hold_no_cells(numbers_run: Path) -> None:
+def test_in_flight_requests_are_answered_and_logs_hold_no_cells(numbers_run: Path, tmp_path: Path) -> None:
     secret = "secret-of-a-client"
-    with serving(numbers_run, "--device", "cpu") as (process, address):
+    with serving(tmp_path / "log", numbers_run, "--device", "cpu") as (process, address):
         httpx.post(f"{address}/predict", json={"rows": [ROW | {"colour": secret}]})
         httpx.post(f"{address}/predict", json={"rows": [{"size": secret}]})
         httpx.get(f"{address}/{secret}", headers={"x-request-id": "id-of-the-client"})
@@ -217,7 +216,8 @@ def test_in_flight_requests_are_answered_and_logs_hold_no_cells(numbers_run: Pat
         process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join(LONGEST_S)
-        _, log = process.communicate(timeout=LONGEST_S)
+        process.wait(LONGEST_S)
+    log = (tmp_path / "log").read_text()
     assert process.returncode == 0
     assert {answer.status_code for answer in answers} <= {200, 429}
     assert all(len(answer.json()["rows"]) == 1000 for answer in answers if answer.status_code == 200)
@@ -239,8 +239,8 @@ def is_busy(address: str) -> bool:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
-def test_workers_are_replaced_and_reloaded_and_stop_together(numbers_run: Path) -> None:
-    with serving(numbers_run, "--device", "cpu", "--workers", 2) as (process, address):
+def test_workers_are_replaced_and_reloaded_and_stop_together(numbers_run: Path, tmp_path: Path) -> None:
+    with serving(tmp_path / "log", numbers_run, "--device", "cpu", "--workers", 2) as (process, address):
         pids = until(lambda: children(process.pid) if len(children(process.pid)) == 2 else None, "two workers")
         asking = Asking(address, ROW)
         asking.start()

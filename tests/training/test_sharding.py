@@ -206,12 +206,14 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"folder": folder, "complaints": complaints}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_fine_tuned_checkpoint_trains_the_same_with_sharding(read: dict[str, Any]) -> None:
     check_same(record_of(read["folder"] / "whole"), record_of(read["folder"] / "shared"))
     assert [fraction_of_weights(complaint) for complaint in read["complaints"]] == pytest.approx([0.5, 0.5], abs=0.05)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_resumed_sharded_run_equals_an_uninterrupted_one(read: dict[str, Any]) -> None:
     first, second = (polymodal.load(read["folder"] / name) for name in ("shared", "broken"))
@@ -219,6 +221,7 @@ def test_a_resumed_sharded_run_equals_an_uninterrupted_one(read: dict[str, Any])
     assert tiny.scores_of(first) == tiny.scores_of(second)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_single_process_resumes_a_sharded_checkpoint(read: dict[str, Any]) -> None:
     check_same(record_of(read["folder"] / "shared"), record_of(read["folder"] / "alone"))

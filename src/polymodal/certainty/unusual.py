@@ -23,7 +23,8 @@ MIN_ROWS = 20
 TAIL = 0.9
 MIN_SPREAD = 0.02
 BLOCK_VALUES = 2**22
-SCORE_DECIMALS = 3
+NOISE = 1e-3
+"""Smaller scores are rounding errors of distances of zero."""
 MAX_VALUE = 6e4
 """References are stored in float16."""
 
@@ -263,14 +264,15 @@ class UnusualRows:
 
 def _shares(calibration: Floats, scores: Floats) -> Floats:
     """Return the share of calibration rows with at least each score, the row itself counted."""
-    ordered = np.sort(_rounded(calibration))
-    at_least = len(ordered) - np.searchsorted(ordered, _rounded(scores), side="left")
+    ordered = np.sort(_without_noise(calibration))
+    at_least = len(ordered) - np.searchsorted(ordered, _without_noise(scores), side="left")
     return np.asarray((1 + at_least) / (1 + len(ordered)))
 
 
-def _rounded(scores: Floats) -> Floats:
-    """Round scores, so that rows equal to training rows tie, whatever computed their embeddings."""
-    return np.round(scores.astype(np.float32).astype(np.float64), SCORE_DECIMALS)
+def _without_noise(scores: Floats) -> NDArray[np.float32]:
+    """Take tiny scores for zeros, so that rows equal to training rows tie, whatever computed their embeddings."""
+    single = scores.astype(np.float32)
+    return np.where(np.abs(single) < NOISE, np.float32(0), single)
 
 
 def nearest_distances(vectors: Floats, reference: Floats) -> Floats:

@@ -25,7 +25,7 @@ WAIT_MS = 60_000
 """How long anything may take to show on a busy machine."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it runs, no other event loop can run in this thread
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Start the system's Chromium with a microphone that hears a tone, or skip."""
     playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
