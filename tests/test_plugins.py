@@ -193,6 +193,7 @@ assert all(abs(x**2 + y**2 - 1) < 1e-6 for x, y in found)
 """
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_parts_of_the_document_are_trained_saved_and_loaded(site: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

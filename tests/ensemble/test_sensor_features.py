@@ -90,6 +90,7 @@ def test_clouds_are_described_by_their_points_and_how_frames_change() -> None:
     assert not single[:, 28:].any()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_activities_are_told_from_statistics_alone(shared_data: Path) -> None:
     """A random forest on 37 statistics without time reaches 0.942."""

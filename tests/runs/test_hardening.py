@@ -134,6 +134,7 @@ def test_half_of_the_cells_of_a_batch_are_noisy_whatever_their_lengths() -> None
     assert np.array_equal(batch.lengths.numpy()[present], expected[present])
 
 
+@pytest.mark.exhaustive
 def test_a_hardened_run_repeats_and_is_another_than_a_plain_one(small: Table) -> None:
     table, settings = tiny.only(small, "note", "size", "kind"), {"baselines": True}
     plain = tiny.train(table, settings=settings)

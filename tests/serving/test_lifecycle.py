@@ -288,6 +288,7 @@ def test_tls(changed: Callable[..., ServerSettings], numbers_run: Path, tmp_path
             httpx.get(f"{address}/healthz")
 
 
+@pytest.mark.exhaustive
 def test_a_bundle_is_served_without_torch(numbers_run: Path, tmp_path: Path) -> None:
     import tiny
     from polymodal.data.tables.table import read_table

@@ -73,7 +73,10 @@ def spots(rows: int, right: bool | None, seed: int) -> dict[str, list[Any]]:
     return {"picture": list(pictures), "height": names[0], "side": names[1]}
 
 
-@pytest.mark.parametrize(("target", "right", "helps"), [("height", False, True), ("side", None, False)])
+@pytest.mark.parametrize(
+    ("target", "right", "helps"),
+    [("height", False, True), pytest.param("side", None, False, marks=pytest.mark.exhaustive)],
+)
 def test_flips_are_chosen_by_validation(target: str, right: bool | None, helps: bool) -> None:
     """Flips help to recognise what is the same on both sides, and prevent telling the sides apart."""
     other = "side" if target == "height" else "height"

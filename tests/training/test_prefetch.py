@@ -67,7 +67,15 @@ def test_other_threads_keep_their_number_of_torch_threads() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("settings", [{}, {"train.accumulate": 2}, {"train.balance": "ogm_ge"}, {"train.mixup": 0.3}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"train.accumulate": 2},
+        pytest.param({"train.balance": "ogm_ge"}, marks=pytest.mark.exhaustive),
+        pytest.param({"train.mixup": 0.3}, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_a_run_is_the_same_with_and_without_prefetching(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

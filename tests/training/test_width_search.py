@@ -96,6 +96,7 @@ def test_a_requested_width_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(clock.widths) == {96}
 
 
+@pytest.mark.exhaustive
 def test_a_resumed_run_keeps_its_width(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     clock = Clock(monkeypatch)
     clock.limit(monkeypatch, 33.0)
