@@ -21,7 +21,7 @@ import tiny
 from polymodal.cli.main import app
 from polymodal.data.tables.table import Table
 from polymodal.errors import CellError, ConfigError, TableError
-from polymodal.model import chunks, network_inference, predict
+from polymodal.model import chunks, inference_network, predict
 from polymodal.model.inference_network import NO_MASK
 from polymodal.model.predictions import Predictions, join_predictions
 
@@ -211,7 +211,7 @@ def test_rows_of_similar_length_run_together(model: polymodal.Model, rows: Table
     notes = [" ".join(words[: 1 + row * 7 % 10]) for row in range(ROWS)]
     columns, _ = model.trained.preprocessor.transform(tiny.with_cells(rows, note=notes, trace=[None] * ROWS))
     network, views = model.trained.network, [NO_MASK]
-    monkeypatch.setattr(network_inference, "inference_batch_size", lambda _: 16)
+    monkeypatch.setattr(inference_network, "inference_batch_size", lambda _: 16)
     lengths, run_batch = [], network._run_batch
 
     def watched(columns: Any, taken: Any, views: Any) -> Any:
@@ -221,7 +221,7 @@ def test_rows_of_similar_length_run_together(model: polymodal.Model, rows: Table
 
     monkeypatch.setattr(network, "_run_batch", watched)
     (batched,) = network.run(columns, views)
-    monkeypatch.setattr(network_inference, "length_order", lambda columns: np.arange(len(columns["note"])))
+    monkeypatch.setattr(inference_network, "length_order", lambda columns: np.arange(len(columns["note"])))
     (plain,) = network.run(columns, views)
     half = len(lengths) // 2
     padded = [sum(len(batch) * batch.max() for batch in part) for part in (lengths[:half], lengths[half:])]

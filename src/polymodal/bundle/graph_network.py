@@ -15,18 +15,14 @@ from numpy.typing import NDArray
 from polymodal.arrays import Column
 from polymodal.bundle.graph_info import BundleInfo
 from polymodal.bundle.session import Arrays
-from polymodal.data.cache.cache import ArrayCache
-from polymodal.model.batches import inference_batch_size, length_order
 from polymodal.model.inference_network import (
     Floats,
+    InferenceNetwork,
     NetworkPredictions,
     StreamEmbeddings,
     StreamMask,
-    concatenate_predictions,
-    join_embeddings,
     normalise_rows,
 )
-from polymodal.progress import Progress
 from polymodal.targets import AnyTarget
 from polymodal.targets.structured import StructuredPrediction, StructuredTarget
 
@@ -82,7 +78,7 @@ class RunnableGraph(Protocol):
         """
 
 
-class GraphNetwork:
+class GraphNetwork(InferenceNetwork):
     """An exported network: an ``InferenceNetwork`` that needs no torch.
 
     Attributes:
@@ -121,66 +117,6 @@ class GraphNetwork:
     def has_pretrained(self) -> bool:
         """Whether an encoder came from a pretrained checkpoint, so that a row takes long."""
         return bool(self.info.pretrained)
-
-    def precompute(
-        self,
-        columns: Mapping[str, Column],
-        cache: ArrayCache,  # noqa: ARG002
-        progress: Progress,  # noqa: ARG002
-    ) -> dict[str, Column]:
-        """Return the columns: a graph encodes raw cells only.
-
-        Args:
-            columns: Stream to arrays.
-            cache: Not used.
-            progress: Not used.
-
-        Returns:
-            The same.
-        """
-        return dict(columns)
-
-    def run(self, columns: Mapping[str, Column], masks: Sequence[StreamMask]) -> list[NetworkPredictions]:
-        """Predict batches of rows of similar length; each batch is encoded once and fused once a mask.
-
-        Args:
-            columns: Stream to arrays.
-            masks: Sets of streams to mask in the fusion.
-
-        Returns:
-            One ``NetworkPredictions`` a mask, in the order of the rows.
-        """
-        used = {stream: columns[stream] for stream in self.streams}
-        num_rows, step = len(next(iter(used.values()))), inference_batch_size(used)
-        order = length_order(used) if num_rows > step else np.arange(num_rows)
-        starts = range(0, max(num_rows, 1), step)
-        batches = [self._run_batch(used, order[start : start + step], masks) for start in starts]
-        inverse = np.argsort(order)
-        return [concatenate_predictions([batch[index] for batch in batches], inverse) for index in range(len(masks))]
-
-    def embed(self, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:
-        """Embed rows.
-
-        Args:
-            columns: Stream to arrays.
-
-        Returns:
-            Unit vectors of rows ``[rows, D]`` and, of a model without targets, of each stream.
-        """
-        batches = [self._embed_batch(tokens) for tokens in self._token_batches(columns)]
-        streams = {name: np.concatenate([vectors[name] for _, vectors in batches]) for name in batches[0][1]}
-        return np.concatenate([rows for rows, _ in batches]), streams
-
-    def embed_streams(self, columns: Mapping[str, Column]) -> StreamEmbeddings:
-        """Embed every stream by its encoder.
-
-        Args:
-            columns: Stream to arrays.
-
-        Returns:
-            One embedding for each stream and row.
-        """
-        return join_embeddings([self._embed_streams(tokens) for tokens in self._token_batches(columns)])
 
     def try_row(self, columns: Mapping[str, Column]) -> None:
         """Pass one row through all graphs, to find parts that do not fit.
@@ -255,12 +191,8 @@ class GraphNetwork:
         step = self._steps.get(name)
         return target.read_outputs(_under(outputs, f"{name}:"), None if step is None else step.run)
 
-    def _token_batches(self, columns: Mapping[str, Column]) -> list[dict[str, StreamTokens]]:
-        used = {stream: columns[stream] for stream in self.streams}
-        num_rows, step = len(next(iter(used.values()))), inference_batch_size(used)
-        return [self.encode(used, slice(start, start + step)) for start in range(0, max(num_rows, 1), step)]
-
-    def _embed_batch(self, tokens: Mapping[str, StreamTokens]) -> tuple[Floats, dict[str, Floats]]:
+    def _embed_batch(self, columns: Mapping[str, Column], rows: slice) -> tuple[Floats, dict[str, Floats]]:
+        tokens = self.encode(columns, rows)
         outputs = self._fuse(tokens)
         joint = next((name for name, target in self._structured.items() if target.kind == "embedding"), None)
         if joint is not None:
@@ -271,7 +203,8 @@ class GraphNetwork:
         present = np.any([found.present.any(axis=1) for found in tokens.values()], axis=0)
         return normalise_rows(np.where(present[:, None], outputs["pooled"], np.float32(0))), {}
 
-    def _embed_streams(self, tokens: Mapping[str, StreamTokens]) -> StreamEmbeddings:
+    def _embed_streams(self, columns: Mapping[str, Column], rows: slice) -> StreamEmbeddings:
+        tokens = self.encode(columns, rows)
         values = {stream: _mean(found) for stream, found in tokens.items()}
         return StreamEmbeddings(values, {s: np.asarray(found.present.any(axis=1)) for s, found in tokens.items()})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,19 +94,6 @@ class Point:
         """Return the point as plain JSON."""
         return {**dataclasses.asdict(self), "drop": self.drop}
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Point:
-        """Restore a point.
-
-        Args:
-            values: What ``to_json`` returned.
-
-        Returns:
-            The point.
-        """
-        scores = {name: TargetScore(**score) for name, score in values["scores"].items()}
-        return cls(**{**{key: value for key, value in values.items() if key != "drop"}, "scores": scores})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Compression:
@@ -161,16 +147,3 @@ class Compression:
             "test": test,
             "folder": None if self.folder is None else str(self.folder),
         }
-
-
-def find_point(points: Sequence[Point], name: str) -> Point:
-    """Return the point of a name.
-
-    Args:
-        points: Points.
-        name: The name of one of them.
-
-    Returns:
-        That point.
-    """
-    return next(point for point in points if point.name == name)

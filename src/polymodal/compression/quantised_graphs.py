@@ -17,7 +17,7 @@ from polymodal.arrays import Column
 from polymodal.bundle.graph_network import GraphNetwork
 from polymodal.bundle.load_bundle import FUSION_FILE, encoder_file
 
-FLOAT32, DYNAMIC, STATIC = "float32", "int8 dynamic", "int8 static"
+DYNAMIC, STATIC = "int8 dynamic", "int8 static"
 CALIBRATION_BATCH = 8
 Inputs = Mapping[str, NDArray[Any]]
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Column
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.model.batches import inference_batch_size, length_order
 from polymodal.progress import Progress
 from polymodal.targets.structured import StructuredPrediction
 
@@ -54,8 +55,8 @@ class StreamEmbeddings:
         return len(next(iter(self.present.values()), ()))
 
 
-class InferenceNetwork(Protocol):
-    """A network that predicts and embeds rows.
+class InferenceNetwork(ABC):
+    """A network that predicts and embeds rows, in batches; torch or ONNX Runtime runs a batch.
 
     Attributes:
         streams: Names of the streams, in their order.
@@ -70,11 +71,17 @@ class InferenceNetwork(Protocol):
     width: int
 
     @property
+    @abstractmethod
     def has_pretrained(self) -> bool:
         """Whether an encoder came from a pretrained checkpoint, so that a row takes long."""
 
-    def precompute(self, columns: Mapping[str, Column], cache: ArrayCache, progress: Progress) -> dict[str, Column]:
-        """Precompute what is the same for every pass over the rows: the outputs of frozen pretrained encoders.
+    def precompute(
+        self,
+        columns: Mapping[str, Column],
+        cache: ArrayCache,  # noqa: ARG002
+        progress: Progress,  # noqa: ARG002
+    ) -> dict[str, Column]:
+        """Precompute what is the same for every pass over the rows: nothing, unless a network says otherwise.
 
         Args:
             columns: Stream to arrays; of all streams or of some.
@@ -84,9 +91,10 @@ class InferenceNetwork(Protocol):
         Returns:
             Stream to arrays, with ``outputs`` where there are some.
         """
+        return dict(columns)
 
     def run(self, columns: Mapping[str, Column], masks: Sequence[StreamMask]) -> list[NetworkPredictions]:
-        """Predict rows; each is encoded once and fused once a mask.
+        """Predict batches of rows of similar length; each batch is encoded once and fused once a mask.
 
         Args:
             columns: Stream to arrays.
@@ -95,6 +103,13 @@ class InferenceNetwork(Protocol):
         Returns:
             One ``NetworkPredictions`` a mask, in the order of the rows.
         """
+        used = {stream: columns[stream] for stream in self.streams}
+        num_rows, step = len(next(iter(columns.values()))), inference_batch_size(columns)
+        order = length_order(used) if num_rows > step else np.arange(num_rows)
+        starts = range(0, max(num_rows, 1), step)
+        batches = [self._run_batch(used, order[start : start + step], masks) for start in starts]
+        inverse = np.argsort(order)
+        return [concatenate_predictions([batch[index] for batch in batches], inverse) for index in range(len(masks))]
 
     def embed(self, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:
         """Embed rows.
@@ -105,6 +120,9 @@ class InferenceNetwork(Protocol):
         Returns:
             Unit vectors of rows ``[rows, D]`` and, of a model without targets, of each stream.
         """
+        batches = [self._embed_batch(columns, rows) for rows in self._slices(columns)]
+        streams = {name: np.concatenate([vectors[name] for _, vectors in batches]) for name in batches[0][1]}
+        return np.concatenate([rows for rows, _ in batches]), streams
 
     def embed_streams(self, columns: Mapping[str, Column]) -> StreamEmbeddings:
         """Embed every stream by its encoder.
@@ -115,7 +133,9 @@ class InferenceNetwork(Protocol):
         Returns:
             One embedding for each stream and row.
         """
+        return join_embeddings([self._embed_streams(columns, rows) for rows in self._slices(columns)])
 
+    @abstractmethod
     def try_row(self, columns: Mapping[str, Column]) -> None:
         """Pass one row through all layers, to find parts that do not fit.
 
@@ -125,6 +145,26 @@ class InferenceNetwork(Protocol):
         Raises:
             Exception: Whatever a part raises that does not fit.
         """
+
+    def _slices(self, columns: Mapping[str, Column]) -> list[slice]:
+        """Return the rows of each batch, at least one batch."""
+        used = {stream: columns[stream] for stream in self.streams}
+        num_rows, step = len(next(iter(used.values()))), inference_batch_size(used)
+        return [slice(start, start + step) for start in range(0, max(num_rows, 1), step)]
+
+    @abstractmethod
+    def _run_batch(
+        self, columns: Mapping[str, Column], rows: NDArray[np.int64], masks: Sequence[StreamMask]
+    ) -> list[NetworkPredictions]:
+        """Predict the rows of one batch, one ``NetworkPredictions`` a mask."""
+
+    @abstractmethod
+    def _embed_batch(self, columns: Mapping[str, Column], rows: slice) -> tuple[Floats, dict[str, Floats]]:
+        """Embed the rows of one batch, and their streams where there is a joint space."""
+
+    @abstractmethod
+    def _embed_streams(self, columns: Mapping[str, Column], rows: slice) -> StreamEmbeddings:
+        """Embed each stream of the rows of one batch."""
 
 
 def join_embeddings(parts: Sequence[StreamEmbeddings]) -> StreamEmbeddings:

@@ -14,16 +14,14 @@ from torch import Tensor, nn
 from polymodal.arrays import Column
 from polymodal.data.cache.cache import ArrayCache, content_key
 from polymodal.encoders import Pretrained
-from polymodal.model.batches import inference_batch_size, length_order
 from polymodal.model.collate import collate
 from polymodal.model.inference_network import (
     NO_MASK,
     Floats,
+    InferenceNetwork,
     NetworkPredictions,
     StreamEmbeddings,
     StreamMask,
-    concatenate_predictions,
-    join_embeddings,
     normalise_rows,
 )
 from polymodal.progress import Progress
@@ -32,20 +30,13 @@ from polymodal.targets.structured import StructuredPrediction
 from polymodal.tokens import ColumnBatch, Fused, Tokens
 
 
-class NetworkInference(nn.Module):
+class NetworkInference(nn.Module, InferenceNetwork):
     """The part of ``Network`` that predicts and embeds rows: an ``InferenceNetwork``.
 
     Attributes:
-        streams: Names of the streams.
-        targets: Names of the flat targets.
-        structured: Names of the structured targets.
-        width: Width of all tokens.
+        structured_heads: The heads of the structured targets.
     """
 
-    streams: tuple[str, ...]
-    targets: tuple[str, ...]
-    structured: tuple[str, ...]
-    width: int
     structured_heads: nn.ModuleList
 
     @property
@@ -107,49 +98,6 @@ class NetworkInference(nn.Module):
                 result[stream] = dataclasses.replace(columns[stream], outputs=outputs)
         return result
 
-    def run(self, columns: Mapping[str, Column], masks: Sequence[StreamMask]) -> list[NetworkPredictions]:
-        """Predict batches of rows of similar length; each batch is encoded once and fused once a mask.
-
-        Args:
-            columns: Stream to arrays.
-            masks: Sets of streams to mask in the fusion.
-
-        Returns:
-            One ``NetworkPredictions`` a mask, in the order of the rows.
-        """
-        self._evaluate()
-        used = {stream: columns[stream] for stream in self.streams}
-        num_rows, step = len(next(iter(columns.values()))), inference_batch_size(columns)
-        order = length_order(used) if num_rows > step else np.arange(num_rows)
-        starts = range(0, max(num_rows, 1), step)
-        batches = [self._run_batch(used, order[start : start + step], masks) for start in starts]
-        inverse = np.argsort(order)
-        return [concatenate_predictions([batch[index] for batch in batches], inverse) for index in range(len(masks))]
-
-    def embed(self, columns: Mapping[str, Column]) -> tuple[Floats, dict[str, Floats]]:
-        """Embed rows.
-
-        Args:
-            columns: Stream to arrays.
-
-        Returns:
-            Unit vectors of rows ``[rows, D]`` and, of a model without targets, of each stream.
-        """
-        batches = [self._embed_batch(batch) for batch in self._batches(columns)]
-        streams = {name: np.concatenate([vectors[name] for _, vectors in batches]) for name in batches[0][1]}
-        return np.concatenate([rows for rows, _ in batches]), streams
-
-    def embed_streams(self, columns: Mapping[str, Column]) -> StreamEmbeddings:
-        """Embed every stream by its encoder.
-
-        Args:
-            columns: Stream to arrays.
-
-        Returns:
-            One embedding for each stream and row.
-        """
-        return join_embeddings([self._embed_streams(batch) for batch in self._batches(columns)])
-
     def try_row(self, columns: Mapping[str, Column]) -> None:
         """Pass one row through all layers, to find parts that do not fit.
 
@@ -159,24 +107,21 @@ class NetworkInference(nn.Module):
         with torch.inference_mode():
             self(collate(columns, np.arange(1)))
 
-    def _evaluate(self) -> None:
+    def _collate(self, columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
+        used = {stream: columns[stream] for stream in self.streams}
+        return {stream: column.to(self.device) for stream, column in collate(used, rows).items()}
+
+    def _encode(self, batch: Mapping[str, ColumnBatch]) -> dict[str, Tokens]:
+        """Encode in evaluation mode."""
         if self.training:
             self.eval()
-
-    def _batches(self, columns: Mapping[str, Column]) -> list[dict[str, ColumnBatch]]:
-        self._evaluate()
-        used = {stream: columns[stream] for stream in self.streams}
-        num_rows, step = len(next(iter(used.values()))), inference_batch_size(used)
-        return [self._collate(used, slice(start, start + step)) for start in range(0, max(num_rows, 1), step)]
-
-    def _collate(self, columns: Mapping[str, Column], rows: NDArray[np.int64] | slice) -> dict[str, ColumnBatch]:
-        return {stream: column.to(self.device) for stream, column in collate(columns, rows).items()}
+        return self.encode(batch)
 
     def _run_batch(
         self, columns: Mapping[str, Column], rows: NDArray[np.int64], masks: Sequence[StreamMask]
     ) -> list[NetworkPredictions]:
         with torch.inference_mode():
-            tokens = self.encode(self._collate(columns, rows))
+            tokens = self._encode(self._collate(columns, rows))
             streams = self.stream_outputs(tokens)
             return [self._run_mask(tokens, streams, mask, len(rows)) for mask in masks]
 
@@ -198,9 +143,10 @@ class NetworkInference(nn.Module):
             return None
         return torch.tensor([stream in mask for stream in self.streams], device=self.device).expand(num_rows, -1)
 
-    def _embed_batch(self, batch: Mapping[str, ColumnBatch]) -> tuple[Floats, dict[str, Floats]]:
+    def _embed_batch(self, columns: Mapping[str, Column], rows: slice) -> tuple[Floats, dict[str, Floats]]:
+        batch = self._collate(columns, rows)
         with torch.inference_mode():
-            tokens = self.encode(batch)
+            tokens = self._encode(batch)
             fused = self.fuse(tokens)
             if fused is None:
                 pooled = torch.cat([tokens[stream].pooled() for stream in self.streams], dim=1)
@@ -211,9 +157,10 @@ class NetworkInference(nn.Module):
             present = torch.stack([column.row_present for column in batch.values()], dim=1).any(dim=1, keepdim=True)
             return normalise_rows(_array(torch.where(present, fused.pooled, 0.0))), {}
 
-    def _embed_streams(self, batch: Mapping[str, ColumnBatch]) -> StreamEmbeddings:
+    def _embed_streams(self, columns: Mapping[str, Column], rows: slice) -> StreamEmbeddings:
+        batch = self._collate(columns, rows)
         with torch.inference_mode():
-            tokens = self.encode(batch)
+            tokens = self._encode(batch)
             values = {stream: _array(tokens[stream].pooled()) for stream in self.streams}
             present = {stream: tokens[stream].row_present.cpu().numpy() for stream in self.streams}
         return StreamEmbeddings(values, present)

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from polymodal.serving.answers import to_json
 from polymodal.serving.logs import LOGGER, error_fields
 from polymodal.serving.metrics import Metrics
+from polymodal.serving.middleware import HttpMiddleware
 from polymodal.serving.request_error import RequestError
 
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -34,7 +35,7 @@ SAFETY_HEADERS = (
 CLIENT_GONE = 499
 
 
-class RequestLog:
+class RequestLog(HttpMiddleware):
     """Gives each request an id, logs and counts its answer, and adds headers of safety."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -44,20 +45,17 @@ class RequestLog:
             app: The application.
             metrics: Where answers are counted.
         """
-        self._app = app
+        super().__init__(app)
         self._metrics = metrics
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request.
 
         Args:
-            scope: ASGI's scope.
+            scope: ASGI's scope of an HTTP request.
             receive: ASGI's receive.
             send: ASGI's send.
         """
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         started, status = time.perf_counter(), CLIENT_GONE
         request_id = _request_id(Headers(scope=scope).get("x-request-id", ""))
         state = scope.setdefault("state", {})
@@ -72,7 +70,7 @@ class RequestLog:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self.app(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - started
             path = scope["path"]
@@ -94,7 +92,7 @@ def _method(scope: Scope) -> str:
     return method if method in ("GET", "POST", "OPTIONS", "HEAD") else "other"
 
 
-class ErrorAnswers:
+class ErrorAnswers(HttpMiddleware):
     """Checks the key of a request, and answers errors with one sentence in JSON."""
 
     def __init__(self, app: ASGIApp, api_keys: Sequence[str]) -> None:
@@ -104,20 +102,17 @@ class ErrorAnswers:
             app: The application.
             api_keys: Keys of which a request needs one; none: no key is needed.
         """
-        self._app = app
+        super().__init__(app)
         self._digests = [_digest(key) for key in api_keys]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request.
 
         Args:
-            scope: ASGI's scope.
+            scope: ASGI's scope of an HTTP request.
             receive: ASGI's receive.
             send: ASGI's send.
         """
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         is_started = False
 
         async def send_once(message: Message) -> None:
@@ -127,7 +122,7 @@ class ErrorAnswers:
 
         try:
             self._check_key(scope)
-            await self._app(scope, receive, send_once)
+            await self.app(scope, receive, send_once)
         except ClientDisconnect:
             return
         except RequestError as error:

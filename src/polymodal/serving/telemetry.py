@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from polymodal.errors import ConfigError
 from polymodal.serving.gate import ROUTES
+from polymodal.serving.middleware import HttpMiddleware
 from polymodal.version import VERSION
 
 PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
@@ -53,7 +54,7 @@ def build_tracer_provider(exporter: Any = None) -> Any:
     return provider
 
 
-class Traces:
+class Traces(HttpMiddleware):
     """Makes a span of each request; a client's ``traceparent`` is its parent."""
 
     def __init__(self, app: ASGIApp, provider: Any) -> None:
@@ -63,20 +64,17 @@ class Traces:
             app: The application.
             provider: OpenTelemetry's tracer provider.
         """
-        self._app = app
+        super().__init__(app)
         self._tracer = provider.get_tracer("polymodal.serving", VERSION)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request.
 
         Args:
-            scope: ASGI's scope.
+            scope: ASGI's scope of an HTTP request.
             receive: ASGI's receive.
             send: ASGI's send.
         """
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         from opentelemetry.trace import SpanKind, Status, StatusCode
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -94,6 +92,6 @@ class Traces:
                         span.set_status(Status(StatusCode.ERROR))
                 await send(message)
 
-            await self._app(scope, receive, send_and_note)
+            await self.app(scope, receive, send_and_note)
             state = scope.get("state", {})
             span.set_attributes({f"polymodal.{name}": state[name] for name in ("request_id", "rows") if name in state})

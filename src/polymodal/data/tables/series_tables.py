@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -41,9 +42,16 @@ def read_ts(path: Path) -> Iterator[Columns]:
     with path.open("rb") as file:
         if file.read(1) == bytes([TRANSPORT_STREAM]):
             raise TableError(f"{path.name} is a video (MPEG transport stream), not a table. Name it in a table's cell.")
+    with _utf8_lines(path) as lines:
+        yield from _cases(lines, path.name)
+
+
+@contextmanager
+def _utf8_lines(path: Path) -> Iterator[TextIO]:
+    """Open a file in UTF-8; what is not is one sentence."""
     try:
         with path.open(encoding="utf-8-sig") as lines:
-            yield from _cases(lines, path.name)
+            yield lines
     except UnicodeDecodeError:
         raise TableError(f"{path.name} is not a UTF-8 file. Save it as UTF-8 and try again.") from None
 
@@ -120,11 +128,8 @@ def read_arff(path: Path) -> Iterator[Columns]:
     Raises:
         TableError: If it has no ``@data``, a line is wrong, or it is sparse or has relations.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            yield from _arff_rows(lines, path.name)
-    except UnicodeDecodeError:
-        raise TableError(f"{path.name} is not a UTF-8 file. Save it as UTF-8 and try again.") from None
+    with _utf8_lines(path) as lines:
+        yield from _arff_rows(lines, path.name)
 
 
 def _arff_rows(lines: TextIO, name: str) -> Iterator[Columns]:
