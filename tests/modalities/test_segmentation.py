@@ -54,7 +54,10 @@ def test_the_tokenizer_of_words_and_word_vectors_cut_chinese() -> None:
     vectors = fit(REVIEWS, vectors="word2vec", segmentation="jieba", word2vec_dim=4, word2vec_epochs=1)
     assert vectors.coverage > 0.8
     notice = by_jieba.notice("review", {})
-    assert notice == "Texts of the column 'review': those without blanks between words are cut into Chinese words by jieba."
+    assert (
+        notice
+        == "Texts of the column 'review': those without blanks between words are cut into Chinese words by jieba."
+    )
     assert fit(["some words", "more words"] * 4, tokenizer="word").notice("review", {}) == ""
 
 

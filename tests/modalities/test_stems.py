@@ -51,7 +51,10 @@ def test_words_of_one_stem_are_one_token() -> None:
     fitted = fit(TEXTS, stems="auto", tokenizer="word")
     assert fitted.stems == {"LATIN": "en", "CYRILLIC": "ru"}
     again = Text.from_state(json.loads(json.dumps(fitted.state())))
-    (column, _), (other, _) = again.transform(["dog run", "кошка"], None), fitted.transform(["dogs running", "кошки"], None)
+    (column, _), (other, _) = (
+        again.transform(["dog run", "кошка"], None),
+        fitted.transform(["dogs running", "кошки"], None),
+    )
     assert (column.values == other.values).all()
     assert fitted.notice("note", {"stems": "auto"}).endswith("words are brought to their stems, of en, ru.")
     assert fit(["味道很好"] * 3, stems="auto").notice("note", {"stems": "auto"}).endswith("no words are stemmed.")
@@ -68,7 +71,7 @@ def test_stems_that_there_are_not_are_one_sentence(choice: str, expected: str) -
 
 @pytest.mark.parametrize("options", [{"pretrained": "tokenizer.json"}, {"vectors": "vectors.txt"}])
 def test_stems_are_refused_where_whole_words_are_known(options: dict[str, str]) -> None:
-    with pytest.raises(ValidationError, match="leave .*'stems' out"):
+    with pytest.raises(ValidationError, match=r"leave .*'stems' out"):
         TextSettings(stems="en", **options)  # type: ignore[arg-type]
 
 

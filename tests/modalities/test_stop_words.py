@@ -131,5 +131,7 @@ def test_without_the_lists_it_is_said_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "stopwordsiso", None)
     frequent_words.cache_clear()
     _weights.cache_clear()
-    with pytest.raises(MissingPackageError, match=r"need the package stopwordsiso: pip install 'polymodal\[languages\]'"):
+    with pytest.raises(
+        MissingPackageError, match=r"need the package stopwordsiso: pip install 'polymodal\[languages\]'"
+    ):
         fit(["a text"], stop_words="auto")

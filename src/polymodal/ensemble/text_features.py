@@ -117,9 +117,7 @@ class TextGrams:
         """
         grams = state["grams"] if "grams" in state else _decode_grams(state, arrays["codes"])
         is_early = state.get("is_early", True)
-        return cls(
-            units=state["units"], grams=grams, idf=arrays["idf"], frequent=arrays["frequent"], is_early=is_early
-        )
+        return cls(units=state["units"], grams=grams, idf=arrays["idf"], frequent=arrays["frequent"], is_early=is_early)
 
 
 def _decode_grams(state: Mapping[str, Any], codes: NDArray[np.int64]) -> list[str]:

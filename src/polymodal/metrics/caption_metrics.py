@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 
 from polymodal.arrays import Cell
-from polymodal.modalities.scripts import UNSPACED
 from polymodal.metrics.weighted import Measure
+from polymodal.modalities.scripts import UNSPACED
 
 if TYPE_CHECKING:
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a

@@ -46,7 +46,7 @@ def choose_stemmers(choice: str, texts: Sequence[str]) -> dict[str, str]:
     """Choose the languages whose words are stemmed: one for each script.
 
     Args:
-        choice: ``none``, ``auto`` for the languages of the texts, or the codes of languages, such as ``de`` or ``en,ru``.
+        choice: ``none``, ``auto`` for the languages of the texts, or codes of languages, such as ``de`` or ``en,ru``.
         texts: Training texts.
 
     Returns:

@@ -135,7 +135,9 @@ class TextPreparation:
             return []
         if self.segmentation == "none":
             return list(spans)
-        places = [place for start, stop in word_spans(text, self.segmentation) for place in range(start, stop + 1)] or [0]
+        places = [place for start, stop in word_spans(text, self.segmentation) for place in range(start, stop + 1)] or [
+            0
+        ]
         return [(places[start], places[max(start, stop - 1)] + (stop > start)) for start, stop in spans]
 
     def notice(self, settings_stop_words: str, settings_stems: str) -> list[str]:
