@@ -81,9 +81,9 @@ def _plan(model: TrainedModel, divisor: int, without: frozenset[str]) -> Student
         hyperparameters["depth"] = 1
     fusion = config.fusion.model_copy(update={"hyperparameters": hyperparameters})
     modalities = {stream: fitted.name for stream, fitted in model.preprocessor.modalities.items()}
-    shared = {"share": share_without(config, modalities, without)}
-    shared |= {"share_depth": 1} if is_shallow else {}
-    changed = {"width": width, "encoder": encoders, "fusion": fusion, "teacher": None, **shared}
+    share, share_depth = share_without(config, modalities, without), 1 if is_shallow else config.share_depth
+    changed = {"width": width, "encoder": encoders, "fusion": fusion, "teacher": None}
+    changed |= {"share": share, "share_depth": share_depth}
     changes = [f"a student of width {width} instead of {_original_width(config)}"]
     changes += ["one layer of fusion"] if is_shallow and "depth" in hyperparameters else []
     changes += [f"new encoders of {', '.join(replaced)} instead of checkpoints"] if replaced else []
