@@ -22,7 +22,7 @@ from polymodal.data.tables.table import Table, concatenate
 from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean
 from polymodal.model.batches import Examples, build_examples
 from polymodal.model.label_decision import decision_notices, with_label_decision
-from polymodal.model.shared_encoders import shared_groups
+from polymodal.model.shared_groups import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
 from polymodal.runs.table_notices import table_notices_of_run
@@ -112,7 +112,7 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     if config.coverage_by is not None:
         table_of["validation"].check_columns([config.coverage_by], "coverage_by")
     targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
-    shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
+    shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams}).encoders
     settings = stream_settings(schema, config, targets)
     warm_start = open_warm_start(config, schema)
     given = {} if warm_start is None else warm_start.modalities

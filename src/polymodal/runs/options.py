@@ -37,7 +37,8 @@ class RunOptions(TypedDict, total=False):
         init_from: An earlier run whose encoders the new one starts from.
         modality: Column to modality, where the inferred one is wrong.
         stream: Stream name to column patterns, to encode columns together.
-        share: Group name to stream patterns; the streams of a group share one encoder.
+        share: Group name to stream patterns, or "all". Streams of one modality share one encoder, streams of several
+            modalities the layers behind their own encoders.
         preset: "fast", "balanced" or "best".
         time_limit: Seconds after which the whole run is to end; the learning-rate schedule covers the steps that fit.
         fusion: Name of the fusion, or a class of your own.
@@ -65,7 +66,7 @@ class RunOptions(TypedDict, total=False):
     init_from: str | Path | None
     modality: Mapping[str, str] | None
     stream: Mapping[str, Sequence[str]] | None
-    share: Mapping[str, Sequence[str]] | None
+    share: Mapping[str, Sequence[str]] | Literal["all"] | None
     preset: str | None
     time_limit: float | None
     fusion: FusionChoice | None
