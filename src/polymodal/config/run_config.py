@@ -125,7 +125,7 @@ class TrainConfig(Section):
         mixup: Strength of mixing fused rows with each other; 0 for none, 0.2 to 0.4 are usual.
         balance: Method that balances the gradients or losses of the streams, beside their own heads.
         confidence_penalty: Weight of the penalty on being surer of a class without a stream than with it; 0 for none.
-        distill_weight: Weight of the distillation loss, relative to the loss against the truth.
+        distill_weight: Weight of what is learned from a teacher's answers, relative to the loss against the truth.
         augment: Whether training inputs are augmented (shifts, warps, masks), by modality.
         flip: Whether training images are flipped horizontally with probability 0.5; off, because a mirrored digit or
             word differs; "auto" runs a short trial of both and keeps the better one on validation rows.
@@ -189,6 +189,8 @@ class RunConfig(Section):
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split: the latest rows are held out.
         teacher: Path of a trained model whose predictions the new one also learns from.
+        unlabelled: Path of a table of further rows, which the teacher answers, or on whose pictures encoders are
+            pretrained.
         init_from: Path of an earlier run whose fitted modalities and encoders the new one starts from.
         init_streams: Stream to the stream of that run it starts from, where their names differ.
         init_frozen: Whether those encoders stay as they are.
@@ -227,6 +229,7 @@ class RunConfig(Section):
     group: str | None = None
     time: str | None = None
     teacher: str | None = None
+    unlabelled: str | None = None
     init_from: str | None = None
     init_streams: dict[str, str] = Field(default_factory=dict)
     init_frozen: bool = False

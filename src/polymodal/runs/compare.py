@@ -280,7 +280,7 @@ def _slug(variant: Variant) -> str:
 
 def _tables_key(tables: Tables) -> str:
     digest = hashlib.sha256(f"{polymodal.__version__} {tables.has_test}".encode())
-    given = [table for table in (tables.train, tables.validation, tables.test) if table is not None]
+    given = [table for table in (tables.train, tables.validation, tables.test, tables.unlabelled) if table is not None]
     for table in given:
         for name, cells in table.columns.items():
             digest.update(f"{name} {cell_keys('cell', {}, cells, table.folder).name}".encode())

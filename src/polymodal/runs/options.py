@@ -33,7 +33,8 @@ class RunOptions(TypedDict, total=False):
         slices: Columns by whose values the evaluated rows are scored, value by value; they may be inputs or not.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
         reconstruct: Whether each stream is also learned to be recovered from the others.
-        teacher: A trained model whose predictions the new one also learns from (distillation).
+        teacher: A trained model, or a bundle, whose predictions the new one also learns from (distillation).
+        unlabelled: Further rows, whose targets are not looked at: the teacher answers them.
         init_from: An earlier run whose encoders the new one starts from.
         modality: Column to modality, where the inferred one is wrong.
         stream: Stream name to column patterns, to encode columns together.
@@ -62,6 +63,7 @@ class RunOptions(TypedDict, total=False):
     relevance: str | None
     reconstruct: bool | None
     teacher: str | Path | None
+    unlabelled: TableLike | None
     init_from: str | Path | None
     modality: Mapping[str, str] | None
     stream: Mapping[str, Sequence[str]] | None
@@ -149,6 +151,7 @@ def build_run_config(
         "validation": _path_text(options.get("validation")),
         "test": _path_text(options.get("test")),
         "teacher": _path_text(options.get("teacher")),
+        "unlabelled": _path_text(options.get("unlabelled")),
         "init_from": _path_text(options.get("init_from")),
         "seed": seed,
         **{name: options.get(name) for name in CONFIG_FIELDS},
@@ -183,17 +186,18 @@ def read_tables(table: TableLike, options: RunOptions, config: RunConfig) -> Tab
 
     Args:
         table: Rows to learn from.
-        options: Their ``validation`` and ``test`` win over those of the configuration.
+        options: Their ``validation``, ``test`` and ``unlabelled`` win over those of the configuration.
         config: The run's configuration.
 
     Returns:
         The tables, no two of the same name.
     """
-    validation, test = options.get("validation"), options.get("test")
+    validation, test, unlabelled = (options.get(name) for name in ("validation", "test", "unlabelled"))
     sources = {
         "train": table,
         "validation": config.validation if validation is None else validation,
         "test": config.test if test is None else None if test is False else test,
+        "unlabelled": config.unlabelled if unlabelled is None else unlabelled,
     }
     tables: dict[str, Table] = {}
     for split, source in sources.items():
@@ -204,6 +208,7 @@ def read_tables(table: TableLike, options: RunOptions, config: RunConfig) -> Tab
         train=tables["train"],
         validation=tables.get("validation"),
         test=tables.get("test"),
+        unlabelled=tables.get("unlabelled"),
         has_test=test is not False,
     )
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.metrics import Measure, measure_rows
-from polymodal.metrics.detection import BoxRows, box_label_scores, box_quality
+from polymodal.metrics.detection import BoxRows, box_label_scores, box_quality, confident_boxes
 from polymodal.modalities import CellReadError
 from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.image_size import image_size
@@ -329,6 +329,18 @@ class BoxesTarget(StructuredTarget):
             if (corner[2:] > corner[:2]).all()
         ]
         return StructuredPrediction(kept, prediction.confidence)
+
+    def learned_answer(self, answer: Cell) -> Cell:
+        """Return the boxes that a teacher is confident of, without their scores.
+
+        Args:
+            answer: A list of boxes with scores.
+
+        Returns:
+            A list of boxes; None without a confident one, as the picture may hold boxes that the teacher missed.
+        """
+        sure = confident_boxes(answer if isinstance(answer, list) else [])
+        return [{"label": box["label"], "box": box["box"]} for box in sure] or None
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Match the boxes for average precision.
