@@ -55,6 +55,8 @@ ALL = "all"
 GIVEN = "as given"
 NOT_OF_DATA = ("fusion", "train", "baselines", "width", "preset", "num_threads")
 """Options that the data module does not depend on."""
+OF_TABLES = ("data", "validation", "test", "unlabelled")
+"""Options that name tables, which are read once for all variants."""
 
 
 def compare(
@@ -201,6 +203,12 @@ class _ComparisonRuns:
 
     def config_of(self, variant: Variant, seed: int) -> RunConfig:
         """Return the options of one run."""
+        named = next((name for name in OF_TABLES if name in variant.overrides), None)
+        if named is not None:
+            raise ConfigError(
+                f"The variant {variant.name!r} names a table by {named!r}, but all variants learn from the same "
+                "tables. Name it for the whole comparison."
+            )
         try:
             return build_config(values_of(self.base), {**variant.overrides, "seed": seed})
         except ConfigError as error:

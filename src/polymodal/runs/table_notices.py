@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import BrokenCell
 from polymodal.config import RunConfig
 from polymodal.data.notes.dropped import no_target_notice, too_few_streams_notice, unknown_truth_notices
+from polymodal.data.notes.duplicates import answered_notices
 from polymodal.data.notes.notice import Notice, in_order
 from polymodal.data.notes.part import Part
 from polymodal.data.notes.table_notices import table_notices
@@ -57,9 +58,10 @@ def table_notices_of_run(
         is_grouped=config.group is not None or config.time is not None,
         num_threads=config.num_threads,
     )
+    answered = answered_notices(schema, Part("unlabelled", derived["train"], taught), parts[1:])
     files = _absent_files(derived["train"], broken)
     unknown = _unknown_truth(derived, examples, schema.targets) if schema.targets else _without_streams(examples, used)
-    return in_order([*_without_target(tables, preprocessor, len(taught)), *unknown, *files, *found])
+    return in_order([*_without_target(tables, preprocessor, len(taught)), *unknown, *files, *found, *answered])
 
 
 def _unknown_truth(

@@ -75,9 +75,7 @@ def _notices(table: Table, further: Table, targets: Sequence[str], inputs: Seque
     lacking = tuple(name for name in inputs if name not in further.columns)
     found = []
     if any(cell is not None for name in named for cell in further.columns[name]):
-        sentence = (
-            f"{further.name}: what it holds of {name_columns(named)} is not looked at: its rows are unlabelled."
-        )
+        sentence = f"{further.name}: what it holds of {name_columns(named)} is not looked at: its rows are unlabelled."
         found.append(Notice(kind="dropped", columns=named, sentence=sentence))
     if extra:
         verb = "is" if len(extra) == 1 else "are"

@@ -1,8 +1,8 @@
 """Knowledge distillation: a trained model's answers to the training rows, as further training targets.
 
-Classes, labels and numbers are learned from the teacher's probabilities and values, beside the truth. Structured targets
-are learned from its answers in place of a truth that is not there (Kim and Rush 2016, arXiv 1606.07947, section 3.2,
-for texts; Sohn et al. 2020, arXiv 2005.04757, for boxes). Differs from Kim and Rush: rows with a truth keep it.
+Classes, labels and numbers are learned from the teacher's probabilities and values, beside the truth. Structured
+targets are learned from its answers in place of a truth that is not there (Kim and Rush 2016, arXiv 1606.07947, section
+3.2, for texts; Sohn et al. 2020, arXiv 2005.04757, for boxes). Differs from Kim and Rush: rows with a truth keep it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class TeacherAnswers:
     """What a teacher says of the rows that a student learns from.
 
     Attributes:
-        predictions: Flat target to probabilities ``[rows, classes]`` or values ``[rows]``, float32, and bool ``[rows]``,
-            where they are learned from.
+        predictions: Flat target to probabilities ``[rows, classes]`` or values ``[rows]``, float32, and, bool
+            ``[rows]``, where they are learned from.
         is_answer: Structured target to bool ``[rows]``, True where the truth of the row is the teacher's answer.
         num_alone: How many of the rows, the last ones, have no truth of their own for any target.
     """
@@ -226,9 +226,7 @@ def _notices(teacher: str, taught: TaughtRows, num_unlabelled: int) -> list[str]
             "none of them."
         )
     if left := num_unlabelled - answers.num_alone:
-        found.append(
-            f"The teacher {teacher} gave no answer that can be learned from to {left:,} rows without a target."
-        )
+        found.append(f"The teacher {teacher} gave {left:,} rows without a target no answer that can be learned from.")
     for name, mask in answers.is_answer.items():
         if own := int(mask[: num_rows - answers.num_alone].sum()):
             found.append(f"The teacher {teacher} also answers {name!r} in {own:,} rows where it alone is empty.")
