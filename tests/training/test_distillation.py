@@ -70,6 +70,8 @@ def test_a_teacher_of_something_else_is_one_sentence(few: Table, tmp_path: Path)
         tiny.train(few, "kind", teacher=tmp_path / "teacher")
     with pytest.raises(CheckpointError, match="There is no model"):
         tiny.train(few, "kind", teacher=tmp_path)
+    with pytest.raises(ConfigError, match="the path of a saved model"):
+        tiny.train(few, "kind", teacher=polymodal.load(tmp_path / "teacher"))
 
 
 def test_rows_without_a_target_are_learned_from_the_teacher_alone(numbers: Table, teacher: str) -> None:
@@ -143,7 +145,7 @@ def test_classes_that_the_teacher_alone_knows_are_not_learned(table: Table, tmp_
     tiny.train(given, output=tmp_path / "teacher", settings={"train.epochs": 20, "train.learning_rate": 0.01})
     owls = [row for row, kind in enumerate(given.columns["kind"]) if kind == "owl"]
     student = tiny.train(unlabelled(given, owls), teacher=tmp_path / "teacher")
-    assert "knows 1 classes of 'kind' that no training row has (owl): they are not learned" in notices(student)
+    assert "knows classes of 'kind' that no training row has (owl): they are not learned" in notices(student)
     assert student.summary()["rows"].get("teacher alone", 0) < len(owls) / 2
     assert f"of {given.num_rows} rows without a value of 'kind'" not in notices(student)
 

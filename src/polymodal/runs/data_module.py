@@ -98,6 +98,9 @@ class DataModule:
 
         Args:
             number: Rows of the training table without any target.
+
+        Returns:
+            A copy.
         """
         name = self.tables["train"].name
         set_aside = {**self.set_aside, name: self.set_aside.get(name, 0) - number}

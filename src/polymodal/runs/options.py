@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict
 from polymodal.config import RunConfig, build_config, load_config
 from polymodal.data.tables.table import Table, read_table
 from polymodal.encoders import EncoderChoice
-from polymodal.errors import ConfigError, did_you_mean
+from polymodal.errors import ConfigError, did_you_mean, parameter_error
 from polymodal.fusion import FusionChoice
 from polymodal.runs.data_module import Tables
 from polymodal.runs.model import TableLike
@@ -150,9 +150,9 @@ def build_run_config(
         "target": (target,) if isinstance(target, str) else target,
         "validation": _path_text(options.get("validation")),
         "test": _path_text(options.get("test")),
-        "teacher": _path_text(options.get("teacher")),
+        "teacher": _model_path("teacher", options.get("teacher")),
         "unlabelled": _path_text(options.get("unlabelled")),
-        "init_from": _path_text(options.get("init_from")),
+        "init_from": _model_path("init_from", options.get("init_from")),
         "seed": seed,
         **{name: options.get(name) for name in CONFIG_FIELDS},
     }
@@ -162,6 +162,12 @@ def build_run_config(
 
 def _path_text(value: object) -> str | None:
     return str(value) if isinstance(value, str | Path) else None
+
+
+def _model_path(option: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str | Path):
+        raise parameter_error(option, "a run", "the path of a saved model (save it first: Model.save)", value)
+    return _path_text(value)
 
 
 def _config_values(options: RunOptions) -> dict[str, Any]:

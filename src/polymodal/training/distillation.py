@@ -65,6 +65,9 @@ class TeacherAnswers:
         Args:
             rows: Indices from 0.
             num_alone: How many of them, the last ones, have no truth of their own.
+
+        Returns:
+            The answers to those rows.
         """
         predictions = {name: (values[rows], known[rows]) for name, (values, known) in self.predictions.items()}
         return TeacherAnswers(predictions, {name: mask[rows] for name, mask in self.is_answer.items()}, num_alone)
@@ -244,7 +247,7 @@ def _not_learned(
         if more:
             shown = ", ".join(more[:5]) + (", ..." if len(more) > 5 else "")
             found.append(
-                f"The teacher {teacher} knows {len(more):,} classes of {name!r} that no training row has ({shown}): "
-                "they are not learned."
+                f"The teacher {teacher} knows classes of {name!r} that no training row has ({shown}): they are not "
+                "learned."
             )
     return found

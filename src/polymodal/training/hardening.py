@@ -36,6 +36,9 @@ class NoisyCopies:
 
         Args:
             num_rows: Training rows in use.
+
+        Returns:
+            The same copies.
         """
         return NoisyCopies(self.copies, np.pad(self.places, (0, num_rows - len(self.places)), constant_values=-1))
 
