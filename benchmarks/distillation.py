@@ -5,6 +5,7 @@ Run it with ``make bench-distillation``, or for some cases and seeds only::
     python benchmarks/distillation.py --only avdigits leaf --seeds 0
 
 What finished runs said is kept in ``benchmarks/results/distillation`` and not repeated; remove a file to repeat it.
+Teachers of all labels and the runs whose encoders others start from are trained once, for all seeds.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import argparse
 import dataclasses
 import json
 import logging
+import shutil
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ from quality import DATA
 from sections import replace_section
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+RUNS = REPOSITORY / "runs" / "distillation"
 RESULTS = REPOSITORY / "benchmarks" / "results" / "distillation"
 COMMON: dict[str, Any] = {"preset": "fast", "validation_share": 0.25}
 """Options of all runs; validation rows are drawn from the few rows with a label."""
@@ -48,6 +50,7 @@ class TaughtCase:
         target: Column to predict.
         metric: What is compared.
         labels: Rows that keep their label.
+        rows: Rows that are there at all; None: all of the dataset.
         drop: Columns that nobody reads.
         student_drop: Columns that the student does not read either.
         knows_all: Whether the teacher learned from all labels; else from the same few.
@@ -61,6 +64,7 @@ class TaughtCase:
     target: str
     metric: str
     labels: int
+    rows: int | None = None
     drop: tuple[str, ...] = ()
     student_drop: tuple[str, ...] = ()
     knows_all: bool = False
@@ -115,10 +119,11 @@ TAUGHT = (
         files=("captions_train.csv", "captions_test.csv"),
         target="caption",
         metric="exact_match",
-        labels=160,
+        labels=100,
+        rows=1000,
         knows_all=True,
         is_structured=True,
-        words="describes the picture; its teacher learned from all captions",
+        words="describes the picture; its teacher learned from 1,000 captions",
     ),
 )
 STARTED = (
@@ -167,32 +172,31 @@ def measure(case: TaughtCase | StartedCase, seed: int) -> None:
     file = result_file(case, seed)
     if file.is_file():
         return
-    with tempfile.TemporaryDirectory() as folder:
-        scores = taught(case, seed, folder) if isinstance(case, TaughtCase) else started(case, seed, folder)
+    scores = taught(case, seed) if isinstance(case, TaughtCase) else started(case, seed)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     print(file.stem, scores, flush=True)
 
 
-def taught(case: TaughtCase, seed: int, folder: str) -> Scores:
+def taught(case: TaughtCase, seed: int) -> Scores:
     """Score a student alone, with a teacher on its rows with labels, and with it on all rows.
 
     Args:
         case: The case.
         seed: Of the rows with labels and of the training.
-        folder: Where the teacher is written.
 
     Returns:
         Run to the final answer's and the network's score.
     """
     whole, test = (read_table(DATA / case.folder / name) for name in case.files)
+    whole = whole.take(np.arange(case.rows or whole.num_rows))
     labelled = np.sort(np.random.default_rng(seed).permutation(whole.num_rows)[: case.labels])
     few, all_rows = whole.take(labelled), without_labels(whole, case.target, labelled)
     fit = partial(polymodal.fit, target=case.target, test=test, seed=seed, **COMMON)
     student = partial(fit, drop=(*case.drop, *case.student_drop))
-    teacher = str(Path(folder) / "teacher")
+    teacher = RUNS / f"teacher-{case.name}{'' if case.knows_all else f'-{seed}'}"
     runs: dict[str, Callable[[], polymodal.Model]] = {
-        "teacher": lambda: fit(whole if case.knows_all else few, drop=case.drop, output=teacher),
+        "teacher": lambda: kept(teacher, fit, whole if case.knows_all else few, drop=case.drop),
         "alone": lambda: student(few),
         "labelled": lambda: student(few, teacher=teacher),
         "unlabelled": lambda: student(all_rows, teacher=teacher),
@@ -202,13 +206,27 @@ def taught(case: TaughtCase, seed: int, folder: str) -> Scores:
     return {name: scores_of(run(), case.target, case.metric) for name, run in runs.items()}
 
 
-def started(case: StartedCase, seed: int, folder: str) -> Scores:
+def kept(folder: Path, fit: Callable[..., polymodal.Model], table: Table, **options: Any) -> polymodal.Model:
+    """Return the run of a folder, trained now if it is not there.
+
+    Args:
+        folder: The run folder.
+        fit: ``polymodal.fit`` with all other options.
+        table: Rows to learn from.
+        **options: Further options.
+    """
+    if (folder / "model" / "model.json").is_file():
+        return polymodal.load(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return fit(table, output=folder, **options)
+
+
+def started(case: StartedCase, seed: int) -> Scores:
     """Score runs from scratch, and from tuned and frozen encoders of a run that learned other classes.
 
     Args:
         case: The case.
         seed: Of the rows with labels and of the training.
-        folder: Where the earlier run is written.
 
     Returns:
         Run to the final answer's and the network's accuracy.
@@ -221,8 +239,8 @@ def started(case: StartedCase, seed: int, folder: str) -> Scores:
         *(of_classes(table, case.target, set(classes) - first) for table in (whole, test)),
     )
     few = later.take(rows_of_classes(later, case.target, case.labels, seed))
-    output = str(Path(folder) / "earlier")
-    polymodal.fit(earlier, target=case.target, test=False, seed=seed, drop=case.drop, output=output, **COMMON)
+    output = RUNS / f"earlier-{case.name}"
+    kept(output, polymodal.fit, earlier, target=case.target, test=False, drop=case.drop, **COMMON)
     fit = partial(polymodal.fit, few, target=case.target, test=test, seed=seed, drop=case.drop, **COMMON)
     runs: Mapping[str, Callable[[], polymodal.Model]] = {
         "scratch": fit,

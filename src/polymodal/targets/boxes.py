@@ -24,6 +24,7 @@ from polymodal.modalities.image_size import image_size
 from polymodal.modalities.letterbox import Letterbox
 from polymodal.targets.box_decoding import decode_boxes
 from polymodal.targets.box_image_side import choose_image_side
+from polymodal.targets.box_stream import IMAGES, choose_box_stream
 from polymodal.targets.labels import LabelType, label_type, to_label
 from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
@@ -92,7 +93,7 @@ class BoxesTarget(StructuredTarget):
     kind: ClassVar[str] = "boxes"
     has_confidence: ClassVar[bool] = True
     gives_records: ClassVar[bool] = True
-    details: ClassVar[frozenset[str]] = frozenset({"image"})
+    details: ClassVar[frozenset[str]] = IMAGES
     primary_metric: ClassVar[str] = "map_50"
     training: ClassVar[Mapping[str, Any]] = {"batch_size": 8, "learning_rate": 2e-3}
     Settings: ClassVar[type[TargetSettings]] = BoxesSettings
@@ -112,7 +113,7 @@ class BoxesTarget(StructuredTarget):
         Raises:
             SchemaError: If there is no box or no image stream.
         """
-        stream, column = _choose_stream(context, settings)
+        stream, column = choose_box_stream(context, settings.image)
         rows = [_read(cell, None) for cell in cells]
         known = [boxes for boxes in rows if isinstance(boxes, list)]
         boxes = [box for row in known for box in row]
@@ -390,15 +391,3 @@ def _read(cell: Cell, size: tuple[int, int] | None) -> list[LabelledBox] | str |
         return read_boxes(cell, size)
     except CellReadError as error:
         return str(error)
-
-
-def _choose_stream(context: RowContext, settings: BoxesSettings) -> tuple[str, str]:
-    images = {stream.name: stream.columns[0] for stream in context.streams if stream.modality in BoxesTarget.details}
-    if not images:
-        raise SchemaError(
-            "Boxes are detected in images, and no input column holds images. Add one, or drop this target."
-        )
-    if settings.image is not None and settings.image not in images:
-        raise SchemaError(f"The setting image={settings.image} names no image stream. There are: {', '.join(images)}.")
-    stream = settings.image or next(iter(images))
-    return stream, images[stream]
