@@ -56,6 +56,8 @@ ALL = "all"
 GIVEN = "as given"
 NOT_OF_DATA = ("fusion", "train", "baselines", "width", "preset", "share", "share_depth", "num_threads")
 """Options that the data module does not depend on; of ``share`` only the groups that share an encoder count."""
+OF_TABLES = ("data", "validation", "test", "unlabelled")
+"""Options that name tables, which are read once for all variants."""
 
 
 def compare(
@@ -202,6 +204,12 @@ class _ComparisonRuns:
 
     def config_of(self, variant: Variant, seed: int) -> RunConfig:
         """Return the options of one run."""
+        named = next((name for name in OF_TABLES if name in variant.overrides), None)
+        if named is not None:
+            raise ConfigError(
+                f"The variant {variant.name!r} names a table by {named!r}, but all variants learn from the same "
+                "tables. Name it for the whole comparison."
+            )
         try:
             return build_config(values_of(self.base), {**variant.overrides, "seed": seed})
         except ConfigError as error:
@@ -290,7 +298,7 @@ def _slug(variant: Variant) -> str:
 
 def _tables_key(tables: Tables) -> str:
     digest = hashlib.sha256(f"{polymodal.__version__} {tables.has_test}".encode())
-    given = [table for table in (tables.train, tables.validation, tables.test) if table is not None]
+    given = [table for table in (tables.train, tables.validation, tables.test, tables.unlabelled) if table is not None]
     for table in given:
         for name, cells in table.columns.items():
             digest.update(f"{name} {cell_keys('cell', {}, cells, table.folder).name}".encode())

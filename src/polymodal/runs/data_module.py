@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from polymodal.model.shared_groups import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
 from polymodal.runs.table_notices import table_notices_of_run
+from polymodal.runs.unlabelled import put_below, uses_unlabelled
 from polymodal.runs.warm_start import WarmStart, open_warm_start
 from polymodal.targets import AnyTarget, RowContext, fit_target
 from polymodal.targets.notices import invalid_target_cells, target_notices
@@ -45,12 +46,14 @@ class Tables:
         validation: Validation rows, or None.
         test: Test rows, or None.
         has_test: Whether test rows are split off from ``train`` if ``test`` is None.
+        unlabelled: Rows whose targets are not looked at, or None.
     """
 
     train: Table
     validation: Table | None = None
     test: Table | None = None
     has_test: bool = True
+    unlabelled: Table | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +68,12 @@ class DataModule:
         broken: Cells that could not be decoded, with the table's name.
         set_aside: Table name to the number of rows without any known target: none is present, or only classes that
             the training rows lack.
-        unlabelled: int64, rows of the training table without any target, for self-supervised pretraining.
+        unlabelled: int64, rows of the training table without any target, for self-supervised pretraining and for a
+            teacher to answer.
         table_notices: What was done with the tables, and what the user should know of them.
         notices: Sentences about the run that the user should read.
         warm_start: The run that this one starts from.
+        num_taught: Rows of the training table without any target that are learned from a teacher alone.
     """
 
     preprocessor: Preprocessor
@@ -81,11 +86,25 @@ class DataModule:
     table_notices: list[Notice]
     notices: list[str]
     warm_start: WarmStart | None = None
+    num_taught: int = 0
 
     @property
     def schema(self) -> Schema:
         """The modality and stream of each column."""
         return self.preprocessor.schema
+
+    def with_taught(self, number: int) -> DataModule:
+        """Return the same with a number of rows that are not set aside, as they are learned from a teacher alone.
+
+        Args:
+            number: Rows of the training table without any target.
+
+        Returns:
+            A copy.
+        """
+        name = self.tables["train"].name
+        set_aside = {**self.set_aside, name: self.set_aside.get(name, 0) - number}
+        return replace(self, set_aside=set_aside, num_taught=number)
 
 
 def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Progress) -> DataModule:
@@ -103,7 +122,8 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     Raises:
         PolymodalError: If tables, columns, targets or options do not fit together.
     """
-    tables, about_groups = _pooled_for_groups(tables, config)
+    tables, about_tables = _pooled_for_groups(tables, config)
+    tables, about_unlabelled = _with_unlabelled(tables, config)
     schema = _schema(tables.train, config)
     known = _known_rows(tables.train, schema)
     rows_of = _split(tables, config, schema, known)
@@ -111,14 +131,16 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     read_slices(table_of.get("test") or table_of["validation"], config.slices)  # raises before anything is decoded
     if config.coverage_by is not None:
         table_of["validation"].check_columns([config.coverage_by], "coverage_by")
+    unlabelled = _unlabelled_rows(tables.train, config, known, rows_of)
     targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams}).encoders
     settings = stream_settings(schema, config, targets)
     warm_start = open_warm_start(config, schema)
     given = {} if warm_start is None else warm_start.modalities
+    fitted_on = rows_of["train"] if config.teacher is None else np.union1d(rows_of["train"], unlabelled)
     with progress.phase("reading cells", None):
         preprocessor = Preprocessor.fit(
-            tables.train, rows_of["train"], schema, settings, shared=shared, given=given, num_threads=config.num_threads
+            tables.train, fitted_on, schema, settings, shared=shared, given=given, num_threads=config.num_threads
         )
     columns, broken = _decode(preprocessor, targets, table_of, cache, progress, config)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
@@ -131,8 +153,9 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])
     _check_splits(splits, table_of)
     with progress.phase("checking the table", None):
-        found = table_notices_of_run(table_of, all_rows, splits, preprocessor, broken, config)
-    found = in_order([*about_groups, *_shared_groups(tables, config), *found])
+        taught = unlabelled if config.teacher is not None else unlabelled[:0]
+        found = table_notices_of_run(table_of, all_rows, splits, preprocessor, broken, config, taught)
+    found = in_order([*about_tables, *about_unlabelled, *_shared_groups(tables, config), *found])
     for number, line in enumerate(notice_lines([notice.state() for notice in found])):
         progress.message(line, logging.WARNING if number else logging.INFO)  # the first one is the heading
     return DataModule(
@@ -142,7 +165,7 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         tables=table_of,
         broken=broken,
         set_aside=set_aside,
-        unlabelled=_unlabelled_rows(tables.train, config, known, rows_of),
+        unlabelled=unlabelled,
         table_notices=found,
         notices=[
             *decision_notices(targets, config),
@@ -188,7 +211,16 @@ def _pooled_for_groups(tables: Tables, config: RunConfig) -> tuple[Tables, list[
     )
     pooled = concatenate([tables.train, tables.validation])
     notice = Notice(kind="group", columns=(config.group,), sentence=sentence)
-    return Tables(train=pooled, test=tables.test, has_test=tables.has_test), [notice]
+    pooled_tables = Tables(train=pooled, test=tables.test, has_test=tables.has_test, unlabelled=tables.unlabelled)
+    return pooled_tables, [notice]
+
+
+def _with_unlabelled(tables: Tables, config: RunConfig) -> tuple[Tables, list[Notice]]:
+    """Put the table without targets below the training table, where the run learns from it."""
+    if tables.unlabelled is None or not uses_unlabelled(config):
+        return tables, []
+    train, notices = put_below(tables.train, tables.unlabelled, config.target)
+    return replace(tables, train=train, unlabelled=None), notices
 
 
 def _shared_groups(tables: Tables, config: RunConfig) -> list[Notice]:
