@@ -146,7 +146,7 @@ class TrainConfig(Section):
 
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
-    optimizer: Literal["adamw", "nadam", "radam", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "lion", "muon", "nadam", "radam", "sgd"] = "adamw"
     learning_rate: float | None = Field(default=None, gt=0)
     schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = "cosine"
     weight_decay: float = Field(default=0.05, ge=0)

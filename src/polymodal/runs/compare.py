@@ -49,6 +49,7 @@ from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.runs.run_folder import write_run
 from polymodal.runs.run_result import result_of
 from polymodal.runs.trackers import build_trackers
+from polymodal.training.optimizers import check_optimizer
 
 RESULTS = "results"
 ALL = "all"
@@ -211,6 +212,7 @@ class _ComparisonRuns:
         usable = []
         for variant in variants:
             config = self.config_of(variant, seed)
+            check_optimizer(config.train)
             data_module = self.data_module(config)
             try:
                 build_network(config, data_module.preprocessor.modalities, data_module.targets)
