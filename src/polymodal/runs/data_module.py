@@ -26,6 +26,7 @@ from polymodal.model.shared_encoders import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
 from polymodal.runs.table_notices import table_notices_of_run
+from polymodal.runs.target_encoding import TargetEncodings, check_target_encodings, fit_target_encodings
 from polymodal.runs.warm_start import WarmStart, open_warm_start
 from polymodal.targets import AnyTarget, RowContext, fit_target
 from polymodal.targets.notices import invalid_target_cells, target_notices
@@ -69,6 +70,7 @@ class DataModule:
         table_notices: What was done with the tables, and what the user should know of them.
         notices: Sentences about the run that the user should read.
         warm_start: The run that this one starts from.
+        target_encodings: How training rows are encoded out of fold, where categories are encoded by a target.
     """
 
     preprocessor: Preprocessor
@@ -81,6 +83,7 @@ class DataModule:
     table_notices: list[Notice]
     notices: list[str]
     warm_start: WarmStart | None = None
+    target_encodings: TargetEncodings | None = None
 
     @property
     def schema(self) -> Schema:
@@ -114,13 +117,20 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
     shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
     settings = stream_settings(schema, config, targets)
+    check_target_encodings(settings, targets)
     warm_start = open_warm_start(config, schema)
     given = {} if warm_start is None else warm_start.modalities
     with progress.phase("reading cells", None):
         preprocessor = Preprocessor.fit(
             tables.train, rows_of["train"], schema, settings, shared=shared, given=given, num_threads=config.num_threads
         )
+    preprocessor, encodings = fit_target_encodings(
+        preprocessor, tables.train, rows_of["train"], targets, settings, config
+    )
     columns, broken = _decode(preprocessor, targets, table_of, cache, progress, config)
+    if encodings is not None:
+        every_row = np.arange(tables.train.num_rows)
+        columns[tables.train.name] = encodings.out_of_fold(columns[tables.train.name], every_row)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
     all_rows, splits, set_aside = {}, {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in table_of.items():
@@ -150,6 +160,7 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
             *settings_notices(preprocessor.modalities, settings),
         ],
         warm_start=warm_start,
+        target_encodings=encodings,
     )
 
 

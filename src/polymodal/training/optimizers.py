@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor, nn, optim
+from torch import nn, optim
 from torch.optim import SGD, AdamW, NAdam, Optimizer, RAdam
 
 from polymodal.config import TrainConfig
@@ -54,7 +54,7 @@ def parameter_groups(network: Network, settings: TrainConfig) -> list[dict[str, 
         settings: Resolved training options.
 
     Returns:
-        Groups for the optimizer, each with its ``peak_lr``; for ``muon`` the hidden weight matrices are one by themselves.
+        Groups for the optimizer, each with its ``peak_lr``; for ``muon`` the hidden matrices are one by themselves.
     """
     learning_rate = settings.learning_rate or 1e-3
     groups: list[dict[str, Any]] = []
@@ -129,7 +129,8 @@ def _lion(groups: Groups, learning_rate: float) -> Optimizer:
     from lion_pytorch import Lion
 
     scaled = [{**group, "weight_decay": group.get("weight_decay", 0.0) / RATES["lion"]} for group in groups]
-    return Lion(scaled, lr=learning_rate)
+    optimizer: Optimizer = Lion(scaled, lr=learning_rate)
+    return optimizer
 
 
 def _muon(groups: Groups, learning_rate: float) -> Optimizer:
@@ -138,8 +139,9 @@ def _muon(groups: Groups, learning_rate: float) -> Optimizer:
 
 
 class MuonAndAdamW(Optimizer):
-    """Muon for weight matrices of hidden layers, AdamW for all else: Jordan et al. 2024, kellerjordan.github.io/posts/muon.
+    """Muon for weight matrices of hidden layers, AdamW for all else.
 
+    Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks, kellerjordan.github.io/posts/muon.
     Embeddings, heads, biases, convolutions and pretrained checkpoints are no hidden matrices. Updates have the size of
     AdamW's, so that its learning rate and weight decay fit: Liu et al. 2025, arXiv 2502.16982, equation 4.
 
@@ -166,8 +168,7 @@ class MuonAndAdamW(Optimizer):
         super().__init__([group for part in self.parts for group in part.param_groups], {})
         self._part_sizes = [len(part.param_groups) for part in self.parts]
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Update all weights.
 
         Args:
