@@ -194,6 +194,7 @@ class RunConfig(Section):
         init_frozen: Whether those encoders stay as they are.
         reconstruct: Whether each stream is also recovered from the others.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
+        features: Names of the feature functions that add columns to each table.
         drop: Columns left out.
         slices: Columns by whose values the evaluated rows are scored, value by value.
         modality: Column to modality, where the user overrules the schema.
@@ -232,6 +233,7 @@ class RunConfig(Section):
     init_frozen: bool = False
     reconstruct: bool = False
     relevance: str | None = None
+    features: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     modality: dict[str, str] = Field(default_factory=dict)

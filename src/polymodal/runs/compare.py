@@ -25,6 +25,7 @@ from polymodal.atomic_files import remove_temporaries, write_text
 from polymodal.config import RunConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
+from polymodal.data.features import only_features
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS
 from polymodal.model.build import build_network
@@ -228,7 +229,8 @@ class _ComparisonRuns:
         """Return the data module; the last one is cached."""
         key = json.dumps(config.model_dump(mode="json", exclude=set(NOT_OF_DATA)), sort_keys=True)
         if self._data_module is None or self._data_module[0] != key:
-            self._data_module = key, build_data_module(self.tables, config, self.cache, self.progress)
+            tables = _only_features(self.tables, config.features)
+            self._data_module = key, build_data_module(tables, config, self.cache, self.progress)
         return self._data_module[1]
 
     def results(self, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, list[RunResult]]:
@@ -274,6 +276,16 @@ class _ComparisonRuns:
         """Name a run's file after the variant and everything that its result depends on."""
         digest = hashlib.sha256(json.dumps([self._tables_key, config.model_dump(mode="json")]).encode()).hexdigest()
         return (self.folder or Path()) / RESULTS / f"{_slug(variant)}-{config.seed}-{digest[:12]}.json"
+
+
+def _only_features(tables: Tables, names: Sequence[str]) -> Tables:
+    """Return the tables with the columns of those feature functions that a variant asks for."""
+    train, *held_out = (
+        None if table is None else only_features(table, names)
+        for table in (tables.train, tables.validation, tables.test)
+    )
+    assert train is not None
+    return dataclasses.replace(tables, train=train, validation=held_out[0], test=held_out[1])
 
 
 def _slug(variant: Variant) -> str:

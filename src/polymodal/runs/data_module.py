@@ -19,7 +19,7 @@ from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.slices import read_slices
 from polymodal.data.tables.splits import check_groups, rows_apart, split_rows
 from polymodal.data.tables.table import Table, concatenate
-from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean
+from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean, list_names
 from polymodal.model.batches import Examples, build_examples
 from polymodal.model.label_decision import decision_notices, with_label_decision
 from polymodal.model.shared_encoders import shared_groups
@@ -155,6 +155,7 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         unlabelled=_unlabelled_rows(tables.train, config, known, rows_of),
         table_notices=found,
         notices=[
+            *_feature_notices(tables.train),
             *decision_notices(targets, config),
             *target_notices(targets),
             *settings_notices(preprocessor.modalities, settings),
@@ -183,6 +184,12 @@ def split_tables(tables: Tables, config: RunConfig, schema: Schema) -> dict[str,
     rows_of = _split(tables, config, schema, _known_rows(tables.train, schema))
     table_of = _table_of_split(tables, rows_of)
     return {split: table.take(rows_of[split]) if split in rows_of else table for split, table in table_of.items()}
+
+
+def _feature_notices(table: Table) -> list[str]:
+    return [
+        f"The feature function {name!r} added {list_names(map(repr, names))}." for name, names in table.added.items()
+    ]
 
 
 def _pooled_for_groups(tables: Tables, config: RunConfig) -> tuple[Tables, list[Notice]]:
