@@ -144,7 +144,7 @@ class TrainConfig(Section):
 
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
-    optimizer: Literal["adamw", "nadam", "radam", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "lion", "muon", "nadam", "radam", "sgd"] = "adamw"
     learning_rate: float | None = Field(default=None, gt=0)
     schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = "cosine"
     weight_decay: float = Field(default=0.05, ge=0)
@@ -193,6 +193,7 @@ class RunConfig(Section):
         init_frozen: Whether those encoders stay as they are.
         reconstruct: Whether each stream is also recovered from the others.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
+        features: Names of the feature functions that add columns to each table.
         drop: Columns left out.
         slices: Columns by whose values the evaluated rows are scored, value by value.
         modality: Column to modality, where the user overrules the schema.
@@ -233,6 +234,7 @@ class RunConfig(Section):
     init_frozen: bool = False
     reconstruct: bool = False
     relevance: str | None = None
+    features: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     modality: dict[str, str] = Field(default_factory=dict)

@@ -46,8 +46,8 @@ def on_series(corrupt: CorruptSteps) -> CorruptCell:
 
 
 def _read(cell: Cell, context: CorruptionContext) -> Steps:
-    modality = context.modality
-    return modality.read_raw(cell, context.folder) if isinstance(modality, Series) else read_series(cell, context.folder)
+    modality, folder = context.modality, context.folder
+    return modality.read_raw(cell, folder) if isinstance(modality, Series) else read_series(cell, folder)
 
 
 def _spread(steps: Steps, context: CorruptionContext) -> Steps:

@@ -25,6 +25,7 @@ from polymodal.atomic_files import remove_temporaries, write_text
 from polymodal.config import RunConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
+from polymodal.data.features import only_features
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS
 from polymodal.model.build import build_network
@@ -50,6 +51,7 @@ from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.runs.run_folder import write_run
 from polymodal.runs.run_result import result_of
 from polymodal.runs.trackers import build_trackers
+from polymodal.training.optimizers import check_optimizer
 
 RESULTS = "results"
 ALL = "all"
@@ -220,6 +222,7 @@ class _ComparisonRuns:
         usable = []
         for variant in variants:
             config = self.config_of(variant, seed)
+            check_optimizer(config.train)
             data_module = self.data_module(config)
             try:
                 build_network(config, data_module.preprocessor.modalities, data_module.targets)
@@ -234,7 +237,8 @@ class _ComparisonRuns:
     def data_module(self, config: RunConfig) -> DataModule:
         """Return the data module; the last one is cached."""
         if self._data_module is None or not _reads_alike(config, *self._data_module):
-            self._data_module = config, build_data_module(self.tables, config, self.cache, self.progress)
+            tables = _only_features(self.tables, config.features)
+            self._data_module = config, build_data_module(tables, config, self.cache, self.progress)
         return self._data_module[1]
 
     def results(self, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, list[RunResult]]:
@@ -290,6 +294,13 @@ def _reads_alike(config: RunConfig, other: RunConfig, data_module: DataModule) -
     modalities = {stream.name: stream.modality for stream in data_module.schema.streams}
     groups = [shared_groups(found, modalities).encoders.values() for found in (config, other)]
     return list(groups[0]) == list(groups[1])
+
+
+def _only_features(tables: Tables, names: Sequence[str]) -> Tables:
+    """Return the tables with the columns of those feature functions that a variant asks for."""
+    others = ("validation", "test", "unlabelled")
+    found = {name: table and only_features(table, names) for name in others if (table := getattr(tables, name))}
+    return dataclasses.replace(tables, train=only_features(tables.train, names), **found)
 
 
 def _slug(variant: Variant) -> str:
