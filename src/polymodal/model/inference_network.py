@@ -105,8 +105,10 @@ class InferenceNetwork(ABC):
         """
         used = {stream: columns[stream] for stream in self.streams}
         num_rows, step = len(next(iter(columns.values()))), inference_batch_size(columns)
-        order = length_order(used) if num_rows > step else np.arange(num_rows)
-        starts = range(0, max(num_rows, 1), step)
+        if num_rows <= step:
+            return self._run_batch(used, np.arange(num_rows), masks)
+        order = length_order(used)
+        starts = range(0, num_rows, step)
         batches = [self._run_batch(used, order[start : start + step], masks) for start in starts]
         inverse = np.argsort(order)
         return [concatenate_predictions([batch[index] for batch in batches], inverse) for index in range(len(masks))]
