@@ -104,7 +104,7 @@ class InferenceNetwork(ABC):
             One ``NetworkPredictions`` a mask, in the order of the rows.
         """
         used = {stream: columns[stream] for stream in self.streams}
-        num_rows, step = len(next(iter(columns.values()))), inference_batch_size(columns)
+        num_rows, step = len(next(iter(columns.values()))), self._batch_rows(used)
         if num_rows <= step:
             return self._run_batch(used, np.arange(num_rows), masks)
         order = length_order(used)
@@ -147,6 +147,10 @@ class InferenceNetwork(ABC):
         Raises:
             Exception: Whatever a part raises that does not fit.
         """
+
+    def _batch_rows(self, columns: Mapping[str, Column]) -> int:
+        """Choose the number of rows that are predicted at once."""
+        return inference_batch_size(columns)
 
     def _slices(self, columns: Mapping[str, Column]) -> list[slice]:
         """Return the rows of each batch, at least one batch."""
