@@ -51,6 +51,7 @@ class TaughtCase:
         metric: What is compared.
         labels: Rows that keep their label.
         rows: Rows that are there at all; None: all of the dataset.
+        kind: What kind of target it is, where that is not found by itself.
         drop: Columns that nobody reads.
         student_drop: Columns that the student does not read either.
         knows_all: Whether the teacher learned from all labels; else from the same few.
@@ -65,6 +66,7 @@ class TaughtCase:
     metric: str
     labels: int
     rows: int | None = None
+    kind: str | None = None
     drop: tuple[str, ...] = ()
     student_drop: tuple[str, ...] = ()
     knows_all: bool = False
@@ -120,10 +122,11 @@ TAUGHT = (
         target="caption",
         metric="exact_match",
         labels=100,
-        rows=1000,
+        rows=600,
+        kind="caption",
         knows_all=True,
         is_structured=True,
-        words="describes the picture; its teacher learned from 1,000 captions",
+        words="describes the picture; its teacher learned from 600 captions",
     ),
 )
 STARTED = (
@@ -192,7 +195,8 @@ def taught(case: TaughtCase, seed: int) -> Scores:
     whole = whole.take(np.arange(case.rows or whole.num_rows))
     labelled = np.sort(np.random.default_rng(seed).permutation(whole.num_rows)[: case.labels])
     few, all_rows = whole.take(labelled), without_labels(whole, case.target, labelled)
-    fit = partial(polymodal.fit, target=case.target, test=test, seed=seed, **COMMON)
+    kinds = {} if case.kind is None else {case.target: case.kind}
+    fit = partial(polymodal.fit, target=case.target, test=test, seed=seed, modality=kinds, **COMMON)
     student = partial(fit, drop=(*case.drop, *case.student_drop))
     teacher = RUNS / f"teacher-{case.name}{'' if case.knows_all else f'-{seed}'}"
     runs: dict[str, Callable[[], polymodal.Model]] = {
