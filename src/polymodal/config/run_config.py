@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -20,8 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from polymodal.atomic_files import write_text
-from polymodal.config.option_names import split_name, with_current_name, with_current_names, with_override
+from polymodal.config.option_names import read_share, split_name, with_current_name, with_current_names, with_override
 from polymodal.errors import ConfigError, closest, did_you_mean
 
 Preset = Literal["fast", "balanced", "best"]
@@ -145,7 +144,7 @@ class TrainConfig(Section):
 
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
-    optimizer: Literal["adamw", "nadam", "radam", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "lion", "muon", "nadam", "radam", "sgd"] = "adamw"
     learning_rate: float | None = Field(default=None, gt=0)
     schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = "cosine"
     weight_decay: float = Field(default=0.05, ge=0)
@@ -194,11 +193,14 @@ class RunConfig(Section):
         init_frozen: Whether those encoders stay as they are.
         reconstruct: Whether each stream is also recovered from the others.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
+        features: Names of the feature functions that add columns to each table.
         drop: Columns left out.
         slices: Columns by whose values the evaluated rows are scored, value by value.
         modality: Column to modality, where the user overrules the schema.
         stream: Stream name to patterns of column names.
-        share: Group name to patterns of stream names; the streams of a group share one encoder.
+        share: Group name to patterns of stream names, or "all" for one group of all streams. Streams of one modality
+            share one encoder, streams of several modalities the layers behind their own encoders.
+        share_depth: Number of layers that streams of several modalities share.
         preset: Size of the network and length of training: fast, balanced or best.
         width: Width of tokens; None means: chosen by the preset.
         encoder: Stream to encoder.
@@ -232,11 +234,13 @@ class RunConfig(Section):
     init_frozen: bool = False
     reconstruct: bool = False
     relevance: str | None = None
+    features: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     modality: dict[str, str] = Field(default_factory=dict)
     stream: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    share: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    share: Annotated[dict[str, tuple[str, ...]], BeforeValidator(read_share)] = Field(default_factory=dict)
+    share_depth: int = Field(default=2, ge=1)
     preset: Preset = "balanced"
     width: int | None = Field(default=None, ge=8)
     encoder: dict[str, EncoderConfig] = Field(default_factory=dict)
@@ -361,39 +365,3 @@ def _option_names(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield prefix + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _option_names(field.annotation, f"{prefix}{name}.")
-
-
-def load_config(path: Path) -> dict[str, Any]:
-    """Read a ``run.yaml``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its nested values, unchecked.
-
-    Raises:
-        ConfigError: If the file is missing or is not a YAML mapping.
-    """
-    from polymodal.config.yaml_text import MAX_CHARACTERS, parse_yaml
-
-    try:
-        with path.open(encoding="utf-8") as file:
-            values = parse_yaml(file.read(MAX_CHARACTERS + 1))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error}. Expected a YAML file.") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"The configuration {path} holds no options. Expected lines like `seed: 1`.")
-    return values
-
-
-def save_config(config: RunConfig, path: Path) -> None:
-    """Write the resolved configuration as YAML.
-
-    Args:
-        config: What to write.
-        path: Where; replaced atomically.
-    """
-    import yaml
-
-    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

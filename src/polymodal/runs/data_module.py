@@ -17,16 +17,17 @@ from polymodal.data.notes.table_notices import notice_lines
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.slices import read_slices
-from polymodal.data.tables.splits import check_groups, rows_apart, split_rows
+from polymodal.data.tables.splits import check_groups, split_rows
 from polymodal.data.tables.table import Table, concatenate
-from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean
+from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean, list_names
 from polymodal.model.batches import Examples, build_examples
 from polymodal.model.label_decision import decision_notices, with_label_decision
-from polymodal.model.shared_encoders import shared_groups
+from polymodal.model.shared_groups import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
 from polymodal.runs.table_notices import table_notices_of_run
-from polymodal.runs.unlabelled import put_below, uses_unlabelled
+from polymodal.runs.target_encoding import TargetEncodings, check_target_encodings, fit_target_encodings
+from polymodal.runs.unlabelled import put_below, rows_without_target, uses_unlabelled
 from polymodal.runs.warm_start import WarmStart, open_warm_start
 from polymodal.targets import AnyTarget, RowContext, fit_target
 from polymodal.targets.notices import invalid_target_cells, target_notices
@@ -74,6 +75,7 @@ class DataModule:
         notices: Sentences about the run that the user should read.
         warm_start: The run that this one starts from.
         num_taught: Rows of the training table without any target that are learned from a teacher alone.
+        target_encodings: How training rows are encoded out of fold, where categories are encoded by a target.
     """
 
     preprocessor: Preprocessor
@@ -87,6 +89,7 @@ class DataModule:
     notices: list[str]
     warm_start: WarmStart | None = None
     num_taught: int = 0
+    target_encodings: TargetEncodings | None = None
 
     @property
     def schema(self) -> Schema:
@@ -131,10 +134,11 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     read_slices(table_of.get("test") or table_of["validation"], config.slices)  # raises before anything is decoded
     if config.coverage_by is not None:
         table_of["validation"].check_columns([config.coverage_by], "coverage_by")
-    unlabelled = _unlabelled_rows(tables.train, config, known, rows_of)
+    unlabelled = rows_without_target(tables.train, config, known, rows_of)
     targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
-    shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
+    shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams}).encoders
     settings = stream_settings(schema, config, targets)
+    check_target_encodings(settings, targets)
     warm_start = open_warm_start(config, schema)
     given = {} if warm_start is None else warm_start.modalities
     fitted_on = rows_of["train"] if config.teacher is None else np.union1d(rows_of["train"], unlabelled)
@@ -142,7 +146,13 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         preprocessor = Preprocessor.fit(
             tables.train, fitted_on, schema, settings, shared=shared, given=given, num_threads=config.num_threads
         )
+    preprocessor, encodings = fit_target_encodings(
+        preprocessor, tables.train, rows_of["train"], targets, settings, config
+    )
     columns, broken = _decode(preprocessor, targets, table_of, cache, progress, config)
+    if encodings is not None:
+        every_row = np.arange(tables.train.num_rows)
+        columns[tables.train.name] = encodings.out_of_fold(columns[tables.train.name], every_row)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
     all_rows, splits, set_aside = {}, {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in table_of.items():
@@ -168,11 +178,13 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         unlabelled=unlabelled,
         table_notices=found,
         notices=[
+            *_feature_notices(tables.train),
             *decision_notices(targets, config),
             *target_notices(targets),
             *settings_notices(preprocessor.modalities, settings),
         ],
         warm_start=warm_start,
+        target_encodings=encodings,
     )
 
 
@@ -195,6 +207,12 @@ def split_tables(tables: Tables, config: RunConfig, schema: Schema) -> dict[str,
     rows_of = _split(tables, config, schema, _known_rows(tables.train, schema))
     table_of = _table_of_split(tables, rows_of)
     return {split: table.take(rows_of[split]) if split in rows_of else table for split, table in table_of.items()}
+
+
+def _feature_notices(table: Table) -> list[str]:
+    return [
+        f"The feature function {name!r} added {list_names(map(repr, names))}." for name, names in table.added.items()
+    ]
 
 
 def _pooled_for_groups(tables: Tables, config: RunConfig) -> tuple[Tables, list[Notice]]:
@@ -282,16 +300,6 @@ def _split(tables: Tables, config: RunConfig, schema: Schema, known: NDArray[np.
         labelled, targets=stratified, group=config.group, time=config.time, fractions=fractions, seed=config.seed
     )
     return {split: known[rows] for split, rows in splits.items()}
-
-
-def _unlabelled_rows(
-    table: Table, config: RunConfig, known: NDArray[np.int64], rows_of: Mapping[str, NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    rows = np.setdiff1d(np.arange(table.num_rows), known).astype(np.int64)
-    held_out = [rows_of[split] for split in rows_of if split != "train"]
-    if not held_out:
-        return rows
-    return rows_apart(table, rows, np.concatenate(held_out), group=config.group, time=config.time)
 
 
 def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) -> dict[str, Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Unpack
 
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.features import functions_by_name
 from polymodal.model.custom_objects import custom_objects_of
 from polymodal.model.saved_parts import MODEL_FOLDER
 from polymodal.nn.devices import use_device
@@ -76,7 +78,9 @@ def fit(
     with use_device(options.get("device")):
         with progress.phase("reading tables", None):
             tables = read_tables(table, options, config)
-        return _fit_tables(tables, config, folder, resume, progress, command, given)
+        model = _fit_tables(tables, config, folder, resume, progress, command, given)
+        functions = functions_by_name(options.get("features") or ())
+        return Model(dataclasses.replace(model.trained, feature_functions=functions), model.folder)
 
 
 def _fit_tables(

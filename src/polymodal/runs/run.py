@@ -40,6 +40,7 @@ from polymodal.targets.evidence import to_evidential
 from polymodal.training.distillation import TaughtRows, TeacherAnswers, ask_teacher
 from polymodal.training.flip_trial import choose_flip
 from polymodal.training.inputs import TrainingInputs
+from polymodal.training.optimizers import check_optimizer
 from polymodal.training.time_budget import TimeBudget
 from polymodal.training.trainer import train_network
 from polymodal.training.training_checkpoint import saved_width
@@ -121,6 +122,7 @@ def execute(
     Returns:
         The finished run.
     """
+    check_optimizer(config.train)
     watch, callbacks = Stopwatch(), callbacks or RunCallbacks()
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from polymodal.config import RunConfig
 from polymodal.data.notes.notice import Notice, count, name_columns
+from polymodal.data.tables.splits import rows_apart
 from polymodal.data.tables.table import Table, concatenate
 from polymodal.errors import ConfigError
 
@@ -42,6 +46,27 @@ def check_unlabelled(config: RunConfig) -> None:
             "The rows of --unlabelled have no target, and nothing learns from them. Name a model that answers them by "
             "--teacher, or pretrain on their pictures by --set train.pretrain_epochs=10."
         )
+
+
+def rows_without_target(
+    table: Table, config: RunConfig, known: NDArray[np.int64], rows_of: Mapping[str, NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Return the rows of the training table without any target that may be learned from.
+
+    Args:
+        table: The training table.
+        config: The run's configuration.
+        known: int64, its rows with a target.
+        rows_of: Split to its rows of the table, int64.
+
+    Returns:
+        int64, without those of a group or a time that is held out.
+    """
+    rows = np.setdiff1d(np.arange(table.num_rows), known).astype(np.int64)
+    held_out = [rows_of[split] for split in rows_of if split != "train"]
+    if not held_out:
+        return rows
+    return rows_apart(table, rows, np.concatenate(held_out), group=config.group, time=config.time)
 
 
 def put_below(table: Table, further: Table, targets: Sequence[str]) -> tuple[Table, list[Notice]]:
