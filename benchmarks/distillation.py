@@ -138,14 +138,6 @@ STARTED = (
         drop=("speaker",),
         words="digits 5 to 9 after 0 to 4, 10 rows each",
     ),
-    StartedCase(
-        name="leaf",
-        folder="leaf",
-        target="species",
-        labels=4,
-        drop=("margin*", "shape*", "texture*"),
-        words="49 species from pictures after 50 others, 4 rows each",
-    ),
 )
 
 
@@ -332,7 +324,8 @@ def section() -> str:
         "",
         "A student with few labels, with `--teacher` on the rows with labels, and on all rows of the table too:",
         "",
-        "| dataset | metric | student | labels | teacher | student alone | taught, labelled rows | taught, all | n |",
+        "| dataset | metric | student | labels | teacher | student alone | taught, labelled rows | "
+        "taught, all rows | seeds |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for case in TAUGHT:
@@ -378,8 +371,8 @@ def _spread(found: list[Scores], run: str) -> str:
     if run not in found[0]:
         return "–"
     answers, networks = ([scores[run][part] for scores in found] for part in ("answer", "network"))
-    deviation = statistics.stdev(answers) if len(answers) > 1 else 0.0
-    return f"{statistics.mean(answers):.3f} ± {deviation:.3f} ({statistics.mean(networks):.3f})"
+    deviation = f" ± {statistics.stdev(answers):.3f}" if len(answers) > 1 else ""
+    return f"{statistics.mean(answers):.3f}{deviation} ({statistics.mean(networks):.3f})"
 
 
 if __name__ == "__main__":
