@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
+from polymodal.cli.features_option import load_features
 from polymodal.errors import ConfigError, parameter_error
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class RunArguments:
         modality: ``COL=MODALITY`` each.
         stream: ``NAME=GLOB,GLOB`` each.
         share: ``NAME=GLOB,GLOB`` each, or ``all``.
+        features: ``MODULE:FUNCTION`` or names of installed feature functions.
         drop: Columns.
         slices: Columns.
         encoder: ``STREAM=NAME`` each.
@@ -56,6 +58,7 @@ class RunArguments:
     modality: list[str]
     stream: list[str]
     share: list[str]
+    features: list[str]
     drop: list[str]
     slices: list[str]
     encoder: list[str]
@@ -79,6 +82,7 @@ class RunArguments:
             "modality": parse_pairs("--modality", self.modality, last=True) or None,
             "stream": parse_streams(self.stream) or None,
             "share": parse_shares(self.share) or None,
+            "features": load_features(self.features) or None,
             "drop": tuple(self.drop) or None,
             "slices": tuple(self.slices) or None,
             "encoder": parse_pairs("--encoder", self.encoder) or None,

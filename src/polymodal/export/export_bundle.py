@@ -75,6 +75,7 @@ def export_bundle(
         OSError: If the folder cannot be written.
     """
     network = reference_network(torch_network(model, "An export"))
+    model.check_no_features("A bundle")
     _check_packages()
     check_parts(model)
     if not table.num_rows:

@@ -28,7 +28,7 @@ EPOCH_FACTORS = {"fast": 0.5, "balanced": 1.0, "best": 2.0}
 ROWS_SEEN = 80_000
 """Rows a balanced run looks at, all epochs together, between the bounds below."""
 EPOCHS = (8, 60)
-RATES = {"sgd": 50.0}
+RATES = {"lion": 0.2, "sgd": 50.0}
 """Peak learning rate of an optimizer as a multiple of that of AdamW, for those that need another one."""
 
 

@@ -25,6 +25,7 @@ from polymodal.atomic_files import remove_temporaries, write_text
 from polymodal.config import RunConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
+from polymodal.data.features import only_features
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS
 from polymodal.model.build import build_network
@@ -50,12 +51,15 @@ from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.runs.run_folder import write_run
 from polymodal.runs.run_result import result_of
 from polymodal.runs.trackers import build_trackers
+from polymodal.training.optimizers import check_optimizer
 
 RESULTS = "results"
 ALL = "all"
 GIVEN = "as given"
 NOT_OF_DATA = ("fusion", "train", "baselines", "width", "preset", "share", "share_depth", "num_threads")
 """Options that the data module does not depend on; of ``share`` only the groups that share an encoder count."""
+OF_TABLES = ("data", "validation", "test", "unlabelled")
+"""Options that name tables, which are read once for all variants."""
 
 
 def compare(
@@ -202,6 +206,12 @@ class _ComparisonRuns:
 
     def config_of(self, variant: Variant, seed: int) -> RunConfig:
         """Return the options of one run."""
+        named = next((name for name in OF_TABLES if name in variant.overrides), None)
+        if named is not None:
+            raise ConfigError(
+                f"The variant {variant.name!r} names a table by {named!r}, but all variants learn from the same "
+                "tables. Name it for the whole comparison."
+            )
         try:
             return build_config(values_of(self.base), {**variant.overrides, "seed": seed})
         except ConfigError as error:
@@ -212,6 +222,7 @@ class _ComparisonRuns:
         usable = []
         for variant in variants:
             config = self.config_of(variant, seed)
+            check_optimizer(config.train)
             data_module = self.data_module(config)
             try:
                 build_network(config, data_module.preprocessor.modalities, data_module.targets)
@@ -226,7 +237,8 @@ class _ComparisonRuns:
     def data_module(self, config: RunConfig) -> DataModule:
         """Return the data module; the last one is cached."""
         if self._data_module is None or not _reads_alike(config, *self._data_module):
-            self._data_module = config, build_data_module(self.tables, config, self.cache, self.progress)
+            tables = _only_features(self.tables, config.features)
+            self._data_module = config, build_data_module(tables, config, self.cache, self.progress)
         return self._data_module[1]
 
     def results(self, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, list[RunResult]]:
@@ -284,13 +296,20 @@ def _reads_alike(config: RunConfig, other: RunConfig, data_module: DataModule) -
     return list(groups[0]) == list(groups[1])
 
 
+def _only_features(tables: Tables, names: Sequence[str]) -> Tables:
+    """Return the tables with the columns of those feature functions that a variant asks for."""
+    others = ("validation", "test", "unlabelled")
+    found = {name: table and only_features(table, names) for name in others if (table := getattr(tables, name))}
+    return dataclasses.replace(tables, train=only_features(tables.train, names), **found)
+
+
 def _slug(variant: Variant) -> str:
     return re.sub(r"[^\w.-]+", "-", variant.name)[:40]
 
 
 def _tables_key(tables: Tables) -> str:
     digest = hashlib.sha256(f"{polymodal.__version__} {tables.has_test}".encode())
-    given = [table for table in (tables.train, tables.validation, tables.test) if table is not None]
+    given = [table for table in (tables.train, tables.validation, tables.test, tables.unlabelled) if table is not None]
     for table in given:
         for name, cells in table.columns.items():
             digest.update(f"{name} {cell_keys('cell', {}, cells, table.folder).name}".encode())

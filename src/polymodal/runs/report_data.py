@@ -167,6 +167,9 @@ def _table_rows(data_module: DataModule) -> list[dict[str, Any]]:
         set_aside = data_module.set_aside.get(examples.name, 0) if first else 0
         rows.append({"name": examples.name, "split": split, "rows": len(examples), "set_aside": set_aside})
         seen.add(examples.name)
+    if data_module.num_taught:
+        name = data_module.tables["train"].name
+        rows.append({"name": name, "split": "teacher alone", "rows": data_module.num_taught, "set_aside": 0})
     return rows
 
 

@@ -155,6 +155,8 @@ def _reason(stream: StreamSchema, config: RunConfig, schema: Schema, model: Trai
         kinds = {name: _kind(name, schema) for name in stream.columns}
         if kinds != {name: member.name for name, member in fitted.members.items()}:
             return "its columns are others, or of other kinds"
+        if any(encoding.method == "target" for encoding in fitted.encodings.values()):
+            return "its categories are encoded by what that run predicts"
     if stream.name in config.settings:
         return "the options give it settings of its own"
     return None
