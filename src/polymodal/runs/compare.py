@@ -299,7 +299,8 @@ def _reads_alike(config: RunConfig, other: RunConfig, data_module: DataModule) -
 def _only_features(tables: Tables, names: Sequence[str]) -> Tables:
     """Return the tables with the columns of those feature functions that a variant asks for."""
     others = ("validation", "test", "unlabelled")
-    found = {name: table and only_features(table, names) for name in others if (table := getattr(tables, name))}
+    given = {name: getattr(tables, name) for name in others}
+    found: dict[str, Any] = {name: only_features(table, names) for name, table in given.items() if table is not None}
     return dataclasses.replace(tables, train=only_features(tables.train, names), **found)
 
 
