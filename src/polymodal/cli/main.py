@@ -164,6 +164,10 @@ def train_command(
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A trained model to learn from as well; it may know more.")
     ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="Further rows without a target, which the teacher answers."),
+    ] = None,
     init_from: Annotated[
         str | None,
         typer.Option("--init-from", metavar="RUN", help="An earlier run whose encoders this one starts from."),
@@ -221,9 +225,8 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update(
-            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "init_from": init_from}
-        )
+        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "init_from": init_from})
+        common.update({"teacher": teacher, "unlabelled": unlabelled})
         common.update({"harden": harden or None, "stress": stress or None, "explain": explain or None})
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables

@@ -102,6 +102,7 @@ class StreamFeatures:
         cardinalities: Number of categories of each table field, 0 for a number; empty for the others.
         side: Side of thumbnails in pixels; 0 for the others.
         channels: Channels of a sound, whose features follow each other; 1 for the others.
+        segment_steps: Steps of a segment of a sound with long clips; 0 for the others.
         scaling: Of the dense features.
         grams: The blocks of n-grams of a text; none for the others.
         numbers: Of the raw numbers of a table; None without any, and in models that were saved before there were any.
@@ -116,6 +117,7 @@ class StreamFeatures:
     grams: tuple[TextGrams, ...] = ()
     numbers: NumberScaling | None = None
     channels: int = 1
+    segment_steps: int = 0
 
     @classmethod
     def unfitted(cls, stream: StreamSchema, fitted: Any, column: Column) -> StreamFeatures:
@@ -316,11 +318,12 @@ def _video_trees(column: Column) -> Floats:
 
 
 def _with_channels(unfitted: StreamFeatures, _stream: StreamSchema, fitted: Any, _column: Column) -> StreamFeatures:
-    return replace(unfitted, channels=fitted.channels)
+    segment_steps = fitted.segment_steps if fitted.num_segments > 1 else 0
+    return replace(unfitted, channels=fitted.channels, segment_steps=segment_steps)
 
 
 def _audio_features(features: StreamFeatures, column: Column) -> tuple[Floats, int]:
-    return audio_features(column, features.channels)
+    return audio_features(column, features.channels, features.segment_steps)
 
 
 def _every_second_pixel(values: Floats, num_pixels: int) -> Floats:

@@ -26,6 +26,7 @@ from polymodal.runs.run_explanation import explain_run
 from polymodal.runs.run_folder import STATE_FILE, open_run_folder, write_run
 from polymodal.runs.run_log import open_run_log, summary_lines
 from polymodal.runs.trackers import build_trackers
+from polymodal.runs.unlabelled import check_unlabelled
 
 
 def fit(
@@ -70,6 +71,8 @@ def fit(
     folder = None if output is None else Path(output)
     trackers = build_trackers(log, folder)
     config = build_run_config(table, target, options, seed)
+    if config.unlabelled is not None or options.get("unlabelled") is not None:
+        check_unlabelled(config)
     progress = (progress or LoggingProgress()) if is_main_process() else SilentProgress()
     given = [*trackers, *callbacks] if is_main_process() else []
     with use_device(options.get("device")):
