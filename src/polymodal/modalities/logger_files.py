@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.modalities.base import CellReadError, quote
-from polymodal.modalities.date_text import read_date
+from polymodal.modalities.date_text import ORDERS, DateOrder, find_order, read_date
 from polymodal.modalities.number_text import MISSING_WORDS
 
 COMMENT_MARKS = ("#", "%", "//", "@", '"#')
@@ -118,13 +118,14 @@ def _is_blank(text: str) -> bool:
 def _is_date(text: str) -> bool:
     if _is_number(text):
         return False
+    return any(_reads_as_date(text, order) for order in ORDERS)
+
+
+def _reads_as_date(text: str, order: DateOrder) -> bool:
     try:
-        read_date(text, day_first=False)
+        read_date(text, order=order)
     except (ValueError, OverflowError):
-        try:
-            read_date(text, day_first=True)
-        except (ValueError, OverflowError):
-            return False
+        return False
     return True
 
 
@@ -149,10 +150,11 @@ def _numbers(cells: Sequence[str], name: str) -> NDArray[np.float64]:
 
 
 def _seconds(cells: Sequence[str]) -> NDArray[np.float64]:
+    order = find_order(cells) or "MDY"
     seconds = np.full(len(cells), np.nan)
     for row, cell in enumerate(cells):
         try:
-            seconds[row] = read_date(cell, day_first=False).timestamp() if not _is_blank(cell) else np.nan
+            seconds[row] = read_date(cell, order=order).timestamp() if not _is_blank(cell) else np.nan
         except (ValueError, OverflowError):
             return np.arange(len(cells), dtype=np.float64)
     return seconds
