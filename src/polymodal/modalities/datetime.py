@@ -33,7 +33,7 @@ from polymodal.modalities.date_text import (
     read_date,
     read_date_number,
 )
-from polymodal.modalities.number_text import MISSING_WORDS
+from polymodal.modalities.number_words import MISSING_WORDS
 
 DAY_S = 86_400.0
 COMPONENTS = ("time", "year_sin", "year_cos", "month", "week_sin", "week_cos", "day_sin", "day_cos")

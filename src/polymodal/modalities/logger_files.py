@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polymodal.modalities.base import CellReadError, quote
 from polymodal.modalities.date_text import ORDERS, DateOrder, find_order, read_date
-from polymodal.modalities.number_text import MISSING_WORDS
+from polymodal.modalities.number_words import MISSING_WORDS
 
 COMMENT_MARKS = ("#", "%", "//", "@", '"#')
 DELIMITERS = (";", "\t", ",", "|")

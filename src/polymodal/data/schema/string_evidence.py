@@ -17,7 +17,8 @@ from polymodal.modalities import CellReadError
 from polymodal.modalities.compound_numbers import is_clock
 from polymodal.modalities.date_text import LONGEST_DATE, ORDERS, DateOrder, has_order, is_epoch, is_zero_date
 from polymodal.modalities.datetime import order_note, parse_datetime
-from polymodal.modalities.number_text import MISSING_WORDS, NumberForm, find_number_form, is_range
+from polymodal.modalities.number_text import NumberForm, find_number_form, is_range
+from polymodal.modalities.number_words import MISSING_WORDS
 
 NEARLY_ALL = 0.95
 MOST, FEWEST_NUMBERS = 0.8, 20
