@@ -40,7 +40,7 @@ CODES = (
 )
 """Currencies of ISO 4217, but those that are English words."""
 SYMBOLS = "".join(chr(code) for code in range(0x24, 0x20C1) if unicodedata.category(chr(code)) == "Sc")
-LOCAL_NAMES = r"Rs\.?|Rp\.?|RM|kr\.?|Kč|zł|Ft|Fr\.|SFr\.|lei|лв\.?|руб\.?|грн\.?|元|円|원"
+LOCAL_NAMES = r"Rs\.?|Rp\.?|RM|kr\.?|Kč|zł|Ft|Fr\.|SFr\.|lei|лв\.?|руб\.?|грн\.?|元|円|원"  # noqa: RUF001
 SYMBOL = rf"(?:[A-Z]{{1,3}}\s?\$|[{SYMBOLS}])"
 MONEY = rf"(?:{SYMBOL}\s?(?:{CODES})(?![^\W\d_])|(?:{CODES})\s?[{SYMBOLS}]|{SYMBOL}|{CODES}|{LOCAL_NAMES})"
 """How currencies are written: ``$``, ``US$``, ``USD``, ``USD $``, ``kr``."""
