@@ -22,8 +22,14 @@ VALUES = [[1.0, 2.0], [3.0, 4.0]]
         "a,b\n1,2\n3,4\n".encode("utf-16"),
         b"  1.0e+00   2.0\n  3.0e+00   4.0\n",
         b"a;b;\n1;2;\n3;4;\n",
+        b"a,b\n1,2,\n3,4,\n",
+        b"Device: A\nSerial: 7\n\na,b\n1,2\n3,4\n",
+        b'a,b\n"1,0","2,0"\n"3,0","4,0"\n',
+        b"Time (s),a,b\n0.0,1,2\n0.1,3,4\n",
+        b",a,b\n0,1,2\n1,3,4\n",
     ],
-    ids=["units", "comments", "time and commas", "clock", "cp1252", "utf-16", "blanks", "mark at the end"],
+    ids=["units", "comments", "time and commas", "clock", "cp1252", "utf-16", "blanks", "mark at the end"]
+    + ["mark behind values", "preamble", "quoted commas", "seconds", "index"],
 )
 def test_measurements_are_read(content: bytes) -> None:
     np.testing.assert_array_equal(load_numbers(content), VALUES)
@@ -32,6 +38,15 @@ def test_measurements_are_read(content: bytes) -> None:
 def test_uneven_times_become_even_steps() -> None:
     content = b"t,x\n2024-01-01 00:00:00,0\n2024-01-01 00:00:01,1\n2024-01-01 00:00:04,4\n"
     np.testing.assert_allclose(load_numbers(content), [[0], [2], [4]])
+    np.testing.assert_allclose(load_numbers(b"time,x\n0,0\n1,1\n4,4\n"), [[0], [2], [4]])
+    clocks = b"day,time,x\n2024-01-01,00:00:00,0\n2024-01-01,00:00:01,1\n2024-01-01,00:00:04,4\n"
+    np.testing.assert_allclose(load_numbers(clocks), [[0], [2], [4]])
+
+
+def test_a_first_row_that_lacks_a_number_is_no_line_of_units() -> None:
+    np.testing.assert_array_equal(load_numbers(b"a,b\n#N/A,2\n3,4\n"), [[np.nan, 2.0], [3.0, 4.0]])
+    with pytest.raises(CellReadError, match=r"column 1 \('a'\) holds 'OL'"):
+        load_numbers(b"a,b\nOL,2\n3,4\n")
 
 
 @pytest.mark.parametrize(
