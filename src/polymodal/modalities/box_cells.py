@@ -2,8 +2,8 @@
 
 The forms of other programs are read as well: COCO's annotations and Hugging Face's objects (``bbox`` as left, top,
 width and height, ``category`` or ``category_id``), torchvision's ``{"boxes", "labels"}``, corners by name as in Pascal
-VOC (``xmin`` ... ``ymax``) and its XML, LabelMe's shapes, YOLO's lines (label, center, width and height in shares of the picture) and Label Studio's
-rectangles in per cent. Shares and per cent become pixels where the picture's size is known.
+VOC (``xmin`` ... ``ymax``) and its XML, LabelMe's shapes, YOLO's lines (label, center, width, height in shares of the
+picture) and Label Studio's rectangles in per cent. Shares and per cent become pixels where the picture's size is known.
 """
 
 from __future__ import annotations

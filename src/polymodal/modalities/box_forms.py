@@ -11,17 +11,9 @@ from typing import Any
 import numpy as np
 
 LABEL_KEYS = (
-    "label",
-    "category",
-    "class",
-    "name",
-    "categoryname",
-    "categoryid",
-    "classname",
-    "labels",
-    "labelname",
-    "displayname",
-) + ("tagname", "classtitle", "tag", "object", "cls", "type")
+    *("label", "category", "class", "name", "categoryname", "categoryid", "classname", "labels", "labelname"),
+    *("displayname", "tagname", "classtitle", "tag", "object", "cls", "type"),
+)
 LABEL_LISTS, BOX_LISTS = ("labels", "category", "categories", "class", "label"), ("boxes", "bbox", "bboxes")
 CORNER_NAMES = (
     ("xmin", "ymin", "xmax", "ymax"),

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC
-from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,8 @@ MAX_HEADER_LINES, SAMPLE_LINES = 3, 20
 NO_COMMENT = ("#n/a", "#na", "#value!", "#div/0!", "#ref!", "#num!")
 """What a spreadsheet writes for a number that is missing, at the beginning of a line."""
 TIME_NAME = re.compile(
-    r"(?:time|t|ts|time ?stamp|epoch|seconds?|secs?|elapsed(?: time)?|zeit)(?:[ _]?(?:s|ms|us|sec|seconds)|\s*[\[(].*[\])])?",
+    r"(?:time|t|ts|time ?stamp|epoch|seconds?|secs?|elapsed(?: time)?|zeit)"
+    r"(?:[ _]?(?:s|ms|us|sec|seconds)|\s*[\[(].*[\])])?",
     re.IGNORECASE,
 )
 INDEX_NAME = re.compile(r"|unnamed: 0|index|idx|sample|sample ?no\.?|row|frame", re.IGNORECASE)
@@ -66,7 +67,7 @@ def load_logger_file(content: bytes) -> tuple[NDArray[np.float64], tuple[str, ..
             f"the first {len(rows[0])}"
         )
     columns = list(zip(*rows, strict=True))
-    is_time = [_is_time(cells) or _counts(name, cells) for name, cells in zip_longest(names, columns)][: len(columns)]
+    is_time = [_is_time(cells) for cells in columns]
     if all(is_time):
         raise CellReadError("holds dates or times alone; expected numbers beside them")
     values = [_numbers(cells, _name(names, at)) for at, cells in enumerate(columns) if not is_time[at]]
@@ -74,6 +75,25 @@ def load_logger_file(content: bytes) -> tuple[NDArray[np.float64], tuple[str, ..
     kept = [name for at, name in enumerate(names) if at < len(is_time) and not is_time[at]]
     is_named = len(names) == len(columns)
     return _even_steps(np.stack(values, axis=1), _moments(times)), tuple(kept if is_named else ())
+
+
+def without_time(values: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Leave out columns that are the time of the rows, or number them, by their names.
+
+    Args:
+        values: Numbers ``[rows, columns]``.
+        names: The columns' names; none where they have none.
+
+    Returns:
+        The other columns, at even steps of a time whose steps are uneven, and their names; all columns where none is
+        such a column, or no other is left.
+    """
+    counted = [at for at, name in enumerate(names) if values.ndim == 2 and _counts(name, values[:, at])]
+    if not counted or len(counted) == len(names):
+        return values, tuple(names)
+    times = [values[:, at].astype(np.float64) for at in counted if TIME_NAME.fullmatch(names[at])]
+    kept = tuple(name for at, name in enumerate(names) if at not in counted)
+    return _even_steps(np.delete(values, counted, axis=1), times[0] if times else None), kept
 
 
 def decode_text(content: bytes) -> str:
@@ -183,8 +203,6 @@ def _numbers(cells: Sequence[str], name: str) -> NDArray[np.float64]:
 def _seconds(cells: Sequence[str]) -> NDArray[np.float64]:
     order = find_order(cells) or "MDY"
     seconds = np.full(len(cells), np.nan)
-    if not _is_time(cells):
-        return _numbers(cells, "the time")
     for row, cell in enumerate(cells):
         try:
             if not _is_blank(cell):
@@ -195,17 +213,15 @@ def _seconds(cells: Sequence[str]) -> NDArray[np.float64]:
     return seconds
 
 
-def _counts(name: str | None, cells: Sequence[str] | None) -> bool:
+def _counts(name: str, values: NDArray[Any]) -> bool:
     """Tell whether numbers are the time by their name, or number the rows, and rise from row to row."""
-    if name is None or cells is None or not all(map(_is_number, cells)):
-        return False
-    steps = np.diff(_numbers(cells, name))
+    steps = np.diff(values.astype(np.float64))
     is_index = INDEX_NAME.fullmatch(name) is not None and bool((steps == 1).all())
     return len(steps) > 0 and (is_index or (TIME_NAME.fullmatch(name) is not None and bool((steps > 0).all())))
 
 
 def _moments(times: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
-    """Return the time of each row: of the first column that tells it, or of a column of days and one of times of day."""
+    """Return the time of each row, of the first column that tells it or of one of days and one of times of day."""
     if len(times) == 2 and (times[1] < DAY_S).all() and (np.mod(times[0], DAY_S) == 0).all():
         return np.asarray(times[0] + times[1])
     return times[0] if times else None

@@ -27,7 +27,12 @@ BOUND = (
     r"(?:[<>≤≥~≈±]=?|ca\.?|c\.|circa|approx\.?|approximately|about|around|almost|nearly|exactly|from|over|under|up to"
     r"|(?:more|less|fewer) than|at least|at most|min\.?|max\.?|über|unter|bis zu|约)"
 )
-BEFORE = rf"{BOUND}?\s*(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<money>{MONEY})?\s*(?P<sign2>[-+])?\s?(?(open)|(?P<open2>\()?)\s?"
+BEFORE = "".join(
+    (
+        rf"{BOUND}?\s*(?P<open>\()?\s*(?P<sign>[-+])?\s*(?P<money>{MONEY})?\s*(?P<sign2>[-+])?",
+        r"\s?(?(open)|(?P<open2>\()?)\s?",
+    )
+)
 AFTER = r"(?P<close>\))?\s?(?P<trail>[-+])?(?:\s(?:or|and) (?:more|over|less))?"
 WRITTEN = re.compile(rf"{BEFORE}(?P<digits>{DIGITS})\s*(?P<unit>{UNIT})?\s*{AFTER}")
 LOW = rf"(?P<money1>{MONEY})?\s?(?P<low>{DIGITS})\s?(?P<unit1>{UNIT})?"

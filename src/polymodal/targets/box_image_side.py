@@ -60,7 +60,7 @@ def tell_boxes_outside(rows: Sequence[list[LabelledBox] | str | None], sizes: Se
     )
     if outside > FEW_OUTSIDE * len(pairs):
         warn(
-            f"{outside} of {len(pairs)} boxes reach out of their pictures and are cut off there. `bbox` is read as left, "
-            "top, width and height, `box` as x_min, y_min, x_max, y_max: call corners `box`, and give pixels of these "
-            "pictures, not of larger ones."
+            f"{outside} of {len(pairs)} boxes reach out of their pictures and are cut off there. `bbox` is read as "
+            "left, top, width and height, `box` as x_min, y_min, x_max, y_max: call corners `box`, and give pixels of "
+            "these pictures, not of larger ones."
         )

@@ -38,7 +38,8 @@ def read_delimited(path: Path, block_bytes: int = BLOCK_BYTES) -> Iterator[Colum
 
     Args:
         path: The file, in UTF-8. The separator is the one of ``DELIMITERS`` that makes the most fields of the header,
-            or what a line ``sep=;`` above it names; comments above the header that start with ``#``, and a title, are left out.
+            or what a line ``sep=;`` above it names; comments above the header that start with ``#``,
+            and a title, are left out.
         block_bytes: Approximate size of a chunk in bytes.
 
     Yields:
