@@ -26,7 +26,6 @@ from polymodal.config import RunConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
 from polymodal.data.features import only_features
-from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS
 from polymodal.model.build import build_network
