@@ -31,9 +31,47 @@ def test_ply_files(form: str) -> None:
     np.testing.assert_array_equal(cloud, POINTS)
 
 
-def test_off_files() -> None:
-    (cloud,) = read_point_clouds(b"OFF\n3 1 0\n0 1 2\n3 4 5\n6 7 8\n3 0 1 2\n", None)
-    np.testing.assert_array_equal(cloud, POINTS[:, :3])
+@pytest.mark.parametrize("form", ["ascii", "binary_big_endian"])
+def test_the_axes_come_first_wherever_a_ply_file_has_them(form: str) -> None:
+    head = b"ply\nformat %b 1.0\nelement vertex 3\n" % form.encode()
+    head += b"".join(b"property float %b\n" % name for name in (b"i", b"X", b"Y", b"Z")) + b"end_header\n"
+    values = POINTS[:, [3, 0, 1, 2]]
+    body = str(values.tolist()).replace("],", "\n").translate({ord(sign): None for sign in "[],"}).encode()
+    (cloud,) = read_point_clouds(head + (body if form == "ascii" else values.astype(">f4").tobytes()), None)
+    np.testing.assert_array_equal(cloud, POINTS)
+
+
+@pytest.mark.parametrize("separator", [" ", ",", ";", "\t"])
+@pytest.mark.parametrize("names", ["i x y z", "i X Y Z"])
+@pytest.mark.parametrize("ending", ["csv", "txt", "xyz"])
+def test_the_axes_come_first_wherever_a_table_names_them(
+    tmp_path: Path, separator: str, names: str, ending: str
+) -> None:
+    lines = [names, *(" ".join(map(str, row)) for row in POINTS[:, [3, 0, 1, 2]].tolist())]
+    (tmp_path / f"a.{ending}").write_text("\n".join(lines).replace(" ", separator))
+    (cloud,) = read_point_clouds(f"a.{ending}", tmp_path)
+    np.testing.assert_array_equal(cloud, POINTS)
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        ("OFF\n", ""),
+        ("# made\nOFF\n", ""),
+        ("off\n", ""),
+        ("OFF", ""),
+        ("", ""),
+        ("COFF\n", " 9 9 9 1"),
+        ("NOFF ", " 0 0 1"),
+        ("STOFF\n", " 5 5"),
+    ],
+)
+def test_off_files(tmp_path: Path, start: str, more: str) -> None:
+    vertices = "".join(f"{x} {y} {z}{more}\n" for x, y, z in POINTS[:, :3])
+    (tmp_path / "a.off").write_text(f"{start}3 2 0\n{vertices}3 0 1 2\n3 2 1 0\n")
+    (cloud,) = read_point_clouds("a.off", tmp_path)
+    np.testing.assert_array_equal(cloud[:, :3], POINTS[:, :3])
+    assert cloud.shape[1] == 3 + (len(more.split()) if start[0:1] in "CN" and start else 0)
 
 
 def test_las_files() -> None:
@@ -44,6 +82,8 @@ def test_las_files() -> None:
     cloud.write(file)
     (read,) = read_point_clouds(file.getvalue(), None)
     np.testing.assert_allclose(read, POINTS, atol=0.01)
+    with pytest.raises(CellReadError, match="it declares 3 points, 2 are there"):
+        read_point_clouds(file.getvalue()[:-5], None)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +110,8 @@ def test_the_number_of_values_a_point_is_found(columns: int) -> None:
     values += [random.integers(0, 32, 900), random.random(900) / 10]
     content = np.stack(values[:columns], axis=1).astype("<f4").tobytes()
     assert detect_bin_columns([content]) == columns
+    assert detect_bin_columns([content] * 8 + [content[:-8], b""]) == columns
+    assert detect_bin_columns([b""]) == 4
 
 
 def test_the_found_number_is_told(tmp_path: Path) -> None:

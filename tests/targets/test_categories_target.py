@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polymodal.data.schema.detect_target import detect_target_kind
+from polymodal.data.tables.cells import clean_cell
 from polymodal.targets import CategoriesTarget
 
 
@@ -43,3 +45,28 @@ def test_decoding_names_the_probable_labels_most_probable_first() -> None:
 def test_the_state_of_earlier_versions_loads() -> None:
     target = CategoriesTarget.fit(["a|b", "a"])
     assert CategoriesTarget.from_state(target.state() | {"positive_weights": [1.0, 4.0]}) == target
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "['a b', \"don't\"]",
+        "('a b', \"don't\")",
+        "{'a b', \"don't\"}",
+        "frozenset({'a b', \"don't\"})",
+        "['a b' \"don't\"]",
+        "['a b'\n \"don't\"]",
+        "array(['a b', \"don't\"], dtype=object)",
+        "['a b', \"don't\", nan]",
+        '["a b", "don\'t", null]',
+        "a b | don't",
+        clean_cell({"a b", "don't"}),
+        clean_cell(np.array(["a b", "don't"])),
+    ],
+)
+def test_labels_are_found_in_every_form_of_a_list(cell: Any) -> None:
+    cells = [cell, ["a b"]]
+    assert detect_target_kind("tags", [cell] * 3, None)[0] == "categories"
+    target = CategoriesTarget.fit(cells)
+    assert target.names == ["a b", "don't"]
+    assert target.encode(cells)[0].tolist() == [[1, 1], [1, 0]]

@@ -19,7 +19,7 @@ from polymodal.data.notes.values import absent_file_notices, as_numbers
 from polymodal.data.schema.certainty import certainty_of
 from polymodal.data.schema.columns import ColumnSchema, TargetSchema
 from polymodal.data.schema.detect_modality import RECOGNISED_ONLY
-from polymodal.data.schema.detect_target import FLAT_KINDS, labels_of, number_of
+from polymodal.data.schema.detect_target import FLAT_KINDS, number_of
 from polymodal.data.schema.samples import are_urls, evenly_spaced, present_cells
 from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.splits import group_text
@@ -27,6 +27,7 @@ from polymodal.data.tables.table import Table
 from polymodal.modalities import MODALITIES, Category, CellReadError, Modality, build_settings
 from polymodal.modalities.box_cells import read_boxes
 from polymodal.modalities.decoding import unique_cells
+from polymodal.modalities.label_lists import labels_of
 from polymodal.modalities.remote_files import is_remote_allowed
 from polymodal.progress import Progress, SilentProgress
 
@@ -215,7 +216,7 @@ def _describe_target(table: Table, target: TargetSchema) -> dict[str, Any]:
 
 
 def _labels(cell: Cell, kind: str) -> list[str]:
-    return [label.strip() for label in labels_of(cell)] if kind == "categories" else [group_text(cell) or ""]
+    return labels_of(cell) if kind == "categories" else [group_text(cell) or ""]
 
 
 def _labels_of_boxes(cell: Cell) -> list[str]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError, quote
-from polymodal.modalities.json_text import load_list
+from polymodal.modalities.json_text import CALL, load_list, without_call
 from polymodal.modalities.logger_files import load_logger_file
 from polymodal.modalities.media import MAX_FILE_BYTES, NUMPY_MAGIC, as_array, load_npy, read_media
 from polymodal.modalities.recording_files import EDF_MAGIC, RECORDING_MAGIC, Named, load_recording
@@ -30,8 +30,6 @@ PARQUET_MAGIC = b"PAR1"
 EDF_HEADER = 256
 MANY_NUMBERS = 10
 MANY = re.compile(rf"\s*(?:[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?(?:\s*[,;|]\s*|\s+|$)){{{MANY_NUMBERS},}}")
-CALL = re.compile(r"(?:np\.|torch\.)?(?:array|tensor)\((\[.*\])(?:,[^\[\]]*)?\)", re.DOTALL)
-"""A vector as NumPy and PyTorch print it in Python's form."""
 MAX_VALUES = MAX_FILE_BYTES // 8
 """A file that declares more numbers than this is refused before they are read."""
 MISSING_VALUES = ("", "nan", "NaN", "NAN", "na", "NA", "n/a", "N/A", "#N/A", "null", "NULL", "none", "None", "-", "?")
@@ -71,7 +69,7 @@ def parse_json(text: str) -> Any:
     Raises:
         CellReadError: If it is no such list.
     """
-    text = CALL.sub(r"\1", text.strip())
+    text = without_call(text)
     if not text.startswith(("[", "(")):
         return [float(number) for number in re.split(r"[\s,;|]+", text.strip(" ,;|"))]
     try:

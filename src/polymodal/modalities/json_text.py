@@ -15,6 +15,10 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 MAX_LITERAL, MAX_BRACKETS = 5_000_000, 100_000
 QUOTED = re.compile("['\"]")
+QUOTED_TEXT = re.compile(r"""((?<![\w'"])(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"))(\s+(?=['"]))?""", re.DOTALL)
+"""A text in quotes, and the blanks behind it where NumPy writes the next one without a comma."""
+CALL = re.compile(r"(?:np\.|torch\.)?(?:array|tensor)\((\[.*\])(?:,[^\[\]]*)?\)|frozenset\((.*)\)", re.DOTALL)
+"""A list as NumPy and PyTorch print it in Python's form, and Python's frozen set."""
 NUMPY_CALL = re.compile(r"(?:np\.)?(?:array|float64|float32|int64)\(([^()]*?)(?:, dtype=\w+)?\)")
 BLANK_BETWEEN = re.compile(r"(?<=[\d.\w\]])\s+(?=[-+\d.\[nNi])")
 """Blanks that separate numbers, or rows, of a NumPy array."""
@@ -50,11 +54,18 @@ def load_json(text: str) -> Any:
     return clean_nested(content) if may_be_deep or ESCAPED_SURROGATE.search(text) else content
 
 
+def without_call(text: str) -> str:
+    """Return what stands in ``array(...)``, ``tensor(...)`` or ``frozenset(...)``; other text without outer blanks."""
+    text = text.strip()
+    found = CALL.fullmatch(text)
+    return text if found is None else found[1] or found[2] or "[]"
+
+
 def load_list(text: str) -> Any:
     """Read a list or an object as JSON, or as Python and NumPy write it, for instance through ``DataFrame.to_csv``.
 
     Args:
-        text: Such as ``[1, null]``, ``['a', None]``, ``(1.5, nan)``, ``[1.5 2.  3. ]``.
+        text: Such as ``[1, null]``, ``['a', None]``, ``(1.5, nan)``, ``[1.5 2.  3. ]``, ``['a' 'b']``.
 
     Returns:
         Its content.
@@ -78,6 +89,7 @@ def _load_literal(text: str) -> Any:
     if not QUOTED.search(plain):
         plain = PLAIN_WORD.sub(lambda match: words.get(match[0], match[0]), plain)
     else:
+        plain = QUOTED_TEXT.sub(lambda match: match[1] + (", " if match[2] else ""), plain)
         plain = re.sub(r"(?<=[\[,:(] )nan(?=[,\])}])|(?<=[\[,:(])nan(?=[,\])}])", "None", plain)
     try:
         return clean_nested(_as_lists(ast.literal_eval(plain)))

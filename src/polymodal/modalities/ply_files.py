@@ -7,6 +7,7 @@ size of the content.
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 
 from polymodal.modalities.base import CellReadError, quote
 from polymodal.modalities.logger_files import load_logger_file
+from polymodal.modalities.point_files import axes_first
 
-PLY_MAGIC, LAS_MAGIC, OFF_MAGIC = b"ply", b"LASF", b"OFF"
+PLY_MAGIC, LAS_MAGIC = b"ply", b"LASF"
+OFF_START = re.compile(r"(?:ST)?(C?)(N?)4?n?OFF\b|OFF", re.IGNORECASE)
+"""The first word of an OFF file: what is written of a vertex, such as its colour and normal."""
 MAX_HEADER_BYTES = 65_536
 SCALARS = {
     **dict.fromkeys(("char", "int8"), "i1"),
@@ -48,15 +52,18 @@ def load_ply(content: bytes) -> NDArray[np.float64]:
         content: The whole file, in text or binary form; the vertices come first, as they do by convention.
 
     Returns:
-        float64 ``[points, values]``: x, y, z and all other scalar values of a vertex.
+        float64 ``[points, values]``: x, y and z first, then all other values of a vertex in their order.
 
     Raises:
         CellReadError: If it is damaged or holds no vertices.
     """
     header = _read_ply_header(content)
     body = content[header.size :]
-    if not header.order:
-        return _ascii_points(body, header)
+    vertices = _binary_points(body, header) if header.order else _ascii_points(body, header)
+    return vertices[:, axes_first(header.names)]
+
+
+def _binary_points(body: bytes, header: _PlyHeader) -> NDArray[np.float64]:
     kind = np.dtype([(str(place), header.order + scalar) for place, scalar in enumerate(header.types)])
     if header.num_points * kind.itemsize > len(body):
         raise CellReadError(f"is a PLY file that declares {header.num_points:,} vertices but holds fewer")
@@ -65,11 +72,13 @@ def load_ply(content: bytes) -> NDArray[np.float64]:
 
 
 def _ascii_points(body: bytes, header: _PlyHeader) -> NDArray[np.float64]:
-    lines = body.decode("ascii", "replace").splitlines()[: header.num_points]
+    lines = [line for line in body.decode("ascii", "replace").splitlines() if line.strip()][: header.num_points]
     try:
         values = np.array([line.split() for line in lines], np.float64)
     except ValueError:
         raise CellReadError("is a damaged PLY file: its vertices are no numbers") from None
+    if not header.num_points:
+        return np.zeros((0, len(header.types)))
     if values.shape != (header.num_points, len(header.types)):
         raise CellReadError(f"is a PLY file that declares {header.num_points:,} vertices but holds others")
     return values
@@ -97,31 +106,54 @@ def _read_ply_header(content: bytes) -> _PlyHeader:
                 raise CellReadError(f"is a PLY file whose vertices have a {quote(line.strip())}; expected scalars")
             names.append(words[2])
             types.append(SCALARS[words[1]])
-    if form not in ORDERS or num_points < 0 or names[:3] != ["x", "y", "z"]:
+    if form not in ORDERS or num_points < 0 or not {"x", "y", "z"} <= set(map(str.lower, names)):
         raise CellReadError("is a PLY file without vertices of x, y and z, or of an unknown form")
     return _PlyHeader(ORDERS[form], num_points, names, types, size)
 
 
+def is_off(content: bytes) -> bool:
+    """Tell whether bytes are the beginning of an OFF file, below comments.
+
+    Args:
+        content: The file.
+
+    Returns:
+        True for OFF, COFF, NOFF and the like.
+    """
+    lines = _off_lines(content[:MAX_HEADER_BYTES])
+    return bool(lines) and OFF_START.match(lines[0]) is not None
+
+
+def _off_lines(content: bytes) -> list[str]:
+    lines = (line.partition("#")[0].strip() for line in content.decode("ascii", "replace").splitlines())
+    return [line for line in lines if line]
+
+
 def load_off(content: bytes) -> NDArray[np.float64]:
-    """Read the vertices of an OFF file.
+    """Read the vertices of an OFF file, with or without its first word.
 
     Args:
         content: The whole file.
 
     Returns:
-        float64 ``[points, 3]``.
+        float64 ``[points, values]``: x, y, z, and the colour and the normal where the first word declares them (COFF,
+        NOFF).
 
     Raises:
         CellReadError: If it is damaged.
     """
-    text = content.decode("ascii", "replace").removeprefix("OFF")
-    words = [line.split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = _off_lines(content)
+    start = OFF_START.match(lines[0]) if lines else None
+    has_more = start is not None and bool(start[1] or start[2])
+    rest = lines[0][start.end() :].split() if start else []
+    words = ([rest] if rest else []) + [line.split() for line in lines[int(start is not None) :]]
     try:
         num_points = int(words[0][0])
-        values = np.array([row[:3] for row in words[1 : 1 + num_points]], np.float64)
+        rows = [row if has_more else row[:3] for row in words[1 : 1 + num_points]]
+        values = np.array(rows, np.float64) if rows else np.zeros((0, 3))
     except (IndexError, ValueError):
         raise CellReadError("is a damaged OFF file: its vertices are no numbers") from None
-    if values.shape != (num_points, 3):
+    if len(values) != num_points or values.shape[1] < 3:
         raise CellReadError(f"is an OFF file that declares {num_points:,} vertices but holds fewer")
     return values
 
@@ -141,10 +173,10 @@ def load_xyz(content: bytes) -> NDArray[np.float64]:
     first, _, rest = content.lstrip().partition(b"\n")
     if first.strip().isdigit():
         content = rest
-    values = load_logger_file(content)[0]
+    values, names = load_logger_file(content)
     if values.shape[1] < 3:
         raise CellReadError(f"holds {values.shape[1]} values a line; expected x, y, z and perhaps more")
-    return values
+    return values[:, axes_first(names)] if names else values
 
 
 def load_las(content: bytes) -> NDArray[np.float64]:
@@ -166,7 +198,14 @@ def load_las(content: bytes) -> NDArray[np.float64]:
             "is a LAS file, for which laspy is needed: install it with `pip install 'polymodal[formats]'`"
         ) from None
     try:
-        cloud = laspy.read(io.BytesIO(content))
-        return np.stack([np.asarray(part, np.float64) for part in (cloud.x, cloud.y, cloud.z, cloud.intensity)], axis=1)
+        with laspy.open(io.BytesIO(content)) as reader:
+            num_points, cloud = reader.header.point_count, reader.read()
+        parts = (cloud.x, cloud.y, cloud.z, cloud.intensity)
+        points = np.stack([np.asarray(part, np.float64) for part in parts], axis=1)
     except Exception as error:  # laspy raises many kinds on damaged files
         raise CellReadError(f"is not a readable LAS file: {quote(str(error), 120)}") from None
+    if len(points) != num_points:
+        raise CellReadError(
+            f"is a LAS file that declares {num_points:,} points but holds {len(points):,}: it is cut off"
+        )
+    return points

@@ -11,19 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
-from polymodal.modalities.array_files import as_numbers, load_numbers, read_content
+from polymodal.modalities.array_files import as_numbers, load_named_numbers, read_content
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.ply_files import LAS_MAGIC, OFF_MAGIC, PLY_MAGIC, load_las, load_off, load_ply, load_xyz
-from polymodal.modalities.point_files import is_pcd, load_bin, load_pcd
+from polymodal.modalities.ply_files import LAS_MAGIC, PLY_MAGIC, is_off, load_las, load_off, load_ply, load_xyz
+from polymodal.modalities.point_files import axes_first, is_pcd, load_bin, load_pcd
 
 Cloud = NDArray[np.float64]
 """``[points, features]``."""
 
-READERS: dict[bytes, Callable[[bytes], NDArray[Any]]] = {
-    PLY_MAGIC: load_ply,
-    LAS_MAGIC: load_las,
-    OFF_MAGIC: load_off,
-}
+READERS: dict[bytes, Callable[[bytes], NDArray[Any]]] = {PLY_MAGIC: load_ply, LAS_MAGIC: load_las}
 SEQUENCES = (list, tuple, np.ndarray)
 BIN_COLUMNS = (3, 4, 5, 6)
 MAX_BIN_POINTS = 20_000
@@ -66,7 +62,12 @@ def _load_file(content: bytes, ending: str, bin_columns: int) -> NDArray[Any]:
         return reader(content)
     if ending == ".bin":
         return load_bin(content, bin_columns)
-    return load_xyz(content) if ending == ".xyz" else load_numbers(content)
+    if ending == ".off" or is_off(content):
+        return load_off(content)
+    if ending == ".xyz":
+        return load_xyz(content)
+    values, names = load_named_numbers(content)
+    return values[:, axes_first(names)] if names else values
 
 
 def _as_frames(content: Any) -> list[Cloud]:
@@ -118,12 +119,14 @@ def detect_bin_columns(contents: Sequence[bytes]) -> int:
         contents: Files of training cells.
 
     Returns:
-        3 to 6; 4, as KITTI writes points, where no number fits all files.
+        3 to 6; 4, as KITTI writes points, where no number fits four of five files. Empty files do not count.
     """
+    fitting = {columns: [c for c in contents if c and len(c) % (4 * columns) == 0] for columns in BIN_COLUMNS}
+    fewest = max(1, GOOD_SHARE * sum(map(bool, contents)))
     explained = {
-        columns: np.mean([_explained(content, columns) for content in contents])
-        for columns in BIN_COLUMNS
-        if contents and all(len(content) % (4 * columns) == 0 for content in contents)
+        columns: np.mean([_explained(content, columns) for content in fit])
+        for columns, fit in fitting.items()
+        if len(fit) >= fewest
     }
     if not explained:
         return BIN_COLUMNS[1]

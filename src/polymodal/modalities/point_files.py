@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,22 @@ TYPES = {
 COLOURS = ("rgb", "rgba")
 PADDING = "_"
 LZF_LITERAL = 32
+
+
+def axes_first(names: Sequence[str]) -> list[int]:
+    """Return the order of values of a point in which x, y and z come first.
+
+    Args:
+        names: Names of the values, in any case; ``//X`` as CloudCompare writes it is x.
+
+    Returns:
+        Their places: those of x, y and z where there are all three, then the others as they stand.
+    """
+    axes = [name.strip().strip("/#").strip().lower() for name in names]
+    if not {"x", "y", "z"} <= set(axes):
+        return list(range(len(names)))
+    first = [axes.index(axis) for axis in "xyz"]
+    return first + [place for place in range(len(names)) if place not in first]
 
 
 def load_bin(content: bytes, num_columns: int) -> NDArray[np.float32]:
@@ -109,7 +126,7 @@ def load_pcd(content: bytes) -> NDArray[np.float64]:
     else:
         fields = _compressed_fields(body, header)
     named = [pair for pair in zip(header.fields, fields, strict=True) if pair[0] != PADDING]
-    order = sorted(named, key=lambda pair: "xyz".index(pair[0]) if pair[0] in ("x", "y", "z") else 3)
+    order = [named[place] for place in axes_first([name for name, _ in named])]
     columns = [_unpacked(values) if name in COLOURS else values.astype(np.float64) for name, values in order]
     return np.concatenate(columns, axis=1) if columns else np.zeros((header.num_points, 0))
 

@@ -7,8 +7,8 @@ from typing import Any
 from polymodal.arrays import Cell
 from polymodal.metrics.detection import confident_boxes, count_labels
 from polymodal.modalities.box_cells import read_boxes
+from polymodal.modalities.label_lists import label_text, split_labels
 from polymodal.report.wording import format_number
-from polymodal.targets.labels import label_text, split_labels
 
 TEXT_LENGTH = 300
 SHOWN_NUMBERS = 6

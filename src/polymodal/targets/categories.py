@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
+from polymodal.modalities.label_lists import split_labels
 from polymodal.targets.base import Prediction
-from polymodal.targets.labels import split_labels
 
 if TYPE_CHECKING:
     from torch import Tensor

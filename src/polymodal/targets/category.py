@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
 from polymodal.metrics.classification import predicted_classes
+from polymodal.modalities.label_lists import label_text
 from polymodal.modalities.label_lookup import LabelLookup
 from polymodal.targets.base import Prediction
-from polymodal.targets.labels import LabelType, label_text, label_type, to_label
+from polymodal.targets.labels import LabelType, label_type, to_label
 
 if TYPE_CHECKING:
     from torch import Tensor

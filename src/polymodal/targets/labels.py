@@ -1,4 +1,4 @@
-"""Conversion of labels to text and back: 1, 1.0 and "1" are one label."""
+"""The Python type of labels, and their conversion back from text."""
 
 from __future__ import annotations
 
@@ -7,28 +7,8 @@ from typing import Literal
 import numpy as np
 
 from polymodal.arrays import Cell
-from polymodal.modalities.base import CellReadError, is_absent
-from polymodal.modalities.category import category_text
-from polymodal.modalities.json_text import load_json
 
 LabelType = Literal["str", "int", "float", "bool"]
-
-
-def label_text(cell: Cell) -> str | None:
-    """Return a label's text form, or None where the cell is absent.
-
-    Args:
-        cell: String, number or boolean.
-
-    Returns:
-        The text; whole numbers lose their ``.0``, so that 1, 1.0 and "1" are one label.
-    """
-    if is_absent(cell):
-        return None
-    try:
-        return category_text(cell).strip() or None
-    except CellReadError:
-        return None
 
 
 def label_type(cells: list[Cell]) -> LabelType:
@@ -62,34 +42,3 @@ def to_label(text: str, kind: LabelType) -> Cell:
     if kind == "bool":
         return text == "true"
     return {"int": int, "float": float, "str": str}[kind](text)
-
-
-def split_labels(cell: Cell) -> list[str] | None:
-    """Read a multi-label cell.
-
-    Args:
-        cell: A list, a JSON list, or labels joined by ``|`` or ``;``. An empty list is a row without a label.
-
-    Returns:
-        Its labels, or None where the cell is absent.
-    """
-    if is_absent(cell):
-        return None
-    if isinstance(cell, str):
-        cell = _parts(cell.strip())
-    if cell is None:
-        return None
-    return [text for text in (label_text(part) for part in cell) if text is not None]
-
-
-def _parts(text: str) -> list[Cell] | None:
-    if text.startswith("["):
-        try:
-            parsed = load_json(text)
-        except ValueError:
-            parsed = None
-        if isinstance(parsed, list):
-            return parsed
-    if not text:
-        return None
-    return list(text.split("|" if "|" in text else ";"))

@@ -9,10 +9,10 @@ from polymodal.arrays import Cell
 from polymodal.data.notes.notice import Notice, join_words
 from polymodal.data.notes.part import Part
 from polymodal.data.schema.columns import TargetSchema
-from polymodal.data.schema.detect_target import labels_of
 from polymodal.data.schema.samples import is_absent
 from polymodal.data.schema.schema import Schema
 from polymodal.data.tables.splits import group_text
+from polymodal.modalities.label_lists import labels_of
 
 FEW_ROWS = 5
 IMBALANCE_RATIO = 10
@@ -44,7 +44,7 @@ def label_notices(schema: Schema, parts: Sequence[Part]) -> list[Notice]:
 def _counts(cells: Sequence[Cell], kind: str) -> Counter[str]:
     present = [cell for cell in cells if not is_absent(cell)]
     if kind == "categories":
-        return Counter(label.strip() for cell in present for label in set(labels_of(cell)))
+        return Counter(label for cell in present for label in set(labels_of(cell)))
     return Counter(text for cell in present if (text := group_text(cell)) is not None)
 
 

@@ -20,13 +20,14 @@ from polymodal.data.notes.notice import Notice, count, drop_flag, name_columns
 from polymodal.data.notes.part import Part, num_sampled
 from polymodal.data.notes.values import as_numbers
 from polymodal.data.schema.columns import ColumnSchema, TargetSchema
-from polymodal.data.schema.detect_target import FLAT_KINDS, labels_of
+from polymodal.data.schema.detect_target import FLAT_KINDS
 from polymodal.data.schema.samples import is_absent
 from polymodal.data.schema.schema import Schema
 from polymodal.data.tables.splits import group_text
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.date_text import EPOCH, DateOrder
 from polymodal.modalities.datetime import DateTime, DateTimeSettings, parse_datetime
+from polymodal.modalities.label_lists import labels_of
 
 CELLS = 1_000_000
 FEWEST_ROWS, MOST_ROWS = 300, 5_000

@@ -15,7 +15,7 @@ from polymodal.data.schema.samples import Detection
 from polymodal.modalities import CellReadError, Series, Vector
 from polymodal.modalities.array_files import ZIP_MAGIC, load_numbers, parse_json
 from polymodal.modalities.box_forms import are_boxes, is_box, with_corners
-from polymodal.modalities.json_text import load_list
+from polymodal.modalities.json_text import load_list, without_call
 from polymodal.modalities.media import NUMPY_MAGIC, locate_media
 
 SHORTENED = "the cells were shortened when they were written: numbers are missing where ... stands"
@@ -132,8 +132,9 @@ def json_kind(name: str, cells: Sequence[str]) -> Detection | None:
 
 
 def _parse(text: str) -> Any:
+    text = without_call(text)
     try:
-        return load_list(text) if text.lstrip()[0] in "[{(" else parse_json(text)
+        return load_list(text) if text[0] in "[{(" else parse_json(text)
     except (ValueError, CellReadError):
         return None
 

@@ -15,7 +15,7 @@ from polymodal.data.schema.samples import Detection, present_cells
 from polymodal.data.schema.string_evidence import find_form
 from polymodal.errors import SchemaError
 from polymodal.modalities import MODALITIES, Audio, CellReadError
-from polymodal.modalities.json_text import load_json
+from polymodal.modalities.label_lists import labels_of
 from polymodal.modalities.number import parse_number
 
 TARGET_KINDS = (
@@ -228,23 +228,3 @@ def _check_lists(name: str, present: Sequence[Cell]) -> None:
     labels = {label for cell in present for label in labels_of(cell)}
     if not labels:
         raise SchemaError(f"The target {name!r} names no label in any row. Expected lists of labels.")
-
-
-def labels_of(cell: Cell) -> list[str]:
-    """Parse a target cell with several labels.
-
-    Args:
-        cell: A list, a JSON list, or text joined by ``|`` or ``;``.
-
-    Returns:
-        Its labels.
-    """
-    if isinstance(cell, str):
-        text = cell.strip()
-        if text.startswith("["):
-            try:
-                return [str(label) for label in load_json(text)]
-            except (ValueError, TypeError):
-                return [text]
-        return [part for part in text.split("|" if "|" in text else ";") if part.strip()]
-    return [str(label) for label in cell] if isinstance(cell, list | tuple) else [str(cell)]

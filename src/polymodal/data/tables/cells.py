@@ -39,7 +39,8 @@ def clean_cell(cell: Any) -> Cell:
 
     Returns:
         None where the cell is absent, numpy and pandas scalars as Python values, paths as strings, integers beyond
-        all floats as strings; arrays, pictures, bytes, lists and dicts as they are. In strings, half of a character
+        all floats as strings, sets and arrays of texts as lists; other arrays, pictures, bytes, lists and dicts as they
+        are. In strings, half of a character
         (a lone surrogate, which no file can hold) becomes the replacement character.
 
     Raises:
@@ -87,6 +88,17 @@ def _clean_unusual(cell: Any) -> Cell:
         return bytes(cell)
     if isinstance(cell, Path | str):
         return clean_cell(str(cell))
+    return _clean_labels(cell)
+
+
+def _clean_labels(cell: Any) -> Cell:
+    """Turn sets, and arrays of texts as pandas reads lists of Parquet, into lists; anything else stays as it is."""
+    if isinstance(cell, set | frozenset):
+        return clean_nested(sorted(cell, key=str))
+    if isinstance(cell, np.ndarray) and cell.ndim == 1 and cell.dtype.kind in "OU":
+        texts = cell.tolist()
+        if texts and all(isinstance(text, str | None) for text in texts) and any(texts):
+            return clean_nested(texts)
     return cell
 
 
