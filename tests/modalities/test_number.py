@@ -81,3 +81,12 @@ def test_quantiles_rise_and_are_at_most_33() -> None:
     assert edges == sorted(set(edges))
     assert len(fit([0, 0, 0, 1]).quantiles) == 2
     assert fit([]).quantiles == []
+
+
+@pytest.mark.parametrize("many", [0.0, -999.0, 0.5])
+def test_a_value_of_most_cells_does_not_hide_the_others(many: float) -> None:
+    others = np.linspace(1, 10, 40)
+    for num_same in (50, 400):
+        cells = [*others, *[many] * num_same, 1e6]
+        values = fit(cells).transform(others.tolist(), None)[0].values
+        assert np.ptp(values) > 1

@@ -82,8 +82,8 @@ def test_las_files() -> None:
     cloud.write(file)
     (read,) = read_point_clouds(file.getvalue(), None)
     np.testing.assert_allclose(read, POINTS, atol=0.01)
-    with pytest.raises(CellReadError, match="it declares 3 points, 2 are there"):
-        read_point_clouds(file.getvalue()[:-5], None)
+    with pytest.raises(CellReadError, match="declares 3 points.* cut off|cut off.* declares 3 points"):
+        read_point_clouds(file.getvalue()[:-20], None)  # the format 0 has 20 bytes a point
 
 
 @pytest.mark.parametrize(

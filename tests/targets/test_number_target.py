@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from polymodal.errors import SchemaError
 from polymodal.targets import NumberTarget
 from polymodal.targets.number import read_number
 
@@ -46,3 +47,19 @@ def test_prices_stay_positive_and_temperatures_need_not() -> None:
     assert prices.to_prediction(output).tolist() == [1.0, prices.mean]
     assert degrees.to_prediction(output)[0] < -1.0
     assert NumberTarget.from_state(prices.state()) == prices
+
+
+@pytest.mark.parametrize("offset", [1.7e9, 1e12, -1e15])
+def test_numbers_far_from_zero_keep_their_differences(offset: float) -> None:
+    cells = [offset + step for step in range(2000, 2020)]
+    target = NumberTarget.fit(cells)
+    truth = torch.from_numpy(target.encode(cells)[0])
+    output = ((truth - target.mean) / target.std).float().unsqueeze(1)
+    assert target.loss(output, truth, 0.0).max() < 1e-9
+    assert target.decode(target.to_prediction(output.numpy())) == pytest.approx(cells, abs=1e-3)
+
+
+@pytest.mark.parametrize("cells", [[1e200, -1e200], [1e-200, 2e-200], [1.0, 2.0, 1e300]])
+def test_numbers_without_a_computable_variance_are_refused(cells: list[float]) -> None:
+    with pytest.raises(SchemaError, match=r"deviate by 1e-100 to 1e\+100 from their mean. Got"):
+        NumberTarget.fit(cells)

@@ -127,7 +127,7 @@ class Number(Modality):
         parsed, _ = read_cells(cells, parse_number)
         values = np.array([value for value in parsed if value is not None], np.float64)
         center, spread = _center_and_spread(values)
-        if spread and np.abs(values / spread - center / spread).max() > FAR:
+        if spread and _is_far(values, center, spread):
             unfitted = cls(mean=center, std=spread, quantiles=[], tails="asinh")
         else:
             mean, std = fit_mean_std(values)
@@ -145,7 +145,8 @@ class Number(Modality):
         """
         if self.tails == "linear":
             return standardise(values, self.mean, self.std)
-        scaled = np.arcsinh(values / self.std - self.mean / self.std)
+        with np.errstate(over="ignore"):
+            scaled = np.arcsinh(values / self.std - self.mean / self.std)
         return np.clip(scaled, -MAX_ABS_VALUE, MAX_ABS_VALUE).astype(np.float32)
 
     def transform(
@@ -188,10 +189,21 @@ class Number(Modality):
 
 
 def _center_and_spread(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the median, and the deviation by the interquartile range; 0 where half of the values are equal."""
+    """Return the median, and the deviation by the interquartile range; 0 where half of the values are equal.
+
+    One value that half of them have (zeros, a sentinel) is left out, so that the others decide.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(values) and 2 * counts.max() >= len(values):
+        values = values[values != distinct[counts.argmax()]]
     if not len(values):
         return 0.0, 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         low, center, high = np.quantile(values, [0.25, 0.5, 0.75])
         spread = (high - low) / IQR_OF_NORMAL
     return float(center), float(spread) if np.finfo(np.float64).tiny < spread < np.inf else 0.0
+
+
+def _is_far(values: NDArray[np.float64], center: float, spread: float) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.abs(values / spread - center / spread).max() > FAR)

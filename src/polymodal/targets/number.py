@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.errors import SchemaError
+from polymodal.modalities.base import fit_mean_std
 from polymodal.targets.base import Prediction
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+SMALLEST_STD = 1e-100
+"""Squares of smaller deviations, and of ones larger than its inverse, leave the range of float64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +60,19 @@ class NumberTarget:
             The fitted target.
 
         Raises:
-            SchemaError: If all numbers are equal.
+            SchemaError: If all numbers are equal, or their variance is beyond what can be computed.
         """
         numbers = np.array([value for value in map(read_number, cells) if value is not None], dtype=np.float64)
         if len(np.unique(numbers)) < 2:
             raise SchemaError("A number target needs two different numbers or more in the training rows. Found fewer.")
+        mean, std = (float(value) for value in fit_mean_std(numbers))
+        if not SMALLEST_STD < std < 1 / SMALLEST_STD:
+            raise SchemaError(
+                f"The numbers of a number target must deviate by {SMALLEST_STD:g} to {1 / SMALLEST_STD:g} from their "
+                f"mean. Got {std:g} instead. Write them in another unit, or correct those that are far from the others."
+            )
         lowest = float(numbers.min())
-        return cls(mean=float(numbers.mean()), std=float(numbers.std()), lowest=lowest if lowest >= 0 else None)
+        return cls(mean=mean, std=std, lowest=lowest if lowest >= 0 else None)
 
     def encode(self, cells: Sequence[Cell]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Read the numbers.
@@ -88,8 +98,8 @@ class NumberTarget:
         Returns:
             Loss ``[B]``.
         """
-        standard = (truth.to(output.dtype) - self.mean) / self.std
-        return (output.squeeze(1) - standard).square()
+        standard = (truth - self.mean) / self.std  # before the cast: float32 has no seconds of 2024
+        return (output.squeeze(1) - standard.to(output.dtype)).square()
 
     def to_prediction(self, output: NDArray[np.float32]) -> Prediction:
         """Undo the standardisation.

@@ -55,7 +55,7 @@ def value_notices(schema: Schema, part: Part) -> list[Notice]:
         *_missing_words([*numbers, *targets], sample),
         *_number_forms(schema),
         *_number_like(schema, sample),
-        *_sentinels(numbers, sample),
+        *_sentinels([*numbers, *targets], targets, sample),
         *_same_columns(schema.columns, sample),
     ]
 
@@ -131,7 +131,7 @@ def _vary(numbers: Sequence[str], cells: Sequence[str]) -> bool:
     return len(set(numbers)) >= max(MIN_DISTINCT, len(cells) / 20)
 
 
-def _sentinels(columns: Iterable[str], sample: Part) -> list[Notice]:
+def _sentinels(columns: Iterable[str], targets: Sequence[str], sample: Part) -> list[Notice]:
     notices: list[Notice] = []
     repeated: dict[float, list[tuple[str, int]]] = {}
     for name in columns:
@@ -139,7 +139,7 @@ def _sentinels(columns: Iterable[str], sample: Part) -> list[Notice]:
         values = values[np.isfinite(values)]
         for value, number in _far_values(values):
             repeated.setdefault(value, []).append((name, number))
-        notices += _outliers(name, values, sample)
+        notices += _outliers(name, values, sample, name in targets)
     return [_sentinel_notice(value, found, sample) for value, found in repeated.items()] + notices
 
 
@@ -194,7 +194,7 @@ def _sentinel_notice(value: float, found: Sequence[tuple[str, int]], sample: Par
     return Notice(kind="sentinel", columns=names, rows=rows, of_rows=len(sample), sentence=sentence)
 
 
-def _outliers(name: str, values: NDArray[np.float64], sample: Part) -> list[Notice]:
+def _outliers(name: str, values: NDArray[np.float64], sample: Part, is_target: bool) -> list[Notice]:
     """Tell of a few single values that are far from the other ones and squeeze their scale."""
     if len(values) < 5 * MIN_DISTINCT:
         return []
@@ -205,10 +205,11 @@ def _outliers(name: str, values: NDArray[np.float64], sample: Part) -> list[Noti
     repeats = {value for value, _ in _far_values(values)}
     if not number or high <= low or len(np.unique(kept)) < MIN_DISTINCT or set(values[far].tolist()) <= repeats:
         return []
+    effect = "The model learns them more than all others" if is_target else "Far numbers are read by their logarithm"
     sentence = (
         f"{name!r}: {count(number, 'value')} (such as {values[far][0]:,.12g}) of the {_of(sample)} "
         f"{'is' if number == 1 else 'are'} far from the others, which lie in {kept.min():,.4g} to {kept.max():,.4g}. "
-        "Far numbers are read by their logarithm. Correct or empty those cells if they are mistakes."
+        f"{effect}. Correct or empty those cells if they are mistakes."
     )
     return [Notice(kind="sentinel", columns=(name,), rows=number, of_rows=len(sample), sentence=sentence)]
 
