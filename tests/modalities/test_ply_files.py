@@ -82,7 +82,7 @@ def test_las_files() -> None:
     cloud.write(file)
     (read,) = read_point_clouds(file.getvalue(), None)
     np.testing.assert_allclose(read, POINTS, atol=0.01)
-    with pytest.raises(CellReadError, match="declares 3 points.* cut off|cut off.* declares 3 points"):
+    with pytest.raises(CellReadError, match="declares 3 points but holds 2"):
         read_point_clouds(file.getvalue()[:-20], None)  # the format 0 has 20 bytes a point
 
 

@@ -65,11 +65,11 @@ class Baseline(ABC):
         """
         if state["name"] == "prior":
             return Prior(arrays["prior"])
+        fields: dict[str, Any] = {name: value for name, value in state.items() if name != "name"}
         if state["name"] == "linear":
-            fields: dict[str, Any] = {name: value for name, value in state.items() if name != "name"}
             return Linear(**{**fields, **arrays})
         trees = [texts[f"trees{index}"] for index in range(len(texts))]
-        boosting = Boosting(state["kind"], trees, state.get("largest"))
+        boosting = Boosting(models=trees, **{**fields, **arrays})
         _ = boosting.boosters  # a damaged text is found now, not at the first prediction
         return boosting
 
@@ -134,10 +134,8 @@ class Linear(Baseline):
 
     def state(self) -> State:
         """Return the weights as arrays."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-        plain = {name: value for name, value in fields.items() if value is not None and name not in arrays}
-        return {"name": self.name, **plain}, arrays, {}
+        plain, arrays = _plain_and_arrays(self)
+        return plain, arrays, {}
 
 
 @dataclass(frozen=True)
@@ -148,11 +146,15 @@ class Boosting(Baseline):
         kind: "category", "categories", "number" or "numbers".
         models: LightGBM's text of each model: one, or one a label or number.
         largest: As of ``Linear``.
+        center: As of ``Linear``; added to what the trees say of a number.
+        scale: As of ``Linear``; the factor of that.
     """
 
     kind: str
     models: list[str]
     largest: float | None = None
+    center: float | Floats = 0.0
+    scale: float | Floats = 1.0
     name: ClassVar[str] = "boosting"
     forms: ClassVar[frozenset[str]] = frozenset({TREES})
 
@@ -165,16 +167,24 @@ class Boosting(Baseline):
         """Return probabilities or numbers."""
         outputs = [trees.predict(features.trees) for trees in self.boosters]
         if self.kind in ("categories", "numbers"):
-            return np.stack(outputs, axis=1)
+            return np.stack(outputs, axis=1) * self.scale + self.center
         if self.kind == "category" and outputs[0].ndim == 1:
             return np.stack([1.0 - outputs[0], outputs[0]], axis=1)
-        return from_log(outputs[0], self.largest)
+        return from_log(outputs[0] * self.scale + self.center, self.largest)
 
     def state(self) -> State:
         """Return the models as texts."""
         texts = {f"trees{index}": text for index, text in enumerate(self.models)}
-        plain = {"name": self.name, "kind": self.kind}
-        return plain | ({} if self.largest is None else {"largest": self.largest}), {}, texts
+        plain, arrays = _plain_and_arrays(self)
+        del plain["models"]
+        return plain, arrays, texts
+
+
+def _plain_and_arrays(baseline: Linear | Boosting) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    fields = {field.name: getattr(baseline, field.name) for field in dataclasses.fields(baseline)}
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    plain = {name: value for name, value in fields.items() if value is not None and name not in arrays}
+    return {"name": baseline.name, **plain}, arrays
 
 
 def from_log(numbers: Floats, largest: float | None) -> Floats:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from polymodal.ensemble.baselines import Baseline, Boosting, Floats, Prior
 from polymodal.ensemble.boosting import fit_trees
 from polymodal.ensemble.features import FeatureBlocks
-from polymodal.ensemble.held_out_loss import held_out_loss, number_scale
+from polymodal.ensemble.held_out_loss import center_and_scale, held_out_loss, number_scale
 from polymodal.ensemble.linear_fitting import fit_linear
 
 Rows = NDArray[np.int64]
@@ -124,8 +124,10 @@ def cross_fit_baselines(
         candidates.append([])
         for limit in limits:
             numbers = truth if limit is None else np.log(truth)
-            texts = fit_trees(kind, num_classes, features, numbers, held_out, **options)
-            candidates[-1].append([Boosting(kind, of_rows, limit) for of_rows in (texts[0], *texts[1])])
+            center, scale = center_and_scale(kind, numbers)
+            labels = (numbers - center) / scale if kind in ("number", "numbers") else numbers
+            texts = fit_trees(kind, num_classes, features, labels, held_out, **options)
+            candidates[-1].append([Boosting(kind, rows, limit, center, scale) for rows in (texts[0], *texts[1])])
     chosen = [_best(kind, of_family, features, truth, held_out) for of_family in candidates]
     fitted: list[list[Baseline]] = [[Prior(_prior(kind, num_classes, rows))] for rows in seen]
     for members, *of_rows in zip(fitted, *chosen, strict=True):

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+SMALLEST_DEVIATION = 1e-12
+"""Numbers that deviate by less than this share of the largest one are constant."""
+
 
 def held_out_loss(kind: str, prediction: NDArray[np.float64], truth: NDArray[Any]) -> float:
     """Compute the loss of predictions.
@@ -48,4 +51,20 @@ def number_scale(truth: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, truth, 0.0).sum(axis=0) / count
     deviation = np.sqrt((np.where(known, truth - mean, 0.0) ** 2).sum(axis=0) / count)
-    return mean, np.where(deviation > 1e-12, deviation, 1.0)
+    is_constant = deviation <= SMALLEST_DEVIATION * np.where(known, np.abs(truth), 0.0).max(axis=0, initial=0.0)
+    return mean, np.where(is_constant, 1.0, deviation)
+
+
+def center_and_scale(kind: str, truth: NDArray[Any]) -> tuple[Any, Any]:
+    """Compute what baselines subtract from a target, and divide it by, before they fit it in float32.
+
+    Args:
+        kind: "category", "categories", "number" or "numbers".
+        truth: Encoded cells ``[N]`` or ``[N, C]``.
+
+    Returns:
+        Mean and standard deviation: floats of a number, float64 ``[C]`` of several; 0 and 1 of all else.
+    """
+    if kind == "numbers":
+        return number_scale(truth)
+    return (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polymodal.ensemble.baselines import Floats, Linear
 from polymodal.ensemble.features import FeatureBlocks
-from polymodal.ensemble.held_out_loss import held_out_loss, number_scale
+from polymodal.ensemble.held_out_loss import center_and_scale, held_out_loss
 from polymodal.ensemble.sparse_rows import SparseRows
 
 PENALTIES = (1e-1, 1e-2, 1e-3, 1.2e-4, 1.5e-5, 2e-6)
@@ -88,12 +88,6 @@ def _choose_penalty(
     return best, chosen
 
 
-def _center_and_scale(kind: str, truth: NDArray[Any]) -> tuple[Any, Any]:
-    if kind == "numbers":
-        return number_scale(truth)
-    return (float(truth.mean()), float(truth.std()) or 1.0) if kind == "number" else (0.0, 1.0)
-
-
 def _principal_components(target: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the components of each row ``[N, K]`` and what they stand for ``[K, C]``; unknown numbers are means."""
     from scipy.linalg import svd
@@ -136,7 +130,7 @@ class _LinearProblem:
     ) -> None:
         self.kind, self.features, self.dense, self.largest = kind, features, features.dense, largest
         truth = truth if largest is None else np.log(truth)
-        self.center, self.scale = _center_and_scale(kind, truth)
+        self.center, self.scale = center_and_scale(kind, truth)
         self.basis: NDArray[np.float32] | None = None
         is_class = kind in ("category", "categories")
         self.target = _encode_target(kind, num_classes, truth if is_class else (truth - self.center) / self.scale)

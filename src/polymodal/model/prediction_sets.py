@@ -18,7 +18,7 @@ from polymodal.ensemble.ensemble import rows_by_pattern
 from polymodal.errors import ConfigError, parameter_error, warn
 from polymodal.model.member_predictions import MemberPredictions
 from polymodal.model.trained_model import TrainedModel
-from polymodal.targets import AnyTarget, CategoryTarget, StructuredTarget, label_weights_of
+from polymodal.targets import AnyTarget, CategoryTarget, NumberTarget, StructuredTarget, label_weights_of
 from polymodal.targets.base import Prediction
 from polymodal.targets.labels import to_label
 
@@ -137,7 +137,8 @@ def make_certain(
             found.unbounded[name] = int(np.isinf(thresholds).sum())
             if calibration.kind == "number":
                 difficulty = number_difficulty(model, name, members, prediction)
-                found.intervals[name] = number_intervals(prediction, difficulty, thresholds)
+                intervals = number_intervals(prediction, difficulty, thresholds)
+                found.intervals[name] = _not_negative(model.targets[name], intervals)
             else:
                 scores = answer_scores(model.targets[name], prediction)
                 found.sets[name] = _labels(model.targets[name], scores, scores <= thresholds[:, None])
@@ -192,6 +193,12 @@ def number_intervals(prediction: Prediction, difficulty: Floats, thresholds: Flo
     """
     width = thresholds * difficulty
     return np.stack([prediction - width, prediction + width], axis=1)
+
+
+def _not_negative(target: AnyTarget, intervals: Floats) -> Floats:
+    """Cut off negative numbers where no training cell is negative."""
+    is_cut = isinstance(target, NumberTarget) and target.lowest is not None
+    return np.maximum(intervals, 0.0) if is_cut else intervals
 
 
 def set_thresholds(
