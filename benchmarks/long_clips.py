@@ -2,7 +2,7 @@
 
 python benchmarks/long_clips.py ESC10 FOLDER
 polymodal compare FOLDER/train.csv --validation FOLDER/validation.csv --test FOLDER/test.csv --target label \
-    --variant 'cut: settings.audio.max_duration_s=30' --variant 'segments:'
+    --variant 'cut: settings.audio.max_duration_s=30' --variant 'segments: settings.audio.max_segments=32'
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,18 @@ def test_a_graph_gives_the_same_detail(modality: str, name: str, tmp_path: Path)
     run, info = exported(encoder, batch, tmp_path / "encoder.onnx")
     assert info.outputs == ("tokens", "token_present", "detail", "detail_present")
     assert info.detail_shape == encoder(batch).detail.shape
+    assert max(differences(run, encoder, batch, True).values()) < 5e-5
+
+
+@cases("modality,name", [case for case in WITH_DETAIL if case[0] == "audio"], [("audio", "cnn")])
+def test_a_graph_splits_long_clips_into_segments(modality: str, name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    steps = 2048 if name == "waveform" else 16
+    long = replace(fitted(modality, name), segment_steps=steps, max_segments=9, num_segments=3)
+    encoder = build_encoder(modality, name, long, WIDTH, {"detail": True}).eval()
+    nn.init.normal_(encoder.attention.score.weight)
+    batch = column(modality, name, rows=5)
+    run, _ = exported(encoder, batch, tmp_path / "encoder.onnx")
     assert max(differences(run, encoder, batch, True).values()) < 5e-5
 
 
