@@ -72,6 +72,8 @@ def test_attention_finds_the_segment_that_counts() -> None:
     attention, present = SegmentAttention(4), torch.ones(1, 5, 1, dtype=torch.bool)
     values = torch.randn(1, 5, 1, 4)
     lengths = torch.full((1, 5), 7)
-    torch.testing.assert_close(pool_segments(values, present, lengths, attention(values, present)).values, values.mean(1))
+    torch.testing.assert_close(
+        pool_segments(values, present, lengths, attention(values, present)).values, values.mean(1)
+    )
     scores = torch.tensor([[0.0, 0.0, 50.0, 0.0, 0.0]])
     torch.testing.assert_close(pool_segments(values, present, lengths, scores).values, values[:, 2])
