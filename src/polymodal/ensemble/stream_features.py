@@ -157,9 +157,9 @@ class StreamFeatures:
             The fitted features.
         """
         grams = fit_grams(_texts(cells[self.column], column.row_present)) if self.column else ()
-        numbers = None if self.numbers is None else self.numbers.fit(column, cells)
+        numbers = None if self.numbers is None else self.numbers.fit(self._without_encoded(column), cells)
         fitted = replace(self, grams=grams, numbers=numbers)
-        values, num_pixels = fitted.compute(fitted._with_raw_numbers(column, cells))
+        values, num_pixels = fitted.compute(fitted._own(column, cells))
         return replace(fitted, scaling=Scaling.fit(values, column.row_present, num_pixels))
 
     @property
@@ -168,8 +168,16 @@ class StreamFeatures:
         numbers = [] if self.numbers is None else [name for name in self.numbers.columns if name]
         return [self.column, *numbers] if self.column else numbers
 
-    def _with_raw_numbers(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> Column:
+    def _own(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> Column:
+        column = self._without_encoded(column)
         return column if self.numbers is None else self.numbers.read(column, cells)
+
+    def _without_encoded(self, column: Column) -> Column:
+        """Leave out the numbers of encoded categories of a table, which follow all others and are for encoders."""
+        num_fields = len(self.cardinalities) or column.values.shape[-1]
+        if num_fields == column.values.shape[-1]:
+            return column
+        return Column(column.values[:, :num_fields], column.present[:, :num_fields])
 
     def compute(self, column: Column) -> tuple[Floats, int]:
         """Return the dense features ``[N, D]`` of rows, and how many of the first are pixels of an image."""
@@ -180,7 +188,7 @@ class StreamFeatures:
     ) -> StreamPart:
         """Return the features of rows: dense, sparse (None except for text) and for trees."""
         present, empty = column.row_present, np.zeros((len(column), 0), np.float32)
-        column = self._with_raw_numbers(column, cells)
+        column = self._own(column, cells)
         is_measured = LINEAR in forms or self.entry.trees is None
         values, num_pixels = self.compute(column) if is_measured else (empty, 0)
         dense = self.scaling.apply(values, present) if LINEAR in forms else empty
@@ -246,7 +254,8 @@ def _with_cardinalities(
     state = fitted.state()
     columns = [name for member in state.get("members", []) for name in _number_columns(member)]
     numbers = NumberScaling.unfitted(columns) if any(columns) else None
-    return replace(unfitted, cardinalities=[_cardinality(field) for field in state["fields"]], numbers=numbers)
+    fields = state["fields"][: len(columns)] if columns else state["fields"]
+    return replace(unfitted, cardinalities=[_cardinality(field) for field in fields], numbers=numbers)
 
 
 def _number_columns(member: Mapping[str, Any]) -> list[str]:
