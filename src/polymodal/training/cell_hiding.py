@@ -1,0 +1,54 @@
+"""Hides single cells of table streams in training, so that a network learns to recover them from the others (torch).
+
+Shape legend: B rows of the batch, C columns, F fields, D numbers of a sketch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polymodal.data.sketches import field_widths
+from polymodal.modalities import Tabular
+from polymodal.targets import SketchTarget
+from polymodal.tokens import ColumnBatch
+
+HIDDEN_ROWS = 0.5
+"""Share of rows in which cells are hidden: in the others a target is predicted from the whole row."""
+HIDDEN_CELLS = 0.3
+"""Probability of each cell of such a row to be hidden."""
+
+
+def hide_cells(
+    target: SketchTarget, modality: Tabular, column: ColumnBatch, truth_BD: Tensor
+) -> tuple[ColumnBatch, Tensor]:
+    """Hide cells of some rows, never all of a row; there the loss counts what was hidden alone.
+
+    A variant of masked-feature modelling, as in VIME (Yoon et al. 2020, Advances in Neural Information Processing
+    Systems 33). Differs from the source: cells become absent, they are not replaced by those of other rows.
+
+    Args:
+        target: The target that recovers the stream.
+        modality: The fitted modality of the table stream.
+        column: Its cells, ``[B, F]``.
+        truth_BD: Its standardised sketches, NaN where unknown.
+
+    Returns:
+        The cells, fewer of them present; and the truth, NaN for the cells of such rows that are still to be seen.
+    """
+    column_of_field = torch.from_numpy(
+        np.repeat(np.arange(len(modality.places)), [place.stop - place.start for place in modality.places.values()])
+    )
+    field_of_number = torch.from_numpy(
+        np.repeat(np.arange(len(target.cardinalities)), field_widths(target.cardinalities))
+    )
+    chosen_B1 = torch.rand(len(column), 1) < HIDDEN_ROWS
+    hidden_BC = torch.rand(len(column), len(modality.places)) < HIDDEN_CELLS
+    hidden_BF = hidden_BC[:, column_of_field] & chosen_B1
+    present_BF = column.present & ~hidden_BF
+    emptied_B1 = column.row_present.unsqueeze(1) & ~present_BF.any(dim=1, keepdim=True)
+    hidden_BF, chosen_B1 = hidden_BF & ~emptied_B1, chosen_B1 & ~emptied_B1
+    kept = ColumnBatch(column.values, column.present & ~hidden_BF, column.lengths, column.is_encoded)
+    is_seen_BD = chosen_B1 & ~hidden_BF[:, field_of_number]
+    return kept, truth_BD.masked_fill(is_seen_BD, float("nan"))
