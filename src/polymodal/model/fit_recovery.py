@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polymodal.data.profiles.build_profile import sample_rows
 from polymodal.data.tables.stored_columns import take_cells
 from polymodal.ensemble.baselines import Linear
 from polymodal.ensemble.features import FeatureBlocks, FeatureExtractor
-from polymodal.ensemble.linear_fitting import fit_linear
+from polymodal.ensemble.ridge_fitting import fit_ridge
 from polymodal.ensemble.stream_features import LINEAR
 from polymodal.modalities import Tabular
 from polymodal.model.batches import Examples, bytes_of_row
 from polymodal.model.judge_recovery import column_losses
-from polymodal.model.recovered_sketches import column_decoders, recovered_targets
+from polymodal.model.recovered_sketches import column_decoders, group_places, recovered_targets
 from polymodal.model.trained_model import TrainedModel
 from polymodal.recovery.memory import MOST_ROWS, Memory, short_cells
 from polymodal.recovery.recovery import MAX_GROUPS, NETWORK, HiddenGroup, Method, RecoveredColumn, Recovery
@@ -132,14 +131,11 @@ def _fit_ridge(model: TrainedModel, group: HiddenGroup, train: Examples, validat
 
     It is fitted on training rows; validation rows choose the penalty alone.
     """
-    name, target = recovered_targets(model.targets)[group.stream]
+    name, _ = recovered_targets(model.targets)[group.stream]
     known = [examples.subset(np.flatnonzero(examples.known[name])) for examples in (train, validation)]
     blocks = FeatureBlocks.concatenate([_features(model, group, examples) for examples in known])
     truth = np.concatenate([examples.truth[name] for examples in known]).astype(np.float64)
-    held_out: NDArray[np.int64] = np.arange(len(known[0]), len(truth))
-    size = len(target.mean)
-    _, (fitted,) = fit_linear("numbers", size, blocks, truth, [held_out], np.zeros(size))
-    return fitted
+    return fit_ridge(blocks, truth[:, group_places(model, group)], len(known[0]))
 
 
 def _features(model: TrainedModel, group: HiddenGroup, examples: Examples) -> FeatureBlocks:

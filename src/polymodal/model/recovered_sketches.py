@@ -97,16 +97,34 @@ def ridge_sketches(
         rows: Indices of the rows; None: all of them.
 
     Returns:
-        Standardised ``[rows, D]``.
+        Standardised ``[rows, D]``, 0 for what is not the group's.
     """
     assert model.recovery is not None
     assert model.features is not None
     if rows is not None:
         columns = {stream: column.take(rows) for stream, column in columns.items()}
         cells = {name: take_cells(cells[name], rows) for name in model.features.cell_columns if name in cells}
-    hidden = model.recovery.groups[group].hide(columns)
-    blocks = model.features.transform(hidden, cells, frozenset({LINEAR}))
-    return model.recovery.ridges[group].predict(blocks)
+    of_group = model.recovery.groups[group]
+    blocks = model.features.transform(of_group.hide(columns), cells, frozenset({LINEAR}))
+    _, target = recovered_targets(model.targets)[of_group.stream]
+    sketches = np.zeros((len(blocks), len(target.mean)))
+    sketches[:, group_places(model, of_group)] = model.recovery.ridges[group].predict(blocks)
+    return sketches
+
+
+def group_places(model: TrainedModel, group: HiddenGroup) -> NDArray[np.int64]:
+    """Return which numbers of a stream's sketch are those of a group's columns.
+
+    Args:
+        model: The model.
+        group: The group.
+
+    Returns:
+        int64, ascending within each column.
+    """
+    decoders = column_decoders(model)
+    spans = [np.arange(decoders[name].start, decoders[name].stop) for name in group.columns]
+    return np.concatenate(spans)
 
 
 def any_present(columns: Mapping[str, Column]) -> NDArray[np.bool_]:
