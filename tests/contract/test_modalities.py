@@ -122,7 +122,7 @@ def with_absent(column: Column, row: int) -> Column:
 def test_decoders_make_cells_that_the_modality_reads_again(modality: str) -> None:
     fitted = fit_example(modality)
     column = with_absent(example_column(modality, ROWS, fitted), 1)
-    layout = SketchLayout(4, tuple(field.cardinality for field in getattr(fitted, "fields", ())))
+    layout = SketchLayout(4, tuple(field.cardinality for field in getattr(fitted, "own_fields", ())))
     values = np.nan_to_num(sketch(modality, column, layout).astype(np.float64))
     for decoder in DECODINGS[modality](MEMBER, fitted, layout.resolution):
         assert decoder.decode is not None

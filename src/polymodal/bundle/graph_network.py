@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from polymodal.arrays import Column
 from polymodal.bundle.graph_info import BundleInfo
 from polymodal.bundle.session import Arrays
+from polymodal.model.batches import BATCH_ROWS
 from polymodal.model.inference_network import (
     Floats,
     InferenceNetwork,
@@ -26,6 +27,8 @@ from polymodal.model.inference_network import (
 from polymodal.targets import AnyTarget
 from polymodal.targets.structured import StructuredPrediction, StructuredTarget
 
+RAGGED_ROWS = 16
+"""Most rows of a batch of texts, sounds and the like: in small batches of similar length there is little padding."""
 VALUES_AT_ONCE = 8_000_000
 """Approximate maximum number of values of cells that are encoded at once, as in torch."""
 
@@ -163,6 +166,10 @@ class GraphNetwork(InferenceNetwork):
         size = 1 if locations is None else locations[0] * locations[1]
         detail = np.zeros((num_rows, size, self.width), np.float32)
         return StreamTokens(values, present, detail, np.zeros((num_rows, size), np.bool_))
+
+    def _batch_rows(self, columns: Mapping[str, Column]) -> int:
+        is_ragged = any(column.lengths is not None for column in columns.values())
+        return min(super()._batch_rows(columns), RAGGED_ROWS if is_ragged else BATCH_ROWS)
 
     def _run_batch(
         self, columns: Mapping[str, Column], rows: NDArray[np.int64], masks: Sequence[StreamMask]

@@ -38,17 +38,16 @@ class _Counts:
     unseen_values: dict[str, None] = field(default_factory=dict)
     first_broken: list[BrokenCell] = field(default_factory=list)
 
-    def see_levels(self, values: Sequence[str], codes: NDArray[np.int64]) -> None:
+    def see_levels(self, category: Category, codes: NDArray[np.float32]) -> None:
         """Keep the values that readers of tables take for missing cells, as long as no row has one of them.
 
         Args:
-            values: The values of the training rows.
-            codes: int64 ``[rows]``, 0 where absent or unseen, else the place of the value from 1.
+            category: Has the values of the training rows.
+            codes: float32 ``[rows]``, 0 where absent or unseen, else the place of the value from 1.
         """
-        lost = frozenset(values) & READ_AS_MISSING if self.read + self.absent == len(codes) else self.lost_levels
-        self.lost_levels = (
-            lost if not lost & {values[code - 1] for code in np.unique(codes[codes > 0])} else frozenset()
-        )
+        lost = READ_AS_MISSING & category.known if self.read + self.absent == len(codes) else self.lost_levels
+        is_seen = lost and not lost.isdisjoint(category.values[int(code) - 1] for code in np.unique(codes[codes > 0]))
+        self.lost_levels = frozenset() if is_seen else lost
 
     @property
     def is_broken(self) -> bool:
@@ -202,15 +201,15 @@ class InputCheck:
                 self._input(stream.columns[0]).read += int(column.row_present.sum())
 
     def _count_members(self, table: Table, modality: Tabular, column: Column) -> None:
+        num_present, is_zero = np.count_nonzero(column.present, axis=0).tolist(), column.values == 0
         for name, place in modality.places.items():
-            counts, present = self._input(name), column.present[:, place.start]
-            counts.read += int(present.sum())
-            member = modality.members[name]
+            counts, field, member = self._input(name), place.start, modality.members[name]
+            counts.read += num_present[field]
             if not isinstance(member, Category):
                 continue
-            counts.absent += int((~present).sum())
-            counts.see_levels(member.values, column.values[:, place.start].astype(int))
-            unseen = np.flatnonzero(present & (column.values[:, place.start] == 0))
+            counts.absent += len(column) - num_present[field]
+            counts.see_levels(member, column.values[:, field])
+            unseen = np.flatnonzero(column.present[:, field] & is_zero[:, field])
             counts.unseen += len(unseen)
             for row in unseen[: SHOWN_VALUES * (len(counts.unseen_values) < SHOWN_VALUES)]:
                 counts.unseen_values[quote(table.columns[name][row])] = None

@@ -37,7 +37,8 @@ class SketchLayout:
 
     Attributes:
         resolution: Greatest height and width of an image, and number of segments of audio, series and points.
-        cardinalities: Number of codes of each field of a table, 0 for a number; empty: codes are taken as numbers.
+        cardinalities: Number of codes of each of the first fields of a table, which are in the sketch, 0 for a number;
+            empty: all fields are, and codes are taken as numbers.
     """
 
     resolution: int = 16
@@ -126,7 +127,7 @@ def _tabular(column: Column, layout: SketchLayout) -> Floats:
         _one_hot(column.values[:, field], width) if cardinality else column.values[:, [field]]
         for field, (cardinality, width) in enumerate(pairs)
     ]
-    known = np.repeat(column.present, field_widths(layout.cardinalities), axis=1)
+    known = np.repeat(column.present[:, : len(parts)], field_widths(layout.cardinalities), axis=1)
     return np.where(known, np.concatenate(parts, axis=1), np.float32(np.nan)).astype(np.float32)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -204,7 +205,7 @@ class Ensemble:
         shares = {name: float(np.mean([shares.get(name, 0.0) for shares in of_pattern])) for name in names}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
-    @property
+    @cached_property
     def active_members(self) -> frozenset[str]:
         """The members that can change a prediction of any row."""
         return self.pooled.active_members.union(*(weights.active_members for weights in self.patterns.values()))
@@ -250,6 +251,9 @@ def rows_by_pattern(visible: Mapping[str, Mask]) -> Iterator[tuple[frozenset[str
         The absent streams, and the indices of the rows in which exactly these are absent.
     """
     streams, visible_NS = list(visible), np.stack(list(visible.values()), axis=1)
+    if len(visible_NS) and (visible_NS == visible_NS[0]).all():  # as mostly: nothing is to be sorted
+        yield frozenset(np.array(streams)[~visible_NS[0]].tolist()), np.arange(len(visible_NS))
+        return
     patterns, of_row = np.unique(visible_NS, axis=0, return_inverse=True)
     for index, pattern in enumerate(patterns):
         absent = frozenset(stream for stream, is_visible in zip(streams, pattern, strict=True) if not is_visible)

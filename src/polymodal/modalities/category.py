@@ -89,6 +89,11 @@ class Category(Modality):
         return len(self.values) + 1
 
     @cached_property
+    def known(self) -> frozenset[str]:
+        """The values as a set."""
+        return frozenset(self.values)
+
+    @cached_property
     def _lookup(self) -> LabelLookup:
         return LabelLookup(self.values)
 

@@ -96,9 +96,13 @@ def _table_groups(stream: str, modality: Tabular) -> list[HiddenGroup]:
         return [_whole(stream, names)]
     number = min(len(names), MAX_GROUPS)
     dealt = [names[first::number] for first in range(number)]
-    places = {name: list(range(place.start, place.stop)) for name, place in modality.places.items()}
+    fields = [field.column for field in modality.fields]
     return [
-        HiddenGroup(stream=stream, columns=of_group, fields=[field for name in of_group for field in places[name]])
+        HiddenGroup(
+            stream=stream,
+            columns=of_group,
+            fields=[place for place, column in enumerate(fields) if column in of_group],
+        )
         for of_group in dealt
     ]
 

@@ -104,9 +104,11 @@ class InferenceNetwork(ABC):
             One ``NetworkPredictions`` a mask, in the order of the rows.
         """
         used = {stream: columns[stream] for stream in self.streams}
-        num_rows, step = len(next(iter(columns.values()))), inference_batch_size(columns)
-        order = length_order(used) if num_rows > step else np.arange(num_rows)
-        starts = range(0, max(num_rows, 1), step)
+        num_rows, step = len(next(iter(columns.values()))), self._batch_rows(used)
+        if num_rows <= step:
+            return self._run_batch(used, np.arange(num_rows), masks)
+        order = length_order(used)
+        starts = range(0, num_rows, step)
         batches = [self._run_batch(used, order[start : start + step], masks) for start in starts]
         inverse = np.argsort(order)
         return [concatenate_predictions([batch[index] for batch in batches], inverse) for index in range(len(masks))]
@@ -145,6 +147,10 @@ class InferenceNetwork(ABC):
         Raises:
             Exception: Whatever a part raises that does not fit.
         """
+
+    def _batch_rows(self, columns: Mapping[str, Column]) -> int:
+        """Choose the number of rows that are predicted at once."""
+        return inference_batch_size(columns)
 
     def _slices(self, columns: Mapping[str, Column]) -> list[slice]:
         """Return the rows of each batch, at least one batch."""

@@ -130,7 +130,7 @@ def _geo(stream: str, _modality: Modality, _resolution: int) -> list[ColumnDecod
 
 def _tabular(_stream: str, modality: Modality, _resolution: int) -> list[ColumnDecoder]:
     assert isinstance(modality, Tabular)
-    ends = np.cumsum([0, *field_widths([field.cardinality for field in modality.fields])])
+    ends = np.cumsum([0, *field_widths([field.cardinality for field in modality.own_fields])])
     return [
         _member(name, member, int(ends[modality.places[name].start]), int(ends[modality.places[name].stop]))
         for name, member in modality.members.items()

@@ -64,7 +64,7 @@ def _options(
     options: dict[str, Any] = {"stream": stream.name, "recovered": True, "seed": config.seed}
     options["resolution"] = _resolution(modality, len(context.columns[stream.name]))
     if isinstance(modality, Tabular):
-        options["cardinalities"] = [field.cardinality for field in modality.fields]
+        options["cardinalities"] = [field.cardinality for field in modality.own_fields]
     return options
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from polymodal.arrays import Cell
 from polymodal.data.schema.columns import read_written_number
 from polymodal.modalities.base import CellReadError, is_absent, quote
-from polymodal.modalities.category import category_text
+from polymodal.modalities.category import Category, category_text
 from polymodal.modalities.json_text import load_json
 from polymodal.modalities.number import parse_number
 from polymodal.modalities.text import parse_words
@@ -223,7 +223,7 @@ def is_unseen(column: InputColumn, cell: Cell) -> bool:
     Returns:
         True where the model knows nothing of the value.
     """
-    if column.modality is None or category_text(cell) in column.known:
+    if not isinstance(column.modality, Category) or category_text(cell) in column.modality.known:
         return False
     values, _ = column.modality.transform([cell], None)
     return bool(values.present[0]) and int(values.values[0]) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,7 +44,6 @@ class InputColumn:
         range: Smallest and largest training value of a number or (as ISO text) a date.
         example: A cell that the model takes, as JSON; None where none can be made up.
         form: How its numbers are written, where that is not plainly.
-        known: The categories as a set.
     """
 
     name: str
@@ -55,7 +54,6 @@ class InputColumn:
     range: tuple[Any, Any] | None = None
     example: Any = None
     form: NumberForm | None = None
-    known: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def is_file(self) -> bool:
@@ -147,7 +145,6 @@ def _describe(name: str, stream: str, kind: str, modality: Modality) -> InputCol
         values=values,
         range=bounds,
         example=example,
-        known=frozenset(values),
     )
 
 

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -129,8 +130,11 @@ class CategoryTarget:
         Returns:
             Labels in their Python type.
         """
-        labels = [self.spellings.get(name) or to_label(name, self.label_type) for name in self.names]
-        return [labels[index] for index in self.predicted_classes(prediction)]
+        return [self._labels[index] for index in self.predicted_classes(prediction)]
+
+    @cached_property
+    def _labels(self) -> list[Cell]:
+        return [self.spellings.get(name) or to_label(name, self.label_type) for name in self.names]
 
     def predicted_classes(self, prediction: Prediction) -> NDArray[np.int64]:
         """Return the index of the class that ``decode`` gives each row.

@@ -223,6 +223,17 @@ class StructuredTarget(ABC):
         """
         return to_structured_predictions(predictions)
 
+    def learned_answer(self, answer: Cell) -> Cell:
+        """Return what a student learns from a teacher's answer to a row without a truth.
+
+        Args:
+            answer: Value of the teacher's prediction.
+
+        Returns:
+            A cell of the target; None where nothing is learned from it.
+        """
+        return answer
+
     @abstractmethod
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Precompute what the metrics of some rows need.

@@ -37,14 +37,13 @@ def hide_cells(
     Returns:
         The cells, fewer of them present; and the truth, NaN for the cells of such rows that are still to be seen.
     """
-    column_of_field = torch.from_numpy(
-        np.repeat(np.arange(len(modality.places)), [place.stop - place.start for place in modality.places.values()])
-    )
+    names = list(modality.members)
+    column_of_field = torch.tensor([names.index(field.column) for field in modality.fields], dtype=torch.int64)
     field_of_number = torch.from_numpy(
         np.repeat(np.arange(len(target.cardinalities)), field_widths(target.cardinalities))
     )
     chosen_B1 = torch.rand(len(column), 1) < HIDDEN_ROWS
-    hidden_BC = torch.rand(len(column), len(modality.places)) < HIDDEN_CELLS
+    hidden_BC = torch.rand(len(column), len(names)) < HIDDEN_CELLS
     hidden_BF = hidden_BC[:, column_of_field] & chosen_B1
     present_BF = column.present & ~hidden_BF
     emptied_B1 = column.row_present.unsqueeze(1) & ~present_BF.any(dim=1, keepdim=True)
