@@ -108,6 +108,7 @@ def test_what_was_recovered_and_what_could_not_be_is_told(world: Any) -> None:
     assert {cells[0] for cells in found.values()} == {None}
 
 
+@pytest.mark.exhaustive
 @QUIET
 def test_saved_and_exported_models_recover_the_same(world: Any, tmp_path: Path) -> None:
     model, table, _ = world
@@ -154,11 +155,13 @@ def test_models_that_recover_nothing_say_so(plain: polymodal.Model, tmp_path: Pa
 
 
 @QUIET
-def test_a_table_alone_recovers_its_cells() -> None:
+def test_a_table_alone_recovers_its_cells_also_when_loaded(tmp_path: Path) -> None:
     table = tiny.numbers_table()
     model = tiny.train(table, reconstruct=True, settings={"train.epochs": 2})
     found = model.reconstruct(table | {"size": [None] * 60})
     assert all(isinstance(size, float) for size in found["size"])
+    model.save(tmp_path / "model")
+    assert polymodal.load(tmp_path / "model").reconstruct(table | {"size": [None] * 60}) == found
     assert {entry["column"] for entry in model.summary()["recovery"]} == {"size", "age", "colour"}
 
 

@@ -68,7 +68,7 @@ def write_parts(model: TrainedModel, folder: Path, more: Mapping[str, Any]) -> N
         more: Further keys of ``model.json``, plain JSON.
     """
     plain = _plain(model) | dict(more)
-    save_file(_write_baselines(model, folder, plain), folder / ARRAYS_FILE)
+    _save_arrays(_write_baselines(model, folder, plain), folder / ARRAYS_FILE)
     plain["reference"] = _write_stated(model.reference, folder / REFERENCE_FILE)
     plain["recovery"] = _write_stated(model.recovery, folder / RECOVERY_FILE)
     (folder / MODEL_FILE).write_text(json.dumps(plain, ensure_ascii=False), encoding="utf-8")
@@ -110,12 +110,17 @@ def _write_baseline(baseline: Baseline, name: str, folder: Path, arrays: dict[st
     return {"name": name, "state": state, "arrays": sorted(weights), "texts": sorted(texts)}
 
 
+def _save_arrays(arrays: Mapping[str, Any], file: Path) -> None:
+    """Write arrays; safetensors would write the memory behind a view of every second number, say, as it lies there."""
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, file)
+
+
 def _write_stated(part: Reference | Recovery | None, file: Path) -> dict[str, Any] | None:
     """Write the arrays of a part, and return its plain JSON."""
     if part is None:
         return None
     plain, arrays = part.state()
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
+    _save_arrays(arrays, file)
     return plain
 
 
