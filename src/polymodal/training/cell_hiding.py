@@ -5,19 +5,59 @@ Shape legend: B rows of the batch, C columns, F fields, D numbers of a sketch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from polymodal.data.sketches import field_widths
-from polymodal.modalities import Tabular
-from polymodal.targets import SketchTarget
+from polymodal.modalities import Modality, Tabular
+from polymodal.model.network import Batch, Truth
+from polymodal.targets import AnyTarget, SketchTarget
 from polymodal.tokens import ColumnBatch
 
 HIDDEN_ROWS = 0.5
 """Share of rows in which cells are hidden: in the others a target is predicted from the whole row."""
 HIDDEN_CELLS = 0.3
 """Probability of each cell of such a row to be hidden."""
+
+
+def recovers(targets: Mapping[str, AnyTarget]) -> bool:
+    """Return whether streams are recovered: from what is left when one more of a row is hidden.
+
+    Args:
+        targets: Name to target.
+
+    Returns:
+        Whether a target is the sketch of a stream that is recovered from others.
+    """
+    return any(isinstance(target, SketchTarget) and target.recovered for target in targets.values())
+
+
+def hide_table_cells(
+    targets: Mapping[str, AnyTarget], modalities: Mapping[str, Modality], cells: Batch, truth: Truth
+) -> tuple[Batch, Truth]:
+    """Hide cells of the table streams that are recovered.
+
+    Args:
+        targets: Name to target.
+        modalities: Stream to fitted modality.
+        cells: Stream to cells.
+        truth: Target to encoded cells and where they are known.
+
+    Returns:
+        Cells and truth as of ``hide_cells``; other streams and targets as they were.
+    """
+    hidden, remaining = dict(cells), dict(truth)
+    for name, target in targets.items():
+        if isinstance(target, SketchTarget) and target.recovered:
+            modality = modalities[target.stream]
+            if isinstance(modality, Tabular):
+                values, known = truth[name]
+                hidden[target.stream], values = hide_cells(target, modality, cells[target.stream], values)
+                remaining[name] = (values, known)
+    return hidden, remaining
 
 
 def hide_cells(

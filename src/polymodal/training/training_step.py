@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from polymodal.modalities import Modality, Tabular
+from polymodal.modalities import Modality
 from polymodal.model.collate import collate_examples, presence_mask, truth_batch
 from polymodal.model.network import Batch, Mixup, Network, NetworkOutput, Truth
 from polymodal.nn.affine import Warp
@@ -21,7 +21,7 @@ from polymodal.targets import SketchTarget, StructuredTarget, TranscriptTarget
 from polymodal.targets.evidence import with_annealed_penalty
 from polymodal.tokens import ColumnBatch
 from polymodal.training.augmentation import add_masking_noise, augment, random_flip
-from polymodal.training.cell_hiding import hide_cells
+from polymodal.training.cell_hiding import hide_table_cells, recovers
 from polymodal.training.confidence_penalty import hide_one_more
 from polymodal.training.hardening import training_cells
 from polymodal.training.inputs import TrainingInputs
@@ -171,7 +171,7 @@ def prepare_batch(strategy: Strategy, inputs: TrainingInputs, step: int, indices
     network = strategy.module
     present = presence_mask(inputs.train, network.streams, indices)
     hidden = sample_modality_dropout(present, inputs.settings.modality_dropout if network.fuses_streams else 0.0)
-    fewer = hide_one_more(present, hidden) if inputs.settings.confidence_penalty or _recovers(inputs) else None
+    fewer = hide_one_more(present, hidden) if inputs.settings.confidence_penalty or recovers(inputs.targets) else None
     known = {name: torch.from_numpy(mask[indices]) for name, mask in inputs.train.known.items()}
     counts = count_rows(known, present)
     own = rank_slice(indices)
@@ -289,23 +289,7 @@ def augment_batch(inputs: TrainingInputs, cells: Batch, truth: Truth) -> tuple[B
         cells = {stream: random_flip(inputs.modalities[stream], column) for stream, column in cells.items()}
     if any(isinstance(target, SketchTarget) and not target.recovered for target in inputs.targets.values()):
         cells = {stream: add_masking_noise(inputs.modalities[stream], column) for stream, column in cells.items()}
-    return _hide_table_cells(inputs, cells, truth)
-
-
-def _recovers(inputs: TrainingInputs) -> bool:
-    """Return whether streams are recovered: from what is left when one more of a row is hidden."""
-    return any(isinstance(target, SketchTarget) and target.recovered for target in inputs.targets.values())
-
-
-def _hide_table_cells(inputs: TrainingInputs, cells: Batch, truth: Truth) -> tuple[Batch, Truth]:
-    hidden, remaining = dict(cells), dict(truth)
-    for name, target in inputs.targets.items():
-        modality = inputs.modalities[target.stream] if isinstance(target, SketchTarget) and target.recovered else None
-        if isinstance(target, SketchTarget) and isinstance(modality, Tabular):
-            values, known = truth[name]
-            hidden[target.stream], values = hide_cells(target, modality, cells[target.stream], values)
-            remaining[name] = (values, known)
-    return hidden, remaining
+    return hide_table_cells(inputs.targets, inputs.modalities, cells, truth)
 
 
 def _augment_inputs(inputs: TrainingInputs, cells: Batch, truth: Truth) -> tuple[Batch, Truth]:
