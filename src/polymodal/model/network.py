@@ -170,7 +170,8 @@ class Network(NetworkInference):
             mixup: Mixes the fused rows before the flat targets' heads (manifold mixup, Verma et al. 2019, arXiv
                 1806.05236).
             dummy_rows: Stream that is absent in the whole batch to one row of it, so that its encoder runs anyway.
-            fewer: As ``hidden``; the flat targets are predicted a second time with these streams masked.
+            fewer: As ``hidden``; the flat targets are predicted a second time with these streams masked, and streams
+                are recovered with these masked.
 
         Returns:
             Outputs of all heads.
@@ -178,7 +179,7 @@ class Network(NetworkInference):
         tokens = self.encode(batch, dummy_rows)
         fused = self.fuse(tokens, hidden)
         again = None if fewer is None else self.fuse(tokens, fewer)
-        losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing)
+        losses = {} if fused is None or truth is None else self.structured_losses(fused, truth, smoothing, again)
         with autocast_disabled(self.log_variances.device):
             streams = self.stream_outputs(tokens)
             mixed, mixed_again = (rows if mixup is None else apply_mixup(rows, mixup) for rows in (fused, again))
@@ -278,13 +279,16 @@ class Network(NetworkInference):
         opinions = self.fusion.opinions
         return {name: {stream: opinions(o) for stream, o in of_target.items()} for name, of_target in outputs.items()}
 
-    def structured_losses(self, fused: Fused, truth: Truth, smoothing: float) -> dict[str, Tensor]:
+    def structured_losses(
+        self, fused: Fused, truth: Truth, smoothing: float, fewer: Fused | None = None
+    ) -> dict[str, Tensor]:
         """Compute the structured targets' losses.
 
         Args:
             fused: The fusion's output.
             truth: Target to truth.
             smoothing: Label smoothing.
+            fewer: The fusion's output with more streams masked, if heads that recover streams are to read that.
 
         Returns:
             Target to loss ``[B]``.
@@ -292,7 +296,8 @@ class Network(NetworkInference):
         losses = {}
         for name, head in self.named_structured_heads():
             with nullcontext() if head.uses_autocast else autocast_disabled(self.log_variances.device):
-                losses[name] = head.loss(fused, truth[name][0], smoothing)
+                seen = fewer if fewer is not None and head.reads_fewer else fused
+                losses[name] = head.loss(seen, truth[name][0], smoothing)
         return losses
 
     def predict_structured(self, fused: Fused) -> dict[str, list[StructuredPrediction]]:
