@@ -1,6 +1,6 @@
 # Each goal does its own set-up: make demo, make test, make test-all, make check, make bench-quality,
 # make bench-compare, make bench-decisions, make bench-coverage, make bench-unusual, make bench-faithfulness,
-# make bench-robustness, make bench-acquisition, make bench-compression, make bench-speed,
+# make bench-robustness, make bench-acquisition, make bench-compression, make bench-distillation, make bench-speed,
 # make bench-serving, make bench-bundle, make clean.
 # All of them install the extras dev, pretrained, video and word2vec, which train; serving needs none (docs/bundles.md).
 # PYTHON: which Python (3.11 or newer) the environment is made with.
@@ -15,7 +15,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
 .PHONY: bytecode demo test test-all check bench-quality bench-compare bench-decisions bench-coverage bench-unusual \
-	bench-faithfulness bench-robustness bench-acquisition bench-compression bench-speed bench-serving bench-bundle clean
+	bench-faithfulness bench-robustness bench-acquisition bench-compression bench-distillation bench-speed \
+	bench-serving bench-bundle clean
 .DEFAULT_GOAL := test
 
 $(INSTALLED): pyproject.toml constraints.txt
@@ -74,6 +75,9 @@ bench-faithfulness: bytecode
 
 bench-compression: bytecode
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/compression.py
+
+bench-distillation: bytecode
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/distillation.py
 
 bench-robustness: bytecode
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/robustness.py

@@ -1,4 +1,4 @@
-"""Parts of installed packages: rows for the tables of modalities, encoders, fusions and targets.
+"""Parts of installed packages: rows for the tables of modalities, encoders, fusions and targets; feature functions.
 
 A package names its rows as entry points in its ``pyproject.toml``::
 
@@ -24,9 +24,16 @@ from polymodal.errors import ConfigError
 
 MODALITY_GROUP = "polymodal.modalities"
 ENCODER_GROUP = "polymodal.encoders"
+FEATURE_GROUP = "polymodal.features"
 FUSION_GROUP = "polymodal.fusions"
 TARGET_GROUP = "polymodal.targets"
-NOUNS = {MODALITY_GROUP: "modality", ENCODER_GROUP: "encoder", FUSION_GROUP: "fusion", TARGET_GROUP: "target"}
+NOUNS = {
+    MODALITY_GROUP: "modality",
+    ENCODER_GROUP: "encoder",
+    FEATURE_GROUP: "feature function",
+    FUSION_GROUP: "fusion",
+    TARGET_GROUP: "target",
+}
 """Entry-point group to what its rows are, for messages."""
 
 Row = TypeVar("Row")

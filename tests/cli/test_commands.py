@@ -101,10 +101,10 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = (
         "train t.csv --target a --target b --validation v.csv --test e.csv --group g --preset fast --time-limit 5m "
-        "--fusion gated --modality x=y=image --stream s=m*,n* --stream t=z --share u=c*,d --drop p --drop q "
-        "--encoder x=resnet --set train.epochs=20 "
+        "--fusion gated --modality x=y=image --stream s=m*,n* --stream t=z --share u=c*,d --share all "
+        "--drop p --drop q --encoder x=resnet --set train.epochs=20 "
         "--set settings.x.size=[1,2] --seed 3 --output o --resume --strict --json "
-        "--relevance r --reconstruct --teacher runs/before "
+        "--relevance r --reconstruct --teacher runs/before --unlabelled u.csv "
         "--init-from runs/first --validation-share 0.2 --test-share 0 --device cpu"
     )
     result = runner.invoke(app, arguments.split())
@@ -122,7 +122,7 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
         "fusion": "gated",
         "modality": {"x=y": "image"},
         "stream": {"s": ("m*", "n*"), "t": ("z",)},
-        "share": {"u": ("c*", "d")},
+        "share": {"u": ("c*", "d"), "all": ("*",)},
         "drop": ("p", "q"),
         "encoder": {"x": "resnet"},
         "settings": {"train.epochs": 20, "settings.x.size": [1, 2]},
@@ -133,6 +133,7 @@ def test_train_hands_over_every_option(calls, tmp_path, monkeypatch):
         "relevance": "r",
         "reconstruct": True,
         "teacher": "runs/before",
+        "unlabelled": "u.csv",
         "init_from": "runs/first",
         "validation_share": 0.2,
         "test_share": 0.0,
@@ -149,6 +150,7 @@ def test_options_not_given_leave_the_configuration_alone(calls, tmp_path, monkey
         "relevance",
         "reconstruct",
         "teacher",
+        "unlabelled",
         "init_from",
         "share",
         "validation_share",

@@ -140,6 +140,17 @@ def test_the_truth_itself_scores_best_and_the_prior_can_be_scored(kind: str) -> 
 
 
 @every_kind
+def test_a_teachers_answer_is_a_truth_to_learn_from(kind: str) -> None:
+    target, cells = fit(kind), [cell for cell in known_cells(kind) if not isinstance(cell, list) or cell]
+    context = source_of(kind, cells)
+    answers = [target.learned_answer(answer) for answer in target.references(cells, context)]
+    learned, is_known = target.encode(answers, context)
+    truth, _ = target.encode(cells, context)
+    assert is_known.all()
+    np.testing.assert_allclose(learned, truth, atol=1e-5)
+
+
+@every_kind
 def test_state_is_json_and_rebuilds_the_same_target(kind: str) -> None:
     target = fit(kind)
     again = type(target).from_state(json.loads(json.dumps(target.state())))

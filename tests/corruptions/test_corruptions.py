@@ -17,7 +17,7 @@ import films
 from modality_examples import MODALITY_EXAMPLES, as_given, fit_example
 from polymodal.corruptions import CORRUPTIONS, CorruptionContext, corrupt_cell, corrupt_cells, find_kinds, kinds_of
 from polymodal.errors import ConfigError
-from polymodal.modalities import MODALITIES, Modality
+from polymodal.modalities import MODALITIES, Modality, Series, SeriesSettings
 
 RANDOM = np.random.default_rng(3)
 PARAGRAPH = "the quick brown fox jumps over the lazy dog while seven wizards watch from the small hill"
@@ -170,6 +170,21 @@ def test_a_cell_does_not_become_that_of_another_row(kind: str) -> None:
     clean = [cell[0] if modality == "audio" else cell for cell in CELLS[modality]]
     for row, noisy in enumerate(corrupted):
         assert not any(_same([noisy], [other]) for number, other in enumerate(clean) if number != row)
+
+
+def _series_file(path: Path, names: list[str], values: np.ndarray) -> str:
+    path.write_text("\n".join([",".join(names), *(",".join(map(repr, row)) for row in values.tolist())]) + "\n")
+    return path.name
+
+
+@pytest.mark.parametrize("kind", kinds_of("series"))
+def test_series_with_columns_in_another_order_get_the_noise_of_the_same_channels(kind: str, tmp_path: Path) -> None:
+    values = [np.cumsum(RANDOM.normal(size=(40, 3)), axis=0) * (1, 10, 100) for _ in range(4)]
+    cells = [_series_file(tmp_path / f"{row}.csv", ["x", "y", "z"], steps) for row, steps in enumerate(values)]
+    turned = _series_file(tmp_path / "turned.csv", ["z", "x", "y"], values[0][:, [2, 0, 1]])
+    context = CorruptionContext(folder=tmp_path, modality=Series.fit(cells, SeriesSettings(), tmp_path))
+    noisy = [corrupt_cell(kind, cell, 4, context=context) for cell in (cells[0], turned)]
+    np.testing.assert_array_equal(*noisy)
 
 
 def test_files_keep_size_rate_and_channels(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     with tiny.decode_cache(folder.parent):
         options = {"baselines": True, "test_share": 0.2}
         told = {"modality": {"note": "text"}, "command": "c /a/b.csv"}
-        tiny.train(str(table), "kind", settings=options, fusion="attention", output=folder, **told)
+        tiny.train(str(table), "kind", settings=options, fusion="attention", share="all", output=folder, **told)
         yield folder
 
 

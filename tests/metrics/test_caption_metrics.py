@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sacrebleu import corpus_bleu
@@ -13,7 +15,7 @@ TRUTH = ["The cat is on the mat, isn't it?", "It costs 3.5 dollars &amp; 10,000 
 SAID = ["The cat sat on the mat, isn't it?", "It costs 3.5 euros & 10,000 euros", "a dog runs over the big lawn now"]
 
 
-def score(truth: list[str], said: list[str]) -> dict[str, float]:
+def score(truth: list[Any], said: list[str]) -> dict[str, float]:
     return score_of(measure_captions(truth, said), len(truth))
 
 
@@ -55,3 +57,15 @@ def test_weights_repeat_rows() -> None:
     assert {name: float(value[0]) for name, value in weighted.items()} == pytest.approx(repeated)
     low, high = intervals_of(measure_captions(TRUTH * 20, SAID * 20), 60)["bleu"]
     assert low < score(TRUTH, SAID)["bleu"] < high
+
+
+def test_of_several_references_the_best_counts() -> None:
+    others = ["There was a cat on the mat.", "It costs 3.5 euros & 10,000 euros", "some dog runs over the big lawn"]
+    both = [list(pair) for pair in zip(TRUTH, others, strict=True)]
+    found = score(both, SAID)
+    assert 100 * found["bleu"] == pytest.approx(corpus_bleu(SAID, [TRUTH, others]).score)
+    assert found["exact_match"] == pytest.approx(1 / 3)
+    alone = [score([truth], [said])["rouge_l"] for truth, said in zip(TRUTH, SAID, strict=True)]
+    assert found["rouge_l"] >= sum(alone) / 3
+    assert caption_quality(both, SAID)[1] == 1.0
+    assert score([["a cat", "a dog"]], ["a dog"]) == {"exact_match": 1, "bleu": 1, "rouge_l": 1}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, MissingPackageError
 from polymodal.modalities import Text, TextSettings
+from polymodal.modalities.languages import _weights, frequent_words
 from polymodal.modalities.stop_words import load_stop_words, remove_words
 
 
@@ -79,7 +81,7 @@ def test_a_list_of_ones_own(tmp_path: Path) -> None:
         (b"the,of\n", r"line 1, holds 'the,of'"),
         (
             b"\xff\xfe",
-            r"'stop_words' parameter of the modality 'text' must be none, english or the path .*not in utf-8",
+            r"'stop_words' parameter of the modality 'text' must be none, auto, english, codes .*not in utf-8",
         ),
     ],
 )
@@ -90,5 +92,46 @@ def test_a_list_that_is_none_is_one_sentence(tmp_path: Path, content: bytes, exp
 
 
 def test_an_unknown_list_is_named_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"must be none, english or the path .*no such file.*Got 'klingon' instead"):
+    with pytest.raises(ConfigError, match=r"must be none, auto, english, codes .*no such file.*Got 'klingon' instead"):
         fit(["a text"], stop_words="klingon")
+
+
+def test_stop_words_of_languages_spare_negations() -> None:
+    for code, removed, kept in (
+        ("zh", {"的", "我们"}, {"不", "没有", "好"}),
+        ("de", {"und", "die"}, {"nicht", "kein"}),
+        ("ru", {"и", "на"}, {"не", "без"}),
+        ("hi", {"और", "है"}, {"नहीं"}),
+        ("ko", {"그리고"}, {"0"}),
+    ):
+        words = set(load_stop_words(code, [code]))
+        assert removed <= words
+        assert not kept & words
+    assert load_stop_words("en", ["en"]) == load_stop_words("english")
+
+
+def test_a_column_is_rid_of_the_stop_words_of_its_languages() -> None:
+    texts = ["我们觉得这个味道真的很好", "Die Suppe war nicht mit dem Salat"] * 5
+    fitted = fit(texts, stop_words="auto", tokenizer="word")
+    assert sorted(fitted.stop_word_languages) == ["de", "zh"]
+    assert fitted.prepare("Die Suppe war nicht gut") == "Suppe nicht gut"
+    assert "我们" not in fitted.prepare(texts[0]).split()
+    assert "味道" in fitted.prepare(texts[0]).split()
+    assert "stop words are taken out, of " in fitted.notice("review", {"stop_words": "auto"})
+    alone = fit(texts, stop_words="de,fr")
+    assert alone.stop_word_languages == ["de", "fr"]
+
+
+def test_a_language_without_a_list_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"no list of stop words of the language 'xx'\. There are: af, .*zh"):
+        fit(["a text"], stop_words="de,xx")
+
+
+def test_without_the_lists_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stopwordsiso", None)
+    frequent_words.cache_clear()
+    _weights.cache_clear()
+    with pytest.raises(
+        MissingPackageError, match=r"need the package stopwordsiso: pip install 'polymodal\[languages\]'"
+    ):
+        fit(["a text"], stop_words="auto")

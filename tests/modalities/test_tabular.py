@@ -54,7 +54,7 @@ def test_columns_may_come_in_any_order() -> None:
 
 def test_state_shows_the_fields_to_readers() -> None:
     fields = Tabular.fit(CELLS, SETTINGS, None).state()["fields"]
-    assert fields[1] == {"name": "colour", "kind": "category", "cardinality": 3, "quantiles": None}
+    assert fields[1] == {"column": "colour", "name": "colour", "kind": "category", "cardinality": 3, "quantiles": None}
 
 
 def test_every_column_needs_a_kind() -> None:

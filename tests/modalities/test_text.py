@@ -14,7 +14,6 @@ import pytest
 from polymodal.errors import ConfigError
 from polymodal.modalities import Text, TextSettings
 from polymodal.modalities.stop_words import remove_words
-from polymodal.modalities.tokenizer import split_words
 
 TEXTS = ["The red shape is a circle.", "一个红色的圆形在左边", "Is there a Blue triangle?", "naïve café 🙂"] * 5
 
@@ -140,13 +139,15 @@ def test_a_missing_tokenizer_is_said(tmp_path: Path) -> None:
         fit(TEXTS, pretrained=str(tmp_path / "none.json"))
 
 
-def test_texts_without_blanks_are_cut_into_characters() -> None:
-    texts = ["味道很好，送餐快abc!", "これは本です"]
-    assert split_words(texts, TextSettings()) == [
-        ["味", "道", "很", "好", "，", "送", "餐", "快", "abc", "!"],
-        ["これは", "本", "です"],
-    ]
+def test_words_are_removed_from_texts_without_blanks_wherever_they_stand() -> None:
     assert remove_words("味道真的很好", frozenset({"真的", "的", "good"})) == "味道很好"
+
+
+def test_full_width_forms_and_styles_of_emoji_mean_the_same() -> None:
+    for tokenizer in ("bpe", "wordpiece", "word"):
+        fitted = fit([*TEXTS, "ABC 12 ❤ 很好"] * 2, tokenizer=tokenizer)
+        assert ids(fitted, "ＡＢＣ　１２ ❤ 很好") == ids(fitted, "ABC 12 ❤ 很好")
+    assert ids(fitted, "❤\ufe0f") == ids(fitted, "❤")
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "wordpiece"])
@@ -156,7 +157,7 @@ def test_a_run_without_blanks_does_not_slow_training_down(tokenizer: str) -> Non
     assert fitted.num_ids > 200
 
 
-def test_chinese_is_cut_into_characters_unless_asked_otherwise() -> None:
+def test_chinese_is_read_by_words_unless_asked_otherwise() -> None:
     texts = ["味道很好", "送餐太慢了", "味道不好"] * 10
     assert Text.fit(texts, TextSettings(), None) == Text.fit(texts, TextSettings(tokenizer="word"), None)
     assert Text.fit(texts, TextSettings(tokenizer="bpe"), None).num_ids > 256

@@ -182,6 +182,14 @@ def test_labels_keep_their_type_and_unknown_ones_count_as_missed() -> None:
     assert target.references(strange, source(pictures))[0][0]["label"] == "new"
 
 
+def test_a_student_learns_the_boxes_that_its_teacher_is_sure_of() -> None:
+    target = fit([[{"label": "a", "box": [1, 1, 9, 9]}]], [picture(32, 32)])
+    sure, unsure = ({"label": "a", "box": [1.0, 1.0, 9.0, 9.0], "score": score} for score in (0.9, 0.1))
+    assert target.learned_answer([sure, unsure]) == [{"label": "a", "box": [1.0, 1.0, 9.0, 9.0]}]
+    assert target.learned_answer([unsure]) is None
+    assert target.learned_answer([]) is None
+
+
 def test_the_first_pictures_are_searched_unless_another_stream_is_named() -> None:
     assert fit(CELLS, PICTURES).stream == "first"
     second = fit(CELLS, PICTURES, image="second")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -186,3 +187,43 @@ def test_free_texts_are_inferred_and_learnt_from_a_table() -> None:
     scores, prior = (model.summary()[part]["says"] for part in ("targets", "baselines"))
     assert scores["rouge_l"] > prior["prior"]["rouge_l"] + 0.1
     assert all(0 < sure <= 1 for sure in model.predictions(table).confidences["says"])
+
+
+def test_all_captions_of_a_row_are_learned_from_and_judged_by() -> None:
+    rows = [["a red cat", "the cat is red"], '["a blue cat", ""]', "two dogs", None] * 5
+    target = fit(rows)
+    truth, known = target.encode(rows[:4], RowContext())
+    assert known.tolist() == [True, True, True, False]
+    decoded = [[target.tokenizer.decode(text) for text in row] for row in truth.tolist()]
+    assert decoded == [["a red cat", "the cat is red"], ["a blue cat", ""], ["two dogs", ""], ["", ""]]
+    assert target.references(rows[:3], RowContext()) == [["a red cat", "the cat is red"], "a blue cat", "two dogs"]
+    (notice,) = target.notices()
+    assert notice.startswith("5 training rows have several captions; an epoch learns from one of each row")
+    assert notice.endswith("drawn at random from up to 2, and answers are judged against all")
+    assert CaptionTarget.from_state(json.loads(json.dumps(target.state()))) == target
+
+
+def test_training_draws_one_caption_of_a_row_and_validation_takes_their_mean() -> None:
+    target = fit([["a red cat", "the cat is red"], ["a blue cat"]] * 5)
+    head, given = target.build_head(WIDTH, {}).eval(), fused_of(2)
+    truth = torch.from_numpy(target.encode([["a red cat", "the cat is red"], ["a blue cat"]], RowContext())[0])
+    with torch.inference_mode():
+        mean, apart = head.loss(given, truth, 0.0), [head.loss(given, truth[:, place], 0.0) for place in (0, 1)]
+        head.train()
+        for module in head.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        drawn = torch.stack([head.loss(given, truth, 0.0) for _ in range(20)])
+    assert mean[0].item() == pytest.approx((apart[0][0] + apart[1][0]).item() / 2, abs=1e-5)
+    assert mean[1].item() == pytest.approx(apart[0][1].item(), abs=1e-5)
+    assert len({round(loss, 3) for loss in drawn[:, 0].tolist()}) == 2
+    assert len({round(loss, 3) for loss in drawn[:, 1].tolist()}) == 1
+
+
+def test_a_run_learns_from_several_captions_and_shows_them() -> None:
+    table = tiny.numbers_table()
+    says = [[f"{colour} {age}", f"it is {colour}"] for colour, age in zip(table["colour"], table["age"], strict=True)]
+    model = tiny.train(table | {"says": says}, "says", modality={"says": "caption"})
+    assert any("several captions" in notice for notice in run_notices(model.report_data))
+    assert 0 <= model.summary()["targets"]["says"]["rouge_l"] <= 1
+    assert model.evaluate(table | {"says": says})["targets"]["says"]["bleu"] >= 0

@@ -1,8 +1,7 @@
-"""Modality balancing, kinds of losses, sampling, mixup and knowledge distillation."""
+"""Modality balancing, kinds of losses, sampling and mixup."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import polymodal
 import tiny
 from polymodal.config import TrainConfig
 from polymodal.data.tables.table import Table
-from polymodal.errors import CheckpointError, ConfigError
+from polymodal.errors import ConfigError
 from polymodal.model.batches import epoch_batches
 from polymodal.model.network import NetworkOutput
 from polymodal.model.summary import run_notices
@@ -176,22 +175,3 @@ def test_balanced_batches_hold_classes_equally_often() -> None:
     chances = np.where(labels == 0, 1 / 90, 1 / 10) / 2
     drawn = np.concatenate([batch for epoch in range(20) for batch in epoch_batches(100, 32, 0, epoch, chances)])
     assert labels[drawn].mean() == pytest.approx(0.5, abs=0.04)
-
-
-def test_a_student_with_fewer_streams_learns_from_a_teacher(table: Table, tmp_path: Path) -> None:
-    teacher = tiny.train(table, output=tmp_path / "teacher", settings={"train.epochs": 6, "width": 32})
-    student = tiny.train(table, drop=("sound", "note"), teacher=tmp_path / "teacher")
-    alone = tiny.train(table, drop=("sound", "note"))
-    assert not tiny.same(tiny.weights_of(student), tiny.weights_of(alone))
-    before, after = (model.predict_proba(table)["kind"][1] for model in (alone, student))
-    wanted = teacher.predict_proba(table)["kind"][1]
-    assert np.abs(after - wanted).mean() < np.abs(before - wanted).mean() + 0.02
-    assert student.report_data["config"]["teacher"] == str(tmp_path / "teacher")
-
-
-def test_a_teacher_of_something_else_is_one_sentence(few: Table, tmp_path: Path) -> None:
-    tiny.train(few, "weight", output=tmp_path / "teacher")
-    with pytest.raises(ConfigError, match="none of the classes"):
-        tiny.train(few, "kind", teacher=tmp_path / "teacher")
-    with pytest.raises(CheckpointError, match="There is no model"):
-        tiny.train(few, "kind", teacher=tmp_path)

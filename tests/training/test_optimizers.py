@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,13 +13,14 @@ from torch import nn
 
 import tiny
 from polymodal.config import TrainConfig
-from polymodal.errors import ConfigError
+from polymodal.errors import ConfigError, PolymodalError
 from polymodal.model.build import resolve_training
 from polymodal.model.network import Network
+from polymodal.runs import run
 from polymodal.targets import CategoryTarget
 from polymodal.training.losses import row_losses
 from polymodal.training.lr_schedule import SCHEDULES, lr_factor
-from polymodal.training.optimizers import OPTIMIZERS, build_optimizer
+from polymodal.training.optimizers import OPTIMIZERS, build_optimizer, parameter_groups
 from polymodal.training.state import TrainingState
 from polymodal.training.strategy import Strategy
 from polymodal.training.training_checkpoint import load_checkpoint, save_checkpoint
@@ -26,10 +29,14 @@ KIND = CategoryTarget.fit(["a"] * 9 + ["b"])
 every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
-def strategy_of(name: str) -> Strategy:
+def network_of() -> Network:
     torch.manual_seed(0)
-    network = Network({"x": nn.Linear(3, 4)}, None, {"kind": KIND}, 4)
-    groups = [{"params": list(network.parameters()), "weight_decay": 0.05}]
+    return Network({"x": nn.Sequential(nn.Linear(3, 4), nn.Embedding(3, 4))}, None, {"kind": KIND}, 4)
+
+
+def strategy_of(name: str) -> Strategy:
+    network = network_of()
+    groups = parameter_groups(network, TrainConfig(optimizer=name, learning_rate=0.01))
     return Strategy(network=network, optimizer=build_optimizer(name, groups, 0.01), device=torch.device("cpu"))
 
 
@@ -60,12 +67,51 @@ def test_a_run_learns_with_a_rate_that_fits_the_optimizer(name: str) -> None:
     assert history[-1]["train_loss"] < history[0]["train_loss"]
 
 
+def test_muon_updates_hidden_matrices_and_adamw_all_else() -> None:
+    found = {name: network_of() for name in ("muon", "adamw")}
+    for name, network in found.items():
+        groups = parameter_groups(network, TrainConfig(optimizer=name))
+        step(Strategy(network=network, optimizer=build_optimizer(name, groups, 1e-3), device=torch.device("cpu")))
+    pairs = zip(found["muon"].named_parameters(), found["adamw"].parameters(), strict=True)
+    assert [name for (name, own), other in pairs if not torch.equal(own, other)] == ["own_encoders.0.0.weight"]
+
+
+def test_muon_leaves_frozen_weights_as_they_are() -> None:
+    network = network_of()
+    network.own_encoders.requires_grad_(False)
+    before = [parameter.clone() for parameter in network.own_encoders.parameters()]
+    groups = parameter_groups(network, TrainConfig(optimizer="muon"))
+    step(Strategy(network=network, optimizer=build_optimizer("muon", groups, 1e-3), device=torch.device("cpu")))
+    for expected, found in zip(before, network.own_encoders.parameters(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"train.optimizer": "lion"}, r"pip install 'polymodal\[lion\]'"),
+        ({"train.optimizer": "muon", "train.shard": True}, "Leave out train.shard"),
+    ],
+)
+def test_what_an_optimizer_lacks_is_said_before_cells_are_read(
+    settings: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lion_pytorch", None)
+    monkeypatch.setattr(run, "build_data_module", None)
+    with pytest.raises(PolymodalError, match=sentence):
+        tiny.train(tiny.numbers_table(), settings=settings)
+
+
 def test_a_rate_that_is_given_is_kept() -> None:
     given = TrainConfig(optimizer="sgd", learning_rate=0.2)
     assert resolve_training(given, "fast", 100).learning_rate == 0.2
-    chosen = [resolve_training(TrainConfig(optimizer=name), "fast", 100).learning_rate for name in ("adamw", "sgd")]
-    assert chosen[0] == 1e-3
-    assert chosen[1] > chosen[0]
+    names = ("adamw", "sgd", "lion", "muon")
+    adamw, sgd, lion, muon = (
+        resolve_training(TrainConfig(optimizer=name), "fast", 100).learning_rate for name in names
+    )
+    assert adamw == muon == 1e-3
+    assert sgd > adamw
+    assert adamw / 10 <= lion <= adamw / 3
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -55,7 +55,11 @@ Streams = Annotated[
 ]
 Shares = Annotated[
     list[str],
-    typer.Option("--share", metavar="NAME=GLOB", help="Streams of one modality share one encoder; globs by comma."),
+    typer.Option(
+        "--share",
+        metavar="all|NAME=GLOB",
+        help="Streams of one modality share an encoder, those of several the layers behind their own; globs by comma.",
+    ),
 ]
 Drop = Annotated[list[str], typer.Option("--drop", metavar="COL", help="Leave a column out.")]
 Slices = Annotated[

@@ -36,6 +36,7 @@ from polymodal.cli.arguments import (
     Verbose,
     exits,
 )
+from polymodal.cli.features_option import Features
 from polymodal.cli.progress_bar import LOADING, open_progress
 
 
@@ -62,6 +63,7 @@ def compare_command(
     modality: Modalities = [],  # noqa: B006
     stream: Streams = [],  # noqa: B006
     share: Shares = [],  # noqa: B006
+    features: Features = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
     slices: Slices = [],  # noqa: B006
     encoder: Encoders = [],  # noqa: B006
@@ -104,6 +106,7 @@ def compare_command(
             modality=modality,
             stream=stream,
             share=share,
+            features=features,
             drop=drop,
             slices=slices,
             encoder=encoder,

@@ -14,6 +14,7 @@ Entry = tuple[str | list[str], ...]
 PART_HEADINGS = {"summary": "what it does", "paper": "paper"}
 NETWORK_HEADINGS = {"summary": "what it does", "export": "export", "paper": "paper"}
 """Of parts of the network: also whether ``polymodal export`` can export them."""
+FEATURE_HEADINGS = {"package": "package", "function": "function"}
 METRIC_HEADINGS = {"title": "title", "better": "better", "unit": "unit", "kinds": "kinds of target"}
 """Key in JSON to heading in the table."""
 
@@ -62,6 +63,15 @@ def _list_metrics() -> list[Entry]:
     ]
 
 
+def _list_features() -> list[Entry]:
+    from polymodal.plugins import FEATURE_GROUP, installed
+
+    return [
+        (name, f"{part.distribution} {part.version}", part.entry_point.value)
+        for name, part in installed(FEATURE_GROUP).items()
+    ]
+
+
 def _default_mark(is_default: bool) -> str:
     return " (default)" if is_default else ""
 
@@ -73,6 +83,7 @@ def _export_mark(exports: bool) -> str:
 LISTS: dict[str, tuple[dict[str, str], Callable[[], list[Entry]]]] = {
     "modalities": (PART_HEADINGS, _list_modalities),
     "encoders": (NETWORK_HEADINGS, _list_encoders),
+    "features": (FEATURE_HEADINGS, _list_features),
     "fusions": (NETWORK_HEADINGS, _list_fusions),
     "targets": (NETWORK_HEADINGS, _list_targets),
     "metrics": (METRIC_HEADINGS, _list_metrics),
@@ -81,7 +92,7 @@ LISTS: dict[str, tuple[dict[str, str], Callable[[], list[Entry]]]] = {
 
 def list_command(
     what: Annotated[
-        Literal["modalities", "encoders", "fusions", "targets", "metrics"],
+        Literal["modalities", "encoders", "features", "fusions", "targets", "metrics"],
         typer.Argument(help="What to list."),
     ],
     json: Json = False,

@@ -52,6 +52,7 @@ from polymodal.cli.compress_command import compress_command
 from polymodal.cli.drift_command import drift_command
 from polymodal.cli.explain_command import explain_command
 from polymodal.cli.export_command import export_command
+from polymodal.cli.features_option import Features, load_features, with_features
 from polymodal.cli.list_command import list_command
 from polymodal.cli.predict_command import predict_command
 from polymodal.cli.progress_bar import LOADING, open_progress
@@ -95,6 +96,7 @@ def inspect_command(
     target: Targets = [],  # noqa: B006
     modality: Modalities = [],  # noqa: B006
     stream: Streams = [],  # noqa: B006
+    features: Features = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
     json: Json = False,
     verbose: Verbose = False,
@@ -104,10 +106,13 @@ def inspect_command(
     with exits("Stopped."), open_progress(verbose, quiet) as progress:
         with progress.phase(LOADING, None):
             from polymodal.cli import console, options
+            from polymodal.data.features import add_features, feature_name, functions_by_name
             from polymodal.data.inspection import inspect_table
             from polymodal.data.tables.table import read_table
 
-        table = read_table(data)
+        given = load_features(features)
+        names, functions = list(map(feature_name, given)), functions_by_name(given)
+        table = add_features(read_table(data), names, functions, target, is_checked=True)
         inspection = inspect_table(
             table,
             targets=target,
@@ -146,6 +151,7 @@ def train_command(
     modality: Modalities = [],  # noqa: B006
     stream: Streams = [],  # noqa: B006
     share: Shares = [],  # noqa: B006
+    features: Features = [],  # noqa: B006
     drop: Drop = [],  # noqa: B006
     slices: Slices = [],  # noqa: B006
     relevance: Annotated[
@@ -157,6 +163,10 @@ def train_command(
     ] = False,
     teacher: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A trained model to learn from as well; it may know more.")
+    ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="Further rows without a target, which the teacher answers."),
     ] = None,
     init_from: Annotated[
         str | None,
@@ -206,6 +216,7 @@ def train_command(
             modality=modality,
             stream=stream,
             share=share,
+            features=features,
             drop=drop,
             slices=slices,
             encoder=encoder,
@@ -214,9 +225,8 @@ def train_command(
             device=device,
             strict=strict,
         ).parsed()
-        common.update(
-            {"relevance": relevance, "reconstruct": reconstruct or None, "teacher": teacher, "init_from": init_from}
-        )
+        common.update({"relevance": relevance, "reconstruct": reconstruct or None, "init_from": init_from})
+        common.update({"teacher": teacher, "unlabelled": unlabelled})
         common.update({"harden": harden or None, "stress": stress or None, "explain": explain or None})
         with progress.phase(LOADING, None):
             from polymodal.cli import console, result_tables
@@ -254,6 +264,7 @@ app.command("compare")(with_remote(compare_command))
 
 @app.command("evaluate")
 @with_remote
+@with_features
 def evaluate_command(
     model: ModelPath,
     data: Data,
@@ -290,17 +301,17 @@ def evaluate_command(
             console.print_line(f"Note: {notice}")
 
 
-app.command("predict")(with_remote(predict_command))
+app.command("predict")(with_remote(with_features(predict_command)))
 app.command("compress")(with_remote(compress_command))
-app.command("drift")(with_remote(drift_command))
-app.command("explain")(with_remote(explain_command))
-app.command("stress")(with_remote(stress_command))
-app.command("acquire")(with_remote(acquire_command))
+app.command("drift")(with_remote(with_features(drift_command)))
+app.command("explain")(with_remote(with_features(explain_command)))
+app.command("stress")(with_remote(with_features(stress_command)))
+app.command("acquire")(with_remote(with_features(acquire_command)))
 app.command("export")(with_remote(export_command))
 app.command("push")(push_command)
 app.command("list")(list_command)
-app.command("embed")(with_remote(embed_command))
-app.command("index")(with_remote(index_command))
+app.command("embed")(with_remote(with_features(embed_command)))
+app.command("index")(with_remote(with_features(index_command)))
 app.command("search")(search_command)
 app.command("serve")(serve_command)
 app.add_typer(cache_app, name="cache", no_args_is_help=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
+from polymodal.cli.features_option import load_features
 from polymodal.errors import ConfigError, parameter_error
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class RunArguments:
         fusion: Name of a fusion.
         modality: ``COL=MODALITY`` each.
         stream: ``NAME=GLOB,GLOB`` each.
-        share: ``NAME=GLOB,GLOB`` each.
+        share: ``NAME=GLOB,GLOB`` each, or ``all``.
+        features: ``MODULE:FUNCTION`` or names of installed feature functions.
         drop: Columns.
         slices: Columns.
         encoder: ``STREAM=NAME`` each.
@@ -56,6 +58,7 @@ class RunArguments:
     modality: list[str]
     stream: list[str]
     share: list[str]
+    features: list[str]
     drop: list[str]
     slices: list[str]
     encoder: list[str]
@@ -78,7 +81,8 @@ class RunArguments:
             "fusion": self.fusion,
             "modality": parse_pairs("--modality", self.modality, last=True) or None,
             "stream": parse_streams(self.stream) or None,
-            "share": parse_streams(self.share, "--share") or None,
+            "share": parse_shares(self.share) or None,
+            "features": load_features(self.features) or None,
             "drop": tuple(self.drop) or None,
             "slices": tuple(self.slices) or None,
             "encoder": parse_pairs("--encoder", self.encoder) or None,
@@ -155,6 +159,18 @@ def parse_streams(texts: Sequence[str], option: str = "--stream") -> dict[str, t
     """
     pairs = parse_pairs(option, texts)
     return {name: tuple(part.strip() for part in value.split(",") if part.strip()) for name, value in pairs.items()}
+
+
+def parse_shares(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Read groups of streams that share weights.
+
+    Args:
+        texts: The values of ``--share``: ``name=pattern,pattern``, or ``all``.
+
+    Returns:
+        Name to patterns; ``all`` is a group of that name with every stream.
+    """
+    return parse_streams([f"{text}=*" if text.strip() == "all" else text for text in texts], "--share")
 
 
 def parse_settings(texts: Sequence[str], option: str = "--set") -> dict[str, Any]:

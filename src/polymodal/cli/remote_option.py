@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
+
+from polymodal.cli.added_option import add_option
 
 AllowRemote = Annotated[
     bool,
@@ -36,10 +37,5 @@ def with_remote(command: Callable[..., Any]) -> Callable[..., Any]:
         with allowing():
             return command(*arguments, **options)
 
-    hints = get_type_hints(command, include_extras=True) | {"allow_remote": AllowRemote}
-    added = inspect.Parameter("allow_remote", inspect.Parameter.KEYWORD_ONLY, default=False)
-    parameters = [*inspect.signature(command).parameters.values(), added]
-    parameters = [entry.replace(annotation=hints.get(entry.name, entry.annotation)) for entry in parameters]
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = hints
+    add_option(run, command, "allow_remote", AllowRemote, False)
     return run

@@ -73,6 +73,7 @@ def compress(
     progress = progress or LoggingProgress()
     loaded = model if isinstance(model, Model) else load(model, "cpu")
     torch_network(loaded.trained, "A compression")
+    loaded.trained.check_no_features("A bundle, which a compression makes,")
     source = loaded.folder if isinstance(model, Model) else Path(model)
     folder = _output_of(source, output)
     with ExitStack() as stack:

@@ -11,14 +11,14 @@ from polymodal.model.checkpoint import save_model
 from polymodal.model.network import Network
 from polymodal.model.saved_parts import REFERENCE_FILE
 from polymodal.model.trained_model import TrainedModel
-from polymodal.runs.report_data import stream_rows
+from polymodal.runs.report_data import shared_layer_rows, stream_rows
 from polymodal.version import VERSION
 
 MAX_REFERENCE_SHARE = 0.1
 """The rows that are remembered for drift are kept where they take no more than this share of the bytes."""
 EVALUATED = ("split", "rows", "targets", "fusion", "streams", "baselines", "missing", "intervals", "decision")
 """What is kept of an evaluation: scores without the data of charts."""
-PARTS = ("streams", "fusion", "parameters")
+PARTS = ("streams", "shared_layers", "fusion", "parameters")
 """What report data say of the network."""
 KEPT = ("command", "title", "seed", "tables", "targets_info", "seconds", "best_epoch")
 """What is kept of the report data of the original."""
@@ -46,9 +46,10 @@ def slimmed(model: TrainedModel, evaluation: dict[str, Any] | None = None) -> Tr
 def _parts_of(model: TrainedModel) -> dict[str, Any]:
     """Describe the network; of an exported one, the description that it was exported with."""
     if not isinstance(model.network, Network):
-        return {name: model.report_data[name] for name in PARTS}
+        return {name: model.report_data[name] for name in PARTS if name in model.report_data}
     fusion = {"name": model.config.fusion.name, "parameters": num_parameters(model.network.fusion)}
-    return {"streams": stream_rows(model), "fusion": fusion, "parameters": num_parameters(model.network)}
+    parts = {"streams": stream_rows(model), "shared_layers": shared_layer_rows(model), "fusion": fusion}
+    return {**parts, "parameters": num_parameters(model.network)}
 
 
 def keeps_reference(original: Path | None, num_bytes: int) -> bool:

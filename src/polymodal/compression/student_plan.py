@@ -11,6 +11,7 @@ from polymodal.errors import ConfigError
 from polymodal.fusion import fusion_entry
 from polymodal.modalities import Modality
 from polymodal.model.build import WIDTHS
+from polymodal.model.shared_groups import share_without
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.builders import hyperparameters_of
 
@@ -79,7 +80,10 @@ def _plan(model: TrainedModel, divisor: int, without: frozenset[str]) -> Student
     if is_shallow and "depth" in hyperparameters_of(fusion_entry(config.fusion.choice).build):
         hyperparameters["depth"] = 1
     fusion = config.fusion.model_copy(update={"hyperparameters": hyperparameters})
+    modalities = {stream: fitted.name for stream, fitted in model.preprocessor.modalities.items()}
+    share, share_depth = share_without(config, modalities, without), 1 if is_shallow else config.share_depth
     changed = {"width": width, "encoder": encoders, "fusion": fusion, "teacher": None}
+    changed |= {"share": share, "share_depth": share_depth}
     changes = [f"a student of width {width} instead of {_original_width(config)}"]
     changes += ["one layer of fusion"] if is_shallow and "depth" in hyperparameters else []
     changes += [f"new encoders of {', '.join(replaced)} instead of checkpoints"] if replaced else []

@@ -21,6 +21,7 @@ from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.pruning import prune
 from polymodal.progress import Progress
 from polymodal.targets.evidence import to_evidential
+from polymodal.training.distillation import TeacherAnswers
 from polymodal.training.inputs import TrainingInputs
 from polymodal.training.trainer import train_network
 
@@ -155,7 +156,7 @@ def _train(
         settings=settings,
         seed=config.seed,
         checkpoint_path=None,
-        teacher_predictions={} if is_evidential else rows.teacher,
+        teacher=TeacherAnswers() if is_evidential else TeacherAnswers.of_all_rows(rows.teacher),
     )
     train_network(network, inputs, progress)
 

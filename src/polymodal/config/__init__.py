@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from polymodal.config.config_file import load_config, save_config
 from polymodal.config.run_config import (
     EncoderConfig,
     Hyperparameter,
     RunConfig,
     TrainConfig,
     build_config,
-    load_config,
     part_name,
-    save_config,
     values_of,
 )
 

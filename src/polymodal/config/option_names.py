@@ -8,6 +8,8 @@ from typing import Any
 from polymodal.errors import ConfigError
 
 HYPERPARAMETERS, OLD_HYPERPARAMETERS = "hyperparameters", "sizes"
+ALL = "all"
+"""``share=all``: all streams are one group, which is called so."""
 
 
 def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,3 +83,15 @@ def with_override(values: dict[str, Any], path: list[str], value: Any) -> dict[s
     if not isinstance(inner, dict):
         raise ConfigError(f"The option {'.'.join(path)!r} goes into {head!r}, which holds a value, not options.")
     return {**values, head: with_override(inner, rest, value)}
+
+
+def read_share(value: Any) -> Any:
+    """Write out which streams share weights where the word "all" names them.
+
+    Args:
+        value: The value of ``share``.
+
+    Returns:
+        Group name to patterns for "all"; any other value as it is.
+    """
+    return {ALL: ("*",)} if value == ALL else value

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
@@ -20,8 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from polymodal.atomic_files import write_text
-from polymodal.config.option_names import split_name, with_current_name, with_current_names, with_override
+from polymodal.config.option_names import read_share, split_name, with_current_name, with_current_names, with_override
 from polymodal.errors import ConfigError, closest, did_you_mean
 
 Preset = Literal["fast", "balanced", "best"]
@@ -125,10 +124,10 @@ class TrainConfig(Section):
         mixup: Strength of mixing fused rows with each other; 0 for none, 0.2 to 0.4 are usual.
         balance: Method that balances the gradients or losses of the streams, beside their own heads.
         confidence_penalty: Weight of the penalty on being surer of a class without a stream than with it; 0 for none.
-        distill_weight: Weight of the distillation loss, relative to the loss against the truth.
+        distill_weight: Weight of what is learned from a teacher's answers, relative to the loss against the truth.
         augment: Whether training inputs are augmented (shifts, warps, masks), by modality.
-        flip: Whether training images are flipped horizontally with probability 0.5; off, because a mirrored digit or
-            word differs; "auto" runs a short trial of both and keeps the better one on validation rows.
+        flip: Whether training images are flipped horizontally with probability 0.5; off, as mirrored digits and words
+            differ; "auto" runs a short trial of both and keeps the better one on validation rows.
         time_limit_s: Seconds after which the whole run, from reading cells to the report, is to end: the learning-rate
             schedule covers the steps that fit; None means no limit.
         checkpoint_steps: Steps between two training checkpoints.
@@ -139,14 +138,13 @@ class TrainConfig(Section):
         pretrain_epochs: Epochs of self-supervised pretraining of image encoders (restoring noisy training images, those
             of rows without a target included); 0 means none.
         harden: Whether training also draws cells with noise in them, of the kinds and severities of a stress test.
-        shard: Whether weights, gradients and optimizer states are sharded over processes (FSDP), for networks, such as
-            fine-tuned checkpoints, that do not fit on one device in training; ``accelerate launch --use_fsdp``
-            switches it on too.
+        shard: Whether weights, gradients and optimizer states are sharded over processes (FSDP), for networks that do
+            not fit on one device in training; ``accelerate launch --use_fsdp`` switches it on too.
     """
 
     epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
-    optimizer: Literal["adamw", "nadam", "radam", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "lion", "muon", "nadam", "radam", "sgd"] = "adamw"
     learning_rate: float | None = Field(default=None, gt=0)
     schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = "cosine"
     weight_decay: float = Field(default=0.05, ge=0)
@@ -189,16 +187,20 @@ class RunConfig(Section):
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split: the latest rows are held out.
         teacher: Path of a trained model whose predictions the new one also learns from.
+        unlabelled: Path of a table of rows without a target, for the teacher to answer or for pretraining.
         init_from: Path of an earlier run whose fitted modalities and encoders the new one starts from.
         init_streams: Stream to the stream of that run it starts from, where their names differ.
         init_frozen: Whether those encoders stay as they are.
         reconstruct: Whether each stream is also recovered from the others.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
+        features: Names of the feature functions that add columns to each table.
         drop: Columns left out.
         slices: Columns by whose values the evaluated rows are scored, value by value.
         modality: Column to modality, where the user overrules the schema.
         stream: Stream name to patterns of column names.
-        share: Group name to patterns of stream names; the streams of a group share one encoder.
+        share: Group name to patterns of stream names, or "all" for one group of all streams. Streams of one modality
+            share one encoder, streams of several modalities the layers behind their own encoders.
+        share_depth: Number of layers that streams of several modalities share.
         preset: Size of the network and length of training: fast, balanced or best.
         width: Width of tokens; None means: chosen by the preset.
         encoder: Stream to encoder.
@@ -206,9 +208,8 @@ class RunConfig(Section):
         target_settings: Target to settings of its kind (beam width, longest caption, ...).
         fusion: How streams become one.
         train: How the network is trained.
-        decision: How the label of a category is chosen: the most probable class, or, for balanced classes, the one
-            whose probability is largest by its frequency; "auto" is for balanced classes where ``train.sampling`` or
-            ``train.loss`` asks for them. Probabilities are the same.
+        decision: How the label of a category is chosen: the most probable class, or the one whose probability is
+            largest by its frequency (balanced); "auto": balanced where ``train.sampling`` or ``train.loss`` is.
         coverage_by: Column for each of whose values prediction sets and intervals keep their promise by itself.
         baselines: Whether simple baselines are fitted and join the ensemble.
         explain: Whether the report explains some evaluated rows: which stream and which parts of the cells decided.
@@ -227,16 +228,19 @@ class RunConfig(Section):
     group: str | None = None
     time: str | None = None
     teacher: str | None = None
+    unlabelled: str | None = None
     init_from: str | None = None
     init_streams: dict[str, str] = Field(default_factory=dict)
     init_frozen: bool = False
     reconstruct: bool = False
     relevance: str | None = None
+    features: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     modality: dict[str, str] = Field(default_factory=dict)
     stream: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    share: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    share: Annotated[dict[str, tuple[str, ...]], BeforeValidator(read_share)] = Field(default_factory=dict)
+    share_depth: int = Field(default=2, ge=1)
     preset: Preset = "balanced"
     width: int | None = Field(default=None, ge=8)
     encoder: dict[str, EncoderConfig] = Field(default_factory=dict)
@@ -361,39 +365,3 @@ def _option_names(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield prefix + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _option_names(field.annotation, f"{prefix}{name}.")
-
-
-def load_config(path: Path) -> dict[str, Any]:
-    """Read a ``run.yaml``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its nested values, unchecked.
-
-    Raises:
-        ConfigError: If the file is missing or is not a YAML mapping.
-    """
-    from polymodal.config.yaml_text import MAX_CHARACTERS, parse_yaml
-
-    try:
-        with path.open(encoding="utf-8") as file:
-            values = parse_yaml(file.read(MAX_CHARACTERS + 1))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error}. Expected a YAML file.") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"The configuration {path} holds no options. Expected lines like `seed: 1`.")
-    return values
-
-
-def save_config(config: RunConfig, path: Path) -> None:
-    """Write the resolved configuration as YAML.
-
-    Args:
-        config: What to write.
-        path: Where; replaced atomically.
-    """
-    import yaml
-
-    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))

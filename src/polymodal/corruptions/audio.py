@@ -20,7 +20,10 @@ Samples = NDArray[np.float32]
 
 ASSUMED_RATE_HZ = 16_000
 """Rate of arrays without one, where the column is not fitted."""
-MAX_DURATION_S = 30.0
+MAX_DURATION_S = 4 * 3600.0
+"""The rest of a longer clip is lost."""
+VOICE_S = 30.0
+"""Longest part of another row that is mixed into a clip, again and again."""
 DROPOUT_S = 0.03
 """Length of one dropout: about that of a lost packet."""
 SPEAKERS = 4
@@ -59,7 +62,7 @@ def read_samples(cell: Cell, context: CorruptionContext) -> tuple[Samples, int]:
     """
     own_rate, _, channels = read_header(cell, context.folder)
     rate = own_rate or context.option("sample_rate_hz", ASSUMED_RATE_HZ)
-    longest_s = context.option("max_duration_s", MAX_DURATION_S)
+    longest_s = context.option("max_duration_s", None) or MAX_DURATION_S
     if channels > 1:
         return load_stereo(cell, context.folder, rate, longest_s), rate
     return load_clip(cell, context.folder, rate, longest_s)[:, None], rate
@@ -146,7 +149,7 @@ def _voice(number: int, rate: int, context: CorruptionContext) -> NDArray[np.flo
 
 def _load_voice(cell: Cell, rate: int, context: CorruptionContext) -> NDArray[np.float32]:
     try:
-        clip = load_clip(cell, context.folder, rate, context.option("max_duration_s", MAX_DURATION_S))
+        clip = load_clip(cell, context.folder, rate, VOICE_S)
     except CellReadError:
         return np.zeros(1, np.float32)
     power = float(np.sqrt(np.mean(clip.astype(np.float64) ** 2)))

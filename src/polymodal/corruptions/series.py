@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.corruptions.base import CorruptCell, CorruptionContext
-from polymodal.modalities.series import read_series
+from polymodal.modalities.series import Series, read_series
 
 Steps = NDArray[np.float64]
 """``[time, channels]``; NaN where a sample is missing."""
@@ -30,26 +30,24 @@ def on_series(corrupt: CorruptSteps) -> CorruptCell:
         corrupt: From steps ``[time, channels]``, level, random numbers and the spread ``[channels]`` to steps.
 
     Returns:
-        The corruption of a cell; the corrupted cell is a float64 array with the axes of the cell, a series of one
-        channel ``[time, 1]``. The cell as it is where no sample would be left.
+        The corruption of a cell; the corrupted cell is a float64 array ``[time, channels]``, or ``[channels, time]``
+        where the fitted modality reads it so, in the order of the training series. The cell as it is where no sample
+        would be left.
     """
 
     def corrupt_cell(cell: Cell, level: float, random: np.random.Generator, context: CorruptionContext) -> Cell:
-        values = read_series(cell, context.folder)
-        is_turned = _is_channels_first(values, context)
-        steps = values.T if is_turned else values
+        steps = _read(cell, context)
         corrupted = corrupt(steps, level, random, _spread(steps, context))
         if not np.isfinite(corrupted).any():
             return cell
-        return corrupted.T if is_turned else corrupted
+        return corrupted.T if context.option("channels_first", False) else corrupted
 
     return corrupt_cell
 
 
-def _is_channels_first(values: Steps, context: CorruptionContext) -> bool:
-    channels = context.option("channels", None)
-    is_first: bool = context.option("channels_first", False)
-    return is_first and (values.shape[0] == channels or values.shape[1] != channels)
+def _read(cell: Cell, context: CorruptionContext) -> Steps:
+    modality, folder = context.modality, context.folder
+    return modality.read_raw(cell, folder) if isinstance(modality, Series) else read_series(cell, folder)
 
 
 def _spread(steps: Steps, context: CorruptionContext) -> Steps:

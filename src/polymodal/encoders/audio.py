@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from polymodal.encoders.recurrent import Recurrent
+from polymodal.encoders.segments import SegmentEncoder
 from polymodal.encoders.steps import StepTokens, frames_per_step, mask_steps, resample_steps, stack_steps
 from polymodal.errors import parameter_error
 from polymodal.nn.attention import Transformer
@@ -75,7 +76,7 @@ class MaskedConvolution(nn.Module):
         return self.norm(map_BCT, keep).relu_(), lengths
 
 
-class AudioCNN(nn.Module):
+class AudioCNN(SegmentEncoder):
     """A 2-D convolutional network over time and frequency; each of four stages halves both.
 
     With ``detail``, time is halved only as long as a step stays within ``STEP_S``.
@@ -109,7 +110,7 @@ class AudioCNN(nn.Module):
         Raises:
             ConfigError: If ``frames`` is set with ``detail``.
         """
-        super().__init__()
+        super().__init__(fitted, width)
         if detail and frames > 0:
             raise parameter_error("frames", "an audio encoder whose steps a target reads", "0 or -1", frames)
         is_resampled = fitted.median_duration_s <= SHORT_CLIP_S and not detail
@@ -127,8 +128,8 @@ class AudioCNN(nn.Module):
         use_channels_last(self.stages)
         self.tokens = StepTokens(BANDS * dims[-1], width, max_tokens, dropout, detail)
 
-    def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode clips.
+    def encode(self, column: ColumnBatch) -> Tokens:
+        """Encode clips, or segments of clips.
 
         Args:
             column: Values float16 ``[B, T, F]`` and lengths.
@@ -157,7 +158,7 @@ def _pool_bands(map_BCTF: Tensor) -> Tensor:
     return functional.adaptive_avg_pool2d(map_BCTF, (map_BCTF.shape[2], BANDS))
 
 
-class AudioGRU(nn.Module):
+class AudioGRU(SegmentEncoder):
     """A bidirectional GRU over stacked frames."""
 
     def __init__(
@@ -182,15 +183,15 @@ class AudioGRU(nn.Module):
             dropout: Dropout probability.
             detail: Whether to return every time step as ``Tokens.detail``.
         """
-        super().__init__()
+        super().__init__(fitted, width)
         self.stack = stack or (_frames_per_step(fitted) if detail else 4)
         self.step_frames = self.stack if detail else 0
         self.project = nn.Sequential(nn.Linear(self.stack * fitted.num_features, width), nn.LayerNorm(width), nn.GELU())
         self.layers = Recurrent("gru", width, depth, dropout)
         self.tokens = StepTokens(self.layers.output_dim, width, max_tokens, dropout, detail)
 
-    def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode clips.
+    def encode(self, column: ColumnBatch) -> Tokens:
+        """Encode clips, or segments of clips.
 
         Args:
             column: Values float16 ``[B, T, F]`` and lengths.
@@ -203,7 +204,7 @@ class AudioGRU(nn.Module):
         return tokens
 
 
-class AudioTransformer(nn.Module):
+class AudioTransformer(SegmentEncoder):
     """A transformer over stacked frames, after Gong et al. 2021 (AST), arXiv 2104.01778.
 
     Differs from the source: a patch spans all frequencies; pre-norm; trained from scratch.
@@ -233,15 +234,15 @@ class AudioTransformer(nn.Module):
             dropout: Dropout probability.
             detail: Whether to return every time step as ``Tokens.detail``.
         """
-        super().__init__()
+        super().__init__(fitted, width)
         self.stack = stack or (_frames_per_step(fitted) if detail else 8)
         self.step_frames = self.stack if detail else 0
         self.project = nn.Linear(self.stack * fitted.num_features, width)
         self.layers = Transformer(width, depth, num_heads, dropout)
         self.tokens = StepTokens(width, width, max_tokens, dropout, detail)
 
-    def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode clips.
+    def encode(self, column: ColumnBatch) -> Tokens:
+        """Encode clips, or segments of clips.
 
         Args:
             column: Values float16 ``[B, T, F]`` and lengths.

@@ -194,7 +194,7 @@ def _whisper_settings(found: Mapping[str, Any], rate: int) -> dict[str, Any]:
         "window_s": int(found.get("n_fft", 400)) / rate,
         "hop_s": hop / rate,
         "max_frames": duration_s * rate // hop,
-        "max_duration_s": duration_s,
+        "segment_s": duration_s,
     }
 
 
@@ -207,7 +207,7 @@ def _kaldi_settings(found: Mapping[str, Any], rate: int) -> dict[str, Any]:
         "window_s": 0.025,
         "hop_s": 0.010,
         "max_frames": max_frames,
-        "max_duration_s": (max_frames + 3) * 0.010,
+        "segment_s": max_frames * 0.010,
     }
 
 

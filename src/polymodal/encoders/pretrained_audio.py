@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,8 +24,10 @@ from polymodal.encoders.checkpoint_settings import AudioPreprocessing, audio_pre
 from polymodal.encoders.pooling import SequencePooler
 from polymodal.encoders.pretrained import Pretrained
 from polymodal.encoders.pretrained_text import hidden_states_at
+from polymodal.encoders.segments import is_split, split_segments
 from polymodal.encoders.steps import mask_steps
 from polymodal.errors import ConfigError
+from polymodal.nn.layers import lengths_in_use as steps_in_use
 from polymodal.nn.layers import steps_present
 from polymodal.tokens import ColumnBatch
 
@@ -40,6 +42,8 @@ below: Yang et al. 2021 (SUPERB), arXiv 2105.01051; Pasad et al. 2021, arXiv 210
 """
 BATCH_SAMPLES = 960_000
 BATCH_SPECTRA = 8
+OUTPUTS_PER_SEGMENT = 8
+"""Outputs of a frozen checkpoint that are kept of each segment of the longest clip: one about every second."""
 
 RunFunction = Callable[[Any, ColumnBatch, "AudioCheckpointAdapter"], tuple[list[Tensor], Tensor]]
 
@@ -51,10 +55,12 @@ class AudioCheckpointAdapter(CheckpointAdapter):
     Attributes:
         config: Its configuration.
         preprocessing: Its audio preprocessing.
+        segment_steps: Longer clips are run in segments of so many steps; 0: clips are never split.
     """
 
     config: Any
     preprocessing: AudioPreprocessing
+    segment_steps: int = 0
 
     modality: ClassVar[str] = "audio"
 
@@ -78,9 +84,41 @@ class AudioCheckpointAdapter(CheckpointAdapter):
         Returns:
             Outputs ``[B, T, D]`` and int64 ``[B]``, how many are in use.
         """
+        if not is_split(column, self.segment_steps):
+            return self._run_segments(backbone, column)
+        segments, lengths_BN = split_segments(column, self.segment_steps)
+        found_RTD, used = self._in_parts(backbone, segments)
+        used = torch.where(segments.present, used, 0)
+        found_BTD = found_RTD.reshape(len(column), -1, found_RTD.shape[2])
+        return found_BTD, used.reshape(lengths_BN.shape).sum(dim=1)
+
+    def _in_parts(self, backbone: Any, segments: ColumnBatch) -> tuple[Tensor, Tensor]:
+        """Run the checkpoint on segments; without gradients on a few at a time, and not on those that are not there."""
+        segments = replace(segments, lengths=steps_in_use(segments).clamp(min=1))
+        if torch.compiler.is_exporting():
+            return self._run_segments(backbone, segments)
+        rows = segments.present.nonzero().squeeze(1)
+        size = len(rows) if torch.is_grad_enabled() else self._segments_at_once
+        found, used = zip(
+            *(self._run_segments(backbone, segments.take(part)) for part in torch.split(rows, size)), strict=True
+        )
+        most = max(part.shape[1] for part in found)
+        found_RTD = torch.cat([functional.pad(part, (0, 0, 0, most - part.shape[1])) for part in found])
+        values = found_RTD.new_zeros(len(segments), *found_RTD.shape[1:]).index_copy(0, rows, found_RTD)
+        return values, torch.zeros_like(segments.present, dtype=torch.int64).index_copy(0, rows, torch.cat(used))
+
+    def _run_segments(self, backbone: Any, column: ColumnBatch) -> tuple[Tensor, Tensor]:
         found, lengths = RUN_FUNCTIONS[self.config.model_type](backbone, column, self)
         scaled = [functional.layer_norm(layer.float(), layer.shape[2:]) for layer in found]
         return torch.cat(scaled, dim=2), lengths
+
+    @property
+    def _segments_at_once(self) -> int:
+        return max(1, BATCH_SAMPLES // self.segment_steps) if self._reads_samples else BATCH_SPECTRA
+
+    @property
+    def _reads_samples(self) -> bool:
+        return self.preprocessing.settings["features"] in ("waveform", "samples")
 
     def max_outputs(self, column: Column) -> int:
         """Return an upper bound of the number of outputs of the longest clip.
@@ -91,7 +129,8 @@ class AudioCheckpointAdapter(CheckpointAdapter):
         Returns:
             Maximum number of outputs per row.
         """
-        return int(lengths_in_use(column).max(initial=1)) + 2
+        steps = int(lengths_in_use(column).max(initial=1))
+        return steps + 2 * (1 + steps // self.segment_steps if self.segment_steps else 1)
 
     def batches(self, column: Column) -> Iterator[NDArray[np.int64]]:
         """Batch clips of similar length; spectra are all padded to one length.
@@ -102,7 +141,7 @@ class AudioCheckpointAdapter(CheckpointAdapter):
         Returns:
             Row indices of each batch.
         """
-        if self.preprocessing.settings["features"] in ("waveform", "samples"):
+        if self._reads_samples:
             return batches_by_length(lengths_in_use(column), BATCH_SAMPLES)
         return row_chunks(column, BATCH_SPECTRA)
 
@@ -283,7 +322,7 @@ class PretrainedAudio(Pretrained):
             tuning: ``frozen``, ``lora`` (low-rank adapters) or ``full`` (fine-tuned whole).
             rank: Rank of the adapters; 0 means 8.
             max_tokens: Maximum number of outputs kept per clip of a frozen checkpoint; longer sequences are
-                average-pooled.
+                average-pooled. Where training clips have several segments, at least 8 for each of the longest.
             backbone_rate: Learning rate of the adapters or of the top layer of the checkpoint, as a factor of that of
                 the other layers; 0 means 0.5, or 0.05.
             dropout: Dropout probability.
@@ -296,7 +335,14 @@ class PretrainedAudio(Pretrained):
         _check_audio(fitted, config, preprocessing, checkpoint)
         layers = LAYERS if tuning == "frozen" else (1.0,)
         adapter = AudioCheckpointAdapter(
-            checkpoint=checkpoint, config=config, preprocessing=preprocessing, layers=layers
+            checkpoint=checkpoint,
+            config=config,
+            preprocessing=preprocessing,
+            layers=layers,
+            segment_steps=fitted.segment_steps,
+        )
+        max_tokens = (
+            max(max_tokens, OUTPUTS_PER_SEGMENT * fitted.num_segments) if fitted.num_segments > 1 else max_tokens
         )
         pooler = SequencePooler(adapter.dim, width, dropout)
         super().__init__(adapter, pooler, tuning=tuning, rank=rank, max_tokens=max_tokens, backbone_rate=backbone_rate)

@@ -1,7 +1,7 @@
 """Tabular encoders: from ``[B, fields]`` numbers and category codes to one token (torch).
 
 Every cell is embedded as a small vector; an absent cell as a learned vector of its field, and its value
-is never read. Shape legend: B rows of the batch, F fields, Q quantile bins, E width of a cell.
+is never read. Shape legend: B rows of the batch, F fields that are read, Q quantile bins, E width of a cell.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ class PeriodicNumbers(nn.Module):
 class CellEmbedding(nn.Module):
     """Embeddings of the cells of a row: numbers, categories, and learned vectors for absent cells."""
 
+    read: Tensor
     number_fields: Tensor
     category_fields: Tensor
     offsets: Tensor
@@ -151,12 +152,13 @@ class CellEmbedding(nn.Module):
             cell_dim: E.
         """
         super().__init__()
-        fields = fitted.fields
+        fields = fitted.encoder_fields
         kinds = [field.kind for field in fields]
         numbered = [index for index, kind in enumerate(kinds) if kind == "number"]
         categorical = [index for index, kind in enumerate(kinds) if kind == "category"]
         sizes = torch.tensor([fields[index].cardinality for index in categorical], dtype=torch.int64)
         offsets = torch.cumsum(sizes, dim=0) - sizes
+        self.register_buffer("read", torch.tensor(fitted.encoder_places, dtype=torch.int64), persistent=False)
         self.register_buffer("number_fields", torch.tensor(numbered, dtype=torch.int64), persistent=False)
         self.register_buffer("category_fields", torch.tensor(categorical, dtype=torch.int64), persistent=False)
         self.register_buffer("offsets", offsets, persistent=False)
@@ -177,10 +179,11 @@ class CellEmbedding(nn.Module):
         Returns:
             ``[B, F, E]``.
         """
-        values_BF = torch.where(column.present, column.values, 0).float()
+        present_BF = column.present[:, self.read]
+        values_BF = torch.where(present_BF, column.values[:, self.read], 0).float()
         codes = values_BF[:, self.category_fields].long() + self.offsets
         cells = torch.cat([self.numbers(values_BF[:, self.number_fields]), self.categories(codes)], dim=1)
-        return torch.where(column.present.unsqueeze(2), cells[:, self.order], self.absent_FE)
+        return torch.where(present_BF.unsqueeze(2), cells[:, self.order], self.absent_FE)
 
 
 class CellsMLP(nn.Module):
@@ -210,7 +213,7 @@ class CellsMLP(nn.Module):
         """
         super().__init__()
         self.cells = CellEmbedding(fitted, numbers, cell_dim)
-        self.layers = build_mlp(len(fitted.fields) * cell_dim, hidden, depth, width, dropout)
+        self.layers = build_mlp(len(fitted.encoder_fields) * cell_dim, hidden, depth, width, dropout)
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode rows of cells.
@@ -275,7 +278,7 @@ class TabularPiecewise(CellsMLP):
             depth: Number of hidden layers.
             dropout: Dropout probability of the hidden layers.
         """
-        quantiles = [field.quantiles or [] for field in fitted.fields if field.kind == "number"]
+        quantiles = [field.quantiles or [] for field in fitted.encoder_fields if field.kind == "number"]
         numbers = PiecewiseNumbers(quantiles, cell_dim)
         super().__init__(fitted, width, numbers=numbers, cell_dim=cell_dim, hidden=hidden, depth=depth, dropout=dropout)
 
@@ -328,7 +331,7 @@ class FTTransformer(nn.Module):
         """
         super().__init__()
         self.cells = CellEmbedding(fitted, LinearNumbers(count_numbers(fitted), width), width)
-        self.fields_FW = small_parameter(len(fitted.fields), width)
+        self.fields_FW = small_parameter(len(fitted.encoder_fields), width)
         self.class_W = small_parameter(width)
         self.layers = Transformer(width, depth, num_heads, dropout)
 
@@ -356,4 +359,4 @@ def count_numbers(fitted: Tabular) -> int:
     Returns:
         Their count.
     """
-    return sum(field.kind == "number" for field in fitted.fields)
+    return sum(field.kind == "number" for field in fitted.encoder_fields)

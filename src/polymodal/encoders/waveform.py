@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from polymodal.encoders.audio import MaskedConvolution
+from polymodal.encoders.segments import SegmentEncoder
 from polymodal.encoders.steps import StepTokens, frames_per_step, mask_steps
 from polymodal.nn.convolution import Conv1d
 from polymodal.tokens import ColumnBatch, Tokens
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from polymodal.modalities.audio import Audio
 
 
-class WaveformCNN(nn.Module):
+class WaveformCNN(SegmentEncoder):
     """One-dimensional convolutions over samples, after Dai et al. 2017 (M5), arXiv 1610.00087.
 
     Differs from the source: strides in place of pooling, group norm in place of batch norm.
@@ -49,7 +50,7 @@ class WaveformCNN(nn.Module):
             dropout: Dropout probability of the tokens.
             detail: Whether to return every time step as ``Tokens.detail``.
         """
-        super().__init__()
+        super().__init__(fitted, width)
         before_last = math.prod(self.STRIDES[:-1]) / fitted.sample_rate_hz
         strides = (*self.STRIDES[:-1], frames_per_step(before_last) if detail else self.STRIDES[-1])
         self.step_frames = math.prod(strides) if detail else 0
@@ -60,8 +61,8 @@ class WaveformCNN(nn.Module):
         )
         self.tokens = StepTokens(dims[-1], width, max_tokens, dropout, detail)
 
-    def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode clips.
+    def encode(self, column: ColumnBatch) -> Tokens:
+        """Encode clips, or segments of clips.
 
         Args:
             column: Values float16 ``[B, samples, S]`` and lengths.

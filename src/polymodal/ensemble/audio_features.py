@@ -18,31 +18,33 @@ NUM_CEPSTRAL = 16
 LENGTH_BATCH_ROWS = 128
 
 
-def audio_features(column: Column, channels: int = 1) -> tuple[Floats, int]:
+def audio_features(column: Column, channels: int = 1, segment_steps: int = 0) -> tuple[Floats, int]:
     """Compute a small spectrogram and statistics of each channel.
 
     Args:
         column: float ``[N, frames, channels * features]`` with lengths; a waveform counts as one feature.
         channels: Number of channels, whose features are concatenated.
+        segment_steps: Steps of a segment of long clips; 0: clips are short.
 
     Returns:
         float32 ``[N, ...]``: the spectrograms stretched to 20 x 20, then the mean, deviation and mean absolute
-        change of their cepstral coefficients and the logarithm of the duration; and the number of pixels (400 of
-        each channel).
+        change of their cepstral coefficients and the logarithm of the duration; of long clips also the largest and
+        the smallest mean, deviation and change of a segment; and the number of pixels (400 of each channel).
     """
     size = column.values.shape[2] // channels
-    found = [_channel_features(column, slice(start, start + size)) for start in range(0, channels * size, size)]
+    starts = range(0, channels * size, size)
+    found = [_channel_features(column, slice(start, start + size), segment_steps) for start in starts]
     num_pixels = found[0][1]
     pixels, statistics = ([values[:, part] for values, _ in found] for part in np.s_[:num_pixels, num_pixels:])
     return np.concatenate([*pixels, *statistics], axis=1), channels * num_pixels
 
 
-def _channel_features(column: Column, channel: slice) -> tuple[Floats, int]:
-    num_features = channel.stop - channel.start
+def _channel_features(column: Column, channel: slice, segment_steps: int) -> tuple[Floats, int]:
+    num_bins = channel.stop - channel.start
     lengths = np.full(len(column), column.values.shape[1]) if column.lengths is None else column.lengths
     lengths = np.where(column.row_present, np.maximum(lengths, 1), 1)
-    bands = area_weights(num_features, min(num_features, SPECTROGRAM_BINS))
-    cosines = _cosines(num_features)
+    bands = area_weights(num_bins, min(num_bins, SPECTROGRAM_BINS))
+    cosines = _cosines(num_bins)
 
     step = min(choose_batch_rows(column), LENGTH_BATCH_ROWS)
     order = np.argsort(lengths, kind="stable")  # batches of similar length, since padding is computed too
@@ -53,10 +55,15 @@ def _channel_features(column: Column, channel: slice) -> tuple[Floats, int]:
         is_valid = (np.arange(part.shape[1]) < lengths[rows, None]) & column.row_present[rows, None]
         part = np.where(is_valid[..., None], part, np.float32(0.0))
         spectrogram = _resample_time(part @ bands.T, lengths[rows]).reshape(len(part), -1)
-        return np.concatenate([spectrogram, _statistics(part @ cosines.T, is_valid, lengths[rows])], axis=1)
+        cepstra = part @ cosines.T
+        features = [spectrogram, _statistics(cepstra, is_valid, lengths[rows])]
+        if segment_steps:
+            features.append(_extremes(cepstra, is_valid, segment_steps))
+        return np.concatenate(features, axis=1)
 
     num_pixels = SPECTROGRAM_BINS * len(bands)
-    found = compute_in_batches(batch_features, len(column), num_pixels + 3 * len(cosines) + 1, step)
+    num_features = num_pixels + 3 * len(cosines) + 1 + (6 * len(cosines) if segment_steps else 0)
+    found = compute_in_batches(batch_features, len(column), num_features, step)
     return found[np.argsort(order)], num_pixels
 
 
@@ -77,6 +84,20 @@ def _statistics(frames: Floats, is_valid: NDArray[np.bool_], lengths: NDArray[np
     std = np.sqrt((((frames - mean[:, None]) ** 2) * is_valid[..., None]).sum(axis=1) / count)
     mean_change = (np.abs(np.diff(frames, axis=1)) * is_valid[:, 1:, None]).sum(axis=1) / count
     return np.concatenate([mean, std, mean_change, np.log(count)], axis=1)
+
+
+def _extremes(frames: Floats, is_valid: NDArray[np.bool_], segment_steps: int) -> Floats:
+    """Return the largest and the smallest statistics of the segments of each clip, ``[N, 6 * coefficients]``."""
+    num_rows, num_frames, size = frames.shape
+    missing = -num_frames % segment_steps
+    frames = np.pad(frames, ((0, 0), (0, missing), (0, 0))).reshape(-1, segment_steps, size)
+    is_valid = np.pad(is_valid, ((0, 0), (0, missing))).reshape(-1, segment_steps)
+    lengths = is_valid.sum(axis=1)
+    values = _statistics(frames, is_valid, lengths)[:, :-1].reshape(num_rows, -1, 3 * size)
+    is_there = (lengths > 0).reshape(num_rows, -1, 1)
+    is_there[:, 0] = True
+    largest = np.where(is_there, values, -np.inf).max(axis=1)
+    return np.concatenate([largest, np.where(is_there, values, np.inf).min(axis=1)], axis=1)
 
 
 def _cosines(num_features: int) -> Floats:

@@ -19,7 +19,7 @@ from polymodal.ensemble.sparse_rows import SparseRows
 from polymodal.ensemble.stream_features import FEATURES, FORMS, Floats, Scaling, StreamFeatures, StreamPart
 from polymodal.ensemble.text_features import TextGrams
 
-STATE_FIELDS = ("stream", "modality", "column", "cardinalities", "side", "channels")
+STATE_FIELDS = ("stream", "modality", "column", "cardinalities", "side", "channels", "segment_steps")
 
 
 @dataclass(frozen=True)

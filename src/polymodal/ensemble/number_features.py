@@ -178,9 +178,11 @@ def _center_and_spread(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(center), float(spread) if 0 < spread < np.inf else 1.0
 
 
-def _scale(values: NDArray[np.float64], center: Any, spread: Any) -> Floats:
+def _scale(
+    values: NDArray[np.float64], center: float | NDArray[np.float64], spread: float | NDArray[np.float64]
+) -> Floats:
     with np.errstate(over="ignore"):
-        return np.clip((values - center) / spread, -LARGEST, LARGEST).astype(np.float32)
+        return np.asarray(np.clip((values - center) / spread, -LARGEST, LARGEST), np.float32)
 
 
 def _quantiles(scaled: Floats) -> Floats:

@@ -102,6 +102,7 @@ class StreamFeatures:
         cardinalities: Number of categories of each table field, 0 for a number; empty for the others.
         side: Side of thumbnails in pixels; 0 for the others.
         channels: Channels of a sound, whose features follow each other; 1 for the others.
+        segment_steps: Steps of a segment of a sound with long clips; 0 for the others.
         scaling: Of the dense features.
         grams: The blocks of n-grams of a text; none for the others.
         numbers: Of the raw numbers of a table; None without any, and in models that were saved before there were any.
@@ -116,6 +117,7 @@ class StreamFeatures:
     grams: tuple[TextGrams, ...] = ()
     numbers: NumberScaling | None = None
     channels: int = 1
+    segment_steps: int = 0
 
     @classmethod
     def unfitted(cls, stream: StreamSchema, fitted: Any, column: Column) -> StreamFeatures:
@@ -155,9 +157,9 @@ class StreamFeatures:
             The fitted features.
         """
         grams = fit_grams(_texts(cells[self.column], column.row_present)) if self.column else ()
-        numbers = None if self.numbers is None else self.numbers.fit(column, cells)
+        numbers = None if self.numbers is None else self.numbers.fit(self._without_encoded(column), cells)
         fitted = replace(self, grams=grams, numbers=numbers)
-        values, num_pixels = fitted.compute(fitted._with_raw_numbers(column, cells))
+        values, num_pixels = fitted.compute(fitted._own(column, cells))
         return replace(fitted, scaling=Scaling.fit(values, column.row_present, num_pixels))
 
     @property
@@ -166,8 +168,16 @@ class StreamFeatures:
         numbers = [] if self.numbers is None else [name for name in self.numbers.columns if name]
         return [self.column, *numbers] if self.column else numbers
 
-    def _with_raw_numbers(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> Column:
+    def _own(self, column: Column, cells: Mapping[str, Sequence[Cell]]) -> Column:
+        column = self._without_encoded(column)
         return column if self.numbers is None else self.numbers.read(column, cells)
+
+    def _without_encoded(self, column: Column) -> Column:
+        """Leave out the numbers of encoded categories of a table, which follow all others and are for encoders."""
+        num_fields = len(self.cardinalities) or column.values.shape[-1]
+        if num_fields == column.values.shape[-1]:
+            return column
+        return Column(column.values[:, :num_fields], column.present[:, :num_fields])
 
     def compute(self, column: Column) -> tuple[Floats, int]:
         """Return the dense features ``[N, D]`` of rows, and how many of the first are pixels of an image."""
@@ -178,7 +188,7 @@ class StreamFeatures:
     ) -> StreamPart:
         """Return the features of rows: dense, sparse (None except for text) and for trees."""
         present, empty = column.row_present, np.zeros((len(column), 0), np.float32)
-        column = self._with_raw_numbers(column, cells)
+        column = self._own(column, cells)
         is_measured = LINEAR in forms or self.entry.trees is None
         values, num_pixels = self.compute(column) if is_measured else (empty, 0)
         dense = self.scaling.apply(values, present) if LINEAR in forms else empty
@@ -244,7 +254,8 @@ def _with_cardinalities(
     state = fitted.state()
     columns = [name for member in state.get("members", []) for name in _number_columns(member)]
     numbers = NumberScaling.unfitted(columns) if any(columns) else None
-    return replace(unfitted, cardinalities=[_cardinality(field) for field in state["fields"]], numbers=numbers)
+    fields = state["fields"][: len(columns)] if columns else state["fields"]
+    return replace(unfitted, cardinalities=[_cardinality(field) for field in fields], numbers=numbers)
 
 
 def _number_columns(member: Mapping[str, Any]) -> list[str]:
@@ -307,11 +318,12 @@ def _video_trees(column: Column) -> Floats:
 
 
 def _with_channels(unfitted: StreamFeatures, _stream: StreamSchema, fitted: Any, _column: Column) -> StreamFeatures:
-    return replace(unfitted, channels=fitted.channels)
+    segment_steps = fitted.segment_steps if fitted.num_segments > 1 else 0
+    return replace(unfitted, channels=fitted.channels, segment_steps=segment_steps)
 
 
 def _audio_features(features: StreamFeatures, column: Column) -> tuple[Floats, int]:
-    return audio_features(column, features.channels)
+    return audio_features(column, features.channels, features.segment_steps)
 
 
 def _every_second_pixel(values: Floats, num_pixels: int) -> Floats:

@@ -15,8 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polymodal.ensemble.sparse_rows import SparseRows
+from polymodal.modalities.scripts import WORD_CHARACTERS
 
-WORD = re.compile(r"\w+|[!?]")
+EMOJI = "\u2600-\u27bf\U0001f300-\U0001faff"
+WORD = re.compile(rf"{WORD_CHARACTERS}|[!?{EMOJI}]")
+EARLY_WORD = re.compile(r"\w+|[!?]")
+"""Words of models that were saved by early versions of 0.1: they end at combining marks."""
 MAX_CHARACTERS = {"word": 12_000, "character": 2_000, "part": 1_000}
 """Maximum number of characters that are read, by unit."""
 LENGTHS = {"word": (1, 2), "character": (1, 3), "part": (2, 5)}
@@ -36,12 +40,14 @@ class TextGrams:
         grams: The n-grams in the order of their columns, words with a blank between them.
         idf: float32 ``[G]``, inverse document frequency.
         frequent: int64 ``[F]``, indices of the n-grams with the largest total squared weight.
+        is_early: Whether texts are split as by early versions of 0.1: not normalised, by ``EARLY_WORD``.
     """
 
     units: str
     grams: list[str]
     idf: NDArray[np.float32]
     frequent: NDArray[np.int64]
+    is_early: bool = False
 
     @classmethod
     def fit(cls, texts: Sequence[str], units: str) -> TextGrams:
@@ -86,7 +92,7 @@ class TextGrams:
         """Return how often each known n-gram occurs, in the order of their columns."""
         if not self.grams or not text:
             return {}
-        counts = Counter(map(self._columns.get, split_grams(text, self.units)))
+        counts = Counter(map(self._columns.get, split_grams(text, self.units, is_early=self.is_early)))
         return {column: counts[column] for column in sorted(column for column in counts if column is not None)}
 
     @cached_property
@@ -95,7 +101,8 @@ class TextGrams:
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return the fitted state as plain JSON and named arrays."""
-        return {"units": self.units, "grams": self.grams}, {"idf": self.idf, "frequent": self.frequent}
+        plain = {"units": self.units, "grams": self.grams, "is_early": self.is_early}
+        return plain, {"idf": self.idf, "frequent": self.frequent}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> TextGrams:
@@ -109,7 +116,8 @@ class TextGrams:
             N-grams with the same vectors, to the bit if the state is of this version.
         """
         grams = state["grams"] if "grams" in state else _decode_grams(state, arrays["codes"])
-        return cls(units=state["units"], grams=grams, idf=arrays["idf"], frequent=arrays["frequent"])
+        is_early = state.get("is_early", True)
+        return cls(units=state["units"], grams=grams, idf=arrays["idf"], frequent=arrays["frequent"], is_early=is_early)
 
 
 def _decode_grams(state: Mapping[str, Any], codes: NDArray[np.int64]) -> list[str]:
@@ -132,21 +140,25 @@ def _build_vectorizer(units: str) -> Any:
     )
 
 
-def split_grams(text: str, units: str) -> list[str]:
-    """Split a text into n-grams.
+def split_grams(text: str, units: str, *, is_early: bool = False) -> list[str]:
+    """Split a text into n-grams, of the text in Unicode's normal form KC: full-width letters are as others.
 
     Args:
         text: Any text.
         units: "word", "character" or, within words, "part".
+        is_early: As of ``TextGrams``.
 
     Returns:
         Each occurrence.
     """
-    return SPLIT[units](CLEAN[units](text))
+    if is_early:
+        cleaned = CLEAN[units](text)
+        return _word_grams(cleaned, EARLY_WORD) if units == "word" else SPLIT[units](cleaned)
+    return SPLIT[units](CLEAN[units](unicodedata.normalize("NFKC", text[: MAX_CHARACTERS[units]])))
 
 
-def _word_grams(text: str) -> list[str]:
-    words = WORD.findall(text)
+def _word_grams(text: str, pattern: re.Pattern[str] = WORD) -> list[str]:
+    words = pattern.findall(text)
     return words + [f"{first} {second}" for first, second in pairwise(words)]
 
 

@@ -26,14 +26,14 @@ def find_training_table(model: TrainedModel, given: Any) -> tuple[Table | None, 
         TableError: If the user gave a table that cannot be read.
     """
     if given is not None:
-        return read_table(given), []
+        return model.with_features(read_table(given)), []
     path = model.config.data
     if path is None:
         return None, [f"{WITHOUT}: the model was trained on a table in memory. Name training rows with --training."]
     if not Path(path).exists():
         return None, [f"{WITHOUT}: the training table {path} is not there any more. Name another with --training."]
     try:
-        return _with_inputs(model, read_table(path)), []
+        return _with_inputs(model, model.with_features(read_table(path))), []
     except PolymodalError as error:
         return None, [f"{WITHOUT}: the training table {path} cannot be used. {error}"]
 

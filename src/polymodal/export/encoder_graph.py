@@ -47,7 +47,7 @@ class EncoderGraph(nn.Module):
         """Wrap an encoder.
 
         Args:
-            encoder: An encoder of ``Network.encoders``.
+            encoder: What ``Network.stream_encoder`` returned.
         """
         super().__init__()
         self.encoder = float32_encoder(encoder)

@@ -75,6 +75,7 @@ def export_bundle(
         OSError: If the folder cannot be written.
     """
     network = reference_network(torch_network(model, "An export"))
+    model.check_no_features("A bundle")
     _check_packages()
     check_parts(model)
     if not table.num_rows:
@@ -143,7 +144,7 @@ def _write_encoder(
     path = folder / GRAPHS / encoder_file(number)
     phase.advance(0, note=f"{path.name}, the encoder of {stream}")
     try:
-        info = export_encoder(network.own_encoders[number], columns[stream], path)
+        info = export_encoder(network.stream_encoder(number), columns[stream], path)
     except Exception as error:  # whatever torch's exporter raises for what a module does
         raise _not_exportable(f"The encoder of the stream {stream!r}", error) from error
     phase.advance(1)

@@ -188,6 +188,10 @@ def _training(info: BundleInfo, record: Mapping[str, Any]) -> Iterator[str]:
     yield from _table("Training data", ("table", "part", "rows"), rows)
     encoders = [(s["name"], s["modality"], info.checkpoints.get(s["name"], s["encoder"])) for s in record["streams"]]
     yield from _table("Network", ("stream", "modality", "encoder"), encoders)
+    yield from (
+        f"The streams {_plain(', '.join(group['streams']))} share {group['depth']} layers behind their encoders.\n"
+        for group in record.get("shared_layers", [])
+    )
     fusion, parameters = record["fusion"]["name"], record["parameters"]
     yield f"The streams are fused by `{fusion}`; the network has {parameters:,} parameters.\n"
 

@@ -11,7 +11,7 @@ from typing import Any
 from polymodal.config import build_config
 from polymodal.model.trained_model import TrainedModel
 
-FILES = ("data", "validation", "test", "teacher")
+FILES = ("data", "validation", "test", "teacher", "unlabelled", "init_from")
 """Options of a run that name files."""
 MAYBE_FILES = ("encoder", "settings", "target_settings", "modality", "fusion")
 """Options that may name files somewhere in their values, such as a checkpoint's folder."""

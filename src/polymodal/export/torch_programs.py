@@ -101,7 +101,7 @@ def write_programs(
     with progress.phase("export as torch programs", len(info.graphs) + 1) as phase:
         for number, described in enumerate(info.graphs):
             stream = network.streams[network.encoder_indices.index(number)]
-            program = _traced(stream, trace_encoder, network.own_encoders[number], columns[stream])
+            program = _traced(stream, trace_encoder, network.stream_encoder(number), columns[stream])
             name = f"encoder-{number}{SUFFIX}"
             save_torch_program(program, folder / name)
             found[name] = ProgramGraph(name, program, [entry.name for entry in described.inputs], described.outputs)
@@ -148,7 +148,7 @@ def without_encoders(network: Network) -> Network:
     """
     found = copy.copy(network)
     found._modules = dict(network._modules)
-    found.own_encoders = nn.ModuleList()
+    found.own_encoders = found.shared_layers = nn.ModuleList()
     return found
 
 

@@ -1,4 +1,4 @@
-"""Scores of texts against one reference each: exact match, BLEU and ROUGE-L (numpy, rapidfuzz, sacrebleu).
+"""Scores of texts against one reference each or several: exact match, BLEU and ROUGE-L (numpy, rapidfuzz, sacrebleu).
 
 Words are split by sacreBLEU's default tokeniser ("13a"; Post 2018, arXiv 1804.08771), case-sensitive.
 Differs from it: each Chinese or Japanese character is a word. The n-gram counts are summed here and not by sacreBLEU,
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 
 from polymodal.arrays import Cell
-from polymodal.data.schema.detect_text import UNSPACED
 from polymodal.metrics.weighted import Measure
+from polymodal.modalities.scripts import UNSPACED
 
 if TYPE_CHECKING:
     from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
@@ -61,8 +61,12 @@ def measure_captions(truth: Sequence[Cell], predictions: Sequence[Cell]) -> Meas
     left out, so that captions of three words are scored by n-grams of up to three. ``rouge_l`` is the mean over rows
     of the F1 of the longest common subsequence (Lin 2004, section 3.1, with beta 1).
 
+    Of several references of a row, one is enough for ``exact_match``, an n-gram is clipped by the reference that has
+    most of it and the length is that of the reference nearest to the text's (Papineni et al. 2002, section 2.2), and
+    ``rouge_l`` is the best of them (Lin 2004, section 2.1, without the jackknife).
+
     Args:
-        truth: Texts ``[N]``.
+        truth: Of each row a text, or a list of several, ``[N]``.
         predictions: Texts ``[N]``.
 
     Returns:
@@ -81,35 +85,50 @@ def caption_quality(truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArr
     """Rate each text.
 
     Args:
-        truth: Texts ``[N]``.
+        truth: Of each row a text, or a list of several, ``[N]``.
         predictions: Texts ``[N]``.
 
     Returns:
-        1 where both are the same, else half of ROUGE-L, ``[N]``.
+        1 where it is one of the references, else half of ROUGE-L, ``[N]``.
     """
     return np.asarray(_counts(truth, predictions)[:, :2].mean(axis=1))
 
 
 def _counts(truth: Sequence[Cell], predictions: Sequence[Cell]) -> NDArray[np.float64]:
     """Return the values that are summed over rows: exact match, ROUGE-L, then the inputs of ``_bleu``."""
-    rows = [_pair_counts(str(true), str(predicted)) for true, predicted in zip(truth, predictions, strict=True)]
+    rows = [_row_counts(_references(true), str(said)) for true, said in zip(truth, predictions, strict=True)]
     return np.array(rows, dtype=np.float64).reshape(len(rows), 4 + 3 * ORDER)
 
 
+def _references(truth: Cell) -> tuple[str, ...]:
+    return tuple(map(str, truth)) if isinstance(truth, list | tuple) else (str(truth),)
+
+
 @lru_cache(maxsize=65_536)
-def _pair_counts(truth: str, predictions: str) -> tuple[float, ...]:
-    true, predicted = split_words(truth), split_words(predictions)
-    ngrams = [(_ngrams(true, order), _ngrams(predicted, order)) for order in range(1, ORDER + 1)]
-    both = len(true) + len(predicted)
+def _row_counts(truth: tuple[str, ...], prediction: str) -> tuple[float, ...]:
+    references, predicted = [split_words(text) for text in truth], split_words(prediction)
+    ngrams = [(_most(references, order), _ngrams(predicted, order)) for order in range(1, ORDER + 1)]
     return (
-        float(truth == predictions),
-        2 * LCSseq.similarity(true, predicted) / both if both else float(truth == predictions),
-        len(true),
+        float(prediction in truth),
+        max(_rouge_l(true, predicted) if true or predicted else float(prediction in truth) for true in references),
+        min((len(true) for true in references), key=lambda length: (abs(length - len(predicted)), length)),
         len(predicted),
         *(sum((a & b).values()) for a, b in ngrams),
         *(sum(b.values()) for _, b in ngrams),
         *(sum(a.values()) for a, _ in ngrams),
     )
+
+
+def _rouge_l(true: tuple[str, ...], predicted: tuple[str, ...]) -> float:
+    return 2 * LCSseq.similarity(true, predicted) / (len(true) + len(predicted))
+
+
+def _most(references: Sequence[tuple[str, ...]], order: int) -> Counter[tuple[str, ...]]:
+    """Return how often the n-grams are in the reference that has most of each."""
+    most: Counter[tuple[str, ...]] = Counter()
+    for words in references:
+        most |= _ngrams(words, order)
+    return most
 
 
 def _ngrams(words: tuple[str, ...], order: int) -> Counter[tuple[str, ...]]:

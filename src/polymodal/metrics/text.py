@@ -20,13 +20,13 @@ class TextRows:
     """Rows of a text each.
 
     Attributes:
-        truth: Texts ``[N]``.
+        truth: Of each row a text, or a list of several, ``[N]``.
         found: Texts ``[N]``.
         measure: Computes the metrics that are counted together.
     """
 
-    truth: Sequence[str]
-    found: Sequence[str]
+    truth: Sequence[Cell]
+    found: Sequence[Cell]
     measure: Measure
 
     def weighted(self, weights: Floats) -> WeightedTexts:
@@ -54,14 +54,13 @@ def caption_rows(truth: Sequence[Cell], found: Sequence[Cell]) -> TextRows:
     """Prepare captions, for ``exact_match``, ``bleu`` and ``rouge_l``.
 
     Args:
-        truth: Texts ``[N]``.
+        truth: Of each row a text, or a list of several, ``[N]``.
         found: Texts ``[N]``.
 
     Returns:
         The data that the metrics are computed from.
     """
-    true, said = [str(text) for text in truth], [str(text) for text in found]
-    return TextRows(true, said, measure_captions(true, said))
+    return TextRows(truth, found, measure_captions(truth, found))
 
 
 def transcript_rows(truth: Sequence[Cell], found: Sequence[Cell]) -> TextRows:

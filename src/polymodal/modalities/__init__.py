@@ -21,7 +21,8 @@ from polymodal.modalities.image import Image, ImageSettings
 from polymodal.modalities.number import Number, NumberSettings
 from polymodal.modalities.points import Points, PointsSettings
 from polymodal.modalities.series import Series, SeriesSettings
-from polymodal.modalities.tabular import Tabular, TabularField, TabularSettings
+from polymodal.modalities.tabular import Tabular, TabularField
+from polymodal.modalities.tabular_settings import TabularSettings
 from polymodal.modalities.text import Text
 from polymodal.modalities.text_settings import TextSettings
 from polymodal.modalities.vector import Vector, VectorSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from polymodal.arrays import Cell
 from polymodal.modalities.base import CellReadError
-from polymodal.modalities.container import NoMediaError, has_av, read_audio, read_audio_header
+from polymodal.modalities.container import NoMediaError, has_av, read_audio, read_audio_header, read_audio_stretches
 from polymodal.modalities.media import NUMPY_MAGIC, as_array, load_npy, locate_media, read_media
 from polymodal.modalities.stretch import Span, span_of
 
 BLOCK_VALUES = 2**20
 MIN_SHARE_READ = 0.9
+UNDECLARED_S = 3600.0
+"""Without PyAV, a clip whose header has no length is not decoded further than this to measure it."""
 SAMPLE_BITS = (15, 23, 31)
 """Bits of samples of 16, 24 and 32 bits, without the sign."""
 
@@ -69,14 +71,74 @@ def _load(
     samples, rate = _read_samples(cell, folder, max_duration_s, sample_rate_hz, channels)
     if not len(samples):
         raise CellReadError("holds no samples")
-    if not np.isfinite(samples).all():
-        raise CellReadError(f"holds {int((~np.isfinite(samples)).sum()):,} samples that are NaN or infinite")
-    return samples if rate == sample_rate_hz else _resample(samples, rate, sample_rate_hz)
+    return _resample(samples, rate, sample_rate_hz)
+
+
+def load_stretches(
+    cell: Cell, folder: Path | None, sample_rate_hz: int, channels: int, starts_s: Sequence[float], length_s: float
+) -> list[NDArray[np.float32]]:
+    """Load some stretches of an audio cell, without the rest of it in memory.
+
+    Args:
+        cell: Path, bytes, struct, array, or ``(array, rate)``.
+        folder: Base folder of relative paths; None: strings are not opened as paths.
+        sample_rate_hz: The rate to resample to.
+        channels: 1 for the mean of all channels, 2 for the first two.
+        starts_s: Where the stretches begin, in rising order, from the beginning of what the cell names.
+        length_s: Length of each.
+
+    Returns:
+        float32 ``[samples, channels]`` of each; without samples where the clip is shorter.
+
+    Raises:
+        CellReadError: If there is no readable audio.
+    """
+    content, begin_s = locate_media(cell, folder), (span_of(cell) or Span(0.0, math.inf)).start_s
+    spans = [Span(begin_s + start_s, begin_s + start_s + length_s) for start_s in starts_s]
+    if _holds_array(content):
+        content = load_npy(read_media(cell, folder))
+    if isinstance(content, bytes | str):
+        parts, rate = _read_stretches(content, spans, channels)
+    else:
+        array, own_rate = _split_rate(content)
+        rate = own_rate or sample_rate_hz
+        whole = _read_array(as_array(array), int(spans[-1].end_s * rate), channels)
+        parts = [whole[int(span.start_s * rate) : int(span.end_s * rate)] for span in spans]
+    return [_resample(part, rate, sample_rate_hz) if len(part) else part for part in parts]
+
+
+def _read_stretches(
+    content: bytes | str, spans: Sequence[Span], channels: int
+) -> tuple[list[NDArray[np.float32]], int]:
+    import soundfile
+
+    opened = _open(content)
+    if opened is not None:
+        with opened as file:
+            try:
+                return [_read_stretch(file, span, channels) for span in spans], int(file.samplerate)
+            except soundfile.LibsndfileError as error:
+                if not has_av():
+                    raise CellReadError(f"is damaged sound ({_error_text(error)})") from None
+    parts, rate, _ = read_audio_stretches(content, spans)
+    return [_mix(part, channels) for part in parts], rate
+
+
+def _read_stretch(file: Any, span: Span, channels: int) -> NDArray[np.float32]:
+    first, last = (int(time_s * file.samplerate) for time_s in span)
+    if first >= file.frames:
+        return np.zeros((0, channels), np.float32)
+    file.seek(first)
+    return _read_blocks(file, last - first, channels)
 
 
 def _resample(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
     import soxr
 
+    if not np.isfinite(samples).all():
+        raise CellReadError(f"holds {int((~np.isfinite(samples)).sum()):,} samples that are NaN or infinite")
+    if rate == wanted:
+        return samples
     resampled = np.asarray(soxr.resample(samples, rate, wanted, quality="HQ"), np.float32)
     return resampled if len(resampled) else np.zeros((1, samples.shape[1]), np.float32)
 
@@ -240,7 +302,7 @@ def duration_s(cell: Cell, folder: Path | None, sample_rate_hz: int, most_s: flo
         cell: As in ``load_clip``.
         folder: As in ``load_clip``.
         sample_rate_hz: Rate of cells that have none.
-        most_s: A clip whose header has no length is decoded up to this time.
+        most_s: A clip whose header has no length is decoded up to this time; it may be infinite.
 
     Returns:
         Seconds.
@@ -255,7 +317,11 @@ def duration_s(cell: Cell, folder: Path | None, sample_rate_hz: int, most_s: flo
         return max(min(span.end_s, whole_s) - span.start_s, 0.0)
     if num_samples:
         return num_samples / (rate or sample_rate_hz)
-    return len(load_clip(cell, folder, sample_rate_hz, most_s)) / sample_rate_hz
+    if math.isinf(most_s) and has_av():
+        _, own_rate, num_samples = read_audio_stretches(locate_media(cell, folder), [])
+        start_s, end_s = span or Span(0.0, math.inf)
+        return max(min(end_s, num_samples / own_rate) - start_s, 0.0)
+    return len(load_clip(cell, folder, sample_rate_hz, min(most_s, UNDECLARED_S))) / sample_rate_hz
 
 
 def read_header(cell: Cell, folder: Path | None) -> tuple[int | None, int, int]:

@@ -7,7 +7,8 @@ cell can name other files or addresses (as playlists do).
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from polymodal.arrays import Cell
 from polymodal.errors import ConfigError
 from polymodal.modalities.base import CellReadError
 from polymodal.modalities.media import NUMPY_MAGIC, locate_media
+from polymodal.modalities.stretch import Span
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -217,6 +219,38 @@ def read_audio(content: bytes | str, max_duration_s: float) -> tuple[NDArray[np.
     if num_damaged > (1 - MIN_SHARE_READ) * num_packets:
         raise CellReadError(f"has damaged sound: {num_damaged:,} of {num_packets:,} blocks cannot be decoded")
     return (np.concatenate(blocks) if blocks else np.zeros((0, 1), np.float32)), rate
+
+
+def read_audio_stretches(content: bytes | str, spans: Sequence[Span]) -> tuple[list[NDArray[np.float32]], int, int]:
+    """Decode a file's sound in one pass and keep some stretches of it.
+
+    Args:
+        content: The file, or its path.
+        spans: Stretches in seconds, in rising order; none: the file is decoded to its end, to count.
+
+    Returns:
+        float32 ``[samples, channels]`` of each stretch, without samples behind the end; samples per second; and how
+        many samples were decoded.
+
+    Raises:
+        CellReadError: If there is no sound.
+    """
+    blocks: list[list[NDArray[np.float32]]] = [[] for _ in spans]
+    with open_container(content, "sound") as container:
+        stream = _sound_of(container)
+        rate, place, last_s = int(stream.rate), 0, spans[-1].end_s if spans else math.inf
+        for packet in container.demux(stream):
+            for frame in decode_packet(packet) or []:
+                rate, block = int(frame.sample_rate), _samples_of(frame)
+                for kept, span in zip(blocks, spans, strict=True):
+                    first, last = (max(int(time_s * rate) - place, 0) for time_s in span)
+                    if first < min(last, len(block)):
+                        kept.append(block[first:last])
+                place += len(block)
+            if place >= last_s * rate:
+                break
+    empty = np.zeros((0, 1), np.float32)
+    return [np.concatenate(kept) if kept else empty for kept in blocks], rate, place
 
 
 def _sound_of(container: InputContainer) -> Any:

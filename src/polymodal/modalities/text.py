@@ -19,7 +19,8 @@ from pydantic import BaseModel, PositiveInt
 from polymodal.arrays import BrokenCell, Cell, Column
 from polymodal.errors import ConfigError
 from polymodal.modalities.base import CellReadError, Cut, Modality, quote, read_cells
-from polymodal.modalities.stop_words import load_stop_words, remove_words
+from polymodal.modalities.segmentation import Segmentation
+from polymodal.modalities.text_preparation import TextPreparation, choose_tokenizer
 from polymodal.modalities.text_settings import TextSettings
 from polymodal.modalities.tokenizer import load_tokenizer, most_frequent, split_words, train_tokenizer, word_tokenizer
 from polymodal.modalities.word_vectors import WORD2VEC, WordVectors, load_word_vectors, train_word_vectors
@@ -43,6 +44,9 @@ class Text(Modality):
         num_ids: Token ids lie in 0..num_ids - 1.
         max_length: Tokens of a row: the 99.5th percentile of the training texts, at most the setting.
         stop_words: Words taken out before a text is cut into tokens, in lower case.
+        segmentation: How scripts without blanks were cut before.
+        stop_word_languages: Codes of the languages whose stop words these are.
+        stems: Script to the code of the language by which its words are stemmed.
         vector_dim: Values of a word's vector; 0 where encoders learn their own from scratch.
         coverage: Share of the words in training texts, repetitions counted, that have a vector.
         vectors: float32 ``[num_ids, vector_dim]``, from which a new encoder starts; None without, and in a loaded
@@ -53,6 +57,9 @@ class Text(Modality):
     num_ids: int
     max_length: PositiveInt
     stop_words: list[str] = field(default_factory=list)
+    segmentation: Segmentation = "none"
+    stop_word_languages: list[str] = field(default_factory=list)
+    stems: dict[str, str] = field(default_factory=dict)
     vector_dim: int = 0
     coverage: float = 0.0
     vectors: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
@@ -78,8 +85,19 @@ class Text(Modality):
         return tokenizer
 
     @cached_property
-    def _removed(self) -> frozenset[str]:
-        return frozenset(self.stop_words)
+    def _preparation(self) -> TextPreparation:
+        return TextPreparation(**{entry.name: getattr(self, entry.name) for entry in fields(TextPreparation)})
+
+    def prepare(self, text: str) -> str:
+        """Prepare a text for the tokenizer.
+
+        Args:
+            text: Any text.
+
+        Returns:
+            The text with blanks between its words, without stop words, words as stems; as far as chosen.
+        """
+        return self._preparation.prepare(text)
 
     @classmethod
     def fit(
@@ -104,23 +122,27 @@ class Text(Modality):
         Raises:
             ConfigError: If the pretrained tokenizer, the stop words or the word vectors cannot be read, or no word of
                 the training texts has a vector.
+            MissingPackageError: If a package for segmentation, stop words or stems is missing.
         """
-        stop_words = load_stop_words(settings.stop_words)
-        parsed, _ = read_cells(cells, parse_words)
-        removed = frozenset(stop_words)
-        texts = [remove_words(text, removed) for text in parsed if text is not None]
+        raw = [text for text in read_cells(cells, parse_words)[0] if text is not None]
+        kind = choose_tokenizer(raw, settings)
+        preparation = TextPreparation.fit(raw, kind, settings)
+        texts = [preparation.prepare(text) for text in raw]
         found = None if settings.vectors is None else load_or_train_vectors(texts, settings)
         if settings.pretrained:
             tokenizer = load_tokenizer(settings.pretrained)
         else:
-            tokenizer = train_tokenizer(texts, settings) if found is None else word_tokenizer(found.words, settings)
+            tokenizer = word_tokenizer(found.words, settings) if found else train_tokenizer(texts, kind, settings)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return cls(
             tokenizer=tokenizer.to_str(),
             num_ids=max(tokenizer.get_vocab().values(), default=0) + 1,
             max_length=_choose_length(tokenizer, texts, settings.max_length),
-            stop_words=stop_words,
+            segmentation=preparation.segmentation,
+            stop_words=preparation.stop_words,
+            stop_word_languages=preparation.stop_word_languages,
+            stems=preparation.stems,
             vector_dim=0 if found is None else found.values.shape[1],
             coverage=0.0 if found is None else _coverage(tokenizer, texts),
             vectors=None if found is None else _with_special_words(found.values),
@@ -146,7 +168,7 @@ class Text(Modality):
         """
         texts, broken = read_cells(cells, parse_words)
         rows = [row for row, text in enumerate(texts) if text is not None]
-        encoded = _encode(self._tokenizer, (remove_words(text, self._removed) for text in texts if text is not None))
+        encoded = _encode(self._tokenizer, (self.prepare(text) for text in texts if text is not None))
         values = np.zeros((len(cells), self.max_length), np.int32)
         lengths, present = np.zeros(len(cells), np.int64), np.zeros(len(cells), bool)
         present[rows] = True
@@ -162,10 +184,10 @@ class Text(Modality):
             text: A text.
 
         Returns:
-            First and last character (exclusive) of each token that is read; equal for special tokens. Empty where stop
-            words are removed, which moves the characters.
+            First and last character (exclusive) of each token that is read; equal for special tokens. Empty where
+            words are removed or stemmed, which moves the characters.
         """
-        return [] if self._removed else list(self._tokenizer.encode(text).offsets)
+        return self._preparation.original_spans(text, self._tokenizer.encode(self.prepare(text)).offsets)
 
     def cut(self, cells: Sequence[Cell], folder: Path | None, *, num_threads: int | None = None) -> Cut | None:  # noqa: ARG002
         """Count the texts with more tokens than are read.
@@ -184,29 +206,34 @@ class Text(Modality):
         tokenizer.no_padding()
         tokenizer.no_truncation()
         parsed, _ = read_cells(cells[:: -(-len(cells) // CUT_SAMPLE) or 1], parse_words)
-        texts = [remove_words(text, self._removed) for text in parsed if text is not None]
+        texts = [self.prepare(text) for text in parsed if text is not None]
         num_cut = sum(len(ids) > self.max_length for ids in _encode(tokenizer, texts))
         effect = f"have more than {self.max_length:,} tokens; only the first {self.max_length:,} are used"
         is_chosen = num_cut <= 2 * (1 - LENGTH_QUANTILE) * len(texts)  # by the lengths of the texts, not by the option
         return Cut(num_cut, len(texts), effect, "" if is_chosen else "max_length")
 
     def notice(self, column: str, asked: Mapping[str, Any]) -> str:
-        """Report how many words have vectors.
+        """Report what is done to the texts, and how many words have vectors.
 
         Args:
             column: The column's name.
             asked: Options that the user gave.
 
         Returns:
-            A sentence for the user; empty where encoders learn their own vectors.
+            Sentences for the user; empty where there is nothing to say.
         """
+        told = self._preparation.notice(asked.get("stop_words", "none"), asked.get("stems", "none"))
+        sentences = [f"Texts of the column {column!r}: {'; '.join(told)}."] if told else []
+        return " ".join(sentences + self._vector_notice(column, asked))
+
+    def _vector_notice(self, column: str, asked: Mapping[str, Any]) -> list[str]:
         if not self.vector_dim:
-            return ""
+            return []
         source = "trained on them" if asked["vectors"] == WORD2VEC else f"from {asked['vectors']}"
-        return (
+        return [
             f"{self.num_ids - 2:,} words of the column {column!r} have vectors ({source}): "
             f"{self.coverage:.1%} of all words in its training texts."
-        )
+        ]
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state, in plain JSON types."""
@@ -221,8 +248,13 @@ class Text(Modality):
 
         Returns:
             The same modality.
+
+        Raises:
+            MissingPackageError: If a package is missing without which no text can be read.
         """
-        return cls(**state)
+        text = cls(**state)
+        text._preparation.check_packages()
+        return text
 
 
 def parse_words(cell: Cell) -> str | None:
@@ -270,7 +302,7 @@ def load_or_train_vectors(texts: Sequence[str], settings: TextSettings) -> WordV
     """Load or train vectors for the words of the training texts only.
 
     Args:
-        texts: Training texts, without stop words.
+        texts: Training texts, prepared.
         settings: Where vectors come from, the case, and how many words are kept.
 
     Returns:

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polymodal.errors import ConfigError
-from polymodal.modalities.stop_words import UNSPACED
-from polymodal.modalities.text_settings import TextSettings
+from polymodal.modalities.text_settings import TextSettings, TokenizerKind
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 LONGEST_WORD = 100
-UNSPACED_SAMPLE = 1000
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
-LETTERS = r"[\w&&[^\p{Han}\p{Hiragana}]]+"
-WORDS = rf"\p{{Han}}|\p{{Hiragana}}+|{LETTERS}?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|{LETTERS}|[^\w\s]"
+LETTERS = r"\w+"
+WORDS = rf"{LETTERS}?(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|{LETTERS}|[^\w\s\p{{Cf}}]"
 """What the tokenizer ``word`` takes for a word: runs of letters and digits, single marks, and English contractions
-cut as in the Penn Treebank (do n't, it 's), as the texts were that GloVe was trained on. Chinese and Japanese are
-written without blanks: a Chinese character is a word of its own, and so is a run of Hiragana."""
+cut as in the Penn Treebank (do n't, it 's), as the texts were that GloVe was trained on. Texts of scripts without
+blanks are segmented before."""
+EMOJI_STYLE = "\ufe0f"
+"""Follows a sign that is shown as an emoji; the same signs without it mean the same."""
 
 
 def load_tokenizer(path: str) -> Tokenizer:
@@ -45,33 +45,27 @@ def load_tokenizer(path: str) -> Tokenizer:
         raise ConfigError(f"The tokenizer {file} cannot be loaded: {error}. Expected a tokenizer.json.") from None
 
 
-def train_tokenizer(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
+def train_tokenizer(texts: Sequence[str], kind: TokenizerKind, settings: TextSettings) -> Tokenizer:
     """Train a tokenizer; the same texts give the same one.
 
     Args:
-        texts: Training texts.
-        settings: Kind, size and case.
+        texts: Training texts, segmented.
+        kind: Which tokenizer.
+        settings: Size and case.
 
     Returns:
         A tokenizer with ``[PAD]`` as 0 and ``[UNK]`` as 1.
     """
-    if settings.tokenizer == "word" or (settings.tokenizer is None and _are_unspaced(texts)):
+    if kind == "word":
         return word_tokenizer(_frequent_words(texts, settings), settings)
-    return (_train_wordpiece if settings.tokenizer == "wordpiece" else _train_bpe)(texts, settings)
-
-
-def _are_unspaced(texts: Sequence[str]) -> bool:
-    """Tell whether most letters are Chinese or Japanese, of which a sample is looked at."""
-    sample = "".join(texts[:: max(1, len(texts) // UNSPACED_SAMPLE)])
-    letters = sum(map(str.isalpha, sample))
-    return letters > 0 and 2 * len(UNSPACED.findall(sample)) > letters
+    return (_train_wordpiece if kind == "wordpiece" else _train_bpe)(texts, settings)
 
 
 def _train_bpe(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
-    steps = [normalizers.NFC(), normalizers.Lowercase()] if settings.lowercase else [normalizers.NFC()]
+    steps = [normalizers.NFKC(), normalizers.Lowercase()] if settings.lowercase else [normalizers.NFKC()]
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [_cut_long_runs(), pre_tokenizers.ByteLevel(add_prefix_space=True)]
@@ -99,7 +93,8 @@ def _train_wordpiece(texts: Sequence[str], settings: TextSettings) -> Tokenizer:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN, max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=settings.lowercase)
+    bert = normalizers.BertNormalizer(lowercase=settings.lowercase)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), bert])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([_cut_long_runs(), pre_tokenizers.BertPreTokenizer()])
     trainer = trainers.WordPieceTrainer(
         vocab_size=settings.vocabulary_size,
@@ -125,7 +120,7 @@ def word_tokenizer(words: Sequence[str], settings: TextSettings) -> Tokenizer:
 
     vocabulary = {PADDING: 0, UNKNOWN: 1} | {word: place for place, word in enumerate(words, start=2)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    steps = [normalizers.NFC(), normalizers.Replace("’", "'")]
+    steps = [normalizers.NFKC(), normalizers.Replace("’", "'"), normalizers.Replace(EMOJI_STYLE, "")]
     tokenizer.normalizer = normalizers.Sequence(steps + ([normalizers.Lowercase()] if settings.lowercase else []))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
     return tokenizer
@@ -135,7 +130,7 @@ def split_words(texts: Sequence[str], settings: TextSettings) -> list[list[str]]
     """Split texts into words as ``word_tokenizer`` does.
 
     Args:
-        texts: Any texts.
+        texts: Any texts, segmented.
         settings: The case.
 
     Returns:

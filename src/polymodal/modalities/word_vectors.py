@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def load_word_vectors(path: str, wanted: Set[str], *, lowercase: bool) -> WordVe
     """
     try:
         with _open(Path(path)) as file:
-            dim, records = _records(file, lambda word: (word.lower() if lowercase else word) in wanted)
+            dim, records = _records(file, lambda word: _key(word, lowercase) in wanted)
             return _collect(records, dim, lowercase)
     except _UnreadableError as error:
         raise ConfigError(f"The word vectors {path} cannot be read: {error}. Expected {FORMATS}.") from None
@@ -172,11 +173,17 @@ def _read_word(file: File, number: int) -> str:
     return word.decode("utf-8", "replace")
 
 
+def _key(word: str, lowercase: bool) -> str:
+    """Return a word of the file as the tokenizer of words writes it."""
+    normal = unicodedata.normalize("NFKC", word)
+    return normal.lower() if lowercase else normal
+
+
 def _collect(records: Iterator[Record], dim: int, lowercase: bool) -> WordVectors:
     found: dict[str, NDArray[np.float32]] = {}
     exact: set[str] = set()
     for word, values in records:
-        key = word.lower() if lowercase else word
+        key = _key(word, lowercase)
         if key not in exact and (word == key or key not in found):
             found[key] = values
         if word == key:

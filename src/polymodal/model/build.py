@@ -10,12 +10,13 @@ from torch import nn
 
 from polymodal.config import EncoderConfig, Hyperparameter, RunConfig, TrainConfig
 from polymodal.encoders import ENCODERS, build_encoder, encoder_entry, encoder_name
+from polymodal.encoders.shared_layers import SharedLayers
 from polymodal.errors import ConfigError, did_you_mean
 from polymodal.fusion import EvidentialFusion, build_fusion, check_kinds
 from polymodal.fusion.no_fusion import NoFusion
 from polymodal.modalities import Modality
 from polymodal.model.network import Network
-from polymodal.model.shared_encoders import leaders, shared_groups
+from polymodal.model.shared_groups import shared_groups
 from polymodal.nn.builders import hyperparameters_of
 from polymodal.nn.precision import choose_precision
 from polymodal.targets import AnyTarget, EmbeddingTarget, StructuredTarget
@@ -27,7 +28,7 @@ EPOCH_FACTORS = {"fast": 0.5, "balanced": 1.0, "best": 2.0}
 ROWS_SEEN = 80_000
 """Rows a balanced run looks at, all epochs together, between the bounds below."""
 EPOCHS = (8, 60)
-RATES = {"sgd": 50.0}
+RATES = {"lion": 0.2, "sgd": 50.0}
 """Peak learning rate of an optimizer as a multiple of that of AdamW, for those that need another one."""
 
 
@@ -51,7 +52,8 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
         raise ConfigError(f"There is no stream {unknown[0]!r} to give an encoder to. {advice}")
     check_kinds(config.fusion.choice, {name: target.kind for name, target in targets.items()})
     width = config.width or WIDTHS[config.preset]
-    leader_of = leaders(shared_groups(config, {stream: fitted.name for stream, fitted in modalities.items()}))
+    shared = shared_groups(config, {stream: fitted.name for stream, fitted in modalities.items()})
+    leader_of = shared.leaders
     encoders: dict[str, nn.Module] = {}
     for stream, fitted in modalities.items():
         chosen, leader = config.encoder.get(stream, EncoderConfig()), leader_of.get(stream, stream)
@@ -59,6 +61,10 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
             hyperparameters = {**chosen.hyperparameters, **_detail(stream, fitted, chosen, targets)}
             encoders[stream] = build_encoder(fitted.name, chosen.choice, fitted, width, hyperparameters)
         encoders[stream] = encoders[leader]
+    shared_layers = [
+        SharedLayers(name, _leading(streams, leader_of), width, config.share_depth)
+        for name, streams in shared.layers.items()
+    ]
     fusion = _build_fusion(config, tuple(modalities), targets, width)
     structured = [name for name, target in targets.items() if isinstance(target, StructuredTarget)]
     if structured and (fusion is None or isinstance(fusion, EvidentialFusion)):
@@ -66,7 +72,12 @@ def build_network(config: RunConfig, modalities: Mapping[str, Modality], targets
             f"The target {structured[0]!r} is answered from fused streams, which the fusion {config.fusion.name!r} "
             "does not have: it joins decisions. Choose another --fusion."
         )
-    return Network(encoders, fusion, targets, width)
+    return Network(encoders, fusion, targets, width, shared_layers)
+
+
+def _leading(streams: Iterable[str], leader_of: Mapping[str, str]) -> list[str]:
+    """Return the stream that each encoder of some streams is called after."""
+    return list(dict.fromkeys(leader_of.get(stream, stream) for stream in streams))
 
 
 def _build_fusion(

@@ -43,7 +43,8 @@ def iterate_chunks(
     is_short = total is not None and total <= BATCH_ROWS
     check: InputCheck | None = None
     with progress.phase(phase_name, total) as phase:
-        for table in [source] if is_short else iterate_table(source, chunk_rows(model)):
+        for rows in [source] if is_short else iterate_table(source, chunk_rows(model)):
+            table = model.with_features(rows)
             check = check or InputCheck(model.preprocessor, table.name, strict=strict)
             check.see_columns(table.columns, more_may_come=_may_have_more_columns(source))
             yield table, check

@@ -15,7 +15,7 @@ from polymodal.encoders import ENCODERS, encoder_name
 from polymodal.errors import CheckpointError
 from polymodal.fusion import FUSIONS
 from polymodal.modalities import MODALITIES, Modality
-from polymodal.plugins import NOUNS, InstalledPart, installed
+from polymodal.plugins import FEATURE_GROUP, NOUNS, InstalledPart, installed
 from polymodal.targets import TARGETS, AnyTarget
 
 
@@ -41,6 +41,7 @@ def list_parts(
         chosen = config.encoder.get(stream, EncoderConfig())
         if not chosen.is_given:
             used.append(ENCODERS[fitted.name].installed_part(encoder_name(fitted.name, chosen.name, fitted)))
+    used += [installed(FEATURE_GROUP).get(name) for name in config.features]
     return [*given, *map(_plain, dict.fromkeys(part for part in used if part is not None))]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from polymodal.encoders.shared_layers import SharedLayers, StreamEncoder
 from polymodal.fusion import EvidentialFusion, Fusion
 from polymodal.fusion.no_fusion import NoFusion
 from polymodal.model.network_inference import NetworkInference
@@ -59,7 +60,7 @@ class NetworkOutput:
 
 
 class Network(NetworkInference):
-    """Encoders, one fusion, a head for each target, and an auxiliary head for each stream and target.
+    """Encoders, layers that they share, one fusion, a head for each target, and auxiliary heads for each stream.
 
     Example:
         >>> from polymodal.targets import CategoryTarget
@@ -70,7 +71,12 @@ class Network(NetworkInference):
     """
 
     def __init__(
-        self, encoders: Mapping[str, nn.Module], fusion: nn.Module | None, targets: Mapping[str, AnyTarget], width: int
+        self,
+        encoders: Mapping[str, nn.Module],
+        fusion: nn.Module | None,
+        targets: Mapping[str, AnyTarget],
+        width: int,
+        shared_layers: Sequence[SharedLayers] = (),
     ) -> None:
         """Assemble the modules.
 
@@ -80,6 +86,7 @@ class Network(NetworkInference):
                 combines them.
             targets: Name to fitted target.
             width: Width of all tokens.
+            shared_layers: Layers that follow the encoders of several streams, called after the first stream of each.
         """
         super().__init__()
         self.streams = tuple(encoders)
@@ -92,6 +99,7 @@ class Network(NetworkInference):
         unique = list(dict.fromkeys(encoders.values()))
         self.own_encoders = nn.ModuleList(unique)
         self.encoder_indices = [unique.index(encoder) for encoder in encoders.values()]
+        self.shared_layers = nn.ModuleList(shared_layers)
         self.fusion = fusion
         self.heads = nn.ModuleList(build_head(target, width) for target in flat.values())
         self.stream_heads = nn.ModuleList(
@@ -106,6 +114,35 @@ class Network(NetworkInference):
     def encoders(self) -> list[nn.Module]:
         """The encoder of each stream, in the streams' order; a shared one is repeated."""
         return [self.own_encoders[index] for index in self.encoder_indices]
+
+    def stream_encoder(self, number: int) -> nn.Module:
+        """Return what makes tokens of cells: an encoder, and the layers behind it that others share.
+
+        Args:
+            number: Number of the encoder in ``own_encoders``.
+
+        Returns:
+            From ``ColumnBatch`` to ``Tokens``.
+        """
+        encoder, first = self.own_encoders[number], self.first_stream(number)
+        layers = next((layers for layers in self.layer_groups if first in layers.streams), None)
+        return encoder if layers is None else StreamEncoder(encoder, layers, first)
+
+    def first_stream(self, number: int) -> str:
+        """Return the stream that an encoder is called after: the first of those that share it.
+
+        Args:
+            number: Number of the encoder in ``own_encoders``.
+
+        Returns:
+            Its name.
+        """
+        return self.streams[self.encoder_indices.index(number)]
+
+    @property
+    def layer_groups(self) -> list[SharedLayers]:
+        """The layers that streams share, one entry a group."""
+        return [layers for layers in self.shared_layers if isinstance(layers, SharedLayers)]
 
     @property
     def device(self) -> torch.device:
@@ -164,10 +201,10 @@ class Network(NetworkInference):
         Returns:
             Stream to tokens.
         """
-        pairs = zip(self.streams, self.encoders, strict=True)
+        encoders = [self.stream_encoder(number) for number in self.encoder_indices]
         return {
             stream: encode_present(encoder, batch[stream], self.width, (dummy_rows or {}).get(stream))
-            for stream, encoder in pairs
+            for stream, encoder in zip(self.streams, encoders, strict=True)
         }
 
     def fuse(self, tokens: Mapping[str, Tokens], hidden: Tensor | None = None) -> Fused | None:

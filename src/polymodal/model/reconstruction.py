@@ -76,7 +76,7 @@ def _image(stream: str, modality: Modality, values: NDArray[np.float64], column:
 def _numbers(_stream: str, modality: Modality, values: NDArray[np.float64], column: Column) -> dict[str, list[Cell]]:
     assert isinstance(modality, Tabular)
     found: dict[str, list[Cell]] = {}
-    for place, entry in enumerate(modality.fields):
+    for place, entry in enumerate(modality.own_fields):
         member = modality.members.get(entry.name)
         if isinstance(member, Number):
             own = values[:, place] * member.std + member.mean

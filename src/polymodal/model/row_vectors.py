@@ -92,10 +92,10 @@ def _is_numeric(values: Sequence[float | None] | Sequence[str | None]) -> bool:
 
 def _measure_rows(modality: Tabular, column: Column) -> NDArray[np.float64]:
     """Measure rows of numbers and categories: unseen categories, and how far numbers are from their means."""
-    is_category = np.array([field.kind == "category" for field in modality.fields])
-    values = column.values.astype(np.float64)
-    unseen = (column.present & is_category & (values == 0)).sum(axis=1)
-    sizes = np.where(column.present & ~is_category, np.abs(values), 0.0)
-    known = np.maximum((column.present & ~is_category).sum(axis=1), 1)
+    is_category = np.array([field.kind == "category" for field in modality.own_fields])
+    values, present = (part[:, : len(is_category)] for part in (column.values.astype(np.float64), column.present))
+    unseen = (present & is_category & (values == 0)).sum(axis=1)
+    sizes = np.where(present & ~is_category, np.abs(values), 0.0)
+    known = np.maximum((present & ~is_category).sum(axis=1), 1)
     measures = np.stack([unseen, sizes.max(axis=1), np.sqrt((sizes**2).sum(axis=1) / known)], axis=1)
     return np.where(column.row_present[:, None], measures, np.nan)

@@ -30,7 +30,7 @@ from polymodal.ensemble.baselines import Baseline
 from polymodal.ensemble.ensemble import Ensemble
 from polymodal.ensemble.features import FeatureExtractor
 from polymodal.ensemble.stacking import Stacker
-from polymodal.errors import CheckpointError, ConfigError, PolymodalError
+from polymodal.errors import CheckpointError, ConfigError, MissingPackageError, PolymodalError
 from polymodal.model.inference_network import InferenceNetwork
 from polymodal.model.manifest import MANIFEST_FILE, DamagedFileError, check_files, file_size, read_json
 from polymodal.model.numeric_members import prior_of
@@ -237,10 +237,11 @@ def damage_told(folder: Path) -> Iterator[None]:
 
     Raises:
         CheckpointError: In place of any other exception.
+        MissingPackageError: If the model needs a package that is not installed.
     """
     try:
         yield
-    except CheckpointError:
+    except (CheckpointError, MissingPackageError):
         raise
     except PolymodalError as error:
         raise CheckpointError(f"The model {folder} cannot be loaded: {error}") from None

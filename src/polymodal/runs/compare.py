@@ -25,9 +25,11 @@ from polymodal.atomic_files import remove_temporaries, write_text
 from polymodal.config import RunConfig, build_config, values_of
 from polymodal.data.cache.cache import ArrayCache
 from polymodal.data.cache.keys import cell_keys
+from polymodal.data.features import only_features
 from polymodal.errors import ConfigError, parameter_error
 from polymodal.fusion import FUSIONS
 from polymodal.model.build import build_network
+from polymodal.model.shared_groups import shared_groups
 from polymodal.nn.devices import use_device
 from polymodal.nn.ranks import is_main_process
 from polymodal.progress import LoggingProgress, Progress
@@ -49,12 +51,15 @@ from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.runs.run_folder import write_run
 from polymodal.runs.run_result import result_of
 from polymodal.runs.trackers import build_trackers
+from polymodal.training.optimizers import check_optimizer
 
 RESULTS = "results"
 ALL = "all"
 GIVEN = "as given"
-NOT_OF_DATA = ("fusion", "train", "baselines", "width", "preset", "num_threads")
-"""Options that the data module does not depend on."""
+NOT_OF_DATA = ("fusion", "train", "baselines", "width", "preset", "share", "share_depth", "num_threads")
+"""Options that the data module does not depend on; of ``share`` only the groups that share an encoder count."""
+OF_TABLES = ("data", "validation", "test", "unlabelled")
+"""Options that name tables, which are read once for all variants."""
 
 
 def compare(
@@ -196,11 +201,17 @@ class _ComparisonRuns:
         self.log = log if is_main_process() else ()
         self.notices: list[str] = []
         self.cache = ArrayCache.default()
-        self._data_module: tuple[str, DataModule] | None = None
+        self._data_module: tuple[RunConfig, DataModule] | None = None
         self._tables_key = _tables_key(tables)
 
     def config_of(self, variant: Variant, seed: int) -> RunConfig:
         """Return the options of one run."""
+        named = next((name for name in OF_TABLES if name in variant.overrides), None)
+        if named is not None:
+            raise ConfigError(
+                f"The variant {variant.name!r} names a table by {named!r}, but all variants learn from the same "
+                "tables. Name it for the whole comparison."
+            )
         try:
             return build_config(values_of(self.base), {**variant.overrides, "seed": seed})
         except ConfigError as error:
@@ -211,6 +222,7 @@ class _ComparisonRuns:
         usable = []
         for variant in variants:
             config = self.config_of(variant, seed)
+            check_optimizer(config.train)
             data_module = self.data_module(config)
             try:
                 build_network(config, data_module.preprocessor.modalities, data_module.targets)
@@ -224,9 +236,9 @@ class _ComparisonRuns:
 
     def data_module(self, config: RunConfig) -> DataModule:
         """Return the data module; the last one is cached."""
-        key = json.dumps(config.model_dump(mode="json", exclude=set(NOT_OF_DATA)), sort_keys=True)
-        if self._data_module is None or self._data_module[0] != key:
-            self._data_module = key, build_data_module(self.tables, config, self.cache, self.progress)
+        if self._data_module is None or not _reads_alike(config, *self._data_module):
+            tables = _only_features(self.tables, config.features)
+            self._data_module = config, build_data_module(tables, config, self.cache, self.progress)
         return self._data_module[1]
 
     def results(self, variants: Sequence[Variant], seeds: Sequence[int]) -> dict[str, list[RunResult]]:
@@ -274,13 +286,30 @@ class _ComparisonRuns:
         return (self.folder or Path()) / RESULTS / f"{_slug(variant)}-{config.seed}-{digest[:12]}.json"
 
 
+def _reads_alike(config: RunConfig, other: RunConfig, data_module: DataModule) -> bool:
+    """Whether the data module of other options is that of these too."""
+    first, second = (found.model_dump(mode="json", exclude=set(NOT_OF_DATA)) for found in (config, other))
+    if first != second:
+        return False
+    modalities = {stream.name: stream.modality for stream in data_module.schema.streams}
+    groups = [shared_groups(found, modalities).encoders.values() for found in (config, other)]
+    return list(groups[0]) == list(groups[1])
+
+
+def _only_features(tables: Tables, names: Sequence[str]) -> Tables:
+    """Return the tables with the columns of those feature functions that a variant asks for."""
+    others = ("validation", "test", "unlabelled")
+    found = {name: table and only_features(table, names) for name in others if (table := getattr(tables, name))}
+    return dataclasses.replace(tables, train=only_features(tables.train, names), **found)
+
+
 def _slug(variant: Variant) -> str:
     return re.sub(r"[^\w.-]+", "-", variant.name)[:40]
 
 
 def _tables_key(tables: Tables) -> str:
     digest = hashlib.sha256(f"{polymodal.__version__} {tables.has_test}".encode())
-    given = [table for table in (tables.train, tables.validation, tables.test) if table is not None]
+    given = [table for table in (tables.train, tables.validation, tables.test, tables.unlabelled) if table is not None]
     for table in given:
         for name, cells in table.columns.items():
             digest.update(f"{name} {cell_keys('cell', {}, cells, table.folder).name}".encode())

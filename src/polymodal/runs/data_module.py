@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +17,17 @@ from polymodal.data.notes.table_notices import notice_lines
 from polymodal.data.preprocessor import Preprocessor
 from polymodal.data.schema.schema import Schema, infer_schema
 from polymodal.data.tables.slices import read_slices
-from polymodal.data.tables.splits import check_groups, rows_apart, split_rows
+from polymodal.data.tables.splits import check_groups, split_rows
 from polymodal.data.tables.table import Table, concatenate
-from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean
+from polymodal.errors import CellError, ConfigError, SchemaError, did_you_mean, list_names
 from polymodal.model.batches import Examples, build_examples
 from polymodal.model.label_decision import decision_notices, with_label_decision
-from polymodal.model.shared_encoders import shared_groups
+from polymodal.model.shared_groups import shared_groups
 from polymodal.progress import Progress
 from polymodal.runs.stream_settings import settings_notices, stream_settings
 from polymodal.runs.table_notices import table_notices_of_run
+from polymodal.runs.target_encoding import TargetEncodings, check_target_encodings, fit_target_encodings
+from polymodal.runs.unlabelled import put_below, rows_without_target, uses_unlabelled
 from polymodal.runs.warm_start import WarmStart, open_warm_start
 from polymodal.targets import AnyTarget, RowContext, fit_target
 from polymodal.targets.notices import invalid_target_cells, target_notices
@@ -45,12 +47,14 @@ class Tables:
         validation: Validation rows, or None.
         test: Test rows, or None.
         has_test: Whether test rows are split off from ``train`` if ``test`` is None.
+        unlabelled: Rows whose targets are not looked at, or None.
     """
 
     train: Table
     validation: Table | None = None
     test: Table | None = None
     has_test: bool = True
+    unlabelled: Table | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +69,13 @@ class DataModule:
         broken: Cells that could not be decoded, with the table's name.
         set_aside: Table name to the number of rows without any known target: none is present, or only classes that
             the training rows lack.
-        unlabelled: int64, rows of the training table without any target, for self-supervised pretraining.
+        unlabelled: int64, rows of the training table without any target, for self-supervised pretraining and for a
+            teacher to answer.
         table_notices: What was done with the tables, and what the user should know of them.
         notices: Sentences about the run that the user should read.
         warm_start: The run that this one starts from.
+        num_taught: Rows of the training table without any target that are learned from a teacher alone.
+        target_encodings: How training rows are encoded out of fold, where categories are encoded by a target.
     """
 
     preprocessor: Preprocessor
@@ -81,11 +88,26 @@ class DataModule:
     table_notices: list[Notice]
     notices: list[str]
     warm_start: WarmStart | None = None
+    num_taught: int = 0
+    target_encodings: TargetEncodings | None = None
 
     @property
     def schema(self) -> Schema:
         """The modality and stream of each column."""
         return self.preprocessor.schema
+
+    def with_taught(self, number: int) -> DataModule:
+        """Return the same with a number of rows that are not set aside, as they are learned from a teacher alone.
+
+        Args:
+            number: Rows of the training table without any target.
+
+        Returns:
+            A copy.
+        """
+        name = self.tables["train"].name
+        set_aside = {**self.set_aside, name: self.set_aside.get(name, 0) - number}
+        return replace(self, set_aside=set_aside, num_taught=number)
 
 
 def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, progress: Progress) -> DataModule:
@@ -103,7 +125,8 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     Raises:
         PolymodalError: If tables, columns, targets or options do not fit together.
     """
-    tables, about_groups = _pooled_for_groups(tables, config)
+    tables, about_tables = _pooled_for_groups(tables, config)
+    tables, about_unlabelled = _with_unlabelled(tables, config)
     schema = _schema(tables.train, config)
     known = _known_rows(tables.train, schema)
     rows_of = _split(tables, config, schema, known)
@@ -111,16 +134,25 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
     read_slices(table_of.get("test") or table_of["validation"], config.slices)  # raises before anything is decoded
     if config.coverage_by is not None:
         table_of["validation"].check_columns([config.coverage_by], "coverage_by")
+    unlabelled = rows_without_target(tables.train, config, known, rows_of)
     targets = with_label_decision(_fit_targets(tables.train, schema, rows_of["train"], config), config)
-    shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams})
+    shared = shared_groups(config, {stream.name: stream.modality for stream in schema.streams}).encoders
     settings = stream_settings(schema, config, targets)
+    check_target_encodings(settings, targets)
     warm_start = open_warm_start(config, schema)
     given = {} if warm_start is None else warm_start.modalities
+    fitted_on = rows_of["train"] if config.teacher is None else np.union1d(rows_of["train"], unlabelled)
     with progress.phase("reading cells", None):
         preprocessor = Preprocessor.fit(
-            tables.train, rows_of["train"], schema, settings, shared=shared, given=given, num_threads=config.num_threads
+            tables.train, fitted_on, schema, settings, shared=shared, given=given, num_threads=config.num_threads
         )
+    preprocessor, encodings = fit_target_encodings(
+        preprocessor, tables.train, rows_of["train"], targets, settings, config
+    )
     columns, broken = _decode(preprocessor, targets, table_of, cache, progress, config)
+    if encodings is not None:
+        every_row = np.arange(tables.train.num_rows)
+        columns[tables.train.name] = encodings.out_of_fold(columns[tables.train.name], every_row)
     targets |= _fit_objectives(config, preprocessor, columns[tables.train.name], rows_of["train"])
     all_rows, splits, set_aside = {}, {}, {tables.train.name: tables.train.num_rows - len(known)}
     for split, table in table_of.items():
@@ -131,8 +163,9 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         set_aside[table.name] = set_aside.get(table.name, 0) + len(examples) - len(splits[split])
     _check_splits(splits, table_of)
     with progress.phase("checking the table", None):
-        found = table_notices_of_run(table_of, all_rows, splits, preprocessor, broken, config)
-    found = in_order([*about_groups, *_shared_groups(tables, config), *found])
+        taught = unlabelled if config.teacher is not None else unlabelled[:0]
+        found = table_notices_of_run(table_of, all_rows, splits, preprocessor, broken, config, taught)
+    found = in_order([*about_tables, *about_unlabelled, *_shared_groups(tables, config), *found])
     for number, line in enumerate(notice_lines([notice.state() for notice in found])):
         progress.message(line, logging.WARNING if number else logging.INFO)  # the first one is the heading
     return DataModule(
@@ -142,14 +175,16 @@ def build_data_module(tables: Tables, config: RunConfig, cache: ArrayCache, prog
         tables=table_of,
         broken=broken,
         set_aside=set_aside,
-        unlabelled=_unlabelled_rows(tables.train, config, known, rows_of),
+        unlabelled=unlabelled,
         table_notices=found,
         notices=[
+            *_feature_notices(tables.train),
             *decision_notices(targets, config),
             *target_notices(targets),
             *settings_notices(preprocessor.modalities, settings),
         ],
         warm_start=warm_start,
+        target_encodings=encodings,
     )
 
 
@@ -174,6 +209,12 @@ def split_tables(tables: Tables, config: RunConfig, schema: Schema) -> dict[str,
     return {split: table.take(rows_of[split]) if split in rows_of else table for split, table in table_of.items()}
 
 
+def _feature_notices(table: Table) -> list[str]:
+    return [
+        f"The feature function {name!r} added {list_names(map(repr, names))}." for name, names in table.added.items()
+    ]
+
+
 def _pooled_for_groups(tables: Tables, config: RunConfig) -> tuple[Tables, list[Notice]]:
     """Pool training and validation tables that share groups, so that they are split again by group."""
     if config.group is None or tables.validation is None or config.group not in tables.validation.columns:
@@ -188,7 +229,16 @@ def _pooled_for_groups(tables: Tables, config: RunConfig) -> tuple[Tables, list[
     )
     pooled = concatenate([tables.train, tables.validation])
     notice = Notice(kind="group", columns=(config.group,), sentence=sentence)
-    return Tables(train=pooled, test=tables.test, has_test=tables.has_test), [notice]
+    pooled_tables = Tables(train=pooled, test=tables.test, has_test=tables.has_test, unlabelled=tables.unlabelled)
+    return pooled_tables, [notice]
+
+
+def _with_unlabelled(tables: Tables, config: RunConfig) -> tuple[Tables, list[Notice]]:
+    """Put the table without targets below the training table, where the run learns from it."""
+    if tables.unlabelled is None or not uses_unlabelled(config):
+        return tables, []
+    train, notices = put_below(tables.train, tables.unlabelled, config.target)
+    return replace(tables, train=train, unlabelled=None), notices
 
 
 def _shared_groups(tables: Tables, config: RunConfig) -> list[Notice]:
@@ -250,16 +300,6 @@ def _split(tables: Tables, config: RunConfig, schema: Schema, known: NDArray[np.
         labelled, targets=stratified, group=config.group, time=config.time, fractions=fractions, seed=config.seed
     )
     return {split: known[rows] for split, rows in splits.items()}
-
-
-def _unlabelled_rows(
-    table: Table, config: RunConfig, known: NDArray[np.int64], rows_of: Mapping[str, NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    rows = np.setdiff1d(np.arange(table.num_rows), known).astype(np.int64)
-    held_out = [rows_of[split] for split in rows_of if split != "train"]
-    if not held_out:
-        return rows
-    return rows_apart(table, rows, np.concatenate(held_out), group=config.group, time=config.time)
 
 
 def _table_of_split(tables: Tables, rows_of: Mapping[str, NDArray[np.int64]]) -> dict[str, Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Unpack
 
 from polymodal.config import RunConfig
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.features import functions_by_name
 from polymodal.model.custom_objects import custom_objects_of
 from polymodal.model.saved_parts import MODEL_FOLDER
 from polymodal.nn.devices import use_device
@@ -24,6 +26,7 @@ from polymodal.runs.run_explanation import explain_run
 from polymodal.runs.run_folder import STATE_FILE, open_run_folder, write_run
 from polymodal.runs.run_log import open_run_log, summary_lines
 from polymodal.runs.trackers import build_trackers
+from polymodal.runs.unlabelled import check_unlabelled
 
 
 def fit(
@@ -68,12 +71,16 @@ def fit(
     folder = None if output is None else Path(output)
     trackers = build_trackers(log, folder)
     config = build_run_config(table, target, options, seed)
+    if config.unlabelled is not None or options.get("unlabelled") is not None:
+        check_unlabelled(config)
     progress = (progress or LoggingProgress()) if is_main_process() else SilentProgress()
     given = [*trackers, *callbacks] if is_main_process() else []
     with use_device(options.get("device")):
         with progress.phase("reading tables", None):
             tables = read_tables(table, options, config)
-        return _fit_tables(tables, config, folder, resume, progress, command, given)
+        model = _fit_tables(tables, config, folder, resume, progress, command, given)
+        functions = functions_by_name(options.get("features") or ())
+        return Model(dataclasses.replace(model.trained, feature_functions=functions), model.folder)
 
 
 def _fit_tables(

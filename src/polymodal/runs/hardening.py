@@ -142,6 +142,8 @@ class _Copier:
             columns[stream.name] = found.column
             cells |= {name: list(of_column) for name, of_column in found.cells.items()}
             advance(note=f"{stream.name}, {split}")
+        if split == "train" and self.data_module.target_encodings is not None:
+            columns = self.data_module.target_encodings.out_of_fold(columns, rows)
         return _Copy(self.network.precompute(columns, self.cache, SilentProgress()), cells)
 
     def _stream(self, stream: StreamSchema, table: Table, rows: NDArray[np.int64], number: int) -> CorruptedStream:

@@ -47,8 +47,10 @@ def _rows_of_run(model: TrainedModel) -> KnownRows:
     missing = [path for path in (config.data, config.validation) if path is not None and not Path(path).exists()]
     if missing:
         raise ConfigError(f"The table that this model was trained on is no longer at {missing[0]}. {advice}")
-    validation = None if config.validation is None else read_table(config.validation)
+    validation = None if config.validation is None else model.with_features(read_table(config.validation))
     # Which test rows a run has does not change its validation rows only if they are split off as well.
-    tables = Tables(train=read_table(config.data), validation=validation, has_test=config.test is None)
+    tables = Tables(
+        train=model.with_features(read_table(config.data)), validation=validation, has_test=config.test is None
+    )
     splits = split_tables(tables, config, model.schema)
     return KnownRows(splits["train"], splits.get("validation"))

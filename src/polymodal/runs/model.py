@@ -5,6 +5,7 @@ Imports that only evaluation needs are made inside the functions that evaluate, 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from polymodal.arrays import Cell
 from polymodal.atomic_files import check_replaceable
 from polymodal.bundle.load_bundle import is_bundle, load_bundle
 from polymodal.data.cache.cache import ArrayCache
+from polymodal.data.features import GIVEN, FeatureFunction, functions_by_name
 from polymodal.data.tables.table import read_table
-from polymodal.errors import ConfigError, parameter_error, tells_packages, warn
+from polymodal.errors import ConfigError, list_names, parameter_error, tells_packages, warn
 from polymodal.model.predict_table import predict_chunks
 from polymodal.model.prediction_sets import Wish
 from polymodal.model.predictions import Predictions, join_predictions
@@ -264,7 +266,8 @@ class Model(ModelVectors, ModelQuestions, ModelShipping):
         """
         from polymodal.model.evaluate_table import evaluate_table
 
-        report = evaluate_table(self.trained, read_table(table), slices, strict, progress or LoggingProgress())
+        rows = self.trained.with_features(read_table(table))
+        report = evaluate_table(self.trained, rows, slices, strict, progress or LoggingProgress())
         return {**report, "targets_info": self.report_data["targets_info"]}
 
     def _has_columns(self) -> bool:
@@ -288,7 +291,12 @@ class Model(ModelVectors, ModelQuestions, ModelShipping):
 
 
 @tells_packages
-def load(path: str | Path, device: str | None = None, custom_objects: Mapping[str, Any] | None = None) -> Model:
+def load(
+    path: str | Path,
+    device: str | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+    features: Sequence[FeatureFunction] = (),
+) -> Model:
     """Load a model.
 
     Args:
@@ -297,19 +305,34 @@ def load(path: str | Path, device: str | None = None, custom_objects: Mapping[st
             torch finds one, else the CPU. A bundle runs on the CPU.
         custom_objects: Name to class, function or table row, for encoders and fusions that were given from Python
             when it was trained, such as ``{"MyFusion": MyFusion}``.
+        features: The feature functions that were given from Python when it was trained; those of installed packages
+            are found.
 
     Returns:
         The model, ready to predict.
 
     Raises:
         CheckpointError: If there is no model, it is damaged, or it needs a part that is not here.
-        ConfigError: If there is no such device.
+        ConfigError: If there is no such device, or the model knows nothing of a feature function.
     """
     folder = Path(path)
+    functions = {**GIVEN.get(), **functions_by_name(features)}
     if is_bundle(folder):
         if device not in (None, "cpu"):
             raise ConfigError(f"The bundle {folder} runs on the CPU: leave out --device {device}, or load its run.")
-        return Model(load_bundle(folder))
+        return Model(_with_functions(load_bundle(folder), functions, folder))
     from polymodal.model.checkpoint import load_model
 
-    return Model(load_model(folder, device, custom_objects), folder if (folder / MODEL_FOLDER).is_dir() else None)
+    trained = _with_functions(load_model(folder, device, custom_objects), functions, folder)
+    return Model(trained, folder if (folder / MODEL_FOLDER).is_dir() else None)
+
+
+def _with_functions(model: TrainedModel, functions: Mapping[str, FeatureFunction], folder: Path) -> TrainedModel:
+    unknown = [name for name in functions if name not in model.config.features]
+    if unknown:
+        known = list_names(map(repr, model.config.features))
+        raise ConfigError(
+            f"The model {folder} was trained without the feature function {unknown[0]!r}. Its feature functions are: "
+            f"{known}."
+        )
+    return dataclasses.replace(model, feature_functions=functions) if functions else model

@@ -98,13 +98,13 @@ class ModelQuestions:
 
         return find_drift(
             self.trained,
-            read_table(table),
+            self.trained.with_features(read_table(table)),
             ArrayCache.default(),
             progress or LoggingProgress(),
             alpha=alpha,
             min_effect=min_effect,
             rows=rows,
-            training=None if training is None else read_table(training),
+            training=None if training is None else self.trained.with_features(read_table(training)),
         )
 
     @tells_packages
@@ -151,7 +151,7 @@ class ModelQuestions:
         from polymodal.explain.explain import explain_table
         from polymodal.runs.explained import ShownExplanation
 
-        source = read_table(table)
+        source = self.trained.with_features(read_table(table))
         explanation = explain_table(
             self.trained,
             source,
@@ -199,7 +199,8 @@ class ModelQuestions:
         from polymodal.robustness import StressOptions, stress_table
 
         options = StressOptions(kinds=kinds, streams=streams, severities=severities, rows=rows, seed=seed)
-        return stress_table(self.trained, read_table(table), options, progress or LoggingProgress())
+        source = self.trained.with_features(read_table(table))
+        return stress_table(self.trained, source, options, progress or LoggingProgress())
 
     @tells_packages
     def acquire(
@@ -239,7 +240,7 @@ class ModelQuestions:
 
         check_request(self.trained, costs, budget, price, estimator)
         source = table if isinstance(table, str | Path) else read_table(table)
-        given = None if training is None else read_table(training)
+        given = None if training is None else self.trained.with_features(read_table(training))
         progress = progress or LoggingProgress()
         return acquire(
             self.trained,

@@ -65,6 +65,7 @@ class ModelShipping:
         check_replaceable(Path(path), BUNDLE_FILE, "a bundle")
         if format not in get_args(Form):
             raise parameter_error("format", "export", f"one of {', '.join(get_args(Form))}", format)
+        self.trained.check_no_features("A bundle")
         rows = rows_to_check(self.trained, table)
         return export_bundle(
             self.trained, Path(path), rows, progress or LoggingProgress(), form=format, license_name=license

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 from polymodal.config import RunConfig, build_config, load_config
+from polymodal.data.features import FeatureFunction, add_features, feature_name, functions_by_name
 from polymodal.data.tables.table import Table, read_table
 from polymodal.encoders import EncoderChoice
-from polymodal.errors import ConfigError, did_you_mean
+from polymodal.errors import ConfigError, did_you_mean, parameter_error
 from polymodal.fusion import FusionChoice
 from polymodal.runs.data_module import Tables
 from polymodal.runs.model import TableLike
@@ -29,15 +30,19 @@ class RunOptions(TypedDict, total=False):
         test_share: Share of the rows that is held out as test rows, where ``test`` is not given; 0 for none.
         group: Column whose values never stand on both sides of a split.
         time: Column that orders the split; the latest rows are held out.
+        features: Functions that add columns to every table before modalities are inferred: from column to cells to new
+            columns of as many cells; or names of those of installed packages.
         drop: Columns to leave out.
         slices: Columns by whose values the evaluated rows are scored, value by value; they may be inputs or not.
         relevance: Without a target: column whose equal values count as a match when retrieval is evaluated.
         reconstruct: Whether each stream is also learned to be recovered from the others.
-        teacher: A trained model whose predictions the new one also learns from (distillation).
+        teacher: A trained model, or a bundle, whose predictions the new one also learns from (distillation).
+        unlabelled: Further rows, whose targets are not looked at: the teacher answers them.
         init_from: An earlier run whose encoders the new one starts from.
         modality: Column to modality, where the inferred one is wrong.
         stream: Stream name to column patterns, to encode columns together.
-        share: Group name to stream patterns; the streams of a group share one encoder.
+        share: Group name to stream patterns, or "all". Streams of one modality share one encoder, streams of several
+            modalities the layers behind their own encoders.
         preset: "fast", "balanced" or "best".
         time_limit: Seconds after which the whole run is to end; the learning-rate schedule covers the steps that fit.
         fusion: Name of the fusion, or a class of your own.
@@ -57,15 +62,17 @@ class RunOptions(TypedDict, total=False):
     test_share: float | None
     group: str | None
     time: str | None
+    features: Sequence[FeatureFunction | str] | None
     drop: Sequence[str] | None
     slices: Sequence[str] | None
     relevance: str | None
     reconstruct: bool | None
     teacher: str | Path | None
+    unlabelled: TableLike | None
     init_from: str | Path | None
     modality: Mapping[str, str] | None
     stream: Mapping[str, Sequence[str]] | None
-    share: Mapping[str, Sequence[str]] | None
+    share: Mapping[str, Sequence[str]] | Literal["all"] | None
     preset: str | None
     time_limit: float | None
     fusion: FusionChoice | None
@@ -148,8 +155,10 @@ def build_run_config(
         "target": (target,) if isinstance(target, str) else target,
         "validation": _path_text(options.get("validation")),
         "test": _path_text(options.get("test")),
-        "teacher": _path_text(options.get("teacher")),
-        "init_from": _path_text(options.get("init_from")),
+        "teacher": _model_path("teacher", options.get("teacher")),
+        "unlabelled": _path_text(options.get("unlabelled")),
+        "init_from": _model_path("init_from", options.get("init_from")),
+        "features": _feature_names(options),
         "seed": seed,
         **{name: options.get(name) for name in CONFIG_FIELDS},
     }
@@ -157,8 +166,19 @@ def build_run_config(
     return build_config({**(defaults or {}), **_config_values(options), **given}, _overrides(options))
 
 
+def _feature_names(options: RunOptions) -> tuple[str, ...] | None:
+    features = options.get("features")
+    return None if features is None else tuple(map(feature_name, features))
+
+
 def _path_text(value: object) -> str | None:
     return str(value) if isinstance(value, str | Path) else None
+
+
+def _model_path(option: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str | Path):
+        raise parameter_error(option, "a run", "the path of a saved model (save it first: Model.save)", value)
+    return _path_text(value)
 
 
 def _config_values(options: RunOptions) -> dict[str, Any]:
@@ -183,27 +203,36 @@ def read_tables(table: TableLike, options: RunOptions, config: RunConfig) -> Tab
 
     Args:
         table: Rows to learn from.
-        options: Their ``validation`` and ``test`` win over those of the configuration.
+        options: Their ``validation``, ``test`` and ``unlabelled`` win over those of the configuration.
         config: The run's configuration.
 
     Returns:
-        The tables, no two of the same name.
+        The tables, no two of the same name, with the columns of the run's feature functions.
+
+    Raises:
+        ConfigError: If there is no such feature function.
+        SchemaError: If one fails, or computes a row from others.
     """
-    validation, test = options.get("validation"), options.get("test")
+    validation, test, unlabelled = (options.get(name) for name in ("validation", "test", "unlabelled"))
     sources = {
         "train": table,
         "validation": config.validation if validation is None else validation,
         "test": config.test if test is None else None if test is False else test,
+        "unlabelled": config.unlabelled if unlabelled is None else unlabelled,
     }
+    functions = functions_by_name(options.get("features") or ())
     tables: dict[str, Table] = {}
     for split, source in sources.items():
         if source is not None:
             names = {other.name for other in tables.values()}
-            tables[split] = _with_unique_name(read_table(source), split, names)
+            read = _with_unique_name(read_table(source), split, names)
+            is_train = split == "train"
+            tables[split] = add_features(read, config.features, functions, config.target, is_checked=is_train)
     return Tables(
         train=tables["train"],
         validation=tables.get("validation"),
         test=tables.get("test"),
+        unlabelled=tables.get("unlabelled"),
         has_test=test is not False,
     )
 

@@ -14,7 +14,7 @@ from polymodal.encoders import default_encoder
 from polymodal.metrics import metric_of
 from polymodal.model.build import num_parameters
 from polymodal.model.evaluation import Evaluation
-from polymodal.model.shared_encoders import shared_groups
+from polymodal.model.shared_groups import shared_groups
 from polymodal.model.torch_network import torch_network
 from polymodal.model.trained_model import TrainedModel
 from polymodal.nn.ranks import get_world_size
@@ -57,6 +57,7 @@ def build_report_data(
         "tables": _table_rows(data_module),
         "columns": _column_rows(data_module),
         "streams": stream_rows(model),
+        "shared_layers": shared_layer_rows(model),
         "fusion": {"name": config.fusion.name, "parameters": num_parameters(network.fusion)},
         "parameters": num_parameters(network),
         "targets_info": [_target_info(name, target) for name, target in model.targets.items()],
@@ -127,7 +128,7 @@ def stream_rows(model: TrainedModel) -> list[dict[str, Any]]:
     network, streams = torch_network(model, "A report"), model.schema.streams
     encoders = dict(zip(network.streams, network.encoders, strict=True))
     groups = shared_groups(model.config, {stream.name: stream.modality for stream in streams})
-    shared = {stream: name for name, members in groups.items() for stream in members}
+    shared = {stream: name for name, members in groups.encoders.items() for stream in members}
     return [
         {
             "name": stream.name,
@@ -141,6 +142,23 @@ def stream_rows(model: TrainedModel) -> list[dict[str, Any]]:
     ]
 
 
+def shared_layer_rows(model: TrainedModel) -> list[dict[str, Any]]:
+    """Describe the layers that streams of several modalities share.
+
+    Args:
+        model: The model, with its network in torch.
+
+    Returns:
+        One entry a group, plain JSON.
+    """
+    network = torch_network(model, "A report")
+    groups = shared_groups(model.config, {stream.name: stream.modality for stream in model.schema.streams})
+    return [
+        {"name": name, "streams": list(streams), "depth": layers.depth, "parameters": num_parameters(layers)}
+        for (name, streams), layers in zip(groups.layers.items(), network.layer_groups, strict=True)
+    ]
+
+
 def _table_rows(data_module: DataModule) -> list[dict[str, Any]]:
     seen: set[str] = set()
     rows = []
@@ -149,6 +167,9 @@ def _table_rows(data_module: DataModule) -> list[dict[str, Any]]:
         set_aside = data_module.set_aside.get(examples.name, 0) if first else 0
         rows.append({"name": examples.name, "split": split, "rows": len(examples), "set_aside": set_aside})
         seen.add(examples.name)
+    if data_module.num_taught:
+        name = data_module.tables["train"].name
+        rows.append({"name": name, "split": "teacher alone", "rows": data_module.num_taught, "set_aside": 0})
     return rows
 
 

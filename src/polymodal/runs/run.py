@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import polymodal
 from polymodal.config import RunConfig, TrainConfig
@@ -38,9 +37,10 @@ from polymodal.runs.hardening import harden
 from polymodal.runs.report_data import build_report_data
 from polymodal.runs.run_callbacks import RunCallbacks
 from polymodal.targets.evidence import to_evidential
-from polymodal.training.distillation import predict_with_teacher
+from polymodal.training.distillation import TaughtRows, TeacherAnswers, ask_teacher
 from polymodal.training.flip_trial import choose_flip
 from polymodal.training.inputs import TrainingInputs
+from polymodal.training.optimizers import check_optimizer
 from polymodal.training.time_budget import TimeBudget
 from polymodal.training.trainer import train_network
 from polymodal.training.training_checkpoint import saved_width
@@ -122,15 +122,17 @@ def execute(
     Returns:
         The finished run.
     """
+    check_optimizer(config.train)
     watch, callbacks = Stopwatch(), callbacks or RunCallbacks()
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     with watch.phase("prepare"), main_process_first():
         data_module = data_module or build_data_module(tables, config, cache, progress)
     _log_data(data_module, progress)
-    settings = resolve_training(
-        config.train, config.preset, len(data_module.splits["train"]), data_module.targets.values()
-    )
+    with watch.phase("prepare"):
+        taught = _ask_teacher(data_module, config, cache, progress)
+    data_module = _with_notices(data_module.with_taught(taught.answers.num_alone), taught.notices, progress)
+    settings = resolve_training(config.train, config.preset, len(taught.examples), data_module.targets.values())
     config = config.model_copy(update={"train": settings})
     config = config if data_module.warm_start is None else data_module.warm_start.adopt(config)
     network = _build_network(config, data_module)
@@ -148,10 +150,10 @@ def execute(
         fitted, notices = fit_baselines(decided_on, config, cache, hardening.origins if hardening else None)
         data_module = _with_notices(data_module, notices, progress)
     with watch.phase("train"):
-        teacher = _teacher_predictions(data_module, config, cache, progress)
-        inputs = _training_inputs(data_module, config, checkpoint_path, teacher)
+        inputs = _training_inputs(data_module, config, checkpoint_path, taught)
         budget = _budget(data_module, settings, watch, is_command=command is not None)
-        inputs = dataclasses.replace(inputs, budget=budget, noisy=hardening.noisy if hardening else None)
+        noisy = hardening.noisy.padded(len(inputs.train)) if hardening else None
+        inputs = dataclasses.replace(inputs, budget=budget, noisy=noisy)
         width = saved_width(checkpoint_path) if resume else None
         chosen, notices = _run_trials(inputs, config, data_module, progress, width)
         network = network if chosen.width == config.width else _build_network(chosen, data_module)
@@ -268,14 +270,13 @@ def _precompute(data_module: DataModule, network: Any, cache: ArrayCache, progre
     return dataclasses.replace(data_module, splits=splits)
 
 
-def _teacher_predictions(
-    data_module: DataModule, config: RunConfig, cache: ArrayCache, progress: Progress
-) -> dict[str, NDArray[np.float32]]:
+def _ask_teacher(data_module: DataModule, config: RunConfig, cache: ArrayCache, progress: Progress) -> TaughtRows:
+    """Return the rows that the network learns from: the training rows and, with a teacher, those it answers."""
+    train = data_module.splits["train"]
     if config.teacher is None:
-        return {}
-    return predict_with_teacher(
-        config.teacher, data_module.tables["train"], data_module.splits["train"], data_module.targets, cache, progress
-    )
+        return TaughtRows(train, TeacherAnswers(), [])
+    table, targets = data_module.tables["train"], data_module.targets
+    return ask_teacher(config.teacher, table, train, data_module.unlabelled, targets, cache, progress)
 
 
 def _budget(data_module: DataModule, settings: TrainConfig, watch: Stopwatch, is_command: bool) -> TimeBudget | None:
@@ -292,16 +293,16 @@ def _training_inputs(
     data_module: DataModule,
     config: RunConfig,
     checkpoint_path: Path | None,
-    teacher_predictions: Mapping[str, NDArray[np.float32]],
+    taught: TaughtRows,
 ) -> TrainingInputs:
     return TrainingInputs(
-        train=data_module.splits["train"],
+        train=dataclasses.replace(taught.examples, columns=data_module.splits["train"].columns),
         validation=data_module.splits["validation"],
         targets=to_evidential(data_module.targets) if config.fusion.name == "evidential" else data_module.targets,
         modalities=data_module.preprocessor.modalities,
         settings=config.train,
         seed=config.seed,
         checkpoint_path=checkpoint_path,
-        teacher_predictions=teacher_predictions,
+        teacher=taught.answers,
         unlabelled=data_module.unlabelled,
     )

@@ -6,10 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polymodal.arrays import BrokenCell
 from polymodal.config import RunConfig
 from polymodal.data.notes.dropped import no_target_notice, too_few_streams_notice, unknown_truth_notices
+from polymodal.data.notes.duplicates import answered_notices
 from polymodal.data.notes.notice import Notice, in_order
 from polymodal.data.notes.part import Part
 from polymodal.data.notes.table_notices import table_notices
@@ -29,6 +31,7 @@ def table_notices_of_run(
     preprocessor: Preprocessor,
     broken: Sequence[tuple[str, BrokenCell]],
     config: RunConfig,
+    taught: NDArray[np.int64],
 ) -> list[Notice]:
     """Collect what the user should know of the tables of a run before it trains.
 
@@ -39,6 +42,7 @@ def table_notices_of_run(
         preprocessor: Schema and fitted modalities.
         broken: Broken cells with their table's name.
         config: The run's configuration.
+        taught: Rows of the training table without any target that a teacher answers.
 
     Returns:
         The notices, by kind.
@@ -54,9 +58,10 @@ def table_notices_of_run(
         is_grouped=config.group is not None or config.time is not None,
         num_threads=config.num_threads,
     )
+    answered = answered_notices(schema, Part("unlabelled", derived["train"], taught), parts[1:])
     files = _absent_files(derived["train"], broken)
     unknown = _unknown_truth(derived, examples, schema.targets) if schema.targets else _without_streams(examples, used)
-    return in_order([*_without_target(tables, preprocessor), *unknown, *files, *found])
+    return in_order([*_without_target(tables, preprocessor, len(taught)), *unknown, *files, *found, *answered])
 
 
 def _unknown_truth(
@@ -85,14 +90,16 @@ def _without_streams(examples: Mapping[str, Examples], used: Mapping[str, Exampl
     return [notice for name in of_rows for notice in too_few_streams_notice(name, rows[name], of_rows[name])]
 
 
-def _without_target(tables: Mapping[str, Table], preprocessor: Preprocessor) -> list[Notice]:
+def _without_target(tables: Mapping[str, Table], preprocessor: Preprocessor, num_taught: int) -> list[Notice]:
+    """Tell how many rows without a target are of no use; a teacher answers some of the training table."""
     notices: list[Notice] = []
     for table in {table.name: table for table in tables.values()}.values():
         absent = np.ones(table.num_rows, np.bool_)
         for target in preprocessor.schema.targets:
             cells = table.columns.get(target.name, [None] * table.num_rows)
             absent &= np.fromiter((cell is None for cell in cells), np.bool_, table.num_rows)
-        notices += no_target_notice(table.name, preprocessor.schema.targets, int(absent.sum()), table.num_rows)
+        rows = int(absent.sum()) - (num_taught if table.name == tables["train"].name else 0)
+        notices += no_target_notice(table.name, preprocessor.schema.targets, rows, table.num_rows)
     return notices
 
 

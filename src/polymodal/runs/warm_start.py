@@ -17,6 +17,7 @@ from polymodal.model.checkpoint import load_model
 from polymodal.model.network import Network
 from polymodal.model.torch_network import torch_network
 from polymodal.model.trained_model import TrainedModel
+from polymodal.runs.warm_layers import copy_shared_layers
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class WarmStart:
         return config.model_copy(update={"encoder": encoders, "width": width})
 
     def copy_into(self, network: Network, is_frozen: bool) -> list[str]:
-        """Copy the encoders' weights.
+        """Copy the weights of encoders, and of layers that they share.
 
         Args:
             network: The new network.
@@ -64,17 +65,25 @@ class WarmStart:
         Returns:
             Sentences: which streams start from the earlier run, and why others do not.
         """
-        left_out, started = dict(self.left_out), []
-        own, earlier = _encoders(network), _encoders(torch_network(self.model, "Starting from a run"))
+        earlier = torch_network(self.model, "Starting from a run")
+        started, sentences = self._copy_encoders(network, earlier, is_frozen)
+        return [*sentences, *copy_shared_layers(network, earlier, started, self.source, is_frozen)]
+
+    def _copy_encoders(
+        self, network: Network, earlier_network: Network, is_frozen: bool
+    ) -> tuple[dict[str, str], list[str]]:
+        """Copy the encoders' weights; return stream to the stream it starts from, and sentences."""
+        left_out, started = dict(self.left_out), {}
+        own, earlier = _encoders(network), _encoders(earlier_network)
         for new, old in self.streams.items():
             if _fits(own[new], earlier[old]):
                 own[new].load_state_dict(earlier[old].state_dict())
                 if is_frozen:
                     own[new].requires_grad_(False)
-                started.append(new)
+                started[new] = old
             else:
                 left_out[new] = "its encoder is another one, or of another width"
-        return _sentences(self.source, started, left_out, is_frozen)
+        return started, _sentences(self.source, list(started), left_out, is_frozen)
 
 
 def _encoders(network: Network) -> dict[str, nn.Module]:
@@ -146,6 +155,8 @@ def _reason(stream: StreamSchema, config: RunConfig, schema: Schema, model: Trai
         kinds = {name: _kind(name, schema) for name in stream.columns}
         if kinds != {name: member.name for name, member in fitted.members.items()}:
             return "its columns are others, or of other kinds"
+        if any(encoding.method == "target" for encoding in fitted.encodings.values()):
+            return "its categories are encoded by what that run predicts"
     if stream.name in config.settings:
         return "the options give it settings of its own"
     return None

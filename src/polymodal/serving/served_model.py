@@ -58,8 +58,9 @@ class ServedModel:
             index: Rows for ``/search``, embedded by this model.
 
         Raises:
-            ConfigError: If the index is of another model.
+            ConfigError: If the index is of another model, or the model has feature functions.
         """
+        model.trained.check_no_features("A server")
         config = model.trained.config.model_copy(update={"data": None})  # nothing of its training rows is shown
         self.model = Model(dataclasses.replace(model.trained, config=config), model.folder)
         self.name = name

@@ -17,13 +17,14 @@ from pydantic import Field
 from polymodal.arrays import Cell
 from polymodal.errors import ConfigError, SchemaError
 from polymodal.metrics import Measure, measure_rows
-from polymodal.metrics.detection import BoxRows, box_label_scores, box_quality
+from polymodal.metrics.detection import BoxRows, box_label_scores, box_quality, confident_boxes
 from polymodal.modalities import CellReadError
 from polymodal.modalities.box_cells import LabelledBox, read_boxes
 from polymodal.modalities.image_size import image_size
 from polymodal.modalities.letterbox import Letterbox
 from polymodal.targets.box_decoding import decode_boxes
 from polymodal.targets.box_image_side import choose_image_side
+from polymodal.targets.box_stream import IMAGES, choose_box_stream
 from polymodal.targets.labels import LabelType, label_type, to_label
 from polymodal.targets.predictions import Outputs, Step
 from polymodal.targets.structured import (
@@ -92,7 +93,7 @@ class BoxesTarget(StructuredTarget):
     kind: ClassVar[str] = "boxes"
     has_confidence: ClassVar[bool] = True
     gives_records: ClassVar[bool] = True
-    details: ClassVar[frozenset[str]] = frozenset({"image"})
+    details: ClassVar[frozenset[str]] = IMAGES
     primary_metric: ClassVar[str] = "map_50"
     training: ClassVar[Mapping[str, Any]] = {"batch_size": 8, "learning_rate": 2e-3}
     Settings: ClassVar[type[TargetSettings]] = BoxesSettings
@@ -112,7 +113,7 @@ class BoxesTarget(StructuredTarget):
         Raises:
             SchemaError: If there is no box or no image stream.
         """
-        stream, column = _choose_stream(context, settings)
+        stream, column = choose_box_stream(context, settings.image)
         rows = [_read(cell, None) for cell in cells]
         known = [boxes for boxes in rows if isinstance(boxes, list)]
         boxes = [box for row in known for box in row]
@@ -330,6 +331,18 @@ class BoxesTarget(StructuredTarget):
         ]
         return StructuredPrediction(kept, prediction.confidence)
 
+    def learned_answer(self, answer: Cell) -> Cell:
+        """Return the boxes that a teacher is confident of, without their scores.
+
+        Args:
+            answer: A list of boxes with scores.
+
+        Returns:
+            A list of boxes; None without a confident one, as the picture may hold boxes that the teacher missed.
+        """
+        sure = confident_boxes(answer if isinstance(answer, list) else [])
+        return [{"label": box["label"], "box": box["box"]} for box in sure] or None
+
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Match the boxes for average precision.
 
@@ -378,15 +391,3 @@ def _read(cell: Cell, size: tuple[int, int] | None) -> list[LabelledBox] | str |
         return read_boxes(cell, size)
     except CellReadError as error:
         return str(error)
-
-
-def _choose_stream(context: RowContext, settings: BoxesSettings) -> tuple[str, str]:
-    images = {stream.name: stream.columns[0] for stream in context.streams if stream.modality in BoxesTarget.details}
-    if not images:
-        raise SchemaError(
-            "Boxes are detected in images, and no input column holds images. Add one, or drop this target."
-        )
-    if settings.image is not None and settings.image not in images:
-        raise SchemaError(f"The setting image={settings.image} names no image stream. There are: {', '.join(images)}.")
-    stream = settings.image or next(iter(images))
-    return stream, images[stream]

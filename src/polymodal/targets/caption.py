@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from polymodal.targets.structured_head import StructuredHead
 
 MAX_LENGTH = 256
+MAX_CAPTIONS = 16
+FIELDS = ("max_length", "frequent", "share", "num_cut", "num_several", "num_captions")
+"""Fields of the state that are plain numbers or texts."""
 
 
 class CaptionSettings(TargetSettings):
@@ -61,23 +64,24 @@ class CaptionSettings(TargetSettings):
     length_penalty: float = Field(default=0.6, ge=0, le=4)
 
 
-def parse_caption(cell: Cell) -> str | None:
-    """Read a caption.
+def parse_captions(cell: Cell) -> list[str] | None:
+    """Read the captions of a row.
 
     Args:
         cell: A text, or several captions of one row as a list or as JSON of one.
 
     Returns:
-        The text, of several the first; None where there is none.
+        The texts, blank ones left out; None where there is none.
 
     Raises:
         CellReadError: If the cell is something else.
     """
-    texts = caption_list(cell)
-    return parse_text(cell if texts is None else next((text for text in texts if text.strip()), ""))
+    several = _list_of_texts(cell)
+    texts = [text for text in map(parse_text, [cell] if several is None else several) if text is not None]
+    return texts or None
 
 
-def caption_list(cell: Cell) -> list[str] | None:
+def _list_of_texts(cell: Cell) -> list[str] | None:
     """Return several captions of one row; None of a cell that is one text."""
     if isinstance(cell, str) and cell.lstrip().startswith("["):
         try:
@@ -98,8 +102,9 @@ class CaptionTarget(StructuredTarget):
         frequent: The most frequent training caption.
         share: Its share of the training captions.
         num_cut: Number of truncated training captions.
-        num_several: Training rows with several captions, of which the first is learned from.
         settings: Options.
+        num_several: Number of training rows with several captions.
+        num_captions: C, the most captions of a training row, at most 16; the others of a row are not learned from.
     """
 
     tokenizer: CaptionTokenizer
@@ -109,6 +114,7 @@ class CaptionTarget(StructuredTarget):
     num_cut: int
     settings: CaptionSettings
     num_several: int = 0
+    num_captions: int = 1
 
     kind: ClassVar[str] = "caption"
     has_confidence: ClassVar[bool] = True
@@ -132,28 +138,31 @@ class CaptionTarget(StructuredTarget):
             ConfigError: If an option of beam search is set with greedy decoding.
         """
         _check_decode(settings)
-        texts = [text for text in read_cells(cells, parse_caption)[0] if text is not None]
+        rows = [captions for captions in read_cells(cells, parse_captions)[0] if captions is not None]
+        texts = [text for captions in rows for text in captions]
         counts = Counter(texts)
         if len(counts) < 2:
             raise SchemaError("A caption target needs two different texts or more. Found fewer.")
         tokenizer = CaptionTokenizer.fit(texts, settings.vocabulary_size)
         lengths = np.array([len(ids) + 1 for ids in tokenizer.encode(texts)])
         max_length = settings.max_length or min(int(lengths.max()), MAX_LENGTH)
-        frequent, rows = min(counts.items(), key=lambda item: (-item[1], item[0]))
+        frequent, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls(
             tokenizer=tokenizer,
             max_length=max_length,
             frequent=frequent,
-            share=rows / len(texts),
+            share=count / len(texts),
             num_cut=int((lengths > max_length).sum()),
             settings=settings,
-            num_several=sum(len(caption_list(cell) or ()) > 1 for cell in cells),
+            num_several=sum(len(captions) > 1 for captions in rows),
+            num_captions=min(max(map(len, rows)), MAX_CAPTIONS),
         )
 
     def notices(self) -> list[str]:
         """Return how many training rows have several captions, and how many captions were truncated."""
         several = [
-            f"{self.num_several:,} training rows have several captions; the first of each is learned from and judged by"
+            f"{self.num_several:,} training rows have several captions; an epoch learns from one of each row, drawn at "
+            f"random from up to {self.num_captions}, and answers are judged against all"
         ]
         return (several if self.num_several else []) + self._cut_notices()
 
@@ -173,16 +182,21 @@ class CaptionTarget(StructuredTarget):
             context: Not needed.
 
         Returns:
-            int64 ``[N, max_length]``, ids and the end, padded with 0; and a mask, bool ``[N]``.
+            int64 ``[N, max_length]``, ids and the end, padded with 0, or ``[N, C, max_length]`` where training rows
+            have several captions, all 0 for each that a row lacks; and a mask, bool ``[N]``.
         """
-        texts, _ = read_cells(cells, parse_caption)
-        known = np.array([text is not None for text in texts], dtype=np.bool_).reshape(-1)
-        truth = np.full((len(cells), self.max_length), PADDING, dtype=np.int64)
-        encoded = self.tokenizer.encode([text for text in texts if text is not None])
-        for row, ids in zip(np.flatnonzero(known), encoded, strict=True):
+        rows, _ = read_cells(cells, parse_captions)
+        known = np.array([captions is not None for captions in rows], dtype=np.bool_).reshape(-1)
+        truth = np.full((len(cells), self.num_captions, self.max_length), PADDING, dtype=np.int64)
+        places = [(row, place) for row, texts in enumerate(rows) for place in range(self._num_read(texts))]
+        encoded = self.tokenizer.encode([(rows[row] or [])[place] for row, place in places])
+        for (row, place), ids in zip(places, encoded, strict=True):
             marked = [*ids, END][: self.max_length]
-            truth[row, : len(marked)] = marked
-        return truth, known
+            truth[row, place, : len(marked)] = marked
+        return truth if self.num_captions > 1 else truth[:, 0], known
+
+    def _num_read(self, captions: Sequence[str] | None) -> int:
+        return min(len(captions or ()), self.num_captions)
 
     def invalid_cells(self, cells: Sequence[Cell], context: RowContext) -> list[tuple[int, str]]:  # noqa: ARG002
         """List the cells that hold no text.
@@ -194,7 +208,7 @@ class CaptionTarget(StructuredTarget):
         Returns:
             Row index and reason.
         """
-        _, broken = read_cells(cells, parse_caption)
+        _, broken = read_cells(cells, parse_captions)
         return [(cell.row - 1, cell.reason) for cell in broken]
 
     def build_head(self, width: int, encoders: Mapping[str, nn.Module]) -> StructuredHead:  # noqa: ARG002
@@ -262,15 +276,16 @@ class CaptionTarget(StructuredTarget):
             context: Not needed.
 
         Returns:
-            Texts.
+            A text, or a list of several, for each row.
         """
-        return [parse_text(cell) for cell in cells]
+        rows = [parse_captions(cell) for cell in cells]
+        return [captions[0] if captions and len(captions) == 1 else captions for captions in rows]
 
     def measure(self, truth: Sequence[Cell], predictions: Sequence[Cell]) -> Measure:
         """Compute what exact match, BLEU and ROUGE-L need of each row.
 
         Args:
-            truth: Texts.
+            truth: Of each row a text, or a list of several.
             predictions: Texts.
 
         Returns:
@@ -282,11 +297,11 @@ class CaptionTarget(StructuredTarget):
         """Score each row by the words in common with the truth.
 
         Args:
-            truth: Texts.
+            truth: Of each row a text, or a list of several.
             predictions: Texts.
 
         Returns:
-            1 where both texts are equal, else at most 0.5, ``[N]``.
+            1 where the text is one of the truth, else at most 0.5, ``[N]``.
         """
         return caption_quality(truth, predictions)
 
@@ -297,7 +312,7 @@ class CaptionTarget(StructuredTarget):
 
     def state(self) -> dict[str, Any]:
         """Return the fitted fields as plain JSON."""
-        fields = {name: getattr(self, name) for name in ("max_length", "frequent", "share", "num_cut")}
+        fields = {name: getattr(self, name) for name in FIELDS}
         return {**fields, "tokenizer": self.tokenizer.json, "settings": self.settings.model_dump()}
 
     @classmethod
@@ -310,7 +325,7 @@ class CaptionTarget(StructuredTarget):
         Returns:
             The same target.
         """
-        fields = {name: state[name] for name in ("max_length", "frequent", "share", "num_cut")}
+        fields = {name: state[name] for name in FIELDS if name in state}  # early versions of 0.1 lack some
         return cls(
             **fields, tokenizer=CaptionTokenizer(state["tokenizer"]), settings=CaptionSettings(**state["settings"])
         )

@@ -1,6 +1,6 @@
 """The head of the target caption: an autoregressive transformer decoder over the fused tokens (torch).
 
-Shape legend: B rows of the batch, K beams of a row, T steps of the text, W width, V ids.
+Shape legend: B rows of the batch, K beams of a row, C texts of a row, T steps of the text, W width, V ids.
 """
 
 from __future__ import annotations
@@ -72,12 +72,24 @@ class CaptionHead(StructuredHead):
 
         Args:
             fused: Output of the fusion.
-            truth: int64 ``[B, max_length]``, padded with 0.
+            truth: int64 ``[B, max_length]``, padded with 0; or ``[B, C, max_length]``, several texts of a row, of which
+                one is drawn in training; else the mean over them is taken.
             smoothing: Label-smoothing factor.
 
         Returns:
             Loss ``[B]``; 0 where no text is known.
         """
+        if truth.dim() == 2:
+            return self._loss(fused, truth, smoothing)
+        is_text_BC = (truth != PADDING).any(dim=2)
+        if self.training:
+            drawn_B = torch.rand(is_text_BC.shape, device=truth.device).masked_fill(~is_text_BC, -1.0).argmax(dim=1)
+            return self._loss(fused, truth[torch.arange(len(truth), device=truth.device), drawn_B], smoothing)
+        losses_BC = torch.stack([self._loss(fused, text_BT, smoothing) for text_BT in truth.unbind(dim=1)], dim=1)
+        return losses_BC.sum(dim=1) / is_text_BC.sum(dim=1).clamp(min=1)
+
+    def _loss(self, fused: Fused, truth: Tensor, smoothing: float) -> Tensor:
+        """Return the loss ``[B]`` of one text of each row, int64 ``[B, max_length]``."""
         is_id = truth != PADDING
         length = max(int(is_id.any(dim=0).sum()), 1)
         truth, is_id = truth[:, :length], is_id[:, :length]

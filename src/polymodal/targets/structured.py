@@ -223,6 +223,17 @@ class StructuredTarget(ABC):
         """
         return to_structured_predictions(predictions)
 
+    def learned_answer(self, answer: Cell) -> Cell:
+        """Return what a student learns from a teacher's answer to a row without a truth.
+
+        Args:
+            answer: Value of the teacher's prediction.
+
+        Returns:
+            A cell of the target; None where nothing is learned from it.
+        """
+        return answer
+
     @property
     def evaluated_without(self) -> frozenset[str]:
         """Streams hidden in evaluation, of a target that is not evaluated ``by_stream``."""

@@ -43,6 +43,7 @@ MAX_UNSEEN_SHARE = 0.005
 MIN_STEPS = 800
 """In about its first hundred steps a network trained with CTC predicts blanks only."""
 MAX_FRAMES = 3000
+SEGMENT_S = 30.0
 """30 s at a hop of 10 ms; at a longer hop, which other targets use for long clips, words get lost."""
 
 
@@ -126,16 +127,16 @@ class TranscriptTarget(StructuredTarget):
         return (self.settings.decode or ("beam" if self.words else "greedy")) == "greedy"
 
     def stream_settings(self, stream: str, modality: str) -> Mapping[str, Any]:  # noqa: ARG002
-        """Return a number of frames that is enough for long clips at a short hop.
+        """Return a number of frames that is enough for segments of long clips at a short hop.
 
         Args:
             stream: The stream's name.
             modality: Its modality.
 
         Returns:
-            ``max_frames`` of audio streams.
+            ``max_frames`` and ``segment_s`` of audio streams.
         """
-        return {"max_frames": MAX_FRAMES} if modality in self.details else {}
+        return {"max_frames": MAX_FRAMES, "segment_s": SEGMENT_S} if modality in self.details else {}
 
     def notices(self) -> list[str]:
         """Return that decoding is constrained to the training words, where it is.

@@ -31,6 +31,17 @@ class NoisyCopies:
     copies: Sequence[Mapping[str, Column]]
     places: NDArray[np.int64]
 
+    def padded(self, num_rows: int) -> NoisyCopies:
+        """Return the same for more training rows in use, the last ones of which have no copy.
+
+        Args:
+            num_rows: Training rows in use.
+
+        Returns:
+            The same copies.
+        """
+        return NoisyCopies(self.copies, np.pad(self.places, (0, num_rows - len(self.places)), constant_values=-1))
+
 
 def training_cells(examples: Examples, noisy: NoisyCopies | None, indices: NDArray[np.int64]) -> Batch:
     """Collate training rows; with copies, some cells come from a copy with noise, drawn from torch's generator.

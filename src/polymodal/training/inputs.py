@@ -14,6 +14,7 @@ from polymodal.config import TrainConfig
 from polymodal.modalities import Modality
 from polymodal.model.batches import Examples
 from polymodal.targets import AnyTarget
+from polymodal.training.distillation import TeacherAnswers
 from polymodal.training.hardening import NoisyCopies
 from polymodal.training.state import TrainingState
 from polymodal.training.time_budget import StepPlanner, TimeBudget
@@ -24,7 +25,7 @@ class TrainingInputs:
     """Everything the trainer needs besides the network.
 
     Attributes:
-        train: The training examples.
+        train: The training examples; the last ones may be learned from a teacher alone.
         validation: The validation examples, for early stopping and the choice of the best epochs.
         targets: Name to fitted target.
         modalities: Stream to fitted modality, for augmentation.
@@ -34,7 +35,7 @@ class TrainingInputs:
         unlabelled: int64, rows of the training table without any target, for pretraining.
         budget: The time limit; None: there is none.
         noisy: Copies of training rows with noise in their cells, to learn from as well; None without hardening.
-        teacher_predictions: Flat target to a teacher's predictions of the training rows, for knowledge distillation.
+        teacher: A teacher's answers to the training rows, for knowledge distillation.
     """
 
     train: Examples
@@ -47,7 +48,12 @@ class TrainingInputs:
     unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     budget: TimeBudget | None = None
     noisy: NoisyCopies | None = None
-    teacher_predictions: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    teacher: TeacherAnswers = field(default_factory=TeacherAnswers)
+
+    @property
+    def labelled(self) -> Examples:
+        """The training examples with a truth of their own."""
+        return self.train.first(len(self.train) - self.teacher.num_alone)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -61,7 +61,8 @@ class LossInputs:
         truth: Target to truth and where it is known.
         present: bool ``[B, S]``, which streams are present.
         settings: Resolved training options.
-        teacher_predictions: Flat target to a teacher's predictions, for knowledge distillation.
+        teacher_predictions: Flat target to a teacher's predictions and, bool ``[B]``, where they are learned from.
+        is_answer: Structured target to bool ``[B]``, True where the truth is a teacher's answer.
         mixup: Partners and weight of mixup; None: rows are not mixed.
         batch_fraction: Rows of this micro-batch as a fraction of the step's full batch.
         compared: bool ``[B]``, rows whose confidence with one more stream masked is compared; None: none is.
@@ -73,7 +74,8 @@ class LossInputs:
     truth: Truth
     present: Tensor
     settings: TrainConfig
-    teacher_predictions: Mapping[str, Tensor] = field(default_factory=dict)
+    teacher_predictions: Truth = field(default_factory=dict)
+    is_answer: Mapping[str, Tensor] = field(default_factory=dict)
     mixup: Mixup | None = None
     batch_fraction: float = 1.0
     compared: Tensor | None = None
@@ -149,10 +151,9 @@ def loss_terms(network: Network, outputs: NetworkOutput, loss_inputs: LossInputs
 def _target_terms(outputs: NetworkOutput, name: str, target: AnyTarget, loss_inputs: LossInputs) -> LossTerms:
     fused, streams = target_losses(outputs, name, target, loss_inputs)
     weight = loss_inputs.settings.auxiliary_weight if name in outputs.fused else 1.0
-    if name in loss_inputs.teacher_predictions and name in outputs.fused:
-        fused = fused + loss_inputs.batch_fraction * loss_inputs.settings.distill_weight * _distillation_loss(
-            outputs.fused[name], target, loss_inputs.teacher_predictions[name]
-        )
+    if name in loss_inputs.teacher_predictions and not isinstance(target, StructuredTarget):
+        taught = _distillation_losses(outputs, name, target, loss_inputs)
+        fused, streams = fused + taught[0], streams + taught[1:]
     if loss_inputs.compared is not None and name in outputs.fewer and isinstance(target, CategoryTarget):
         penalty = confidence_penalty(outputs.fused[name], outputs.fewer[name], loss_inputs.compared)
         fused = fused + loss_inputs.batch_fraction * loss_inputs.settings.confidence_penalty * penalty
@@ -178,6 +179,8 @@ def target_losses(
     counts = loss_inputs.counts.get(name)
     if isinstance(target, StructuredTarget):
         losses = outputs.losses[name]
+        if name in loss_inputs.is_answer:
+            losses = torch.where(loss_inputs.is_answer[name], loss_inputs.settings.distill_weight * losses, losses)
         mean = _masked_mean(losses, known & present.any(dim=1), None if counts is None else counts[0])
         return mean, losses.new_zeros(present.shape[1])
     streams = [
@@ -258,18 +261,37 @@ def check_loss(settings: TrainConfig, targets: Mapping[str, AnyTarget], network:
         raise parameter_error("sampling", "training", "uniform, where no target is a category", settings.sampling)
 
 
-def _distillation_loss(output: Tensor, target: AnyTarget, teacher_prediction: Tensor) -> Tensor:
-    """Compute the loss of knowledge distillation: Hinton et al. 2015, arXiv 1503.02531, section 2."""
+def _distillation_losses(outputs: NetworkOutput, name: str, target: Target, loss_inputs: LossInputs) -> Tensor:
+    """Return the weighted loss of a target against the teacher: fused (0 without a fusion), then of each stream's head.
+
+    Each is a sum over the rows that are learned from, divided by all rows of the batch.
+    """
+    (answers, known), present = loss_inputs.teacher_predictions[name], loss_inputs.present
+    of_streams = [
+        torch.where(known & present[:, index], _distillation_loss(output, target, answers), 0.0).mean()
+        for index, output in enumerate(outputs.streams[name].values())
+    ]
+    fused = of_streams[0].new_zeros(())
+    if name in outputs.fused:
+        usable = known & present.any(dim=1)
+        if loss_inputs.mixup is not None:
+            partner, weight = loss_inputs.mixup.partner, loss_inputs.mixup.weight
+            answers, usable = weight * answers + (1 - weight) * answers[partner], usable & usable[partner]
+        fused = torch.where(usable, _distillation_loss(outputs.fused[name], target, answers), 0.0).mean()
+    weight_of_rows = loss_inputs.batch_fraction * loss_inputs.settings.distill_weight
+    return weight_of_rows * torch.stack([fused, *of_streams])
+
+
+def _distillation_loss(output: Tensor, target: Target, answers: Tensor) -> Tensor:
+    """Compute each row's loss of knowledge distillation: Hinton et al. 2015, arXiv 1503.02531, section 2."""
     if isinstance(target, CategoryTarget):
-        teacher = (teacher_prediction.clamp(min=1e-8).log() / DISTILLATION_TEMPERATURE).softmax(dim=1)
+        if target.logit_offset is not None:
+            output = output + torch.tensor(target.logit_offset, dtype=output.dtype, device=output.device)
+        teacher = (answers.clamp(min=1e-8).log() / DISTILLATION_TEMPERATURE).softmax(dim=1)
         student = (output / DISTILLATION_TEMPERATURE).log_softmax(dim=1)
-        return DISTILLATION_TEMPERATURE**2 * functional.kl_div(
-            student, teacher.to(student.dtype), reduction="batchmean"
-        )
-    if isinstance(target, CategoriesTarget):
-        return functional.binary_cross_entropy_with_logits(output, teacher_prediction.to(output.dtype))
-    assert not isinstance(target, StructuredTarget)
-    return target.loss(output, teacher_prediction, 0.0).mean()
+        divergence = functional.kl_div(student, teacher.to(student.dtype), reduction="none").sum(dim=1)
+        return DISTILLATION_TEMPERATURE**2 * divergence
+    return target.loss(output, answers.to(output.dtype), 0.0)
 
 
 def _masked_mean(losses: Tensor, mask: Tensor, count: Tensor | None = None) -> Tensor:

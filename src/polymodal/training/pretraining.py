@@ -187,7 +187,7 @@ def _pretrain(
     stream: str, encoder: ImageEncoder, inputs: TrainingInputs, device: torch.device, progress: Progress
 ) -> dict[str, Any]:
     column, started = inputs.train.columns[stream], time.perf_counter()
-    train = Pictures.of(column, np.concatenate([inputs.train.rows, inputs.unlabelled]))
+    train = Pictures.of(column, np.concatenate([inputs.labelled.rows, inputs.unlabelled]))
     history: list[dict[str, Any]] = []
     if len(train):
         pretraining = Pretraining(

@@ -224,9 +224,10 @@ def _run_epochs(
 
 def _train_sample(inputs: TrainingInputs) -> Examples:
     """Return the training rows whose loss is compared with that of the validation rows, the same in every epoch."""
-    num_rows = min(len(inputs.train), len(inputs.validation), MAX_EVALUATED_TRAIN_ROWS)
-    drawn = np.random.default_rng(inputs.seed).permutation(len(inputs.train))[:num_rows]
-    return inputs.train.subset(np.sort(drawn))
+    labelled = inputs.labelled
+    num_rows = min(len(labelled), len(inputs.validation), MAX_EVALUATED_TRAIN_ROWS)
+    drawn = np.random.default_rng(inputs.seed).permutation(len(labelled))[:num_rows]
+    return labelled.subset(np.sort(drawn))
 
 
 def _check_first_epoch(inputs: TrainingInputs, state: TrainingState) -> None:

@@ -364,8 +364,10 @@ def build_loss_inputs(
         present=present,
         settings=inputs.settings,
         teacher_predictions={
-            name: torch.from_numpy(values[indices]) for name, values in inputs.teacher_predictions.items()
+            name: (torch.from_numpy(values[indices]), torch.from_numpy(known[indices]))
+            for name, (values, known) in inputs.teacher.predictions.items()
         },
+        is_answer={name: torch.from_numpy(mask[indices]) for name, mask in inputs.teacher.is_answer.items()},
         mixup=sample_mixup(len(indices), inputs.settings.mixup),
     )
 
@@ -384,7 +386,11 @@ def to_device(loss_inputs: LossInputs, device: torch.device) -> LossInputs:
         loss_inputs,
         truth={name: (values.to(device), known.to(device)) for name, (values, known) in loss_inputs.truth.items()},
         present=loss_inputs.present.to(device),
-        teacher_predictions={name: values.to(device) for name, values in loss_inputs.teacher_predictions.items()},
+        teacher_predictions={
+            name: (values.to(device), known.to(device))
+            for name, (values, known) in loss_inputs.teacher_predictions.items()
+        },
+        is_answer={name: mask.to(device) for name, mask in loss_inputs.is_answer.items()},
         compared=None if loss_inputs.compared is None else loss_inputs.compared.to(device),
         counts={name: count.to(device) for name, count in loss_inputs.counts.items()},
     )

@@ -45,11 +45,42 @@ def duplicate_notices(schema: Schema, parts: Sequence[Part]) -> list[Notice]:
     return [*repeats, *_conflicts(schema.targets, keys[0], samples[0])]
 
 
+def answered_notices(schema: Schema, answered: Part, held_out: Sequence[Part]) -> list[Notice]:
+    """Tell how many held-out rows have the inputs of a row that is learned from a teacher's answers.
+
+    Args:
+        schema: Input columns.
+        answered: Rows without a target that a teacher answers; a sample of many is looked at.
+        held_out: Validation and test rows; samples of large parts are looked at.
+
+    Returns:
+        One notice, or none.
+    """
+    if not len(answered) or not held_out:
+        return []
+    most = num_sampled(len(schema.columns), CELLS, FEWEST_ROWS, MOST_ROWS)
+    samples = [part.sample(most) for part in (answered, *held_out)]
+    keys = row_keys(_compared(schema), samples)
+    if len(np.unique(keys[0])) < max(MIN_DISTINCT, MIN_DISTINCT_SHARE * len(keys[0])):
+        return []
+    what = "an unlabelled row: what the teacher says of it is learned, so scores on them may be too good"
+    return _shared(keys, samples, len(samples[0]) == len(answered), what)
+
+
 def _compared(schema: Schema) -> list[ColumnSchema]:
     return [entry for entry in schema.columns if entry.modality in MODALITIES and not entry.source]
 
 
 def _on_both_sides(keys: Sequence[Keys], samples: Sequence[Part], is_whole: bool) -> list[Notice]:
+    what = (
+        "a training row: scores on them show memory, not skill. Remove repeated rows from the table, or keep "
+        "them together with --group"
+    )
+    return _shared(keys, samples, is_whole, what)
+
+
+def _shared(keys: Sequence[Keys], samples: Sequence[Part], is_whole: bool, what: str) -> list[Notice]:
+    """Tell how many rows of the other parts have the key of a row of the first."""
     numbers = [int((np.isin(theirs, keys[0]) & (theirs != 0)).sum()) for theirs in keys[1:]]
     if not any(numbers):
         return []
@@ -58,8 +89,7 @@ def _on_both_sides(keys: Sequence[Keys], samples: Sequence[Part], is_whole: bool
     ]
     sentence = (
         f"{'' if is_whole else 'At least '}{join_words(shared)} {'has' if sum(numbers) == 1 else 'have'} the same "
-        "inputs as a training row: scores on them show memory, not skill. Remove repeated rows from the table, or keep "
-        "them together with --group."
+        f"inputs as {what}."
     )
     return [Notice(kind="duplicate", rows=sum(numbers), of_rows=sum(map(len, samples[1:])), sentence=sentence)]
 

@@ -22,7 +22,6 @@ from polymodal.modalities.geo import read_place
 from polymodal.modalities.media import is_absent_media, try_decode
 from polymodal.modalities.number import parse_number
 from polymodal.modalities.series import read_series
-from polymodal.modalities.stop_words import remove_words
 from polymodal.modalities.text import parse_words
 
 T = TypeVar("T")
@@ -186,11 +185,10 @@ def _token_counter(modality: Text) -> Callable[[str], tuple[int, int, int | None
     tokenizer = Tokenizer.from_str(modality.tokenizer)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    removed = frozenset(modality.stop_words)
     place = getattr(tokenizer.model, "unk_token", None) and tokenizer.token_to_id(tokenizer.model.unk_token)
 
     def count(text: str) -> tuple[int, int, int | None]:
-        read = remove_words(text, removed)
+        read = modality.prepare(text)
         ids = tokenizer.encode(read).ids
         return len(read), max(len(ids), 1), None if place is None else ids.count(place)
 

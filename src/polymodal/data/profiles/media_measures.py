@@ -23,6 +23,8 @@ PROBED_VIDEOS = 200
 """Videos of a part of a table whose size and duration are read: each is opened once more."""
 SILENCE_DB = -120.0
 WINDOW_S = 0.02
+MEASURED_S = 30.0
+"""Loudness, dynamics, crest and pitch are those of the beginning of a sound."""
 UNKNOWN_RATE_HZ = 8000
 """Rate that sounds without one are taken to have."""
 
@@ -116,7 +118,7 @@ def measure_sounds(column: ColumnCells) -> list[Measure]:
         The first three as the files have them; loudness is the root mean square in decibels of full scale, dynamics
         from quiet to loud moments, crest from it to the peak; pitch is told by the crossings of zero a second.
     """
-    limit_s = column.modality.max_duration_s if isinstance(column.modality, Audio) else 30.0
+    limit_s = (isinstance(column.modality, Audio) and column.modality.max_duration_s) or MEASURED_S
     found = read_each(partial(_measure_sound, folder=column.folder, limit_s=limit_s), column.cells)
     return [
         Measure("duration", "seconds", apply(lambda sound: float(sound["seconds"]), found)),

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-UNSPACED = re.compile(r"[぀-ヿㇰ-ㇿ㐀-䶿一-鿿豈-﫿ｦ-ﾟ\U00020000-\U0003ffff]")
-"""Chinese and Japanese characters: written without blanks, about two to a word."""
-UNSPACED_SYLLABLES = re.compile(r"[฀-໿က-႟ក-៿]")
-"""Thai, Lao, Burmese and Khmer: written without blanks, about five signs to a word."""
+from polymodal.modalities.scripts import UNSPACED, UNSPACED_SYLLABLES
+
 HEXADECIMAL = re.compile(r"[0-9a-fA-F{}-]+")
 
 LONG_WORDS = 6.0

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Table:
         columns: Column name to cells, one a row; None where a cell is absent. Strings of a large file are on the disk.
         folder: Base folder of relative media paths; None: cells may not be paths.
         name: Name of the table in messages, such as ``train.csv``.
+        added: Feature function to the columns that it added.
 
     Example:
         >>> table = Table({"size": [1, None], "label": ["a", "b"]}, folder=None, name="table")
@@ -67,6 +68,7 @@ class Table:
     columns: Mapping[str, Sequence[Cell]]
     folder: Path | None = None
     name: str = "table"
+    added: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that the columns are equally long.
@@ -329,7 +331,8 @@ def concatenate(tables: Sequence[Table]) -> Table:
     columns: Columns = {}
     for table in tables:
         _put_below(columns, table.columns)
-    return Table(columns, folder=tables[0].folder, name=" + ".join(dict.fromkeys(table.name for table in tables)))
+    name = " + ".join(dict.fromkeys(table.name for table in tables))
+    return Table(columns, folder=tables[0].folder, name=name, added=tables[0].added)
 
 
 def _with_absolute_paths(table: Table) -> Table:

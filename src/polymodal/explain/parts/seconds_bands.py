@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from polymodal.arrays import Cell
 from polymodal.explain.explanation import PartKind
 from polymodal.explain.parts.base import Atoms, Box, CellSource, DividedCell, Floats, atom_of, edges, enlarge, spread
-from polymodal.modalities.audio_files import load_clip, load_stereo
 from polymodal.modalities.mel import hertz_to_mel
 from polymodal.modalities.silence import non_silent_span
 
@@ -40,6 +39,7 @@ class SecondsBands(DividedCell):
         window: Samples of the spectrum's windows; they overlap by three quarters.
         times: Edges of the atoms in samples, of the part that is not silent at the ends.
         bands: Edges of the atoms in bins of the spectrum, even on the mel scale.
+        starts_s: Seconds of the recording where the parts of the clip begin: one, or its segments, equally long.
     """
 
     columns: tuple[str, ...]
@@ -48,6 +48,7 @@ class SecondsBands(DividedCell):
     window: int
     times: NDArray[np.int64]
     bands: NDArray[np.int64]
+    starts_s: tuple[float, ...] = (0.0,)
 
     kind: ClassVar[PartKind] = "seconds_bands"
 
@@ -61,18 +62,17 @@ class SecondsBands(DividedCell):
         Returns:
             The clip.
         """
-        modality = source.modality
-        rate, most_s = modality.sample_rate_hz, modality.max_duration_s
-        clip = (
-            load_clip(source.cell, source.folder, rate, most_s)[:, None]
-            if modality.channels == 1
-            else load_stereo(source.cell, source.folder, rate, most_s)
-        )
-        span = non_silent_span(clip, rate, modality.trim_db) if modality.trim_db else slice(0, len(clip))
-        length = span.stop - span.start
-        times = span.start + edges(length, min(TIME_ATOMS, max(1, int(length / rate / SHORTEST_S))))
+        modality, rate = source.modality, source.modality.sample_rate_hz
+        parts = modality.reader.read(source.cell, source.folder)
+        length = len(parts[0][1]) if len(parts) == 1 else modality.segment_length
+        clip = np.concatenate([samples[:length] for _, samples in parts])
+        is_trimmed = modality.trim_db and len(parts) == 1
+        span = non_silent_span(clip, rate, modality.trim_db) if is_trimmed else slice(0, len(clip))
+        heard = span.stop - span.start
+        times = span.start + edges(heard, min(TIME_ATOMS, max(1, int(heard / rate / SHORTEST_S))))
         window = 2 ** max(4, round(math.log2(WINDOW_S * rate)))
-        return cls((source.column,), clip, rate, window, times, _band_edges(rate, window))
+        starts_s = tuple(start_s for start_s, _ in parts)
+        return cls((source.column,), clip, rate, window, times, _band_edges(rate, window), starts_s)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -146,11 +146,18 @@ class SecondsBands(DividedCell):
         Returns:
             Seconds from the clip's beginning, and hertz.
         """
-        seconds = [round(float(self.times[place]) / self.rate_hz, 3) for place in box[0]]
+        first, last = (int(self.times[place]) for place in box[0])
+        seconds = [round(self._second_of(first), 3), round(self._second_of(last - 1) + 1 / self.rate_hz, 3)]
         hertz = [round(float(self.bands[place]) * self.rate_hz / self.window) for place in box[1]]
         hertz[1] = min(hertz[1], self.rate_hz // 2)
         label = f"{seconds[0]:.2f}-{seconds[1]:.2f} s, {hertz[0]:,}-{hertz[1]:,} Hz"
         return label, {"seconds": seconds, "hertz": hertz}
+
+    def _second_of(self, sample: int) -> float:
+        """Return where a sample of the clip is in the recording."""
+        length = len(self.clip) // len(self.starts_s)
+        part = min(sample // length, len(self.starts_s) - 1)
+        return self.starts_s[part] + (sample - part * length) / self.rate_hz
 
 
 def to_wav(clip: NDArray[np.float32], rate_hz: int) -> bytes:

@@ -66,17 +66,18 @@ class TableColumns(DividedCell):
         return {name: None if gone else cell for name, cell, gone in pairs}
 
     def pool(self, values: Floats, array: NDArray[Any], modality: Any) -> Floats:  # noqa: ARG002
-        """Add up the values of fields by columns; a date has several.
+        """Add up the values of fields by columns; a date and an encoded category have several.
 
         Args:
-            values: float64 ``[fields]``, of all columns of the stream.
+            values: float64 ``[fields]``, of all that the encoder reads.
             array: Not needed.
             modality: The fitted columns.
 
         Returns:
             float64 ``[columns]``, of those that are there.
         """
-        return np.array([values[modality.places[name]].sum() for name in self.columns])
+        columns = np.array([field.column for field in modality.encoder_fields])
+        return np.array([values[columns == name].sum() for name in self.columns])
 
     def describe(self, box: Box) -> tuple[str, dict[str, Any]]:
         """Describe one column or several neighbouring ones.

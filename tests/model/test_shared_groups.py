@@ -1,4 +1,4 @@
-"""Streams that share one encoder."""
+"""Groups of streams that share an encoder, or the layers behind their own encoders."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ import tiny
 from polymodal.config import build_config
 from polymodal.data.tables.table import Table
 from polymodal.errors import ConfigError
-from polymodal.model.shared_encoders import shared_groups
+from polymodal.model.shared_groups import SharedGroups, share_without, shared_groups
 from polymodal.tokens import ColumnBatch
 from tiny_checkpoints import save_reader
 
 MODALITIES = {"cam_a": "image", "cam_b": "image", "note": "text", "tabular": "tabular"}
 CAMERAS = {"cameras": ["cam_*"]}
+CAMERAS_ALONE = {"cameras": ("cam_a", "cam_b")}
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +140,31 @@ def test_a_shared_checkpoint_is_copied_once(tuning: str, tmp_path: Path) -> None
     assert tiny.same(model.predictions(rows).values, loaded.predictions(rows).values)
 
 
+def groups(share: Any, **options: Any) -> SharedGroups:
+    return shared_groups(build_config({"share": share, **options}), MODALITIES)
+
+
 def test_groups_follow_the_streams_order() -> None:
-    assert shared_groups(build_config({"share": {"all": ["cam_b", "cam_*"]}}), MODALITIES) == {
-        "all": ("cam_a", "cam_b")
+    assert groups({"both": ["cam_b", "cam_*"]}).encoders == {"both": ("cam_a", "cam_b")}
+
+
+def test_what_is_shared_follows_from_the_modalities() -> None:
+    everything = tuple(MODALITIES)
+    assert groups("all") == ({}, {"all": everything})
+    assert groups({"all": ["*"], **CAMERAS}) == ({"cameras": ("cam_a", "cam_b")}, {"all": everything})
+    assert groups({"said": ["note", "tabular"]}) == ({}, {"said": ("note", "tabular")})
+    numbers = dict.fromkeys(("here", "there"), "tabular")
+    assert shared_groups(build_config({"share": "all"}), numbers) == ({}, {"all": ("here", "there")})
+
+
+def test_groups_without_some_streams_share_what_they_shared() -> None:
+    config = build_config({"share": {"all": ["*"], **CAMERAS}})
+    assert share_without(config, MODALITIES, {"tabular"}) == {
+        "cameras": ("cam_a", "cam_b"),
+        "all": ("cam_a", "cam_b", "note"),
     }
+    assert share_without(config, MODALITIES, {"cam_a"}) == {"all": ("cam_b", "note", "tabular")}
+    assert share_without(config, MODALITIES, {"note", "tabular"}) == CAMERAS_ALONE
 
 
 @pytest.mark.parametrize(
@@ -150,9 +172,13 @@ def test_groups_follow_the_streams_order() -> None:
     [
         ({"share": {"g": ["mic_*"]}}, r"'g' of --share asks for 'mic_\*', which matches no stream.*are: cam_a, cam_b"),
         ({"share": {"g": ["cam_a"]}}, r"'g' of --share needs two streams or more. Got cam_a"),
-        ({"share": {"g": ["cam_*"], "h": ["cam_b", "note"]}}, r"'cam_b' stands in two groups of --share, 'g' and 'h'"),
-        ({"share": {"g": ["cam_a", "note"]}}, r"'cam_a' and 'note' .* differ in their modality: image and text"),
-        ({"share": {"g": ["cam_a", "tabular"]}}, r"'tabular' of the group 'g' .*Share media streams only"),
+        ({"share": {"g": ["tabular"]}}, r"'g' of --share needs two streams or more. Got tabular"),
+        ({"share": {"g": ["cam_*"], "h": ["cam_*"]}}, r"'cam_a' shares an encoder in two groups of --share, 'g' and"),
+        ({"share": {"g": ["*"], "h": ["cam_b", "note"]}}, r"'cam_b' shares layers in two groups of --share, 'g' and"),
+        (
+            {"share": {"g": ["cam_*"], "h": ["cam_b", "note"]}},
+            r"'cam_b' and 'cam_a' share an encoder, but only 'cam_b' is in the group 'h'.*Name both there, or neither",
+        ),
         (
             {"share": CAMERAS, "encoder": {"cam_a": {"name": "vit"}}},
             r"'cam_a' and 'cam_b' .* differ in their encoder: vit and default",
@@ -166,3 +192,14 @@ def test_groups_follow_the_streams_order() -> None:
 def test_streams_that_cannot_share_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         shared_groups(build_config(options), MODALITIES)
+
+
+def test_one_stream_cannot_share_with_all() -> None:
+    with pytest.raises(ConfigError, match=r"'all' of --share needs two streams or more. Got note"):
+        shared_groups(build_config({"share": "all"}), {"note": "text"})
+
+
+@pytest.mark.parametrize("share", ["al", ["note"], {"all": "note"}])
+def test_a_share_that_is_no_group_is_refused(share: Any) -> None:
+    with pytest.raises(ConfigError, match="The option 'share"):
+        build_config({"share": share})
