@@ -298,9 +298,12 @@ def _reads_alike(config: RunConfig, other: RunConfig, data_module: DataModule) -
 
 def _only_features(tables: Tables, names: Sequence[str]) -> Tables:
     """Return the tables with the columns of those feature functions that a variant asks for."""
-    others = ("validation", "test", "unlabelled")
-    found = {name: table and only_features(table, names) for name in others if (table := getattr(tables, name))}
-    return dataclasses.replace(tables, train=only_features(tables.train, names), **found)
+    validation, test, unlabelled = (
+        None if table is None else only_features(table, names)
+        for table in (tables.validation, tables.test, tables.unlabelled)
+    )
+    train = only_features(tables.train, names)
+    return dataclasses.replace(tables, train=train, validation=validation, test=test, unlabelled=unlabelled)
 
 
 def _slug(variant: Variant) -> str:
