@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -43,6 +44,8 @@ def run_process(settings: ServerSettings, listening: socket.socket, announce: Ca
         start_logs(settings.is_quiet)
         server = build_server(settings, build_app(settings, served))
         sys.setswitchinterval(SWITCH_S)
+        gc.collect()
+        gc.freeze()  # else each full collection visits all of the model and the packages: all requests wait 40 ms
         announce(served.name)
         server.run(sockets=[listening])
 
