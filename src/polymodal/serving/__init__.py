@@ -1,4 +1,4 @@
-"""The HTTP server of a trained model: ``polymodal serve`` (Starlette and uvicorn, the extra ``serve``; no torch).
+"""The HTTP server of a trained model: ``polymodal serve`` (FastAPI and uvicorn, the extra ``serve``; no torch).
 
 A request's way: ``protocol`` (connections and headers within bounds) → ``gate`` (request id, key, errors, log) →
 ``app`` (routes) → ``bodies`` (JSON, multipart or Arrow, within bounds) → ``questions`` and ``cells`` (rows checked

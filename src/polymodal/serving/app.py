@@ -11,13 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from starlette.applications import Starlette
+from fastapi import FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from polymodal.serving.answers import to_json
 from polymodal.serving.batcher import Batcher
@@ -27,13 +23,14 @@ from polymodal.serving.gate import ErrorAnswers, RequestLog
 from polymodal.serving.metrics import CONTENT_TYPE, Metrics
 from polymodal.serving.model_slot import ModelSlot
 from polymodal.serving.openapi import describe_api
-from polymodal.serving.page_files import page_routes
+from polymodal.serving.page_files import add_page
 from polymodal.serving.questions import Question, read_options, read_top
 from polymodal.serving.recorder import Recorder
 from polymodal.serving.request_error import RequestError
 from polymodal.serving.served_model import ServedModel, load_served
 from polymodal.serving.settings import ServerSettings
 from polymodal.serving.telemetry import Traces, build_tracer_provider, check_telemetry
+from polymodal.version import VERSION
 
 T = TypeVar("T")
 
@@ -107,7 +104,7 @@ class Services:
             raise RequestError(504, f"No answer within {self.settings.timeout_s:g} s, this server's limit.") from None
 
 
-def build_app(settings: ServerSettings, served: ServedModel) -> Starlette:
+def build_app(settings: ServerSettings, served: ServedModel) -> FastAPI:
     """Build the application.
 
     Args:
@@ -138,32 +135,32 @@ def build_app(settings: ServerSettings, served: ServedModel) -> Starlette:
         recorder=_recorder(settings, served),
         tracer_provider=_tracer_provider(settings),
     )
-    app = Starlette(
-        routes=[*_routes(services), *(page_routes() if settings.has_page else ())],
-        middleware=_middleware(settings, services),
-        exception_handlers={HTTPException: _http_error},
+    app = FastAPI(
+        title="polymodal",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # the address would be of the Host that a client names
         lifespan=_lifespan(services),
     )
-    app.router.redirect_slashes = False  # the address would be of the Host that a client names
+    app.add_exception_handler(HTTPException, _http_error)
+    _add_routes(app, services)
+    if settings.has_page:
+        add_page(app)
+    app.add_middleware(ErrorAnswers, api_keys=settings.api_keys)
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    if services.tracer_provider is not None:
+        app.add_middleware(Traces, provider=services.tracer_provider)
+    app.add_middleware(RequestLog, metrics=metrics)
     return app
-
-
-def _middleware(settings: ServerSettings, services: Services) -> list[Middleware]:
-    """List what requests pass, the outermost first."""
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=list(settings.cors),
-        allow_methods=["GET", "POST"],
-        allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
-        expose_headers=["x-request-id", "retry-after"],
-    )
-    traces = Middleware(Traces, provider=services.tracer_provider)
-    return [
-        Middleware(RequestLog, metrics=services.metrics),
-        *([traces] if services.tracer_provider is not None else []),
-        *([cors] if settings.cors else []),
-        Middleware(ErrorAnswers, api_keys=settings.api_keys),
-    ]
 
 
 def _recorder(settings: ServerSettings, served: ServedModel) -> Recorder | None:
@@ -177,9 +174,9 @@ def _tracer_provider(settings: ServerSettings) -> Any:
     return build_tracer_provider()
 
 
-def _lifespan(services: Services) -> Callable[[Starlette], Any]:
+def _lifespan(services: Services) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         services.batcher.start()
         services.slot.start()
         if services.recorder is not None:
@@ -210,28 +207,35 @@ def _json(value: Any, status: int = 200) -> Response:
     return Response(to_json(value), status, headers=headers, media_type="application/json")
 
 
-def _routes(services: Services) -> list[Route]:
-    async def healthz(_: Request) -> Response:
+def _add_routes(app: FastAPI, services: Services) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
         return _json({"status": "ok"})
 
-    async def readyz(_: Request) -> Response:
+    @app.get("/readyz")
+    async def readyz() -> Response:
         served = services.slot.current
         return _json({"status": "ready", "model": served.name, "version": served.version})
 
-    async def metrics(_: Request) -> Response:
+    @app.get("/metrics")
+    async def metrics() -> Response:
         services.metrics.see_waiting(services.batcher.waiting_rows)
         return Response(services.metrics.text(), media_type=CONTENT_TYPE)
 
-    async def schema(_: Request) -> Response:
+    @app.get("/schema")
+    async def schema() -> Response:
         services.slot.look()
         return _json(services.slot.current.schema())
 
-    async def openapi(_: Request) -> Response:
+    @app.get("/openapi.json")
+    async def openapi() -> Response:
         return _json(describe_api(services.slot.current))
 
+    @app.post("/predict")
     async def predict(request: Request) -> Response:
         return await _predict(request, services)
 
+    @app.post("/explain")
     async def explain(request: Request) -> Response:
         served, question, content = await _one_row(request, services, {"target"})
         if not served.has["explain"]:
@@ -243,6 +247,7 @@ def _routes(services: Services) -> list[Route]:
         answer = await services.ask(lambda: explain_row(served, question, target))
         return _answer(request, served, answer, question)
 
+    @app.post("/embed")
     async def embed(request: Request) -> Response:
         served, question, _ = await _read_question(request, services, set())
         found = await services.ask(lambda: served.embed(question.rows))
@@ -250,6 +255,7 @@ def _routes(services: Services) -> list[Route]:
         rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
         return _answer(request, served, {"rows": rows}, question)
 
+    @app.post("/search")
     async def search(request: Request) -> Response:
         served, question, content = await _one_row(request, services, {"top", "within"})
         top, within = read_top(content.fields, MOST_HITS), content.fields.get("within", "row")
@@ -257,13 +263,6 @@ def _routes(services: Services) -> list[Route]:
             raise RequestError(422, "The field 'within' must be 'row' or the name of a stream.")
         answer = await services.ask(lambda: served.search(question.rows[0], top, within))
         return _answer(request, served, {"hits": answer}, question)
-
-    asked = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics, "/schema": schema, "/openapi.json": openapi}
-    sent = {"/predict": predict, "/explain": explain, "/embed": embed, "/search": search}
-    return [
-        *(Route(path, endpoint, methods=["GET"]) for path, endpoint in asked.items()),
-        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in sent.items()),
-    ]
 
 
 async def _predict(request: Request, services: Services) -> Response:

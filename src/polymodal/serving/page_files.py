@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.resources import files
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from fastapi import FastAPI, Request, Response
 
 FOLDER = "page"
 """Folder of the files in this package, and what the addresses of all but the page itself begin with."""
@@ -89,13 +87,14 @@ def read_page_files() -> dict[str, PageFile]:
     return found
 
 
-def page_routes() -> list[Route]:
-    """Return the routes of the page: one for each file, so that no part of an address is ever taken for a path.
+def add_page(app: FastAPI) -> None:
+    """Add the routes of the page: one for each file, so that no part of an address is ever taken for a path.
 
-    Returns:
-        Routes for GET and HEAD.
+    Args:
+        app: The application; its OpenAPI document does not mention them.
     """
-    return [Route(address, _endpoint(file)) for address, file in sorted(read_page_files().items())]
+    for address, file in sorted(read_page_files().items()):
+        app.add_api_route(address, _endpoint(file), methods=["GET", "HEAD"], include_in_schema=False)
 
 
 def _endpoint(file: PageFile) -> Callable[[Request], Awaitable[Response]]:

@@ -12,7 +12,7 @@ from polymodal.errors import ConfigError
 from polymodal.serving.process import BACKLOG, run_process
 from polymodal.serving.settings import ServerSettings
 
-PACKAGES = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
+PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
 
 def serve(settings: ServerSettings, announce: Callable[[str], None] = lambda _: None) -> None:
